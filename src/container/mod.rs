@@ -1,0 +1,1 @@
+//! Steps in Docker: the only module that names bollard.

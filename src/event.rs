@@ -1,0 +1,1 @@
+//! What happens in a run: closed enums, as the journal stores them.

@@ -1,0 +1,1 @@
+//! Executing one step: container, host process, load or provider call.

@@ -1,0 +1,1 @@
+//! Exit codes of `sb`, documented, from one exhaustive match.

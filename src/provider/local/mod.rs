@@ -1,0 +1,1 @@
+//! The local target: an embedded single-node function runtime.

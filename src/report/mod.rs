@@ -1,0 +1,1 @@
+//! Reports after the fact.

@@ -1,0 +1,1 @@
+//! The scheduler: one loop owns the state of a run.

@@ -1,0 +1,1 @@
+//! Arguments, environment and configuration, resolved.

@@ -1,0 +1,1 @@
+//! The durable journal: SQLite, one database per workspace.

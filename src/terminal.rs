@@ -1,0 +1,1 @@
+//! The sole writer to stdout and stderr.

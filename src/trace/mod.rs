@@ -1,0 +1,1 @@
+//! Traces: spans, critical path, latency breakdown. Pure.
