@@ -1,1 +1,140 @@
 //! What happens in a run: closed enums, as the journal stores them.
+//!
+//! Events are facts of the past, appended in order and never changed. [`crate::run_state`] folds them into the
+//! state of a run. Their JSON form is stored: fields may be added with a default, never renamed or removed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{DeploymentId, StepId};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// A runner took the run: first, or again after the one before was killed.
+    RunnerStarted { pid: u32 },
+    /// From here on the deployment's cleanup is owed. Written before its first deploy step starts.
+    DebtRecorded { deployment: DeploymentId },
+    /// Durable before the first side effect of the attempt.
+    StepStarted {
+        step: StepId,
+        /// Counted from 1.
+        attempt: u32,
+        /// The invocation's folder, for steps of a trial.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        logs: Option<PathBuf>,
+    },
+    /// Durable before any dependent step starts.
+    StepEnded {
+        step: StepId,
+        /// 0 when the step never started (it was skipped or cancelled).
+        attempt: u32,
+        outcome: Outcome,
+        /// Values that later steps may use; secret ones are in their own file instead.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        outputs: BTreeMap<String, Value>,
+        /// Why the trial must not be used, though the step succeeded.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        invalid: Vec<String>,
+        /// Another attempt follows.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        retry: bool,
+    },
+    /// The deployment's cleanup succeeded: nothing is owed any more.
+    DebtPaid { deployment: DeploymentId },
+    /// Every step has ended.
+    RunEnded { measurement: Verdict, cleanup: Verdict },
+}
+
+/// An event with its place in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+    pub event: Event,
+}
+
+/// How an attempt of a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    Failed(Failure),
+    /// Stopped by the user or by a limit of the plan.
+    Cancelled,
+    /// The machine or the supervisor died under it, and what it did is unknown.
+    Interrupted,
+    /// Never started, because a step that it needs did not succeed.
+    Skipped {
+        because: StepId,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub class: FailureClass,
+    /// One sentence for people.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The step's own work failed: exit code, signal, refused check, missing output.
+    Step,
+    TimedOut,
+    OutOfMemory,
+    /// The program, image, engine or runtime could not be started.
+    NotStarted,
+}
+
+/// Measurement and cleanup are judged apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Complete,
+    /// Complete, but trials missed their tolerances.
+    Invalid,
+    Failed,
+    Cancelled,
+    /// The run has no steps of this kind.
+    None,
+}
+
+impl Outcome {
+    pub fn failed(class: FailureClass, message: impl Into<String>) -> Self {
+        Self::Failed(Failure { class, message: message.into() })
+    }
+
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Succeeded)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Succeeded => out.write_str("succeeded"),
+            Self::Failed(failure) => write!(out, "failed: {}", failure.message),
+            Self::Cancelled => out.write_str("cancelled"),
+            Self::Interrupted => out.write_str("interrupted"),
+            Self::Skipped { because } => write!(out, "skipped, because {because} did not succeed"),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            Self::Complete => "complete",
+            Self::Invalid => "complete, with invalid trials",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::None => "nothing to do",
+        })
+    }
+}

@@ -1,1 +1,142 @@
-//! The durable journal: SQLite, one database per workspace.
+//! The durable journal: SQLite, one database per workspace (`.sb/state.db`).
+//!
+//! One thread owns the connection. Appends that arrive together share one transaction, so that many steps side
+//! by side cost one flush. WAL with `synchronous=FULL`: what [`Store::append`] has confirmed survives a power cut.
+
+mod lock;
+mod rows;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+
+pub use lock::{Lock, LockError};
+pub use rows::{Debt, DeploymentRow, RunRow};
+
+use crate::event::{Event, Record};
+use crate::id::{DeploymentId, RunId};
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot open the state `{}`: {message}", path.display())]
+    Open { path: PathBuf, message: String },
+    #[error(
+        "the state `{}` was written by a newer sb (its format is {found}, this sb knows up to {known}): use that sb, or another --state-dir",
+        path.display()
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("cannot write the state `{}`: {message}", path.display())]
+    Write { path: PathBuf, message: String },
+    #[error("cannot read the state `{}`: {message}", path.display())]
+    Read { path: PathBuf, message: String },
+    #[error("the state `{}` holds what this sb cannot read: {message}", path.display())]
+    Corrupt { path: PathBuf, message: String },
+}
+
+/// A handle on the workspace's state; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    folder: Arc<Path>,
+    sender: mpsc::Sender<worker::Request>,
+}
+
+/// What changes together with events, in the same transaction.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Event { run: RunId, record: Record },
+    Open(DeploymentRow),
+    Debt { deployment: DeploymentId, debt: Debt },
+    Outputs { deployment: DeploymentId, outputs: serde_json::Map<String, serde_json::Value> },
+    Params { deployment: DeploymentId, params: serde_json::Map<String, serde_json::Value> },
+    Logs { deployment: DeploymentId, logs: PathBuf },
+}
+
+impl Store {
+    /// Opens the state in `folder` (`.sb`), made when it is missing.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let sender = worker::start(folder)?;
+        Ok(Self { folder: folder.into(), sender })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub async fn create_run(&self, run: RunRow) -> Result<(), StoreError> {
+        self.ask(|reply| worker::Request::CreateRun { run, reply }).await
+    }
+
+    /// Returns when all changes are durable: all or none.
+    pub async fn append(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.ask(|reply| worker::Request::Append { changes, reply }).await
+    }
+
+    /// Newest first.
+    pub async fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
+        self.ask(|reply| worker::Request::Runs { reply }).await
+    }
+
+    pub async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        let id = id.clone();
+        self.ask(|reply| worker::Request::Run { id, reply }).await
+    }
+
+    pub async fn events(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
+        let run = run.clone();
+        self.ask(|reply| worker::Request::Events { run, reply }).await
+    }
+
+    pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.ask(|reply| worker::Request::Deployments { reply }).await
+    }
+
+    pub async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
+        Ok(self.deployments().await?.into_iter().find(|row| row.id == *id))
+    }
+
+    /// The one process that may work on this run.
+    pub fn lock_run(&self, run: &RunId) -> Result<Lock, LockError> {
+        lock::take(&self.run_folder(run).join("lock"), run.as_str())
+    }
+
+    /// The one process that may work on this deployment.
+    pub fn lock_deployment(&self, deployment: &DeploymentId) -> Result<Lock, LockError> {
+        let file = format!("{}.lock", file_name(deployment.as_str()));
+        lock::take(&self.folder.join("deployments").join(file), deployment.as_str())
+    }
+
+    /// Whether a live process holds the run.
+    pub fn runner_of(&self, run: &RunId) -> Option<u32> {
+        lock::holder(&self.run_folder(run).join("lock"))
+    }
+
+    pub fn run_folder(&self, run: &RunId) -> PathBuf {
+        self.folder.join("runs").join(run.as_str())
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> worker::Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Write {
+            path: self.folder.to_path_buf(),
+            message: "the thread that owns it has ended".to_owned(),
+        };
+        self.sender.send(request(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// A file name for an id: everything but letters, digits and `-_.=@` becomes `_`.
+pub fn file_name(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=@".contains(c) { c } else { '_' }).collect()
+}
+
+/// A change that is just an event, stamped now by the caller.
+pub fn event(run: &RunId, at_ms: i64, event: Event) -> Change {
+    Change::Event { run: run.clone(), record: Record { at_ms, event } }
+}

@@ -1,0 +1,54 @@
+//! The rows of the state, with types of their own.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::id::{DeploymentId, RunId};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRow {
+    pub id: RunId,
+    /// Milliseconds since the epoch.
+    pub created_ms: i64,
+    /// What was asked for, as the command wrote it.
+    pub request: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeploymentRow {
+    pub id: DeploymentId,
+    pub run: RunId,
+    pub benchmark: String,
+    pub target: String,
+    pub manifest: PathBuf,
+    pub opened_ms: i64,
+    pub debt: Debt,
+    pub params: Map<String, Value>,
+    pub outputs: Map<String, Value>,
+    pub logs: Option<PathBuf>,
+}
+
+/// Whether a deployment's cleanup is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Debt {
+    /// No deploy step has started.
+    Open,
+    Owed,
+    Paid,
+}
+
+impl Debt {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Owed => "owed",
+            Self::Paid => "paid",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Open, Self::Owed, Self::Paid].into_iter().find(|debt| debt.as_str() == text)
+    }
+}

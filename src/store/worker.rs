@@ -1,0 +1,300 @@
+//! The thread that owns the connection.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use tokio::sync::oneshot;
+
+use super::rows::{Debt, DeploymentRow, RunRow};
+use super::{Change, StoreError};
+use crate::event::Record;
+use crate::id::{DeploymentId, RunId};
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Request {
+    CreateRun { run: RunRow, reply: Reply<()> },
+    Append { changes: Vec<Change>, reply: Reply<()> },
+    Runs { reply: Reply<Vec<RunRow>> },
+    Run { id: RunId, reply: Reply<Option<RunRow>> },
+    Events { run: RunId, reply: Reply<Vec<Record>> },
+    Deployments { reply: Reply<Vec<DeploymentRow>> },
+}
+
+/// Every migration, in order; the number of those applied is SQLite's `user_version`.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_journal.sql")];
+
+/// At most this many appends share a transaction.
+const BATCH: usize = 256;
+
+pub(super) fn start(folder: &Path) -> Result<mpsc::Sender<Request>, StoreError> {
+    let path = folder.join("state.db");
+    let open = |message: String| StoreError::Open { path: path.clone(), message };
+    std::fs::create_dir_all(folder).map_err(|error| open(error.to_string()))?;
+    let ignore = folder.join(".gitignore");
+    if !ignore.exists() {
+        // State is never meant for version control; failing to say so is harmless.
+        let _ = std::fs::write(ignore, "*\n");
+    }
+    let mut connection = Connection::open(&path).map_err(|error| open(error.to_string()))?;
+    configure(&connection).map_err(|error| open(error.to_string()))?;
+    migrate(&mut connection, &path)?;
+    let (sender, requests) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(move || Worker { connection, path }.serve(&requests))
+        .map_err(|error| StoreError::Open { path: folder.to_owned(), message: error.to_string() })?;
+    Ok(sender)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_secs(30))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let open = |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), message: error.to_string() };
+    let version = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+    };
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if version(connection).map_err(open)? == known {
+        return Ok(());
+    }
+    // Another process may migrate at the same moment: look again once the write lock is ours.
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(open)?;
+    let found = version(&transaction).map_err(open)?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(sql).map_err(open)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(open)?;
+    transaction.commit().map_err(open)
+}
+
+struct Worker {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Worker {
+    fn serve(mut self, requests: &mpsc::Receiver<Request>) {
+        let mut next = requests.recv().ok();
+        while let Some(request) = next.take() {
+            next = match request {
+                Request::Append { changes, reply } => self.append_together(changes, reply, requests),
+                other => {
+                    self.answer(other);
+                    None
+                }
+            };
+            if next.is_none() {
+                next = requests.recv().ok();
+            }
+        }
+    }
+
+    /// Writes this append and those that wait behind it; returns the first request that is something else.
+    fn append_together(
+        &mut self,
+        changes: Vec<Change>,
+        reply: Reply<()>,
+        requests: &mpsc::Receiver<Request>,
+    ) -> Option<Request> {
+        let mut batch = vec![(changes, reply)];
+        let mut other = None;
+        while batch.len() < BATCH {
+            match requests.try_recv() {
+                Ok(Request::Append { changes, reply }) => batch.push((changes, reply)),
+                Ok(request) => {
+                    other = Some(request);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let result = self.write(batch.iter().flat_map(|(changes, _)| changes));
+        for (_, reply) in batch {
+            let _ = reply.send(result.clone());
+        }
+        other
+    }
+
+    fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), StoreError> {
+        let path = &self.path;
+        let failed = |error: rusqlite::Error| StoreError::Write { path: path.clone(), message: error.to_string() };
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        for change in changes {
+            apply(&transaction, change).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Append { changes, reply } => {
+                let _ = reply.send(self.write(changes.iter()));
+            }
+            Request::CreateRun { run, reply } => {
+                let result = self
+                    .connection
+                    .execute(
+                        "INSERT INTO runs (id, created_ms, request) VALUES (?1, ?2, ?3)",
+                        params![run.id.as_str(), run.created_ms, run.request],
+                    )
+                    .map(|_| ())
+                    .map_err(|error| StoreError::Write { path: self.path.clone(), message: error.to_string() });
+                let _ = reply.send(result);
+            }
+            Request::Runs { reply } => {
+                let sql = "SELECT id, created_ms, request FROM runs ORDER BY created_ms DESC, id DESC";
+                let _ = reply.send(self.read(sql, [], |row| Ok(run_row(row)?)));
+            }
+            Request::Run { id, reply } => {
+                let result = self
+                    .connection
+                    .query_row(
+                        "SELECT id, created_ms, request FROM runs WHERE id = ?1",
+                        [id.as_str()],
+                        run_row,
+                    )
+                    .optional()
+                    .map_err(|error| StoreError::Read { path: self.path.clone(), message: error.to_string() });
+                let _ = reply.send(result);
+            }
+            Request::Events { run, reply } => {
+                let sql = "SELECT at_ms, event FROM events WHERE run_id = ?1 ORDER BY number";
+                let _ = reply.send(self.read(sql, [run.as_str()], |row| {
+                    let text: String = row.get(1)?;
+                    Ok(Record { at_ms: row.get(0)?, event: serde_json::from_str(&text)? })
+                }));
+            }
+            Request::Deployments { reply } => {
+                let sql = "SELECT id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs
+                           FROM deployments ORDER BY opened_ms, id";
+                let _ = reply.send(self.read(sql, [], deployment_row));
+            }
+        }
+    }
+
+    fn read<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        parse: impl Fn(&Row<'_>) -> Result<T, RowError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let inner = || -> Result<Vec<T>, RowError> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params)?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                all.push(parse(row)?);
+            }
+            Ok(all)
+        };
+        inner().map_err(|error| match error {
+            RowError::Sql(error) => StoreError::Read { path: self.path.clone(), message: error.to_string() },
+            RowError::Json(error) => StoreError::Corrupt { path: self.path.clone(), message: error.to_string() },
+            RowError::Word(word) => {
+                StoreError::Corrupt { path: self.path.clone(), message: format!("unknown word `{word}`") }
+            }
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RowError {
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("unknown word `{0}`")]
+    Word(String),
+}
+
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    Ok(RunRow { id: RunId::new(row.get::<_, String>(0)?), created_ms: row.get(1)?, request: row.get(2)? })
+}
+
+fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
+    let debt: String = row.get(6)?;
+    let json = |index: usize| -> Result<_, RowError> {
+        Ok(serde_json::from_str(&row.get::<_, String>(index)?)?)
+    };
+    Ok(DeploymentRow {
+        id: DeploymentId::new(row.get::<_, String>(0)?),
+        run: RunId::new(row.get::<_, String>(1)?),
+        benchmark: row.get(2)?,
+        target: row.get(3)?,
+        manifest: row.get::<_, String>(4)?.into(),
+        opened_ms: row.get(5)?,
+        debt: Debt::parse(&debt).ok_or(RowError::Word(debt))?,
+        params: json(7)?,
+        outputs: json(8)?,
+        logs: row.get::<_, Option<String>>(9)?.map(PathBuf::from),
+    })
+}
+
+fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    let json = |map: &serde_json::Map<String, serde_json::Value>| {
+        serde_json::Value::Object(map.clone()).to_string()
+    };
+    let update = |sql: &str, deployment: &DeploymentId, value: &str| -> rusqlite::Result<()> {
+        transaction.prepare_cached(sql)?.execute(params![deployment.as_str(), value]).map(|_| ())
+    };
+    match change {
+        Change::Event { run, record } => {
+            let event = serde_json::to_string(&record.event)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO events (run_id, number, at_ms, event)
+                     VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM events WHERE run_id = ?1), ?2, ?3)",
+                )?
+                .execute(params![run.as_str(), record.at_ms, event])
+                .map(|_| ())
+        }
+        Change::Open(row) => transaction
+            .prepare_cached(
+                "INSERT INTO deployments
+                     (id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (id) DO UPDATE SET run_id = ?2, benchmark = ?3, target = ?4, manifest = ?5,
+                     opened_ms = ?6, debt = ?7, params = ?8, outputs = ?9, logs = ?10",
+            )?
+            .execute(params![
+                row.id.as_str(),
+                row.run.as_str(),
+                row.benchmark,
+                row.target,
+                row.manifest.to_string_lossy(),
+                row.opened_ms,
+                row.debt.as_str(),
+                json(&row.params),
+                json(&row.outputs),
+                row.logs.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            ])
+            .map(|_| ()),
+        Change::Debt { deployment, debt } => {
+            update("UPDATE deployments SET debt = ?2 WHERE id = ?1", deployment, debt.as_str())
+        }
+        Change::Outputs { deployment, outputs } => {
+            update("UPDATE deployments SET outputs = ?2 WHERE id = ?1", deployment, &json(outputs))
+        }
+        Change::Params { deployment, params } => {
+            update("UPDATE deployments SET params = ?2 WHERE id = ?1", deployment, &json(params))
+        }
+        Change::Logs { deployment, logs } => {
+            update("UPDATE deployments SET logs = ?2 WHERE id = ?1", deployment, &logs.to_string_lossy())
+        }
+    }
+}
