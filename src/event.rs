@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{DeploymentId, StepId};
+use crate::measurement::LoadProgress;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
@@ -44,6 +45,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         retry: bool,
     },
+    /// The user or a limit of the plan stopped the run: from here on only cleanup is started.
+    StopRequested { why: String, cause: StopCause },
     /// The deployment's cleanup succeeded: nothing is owed any more.
     DebtPaid { deployment: DeploymentId },
     /// Every step has ended.
@@ -92,6 +95,15 @@ pub enum FailureClass {
     NotStarted,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// A signal: what runs is stopped too.
+    User,
+    /// The plan's budget: trials that have begun are finished.
+    Budget,
+}
+
 /// Measurement and cleanup are judged apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,4 +149,20 @@ impl fmt::Display for Verdict {
             Self::None => "nothing to do",
         })
     }
+}
+
+/// What a run tells those who watch it. Unlike [`Event`] it is never stored, and a watcher may miss some.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    Started { step: StepId, action: &'static str, attempt: u32, log: PathBuf, reattached: bool },
+    /// A pause began: it ends at this time, milliseconds since the epoch.
+    Pausing { step: StepId, until_ms: i64 },
+    /// One line about how far a step is.
+    Progress { step: StepId, message: String },
+    /// A load is under way.
+    Loading { step: StepId, progress: LoadProgress },
+    Retrying { step: StepId, attempt: u32, outcome: Outcome, delay: std::time::Duration },
+    Ended { step: StepId, outcome: Outcome, invalid: Vec<String>, took: std::time::Duration, log: PathBuf },
+    /// Nothing new is started any more; cleanup still is.
+    Stopping { why: String },
 }

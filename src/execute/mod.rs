@@ -1,1 +1,91 @@
-//! Executing one step: container, host process, load or provider call.
+//! Executing one attempt of one step: container, host process, load, local runtime or provider call.
+//!
+//! [`Execute`] has two versions: [`step::Executor`] does the work, [`fake::Fake`] plays a script in tests of the
+//! scheduler.
+
+pub mod fake;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Notice, Outcome};
+use crate::graph::Step;
+use crate::id::{DeploymentId, RunId};
+use crate::validate::Benchmark;
+use crate::workload::Load;
+
+/// One attempt of a step, with all that it may use.
+#[derive(Clone)]
+pub struct Attempt {
+    pub run: RunId,
+    pub step: Step,
+    /// Counted from 1.
+    pub number: u32,
+    /// An earlier runner began this attempt: find out what became of it before doing anything.
+    pub reattach: bool,
+    pub deployment: Arc<Deployed>,
+    /// What templates may use: `params`, `outputs`, `benchmark`, `target`, `run`, `trial`, `logs_dir`.
+    pub values: Arc<Value>,
+    /// Folder of the invocation, for the steps of a trial.
+    pub logs: Option<PathBuf>,
+    /// Set when the step should end early; it then cleans up after itself and reports [`Outcome::Cancelled`].
+    pub cancel: CancellationToken,
+    pub notices: UnboundedSender<Notice>,
+}
+
+/// The deployment that a step works on.
+#[derive(Debug)]
+pub struct Deployed {
+    pub id: DeploymentId,
+    pub application: String,
+    pub target: String,
+    pub benchmark: Arc<Benchmark>,
+    pub load: Arc<Load>,
+    pub labels: BTreeMap<String, String>,
+    pub seed: u64,
+    pub plan: String,
+    /// Names of parameters and outputs that are secrets.
+    pub secrets: std::collections::BTreeSet<String>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    pub outcome: Outcome,
+    pub outputs: BTreeMap<String, Produced>,
+    /// Why the trial must not be used, though the step succeeded.
+    pub invalid: Vec<String>,
+}
+
+/// A value that a step made for later ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Produced {
+    pub value: Value,
+    pub secret: bool,
+}
+
+impl From<Outcome> for Finished {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, outputs: BTreeMap::new(), invalid: Vec::new() }
+    }
+}
+
+pub type Executing = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+pub trait Execute: Send + Sync {
+    fn execute(self: Arc<Self>, attempt: Attempt) -> Executing;
+
+    /// Makes the folder of a new invocation beside a manifest, one that did not exist before.
+    fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf>;
+
+    /// Where the output of an attempt is logged.
+    fn log_of(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf;
+}

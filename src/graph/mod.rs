@@ -1,1 +1,40 @@
-//! The graph of a run: steps and named edges.
+//! The graph of a run: steps and named edges, one acyclic graph for all deployments.
+
+mod build;
+mod render;
+mod step;
+
+use std::collections::HashMap;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+pub use build::{Parts, build};
+pub use render::{Format, render, tree};
+pub use step::{Step, StepKind};
+
+use crate::id::StepId;
+use crate::plan::Deployment;
+
+/// What a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// The step before must have succeeded; otherwise this one is skipped.
+    ForSuccess,
+    /// The step before must have ended, in whatever way. A skipped step has ended.
+    ForEnd,
+}
+
+/// The steps of a run. Node indices are dense and follow the order of building.
+#[derive(Clone, Debug)]
+pub struct RunGraph {
+    pub graph: DiGraph<Step, Wait>,
+    pub deployments: Vec<Deployment>,
+    by_id: HashMap<StepId, NodeIndex>,
+}
+
+impl RunGraph {
+    pub fn find(&self, id: &StepId) -> Option<NodeIndex> {
+        self.by_id.get(id).copied()
+    }
+}

@@ -1,1 +1,84 @@
 //! The scheduler: one loop owns the state of a run.
+//!
+//! [`drive`] takes a graph and the events so far, and runs what is left: ready steps side by side under the plan's
+//! limits, every transition journaled before its effect. What can wake the loop is the closed enum
+//! `dispatch::Wake`.
+
+mod deployments;
+mod dispatch;
+mod ready;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use deployments::missing_variables;
+pub use dispatch::drive;
+
+use crate::event::{Notice, Verdict};
+use crate::execute::Execute;
+use crate::graph::{Parts, RunGraph};
+use crate::id::{DeploymentId, RunId};
+use crate::plan::Deployment;
+use crate::store::{Store, StoreError};
+use crate::validate::Plan;
+
+/// A run to be driven to its end.
+pub struct Job {
+    pub run: RunId,
+    pub plan: Plan,
+    pub graph: RunGraph,
+    pub parts: Parts,
+    pub naming: Naming,
+    pub store: Store,
+    pub executor: Arc<dyn Execute>,
+    pub notices: UnboundedSender<Notice>,
+}
+
+/// How the deployments of a run are called in the workspace.
+#[derive(Clone, Debug)]
+pub enum Naming {
+    /// `RUN.KEY`: each run of a plan has its own.
+    OfRun,
+    /// The one deployment that single commands share.
+    Named(DeploymentId),
+}
+
+impl Naming {
+    pub fn name(&self, run: &RunId, deployment: &Deployment) -> DeploymentId {
+        match self {
+            Self::OfRun => DeploymentId::new(format!("{run}.{}", deployment.key)),
+            Self::Named(id) => id.clone(),
+        }
+    }
+}
+
+/// A request from outside to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Start nothing new, stop what runs, clean up.
+    Finish,
+    /// Leave at once; `sb resume` goes on.
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Ended { measurement: Verdict, cleanup: Verdict },
+    /// Left at once: steps may still be running under their supervisors.
+    Left,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("nothing new is started, because the state cannot be written; `sb resume` goes on once it can")]
+    Store(#[from] StoreError),
+    #[error("cannot read or write the deployment's secrets: {0}")]
+    Secrets(std::io::Error),
+    #[error("cannot make a folder for the invocation beside `{}`: {source}", manifest.display())]
+    Logs { manifest: std::path::PathBuf, source: std::io::Error },
+    #[error("parameter `{parameter}` takes its value from the environment variable {variable}, which is not set: set it, or give the parameter with -p {parameter}=VALUE")]
+    Variable { parameter: String, variable: String },
+}

@@ -5,6 +5,7 @@
 
 mod lock;
 mod rows;
+mod secrets;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 pub use lock::{Lock, LockError};
 pub use rows::{Debt, DeploymentRow, RunRow};
+pub use secrets::Secrets;
 
 use crate::event::{Event, Record};
 use crate::id::{DeploymentId, RunId};

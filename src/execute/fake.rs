@@ -1,0 +1,73 @@
+//! An executor that plays a script, for tests of the scheduler.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Attempt, Execute, Executing, Finished};
+use crate::event::Outcome;
+use crate::graph::Step;
+use crate::id::RunId;
+
+/// Ends each attempt as scripted (success by default) after a while, and remembers what it was asked.
+#[derive(Default)]
+pub struct Fake {
+    /// For a step id: how its attempts end, the first attempt first; the last one repeats.
+    pub script: HashMap<String, Vec<Finished>>,
+    pub takes: HashMap<String, Duration>,
+    pub log: Mutex<Vec<String>>,
+    running: AtomicUsize,
+    pub most_running: AtomicUsize,
+    folders: AtomicUsize,
+}
+
+impl Fake {
+    /// `start ID n`, `reattach ID n`, `end ID n`, in the order in which it happened.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, line: String) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}
+
+impl Execute for Fake {
+    fn execute(self: Arc<Self>, attempt: Attempt) -> Executing {
+        Box::pin(async move {
+            let id = attempt.step.id.as_str().to_owned();
+            let word = if attempt.reattach { "reattach" } else { "start" };
+            self.note(format!("{word} {id} {}", attempt.number));
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_running.fetch_max(running, Ordering::SeqCst);
+            let takes = self.takes.get(&id).copied().unwrap_or(Duration::from_millis(1));
+            let cancelled = tokio::select! {
+                () = tokio::time::sleep(takes) => false,
+                () = attempt.cancel.cancelled() => true,
+            };
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            self.note(format!("end {id} {}", attempt.number));
+            if cancelled {
+                return Outcome::Cancelled.into();
+            }
+            let attempts = self.script.get(&id);
+            let index = attempt.number as usize - 1;
+            attempts
+                .and_then(|attempts| attempts.get(index).or(attempts.last()))
+                .cloned()
+                .unwrap_or_else(|| Outcome::Succeeded.into())
+        })
+    }
+
+    fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf> {
+        let number = self.folders.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(manifest.with_file_name("logs").join(number.to_string()))
+    }
+
+    fn log_of(&self, _run: &RunId, step: &Step, attempt: u32) -> PathBuf {
+        PathBuf::from(format!("{}/{attempt}.log", step.id))
+    }
+}

@@ -1,0 +1,113 @@
+//! The graph as text: DOT, Mermaid, JSON, and the tree of `sb plan show`.
+
+use std::fmt::{self, Write};
+
+use petgraph::visit::EdgeRef;
+use serde_json::json;
+
+use super::{RunGraph, Wait};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Dot,
+    Mermaid,
+    Json,
+}
+
+pub fn render(run: &RunGraph, format: Format, out: &mut impl Write) -> fmt::Result {
+    match format {
+        Format::Dot => dot(run, out),
+        Format::Mermaid => mermaid(run, out),
+        Format::Json => writeln!(out, "{:#}", as_json(run)),
+    }
+}
+
+fn dot(run: &RunGraph, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, "digraph run {{\n  rankdir = LR;\n  node [shape = box];")?;
+    for step in run.graph.node_weights() {
+        let id = escape(step.id.as_str());
+        writeln!(out, "  \"{id}\" [label = \"{id}\\n{}\"];", step.action_name())?;
+    }
+    for edge in run.graph.edge_references() {
+        let (from, to) = (&run.graph[edge.source()].id, &run.graph[edge.target()].id);
+        let style = match edge.weight() {
+            Wait::ForSuccess => "",
+            Wait::ForEnd => " [style = dashed, label = \"for end\"]",
+        };
+        writeln!(out, "  \"{}\" -> \"{}\"{style};", escape(from.as_str()), escape(to.as_str()))?;
+    }
+    writeln!(out, "}}")
+}
+
+fn mermaid(run: &RunGraph, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, "flowchart LR")?;
+    for node in run.graph.node_indices() {
+        let step = &run.graph[node];
+        let id = step.id.as_str().replace('"', "#quot;");
+        writeln!(out, "  n{}[\"{id}<br>{}\"]", node.index(), step.action_name())?;
+    }
+    for edge in run.graph.edge_references() {
+        let arrow = match edge.weight() {
+            Wait::ForSuccess => "-->",
+            Wait::ForEnd => "-. for end .->",
+        };
+        writeln!(out, "  n{} {arrow} n{}", edge.source().index(), edge.target().index())?;
+    }
+    Ok(())
+}
+
+fn as_json(run: &RunGraph) -> serde_json::Value {
+    let steps: Vec<_> = run
+        .graph
+        .node_weights()
+        .map(|step| {
+            let deployment = &run.deployments[step.deployment];
+            json!({
+                "id": step.id,
+                "action": step.action_name(),
+                "phase": step.phase(),
+                "deployment": deployment.key,
+                "trial": step.trial.map(|trial| deployment.trials[trial].id.clone()),
+                "rank": step.rank,
+            })
+        })
+        .collect();
+    let edges: Vec<_> = run
+        .graph
+        .edge_references()
+        .map(|edge| {
+            json!({
+                "from": run.graph[edge.source()].id,
+                "to": run.graph[edge.target()].id,
+                "wait": edge.weight(),
+            })
+        })
+        .collect();
+    json!({ "version": 1, "steps": steps, "edges": edges })
+}
+
+/// Deployments, trials and steps as an indented tree, for people.
+pub fn tree(run: &RunGraph, out: &mut impl Write) -> fmt::Result {
+    let mut by_deployment = vec![Vec::new(); run.deployments.len()];
+    for node in run.graph.node_indices() {
+        by_deployment[run.graph[node].deployment].push(node);
+    }
+    for (deployment, nodes) in run.deployments.iter().zip(by_deployment) {
+        writeln!(out, "{}", deployment.key)?;
+        for (index, &node) in nodes.iter().enumerate() {
+            let step = &run.graph[node];
+            let branch = if index + 1 == nodes.len() { "└─" } else { "├─" };
+            let name = step.id.as_str().strip_prefix(&deployment.key).unwrap_or(step.id.as_str());
+            write!(out, "{branch} {:<28} {}", name.trim_start_matches('/'), step.action_name())?;
+            if let Some(pause) = step.pause() {
+                write!(out, " {}", humantime::format_duration(pause))?;
+            }
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}

@@ -1,0 +1,84 @@
+//! A step of a run's graph.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::StepId;
+use crate::validate::{self, Action, Phase};
+
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub id: StepId,
+    /// Index of its deployment.
+    pub deployment: usize,
+    /// Index of its trial on the deployment, for the steps of a trial.
+    pub trial: Option<usize>,
+    /// Smaller goes first where several steps could start.
+    pub rank: u32,
+    pub kind: StepKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum StepKind {
+    /// A step of the manifest.
+    Manifest(Arc<validate::Step>),
+    /// A pause of the plan: it holds no slot.
+    Pause { duration: Duration, why: &'static str },
+    GetTraces,
+    AnalyzeTraces,
+}
+
+impl Step {
+    pub fn manifest(&self) -> Option<&Arc<validate::Step>> {
+        match &self.kind {
+            StepKind::Manifest(step) => Some(step),
+            _ => None,
+        }
+    }
+
+    pub fn is_cleanup(&self) -> bool {
+        self.phase() == Some(Phase::Cleanup)
+    }
+
+    pub fn is_deploy(&self) -> bool {
+        self.phase() == Some(Phase::Deploy)
+    }
+
+    /// Sends load, or does whatever else the manifest does to invoke the application.
+    pub fn is_invoke(&self) -> bool {
+        self.phase() == Some(Phase::Invoke)
+    }
+
+    pub fn phase(&self) -> Option<Phase> {
+        self.manifest().map(|step| step.phase)
+    }
+
+    /// How long it pauses, if that is all it does.
+    pub fn pause(&self) -> Option<Duration> {
+        match &self.kind {
+            StepKind::Pause { duration, .. } => Some(*duration),
+            StepKind::Manifest(step) => match step.action {
+                Action::Wait(duration) => Some(duration),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What it does, in a word or two.
+    pub fn action_name(&self) -> &'static str {
+        match &self.kind {
+            StepKind::Pause { why, .. } => why,
+            StepKind::GetTraces => "get traces",
+            StepKind::AnalyzeTraces => "analyze traces",
+            StepKind::Manifest(step) => match step.action {
+                Action::Run(_) => "run",
+                Action::Wait(_) => "wait",
+                Action::WaitFor(_) => "wait for",
+                Action::Load => "load",
+                Action::LocalUp { .. } => "local up",
+                Action::LocalDown => "local down",
+            },
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Deployments as the scheduler holds them: parameters drawn once, outputs that grow, secrets kept apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use rand::RngExt as _;
+use serde_json::{Map, Value, json};
+
+use super::ScheduleError;
+use crate::execute::{Deployed, Produced};
+use crate::id::{DeploymentId, RunId, TrialId};
+use crate::plan::Deployment;
+use crate::store::{Debt, DeploymentRow, Secrets, Store};
+use crate::validate::{Entry, ParamSource, Plan, Point};
+
+/// A deployment in use.
+pub(super) struct Live {
+    pub(super) row: DeploymentRow,
+    pub(super) deployed: Arc<Deployed>,
+    secrets: Secrets,
+}
+
+/// What an environment variable holds, if it is set.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The parameters that have no value, because a variable of the environment is not set.
+pub fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<String> {
+    let mut missing = BTreeSet::new();
+    for entry in &plan.entries {
+        for (name, param) in &entry.benchmark.params {
+            if let ParamSource::Env { variable, default: None } = &param.source
+                && environment(variable).is_none()
+                && entry.points.iter().any(|point| !point.params.contains_key(name))
+            {
+                missing.insert(format!(
+                    "parameter `{name}` of `{}` takes its value from the environment variable {variable}, which is not set",
+                    entry.application
+                ));
+            }
+        }
+    }
+    missing.into_iter().collect()
+}
+
+impl Live {
+    /// Draws the parameters of a new deployment. Secrets are durable when this returns.
+    pub(super) fn open(
+        plan: &Plan,
+        deployment: &Deployment,
+        id: DeploymentId,
+        run: &RunId,
+        store: &Store,
+        now_ms: i64,
+    ) -> Result<Self, ScheduleError> {
+        let entry = &plan.entries[deployment.entry];
+        let point = &entry.points[deployment.point];
+        let mut params = Map::new();
+        let mut secrets = Secrets::default();
+        for (name, param) in &entry.benchmark.params {
+            let value = match (point.params.get(name), &param.source) {
+                (Some(value), _) | (None, ParamSource::Value(value)) => value.clone(),
+                (None, ParamSource::RandomHex(digits)) => random_hex(*digits).into(),
+                (None, ParamSource::Env { variable, default }) => std::env::var(variable)
+                    .ok()
+                    .or_else(|| default.clone())
+                    .ok_or_else(|| ScheduleError::Variable { parameter: name.clone(), variable: variable.clone() })?
+                    .into(),
+            };
+            if param.secret {
+                secrets.params.insert(name.clone(), value);
+            } else {
+                params.insert(name.clone(), value);
+            }
+        }
+        store.keep_secrets(&id, &secrets).map_err(ScheduleError::Secrets)?;
+        let row = DeploymentRow {
+            id,
+            run: run.clone(),
+            benchmark: entry.benchmark.name.clone(),
+            target: entry.target.clone(),
+            manifest: entry.benchmark.path.clone(),
+            opened_ms: now_ms,
+            debt: Debt::Open,
+            params,
+            outputs: Map::new(),
+            logs: None,
+        };
+        Ok(Self::assemble(plan, entry, point, row, secrets))
+    }
+
+    /// Takes up a deployment that an earlier command or runner opened.
+    pub(super) fn adopt(
+        plan: &Plan,
+        deployment: &Deployment,
+        row: DeploymentRow,
+        store: &Store,
+    ) -> Result<Self, ScheduleError> {
+        let entry = &plan.entries[deployment.entry];
+        let secrets = store.secrets(&row.id).map_err(ScheduleError::Secrets)?;
+        Ok(Self::assemble(plan, entry, &entry.points[deployment.point], row, secrets))
+    }
+
+    fn assemble(plan: &Plan, entry: &Entry, point: &Point, row: DeploymentRow, secrets: Secrets) -> Self {
+        let deployed = Deployed {
+            id: row.id.clone(),
+            application: entry.application.clone(),
+            target: entry.target.clone(),
+            benchmark: Arc::clone(&entry.benchmark),
+            load: Arc::clone(&point.load),
+            labels: point.labels.clone(),
+            seed: plan.seed,
+            plan: plan.name.clone(),
+            secrets: secrets.params.keys().chain(secrets.outputs.keys()).cloned().collect(),
+        };
+        Self { row, deployed: Arc::new(deployed), secrets }
+    }
+
+    /// Adds outputs of a step. Secret ones are durable when this returns; the rest is in `row.outputs`, for the
+    /// journal.
+    pub(super) fn add_outputs(
+        &mut self,
+        outputs: BTreeMap<String, Produced>,
+        store: &Store,
+    ) -> Result<BTreeMap<String, Value>, ScheduleError> {
+        let mut public = BTreeMap::new();
+        let mut secret = false;
+        for (name, produced) in outputs {
+            if produced.secret {
+                secret = true;
+                self.secrets.outputs.insert(name, produced.value);
+            } else {
+                self.row.outputs.insert(name.clone(), produced.value.clone());
+                public.insert(name, produced.value);
+            }
+        }
+        if secret {
+            store.keep_secrets(&self.row.id, &self.secrets).map_err(ScheduleError::Secrets)?;
+        }
+        Ok(public)
+    }
+
+    /// What templates may use.
+    pub(super) fn values(&self, run: &RunId, trial: Option<(&TrialId, u32)>, logs: Option<&Path>) -> Value {
+        let benchmark = &self.deployed.benchmark;
+        let merge = |public: &Map<String, Value>, secret: &BTreeMap<String, Value>| {
+            let mut all = public.clone();
+            all.extend(secret.iter().map(|(name, value)| (name.clone(), value.clone())));
+            Value::Object(all)
+        };
+        let mut values = json!({
+            "benchmark": {
+                "name": benchmark.name,
+                "description": benchmark.description,
+                "root": benchmark.root,
+            },
+            "params": merge(&self.row.params, &self.secrets.params),
+            "outputs": merge(&self.row.outputs, &self.secrets.outputs),
+            "target": self.deployed.target,
+            "run": { "id": run },
+        });
+        if let Some((id, number)) = trial {
+            values["trial"] = json!({ "id": id, "number": number });
+        }
+        if let Some(logs) = logs {
+            values["logs_dir"] = json!(logs);
+        }
+        values
+    }
+}
+
+/// `digits` lower-case hexadecimal digits.
+fn random_hex(digits: usize) -> String {
+    let mut generator = rand::rng();
+    (0..digits).map(|_| char::from(b"0123456789abcdef"[generator.random_range(0..16)])).collect()
+}

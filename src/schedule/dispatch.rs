@@ -1,0 +1,765 @@
+//! The loop: what is ready starts, what ends is journaled, what waits is woken.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use petgraph::Direction;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::deployments::Live;
+use super::ready::Slots;
+use super::{End, Job, ScheduleError, Stop};
+use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause, Verdict};
+use crate::execute::{Attempt, Finished};
+use crate::graph::{Step, Wait};
+use crate::run_state::{RunState, StepPhase};
+use crate::store::{Change, Debt, event};
+use crate::validate::{OnInterrupt, Retry};
+
+/// Runs what is left of a run. `records` are its events so far (none for a new run).
+pub async fn drive(
+    job: Job,
+    records: &[Record],
+    mut stops: mpsc::UnboundedReceiver<Stop>,
+) -> Result<End, ScheduleError> {
+    let state = RunState::fold(records);
+    let mut dispatch = Dispatch::new(job, &state);
+    dispatch.take_over(&state).await?;
+    loop {
+        dispatch.settle().await?;
+        dispatch.start_ready().await?;
+        if dispatch.open == 0 {
+            return dispatch.finish().await;
+        }
+        match dispatch.wake(&mut stops).await {
+            Wake::Ended(ended) => dispatch.end_attempts(ended).await?,
+            Wake::Due => dispatch.fire_timers().await?,
+            Wake::Stop(Stop::Finish) => {
+                dispatch.stop(StopCause::User, "stopped by a signal".to_owned()).await?;
+            }
+            Wake::Stop(Stop::Leave) => return Ok(End::Left),
+            Wake::OutOfTime => {
+                dispatch.stop(StopCause::Budget, "the plan's time budget is used up".to_owned()).await?;
+            }
+        }
+    }
+}
+
+/// All that can wake the loop.
+enum Wake {
+    Ended(Vec<(NodeIndex, Finished)>),
+    Due,
+    Stop(Stop),
+    OutOfTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Waiting,
+    Ready,
+    /// A pause, or a delay before another attempt.
+    Timed,
+    Running,
+    Ended,
+}
+
+struct Node {
+    status: Status,
+    /// Steps before this one that have not ended.
+    pending: u32,
+    /// A step before this one that did not succeed, and should have.
+    blocked_by: Option<NodeIndex>,
+    attempts: u32,
+    failures: u32,
+    started_ms: i64,
+    succeeded: bool,
+}
+
+struct Dispatch {
+    job: Job,
+    nodes: Vec<Node>,
+    ready: BTreeSet<(u32, NodeIndex)>,
+    /// When timed steps go on, milliseconds since the epoch.
+    timers: BinaryHeap<Reverse<(i64, NodeIndex)>>,
+    slots: Slots,
+    tasks: JoinSet<(NodeIndex, Finished)>,
+    cancels: HashMap<NodeIndex, CancellationToken>,
+    live: HashMap<usize, Live>,
+    /// The folder of each trial's current invocation.
+    logs: HashMap<(usize, usize), PathBuf>,
+    /// Trials of which a step has started.
+    begun: BTreeSet<(usize, usize)>,
+    /// Cleanup steps of each deployment that have not ended, and whether one failed.
+    cleanup_left: Vec<(u32, bool)>,
+    stopping: Option<StopCause>,
+    /// Ended in memory; what hangs on them is still to be looked at.
+    settling: Vec<NodeIndex>,
+    /// Steps that have not ended.
+    open: usize,
+    errors: u32,
+    tally: Tally,
+    deadline_ms: Option<i64>,
+}
+
+/// What the verdicts are made of.
+#[derive(Default)]
+struct Tally {
+    measured: u32,
+    measurement_failed: bool,
+    measurement_cancelled: bool,
+    invalid: bool,
+    cleaned: u32,
+    cleanup_failed: bool,
+    cleanup_cancelled: bool,
+}
+
+impl Dispatch {
+    fn new(job: Job, state: &RunState) -> Self {
+        let graph = &job.graph.graph;
+        let mut cleanup_left = vec![(0, false); job.graph.deployments.len()];
+        let nodes = graph
+            .node_indices()
+            .map(|index| {
+                if graph[index].is_cleanup() {
+                    cleanup_left[graph[index].deployment].0 += 1;
+                }
+                Node {
+                    status: Status::Waiting,
+                    pending: 0,
+                    blocked_by: None,
+                    attempts: 0,
+                    failures: 0,
+                    started_ms: 0,
+                    succeeded: false,
+                }
+            })
+            .collect::<Vec<_>>();
+        Self {
+            slots: Slots::new(&job.plan),
+            open: nodes.len(),
+            nodes,
+            ready: BTreeSet::new(),
+            timers: BinaryHeap::new(),
+            tasks: JoinSet::new(),
+            cancels: HashMap::new(),
+            live: HashMap::new(),
+            logs: HashMap::new(),
+            begun: BTreeSet::new(),
+            cleanup_left,
+            stopping: state.stopped.as_ref().map(|(cause, _)| *cause),
+            settling: Vec::new(),
+            errors: 0,
+            tally: Tally::default(),
+            deadline_ms: None,
+            job,
+        }
+    }
+
+    /// Begins where the journal ends: at the start for a new run.
+    async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
+        let now = now_ms();
+        self.deadline_ms = self.job.plan.budget.duration.map(|limit| now.saturating_add(millis(limit)));
+        self.append(vec![event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() })]).await?;
+        self.adopt_deployments().await?;
+        let mut running = Vec::new();
+        for index in self.job.graph.graph.node_indices() {
+            let step = &self.job.graph.graph[index];
+            let Some(past) = state.step(&step.id) else { continue };
+            let node = &mut self.nodes[index.index()];
+            node.attempts = past.attempts;
+            node.failures = past.failures;
+            node.started_ms = past.started_ms.unwrap_or(now);
+            self.errors += past.failures;
+            if let Some(trial) = step.trial {
+                if past.attempts > 0 {
+                    self.begun.insert((step.deployment, trial));
+                }
+                if let Some(logs) = &past.logs {
+                    self.remember_logs(step.deployment, trial, logs.clone());
+                }
+            }
+            let step = &self.job.graph.graph[index];
+            match &past.phase {
+                StepPhase::Waiting => {}
+                StepPhase::Running => match step.pause() {
+                    Some(pause) => {
+                        let due = self.nodes[index.index()].started_ms.saturating_add(millis(pause));
+                        self.time(index, due);
+                    }
+                    None => running.push(index),
+                },
+                StepPhase::Retrying(outcome) => {
+                    let delay = if matches!(outcome, Outcome::Interrupted) {
+                        Duration::ZERO
+                    } else {
+                        retry_of(step).delay
+                    };
+                    let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
+                    self.time(index, due);
+                }
+                StepPhase::Ended(outcome) => {
+                    let outcome = outcome.clone();
+                    self.mark_ended(index, &outcome, !past.invalid.is_empty());
+                }
+            }
+        }
+        self.settling.clear();
+        for index in self.job.graph.graph.node_indices() {
+            self.count_pending(index);
+        }
+        for index in running {
+            self.spawn(index, true);
+        }
+        Ok(())
+    }
+
+    /// Deployments that exist already: opened by an earlier runner, or by an earlier command.
+    async fn adopt_deployments(&mut self) -> Result<(), ScheduleError> {
+        let mut rows: HashMap<_, _> =
+            self.job.store.deployments().await?.into_iter().map(|row| (row.id.clone(), row)).collect();
+        for (index, deployment) in self.job.graph.deployments.iter().enumerate() {
+            let Some(row) = rows.remove(&self.job.naming.name(&self.job.run, deployment)) else { continue };
+            if row.debt == Debt::Paid {
+                // Cleaned up: it is opened anew when something is deployed again.
+                if row.run != self.job.run {
+                    continue;
+                }
+            }
+            if let Some(logs) = &row.logs
+                && !self.job.parts.invoke
+            {
+                self.logs.insert((index, 0), logs.clone());
+            }
+            self.live.insert(index, Live::adopt(&self.job.plan, deployment, row, &self.job.store)?);
+        }
+        Ok(())
+    }
+
+    /// Counts what a step still waits for, and makes it ready when that is nothing.
+    fn count_pending(&mut self, index: NodeIndex) {
+        if self.nodes[index.index()].status != Status::Waiting {
+            return;
+        }
+        let (mut pending, mut blocked_by) = (0, None);
+        for edge in self.job.graph.graph.edges_directed(index, Direction::Incoming) {
+            let before = &self.nodes[edge.source().index()];
+            if before.status != Status::Ended {
+                pending += 1;
+            } else if *edge.weight() == Wait::ForSuccess && !before.succeeded {
+                blocked_by = Some(edge.source());
+            }
+        }
+        let node = &mut self.nodes[index.index()];
+        node.pending = pending;
+        node.blocked_by = blocked_by;
+        if pending == 0 {
+            self.make_ready(index);
+        }
+    }
+
+    fn make_ready(&mut self, index: NodeIndex) {
+        self.nodes[index.index()].status = Status::Ready;
+        self.ready.insert((self.job.graph.graph[index].rank, index));
+    }
+
+    fn time(&mut self, index: NodeIndex, due_ms: i64) {
+        self.nodes[index.index()].status = Status::Timed;
+        self.timers.push(Reverse((due_ms, index)));
+    }
+
+    /// Skips and cancels what cannot start any more, until nothing changes.
+    async fn settle(&mut self) -> Result<(), ScheduleError> {
+        let mut changes = Vec::new();
+        loop {
+            while let Some(ended) = self.settling.pop() {
+                let succeeded = self.nodes[ended.index()].succeeded;
+                let after: Vec<_> = self
+                    .job
+                    .graph
+                    .graph
+                    .edges_directed(ended, Direction::Outgoing)
+                    .map(|edge| (edge.target(), *edge.weight()))
+                    .collect();
+                for (index, wait) in after {
+                    let node = &mut self.nodes[index.index()];
+                    if node.status != Status::Waiting {
+                        continue;
+                    }
+                    node.pending -= 1;
+                    if wait == Wait::ForSuccess && !succeeded {
+                        node.blocked_by.get_or_insert(ended);
+                    }
+                    if node.pending == 0 {
+                        self.make_ready(index);
+                    }
+                }
+            }
+            let hopeless: Vec<_> =
+                self.ready.iter().map(|&(_, index)| index).filter(|&index| self.hopeless(index)).collect();
+            if hopeless.is_empty() {
+                break;
+            }
+            for index in hopeless {
+                self.ready.remove(&(self.job.graph.graph[index].rank, index));
+                if let Some(because) = self.nodes[index.index()].blocked_by {
+                    let because = self.job.graph.graph[because].id.clone();
+                    changes.extend(self.end(index, 0, Outcome::Skipped { because }, vec![]));
+                } else {
+                    // Stopped before it began: the journal needs no line for each of perhaps a million steps.
+                    self.mark_ended(index, &Outcome::Cancelled, false);
+                }
+            }
+        }
+        if changes.is_empty() { Ok(()) } else { self.append(changes).await }
+    }
+
+    /// A ready step that must not start.
+    fn hopeless(&self, index: NodeIndex) -> bool {
+        if self.nodes[index.index()].blocked_by.is_some() {
+            return true;
+        }
+        let step = &self.job.graph.graph[index];
+        match self.stopping {
+            None => false,
+            Some(_) if step.is_cleanup() => !self.owed(step.deployment),
+            Some(StopCause::User) => true,
+            Some(StopCause::Budget) => {
+                !step.trial.is_some_and(|trial| self.begun.contains(&(step.deployment, trial)))
+            }
+        }
+    }
+
+    fn owed(&self, deployment: usize) -> bool {
+        self.live.get(&deployment).is_some_and(|live| live.row.debt == Debt::Owed)
+    }
+
+    async fn start_ready(&mut self) -> Result<(), ScheduleError> {
+        let graph = &self.job.graph.graph;
+        let chosen = self.slots.choose(self.ready.iter().map(|&(_, index)| (index, &graph[index])));
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let now = now_ms();
+        let mut changes = Vec::new();
+        for &index in &chosen {
+            self.ready.remove(&(self.job.graph.graph[index].rank, index));
+            let step = self.job.graph.graph[index].clone();
+            self.open_deployment(&step, now, &mut changes)?;
+            let logs = self.logs_for(index, &step, &mut changes)?;
+            let node = &mut self.nodes[index.index()];
+            node.attempts += 1;
+            node.started_ms = now;
+            node.status = if step.pause().is_some() { Status::Timed } else { Status::Running };
+            let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
+            changes.push(event(&self.job.run, now, started));
+        }
+        self.append(changes).await?;
+        for index in chosen {
+            let step = &self.job.graph.graph[index];
+            if let Some(trial) = step.trial {
+                self.begun.insert((step.deployment, trial));
+            }
+            if let Some(pause) = step.pause() {
+                let until_ms = now.saturating_add(millis(pause));
+                let _ = self.job.notices.send(Notice::Pausing { step: step.id.clone(), until_ms });
+                self.time(index, until_ms);
+            } else {
+                self.spawn_taken(index, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the step's deployment if it is not open, and records the debt before the first deploy step.
+    fn open_deployment(&mut self, step: &Step, now: i64, changes: &mut Vec<Change>) -> Result<(), ScheduleError> {
+        let job = &self.job;
+        let deployment = &job.graph.deployments[step.deployment];
+        if !self.live.contains_key(&step.deployment) {
+            let id = job.naming.name(&job.run, deployment);
+            let live = Live::open(&job.plan, deployment, id, &job.run, &job.store, now)?;
+            changes.push(Change::Open(live.row.clone()));
+            self.live.insert(step.deployment, live);
+        }
+        if let Some(live) = self.live.get_mut(&step.deployment)
+            && step.is_deploy()
+            && live.row.debt != Debt::Owed
+        {
+            live.row.debt = Debt::Owed;
+            let deployment = live.row.id.clone();
+            changes.push(event(&job.run, now, Event::DebtRecorded { deployment: deployment.clone() }));
+            changes.push(Change::Debt { deployment, debt: Debt::Owed });
+        }
+        Ok(())
+    }
+
+    /// The invocation's folder: a new one when an invocation begins, or begins again.
+    fn logs_for(
+        &mut self,
+        index: NodeIndex,
+        step: &Step,
+        changes: &mut Vec<Change>,
+    ) -> Result<Option<PathBuf>, ScheduleError> {
+        let Some(trial) = step.trial else { return Ok(None) };
+        let known = self.logs.get(&(step.deployment, trial));
+        let again = self.nodes[index.index()].attempts > 0;
+        if !step.is_invoke() || step.pause().is_some() || (known.is_some() && !again) {
+            return Ok(known.cloned());
+        }
+        let Some(live) = self.live.get_mut(&step.deployment) else { return Ok(None) };
+        let manifest = &live.deployed.benchmark.path;
+        let logs = self
+            .job
+            .executor
+            .new_logs_folder(manifest)
+            .map_err(|source| ScheduleError::Logs { manifest: manifest.clone(), source })?;
+        live.row.logs = Some(logs.clone());
+        changes.push(Change::Logs { deployment: live.row.id.clone(), logs: logs.clone() });
+        self.remember_logs(step.deployment, trial, logs.clone());
+        Ok(Some(logs))
+    }
+
+    fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
+        self.logs.insert((deployment, trial), logs);
+    }
+
+    fn spawn(&mut self, index: NodeIndex, reattach: bool) {
+        self.slots.take(&self.job.graph.graph[index]);
+        self.nodes[index.index()].status = Status::Running;
+        self.spawn_taken(index, reattach);
+    }
+
+    fn spawn_taken(&mut self, index: NodeIndex, reattach: bool) {
+        let job = &self.job;
+        let step = job.graph.graph[index].clone();
+        let number = self.nodes[index.index()].attempts;
+        let Some(live) = self.live.get(&step.deployment) else {
+            // A journal that lacks the deployment of a step that ran in it: nothing sensible can be executed.
+            let message = "the state does not know the deployment of this step".to_owned();
+            self.tasks.spawn(async move {
+                (index, Outcome::failed(FailureClass::NotStarted, message).into())
+            });
+            return;
+        };
+        let deployment = &job.graph.deployments[step.deployment];
+        let logs = step.trial.and_then(|trial| self.logs.get(&(step.deployment, trial))).cloned();
+        let trial = step.trial.map(|trial| (&deployment.trials[trial].id, deployment.trials[trial].number));
+        let cancel = CancellationToken::new();
+        if self.stopping == Some(StopCause::User) && !step.is_cleanup() {
+            cancel.cancel();
+        }
+        let _ = job.notices.send(Notice::Started {
+            step: step.id.clone(),
+            action: step.action_name(),
+            attempt: number,
+            log: job.executor.log_of(&job.run, &step, number),
+            reattached: reattach,
+        });
+        let attempt = Attempt {
+            run: job.run.clone(),
+            number,
+            reattach,
+            deployment: Arc::clone(&live.deployed),
+            values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
+            logs,
+            cancel: cancel.clone(),
+            notices: job.notices.clone(),
+            step,
+        };
+        self.cancels.insert(index, cancel);
+        let executing = AssertUnwindSafe(Arc::clone(&job.executor).execute(attempt)).catch_unwind();
+        self.tasks.spawn(async move {
+            let finished = executing.await.unwrap_or_else(|_| {
+                let message = "sb itself failed while it executed this step; please report it";
+                Outcome::failed(FailureClass::NotStarted, message).into()
+            });
+            (index, finished)
+        });
+    }
+
+    async fn wake(&mut self, stops: &mut mpsc::UnboundedReceiver<Stop>) -> Wake {
+        let due = self.timers.peek().map(|Reverse((due, _))| until(*due));
+        let out_of_time = self.deadline_ms.filter(|_| self.stopping.is_none()).map(until);
+        tokio::select! {
+            Some(stop) = stops.recv() => Wake::Stop(stop),
+            Some(ended) = self.tasks.join_next() => {
+                let mut all = Vec::new();
+                let mut next = Some(ended);
+                while let Some(ended) = next {
+                    all.extend(ended.ok());
+                    next = self.tasks.try_join_next();
+                }
+                Wake::Ended(all)
+            }
+            () = sleep(due) => Wake::Due,
+            () = sleep(out_of_time) => Wake::OutOfTime,
+        }
+    }
+
+    async fn fire_timers(&mut self) -> Result<(), ScheduleError> {
+        let now = now_ms();
+        let mut changes = Vec::new();
+        while let Some(Reverse((due, index))) = self.timers.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            if self.nodes[index.index()].status != Status::Timed {
+                continue;
+            }
+            if self.job.graph.graph[index].pause().is_some() {
+                let attempt = self.nodes[index.index()].attempts;
+                changes.extend(self.end(index, attempt, Outcome::Succeeded, vec![]));
+            } else {
+                self.make_ready(index);
+            }
+        }
+        self.append(changes).await
+    }
+
+    async fn end_attempts(&mut self, ended: Vec<(NodeIndex, Finished)>) -> Result<(), ScheduleError> {
+        let mut changes = Vec::new();
+        for (index, finished) in ended {
+            self.cancels.remove(&index);
+            self.slots.release(&self.job.graph.graph[index]);
+            changes.extend(self.end_attempt(index, finished)?);
+        }
+        self.append(changes).await?;
+        if let Some(limit) = self.job.plan.budget.errors
+            && self.errors >= limit
+            && self.stopping.is_none()
+        {
+            let why = format!("{} steps have failed, and the plan's error budget is {limit}", self.errors);
+            self.stop(StopCause::Budget, why).await?;
+        }
+        Ok(())
+    }
+
+    fn end_attempt(&mut self, index: NodeIndex, finished: Finished) -> Result<Vec<Change>, ScheduleError> {
+        let step = self.job.graph.graph[index].clone();
+        let attempt = self.nodes[index.index()].attempts;
+        let mut outcome = finished.outcome;
+        let stopped = self.stopping == Some(StopCause::User) && !step.is_cleanup();
+        let retry = match &outcome {
+            Outcome::Interrupted => {
+                let again = step.manifest().is_none_or(|step| step.on_interrupt == OnInterrupt::Rerun);
+                if !again {
+                    let message = "it was interrupted, and the manifest says that this is a failure";
+                    outcome = Outcome::failed(FailureClass::Step, message);
+                }
+                again.then_some(Duration::ZERO)
+            }
+            Outcome::Failed(_) => {
+                let retry = retry_of(&step);
+                (self.nodes[index.index()].failures + 1 < retry.attempts).then_some(retry.delay)
+            }
+            _ => None,
+        };
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.nodes[index.index()].failures += 1;
+            self.errors += 1;
+        }
+        if let Some(delay) = retry.filter(|_| !stopped) {
+            let now = now_ms();
+            let _ = self.job.notices.send(Notice::Retrying {
+                step: step.id.clone(),
+                attempt,
+                outcome: outcome.clone(),
+                delay,
+            });
+            self.time(index, now.saturating_add(millis(delay)));
+            let ended = Event::StepEnded {
+                step: step.id,
+                attempt,
+                outcome,
+                outputs: std::collections::BTreeMap::new(),
+                invalid: vec![],
+                retry: true,
+            };
+            return Ok(vec![event(&self.job.run, now, ended)]);
+        }
+        let mut changes = Vec::new();
+        let mut outputs = std::collections::BTreeMap::new();
+        if let Some(live) = self.live.get_mut(&step.deployment)
+            && !finished.outputs.is_empty()
+        {
+            outputs = live.add_outputs(finished.outputs, &self.job.store)?;
+            changes.push(Change::Outputs {
+                deployment: live.row.id.clone(),
+                outputs: live.row.outputs.clone(),
+            });
+        }
+        let mut ended = self.end(index, attempt, outcome, finished.invalid);
+        if let Some(Change::Event { record: Record { event: Event::StepEnded { outputs: place, .. }, .. }, .. }) =
+            ended.first_mut()
+        {
+            *place = outputs;
+        }
+        changes.extend(ended);
+        Ok(changes)
+    }
+
+    /// Ends a step for good; returns what the journal must hold of it, the step's own event first.
+    fn end(&mut self, index: NodeIndex, attempt: u32, outcome: Outcome, invalid: Vec<String>) -> Vec<Change> {
+        let now = now_ms();
+        let step = self.job.graph.graph[index].id.clone();
+        let deployment = self.job.graph.graph[index].deployment;
+        let node = &self.nodes[index.index()];
+        let took = if attempt == 0 { 0 } else { now - node.started_ms };
+        let _ = self.job.notices.send(Notice::Ended {
+            step: step.clone(),
+            outcome: outcome.clone(),
+            invalid: invalid.clone(),
+            took: Duration::from_millis(u64::try_from(took).unwrap_or(0)),
+            log: self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt),
+        });
+        self.mark_ended(index, &outcome, !invalid.is_empty());
+        let outputs = std::collections::BTreeMap::new();
+        let ended = Event::StepEnded { step, attempt, outcome, outputs, invalid, retry: false };
+        let mut changes = vec![event(&self.job.run, now, ended)];
+        if self.job.graph.graph[index].is_cleanup() {
+            changes.extend(self.pay_debt(deployment, now));
+        }
+        changes
+    }
+
+    /// When the last cleanup step of a deployment has succeeded, nothing is owed any more.
+    fn pay_debt(&mut self, deployment: usize, now: i64) -> Vec<Change> {
+        if self.cleanup_left[deployment] != (0, false) || !self.job.parts.cleanup {
+            return vec![];
+        }
+        let Some(live) = self.live.get_mut(&deployment).filter(|live| live.row.debt == Debt::Owed) else {
+            return vec![];
+        };
+        live.row.debt = Debt::Paid;
+        let deployment = live.row.id.clone();
+        vec![
+            event(&self.job.run, now, Event::DebtPaid { deployment: deployment.clone() }),
+            Change::Debt { deployment, debt: Debt::Paid },
+        ]
+    }
+
+    /// Ends a step in memory.
+    fn mark_ended(&mut self, index: NodeIndex, outcome: &Outcome, invalid: bool) {
+        let step = &self.job.graph.graph[index];
+        let forgiven = step.manifest().is_some_and(|step| step.allow_failure);
+        let succeeded = outcome.is_success() || (forgiven && matches!(outcome, Outcome::Failed(_)));
+        let tally = &mut self.tally;
+        tally.invalid |= invalid;
+        let cancelled = matches!(outcome, Outcome::Cancelled);
+        if step.is_cleanup() {
+            // A cleanup that was never owed is no debt: it counts neither way.
+            if !cancelled || self.live.get(&step.deployment).is_some_and(|live| live.row.debt == Debt::Owed) {
+                tally.cleaned += 1;
+                tally.cleanup_cancelled |= cancelled;
+                tally.cleanup_failed |= !succeeded && !cancelled;
+            }
+            let (left, failed) = &mut self.cleanup_left[step.deployment];
+            *left -= 1;
+            *failed |= !succeeded;
+        } else {
+            tally.measured += 1;
+            tally.measurement_cancelled |= cancelled;
+            tally.measurement_failed |= !succeeded && !cancelled;
+        }
+        let node = &mut self.nodes[index.index()];
+        node.status = Status::Ended;
+        node.succeeded = succeeded;
+        self.open -= 1;
+        self.settling.push(index);
+    }
+
+    async fn stop(&mut self, cause: StopCause, why: String) -> Result<(), ScheduleError> {
+        if self.stopping == Some(StopCause::User) {
+            return Ok(());
+        }
+        self.stopping = Some(cause);
+        let _ = self.job.notices.send(Notice::Stopping { why: why.clone() });
+        let stop = event(&self.job.run, now_ms(), Event::StopRequested { why, cause });
+        self.append(vec![stop]).await?;
+        let graph = &self.job.graph.graph;
+        if cause == StopCause::User {
+            for (index, cancel) in &self.cancels {
+                if !graph[*index].is_cleanup() {
+                    cancel.cancel();
+                }
+            }
+        }
+        // Pauses and delays end now, unless they lead to something that is still to be done.
+        let mut timed: Vec<NodeIndex> = self.timers.iter().map(|Reverse((_, index))| *index).collect();
+        timed.retain(|&index| self.nodes[index.index()].status == Status::Timed);
+        let mut changes = Vec::new();
+        for index in timed {
+            let attempt = self.nodes[index.index()].attempts;
+            if self.hopeless(index) {
+                changes.extend(self.end(index, attempt, Outcome::Cancelled, vec![]));
+            }
+        }
+        self.append(changes).await
+    }
+
+    async fn finish(mut self) -> Result<End, ScheduleError> {
+        let now = now_ms();
+        let mut changes = Vec::new();
+        for deployment in 0..self.cleanup_left.len() {
+            changes.extend(self.pay_debt(deployment, now));
+        }
+        let tally = &self.tally;
+        let measurement = match tally {
+            Tally { measured: 0, .. } => Verdict::None,
+            Tally { measurement_failed: true, .. } => Verdict::Failed,
+            Tally { measurement_cancelled: true, .. } => Verdict::Cancelled,
+            Tally { invalid: true, .. } => Verdict::Invalid,
+            _ => Verdict::Complete,
+        };
+        let cleanup = match tally {
+            Tally { cleaned: 0, .. } => Verdict::None,
+            Tally { cleanup_failed: true, .. } => Verdict::Failed,
+            Tally { cleanup_cancelled: true, .. } => Verdict::Cancelled,
+            _ => Verdict::Complete,
+        };
+        changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
+        self.append(changes).await?;
+        Ok(End::Ended { measurement, cleanup })
+    }
+
+    async fn append(&self, changes: Vec<Change>) -> Result<(), ScheduleError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Ok(self.job.store.append(changes).await?)
+    }
+}
+
+fn retry_of(step: &Step) -> Retry {
+    step.manifest().map_or(Retry { attempts: 1, delay: Duration::ZERO }, |step| step.retry)
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn until(due_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(due_ms - now_ms()).unwrap_or(0))
+}
+
+/// Sleeps that long, or for ever.
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
