@@ -154,15 +154,43 @@ impl fmt::Display for Verdict {
 /// What a run tells those who watch it. Unlike [`Event`] it is never stored, and a watcher may miss some.
 #[derive(Clone, Debug)]
 pub enum Notice {
-    Started { step: StepId, action: &'static str, attempt: u32, log: PathBuf, reattached: bool },
+    Started {
+        step: StepId,
+        action: &'static str,
+        attempt: u32,
+        log: PathBuf,
+        reattached: bool,
+    },
     /// A pause began: it ends at this time, milliseconds since the epoch.
-    Pausing { step: StepId, until_ms: i64 },
+    Pausing {
+        step: StepId,
+        until_ms: i64,
+    },
     /// One line about how far a step is.
-    Progress { step: StepId, message: String },
+    Progress {
+        step: StepId,
+        message: String,
+    },
     /// A load is under way.
-    Loading { step: StepId, progress: LoadProgress },
-    Retrying { step: StepId, attempt: u32, outcome: Outcome, delay: std::time::Duration },
-    Ended { step: StepId, outcome: Outcome, invalid: Vec<String>, took: std::time::Duration, log: PathBuf },
+    Loading {
+        step: StepId,
+        progress: LoadProgress,
+    },
+    Retrying {
+        step: StepId,
+        attempt: u32,
+        outcome: Outcome,
+        delay: std::time::Duration,
+    },
+    Ended {
+        step: StepId,
+        outcome: Outcome,
+        invalid: Vec<String>,
+        took: std::time::Duration,
+        log: PathBuf,
+    },
     /// Nothing new is started any more; cleanup still is.
-    Stopping { why: String },
+    Stopping {
+        why: String,
+    },
 }

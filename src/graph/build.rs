@@ -23,15 +23,20 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub const ALL: Self =
-        Self { deploy: true, invoke: true, get_traces: true, analyze: true, cleanup: true };
+    pub const ALL: Self = Self { deploy: true, invoke: true, get_traces: true, analyze: true, cleanup: true };
     pub const NONE: Self =
         Self { deploy: false, invoke: false, get_traces: false, analyze: false, cleanup: false };
 }
 
 pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {
-    let mut builder =
-        Builder { graph: DiGraph::new(), by_id: HashMap::new(), plan, parts, deployment: 0, prefix: String::new() };
+    let mut builder = Builder {
+        graph: DiGraph::new(),
+        by_id: HashMap::new(),
+        plan,
+        parts,
+        deployment: 0,
+        prefix: String::new(),
+    };
     let Expansion { deployments, chains } = expansion;
     for chain in chains {
         let mut before: Vec<NodeIndex> = Vec::new();
@@ -129,7 +134,8 @@ impl Builder<'_> {
                     let node = self.add(format!("{prefix}/wait-for-traces"), Some(index), rank, kind, &gate);
                     gate = vec![(node, Wait::ForSuccess)];
                 }
-                let node = self.add(format!("{prefix}/get-traces"), Some(index), rank, StepKind::GetTraces, &gate);
+                let node =
+                    self.add(format!("{prefix}/get-traces"), Some(index), rank, StepKind::GetTraces, &gate);
                 gate = vec![(node, Wait::ForSuccess)];
             }
             if self.parts.analyze {

@@ -23,7 +23,10 @@ pub enum StepKind {
     /// A step of the manifest.
     Manifest(Arc<validate::Step>),
     /// A pause of the plan: it holds no slot.
-    Pause { duration: Duration, why: &'static str },
+    Pause {
+        duration: Duration,
+        why: &'static str,
+    },
     GetTraces,
     AnalyzeTraces,
 }

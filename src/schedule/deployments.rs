@@ -64,7 +64,10 @@ impl Live {
                 (None, ParamSource::Env { variable, default }) => std::env::var(variable)
                     .ok()
                     .or_else(|| default.clone())
-                    .ok_or_else(|| ScheduleError::Variable { parameter: name.clone(), variable: variable.clone() })?
+                    .ok_or_else(|| ScheduleError::Variable {
+                        parameter: name.clone(),
+                        variable: variable.clone(),
+                    })?
                     .into(),
             };
             if param.secret {

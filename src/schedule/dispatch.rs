@@ -168,7 +168,8 @@ impl Dispatch {
     async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
         let now = now_ms();
         self.deadline_ms = self.job.plan.budget.duration.map(|limit| now.saturating_add(millis(limit)));
-        self.append(vec![event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() })]).await?;
+        self.append(vec![event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() })])
+            .await?;
         self.adopt_deployments().await?;
         let mut running = Vec::new();
         for index in self.job.graph.graph.node_indices() {
@@ -195,7 +196,10 @@ impl Dispatch {
                         let due = self.nodes[index.index()].started_ms.saturating_add(millis(pause));
                         self.time(index, due);
                     }
-                    None => running.push(index),
+                    None => {
+                        self.nodes[index.index()].status = Status::Running;
+                        running.push(index);
+                    }
                 },
                 StepPhase::Retrying(outcome) => {
                     let delay = if matches!(outcome, Outcome::Interrupted) {
@@ -380,7 +384,12 @@ impl Dispatch {
     }
 
     /// Opens the step's deployment if it is not open, and records the debt before the first deploy step.
-    fn open_deployment(&mut self, step: &Step, now: i64, changes: &mut Vec<Change>) -> Result<(), ScheduleError> {
+    fn open_deployment(
+        &mut self,
+        step: &Step,
+        now: i64,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), ScheduleError> {
         let job = &self.job;
         let deployment = &job.graph.deployments[step.deployment];
         if !self.live.contains_key(&step.deployment) {
@@ -444,9 +453,8 @@ impl Dispatch {
         let Some(live) = self.live.get(&step.deployment) else {
             // A journal that lacks the deployment of a step that ran in it: nothing sensible can be executed.
             let message = "the state does not know the deployment of this step".to_owned();
-            self.tasks.spawn(async move {
-                (index, Outcome::failed(FailureClass::NotStarted, message).into())
-            });
+            self.tasks
+                .spawn(async move { (index, Outcome::failed(FailureClass::NotStarted, message).into()) });
             return;
         };
         let deployment = &job.graph.deployments[step.deployment];
@@ -592,14 +600,14 @@ impl Dispatch {
             && !finished.outputs.is_empty()
         {
             outputs = live.add_outputs(finished.outputs, &self.job.store)?;
-            changes.push(Change::Outputs {
-                deployment: live.row.id.clone(),
-                outputs: live.row.outputs.clone(),
-            });
+            changes
+                .push(Change::Outputs { deployment: live.row.id.clone(), outputs: live.row.outputs.clone() });
         }
         let mut ended = self.end(index, attempt, outcome, finished.invalid);
-        if let Some(Change::Event { record: Record { event: Event::StepEnded { outputs: place, .. }, .. }, .. }) =
-            ended.first_mut()
+        if let Some(Change::Event {
+            record: Record { event: Event::StepEnded { outputs: place, .. }, .. },
+            ..
+        }) = ended.first_mut()
         {
             *place = outputs;
         }
@@ -655,12 +663,14 @@ impl Dispatch {
         let tally = &mut self.tally;
         tally.invalid |= invalid;
         let cancelled = matches!(outcome, Outcome::Cancelled);
+        // What was skipped is the consequence of something else that is counted.
+        let failed = !succeeded && matches!(outcome, Outcome::Failed(_) | Outcome::Interrupted);
         if step.is_cleanup() {
             // A cleanup that was never owed is no debt: it counts neither way.
             if !cancelled || self.live.get(&step.deployment).is_some_and(|live| live.row.debt == Debt::Owed) {
                 tally.cleaned += 1;
                 tally.cleanup_cancelled |= cancelled;
-                tally.cleanup_failed |= !succeeded && !cancelled;
+                tally.cleanup_failed |= failed;
             }
             let (left, failed) = &mut self.cleanup_left[step.deployment];
             *left -= 1;
@@ -668,7 +678,7 @@ impl Dispatch {
         } else {
             tally.measured += 1;
             tally.measurement_cancelled |= cancelled;
-            tally.measurement_failed |= !succeeded && !cancelled;
+            tally.measurement_failed |= failed;
         }
         let node = &mut self.nodes[index.index()];
         node.status = Status::Ended;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use deployments::missing_variables;
-pub use dispatch::drive;
+pub use dispatch::{drive, now_ms};
 
 use crate::event::{Notice, Verdict};
 use crate::execute::Execute;
@@ -66,7 +66,10 @@ pub enum Stop {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    Ended { measurement: Verdict, cleanup: Verdict },
+    Ended {
+        measurement: Verdict,
+        cleanup: Verdict,
+    },
     /// Left at once: steps may still be running under their supervisors.
     Left,
 }
@@ -79,6 +82,8 @@ pub enum ScheduleError {
     Secrets(std::io::Error),
     #[error("cannot make a folder for the invocation beside `{}`: {source}", manifest.display())]
     Logs { manifest: std::path::PathBuf, source: std::io::Error },
-    #[error("parameter `{parameter}` takes its value from the environment variable {variable}, which is not set: set it, or give the parameter with -p {parameter}=VALUE")]
+    #[error(
+        "parameter `{parameter}` takes its value from the environment variable {variable}, which is not set: set it, or give the parameter with -p {parameter}=VALUE"
+    )]
     Variable { parameter: String, variable: String },
 }

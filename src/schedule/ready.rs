@@ -111,8 +111,9 @@ impl Slots {
                     !disturbs && !hold_work && self.may_deploy(step)
                 }
             };
-            let unlocked = locks(step)
-                .all(|lock| self.taken.get(lock).copied().unwrap_or(0) < self.locks.get(lock).copied().unwrap_or(1));
+            let unlocked = locks(step).all(|lock| {
+                self.taken.get(lock).copied().unwrap_or(0) < self.locks.get(lock).copied().unwrap_or(1)
+            });
             if free && unlocked {
                 self.take(step);
                 chosen.push(key);

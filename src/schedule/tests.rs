@@ -1,0 +1,483 @@
+//! The scheduler with an executor that plays a script, on a real store in a temporary folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::event::{Event, FailureClass, Outcome, Record};
+use crate::execute::fake::Fake;
+use crate::execute::{Finished, Produced};
+use crate::graph;
+use crate::plan::expand;
+use crate::store::{Debt, RunRow, event};
+use crate::validate::{
+    Action, Benchmark, Budget, Command, Concurrency, Entry, Environment, OnInterrupt, Order, Phase, Point,
+    Retry, Step, Target, Timing, Traces,
+};
+use crate::workload::{Load, LoadShape, Tolerances};
+
+fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
+    let command = crate::manifest::template::Template::parse("true").unwrap();
+    Step {
+        phase,
+        name: name.to_owned(),
+        needs: needs.iter().map(|&name| name.to_owned()).collect(),
+        action: Action::Run(Command::Shell(command)),
+        environment: Environment::default(),
+        timeout: None,
+        retry: Retry { attempts: 1, delay: Duration::ZERO },
+        allow_failure: false,
+        recover: vec![],
+        outputs: BTreeMap::new(),
+        on_interrupt: OnInterrupt::Rerun,
+        locks: vec![],
+    }
+}
+
+/// Two deploy steps, one invoke step, two cleanup steps, traces.
+fn steps() -> Vec<Step> {
+    vec![
+        step(Phase::Deploy, "a", &[]),
+        step(Phase::Deploy, "b", &["a"]),
+        step(Phase::Invoke, "load", &[]),
+        step(Phase::Cleanup, "x", &[]),
+        step(Phase::Cleanup, "y", &["x"]),
+    ]
+}
+
+fn plan(applications: &[&str], steps: &[Step]) -> Plan {
+    let phase = |phase| steps.iter().filter(|step| step.phase == phase).cloned().map(Arc::new).collect();
+    let target = Target {
+        credentials: vec![],
+        traces: Traces::Local,
+        deploy: phase(Phase::Deploy),
+        invoke: phase(Phase::Invoke),
+        cleanup: phase(Phase::Cleanup),
+    };
+    let benchmark = Arc::new(Benchmark {
+        path: "/nowhere/benchmark.toml".into(),
+        name: "app".to_owned(),
+        description: String::new(),
+        root: "/nowhere".into(),
+        params: BTreeMap::new(),
+        targets: BTreeMap::from([("local".to_owned(), target)]),
+        workload: None,
+    });
+    let load = Load {
+        shape: LoadShape::Iterations { iterations: 1 },
+        speed: 1.0,
+        tolerances: Tolerances::default(),
+    };
+    let point =
+        Point { factors: vec![], params: BTreeMap::new(), labels: BTreeMap::new(), load: Arc::new(load) };
+    Plan {
+        path: "/nowhere/plan.toml".into(),
+        name: "test".to_owned(),
+        description: String::new(),
+        executor: None,
+        entries: applications
+            .iter()
+            .map(|&application| Entry {
+                application: application.to_owned(),
+                benchmark: Arc::clone(&benchmark),
+                target: "local".to_owned(),
+                points: vec![point.clone()],
+            })
+            .collect(),
+        repetitions: 1,
+        trials_per_deployment: 1,
+        order: Order::Interleaved,
+        seed: 1,
+        timing: Timing::default(),
+        concurrency: Concurrency { deploy: 4, invoke: 1, quiet: false },
+        locks: BTreeMap::new(),
+        budget: Budget::default(),
+    }
+}
+
+struct Outcomes {
+    end: End,
+    log: Vec<String>,
+    records: Vec<Record>,
+    debts: Vec<Debt>,
+    most_running: usize,
+}
+
+struct Case {
+    plan: Plan,
+    fake: Fake,
+    /// Events that an earlier runner left.
+    before: Vec<Event>,
+    stop_after: Option<Duration>,
+}
+
+impl Case {
+    fn new(plan: Plan) -> Self {
+        Self { plan, fake: Fake::default(), before: vec![], stop_after: None }
+    }
+
+    fn script(mut self, step: &str, ends: Vec<Finished>) -> Self {
+        self.fake.script.insert(step.to_owned(), ends);
+        self
+    }
+
+    fn takes(mut self, step: &str, milliseconds: u64) -> Self {
+        self.fake.takes.insert(step.to_owned(), Duration::from_millis(milliseconds));
+        self
+    }
+
+    fn run(self) -> Outcomes {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(self.drive())
+    }
+
+    async fn drive(self) -> Outcomes {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let run = RunId::new("r");
+        store.create_run(RunRow { id: run.clone(), created_ms: 0, request: "{}".into() }).await.unwrap();
+        let graph = graph::build(&self.plan, expand(&self.plan), Parts::ALL);
+        let mut changes: Vec<_> = self.before.into_iter().map(|e| event(&run, now_ms(), e)).collect();
+        if !changes.is_empty() {
+            let deployment = &graph.deployments[0];
+            let id = Naming::OfRun.name(&run, deployment);
+            let mut live =
+                deployments::Live::open(&self.plan, deployment, id, &run, &store, now_ms()).unwrap();
+            live.row.debt = Debt::Owed;
+            changes.push(crate::store::Change::Open(live.row));
+            store.append(changes).await.unwrap();
+        }
+        let before = store.events(&run).await.unwrap();
+        let fake = Arc::new(self.fake);
+        let (notices, _watch) = mpsc::unbounded_channel();
+        let (stop, stops) = mpsc::unbounded_channel();
+        if let Some(after) = self.stop_after {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                let _ = stop.send(Stop::Finish);
+            });
+        }
+        let executor: Arc<dyn Execute> = fake.clone();
+        let job = Job {
+            run: run.clone(),
+            plan: self.plan,
+            graph,
+            parts: Parts::ALL,
+            naming: Naming::OfRun,
+            store: store.clone(),
+            executor,
+            notices,
+        };
+        let end =
+            tokio::time::timeout(Duration::from_secs(20), drive(job, &before, stops)).await.unwrap().unwrap();
+        Outcomes {
+            end,
+            log: fake.log(),
+            records: store.events(&run).await.unwrap(),
+            debts: store.deployments().await.unwrap().into_iter().map(|row| row.debt).collect(),
+            most_running: fake.most_running.load(std::sync::atomic::Ordering::SeqCst),
+        }
+    }
+}
+
+fn failed() -> Finished {
+    Outcome::failed(FailureClass::Step, "exit code 1").into()
+}
+
+fn complete() -> End {
+    End::Ended { measurement: Verdict::Complete, cleanup: Verdict::Complete }
+}
+
+impl Outcomes {
+    /// The steps that were started, in order, without the deployment's key.
+    fn started(&self) -> Vec<&str> {
+        self.log
+            .iter()
+            .filter_map(|line| line.strip_prefix("start "))
+            .map(|line| line.split_once('/').unwrap().1)
+            .collect()
+    }
+
+    fn position(&self, line: &str) -> usize {
+        self.log.iter().position(|l| l == line).unwrap_or_else(|| panic!("no `{line}` in {:#?}", self.log))
+    }
+
+    fn outcome(&self, id: &str) -> Outcome {
+        let state = crate::run_state::RunState::fold(&self.records);
+        match &state.step(&crate::id::StepId::new(id)).unwrap_or_else(|| panic!("no step {id}")).phase {
+            crate::run_state::StepPhase::Ended(outcome) => outcome.clone(),
+            other => panic!("{id} has not ended: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn steps_run_in_order_and_the_debt_is_paid() {
+    let ran = Case::new(plan(&["app"], &steps())).run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(
+        ran.started(),
+        [
+            "deploy/a 1",
+            "deploy/b 1",
+            "t1/invoke/load 1",
+            "t1/get-traces 1",
+            "t1/analyze-traces 1",
+            "cleanup/x 1",
+            "cleanup/y 1"
+        ]
+    );
+    assert_eq!(ran.debts, [Debt::Paid]);
+}
+
+#[test]
+fn the_debt_is_in_the_journal_before_the_first_deploy_step() {
+    let ran = Case::new(plan(&["app"], &steps())).run();
+    let position = |wanted: fn(&Event) -> bool| ran.records.iter().position(|r| wanted(&r.event)).unwrap();
+    let debt = position(|event| matches!(event, Event::DebtRecorded { .. }));
+    let started = position(|event| matches!(event, Event::StepStarted { .. }));
+    assert!(debt < started, "{:#?}", ran.records);
+}
+
+#[test]
+fn cleanup_runs_after_a_failed_deploy() {
+    let ran = Case::new(plan(&["app"], &steps())).script("app.1/deploy/a", vec![failed()]).run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });
+    assert_eq!(ran.started(), ["deploy/a 1", "cleanup/x 1", "cleanup/y 1"]);
+    assert!(matches!(ran.outcome("app.1/t1/analyze-traces"), Outcome::Skipped { .. }));
+    assert_eq!(ran.debts, [Debt::Paid]);
+}
+
+#[test]
+fn all_cleanup_steps_run_even_after_one_fails_and_the_debt_stays() {
+    let ran = Case::new(plan(&["app"], &steps())).script("app.1/cleanup/x", vec![failed()]).run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Complete, cleanup: Verdict::Failed });
+    assert!(ran.started().contains(&"cleanup/y 1"));
+    assert_eq!(ran.debts, [Debt::Owed]);
+}
+
+#[test]
+fn a_failed_application_does_not_stop_the_others() {
+    let ran = Case::new(plan(&["one", "two"], &steps())).script("one.1/deploy/b", vec![failed()]).run();
+    assert!(ran.outcome("two.1/t1/analyze-traces").is_success());
+    assert_eq!(ran.debts, [Debt::Paid, Debt::Paid]);
+}
+
+#[test]
+fn a_failed_step_is_tried_again_as_often_as_it_says() {
+    let mut steps = steps();
+    steps[0].retry = Retry { attempts: 3, delay: Duration::from_millis(5) };
+    let good = Finished::from(Outcome::Succeeded);
+    let ran =
+        Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed(), failed(), good]).run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(ran.started()[..4], ["deploy/a 1", "deploy/a 2", "deploy/a 3", "deploy/b 1"]);
+
+    let ran = Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed()]).run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });
+    assert_eq!(ran.started().iter().filter(|line| line.starts_with("deploy/a")).count(), 3);
+}
+
+#[test]
+fn an_allowed_failure_does_not_stop_what_follows() {
+    let mut steps = steps();
+    steps[0].allow_failure = true;
+    let ran = Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed()]).run();
+    assert_eq!(ran.end, complete());
+}
+
+#[test]
+fn loads_leave_the_machine_one_at_a_time_while_deployments_run_side_by_side() {
+    let applications = ["one", "two", "three"];
+    let mut case = Case::new(plan(&applications, &steps()));
+    for application in applications {
+        case = case.takes(&format!("{application}.1/deploy/a"), 50);
+        case = case.takes(&format!("{application}.1/t1/invoke/load"), 30);
+    }
+    let ran = case.run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(ran.most_running, 3);
+    let mut loading = 0;
+    for line in ran.log.iter().filter(|line| line.contains("invoke/load")) {
+        loading += if line.starts_with("start") { 1 } else { -1 };
+        assert!((0..=1).contains(&loading), "{:#?}", ran.log);
+    }
+}
+
+#[test]
+fn deployments_being_made_at_once_are_limited() {
+    let mut plan = plan(&["one", "two", "three"], &steps());
+    plan.concurrency.deploy = 1;
+    plan.concurrency.invoke = 9;
+    let mut case = Case::new(plan);
+    for application in ["one", "two", "three"] {
+        case = case.takes(&format!("{application}.1/deploy/a"), 20);
+    }
+    let ran = case.run();
+    let mut deploying = 0;
+    for line in ran.log.iter().filter(|line| line.contains("/deploy/")) {
+        deploying += if line.starts_with("start") { 1 } else { -1 };
+        assert!((0..=1).contains(&deploying), "{:#?}", ran.log);
+    }
+}
+
+#[test]
+fn with_quiet_nothing_else_runs_beside_a_load() {
+    let mut plan = plan(&["one", "two", "three"], &steps());
+    plan.concurrency.quiet = true;
+    let mut case = Case::new(plan);
+    for (index, application) in ["one", "two", "three"].into_iter().enumerate() {
+        case = case.takes(&format!("{application}.1/deploy/a"), 10 + 20 * index as u64);
+        case = case.takes(&format!("{application}.1/t1/invoke/load"), 25);
+    }
+    let ran = case.run();
+    assert_eq!(ran.end, complete());
+    let (mut loads, mut others) = (0, 0);
+    for line in &ran.log {
+        let change = if line.starts_with("start") { 1 } else { -1 };
+        if line.contains("invoke/load") {
+            loads += change
+        } else {
+            others += change
+        }
+        assert!(loads == 0 || others == 0, "{:#?}", ran.log);
+    }
+}
+
+#[test]
+fn pauses_hold_no_slot() {
+    let mut plan = plan(&["one", "two"], &steps());
+    plan.timing.before_traces = Duration::from_millis(150);
+    let begun = std::time::Instant::now();
+    let ran = Case::new(plan).run();
+    assert_eq!(ran.end, complete());
+    let both_waited_together = begun.elapsed() < Duration::from_millis(290);
+    assert!(both_waited_together, "{:?}", begun.elapsed());
+    assert!(ran.position("start two.1/t1/invoke/load 1") < ran.position("start one.1/t1/get-traces 1"));
+}
+
+#[test]
+fn outputs_reach_the_journal_and_secret_ones_do_not() {
+    let mut good = Finished::from(Outcome::Succeeded);
+    good.outputs.insert("endpoint".into(), Produced { value: json!("http://x"), secret: false });
+    good.outputs.insert("token".into(), Produced { value: json!("hush"), secret: true });
+    let ran = Case::new(plan(&["app"], &steps())).script("app.1/deploy/a", vec![good]).run();
+    let journal = format!("{:?}", ran.records);
+    assert!(journal.contains("http://x") && !journal.contains("hush"));
+}
+
+#[test]
+fn a_stopped_run_cancels_what_runs_and_cleans_up() {
+    let mut case = Case::new(plan(&["app", "later"], &steps())).takes("app.1/t1/invoke/load", 10_000);
+    case = case.takes("later.1/deploy/a", 10_000);
+    case.stop_after = Some(Duration::from_millis(200));
+    let ran = case.run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Cancelled, cleanup: Verdict::Complete });
+    assert_eq!(ran.outcome("app.1/t1/invoke/load"), Outcome::Cancelled);
+    assert!(ran.started().contains(&"cleanup/y 1"));
+    assert_eq!(ran.debts, [Debt::Paid, Debt::Paid]);
+}
+
+#[test]
+fn a_spent_error_budget_starts_no_further_trial() {
+    let mut plan = plan(&["app"], &steps());
+    plan.trials_per_deployment = 3;
+    plan.budget.errors = Some(1);
+    let ran = Case::new(plan).script("app.1/t1/invoke/load", vec![failed()]).run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });
+    assert_eq!(ran.started(), ["deploy/a 1", "deploy/b 1", "t1/invoke/load 1", "cleanup/x 1", "cleanup/y 1"]);
+}
+
+#[test]
+fn repetitions_of_an_application_follow_each_other_with_a_redeployment() {
+    let mut plan = plan(&["app"], &steps());
+    plan.repetitions = 2;
+    plan.trials_per_deployment = 2;
+    let ran = Case::new(plan).run();
+    assert_eq!(ran.end, complete());
+    assert!(ran.position("end app.1/cleanup/y 1") < ran.position("start app.2/deploy/a 1"));
+    assert!(ran.position("end app.1/t1/analyze-traces 1") < ran.position("start app.1/t2/invoke/load 1"));
+}
+
+/// What an earlier runner had journaled when it was killed, and what the next one does.
+#[track_caller]
+fn check_resume(before: Vec<Event>, expected_first: &[&str]) {
+    let mut case = Case::new(plan(&["app"], &steps()));
+    case.before = before;
+    let ran = case.run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(
+        ran.log.iter().filter(|line| !line.starts_with("end")).take(expected_first.len()).collect::<Vec<_>>(),
+        expected_first
+    );
+    assert_eq!(ran.debts, [Debt::Paid]);
+}
+
+fn started(id: &str, attempt: u32) -> Event {
+    Event::StepStarted { step: crate::id::StepId::new(id), attempt, logs: None }
+}
+
+fn ended(id: &str, outcome: Outcome, retry: bool) -> Event {
+    let step = crate::id::StepId::new(id);
+    Event::StepEnded { step, attempt: 1, outcome, outputs: BTreeMap::new(), invalid: vec![], retry }
+}
+
+#[test]
+fn a_resumed_run_reattaches_to_what_was_running() {
+    let debt = Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") };
+    check_resume(
+        vec![debt.clone(), started("app.1/deploy/a", 1)],
+        &["reattach app.1/deploy/a 1", "start app.1/deploy/b 1"],
+    );
+    check_resume(
+        vec![debt.clone(), started("app.1/deploy/a", 1), ended("app.1/deploy/a", Outcome::Succeeded, false)],
+        &["start app.1/deploy/b 1"],
+    );
+    check_resume(
+        vec![debt, started("app.1/deploy/a", 1), ended("app.1/deploy/a", Outcome::Interrupted, true)],
+        &["start app.1/deploy/a 2"],
+    );
+}
+
+#[test]
+fn an_interrupted_step_runs_again_and_counts_no_failure() {
+    let good = Finished::from(Outcome::Succeeded);
+    let ran = Case::new(plan(&["app"], &steps()))
+        .script("app.1/deploy/a", vec![Outcome::Interrupted.into(), good])
+        .run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(ran.started()[..2], ["deploy/a 1", "deploy/a 2"]);
+}
+
+#[test]
+fn a_run_stopped_by_a_killed_runner_only_cleans_up() {
+    let mut case = Case::new(plan(&["app"], &steps()));
+    case.before = vec![
+        Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") },
+        started("app.1/deploy/a", 1),
+        ended("app.1/deploy/a", Outcome::Succeeded, false),
+        Event::StopRequested { why: "stopped".into(), cause: crate::event::StopCause::User },
+    ];
+    let ran = case.run();
+    assert_eq!(ran.started(), ["cleanup/x 1", "cleanup/y 1"]);
+    assert_eq!(ran.debts, [Debt::Paid]);
+}
+
+#[test]
+fn locks_limit_steps_of_different_applications() {
+    let mut steps = steps();
+    steps[0].locks = vec!["region".to_owned()];
+    let mut plan = plan(&["one", "two"], &steps);
+    plan.locks.insert("region".to_owned(), 1);
+    let takes = HashMap::from([("one.1/deploy/a", 40), ("two.1/deploy/a", 40)]);
+    let mut case = Case::new(plan);
+    for (step, takes) in takes {
+        case = case.takes(step, takes);
+    }
+    let ran = case.run();
+    assert!(ran.position("end one.1/deploy/a 1") < ran.position("start two.1/deploy/a 1"));
+}

@@ -56,7 +56,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let open = |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), message: error.to_string() };
+    let open =
+        |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), message: error.to_string() };
     let version = |connection: &Connection| -> rusqlite::Result<i64> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0))
     };
@@ -128,7 +129,8 @@ impl Worker {
 
     fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), StoreError> {
         let path = &self.path;
-        let failed = |error: rusqlite::Error| StoreError::Write { path: path.clone(), message: error.to_string() };
+        let failed =
+            |error: rusqlite::Error| StoreError::Write { path: path.clone(), message: error.to_string() };
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
@@ -152,7 +154,10 @@ impl Worker {
                         params![run.id.as_str(), run.created_ms, run.request],
                     )
                     .map(|_| ())
-                    .map_err(|error| StoreError::Write { path: self.path.clone(), message: error.to_string() });
+                    .map_err(|error| StoreError::Write {
+                        path: self.path.clone(),
+                        message: error.to_string(),
+                    });
                 let _ = reply.send(result);
             }
             Request::Runs { reply } => {
@@ -168,7 +173,10 @@ impl Worker {
                         run_row,
                     )
                     .optional()
-                    .map_err(|error| StoreError::Read { path: self.path.clone(), message: error.to_string() });
+                    .map_err(|error| StoreError::Read {
+                        path: self.path.clone(),
+                        message: error.to_string(),
+                    });
                 let _ = reply.send(result);
             }
             Request::Events { run, reply } => {
@@ -179,7 +187,8 @@ impl Worker {
                 }));
             }
             Request::Deployments { reply } => {
-                let sql = "SELECT id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs
+                let sql =
+                    "SELECT id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs
                            FROM deployments ORDER BY opened_ms, id";
                 let _ = reply.send(self.read(sql, [], deployment_row));
             }
@@ -203,7 +212,9 @@ impl Worker {
         };
         inner().map_err(|error| match error {
             RowError::Sql(error) => StoreError::Read { path: self.path.clone(), message: error.to_string() },
-            RowError::Json(error) => StoreError::Corrupt { path: self.path.clone(), message: error.to_string() },
+            RowError::Json(error) => {
+                StoreError::Corrupt { path: self.path.clone(), message: error.to_string() }
+            }
             RowError::Word(word) => {
                 StoreError::Corrupt { path: self.path.clone(), message: format!("unknown word `{word}`") }
             }
@@ -227,9 +238,8 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
 
 fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
     let debt: String = row.get(6)?;
-    let json = |index: usize| -> Result<_, RowError> {
-        Ok(serde_json::from_str(&row.get::<_, String>(index)?)?)
-    };
+    let json =
+        |index: usize| -> Result<_, RowError> { Ok(serde_json::from_str(&row.get::<_, String>(index)?)?) };
     Ok(DeploymentRow {
         id: DeploymentId::new(row.get::<_, String>(0)?),
         run: RunId::new(row.get::<_, String>(1)?),
@@ -245,9 +255,8 @@ fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
 }
 
 fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    let json = |map: &serde_json::Map<String, serde_json::Value>| {
-        serde_json::Value::Object(map.clone()).to_string()
-    };
+    let json =
+        |map: &serde_json::Map<String, serde_json::Value>| serde_json::Value::Object(map.clone()).to_string();
     let update = |sql: &str, deployment: &DeploymentId, value: &str| -> rusqlite::Result<()> {
         transaction.prepare_cached(sql)?.execute(params![deployment.as_str(), value]).map(|_| ())
     };
