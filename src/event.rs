@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{DeploymentId, StepId};
-use crate::measurement::LoadProgress;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
@@ -193,4 +192,17 @@ pub enum Notice {
     Stopping {
         why: String,
     },
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LoadProgress {
+    pub planned: u64,
+    pub sent: u64,
+    pub answered: u64,
+    pub failed: u64,
+    pub dropped: u64,
+    /// Milliseconds from sent to answered so far.
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
 }

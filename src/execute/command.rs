@@ -1,0 +1,187 @@
+//! Commands of the manifest: rendered, run on the host or in a container, their outputs captured.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::step::Executor;
+use super::{Attempt, Finished, outputs};
+use crate::event::{FailureClass, Outcome};
+use crate::exit::{Exit, Found, STDOUT_FILE};
+use crate::host::{self, HostCommand};
+use crate::manifest::template::{Context, Template, Undefined, lookup_in};
+use crate::validate::{self, Command, Environment};
+
+/// From the polite signal to the other one.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(
+    executor: &Executor,
+    attempt: &Attempt,
+    step: &validate::Step,
+    command: &Command,
+    folder: &Path,
+) -> Finished {
+    let outcome =
+        match prepare(attempt, command, &step.environment, step.timeout) {
+            Ok(prepared) => execute(executor, attempt, prepared, &step.environment, folder).await,
+            Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
+        };
+    if !outcome.is_success() || step.outputs.is_empty() {
+        return outcome.into();
+    }
+    let captured = std::fs::read(folder.join(STDOUT_FILE))
+        .map_err(|error| format!("cannot read what the step wrote: {error}"))
+        .and_then(|stdout| outputs::capture(&step.outputs, &stdout, manifest_folder(attempt)));
+    match captured {
+        Ok(outputs) => Finished { outcome, outputs, invalid: vec![] },
+        Err(message) => Outcome::failed(FailureClass::Step, message).into(),
+    }
+}
+
+/// Runs the recovery commands before another attempt. A recovery that fails does not stop the attempt: whether
+/// the step works now is for the step to say.
+pub(super) async fn recover(
+    executor: &Executor,
+    attempt: &Attempt,
+    step: &validate::Step,
+    folder: &Path,
+) -> Result<(), Box<Finished>> {
+    for (index, recovery) in step.recover.iter().enumerate() {
+        let folder = folder.join(format!("recover-{}", index + 1));
+        let made = std::fs::create_dir_all(&folder);
+        let outcome = match (made, prepare(attempt, &recovery.command, &recovery.environment, step.timeout)) {
+            (Ok(()), Ok(prepared)) => {
+                execute(executor, attempt, prepared, &recovery.environment, &folder).await
+            }
+            (Err(error), _) => Outcome::failed(FailureClass::NotStarted, error.to_string()),
+            (_, Err(error)) => Outcome::failed(FailureClass::Step, error.to_string()),
+        };
+        if matches!(outcome, Outcome::Cancelled | Outcome::Interrupted) {
+            return Err(Box::new(outcome.into()));
+        }
+    }
+    Ok(())
+}
+
+/// A command with its templates rendered.
+pub(super) struct Prepared {
+    pub(super) argv: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) workdir: PathBuf,
+    pub(super) timeout: Option<Duration>,
+}
+
+fn prepare(
+    attempt: &Attempt,
+    command: &Command,
+    environment: &Environment,
+    timeout: Option<Duration>,
+) -> Result<Prepared, Undefined> {
+    let lookup = |path: &str| lookup_in(&attempt.values, path);
+    let plain = |template: &Template| template.render(Context::Plain, &lookup);
+    let argv = match command {
+        Command::Shell(line) => {
+            let mut argv = environment.shell.clone();
+            if argv.is_empty() {
+                argv = vec!["sh".to_owned(), "-c".to_owned()];
+            }
+            argv.push(line.render(Context::Shell, &lookup)?);
+            argv
+        }
+        Command::Argv(words) => words.iter().map(plain).collect::<Result<_, _>>()?,
+    };
+    let env = environment
+        .env
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), plain(value)?)))
+        .collect::<Result<_, _>>()?;
+    let folder = manifest_folder(attempt);
+    let workdir = match &environment.workdir {
+        Some(workdir) => folder.join(plain(workdir)?),
+        None => folder.to_owned(),
+    };
+    Ok(Prepared { argv, env, workdir, timeout })
+}
+
+pub(super) fn manifest_folder(attempt: &Attempt) -> &Path {
+    attempt.deployment.benchmark.path.parent().unwrap_or(Path::new("/"))
+}
+
+async fn execute(
+    executor: &Executor,
+    attempt: &Attempt,
+    prepared: Prepared,
+    environment: &Environment,
+    folder: &Path,
+) -> Outcome {
+    let timeout = prepared.timeout;
+    match executor.place {
+        validate::Executor::Host => {
+            let command = HostCommand {
+                argv: prepared.argv,
+                env: prepared.env,
+                clear_env: false,
+                workdir: prepared.workdir,
+                timeout,
+                grace: GRACE,
+            };
+            on_host(executor, attempt, &command, folder).await
+        }
+        validate::Executor::Docker => {
+            super::docker::run(executor, attempt, prepared, environment, folder).await
+        }
+    }
+}
+
+/// Runs a command under its supervisor, or takes up what an earlier runner started.
+pub(super) async fn on_host(
+    executor: &Executor,
+    attempt: &Attempt,
+    command: &HostCommand,
+    folder: &Path,
+) -> Outcome {
+    let found = if attempt.reattach { host::look(folder) } else { Ok(Found::NotStarted) };
+    let exit = match found {
+        Ok(Found::Gone) => return Outcome::Interrupted,
+        Ok(Found::Ended(exit)) => Ok(exit),
+        Ok(Found::Running) => wait(attempt, folder).await,
+        Ok(Found::NotStarted) => match host::start(folder, command, &executor.sb).await {
+            Ok(()) => wait(attempt, folder).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    match exit {
+        Ok(exit) => outcome_of(&exit, command.timeout),
+        Err(host::HostError::Gone { .. }) => Outcome::Interrupted,
+        Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()),
+    }
+}
+
+async fn wait(attempt: &Attempt, folder: &Path) -> Result<Exit, host::HostError> {
+    tokio::select! {
+        exit = host::wait(folder) => return exit,
+        () = attempt.cancel.cancelled() => {}
+    }
+    host::cancel(folder, GRACE).await?;
+    host::wait(folder).await
+}
+
+pub(super) fn outcome_of(exit: &Exit, timeout: Option<Duration>) -> Outcome {
+    match exit {
+        Exit::Code(0) => Outcome::Succeeded,
+        Exit::Cancelled => Outcome::Cancelled,
+        Exit::TimedOut => {
+            let limit = timeout.map_or_else(String::new, |limit| {
+                format!(" of {}", humantime::format_duration(limit))
+            });
+            Outcome::failed(FailureClass::TimedOut, format!("it did not end within its timeout{limit}"))
+        }
+        Exit::OutOfMemory => Outcome::failed(FailureClass::OutOfMemory, "it ran out of memory"),
+        Exit::SpawnFailed { message } => Outcome::failed(FailureClass::NotStarted, message.clone()),
+        Exit::Code(_) | Exit::Signal(_) | Exit::OutputLost { .. } => {
+            Outcome::failed(FailureClass::Step, exit.to_string())
+        }
+    }
+}

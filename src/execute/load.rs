@@ -1,0 +1,145 @@
+//! The load of a trial: a supervised process of its own, so that it outlives this one and is not disturbed by it.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::step::Executor;
+use super::{Attempt, Finished, command};
+use crate::event::{FailureClass, LoadProgress, Notice, Outcome};
+use crate::host::HostCommand;
+use crate::load::{LoadSpec, Progress};
+use crate::measurement::{LoadSummary, SUMMARY_FILE};
+use crate::validate;
+
+/// The hidden argument under which this program sends load.
+pub const LOAD_ARGUMENT: &str = "internal-load";
+
+const SPEC_FILE: &str = "load.json";
+const PROGRESS_FILE: &str = "progress.jsonl";
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+pub(super) async fn run(
+    executor: &Executor,
+    attempt: &Attempt,
+    step: &validate::Step,
+    folder: &Path,
+) -> Finished {
+    let (Some(logs), Some(workload)) = (&attempt.logs, &attempt.deployment.benchmark.workload) else {
+        return Outcome::failed(FailureClass::Step, "the manifest has no [workload] to send").into();
+    };
+    let spec_path = folder.join(SPEC_FILE);
+    let progress_path = folder.join(PROGRESS_FILE);
+    let spec = LoadSpec {
+        workload: (**workload).clone(),
+        load: (*attempt.deployment.load).clone(),
+        folder: logs.clone(),
+        seed: seed(attempt),
+        values: (*attempt.values).clone(),
+        secrets: secrets(attempt),
+        max_in_flight: crate::load::DEFAULT_MAX_IN_FLIGHT,
+    };
+    if !attempt.reattach || !spec_path.exists() {
+        if let Err(error) = write_private(&spec_path, &spec) {
+            let message = format!("cannot write `{}`: {error}", spec_path.display());
+            return Outcome::failed(FailureClass::NotStarted, message).into();
+        }
+    }
+    let word = |path: &Path| path.to_string_lossy().into_owned();
+    let command = HostCommand {
+        argv: vec![word(&executor.sb), LOAD_ARGUMENT.to_owned(), word(&spec_path), word(&progress_path)],
+        env: std::collections::BTreeMap::new(),
+        clear_env: false,
+        workdir: command::manifest_folder(attempt).to_owned(),
+        timeout: step.timeout,
+        grace: command::GRACE,
+    };
+    let sending = command::on_host(executor, attempt, &command, folder);
+    let outcome = tokio::select! {
+        outcome = sending => outcome,
+        never = watch(attempt, &progress_path) => match never {},
+    };
+    let _ = std::fs::remove_file(&spec_path);
+    finish(outcome, logs, folder)
+}
+
+fn finish(outcome: Outcome, logs: &Path, folder: &Path) -> Finished {
+    match outcome {
+        Outcome::Succeeded => {}
+        Outcome::Failed(failure) if failure.class == FailureClass::Step => {
+            // What went wrong stands at the end of what the process wrote.
+            let log = std::fs::read_to_string(folder.join(crate::exit::LOG_FILE)).unwrap_or_default();
+            let message = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(&failure.message);
+            return Outcome::failed(failure.class, message).into();
+        }
+        other => return other.into(),
+    }
+    let summary = std::fs::read(logs.join(SUMMARY_FILE))
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| serde_json::from_slice::<LoadSummary>(&bytes).map_err(|error| error.to_string()));
+    match summary {
+        Ok(summary) if summary.planned > 0 && summary.answered == 0 => {
+            let why = summary.outcomes.iter().max_by_key(|(_, count)| **count);
+            let why = why.map_or_else(String::new, |(outcome, count)| format!(": {count} × {outcome}"));
+            Outcome::failed(FailureClass::Step, format!("no invocation was answered{why}")).into()
+        }
+        Ok(summary) => {
+            Finished { outcome: Outcome::Succeeded, outputs: Default::default(), invalid: summary.invalid }
+        }
+        Err(error) => {
+            let message = format!("the load left no readable summary in `{}`: {error}", logs.display());
+            Outcome::failed(FailureClass::Step, message).into()
+        }
+    }
+}
+
+/// Each attempt of each trial draws differently, and the same plan with the same seed draws the same.
+fn seed(attempt: &Attempt) -> u64 {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    hash.update(attempt.deployment.seed.to_le_bytes());
+    hash.update(attempt.step.id.as_str());
+    let bytes = hash.finalize();
+    bytes.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+/// Texts that must not appear in results.
+fn secrets(attempt: &Attempt) -> Vec<String> {
+    let deployment = &attempt.deployment;
+    ["params", "outputs"]
+        .into_iter()
+        .filter_map(|table| attempt.values.get(table).and_then(serde_json::Value::as_object))
+        .flatten()
+        .filter(|(name, _)| deployment.secrets.contains(*name))
+        .map(|(_, value)| crate::manifest::template::plain_text(value))
+        .collect()
+}
+
+fn write_private(path: &Path, spec: &LoadSpec) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(&serde_json::to_vec(spec)?)
+}
+
+/// Tells how far the load is, as its process writes it.
+async fn watch(attempt: &Attempt, progress: &Path) -> std::convert::Infallible {
+    let mut last = None;
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let Ok(text) = std::fs::read_to_string(progress) else { continue };
+        let newest = text.lines().rev().find_map(|line| serde_json::from_str::<Progress>(line).ok());
+        let Some(newest) = newest else { continue };
+        let now = LoadProgress {
+            planned: newest.planned,
+            sent: newest.sent,
+            answered: newest.answered,
+            failed: newest.failed,
+            dropped: newest.dropped,
+            p50_ms: newest.p50_ms,
+            p99_ms: newest.p99_ms,
+        };
+        if last.replace(now) != Some(now) {
+            let _ = attempt.notices.send(Notice::Loading { step: attempt.step.id.clone(), progress: now });
+        }
+    }
+}

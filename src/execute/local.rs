@@ -1,0 +1,54 @@
+//! The embedded runtime as a step: up, and down.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::step::Executor;
+use super::{Attempt, Finished, Produced};
+use crate::event::{FailureClass, Outcome};
+use crate::manifest::template::plain_text;
+use crate::provider::local::{self, LocalSpec};
+use crate::validate;
+
+pub(super) async fn up(
+    executor: &Executor,
+    attempt: &Attempt,
+    step: &validate::Step,
+    template: &Path,
+) -> Finished {
+    let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
+    let spec = LocalSpec {
+        state_dir: executor.local_state(attempt),
+        template: template.to_owned(),
+        parameters: params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect(),
+        name: attempt.deployment.application.clone(),
+    };
+    let runtime = tokio::select! {
+        runtime = local::up(spec, &executor.sb) => runtime,
+        () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
+    };
+    match runtime {
+        Ok(runtime) => {
+            let mut outputs: BTreeMap<String, Produced> = runtime
+                .outputs
+                .into_iter()
+                .map(|(name, value)| (name, Produced { value: value.into(), secret: false }))
+                .collect();
+            outputs.insert("endpoint".into(), Produced { value: runtime.endpoint.into(), secret: false });
+            for (name, output) in &step.outputs {
+                if let Some(produced) = outputs.get_mut(name) {
+                    produced.secret = output.secret;
+                }
+            }
+            Finished { outcome: Outcome::Succeeded, outputs, invalid: vec![] }
+        }
+        Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
+    }
+}
+
+pub(super) async fn down(executor: &Executor, attempt: &Attempt) -> Finished {
+    match local::down(&executor.local_state(attempt)).await {
+        Ok(()) => Outcome::Succeeded.into(),
+        Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),
+    }
+}

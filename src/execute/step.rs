@@ -1,0 +1,134 @@
+//! The executor that does the work: one match on what a step is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::{Attempt, Execute, Executing, Finished, command, files, load, local, traces, wait_for};
+use crate::container::Engine;
+use crate::event::{FailureClass, Outcome};
+use crate::graph::{Step, StepKind};
+use crate::id::RunId;
+use crate::validate::{self, Action};
+
+/// Executes steps on this machine or in Docker.
+pub struct Executor {
+    /// Where commands run.
+    pub place: validate::Executor,
+    /// The workspace's state folder (`.sb`), absolute.
+    pub state: PathBuf,
+    /// This program: supervisors are copies of it.
+    pub sb: PathBuf,
+    pub(super) engine: OnceCell<Engine>,
+}
+
+impl Executor {
+    pub fn new(place: validate::Executor, state: PathBuf, sb: PathBuf) -> Self {
+        Self { place, state, sb, engine: OnceCell::new() }
+    }
+
+    /// The attempt's own folder: claim, log, exit.
+    pub(super) fn folder(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf {
+        self.state
+            .join("runs")
+            .join(run.as_str())
+            .join("steps")
+            .join(step.id.as_str())
+            .join(attempt.to_string())
+    }
+
+    pub(super) fn local_state(&self, attempt: &Attempt) -> PathBuf {
+        local_folder(&self.state, attempt.deployment.id.as_str())
+    }
+
+    async fn perform(&self, attempt: &Attempt) -> Finished {
+        let folder = self.folder(&attempt.run, &attempt.step, attempt.number);
+        if let Err(error) = std::fs::create_dir_all(&folder) {
+            let message = format!("cannot make the folder `{}`: {error}", folder.display());
+            return Outcome::failed(FailureClass::NotStarted, message).into();
+        }
+        match &attempt.step.kind {
+            StepKind::Manifest(step) => {
+                let finished = self.manifest_step(attempt, step, &folder).await;
+                if let Some(logs) = &attempt.logs {
+                    keep_log(&folder, &logs.join(format!("{}.log", step.name)));
+                }
+                finished
+            }
+            StepKind::GetTraces => traces::get(self, attempt).await,
+            StepKind::AnalyzeTraces => traces::analyze(attempt).await,
+            // Pauses belong to the scheduler.
+            StepKind::Pause { .. } => Outcome::Succeeded.into(),
+        }
+    }
+
+    async fn manifest_step(&self, attempt: &Attempt, step: &validate::Step, folder: &Path) -> Finished {
+        if attempt.number > 1
+            && let Err(finished) = command::recover(self, attempt, step, folder).await
+        {
+            return *finished;
+        }
+        if let Some(logs) = attempt.logs.as_ref().filter(|_| attempt.step.is_invoke())
+            && let Err(error) = files::describe(attempt, logs)
+        {
+            let message = format!("cannot write to `{}`: {error}", logs.display());
+            return Outcome::failed(FailureClass::NotStarted, message).into();
+        }
+        let action = async {
+            match &step.action {
+                Action::Run(what) => command::run(self, attempt, step, what, folder).await,
+                Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
+                Action::Load => load::run(self, attempt, step, folder).await,
+                Action::LocalUp { template } => local::up(self, attempt, step, template).await,
+                Action::LocalDown => local::down(self, attempt).await,
+                Action::Wait(_) => Outcome::Succeeded.into(),
+            }
+        };
+        // Commands and loads have their limit under their supervisor, where it outlives this process.
+        let limit = match step.action {
+            Action::Run(_) | Action::Load => None,
+            _ => step.timeout,
+        };
+        within(limit, action).await
+    }
+}
+
+/// Where the embedded runtime of a deployment keeps its state.
+pub fn local_folder(state: &Path, deployment: &str) -> PathBuf {
+    let name: String =
+        deployment.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=@".contains(c) { c } else { '_' }).collect();
+    state.join("local").join(name)
+}
+
+async fn within(limit: Option<Duration>, action: impl Future<Output = Finished>) -> Finished {
+    let Some(limit) = limit else { return action.await };
+    tokio::time::timeout(limit, action).await.unwrap_or_else(|_| {
+        let message = format!("it did not end within its timeout of {}", humantime::format_duration(limit));
+        Outcome::failed(FailureClass::TimedOut, message).into()
+    })
+}
+
+/// A copy of the step's log beside the results of its invocation. The original stays: losing the copy is no harm.
+fn keep_log(folder: &Path, copy: &Path) {
+    let log = folder.join(crate::exit::LOG_FILE);
+    if log.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        let _ = std::fs::copy(log, copy);
+    }
+}
+
+impl Execute for Executor {
+    fn execute(self: Arc<Self>, attempt: Attempt) -> Executing {
+        Box::pin(async move { self.perform(&attempt).await })
+    }
+
+    fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf> {
+        files::new_logs_folder(manifest)
+    }
+
+    fn log_of(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf {
+        self.folder(run, step, attempt).join(crate::exit::LOG_FILE)
+    }
+}
