@@ -1,1 +1,226 @@
-//! Command-line arguments: types only.
+//! Command-line arguments: types only. What they mean is resolved in [`crate::settings`] and [`crate::command`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "sb",
+    version,
+    about = "Runs declared serverless benchmarks and tells where the time goes",
+    long_about = "Runs serverless-application benchmarks that are declared in a benchmark.toml, collects their distributed traces, \
+                  and breaks the latency of each down into activities along its critical path.",
+    after_help = "Examples:\n  \
+        sb run plans/quickstart.toml        a whole plan: deploy, load, traces, analysis, cleanup\n  \
+        sb validate                         check every manifest and plan below this folder\n  \
+        sb test                             the application in this folder, once through everything\n  \
+        sb prepare && sb invoke 10          deploy it, then send ten invocations\n  \
+        sb resume                           go on with the last run after a crash\n\n\
+        Exit codes: 0 done, 1 a step failed, 2 wrong arguments, 3 invalid manifest, 4 a cleanup is owed,\n\
+        5 a trial missed its tolerances, 6 locked by another process, 7 state cannot be written, 130 stopped.",
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Manifest of the application [default: the only one in this folder]
+    #[arg(short, long, global = true, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// Target to deploy to, where the manifest has several
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Where steps run [default: the plan's, else docker]
+    #[arg(long, global = true, value_name = "PLACE", env = "SB_EXECUTOR")]
+    pub executor: Option<Place>,
+    /// How results are written to standard output
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
+    /// Set a parameter of the manifest; may be repeated
+    #[arg(short, long = "param", global = true, value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// Folder of the state [default: the nearest .sb, else at the root of the git work tree]
+    #[arg(long, global = true, value_name = "PATH", env = "SB_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Show the output of every step as it comes
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Place {
+    Docker,
+    Host,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a plan: every application through deploy, load, traces, analysis and cleanup
+    #[command(after_help = "Example:\n  sb run plans/quickstart.toml --seed 7")]
+    Run {
+        plan: PathBuf,
+        /// Seed of everything drawn at random [default: the plan's]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Go on with a run whose runner was killed or left
+    Resume {
+        /// [default: the last run that has not ended]
+        run: Option<String>,
+    },
+    /// Show runs and deployments, or the steps of one run
+    Status { run: Option<String> },
+    /// Show what a run measured, or the invocation in a folder
+    Report {
+        /// A run, or folders of invocations [default: the last run]
+        what: Vec<PathBuf>,
+    },
+    /// Print the log of a step of a run
+    #[command(after_help = "Example:\n  sb logs deploy/stack")]
+    Logs {
+        /// A step's id, or the end of it
+        step: String,
+        /// [default: the last run]
+        #[arg(long)]
+        run: Option<String>,
+    },
+    /// List deployments whose cleanup is owed
+    Leaks,
+    /// Check manifests and plans; nothing is run
+    #[command(after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json")]
+    Validate {
+        /// Files, or folders to search [default: this folder]
+        paths: Vec<PathBuf>,
+    },
+    /// Work with plans without running them
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Deploy the application
+    Prepare,
+    /// Send load to the deployed application
+    #[command(after_help = "Examples:\n  \
+        sb invoke                                      once\n  \
+        sb invoke 10                                   ten times, one after another\n  \
+        sb invoke constant --rate 20 --duration 90s    20 a second, whatever the answers\n  \
+        sb invoke --load load.toml                     a load as plans have it")]
+    Invoke(LoadArguments),
+    /// Wait, for example until traces are complete
+    #[command(after_help = "Example:\n  sb wait 5s")]
+    Wait {
+        #[arg(value_parser = humantime::parse_duration)]
+        duration: Duration,
+    },
+    /// Fetch the traces of the last invocation
+    #[command(alias = "get_traces")]
+    GetTraces,
+    /// Extract critical paths and break the latency of traces down
+    #[command(
+        alias = "analyze_traces",
+        after_help = "Examples:\n  sb analyze-traces                  the last invocation\n  sb analyze-traces traces.json      writes trace_breakdown.csv beside it"
+    )]
+    AnalyzeTraces {
+        /// Files of traces, one X-Ray trace a line [default: the last invocation's]
+        files: Vec<PathBuf>,
+    },
+    /// Clean the deployment up
+    Cleanup,
+    /// Deploy, invoke, get and analyse traces, clean up
+    Test(LoadArguments),
+    /// Values of the deployment: parameters and outputs
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The embedded function runtime
+    #[command(subcommand)]
+    Local(LocalCommand),
+    /// Print the JSON Schema of a file format
+    Schema { kind: SchemaKind },
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  sb completions bash > ~/.local/share/bash-completion/completions/sb")]
+    Completions { shell: clap_complete::Shell },
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// A number of invocations one after another, or `constant`
+    pub load: Option<String>,
+    /// Invocations per second
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// How long, for example 90s
+    #[arg(long)]
+    pub duration: Option<String>,
+    /// A file with the keys that `[load]` has in a plan
+    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration"])]
+    pub load_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PlanCommand {
+    /// The deployments, trials and steps of a plan, as a tree
+    Show { plan: PathBuf },
+    /// The graph of a plan's steps
+    #[command(after_help = "Example:\n  sb plan graph plans/quickstart.toml --as dot | dot -Tsvg > graph.svg")]
+    Graph {
+        plan: PathBuf,
+        #[arg(long = "as", value_name = "FORMAT", default_value = "dot")]
+        format: crate::graph::Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// All values
+    Show,
+    /// One value
+    Get { name: String },
+    /// Set a parameter of the deployment for the commands that follow
+    Set { name: String, value: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Start the runtime with a SAM template; it runs until `sb local down`
+    Up {
+        #[arg(long, default_value = "template.yaml")]
+        template: PathBuf,
+        /// Name of the runtime, for several at once
+        #[arg(long, default_value = "local")]
+        name: String,
+    },
+    /// Stop it
+    Down {
+        #[arg(long, default_value = "local")]
+        name: String,
+    },
+    /// The runtimes of this workspace
+    Status,
+    /// Print the log of a function, or of the runtime itself
+    Logs {
+        function: Option<String>,
+        #[arg(long, default_value = "local")]
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    Benchmark,
+    Plan,
+    Workload,
+}

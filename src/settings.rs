@@ -1,1 +1,115 @@
-//! Arguments, environment and configuration, resolved.
+//! Arguments and environment, resolved: where the state is, which manifest is meant.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Global, OutputFormat, Place};
+use crate::validate::Executor;
+
+/// What the common options mean.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub file: Option<PathBuf>,
+    pub target: Option<String>,
+    pub executor: Option<Executor>,
+    pub json: bool,
+    pub params: Vec<(String, String)>,
+    pub state_dir: Option<PathBuf>,
+    pub verbose: bool,
+    /// `SB_PARAM_NAME` variables, by name.
+    pub environment: BTreeMap<String, String>,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SettingsError {
+    #[error("`{argument}` is not NAME=VALUE")]
+    #[diagnostic(help("write a parameter as -p memory_size=2048"))]
+    Param { argument: String },
+    #[error("there is no manifest in `{}`", folder.display())]
+    #[diagnostic(help("go to an application's folder, or name the manifest with --file"))]
+    NoManifest { folder: PathBuf },
+    #[error("`{}` has several manifests: {}", folder.display(), names.join(", "))]
+    #[diagnostic(help("name one with --file"))]
+    SeveralManifests { folder: PathBuf, names: Vec<String> },
+    #[error("cannot read the folder `{}`: {source}", folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+}
+
+impl Settings {
+    pub fn resolve(global: Global) -> Result<Self, SettingsError> {
+        let params = global
+            .params
+            .into_iter()
+            .map(|argument| match argument.split_once('=') {
+                Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+                _ => Err(SettingsError::Param { argument }),
+            })
+            .collect::<Result<_, _>>()?;
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| {
+                let name = name.to_str()?.strip_prefix("SB_PARAM_")?.to_lowercase();
+                Some((name, value.to_str()?.to_owned()))
+            })
+            .collect();
+        Ok(Self {
+            file: global.file,
+            target: global.target,
+            executor: global.executor.map(|place| match place {
+                Place::Docker => Executor::Docker,
+                Place::Host => Executor::Host,
+            }),
+            json: global.format == OutputFormat::Json,
+            params,
+            state_dir: global.state_dir,
+            verbose: global.verbose,
+            environment,
+        })
+    }
+
+    /// The manifest that is meant: `--file`, or the only one in the working directory.
+    pub fn manifest(&self) -> Result<PathBuf, SettingsError> {
+        if let Some(file) = &self.file {
+            return Ok(absolute(file));
+        }
+        let folder = absolute(Path::new("."));
+        let unreadable = |source| SettingsError::Folder { folder: folder.clone(), source };
+        let mut names = Vec::new();
+        for item in std::fs::read_dir(&folder).map_err(unreadable)? {
+            let name = item.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
+            if is_benchmark(&name) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        match names.as_slice() {
+            [] => Err(SettingsError::NoManifest { folder }),
+            [name] => Ok(folder.join(name)),
+            _ => Err(SettingsError::SeveralManifests { folder, names }),
+        }
+    }
+
+    /// The state folder for work on `beside`: the nearest ancestor's `.sb`, else at the root of the git work tree,
+    /// else beside it.
+    pub fn state_folder(&self, beside: &Path) -> PathBuf {
+        if let Some(folder) = &self.state_dir {
+            return absolute(folder);
+        }
+        let start = absolute(if beside.is_dir() { beside } else { beside.parent().unwrap_or(beside) });
+        let found = start.ancestors().map(|folder| folder.join(".sb")).find(|folder| folder.is_dir());
+        let at_root = || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
+        found.or_else(at_root).unwrap_or_else(|| start.join(".sb"))
+    }
+}
+
+/// `benchmark.toml`, `benchmark.yaml`, `thumbnails.benchmark.toml` …
+pub fn is_benchmark(name: &str) -> bool {
+    ["benchmark.toml", "benchmark.yaml", "benchmark.yml"]
+        .iter()
+        .any(|end| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
+}
+
+/// Absolute, without `.` and with `..` resolved as far as folders exist.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}

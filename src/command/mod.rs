@@ -1,1 +1,133 @@
 //! One file per subcommand; wiring only.
+
+mod config;
+mod engine;
+mod local;
+mod manifest;
+mod misc;
+mod output;
+mod plan;
+mod single;
+mod status;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::exit_code::Exit;
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+
+use output::Failed;
+
+/// What a command comes to.
+type Outcome = Result<Exit, Failed>;
+
+/// The roles in which this program starts copies of itself; none when a person started it.
+pub fn hidden() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let role = arguments.next()?;
+    let role = role.to_str().filter(|role| role.starts_with("internal-"))?;
+    let rest: Vec<_> = arguments.collect();
+    let ended = match (role, rest.as_slice()) {
+        (crate::host::SUPERVISE_ARGUMENT, [folder]) => {
+            crate::host::supervise(Path::new(folder)).map_err(|error| error.to_string())
+        }
+        (crate::execute::LOAD_ARGUMENT, [spec, progress]) => {
+            crate::load::run_from_file(Path::new(spec), Path::new(progress))
+                .map(drop)
+                .map_err(|error| error.to_string())
+        }
+        (crate::provider::local::SERVE_ARGUMENT, [state]) => {
+            crate::provider::local::serve_process(Path::new(state)).map_err(|error| error.to_string())
+        }
+        (crate::provider::local::LAUNCH_ARGUMENT, words) => {
+            Err(crate::provider::local::launch(words).to_string())
+        }
+        _ => return None,
+    };
+    Some(match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            Terminal::detect().say(&message);
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::detect();
+    let outcome = Settings::resolve(cli.global)
+        .map_err(Failed::from)
+        .and_then(|settings| dispatch(&terminal, &settings, cli.command));
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failed) => {
+            failed.show(&terminal);
+            failed.exit.into()
+        }
+    }
+}
+
+fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
+    match command {
+        Command::Validate { paths } => manifest::validate(terminal, settings, &paths),
+        Command::Schema { kind } => misc::schema(terminal, kind),
+        Command::Completions { shell } => misc::completions(terminal, shell),
+        Command::Version => misc::version(terminal, settings),
+        Command::Wait { duration } => misc::wait(terminal, duration),
+        Command::Plan(command) => plan::plan(terminal, settings, command),
+        Command::AnalyzeTraces { files } if !files.is_empty() => misc::analyze(terminal, settings, &files),
+        other => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+            let outcome = runtime.block_on(with_runtime(terminal, settings, other));
+            // Whatever still blocks a thread must not delay the end: steps go on under their supervisors.
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
+    use crate::graph::Parts;
+    match command {
+        Command::Run { plan, seed } => engine::run_plan(terminal, settings, &plan, seed).await,
+        Command::Resume { run } => engine::resume(terminal, settings, run).await,
+        Command::Status { run } => status::status(terminal, settings, run).await,
+        Command::Report { what } => status::report(terminal, settings, &what).await,
+        Command::Logs { step, run } => status::logs(terminal, settings, &step, run).await,
+        Command::Leaks => status::leaks(terminal, settings).await,
+        Command::Prepare => {
+            single::run(terminal, settings, Parts { deploy: true, ..Parts::NONE }, None).await
+        }
+        Command::Invoke(load) => {
+            single::run(terminal, settings, Parts { invoke: true, ..Parts::NONE }, Some(load)).await
+        }
+        Command::GetTraces => {
+            single::run(terminal, settings, Parts { get_traces: true, ..Parts::NONE }, None).await
+        }
+        Command::AnalyzeTraces { .. } => {
+            single::run(terminal, settings, Parts { analyze: true, ..Parts::NONE }, None).await
+        }
+        Command::Cleanup => {
+            single::run(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
+        }
+        Command::Test(load) => single::run(terminal, settings, Parts::ALL, Some(load)).await,
+        Command::Config(command) => config::config(terminal, settings, command).await,
+        Command::Local(command) => local::local(terminal, settings, command).await,
+        // The rest needs no runtime and was dispatched before.
+        Command::Validate { .. }
+        | Command::Schema { .. }
+        | Command::Completions { .. }
+        | Command::Version
+        | Command::Wait { .. }
+        | Command::Plan(_) => Ok(Exit::Usage),
+    }
+}

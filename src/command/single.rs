@@ -1,0 +1,121 @@
+//! `sb prepare`, `invoke`, `get-traces`, `analyze-traces`, `cleanup`, `test`: parts of the same graph, on a
+//! deployment that persists between them.
+
+use std::collections::BTreeMap;
+
+use super::engine::{self, Request, What};
+use super::output::{Failed, accept};
+use super::Outcome;
+use crate::cli::LoadArguments;
+use crate::exit_code::Exit;
+use crate::graph::Parts;
+use crate::id::DeploymentId;
+use crate::manifest::read::Disk;
+use crate::settings::{Settings, absolute};
+use crate::store::{Debt, Store};
+use crate::terminal::Terminal;
+use crate::validate::{self, Benchmark};
+use crate::workload::Load;
+
+pub(super) async fn run(
+    terminal: &Terminal,
+    settings: &Settings,
+    parts: Parts,
+    load: Option<LoadArguments>,
+) -> Outcome {
+    let manifest = settings.manifest()?;
+    let load = load.map(|arguments| resolve_load(terminal, arguments)).transpose()?;
+    // The problems of the manifest are shown when the run is checked as a whole.
+    let benchmark = match validate::benchmark(&Disk, &manifest).value {
+        Some(benchmark) => benchmark,
+        None => return Err(accept(terminal, validate::benchmark(&Disk, &manifest)).err().unwrap_or(Failed::said(Exit::InvalidManifest))),
+    };
+    let target = target(settings, &benchmark)?;
+    let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
+    if !parts.deploy {
+        expect_deployed(settings, &benchmark, &deployment, parts).await?;
+        if !settings.params.is_empty() {
+            let help = "use `sb config set NAME VALUE`, or `sb cleanup` and then `sb prepare -p NAME=VALUE`";
+            return Err(Failed::helped(Exit::Usage, "parameters belong to the deployment, which exists", help));
+        }
+    }
+    let request = Request {
+        version: 1,
+        what: What::Single { manifest: manifest.clone(), target, deployment, load },
+        parts,
+        executor: settings.executor.map(engine::place_name),
+        seed: None,
+        sources: BTreeMap::new(),
+    };
+    engine::start(terminal, settings, request, &manifest).await
+}
+
+/// `--target`, or the only one.
+pub(super) fn target(settings: &Settings, benchmark: &Benchmark) -> Result<String, Failed> {
+    let names: Vec<&str> = benchmark.targets.keys().map(String::as_str).collect();
+    match (&settings.target, names.as_slice()) {
+        (Some(target), _) if benchmark.targets.contains_key(target) => Ok(target.clone()),
+        (Some(target), _) => Err(Failed::helped(
+            Exit::Usage,
+            format!("`{}` has no target `{target}`", benchmark.name),
+            format!("its targets are: {}", names.join(", ")),
+        )),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, _) => Err(Failed::helped(
+            Exit::Usage,
+            format!("`{}` has several targets: {}", benchmark.name, names.join(", ")),
+            "choose one with --target",
+        )),
+    }
+}
+
+async fn expect_deployed(
+    settings: &Settings,
+    benchmark: &Benchmark,
+    deployment: &DeploymentId,
+    parts: Parts,
+) -> Result<(), Failed> {
+    let store = Store::open(&settings.state_folder(&benchmark.path))?;
+    let row = store.deployment(deployment).await?;
+    if let Some(row) = &row
+        && row.manifest != benchmark.path
+    {
+        let message = format!(
+            "the deployment `{deployment}` belongs to another manifest, `{}`",
+            row.manifest.display()
+        );
+        let help = "two benchmarks of a workspace need different names; or use another --state-dir";
+        return Err(Failed::helped(Exit::Failed, message, help));
+    }
+    let analysis_only = parts == Parts { analyze: true, ..Parts::NONE };
+    match row {
+        Some(row) if row.debt == Debt::Owed || analysis_only => Ok(()),
+        _ if parts.cleanup => {
+            let message = format!("`{deployment}` is not deployed: there is nothing to clean up");
+            Err(Failed::message(Exit::Failed, message))
+        }
+        _ => Err(Failed::helped(
+            Exit::Failed,
+            format!("`{deployment}` is not deployed"),
+            "deploy it with `sb prepare`",
+        )),
+    }
+}
+
+fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, Failed> {
+    if let Some(file) = &arguments.load_file {
+        return accept(terminal, validate::load_file(&Disk, &absolute(file)));
+    }
+    let duration = arguments
+        .duration
+        .map(|text| humantime::parse_duration(&text))
+        .transpose()
+        .map_err(|error| Failed::helped(Exit::Usage, format!("--duration: {error}"), "write it as 90s or 2m"))?;
+    let arguments = validate::LoadArguments {
+        load: arguments.load,
+        rate: arguments.rate,
+        duration,
+        ..validate::LoadArguments::default()
+    };
+    accept(terminal, validate::load_arguments(&arguments))
+}

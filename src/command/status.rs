@@ -1,0 +1,370 @@
+//! What was done and what is owed: `sb status`, `report`, `logs`, `leaks`, and the end of a run.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::Outcome;
+use super::engine::{Request, What};
+use super::output::Failed;
+use crate::event::Verdict;
+use crate::execute::{Execute as _, Executor};
+use crate::exit_code::Exit;
+use crate::graph::RunGraph;
+use crate::id::RunId;
+use crate::report::{summary, table};
+use crate::run_state::{RunState, StepPhase};
+use crate::schedule::Naming;
+use crate::settings::Settings;
+use crate::store::{Debt, DeploymentRow, RunRow, Store};
+use crate::terminal::{Style, Terminal};
+use crate::validate::Plan;
+
+fn open(settings: &Settings) -> Result<Store, Failed> {
+    Ok(Store::open(&settings.state_folder(Path::new(".")))?)
+}
+
+/// A run by its id, or by a part of it that only one has.
+pub(super) async fn find_run(store: &Store, name: &str) -> Result<RunRow, Failed> {
+    let mut found: Vec<_> = store.runs().await?.into_iter().filter(|row| row.id.as_str().contains(name)).collect();
+    if let Some(exact) = found.iter().position(|row| row.id.as_str() == name) {
+        return Ok(found.swap_remove(exact));
+    }
+    match found.len() {
+        1 => Ok(found.swap_remove(0)),
+        0 => Err(Failed::helped(Exit::Usage, format!("there is no run `{name}`"), "`sb status` lists the runs")),
+        _ => {
+            let names: Vec<_> = found.iter().map(|row| row.id.to_string()).collect();
+            Err(Failed::helped(Exit::Usage, format!("`{name}` could be several runs"), names.join(", ")))
+        }
+    }
+}
+
+async fn last_run(store: &Store) -> Result<RunRow, Failed> {
+    store.runs().await?.into_iter().next().ok_or_else(|| {
+        Failed::helped(Exit::Failed, "there is no run in this workspace yet", "start one with `sb run PLAN` or `sb test`")
+    })
+}
+
+/// What a run is at, in a word or two.
+fn word(store: &Store, run: &RunId, state: &RunState) -> String {
+    match (&state.ended, store.runner_of(run)) {
+        (Some((measurement, Verdict::None)), _) => measurement.to_string(),
+        (Some((Verdict::None, cleanup)), _) => format!("cleanup {cleanup}"),
+        (Some((measurement, cleanup)), _) => format!("{measurement}; cleanup {cleanup}"),
+        (None, Some(runner)) => format!("running (process {runner})"),
+        (None, None) => "not ended: `sb resume` goes on".to_owned(),
+    }
+}
+
+pub(super) async fn status(terminal: &Terminal, settings: &Settings, run: Option<String>) -> Outcome {
+    let store = open(settings)?;
+    if let Some(run) = run {
+        let row = find_run(&store, &run).await?;
+        return steps(terminal, settings, &store, &row).await;
+    }
+    const SHOWN: usize = 20;
+    let rows = store.runs().await?;
+    let mut runs = Vec::new();
+    for row in rows.iter().take(SHOWN) {
+        let state = RunState::fold(&store.events(&row.id).await?);
+        runs.push((row, word(&store, &row.id, &state), state));
+    }
+    let deployments: Vec<_> =
+        store.deployments().await?.into_iter().filter(|row| row.debt == Debt::Owed).collect();
+    if settings.json {
+        let runs: Vec<_> = runs
+            .iter()
+            .map(|(row, _, state)| {
+                json!({
+                    "id": row.id,
+                    "created_ms": row.created_ms,
+                    "title": Request::read(row).map(|request| request.title()).ok(),
+                    "runner": store.runner_of(&row.id),
+                    "measurement": state.ended.map(|(measurement, _)| measurement),
+                    "cleanup": state.ended.map(|(_, cleanup)| cleanup),
+                })
+            })
+            .collect();
+        let deployments: Vec<_> = deployments.iter().map(deployment_json).collect();
+        let all = json!({ "version": 1, "runs": runs, "deployments": deployments });
+        terminal.data(&format!("{all:#}"))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    if runs.is_empty() {
+        terminal.say(&format!("no runs yet in {}", store.folder().display()));
+    }
+    for (row, word, _) in &runs {
+        let _ = writeln!(text, "{}  {word}", row.id);
+    }
+    if rows.len() > SHOWN {
+        let _ = writeln!(text, "… and {} older ones", rows.len() - SHOWN);
+    }
+    if !deployments.is_empty() {
+        let _ = writeln!(text, "\nDeployed (cleanup owed):");
+        for row in &deployments {
+            let _ = writeln!(text, "  {}  {}", row.id, row.manifest.display());
+        }
+    }
+    if !text.is_empty() {
+        terminal.data(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn steps(terminal: &Terminal, settings: &Settings, store: &Store, row: &RunRow) -> Outcome {
+    let state = RunState::fold(&store.events(&row.id).await?);
+    let (_, graph) = Request::read(row)?.rebuild(terminal, store, &row.id)?;
+    let describe = |phase: Option<&StepPhase>| match phase {
+        None | Some(StepPhase::Waiting) => "waiting".to_owned(),
+        Some(StepPhase::Running) => "running".to_owned(),
+        Some(StepPhase::Retrying(outcome)) => format!("to be tried again; last attempt {outcome}"),
+        Some(StepPhase::Ended(outcome)) => outcome.to_string(),
+    };
+    if settings.json {
+        let steps: Vec<_> = graph
+            .graph
+            .node_weights()
+            .map(|step| {
+                let past = state.step(&step.id);
+                json!({
+                    "id": step.id,
+                    "action": step.action_name(),
+                    "state": describe(past.map(|past| &past.phase)),
+                    "attempts": past.map_or(0, |past| past.attempts),
+                    "started_ms": past.and_then(|past| past.started_ms),
+                    "ended_ms": past.and_then(|past| past.ended_ms),
+                    "logs": past.and_then(|past| past.logs.clone()),
+                })
+            })
+            .collect();
+        let all = json!({ "version": 1, "run": row.id, "state": word(store, &row.id, &state), "steps": steps });
+        terminal.data(&format!("{all:#}"))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = format!("{}  {}\n", row.id, word(store, &row.id, &state));
+    for step in graph.graph.node_weights() {
+        let past = state.step(&step.id);
+        let attempts = past.map_or(0, |past| past.attempts);
+        let again = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
+        let _ = writeln!(text, "  {:<44} {}{again}", step.id, describe(past.map(|past| &past.phase)));
+    }
+    terminal.data(&text)?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn leaks(terminal: &Terminal, settings: &Settings) -> Outcome {
+    let store = open(settings)?;
+    let mut owed = Vec::new();
+    for row in store.deployments().await? {
+        // What a live runner works on is not leaked.
+        if row.debt == Debt::Owed && store.runner_of(&row.run).is_none() {
+            owed.push(row);
+        }
+    }
+    if settings.json {
+        let rows: Vec<_> = owed.iter().map(deployment_json).collect();
+        terminal.data(&format!("{:#}", json!({ "version": 1, "deployments": rows })))?;
+    } else if owed.is_empty() {
+        terminal.say("nothing is owed: every deployment was cleaned up");
+    } else {
+        let mut text = String::new();
+        for row in &owed {
+            let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            let _ = writeln!(text, "  {}", way_out(&store, row).await?);
+        }
+        terminal.data(&text)?;
+    }
+    Ok(if owed.is_empty() { Exit::Done } else { Exit::CleanupOwed })
+}
+
+/// How the debt of a deployment is paid.
+async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
+    let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
+    let ended = RunState::fold(&store.events(&row.run).await?).ended.is_some();
+    Ok(match Request::read(&run)?.what {
+        What::Plan { .. } if ended => format!("its cleanup failed: see `sb status {}`", row.run),
+        What::Plan { .. } => format!("pay with: sb resume {}", row.run),
+        What::Single { manifest, target, .. } => {
+            format!("pay with: sb cleanup --file {} --target {target}", manifest.display())
+        }
+    })
+}
+
+fn deployment_json(row: &DeploymentRow) -> serde_json::Value {
+    json!({
+        "id": row.id,
+        "run": row.run,
+        "benchmark": row.benchmark,
+        "target": row.target,
+        "manifest": row.manifest,
+        "opened_ms": row.opened_ms,
+        "debt": row.debt,
+        "params": row.params,
+        "outputs": row.outputs,
+        "logs": row.logs,
+    })
+}
+
+pub(super) async fn logs(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Outcome {
+    let store = open(settings)?;
+    let row = match run {
+        Some(name) => find_run(&store, &name).await?,
+        None => last_run(&store).await?,
+    };
+    let state = RunState::fold(&store.events(&row.id).await?);
+    let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+    let mut found: Vec<_> = graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(step)).collect();
+    if let Some(exact) = found.iter().position(|known| known.id.as_str() == step) {
+        found = vec![found.swap_remove(exact)];
+    }
+    let names = || found.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(", ");
+    let step = match found.as_slice() {
+        [step] => *step,
+        [] => {
+            let help = format!("`sb status {}` lists the steps", row.id);
+            return Err(Failed::helped(Exit::Usage, format!("{} has no step `{step}`", row.id), help));
+        }
+        _ => return Err(Failed::helped(Exit::Usage, format!("`{step}` could be several steps"), names())),
+    };
+    let attempt = state.step(&step.id).map_or(0, |past| past.attempts);
+    let place = plan.executor.unwrap_or(crate::validate::Executor::Docker);
+    let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new());
+    let log = executor.log_of(&row.id, step, attempt);
+    let text = std::fs::read(&log).map_err(|error| {
+        Failed::message(Exit::Failed, format!("{} has no log ({}: {error})", step.id, log.display()))
+    })?;
+    terminal.data(&String::from_utf8_lossy(&text))?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[PathBuf]) -> Outcome {
+    if !what.is_empty() && what.iter().all(|path| path.is_dir()) {
+        return show_report(terminal, settings, &BTreeMap::from([("invocations".to_owned(), what.to_vec())]));
+    }
+    let store = open(settings)?;
+    let row = match what {
+        [] => last_run(&store).await?,
+        [name] => find_run(&store, &name.to_string_lossy()).await?,
+        _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
+    };
+    let state = RunState::fold(&store.events(&row.id).await?);
+    let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+    show_report(terminal, settings, &folders(&plan, &graph, &state))
+}
+
+/// The folders of a run's last invocations, by application.
+fn folders(plan: &Plan, graph: &RunGraph, state: &RunState) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for step in graph.graph.node_weights().filter(|step| step.trial.is_some()) {
+        if let Some(logs) = state.step(&step.id).and_then(|past| past.logs.clone()) {
+            let entry = &plan.entries[graph.deployments[step.deployment].entry];
+            let known = folders.entry(entry.application.clone()).or_default();
+            if !known.contains(&logs) {
+                known.push(logs);
+            }
+        }
+    }
+    folders
+}
+
+fn show_report(terminal: &Terminal, settings: &Settings, folders: &BTreeMap<String, Vec<PathBuf>>) -> Outcome {
+    let mut summaries = Vec::new();
+    for (application, folders) in folders {
+        let measured: Vec<_> =
+            folders.iter().filter(|folder| folder.join(crate::measurement::INVOCATIONS_FILE).exists()).cloned().collect();
+        if measured.is_empty() {
+            continue;
+        }
+        summaries.push(
+            summary::summarize(application, &measured)
+                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?,
+        );
+    }
+    if summaries.is_empty() {
+        terminal.say("nothing was measured");
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    if settings.json {
+        let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
+    } else {
+        for summary in &summaries {
+            table::render(summary, terminal.coloured, &mut text)
+                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+            text.push('\n');
+        }
+    }
+    terminal.data(&text)?;
+    Ok(Exit::Done)
+}
+
+/// The end of a run: what was measured, where it is, what is owed.
+pub(super) async fn finish(
+    terminal: &Terminal,
+    settings: &Settings,
+    store: &Store,
+    run: &RunId,
+    measurement: Verdict,
+    cleanup: Verdict,
+) -> Outcome {
+    let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
+    let request = Request::read(&row)?;
+    let state = RunState::fold(&store.events(run).await?);
+    // The problems of the plan were shown at the start.
+    let quiet = Terminal { lively: false, ..terminal.clone() };
+    let (plan, graph) = request.rebuild(&quiet, store, run)?;
+    let folders = folders(&plan, &graph, &state);
+    if request.parts.invoke || request.parts.analyze {
+        show_report(terminal, settings, &folders)?;
+    }
+    if request.parts.deploy && !request.parts.cleanup && !settings.json {
+        show_outputs(terminal, store, &request, &graph, run).await?;
+    }
+    let mut written = Vec::new();
+    for folder in folders.values().flatten() {
+        written.push(format!("{}/", folder.display()));
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .map(|items| items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        names.sort();
+        written.push(format!("    {}", names.join("  ")));
+    }
+    if !written.is_empty() {
+        terminal.say(&format!("{}\n  {}", terminal.paint(Style::Strong, "wrote"), written.join("\n  ")));
+    }
+    let exit = Exit::of_run(measurement, cleanup);
+    let style = if exit == Exit::Done { Style::Good } else { Style::Bad };
+    let cleaned = if cleanup == Verdict::None { String::new() } else { format!("; cleanup {cleanup}") };
+    let measured = if measurement == Verdict::None { String::new() } else { format!(" {measurement}") };
+    let text = format!("run {run}:{measured}{cleaned}");
+    terminal.say(&terminal.paint(style, text.replace(":;", ":").as_str()));
+    if exit == Exit::CleanupOwed {
+        terminal.say("something may still be deployed: `sb leaks` lists it");
+    }
+    Ok(exit)
+}
+
+async fn show_outputs(
+    terminal: &Terminal,
+    store: &Store,
+    request: &Request,
+    graph: &RunGraph,
+    run: &RunId,
+) -> Result<(), Failed> {
+    let naming = match &request.what {
+        What::Plan { .. } => Naming::OfRun,
+        What::Single { deployment, .. } => Naming::Named(deployment.clone()),
+    };
+    for deployment in &graph.deployments {
+        if let Some(row) = store.deployment(&naming.name(run, deployment)).await? {
+            for (name, value) in &row.outputs {
+                terminal.data(&format!("{name} = {}", crate::manifest::template::plain_text(value)))?;
+            }
+        }
+    }
+    Ok(())
+}
