@@ -1,0 +1,261 @@
+//! Analyses a file of traces: rows for those that are valid, reasons for those that are not.
+//!
+//! The input is read in bounded batches of whole lines, the lines of a batch are analysed in parallel, and the
+//! results are written in the order of the lines.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::breakdown::{self, Analysis};
+use super::critical_path::Rule;
+use super::invalid::Invalid;
+use super::row::{BREAKDOWN_HEADER, INVALID_HEADER, write_invalid};
+use super::xray::{self, Documents, Rejected};
+
+/// Bytes of input that are held at a time, a longer line apart.
+const BATCH: usize = 16 << 20;
+
+/// Lines that one thread takes at a time.
+const LINES_PER_TASK: usize = 64;
+
+/// How an analysis ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub valid: u64,
+    pub invalid: u64,
+    /// Invalid traces per [`Invalid::code`].
+    pub reasons: BTreeMap<&'static str, u64>,
+    /// Valid traces that only the paper's rule explains ([`Rule::Paper`]).
+    pub by_paper_rule: u64,
+}
+
+impl Summary {
+    fn add(&mut self, other: Self) {
+        self.valid += other.valid;
+        self.invalid += other.invalid;
+        self.by_paper_rule += other.by_paper_rule;
+        for (code, count) in other.reasons {
+            *self.reasons.entry(code).or_default() += count;
+        }
+    }
+}
+
+/// Reads traces, one per line or spread over several lines, and writes a row for each to one of the outputs,
+/// headers included. `progress` is told how many bytes of input are done.
+///
+/// Whatever is wrong with a trace makes that trace invalid and nothing else; errors are those of the files.
+pub fn analyze(
+    mut input: impl BufRead,
+    mut breakdown: impl Write,
+    mut invalid: impl Write,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    breakdown.write_all(BREAKDOWN_HEADER.as_bytes())?;
+    invalid.write_all(INVALID_HEADER.as_bytes())?;
+    let mut summary = Summary::default();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let mut lines = 0;
+    while read_batch(&mut input, &mut batch)? {
+        if bytes == 0 {
+            strip_byte_order_mark(&mut batch);
+            if is_spread_over_lines(&batch) {
+                input.read_to_end(&mut batch)?;
+                let texts = split_values(&batch);
+                write_results(&texts, 0, &mut breakdown, &mut invalid, &mut summary)?;
+                progress(batch.len() as u64);
+                break;
+            }
+        }
+        let texts: Vec<&[u8]> = batch.split(|&byte| byte == b'\n').collect();
+        write_results(&texts, lines, &mut breakdown, &mut invalid, &mut summary)?;
+        // After the last line end there is an empty piece, which is no line.
+        lines += texts.len() as u64 - u64::from(batch.last() == Some(&b'\n'));
+        bytes += batch.len() as u64;
+        progress(bytes);
+    }
+    breakdown.flush()?;
+    invalid.flush()?;
+    Ok(summary)
+}
+
+/// Analyses one trace; for other features than the files, too.
+pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
+    analyze_with(text, &mut Documents::default())
+}
+
+fn analyze_with(text: &str, documents: &mut Documents) -> Result<Analysis, Rejected> {
+    let trace = xray::read(text, documents)?;
+    breakdown::analyze(&trace).map_err(|reason| Rejected { id: Some(trace.id.to_string()), reason })
+}
+
+/// Where [`analyze_file`] writes; each defaults to the dataset's name beside the input.
+#[derive(Default)]
+pub struct Options<'a> {
+    pub breakdown: Option<PathBuf>,
+    pub invalid: Option<PathBuf>,
+    /// Told how many bytes of input are done.
+    pub progress: Option<&'a dyn Fn(u64)>,
+}
+
+/// Analyses a file into `trace_breakdown.csv` and `invalid_traces.csv` beside it. Each is complete or absent: it is
+/// written under another name first.
+pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
+    let input = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let target = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| path.with_file_name(name));
+    let breakdown = Replacement::create(target(&options.breakdown, "trace_breakdown.csv"))?;
+    let invalid = Replacement::create(target(&options.invalid, "invalid_traces.csv"))?;
+    let progress = options.progress.unwrap_or(&|_| {});
+    let summary = analyze(input, &breakdown.file, &invalid.file, progress)?;
+    breakdown.finish()?;
+    invalid.finish()?;
+    Ok(summary)
+}
+
+/// Reads whole lines, about [`BATCH`] bytes of them; false at the end of the input.
+fn read_batch(input: &mut impl BufRead, batch: &mut Vec<u8>) -> io::Result<bool> {
+    batch.clear();
+    input.by_ref().take(BATCH as u64).read_to_end(batch)?;
+    if batch.last().is_some_and(|&byte| byte != b'\n') {
+        input.read_until(b'\n', batch)?;
+    }
+    Ok(!batch.is_empty())
+}
+
+fn strip_byte_order_mark(batch: &mut Vec<u8>) {
+    if batch.starts_with(b"\xef\xbb\xbf") {
+        batch.drain(..3);
+    }
+}
+
+/// Is this a file whose traces are printed over several lines? Then the first line ends within a value, and the
+/// second does not start one. (A damaged first line of an ordinary file is followed by an ordinary line.)
+fn is_spread_over_lines(batch: &[u8]) -> bool {
+    let mut lines =
+        batch.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let Some(first) = lines.next().filter(|line| line.starts_with(b"{")) else { return false };
+    let is_complete = std::str::from_utf8(first).is_ok_and(|text| xray::value_length(text).is_some());
+    !is_complete && lines.next().is_some_and(|second| !second.starts_with(b"{"))
+}
+
+/// The values of a file whose traces are spread over lines. After a damaged one, the next is expected where a line
+/// starts with a brace.
+fn split_values(text: &[u8]) -> Vec<&[u8]> {
+    let mut rest = text.trim_ascii();
+    let mut values = Vec::new();
+    while !rest.is_empty() {
+        let whole = std::str::from_utf8(rest).ok().and_then(xray::value_length);
+        let length = whole.unwrap_or_else(|| {
+            rest.windows(2).position(|pair| pair == b"\n{").map_or(rest.len(), |line_end| line_end + 1)
+        });
+        let (value, after) = rest.split_at(length);
+        values.push(value);
+        rest = after.trim_ascii_start();
+    }
+    values
+}
+
+/// What one task makes of its lines.
+#[derive(Default)]
+struct Results {
+    breakdown: String,
+    invalid: String,
+    summary: Summary,
+}
+
+/// Analyses the texts in parallel and writes the results in order. `before` texts were analysed already.
+fn write_results(
+    texts: &[&[u8]],
+    before: u64,
+    breakdown: &mut impl Write,
+    invalid: &mut impl Write,
+    summary: &mut Summary,
+) -> io::Result<()> {
+    let results: Vec<Results> = texts
+        .par_chunks(LINES_PER_TASK)
+        .enumerate()
+        .map_init(Documents::default, |documents, (chunk, texts)| {
+            let mut results = Results::default();
+            for (place, text) in texts.iter().enumerate() {
+                let number = before + (chunk * LINES_PER_TASK + place) as u64 + 1;
+                add_result(text.trim_ascii(), number, documents, &mut results);
+            }
+            results
+        })
+        .collect();
+    for result in results {
+        breakdown.write_all(result.breakdown.as_bytes())?;
+        invalid.write_all(result.invalid.as_bytes())?;
+        summary.add(result.summary);
+    }
+    Ok(())
+}
+
+/// Analyses one text, the `number`th of the file; an empty one is passed over.
+fn add_result(text: &[u8], number: u64, documents: &mut Documents, results: &mut Results) {
+    if text.is_empty() {
+        return;
+    }
+    let outcome = match std::str::from_utf8(text) {
+        Ok(text) => analyze_with(text, documents),
+        Err(error) => Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }),
+    };
+    let summary = &mut results.summary;
+    match outcome {
+        Ok(analysis) => {
+            analysis.row.write(&mut results.breakdown);
+            summary.valid += 1;
+            summary.by_paper_rule += u64::from(analysis.rule == Rule::Paper);
+        }
+        Err(Rejected { id, reason }) => {
+            let reason = match reason {
+                Invalid::Malformed { detail } if id.is_none() => {
+                    Invalid::Malformed { detail: format!("number {number} of the file: {detail}") }
+                }
+                other => other,
+            };
+            write_invalid(&mut results.invalid, &id.unwrap_or_default(), &reason);
+            summary.invalid += 1;
+            *summary.reasons.entry(reason.code()).or_default() += 1;
+        }
+    }
+}
+
+/// A file that takes its place when it is complete, and leaves nothing behind otherwise.
+struct Replacement {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    is_finished: bool,
+}
+
+impl Replacement {
+    fn create(target: PathBuf) -> io::Result<Self> {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(format!(".{}.partial", std::process::id()));
+        let temporary = target.with_file_name(name);
+        let file = File::create(&temporary)?;
+        Ok(Self { file, temporary, target, is_finished: false })
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.target)?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // Nothing better can be done about a file that cannot be removed.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}

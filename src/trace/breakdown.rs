@@ -1,0 +1,325 @@
+//! The latency breakdown: which activity each piece of time on the critical path belongs to.
+//!
+//! [`analyze`] walks the path once. Each step from one span to the next yields pieces of time that follow each
+//! other without gaps, from the start of the trace to its end; where they do not, the trace is invalid.
+
+use serde::{Deserialize, Serialize};
+
+use super::critical_path::{LIMIT, Rule, critical_path};
+use super::invalid::Invalid;
+use super::row::BreakdownRow;
+use super::span::{Kind, MARGIN, SpanIndex, Trace, microseconds};
+
+/// An asynchronous span may start before the span that leads to it by this many microseconds: clocks differ.
+const THRESHOLD: i64 = 10_000;
+
+/// What time is spent on. The names are those of the columns in trace_breakdown.csv.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    Orchestration,
+    Trigger,
+    ContainerInitialization,
+    RuntimeInitialization,
+    Computation,
+    /// `queing` in the files, as in the published dataset.
+    #[serde(rename = "queing")]
+    Queueing,
+    Overhead,
+    ExternalService,
+    Unclassified,
+}
+
+impl Activity {
+    /// In the order of the columns.
+    pub const ALL: [Self; 9] = [
+        Self::Orchestration,
+        Self::Trigger,
+        Self::ContainerInitialization,
+        Self::RuntimeInitialization,
+        Self::Computation,
+        Self::Queueing,
+        Self::Overhead,
+        Self::ExternalService,
+        Self::Unclassified,
+    ];
+
+    /// The column's name; `queing` is spelled as in the published dataset.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Orchestration => "orchestration",
+            Self::Trigger => "trigger",
+            Self::ContainerInitialization => "container_initialization",
+            Self::RuntimeInitialization => "runtime_initialization",
+            Self::Computation => "computation",
+            Self::Queueing => "queing",
+            Self::Overhead => "overhead",
+            Self::ExternalService => "external_service",
+            Self::Unclassified => "unclassified",
+        }
+    }
+}
+
+/// Microseconds per activity; `None` where the activity got no piece at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts([Option<i64>; Activity::ALL.len()]);
+
+impl Parts {
+    pub fn get(&self, activity: Activity) -> Option<i64> {
+        self.0[activity as usize]
+    }
+
+    pub fn set(&mut self, activity: Activity, microseconds: Option<i64>) {
+        self.0[activity as usize] = microseconds;
+    }
+
+    /// Microseconds.
+    pub fn sum(&self) -> i64 {
+        self.0.iter().flatten().fold(0, |sum, part| sum.saturating_add(*part))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Activity, Option<i64>)> + '_ {
+        Activity::ALL.into_iter().map(|activity| (activity, self.get(activity)))
+    }
+
+    fn add(&mut self, activity: Activity, microseconds: i64) {
+        let part = &mut self.0[activity as usize];
+        *part = Some(part.unwrap_or(0).saturating_add(microseconds));
+    }
+}
+
+/// Time between two moments on the critical path, in microseconds since the epoch. It can be negative where the
+/// clocks of two services differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub start: i64,
+    pub end: i64,
+    pub activity: Activity,
+    /// The span that the time is attributed to; for a trigger the span that it leads to.
+    pub span: SpanIndex,
+}
+
+/// A valid trace, explained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    pub row: BreakdownRow,
+    /// From the root; a span of zero length can come twice.
+    pub path: Vec<SpanIndex>,
+    /// Without gaps from the start of the trace to its end.
+    pub pieces: Vec<Piece>,
+    /// The reading of the algorithm that explains the trace.
+    pub rule: Rule,
+}
+
+/// Explains a trace: by the published analyzer's rule, and only where that fails by the paper's, with all checks.
+pub fn analyze(trace: &Trace<'_>) -> Result<Analysis, Invalid> {
+    let path = critical_path(trace, Rule::Published)?;
+    let reason = match walk(trace, &path) {
+        Ok(walk) => return Ok(walk.into_analysis(path, Rule::Published)),
+        Err(reason) => reason,
+    };
+    let Ok(other_path) = critical_path(trace, Rule::Paper) else { return Err(reason) };
+    if other_path == path {
+        return Err(reason);
+    }
+    walk(trace, &other_path).map(|walk| walk.into_analysis(other_path, Rule::Paper)).map_err(|_| reason)
+}
+
+/// The activity of a span's own time.
+pub fn activity(trace: &Trace<'_>, span: SpanIndex) -> Activity {
+    let mut here = span;
+    loop {
+        let node = trace.node(here);
+        match node.kind {
+            Kind::Gateway | Kind::Orchestration | Kind::Lambda => return Activity::Orchestration,
+            Kind::Function => return Activity::Computation,
+            Kind::External => return Activity::ExternalService,
+            Kind::Unknown => return Activity::Unclassified,
+            Kind::Part => {}
+        }
+        let Some(parent) = node.parent else { return Activity::Unclassified };
+        let name = &*trace.span(here).name;
+        match (trace.node(parent).kind, name) {
+            (Kind::Function, "Overhead") => return Activity::Overhead,
+            (Kind::Function, "Invocation") => return Activity::Computation,
+            (Kind::Function, "Initialization") => return Activity::RuntimeInitialization,
+            (Kind::Function | Kind::Lambda, "Dwell Time") => return Activity::Queueing,
+            (Kind::Function, _) => return Activity::Unclassified,
+            _ => here = parent,
+        }
+    }
+}
+
+struct Walk<'t, 'a> {
+    trace: &'t Trace<'a>,
+    pieces: Vec<Piece>,
+    parts: Parts,
+    /// Where the pieces so far lead to: start of the trace + their sum.
+    reached: i64,
+    cold_starts: u64,
+}
+
+/// Walks the path and makes all checks.
+fn walk<'t, 'a>(trace: &'t Trace<'a>, path: &[SpanIndex]) -> Result<Walk<'t, 'a>, Invalid> {
+    let mut walk = Walk {
+        trace,
+        pieces: Vec::with_capacity(path.len() + 8),
+        parts: Parts::default(),
+        reached: trace.node(trace.root()).start_us,
+        cold_starts: 0,
+    };
+    walk.parts.add(Activity::Unclassified, 0);
+    let mut current = path[0];
+    let mut rest = path[1..].iter().copied().peekable();
+    let mut is_final_cold_start = false;
+    while let Some(next) = rest.next() {
+        if let Some(initialization) = initialization(trace, next) {
+            walk.cold_start(current, next, initialization)?;
+            is_final_cold_start = rest.next_if_eq(&initialization).is_some() && rest.peek().is_none();
+        } else if trace.is_asynchronous(next) {
+            walk.trigger(current, next)?;
+        } else if trace.parent(next) == Some(current) {
+            walk.piece(current, trace.node(current).start_us, trace.node(next).start_us)?;
+        } else {
+            walk.climb_to(current, next)?;
+        }
+        current = next;
+    }
+    let reached = walk.climb_out(current, is_final_cold_start)?;
+    walk.check_end(current, reached)?;
+    walk.check_sums(path)?;
+    Ok(walk)
+}
+
+/// The child of a function that tells of a cold start.
+fn initialization(trace: &Trace<'_>, span: SpanIndex) -> Option<SpanIndex> {
+    if trace.node(span).kind != Kind::Function {
+        return None;
+    }
+    trace.children(span).iter().copied().find(|&child| trace.node(child).is_initialization)
+}
+
+impl Walk<'_, '_> {
+    fn add(&mut self, span: SpanIndex, activity: Activity, start: i64, end: i64) -> Result<(), Invalid> {
+        if self.pieces.len() == LIMIT {
+            return Err(Invalid::TooLong { limit: LIMIT });
+        }
+        self.pieces.push(Piece { start, end, activity, span });
+        self.parts.add(activity, end - start);
+        self.reached += end - start;
+        if self.reached != end {
+            let span = self.id(span);
+            return Err(Invalid::Gap { span, off: end - self.reached });
+        }
+        Ok(())
+    }
+
+    /// Time that belongs to the activity of a span.
+    fn piece(&mut self, span: SpanIndex, start: i64, end: i64) -> Result<(), Invalid> {
+        self.add(span, activity(self.trace, span), start, end)
+    }
+
+    fn whole(&mut self, span: SpanIndex) -> Result<(), Invalid> {
+        let node = self.trace.node(span);
+        self.piece(span, node.start_us, node.end_us)
+    }
+
+    /// To a function that was not running yet: it is initialized before its own time starts.
+    fn cold_start(
+        &mut self,
+        current: SpanIndex,
+        function: SpanIndex,
+        initialization: SpanIndex,
+    ) -> Result<(), Invalid> {
+        let from = self.trace.node(current).start_us;
+        let (start, end) = (self.trace.node(initialization).start_us, self.trace.node(initialization).end_us);
+        self.cold_starts += 1;
+        self.add(function, Activity::ContainerInitialization, from, start)?;
+        self.add(initialization, Activity::RuntimeInitialization, start, end)?;
+        self.piece(current, end, self.trace.node(function).start_us)
+    }
+
+    /// To a span that the current one only sets off.
+    fn trigger(&mut self, current: SpanIndex, next: SpanIndex) -> Result<(), Invalid> {
+        let (from, to) = (self.trace.node(current), self.trace.node(next).start_us);
+        let (start, end) = (from.start_us, from.end_us.min(to));
+        if start - to > THRESHOLD {
+            return Err(Invalid::StartsBeforeCause {
+                span: self.id(current),
+                next: self.id(next),
+                early: start - to,
+            });
+        }
+        self.piece(current, start, end)?;
+        self.add(next, Activity::Trigger, end, to)
+    }
+
+    /// To a synchronous span elsewhere in the tree: up as far as parents end before it starts, then across.
+    fn climb_to(&mut self, current: SpanIndex, next: SpanIndex) -> Result<(), Invalid> {
+        self.whole(current)?;
+        let next_node = self.trace.node(next);
+        let mut here = current;
+        while let Some(parent) = self.trace.parent(here) {
+            if self.trace.node(parent).end > next_node.start {
+                break;
+            }
+            self.piece(parent, self.trace.node(here).end_us, self.trace.node(parent).end_us)?;
+            here = parent;
+        }
+        self.piece(next_node.parent.unwrap_or(next), self.trace.node(here).end_us, next_node.start_us)
+    }
+
+    /// From the last span up; returns the last parent on the way.
+    fn climb_out(&mut self, last: SpanIndex, is_cold_start: bool) -> Result<Option<SpanIndex>, Invalid> {
+        self.whole(last)?;
+        let mut reached = None;
+        let mut here = last;
+        while let Some(parent) = self.trace.parent(here) {
+            let (node, parent_node) = (self.trace.node(here), self.trace.node(parent));
+            let goes_on =
+                if is_cold_start { parent_node.end >= node.end } else { !self.trace.is_asynchronous(here) };
+            if !goes_on {
+                break;
+            }
+            self.piece(parent, node.end_us, parent_node.end_us)?;
+            reached = Some(parent);
+            here = parent;
+        }
+        Ok(reached)
+    }
+
+    fn check_end(&self, current: SpanIndex, reached: Option<SpanIndex>) -> Result<(), Invalid> {
+        let trace = self.trace;
+        let reached = reached.ok_or_else(|| Invalid::EndsNowhere { span: self.id(current) })?;
+        let last = trace.last();
+        // Equal, not within a margin: both are what the same service wrote.
+        let same_end = trace.node(reached).end.total_cmp(&trace.node(last).end).is_eq();
+        if reached == last || reached == trace.root() || same_end {
+            Ok(())
+        } else {
+            Err(Invalid::WrongEnd { reached: self.id(reached), last: self.id(last) })
+        }
+    }
+
+    fn check_sums(&self, path: &[SpanIndex]) -> Result<(), Invalid> {
+        let (parts, duration) = (self.parts.sum(), microseconds(self.trace.duration));
+        if (parts - duration).abs() >= MARGIN {
+            return Err(Invalid::PartsMismatch { parts, duration });
+        }
+        let initializations =
+            path.iter().filter(|&&span| self.trace.node(span).is_initialization).count() as u64;
+        if initializations != self.cold_starts {
+            return Err(Invalid::ColdStartsMismatch { counted: self.cold_starts, initializations });
+        }
+        Ok(())
+    }
+
+    fn id(&self, span: SpanIndex) -> String {
+        self.trace.span(span).id.to_string()
+    }
+
+    fn into_analysis(self, path: Vec<SpanIndex>, rule: Rule) -> Analysis {
+        let row = BreakdownRow::new(self.trace, &path, self.parts, self.cold_starts);
+        Analysis { row, path, pieces: self.pieces, rule }
+    }
+}

@@ -1,0 +1,490 @@
+//! A small pull reader of JSON text, for trace documents.
+//!
+//! It differs from a general parser in what traces need: values of no interest are checked and skipped without
+//! being built, strings are borrowed, and nesting costs no call stack, so that a document a million levels deep
+//! is an ordinary document.
+
+use std::borrow::Cow;
+
+/// What is wrong with a text, and at which byte.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {at}")]
+pub(super) struct JsonError {
+    pub(super) what: &'static str,
+    pub(super) at: usize,
+}
+
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// The closing brackets that a value being skipped still waits for.
+    open: Vec<u8>,
+}
+
+/// What kind of value comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Object,
+    Array,
+    String,
+    Number,
+    Boolean,
+    Null,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, open: Vec::new() }
+    }
+
+    /// The place of the next byte to read.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// True where only white space is left.
+    pub(super) fn at_end(&mut self) -> bool {
+        self.skip_whitespace();
+        self.at == self.text.len()
+    }
+
+    /// An error unless only white space is left.
+    pub(super) fn end(&mut self) -> Result<(), JsonError> {
+        if self.at_end() { Ok(()) } else { Err(self.error("unexpected text after the value")) }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Next, JsonError> {
+        match self.peek() {
+            Some(b'{') => Ok(Next::Object),
+            Some(b'[') => Ok(Next::Array),
+            Some(b'"') => Ok(Next::String),
+            Some(b't' | b'f') => Ok(Next::Boolean),
+            Some(b'n') => Ok(Next::Null),
+            Some(b'-' | b'0'..=b'9') => Ok(Next::Number),
+            Some(_) => Err(self.error("not a JSON value")),
+            None => Err(self.error("unexpected end")),
+        }
+    }
+
+    /// Enters an object and reads its first key; `None` for an empty object, which is thereby left.
+    pub(super) fn first_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        self.expect(b'{', "expected an object")?;
+        if self.accept(b'}') { Ok(None) } else { self.key().map(Some) }
+    }
+
+    /// Reads the next key after a value; `None` where the object ends.
+    pub(super) fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        if self.accept(b',') {
+            self.key().map(Some)
+        } else {
+            self.expect(b'}', "expected `,` or `}`")?;
+            Ok(None)
+        }
+    }
+
+    /// Enters an array; false for an empty one, which is thereby left.
+    pub(super) fn first_element(&mut self) -> Result<bool, JsonError> {
+        self.expect(b'[', "expected an array")?;
+        Ok(!self.accept(b']'))
+    }
+
+    /// True where another element follows, false where the array ends.
+    pub(super) fn next_element(&mut self) -> Result<bool, JsonError> {
+        if self.accept(b',') {
+            Ok(true)
+        } else {
+            self.expect(b']', "expected `,` or `]`")?;
+            Ok(false)
+        }
+    }
+
+    pub(super) fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        self.expect(b'"', "expected a string")?;
+        let start = self.at;
+        let stop = self.plain_run();
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(&self.text[start..stop]));
+        }
+        let mut decoded = self.text[start..stop].to_owned();
+        self.rest_of_string(&mut decoded)?;
+        Ok(Cow::Owned(decoded))
+    }
+
+    /// Appends the decoded string to `out`.
+    pub(super) fn string_into(&mut self, out: &mut String) -> Result<(), JsonError> {
+        self.expect(b'"', "expected a string")?;
+        self.rest_of_string(out)
+    }
+
+    /// A finite number.
+    pub(super) fn number(&mut self) -> Result<f64, JsonError> {
+        self.skip_whitespace();
+        let start = self.at;
+        self.skip_number()?;
+        match self.text[start..self.at].parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err(JsonError { what: "a number too large for a double", at: start }),
+        }
+    }
+
+    pub(super) fn boolean(&mut self) -> Result<bool, JsonError> {
+        if self.peek() == Some(b't') {
+            self.literal("true")?;
+            Ok(true)
+        } else {
+            self.literal("false")?;
+            Ok(false)
+        }
+    }
+
+    /// Checks and passes over a value of any kind.
+    pub(super) fn skip_value(&mut self) -> Result<(), JsonError> {
+        self.open.clear();
+        loop {
+            match self.next()? {
+                Next::Object => {
+                    if self.enter(b'}') {
+                        self.skip_key()?;
+                        continue;
+                    }
+                }
+                Next::Array => {
+                    if self.enter(b']') {
+                        continue;
+                    }
+                }
+                Next::String => self.skip_string()?,
+                Next::Number => self.skip_number()?,
+                Next::Boolean => {
+                    self.boolean()?;
+                }
+                Next::Null => self.literal("null")?,
+            }
+            loop {
+                let Some(&close) = self.open.last() else { return Ok(()) };
+                if self.accept(b',') {
+                    if close == b'}' {
+                        self.skip_key()?;
+                    }
+                    break;
+                }
+                self.expect(close, "expected `,` or a closing bracket")?;
+                self.open.pop();
+            }
+        }
+    }
+
+    /// Passes over an opening bracket; false where its closing one follows at once, and was passed too.
+    fn enter(&mut self, close: u8) -> bool {
+        self.at += 1;
+        if self.accept(close) {
+            return false;
+        }
+        self.open.push(close);
+        true
+    }
+
+    fn key(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error("expected a key"));
+        }
+        let key = self.string()?;
+        self.expect(b':', "expected `:`")?;
+        Ok(key)
+    }
+
+    fn skip_key(&mut self) -> Result<(), JsonError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error("expected a key"));
+        }
+        self.skip_string()?;
+        self.expect(b':', "expected `:`")
+    }
+
+    fn skip_string(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        loop {
+            self.plain_run();
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => {
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.error("a control character in a string")),
+                None => return Err(self.error("unexpected end of a string")),
+            }
+        }
+    }
+
+    fn rest_of_string(&mut self, out: &mut String) -> Result<(), JsonError> {
+        loop {
+            let start = self.at;
+            let stop = self.plain_run();
+            out.push_str(&self.text[start..stop]);
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => out.push(self.escape()?),
+                Some(_) => return Err(self.error("a control character in a string")),
+                None => return Err(self.error("unexpected end of a string")),
+            }
+        }
+    }
+
+    /// Passes over the characters of a string that stand for themselves; returns where they end.
+    fn plain_run(&mut self) -> usize {
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|&byte| ENDS_RUN[usize::from(byte)]).unwrap_or(rest.len());
+        self.at += length;
+        self.at
+    }
+
+    /// Reads an escape sequence, its backslash included.
+    fn escape(&mut self) -> Result<char, JsonError> {
+        self.at += 1;
+        let Some(kind) = self.byte() else { return Err(self.error("unexpected end of a string")) };
+        self.at += 1;
+        Ok(match kind {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'u' => return self.unicode_escape(),
+            _ => return Err(self.error("an unknown escape sequence")),
+        })
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, JsonError> {
+        let unit = self.four_digits()?;
+        let code = if (0xD800..0xDC00).contains(&unit) {
+            if !self.text.as_bytes()[self.at..].starts_with(b"\\u") {
+                return Err(self.error("half of a surrogate pair"));
+            }
+            self.at += 2;
+            let low = self.four_digits()?;
+            if !(0xDC00..0xE000).contains(&low) {
+                return Err(self.error("half of a surrogate pair"));
+            }
+            0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
+        } else {
+            unit
+        };
+        char::from_u32(code).ok_or_else(|| self.error("half of a surrogate pair"))
+    }
+
+    fn four_digits(&mut self) -> Result<u32, JsonError> {
+        let mut value = 0;
+        for _ in 0..4 {
+            let digit = self.byte().and_then(|byte| char::from(byte).to_digit(16));
+            let Some(digit) = digit else { return Err(self.error("expected four hexadecimal digits")) };
+            value = value * 16 + digit;
+            self.at += 1;
+        }
+        Ok(value)
+    }
+
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        self.accept_here(b'-');
+        let integer = self.at;
+        self.digits()?;
+        if self.text.as_bytes()[integer] == b'0' && self.at - integer > 1 {
+            return Err(JsonError { what: "a number with a leading zero", at: integer });
+        }
+        if self.accept_here(b'.') {
+            self.digits()?;
+        }
+        if self.accept_here(b'e') || self.accept_here(b'E') {
+            if !self.accept_here(b'+') {
+                self.accept_here(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        if length == 0 {
+            return Err(self.error("expected a digit"));
+        }
+        self.at += length;
+        Ok(())
+    }
+
+    pub(super) fn null(&mut self) -> Result<(), JsonError> {
+        self.literal("null")
+    }
+
+    fn literal(&mut self, literal: &'static str) -> Result<(), JsonError> {
+        self.skip_whitespace();
+        if self.text.as_bytes()[self.at..].starts_with(literal.as_bytes()) {
+            self.at += literal.len();
+            Ok(())
+        } else {
+            Err(self.error("not a JSON value"))
+        }
+    }
+
+    fn expect(&mut self, wanted: u8, what: &'static str) -> Result<(), JsonError> {
+        if self.accept(wanted) {
+            Ok(())
+        } else if self.at == self.text.len() {
+            Err(self.error("unexpected end"))
+        } else {
+            Err(self.error(what))
+        }
+    }
+
+    /// Passes over white space and then `wanted`, if it comes next.
+    fn accept(&mut self, wanted: u8) -> bool {
+        self.skip_whitespace();
+        self.accept_here(wanted)
+    }
+
+    fn accept_here(&mut self, wanted: u8) -> bool {
+        let found = self.byte() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        self.skip_whitespace();
+        self.byte()
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.byte() {
+            self.at += 1;
+        }
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn error(&self, what: &'static str) -> JsonError {
+        JsonError { what, at: self.at }
+    }
+}
+
+/// The bytes at which a run of plain characters in a string ends.
+const ENDS_RUN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = true;
+        control += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_skips(text: &str, valid: bool) {
+        let mut reader = Reader::new(text);
+        let outcome = reader.skip_value().and_then(|()| reader.end());
+        assert_eq!(outcome.is_ok(), valid, "{text}: {outcome:?}");
+    }
+
+    #[test]
+    fn skips_what_is_json_and_refuses_what_is_not() {
+        for text in [
+            "{}",
+            "[]",
+            " [ 1 , -0.5e+7 , 0 , 1E9 ] ",
+            r#"{"a":{"b":[{},[],null,true,false]},"c":"\"\\\/\b\f\n\r\t"}"#,
+            r#""é\u00e9\ud83d\ude00""#,
+            "1e999",
+        ] {
+            check_skips(text, true);
+        }
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "[1 2]",
+            "[1}",
+            "{\"a\":1]",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "-",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "nul",
+            "\"a",
+            "\"\n\"",
+            r#""\x""#,
+            r#""\u12""#,
+            r#""\ud83d""#,
+            r#""\ud83d\u0041""#,
+            r#""\ude00""#,
+            "1 2",
+            "'a'",
+        ] {
+            check_skips(text, false);
+        }
+    }
+
+    #[test]
+    fn agrees_with_serde_json_on_strings() {
+        for text in [r#""plain""#, r#""a\"b\\c\/d\n\u0041\ud83d\ude00é""#, r#""""#] {
+            let expected: String = serde_json::from_str(text).unwrap();
+            assert_eq!(Reader::new(text).string().unwrap(), expected);
+            let mut out = String::from("kept ");
+            Reader::new(text).string_into(&mut out).unwrap();
+            assert_eq!(out, format!("kept {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_number_is_the_nearest_double_or_an_error() {
+        for (text, expected) in
+            [("1.6197930314664514E9", 1_619_793_031.466_451_4), ("0", 0.0), ("-12.5e-1", -1.25)]
+        {
+            assert_eq!(Reader::new(text).number().unwrap().to_bits(), f64::to_bits(expected));
+        }
+        assert!(Reader::new("1e999").number().is_err());
+        assert!(Reader::new("NaN").number().is_err());
+    }
+
+    #[test]
+    fn a_million_levels_are_no_problem() {
+        let levels = 1_000_000;
+        check_skips(&("[".repeat(levels) + &"]".repeat(levels)), true);
+        check_skips(&"[".repeat(levels), false);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn accepts_and_refuses_the_same_texts_as_serde_json(text in r#"[\[\]{}",:0-9eE+\-. a\\untrfalse]{0,24}"#) {
+            let mut reader = Reader::new(&text);
+            let ours = reader.skip_value().and_then(|()| reader.end()).is_ok();
+            let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            proptest::prop_assert_eq!(ours, theirs);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The rows of trace_breakdown.csv and invalid_traces.csv, in the published dataset's format, so that notebooks
+//! written for it keep working.
+
+use std::io::{self, Read};
+
+use super::breakdown::{Activity, Parts};
+use super::invalid::Invalid;
+use super::python::{parse_duration, parse_list, push_duration, push_list, push_number};
+use super::span::{SpanIndex, Trace, microseconds};
+
+pub use super::python::format_duration;
+
+/// The first line of trace_breakdown.csv.
+pub const BREAKDOWN_HEADER: &str = "trace_id,start_time,end_time,duration,url,num_cold_starts,errors,throttles,faults,\
+                                    services,longest_path_names,orchestration,trigger,container_initialization,\
+                                    runtime_initialization,computation,queing,overhead,external_service,unclassified\r\n";
+
+/// The first line of invalid_traces.csv.
+pub const INVALID_HEADER: &str = "trace_id,message\r\n";
+
+/// One valid trace: a row of trace_breakdown.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakdownRow {
+    pub trace_id: String,
+    /// Seconds since the epoch.
+    pub start_time: f64,
+    /// Seconds since the epoch.
+    pub end_time: f64,
+    /// Microseconds, as the tracer gave it.
+    pub duration: i64,
+    /// Empty where the trace has no gateway.
+    pub url: String,
+    /// On the critical path.
+    pub num_cold_starts: u64,
+    /// How many spans are flagged as errors; throttles and faults alike.
+    pub errors: u64,
+    pub throttles: u64,
+    pub faults: u64,
+    /// The origins of all spans that have one.
+    pub services: Vec<String>,
+    /// The names of the spans on the critical path.
+    pub longest_path_names: Vec<String>,
+    /// Microseconds per activity.
+    pub parts: Parts,
+}
+
+impl BreakdownRow {
+    pub(super) fn new(trace: &Trace<'_>, path: &[SpanIndex], parts: Parts, num_cold_starts: u64) -> Self {
+        let mut row = Self {
+            trace_id: trace.id.to_string(),
+            start_time: trace.span(trace.root()).start,
+            end_time: trace.span(trace.last()).end,
+            duration: microseconds(trace.duration),
+            url: String::new(),
+            num_cold_starts,
+            errors: 0,
+            throttles: 0,
+            faults: 0,
+            services: Vec::new(),
+            longest_path_names: path.iter().map(|&span| trace.span(span).name.to_string()).collect(),
+            parts,
+        };
+        for span in trace.spans() {
+            row.errors += u64::from(span.flags.error);
+            row.throttles += u64::from(span.flags.throttle);
+            row.faults += u64::from(span.flags.fault);
+            if let Some(url) = &span.url {
+                row.url.clear();
+                row.url.push_str(url);
+            }
+        }
+        row.services = services(trace);
+        row
+    }
+
+    /// Microseconds spent on an activity on the critical path; `None` where it got no piece of time.
+    pub fn part(&self, activity: Activity) -> Option<i64> {
+        self.parts.get(activity)
+    }
+
+    /// Appends the row, its line end included.
+    pub fn write(&self, out: &mut String) {
+        push_field(out, &self.trace_id);
+        out.push(',');
+        push_number(out, self.start_time);
+        out.push(',');
+        push_number(out, self.end_time);
+        out.push(',');
+        push_field(out, &format_duration(self.duration));
+        out.push(',');
+        push_field(out, &self.url);
+        for count in [self.num_cold_starts, self.errors, self.throttles, self.faults] {
+            out.push(',');
+            out.push_str(&count.to_string());
+        }
+        let mut field = String::new();
+        for list in [&self.services, &self.longest_path_names] {
+            out.push(',');
+            field.clear();
+            push_list(&mut field, list);
+            push_field(out, &field);
+        }
+        for (_, part) in self.parts.iter() {
+            out.push(',');
+            if let Some(part) = part {
+                field.clear();
+                push_duration(&mut field, part);
+                push_field(out, &field);
+            }
+        }
+        out.push_str("\r\n");
+    }
+}
+
+/// Each origin in the order in which its span is first met: itself, then the parent that it refers to.
+fn services(trace: &Trace<'_>) -> Vec<String> {
+    let mut met = vec![false; trace.spans().len()];
+    let mut services = Vec::new();
+    for span in trace.indices() {
+        for span in [Some(span), trace.parent(span)].into_iter().flatten() {
+            if !std::mem::replace(&mut met[span.get()], true)
+                && let Some(origin) = &trace.span(span).origin
+            {
+                services.push(origin.to_string());
+            }
+        }
+    }
+    services
+}
+
+/// Appends a row of invalid_traces.csv.
+pub fn write_invalid(out: &mut String, trace_id: &str, reason: &Invalid) {
+    push_field(out, trace_id);
+    out.push(',');
+    push_field(out, &reason.message());
+    out.push_str("\r\n");
+}
+
+/// In quotes only where needed.
+fn push_field(out: &mut String, field: &str) {
+    if !field.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
+        out.push_str(field);
+        return;
+    }
+    out.push('"');
+    for (place, part) in field.split('"').enumerate() {
+        if place > 0 {
+            out.push_str("\"\"");
+        }
+        out.push_str(part);
+    }
+    out.push('"');
+}
+
+/// A trace_breakdown.csv that cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    #[error("the breakdown cannot be read: {0}; analyse the traces again")]
+    Csv(#[from] csv::Error),
+    #[error("the breakdown has no column `{column}`; analyse the traces again")]
+    MissingColumn { column: &'static str },
+    #[error(
+        "line {line}: `{text}` is no {expected} (column `{column}`); correct it or analyse the traces again"
+    )]
+    Field { line: u64, column: &'static str, text: String, expected: &'static str },
+}
+
+impl From<io::Error> for RowError {
+    fn from(error: io::Error) -> Self {
+        Self::Csv(error.into())
+    }
+}
+
+/// Reads a trace_breakdown.csv, ours or the published dataset's; columns may come in any order, and unknown ones
+/// are passed over.
+pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
+    let mut reader = csv::Reader::from_reader(input);
+    let columns = Columns::find(reader.headers()?)?;
+    let mut rows = Vec::new();
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record)? {
+        rows.push(columns.row(&record)?);
+    }
+    Ok(rows)
+}
+
+const PLAIN: [&str; 11] = [
+    "trace_id",
+    "start_time",
+    "end_time",
+    "duration",
+    "url",
+    "num_cold_starts",
+    "errors",
+    "throttles",
+    "faults",
+    "services",
+    "longest_path_names",
+];
+
+/// Where each column is.
+struct Columns {
+    plain: [usize; PLAIN.len()],
+    parts: [usize; Activity::ALL.len()],
+}
+
+impl Columns {
+    fn find(header: &csv::StringRecord) -> Result<Self, RowError> {
+        let place = |column: &'static str| {
+            header.iter().position(|name| name == column).ok_or(RowError::MissingColumn { column })
+        };
+        let mut columns = Self { plain: [0; PLAIN.len()], parts: [0; Activity::ALL.len()] };
+        for (found, column) in columns.plain.iter_mut().zip(PLAIN) {
+            *found = place(column)?;
+        }
+        for (found, activity) in columns.parts.iter_mut().zip(Activity::ALL) {
+            *found = place(activity.name())?;
+        }
+        Ok(columns)
+    }
+
+    fn row(&self, record: &csv::StringRecord) -> Result<BreakdownRow, RowError> {
+        let [id, start, end, duration, url, cold_starts, errors, throttles, faults, services, names] =
+            std::array::from_fn(|place| Field {
+                line: record.position().map_or(0, csv::Position::line),
+                column: PLAIN[place],
+                text: record.get(self.plain[place]).unwrap_or_default(),
+            });
+        let mut parts = Parts::default();
+        for (activity, &place) in Activity::ALL.into_iter().zip(&self.parts) {
+            let field =
+                Field { column: activity.name(), text: record.get(place).unwrap_or_default(), ..duration };
+            if !field.text.is_empty() {
+                parts.set(activity, Some(field.duration()?));
+            }
+        }
+        Ok(BreakdownRow {
+            trace_id: id.text.to_owned(),
+            start_time: start.number()?,
+            end_time: end.number()?,
+            duration: duration.duration()?,
+            url: url.text.to_owned(),
+            num_cold_starts: cold_starts.count()?,
+            errors: errors.count()?,
+            throttles: throttles.count()?,
+            faults: faults.count()?,
+            services: services.list()?,
+            longest_path_names: names.list()?,
+            parts,
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    line: u64,
+    column: &'static str,
+    text: &'a str,
+}
+
+impl Field<'_> {
+    fn number(self) -> Result<f64, RowError> {
+        self.expect("time in seconds", self.text.parse().ok().filter(|number: &f64| number.is_finite()))
+    }
+
+    fn count(self) -> Result<u64, RowError> {
+        self.expect("count", self.text.parse().ok())
+    }
+
+    fn duration(self) -> Result<i64, RowError> {
+        self.expect("duration (H:MM:SS.ffffff)", parse_duration(self.text))
+    }
+
+    fn list(self) -> Result<Vec<String>, RowError> {
+        self.expect("list of strings", parse_list(self.text))
+    }
+
+    fn expect<T>(self, expected: &'static str, value: Option<T>) -> Result<T, RowError> {
+        let Self { line, column, text } = self;
+        value.ok_or_else(|| RowError::Field { line, column, text: text.to_owned(), expected })
+    }
+}

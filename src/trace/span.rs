@@ -1,0 +1,383 @@
+//! The span model: the spans of one trace as a tree, whichever tracer recorded them.
+//!
+//! A [`Trace`] can only be made by [`Trace::new`], which checks what every later step relies on: each parent exists,
+//! there are no loops, the root starts first, and the times are real ones.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::invalid::Invalid;
+
+/// Times that differ by this many microseconds or less count as equal: X-Ray rounds some times to milliseconds.
+pub const MARGIN: i64 = 1_001;
+
+/// The place of a span in [`Trace::spans`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanIndex(u32);
+
+impl SpanIndex {
+    /// `None` beyond 2^32 spans.
+    pub fn new(index: usize) -> Option<Self> {
+        u32::try_from(index).ok().map(Self)
+    }
+
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One timed operation. Strings are borrowed from the text that it was read from where possible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span<'a> {
+    pub id: Cow<'a, str>,
+    pub name: Cow<'a, str>,
+    /// The kind of service, such as `AWS::Lambda::Function`; parts of a service have none.
+    pub origin: Option<Cow<'a, str>>,
+    /// The request's URL.
+    pub url: Option<Cow<'a, str>>,
+    /// Seconds since the epoch.
+    pub start: f64,
+    /// Seconds since the epoch.
+    pub end: f64,
+    pub flags: Flags,
+    pub parent: Parent<'a>,
+}
+
+/// How a span names the one that it is part of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parent<'a> {
+    /// It is a root.
+    None,
+    /// The span in which its document is nested, by place in the same list.
+    Enclosing(usize),
+    /// The id of any span of the trace.
+    Id(Cow<'a, str>),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    pub error: bool,
+    pub fault: bool,
+    pub throttle: bool,
+    pub in_progress: bool,
+}
+
+/// What an origin means for the analysis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Part of a service: no origin.
+    Part,
+    Gateway,
+    Orchestration,
+    /// AWS::Lambda: the service around a function.
+    Lambda,
+    /// AWS::Lambda::Function: the function's own time.
+    Function,
+    External,
+    Unknown,
+}
+
+impl Kind {
+    fn of(origin: Option<&str>) -> Self {
+        match origin {
+            None => Self::Part,
+            Some("AWS::ApiGateway::Stage") => Self::Gateway,
+            Some("AWS::StepFunctions::StateMachine" | "AWS::stepfunctions" | "AWS::STEPFUNCTIONS") => {
+                Self::Orchestration
+            }
+            Some("AWS::Lambda") => Self::Lambda,
+            Some("AWS::Lambda::Function") => Self::Function,
+            Some(
+                "AWS::S3::Bucket"
+                | "AWS::S3"
+                | "AWS::DynamoDB::Table"
+                | "AWS::SQS::Queue"
+                | "AWS::SNS"
+                | "Database::SQL"
+                | "AWS::Kinesis"
+                | "AWS::rekognition",
+            ) => Self::External,
+            Some(_) => Self::Unknown,
+        }
+    }
+}
+
+/// A span's time in whole microseconds and its place in the tree: what the hot loops read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) start: f64,
+    pub(super) end: f64,
+    pub(super) start_us: i64,
+    pub(super) end_us: i64,
+    pub(super) parent: Option<SpanIndex>,
+    pub(super) kind: Kind,
+    pub(super) is_initialization: bool,
+    children_from: u32,
+    children_to: u32,
+}
+
+/// A complete, consistent trace.
+#[derive(Debug)]
+pub struct Trace<'a> {
+    pub id: Cow<'a, str>,
+    /// Seconds, as the tracer gave it.
+    pub duration: f64,
+    spans: Vec<Span<'a>>,
+    nodes: Vec<Node>,
+    /// All children, those of one parent together, by (end, start).
+    children: Vec<SpanIndex>,
+    root: SpanIndex,
+    last: SpanIndex,
+}
+
+impl<'a> Trace<'a> {
+    /// Joins spans to a tree and checks it. `duration` is in seconds; spans are in the order of the file.
+    ///
+    /// A span id that comes twice is one span: the later one replaces the earlier one.
+    pub fn new(id: Cow<'a, str>, duration: Option<f64>, spans: Vec<Span<'a>>) -> Result<Self, Invalid> {
+        let duration = duration.ok_or(Invalid::NoDuration)?;
+        if let Some(span) = spans.iter().find(|span| span.flags.in_progress) {
+            return Err(Invalid::InProgress { span: span.id.to_string() });
+        }
+        for seconds in spans.iter().flat_map(|span| [span.start, span.end]).chain([duration]) {
+            if !in_range(seconds) {
+                return Err(Invalid::TimeOutOfRange { seconds: format!("{seconds:?}") });
+            }
+        }
+        if spans.len() >= u32::MAX as usize {
+            return Err(Invalid::TooLong { limit: u32::MAX as usize });
+        }
+        let (spans, parents) = resolve_parents(spans)?;
+        let (mut nodes, root) = make_nodes(&spans, &parents)?;
+        let (first, last) = first_and_last(&nodes).ok_or(Invalid::NoRoot)?;
+        if root != first {
+            return Err(Invalid::RootNotFirst {
+                root: spans[root.get()].id.to_string(),
+                first: spans[first.get()].id.to_string(),
+            });
+        }
+        let between = nodes[last.get()].end_us - nodes[root.get()].start_us;
+        let duration_us = microseconds(duration);
+        if (duration_us - between).abs() > MARGIN {
+            return Err(Invalid::DurationMismatch { duration: duration_us, between });
+        }
+        if let Some(span) = find_loop(&nodes) {
+            return Err(Invalid::ParentLoop { span: spans[span].id.to_string() });
+        }
+        let children = sort_children(&mut nodes);
+        Ok(Self { id, duration, spans, nodes, children, root, last })
+    }
+
+    /// In the order of the file, without repetitions.
+    pub fn spans(&self) -> &[Span<'a>] {
+        &self.spans
+    }
+
+    pub fn span(&self, index: SpanIndex) -> &Span<'a> {
+        &self.spans[index.get()]
+    }
+
+    pub fn parent(&self, index: SpanIndex) -> Option<SpanIndex> {
+        self.node(index).parent
+    }
+
+    /// Ordered by end, then start.
+    pub fn children(&self, index: SpanIndex) -> &[SpanIndex] {
+        let node = self.node(index);
+        &self.children[node.children_from as usize..node.children_to as usize]
+    }
+
+    /// The span without a parent; the last one, where there are several.
+    pub fn root(&self) -> SpanIndex {
+        self.root
+    }
+
+    /// The span that ends last; the first one, where several do.
+    pub fn last(&self) -> SpanIndex {
+        self.last
+    }
+
+    /// Does this span end after its parent, by more than the margin? The end of a function never counts so: the
+    /// service around it may stop its clock earlier.
+    pub fn is_asynchronous(&self, index: SpanIndex) -> bool {
+        let node = self.node(index);
+        node.kind != Kind::Function
+            && node.parent.is_some_and(|parent| node.end_us - self.node(parent).end_us > MARGIN)
+    }
+
+    pub(super) fn node(&self, index: SpanIndex) -> &Node {
+        &self.nodes[index.get()]
+    }
+
+    /// All places, in the order of the file.
+    pub fn indices(&self) -> impl Iterator<Item = SpanIndex> + use<> {
+        (0..self.spans.len() as u32).map(SpanIndex)
+    }
+}
+
+/// Seconds in whole microseconds; half a microsecond goes to the even neighbour.
+pub fn microseconds(seconds: f64) -> i64 {
+    seconds.trunc() as i64 * 1_000_000 + (seconds.fract() * 1e6).round_ties_even() as i64
+}
+
+/// The years 1 to 9999. NaN is outside.
+fn in_range(seconds: f64) -> bool {
+    (-62_135_596_800.0..253_402_300_800.0).contains(&seconds)
+}
+
+type Resolved<'a> = (Vec<Span<'a>>, Vec<Option<SpanIndex>>);
+
+/// The parent of each span, repeated spans merged.
+fn resolve_parents(spans: Vec<Span<'_>>) -> Result<Resolved<'_>, Invalid> {
+    let mut places = HashMap::with_capacity(spans.len());
+    // For each span the place of the one that stands for it: the first with its id.
+    let mut stands_for = Vec::with_capacity(spans.len());
+    for (place, span) in spans.iter().enumerate() {
+        stands_for.push(match places.entry(&*span.id) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+                place
+            }
+            Entry::Occupied(taken) => *taken.get(),
+        });
+    }
+    let mut parents = Vec::with_capacity(spans.len());
+    for span in &spans {
+        parents.push(match &span.parent {
+            Parent::None => None,
+            Parent::Enclosing(place) => Some(stands_for[*place]),
+            Parent::Id(id) => Some(*places.get(&**id).ok_or_else(|| Invalid::MissingParent {
+                span: span.id.to_string(),
+                parent: id.to_string(),
+            })?),
+        });
+    }
+    if places.len() == spans.len() {
+        return Ok((spans, parents.into_iter().map(|parent| parent.map(to_index)).collect()));
+    }
+    drop(places);
+    merge(spans, &parents, &stands_for)
+}
+
+fn merge<'a>(
+    spans: Vec<Span<'a>>,
+    parents: &[Option<usize>],
+    stands_for: &[usize],
+) -> Result<Resolved<'a>, Invalid> {
+    let mut new_place: Vec<usize> = Vec::with_capacity(spans.len());
+    let mut merged: Vec<Span<'a>> = Vec::new();
+    let mut merged_parents: Vec<Option<usize>> = Vec::new();
+    for (place, span) in spans.into_iter().enumerate() {
+        if stands_for[place] == place {
+            new_place.push(merged.len());
+            merged.push(span);
+            merged_parents.push(parents[place]);
+            continue;
+        }
+        let target = new_place[stands_for[place]];
+        new_place.push(target);
+        match (merged_parents[target], parents[place]) {
+            (Some(earlier), Some(later)) if earlier != later => {
+                return Err(Invalid::ConflictingParents { span: span.id.to_string() });
+            }
+            (earlier, later) => merged_parents[target] = later.or(earlier),
+        }
+        merged[target] = span;
+    }
+    let parents = merged_parents.into_iter().map(|parent| parent.map(|place| to_index(new_place[place])));
+    Ok((merged, parents.collect()))
+}
+
+fn to_index(place: usize) -> SpanIndex {
+    SpanIndex(place as u32)
+}
+
+/// The nodes, and the last one without a parent.
+fn make_nodes(spans: &[Span<'_>], parents: &[Option<SpanIndex>]) -> Result<(Vec<Node>, SpanIndex), Invalid> {
+    let mut root = None;
+    let mut nodes = Vec::with_capacity(spans.len());
+    for (place, (span, &parent)) in spans.iter().zip(parents).enumerate() {
+        if parent.is_none() {
+            root = Some(to_index(place));
+        }
+        nodes.push(Node {
+            start: span.start,
+            end: span.end,
+            start_us: microseconds(span.start),
+            end_us: microseconds(span.end),
+            parent,
+            kind: Kind::of(span.origin.as_deref()),
+            is_initialization: span.name == "Initialization",
+            children_from: 0,
+            children_to: 0,
+        });
+    }
+    Ok((nodes, root.ok_or(Invalid::NoRoot)?))
+}
+
+/// The first of those that start first, and the first of those that end last.
+fn first_and_last(nodes: &[Node]) -> Option<(SpanIndex, SpanIndex)> {
+    let (mut first, mut last) = (0, 0);
+    for (place, node) in nodes.iter().enumerate() {
+        if node.start < nodes[first].start {
+            first = place;
+        }
+        if node.end > nodes[last].end {
+            last = place;
+        }
+    }
+    (!nodes.is_empty()).then(|| (to_index(first), to_index(last)))
+}
+
+/// A span that is its own ancestor.
+fn find_loop(nodes: &[Node]) -> Option<usize> {
+    // The start of the climb that first met each span: meeting one's own climb again is a loop.
+    let mut met_from: Vec<u32> = vec![u32::MAX; nodes.len()];
+    for start in 0..nodes.len() {
+        let mut place = Some(to_index(start));
+        while let Some(here) = place {
+            if met_from[here.get()] == start as u32 {
+                return Some(here.get());
+            }
+            if met_from[here.get()] != u32::MAX {
+                break;
+            }
+            met_from[here.get()] = start as u32;
+            place = nodes[here.get()].parent;
+        }
+    }
+    None
+}
+
+/// Lists the children of each node, by (end, start), ties in the order of the file.
+fn sort_children(nodes: &mut [Node]) -> Vec<SpanIndex> {
+    for place in 0..nodes.len() {
+        if let Some(parent) = nodes[place].parent {
+            nodes[parent.get()].children_to += 1;
+        }
+    }
+    let mut from = 0;
+    for node in nodes.iter_mut() {
+        let count = node.children_to;
+        node.children_from = from;
+        node.children_to = from;
+        from += count;
+    }
+    let mut children = vec![SpanIndex(0); from as usize];
+    for place in 0..nodes.len() {
+        if let Some(parent) = nodes[place].parent {
+            let parent = &mut nodes[parent.get()];
+            children[parent.children_to as usize] = to_index(place);
+            parent.children_to += 1;
+        }
+    }
+    for node in nodes.iter() {
+        children[node.children_from as usize..node.children_to as usize].sort_by(|left, right| {
+            let (left, right) = (&nodes[left.get()], &nodes[right.get()]);
+            // Times are finite, so total order and order agree (-0.0 apart, which is no time of a trace).
+            left.end.total_cmp(&right.end).then(left.start.total_cmp(&right.start))
+        });
+    }
+    children
+}

@@ -1,0 +1,327 @@
+//! Reads AWS X-Ray traces as BatchGetTraces returns them: one object per trace, in which each segment is a JSON
+//! document inside of a JSON string.
+
+use std::borrow::Cow;
+
+use super::invalid::Invalid;
+use super::json::{JsonError, Next, Reader};
+use super::span::{Flags, Parent, Span, Trace};
+
+/// The origin whose span carries the URL of the request.
+const GATEWAY: &str = "AWS::ApiGateway::Stage";
+
+/// Room for the decoded documents of one trace, to be used again for the next.
+#[derive(Debug, Default)]
+pub struct Documents {
+    text: String,
+    /// Where each document ends in the text.
+    ends: Vec<usize>,
+}
+
+/// A trace that cannot be analysed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Absent where the text is damaged before its `Id`.
+    pub id: Option<String>,
+    pub reason: Invalid,
+}
+
+/// Reads one trace: `{"Id": …, "Duration": seconds, "Segments": [{"Document": "…"}]}`. Other keys are passed over.
+pub fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>, Rejected> {
+    let mut reader = Reader::new(text);
+    let envelope = read_envelope(&mut reader, documents)?;
+    if let Err(error) = reader.end() {
+        return Err(Rejected { id: Some(envelope.id.into_owned()), reason: malformed("trace", &error) });
+    }
+    join(envelope, documents)
+}
+
+/// The end of the JSON value that starts `text`, if it is complete: how traces are told apart that are spread
+/// over several lines.
+pub(super) fn value_length(text: &str) -> Option<usize> {
+    let mut reader = Reader::new(text);
+    reader.skip_value().ok().map(|()| reader.position())
+}
+
+struct Envelope<'a> {
+    id: Cow<'a, str>,
+    duration: Option<f64>,
+}
+
+fn read_envelope<'a>(reader: &mut Reader<'a>, documents: &mut Documents) -> Result<Envelope<'a>, Rejected> {
+    documents.text.clear();
+    documents.ends.clear();
+    let mut id = None;
+    match read_envelope_fields(reader, &mut id, documents) {
+        Ok(duration) => match id {
+            Some(id) => Ok(Envelope { id, duration }),
+            None => Err(Rejected { id: None, reason: missing("trace", "Id") }),
+        },
+        Err(error) => Err(Rejected { id: id.map(Cow::into_owned), reason: malformed("trace", &error) }),
+    }
+}
+
+fn read_envelope_fields<'a>(
+    reader: &mut Reader<'a>,
+    id: &mut Option<Cow<'a, str>>,
+    documents: &mut Documents,
+) -> Result<Option<f64>, JsonError> {
+    let mut duration = None;
+    let mut key = reader.first_key()?;
+    while let Some(name) = key {
+        match &*name {
+            "Id" => *id = Some(reader.string()?),
+            "Duration" => duration = optional(reader, Reader::number)?,
+            "Segments" => read_segments(reader, documents)?,
+            _ => reader.skip_value()?,
+        }
+        key = reader.next_key()?;
+    }
+    Ok(duration)
+}
+
+fn read_segments(reader: &mut Reader<'_>, documents: &mut Documents) -> Result<(), JsonError> {
+    documents.text.clear();
+    documents.ends.clear();
+    let mut more = reader.first_element()?;
+    while more {
+        let at = reader.position();
+        let mut found = false;
+        let mut key = reader.first_key()?;
+        while let Some(name) = key {
+            if name == "Document" {
+                if found {
+                    return Err(JsonError { what: "a second Document in a segment", at: reader.position() });
+                }
+                found = true;
+                reader.string_into(&mut documents.text)?;
+                documents.ends.push(documents.text.len());
+            } else {
+                reader.skip_value()?;
+            }
+            key = reader.next_key()?;
+        }
+        if !found {
+            return Err(JsonError { what: "a segment without Document", at });
+        }
+        more = reader.next_element()?;
+    }
+    Ok(())
+}
+
+fn join<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Result<Trace<'a>, Rejected> {
+    let Envelope { id, duration } = envelope;
+    let rejected = |reason, id: Cow<'_, str>| Rejected { id: Some(id.into_owned()), reason };
+    let mut spans = Vec::new();
+    let mut defect = None;
+    let mut from = 0;
+    for &to in &documents.ends {
+        let mut document = Document {
+            reader: Reader::new(&documents.text[from..to]),
+            spans: &mut spans,
+            defect: &mut defect,
+            open: Vec::new(),
+        };
+        if let Err(error) = document.read() {
+            return Err(rejected(malformed("segment document", &error), id));
+        }
+        from = to;
+    }
+    // A span in progress lacks its end, so that reason goes before a missing field.
+    let unfinished = duration.is_none() || spans.iter().any(|span| span.flags.in_progress);
+    if let Some(reason) = defect.filter(|_| !unfinished) {
+        return Err(rejected(reason, id));
+    }
+    Trace::new(id.clone(), duration, spans).map_err(|reason| rejected(reason, id))
+}
+
+/// Reads a segment's document: the segment, then its subsegments depth first.
+struct Document<'a, 'out> {
+    reader: Reader<'a>,
+    spans: &'out mut Vec<Span<'a>>,
+    /// The first field that is missing.
+    defect: &'out mut Option<Invalid>,
+    /// The spans whose objects are open, and for each whether its id, name, start and end were found.
+    open: Vec<OpenSpan>,
+}
+
+#[derive(Clone, Copy)]
+struct OpenSpan {
+    place: usize,
+    has_id: bool,
+    has_name: bool,
+    has_subsegments: bool,
+}
+
+impl<'a> Document<'a, '_> {
+    fn read(&mut self) -> Result<(), JsonError> {
+        let mut key = self.enter()?;
+        loop {
+            // Within the innermost open span; an inner loop per object would cost call stack per level.
+            while let Some(name) = key {
+                if name == "subsegments" && self.reader.next()? != Next::Null {
+                    if std::mem::replace(&mut self.innermost()?.has_subsegments, true) {
+                        return Err(self.error("a second list of subsegments"));
+                    }
+                    if self.reader.first_element()? {
+                        key = self.enter()?;
+                        continue;
+                    }
+                } else {
+                    self.field(&name)?;
+                }
+                key = self.reader.next_key()?;
+            }
+            self.leave()?;
+            if self.open.is_empty() {
+                return self.reader.end();
+            }
+            key = if self.reader.next_element()? { self.enter()? } else { self.reader.next_key()? };
+        }
+    }
+
+    /// Starts a span as a part of the innermost open one.
+    fn enter(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        let key = self.reader.first_key()?;
+        let parent = self.open.last().map_or(Parent::None, |open| Parent::Enclosing(open.place));
+        self.open.push(OpenSpan {
+            place: self.spans.len(),
+            has_id: false,
+            has_name: false,
+            has_subsegments: false,
+        });
+        self.spans.push(Span {
+            id: Cow::Borrowed(""),
+            name: Cow::Borrowed(""),
+            origin: None,
+            url: None,
+            start: f64::NAN,
+            end: f64::NAN,
+            flags: Flags::default(),
+            parent,
+        });
+        Ok(key)
+    }
+
+    fn leave(&mut self) -> Result<(), JsonError> {
+        let open = *self.innermost()?;
+        self.open.pop();
+        let span = &mut self.spans[open.place];
+        if span.origin.as_deref() != Some(GATEWAY) {
+            span.url = None;
+        }
+        let missing_field = [
+            ("id", open.has_id),
+            ("name", open.has_name),
+            ("start_time", !span.start.is_nan()),
+            ("end_time", !span.end.is_nan()),
+        ]
+        .into_iter()
+        .find(|(_, found)| !found);
+        if let Some((field, _)) = missing_field
+            && self.defect.is_none()
+        {
+            *self.defect = Some(missing(&format!("span {}", span.id), field));
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str) -> Result<(), JsonError> {
+        let place = self.innermost()?.place;
+        let is_segment = self.open.len() == 1;
+        let reader = &mut self.reader;
+        let span = &mut self.spans[place];
+        match name {
+            "id" => {
+                span.id = reader.string()?;
+                self.innermost()?.has_id = true;
+            }
+            "name" => {
+                span.name = reader.string()?;
+                self.innermost()?.has_name = true;
+            }
+            "start_time" => span.start = optional(reader, Reader::number)?.unwrap_or(f64::NAN),
+            "end_time" => span.end = optional(reader, Reader::number)?.unwrap_or(f64::NAN),
+            "parent_id" if is_segment => {
+                span.parent = optional(reader, Reader::string)?.map_or(Parent::None, Parent::Id);
+            }
+            "origin" => span.origin = optional(reader, Reader::string)?,
+            "error" => span.flags.error = flag(reader)?,
+            "fault" => span.flags.fault = flag(reader)?,
+            "throttle" => span.flags.throttle = flag(reader)?,
+            "in_progress" => span.flags.in_progress = flag(reader)?,
+            "http" => span.url = read_url(reader)?,
+            _ => reader.skip_value()?,
+        }
+        Ok(())
+    }
+
+    fn innermost(&mut self) -> Result<&mut OpenSpan, JsonError> {
+        let at = self.reader.position();
+        self.open.last_mut().ok_or(JsonError { what: "a field outside of a segment", at })
+    }
+
+    fn error(&self, what: &'static str) -> JsonError {
+        JsonError { what, at: self.reader.position() }
+    }
+}
+
+/// `http.request.url`; anything of another shape is no URL.
+fn read_url<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, JsonError> {
+    let mut url = None;
+    in_object(reader, |reader, key| {
+        if key != "request" {
+            return reader.skip_value();
+        }
+        in_object(reader, |reader, key| {
+            if key == "url" && reader.next()? == Next::String {
+                url = Some(reader.string()?);
+                Ok(())
+            } else {
+                reader.skip_value()
+            }
+        })
+    })?;
+    Ok(url)
+}
+
+/// Calls `field` for each key of the next value, which must then read the value; passes over what is no object.
+fn in_object<'a>(
+    reader: &mut Reader<'a>,
+    mut field: impl FnMut(&mut Reader<'a>, &str) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
+    if reader.next()? != Next::Object {
+        return reader.skip_value();
+    }
+    let mut key = reader.first_key()?;
+    while let Some(name) = key {
+        field(reader, &name)?;
+        key = reader.next_key()?;
+    }
+    Ok(())
+}
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool, JsonError> {
+    Ok(optional(reader, Reader::boolean)?.unwrap_or(false))
+}
+
+/// A value that may be `null`.
+fn optional<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, JsonError>,
+) -> Result<Option<T>, JsonError> {
+    if reader.next()? == Next::Null {
+        reader.null()?;
+        Ok(None)
+    } else {
+        read(reader).map(Some)
+    }
+}
+
+fn malformed(what: &str, error: &JsonError) -> Invalid {
+    Invalid::Malformed { detail: format!("{what}: {error}") }
+}
+
+fn missing(what: &str, field: &str) -> Invalid {
+    Invalid::Malformed { detail: format!("{what} has no `{field}`") }
+}
