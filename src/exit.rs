@@ -117,8 +117,7 @@ pub(crate) fn write_json(
     durability: Durability,
 ) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.{}", std::process::id()));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     if durability == Durability::Disk {
         file.sync_all()?;

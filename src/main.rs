@@ -8,7 +8,11 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|argument| argument == sb::host::SUPERVISE_ARGUMENT) {
         let dir = arguments.next().unwrap_or_default();
-        return if sb::host::supervise(Path::new(&dir)).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if sb::host::supervise(Path::new(&dir)).is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     ExitCode::SUCCESS
 }

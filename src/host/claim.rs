@@ -42,7 +42,8 @@ pub(super) const MARKER: &str = "SB_ATTEMPT";
 impl Claim {
     pub(super) fn of_this_process() -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_pid();
-        let supervisor = Process::of(pid)?.ok_or_else(|| io::Error::other("/proc does not list this process"))?;
+        let supervisor =
+            Process::of(pid)?.ok_or_else(|| io::Error::other("/proc does not list this process"))?;
         Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None })
     }
 
@@ -88,9 +89,13 @@ impl Claim {
             {
                 ignore_missing(rustix::process::kill_process_group(group, Signal::KILL))?;
             }
-            let left = session_members(self.supervisor.pid, Some(&self.marker()))?;
+            let mut left = session_members(self.supervisor.pid)?;
+            left.retain(|process| carries_marker(process.pid, &self.marker()) != Some(false));
             for process in &left {
-                process.kill()?;
+                // One that is just starting is looked at again.
+                if carries_marker(process.pid, &self.marker()) == Some(true) {
+                    process.kill()?;
+                }
             }
             if left.is_empty() || Instant::now() >= give_up {
                 return Ok(());
@@ -121,28 +126,28 @@ impl Process {
     }
 }
 
-/// The processes of a session, without its leader and without those that have ended. With `marker`, only those
-/// that carry it in their environment: a session's number may have been given away since.
-pub(super) fn session_members(session: i32, marker: Option<&str>) -> io::Result<Vec<Process>> {
+/// The processes of a session, without its leader and without those that have ended.
+pub(super) fn session_members(session: i32) -> io::Result<Vec<Process>> {
     let mut members = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        if pid == session {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
-        }
+        };
         let Some(stat) = Stat::read(pid)? else { continue };
         let ended = matches!(stat.state, b'Z' | b'X');
-        if stat.session == session && !ended && marker.is_none_or(|marker| carries_marker(pid, marker)) {
+        if pid != session && stat.session == session && !ended {
             members.push(stat.process);
         }
     }
     Ok(members)
 }
 
-fn carries_marker(pid: i32, marker: &str) -> bool {
+/// Whether a process belongs to the attempt: the number of a session alone may have been given away since. `None`
+/// while it cannot be told, because the process is just being replaced by a program or is ending.
+fn carries_marker(pid: i32, marker: &str) -> Option<bool> {
     let expected = format!("{MARKER}={marker}").into_bytes();
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == expected))
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok().filter(|bytes| !bytes.is_empty())?;
+    Some(environment.split(|byte| *byte == 0).any(|entry| entry == expected))
 }
 
 struct Stat {
@@ -168,7 +173,8 @@ impl Stat {
     /// parentheses, so the fields are counted from the last one that closes.
     fn parse(pid: i32, bytes: &[u8]) -> Option<Self> {
         let after_name = bytes.iter().rposition(|byte| *byte == b')')? + 1;
-        let fields: Vec<&str> = std::str::from_utf8(&bytes[after_name..]).ok()?.split_ascii_whitespace().collect();
+        let fields: Vec<&str> =
+            std::str::from_utf8(&bytes[after_name..]).ok()?.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
             process: Process { pid, start_time: field(22)?.parse().ok()? },

@@ -25,8 +25,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
@@ -160,7 +161,7 @@ pub async fn wait(dir: &Path) -> Result<Exit, HostError> {
             Found::Ended(exit) => return Ok(exit),
             Found::NotStarted => return Err(HostError::NotStarted { dir: dir.clone() }),
             Found::Gone => return Err(HostError::Gone { dir: dir.clone() }),
-            // A child of a supervisor that was killed just then still holds its lock, until it executes.
+            // Not seen, and cheap to allow for: its end and the end of its lock are not the same instant.
             Found::Running => tokio::time::sleep(Duration::from_millis(1)).await,
         }
     }
@@ -194,9 +195,14 @@ fn look_absolute(dir: &Path) -> Result<Found, HostError> {
         return Ok(Found::Ended(record.exit));
     }
     let Some(claim) = claim_of(dir)? else { return Ok(Found::NotStarted) };
+    let give_up = Instant::now() + PATIENCE;
     // Only ever tried once there is a claim: a supervisor that is about to claim must find the lock free.
-    if is_locked(dir).map_err(folder(dir))? {
-        return Ok(Found::Running);
+    while is_locked(dir).map_err(folder(dir))? && Instant::now() < give_up {
+        if is_alive(&claim).map_err(folder(dir))? {
+            return Ok(Found::Running);
+        }
+        // A child that the supervisor was just starting shares its lock until it executes its program.
+        std::thread::sleep(Duration::from_millis(1));
     }
     // It may have ended properly since we looked for its record.
     if let Some(record) = recorded(dir)? {
@@ -205,6 +211,12 @@ fn look_absolute(dir: &Path) -> Result<Found, HostError> {
     let claim = claim_of(dir)?.unwrap_or(claim);
     claim.kill_leftovers(PATIENCE).map_err(folder(dir))?;
     Ok(Found::Gone)
+}
+
+fn is_alive(claim: &Claim) -> io::Result<bool> {
+    let Some(supervisor) = claim.supervisor_handle()? else { return Ok(false) };
+    let mut ended = [PollFd::new(&supervisor, PollFlags::IN)];
+    Ok(rustix::event::poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0)
 }
 
 fn is_locked(dir: &Path) -> io::Result<bool> {

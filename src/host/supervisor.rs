@@ -77,14 +77,21 @@ fn claimed(dir: &Path) -> io::Result<Option<(HostCommand, Attempt<'_>)>> {
     io::stdin().lock().read_to_end(&mut text)?;
     let command: HostCommand = serde_json::from_slice(&text)?;
 
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => return Err(error),
-    }
-    if Claim::read(dir)?.is_some() {
-        return Ok(None);
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
+    loop {
+        // Under the lock this is the truth; without it, it says whether the one who holds the lock has claimed yet.
+        let locked = match lock.try_lock() {
+            Ok(()) => true,
+            Err(std::fs::TryLockError::WouldBlock) => false,
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        };
+        match (Claim::read(dir)?, locked) {
+            (Some(_), _) => return Ok(None),
+            (None, true) => break,
+            // It takes less than a millisecond from the lock to the claim, unless its owner dies on the way.
+            (None, false) => std::thread::sleep(Duration::from_micros(200)),
+        }
     }
     let output = Output::create(dir)?;
     let claim = Claim::of_this_process()?;
@@ -171,7 +178,7 @@ impl Attempt<'_> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let give_up = Instant::now() + PATIENCE;
         while reap_others()? == Others::StillThere && Instant::now() < give_up {
-            let left = claim::session_members(self.claim.supervisor.pid, None)?;
+            let left = claim::session_members(self.claim.supervisor.pid)?;
             if left.is_empty() && reap_others()? == Others::StillThere {
                 return Ok(());
             }
@@ -442,8 +449,9 @@ struct Output {
 
 impl Output {
     fn create(dir: &Path) -> io::Result<Self> {
-        let create =
-            |name| OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(name));
+        let create = |name| {
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(name))
+        };
         Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None })
     }
 
