@@ -7,6 +7,7 @@
 //! `ARCHITECTURE.md` has the table of which layer may import which.
 
 pub mod event;
+pub mod exit;
 pub mod exit_code;
 pub mod id;
 pub mod measurement;

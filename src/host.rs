@@ -1,1 +1,0 @@
-//! Steps as host processes, each under a small supervisor of its own.

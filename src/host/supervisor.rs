@@ -1,0 +1,468 @@
+//! The process between a runner and a command: it outlives the runner, and writes down how the command ended.
+//!
+//! One thread, one `poll` over its signals and the command's two pipes. The command's specification comes on
+//! stdin, so the secrets in its environment never touch a disk; stdout carries one line back, the [`Answer`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
+use serde::{Deserialize, Serialize};
+
+use super::claim::{self, Claim, Process};
+use super::{CancelRequest, HostCommand, LOCK_FILE};
+use crate::exit::{Durability, Exit, ExitRecord, LOG_FILE, STDOUT_FILE};
+
+/// What the supervisor tells the process that started it, as one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// The attempt is ours, durably; the command starts now.
+    Claimed,
+    /// The attempt belongs to another supervisor.
+    Refused,
+    Failed {
+        message: String,
+    },
+}
+
+/// The body of the hidden process `sb internal-supervise DIR`: reads a [`HostCommand`] from stdin, claims the
+/// attempt in `dir`, runs the command and records its end. `dir` must be absolute.
+///
+/// Call it before anything starts a thread: signals are blocked for the calling thread alone. An attempt that
+/// has been claimed before is refused with [`io::ErrorKind::AlreadyExists`], and nothing is run.
+pub fn supervise(dir: &Path) -> io::Result<()> {
+    match claimed(dir) {
+        Ok(Some((command, attempt))) => {
+            answer(&Answer::Claimed)?;
+            attempt.run(&command)
+        }
+        Ok(None) => {
+            answer(&Answer::Refused)?;
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "the attempt has been claimed before"))
+        }
+        Err(error) => {
+            answer(&Answer::Failed { message: error.to_string() })?;
+            Err(error)
+        }
+    }
+}
+
+struct Attempt<'a> {
+    dir: &'a Path,
+    claim: Claim,
+    signals: SignalFd,
+    output: Output,
+    /// Held for life: who can take it knows that we are dead.
+    _lock: File,
+}
+
+fn claimed(dir: &Path) -> io::Result<Option<(HostCommand, Attempt<'_>)>> {
+    let signals = block_signals()?;
+    // Away from the runner's terminal. It fails only for the leader of a process group, which has left it.
+    let _ = rustix::process::setsid();
+    // Orphans of the command become our children, so that we know when the last one has ended.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text)?;
+    let command: HostCommand = serde_json::from_slice(&text)?;
+
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
+    loop {
+        // Under the lock this is the truth; without it, it says whether the one who holds the lock has claimed yet.
+        let locked = match lock.try_lock() {
+            Ok(()) => true,
+            Err(std::fs::TryLockError::WouldBlock) => false,
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        };
+        match (Claim::read(dir)?, locked) {
+            (Some(_), _) => return Ok(None),
+            (None, true) => break,
+            // It takes less than a millisecond from the lock to the claim, unless its owner dies on the way.
+            (None, false) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+    let output = Output::create(dir)?;
+    let claim = Claim::of_this_process()?;
+    claim.write(dir, Durability::Disk)?;
+    Ok(Some((command, Attempt { dir, claim, signals, output, _lock: lock })))
+}
+
+/// Nothing that a terminal or a dying session sends ends us, and what we wait for arrives as a readable file.
+fn block_signals() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in
+        [NixSignal::SIGCHLD, NixSignal::SIGTERM, NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT]
+    {
+        set.add(signal);
+    }
+    // The standard library empties the mask again in every child that it starts.
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}
+
+/// A runner that has died in the meantime is no reason to stop.
+fn answer(answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(&line).and_then(|()| out.flush());
+    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    Ok(())
+}
+
+impl Attempt<'_> {
+    fn run(mut self, command: &HostCommand) -> io::Result<()> {
+        let started = SystemTime::now();
+        let exit = if CancelRequest::read(self.dir)?.is_some() {
+            Exit::Cancelled
+        } else {
+            match spawn(command, &self.claim) {
+                Ok(child) => self.watch(command, child)?,
+                Err(message) => Exit::SpawnFailed { message },
+            }
+        };
+        let exit = match self.output.lost.take() {
+            Some(error) => Exit::OutputLost { message: error.to_string() },
+            None => exit,
+        };
+        ExitRecord::new(exit, started, SystemTime::now()).write(self.dir)
+    }
+
+    fn watch(&mut self, command: &HostCommand, mut child: Child) -> io::Result<Exit> {
+        let pid = Pid::from_child(&child);
+        let mut stopping = Stopping::new(pid, command);
+        self.claim.child = Process::of(pid.as_raw_pid())?;
+        self.claim.write(self.dir, Durability::Processes)?;
+
+        let mut pipes = Pipes::of(&mut child)?;
+        let status = loop {
+            let ready = pipes.wait(&self.signals, stopping.next_deadline())?;
+            for stream in ready.streams {
+                pipes.copy(stream, &mut self.output)?;
+            }
+            let asked = ready.signal && drain(&self.signals)?;
+            // First whether it has ended: a request that comes after the end does not change how it ended.
+            if ready.signal
+                && let Some(status) = reap(pid)?
+            {
+                break status;
+            }
+            if asked {
+                let grace = CancelRequest::read(self.dir)?.map_or(command.grace, |request| request.grace);
+                stopping.begin(Exit::Cancelled, grace)?;
+            }
+            stopping.pass_deadlines()?;
+        };
+        self.end_leftovers(&mut pipes)?;
+        pipes.copy_rest(&mut self.output)?;
+        Ok(stopping.reason.unwrap_or_else(|| exit_of(status)))
+    }
+
+    /// What the command leaves running is killed, in its group (by [`reap`]) and in its session (here); a program
+    /// that made a session of its own has left on purpose. Returns when they have ended.
+    fn end_leftovers(&mut self, pipes: &mut Pipes) -> io::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let give_up = Instant::now() + PATIENCE;
+        while reap_others()? == Others::StillThere && Instant::now() < give_up {
+            let left = claim::session_members(self.claim.supervisor.pid)?;
+            if left.is_empty() && reap_others()? == Others::StillThere {
+                return Ok(());
+            }
+            for process in left {
+                process.kill()?;
+            }
+            let soon = Instant::now() + Duration::from_millis(1);
+            let ready = pipes.wait(&self.signals, Some(soon))?;
+            for stream in ready.streams {
+                pipes.copy(stream, &mut self.output)?;
+            }
+            drain(&self.signals)?;
+        }
+        Ok(())
+    }
+}
+
+fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, String> {
+    let Some((program, arguments)) = command.argv.split_first() else {
+        return Err("the command is empty: give it a program to run".to_owned());
+    };
+    let mut process = Command::new(program);
+    if command.clear_env {
+        process.env_clear();
+    }
+    process
+        .args(arguments)
+        .envs(&command.env)
+        .env(claim::MARKER, claim.marker())
+        .current_dir(&command.workdir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    process.spawn().map_err(|error| {
+        let workdir = command.workdir.display();
+        match error.kind() {
+            _ if !command.workdir.is_dir() => {
+                format!("the working directory `{workdir}` does not exist: create it in an earlier step")
+            }
+            io::ErrorKind::NotFound => format!(
+                "program `{program}` (or the interpreter that it names) was not found: install it, or correct PATH"
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "program `{program}` is not executable, or `{workdir}` may not be entered: check their permissions"
+            ),
+            _ => format!("program `{program}` could not be started: {error}"),
+        }
+    })
+}
+
+/// The way from a request to stop to the end: TERM to the group, a grace period, KILL.
+struct Stopping {
+    group: Pid,
+    timeout_at: Option<Instant>,
+    grace: Duration,
+    kill_at: Option<Instant>,
+    /// Why we stop it; nothing while it may run.
+    reason: Option<Exit>,
+}
+
+impl Stopping {
+    fn new(group: Pid, command: &HostCommand) -> Self {
+        // A time limit beyond what the clock can express is none.
+        let timeout_at = command.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self { group, timeout_at, grace: command.grace, kill_at: None, reason: None }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.reason.is_some() { self.kill_at } else { self.timeout_at }
+    }
+
+    /// A second request may shorten the grace period, and never lengthens it.
+    fn begin(&mut self, reason: Exit, grace: Duration) -> io::Result<()> {
+        let kill_at = Instant::now().checked_add(grace);
+        if self.reason.is_none() {
+            self.reason = Some(reason);
+            self.kill_at = kill_at;
+            self.signal(Signal::TERM)
+        } else {
+            self.kill_at = self.kill_at.min(kill_at).or(self.kill_at).or(kill_at);
+            Ok(())
+        }
+    }
+
+    fn pass_deadlines(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if self.reason.is_none() && self.timeout_at.is_some_and(|at| at <= now) {
+            self.begin(Exit::TimedOut, self.grace)?;
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.signal(Signal::KILL)?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        claim::ignore_missing(rustix::process::kill_process_group(self.group, signal))
+    }
+}
+
+/// Reads what arrived; true if we were asked to stop.
+fn drain(signals: &SignalFd) -> io::Result<bool> {
+    let mut asked = false;
+    while let Some(signal) = signals.read_signal()? {
+        asked |= signal.ssi_signo == NixSignal::SIGTERM as u32;
+    }
+    Ok(asked)
+}
+
+/// The command's status, once it has ended; then what was left of its group has been sent KILL. Orphans that
+/// became ours are reaped on the way.
+fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
+    let only_look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // Before the command is reaped: afterwards the number of its group may be given to someone else.
+    let has_ended = rustix::process::waitid(WaitId::Pid(child), only_look)?.is_some();
+    if has_ended {
+        claim::ignore_missing(rustix::process::kill_process_group(child, Signal::KILL))?;
+    }
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG)? {
+            Some((pid, status)) if pid == child => {
+                if !has_ended {
+                    claim::ignore_missing(rustix::process::kill_process_group(child, Signal::KILL))?;
+                }
+                return Ok(Some(status));
+            }
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Others {
+    StillThere,
+    None,
+}
+
+fn reap_others() -> io::Result<Others> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Others::StillThere),
+            Err(Errno::CHILD) => return Ok(Others::None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // Neither can be seen without options that we do not set; no success is invented from it.
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// The reading ends of the command's output. Closed ones are `None`.
+struct Pipes {
+    stdout: Option<File>,
+    stderr: Option<File>,
+    buffer: Box<[u8]>,
+}
+
+struct Ready {
+    signal: bool,
+    streams: Vec<Stream>,
+}
+
+impl Pipes {
+    fn of(child: &mut Child) -> io::Result<Self> {
+        let stdout = child.stdout.take().map(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)));
+        let stderr = child.stderr.take().map(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)));
+        for pipe in [&stdout, &stderr].into_iter().flatten() {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self { stdout, stderr, buffer: vec![0; 64 * 1024].into_boxed_slice() })
+    }
+
+    fn get(&mut self, stream: Stream) -> &mut Option<File> {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Waits for a signal, for output or for the deadline.
+    fn wait(&self, signals: &SignalFd, deadline: Option<Instant>) -> io::Result<Ready> {
+        let mut sources: Vec<(Option<Stream>, BorrowedFd<'_>)> = vec![(None, signals.as_fd())];
+        for (stream, pipe) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)] {
+            if let Some(pipe) = pipe {
+                sources.push((Some(stream), pipe.as_fd()));
+            }
+        }
+        let mut polled: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, source)| PollFd::from_borrowed_fd(*source, PollFlags::IN)).collect();
+        let timeout = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = polled.iter().zip(&sources).filter(|(poll, _)| !poll.revents().is_empty());
+        let ready: Vec<Option<Stream>> = ready.map(|(_, (stream, _))| *stream).collect();
+        Ok(Ready { signal: ready.contains(&None), streams: ready.into_iter().flatten().collect() })
+    }
+
+    /// Moves at most one buffer; closes the pipe at its end. False when there was nothing to move.
+    fn copy(&mut self, stream: Stream, output: &mut Output) -> io::Result<bool> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let slot = self.get(stream);
+        let read = slot.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer));
+        let moved = match read {
+            Ok(0) => {
+                *slot = None;
+                Ok(false)
+            }
+            Ok(length) => {
+                output.write(stream, &buffer[..length]);
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        };
+        self.buffer = buffer;
+        moved
+    }
+
+    /// What the pipes still hold. All writers have ended, but for programs that left the session: those may
+    /// write on, and are not waited for.
+    fn copy_rest(&mut self, output: &mut Output) -> io::Result<()> {
+        /// More than a pipe can hold (1 MiB, pipe(7)).
+        const MOST_BUFFERS: usize = 32;
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            for _ in 0..MOST_BUFFERS {
+                if !self.copy(stream, output)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+struct Output {
+    log: File,
+    stdout: File,
+    /// The first failure to write. The pipes are emptied all the same: a full disk must not block the command.
+    lost: Option<io::Error>,
+}
+
+impl Output {
+    fn create(dir: &Path) -> io::Result<Self> {
+        let create = |name| {
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(name))
+        };
+        Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None })
+    }
+
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.lost.is_some() {
+            return;
+        }
+        let mut written = self.log.write_all(bytes);
+        if stream == Stream::Stdout {
+            written = written.and_then(|()| self.stdout.write_all(bytes));
+        }
+        self.lost = written.err();
+    }
+}

@@ -1,0 +1,466 @@
+//! Steps as host processes: real processes, real signals.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::RngExt as _;
+use sb::exit::{Exit, ExitRecord, Found};
+use sb::host::{self, HostCommand, HostError};
+use tempfile::TempDir;
+
+const SB: &str = env!("CARGO_BIN_EXE_sb");
+
+fn shell(script: &str) -> HostCommand {
+    command(&["sh", "-c", script])
+}
+
+fn command(argv: &[&str]) -> HostCommand {
+    HostCommand {
+        argv: argv.iter().map(|&word| word.to_owned()).collect(),
+        env: BTreeMap::new(),
+        clear_env: false,
+        workdir: PathBuf::from("/"),
+        timeout: None,
+        grace: Duration::from_millis(200),
+    }
+}
+
+fn run(command: &HostCommand) -> (TempDir, Exit) {
+    let dir = tempfile::tempdir().unwrap();
+    let exit = runtime().block_on(async {
+        host::start(dir.path(), command, Path::new(SB)).await.unwrap();
+        host::wait(dir.path()).await.unwrap()
+    });
+    (dir, exit)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    fs::read_to_string(dir.join(name)).unwrap()
+}
+
+/// The processes whose arguments hold `word`.
+fn processes_with(word: &str) -> Vec<i32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
+        })
+        .collect()
+}
+
+#[track_caller]
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < give_up, "not within 20 s: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn supervisor_of(dir: &Path) -> Pid {
+    let claim: serde_json::Value = serde_json::from_str(&read(dir, "claim.json")).unwrap();
+    Pid::from_raw(claim["supervisor"]["pid"].as_i64().unwrap() as i32)
+}
+
+#[track_caller]
+fn check(command: &HostCommand, expected: Exit, log: &str, stdout: &str) {
+    let (dir, exit) = run(command);
+    assert_eq!(exit, expected);
+    assert_eq!(read(dir.path(), "output.log"), log);
+    assert_eq!(read(dir.path(), "stdout"), stdout);
+    assert_eq!(host::look(dir.path()).unwrap(), Found::Ended(expected));
+}
+
+#[test]
+fn the_exit_is_the_programs_own() {
+    check(&command(&["true"]), Exit::Code(0), "", "");
+    check(&shell("echo out; echo err >&2; exit 3"), Exit::Code(3), "out\nerr\n", "out\n");
+    check(&shell("exit 137"), Exit::Code(137), "", "");
+    check(&shell("kill -SEGV $$"), Exit::Signal(11), "", "");
+    check(&shell("kill -9 $$"), Exit::Signal(9), "", "");
+    check(&shell("kill -35 $$"), Exit::Signal(35), "", "");
+}
+
+#[test]
+fn the_command_sees_its_folder_its_environment_and_default_signals() {
+    let work = tempfile::tempdir().unwrap();
+    let workdir = work.path().canonicalize().unwrap();
+    let mut told =
+        shell("pwd; echo $GREETING; cat; grep -E 'SigIgn|SigBlk' /proc/$$/status | grep -o '.\\{7\\}$'");
+    told.workdir.clone_from(&workdir);
+    told.env.insert("GREETING".to_owned(), "a 'quoted' $word".to_owned());
+    let expected = format!(
+        // The first 28 signals: none is blocked or ignored (what the machine does to real-time ones is not ours).
+        "{}\na 'quoted' $word\n0000000\n0000000\n",
+        workdir.display()
+    );
+    check(&told, Exit::Code(0), &expected, &expected);
+
+    let mut bare = command(&["env"]);
+    bare.clear_env = true;
+    bare.env.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    let (dir, _) = run(&bare);
+    let names: Vec<String> =
+        read(dir.path(), "stdout").lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["PATH", "SB_ATTEMPT"]);
+}
+
+#[test]
+fn a_program_that_cannot_start_is_named() {
+    let not_executable = tempfile::NamedTempFile::new().unwrap();
+    let mut no_folder = command(&["true"]);
+    no_folder.workdir = PathBuf::from("/no/such/folder");
+    for (command, words) in [
+        (command(&["no-such-program-x"]), "`no-such-program-x`"),
+        (command(&[not_executable.path().to_str().unwrap()]), "is not executable"),
+        (no_folder, "`/no/such/folder` does not exist"),
+        (command(&[]), "is empty"),
+    ] {
+        let (_dir, exit) = run(&command);
+        assert!(matches!(&exit, Exit::SpawnFailed { message } if message.contains(words)), "{exit:?}");
+    }
+}
+
+#[test]
+fn a_program_that_ignores_the_polite_signal_is_killed_after_the_grace_period() {
+    let mut stubborn = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+    stubborn.timeout = Some(Duration::from_millis(300));
+    let before = Instant::now();
+    check(&stubborn, Exit::TimedOut, "ready\n", "ready\n");
+    let took = before.elapsed();
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_program_may_tidy_up_when_its_time_is_over() {
+    let mut tidy = shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.02; done");
+    tidy.timeout = Some(Duration::from_millis(200));
+    tidy.grace = Duration::from_secs(20);
+    let (dir, exit) = run(&tidy);
+    assert_eq!((exit, read(dir.path(), "stdout").as_str()), (Exit::TimedOut, "ready\nbye\n"));
+}
+
+#[test]
+fn what_a_program_leaves_in_its_group_or_session_is_killed_and_what_left_on_purpose_lives() {
+    // The second is in a group of its own, as job control makes them; the third in a session of its own.
+    let script = "sleep 987651 & \
+                  bash -c 'set -m; sleep 987652 & disown' & \
+                  setsid sleep 987653 >/dev/null 2>&1 & \
+                  sleep 0.3; echo done";
+    let (dir, exit) = run(&shell(script));
+    assert_eq!((exit, read(dir.path(), "stdout").as_str()), (Exit::Code(0), "done\n"));
+    assert_eq!(processes_with("987651"), [0; 0]);
+    assert_eq!(processes_with("987652"), [0; 0]);
+    let free = processes_with("987653");
+    assert_eq!(free.len(), 1);
+    kill(Pid::from_raw(free[0]), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_daemon_that_keeps_the_pipe_does_not_hold_the_step() {
+    let before = Instant::now();
+    let (dir, exit) = run(&shell("setsid sleep 123450 & echo $!; sleep 0.3"));
+    assert_eq!(exit, Exit::Code(0));
+    assert!(before.elapsed() < Duration::from_secs(5));
+    let daemon = read(dir.path(), "stdout").trim().parse().unwrap();
+    kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn two_hundred_megabytes_pass_in_bounded_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "head -c 200000000 /dev/zero; echo end >&2";
+    let highest = runtime().block_on(async {
+        host::start(dir.path(), &shell(script), Path::new(SB)).await.unwrap();
+        let status = format!("/proc/{}/status", supervisor_of(dir.path()));
+        let watch = thread::spawn(move || {
+            let mut highest = 0;
+            while let Ok(text) = fs::read_to_string(&status) {
+                let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+                let Some(line) = line else { break };
+                highest = line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+                thread::sleep(Duration::from_millis(5));
+            }
+            highest
+        });
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+        watch.join().unwrap()
+    });
+    assert!(highest > 0 && highest < 40_000, "{highest} kB resident at most");
+    assert_eq!(fs::metadata(dir.path().join("stdout")).unwrap().len(), 200_000_000);
+    assert_eq!(fs::metadata(dir.path().join("output.log")).unwrap().len(), 200_000_004);
+}
+
+#[test]
+fn secrets_reach_the_program_and_nothing_else() {
+    const SECRET: &str = "c0rrect-h0rse-battery";
+    let mut command = shell("test -n \"$KEY\" && touch $FLAG && sleep 0.3; env | grep -c $KEY");
+    let dir = tempfile::tempdir().unwrap();
+    let flag = dir.path().join("flag");
+    command.env.insert("KEY".to_owned(), SECRET.to_owned());
+    command.env.insert("FLAG".to_owned(), flag.to_str().unwrap().to_owned());
+    runtime().block_on(async {
+        host::start(dir.path(), &command, Path::new(SB)).await.unwrap();
+        eventually("the program runs", || flag.exists());
+        assert_eq!(processes_with(SECRET), [0; 0]);
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+    });
+    assert_eq!(read(dir.path(), "stdout"), "1\n");
+    let mut files = 0;
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains(SECRET), "{path:?}");
+        if path != flag {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+        }
+        files += 1;
+    }
+    assert_eq!(files, 6, "flag, lock, claim.json, output.log, stdout, exit.json");
+    assert!(!format!("{command:?}").contains(SECRET));
+}
+
+#[test]
+fn an_attempt_is_started_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = dir.path().join("count");
+    let script = format!("echo x >> {}; sleep 0.3", count.display());
+    runtime().block_on(async {
+        assert_eq!(host::look(dir.path()).unwrap(), Found::NotStarted);
+        let error = host::wait(dir.path()).await.unwrap_err();
+        assert!(matches!(error, HostError::NotStarted { .. }), "{error}");
+        // Both meet before either is claimed, as a runner that was killed while starting and its successor would.
+        let (command, binary) = (shell(&script), Path::new(SB));
+        let all =
+            futures_util::future::join_all((0..4).map(|_| host::start(dir.path(), &command, binary))).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert_eq!(host::look(dir.path()).unwrap(), Found::Running);
+        let error = host::start(dir.path(), &shell(&script), Path::new(SB)).await.unwrap_err();
+        assert!(matches!(error, HostError::AlreadyStarted { .. }), "{error}");
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+        let error = host::start(dir.path(), &shell(&script), Path::new(SB)).await.unwrap_err();
+        assert!(matches!(error, HostError::AlreadyStarted { .. }), "{error}");
+    });
+    assert_eq!(fs::read_to_string(count).unwrap(), "x\n");
+}
+
+#[test]
+fn cancelling_stops_the_program_and_a_second_request_shortens_the_grace_period() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let stubborn = shell("trap '' TERM; echo ready; while :; do sleep 0.02; done");
+        host::start(dir.path(), &stubborn, Path::new(SB)).await.unwrap();
+        eventually("the program is ready", || read(dir.path(), "stdout") == "ready\n");
+        host::cancel(dir.path(), Duration::from_secs(3600)).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(200), host::wait(dir.path())).await;
+        assert!(waited.is_err(), "it ignores the polite signal");
+        host::cancel(dir.path(), Duration::ZERO).await.unwrap();
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Cancelled);
+        // A request that comes after the end changes nothing.
+        host::cancel(dir.path(), Duration::ZERO).await.unwrap();
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Cancelled);
+    });
+}
+
+#[test]
+fn a_request_to_stop_that_comes_before_the_start_keeps_the_program_from_running() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        host::cancel(dir.path(), Duration::ZERO).await.unwrap();
+        host::start(dir.path(), &shell("echo ran"), Path::new(SB)).await.unwrap();
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Cancelled);
+    });
+    assert_eq!(read(dir.path(), "output.log"), "");
+}
+
+#[test]
+fn a_killed_supervisor_leaves_no_process_and_no_invented_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "sleep 867541 & bash -c 'set -m; sleep 867542 & sleep 867543' & echo ready; wait";
+    runtime().block_on(async {
+        host::start(dir.path(), &shell(script), Path::new(SB)).await.unwrap();
+        eventually("everything runs", || {
+            ["867541", "867542", "867543"]
+                .iter()
+                .all(|word| !processes_with(&format!("sleep\0{word}")).is_empty())
+        });
+        let waiting = host::wait(dir.path());
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err());
+        kill(supervisor_of(dir.path()), Signal::SIGKILL).unwrap();
+        let error = waiting.await.unwrap_err();
+        assert!(matches!(error, HostError::Gone { .. }), "{error}");
+    });
+    assert_eq!(host::look(dir.path()).unwrap(), Found::Gone);
+    assert_eq!(processes_with("86754"), [0; 0]);
+    assert!(ExitRecord::read(dir.path()).unwrap().is_none());
+    let again = runtime().block_on(host::start(dir.path(), &shell("true"), Path::new(SB)));
+    assert!(matches!(again, Err(HostError::AlreadyStarted { .. })), "{again:?}");
+}
+
+#[test]
+fn a_supervisor_killed_while_it_starts_leaves_nothing_running() {
+    for round in 0..30 {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = serde_json::to_string(&command(&["sleep", "765431"])).unwrap();
+        fs::write(dir.path().join("spec"), spec).unwrap();
+        let mut supervisor = Command::new(SB)
+            .args([host::SUPERVISE_ARGUMENT, dir.path().to_str().unwrap()])
+            .stdin(fs::File::open(dir.path().join("spec")).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_micros(150 * round));
+        supervisor.kill().unwrap();
+        supervisor.wait().unwrap();
+        let found = host::look(dir.path()).unwrap();
+        assert!(matches!(found, Found::NotStarted | Found::Gone), "{found:?}");
+    }
+    eventually("nothing is left", || processes_with("765431").is_empty());
+}
+
+#[test]
+fn a_folder_that_cannot_hold_the_attempt_is_an_error_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for dir in [Path::new("/no/such/folder"), file.path(), Path::new("/proc/self")] {
+        let error = runtime().block_on(host::start(dir, &shell("true"), Path::new(SB))).unwrap_err();
+        assert!(matches!(&error, HostError::Refused { .. }), "{error:?}");
+        assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let error = runtime().block_on(host::start(dir.path(), &shell("true"), Path::new("/no/sb"))).unwrap_err();
+    assert!(matches!(&error, HostError::Supervisor { .. }), "{error}");
+    assert_eq!(host::look(dir.path()).unwrap(), Found::NotStarted);
+}
+
+#[test]
+fn output_that_cannot_be_kept_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("stdout")).unwrap();
+    let exit = runtime().block_on(async {
+        host::start(dir.path(), &shell("echo out; exit 0"), Path::new(SB)).await.unwrap();
+        host::wait(dir.path()).await.unwrap()
+    });
+    assert!(matches!(&exit, Exit::OutputLost { message } if message.contains("space")), "{exit:?}");
+}
+
+/// The body of a runner that gets killed: starts an attempt as the environment says and waits for it.
+#[test]
+#[ignore = "run by other tests, as a process of its own"]
+fn helper_runner() {
+    let Ok(dir) = std::env::var("SB_TEST_DIR") else { return };
+    let script = std::env::var("SB_TEST_SCRIPT").unwrap();
+    runtime().block_on(async {
+        host::start(Path::new(&dir), &shell(&script), Path::new(SB)).await.unwrap();
+        host::wait(Path::new(&dir)).await.unwrap();
+    });
+}
+
+fn helper(dir: &Path, script: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "host::helper_runner"])
+        .env("SB_TEST_DIR", dir)
+        .env("SB_TEST_SCRIPT", script)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_runner_killed_at_any_point_loses_nothing_and_repeats_nothing() {
+    let mut random = rand::rng();
+    let mut seen = [0; 3];
+    for _ in 0..60 {
+        let dir = tempfile::tempdir().unwrap();
+        let count = dir.path().join("count");
+        let script = format!("echo x >> {}; sleep 0.01; echo out; exit 5", count.display());
+        let mut runner = helper(dir.path(), &script);
+        thread::sleep(Duration::from_micros(random.random_range(0..25_000)));
+        runner.kill().unwrap();
+        runner.wait().unwrap();
+        let exit = runtime().block_on(async {
+            match host::look(dir.path()).unwrap() {
+                Found::NotStarted => {
+                    seen[0] += 1;
+                    // A start of the killed runner may still be under way: it and ours run the command once.
+                    host::start(dir.path(), &shell(&script), Path::new(SB)).await.or_else(|error| match error
+                    {
+                        HostError::AlreadyStarted { .. } => Ok(()),
+                        other => Err(other),
+                    })
+                }
+                Found::Running => {
+                    seen[1] += 1;
+                    Ok(())
+                }
+                Found::Ended(_) => {
+                    seen[2] += 1;
+                    Ok(())
+                }
+                Found::Gone => panic!("the supervisor was not killed"),
+            }
+            .unwrap();
+            host::wait(dir.path()).await.unwrap()
+        });
+        assert_eq!(exit, Exit::Code(5));
+        assert_eq!(read(dir.path(), "output.log"), "out\n");
+        assert_eq!(fs::read_to_string(count).unwrap(), "x\n");
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "the kills did not spread over the attempt's life: {seen:?}");
+}
+
+#[test]
+fn waiting_ends_at_once_and_a_wait_that_is_dropped_leaves_no_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        host::start(dir.path(), &shell("sleep 0.3"), Path::new(SB)).await.unwrap();
+        let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+        let before = threads();
+        for _ in 0..50 {
+            let waited = tokio::time::timeout(Duration::from_millis(1), host::wait(dir.path())).await;
+            assert!(waited.is_err());
+        }
+        // Other tests of this process come and go on threads of their own: fifty leaked ones would stand out.
+        assert!(threads() < before + 40);
+        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+    });
+    let ended = ExitRecord::read(dir.path()).unwrap().unwrap();
+    assert!((300..2000).contains(&(ended.ended_unix_ms - ended.started_unix_ms)), "{ended:?}");
+}
+
+/// `cargo test --test integration -- --ignored --nocapture overhead`
+#[test]
+#[ignore = "a measurement"]
+fn overhead_of_a_step_that_does_nothing() {
+    let runtime = runtime();
+    let (mut whole, mut started) = (vec![], vec![]);
+    for _ in 0..300 {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        runtime.block_on(async {
+            let before = Instant::now();
+            host::start(dir.path(), &command(&["true"]), Path::new(SB)).await.unwrap();
+            started.push(before.elapsed());
+            host::wait(dir.path()).await.unwrap();
+            whole.push(before.elapsed());
+        });
+    }
+    whole.sort();
+    started.sort();
+    eprintln!(
+        "start {:?} (p90 {:?}), whole {:?} (p90 {:?})",
+        started[150], started[270], whole[150], whole[270]
+    );
+}
