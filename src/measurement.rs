@@ -442,7 +442,9 @@ mod tests {
     fn written(rows: &[Invocation]) -> String {
         let mut bytes = Vec::new();
         let mut writer = InvocationWriter::new(&mut bytes).unwrap();
-        rows.iter().for_each(|row| writer.write(row).unwrap());
+        for row in rows {
+            writer.write(row).unwrap();
+        }
         writer.flush().unwrap();
         drop(writer);
         String::from_utf8(bytes).unwrap()

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn speed_raises_rates_and_shortens_durations() {
         check(
-            LoadShape::Constant { rate: 0.3, duration: Duration::from_secs(60) },
+            LoadShape::Constant { rate: 0.3, duration: Duration::from_mins(1) },
             120.0,
             json!({ "executor": "constant-arrival-rate", "rate": 36, "timeUnit": "1s", "duration": "500ms",
                     "preAllocatedVUs": 1, "maxVUs": 100 }),

@@ -264,7 +264,7 @@ mod tests {
             let part = (time - begin).clamp(0.0, length);
             if part > 0.0 {
                 let rate_there = rate + (stage.target - rate) * part / length;
-                sum += (rate + rate_there) / 2.0 * part;
+                sum += f64::midpoint(rate, rate_there) * part;
             }
             begin += length;
             rate = stage.target;
@@ -302,7 +302,7 @@ mod tests {
             let real = times(&load(shape.clone(), 1.0));
             let fast = times(&load(shape, speed));
             prop_assert_eq!(real.len(), fast.len());
-            prop_assert_eq!(real.len() as f64, (rate * Duration::from_secs_f64(seconds).as_secs_f64()).round());
+            prop_assert!((real.len() as f64 - rate * seconds).abs() < 0.5 + 1e-6);
             for (real, fast) in real.iter().zip(&fast) {
                 prop_assert!((real / speed - fast).abs() < 1e-8);
             }
