@@ -107,6 +107,18 @@ impl Outcome {
         }
     }
 
+    /// Whether the request may have reached the application, so that a trace of it can be expected.
+    pub fn may_leave_a_trace(self) -> bool {
+        match self {
+            Self::Ok | Self::FailedCheck | Self::Timeout | Self::Reset | Self::Protocol | Self::Cancelled => {
+                true
+            }
+            Self::Refused | Self::Unreachable | Self::Dns | Self::Tls | Self::Exhausted | Self::Dropped => {
+                false
+            }
+        }
+    }
+
     /// Sent, and not answered as expected.
     pub fn is_failure(self) -> bool {
         !matches!(self, Self::Ok | Self::Dropped)
@@ -289,6 +301,7 @@ impl<W: Write> InvocationWriter<W> {
 /// is no row; [`cut_off`](InvocationReader::cut_off) returns it.
 pub struct InvocationReader<R: Read> {
     rows: csv::StringRecordsIntoIter<io::Take<R>>,
+    line: u64,
     cut_off: Option<String>,
 }
 
@@ -304,7 +317,7 @@ impl<R: Read + Seek> InvocationReader<R> {
                 expected: COLUMNS.join(","),
             });
         }
-        Ok(Self { rows: csv.into_records(), cut_off })
+        Ok(Self { rows: csv.into_records(), line: 1, cut_off })
     }
 }
 
@@ -320,7 +333,9 @@ impl<R: Read> Iterator for InvocationReader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = self.rows.next()?;
-        Some(record.map_err(MeasurementError::from).and_then(|record| parse(&record)))
+        self.line += 1;
+        let line = self.line;
+        Some(record.map_err(MeasurementError::from).and_then(|record| parse(&record, line)))
     }
 }
 
@@ -346,8 +361,7 @@ fn last_line_end<R: Read + Seek>(source: &mut R) -> io::Result<(u64, Option<Stri
     Ok((length - tail.len() as u64, cut_off))
 }
 
-fn parse(record: &csv::StringRecord) -> Result<Invocation, MeasurementError> {
-    let line = record.position().map_or(0, csv::Position::line);
+fn parse(record: &csv::StringRecord, line: u64) -> Result<Invocation, MeasurementError> {
     let wrong =
         |column: usize, problem: String| MeasurementError::Value { line, column: COLUMNS[column], problem };
     let number = |column: usize| {

@@ -23,15 +23,18 @@ use crate::manifest::template::Template;
 use crate::measurement::{INVOCATIONS_FILE, Invocation, InvocationReader, SUMMARY_FILE};
 use crate::workload::{Body, Expect, LoadShape, Request, Stage, Tolerances};
 
+/// A request as it arrived: path and query, headers, body.
+type Arrived = (String, HashMap<String, String>, String);
+
 /// What a test server saw.
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    requests: Mutex<Vec<(String, HashMap<String, String>, String)>>,
+    requests: Mutex<Vec<Arrived>>,
 }
 
 impl Seen {
-    fn requests(&self) -> Vec<(String, HashMap<String, String>, String)> {
+    fn requests(&self) -> Vec<Arrived> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -222,7 +225,7 @@ async fn a_stall_of_the_server_shows_in_the_latency_from_planned_time_and_holds_
 async fn failures_are_counted_by_kind() {
     async fn check(url: String, outcome: Outcome, status: Option<u16>) {
         let mut trial = Trial::new(vec![request("get", &url)], constant(50.0, 0.1));
-        trial.spec.workload.timeout = Duration::from_millis(1000);
+        trial.spec.workload.timeout = Duration::from_secs(1);
         let summary = trial.run().await;
         assert_eq!(summary.outcomes, BTreeMap::from([(outcome, 5)]), "{url}");
         let answered = if outcome == Outcome::FailedCheck { 5 } else { 0 };
