@@ -1,5 +1,8 @@
 //! Workloads: WHAT is sent ([`Workload`]) and WHEN ([`Load`]). Pure: no clock, no network.
 
+pub mod k6_options;
+pub mod schedule;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

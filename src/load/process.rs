@@ -1,0 +1,167 @@
+//! A load as a process of its own: described by one file, seen through another, stopped by a signal.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{LoadError, LoadSpec, Progress, run};
+use crate::measurement::{LoadSummary, SUMMARY_FILE};
+
+/// The progress file starts anew with its latest line when it grows beyond this many bytes.
+const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
+
+/// Runs the load that `spec` describes (JSON of a [`LoadSpec`]) until its end, SIGTERM or SIGINT.
+///
+/// Progress goes to `progress_file`, one JSON object ([`Progress`]) per line. The file stays below a bound: now and then
+/// it is replaced by one that has only the latest line, so open it anew for each look and take the last complete
+/// line. At the end `load_summary.json` appears in the load's folder, complete at once.
+///
+/// Makes its own async runtime: do not call it from within one. Raises this process's limit on open files as far as it
+/// may go, since every request under way may need a connection.
+///
+/// # Errors
+/// Those of [`run`], and files that cannot be read or written. A progress file that fails later on is given up, the load
+/// goes on.
+pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, LoadError> {
+    let spec = read_spec(spec)?;
+    let folder = spec.folder.clone();
+    raise_file_limit();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Thread)?;
+    let summary = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        cancel_on_signals(&cancel).map_err(LoadError::Thread)?;
+        let mut file = ProgressFile::create(progress_file)?;
+        run(spec, |progress| file.append(&progress), cancel).await
+    })?;
+    write_summary(&folder, &summary)?;
+    Ok(summary)
+}
+
+fn read_spec(path: &Path) -> Result<LoadSpec, LoadError> {
+    let wrong = |problem: String| LoadError::Spec { path: path.to_owned(), problem };
+    let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Best effort: where it fails, requests beyond the limit are counted as `exhausted`.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+fn cancel_on_signals(cancel: &CancellationToken) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let cancel = cancel.clone();
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                cancel.cancel();
+            }
+        });
+    }
+    Ok(())
+}
+
+struct ProgressFile {
+    path: PathBuf,
+    /// `None` after it could not be written: a load goes on without being watched.
+    file: Option<File>,
+    length: u64,
+}
+
+impl ProgressFile {
+    fn create(path: &Path) -> Result<Self, LoadError> {
+        let file = File::create(path).map_err(|source| LoadError::Write { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file: Some(file), length: 0 })
+    }
+
+    fn append(&mut self, progress: &Progress) {
+        if self.file.is_some() && self.try_append(progress).is_err() {
+            self.file = None;
+        }
+    }
+
+    fn try_append(&mut self, progress: &Progress) -> io::Result<()> {
+        let mut line = serde_json::to_vec(progress)?;
+        line.push(b'\n');
+        if self.length + line.len() as u64 > PROGRESS_FILE_LIMIT {
+            let beside = beside(&self.path);
+            fs::write(&beside, &line)?;
+            fs::rename(&beside, &self.path)?;
+            self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+            self.length = line.len() as u64;
+        } else if let Some(file) = &mut self.file {
+            file.write_all(&line)?;
+            self.length += line.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Complete and durable, or not there.
+fn write_summary(folder: &Path, summary: &LoadSummary) -> Result<(), LoadError> {
+    let path = folder.join(SUMMARY_FILE);
+    let beside = beside(&path);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&beside)?;
+        serde_json::to_writer_pretty(&mut file, summary)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| LoadError::Write { path: path.clone(), source })
+}
+
+/// Where a file is written before it takes the place of `path`.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_file_is_bounded_and_always_ends_with_the_latest_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.jsonl");
+        let mut file = ProgressFile::create(&path).unwrap();
+        let mut lines_before = 0;
+        let mut replaced = 0;
+        for sent in 0..4000 {
+            let progress = Progress {
+                planned: 4000,
+                sent,
+                answered: 0,
+                failed: 0,
+                dropped: 0,
+                in_flight: 0,
+                p50_ms: None,
+                p95_ms: Some(1.25),
+                p99_ms: None,
+                elapsed_s: 0.5,
+                expected_s: None,
+            };
+            file.append(&progress);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.len() as u64 <= PROGRESS_FILE_LIMIT && text.ends_with('\n'));
+            let last: Progress = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            assert_eq!(last, progress);
+            let lines = text.lines().count();
+            replaced += usize::from(lines < lines_before);
+            lines_before = lines;
+        }
+        assert!(replaced >= 1);
+    }
+}
