@@ -148,12 +148,12 @@ impl<'a> Table<'a> {
             let unsupported = unsupported.iter().find(|(name, _)| *name == key.value);
             holds_unsupported |= unsupported.is_some();
             report.push(match unsupported {
-                Some((name, instead)) => unsupported_problem(&format!("the key `{name}`"), &key.span, instead),
-                None => {
-                    Problem::error("sb::manifest::unknown_key", format!("unknown key `{}`", key.value))
-                        .at(&key.span, "not known here")
-                        .help(suggest(&key.value, "known keys", known.iter().copied()))
+                Some((name, instead)) => {
+                    unsupported_problem(&format!("the key `{name}`"), &key.span, instead)
                 }
+                None => Problem::error("sb::manifest::unknown_key", format!("unknown key `{}`", key.value))
+                    .at(&key.span, "not known here")
+                    .help(suggest(&key.value, "known keys", known.iter().copied())),
             });
         }
         Some(Self { entries, span: &node.span, holds_unsupported })
@@ -539,9 +539,7 @@ pub enum Or<T> {
 impl<T: Decode> Decode for Or<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         match &node.value {
-            Kind::String(text) if text.contains("{{") => {
-                Template::decode(node, report).map(Self::Template)
-            }
+            Kind::String(text) if text.contains("{{") => Template::decode(node, report).map(Self::Template),
             _ => T::decode(node, report).map(Self::Value),
         }
     }

@@ -88,10 +88,7 @@ impl<F: Files> Files for Recording<F> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.files.read(path)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        self.texts
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(path.to_owned(), text);
+        self.texts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(path.to_owned(), text);
         Ok(bytes)
     }
 

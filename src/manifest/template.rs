@@ -166,9 +166,7 @@ impl Template {
     /// Renders in plain context, keeping the type of the value when the string is exactly one placeholder.
     pub fn evaluate(&self, lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Value, Undefined> {
         match self.single_path() {
-            Some(path) => {
-                lookup(path).ok_or_else(|| Undefined { path: path.to_owned(), reason: NO_VALUE })
-            }
+            Some(path) => lookup(path).ok_or_else(|| Undefined { path: path.to_owned(), reason: NO_VALUE }),
             None => self.render(Context::Plain, lookup).map(Value::String),
         }
     }
@@ -212,9 +210,9 @@ fn placeholder(text: &str) -> Result<(String, bool, usize), TemplateError> {
     };
     let inside = &text[open.len()..open.len() + end];
     let path = inside.trim_matches([' ', '\t']);
-    let plain = path.split('.').all(|part| {
-        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-    });
+    let plain = path
+        .split('.')
+        .all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'));
     if plain {
         Ok((path.to_owned(), raw, open.len() + end + close.len()))
     } else {

@@ -142,15 +142,13 @@ fn toml_table(table: DeTable<'_>, report: &mut Report) -> Kind {
 fn toml_value(value: DeValue<'_>, span: &Span, report: &mut Report) -> Kind {
     match value {
         DeValue::String(text) => Kind::String(text.into_owned()),
-        DeValue::Integer(integer) => {
-            i64::from_str_radix(integer.as_str(), integer.radix()).map_or_else(
-                |_| {
-                    report.push(number_too_large(span));
-                    Kind::Integer(0)
-                },
-                Kind::Integer,
-            )
-        }
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).map_or_else(
+            |_| {
+                report.push(number_too_large(span));
+                Kind::Integer(0)
+            },
+            Kind::Integer,
+        ),
         DeValue::Float(float) => finite(float.as_str().parse().unwrap_or(f64::NAN), span, report),
         DeValue::Boolean(boolean) => Kind::Boolean(boolean),
         DeValue::Datetime(date) => {
