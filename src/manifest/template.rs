@@ -1,10 +1,10 @@
 //! Template values: the `{{path}}` placeholders that manifests and plans may hold.
 //!
-//! The syntax is Handlebars', parsed by the `handlebars` crate; only values are accepted, no blocks, helpers or
-//! partials. `{{{path}}}` is raw. A value is quoted for the context it lands in ([`Context`]), which is why
-//! rendering is done here: what a placeholder becomes depends on where it stands.
+//! The syntax is the value part of Handlebars: `{{path}}`, `{{{path}}}` (raw), and `\{{` for two braces that are
+//! meant as they are. There are no blocks, helpers, partials, comments or whitespace control, so what stands
+//! between two placeholders reaches the result byte for byte. A value is quoted for the context it lands in
+//! ([`Context`]), which is why rendering is done here: what a placeholder becomes depends on where it stands.
 
-use handlebars::template::{Parameter, TemplateElement};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,34 +45,45 @@ pub enum TemplateError {
     NotAValue { found: String },
 }
 
-/// A placeholder without a value when it was rendered.
+/// A placeholder that has no value, or none that can stand there, when it was rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{{{{{path}}}}}` has no value here")]
+#[error("`{{{{{path}}}}}` {reason}")]
 pub struct Undefined {
     pub path: String,
+    pub reason: &'static str,
 }
+
+const NO_VALUE: &str = "has no value here";
+const HOLDS_NUL: &str =
+    "holds a NUL byte, which neither a command nor an environment can carry: remove it from the value";
+const LIKE_AN_OPTION: &str = "starts with `-` and would be read as an option of the command: pass it through \
+                              `env`, as `--name={{…}}`, or after `--`";
 
 impl Template {
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
-        if !source.contains("{{") {
-            let pieces = if source.is_empty() { vec![] } else { vec![Piece::Literal(source.to_owned())] };
-            return Ok(Self { source: source.to_owned(), pieces });
-        }
-        let parsed = handlebars::Template::compile(source)
-            .map_err(|error| TemplateError::Syntax { message: error.reason().to_string() })?;
-        let mut pieces = Vec::with_capacity(parsed.elements.len());
-        for element in parsed.elements {
-            match element {
-                TemplateElement::RawString(text) => pieces.push(Piece::Literal(text)),
-                TemplateElement::Comment(_) => {}
-                TemplateElement::Expression(value) if is_plain(&value) => {
-                    pieces.push(Piece::Value { path: path_of(&value.name)?, raw: false });
-                }
-                TemplateElement::HtmlExpression(value) if is_plain(&value) => {
-                    pieces.push(Piece::Value { path: path_of(&value.name)?, raw: true });
-                }
-                other => return Err(TemplateError::NotAValue { found: describe(&other) }),
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = source;
+        while let Some(at) = rest.find("{{") {
+            let before = &rest[..at];
+            let backslashes = before.len() - before.trim_end_matches('\\').len();
+            if backslashes == 1 {
+                literal.push_str(&before[..at - 1]);
+                literal.push_str("{{");
+                rest = &rest[at + 2..];
+                continue;
             }
+            literal.push_str(before);
+            let (path, raw, length) = placeholder(&rest[at..])?;
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            }
+            pieces.push(Piece::Value { path, raw });
+            rest = &rest[at + length..];
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
         }
         Ok(Self { source: source.to_owned(), pieces })
     }
@@ -106,28 +117,47 @@ impl Template {
     }
 
     /// Renders with `lookup` giving the value of each path.
+    ///
+    /// # Errors
+    /// A placeholder without a value; a NUL byte in a plain or shell value; in a shell, a string that starts with
+    /// `-` at the start of a word (quotes do not stop a command from reading it as an option), unless `--`
+    /// stands before it or the placeholder is raw.
     pub fn render(
         &self,
         context: Context,
         lookup: &dyn Fn(&str) -> Option<Value>,
     ) -> Result<String, Undefined> {
         let mut out = String::with_capacity(self.source.len());
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => out.push_str(text),
-                Piece::Value { path, raw } => {
-                    let value = lookup(path).ok_or_else(|| Undefined { path: path.clone() })?;
-                    let text = plain_text(&value);
-                    let at_start = out.is_empty();
-                    match context {
-                        Context::Plain => out.push_str(&text),
-                        _ if *raw => out.push_str(&text),
-                        Context::Shell => push_shell_quoted(&mut out, &text),
-                        Context::Url if at_start => out.push_str(&text),
-                        Context::Url => push_percent_encoded(&mut out, &text),
-                        Context::Json => push_json_escaped(&mut out, &value, &text),
-                    }
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let (path, raw) = match piece {
+                Piece::Literal(text) => {
+                    out.push_str(text);
+                    continue;
                 }
+                Piece::Value { path, raw } => (path, *raw),
+            };
+            let failed = |reason| Undefined { path: path.clone(), reason };
+            let value = lookup(path).ok_or_else(|| failed(NO_VALUE))?;
+            let text = plain_text(&value);
+            if matches!(context, Context::Plain | Context::Shell) && text.contains('\0') {
+                return Err(failed(HOLDS_NUL));
+            }
+            match context {
+                Context::Plain => out.push_str(&text),
+                _ if raw => out.push_str(&text),
+                Context::Shell => {
+                    if value.is_string() && text.starts_with('-') && !may_start_with_dash(&out) {
+                        return Err(failed(LIKE_AN_OPTION));
+                    }
+                    let before_redirect = matches!(
+                        self.pieces.get(index + 1),
+                        Some(Piece::Literal(next)) if next.starts_with(['<', '>'])
+                    );
+                    push_shell_quoted(&mut out, &text, before_redirect);
+                }
+                Context::Url if index == 0 => out.push_str(&text),
+                Context::Url => push_percent_encoded(&mut out, &text),
+                Context::Json => push_json_escaped(&mut out, &value),
             }
         }
         Ok(out)
@@ -136,7 +166,7 @@ impl Template {
     /// Renders in plain context, keeping the type of the value when the string is exactly one placeholder.
     pub fn evaluate(&self, lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Value, Undefined> {
         match self.single_path() {
-            Some(path) => lookup(path).ok_or_else(|| Undefined { path: path.to_owned() }),
+            Some(path) => lookup(path).ok_or_else(|| Undefined { path: path.to_owned(), reason: NO_VALUE }),
             None => self.render(Context::Plain, lookup).map(Value::String),
         }
     }
@@ -161,35 +191,6 @@ pub fn lookup_in(values: &Value, path: &str) -> Option<Value> {
     path.split('.').try_fold(values, |value, key| value.get(key)).cloned()
 }
 
-fn is_plain(value: &handlebars::template::HelperTemplate) -> bool {
-    value.params.is_empty() && value.hash.is_empty() && !value.block
-}
-
-fn path_of(name: &Parameter) -> Result<String, TemplateError> {
-    let text = name.as_name().unwrap_or_default();
-    let plain = !text.is_empty()
-        && text.split('.').all(|part| {
-            !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-        });
-    if plain { Ok(text.to_owned()) } else { Err(TemplateError::NotAValue { found: format!("{name:?}") }) }
-}
-
-fn describe(element: &TemplateElement) -> String {
-    match element {
-        TemplateElement::Expression(helper)
-        | TemplateElement::HtmlExpression(helper)
-        | TemplateElement::HelperBlock(helper) => {
-            format!(
-                "{{{{{}{} …}}}}",
-                if helper.block { "#" } else { "" },
-                helper.name.as_name().unwrap_or("…")
-            )
-        }
-        TemplateElement::PartialExpression(_) | TemplateElement::PartialBlock(_) => "{{> …}}".to_owned(),
-        _ => "{{* …}}".to_owned(),
-    }
-}
-
 /// A value as text: strings without quotes, everything else as JSON writes it.
 pub fn plain_text(value: &Value) -> String {
     match value {
@@ -199,9 +200,41 @@ pub fn plain_text(value: &Value) -> String {
     }
 }
 
-fn push_shell_quoted(out: &mut String, text: &str) {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(harmless) {
+/// Path, rawness and length of the placeholder at the start of `text`, which begins with `{{`.
+fn placeholder(text: &str) -> Result<(String, bool, usize), TemplateError> {
+    let raw = text.starts_with("{{{");
+    let (open, close) = if raw { ("{{{", "}}}") } else { ("{{", "}}") };
+    let Some(end) = text[open.len()..].find(close) else {
+        let shown: String = text.chars().take(30).collect();
+        return Err(TemplateError::Syntax { message: format!("`{shown}` is not closed by `{close}`") });
+    };
+    let inside = &text[open.len()..open.len() + end];
+    let path = inside.trim_matches([' ', '\t']);
+    let plain = path
+        .split('.')
+        .all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'));
+    if plain {
+        Ok((path.to_owned(), raw, open.len() + end + close.len()))
+    } else {
+        Err(TemplateError::NotAValue { found: format!("{open}{inside}{close}") })
+    }
+}
+
+/// Whether a value at the end of `before` may start with `-`: inside a word, or after the end of the options.
+fn may_start_with_dash(before: &str) -> bool {
+    let starts_word = before.is_empty() || before.ends_with([' ', '\t', '\n', ';', '&', '|', '(']);
+    !starts_word || before.trim_end().ends_with(" --")
+}
+
+fn push_shell_quoted(out: &mut String, text: &str, before_redirect: bool) {
+    // Bare, `a=b` in front of a command would be an assignment, `done` a keyword, and `2` before `>` a
+    // file descriptor.
+    const KEYWORDS: [&str; 18] = [
+        "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "in",
+        "select", "function", "time", "coproc", "exec",
+    ];
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c);
+    if !text.is_empty() && !before_redirect && text.chars().all(harmless) && !KEYWORDS.contains(&text) {
         out.push_str(text);
         return;
     }
@@ -221,11 +254,10 @@ fn push_percent_encoded(out: &mut String, text: &str) {
     }
 }
 
-fn push_json_escaped(out: &mut String, value: &Value, text: &str) {
-    if matches!(value, Value::String(_)) {
-        let quoted = Value::String(text.to_owned()).to_string();
-        out.push_str(&quoted[1..quoted.len() - 1]);
-    } else {
-        out.push_str(text);
+fn push_json_escaped(out: &mut String, value: &Value) {
+    let written = value.to_string();
+    match value {
+        Value::String(_) => out.push_str(&written[1..written.len() - 1]),
+        _ => out.push_str(&written),
     }
 }

@@ -2,6 +2,17 @@
 //!
 //! Only this module makes a [`Benchmark`] or a [`Plan`]; what holds one need not check again.
 
+mod benchmark;
+mod check;
+mod load;
+mod matrix;
+mod overrides;
+mod plan;
+mod shell;
+mod step;
+mod template;
+mod workload;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +23,12 @@ use serde_json::Value;
 
 use crate::manifest::template::Template;
 use crate::workload::{Load, Workload};
+
+pub use crate::manifest::problem::{Checked, Problem, Severity};
+pub use benchmark::benchmark;
+pub use load::{LoadArguments, load_arguments, load_file};
+pub use overrides::Overrides;
+pub use plan::{plan, single};
 
 /// A checked `benchmark.toml`.
 #[derive(Clone, Debug)]
@@ -273,3 +290,6 @@ pub struct Budget {
     pub errors: Option<u32>,
     pub duration: Option<Duration>,
 }
+
+#[cfg(test)]
+mod tests;

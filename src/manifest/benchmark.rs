@@ -1,0 +1,281 @@
+//! The raw shape of `benchmark.toml`. The doc comments are the descriptions in the JSON Schema.
+
+use crate::manifest::decode::{Map, OneOrMany, Period, Scalar, Size, Text, choice, shape, words};
+use crate::manifest::template::Template;
+use crate::manifest::tree::Spanned;
+use crate::manifest::workload::WorkloadFile;
+
+shape! {
+    /// Says how to deploy, load and clean up one application.
+    #[schemars(title = "sb benchmark")]
+    pub struct BenchmarkFile {
+        /// What the benchmark is called and where it lives.
+        benchmark: HeaderFile,
+        /// A deployment's configuration. Steps use it as `{{params.name}}`. Example: `memory_size = 1024`.
+        params: Option<Map<Spanned<ParamFile>>>,
+        /// Container images by alias. Example: `deploy = { dockerfile = "deploy.Dockerfile" }`.
+        images: Option<Map<Spanned<ImageFile>>>,
+        /// Where the benchmark can be deployed, at least one. Example: `[targets.local]`.
+        targets: Map<Spanned<TargetFile>>,
+        /// Steps that deploy the application, in order unless `needs` says otherwise.
+        deploy: Option<Vec<Spanned<StepFile>>>,
+        /// What is sent: a table, or the path of a file with the same keys. Example: `workload = "../workloads/upload.toml"`.
+        workload: Option<Spanned<WorkloadOrPath>>,
+        /// Steps of one trial. Default: one step that drives the workload with the chosen load.
+        invoke: Option<Vec<Spanned<StepFile>>>,
+        /// Steps that remove what was deployed. All of them run, even after one fails.
+        cleanup: Option<Vec<Spanned<StepFile>>>,
+    }
+}
+
+shape! {
+    /// What the benchmark is called and where it lives.
+    pub struct HeaderFile {
+        /// Letters, digits, `-` and `_`. Example: `"thumbnail-generator"`.
+        name: Text,
+        /// One sentence for people. Example: `"Creates a thumbnail for every image uploaded to a bucket."`.
+        description: Option<String>,
+        /// Folder mounted into every container, relative to this file; it may be a parent folder but stays inside the git work tree. Default: `"."`.
+        root: Option<Text>,
+    }
+}
+
+choice! {
+    /// A parameter's value, or where it comes from.
+    pub enum ParamFile: "a value or a table with `env` or `random_hex`" {
+        /// A plain value; an override must have the same type.
+        String | Integer | Float | Boolean => Value(Scalar),
+        /// Where the value comes from.
+        Table => Source(ParamSourceFile),
+    }
+}
+
+shape! {
+    /// Where a parameter's value comes from: exactly one of `env` and `random_hex`.
+    pub struct ParamSourceFile {
+        /// The environment variable that holds the value. Example: `{ env = "MY_KEY" }`.
+        env: Option<Text>,
+        /// Used when the environment variable is not set. Example: `{ env = "REGION", default = "us-east-1" }`.
+        default: Option<Text>,
+        /// That many random hexadecimal digits, drawn once per deployment and then kept (1 to 64). Example: `{ random_hex = 10 }`.
+        random_hex: Option<Spanned<i64>>,
+        /// Never written to a journal, log, report or argument list. Example: `{ env = "MY_KEY", secret = true }`.
+        secret: Option<bool>,
+    }
+}
+
+choice! {
+    /// An image: a reference, or how to build it.
+    pub enum ImageFile: "an image reference or a table with `dockerfile`" {
+        /// A reference. Example: `"amazon/aws-cli:2.27.0"`.
+        String => Reference(String),
+        /// How to build it.
+        Table => Build(BuildFile),
+    }
+}
+
+shape! {
+    /// An image built from a Dockerfile.
+    pub struct BuildFile {
+        /// Path of the Dockerfile, relative to this file. Example: `"deploy.Dockerfile"`.
+        dockerfile: Text,
+        /// Folder sent to the build, relative to this file. Default: `"."`.
+        context: Option<Text>,
+        /// Build arguments. Example: `args = { VERSION = "1.2" }`.
+        args: Option<Map<String>>,
+    }
+}
+
+shape! {
+    /// A place where the benchmark can be deployed.
+    pub struct TargetFile {
+        /// The most that steps of this target may ask for. Example: `["aws"]`.
+        credentials: Option<Vec<Text>>,
+        /// Where traces come from. Example: `"xray"`. Default: `"none"`.
+        traces: Option<TracesWord>,
+    }
+}
+
+words! {
+    /// Where traces come from.
+    pub enum TracesWord {
+        /// AWS X-Ray.
+        Xray = "xray",
+        /// The embedded runtime.
+        Local = "local",
+        /// No traces are collected.
+        None = "none",
+    }
+    unsupported {
+        "app_insights" => "traces are read from `xray` and `local`; use `none` to measure without traces",
+        "otlp" => "traces are read from `xray` and `local`; use `none` to measure without traces",
+    }
+}
+
+choice! {
+    /// The workload itself, or the file that holds it.
+    pub enum WorkloadOrPath: "a table or the path of a workload file" {
+        /// Path of a TOML or YAML file with the keys of `[workload]`, relative to this file.
+        String => Path(String),
+        /// The workload itself.
+        Table => Inline(WorkloadFile),
+    }
+}
+
+shape! {
+    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load` or `local`.
+    pub struct StepFile {
+        /// Unique per phase and target; letters, digits, `-` and `_`. Example: `"stack"`.
+        name: Text,
+        /// A target or a list of them; default: every target. Example: `target = ["aws", "local"]`.
+        target: Option<OneOrMany<Text>>,
+        /// Steps of the same phase that must succeed first; default: the step before. `[]` starts at once. Example: `needs = ["stack"]`.
+        needs: Option<OneOrMany<Text>>,
+        /// Action: a command. A string goes to the shell, with values quoted; a list of words meets no shell. Example: `run = ["sam", "deploy"]`.
+        run: Option<Spanned<RunFile>>,
+        /// Action: waits this long. Example: `wait = "30s"`.
+        wait: Option<Spanned<Period>>,
+        /// Action: waits until a URL answers. Example: `wait_for = { http = "{{outputs.endpoint}}/health" }`.
+        wait_for: Option<Spanned<WaitForFile>>,
+        /// Action, only in invoke steps: drives the workload with the chosen load. Example: `load = true`.
+        load: Option<Spanned<bool>>,
+        /// Action: the embedded runtime. Example: `local = { template = "template.yaml" }`.
+        local: Option<Spanned<LocalFile>>,
+        /// An alias from `[images]` or an image reference; default: a small Alpine image. Example: `image = "deploy"`.
+        image: Option<Text>,
+        /// The shell that takes a `run` string. Default: `["sh", "-c"]`. Example: `["bash", "-euo", "pipefail", "-c"]`.
+        shell: Option<Spanned<Vec<String>>>,
+        /// Environment variables. Example: `env = { KEY = "{{params.api_key}}" }`.
+        env: Option<Map<Spanned<Template>>>,
+        /// Working directory, relative to this file. Example: `workdir = "infrastructure"`.
+        workdir: Option<Spanned<Template>>,
+        /// User (and group) in the container. Example: `user = "1000:1000"`.
+        user: Option<String>,
+        /// Docker network. Example: `network = "host"`.
+        network: Option<String>,
+        /// Limits of the container. Example: `limits = { cpus = 1.5, memory = "512MiB" }`.
+        limits: Option<LimitsFile>,
+        /// Credentials mounted into the step, within the target's ceiling. Example: `credentials = ["aws"]`.
+        credentials: Option<Vec<Text>>,
+        /// The step fails after this long. Example: `timeout = "20m"`.
+        timeout: Option<Spanned<Period>>,
+        /// Tries again after a failure. Example: `retry = { attempts = 2, delay = "30s" }`.
+        retry: Option<RetryFile>,
+        /// What depends on this step goes on even if it fails. Default: false.
+        allow_failure: Option<bool>,
+        /// Commands that run in order after a failed attempt, before the next. Example: `recover = [ { run = "./unlock.sh" } ]`.
+        recover: Option<Vec<Spanned<RecoverFile>>>,
+        /// Values taken from what the step wrote; later steps use them as `{{outputs.name}}`. Example: `outputs.endpoint = { line = -1 }`.
+        outputs: Option<Map<Spanned<OutputFile>>>,
+        /// What an interruption of the runner means for a step that cannot be found again. Default: `"rerun"`.
+        on_interrupt: Option<OnInterruptWord>,
+        /// Named limits taken while the step runs; a plan's `[locks]` says how many may hold one at once (else 1). Example: `locks = ["us_east_1"]`.
+        locks: Option<Vec<Text>>,
+    }
+}
+
+choice! {
+    /// A command.
+    pub enum RunFile: "a shell string or a list of words" {
+        /// A shell command line; values in it are shell-quoted.
+        String => Shell(Template),
+        /// Words that meet no shell.
+        Array => Argv(Vec<Spanned<Template>>),
+    }
+}
+
+shape! {
+    /// Waits until a URL answers with a status.
+    pub struct WaitForFile {
+        /// The URL that is asked about once per second. Example: `"{{outputs.endpoint}}/health"`.
+        http: Spanned<Template>,
+        /// The status that ends the wait. Default: 200.
+        status: Option<Spanned<i64>>,
+        /// Gives up after this long. Default: `"2m"`.
+        timeout: Option<Spanned<Period>>,
+    }
+}
+
+shape! {
+    /// The embedded runtime: exactly one of `template` and `down`.
+    pub struct LocalFile {
+        /// Starts the functions of this SAM template; it runs until its cleanup. Example: `"template.yaml"`.
+        template: Option<Text>,
+        /// Stops it; only in cleanup steps. Example: `local = { down = true }`.
+        down: Option<Spanned<bool>>,
+    }
+}
+
+shape! {
+    /// Limits of a step's container.
+    pub struct LimitsFile {
+        /// Processors, fractions allowed. Example: `1.5`.
+        cpus: Option<Spanned<f64>>,
+        /// Memory. Example: `"512MiB"`.
+        memory: Option<Spanned<Size>>,
+    }
+}
+
+shape! {
+    /// Tries again after a failure.
+    pub struct RetryFile {
+        /// Attempts in total, at least 1. Example: `2`.
+        attempts: Spanned<i64>,
+        /// Pause before the next attempt. Default: `"0s"`. Example: `"30s"`.
+        delay: Option<Spanned<Period>>,
+    }
+}
+
+shape! {
+    /// A command after a failed attempt; what it does not say, it takes from its step.
+    pub struct RecoverFile {
+        /// The command, as in a step.
+        run: Spanned<RunFile>,
+        /// An alias from `[images]` or an image reference.
+        image: Option<Text>,
+        /// The shell that takes a `run` string.
+        shell: Option<Spanned<Vec<String>>>,
+        /// Environment variables.
+        env: Option<Map<Spanned<Template>>>,
+        /// Working directory, relative to this file.
+        workdir: Option<Spanned<Template>>,
+        /// User (and group) in the container.
+        user: Option<String>,
+        /// Docker network.
+        network: Option<String>,
+        /// Limits of the container.
+        limits: Option<LimitsFile>,
+        /// Credentials mounted into the command, within the target's ceiling.
+        credentials: Option<Vec<Text>>,
+    }
+}
+
+shape! {
+    /// A value taken from what a step wrote: exactly one of `json` (without `file`), `regex`, `line`, `stdout`, `file`.
+    pub struct OutputFile {
+        /// JSON pointer into standard output, or into `file`. Example: `"/Stacks/0/Outputs/0/OutputValue"`.
+        json: Option<Text>,
+        /// First capture group (or the whole match) of the first match in standard output. Example: `'https://\S+'`.
+        regex: Option<Text>,
+        /// Line of standard output, from 1; negative counts from the end. Example: `-1`.
+        line: Option<Spanned<i64>>,
+        /// All of standard output. Example: `{ stdout = true }`.
+        stdout: Option<Spanned<bool>>,
+        /// A file relative to this manifest, whole or with `json` a value in it. Example: `{ file = "outputs.json", json = "/url" }`.
+        file: Option<Text>,
+        /// Used when the value cannot be found or the step did not run; cleanup steps need it. Example: `default = ""`.
+        default: Option<Scalar>,
+        /// Never written to a journal, log, report or argument list. Default: false.
+        secret: Option<bool>,
+    }
+}
+
+words! {
+    /// What an interruption of the runner means for a step that cannot be found again.
+    pub enum OnInterruptWord {
+        /// The step runs again as a new attempt.
+        Rerun = "rerun",
+        /// The step counts as failed.
+        Fail = "fail",
+    }
+}

@@ -1,0 +1,233 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::{LabeledSpan, NamedSource, SourceCode};
+use serde_json::json;
+
+/// Bytes of a source text.
+pub type Span = Range<usize>;
+
+/// One thing that is wrong (or doubtful) in a manifest or plan.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub severity: Severity,
+    /// Stable, for scripts: `sb::manifest::unknown_key`.
+    pub code: &'static str,
+    /// Lower case, one sentence, with the names in question.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+    /// The file, unless the problem comes from the command line.
+    pub source: Option<Arc<Source>>,
+    /// Places in the source; the first is the problem's own place.
+    pub labels: Vec<(Span, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// The text of a file, shared by the problems in it.
+#[derive(Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    named: NamedSource<Arc<str>>,
+}
+
+impl Source {
+    pub fn new(path: &Path, text: &str) -> Self {
+        let named = NamedSource::new(path.display().to_string(), Arc::from(text));
+        Self { path: path.to_owned(), named }
+    }
+
+    pub fn text(&self) -> &str {
+        self.named.inner()
+    }
+
+    /// Line and column of a byte, both from 1; columns count characters.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let mut end = offset.min(self.text().len());
+        while !self.text().is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &self.text()[..end];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+impl Problem {
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { severity: Severity::Error, code, message, help: None, source: None, labels: Vec::new() }
+    }
+
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds a place; the first one added is the problem's own.
+    #[must_use]
+    pub fn at(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.labels.push((span.clone(), label.into()));
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// Line and column of the problem's own place, from 1; none for the command line or a whole file.
+    pub fn line_column(&self) -> Option<(usize, usize)> {
+        let (source, (span, _)) = (self.source.as_ref()?, self.labels.first()?);
+        Some(source.line_column(span.start))
+    }
+
+    /// For `--format json`: `file`, `line`, `column` (null where unknown), `severity`, `code`, `message`, `help`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let (line, column) = self.line_column().unzip();
+        json!({
+            "file": self.source.as_ref().map(|source| source.path.display().to_string()),
+            "line": line,
+            "column": column,
+            "severity": match self.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            "code": self.code,
+            "message": self.message,
+            "help": self.help,
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl miette::Diagnostic for Problem {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| &source.named as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.labels.iter().enumerate().map(|(index, (span, label))| {
+            let label = Some(label.clone()).filter(|label| !label.is_empty());
+            if index == 0 {
+                LabeledSpan::new_primary_with_span(label, span.clone())
+            } else {
+                LabeledSpan::new_with_span(label, span.clone())
+            }
+        })))
+    }
+}
+
+/// Collects the problems of one source.
+#[derive(Debug)]
+pub struct Report {
+    pub source: Arc<Source>,
+    pub problems: Vec<Problem>,
+}
+
+impl Report {
+    pub fn new(source: Arc<Source>) -> Self {
+        Self { source, problems: Vec::new() }
+    }
+
+    pub fn push(&mut self, mut problem: Problem) {
+        problem.source = Some(Arc::clone(&self.source));
+        self.problems.push(problem);
+    }
+}
+
+/// A checked value with everything that was found on the way.
+#[derive(Clone, Debug)]
+pub struct Checked<T> {
+    /// None exactly when a problem is an error.
+    pub value: Option<T>,
+    /// Errors and warnings, sorted by file and place.
+    pub problems: Vec<Problem>,
+}
+
+impl<T> Checked<T> {
+    /// Withholds the value when there is an error, and sorts the problems.
+    pub fn new(value: Option<T>, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_cached_key(|problem| {
+            let place = problem.labels.first().map(|(span, _)| span.start);
+            (problem.source.as_ref().map(|source| source.path.clone()), place)
+        });
+        let failed = problems.iter().any(Problem::is_error);
+        Self { value: value.filter(|_| !failed), problems }
+    }
+
+    /// The value with the warnings, or all problems.
+    pub fn into_result(self) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+        match self.value {
+            Some(value) => Ok((value, self.problems)),
+            None => Err(self.problems),
+        }
+    }
+}
+
+/// ``; did you mean `…`?`` for the known name nearest to `wrong`, if one is near enough.
+pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let enough = (wrong.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= enough || is_shortened(wrong, name))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn is_shortened(wrong: &str, name: &str) -> bool {
+    let (short, long) = if wrong.len() < name.len() { (wrong, name) } else { (name, wrong) };
+    short.len() >= 3 && long.starts_with(short)
+}
+
+/// "did you mean `a`? " when something is near, then "known LABEL: `a`, `b`".
+pub fn suggest<'a>(wrong: &str, label: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let names: Vec<String> = known.clone().into_iter().map(|name| format!("`{name}`")).collect();
+    let list = match names.len() {
+        0 => format!("there are no {label} here"),
+        _ => format!("{label}: {}", names.join(", ")),
+    };
+    match did_you_mean(wrong, known) {
+        Some(name) => format!("did you mean `{name}`? ({list})"),
+        None => list,
+    }
+}

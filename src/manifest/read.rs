@@ -1,0 +1,153 @@
+//! Where manifests come from: the disk, memory, or what an earlier run read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
+
+/// What validation asks of a file system. Paths are absolute.
+pub trait Files {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn exists(&self, path: &Path) -> bool;
+    fn is_folder(&self, path: &Path) -> bool;
+    /// The path with links followed; the path itself where there are none or it does not exist.
+    fn canonical(&self, path: &Path) -> PathBuf;
+}
+
+/// The real file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        path.canonicalize().unwrap_or_else(|_| normal(path))
+    }
+}
+
+/// Files in memory, for tests and for texts that were kept. A folder exists when a file lies in it.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Snapshot {
+    pub fn new<P: Into<PathBuf>, T: Into<Vec<u8>>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
+        Self { files: files.into_iter().map(|(path, text)| (path.into(), text.into())).collect() }
+    }
+}
+
+impl Files for Snapshot {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.is_folder(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.files.keys().any(|file| file != path && file.starts_with(path))
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        normal(path)
+    }
+}
+
+/// Remembers the text of every file that was read, so that a run can keep its sources.
+#[derive(Debug, Default)]
+pub struct Recording<F> {
+    files: F,
+    texts: Mutex<BTreeMap<PathBuf, String>>,
+}
+
+impl<F> Recording<F> {
+    pub fn new(files: F) -> Self {
+        Self { files, texts: Mutex::default() }
+    }
+
+    /// The texts by path, as they were read.
+    pub fn into_texts(self) -> BTreeMap<PathBuf, String> {
+        self.texts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<F: Files> Files for Recording<F> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let bytes = self.files.read(path)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.texts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(path.to_owned(), text);
+        Ok(bytes)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.files.exists(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.files.is_folder(path)
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        self.files.canonical(path)
+    }
+}
+
+/// Texts that were kept come first, whatever has become of the files; everything else is as it is below. A run
+/// is resumed over this: its manifests are those it started with, its images and bodies lie on the disk.
+#[derive(Debug)]
+pub struct Kept<F> {
+    texts: Snapshot,
+    below: F,
+}
+
+impl<F> Kept<F> {
+    pub fn new(texts: BTreeMap<PathBuf, String>, below: F) -> Self {
+        Self { texts: Snapshot::new(texts), below }
+    }
+}
+
+impl<F: Files> Files for Kept<F> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.texts.read(path).or_else(|_| self.below.read(path))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.texts.exists(path) || self.below.exists(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.texts.is_folder(path) || self.below.is_folder(path)
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        self.below.canonical(path)
+    }
+}
+
+/// The path without `.` and `..`, by its letters alone.
+pub fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}

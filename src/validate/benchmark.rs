@@ -1,0 +1,500 @@
+//! `benchmark.toml`: from the raw file to a checked [`Benchmark`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::manifest::benchmark::{
+    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TracesWord, WorkloadOrPath,
+};
+use crate::manifest::decode::{Decode as _, Map, OneOrMany};
+use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
+use crate::manifest::read::Files;
+use crate::manifest::tree::Spanned;
+use crate::manifest::workload::WorkloadFile;
+use crate::validate::check::{self, Place};
+use crate::validate::step::{Draft, Steps, is_image_reference};
+use crate::validate::template::{Maker, Scope, TargetScope};
+use crate::validate::workload::{place_of, workload};
+use crate::validate::{
+    Action, Benchmark, Environment, Image, OnInterrupt, Param, ParamSource, Phase, Retry, Step, Target,
+    Traces,
+};
+use crate::workload::Workload;
+
+/// Reads and checks a benchmark with everything it refers to. A relative path counts from the working directory.
+pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
+    let path = check::absolute(path);
+    let (node, mut report) = check::open(files, &path);
+    let Some(file) = node.and_then(|node| BenchmarkFile::decode(&node, &mut report)) else {
+        return Checked::new(None, report.problems);
+    };
+    let mut checker = Checker { files, path, report, others: Vec::new() };
+    let benchmark = checker.check(&file);
+    let mut problems = checker.report.problems;
+    problems.extend(checker.others);
+    without_repeats(&mut problems);
+    Checked::new(Some(Arc::new(benchmark)), problems)
+}
+
+/// A step of several targets is checked for each; what is wrong on all of them is said once.
+fn without_repeats(problems: &mut Vec<Problem>) {
+    let mut seen = BTreeSet::new();
+    problems.retain(|problem| {
+        let source = problem.source.as_ref().map(|source| source.path.clone());
+        let start = problem.labels.first().map(|(span, _)| span.start);
+        seen.insert((source, start, problem.code, problem.message.clone()))
+    });
+}
+
+struct Checker<'a> {
+    files: &'a dyn Files,
+    path: PathBuf,
+    report: Report,
+    /// Problems in other files.
+    others: Vec<Problem>,
+}
+
+/// The steps of one phase.
+struct PhaseDrafts<'a> {
+    phase: Phase,
+    drafts: Vec<Draft<'a>>,
+}
+
+impl Checker<'_> {
+    fn check(&mut self, file: &BenchmarkFile) -> Benchmark {
+        let header = &file.benchmark;
+        check::name(&header.name.value, &header.name.span, "a benchmark", &mut self.report);
+        let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
+        let root = self.root(file, &folder);
+        let place = Place { folder, root };
+        let params = self.params(file.params.as_ref());
+        let images = self.images(file.images.as_ref(), &place);
+        let ceilings = self.ceilings(&file.targets);
+        let steps = Steps { files: self.files, place: &place, images: &images, ceilings: &ceilings };
+
+        let mut phases = Vec::new();
+        for (phase, raw) in
+            [(Phase::Deploy, &file.deploy), (Phase::Invoke, &file.invoke), (Phase::Cleanup, &file.cleanup)]
+        {
+            let raw = raw.iter().flatten();
+            let drafts = raw.map(|step| steps.draft(phase, step, &mut self.report)).collect();
+            phases.push(PhaseDrafts { phase, drafts });
+        }
+
+        let mut scope = Scope {
+            params: params.iter().map(|(name, param)| (name.clone(), param.secret)).collect(),
+            targets: BTreeMap::new(),
+        };
+        let mut targets = BTreeMap::new();
+        for (name, raw) in file.targets.iter() {
+            let mut target = Target {
+                credentials: ceilings.get(&name.value).cloned().unwrap_or_default(),
+                traces: match raw.value.traces {
+                    Some(TracesWord::Xray) => Traces::Xray,
+                    Some(TracesWord::Local) => Traces::Local,
+                    Some(TracesWord::None) | None => Traces::None,
+                },
+                deploy: Vec::new(),
+                invoke: Vec::new(),
+                cleanup: Vec::new(),
+            };
+            let mut target_scope = TargetScope::default();
+            for PhaseDrafts { phase, drafts } in &phases {
+                let drafts: Vec<&Draft<'_>> =
+                    drafts.iter().filter(|draft| draft.targets.contains(&name.value)).collect();
+                let ordered = self.order(&name.value, *phase, &drafts, &mut target_scope);
+                match phase {
+                    Phase::Deploy => target.deploy = ordered,
+                    Phase::Invoke => target.invoke = ordered,
+                    Phase::Cleanup => target.cleanup = ordered,
+                }
+            }
+            if target.invoke.is_empty() && file.workload.is_some() {
+                target.invoke.push(Arc::new(default_load_step()));
+                target_scope.loads.push("load".to_owned());
+                target_scope.before.insert((Phase::Invoke, "load".to_owned()), BTreeSet::new());
+            }
+            scope.targets.insert(name.value.clone(), target_scope);
+            targets.insert(name.value.clone(), target);
+        }
+
+        for draft in phases.iter().flat_map(|phase| &phase.drafts) {
+            Steps::check_templates(draft, &scope, &mut self.report);
+            if file.workload.is_none()
+                && let Some(load) = &draft.raw.value.load
+            {
+                self.report.push(
+                    Problem::error("sb::validate::workload", "there is no workload to send")
+                        .at(&load.span, "drives the workload")
+                        .help("add a [workload] with [[workload.requests]]"),
+                );
+            }
+        }
+        let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &scope));
+        Benchmark {
+            path: self.path.clone(),
+            name: header.name.value.clone(),
+            description: header.description.clone().unwrap_or_default(),
+            root: place.root,
+            params,
+            targets,
+            workload: workload.map(Arc::new),
+        }
+    }
+
+    /// The root lies inside the git work tree, or else inside the manifest's folder, and holds the manifest.
+    fn root(&mut self, file: &BenchmarkFile, folder: &Path) -> PathBuf {
+        let Some(given) = &file.benchmark.root else {
+            return folder.to_owned();
+        };
+        let work_tree = folder.ancestors().find(|ancestor| self.files.exists(&ancestor.join(".git")));
+        let limit = Place { folder: folder.to_owned(), root: work_tree.unwrap_or(folder).to_owned() };
+        let before = self.report.problems.len();
+        let root = limit.existing(self.files, given, true, "the root", &mut self.report);
+        for problem in &mut self.report.problems[before..] {
+            if problem.code == "sb::validate::outside" {
+                problem.message = format!("the root `{}` lies outside of the git work tree", given.value);
+                problem.help = Some(match work_tree {
+                    Some(tree) => format!("choose a folder inside {}", tree.display()),
+                    None => {
+                        "there is no git work tree here: run `git init` above the benchmark, or remove `root`"
+                            .to_owned()
+                    }
+                });
+            }
+        }
+        if self.report.problems.len() == before && !folder.starts_with(&root) {
+            self.report.push(
+                Problem::error("sb::validate::outside", "the manifest does not lie inside its own root")
+                    .at(&given.span, "does not contain this file")
+                    .help("use \".\" or a parent folder such as \"..\""),
+            );
+        }
+        root
+    }
+
+    fn params(&mut self, file: Option<&Map<Spanned<ParamFile>>>) -> BTreeMap<String, Param> {
+        let mut params = BTreeMap::new();
+        for (name, raw) in file.into_iter().flat_map(Map::iter) {
+            check::name(&name.value, &name.span, "a parameter", &mut self.report);
+            let param = match &raw.value {
+                ParamFile::Value(value) => {
+                    if matches!(&value.0, Value::String(text) if text.contains("{{")) {
+                        self.report.push(
+                            Problem::error("sb::validate::param", "a parameter holds a plain value")
+                                .at(&raw.span, "placeholders are not filled in here")
+                                .help("combine values where they are used: \"thumbs-{{params.deploy_id}}\""),
+                        );
+                    }
+                    Param { source: ParamSource::Value(value.0.clone()), secret: false }
+                }
+                ParamFile::Source(source) => self.param_source(source, &raw.span),
+            };
+            params.insert(name.value.clone(), param);
+        }
+        params
+    }
+
+    fn param_source(&mut self, file: &ParamSourceFile, span: &Span) -> Param {
+        let source = match (&file.env, &file.random_hex) {
+            (Some(variable), None) => ParamSource::Env {
+                variable: variable.value.clone(),
+                default: file.default.as_ref().map(|default| default.value.clone()),
+            },
+            (None, Some(digits)) => {
+                if let Some(default) = &file.default {
+                    self.report.push(
+                        Problem::error("sb::validate::param", "a random value has no default")
+                            .at(&default.span, "belongs to `env`")
+                            .help("remove `default`"),
+                    );
+                }
+                let digits = check::count(digits, 1..=64, "the number of digits", &mut self.report);
+                ParamSource::RandomHex(usize::try_from(digits).unwrap_or(1))
+            }
+            _ => {
+                self.report.push(
+                    Problem::error(
+                        "sb::validate::param",
+                        "the parameter does not say where its value comes from",
+                    )
+                    .at(span, "needs exactly one of `env` and `random_hex`")
+                    .help("write `{ env = \"MY_KEY\" }` or `{ random_hex = 10 }`, or a plain value"),
+                );
+                ParamSource::RandomHex(1)
+            }
+        };
+        Param { source, secret: file.secret.unwrap_or(false) }
+    }
+
+    fn images(&mut self, file: Option<&Map<Spanned<ImageFile>>>, place: &Place) -> BTreeMap<String, Image> {
+        let mut images = BTreeMap::new();
+        for (name, raw) in file.into_iter().flat_map(Map::iter) {
+            check::name(&name.value, &name.span, "an image", &mut self.report);
+            let image = match &raw.value {
+                ImageFile::Reference(reference) => {
+                    if !is_image_reference(reference) {
+                        self.report.push(
+                            Problem::error(
+                                "sb::validate::image",
+                                format!("`{reference}` is not an image reference"),
+                            )
+                            .at(&raw.span, "cannot be pulled")
+                            .help("write \"name:tag\", \"registry/name:tag\", or a table with `dockerfile`"),
+                        );
+                    }
+                    Image::Reference(reference.clone())
+                }
+                ImageFile::Build(build) => {
+                    let report = &mut self.report;
+                    let dockerfile =
+                        place.existing(self.files, &build.dockerfile, false, "the Dockerfile", report);
+                    let context = build.context.as_ref().map_or(place.folder.clone(), |context| {
+                        place.existing(self.files, context, true, "the build context", report)
+                    });
+                    let args = build.args.iter().flat_map(Map::iter);
+                    let args = args.map(|(name, value)| (name.value.clone(), value.clone())).collect();
+                    Image::Build { dockerfile, context, args }
+                }
+            };
+            images.insert(name.value.clone(), image);
+        }
+        images
+    }
+
+    fn ceilings(
+        &mut self,
+        targets: &Map<Spanned<crate::manifest::benchmark::TargetFile>>,
+    ) -> BTreeMap<String, Vec<String>> {
+        if targets.0.is_empty() {
+            self.report.push(
+                Problem::error("sb::validate::no_target", "the benchmark has no target")
+                    .help("add one: `[targets.local]` with `traces = \"local\"`"),
+            );
+        }
+        targets
+            .iter()
+            .map(|(name, target)| {
+                check::name(&name.value, &name.span, "a target", &mut self.report);
+                let allowed = check::credentials(target.value.credentials.as_ref(), None, &mut self.report);
+                (name.value.clone(), allowed)
+            })
+            .collect()
+    }
+
+    fn workload(&mut self, raw: &Spanned<WorkloadOrPath>, place: &Place, scope: &Scope) -> Option<Workload> {
+        let targets: Vec<String> = scope.targets.keys().cloned().collect();
+        let path = match &raw.value {
+            WorkloadOrPath::Inline(file) => {
+                return Some(workload(file, self.files, place, scope, &targets, &mut self.report));
+            }
+            WorkloadOrPath::Path(path) => Spanned { value: path.clone(), span: raw.span.clone() },
+        };
+        let before = self.report.problems.len();
+        let absolute = place.existing(self.files, &path, false, "the workload", &mut self.report);
+        if self.report.problems.len() > before {
+            return None;
+        }
+        let (node, mut report) = check::open(self.files, &absolute);
+        let file = node.and_then(|node| WorkloadFile::decode(&node, &mut report));
+        let place = place_of(&absolute, place);
+        let workload = file.map(|file| workload(&file, self.files, &place, scope, &targets, &mut report));
+        self.others.extend(report.problems);
+        workload
+    }
+
+    /// The steps of one phase on one target in an order that satisfies `needs`; files them in the scope.
+    fn order(
+        &mut self,
+        target: &str,
+        phase: Phase,
+        drafts: &[&Draft<'_>],
+        scope: &mut TargetScope,
+    ) -> Vec<Arc<Step>> {
+        let mut index_of: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, draft) in drafts.iter().enumerate() {
+            let name = draft.step.name.as_str();
+            if let Some(earlier) = index_of.get(name) {
+                self.report.push(
+                    Problem::error(
+                        "sb::validate::duplicate",
+                        format!(
+                            "two {} steps are called `{name}` on the target `{target}`",
+                            phase_name(phase)
+                        ),
+                    )
+                    .at(&draft.raw.value.name.span, "again")
+                    .at(&drafts[*earlier].raw.value.name.span, "first")
+                    .help("rename one of them, or limit them to different targets with `target`"),
+                );
+            } else {
+                index_of.insert(name, index);
+            }
+        }
+        let needs: Vec<Vec<usize>> = drafts
+            .iter()
+            .enumerate()
+            .map(|(index, draft)| match &draft.raw.value.needs {
+                None => index.checked_sub(1).into_iter().collect(),
+                Some(needs) => self.needs(target, draft, needs, &index_of),
+            })
+            .collect();
+
+        // Repeatedly take the first step of the file whose needs are met.
+        let mut done: Vec<usize> = Vec::new();
+        let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); drafts.len()];
+        while let Some(next) = (0..drafts.len())
+            .find(|step| !done.contains(step) && needs[*step].iter().all(|need| done.contains(need)))
+        {
+            let mut earlier: BTreeSet<usize> = needs[next].iter().copied().collect();
+            earlier.extend(needs[next].iter().flat_map(|need| before[*need].iter().copied()));
+            before[next] = earlier;
+            done.push(next);
+        }
+        if done.len() < drafts.len() {
+            self.cycle(drafts, &needs, &done);
+        }
+        for (index, draft) in drafts.iter().enumerate() {
+            let earlier = before[index].iter().map(|step| drafts[*step].step.name.clone()).collect();
+            scope.before.insert((phase, draft.step.name.clone()), earlier);
+            if matches!(draft.step.action, Action::Load) {
+                scope.loads.push(draft.step.name.clone());
+            }
+            self.file_outputs(target, draft, scope);
+        }
+        done.iter()
+            .map(|index| {
+                let mut step = drafts[*index].step.clone();
+                step.needs = needs[*index].iter().map(|need| drafts[*need].step.name.clone()).collect();
+                Arc::new(step)
+            })
+            .collect()
+    }
+
+    fn needs(
+        &mut self,
+        target: &str,
+        draft: &Draft<'_>,
+        needs: &OneOrMany<Spanned<String>>,
+        index_of: &BTreeMap<&str, usize>,
+    ) -> Vec<usize> {
+        let mut found = Vec::new();
+        for need in &needs.0 {
+            match index_of.get(need.value.as_str()) {
+                Some(index) if !found.contains(index) => found.push(*index),
+                Some(_) => {}
+                None => {
+                    let phase = phase_name(draft.step.phase);
+                    self.report.push(
+                        Problem::error(
+                            "sb::validate::unknown_step",
+                            format!(
+                                "the step `{}` needs `{}`, but no {phase} step of that name runs on the target `{target}`",
+                                draft.step.name, need.value
+                            ),
+                        )
+                        .at(&need.span, "not found")
+                        .help(suggest(
+                            &need.value,
+                            &format!("{phase} steps on `{target}`"),
+                            index_of.keys().copied().filter(|name| *name != draft.step.name),
+                        )),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    /// Follows needs that are not met until a step comes up again.
+    fn cycle(&mut self, drafts: &[&Draft<'_>], needs: &[Vec<usize>], done: &[usize]) {
+        let Some(start) = (0..drafts.len()).find(|step| !done.contains(step)) else { return };
+        let mut walk = vec![start];
+        let cycle = loop {
+            let last = walk[walk.len() - 1];
+            // A step that is not done has a need that is not done.
+            let Some(next) = needs[last].iter().copied().find(|need| !done.contains(need)) else { return };
+            if let Some(at) = walk.iter().position(|step| *step == next) {
+                walk.push(next);
+                break walk.split_off(at);
+            }
+            walk.push(next);
+        };
+        let names: Vec<String> = cycle.iter().map(|step| format!("`{}`", drafts[*step].step.name)).collect();
+        let first = &drafts[cycle[0]].raw.value;
+        let span = first
+            .needs
+            .as_ref()
+            .and_then(|needs| needs.0.first())
+            .map_or(&first.name.span, |need| &need.span);
+        self.report.push(
+            Problem::error("sb::validate::cycle", format!("steps need each other: {}", names.join(" needs ")))
+                .at(span, "part of the circle")
+                .help("remove one of these `needs`; a step without `needs` waits for the one before it, `needs = []` for none"),
+        );
+    }
+
+    fn file_outputs(&mut self, target: &str, draft: &Draft<'_>, scope: &mut TargetScope) {
+        for name in &draft.output_names {
+            let output = draft.step.outputs.get(name);
+            let maker = Maker {
+                phase: draft.step.phase,
+                step: draft.step.name.clone(),
+                secret: output.is_some_and(|output| output.secret),
+                has_default: output.is_some_and(|output| output.default.is_some()),
+                may_fail: draft.step.allow_failure,
+            };
+            let Some(earlier) = scope.outputs.get(name) else {
+                scope.outputs.insert(name.clone(), maker);
+                continue;
+            };
+            let raw = &draft.raw.value;
+            let span = raw
+                .outputs
+                .iter()
+                .flat_map(Map::iter)
+                .find(|(key, _)| key.value == *name)
+                .map_or(&raw.name.span, |(key, _)| &key.span);
+            self.report.push(
+                Problem::error(
+                    "sb::validate::duplicate",
+                    format!(
+                        "the output `{name}` is made by both `{}` and `{}` on the target `{target}`",
+                        earlier.step, maker.step
+                    ),
+                )
+                .at(span, "again")
+                .help("give one of them another name"),
+            );
+        }
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Deploy => "deploy",
+        Phase::Invoke => "invoke",
+        Phase::Cleanup => "cleanup",
+    }
+}
+
+fn default_load_step() -> Step {
+    Step {
+        phase: Phase::Invoke,
+        name: "load".to_owned(),
+        needs: Vec::new(),
+        action: Action::Load,
+        environment: Environment { shell: vec!["sh".to_owned(), "-c".to_owned()], ..Environment::default() },
+        timeout: None,
+        retry: Retry { attempts: 1, delay: Duration::ZERO },
+        allow_failure: false,
+        recover: Vec::new(),
+        outputs: BTreeMap::new(),
+        on_interrupt: OnInterrupt::Rerun,
+        locks: Vec::new(),
+    }
+}

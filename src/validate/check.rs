@@ -1,0 +1,217 @@
+//! Checks that many keys share: names, durations, counts, paths. Each reports and goes on with a harmless value,
+//! so that one problem does not hide the next; `Checked` withholds the result when anything was reported.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::manifest::decode::{Period, Text};
+use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
+use crate::manifest::read::{Files, normal};
+use crate::manifest::tree::{self, Node, Spanned};
+
+/// Longer than any benchmark: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Kinds of credentials that a step may be given.
+const CREDENTIALS: [&str; 5] = ["aws", "azure", "google", "ibm", "pulumi"];
+
+/// Reads and parses a file; the report holds what is wrong with it.
+pub fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
+    match files.read(path) {
+        Ok(bytes) => tree::parse(path, &bytes),
+        Err(error) => {
+            let mut report = Report::new(Arc::new(Source::new(path, "")));
+            report.push(
+                Problem::error(
+                    "sb::manifest::unreadable",
+                    format!("cannot read `{}`: {error}", path.display()),
+                )
+                .help("check the path and its permissions"),
+            );
+            (None, report)
+        }
+    }
+}
+
+/// The path made absolute: relative to the working directory, which is where the user typed it.
+pub fn absolute(path: &Path) -> PathBuf {
+    normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+/// A name that becomes part of file names, labels and ids: 1 to 64 letters, digits, `-`, `_`.
+pub fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if plain && !text.is_empty() && text.len() <= 64 && !text.starts_with('-') {
+        return;
+    }
+    report.push(
+        Problem::error("sb::validate::name", format!("`{text}` cannot be the name of {what}"))
+            .at(span, "not a valid name")
+            .help("use 1 to 64 letters, digits, `-` and `_`, not starting with `-`"),
+    );
+}
+
+/// A duration of at most a year, and above zero where `positive`.
+pub fn duration(period: &Spanned<Period>, positive: bool, report: &mut Report) -> Duration {
+    duration_value(period.value.0, &period.span, positive, "", report)
+}
+
+/// `point` is appended to the message.
+pub fn duration_value(
+    value: Duration,
+    span: &Span,
+    positive: bool,
+    point: &str,
+    report: &mut Report,
+) -> Duration {
+    if value > LONGEST {
+        report.push(
+            Problem::error("sb::validate::duration", format!("the duration is longer than a year{point}"))
+                .at(span, "too long")
+                .help("use at most \"365d\""),
+        );
+        return LONGEST;
+    }
+    if positive && value.is_zero() {
+        report.push(
+            Problem::error("sb::validate::duration", format!("the duration is zero{point}"))
+                .at(span, "must be above zero")
+                .help("write a number above 0 with a unit: \"90s\", \"2m\""),
+        );
+    }
+    value
+}
+
+/// A whole number in a range.
+pub fn count(number: &Spanned<i64>, range: RangeInclusive<i64>, what: &str, report: &mut Report) -> i64 {
+    if range.contains(&number.value) {
+        return number.value;
+    }
+    let (low, high) = (range.start(), range.end());
+    report.push(
+        Problem::error("sb::validate::range", format!("{what} cannot be {}", number.value))
+            .at(&number.span, format!("outside of {low} to {high}"))
+            .help(format!("use a number from {low} to {high}")),
+    );
+    *low
+}
+
+/// A status code that an answer can have.
+pub fn status(number: &Spanned<i64>, report: &mut Report) -> u16 {
+    u16::try_from(count(number, 100..=599, "an HTTP status", report)).unwrap_or(200)
+}
+
+/// Known names of credentials, within the ceiling where there is one.
+pub fn credentials(
+    names: Option<&Vec<Text>>,
+    ceiling: Option<(&str, &[String])>,
+    report: &mut Report,
+) -> Vec<String> {
+    let mut checked = Vec::new();
+    for name in names.into_iter().flatten() {
+        if !CREDENTIALS.contains(&name.value.as_str()) {
+            report.push(
+                Problem::error(
+                    "sb::validate::credentials",
+                    format!("`{}` is not a kind of credentials", name.value),
+                )
+                .at(&name.span, "not known")
+                .help(suggest(&name.value, "known kinds", CREDENTIALS)),
+            );
+        } else if let Some((target, allowed)) = ceiling
+            && !allowed.contains(&name.value)
+        {
+            report.push(
+                Problem::error(
+                    "sb::validate::credentials",
+                    format!("the target `{target}` does not allow `{}` credentials", name.value),
+                )
+                .at(&name.span, "beyond the target's ceiling")
+                .help(format!("add \"{}\" to `credentials` of [targets.{target}]", name.value)),
+            );
+        }
+        checked.push(name.value.clone());
+    }
+    checked
+}
+
+/// Folders and files that a manifest may refer to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The manifest's folder, absolute.
+    pub folder: PathBuf,
+    /// Inside which its files lie, absolute.
+    pub root: PathBuf,
+}
+
+impl Place {
+    /// A path in the manifest, as an absolute one. Reports placeholders and paths that leave the root.
+    pub fn inside(&self, files: &dyn Files, path: &Text, what: &str, report: &mut Report) -> PathBuf {
+        let absolute = self.resolve(path, what, report);
+        let root = files.canonical(&self.root);
+        if !absolute.starts_with(&self.root) && !files.canonical(&absolute).starts_with(&root) {
+            report.push(
+                Problem::error(
+                    "sb::validate::outside",
+                    format!("{what} `{}` lies outside of the root", path.value),
+                )
+                .at(&path.span, format!("not inside {}", self.root.display()))
+                .help("move it inside, or let `root` in [benchmark] name a parent folder"),
+            );
+        }
+        absolute
+    }
+
+    /// As [`Place::inside`], and it must be an existing file (or folder, where `folder`).
+    pub fn existing(
+        &self,
+        files: &dyn Files,
+        path: &Text,
+        folder: bool,
+        what: &str,
+        report: &mut Report,
+    ) -> PathBuf {
+        let before = report.problems.len();
+        let absolute = self.inside(files, path, what, report);
+        if report.problems.len() > before {
+            return absolute;
+        }
+        if !files.exists(&absolute) {
+            report.push(
+                Problem::error("sb::validate::no_file", format!("{what} `{}` does not exist", path.value))
+                    .at(&path.span, "no such file or folder")
+                    .help(format!("create {}, or correct the path", absolute.display())),
+            );
+        } else if files.is_folder(&absolute) != folder {
+            let (wanted, found) = if folder { ("folder", "file") } else { ("file", "folder") };
+            report.push(
+                Problem::error(
+                    "sb::validate::no_file",
+                    format!("{what} `{}` is a {found}, not a {wanted}", path.value),
+                )
+                .at(&path.span, format!("this is a {found}"))
+                .help(format!("name a {wanted}")),
+            );
+        }
+        absolute
+    }
+
+    fn resolve(&self, path: &Text, what: &str, report: &mut Report) -> PathBuf {
+        if path.value.contains("{{") {
+            report.push(
+                Problem::error("sb::validate::path", format!("{what} cannot hold placeholders"))
+                    .at(&path.span, "a path is known before anything runs")
+                    .help("write the path out; a `run` step can choose files by its environment"),
+            );
+        } else if path.value.is_empty() || path.value.contains('\0') {
+            report.push(
+                Problem::error("sb::validate::path", format!("{what} is not a path"))
+                    .at(&path.span, "empty, or with a NUL byte")
+                    .help("write a path relative to this file"),
+            );
+        }
+        normal(&self.folder.join(&path.value))
+    }
+}

@@ -1,0 +1,607 @@
+//! One step of a manifest: its action, environment and outputs, whatever the target.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::manifest::benchmark::{
+    LimitsFile, LocalFile, OnInterruptWord, OutputFile, RecoverFile, RunFile, StepFile, WaitForFile,
+};
+use crate::manifest::decode::{Map, Text};
+use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
+use crate::manifest::read::Files;
+use crate::manifest::sam;
+use crate::manifest::template::{Piece, Template};
+use crate::manifest::tree::Spanned;
+use crate::validate::check::{self, Place};
+use crate::validate::template::{Role, Scope, User};
+use crate::validate::{
+    Action, Command, Environment, Image, Limits, OnInterrupt, Output, OutputSource, Phase, Recovery, Retry,
+    Step, WaitFor,
+};
+
+/// Shells whose quoting is that of `sh`.
+const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
+
+/// What steps of one manifest share.
+pub struct Steps<'a> {
+    pub files: &'a dyn Files,
+    pub place: &'a Place,
+    pub images: &'a BTreeMap<String, Image>,
+    /// Credentials that each target allows.
+    pub ceilings: &'a BTreeMap<String, Vec<String>>,
+}
+
+/// A step before it is known what comes before it.
+pub struct Draft<'a> {
+    pub raw: &'a Spanned<StepFile>,
+    /// `needs` is empty.
+    pub step: Step,
+    pub targets: Vec<String>,
+    /// Names of the outputs, of a local step those of its template.
+    pub output_names: Vec<String>,
+}
+
+impl Steps<'_> {
+    /// Checks what does not depend on other steps.
+    pub fn draft<'a>(&self, phase: Phase, raw: &'a Spanned<StepFile>, report: &mut Report) -> Draft<'a> {
+        let file = &raw.value;
+        check::name(&file.name.value, &file.name.span, "a step", report);
+        let targets = self.targets(file, report);
+        let action = self.action(phase, raw, report);
+        let environment = self.environment(file, &targets, report);
+        let is_command = matches!(action, Some(Action::Run(_)));
+        if action.is_some() && !is_command {
+            reject_command_keys(file, report);
+        }
+        let mut output_names: Vec<String> = Vec::new();
+        let mut outputs = BTreeMap::new();
+        for (name, output) in file.outputs.iter().flat_map(Map::iter) {
+            check::name(&name.value, &name.span, "an output", report);
+            output_names.push(name.value.clone());
+            outputs.insert(name.value.clone(), self.output(output, report));
+        }
+        if let Some(Action::LocalUp { template }) = &action {
+            output_names.extend(self.local_outputs(template, file, report));
+        }
+        let recover = file.recover.iter().flatten();
+        let recover =
+            recover.map(|recovery| self.recovery(recovery, &environment, &targets, report)).collect();
+        let step = Step {
+            phase,
+            name: file.name.value.clone(),
+            needs: Vec::new(),
+            action: action.unwrap_or(Action::Wait(Duration::ZERO)),
+            environment,
+            timeout: file.timeout.as_ref().map(|timeout| check::duration(timeout, true, report)),
+            retry: file.retry.as_ref().map_or(Retry { attempts: 1, delay: Duration::ZERO }, |retry| Retry {
+                attempts: u32::try_from(check::count(
+                    &retry.attempts,
+                    1..=100,
+                    "the number of attempts",
+                    report,
+                ))
+                .unwrap_or(1),
+                delay: retry
+                    .delay
+                    .as_ref()
+                    .map_or(Duration::ZERO, |delay| check::duration(delay, false, report)),
+            }),
+            allow_failure: file.allow_failure.unwrap_or(false),
+            recover,
+            outputs,
+            on_interrupt: match file.on_interrupt {
+                None | Some(OnInterruptWord::Rerun) => OnInterrupt::Rerun,
+                Some(OnInterruptWord::Fail) => OnInterrupt::Fail,
+            },
+            locks: locks(file.locks.as_ref(), report),
+        };
+        Draft { raw, step, targets, output_names }
+    }
+
+    fn targets(&self, file: &StepFile, report: &mut Report) -> Vec<String> {
+        let Some(given) = &file.target else {
+            return self.ceilings.keys().cloned().collect();
+        };
+        let mut targets = Vec::new();
+        for target in &given.0 {
+            if !self.ceilings.contains_key(&target.value) {
+                report.push(
+                    Problem::error(
+                        "sb::validate::unknown_target",
+                        format!("unknown target `{}`", target.value),
+                    )
+                    .at(&target.span, "not in [targets]")
+                    .help(suggest(
+                        &target.value,
+                        "targets",
+                        self.ceilings.keys().map(String::as_str),
+                    )),
+                );
+            } else if !targets.contains(&target.value) {
+                targets.push(target.value.clone());
+            }
+        }
+        targets
+    }
+
+    /// The one action. None: reported.
+    fn action(&self, phase: Phase, raw: &Spanned<StepFile>, report: &mut Report) -> Option<Action> {
+        let file = &raw.value;
+        let given: Vec<(&str, &Span)> = [
+            file.run.as_ref().map(|value| ("run", &value.span)),
+            file.wait.as_ref().map(|value| ("wait", &value.span)),
+            file.wait_for.as_ref().map(|value| ("wait_for", &value.span)),
+            file.load.as_ref().map(|value| ("load", &value.span)),
+            file.local.as_ref().map(|value| ("local", &value.span)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if let [(first, first_at), (second, second_at), ..] = given.as_slice() {
+            report.push(
+                Problem::error(
+                    "sb::validate::action",
+                    format!("the step `{}` has both `{first}` and `{second}`", file.name.value),
+                )
+                .at(second_at, "a second action")
+                .at(first_at, "the first action")
+                .help("a step has exactly one action: make two steps of it"),
+            );
+            return None;
+        }
+        if let Some(run) = &file.run {
+            return Some(Action::Run(command(run, file.shell.as_ref(), report)));
+        }
+        if let Some(wait) = &file.wait {
+            return Some(Action::Wait(check::duration(wait, false, report)));
+        }
+        if let Some(wait_for) = &file.wait_for {
+            return Some(Action::WaitFor(wait_for_answer(&wait_for.value, report)));
+        }
+        if let Some(load) = &file.load {
+            let problem = if phase != Phase::Invoke {
+                Some(("`load` belongs to invoke steps", "move the step to [[invoke]]"))
+            } else if !load.value {
+                Some(("`load = false` does nothing", "write `load = true`, or remove the step"))
+            } else {
+                None
+            };
+            if let Some((message, help)) = problem {
+                report.push(
+                    Problem::error("sb::validate::action", message).at(&load.span, "not here").help(help),
+                );
+            }
+            return Some(Action::Load);
+        }
+        if let Some(local) = &file.local {
+            return self.local(phase, local, report);
+        }
+        report.push(
+            Problem::error("sb::validate::action", format!("the step `{}` does nothing", file.name.value))
+                .at(&file.name.span, "a step without an action")
+                .help("add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only) and `local`"),
+        );
+        None
+    }
+
+    fn local(&self, phase: Phase, local: &Spanned<LocalFile>, report: &mut Report) -> Option<Action> {
+        let (message, help) = match (&local.value.template, &local.value.down) {
+            (Some(template), None) if phase == Phase::Deploy => {
+                let template = self.place.existing(self.files, template, false, "the SAM template", report);
+                return Some(Action::LocalUp { template });
+            }
+            (None, Some(down)) if phase == Phase::Cleanup && down.value => return Some(Action::LocalDown),
+            (Some(_), None) => {
+                ("`local = { template = … }` belongs to deploy steps", "move the step to [[deploy]]")
+            }
+            (None, Some(down)) if !down.value => {
+                ("`down = false` does nothing", "write `local = { down = true }` in a cleanup step")
+            }
+            (None, Some(_)) => {
+                ("`local = { down = true }` belongs to cleanup steps", "move the step to [[cleanup]]")
+            }
+            _ => (
+                "`local` takes either `template` or `down`",
+                "write `{ template = \"template.yaml\" }` to deploy and `{ down = true }` to clean up",
+            ),
+        };
+        report.push(Problem::error("sb::validate::action", message).at(&local.span, "not here").help(help));
+        None
+    }
+
+    fn local_outputs(&self, template: &PathBuf, file: &StepFile, report: &mut Report) -> Vec<String> {
+        let mut names = vec!["endpoint".to_owned()];
+        let Some(local) = &file.local else { return names };
+        if let Some(outputs) = &file.outputs
+            && let Some((name, _)) = outputs.0.first()
+        {
+            report.push(
+                Problem::error("sb::validate::output", "a `local` step has the outputs of its template")
+                    .at(&name.span, "writes nothing that could be read")
+                    .help("remove `outputs`, or add them to `Outputs:` of the template"),
+            );
+        }
+        // A file that cannot be read was reported with its path.
+        let Ok(bytes) = self.files.read(template) else { return names };
+        match sam::output_names(&String::from_utf8_lossy(&bytes)) {
+            Ok(more) => names.extend(more.into_iter().filter(|name| name != "endpoint")),
+            Err(message) => report.push(
+                Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {message}"))
+                    .at(&local.span, "this template")
+                    .help(format!("correct {}", template.display())),
+            ),
+        }
+        names
+    }
+
+    fn environment(&self, file: &StepFile, targets: &[String], report: &mut Report) -> Environment {
+        Environment {
+            image: file.image.as_ref().and_then(|image| self.image(image, report)),
+            shell: shell(file.shell.as_ref(), report),
+            env: variables(file.env.as_ref(), report),
+            workdir: file.workdir.as_ref().map(|workdir| workdir.value.clone()),
+            user: file.user.clone(),
+            network: file.network.clone(),
+            limits: file.limits.as_ref().map(|limits| self::limits(limits, report)).unwrap_or_default(),
+            credentials: self.credentials(file.credentials.as_ref(), targets, report),
+        }
+    }
+
+    fn recovery(
+        &self,
+        recovery: &Spanned<RecoverFile>,
+        step: &Environment,
+        targets: &[String],
+        report: &mut Report,
+    ) -> Recovery {
+        let file = &recovery.value;
+        let mut environment = step.clone();
+        if let Some(image) = &file.image {
+            environment.image = self.image(image, report);
+        }
+        if file.shell.is_some() {
+            environment.shell = shell(file.shell.as_ref(), report);
+        }
+        environment.env.extend(variables(file.env.as_ref(), report));
+        if let Some(workdir) = &file.workdir {
+            environment.workdir = Some(workdir.value.clone());
+        }
+        environment.user = file.user.clone().or(environment.user);
+        environment.network = file.network.clone().or(environment.network);
+        if let Some(limits) = &file.limits {
+            environment.limits = self::limits(limits, report);
+        }
+        if file.credentials.is_some() {
+            environment.credentials = self.credentials(file.credentials.as_ref(), targets, report);
+        }
+        Recovery { command: command(&file.run, file.shell.as_ref(), report), environment }
+    }
+
+    fn credentials(&self, names: Option<&Vec<Text>>, targets: &[String], report: &mut Report) -> Vec<String> {
+        let mut checked = Vec::new();
+        for target in targets {
+            let ceiling = self.ceilings.get(target).map(|allowed| (target.as_str(), allowed.as_slice()));
+            checked = check::credentials(names, ceiling, report);
+        }
+        checked
+    }
+
+    /// An alias or a reference. A bare word is taken for a misspelt alias rather than for a public image of
+    /// that name.
+    fn image(&self, image: &Text, report: &mut Report) -> Option<Image> {
+        if let Some(known) = self.images.get(&image.value) {
+            return Some(known.clone());
+        }
+        let problem = if !is_image_reference(&image.value) {
+            Problem::error("sb::validate::image", format!("`{}` is not an image", image.value))
+        } else if image.value.contains(['/', ':', '@']) {
+            return Some(Image::Reference(image.value.clone()));
+        } else {
+            Problem::error("sb::validate::image", format!("no alias `{}` in [images]", image.value))
+        };
+        let near = did_you_mean(&image.value, self.images.keys().map(String::as_str));
+        report.push(problem.at(&image.span, "neither an alias nor a full reference").help(match near {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!(
+                "add the alias to [images], or write a reference with its tag: \"{}:latest\"",
+                if is_image_reference(&image.value) { image.value.as_str() } else { "alpine" }
+            ),
+        }));
+        None
+    }
+
+    fn output(&self, output: &Spanned<OutputFile>, report: &mut Report) -> Output {
+        let file = &output.value;
+        let given: Vec<&str> = [
+            (file.json.is_some() && file.file.is_none()).then_some("json"),
+            file.regex.as_ref().map(|_| "regex"),
+            file.line.as_ref().map(|_| "line"),
+            file.stdout.as_ref().map(|_| "stdout"),
+            file.file.as_ref().map(|_| "file"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if given.len() != 1 {
+            let message = match given.as_slice() {
+                [first, second, ..] => format!("the output has both `{first}` and `{second}`"),
+                _ => "the output has no source".to_owned(),
+            };
+            report.push(
+                Problem::error("sb::validate::output", message)
+                    .at(&output.span, "needs exactly one source")
+                    .help("use one of `json`, `regex`, `line`, `stdout = true`, and `file` (with or without `json`)"),
+            );
+        }
+        if let Some(pointer) = &file.json {
+            self::pointer(pointer, report);
+        }
+        let source = if let Some(path) = &file.file {
+            self.place.inside(self.files, path, "the output file", report);
+            OutputSource::File {
+                path: PathBuf::from(&path.value),
+                json: file.json.as_ref().map(|pointer| pointer.value.clone()),
+            }
+        } else if let Some(pointer) = &file.json {
+            OutputSource::Json(pointer.value.clone())
+        } else if let Some(pattern) = &file.regex {
+            regex(pattern, report);
+            OutputSource::Regex(pattern.value.clone())
+        } else if let Some(line) = &file.line {
+            if line.value == 0 {
+                report.push(
+                    Problem::error("sb::validate::output", "there is no line 0")
+                        .at(&line.span, "lines count from 1")
+                        .help("use 1 for the first line, -1 for the last"),
+                );
+            }
+            OutputSource::Line(line.value)
+        } else {
+            if let Some(stdout) = file.stdout.as_ref().filter(|stdout| !stdout.value) {
+                report.push(
+                    Problem::error("sb::validate::output", "`stdout = false` gives nothing")
+                        .at(&stdout.span, "no source")
+                        .help("write `stdout = true`"),
+                );
+            }
+            OutputSource::Stdout
+        };
+        Output {
+            source,
+            default: file.default.as_ref().map(|default| default.0.clone()),
+            secret: file.secret.unwrap_or(false),
+        }
+    }
+
+    /// Checks the placeholders of a step, now that all outputs are known.
+    pub fn check_templates(draft: &Draft<'_>, scope: &Scope, report: &mut Report) {
+        let file = &draft.raw.value;
+        let user = User {
+            phase: draft.step.phase,
+            step: Some(&draft.step.name),
+            request: false,
+            targets: &draft.targets,
+        };
+        let mut command = |run: &Spanned<RunFile>| match &run.value {
+            RunFile::Shell(template) => {
+                let template = Spanned { value: template.clone(), span: run.span.clone() };
+                scope.check(&template, Role::ShellString, user, report);
+            }
+            RunFile::Argv(words) => {
+                for word in words {
+                    scope.check(word, Role::ArgvWord, user, report);
+                }
+            }
+        };
+        if let Some(run) = &file.run {
+            command(run);
+        }
+        for recovery in file.recover.iter().flatten() {
+            command(&recovery.value.run);
+        }
+        let recoveries = file.recover.iter().flatten().map(|recovery| &recovery.value);
+        let envs = recoveries.clone().filter_map(|recovery| recovery.env.as_ref()).chain(&file.env);
+        for (_, template) in envs.flat_map(Map::iter) {
+            scope.check(template, Role::Plain, user, report);
+        }
+        for workdir in recoveries.filter_map(|recovery| recovery.workdir.as_ref()).chain(&file.workdir) {
+            scope.check(workdir, Role::FileName, user, report);
+        }
+        if let Some(wait_for) = &file.wait_for {
+            scope.check(&wait_for.value.http, Role::Plain, user, report);
+        }
+    }
+}
+
+/// Named limits.
+pub fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<String> {
+    names
+        .into_iter()
+        .flatten()
+        .map(|name| {
+            check::name(&name.value, &name.span, "a lock", report);
+            name.value.clone()
+        })
+        .collect()
+}
+
+/// Letters, digits and the marks of registry, tag and digest.
+pub fn is_image_reference(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+        && !text.ends_with(['/', ':', '@'])
+}
+
+/// A URL must say its protocol, or begin with a value that does.
+pub fn url(template: &Spanned<Template>, report: &mut Report) {
+    let problem = match template.value.pieces().first() {
+        Some(Piece::Value { .. }) => None,
+        Some(Piece::Literal(text)) if text.starts_with("http://") || text.starts_with("https://") => None,
+        Some(Piece::Literal(_)) => Some("the URL does not begin with `http://` or `https://`"),
+        None => Some("the URL is empty"),
+    };
+    if let Some(message) = problem {
+        report.push(
+            Problem::error("sb::validate::url", message)
+                .at(&template.span, "not a full URL")
+                .help("write \"http://…\", or begin with a value: \"{{outputs.endpoint}}/path\""),
+        );
+    }
+}
+
+fn command(run: &Spanned<RunFile>, shell: Option<&Spanned<Vec<String>>>, report: &mut Report) -> Command {
+    match &run.value {
+        RunFile::Shell(template) => {
+            if template.source().trim().is_empty() {
+                report.push(empty_command(&run.span));
+            }
+            let quotes_like_sh = shell.is_none_or(|shell| {
+                shell.value.iter().any(|word| SHELLS.contains(&word.rsplit('/').next().unwrap_or(word)))
+            });
+            if !quotes_like_sh && !template.is_literal() {
+                report.push(
+                    Problem::error("sb::template::foreign_shell", "values can be quoted for `sh` and its kin only")
+                        .at(&run.span, "holds placeholders, but another program reads it")
+                        .help("pass the values by environment: `env = { NAME = \"{{…}}\" }`, and read NAME in the command"),
+                );
+            }
+            Command::Shell(template.clone())
+        }
+        RunFile::Argv(words) => {
+            if words.first().is_none_or(|word| word.value.source().is_empty()) {
+                report.push(empty_command(&run.span));
+            }
+            Command::Argv(words.iter().map(|word| word.value.clone()).collect())
+        }
+    }
+}
+
+fn empty_command(span: &Span) -> Problem {
+    Problem::error("sb::validate::action", "the command is empty")
+        .at(span, "nothing to run")
+        .help("write a shell string such as \"make deploy\", or words such as [\"make\", \"deploy\"]")
+}
+
+fn shell(given: Option<&Spanned<Vec<String>>>, report: &mut Report) -> Vec<String> {
+    let Some(shell) = given else {
+        return vec!["sh".to_owned(), "-c".to_owned()];
+    };
+    if shell.value.is_empty() || shell.value[0].is_empty() {
+        report.push(
+            Problem::error("sb::validate::shell", "the shell is empty")
+                .at(&shell.span, "no program")
+                .help("write [\"sh\", \"-c\"] or [\"bash\", \"-euo\", \"pipefail\", \"-c\"]"),
+        );
+    }
+    shell.value.clone()
+}
+
+fn variables(env: Option<&Map<Spanned<Template>>>, report: &mut Report) -> BTreeMap<String, Template> {
+    let mut variables = BTreeMap::new();
+    for (name, template) in env.into_iter().flat_map(Map::iter) {
+        let plain = name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.value.starts_with(|c: char| c.is_ascii_digit())
+            && !name.value.is_empty();
+        if !plain {
+            report.push(
+                Problem::error(
+                    "sb::validate::variable",
+                    format!("`{}` cannot be the name of an environment variable", name.value),
+                )
+                .at(&name.span, "not a valid name")
+                .help("use letters, digits and `_`, not starting with a digit"),
+            );
+        }
+        variables.insert(name.value.clone(), template.value.clone());
+    }
+    variables
+}
+
+fn limits(file: &LimitsFile, report: &mut Report) -> Limits {
+    if let Some(cpus) = file.cpus.as_ref().filter(|cpus| !(0.01..=1024.0).contains(&cpus.value)) {
+        report.push(
+            Problem::error("sb::validate::range", "the number of processors is out of range")
+                .at(&cpus.span, "outside of 0.01 to 1024")
+                .help("use a number such as 0.5 or 2"),
+        );
+    }
+    // Docker's own minimum.
+    if let Some(memory) = file.memory.as_ref().filter(|memory| memory.value.0 < 6 << 20) {
+        report.push(
+            Problem::error("sb::validate::range", "the memory is too small for a container")
+                .at(&memory.span, "below 6 MiB")
+                .help("a plain number counts bytes; write \"512MiB\" for mebibytes"),
+        );
+    }
+    Limits {
+        cpus: file.cpus.as_ref().map(|cpus| cpus.value),
+        memory_bytes: file.memory.as_ref().map(|memory| memory.value.0),
+    }
+}
+
+fn wait_for_answer(file: &WaitForFile, report: &mut Report) -> WaitFor {
+    url(&file.http, report);
+    WaitFor {
+        http: file.http.value.clone(),
+        status: file.status.as_ref().map_or(200, |status| check::status(status, report)),
+        timeout: file
+            .timeout
+            .as_ref()
+            .map_or(Duration::from_mins(2), |timeout| check::duration(timeout, true, report)),
+    }
+}
+
+/// Keys that only mean something to a command.
+fn reject_command_keys(file: &StepFile, report: &mut Report) {
+    let mut given: Vec<(&str, &Span)> = Vec::new();
+    given.extend(file.image.as_ref().map(|value| ("image", &value.span)));
+    given.extend(file.shell.as_ref().map(|value| ("shell", &value.span)));
+    given.extend(file.workdir.as_ref().map(|value| ("workdir", &value.span)));
+    given.extend(file.env.iter().flat_map(Map::iter).take(1).map(|(name, _)| ("env", &name.span)));
+    given.extend(file.credentials.iter().flatten().take(1).map(|name| ("credentials", &name.span)));
+    if file.local.is_none() {
+        given
+            .extend(file.outputs.iter().flat_map(Map::iter).take(1).map(|(name, _)| ("outputs", &name.span)));
+    }
+    for (key, span) in given {
+        report.push(
+            Problem::error("sb::validate::action", format!("`{key}` belongs to steps with `run`"))
+                .at(span, "has no effect here")
+                .help(format!("remove `{key}`, or move it to a step with `run`")),
+        );
+    }
+}
+
+fn pointer(pointer: &Text, report: &mut Report) {
+    if !pointer.value.is_empty() && !pointer.value.starts_with('/') {
+        let fixed = pointer.value.trim_start_matches(['$', '.']).replace('.', "/");
+        report.push(
+            Problem::error("sb::validate::pointer", format!("`{}` is not a JSON pointer", pointer.value))
+                .at(&pointer.span, "does not start with `/`")
+                .help(format!("write \"/{fixed}\"; an empty string means the whole document")),
+        );
+    }
+}
+
+fn regex(pattern: &Text, report: &mut Report) {
+    let problem = match regex::Regex::new(&pattern.value) {
+        Err(error) => {
+            // The last line says what is wrong; the lines before repeat the pattern.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Problem::error("sb::validate::regex", format!("the regular expression cannot be used: {reason}"))
+                .help("the syntax is that of https://docs.rs/regex; there are no look-arounds or back-references")
+        }
+        Ok(compiled) if compiled.captures_len() > 2 => Problem::error(
+            "sb::validate::regex",
+            format!(
+                "the regular expression has {} groups, but one value is taken",
+                compiled.captures_len() - 1
+            ),
+        )
+        .help("keep one group in parentheses and write the others as `(?:…)`"),
+        Ok(_) => return,
+    };
+    report.push(problem.at(&pattern.span, "this pattern"));
+}
