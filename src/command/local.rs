@@ -24,6 +24,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 template: absolute(&template),
                 parameters,
                 name,
+                options: local::Options::default(),
             };
             let runtime = local::up(spec, &std::env::current_exe()?).await.map_err(failed)?;
             if settings.json {

@@ -18,9 +18,9 @@ use crate::trace::analyze::{self, Options};
 
 pub(super) fn schema(terminal: &Terminal, kind: SchemaKind) -> Outcome {
     let kind = match kind {
-        SchemaKind::Benchmark => schema::Kind::Benchmark,
-        SchemaKind::Plan => schema::Kind::Plan,
-        SchemaKind::Workload => schema::Kind::Workload,
+        SchemaKind::Benchmark => schema::SchemaKind::Benchmark,
+        SchemaKind::Plan => schema::SchemaKind::Plan,
+        SchemaKind::Workload => schema::SchemaKind::Workload,
     };
     terminal.data(&schema::schema(kind))?;
     Ok(Exit::Done)

@@ -16,7 +16,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
+use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
+use crate::host;
+use crate::load;
+use crate::provider::local as local_target;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -29,22 +33,21 @@ type Outcome = Result<Exit, Failed>;
 pub fn hidden() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let role = arguments.next()?;
-    let role = role.to_str().filter(|role| role.starts_with("internal-"))?;
+    let role = role.to_str().filter(|role| role.starts_with("internal-"))?.to_owned();
     let rest: Vec<_> = arguments.collect();
-    let ended = match (role, rest.as_slice()) {
-        (crate::host::SUPERVISE_ARGUMENT, [folder]) => {
-            crate::host::supervise(Path::new(folder)).map_err(|error| error.to_string())
+    let ended: Result<(), String> = match (role.as_str(), rest.as_slice()) {
+        (host::SUPERVISE_ARGUMENT, [folder]) => {
+            host::supervise(Path::new(folder)).map_err(|error| error.to_string())
         }
-        (crate::execute::LOAD_ARGUMENT, [spec, progress]) => {
-            crate::load::run_from_file(Path::new(spec), Path::new(progress))
-                .map(drop)
-                .map_err(|error| error.to_string())
+        (LOAD_ARGUMENT, [spec, progress]) => {
+            load::run_from_file(Path::new(spec), Path::new(progress)).map(drop).map_err(|error| error.to_string())
         }
-        (crate::provider::local::SERVE_ARGUMENT, [state]) => {
-            crate::provider::local::serve_process(Path::new(state)).map_err(|error| error.to_string())
-        }
-        (crate::provider::local::LAUNCH_ARGUMENT, words) => {
-            Err(crate::provider::local::launch(words).to_string())
+        (local_target::SERVE, [state]) => serve_local(Path::new(state)),
+        // Returns only when the program could not be started: as in shells, 127.
+        (local_target::LAUNCH, _) => {
+            let error = local_target::launch(rest);
+            Terminal::detect().say(&format!("the function could not be started: {error}"));
+            return Some(ExitCode::from(127));
         }
         _ => return None,
     };
@@ -55,6 +58,14 @@ pub fn hidden() -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+fn serve_local(state: &Path) -> Result<(), String> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let ended = runtime.block_on(local_target::serve(state));
+    runtime.shutdown_background();
+    ended.map_err(|error| error.to_string())
 }
 
 /// Does what the command line says.

@@ -292,11 +292,9 @@ fn show_report(terminal: &Terminal, settings: &Settings, folders: &BTreeMap<Stri
     if settings.json {
         let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
     } else {
-        for summary in &summaries {
-            table::render(summary, terminal.coloured, &mut text)
-                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
-            text.push('\n');
-        }
+        let style = if terminal.coloured { table::Style::Coloured } else { table::Style::Plain };
+        table::render(&mut text, &summaries, style)
+            .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     }
     terminal.data(&text)?;
     Ok(Exit::Done)

@@ -22,6 +22,7 @@ pub(super) async fn up(
         template: template.to_owned(),
         parameters: params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect(),
         name: attempt.deployment.application.clone(),
+        options: local::Options::default(),
     };
     let runtime = tokio::select! {
         runtime = local::up(spec, &executor.sb) => runtime,

@@ -3,7 +3,19 @@
 //! [`Execute`] has two versions: [`step::Executor`] does the work, [`fake::Fake`] plays a script in tests of the
 //! scheduler.
 
+mod command;
+mod docker;
 pub mod fake;
+mod files;
+mod load;
+mod local;
+mod outputs;
+mod step;
+mod traces;
+mod wait_for;
+
+pub use load::LOAD_ARGUMENT;
+pub use step::{Executor, local_folder};
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,16 +1,736 @@
 //! AWS SAM templates, as far as the local target and the validator need them.
+//!
+//! [`application`] reads functions, their HTTP routes and the outputs of a template (YAML or JSON) and evaluates
+//! CloudFormation's intrinsic functions and conditions. What the local target cannot provide is reported by
+//! resource and line: as a warning where the application still works (policies, roles, log groups), as an error
+//! where it could not.
+//!
+//! The tree is built from `granit-parser`'s events (the parser beneath serde-saphyr): serde's data model carries
+//! neither tags such as `!Ref` nor the line of a value in a generic tree.
+
+mod intrinsics;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use intrinsics::{Referent, Scope};
+use tree::{Entry, Fault, Node, Value};
+
+/// A template, evaluated for one place.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Application {
+    pub functions: Vec<Function>,
+    pub routes: Vec<Route>,
+    /// In the order of the template.
+    pub outputs: Vec<(String, String)>,
+    /// Unsupported but harmless parts.
+    pub warnings: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Function {
+    /// Key under `Resources`.
+    pub logical_id: String,
+    /// `FunctionName`, or stack and logical id joined by `-`.
+    pub name: String,
+    pub arn: String,
+    pub handler: String,
+    pub runtime: String,
+    /// `CodeUri`: relative to the template's folder.
+    pub code: String,
+    /// Default 3 s, as on Lambda; 1 to 900 s.
+    pub timeout: Duration,
+    /// MiB; default 128, as on Lambda.
+    pub memory_mib: u64,
+    pub environment: BTreeMap<String, String>,
+    pub reserved_concurrency: Option<u32>,
+    /// Further attempts of a failed asynchronous invocation: 0 to 2, default 2.
+    pub retries: u32,
+    /// An asynchronous event older than this is given up; default 6 h.
+    pub max_event_age: Duration,
+    /// Where events go that failed every attempt: the ARN of `OnFailure` or of `DeadLetterQueue`.
+    pub dead_letter: Option<String>,
+    pub line: usize,
+}
+
+/// An HTTP route and the function behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Logical id of the function.
+    pub function: String,
+    pub format: Format,
+    /// Upper case, or `ANY`.
+    pub method: String,
+    /// `/orders/{id}`, `/files/{proxy+}`; `$default` matches what nothing else does.
+    pub path: String,
+    /// Logical id of the API.
+    pub api: String,
+    pub stage: String,
+}
+
+/// The shape of the event that the function gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// REST API: proxy event, version 1.0.
+    Rest,
+    /// HTTP API with payload format 1.0.
+    HttpV1,
+    /// HTTP API with payload format 2.0.
+    HttpV2,
+}
+
+/// Where the template is evaluated: what the pseudo-parameters give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+    pub stack: String,
+    /// Stands in for `https://API.execute-api.REGION.amazonaws.com`.
+    pub api_base: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The local target leaves it out, and the application works without it.
+    Warning,
+    Error,
+}
+
+/// Something in a template that the local target does not provide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// Key under `Resources`, where there is one.
+    pub resource: Option<String>,
+    /// 1-based.
+    pub line: usize,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "line {}: ", self.line)?;
+        if let Some(resource) = &self.resource {
+            write!(out, "resource `{resource}`: ")?;
+        }
+        out.write_str(&self.message)
+    }
+}
+
+/// Reads and evaluates a template. `parameters` override the defaults of `Parameters`.
+///
+/// All problems are returned, warnings among them, when at least one is an error.
+pub fn application(
+    source: &str,
+    parameters: &BTreeMap<String, String>,
+    place: &Place,
+) -> Result<Application, Vec<Problem>> {
+    let root = tree::parse(source).map_err(|fault| vec![problem(None, fault)])?;
+    let mut reader = Reader { root: &root, problems: Vec::new() };
+    let application = reader.read(parameters, place);
+    if reader.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(reader.problems);
+    }
+    Ok(Application { warnings: reader.problems, ..application })
+}
 
 /// The names under `Outputs:` of a SAM template.
 pub fn output_names(template: &str) -> Result<Vec<String>, String> {
-    // Replaced by the SAM reader.
-    let mut names = Vec::new();
-    let mut inside = false;
-    for line in template.lines() {
-        if !line.starts_with(' ') && !line.trim().is_empty() {
-            inside = line.trim_end() == "Outputs:";
-        } else if inside && line.starts_with("  ") && !line.starts_with("   ") {
-            names.extend(line.trim().strip_suffix(':').map(str::to_owned));
+    let root = tree::parse(template).map_err(|fault| problem(None, fault).to_string())?;
+    Ok(entries(root.get("Outputs")).iter().map(|entry| entry.key.clone()).collect())
+}
+
+const SECTIONS: [&str; 10] = [
+    "AWSTemplateFormatVersion",
+    "Transform",
+    "Description",
+    "Metadata",
+    "Globals",
+    "Parameters",
+    "Mappings",
+    "Conditions",
+    "Resources",
+    "Outputs",
+];
+
+const FUNCTION: &str = "AWS::Serverless::Function";
+const REST_API: &str = "AWS::Serverless::Api";
+const HTTP_API: &str = "AWS::Serverless::HttpApi";
+const IMPLICIT_REST_API: &str = "ServerlessRestApi";
+const IMPLICIT_HTTP_API: &str = "ServerlessHttpApi";
+
+/// Resources that change nothing for functions on one machine (prefixes of the type).
+const HARMLESS_TYPES: [&str; 8] = [
+    "AWS::IAM::",
+    "AWS::Logs::",
+    "AWS::CloudWatch::",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::ApplicationInsights::",
+    "AWS::ResourceGroups::",
+    "AWS::XRay::",
+];
+/// Usable as the destination of failed events, and only so.
+const DEAD_LETTER_TYPES: [&str; 2] = ["AWS::SQS::Queue", "AWS::SNS::Topic"];
+
+/// Properties of a function that are left out without harm.
+const HARMLESS_PROPERTIES: [&str; 16] = [
+    "Policies",
+    "Role",
+    "PermissionsBoundary",
+    "Architectures",
+    "LoggingConfig",
+    "VpcConfig",
+    "EphemeralStorage",
+    "SnapStart",
+    "RuntimeManagementConfig",
+    "CodeSigningConfigArn",
+    "KmsKeyArn",
+    "ProvisionedConcurrencyConfig",
+    "AutoPublishAlias",
+    "DeploymentPreference",
+    "RolePath",
+    "RecursiveLoop",
+];
+
+struct Reader<'a> {
+    root: &'a Node,
+    problems: Vec<Problem>,
+}
+
+/// A resource whose condition holds.
+struct Resource<'a> {
+    id: &'a str,
+    kind: &'a str,
+    line: usize,
+    properties: Option<&'a Node>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, overrides: &BTreeMap<String, String>, place: &Place) -> Application {
+        for entry in self.root.entries() {
+            if !SECTIONS.contains(&entry.key.as_str()) {
+                self.error(
+                    None,
+                    entry.line,
+                    format!("unknown section `{}`: one of {}", entry.key, SECTIONS.join(", ")),
+                );
+            }
+        }
+        let mut scope = Scope {
+            place,
+            parameters: self.parameters(overrides),
+            mappings: self.root.get("Mappings"),
+            conditions: self.root.get("Conditions"),
+            resources: BTreeMap::new(),
+        };
+        let resources = self.resources(&scope);
+        scope.resources = self.referents(&resources, &scope);
+
+        let mut application = Application::default();
+        let mut dead_letters = Vec::new();
+        for resource in &resources {
+            if resource.kind == FUNCTION
+                && let Some(function) = self.function(resource, &scope, &mut application.routes)
+            {
+                dead_letters.extend(function.dead_letter.clone());
+                if let Some(twin) = application.functions.iter().find(|other| other.name == function.name) {
+                    let message = format!("`{}` has the same FunctionName: rename one", twin.logical_id);
+                    self.error(Some(resource.id), resource.line, message);
+                }
+                application.functions.push(function);
+            }
+        }
+        for resource in &resources {
+            self.judge(resource, &scope, &dead_letters);
+        }
+        if !resources.iter().any(|resource| resource.kind == FUNCTION) {
+            self.error(
+                None,
+                self.root.line,
+                format!("the template has no resource of type {FUNCTION}: nothing to run"),
+            );
+        }
+        for entry in entries(self.root.get("Outputs")) {
+            let holds = entry.node.get("Condition").map_or(Ok(true), |condition| {
+                scope.holds(condition.as_text().unwrap_or_default(), condition.line)
+            });
+            let value = match (holds, entry.node.get("Value")) {
+                (Ok(false), _) => continue,
+                (Ok(true), Some(value)) => scope.text(value),
+                (Ok(true), None) => {
+                    Err(Fault::new(entry.line, format!("output `{}` has no `Value`", entry.key)))
+                }
+                (Err(fault), _) => Err(fault),
+            };
+            match value {
+                Ok(value) => application.outputs.push((entry.key.clone(), value.unwrap_or_default())),
+                Err(fault) => self.problems.push(problem(None, fault)),
+            }
+        }
+        application
+    }
+
+    fn parameters(&mut self, overrides: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let declared = entries(self.root.get("Parameters"));
+        let mut values = BTreeMap::new();
+        for entry in declared {
+            let default = entry.node.get("Default").map(|node| node.as_text().unwrap_or_default().to_owned());
+            match overrides.get(&entry.key).cloned().or(default) {
+                Some(value) => {
+                    values.insert(entry.key.clone(), value);
+                }
+                None => self.error(
+                    None,
+                    entry.line,
+                    format!(
+                        "parameter `{}` has no value: give it a `Default`, or set a parameter of that name",
+                        entry.key
+                    ),
+                ),
+            }
+        }
+        values
+    }
+
+    fn resources(&mut self, scope: &Scope<'_>) -> Vec<Resource<'a>> {
+        let mut found = Vec::new();
+        for entry in entries(self.root.get("Resources")) {
+            let Some(kind) = entry.node.get("Type").and_then(Node::as_text) else {
+                self.error(Some(&entry.key), entry.line, "has no `Type`".to_owned());
+                continue;
+            };
+            if let Some(condition) = entry.node.get("Condition") {
+                match scope.holds(condition.as_text().unwrap_or_default(), condition.line) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(fault) => self.problems.push(problem(Some(&entry.key), fault)),
+                }
+            }
+            found.push(Resource {
+                id: &entry.key,
+                kind,
+                line: entry.line,
+                properties: entry.node.get("Properties"),
+            });
+        }
+        found
+    }
+
+    fn referents(&mut self, resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, Referent> {
+        let place = scope.place;
+        let mut referents = BTreeMap::new();
+        let arn = |service: &str, rest: String| {
+            format!("arn:aws:{service}:{}:{}:{rest}", place.region, place.account)
+        };
+        let api = |id: &str| Referent {
+            reference: id.to_owned(),
+            attributes: BTreeMap::from([
+                ("RootResourceId".to_owned(), "root".to_owned()),
+                ("ApiEndpoint".to_owned(), place.api_base.clone()),
+            ]),
+        };
+        for id in [IMPLICIT_REST_API, IMPLICIT_HTTP_API] {
+            referents.insert(id.to_owned(), api(id));
+        }
+        for resource in resources {
+            let default_name = format!("{}-{}", place.stack, resource.id);
+            let named = |property: &str| {
+                let node = resource.properties.and_then(|properties| properties.get(property));
+                node.and_then(|node| scope.text(node).ok().flatten()).unwrap_or_else(|| default_name.clone())
+            };
+            let with_arn = |reference: String, arn: String| Referent {
+                reference,
+                attributes: BTreeMap::from([("Arn".to_owned(), arn)]),
+            };
+            let referent = match resource.kind {
+                REST_API | HTTP_API => api(resource.id),
+                FUNCTION => {
+                    let name = named("FunctionName");
+                    let role = arn("iam", format!("role/{}Role", resource.id))
+                        .replace(&format!(":{}:", place.region), "::");
+                    let role_name = format!("{}Role", resource.id);
+                    referents.entry(role_name.clone()).or_insert_with(|| with_arn(role_name, role));
+                    let arn = arn("lambda", format!("function:{name}"));
+                    with_arn(name, arn)
+                }
+                "AWS::SQS::Queue" => {
+                    let name = named("QueueName");
+                    let arn = arn("sqs", name.clone());
+                    with_arn(name, arn)
+                }
+                "AWS::SNS::Topic" => {
+                    let arn = arn("sns", named("TopicName"));
+                    with_arn(arn.clone(), arn)
+                }
+                other => {
+                    let service = other.split("::").nth(1).unwrap_or("other").to_ascii_lowercase();
+                    let arn = arn(&service, default_name.clone());
+                    with_arn(default_name.clone(), arn)
+                }
+            };
+            referents.insert(resource.id.to_owned(), referent);
+        }
+        referents
+    }
+
+    /// Reports what the local target does not provide of a resource that is not a function.
+    fn judge(&mut self, resource: &Resource<'_>, scope: &Scope<'_>, dead_letters: &[String]) {
+        match resource.kind {
+            FUNCTION => {}
+            REST_API | HTTP_API => {
+                for entry in entries(resource.properties) {
+                    let message = format!("property `{}` is left out by the local target", entry.key);
+                    match entry.key.as_str() {
+                        "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled" => {}
+                        "DefinitionBody" | "DefinitionUri" => {
+                            self.error(Some(resource.id), entry.line, format!("property `{}` is not supported: declare routes as events of the functions", entry.key));
+                        }
+                        _ => self.warning(Some(resource.id), entry.line, message),
+                    }
+                }
+            }
+            kind if DEAD_LETTER_TYPES.contains(&kind) => {
+                let arn = scope.resources.get(resource.id).and_then(|referent| referent.attributes.get("Arn"));
+                if !arn.is_some_and(|arn| dead_letters.contains(arn)) {
+                    let message = format!(
+                        "{kind} is supported by the local target only as the destination of failed events (OnFailure, DeadLetterQueue)"
+                    );
+                    self.error(Some(resource.id), resource.line, message);
+                }
+            }
+            kind if HARMLESS_TYPES.iter().any(|prefix| kind.starts_with(prefix)) => {
+                self.warning(Some(resource.id), resource.line, format!("{kind} is left out by the local target"));
+            }
+            kind => self.error(
+                Some(resource.id),
+                resource.line,
+                format!("{kind} is not supported by the local target, which runs functions and HTTP routes: deploy to a cloud target, or keep it out with a `Condition`"),
+            ),
         }
     }
-    Ok(names)
+
+    fn function(
+        &mut self,
+        resource: &Resource<'_>,
+        scope: &Scope<'_>,
+        routes: &mut Vec<Route>,
+    ) -> Option<Function> {
+        let before = self.problems.len();
+        let own = entries(resource.properties);
+        let global = entries(self.root.get("Globals").and_then(|globals| globals.get("Function")));
+        let merged = merge(global, own);
+        let mut function = Function {
+            logical_id: resource.id.to_owned(),
+            name: String::new(),
+            arn: String::new(),
+            handler: String::new(),
+            runtime: String::new(),
+            code: ".".to_owned(),
+            timeout: Duration::from_secs(3),
+            memory_mib: 128,
+            environment: BTreeMap::new(),
+            reserved_concurrency: None,
+            retries: 2,
+            max_event_age: Duration::from_hours(6),
+            dead_letter: None,
+            line: resource.line,
+        };
+        if let Some(referent) = scope.resources.get(resource.id) {
+            function.name.clone_from(&referent.reference);
+            function.arn = referent.attributes.get("Arn").cloned().unwrap_or_default();
+        }
+        for entry in &merged {
+            let key = entry.key.as_str();
+            if HARMLESS_PROPERTIES.contains(&key) {
+                self.warning(
+                    Some(resource.id),
+                    entry.line,
+                    format!("property `{key}` is left out by the local target"),
+                );
+                continue;
+            }
+            if key == "Events" {
+                self.events(resource, &entry.node, scope, routes);
+                continue;
+            }
+            if let Err(fault) = set_property(&mut function, entry, scope) {
+                self.problems.push(problem(Some(resource.id), fault));
+            }
+        }
+        for (property, value) in [("Handler", &function.handler), ("Runtime", &function.runtime)] {
+            let needed = property == "Runtime" || !function.runtime.starts_with("provided");
+            if value.is_empty() && needed {
+                self.error(
+                    Some(resource.id),
+                    resource.line,
+                    format!("`{property}` is missing: set it here or under Globals.Function"),
+                );
+            }
+        }
+        let clean = self.problems[before..].iter().all(|problem| problem.severity == Severity::Warning);
+        clean.then_some(function)
+    }
+
+    fn events(&mut self, resource: &Resource<'_>, events: &Node, scope: &Scope<'_>, routes: &mut Vec<Route>) {
+        for event in events.entries() {
+            let kind = event.node.get("Type").and_then(Node::as_text).unwrap_or_default();
+            let properties = event.node.get("Properties");
+            if !matches!(kind, "Api" | "HttpApi") {
+                let message = format!(
+                    "event `{}` of type `{kind}` is not supported by the local target: only Api and HttpApi are, and the Lambda Invoke API",
+                    event.key
+                );
+                self.error(Some(resource.id), event.line, message);
+                continue;
+            }
+            match self.route(resource, kind, properties, event.line, scope) {
+                Ok(route) => {
+                    let same = |other: &&Route| {
+                        other.path == route.path && other.method == route.method && other.api == route.api
+                    };
+                    if let Some(twin) = routes.iter().find(same) {
+                        let message = format!(
+                            "`{} {}` already leads to `{}`: keep one",
+                            route.method, route.path, twin.function
+                        );
+                        self.error(Some(resource.id), event.line, message);
+                    }
+                    routes.push(route);
+                }
+                Err(fault) => self.problems.push(problem(Some(resource.id), fault)),
+            }
+        }
+    }
+
+    fn route(
+        &mut self,
+        resource: &Resource<'_>,
+        kind: &str,
+        properties: Option<&Node>,
+        line: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Route, Fault> {
+        let rest = kind == "Api";
+        let mut route = Route {
+            function: resource.id.to_owned(),
+            format: if rest { Format::Rest } else { Format::HttpV2 },
+            method: if rest { String::new() } else { "ANY".to_owned() },
+            path: if rest { String::new() } else { "$default".to_owned() },
+            api: if rest { IMPLICIT_REST_API } else { IMPLICIT_HTTP_API }.to_owned(),
+            stage: if rest { "Prod" } else { "$default" }.to_owned(),
+        };
+        for entry in entries(properties) {
+            let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
+            match entry.key.as_str() {
+                "Path" => route.path = text()?,
+                "Method" => route.method = text()?.to_ascii_uppercase(),
+                "RestApiId" | "ApiId" => route.api = text()?,
+                "PayloadFormatVersion" if !rest => {
+                    route.format = match text()?.as_str() {
+                        "1.0" => Format::HttpV1,
+                        "2.0" => Format::HttpV2,
+                        other => {
+                            return Err(Fault::new(
+                                entry.line,
+                                format!("PayloadFormatVersion `{other}`: 1.0 or 2.0"),
+                            ));
+                        }
+                    }
+                }
+                "Auth" => {
+                    let message = "the local target checks no authorisation: the route is open on loopback";
+                    self.warning(Some(resource.id), entry.line, message.to_owned());
+                }
+                other => {
+                    let message = format!("property `{other}` of the event is left out by the local target");
+                    self.warning(Some(resource.id), entry.line, message);
+                }
+            }
+        }
+        if route.method == "X-AMAZON-APIGATEWAY-ANY-METHOD" || route.method == "*" {
+            "ANY".clone_into(&mut route.method);
+        }
+        if route.method.is_empty() || !(route.path.starts_with('/') || route.path == "$default") {
+            return Err(Fault::new(line, "an HTTP event needs a `Method` and a `Path` that starts with `/`"));
+        }
+        if let Some(stage) = self.stage_of(&route.api, scope)? {
+            route.stage = stage;
+        }
+        Ok(route)
+    }
+
+    fn stage_of(&self, api: &str, scope: &Scope<'_>) -> Result<Option<String>, Fault> {
+        let declared = self.root.get("Resources").and_then(|all| all.get(api));
+        match declared.and_then(|node| node.get("Properties")).and_then(|node| node.get("StageName")) {
+            Some(node) => scope.text(node),
+            None => Ok(None),
+        }
+    }
+
+    fn error(&mut self, resource: Option<&str>, line: usize, message: String) {
+        self.problems.push(Problem {
+            severity: Severity::Error,
+            resource: resource.map(str::to_owned),
+            line,
+            message,
+        });
+    }
+
+    fn warning(&mut self, resource: Option<&str>, line: usize, message: String) {
+        self.problems.push(Problem {
+            severity: Severity::Warning,
+            resource: resource.map(str::to_owned),
+            line,
+            message,
+        });
+    }
+}
+
+/// Takes one property over into the function.
+fn set_property(function: &mut Function, entry: &Entry, scope: &Scope<'_>) -> Result<(), Fault> {
+    let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
+    match entry.key.as_str() {
+        // The name is evaluated beforehand, since other resources refer to it.
+        "FunctionName" => {
+            text()?;
+        }
+        "Description" | "Tags" => {}
+        "Handler" => function.handler = text()?,
+        "Runtime" => function.runtime = text()?,
+        "CodeUri" => {
+            if scope.resolve(&entry.node)?.is_some_and(|node| node.as_text().is_none()) {
+                return Err(Fault::new(
+                    entry.line,
+                    "CodeUri must be a local folder, not an object in a bucket",
+                ));
+            }
+            let code = text()?;
+            if code.starts_with("s3://") {
+                return Err(Fault::new(
+                    entry.line,
+                    "CodeUri must be a local folder, not an object in a bucket",
+                ));
+            }
+            function.code = code;
+        }
+        "Timeout" => function.timeout = Duration::from_secs(number(&text()?, 1..=900, entry)?),
+        "MemorySize" => function.memory_mib = number(&text()?, 128..=10_240, entry)?,
+        "ReservedConcurrentExecutions" => {
+            function.reserved_concurrency = Some(number(&text()?, 0..=1_000, entry)? as u32);
+        }
+        "Tracing" => {
+            text()?;
+        }
+        "PackageType" if text()? == "Zip" => {}
+        "Environment" => {
+            for variable in entries(entry.node.get("Variables")) {
+                if let Some(value) = scope.text(&variable.node)? {
+                    function.environment.insert(variable.key.clone(), value);
+                }
+            }
+        }
+        "EventInvokeConfig" => set_event_invoke(function, &entry.node, scope)?,
+        "DeadLetterQueue" => {
+            let target = entry
+                .node
+                .get("TargetArn")
+                .ok_or_else(|| Fault::new(entry.line, "DeadLetterQueue has no `TargetArn`"))?;
+            function.dead_letter = scope.text(target)?;
+        }
+        other => {
+            return Err(Fault::new(
+                entry.line,
+                format!(
+                    "property `{other}` is not supported by the local target: remove it, or deploy to a cloud target"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn set_event_invoke(function: &mut Function, node: &Node, scope: &Scope<'_>) -> Result<(), Fault> {
+    for entry in node.entries() {
+        let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
+        match entry.key.as_str() {
+            "MaximumRetryAttempts" => function.retries = number(&text()?, 0..=2, entry)? as u32,
+            "MaximumEventAgeInSeconds" => {
+                function.max_event_age = Duration::from_secs(number(&text()?, 60..=21_600, entry)?);
+            }
+            "DestinationConfig" => {
+                for destination in entry.node.entries() {
+                    let kind = destination.node.get("Type").and_then(Node::as_text).unwrap_or("SQS");
+                    if destination.key != "OnFailure" || !matches!(kind, "SQS" | "SNS") {
+                        let message = format!(
+                            "destination `{}` of type `{kind}` is not supported by the local target: OnFailure to SQS or SNS is (kept in dead-letters.jsonl)",
+                            destination.key
+                        );
+                        return Err(Fault::new(destination.line, message));
+                    }
+                    // Without a destination SAM makes a queue of its own.
+                    function.dead_letter = match destination.node.get("Destination") {
+                        Some(target) => scope.text(target)?,
+                        None => Some(format!("{}OnFailure", function.logical_id)),
+                    };
+                }
+            }
+            other => {
+                return Err(Fault::new(entry.line, format!("`{other}` is not a key of EventInvokeConfig")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &str, range: std::ops::RangeInclusive<u64>, entry: &Entry) -> Result<u64, Fault> {
+    let value = text.parse::<u64>().ok().filter(|value| range.contains(value));
+    value.ok_or_else(|| {
+        Fault::new(
+            entry.line,
+            format!(
+                "{} is `{text}`: it must be a whole number from {} to {}",
+                entry.key,
+                range.start(),
+                range.end()
+            ),
+        )
+    })
+}
+
+/// SAM's rule for Globals: a function's own value wins; environment variables and tags are joined.
+fn merge(global: &[Entry], own: &[Entry]) -> Vec<Entry> {
+    let mut merged = global.to_vec();
+    for entry in own {
+        match merged.iter_mut().find(|other| other.key == entry.key) {
+            None => merged.push(entry.clone()),
+            Some(existing) => match (&mut existing.node.value, &entry.node.value) {
+                (Value::Map(inherited), Value::Map(added)) => {
+                    *inherited = merge(inherited, added);
+                    existing.line = entry.line;
+                }
+                _ => *existing = entry.clone(),
+            },
+        }
+    }
+    merged
+}
+
+fn entries(node: Option<&Node>) -> &[Entry] {
+    node.map(Node::entries).unwrap_or_default()
+}
+
+fn problem(resource: Option<&str>, fault: Fault) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        resource: resource.map(str::to_owned),
+        line: fault.line,
+        message: fault.message,
+    }
 }

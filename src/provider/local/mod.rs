@@ -1,1 +1,133 @@
 //! The local target: an embedded single-node function runtime.
+//!
+//! [`up`] starts a daemon that runs the functions of an AWS SAM template as host processes. They speak the real
+//! Lambda Runtime API; HTTP routes, the Lambda Invoke API and X-Ray are served on loopback. It rehearses a
+//! benchmark's life cycle without a cloud account: deployment, load, asynchronous invocations, traces, cleanup. It is **not a
+//! model of AWS's speed**: its latencies are those of this machine.
+//!
+//! Three sockets, all on 127.0.0.1 with ports that the kernel chooses:
+//! - the **gateway** (`endpoint`): the application's HTTP routes;
+//! - the **control port** (`lambda_endpoint`, `xray_endpoint`): Lambda's Invoke API and the X-Ray API;
+//! - the **X-Ray daemon's** UDP protocol.
+//!
+//! Every function instance has a Runtime API on a port of its own.
+//!
+//! What differs from AWS on purpose: every function is traced whatever `Tracing` says; the limit on concurrency is that of
+//! a small machine ([`Options::concurrency`]); memory size limits the process's data (RLIMIT_DATA) and gives no
+//! share of the CPU; a throttled HTTP request is answered with 429; an unknown path with 404; nothing is authorised.
+//! Events that failed all attempts are kept in `dead-letters.jsonl`, whether or not the template names a destination.
+//!
+//! In the state folder: `local.json` (what to run), `runtime.json` (where it listens), `runtime.lock` (held while it runs),
+//! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`.
+
+mod clock;
+mod context;
+mod daemon;
+mod events;
+mod gateway;
+mod http;
+mod instances;
+mod invoke;
+mod invoke_api;
+mod journal;
+mod launch;
+mod lifetime;
+mod process;
+mod proxy;
+mod recorder;
+mod routes;
+mod runtime_api;
+mod segment;
+mod udp;
+mod xray_api;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use daemon::{SERVE, serve};
+pub use launch::{LAUNCH, launch};
+pub use lifetime::{down, find, up};
+
+/// What the local target runs, and where it keeps its files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalSpec {
+    /// One runtime per folder.
+    pub state_dir: PathBuf,
+    pub template: PathBuf,
+    /// Values for the template's `Parameters`; others are ignored.
+    pub parameters: BTreeMap<String, String>,
+    /// Stands in for the stack's name.
+    pub name: String,
+    #[serde(default)]
+    pub options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Executions at once, all functions together.
+    pub concurrency: u32,
+    /// How long an idle instance is kept.
+    pub keep_alive: Duration,
+    /// Before the first retry of a failed event; twice as long before the second.
+    pub retry_delay: Duration,
+    /// Asynchronous events that wait or run; more are throttled.
+    pub queue: u32,
+    /// Traces kept in memory; above it the oldest go.
+    pub traces: usize,
+    /// Bytes of trace documents kept in memory; above it the oldest traces go.
+    pub trace_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            concurrency: 20,
+            keep_alive: Duration::from_mins(10),
+            retry_delay: Duration::from_secs(1),
+            queue: 100_000,
+            traces: 100_000,
+            trace_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// A running local target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalRuntime {
+    /// Base URL of the application's HTTP routes, without a slash at the end.
+    pub endpoint: String,
+    pub xray_endpoint: String,
+    pub lambda_endpoint: String,
+    /// The template's `Outputs`.
+    pub outputs: BTreeMap<String, String>,
+    pub pid: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("cannot {action} `{}`: {source} (check that the folder exists and can be written)", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("`{}` cannot run on the local target: {}", path.display(), problems.join("; "))]
+    Template { path: PathBuf, problems: Vec<String> },
+    #[error("a local target already runs from `{}`: stop it with `down` first", state_dir.display())]
+    Running { state_dir: PathBuf },
+    #[error("cannot listen on 127.0.0.1: {0} (check that the loopback interface is up)")]
+    Listen(std::io::Error),
+    #[error("the local target did not become ready: {reason}; the end of `{}`:\n{tail}", log.display())]
+    NotReady { reason: String, log: PathBuf, tail: String },
+    #[error("process {pid} of the local target still holds `{}` after SIGKILL: look at what blocks it with `ps`", lock.display())]
+    WillNotEnd { pid: u32, lock: PathBuf },
+    #[error("`{}` is not a file of the local target: {source}; delete the folder and start it again", path.display())]
+    Malformed { path: PathBuf, source: serde_json::Error },
+}
+
+impl LocalError {
+    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + use<'a> {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}

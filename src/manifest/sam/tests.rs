@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn place() -> Place {
+    Place {
+        region: "us-east-1".to_owned(),
+        account: "000000000000".to_owned(),
+        stack: "shop".to_owned(),
+        api_base: "http://127.0.0.1:8000".to_owned(),
+    }
+}
+
+fn read(source: &str) -> Result<Application, Vec<Problem>> {
+    application(source, &BTreeMap::new(), &place())
+}
+
+const SHOP: &str = r#"
+AWSTemplateFormatVersion: "2010-09-09"
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Greeting: { Type: String, Default: hello }
+  Size: { Type: Number, Default: 256 }
+Mappings:
+  Sizes:
+    small: { memory: 512 }
+Conditions:
+  Loud: !Equals [!Ref Greeting, HELLO]
+Globals:
+  Function:
+    Runtime: python3.11
+    Timeout: 20
+    Environment: { Variables: { SHARED: "1", LEVEL: info } }
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties: { StageName: v1 }
+  Front:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: src/
+      Handler: handler.front
+      MemorySize: !Ref Size
+      Policies: [AWSLambdaBasicExecutionRole]
+      Environment:
+        Variables:
+          LEVEL: debug
+          NEXT: !Ref Back
+          NEXT_ARN: !GetAtt Back.Arn
+          TEXT: !Sub "${Greeting}-${AWS::Region}-${!literal}"
+          LIST: !Join [",", [a, !If [Loud, LOUD, quiet], !Select [1, !Split ["/", "x/y"]]]]
+          MAPPED: !FindInMap [Sizes, small, memory]
+      Events:
+        Get: { Type: HttpApi, Properties: { ApiId: !Ref Api, Path: "/items/{id}", Method: get } }
+        Old: { Type: Api, Properties: { Path: "/old/{proxy+}", Method: ANY } }
+  Back:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: !Sub "${AWS::StackName}-backend"
+      Handler: handler.back
+      Timeout: 5
+      ReservedConcurrentExecutions: 2
+      EventInvokeConfig:
+        MaximumRetryAttempts: 1
+        DestinationConfig: { OnFailure: { Type: SQS, Destination: !GetAtt Failed.Arn } }
+  Failed: { Type: AWS::SQS::Queue }
+  Only: { Type: AWS::S3::Bucket, Condition: Loud }
+Outputs:
+  Url: { Value: !Sub "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/v1/items" }
+  Function: { Value: !GetAtt Front.Arn }
+  Hidden: { Condition: Loud, Value: x }
+"#;
+
+#[test]
+fn a_template_is_evaluated_with_intrinsics_globals_and_conditions() {
+    let shop = read(SHOP).unwrap();
+    let [front, back] = shop.functions.as_slice() else { panic!("{shop:?}") };
+    assert_eq!((front.name.as_str(), back.name.as_str()), ("shop-Front", "shop-backend"));
+    assert_eq!((front.timeout.as_secs(), back.timeout.as_secs()), (20, 5));
+    assert_eq!((front.memory_mib, back.memory_mib), (256, 128));
+    assert_eq!((front.code.as_str(), front.runtime.as_str()), ("src/", "python3.11"));
+    let environment: Vec<(&str, &str)> =
+        front.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(
+        environment,
+        [
+            ("LEVEL", "debug"),
+            ("LIST", "a,quiet,y"),
+            ("MAPPED", "512"),
+            ("NEXT", "shop-backend"),
+            ("NEXT_ARN", "arn:aws:lambda:us-east-1:000000000000:function:shop-backend"),
+            ("SHARED", "1"),
+            ("TEXT", "hello-us-east-1-${literal}"),
+        ]
+    );
+    assert_eq!((back.retries, back.reserved_concurrency), (1, Some(2)));
+    assert_eq!(back.dead_letter.as_deref(), Some("arn:aws:sqs:us-east-1:000000000000:shop-Failed"));
+    let routes: Vec<_> = shop
+        .routes
+        .iter()
+        .map(|route| (route.format, route.method.as_str(), route.path.as_str(), route.stage.as_str()))
+        .collect();
+    assert_eq!(
+        routes,
+        [(Format::HttpV2, "GET", "/items/{id}", "v1"), (Format::Rest, "ANY", "/old/{proxy+}", "Prod")]
+    );
+    assert_eq!(
+        shop.outputs,
+        [
+            ("Url".to_owned(), "http://127.0.0.1:8000/v1/items".to_owned()),
+            ("Function".to_owned(), "arn:aws:lambda:us-east-1:000000000000:function:shop-Front".to_owned())
+        ]
+    );
+    let warnings: Vec<_> = shop.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["line 27: resource `Front`: property `Policies` is left out by the local target"]);
+}
+
+#[test]
+fn parameters_override_defaults() {
+    let overrides = BTreeMap::from([("Size".to_owned(), "1024".to_owned())]);
+    let shop = application(SHOP, &overrides, &place()).unwrap();
+    assert_eq!(shop.functions[0].memory_mib, 1024);
+}
+
+#[test]
+fn json_templates_are_read_too() {
+    let json = r#"{
+        "Resources": {
+            "F": { "Type": "AWS::Serverless::Function",
+                   "Properties": { "Handler": "a.b", "Runtime": "python3.12",
+                                   "Environment": { "Variables": { "ME": { "Fn::Sub": "${AWS::StackName}!" } } } } }
+        },
+        "Outputs": { "Name": { "Value": { "Ref": "F" } } }
+    }"#;
+    let read = read(json).unwrap();
+    assert_eq!(read.functions[0].environment["ME"], "shop!");
+    assert_eq!(read.outputs, [("Name".to_owned(), "shop-F".to_owned())]);
+}
+
+#[test]
+fn output_names_keep_their_order_and_ignore_tags() {
+    assert_eq!(output_names(SHOP).unwrap(), ["Url", "Function", "Hidden"]);
+    assert!(output_names("Resources: {}").unwrap().is_empty());
+    assert!(output_names("a: [").unwrap_err().starts_with("line 1"));
+}
+
+/// `tail` is put after a function `F` on lines 2 to 4; the first error must read as given.
+#[track_caller]
+fn check_error(tail: &str, expected: &str) {
+    let source = format!(
+        "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties: {{ Handler: a.b, Runtime: python3.11 }}\n{tail}"
+    );
+    let problems = read(&source).unwrap_err();
+    let first = problems.iter().find(|problem| problem.severity == Severity::Error).unwrap();
+    assert!(first.to_string().starts_with(expected), "{first}");
+}
+
+#[test]
+fn what_is_not_supported_is_named_with_its_line() {
+    check_error(
+        "  B:\n    Type: AWS::S3::Bucket\n",
+        "line 5: resource `B`: AWS::S3::Bucket is not supported",
+    );
+    check_error(
+        "  Q: { Type: AWS::SQS::Queue }\n",
+        "line 5: resource `Q`: AWS::SQS::Queue is supported by the local target only as",
+    );
+    check_error(
+        "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Runtime: python3.11\n",
+        "line 5: resource `G`: `Handler` is missing",
+    );
+    let function = |properties: &str| {
+        format!(
+            "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Runtime: python3.11\n{properties}"
+        )
+    };
+    check_error(
+        &function("      Layers: [x]\n"),
+        "line 10: resource `G`: property `Layers` is not supported",
+    );
+    check_error(&function("      Timeout: 901\n"), "line 10: resource `G`: Timeout is `901`: it must be");
+    check_error(
+        &function("      Events:\n        Up: { Type: S3 }\n"),
+        "line 11: resource `G`: event `Up` of type `S3`",
+    );
+    check_error(
+        &function("      Environment:\n        Variables:\n          X: !Ref Nobody\n"),
+        "line 12: resource `G`: `Nobody` is neither",
+    );
+    check_error(
+        &function("      Environment:\n        Variables:\n          X: !ImportValue y\n"),
+        "line 12: resource `G`: `Fn::ImportValue` is not supported",
+    );
+    check_error("Parameters:\n  P: { Type: String }\n", "line 6: parameter `P` has no value");
+    check_error("Resource: {}\n", "line 5: unknown section `Resource`");
+    check_error("  F: {}\n", "line 5: `F` was set on line 2 already");
+}
+
+#[test]
+fn aliases_cannot_unfold_without_end() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let previous = format!("*a{}", level - 1);
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", ")));
+    }
+    let problems = read(&bomb).unwrap_err();
+    assert!(problems[0].message.contains("more than 200000 values"), "{problems:?}");
+}

@@ -1,0 +1,333 @@
+//! The daemon's body: from a spec to listening sockets, until a signal ends it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::clock::Clock;
+use super::gateway::{self, Gateway};
+use super::http::{self, Lifetime};
+use super::instances::{Function, Machine};
+use super::invoke::Runtime;
+use super::journal::Journal;
+use super::lifetime::{lock, log_file, runtime_file, spec_file, write_json};
+use super::process::Spawner;
+use super::recorder::{Limits, Recorder};
+use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
+use crate::manifest::sam;
+
+/// The first argument that makes `sb` the daemon; the second is the state folder.
+pub const SERVE: &str = "internal-local";
+
+const REGION: &str = "us-east-1";
+const ACCOUNT: &str = "000000000000";
+const BOOTSTRAP: &str = include_str!("bootstrap.py");
+/// How often idle instances are looked at.
+const RETIRE_EVERY: Duration = Duration::from_secs(1);
+/// How long open connections may take to finish after a stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The three sockets.
+struct Sockets {
+    gateway: TcpListener,
+    control: TcpListener,
+    daemon: UdpSocket,
+}
+
+/// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
+pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
+    // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
+    let _ = nix::unistd::setsid();
+    let log = log_file(state_dir);
+    let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
+    let result = run(state_dir, &journal).await;
+    if let Err(error) = &result {
+        journal.note(&format!("failed: {error}"));
+    }
+    result
+}
+
+async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
+    let _lock = lock(state_dir)?;
+    let path = spec_file(state_dir);
+    let text = fs::read(&path).map_err(LocalError::io("read", &path))?;
+    let spec: LocalSpec =
+        serde_json::from_slice(&text).map_err(|source| LocalError::Malformed { path, source })?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Listen)?;
+
+    let sockets = Sockets {
+        gateway: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+        control: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+        daemon: UdpSocket::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+    };
+    let address = sockets.gateway.local_addr().map_err(LocalError::Listen)?;
+    let endpoint = format!("http://{address}");
+    let control = format!("http://{}", sockets.control.local_addr().map_err(LocalError::Listen)?);
+    let daemon = sockets.daemon.local_addr().map_err(LocalError::Listen)?.to_string();
+
+    let application = read_application(&spec, &endpoint)?;
+    for warning in &application.warnings {
+        journal.note(&format!("warning: {warning}"));
+    }
+    let (stop, stopping) = watch::channel(false);
+    let (open, mut all_closed) = mpsc::channel(1);
+    let lifetime = Lifetime { stopping, open };
+    let clock = Clock::new();
+    let functions = make_functions(&spec, &application, &control, &daemon, journal)?;
+    let options = &spec.options;
+    let machine = Arc::new(Machine {
+        clock,
+        spawner: Spawner::start().map_err(LocalError::io("start threads for", state_dir))?,
+        account: Arc::new(Semaphore::new(options.concurrency as usize)),
+        processes: Mutex::default(),
+    });
+    let runtime = Arc::new(Runtime {
+        machine: machine.clone(),
+        recorder: Recorder::new(clock, Limits { traces: options.traces, bytes: options.trace_bytes }),
+        functions,
+        region: REGION.to_owned(),
+        account: ACCOUNT.to_owned(),
+        queue: Arc::new(Semaphore::new(options.queue as usize)),
+        retry_delay: options.retry_delay,
+        dead_letters: state_dir.join("dead-letters.jsonl"),
+        journal: journal.clone(),
+    });
+    start_servers(sockets, &lifetime, &runtime, application.routes, address);
+    let keep_alive = options.keep_alive;
+    let retiring = runtime.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RETIRE_EVERY).await;
+            retiring.functions.values().for_each(|function| function.retire(keep_alive));
+        }
+    });
+    write_json(
+        &runtime_file(state_dir),
+        &LocalRuntime {
+            endpoint: endpoint.clone(),
+            xray_endpoint: control.clone(),
+            lambda_endpoint: control.clone(),
+            outputs: application.outputs.into_iter().collect(),
+            pid: std::process::id(),
+        },
+    )?;
+    journal.note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp"));
+
+    let received = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    journal.note(&format!("{received}: stopping"));
+    // Ready no more, then told to stop: whoever waits for an answer gets one.
+    let _ = fs::remove_file(runtime_file(state_dir));
+    let _ = stop.send(true);
+    drop(lifetime);
+    runtime.functions.values().for_each(|function| function.clear());
+    machine.kill_all();
+    let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
+    machine.kill_all();
+    journal.note(&format!("stopped; {} traces were dropped for lack of room", runtime.recorder.evicted()));
+    Ok(())
+}
+
+fn start_servers(
+    sockets: Sockets,
+    lifetime: &Lifetime,
+    runtime: &Arc<Runtime>,
+    routes: Vec<sam::Route>,
+    address: std::net::SocketAddr,
+) {
+    let gateway = Arc::new(Gateway { runtime: runtime.clone(), routes, address });
+    let life = lifetime.clone();
+    tokio::spawn(http::serve(sockets.gateway, lifetime.clone(), move |request| {
+        http::detached(life.clone(), gateway::answer(gateway.clone(), request))
+    }));
+    let (life, own) = (lifetime.clone(), runtime.clone());
+    tokio::spawn(http::serve(sockets.control, lifetime.clone(), move |request| {
+        http::detached(life.clone(), invoke_api::answer(own.clone(), request))
+    }));
+    tokio::spawn(udp::receive(sockets.daemon, lifetime.clone(), runtime.clone()));
+}
+
+fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application, LocalError> {
+    let source = fs::read_to_string(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let place = sam::Place {
+        region: REGION.to_owned(),
+        account: ACCOUNT.to_owned(),
+        stack: spec.name.clone(),
+        api_base: endpoint.to_owned(),
+    };
+    sam::application(&source, &spec.parameters, &place).map_err(|problems| LocalError::Template {
+        path: spec.template.clone(),
+        problems: problems
+            .iter()
+            .filter(|problem| problem.severity == sam::Severity::Error)
+            .map(ToString::to_string)
+            .collect(),
+    })
+}
+
+/// Makes every function ready to be started, and reports all that cannot be.
+fn make_functions(
+    spec: &LocalSpec,
+    application: &sam::Application,
+    control: &str,
+    daemon: &str,
+    journal: &Journal,
+) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
+    let logs = spec.state_dir.join("functions");
+    fs::create_dir_all(&logs).map_err(LocalError::io("make", &logs))?;
+    let bootstrap = spec.state_dir.join("bootstrap.py");
+    fs::write(&bootstrap, BOOTSTRAP).map_err(LocalError::io("write", &bootstrap))?;
+    let base = spec.template.parent().unwrap_or(Path::new("/"));
+    let mut interpreters = BTreeMap::new();
+    let mut functions = BTreeMap::new();
+    let mut problems = Vec::new();
+    for function in &application.functions {
+        let made = code_folder(base, function).and_then(|folder| {
+            let command = command(function, &folder, &bootstrap, &mut interpreters)?;
+            Ok((folder, command))
+        });
+        match made {
+            Err(message) => problems
+                .push(format!("line {}: function `{}`: {message}", function.line, function.logical_id)),
+            Ok((folder, command)) => {
+                let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+                journal.note(&format!("function {} runs as: {}", function.name, words.join(" ")));
+                let environment = environment(function, &folder, control, daemon);
+                let log = logs.join(format!("{}.log", function.name));
+                let made = Function::new(function.clone(), command, folder, environment, log);
+                functions.insert(function.name.clone(), Arc::new(made));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(functions)
+    } else {
+        Err(LocalError::Template { path: spec.template.clone(), problems })
+    }
+}
+
+fn code_folder(base: &Path, function: &sam::Function) -> Result<PathBuf, String> {
+    let folder = base.join(&function.code);
+    let folder =
+        fs::canonicalize(&folder).map_err(|error| format!("CodeUri `{}`: {error}", folder.display()))?;
+    if folder.is_dir() {
+        Ok(folder)
+    } else {
+        Err(format!("CodeUri `{}` must be a folder: unpack the archive", function.code))
+    }
+}
+
+/// Program and arguments of a function's process.
+fn command(
+    function: &sam::Function,
+    folder: &Path,
+    bootstrap: &Path,
+    interpreters: &mut BTreeMap<String, Option<Interpreter>>,
+) -> Result<Vec<OsString>, String> {
+    let runtime = function.runtime.as_str();
+    if runtime.starts_with("python3.") {
+        let found = interpreters.entry(runtime.to_owned()).or_insert_with(|| Interpreter::find(runtime));
+        let interpreter = found.as_ref().ok_or_else(|| {
+            format!("neither `{runtime}` nor `python3` can be run here: install one of them")
+        })?;
+        let program = OsString::from(&interpreter.program);
+        return Ok(if interpreter.has_client {
+            vec![program, "-u".into(), "-m".into(), "awslambdaric".into(), function.handler.clone().into()]
+        } else {
+            vec![program, "-u".into(), bootstrap.into()]
+        });
+    }
+    if runtime.starts_with("provided") {
+        use std::os::unix::fs::PermissionsExt;
+        let program = folder.join("bootstrap");
+        let executable =
+            fs::metadata(&program).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+        return if executable {
+            Ok(vec![program.into()])
+        } else {
+            Err(format!(
+                "runtime `{runtime}` needs an executable file `bootstrap` in CodeUri: build the function first"
+            ))
+        };
+    }
+    Err(format!("runtime `{runtime}` is not supported by the local target: python3.x and provided.* are"))
+}
+
+/// A Python that can be run.
+struct Interpreter {
+    program: String,
+    /// Whether AWS's own Runtime API client is installed.
+    has_client: bool,
+}
+
+impl Interpreter {
+    /// The version asked for; failing that, whatever `python3` is.
+    fn find(runtime: &str) -> Option<Self> {
+        let runs = |program: &str, code: &str| {
+            let mut command = Command::new(program);
+            command.args(["-c", code]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        let program = [runtime, "python3"].into_iter().find(|program| runs(program, ""))?;
+        Some(Self { program: program.to_owned(), has_client: runs(program, "import awslambdaric") })
+    }
+}
+
+/// What Lambda sets, and what leads SDKs to this runtime instead of AWS.
+fn environment(
+    function: &sam::Function,
+    folder: &Path,
+    control: &str,
+    daemon: &str,
+) -> BTreeMap<String, String> {
+    let name = function.name.as_str();
+    let (daemon_host, daemon_port) = daemon.split_once(':').unwrap_or((daemon, ""));
+    let memory = function.memory_mib.to_string();
+    let log_group = format!("/aws/lambda/{name}");
+    let folder = folder.to_string_lossy();
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let platform = [
+        ("PATH", path.as_str()),
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("_HANDLER", &function.handler),
+        ("LAMBDA_TASK_ROOT", &folder),
+        ("LAMBDA_RUNTIME_DIR", &folder),
+        ("AWS_EXECUTION_ENV", &format!("AWS_Lambda_{}", function.runtime)),
+        ("AWS_LAMBDA_FUNCTION_NAME", name),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        // Nothing here checks them; SDKs insist on having some.
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_SESSION_TOKEN", "local"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_XRAY_DAEMON_ADDRESS", daemon),
+        ("_AWS_XRAY_DAEMON_ADDRESS", daemon_host),
+        ("_AWS_XRAY_DAEMON_PORT", daemon_port),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
+        ("AWS_ENDPOINT_URL_LAMBDA", control),
+        ("AWS_ENDPOINT_URL_XRAY", control),
+    ];
+    let mut environment: BTreeMap<String, String> =
+        platform.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    environment.extend(function.environment.clone());
+    environment
+}

@@ -1,0 +1,145 @@
+//! Asynchronous invocations: queued, retried, and kept as dead letters when nothing helped.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::clock::Stamp;
+use super::context::new_segment_id;
+use super::invoke::{Call, Runtime};
+use super::segment::{Flags, Segment, Subsegment, fields};
+
+/// Waiting times while the function is throttled: doubled from the first to the last.
+const FIRST_BACKOFF: Duration = Duration::from_millis(20);
+const LAST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// An event that was accepted: its segment ended with the answer 202, and gets its attempts as they happen.
+struct Event {
+    call: Call,
+    segment: Segment,
+    accepted: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Runtime {
+    /// Queues an event. False: the queue is full.
+    pub fn enqueue(self: &Arc<Self>, call: Call) -> bool {
+        let head = self.lambda_head(&call);
+        let Ok(place) = self.queue.clone().try_acquire_owned() else {
+            self.close(
+                &call.trace,
+                &self.lambda_segment(&call, head, 429, Flags::of_status(429), Vec::new()),
+            );
+            return false;
+        };
+        self.open(&call.trace, &head);
+        let segment = self.lambda_segment(&call, head, 202, Flags::default(), Vec::new());
+        let event = Event { call, segment, accepted: Instant::now(), _place: place };
+        let runtime = self.clone();
+        tokio::spawn(async move { runtime.process(event).await });
+        true
+    }
+
+    async fn process(self: Arc<Self>, mut event: Event) {
+        let spec = &event.call.function.spec;
+        let attempts = 1 + spec.retries;
+        let mut last_error = Bytes::new();
+        let mut attempt = 0;
+        let reason = loop {
+            if attempt == attempts {
+                break "RetriesExhausted";
+            }
+            if attempt > 0 {
+                tokio::time::sleep(self.retry_delay * attempt).await;
+            }
+            let Some(permit) = self.admission(&event).await else { break "EventAgeExceeded" };
+            attempt += 1;
+            let id = new_segment_id();
+            let start = self.now();
+            if attempt == 1 {
+                event.segment.subsegments.push(dwell_time(event.segment.head.start, start));
+            }
+            let outcome = self.execute(&event.call, &id, permit).await;
+            let failed = outcome.result.is_err();
+            event.segment.subsegments.push(Subsegment {
+                id,
+                name: format!("Attempt #{attempt}"),
+                namespace: None,
+                start,
+                end: self.now(),
+                flags: Flags::of_failure(failed),
+                fields: fields(json!({ "http": { "response": { "status": 200 } } })),
+            });
+            match outcome.result {
+                Ok(_) => {
+                    self.close(&event.call.trace, &event.segment);
+                    return;
+                }
+                Err(error) => last_error = error,
+            }
+        };
+        event.segment.flags = Flags::FAULT;
+        self.close(&event.call.trace, &event.segment);
+        self.bury(&event, reason, attempt, &last_error);
+    }
+
+    /// Waits until the function may run; none when the event has become too old meanwhile.
+    async fn admission(&self, event: &Event) -> Option<super::instances::Permit> {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            if event.accepted.elapsed() > event.call.function.spec.max_event_age {
+                return None;
+            }
+            if let Some(permit) = self.machine.admit(&event.call.function) {
+                return Some(permit);
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    /// Appends an event that was given up to the file of dead letters.
+    fn bury(&self, event: &Event, reason: &str, attempts: u32, error: &Bytes) {
+        let text = |bytes: &Bytes| -> Value {
+            serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into())
+        };
+        let letter = json!({
+            "timestamp": super::clock::seconds(super::clock::wall_micros()),
+            "requestContext": {
+                "requestId": event.call.request_id,
+                "functionArn": event.call.function.spec.arn,
+                "condition": reason,
+                "approximateInvokeCount": attempts,
+            },
+            "destination": event.call.function.spec.dead_letter,
+            "traceId": event.call.trace.root,
+            "requestPayload": text(&event.call.payload),
+            "responsePayload": text(error),
+        });
+        let written = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.dead_letters)
+            .and_then(|mut file| file.write_all(format!("{letter}\n").as_bytes()));
+        if let Err(error) = written {
+            self.journal.note(&format!("a dead letter could not be kept ({error}): {letter}"));
+        }
+    }
+}
+
+fn dwell_time(start: Stamp, end: Stamp) -> Subsegment {
+    Subsegment {
+        id: new_segment_id(),
+        name: "Dwell Time".to_owned(),
+        namespace: None,
+        start,
+        end,
+        flags: Flags::default(),
+        fields: serde_json::Map::new(),
+    }
+}

@@ -1,0 +1,52 @@
+//! The launcher between the runtime and a function's process: `sb internal-launch`.
+//!
+//! It sets what must hold before the function's first instruction and replaces itself by the function: the
+//! process dies with the runtime (whatever kills that), leads a process group of its own, and has its memory limit.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid, setpgid};
+
+/// The first argument that makes `sb` the launcher.
+pub const LAUNCH: &str = "internal-launch";
+
+/// Becomes the function's process; returns only when that failed.
+///
+/// `args` are those after [`LAUNCH`]: the runtime's process id, the memory limit in bytes, the program, its arguments.
+pub fn launch(args: impl IntoIterator<Item = OsString>) -> io::Error {
+    let mut args = args.into_iter();
+    let mut number = || args.next()?.to_str()?.parse::<u64>().ok();
+    let (Some(parent), Some(memory)) = (number(), number()) else {
+        return io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the launcher is started by the local target only",
+        );
+    };
+    let Some(program) = args.next() else {
+        return io::Error::new(io::ErrorKind::InvalidInput, "no program to launch");
+    };
+    match confine(parent, memory) {
+        Ok(()) => Command::new(program).args(args).exec(),
+        Err(error) => error,
+    }
+}
+
+fn confine(parent: u64, memory: u64) -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    // The runtime may have died before the line above took effect.
+    if u64::try_from(getppid().as_raw()).ok() != Some(parent) {
+        return Err(io::Error::other("the runtime is gone"));
+    }
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    // Data rather than address space: interpreters reserve far more addresses than they ever use, and that is
+    // not what a function's memory size means.
+    setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Starting, finding and stopping the daemon. The lock on `runtime.lock` says whether it lives: the kernel drops it
+//! with the process, so that a process id is never taken for a runtime that is gone.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Serialize;
+
+use super::{LocalError, LocalRuntime, LocalSpec, SERVE};
+
+/// Time to start; the functions themselves start on demand.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Time between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(20);
+/// How much of the log an error quotes, in bytes.
+const TAIL: u64 = 4096;
+
+pub(super) fn spec_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("local.json")
+}
+
+pub(super) fn runtime_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("runtime.json")
+}
+
+pub(super) fn lock_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("runtime.lock")
+}
+
+pub(super) fn log_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("runtime.log")
+}
+
+/// Starts the local target, detached, and waits until it answers. One that already runs from the same state folder is returned
+/// as it is.
+///
+/// `sb_binary` is this program: it is started again as the daemon.
+pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, LocalError> {
+    fs::create_dir_all(&spec.state_dir).map_err(LocalError::io("make", &spec.state_dir))?;
+    let state_dir = fs::canonicalize(&spec.state_dir).map_err(LocalError::io("find", &spec.state_dir))?;
+    if let Some(runtime) = find(&state_dir) {
+        return Ok(runtime);
+    }
+    let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
+    let spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
+    write_json(&spec_file(&state_dir), &spec)?;
+    let log = log_file(&state_dir);
+    let output =
+        OpenOptions::new().create(true).append(true).open(&log).map_err(LocalError::io("write", &log))?;
+    let errors = output.try_clone().map_err(LocalError::io("write", &log))?;
+    let mut child = tokio::process::Command::new(sb_binary)
+        .arg(SERVE)
+        .arg(&state_dir)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .map_err(LocalError::io("start", sb_binary))?;
+    let begun = Instant::now();
+    loop {
+        if let Some(runtime) = find(&state_dir) {
+            // Dropped, not ended: tokio reaps it when its time comes.
+            return Ok(runtime);
+        }
+        let ended = child.try_wait().map_err(LocalError::io("watch", sb_binary))?;
+        let reason = match ended {
+            Some(status) => format!("its process ended ({status})"),
+            None if begun.elapsed() > READY_WITHIN => {
+                // Not ready in time: nobody will use it.
+                let _ = child.kill().await;
+                format!("no answer within {} s", READY_WITHIN.as_secs())
+            }
+            None => {
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+        };
+        // Another call may have been faster to start one.
+        return match find(&state_dir) {
+            Some(runtime) => Ok(runtime),
+            None => Err(LocalError::NotReady { reason, tail: tail(&log), log }),
+        };
+    }
+}
+
+/// The local target that runs from this state folder and is ready.
+pub fn find(state_dir: &Path) -> Option<LocalRuntime> {
+    let holder = holder(state_dir)?;
+    let text = fs::read(runtime_file(state_dir)).ok()?;
+    let runtime: LocalRuntime = serde_json::from_slice(&text).ok()?;
+    // A file of an earlier runtime may lie there while the next one is starting.
+    (runtime.pid == holder).then_some(runtime)
+}
+
+/// Stops the local target and waits for its end; then no process and no port of it is left. Nothing to do is fine.
+pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
+    let begun = Instant::now();
+    let mut asked = None;
+    let mut killed = false;
+    while let Some(pid) = holder(state_dir) {
+        // While the lock is held its holder lives: the number cannot belong to another process.
+        let signal = |signal| i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), signal).is_ok());
+        if asked != Some(pid) {
+            signal(Signal::SIGTERM);
+            asked = Some(pid);
+        } else if begun.elapsed() > GRACE && !killed {
+            // Its functions go with it: the kernel sends them SIGKILL.
+            signal(Signal::SIGKILL);
+            killed = true;
+        } else if begun.elapsed() > GRACE * 2 {
+            return Err(LocalError::WillNotEnd { pid, lock: lock_file(state_dir) });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    // Left over after a crash.
+    let _ = fs::remove_file(runtime_file(state_dir));
+    Ok(())
+}
+
+/// The process that holds the lock of the state folder.
+fn holder(state_dir: &Path) -> Option<u32> {
+    let mut file = File::open(lock_file(state_dir)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {}
+        // Free (or not a lock at all): nobody runs. Dropping the file lets it go again.
+        _ => return None,
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Takes the lock for this process; it is held until the file is dropped.
+pub(super) fn lock(state_dir: &Path) -> Result<File, LocalError> {
+    let path = lock_file(state_dir);
+    let io = LocalError::io("lock", &path);
+    let open = || OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = open().map_err(io)?;
+    // Whoever looks for a runtime holds the lock for a moment: a few tries tell it from a runtime.
+    for attempt in 0.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if attempt < 50 => std::thread::sleep(POLL / 4),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LocalError::Running { state_dir: state_dir.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(LocalError::io("lock", &path)(error)),
+        }
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.write_all(std::process::id().to_string().as_bytes())?;
+        file.flush()
+    };
+    write(&mut file).map_err(LocalError::io("write", &path))?;
+    Ok(file)
+}
+
+/// Writes a file so that readers see all of it or the one before.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LocalError> {
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|source| LocalError::Malformed { path: path.to_owned(), source })?;
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(LocalError::io("write", path))
+}
+
+fn tail(log: &Path) -> String {
+    let read = || {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    };
+    read().unwrap_or_else(|error| format!("(cannot be read: {error})"))
+}

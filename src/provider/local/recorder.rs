@@ -1,0 +1,403 @@
+//! The traces of the local target: platform segments, and what SDKs send, merged when they are read.
+//!
+//! Memory is bounded by [`Limits`]: above it the oldest traces go, and are counted.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Map, Value};
+
+use super::clock::Clock;
+use super::context::{is_hex, is_trace_id};
+use super::segment::{Head, Segment};
+
+/// Documents of one trace beyond this are dropped, as X-Ray does, and the trace is flagged `LimitExceeded`.
+const MAX_TRACE_BYTES: usize = 500 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub traces: usize,
+    /// Of document text, all traces together.
+    pub bytes: usize,
+}
+
+pub(super) struct Recorder {
+    clock: Clock,
+    limits: Limits,
+    traces: Mutex<Traces>,
+}
+
+#[derive(Default)]
+struct Traces {
+    by_id: HashMap<String, Trace>,
+    /// Oldest first.
+    order: VecDeque<String>,
+    bytes: usize,
+    evicted: u64,
+}
+
+struct Trace {
+    /// From stamps to microseconds since 1970.
+    offset: i64,
+    open: Vec<Head>,
+    /// Finished segments, and segments that came from outside.
+    segments: Vec<Document>,
+    /// Subsegments that came on their own.
+    subsegments: Vec<Document>,
+    bytes: usize,
+    limit_exceeded: bool,
+}
+
+struct Document {
+    id: String,
+    text: String,
+}
+
+/// A trace as the X-Ray API gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct View {
+    pub id: String,
+    /// Segments, each with its subsegments, by start.
+    pub documents: Vec<Value>,
+    pub start: f64,
+    pub end: f64,
+    pub limit_exceeded: bool,
+    pub in_progress: bool,
+}
+
+/// Why a document was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(&'static str);
+
+impl Recorder {
+    pub fn new(clock: Clock, limits: Limits) -> Self {
+        Self { clock, limits, traces: Mutex::default() }
+    }
+
+    /// Notes that a segment has begun: until it is closed, its trace is not complete.
+    pub fn open(&self, trace: &str, head: Head) {
+        let mut traces = self.lock();
+        self.trace(&mut traces, trace).open.push(head);
+    }
+
+    /// Records a finished segment.
+    pub fn close(&self, trace: &str, segment: &Segment) {
+        let mut traces = self.lock();
+        let entry = self.trace(&mut traces, trace);
+        entry.open.retain(|head| head.id != segment.head.id);
+        let document =
+            Document { id: segment.head.id.clone(), text: segment.document(trace, entry.offset).to_string() };
+        self.keep(&mut traces, trace, document, true);
+    }
+
+    /// Takes a segment or subsegment document of an SDK. A later document with the same id replaces the earlier.
+    pub fn receive(&self, document: &Value) -> Result<(), Refused> {
+        let text = |key: &str| document.get(key).and_then(Value::as_str);
+        let id = text("id").filter(|id| is_hex(id, 16)).ok_or(Refused("`id` must be 16 hex digits"))?;
+        let trace = text("trace_id")
+            .filter(|id| is_trace_id(id))
+            .ok_or(Refused("`trace_id` is missing or malformed"))?;
+        if text("name").is_none() || document.get("start_time").and_then(Value::as_f64).is_none() {
+            return Err(Refused("`name` and `start_time` are needed"));
+        }
+        let is_segment = text("type") != Some("subsegment");
+        if !is_segment && !text("parent_id").is_some_and(|id| is_hex(id, 16)) {
+            return Err(Refused("a subsegment on its own needs `parent_id`"));
+        }
+        let mut traces = self.lock();
+        self.trace(&mut traces, trace);
+        self.keep(&mut traces, trace, Document { id: id.to_owned(), text: document.to_string() }, is_segment);
+        Ok(())
+    }
+
+    pub fn view(&self, id: &str) -> Option<View> {
+        let traces = self.lock();
+        traces.by_id.get(id).map(|trace| trace.view(id))
+    }
+
+    /// All traces that started in a period (seconds since 1970), oldest first.
+    pub fn between(&self, from: f64, to: f64) -> Vec<View> {
+        let traces = self.lock();
+        let mut views: Vec<View> = traces
+            .by_id
+            .iter()
+            .map(|(id, trace)| trace.view(id))
+            .filter(|view| from <= view.start && view.start <= to)
+            .collect();
+        views.sort_by(|a, b| a.start.total_cmp(&b.start).then_with(|| a.id.cmp(&b.id)));
+        views
+    }
+
+    /// Traces that were dropped because the memory was full.
+    pub fn evicted(&self) -> u64 {
+        self.lock().evicted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Traces> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The trace of this id, made when it is new.
+    fn trace<'a>(&self, traces: &'a mut Traces, id: &str) -> &'a mut Trace {
+        if !traces.by_id.contains_key(id) {
+            while traces.order.len() >= self.limits.traces {
+                traces.evict_oldest();
+            }
+            traces.order.push_back(id.to_owned());
+        }
+        traces.by_id.entry(id.to_owned()).or_insert_with(|| Trace {
+            offset: self.clock.offset(),
+            open: Vec::new(),
+            segments: Vec::new(),
+            subsegments: Vec::new(),
+            bytes: 0,
+            limit_exceeded: false,
+        })
+    }
+
+    fn keep(&self, traces: &mut Traces, id: &str, document: Document, is_segment: bool) {
+        let Some(trace) = traces.by_id.get_mut(id) else { return };
+        let list = if is_segment { &mut trace.segments } else { &mut trace.subsegments };
+        let added = document.text.len();
+        let mut removed = 0;
+        list.retain(|other| {
+            let same = other.id == document.id;
+            removed += if same { other.text.len() } else { 0 };
+            !same
+        });
+        if trace.bytes - removed + added > MAX_TRACE_BYTES {
+            trace.limit_exceeded = true;
+            trace.bytes -= removed;
+            traces.bytes -= removed;
+            return;
+        }
+        list.push(document);
+        trace.bytes = trace.bytes - removed + added;
+        traces.bytes = traces.bytes - removed + added;
+        while traces.bytes > self.limits.bytes && traces.order.len() > 1 {
+            traces.evict_oldest();
+        }
+    }
+}
+
+impl Traces {
+    fn evict_oldest(&mut self) {
+        if let Some(trace) = self.order.pop_front().and_then(|id| self.by_id.remove(&id)) {
+            self.bytes -= trace.bytes;
+            self.evicted += 1;
+        }
+    }
+}
+
+impl Trace {
+    fn view(&self, id: &str) -> View {
+        let parse = |document: &Document| serde_json::from_str::<Value>(&document.text).ok();
+        let mut documents: Vec<Value> = self.segments.iter().filter_map(parse).collect();
+        documents.extend(self.open.iter().map(|head| head.in_progress(id, self.offset)));
+        attach(&mut documents, self.subsegments.iter().filter_map(parse).collect());
+        documents.sort_by(|a, b| {
+            let key =
+                |document: &Value| (number(document, "start_time"), document.get("parent_id").is_some());
+            let (a, b) = (key(a), key(b));
+            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+        });
+        let mut view = View {
+            id: id.to_owned(),
+            start: f64::INFINITY,
+            end: f64::NEG_INFINITY,
+            limit_exceeded: self.limit_exceeded,
+            in_progress: false,
+            documents: Vec::new(),
+        };
+        for document in &documents {
+            view.measure(document);
+        }
+        view.documents = documents;
+        view
+    }
+}
+
+impl View {
+    fn measure(&mut self, span: &Value) {
+        let start = number(span, "start_time");
+        self.start = self.start.min(start);
+        self.end = self.end.max(span.get("end_time").and_then(Value::as_f64).unwrap_or(start));
+        self.in_progress |= span.get("in_progress") == Some(&Value::Bool(true));
+        for child in children(span) {
+            self.measure(child);
+        }
+    }
+
+    /// Seconds from the first start to the last end.
+    pub fn duration(&self) -> f64 {
+        // Both are whole microseconds: so is what they span, and it prints shortly.
+        ((self.end - self.start) * 1e6).round() / 1e6
+    }
+}
+
+/// Puts subsegments that came on their own under their parents. Those without a parent in the trace stay apart.
+fn attach(documents: &mut Vec<Value>, mut loose: Vec<Value>) {
+    // Parents may be loose themselves: go on as long as that settles any.
+    loop {
+        let before = loose.len();
+        loose.retain(|subsegment| {
+            let parent = subsegment.get("parent_id").and_then(Value::as_str).unwrap_or_default();
+            let Some(parent) = documents.iter_mut().find_map(|document| find(document, parent)) else {
+                return true;
+            };
+            let mut child = subsegment.as_object().cloned().unwrap_or_default();
+            for key in ["type", "trace_id", "parent_id"] {
+                child.remove(key);
+            }
+            let list = parent.entry("subsegments").or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(list) = list {
+                // An SDK may send a subsegment within its parent first, unfinished, and on its own later.
+                list.retain(|other| other.get("id") != child.get("id"));
+                list.push(Value::Object(child));
+            }
+            false
+        });
+        if loose.is_empty() || loose.len() == before {
+            break;
+        }
+    }
+    documents.append(&mut loose);
+}
+
+fn find<'a>(span: &'a mut Value, id: &str) -> Option<&'a mut Map<String, Value>> {
+    if span.get("id").and_then(Value::as_str) == Some(id) {
+        return span.as_object_mut();
+    }
+    span.get_mut("subsegments")?.as_array_mut()?.iter_mut().find_map(|child| find(child, id))
+}
+
+fn children(span: &Value) -> &[Value] {
+    span.get("subsegments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn number(span: &Value, key: &str) -> f64 {
+    span.get(key).and_then(Value::as_f64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::provider::local::clock::Stamp;
+    use crate::provider::local::segment::Flags;
+
+    const TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
+    const LIMITS: Limits = Limits { traces: 3, bytes: 1 << 20 };
+
+    fn head(id: &str, parent: Option<&str>, start: i64) -> Head {
+        Head {
+            id: id.to_owned(),
+            name: "f".to_owned(),
+            parent: parent.map(str::to_owned),
+            origin: "AWS::Lambda",
+            start: Stamp(start),
+        }
+    }
+
+    fn segment(id: &str, parent: Option<&str>, start: i64, end: i64) -> Segment {
+        Segment {
+            head: head(id, parent, start),
+            end: Stamp(end),
+            flags: Flags::default(),
+            fields: Map::new(),
+            subsegments: Vec::new(),
+        }
+    }
+
+    fn subsegment(id: &str, parent: &str) -> Value {
+        json!({ "id": id, "parent_id": parent, "trace_id": TRACE, "type": "subsegment", "name": "work",
+                "start_time": 1.0, "end_time": 2.0 })
+    }
+
+    const A: &str = "aaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbb";
+    const C: &str = "cccccccccccccccc";
+
+    #[test]
+    fn a_trace_is_in_progress_until_every_open_segment_is_closed() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        recorder.open(TRACE, head(A, None, 10));
+        assert!(recorder.view(TRACE).unwrap().in_progress);
+        recorder.close(TRACE, &segment(A, None, 10, 1_000_020));
+        let view = recorder.view(TRACE).unwrap();
+        assert!(!view.in_progress);
+        assert_eq!((view.documents.len(), view.duration().to_string().as_str()), (1, "1.00001"));
+    }
+
+    #[test]
+    fn subsegments_find_their_parents_whatever_comes_first() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        recorder.receive(&subsegment(C, B)).unwrap();
+        recorder.receive(&subsegment(B, A)).unwrap();
+        recorder.close(TRACE, &segment(A, None, 10, 20));
+        let view = recorder.view(TRACE).unwrap();
+        assert_eq!(view.documents.len(), 1);
+        let child = &view.documents[0]["subsegments"][0];
+        assert_eq!((&child["id"], &child["subsegments"][0]["id"]), (&json!(B), &json!(C)));
+        assert_eq!(child.get("parent_id"), None);
+    }
+
+    #[test]
+    fn a_subsegment_without_its_parent_stays_a_document_of_its_own() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        recorder.close(TRACE, &segment(A, None, 10, 20));
+        recorder.receive(&subsegment(C, B)).unwrap();
+        let view = recorder.view(TRACE).unwrap();
+        assert!(view.documents.iter().any(|document| document["parent_id"] == json!(B)));
+    }
+
+    #[test]
+    fn the_later_document_of_an_id_replaces_the_earlier() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        recorder.close(TRACE, &segment(A, None, 10, 20));
+        let mut unfinished = subsegment(B, A);
+        unfinished["in_progress"] = json!(true);
+        recorder.receive(&unfinished).unwrap();
+        assert!(recorder.view(TRACE).unwrap().in_progress);
+        recorder.receive(&subsegment(B, A)).unwrap();
+        assert!(!recorder.view(TRACE).unwrap().in_progress);
+    }
+
+    #[test]
+    fn above_the_limits_the_oldest_trace_goes_and_is_counted() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        let id = |index: usize| format!("1-5759e988-{index:024x}");
+        for index in 0..5 {
+            recorder.close(&id(index), &segment(A, None, 10, 20));
+        }
+        assert_eq!(recorder.evicted(), 2);
+        assert!(recorder.view(&id(1)).is_none() && recorder.view(&id(2)).is_some());
+    }
+
+    #[test]
+    fn a_trace_above_500_kb_is_cut_and_flagged() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        let mut large = subsegment(B, A);
+        large["metadata"] = json!("x".repeat(300 * 1024));
+        recorder.receive(&large).unwrap();
+        assert!(!recorder.view(TRACE).unwrap().limit_exceeded);
+        large["id"] = json!(C);
+        recorder.receive(&large).unwrap();
+        let view = recorder.view(TRACE).unwrap();
+        assert!(view.limit_exceeded);
+        assert_eq!(view.documents.len(), 1);
+    }
+
+    #[test]
+    fn malformed_documents_are_refused() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        for key in ["id", "trace_id", "name", "start_time", "parent_id"] {
+            let mut document = subsegment(B, A);
+            document.as_object_mut().unwrap().remove(key);
+            assert!(recorder.receive(&document).is_err(), "{key}");
+        }
+        assert!(recorder.view(TRACE).is_none());
+    }
+}
