@@ -19,7 +19,7 @@ use crate::execute::{Execute, Executor};
 use crate::exit_code::Exit;
 use crate::graph::{self, Parts, RunGraph};
 use crate::id::{DeploymentId, RunId};
-use crate::manifest::problem::Checked;
+use crate::manifest::problem::{Checked, Problem};
 use crate::manifest::read::{Disk, Files, Kept, Recording};
 use crate::plan::expand;
 use crate::progress;
@@ -112,7 +112,10 @@ impl Request {
     pub(super) fn rebuild(&self, terminal: &Terminal, store: &Store, run: &RunId) -> Result<(Plan, RunGraph), Failed> {
         let private = read_private(&store.run_folder(run))?;
         let files = Kept::new(self.sources.clone(), Disk);
-        let plan = accept(terminal, self.plan(&files, &private))?;
+        let mut checked = self.plan(&files, &private);
+        // Its warnings were shown when the run began.
+        checked.problems.retain(Problem::is_error);
+        let plan = accept(terminal, checked)?;
         let graph = graph::build(&plan, expand(&plan), self.parts);
         Ok((plan, graph))
     }

@@ -312,9 +312,7 @@ pub(super) async fn finish(
     let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
     let request = Request::read(&row)?;
     let state = RunState::fold(&store.events(run).await?);
-    // The problems of the plan were shown at the start.
-    let quiet = Terminal { lively: false, ..terminal.clone() };
-    let (plan, graph) = request.rebuild(&quiet, store, run)?;
+    let (plan, graph) = request.rebuild(terminal, store, run)?;
     let folders = folders(&plan, &graph, &state);
     if request.parts.invoke || request.parts.analyze {
         show_report(terminal, settings, &folders)?;

@@ -50,8 +50,9 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
         let message = format!("{} of {} traces", now.found, now.expected);
         let _ = attempt.notices.send(Notice::Progress { step: step.clone(), message });
     };
+    let file = logs.join(TRACES_FILE);
     let fetched = tokio::select! {
-        fetched = aws::fetch_traces(&config, &ids, deadline, &logs.join(TRACES_FILE), &progress) => fetched,
+        fetched = aws::fetch_traces(&config, &ids, deadline, &file, &progress) => fetched,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match fetched {
