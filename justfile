@@ -1,0 +1,35 @@
+# Everything a contributor runs. `just` is also on PyPI as rust-just.
+
+# what CI runs
+default: check test
+
+# formatting and lints
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# all tests; those that need a Docker engine run when one answers
+test:
+    sh tests/run.sh
+
+# the tests that need a Docker engine
+test-docker:
+    cargo test -- --ignored docker_
+
+# write schemas/ anew from the types
+schemas:
+    SB_UPDATE_SCHEMAS=1 cargo test --lib schema
+
+# kill -9 the runner at N random moments of the quickstart, resume, and check what is left
+torture N="30" SEED="1":
+    cargo build --release
+    python3 tests/torture.py --runs {{N}} --seed {{SEED}}
+
+# measurements: `just bench steps`, `just bench start`
+bench NAME *ARGS:
+    cargo build --release
+    python3 benches/{{NAME}}.py {{ARGS}}
+
+# licences, sources and known vulnerabilities of dependencies
+deny:
+    cargo deny check
