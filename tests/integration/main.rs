@@ -1,3 +1,3 @@
-//! Tests that need the built program, or more of the machine than one module.
+//! The integration tests, in one binary: the program as users meet it.
 
-mod host;
+mod layers;
