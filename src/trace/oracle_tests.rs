@@ -62,7 +62,9 @@ fn check(traces: &[u8], folder: &Path) -> Vec<String> {
     }
     let read_back = read_breakdown(ours.as_bytes()).unwrap();
     let mut written_again = String::from(super::row::BREAKDOWN_HEADER);
-    read_back.iter().for_each(|row| row.write(&mut written_again));
+    for row in &read_back {
+        row.write(&mut written_again);
+    }
     assert_eq!(written_again, ours);
     valid_only_here
 }
