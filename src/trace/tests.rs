@@ -407,6 +407,19 @@ fn a_trace_that_cannot_be_explained_says_why() {
 }
 
 #[test]
+fn a_path_that_misses_the_span_that_ends_last_is_no_explanation() {
+    let spans = [
+        ("r", "", "api", GATEWAY, 0.0, 10.0),
+        ("l", "r", "upload", LAMBDA, 5.0, 100.0),
+        // Sets off what ends last, but runs beside a sibling that ends later.
+        ("x", "l", "bucket", BUCKET, 20.0, 60.0),
+        ("y", "l", "items", TABLE, 30.0, 90.0),
+        ("m", "x", "resize", LAMBDA, 70.0, 300.0),
+    ];
+    check_invalid(&trace(&spans), "wrong_end");
+}
+
+#[test]
 fn parts_may_miss_the_duration_by_less_than_the_margin() {
     let documents: Vec<Value> = SYNCHRONOUS.into_iter().map(document).collect();
     assert!(analyze_text(&line("1-a", 0.101, &documents)).is_ok());
