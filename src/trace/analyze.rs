@@ -17,7 +17,7 @@ use super::row::{BREAKDOWN_HEADER, INVALID_HEADER, write_invalid};
 use super::xray::{self, Documents, Rejected};
 
 /// Bytes of input that are held at a time, a longer line apart.
-const BATCH: usize = 16 << 20;
+const BATCH: u64 = 16 << 20;
 
 /// Lines that one thread takes at a time.
 const LINES_PER_TASK: usize = 64;
@@ -49,6 +49,16 @@ impl Summary {
 ///
 /// Whatever is wrong with a trace makes that trace invalid and nothing else; errors are those of the files.
 pub fn analyze(
+    input: impl BufRead,
+    breakdown: impl Write,
+    invalid: impl Write,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    analyze_in_batches(BATCH, input, breakdown, invalid, progress)
+}
+
+pub(super) fn analyze_in_batches(
+    batch_size: u64,
     mut input: impl BufRead,
     mut breakdown: impl Write,
     mut invalid: impl Write,
@@ -60,7 +70,7 @@ pub fn analyze(
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut lines = 0;
-    while read_batch(&mut input, &mut batch)? {
+    while read_batch(batch_size, &mut input, &mut batch)? {
         if bytes == 0 {
             strip_byte_order_mark(&mut batch);
             if is_spread_over_lines(&batch) {
@@ -71,10 +81,9 @@ pub fn analyze(
                 break;
             }
         }
-        let texts: Vec<&[u8]> = batch.split(|&byte| byte == b'\n').collect();
+        let texts = split_lines(&batch);
         write_results(&texts, lines, &mut breakdown, &mut invalid, &mut summary)?;
-        // After the last line end there is an empty piece, which is no line.
-        lines += texts.len() as u64 - u64::from(batch.last() == Some(&b'\n'));
+        lines += texts.len() as u64;
         bytes += batch.len() as u64;
         progress(bytes);
     }
@@ -105,7 +114,8 @@ pub struct Options<'a> {
 /// Analyses a file into `trace_breakdown.csv` and `invalid_traces.csv` beside it. Each is complete or absent: it is
 /// written under another name first.
 pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
-    let input = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let input = File::open(path).map_err(|error| with_path(&error, "read", path))?;
+    let input = BufReader::with_capacity(1 << 20, input);
     let target = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| path.with_file_name(name));
     let breakdown = Replacement::create(target(&options.breakdown, "trace_breakdown.csv"))?;
     let invalid = Replacement::create(target(&options.invalid, "invalid_traces.csv"))?;
@@ -116,14 +126,28 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     Ok(summary)
 }
 
-/// Reads whole lines, about [`BATCH`] bytes of them; false at the end of the input.
-fn read_batch(input: &mut impl BufRead, batch: &mut Vec<u8>) -> io::Result<bool> {
+/// The same kind of error, with the path that it is about.
+fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot {verb} `{}` ({error}); check the path and its permissions", path.display()),
+    )
+}
+
+/// Reads whole lines, about `size` bytes of them; false at the end of the input.
+fn read_batch(size: u64, input: &mut impl BufRead, batch: &mut Vec<u8>) -> io::Result<bool> {
     batch.clear();
-    input.by_ref().take(BATCH as u64).read_to_end(batch)?;
+    input.by_ref().take(size).read_to_end(batch)?;
     if batch.last().is_some_and(|&byte| byte != b'\n') {
         input.read_until(b'\n', batch)?;
     }
     Ok(!batch.is_empty())
+}
+
+fn split_lines(batch: &[u8]) -> Vec<&[u8]> {
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', batch).chain((batch.last() != Some(&b'\n')).then_some(batch.len()));
+    ends.map(|end| &batch[std::mem::replace(&mut from, end + 1)..end]).collect()
 }
 
 fn strip_byte_order_mark(batch: &mut Vec<u8>) {
@@ -239,13 +263,15 @@ impl Replacement {
         name.push(target.file_name().unwrap_or_default());
         name.push(format!(".{}.partial", std::process::id()));
         let temporary = target.with_file_name(name);
-        let file = File::create(&temporary)?;
+        let file = File::create(&temporary).map_err(|error| with_path(&error, "write", &target))?;
         Ok(Self { file, temporary, target, is_finished: false })
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        fs::rename(&self.temporary, &self.target)?;
+        self.file
+            .sync_all()
+            .and_then(|()| fs::rename(&self.temporary, &self.target))
+            .map_err(|error| with_path(&error, "write", &self.target))?;
         self.is_finished = true;
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::critical_path::{LIMIT, Rule, critical_path};
+use super::critical_path::{Rule, critical_path, limit};
 use super::invalid::Invalid;
 use super::row::BreakdownRow;
 use super::span::{Kind, MARGIN, SpanIndex, Trace, microseconds};
@@ -125,34 +125,34 @@ pub fn analyze(trace: &Trace<'_>) -> Result<Analysis, Invalid> {
     walk(trace, &other_path).map(|walk| walk.into_analysis(other_path, Rule::Paper)).map_err(|_| reason)
 }
 
-/// The activity of a span's own time.
-pub fn activity(trace: &Trace<'_>, span: SpanIndex) -> Activity {
-    let mut here = span;
-    loop {
-        let node = trace.node(here);
-        match node.kind {
-            Kind::Gateway | Kind::Orchestration | Kind::Lambda => return Activity::Orchestration,
-            Kind::Function => return Activity::Computation,
-            Kind::External => return Activity::ExternalService,
-            Kind::Unknown => return Activity::Unclassified,
-            Kind::Part => {}
-        }
-        let Some(parent) = node.parent else { return Activity::Unclassified };
-        let name = &*trace.span(here).name;
-        match (trace.node(parent).kind, name) {
-            (Kind::Function, "Overhead") => return Activity::Overhead,
-            (Kind::Function, "Invocation") => return Activity::Computation,
-            (Kind::Function, "Initialization") => return Activity::RuntimeInitialization,
-            (Kind::Function | Kind::Lambda, "Dwell Time") => return Activity::Queueing,
-            (Kind::Function, _) => return Activity::Unclassified,
-            _ => here = parent,
-        }
+/// The activity of a span's own time, if it does not share its parent's.
+fn own_activity(trace: &Trace<'_>, span: SpanIndex) -> Option<Activity> {
+    let node = trace.node(span);
+    match node.kind {
+        Kind::Gateway | Kind::Orchestration | Kind::Lambda => return Some(Activity::Orchestration),
+        Kind::Function => return Some(Activity::Computation),
+        Kind::External => return Some(Activity::ExternalService),
+        Kind::Unknown => return Some(Activity::Unclassified),
+        Kind::Part => {}
+    }
+    let Some(parent) = node.parent else { return Some(Activity::Unclassified) };
+    match (trace.node(parent).kind, &*trace.span(span).name) {
+        (Kind::Function, "Overhead") => Some(Activity::Overhead),
+        (Kind::Function, "Invocation") => Some(Activity::Computation),
+        (Kind::Function, "Initialization") => Some(Activity::RuntimeInitialization),
+        (Kind::Function | Kind::Lambda, "Dwell Time") => Some(Activity::Queueing),
+        (Kind::Function, _) => Some(Activity::Unclassified),
+        _ => None,
     }
 }
 
 struct Walk<'t, 'a> {
     trace: &'t Trace<'a>,
+    /// What is known of each span's activity: parts of services within each other may be many.
+    activities: Vec<Option<Activity>>,
     pieces: Vec<Piece>,
+    /// The most pieces: where clocks are far off, each step of the path may climb through the whole tree.
+    limit: usize,
     parts: Parts,
     /// Where the pieces so far lead to: start of the trace + their sum.
     reached: i64,
@@ -163,7 +163,9 @@ struct Walk<'t, 'a> {
 fn walk<'t, 'a>(trace: &'t Trace<'a>, path: &[SpanIndex]) -> Result<Walk<'t, 'a>, Invalid> {
     let mut walk = Walk {
         trace,
+        activities: vec![None; trace.spans().len()],
         pieces: Vec::with_capacity(path.len() + 8),
+        limit: limit(trace),
         parts: Parts::default(),
         reached: trace.node(trace.root()).start_us,
         cold_starts: 0,
@@ -201,8 +203,8 @@ fn initialization(trace: &Trace<'_>, span: SpanIndex) -> Option<SpanIndex> {
 
 impl Walk<'_, '_> {
     fn add(&mut self, span: SpanIndex, activity: Activity, start: i64, end: i64) -> Result<(), Invalid> {
-        if self.pieces.len() == LIMIT {
-            return Err(Invalid::TooLong { limit: LIMIT });
+        if self.pieces.len() == self.limit {
+            return Err(Invalid::TooLong { limit: self.limit });
         }
         self.pieces.push(Piece { start, end, activity, span });
         self.parts.add(activity, end - start);
@@ -216,7 +218,30 @@ impl Walk<'_, '_> {
 
     /// Time that belongs to the activity of a span.
     fn piece(&mut self, span: SpanIndex, start: i64, end: i64) -> Result<(), Invalid> {
-        self.add(span, activity(self.trace, span), start, end)
+        let activity = self.activity(span);
+        self.add(span, activity, start, end)
+    }
+
+    /// The activity of a span's own time: of the nearest ancestor that has one of its own.
+    fn activity(&mut self, span: SpanIndex) -> Activity {
+        let mut here = span;
+        let found = loop {
+            if let Some(known) = self.activities[here.get()].or_else(|| own_activity(self.trace, here)) {
+                break known;
+            }
+            // Only a span with a parent lacks an activity of its own.
+            let Some(parent) = self.trace.parent(here) else { break Activity::Unclassified };
+            here = parent;
+        };
+        let end = here;
+        here = span;
+        while here != end {
+            self.activities[here.get()] = Some(found);
+            let Some(parent) = self.trace.parent(here) else { break };
+            here = parent;
+        }
+        self.activities[end.get()] = Some(found);
+        found
     }
 
     fn whole(&mut self, span: SpanIndex) -> Result<(), Invalid> {

@@ -17,7 +17,9 @@ pub enum Rule {
 
 /// The most steps that one path may take: far beyond real traces, but repeated spans of zero length double the path
 /// at each level.
-pub(super) const LIMIT: usize = 1 << 22;
+pub(super) fn limit(trace: &Trace<'_>) -> usize {
+    (1 << 20) + 8 * trace.spans().len()
+}
 
 /// The spans of the critical path, from the root, in the order in which they are walked. A span of zero length
 /// can come twice.
@@ -27,11 +29,12 @@ pub fn critical_path(trace: &Trace<'_>, rule: Rule) -> Result<Vec<SpanIndex>, In
         std::iter::successors(Some(trace.last()), |&span| trace.parent(span)).collect();
     let mut path = Vec::new();
     let mut visits = vec![Visit::start(trace.root(), &mut path, &mut way)];
+    let limit = limit(trace);
     let mut steps = 0;
     while let Some(visit) = visits.last_mut() {
         steps += 1;
-        if steps > LIMIT {
-            return Err(Invalid::TooLong { limit: LIMIT });
+        if steps > limit {
+            return Err(Invalid::TooLong { limit });
         }
         match visit.next_child(trace, rule, path[path.len() - 1], way.last().copied()) {
             Step::Into(child) => {

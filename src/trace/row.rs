@@ -152,7 +152,7 @@ fn push_field(out: &mut String, field: &str) {
     out.push('"');
 }
 
-/// A trace_breakdown.csv that cannot be read back.
+/// A trace_breakdown.csv that cannot be read back. Rows count from 1, the header apart.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
     #[error("the breakdown cannot be read: {0}; analyse the traces again")]
@@ -160,9 +160,9 @@ pub enum RowError {
     #[error("the breakdown has no column `{column}`; analyse the traces again")]
     MissingColumn { column: &'static str },
     #[error(
-        "line {line}: `{text}` is no {expected} (column `{column}`); correct it or analyse the traces again"
+        "row {row}: `{text}` is no {expected} (column `{column}`); correct it or analyse the traces again"
     )]
-    Field { line: u64, column: &'static str, text: String, expected: &'static str },
+    Field { row: usize, column: &'static str, text: String, expected: &'static str },
 }
 
 impl From<io::Error> for RowError {
@@ -179,7 +179,7 @@ pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
     let mut rows = Vec::new();
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record)? {
-        rows.push(columns.row(&record)?);
+        rows.push(columns.row(&record, rows.len() + 1)?);
     }
     Ok(rows)
 }
@@ -219,10 +219,10 @@ impl Columns {
         Ok(columns)
     }
 
-    fn row(&self, record: &csv::StringRecord) -> Result<BreakdownRow, RowError> {
+    fn row(&self, record: &csv::StringRecord, number: usize) -> Result<BreakdownRow, RowError> {
         let [id, start, end, duration, url, cold_starts, errors, throttles, faults, services, names] =
             std::array::from_fn(|place| Field {
-                line: record.position().map_or(0, csv::Position::line),
+                row: number,
                 column: PLAIN[place],
                 text: record.get(self.plain[place]).unwrap_or_default(),
             });
@@ -253,7 +253,7 @@ impl Columns {
 
 #[derive(Clone, Copy)]
 struct Field<'a> {
-    line: u64,
+    row: usize,
     column: &'static str,
     text: &'a str,
 }
@@ -276,7 +276,7 @@ impl Field<'_> {
     }
 
     fn expect<T>(self, expected: &'static str, value: Option<T>) -> Result<T, RowError> {
-        let Self { line, column, text } = self;
-        value.ok_or_else(|| RowError::Field { line, column, text: text.to_owned(), expected })
+        let Self { row, column, text } = self;
+        value.ok_or_else(|| RowError::Field { row, column, text: text.to_owned(), expected })
     }
 }

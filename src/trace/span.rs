@@ -55,7 +55,9 @@ pub enum Parent<'a> {
     Id(Cow<'a, str>),
 }
 
+/// What a tracer says of a span beside its times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent statements, named as in the documents")]
 pub struct Flags {
     pub error: bool,
     pub fault: bool,
@@ -244,13 +246,13 @@ fn resolve_parents(spans: Vec<Span<'_>>) -> Result<Resolved<'_>, Invalid> {
     }
     let mut parents = Vec::with_capacity(spans.len());
     for span in &spans {
+        let missing = |parent: String| Invalid::MissingParent { span: span.id.to_string(), parent };
         parents.push(match &span.parent {
             Parent::None => None,
-            Parent::Enclosing(place) => Some(stands_for[*place]),
-            Parent::Id(id) => Some(*places.get(&**id).ok_or_else(|| Invalid::MissingParent {
-                span: span.id.to_string(),
-                parent: id.to_string(),
-            })?),
+            Parent::Enclosing(place) => {
+                Some(*stands_for.get(*place).ok_or_else(|| missing(format!("at place {place}")))?)
+            }
+            Parent::Id(id) => Some(*places.get(&**id).ok_or_else(|| missing(id.to_string()))?),
         });
     }
     if places.len() == spans.len() {
