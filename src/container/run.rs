@@ -1,0 +1,610 @@
+//! One command in one container: start, wait, find again, stop, clean away.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::future::pending;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::errors::Error as ApiError;
+use bollard::models::{
+    ContainerCreateBody, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum, HostConfig,
+    HostConfigLogConfig, Mount as ApiMount, MountType,
+};
+use bollard::query_parameters::{
+    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
+    LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::output::Output;
+use super::{ContainerError, Engine, api, engine_message, status_of};
+use crate::exit::{self, Durability, Exit, ExitRecord, Found};
+
+/// A command to run in a container. Its environment may hold secrets (anyone who may talk to the engine can read
+/// it while the container exists); its arguments must not.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerCommand {
+    /// An id or a reference of an image that the engine has.
+    pub image: String,
+    /// None: the image's own. Empty: none.
+    pub entrypoint: Option<Vec<String>>,
+    pub argv: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Absolute, in the container. None: the image's own.
+    pub workdir: Option<String>,
+    pub mounts: Vec<Mount>,
+    /// `user`, `uid` or `uid:gid`. None: who runs this program, so that files in mounted folders belong to them; HOME
+    /// is then an empty writable folder that lives as long as the container, unless `env` sets it.
+    pub user: Option<String>,
+    /// A network of the engine, `host` or `none`. None: the engine's default.
+    pub network: Option<String>,
+    /// Of processor time; above 0.
+    pub cpus: Option<f64>,
+    /// Without swap.
+    pub memory_bytes: Option<u64>,
+    /// At least `sb.run`, by which orphans are found, `sb.step` and `sb.attempt`.
+    pub labels: BTreeMap<String, String>,
+    /// From the start of the container; then it is stopped.
+    pub timeout: Option<Duration>,
+    /// From the polite signal (TERM) to the other one (KILL).
+    pub grace: Duration,
+}
+
+/// A file or folder of this machine in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Absolute; must exist.
+    pub source: PathBuf,
+    /// Absolute.
+    pub target: String,
+    pub read_only: bool,
+}
+
+/// A container that carries the label `sb.run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    pub id: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub running: bool,
+}
+
+impl std::fmt::Debug for ContainerCommand {
+    /// Without the values of the environment: they may be secrets.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ContainerCommand")
+            .field("image", &self.image)
+            .field("entrypoint", &self.entrypoint)
+            .field("argv", &self.argv)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("workdir", &self.workdir)
+            .field("mounts", &self.mounts)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .field("cpus", &self.cpus)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("labels", &self.labels)
+            .field("timeout", &self.timeout)
+            .field("grace", &self.grace)
+            .finish()
+    }
+}
+
+const RUN_LABEL: &str = "sb.run";
+const TIMEOUT_LABEL: &str = "sb.timeout_ms";
+const GRACE_LABEL: &str = "sb.grace_ms";
+const HOME: &str = "/sb-home";
+const HOME_FOLDER: &str = "home";
+/// Written before the container starts: without it and without the container, nothing was started.
+const CREATED_FILE: &str = "container.json";
+const CANCEL_FILE: &str = "cancel";
+const TIMED_OUT_FILE: &str = "timed_out";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Created {
+    version: u32,
+    id: String,
+    name: String,
+}
+
+/// The content of `cancel` and `timed_out`: when the container was told to stop, and how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stop {
+    asked_unix_ms: u64,
+    grace_ms: u64,
+}
+
+impl Stop {
+    fn now(grace: Duration) -> Self {
+        Self { asked_unix_ms: unix_ms_now(), grace_ms: millis(grace) }
+    }
+
+    fn kill_at(self) -> u64 {
+        self.asked_unix_ms.saturating_add(self.grace_ms)
+    }
+}
+
+/// What the engine says about a container that exists.
+struct Seen {
+    id: String,
+    state: ContainerState,
+    labels: HashMap<String, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Running,
+    Ended,
+}
+
+impl Seen {
+    fn phase(&self) -> Phase {
+        match self.state.status {
+            Some(ContainerStateStatusEnum::CREATED) => Phase::Created,
+            Some(
+                ContainerStateStatusEnum::EXITED
+                | ContainerStateStatusEnum::DEAD
+                | ContainerStateStatusEnum::REMOVING,
+            ) => Phase::Ended,
+            _ => Phase::Running,
+        }
+    }
+
+    fn label_ms(&self, label: &str) -> Option<u64> {
+        self.labels.get(label)?.parse().ok()
+    }
+
+    /// Unix milliseconds.
+    fn time(text: Option<&str>) -> Option<u64> {
+        let time: jiff::Timestamp = text?.parse().ok()?;
+        u64::try_from(time.as_millisecond()).ok().filter(|time| *time > 0)
+    }
+
+    fn started(&self) -> Option<u64> {
+        Self::time(self.state.started_at.as_deref())
+    }
+
+    fn finished(&self) -> Option<u64> {
+        Self::time(self.state.finished_at.as_deref())
+    }
+}
+
+impl Engine {
+    /// Creates and starts the container `name` for the attempt in `dir`, which must exist and be used for nothing else,
+    /// and returns the container's id. Whatever happens to this process from then on, [`Engine::look`] and
+    /// [`Engine::wait`] tell how the command ended.
+    ///
+    /// A program that is not in the image, and an attempt that was cancelled before, are ends ([`Exit`]), not errors.
+    pub async fn start(
+        &self,
+        dir: &Path,
+        command: &ContainerCommand,
+        name: &str,
+    ) -> Result<String, ContainerError> {
+        let dir = &absolute(dir)?;
+        let already = || ContainerError::AlreadyStarted { name: name.to_owned() };
+        if ExitRecord::read(dir).map_err(folder(dir))?.is_some() {
+            return Err(already());
+        }
+        match self.inspect(name).await? {
+            None if is_fresh(dir) => {}
+            // A runner that was killed while it started has left it; nothing has run in it.
+            Some(seen) if seen.phase() == Phase::Created => {
+                self.remove(&seen.id).await?;
+                forget(dir, CREATED_FILE)?;
+            }
+            _ => return Err(already()),
+        }
+        if read::<Stop>(dir, CANCEL_FILE)?.is_some() {
+            record(dir, Exit::Cancelled, None, None)?;
+            return Ok(name.to_owned());
+        }
+        let body = body_of(command, dir)?;
+        let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
+        let id = match self.docker.create_container(Some(options), body).await {
+            Ok(created) => created.id,
+            Err(error) => {
+                remove_home(dir)?;
+                return Err(match status_of(&error) {
+                    // A start of a runner that was killed in between arrived after all.
+                    Some(409) => already(),
+                    Some(_) => {
+                        ContainerError::Refused { name: name.to_owned(), message: engine_message(&error) }
+                    }
+                    None => api(format!("creating container `{name}`"))(error),
+                });
+            }
+        };
+        let created = Created { version: 1, id: id.clone(), name: name.to_owned() };
+        exit::write_json(dir, CREATED_FILE, &created, Durability::Disk).map_err(folder(dir))?;
+        match self.docker.start_container(&id, None::<StartContainerOptions>).await {
+            Ok(()) => {}
+            Err(error) if status_of(&error).is_some() => {
+                remove_home(dir)?;
+                record(dir, Exit::SpawnFailed { message: engine_message(&error) }, None, None)?;
+                self.remove(&id).await?;
+            }
+            Err(error) => return Err(api(format!("starting container `{name}`"))(error)),
+        }
+        Ok(id)
+    }
+
+    /// Waits for the end of the container `name`, whoever started it, keeps its output in `dir`, records its end there
+    /// and removes it. One at a time per attempt. Dropping the future leaves the container running, and the next call
+    /// goes on where this one stopped.
+    ///
+    /// The time limit is counted from the container's start, by the engine's clock, and enforced while someone waits.
+    pub async fn wait(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
+        /// An engine that is being restarted is back within this time.
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let dir = &absolute(dir)?;
+        let mut failing_since: Option<std::time::Instant> = None;
+        loop {
+            let failure = match self.wait_once(dir, name).await {
+                Err(ContainerError::Api { doing, source }) if is_connection(&source) => (doing, source),
+                other => return other,
+            };
+            if failing_since.get_or_insert_with(std::time::Instant::now).elapsed() > PATIENCE {
+                return Err(ContainerError::Api { doing: failure.0, source: failure.1 });
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// What became of the attempt in `dir`, whose container is `name`. Of a container that has ended, the output is
+    /// kept and the end recorded on the way.
+    pub async fn look(&self, dir: &Path, name: &str) -> Result<Found, ContainerError> {
+        let dir = &absolute(dir)?;
+        if let Some(record) = ExitRecord::read(dir).map_err(folder(dir))? {
+            // We may have been killed between the record and this.
+            self.remove(name).await?;
+            return Ok(Found::Ended(record.exit));
+        }
+        match self.inspect(name).await? {
+            None if is_fresh(dir) => Ok(Found::NotStarted),
+            None => Ok(Found::Gone),
+            Some(seen) => match seen.phase() {
+                Phase::Created => Ok(Found::NotStarted),
+                Phase::Running => Ok(Found::Running),
+                Phase::Ended => Ok(Found::Ended(self.finish(dir, &seen).await?)),
+            },
+        }
+    }
+
+    /// Asks for the attempt to be stopped: TERM now, KILL after `grace` (by the one who waits, or who waits next). Returns
+    /// at once; [`Engine::wait`] tells how it ended. An attempt that has not begun ends without running its command.
+    pub async fn cancel(&self, dir: &Path, name: &str, grace: Duration) -> Result<(), ContainerError> {
+        let dir = &absolute(dir)?;
+        let mut stop = Stop::now(grace);
+        if let Some(earlier) = read::<Stop>(dir, CANCEL_FILE)? {
+            // A second request may shorten the grace period, and never lengthens it.
+            let kill_at = stop.kill_at().min(earlier.kill_at());
+            stop = Stop { grace_ms: kill_at.saturating_sub(earlier.asked_unix_ms), ..earlier };
+        }
+        exit::write_json(dir, CANCEL_FILE, &stop, Durability::Processes).map_err(folder(dir))?;
+        self.kill(name, "SIGTERM").await?;
+        self.cancelled.notify_waiters();
+        Ok(())
+    }
+
+    /// Every container of this tool that the engine has, with this run's label if one is given: after all its
+    /// attempts were looked at, what is left belongs to nobody.
+    pub async fn list_orphans(&self, run: Option<&str>) -> Result<Vec<Orphan>, ContainerError> {
+        let label = run.map_or_else(|| RUN_LABEL.to_owned(), |run| format!("{RUN_LABEL}={run}"));
+        let filters = HashMap::from([("label".to_owned(), vec![label])]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let found = self.docker.list_containers(Some(options)).await.map_err(api("listing containers"))?;
+        let orphan = |one: bollard::models::ContainerSummary| Orphan {
+            id: one.id.unwrap_or_default(),
+            name: one
+                .names
+                .and_then(|names| names.into_iter().next())
+                .map(|name| name.trim_start_matches('/').to_owned())
+                .unwrap_or_default(),
+            labels: one.labels.unwrap_or_default().into_iter().collect(),
+            running: one.state == Some(ContainerSummaryStateEnum::RUNNING),
+        };
+        Ok(found.into_iter().map(orphan).collect())
+    }
+
+    /// Kills and removes a container and its unnamed volumes, by name or id; one that is not there is no error.
+    pub async fn remove(&self, container: &str) -> Result<(), ContainerError> {
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        match self.docker.remove_container(container, Some(options)).await {
+            Ok(()) => Ok(()),
+            // 409: somebody else is removing it right now.
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(api(format!("removing container `{container}`"))(error)),
+        }
+    }
+
+    async fn inspect(&self, name: &str) -> Result<Option<Seen>, ContainerError> {
+        match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+            Ok(found) => Ok(Some(Seen {
+                id: found.id.unwrap_or_else(|| name.to_owned()),
+                state: found.state.unwrap_or_default(),
+                labels: found.config.and_then(|config| config.labels).unwrap_or_default(),
+            })),
+            Err(error) if status_of(&error) == Some(404) => Ok(None),
+            Err(error) => Err(api(format!("looking at container `{name}`"))(error)),
+        }
+    }
+
+    async fn kill(&self, container: &str, signal: &str) -> Result<(), ContainerError> {
+        let options = KillContainerOptions { signal: signal.to_owned() };
+        match self.docker.kill_container(container, Some(options)).await {
+            Ok(()) => Ok(()),
+            // It is not there, or it has ended.
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(api(format!("stopping container `{container}`"))(error)),
+        }
+    }
+
+    async fn wait_once(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
+        loop {
+            if let Some(record) = ExitRecord::read(dir).map_err(folder(dir))? {
+                return Ok(record.exit);
+            }
+            let seen = match self.inspect(name).await? {
+                Some(seen) => seen,
+                None if is_fresh(dir) => {
+                    return Err(ContainerError::NotStarted { name: name.to_owned() });
+                }
+                None => return Err(ContainerError::Gone { name: name.to_owned(), dir: dir.to_owned() }),
+            };
+            match seen.phase() {
+                Phase::Created => return Err(ContainerError::NotStarted { name: name.to_owned() }),
+                Phase::Running => self.follow(dir, &seen).await?,
+                Phase::Ended => return self.finish(dir, &seen).await,
+            }
+        }
+    }
+
+    /// Until the container has ended: keeps its output as it comes, and stops it when it is time.
+    async fn follow(&self, dir: &Path, seen: &Seen) -> Result<(), ContainerError> {
+        let until_ended = WaitContainerOptions { condition: "not-running".to_owned() };
+        let mut end = pin!(self.docker.wait_container(&seen.id, Some(until_ended)));
+        let mut output = Output::open(dir).map_err(folder(dir))?;
+        let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(true))));
+        let mut pieces_end = false;
+        let deadline = match (seen.label_ms(TIMEOUT_LABEL), seen.started()) {
+            (Some(timeout), Some(started)) => Some(started.saturating_add(timeout)),
+            _ => None,
+        };
+        let grace = Duration::from_millis(seen.label_ms(GRACE_LABEL).unwrap_or(0));
+        let mut killed = false;
+        // Whoever asked may have been killed before the signal was sent: once more does no harm.
+        if stop_of(dir)?.is_some() {
+            self.kill(&seen.id, "SIGTERM").await?;
+        }
+        loop {
+            // In this order: a request that comes after we looked rings.
+            let rings = self.cancelled.notified();
+            let mut rings = pin!(rings);
+            rings.as_mut().enable();
+            let stop = stop_of(dir)?;
+            let alarm = match stop {
+                Some(_) if killed => None,
+                Some(stop) => Some(stop.kill_at()),
+                None => deadline,
+            };
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = end.next() => return match ended {
+                        Some(Err(error)) if is_connection(&error) => {
+                            Err(api(format!("waiting for container `{}`", seen.id))(error))
+                        }
+                        // A code above 0 comes as an error. What it means, the engine tells when it is asked.
+                        _ => Ok(()),
+                    },
+                    () = sleep_until(alarm) => break,
+                    () = rings.as_mut() => break,
+                    piece = pieces.next(), if !pieces_end => match piece {
+                        Some(Ok(piece)) => output.push(&piece).map_err(folder(dir))?,
+                        // What is missing is read when the container has ended.
+                        Some(Err(_)) | None => pieces_end = true,
+                    },
+                }
+            }
+            if alarm.is_some_and(|at| at <= unix_ms_now()) {
+                if stop.is_some() {
+                    killed = true;
+                    self.kill(&seen.id, "SIGKILL").await?;
+                } else {
+                    let stop = Stop::now(grace);
+                    exit::write_json(dir, TIMED_OUT_FILE, &stop, Durability::Processes)
+                        .map_err(folder(dir))?;
+                    self.kill(&seen.id, "SIGTERM").await?;
+                }
+            }
+        }
+    }
+
+    /// Of a container that has ended: completes the output, records the end, and only then removes it.
+    async fn finish(&self, dir: &Path, seen: &Seen) -> Result<Exit, ContainerError> {
+        let mut output = Output::open(dir).map_err(folder(dir))?;
+        let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(false))));
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(api(format!("reading the output of container `{}`", seen.id)))?;
+            output.push(&piece).map_err(folder(dir))?;
+        }
+        let exit = exit_of(dir, seen, &output.stderr_tail)?;
+        remove_home(dir)?;
+        record(dir, exit.clone(), seen.started(), seen.finished())?;
+        self.remove(&seen.id).await?;
+        Ok(exit)
+    }
+}
+
+fn body_of(command: &ContainerCommand, dir: &Path) -> Result<ContainerCreateBody, ContainerError> {
+    let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut mounts: Vec<ApiMount> = command.mounts.iter().map(mount_of).collect();
+    let user = command.user.clone().unwrap_or_else(|| {
+        format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+    });
+    if command.user.is_none() && !command.env.contains_key("HOME") {
+        let source = dir.join(HOME_FOLDER);
+        fs::create_dir_all(&source).map_err(folder(dir))?;
+        env.push(format!("HOME={HOME}"));
+        mounts.push(mount_of(&Mount { source, target: HOME.to_owned(), read_only: false }));
+    }
+    let mut labels: HashMap<String, String> = command.labels.clone().into_iter().collect();
+    labels.insert(GRACE_LABEL.to_owned(), millis(command.grace).to_string());
+    if let Some(timeout) = command.timeout {
+        labels.insert(TIMEOUT_LABEL.to_owned(), millis(timeout).to_string());
+    }
+    let memory = command.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    // The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
+    let log = HostConfigLogConfig {
+        typ: Some("local".to_owned()),
+        config: Some(
+            [("max-size", "1024g"), ("max-file", "1"), ("compress", "false")]
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        ),
+    };
+    Ok(ContainerCreateBody {
+        image: Some(command.image.clone()),
+        entrypoint: command.entrypoint.clone(),
+        cmd: Some(command.argv.clone()),
+        env: Some(env),
+        working_dir: command.workdir.clone(),
+        user: Some(user),
+        labels: Some(labels),
+        host_config: Some(HostConfig {
+            mounts: Some(mounts),
+            network_mode: command.network.clone(),
+            nano_cpus: command.cpus.map(|cpus| (cpus * 1e9).round() as i64),
+            memory,
+            memory_swap: memory,
+            log_config: Some(log),
+            // Signals reach the command, which as the first process of a container would not die of them.
+            init: Some(true),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
+fn mount_of(mount: &Mount) -> ApiMount {
+    ApiMount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Default::default()
+    }
+}
+
+fn exit_of(dir: &Path, seen: &Seen, stderr_tail: &[u8]) -> Result<Exit, ContainerError> {
+    let code = seen.state.exit_code.unwrap_or(-1);
+    // Told to stop after it had ended: that did not change how it ended.
+    let before_the_end = |stop: Option<Stop>| {
+        stop.is_some_and(|stop| seen.finished().is_none_or(|finished| stop.asked_unix_ms <= finished))
+    };
+    let cancelled = before_the_end(read(dir, CANCEL_FILE)?);
+    let timed_out = before_the_end(read(dir, TIMED_OUT_FILE)?);
+    Ok(match code {
+        _ if timed_out => Exit::TimedOut,
+        _ if cancelled => Exit::Cancelled,
+        0 => Exit::Code(0),
+        _ if seen.state.oom_killed == Some(true) => Exit::OutOfMemory,
+        126 | 127 if let Some(message) = init_complaint(stderr_tail) => Exit::SpawnFailed { message },
+        129..=192 => Exit::Signal(code as i32 - 128),
+        _ => Exit::Code(code as i32),
+    })
+}
+
+/// The container's init says so when it finds no program: `[FATAL tini (7)] exec nope failed: No such file or directory`.
+fn init_complaint(stderr_tail: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr_tail);
+    let complaint = text.lines().last()?.strip_prefix("[FATAL tini")?.split_once("] ")?.1;
+    Some(format!("{complaint}: is the program in the image, and executable for this user?"))
+}
+
+/// The first request to stop, if there is one.
+fn stop_of(dir: &Path) -> Result<Option<Stop>, ContainerError> {
+    let (cancelled, timed_out) = (read::<Stop>(dir, CANCEL_FILE)?, read::<Stop>(dir, TIMED_OUT_FILE)?);
+    Ok(cancelled.into_iter().chain(timed_out).min_by_key(|stop| stop.kill_at()))
+}
+
+fn logs(follow: bool) -> LogsOptions {
+    LogsOptions { follow, stdout: true, stderr: true, ..Default::default() }
+}
+
+fn record(dir: &Path, exit: Exit, started: Option<u64>, ended: Option<u64>) -> Result<(), ContainerError> {
+    let now = unix_ms_now();
+    let ended = ended.unwrap_or(now);
+    let time = |unix_ms| UNIX_EPOCH + Duration::from_millis(unix_ms);
+    ExitRecord::new(exit, time(started.unwrap_or(ended)), time(ended)).write(dir).map_err(folder(dir))
+}
+
+/// No container was ever started for the attempt: the file comes before the start.
+fn is_fresh(dir: &Path) -> bool {
+    !dir.join(CREATED_FILE).exists()
+}
+
+fn forget(dir: &Path, name: &str) -> Result<(), ContainerError> {
+    match fs::remove_file(dir.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder(dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_home(dir: &Path) -> Result<(), ContainerError> {
+    match fs::remove_dir_all(dir.join(HOME_FOLDER)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder(dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The connection broke, or the engine is not there at the moment.
+fn is_connection(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::HyperResponseError { .. }
+            | ApiError::HyperLegacyError { .. }
+            | ApiError::IOError { .. }
+            | ApiError::RequestTimeoutError
+            | ApiError::SocketNotFoundError(_)
+    )
+}
+
+async fn sleep_until(unix_ms: Option<u64>) {
+    match unix_ms {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(unix_ms_now()))).await,
+        None => pending().await,
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(dir: &Path, name: &str) -> Result<Option<T>, ContainerError> {
+    exit::read_json(&dir.join(name)).map_err(folder(dir))
+}
+
+fn absolute(dir: &Path) -> Result<PathBuf, ContainerError> {
+    std::path::absolute(dir).map_err(folder(dir))
+}
+
+fn folder(dir: &Path) -> impl FnOnce(io::Error) -> ContainerError {
+    let dir = dir.to_owned();
+    |source| ContainerError::Folder { dir, source }
+}
+
+fn unix_ms_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

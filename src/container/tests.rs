@@ -1,0 +1,428 @@
+//! Against a real engine, where there is one: the tests whose names start with `docker_`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::exit::{Exit, ExitRecord, Found};
+
+/// Runs a test with an engine and an image that holds busybox, or says that it was skipped.
+fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(Engine, String) -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let skipped =
+            |why: &str| eprintln!("SKIPPED {}: {why}", std::thread::current().name().unwrap_or("?"));
+        let engine = match Engine::connect().await {
+            Ok(engine) => engine,
+            Err(error) => return skipped(&error.to_string()),
+        };
+        if !Path::new("/bin/busybox").exists() {
+            return skipped("no /bin/busybox to make an image from");
+        }
+        let image = busybox(&engine).await;
+        test(engine, image).await;
+    });
+}
+
+async fn busybox(engine: &Engine) -> String {
+    let dir = context(
+        "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n",
+        &[],
+    );
+    fs::copy("/bin/busybox", dir.path().join("busybox")).unwrap();
+    engine.ensure_image(&build(dir.path()), &|_| {}).await.unwrap()
+}
+
+fn context(dockerfile: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
+}
+
+fn build(dir: &Path) -> Image {
+    Image::Build { dockerfile: dir.join("Dockerfile"), context: dir.to_owned(), args: BTreeMap::new() }
+}
+
+fn shell(image: &str, script: &str) -> ContainerCommand {
+    ContainerCommand {
+        image: image.to_owned(),
+        entrypoint: None,
+        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        env: BTreeMap::new(),
+        workdir: None,
+        mounts: Vec::new(),
+        user: None,
+        network: Some("none".to_owned()),
+        cpus: None,
+        memory_bytes: None,
+        labels: BTreeMap::from([("sb.run".to_owned(), "test".to_owned())]),
+        timeout: None,
+        grace: Duration::from_millis(300),
+    }
+}
+
+/// An attempt with its folder; its container is removed at the end, even of a failed test.
+struct Attempt {
+    dir: tempfile::TempDir,
+    name: String,
+}
+
+impl Attempt {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let name = format!("sb-test-{:016x}", rand::random::<u64>());
+        Self { dir, name }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path().join(name)).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("docker").args(["rm", "-fv", &self.name]).output();
+    }
+}
+
+async fn run(engine: &Engine, command: &ContainerCommand) -> (Attempt, Exit) {
+    let attempt = Attempt::new();
+    engine.start(attempt.path(), command, &attempt.name).await.unwrap();
+    let exit = engine.wait(attempt.path(), &attempt.name).await.unwrap();
+    assert!(engine.inspect_state(&attempt.name).await.is_none(), "the container is removed");
+    assert_eq!(ExitRecord::read(attempt.path()).unwrap().unwrap().exit, exit);
+    assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::Ended(exit.clone()));
+    (attempt, exit)
+}
+
+impl Engine {
+    async fn inspect_state(&self, name: &str) -> Option<bollard::models::ContainerState> {
+        self.docker.inspect_container(name, None).await.ok()?.state
+    }
+}
+
+async fn until_output(attempt: &Attempt, text: &str) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while fs::read_to_string(attempt.path().join("output.log")).is_ok_and(|log| !log.contains(text)) {
+        assert!(Instant::now() < give_up, "no `{text}` within 20 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn docker_an_exit_is_told_apart_from_other_ends() {
+    with_engine(async |engine, image| {
+        for (script, expected, log, stdout) in [
+            ("true", Exit::Code(0), "", ""),
+            ("echo out; sleep 0.1; echo err >&2; exit 3", Exit::Code(3), "out\nerr\n", "out\n"),
+            ("kill -SEGV $$", Exit::Signal(11), "", ""),
+        ] {
+            let (attempt, exit) = run(&engine, &shell(&image, script)).await;
+            assert_eq!(exit, expected, "{script}");
+            assert_eq!(attempt.read("output.log"), log, "{script}");
+            assert_eq!(attempt.read("stdout"), stdout, "{script}");
+        }
+        let mut missing = shell(&image, "");
+        missing.argv = vec!["no-such-program".to_owned()];
+        let (_attempt, exit) = run(&engine, &missing).await;
+        let named = |message: &str| message.contains("no-such-program");
+        assert!(matches!(&exit, Exit::SpawnFailed { message } if named(message)), "{exit:?}");
+
+        let mut hungry = shell(&image, "head -c 200000000 /dev/zero | tail");
+        hungry.argv = ["tail", "/dev/zero"].map(str::to_owned).to_vec();
+        hungry.memory_bytes = Some(16 << 20);
+        let (_attempt, exit) = run(&engine, &hungry).await;
+        assert_eq!(exit, Exit::OutOfMemory);
+    });
+}
+
+#[test]
+fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
+    with_engine(async |engine, image| {
+        let mut polite =
+            shell(&image, "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
+        polite.timeout = Some(Duration::from_millis(700));
+        polite.grace = Duration::from_secs(30);
+        let (attempt, exit) = run(&engine, &polite).await;
+        assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::TimedOut, "ready\nbye\n"));
+
+        let mut stubborn = shell(&image, "trap '' TERM; echo ready; while :; do sleep 0.05; done");
+        stubborn.timeout = Some(Duration::from_millis(700));
+        let before = Instant::now();
+        let (attempt, exit) = run(&engine, &stubborn).await;
+        assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::TimedOut, "ready\n"));
+        assert!((1..15).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+    });
+}
+
+#[test]
+fn docker_output_is_kept_byte_for_byte() {
+    with_engine(async |engine, image| {
+        let dir = tempfile::tempdir().unwrap();
+        let script =
+            "head -c 3000000 /dev/urandom > /mnt/bytes; cat /mnt/bytes; printf '\\n\\nend'; echo err >&2";
+        let mut command = shell(&image, script);
+        let source = dir.path().to_owned();
+        command.mounts.push(Mount { source, target: "/mnt".to_owned(), read_only: false });
+        let (attempt, exit) = run(&engine, &command).await;
+        assert_eq!(exit, Exit::Code(0));
+        let mut expected = fs::read(dir.path().join("bytes")).unwrap();
+        expected.extend_from_slice(b"\n\nend");
+        assert!(fs::read(attempt.path().join("stdout")).unwrap() == expected, "the bytes differ");
+        assert_eq!(fs::metadata(attempt.path().join("output.log")).unwrap().len(), 3_000_009);
+
+        let (attempt, _) =
+            run(&engine, &shell(&image, "printf %20000d 7; echo; echo next; printf last")).await;
+        assert_eq!(attempt.read("stdout"), format!("{:020000}\nnext\nlast", 7).replace('0', " ").as_str());
+    });
+}
+
+#[test]
+fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_nothing() {
+    with_engine(async |engine, image| {
+        let attempt = Attempt::new();
+        let script =
+            "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; sleep 0.5; echo end; exit 4";
+        engine.start(attempt.path(), &shell(&image, script), &attempt.name).await.unwrap();
+        let again = engine.start(attempt.path(), &shell(&image, script), &attempt.name).await.unwrap_err();
+        assert!(matches!(again, ContainerError::AlreadyStarted { .. }), "{again}");
+        let mut exit = None;
+        for round in 0..1000 {
+            // Another engine handle each time, as after a crash.
+            let engine = Engine::connect().await.unwrap();
+            let patience = Duration::from_millis(1 + round % 25);
+            match tokio::time::timeout(patience, engine.wait(attempt.path(), &attempt.name)).await {
+                Ok(result) => {
+                    exit = Some(result.unwrap());
+                    break;
+                }
+                Err(_) => continue,
+            }
+        }
+        assert_eq!(exit, Some(Exit::Code(4)));
+        let expected: String = (0..3000).map(|i| format!("line {i}\n")).chain(["end\n".to_owned()]).collect();
+        assert!(attempt.read("stdout") == expected, "{}", attempt.read("stdout").len());
+        assert!(attempt.read("output.log") == expected);
+        let error = engine.start(attempt.path(), &shell(&image, script), &attempt.name).await.unwrap_err();
+        assert!(matches!(error, ContainerError::AlreadyStarted { .. }), "{error}");
+    });
+}
+
+#[test]
+fn docker_looking_tells_what_became_of_an_attempt() {
+    with_engine(async |engine, image| {
+        let attempt = Attempt::new();
+        let (dir, name) = (attempt.path(), attempt.name.as_str());
+        assert_eq!(engine.look(dir, name).await.unwrap(), Found::NotStarted);
+        let error = engine.wait(dir, name).await.unwrap_err();
+        assert!(matches!(error, ContainerError::NotStarted { .. }), "{error}");
+        engine.start(dir, &shell(&image, "echo begun; sleep 0.7; exit 6"), name).await.unwrap();
+        assert_eq!(engine.look(dir, name).await.unwrap(), Found::Running);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        // Ended while nobody waited.
+        assert_eq!(engine.look(dir, name).await.unwrap(), Found::Ended(Exit::Code(6)));
+        assert_eq!(attempt.read("output.log"), "begun\n");
+
+        let lost = Attempt::new();
+        engine.start(lost.path(), &shell(&image, "sleep 60"), &lost.name).await.unwrap();
+        engine.remove(&lost.name).await.unwrap();
+        assert_eq!(engine.look(lost.path(), &lost.name).await.unwrap(), Found::Gone);
+        let error = engine.wait(lost.path(), &lost.name).await.unwrap_err();
+        assert!(matches!(error, ContainerError::Gone { .. }), "{error}");
+    });
+}
+
+#[test]
+fn docker_a_container_that_was_created_but_never_started_is_started() {
+    with_engine(async |engine, image| {
+        let attempt = Attempt::new();
+        let created = std::process::Command::new("docker")
+            .args(["create", "--name", &attempt.name, &image, "true"])
+            .output()
+            .unwrap();
+        assert!(created.status.success(), "{created:?}");
+        assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::NotStarted);
+        engine.start(attempt.path(), &shell(&image, "exit 2"), &attempt.name).await.unwrap();
+        assert_eq!(engine.wait(attempt.path(), &attempt.name).await.unwrap(), Exit::Code(2));
+    });
+}
+
+#[test]
+fn docker_cancelling_stops_with_and_without_someone_waiting() {
+    with_engine(async |engine, image| {
+        let stubborn = shell(&image, "trap '' TERM; echo ready; while :; do sleep 0.05; done");
+        let attempt = Attempt::new();
+        let (dir, name) = (attempt.path(), attempt.name.as_str());
+        engine.start(dir, &stubborn, name).await.unwrap();
+        let asking = async {
+            until_output(&attempt, "ready").await;
+            engine.cancel(dir, name, Duration::from_secs(3600)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(ExitRecord::read(dir).unwrap().is_none(), "it ignores the polite signal");
+            engine.cancel(dir, name, Duration::ZERO).await.unwrap();
+        };
+        let (exit, ()) = tokio::join!(engine.wait(dir, name), asking);
+        assert_eq!(exit.unwrap(), Exit::Cancelled);
+
+        let attempt = Attempt::new();
+        let (dir, name) = (attempt.path(), attempt.name.as_str());
+        engine.start(dir, &stubborn, name).await.unwrap();
+        engine.cancel(dir, name, Duration::from_millis(200)).await.unwrap();
+        let later = Engine::connect().await.unwrap();
+        assert_eq!(later.wait(dir, name).await.unwrap(), Exit::Cancelled);
+
+        let attempt = Attempt::new();
+        let (dir, name) = (attempt.path(), attempt.name.as_str());
+        engine.cancel(dir, name, Duration::ZERO).await.unwrap();
+        engine.start(dir, &shell(&image, "echo ran"), name).await.unwrap();
+        assert_eq!(engine.wait(dir, name).await.unwrap(), Exit::Cancelled);
+        assert!(!dir.join("stdout").exists());
+    });
+}
+
+#[test]
+fn docker_files_belong_to_the_caller_and_home_is_writable_and_short_lived() {
+    use std::os::unix::fs::MetadataExt as _;
+    with_engine(async |engine, image| {
+        let dir = tempfile::tempdir().unwrap();
+        let script =
+            "echo $HOME $GREETING $(pwd); touch $HOME/x && touch made; touch /ro/x || echo read-only";
+        let mut command = shell(&image, script);
+        command.env.insert("GREETING".to_owned(), "a 'quoted' $word".to_owned());
+        command.workdir = Some("/mnt".to_owned());
+        for (target, read_only) in [("/mnt", false), ("/ro", true)] {
+            command.mounts.push(Mount {
+                source: dir.path().to_owned(),
+                target: target.to_owned(),
+                read_only,
+            });
+        }
+        let (attempt, exit) = run(&engine, &command).await;
+        assert_eq!(exit, Exit::Code(0));
+        assert_eq!(attempt.read("stdout"), "/sb-home a 'quoted' $word /mnt\nread-only\n");
+        let owner = fs::metadata(dir.path().join("made")).unwrap().uid();
+        assert_eq!(owner, fs::metadata(dir.path()).unwrap().uid());
+        assert!(!attempt.path().join("home").exists());
+        assert!(!format!("{command:?}").contains("quoted"), "values of the environment may be secret");
+
+        command.user = Some("1234:1234".to_owned());
+        command.argv = ["sh", "-c", "id -u; exit 0"].map(str::to_owned).to_vec();
+        let (attempt, _) = run(&engine, &command).await;
+        assert_eq!(attempt.read("stdout"), "1234\n");
+    });
+}
+
+#[test]
+fn docker_orphans_are_listed_by_run_and_removed() {
+    with_engine(async |engine, image| {
+        let attempt = Attempt::new();
+        let mut command = shell(&image, "sleep 60");
+        command.labels.insert("sb.run".to_owned(), attempt.name.clone());
+        engine.start(attempt.path(), &command, &attempt.name).await.unwrap();
+        let found = engine.list_orphans(Some(&attempt.name)).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].running && found[0].name == attempt.name, "{found:?}");
+        assert!(engine.list_orphans(None).await.unwrap().iter().any(|orphan| orphan.id == found[0].id));
+        engine.remove(&found[0].id).await.unwrap();
+        engine.remove(&found[0].id).await.unwrap();
+        assert!(engine.list_orphans(Some(&attempt.name)).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn docker_an_image_is_built_once_and_again_when_its_context_changes() {
+    with_engine(async |engine, image| {
+        let unique = format!("{:016x}", rand::random::<u64>());
+        let dockerfile = format!(
+            "FROM {image}\nARG WORD=none\nLABEL test={unique}\nCOPY . /app\nRUN echo $WORD > /word\n"
+        );
+        let dir = context(&dockerfile, &[(".dockerignore", "secret\n"), ("a", "1"), ("secret", "s")]);
+        let lines = Mutex::new(Vec::new());
+        let progress = |event: ImageProgress| lines.lock().unwrap().push(event);
+        let first = engine.ensure_image(&build(dir.path()), &progress).await.unwrap();
+        let told = lines.lock().unwrap().len();
+        assert!(told > 3, "a build tells its steps");
+        fs::write(dir.path().join("secret"), "t").unwrap();
+        assert_eq!(engine.ensure_image(&build(dir.path()), &progress).await.unwrap(), first);
+        assert_eq!(lines.lock().unwrap().len(), told, "nothing was built");
+        let (attempt, _) = run(&engine, &shell(&first, "ls /app; cat /word")).await;
+        assert_eq!(attempt.read("stdout"), "Dockerfile\na\nnone\n");
+
+        fs::write(dir.path().join("a"), "2").unwrap();
+        let second = engine.ensure_image(&build(dir.path()), &progress).await.unwrap();
+        assert_ne!(second, first);
+        let with_args = Image::Build {
+            dockerfile: dir.path().join("Dockerfile"),
+            context: dir.path().to_owned(),
+            args: BTreeMap::from([("WORD".to_owned(), "spoken".to_owned())]),
+        };
+        let third = engine.ensure_image(&with_args, &progress).await.unwrap();
+        let (attempt, _) = run(&engine, &shell(&third, "cat /word")).await;
+        assert_eq!(attempt.read("stdout"), "spoken\n");
+
+        // A large context, and a Dockerfile outside of it.
+        let big = tempfile::tempdir().unwrap();
+        fs::write(big.path().join("big"), vec![7; 30_000_000]).unwrap();
+        let outside = Image::Build {
+            dockerfile: dir.path().join("Dockerfile"),
+            context: big.path().to_owned(),
+            args: BTreeMap::new(),
+        };
+        let fourth = engine.ensure_image(&outside, &progress).await.unwrap();
+        let (attempt, _) = run(&engine, &shell(&fourth, "ls -a /app; wc -c < /app/big")).await;
+        assert_eq!(attempt.read("stdout"), ".\n..\nbig\n30000000\n");
+        for made in [first, second, third, fourth] {
+            let _ = std::process::Command::new("docker").args(["rmi", "-f", &made]).output();
+        }
+    });
+}
+
+#[test]
+fn docker_failures_say_what_to_do() {
+    with_engine(async |engine, image| {
+        let dir = context(&format!("FROM {image}\nRUN echo before && false\n"), &[]);
+        let error = engine.ensure_image(&build(dir.path()), &|_| {}).await.unwrap_err().to_string();
+        for words in ["Dockerfile` failed", "before", "non-zero code: 1"] {
+            assert!(error.contains(words), "no `{words}` in: {error}");
+        }
+        let dir = context("FROM scratch\nNONSENSE\n", &[]);
+        let error = engine.ensure_image(&build(dir.path()), &|_| {}).await.unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("nonsense"), "{error}");
+
+        let absent = Image::Reference("localhost:1/no/such".to_owned());
+        let error = engine.ensure_image(&absent, &|_| {}).await.unwrap_err();
+        assert!(matches!(&error, ContainerError::Pull { .. }), "{error}");
+        assert!(error.to_string().contains("localhost:1/no/such:latest"), "{error}");
+        assert_eq!(engine.ensure_image(&Image::Reference(image.clone()), &|_| {}).await.unwrap(), image);
+
+        let mut command = shell(&image, "true");
+        let source = PathBuf::from("/no/such/folder");
+        command.mounts.push(Mount { source, target: "/x".to_owned(), read_only: true });
+        let attempt = Attempt::new();
+        let error = engine.start(attempt.path(), &command, &attempt.name).await.unwrap_err();
+        assert!(matches!(&error, ContainerError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains("/no/such/folder"), "{error}");
+        assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::NotStarted);
+    });
+}
+
+#[test]
+fn a_missing_engine_is_one_error_that_names_the_way_out() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for host in ["unix:///no/such.sock", "tcp://127.0.0.1:1", "gopher://x"] {
+        let error = runtime.block_on(Engine::connect_to(host, "from DOCKER_HOST")).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, ContainerError::NoEngine { .. }), "{text}");
+        assert!(text.contains(host) && text.contains("--executor host"), "{text}");
+    }
+}
