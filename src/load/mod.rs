@@ -17,6 +17,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(2);
 const LEAD: Duration = Duration::from_millis(20);
 
 /// Everything that a load needs. Holds values that may be secret: a file of it must be readable by its owner only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadSpec {
     pub workload: Workload,
@@ -73,6 +74,18 @@ pub struct LoadSpec {
     /// Requests under way beyond which an invocation is dropped instead of sent.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: u64,
+}
+
+/// Without the values and secrets, so that it may be logged.
+impl fmt::Debug for LoadSpec {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("LoadSpec")
+            .field("folder", &self.folder)
+            .field("load", &self.load)
+            .field("seed", &self.seed)
+            .field("max_in_flight", &self.max_in_flight)
+            .finish_non_exhaustive()
+    }
 }
 
 fn default_max_in_flight() -> u64 {
@@ -176,12 +189,12 @@ pub async fn run(
     let requests: Arc<[Prepared]> = Prepared::all(&spec.workload, &values)?.into();
     let needs_tls = requests.iter().any(|request| request.needs_tls);
     let client = send::client(connect::Connector::new(needs_tls).map_err(LoadError::Certificates)?);
-    write_options(&spec.folder, &spec.load, spec.max_in_flight)?;
 
     let clock = Clock::new();
     let tally = SharedTally::new();
     let recorder =
         Recorder::create(&spec.folder, Arc::clone(&requests), clock, tally.clone(), spec.max_in_flight)?;
+    write_options(&spec.folder, &spec.load, spec.max_in_flight)?;
     let (records, queue) = mpsc::channel(record::QUEUE);
     let written = start_recorder(recorder, queue)?;
 

@@ -43,6 +43,13 @@ fn verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<String> {
             summary.planned
         ));
     }
+    let over = summary.sent + summary.dropped;
+    if !summary.cancelled && over != summary.planned {
+        reasons.push(format!(
+            "Only {over} of {} invocations are accounted for: sb lost some, please report it.",
+            summary.planned
+        ));
+    }
     if let Some(most) = tolerances.max_error_rate {
         let share = share(summary.failed, summary.sent);
         if share > most {
@@ -150,6 +157,15 @@ mod tests {
                 max_lateness: Some(Duration::from_micros(2500)),
             },
             &[],
+        );
+    }
+
+    #[test]
+    fn lost_invocations_are_never_silent() {
+        let lossy = LoadSummary { sent: 980, ..summary() };
+        assert_eq!(
+            verdict(&lossy, &Tolerances::default()),
+            ["Only 990 of 1000 invocations are accounted for: sb lost some, please report it."]
         );
     }
 

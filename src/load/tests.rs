@@ -182,9 +182,9 @@ async fn a_constant_load_sends_every_invocation_once_at_its_time() {
         assert!(row.sent.unwrap() >= row.planned, "sent early");
         assert_eq!((row.status, row.outcome), (Some(200), Outcome::Ok));
     }
-    // The middle one, since other tests share the processor; the timers of the runtime would give 1 ms.
+    // Generous, since other tests share the processor; how exact the pacer is has a test of its own.
     let lateness = summary.lateness_ms.unwrap();
-    assert!(lateness.p50 < 1.0, "{lateness:?}");
+    assert!(lateness.p50 < 20.0, "{lateness:?}");
 
     let sent: HashSet<String> =
         rows.into_iter().map(|row| format!("Root={};Sampled=1", row.trace_id)).collect();
@@ -198,13 +198,14 @@ async fn a_constant_load_sends_every_invocation_once_at_its_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_the_server_shows_in_the_latency_from_planned_time_and_holds_nothing_up() {
-    // One connection at a time, and the first one stalls: an accept queue that does not move.
+    // One connection at a time, and the first one stalls: a queue that does not move for 600 ms.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        let mut stall = Duration::from_millis(600);
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::time::sleep(std::mem::take(&mut stall)).await;
             let mut buffer = [0; 1024];
             let _ = stream.read(&mut buffer).await;
             let _ =
@@ -216,9 +217,9 @@ async fn a_stall_of_the_server_shows_in_the_latency_from_planned_time_and_holds_
     assert_eq!((summary.sent, summary.answered), (50, 50));
     let lateness = summary.lateness_ms.unwrap();
     assert!(lateness.p50 < 100.0, "sending waited for answers: {lateness:?}");
-    // The first was due 600 ms before the server moved, the last one 100 ms before.
+    // The first was due 600 ms before the server moved, the last one 110 ms before.
     let from_planned = summary.latency_from_planned_ms.unwrap();
-    assert!(from_planned.max > 500.0 && from_planned.p50 > 250.0, "{from_planned:?}");
+    assert!(from_planned.max >= 600.0 && from_planned.p50 > 300.0, "{from_planned:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,8 +287,8 @@ async fn failures_are_counted_by_kind() {
     .await;
     check(format!("http://{stuck}/"), Outcome::Timeout, Some(200)).await;
 
-    // `.invalid` never resolves (RFC 6761); nothing leaves this machine but perhaps the question.
-    check("http://nobody.invalid/".to_owned(), Outcome::Dns, None).await;
+    // No label may be that long, so the resolver refuses it without asking anyone.
+    check(format!("http://{}.invalid/", "a".repeat(64)), Outcome::Dns, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -429,7 +430,7 @@ async fn the_metrics_of_k6_add_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invocations_beyond_the_limit_are_dropped_and_counted() {
-    let (address, seen) = http_server(|| Duration::from_millis(400)).await;
+    let (address, seen) = http_server(|| Duration::from_millis(1500)).await;
     let mut trial = Trial::new(vec![request("get", &format!("http://{address}/"))], constant(100.0, 0.2));
     trial.spec.max_in_flight = 5;
     trial.spec.load.tolerances.max_dropped = Some(0.1);

@@ -88,7 +88,7 @@ impl<W: Write> Table<'_, W> {
         }
 
         writeln!(self.out)?;
-        self.columns("latency", &["p50", "p95", "p99"])?;
+        self.columns("latency (nearest rank)", &["p50", "p95", "p99"])?;
         self.quantiles("from sending", load.latency_ms)?;
         self.quantiles("from the planned time", load.latency_from_planned_ms)?;
         if !load.requests.is_empty() {
