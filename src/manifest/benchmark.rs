@@ -118,7 +118,7 @@ choice! {
         /// Path of a TOML or YAML file with the keys of `[workload]`, relative to this file.
         String => Path(String),
         /// The workload itself.
-        Table => Inline(WorkloadFile),
+        Table => Inline(Box<WorkloadFile>),
     }
 }
 

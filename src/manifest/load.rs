@@ -10,7 +10,7 @@ choice! {
         /// The name of a load in `[loads]`; may be a template. Example: `load = "{{matrix.load}}"`.
         String => Name(Spanned<Template>),
         /// The load itself.
-        Table => Inline(LoadFile),
+        Table => Inline(Box<LoadFile>),
     }
 }
 

@@ -261,3 +261,218 @@ fn push_json_escaped(out: &mut String, value: &Value) {
         _ => out.push_str(&written),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::process::Command;
+
+    /// Values that would break out of careless quoting.
+    const HOSTILE: [&str; 22] = [
+        "",
+        "plain",
+        "two words",
+        "'; touch /tmp/broken-out; '",
+        "\"; touch /tmp/broken-out; \"",
+        "$(touch /tmp/broken-out)",
+        "`touch /tmp/broken-out`",
+        "line one\nline two\n",
+        "a\r\nSet-Cookie: b",
+        "*",
+        "~",
+        "!!",
+        "\\",
+        "\\'",
+        "PATH=/nowhere",
+        "# comment",
+        "$HOME ${HOME} $'x'",
+        "&& || ; | < > ( ) { }",
+        "ü 日本 🦀\u{2028}",
+        "done",
+        "%s%n{{params.x}}",
+        "../../etc/passwd?x=1&y=2#z",
+    ];
+
+    fn render(source: &str, context: Context, value: impl Into<Value>) -> Result<String, Undefined> {
+        let value = value.into();
+        Template::parse(source).unwrap().render(context, &|path| (path == "v").then(|| value.clone()))
+    }
+
+    /// What `sh` makes of a command line.
+    fn shell(line: &str) -> String {
+        let output = Command::new("sh").args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn values_reach_a_real_shell_as_they_are() {
+        for value in HOSTILE {
+            let line = render("printf %s {{v}}", Context::Shell, value).unwrap();
+            assert_eq!(shell(&line), value, "{line}");
+            let line = render("printf %s \"$(printf '[%s]' --x={{v}})\"", Context::Shell, value).unwrap();
+            assert_eq!(shell(&line), format!("[--x={value}]"), "{line}");
+            let line = render("f() { printf %s \"$1\"; }; f a{{v}}b{{v}}", Context::Shell, value).unwrap();
+            assert_eq!(shell(&line), format!("a{value}b{value}"), "{line}");
+        }
+        assert!(!std::path::Path::new("/tmp/broken-out").exists());
+    }
+
+    #[test]
+    fn a_value_is_never_an_assignment_a_keyword_or_a_redirection() {
+        for (source, value) in
+            [("{{v}} true", "PATH=/nowhere"), ("{{v}}", "if"), ("{{v}}", "while"), ("{{v}}", "case")]
+        {
+            let line = render(source, Context::Shell, value).unwrap();
+            let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+            assert_eq!(output.status.code(), Some(127), "{line} is a command that does not exist");
+        }
+        let line = render("printf %s {{v}}>&1", Context::Shell, 2).unwrap();
+        assert_eq!(shell(&line), "2");
+    }
+
+    #[test]
+    fn a_value_is_not_taken_for_an_option() {
+        for (source, value, fits) in [
+            ("rm {{v}}", "-rf", false),
+            ("{{v}}", "-rf", false),
+            ("x;{{v}}", "-rf", false),
+            ("rm -- {{v}}", "-rf", true),
+            ("x --y={{v}}", "-rf", true),
+            ("x {{{v}}}", "-rf", true),
+            ("x {{v}}", "a-b", true),
+        ] {
+            assert_eq!(render(source, Context::Shell, value).is_ok(), fits, "{source}");
+        }
+        assert_eq!(render("x {{v}}", Context::Shell, -5).unwrap(), "x -5");
+    }
+
+    #[test]
+    fn nul_has_no_place_in_commands_and_environments() {
+        for source in ["{{v}}", "{{{v}}}"] {
+            assert!(render(source, Context::Shell, "a\0b").is_err());
+            assert!(render(source, Context::Plain, "a\0b").is_err());
+        }
+        assert_eq!(render("http://x/{{v}}", Context::Url, "a\0b").unwrap(), "http://x/a%00b");
+        assert_eq!(render("\"{{v}}\"", Context::Json, "a\0b").unwrap(), "\"a\\u0000b\"");
+    }
+
+    #[test]
+    fn values_in_a_url_stay_one_part_of_it() {
+        for value in HOSTILE {
+            let url = render("http://host/a/{{v}}?q={{v}}", Context::Url, value).unwrap();
+            let rest = url.strip_prefix("http://host/a/").unwrap();
+            let (path, query) = rest.split_once("?q=").unwrap();
+            for part in [path, query] {
+                assert!(part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)), "{part}");
+                assert_eq!(decoded(part), value);
+            }
+        }
+        assert_eq!(
+            render("{{v}}/x/{{v}}", Context::Url, "http://h:1").unwrap(),
+            "http://h:1/x/http%3A%2F%2Fh%3A1"
+        );
+        let template = Template::parse("{{a}}{{b}}").unwrap();
+        let lookup = |path: &str| Some(Value::from(if path == "a" { "" } else { "http://evil" }));
+        assert_eq!(template.render(Context::Url, &lookup).unwrap(), "http%3A%2F%2Fevil");
+    }
+
+    fn decoded(text: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            if byte == b'%' {
+                let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+            } else {
+                bytes.push(byte);
+            }
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn values_in_json_stay_one_string() {
+        for value in HOSTILE {
+            let json = render(r#"{"a": "<{{v}}>", "b": ["{{v}}"]}"#, Context::Json, value).unwrap();
+            let parsed: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(parsed, serde_json::json!({"a": format!("<{value}>"), "b": [value]}));
+        }
+        let json = render(r#"{"n": {{v}}}"#, Context::Json, 1.5).unwrap();
+        assert_eq!(json, r#"{"n": 1.5}"#);
+        assert_eq!(render("[{{v}}]", Context::Json, Value::Null).unwrap(), "[null]");
+    }
+
+    #[test]
+    fn only_plain_values_are_placeholders() {
+        for source in [
+            "{{#if x}}",
+            "{{/if}}",
+            "{{else if x}}",
+            "{{> p}}",
+            "{{! comment }}",
+            "{{~v~}}",
+            "{{v|upper}}",
+            "{{a b}}",
+            "{{ }}",
+            "{{}}",
+            "{{a..b}}",
+            "{{.a}}",
+            "{{../a}}",
+            "{{[a]}}",
+            "{{@root}}",
+            "{{{{raw}}}}",
+            "{{a\n}}",
+            "{{v",
+            "{{{v}}",
+            "x {{",
+        ] {
+            assert!(Template::parse(source).is_err(), "{source}");
+        }
+    }
+
+    #[track_caller]
+    fn check(source: &str, rendered: &str) {
+        let template = Template::parse(source).unwrap();
+        assert_eq!(template.render(Context::Plain, &|_| Some(Value::from("V"))).unwrap(), rendered);
+        assert_eq!(template.source(), source);
+    }
+
+    #[test]
+    fn text_between_placeholders_is_kept() {
+        check("", "");
+        check(" a {{v}}\n\n{{ v.w }}\t", " a V\n\nV\t");
+        check("{{{v}}}{{v}}}", "VV}");
+        check(r"docker ps --format '\{{.Names}}' {{v}}", "docker ps --format '{{.Names}}' V");
+        check(r"a\{{{v}}}", "a{{{v}}}");
+        check(r"a\\{{v}}", r"a\\V");
+        check("{ {v} } }}", "{ {v} } }}");
+    }
+
+    #[test]
+    fn a_single_placeholder_keeps_its_type() {
+        let evaluate =
+            |source: &str| Template::parse(source).unwrap().evaluate(&|_| Some(Value::from(7))).unwrap();
+        assert_eq!(evaluate("{{v}}"), 7);
+        assert_eq!(evaluate("{{v}} "), "7 ");
+        assert!(Template::parse("{{v}}").unwrap().evaluate(&|_| None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_reaches_the_shell_as_it_is(value in "[^\0]{0,40}") {
+            prop_assume!(!value.starts_with('-'));
+            let line = render("printf %s {{v}}", Context::Shell, value.as_str()).unwrap();
+            prop_assert_eq!(shell(&line), value);
+        }
+
+        #[test]
+        fn any_text_parses_or_fails_but_never_panics(source in r"[\\{}a.~ ü]{0,30}") {
+            if let Ok(template) = Template::parse(&source) {
+                let text = serde_json::to_string(&template).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Template>(&text).unwrap(), template);
+            }
+        }
+    }
+}

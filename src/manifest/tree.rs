@@ -209,10 +209,11 @@ fn from_yaml(text: &str, report: &mut Report) -> Option<Node> {
             (report.problems.len() == before).then_some(node)
         }
         Err(error) => {
-            let location = error.location();
-            let span = location.map_or(0..0, |location| yaml_span(location, text.len()));
+            let span = error.location().map_or(0..0, |location| yaml_span(location, text));
             let message = error.without_snippet().to_string();
+            // The place is shown beside the text.
             let message = message.lines().next().unwrap_or_default();
+            let message = message.split(" at line ").next().unwrap_or_default();
             report.push(
                 syntax(format!("this is not YAML that can be read: {message}"))
                     .at(&span, "here")
@@ -223,19 +224,32 @@ fn from_yaml(text: &str, report: &mut Report) -> Option<Node> {
     }
 }
 
-fn yaml_span(location: serde_yaml::Location, limit: usize) -> Span {
+/// The bytes of a location; of a syntax error only line and column are known.
+fn yaml_span(location: serde_yaml::Location, text: &str) -> Span {
     let bytes = location.span();
-    let start = bytes.byte_offset().map_or(0, |offset| offset as usize).min(limit);
-    start..(start + bytes.byte_len().map_or(0, |length| length as usize)).min(limit)
+    if let (Some(offset), Some(length)) = (bytes.byte_offset(), bytes.byte_len()) {
+        let start = (offset as usize).min(text.len());
+        return start..(start + length as usize).min(text.len());
+    }
+    let (line, column) = (location.line() as usize, location.column() as usize);
+    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let inside: usize = text[before..].chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
+    before + inside..before + inside
 }
 
 fn yaml_node(value: serde_yaml::Spanned<YamlValue>, report: &mut Report) -> Node {
-    let span = yaml_span(value.referenced, report.source.text().len());
+    let source = Arc::clone(&report.source);
+    let span = yaml_span(value.referenced, source.text());
     let value = match value.value {
         YamlValue::Null => Kind::Null,
         YamlValue::Boolean(boolean) => Kind::Boolean(boolean),
         YamlValue::Integer(integer) => Kind::Integer(integer),
         YamlValue::TooLarge => {
+            report.push(number_too_large(&span));
+            Kind::Integer(0)
+        }
+        // The parser reads integers beyond 64 bits as floats, and so would lose digits.
+        YamlValue::Float(_) if is_digits(source.text().get(span.clone()).unwrap_or_default()) => {
             report.push(number_too_large(&span));
             Kind::Integer(0)
         }
@@ -247,7 +261,7 @@ fn yaml_node(value: serde_yaml::Spanned<YamlValue>, report: &mut Report) -> Node
         YamlValue::Table(items) => {
             let mut entries: Vec<(Spanned<String>, Node)> = Vec::with_capacity(items.len());
             for (key, value) in items {
-                let span = yaml_span(key.referenced, report.source.text().len());
+                let span = yaml_span(key.referenced, source.text());
                 if let Some((first, _)) = entries.iter().find(|(earlier, _)| earlier.value == key.value) {
                     report.push(
                         Problem::error(
@@ -265,6 +279,11 @@ fn yaml_node(value: serde_yaml::Spanned<YamlValue>, report: &mut Report) -> Node
         }
     };
     Node { value, span }
+}
+
+fn is_digits(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())
 }
 
 type YamlNode = serde_yaml::Spanned<YamlValue>;

@@ -125,6 +125,7 @@ impl Checker<'_> {
         for draft in phases.iter().flat_map(|phase| &phase.drafts) {
             Steps::check_templates(draft, &scope, &mut self.report);
             if file.workload.is_none()
+                && draft.step.phase == Phase::Invoke
                 && let Some(load) = &draft.raw.value.load
             {
                 self.report.push(

@@ -117,7 +117,12 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     if let Some(iterations) = &load.iterations {
         let number = value(iterations, values, report)?;
         if !(1..=1_000_000_000).contains(&number) {
-            report.push(out_of_range(&iterations.span, "iterations", "1 to 1000000000", values));
+            report.push(out_of_range(
+                &iterations.span,
+                "the number of iterations",
+                "from 1 to 1000000000",
+                values,
+            ));
         }
         return Some(LoadShape::Iterations { iterations: number });
     }
@@ -195,10 +200,11 @@ fn value<T: FromValue + Clone>(
     }
 }
 
+/// `range`: "from 0 to 1".
 fn out_of_range(span: &Span, what: &str, range: &str, values: &Values<'_>) -> Problem {
-    Problem::error("sb::validate::range", format!("{what} out of range{}", values.point))
-        .at(span, format!("outside of {range}"))
-        .help(format!("use a value in the range {range}"))
+    Problem::error("sb::validate::range", format!("{what} is out of range{}", values.point))
+        .at(span, format!("must be {range}"))
+        .help(format!("use a value {range}"))
 }
 
 fn positive(given: &Spanned<Or<f64>>, limit: f64, values: &Values<'_>, report: &mut Report) -> Option<f64> {
@@ -206,7 +212,7 @@ fn positive(given: &Spanned<Or<f64>>, limit: f64, values: &Values<'_>, report: &
     if number > 0.0 && number <= limit {
         return Some(number);
     }
-    report.push(out_of_range(&given.span, "number", &format!("above 0 to {limit}"), values));
+    report.push(out_of_range(&given.span, "the number", &format!("above 0 and at most {limit}"), values));
     None
 }
 
@@ -215,7 +221,7 @@ fn rate_from_zero(given: &Spanned<Or<f64>>, values: &Values<'_>, report: &mut Re
     if (0.0..=HIGHEST_RATE).contains(&number) {
         return Some(number);
     }
-    report.push(out_of_range(&given.span, "rate", &format!("0 to {HIGHEST_RATE}"), values));
+    report.push(out_of_range(&given.span, "the rate", &format!("from 0 to {HIGHEST_RATE}"), values));
     None
 }
 
@@ -224,7 +230,7 @@ fn fraction(given: &Spanned<Or<f64>>, values: &Values<'_>, report: &mut Report) 
     if (0.0..=1.0).contains(&number) {
         return Some(number);
     }
-    report.push(out_of_range(&given.span, "share", "0 to 1 (0.01 is one percent)", values));
+    report.push(out_of_range(&given.span, "the share", "from 0 to 1 (0.01 is one percent)", values));
     None
 }
 
@@ -299,7 +305,7 @@ pub fn load_arguments(arguments: &LoadArguments) -> Checked<Load> {
         Some(pattern @ ("steady" | "fluctuating" | "spikes" | "jump" | "bursts")) => {
             return fail(format!("this version does not support the load `{pattern}`"), usage);
         }
-        Some(file) if file.ends_with(".csv") || file.ends_with(".json") => {
+        Some(file) if Path::new(file).extension().is_some_and(|end| end == "csv" || end == "json") => {
             return fail(format!("this version does not support loads from files like `{file}`"), usage);
         }
         other => {

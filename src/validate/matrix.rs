@@ -61,7 +61,9 @@ impl Matrix {
             matrix.levels.push(levels.value.iter().map(|level| level.value.0.clone()).collect());
         }
         if combinations > MOST_POINTS {
-            return Self::default();
+            // The rest of the plan is checked at one point.
+            matrix.levels.iter_mut().for_each(|levels| levels.truncate(1));
+            return matrix;
         }
         matrix.exclude =
             file.exclude.iter().map(|rule| matrix.rule(rule, true, applications, targets, report)).collect();

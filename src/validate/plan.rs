@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::manifest::decode::{Decode as _, Map, Or, Period, Scalar};
 use crate::manifest::load::{LoadFile, LoadOrName};
-use crate::manifest::plan::{ApplicationFile, ExecutorWord, OrderWord, PlanFile};
+use crate::manifest::plan::{ApplicationFile, ExecutorWord, MatrixFile, OrderWord, PlanFile};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::template::Template;
@@ -115,7 +115,7 @@ impl Checker<'_> {
         let targets: Vec<&str> = applications.iter().map(|application| application.target.as_str()).collect();
         // An application that could not be read would make rules about it look wrong.
         let complete = applications.len() == file.applications.value.len();
-        let default_matrix = Default::default();
+        let default_matrix = MatrixFile::default();
         let matrix_file = file.matrix.as_ref().filter(|_| complete).unwrap_or(&default_matrix);
         let matrix = Matrix::check(matrix_file, &names, &targets, &mut self.report);
         let entries = if complete {
@@ -458,7 +458,7 @@ impl Checker<'_> {
     fn check_load(&mut self, file: &PlanFile, choice: Option<&Spanned<LoadOrName>>, known: &[String]) {
         let named = match choice.map(|choice| &choice.value) {
             None => return,
-            Some(LoadOrName::Inline(load)) => vec![load],
+            Some(LoadOrName::Inline(load)) => vec![load.as_ref()],
             Some(LoadOrName::Name(name)) if name.value.is_literal() => {
                 file.loads.iter().filter_map(|loads| loads.get(name.value.source())).collect()
             }

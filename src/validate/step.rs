@@ -1,7 +1,7 @@
 //! One step of a manifest: its action, environment and outputs, whatever the target.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::manifest::benchmark::{
@@ -210,7 +210,7 @@ impl Steps<'_> {
         None
     }
 
-    fn local_outputs(&self, template: &PathBuf, file: &StepFile, report: &mut Report) -> Vec<String> {
+    fn local_outputs(&self, template: &Path, file: &StepFile, report: &mut Report) -> Vec<String> {
         let mut names = vec!["endpoint".to_owned()];
         let Some(local) = &file.local else { return names };
         if let Some(outputs) = &file.outputs

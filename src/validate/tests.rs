@@ -1,8 +1,13 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
 use super::*;
-use crate::manifest::read::Snapshot;
+use crate::manifest::read::{Disk, Files, Kept, Recording, Snapshot};
+use crate::workload::{Body, LoadShape};
+use std::fmt::Write as _;
 use std::path::Path;
+
+const HEAD: &str = "[benchmark]\nname = \"demo\"\n";
+const TEMPLATE: &str = "Resources: {}\nOutputs:\n  QueueUrl:\n    Value: x\n";
 
 /// Problems as people see them.
 fn rendered(problems: &[Problem]) -> String {
@@ -12,7 +17,874 @@ fn rendered(problems: &[Problem]) -> String {
     let mut out = String::new();
     for problem in problems {
         handler.render_report(&mut out, problem).unwrap();
-        out.push('\n');
+        let _ = writeln!(out);
     }
     out
+}
+
+fn files(manifest: &str) -> Snapshot {
+    Snapshot::new([
+        ("/repo/.git/HEAD", ""),
+        ("/repo/app/benchmark.toml", manifest),
+        ("/repo/app/template.yaml", TEMPLATE),
+        ("/repo/app/images/cat.jpg", "cat"),
+        ("/repo/app/deploy.Dockerfile", "FROM alpine"),
+        ("/repo/other/Dockerfile", "FROM alpine"),
+    ])
+}
+
+fn read(manifest: &str) -> Checked<Arc<Benchmark>> {
+    benchmark(&files(manifest), Path::new("/repo/app/benchmark.toml"))
+}
+
+#[track_caller]
+fn valid(manifest: &str) -> Arc<Benchmark> {
+    let checked = read(manifest);
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    checked.value.unwrap()
+}
+
+/// Every error's code, in order, and the picture of all of them as a stored snapshot.
+#[track_caller]
+fn check(name: &str, manifest: &str, codes: &[&str]) {
+    let checked = read(manifest);
+    let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    assert_eq!(found, codes, "{}", rendered(&checked.problems));
+    assert_eq!(checked.value.is_none(), checked.problems.iter().any(Problem::is_error));
+    insta::assert_snapshot!(name, rendered(&checked.problems));
+}
+
+fn with_local(rest: &str) -> String {
+    format!("{HEAD}[targets.local]\n{rest}")
+}
+
+#[test]
+fn several_syntax_errors_are_all_reported() {
+    check(
+        "toml_syntax",
+        "[benchmark]\nname = \"x\nroot = \n[targets.local]\na = 1\na = 2\nwhen = 2024-01-01\n",
+        &["manifest::syntax", "manifest::syntax", "manifest::duplicate_key", "manifest::syntax"],
+    );
+}
+
+#[test]
+fn bytes_that_are_not_text_are_reported() {
+    let files = Snapshot::new([("/b/benchmark.toml", b"[benchmark]\nname = \"a\xff\"\n".to_vec())]);
+    let checked = benchmark(&files, Path::new("/b/benchmark.toml"));
+    insta::assert_snapshot!("not_utf8", rendered(&checked.problems));
+    assert_eq!(checked.problems[0].line_column(), Some((2, 10)));
+}
+
+#[test]
+fn a_missing_file_is_reported() {
+    let checked = benchmark(&Snapshot::default(), Path::new("/b/benchmark.toml"));
+    assert_eq!(checked.problems[0].code, "sb::manifest::unreadable");
+}
+
+#[test]
+fn unknown_keys_types_and_missing_keys_are_reported_together() {
+    check(
+        "keys_and_types",
+        "[benchmark]\ntitle = \"x\"\nnmae = \"y\"\n\n[targets.local]\ntrases = \"local\"\n\n[[deploy]]\nname = 7\ntimeout = 90\nretry = { attempts = \"2\" }\nrun = \"x\"\nlimits = { memory = \"5 apples\" }\n\n[[deploy]]\nname = \"b\"\nwait = \"soon\"\non_interrupt = \"retry\"\n",
+        &[
+            "manifest::missing_key",
+            "manifest::unknown_key",
+            "manifest::unknown_key",
+            "manifest::unknown_key",
+            "manifest::wrong_type",
+            "manifest::wrong_type",
+            "manifest::wrong_type",
+            "manifest::size",
+            "manifest::duration",
+            "manifest::unknown_word",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_supported_says_what_is() {
+    check(
+        "unsupported",
+        &format!(
+            "{HEAD}[targets.aws]\ntraces = \"app_insights\"\n[targets.x]\ntraces = \"otlp\"\n[workload]\nengine = \"k6\"\nscript = \"x.js\"\nrequests = []\n"
+        ),
+        &["manifest::unsupported"; 4],
+    );
+}
+
+#[test]
+fn a_step_has_exactly_one_action_in_the_right_phase() {
+    check(
+        "actions",
+        &with_local(
+            "[[deploy]]\nname = \"a\"\nrun = \"x\"\nwait = \"1s\"\n[[deploy]]\nname = \"b\"\n[[deploy]]\nname = \"c\"\nload = true\n[[deploy]]\nname = \"d\"\nlocal = { down = true }\n[[deploy]]\nname = \"e\"\nwait = \"1s\"\nimage = \"x:1\"\n[[cleanup]]\nname = \"f\"\nlocal = { template = \"template.yaml\" }\n",
+        ),
+        &[
+            "validate::action",
+            "validate::action",
+            "validate::action",
+            "validate::action",
+            "validate::action",
+            "validate::action",
+        ],
+    );
+}
+
+#[test]
+fn needs_are_known_and_have_no_cycles() {
+    check(
+        "needs",
+        &with_local(
+            "[[deploy]]\nname = \"a\"\nneeds = [\"c\"]\nrun = \"x\"\n[[deploy]]\nname = \"b\"\nrun = \"x\"\n[[deploy]]\nname = \"c\"\nneeds = \"b\"\nrun = \"x\"\n[[deploy]]\nname = \"d\"\nneeds = \"aa\"\nrun = \"x\"\n[[deploy]]\nname = \"d\"\nrun = \"x\"\n",
+        ),
+        &["validate::cycle", "validate::unknown_step", "validate::duplicate"],
+    );
+}
+
+#[test]
+fn names_targets_images_and_credentials_are_known() {
+    check(
+        "references",
+        &format!(
+            "{HEAD}[images]\ndeploy = {{ dockerfile = \"deploy.Dockerfile\" }}\nbad = \"a b\"\ngone = {{ dockerfile = \"nowhere\" }}\nfar = {{ dockerfile = \"../other/Dockerfile\" }}\n[targets.aws]\ncredentials = [\"aws\"]\n[targets.local]\n[[deploy]]\nname = \"a b\"\ntarget = [\"aws\", \"lokal\"]\nimage = \"deplyo\"\ncredentials = [\"azure\", \"awss\"]\nrun = \"x\"\n"
+        ),
+        &[
+            "validate::image",
+            "validate::no_file",
+            "validate::outside",
+            "validate::name",
+            "validate::unknown_target",
+            "validate::image",
+            "validate::credentials",
+            "validate::credentials",
+        ],
+    );
+}
+
+#[test]
+fn values_lie_in_their_ranges() {
+    check(
+        "ranges",
+        &with_local(
+            "[params]\na = { random_hex = 0 }\nb = { secret = true }\n[[deploy]]\nname = \"a\"\nrun = \"x\"\ntimeout = \"0s\"\nretry = { attempts = 0, delay = \"900d\" }\nlimits = { cpus = 0, memory = 512 }\nenv = { \"A-B\" = \"x\" }\n[[deploy]]\nname = \"b\"\nwait_for = { http = \"localhost/x\", status = 99 }\n",
+        ),
+        &[
+            "validate::range",
+            "validate::param",
+            "validate::duration",
+            "validate::range",
+            "validate::duration",
+            "validate::range",
+            "validate::range",
+            "validate::variable",
+            "validate::url",
+            "validate::range",
+        ],
+    );
+}
+
+#[test]
+fn outputs_have_one_source_that_works() {
+    check(
+        "outputs",
+        &with_local(
+            "[[deploy]]\nname = \"a\"\nrun = \"x\"\n[deploy.outputs]\na = { json = \"$.Stacks\" }\nb = { regex = \"(a)(b)\" }\nc = { regex = \"(a\" }\nd = { line = 0 }\ne = { stdout = true, line = 1 }\nf = { default = \"x\" }\ng = { file = \"../../x\" }\nh = { file = \"ok.json\", json = \"/a\" }\n",
+        ),
+        &[
+            "validate::pointer",
+            "validate::regex",
+            "validate::regex",
+            "validate::output",
+            "validate::output",
+            "validate::output",
+            "validate::outside",
+        ],
+    );
+}
+
+#[test]
+fn placeholders_are_defined_where_they_stand() {
+    check(
+        "undefined",
+        &with_local(
+            "[params]\nregion = \"x\"\n[[deploy]]\nname = \"a\"\nrun = \"echo {{params.regoin}} {{region}} {{trial.number}} {{nothing}}\"\nenv = { A = \"{{request.uuid}} {{#if x}}\" }\n",
+        ),
+        &["template::syntax"],
+    );
+    check(
+        "undefined_paths",
+        &with_local(
+            "[params]\nregion = \"x\"\n[[deploy]]\nname = \"a\"\nrun = \"echo {{params.regoin}} {{region}} {{trial.number}} {{nothing}}\"\nenv = { A = \"{{request.uuid}}\" }\n",
+        ),
+        &[
+            "template::undefined",
+            "template::undefined",
+            "template::not_here",
+            "template::undefined",
+            "template::not_here",
+        ],
+    );
+}
+
+#[test]
+fn quoted_and_raw_placeholders_are_pointed_at() {
+    check(
+        "quoting",
+        &with_local(
+            "[params]\nregion = \"x\"\n[[deploy]]\nname = \"a\"\nrun = '''\necho \"region: {{params.region}}\"\ncat <<EOF\n{{ params.region }}\nEOF\necho {{params.region}} {{{params.region}}}\n'''\n[[deploy]]\nname = \"b\"\nshell = [\"python3\", \"-c\"]\nrun = \"print({{params.region}})\"\n",
+        ),
+        &["template::quoted", "template::quoted", "template::raw", "template::foreign_shell"],
+    );
+}
+
+#[test]
+fn secrets_stay_out_of_argument_lists_and_file_names() {
+    check(
+        "secrets",
+        &with_local(
+            "[params]\nkey = { env = \"KEY\", secret = true }\n[[deploy]]\nname = \"a\"\nrun = \"login {{params.key}}\"\nworkdir = \"{{params.key}}\"\nenv = { KEY = \"{{params.key}}\" }\noutputs.token = { stdout = true, secret = true }\n[[deploy]]\nname = \"b\"\nrun = [\"use\", \"{{outputs.token}}\"]\n",
+        ),
+        &["template::secret", "template::secret", "template::secret"],
+    );
+}
+
+#[test]
+fn outputs_are_made_before_they_are_used_on_every_target() {
+    check(
+        "output_order",
+        &format!(
+            "{HEAD}[targets.aws]\n[targets.local]\n
+[[deploy]]
+target = \"aws\"
+name = \"stack\"
+run = \"x\"
+outputs.url = {{ stdout = true }}
+outputs.id = {{ line = 1, default = \"\" }}
+[[deploy]]
+target = \"aws\"
+name = \"early\"
+needs = []
+run = [\"use\", \"{{{{outputs.url}}}}\"]
+[[deploy]]
+target = \"aws\"
+name = \"late\"
+needs = [\"early\", \"stack\"]
+run = [\"use\", \"{{{{outputs.url}}}}\"]
+[[deploy]]
+name = \"everywhere\"
+needs = []
+run = [\"use\", \"{{{{outputs.url}}}}\"]
+[workload]
+[[workload.requests]]
+name = \"get\"
+url = \"{{{{outputs.url}}}}/x\"
+[[cleanup]]
+name = \"stack\"
+target = \"aws\"
+run = [\"remove\", \"{{{{outputs.url}}}}\", \"{{{{outputs.id}}}}\"]
+"
+        ),
+        &["template::output"; 5],
+    );
+}
+
+#[test]
+fn requests_are_checked() {
+    check(
+        "requests",
+        &with_local(
+            "[[workload.requests]]\nname = \"a\"\nurl = \"example.org\"\nweight = 0\nmethod = \"get\"\nexpect = { status = [200, 1000] }\n[[workload.requests]]\nname = \"a\"\nurl = \"http://x/{{request.uid}}\"\nbody = '{\"id\": {{request.uuid}}}'\nheaders = { \"A B\" = \"x\", a = \"1\", A = \"2\" }\n[[workload.requests]]\nname = \"c\"\nurl = \"http://x\"\nbody = \"x\"\nbody_file = \"y\"\n[[workload.requests]]\nname = \"d\"\nurl = \"http://x\"\nbody_file = \"images/dog.jpg\"\n",
+        ),
+        &[
+            "validate::url",
+            "validate::range",
+            "validate::method",
+            "validate::range",
+            "validate::duplicate",
+            "template::undefined",
+            "validate::json",
+            "validate::header",
+            "validate::header",
+            "validate::body",
+            "validate::no_file",
+        ],
+    );
+}
+
+#[test]
+fn the_root_stays_inside_the_work_tree() {
+    check(
+        "root_outside",
+        "[benchmark]\nname = \"demo\"\nroot = \"../..\"\n[targets.local]\n",
+        &["validate::outside"],
+    );
+    check(
+        "root_below",
+        "[benchmark]\nname = \"demo\"\nroot = \"images\"\n[targets.local]\n",
+        &["validate::outside"],
+    );
+    let inside = valid(
+        "[benchmark]\nname = \"demo\"\nroot = \"..\"\n[targets.local]\n[images]\na = { dockerfile = \"../other/Dockerfile\" }\n",
+    );
+    assert_eq!(inside.root, Path::new("/repo"));
+}
+
+#[test]
+fn a_benchmark_without_targets_is_refused() {
+    check("no_target", &format!("{HEAD}[targets]\n"), &["validate::no_target"]);
+}
+
+const FULL: &str = r#"
+[benchmark]
+name = "demo"
+description = "d"
+
+[params]
+region = "us-east-1"
+memory_size = 1024
+ratio = 0.5
+debug = false
+deploy_id = { random_hex = 10 }
+api_key = { env = "MY_KEY", secret = true }
+
+[images]
+deploy = { dockerfile = "deploy.Dockerfile", context = ".", args = { V = "1" } }
+aws_cli = "amazon/aws-cli:2.27.0"
+
+[targets.aws]
+credentials = ["aws"]
+traces = "xray"
+[targets.local]
+traces = "local"
+
+[[deploy]]
+target = "aws"
+name = "stack"
+image = "deploy"
+credentials = ["aws"]
+run = "sam deploy --stack-name thumbs-{{params.deploy_id}} --region {{params.region}}"
+env = { KEY = "{{params.api_key}}" }
+timeout = "20m"
+retry = { attempts = 2, delay = "30s" }
+limits = { cpus = 1.5, memory = "512MiB" }
+recover = [ { image = "aws_cli", run = "unlock" } ]
+outputs.endpoint = { json = "/Stacks/0" }
+outputs.id = { line = -1, default = "" }
+
+[[deploy]]
+target = "local"
+name = "stack"
+local = { template = "template.yaml" }
+
+[[deploy]]
+name = "ready"
+wait_for = { http = "{{outputs.endpoint}}/health" }
+
+[workload]
+[[workload.requests]]
+name = "upload"
+url = "{{outputs.endpoint}}/images/{{request.uuid}}.jpg"
+body_file = "images/cat.jpg"
+expect = { status = [200, 201] }
+
+[[cleanup]]
+target = "aws"
+name = "stack"
+run = ["delete", "{{outputs.id}}"]
+credentials = ["aws"]
+[[cleanup]]
+target = "local"
+name = "stack"
+local = { down = true }
+"#;
+
+#[test]
+fn a_full_manifest_becomes_checked_types() {
+    let benchmark = valid(FULL);
+    let aws = &benchmark.targets["aws"];
+    assert_eq!(aws.traces, Traces::Xray);
+    let stack = &aws.deploy[0];
+    assert_eq!(stack.environment.limits, Limits { cpus: Some(1.5), memory_bytes: Some(512 << 20) });
+    assert_eq!(stack.retry, Retry { attempts: 2, delay: Duration::from_secs(30) });
+    assert_eq!(stack.timeout, Some(Duration::from_mins(20)));
+    assert_eq!(stack.environment.shell, ["sh", "-c"]);
+    assert_eq!(stack.recover[0].environment.credentials, ["aws"]);
+    assert_eq!(
+        stack.recover[0].environment.image,
+        Some(Image::Reference("amazon/aws-cli:2.27.0".to_owned()))
+    );
+    assert_eq!(aws.deploy[1].needs, ["stack"]);
+    let local = &benchmark.targets["local"];
+    assert!(
+        matches!(&local.deploy[0].action, Action::LocalUp { template } if template == Path::new("/repo/app/template.yaml"))
+    );
+    assert!(matches!(local.cleanup[0].action, Action::LocalDown));
+    assert!(matches!(local.invoke[0].action, Action::Load));
+    let request = &benchmark.workload.as_ref().unwrap().requests[0];
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.body, Body::File("/repo/app/images/cat.jpg".into()));
+    assert_eq!(benchmark.params["deploy_id"].source, ParamSource::RandomHex(10));
+    assert!(benchmark.params["api_key"].secret);
+}
+
+#[test]
+fn a_yaml_manifest_carries_the_same_model() {
+    let yaml = r#"
+benchmark: { name: demo, description: d }
+params:
+  region: us-east-1
+  memory_size: 1024
+  ratio: 0.5
+  debug: false
+  deploy_id: { random_hex: 10 }
+  api_key: { env: MY_KEY, secret: true }
+images:
+  deploy: { dockerfile: deploy.Dockerfile, context: ., args: { V: "1" } }
+  aws_cli: amazon/aws-cli:2.27.0
+targets:
+  aws: { credentials: [aws], traces: xray }
+  local: { traces: local }
+deploy:
+  - target: aws
+    name: stack
+    image: deploy
+    credentials: [aws]
+    run: sam deploy --stack-name thumbs-{{params.deploy_id}} --region {{params.region}}
+    env: { KEY: "{{params.api_key}}" }
+    timeout: 20m
+    retry: { attempts: 2, delay: 30s }
+    limits: { cpus: 1.5, memory: 512MiB }
+    recover: [{ image: aws_cli, run: unlock }]
+    outputs:
+      endpoint: { json: /Stacks/0 }
+      id: { line: -1, default: "" }
+  - target: local
+    name: stack
+    local: { template: template.yaml }
+  - name: ready
+    wait_for: { http: "{{outputs.endpoint}}/health" }
+workload:
+  requests:
+    - name: upload
+      url: "{{outputs.endpoint}}/images/{{request.uuid}}.jpg"
+      body_file: images/cat.jpg
+      expect: { status: [200, 201] }
+cleanup:
+  - target: aws
+    name: stack
+    run: [delete, "{{outputs.id}}"]
+    credentials: [aws]
+  - target: local
+    name: stack
+    local: { down: true }
+"#;
+    let with_yaml = Kept::new([("/repo/app/benchmark.yaml".into(), yaml.to_owned())].into(), files(FULL));
+    let checked = benchmark(&with_yaml, Path::new("/repo/app/benchmark.yaml"));
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    let without_path =
+        |benchmark: &Benchmark| format!("{benchmark:#?}").replace("benchmark.yaml", "benchmark.toml");
+    assert_eq!(without_path(&checked.value.unwrap()), without_path(&valid(FULL)));
+}
+
+#[track_caller]
+fn check_yaml(name: &str, yaml: &str, codes: &[&str]) {
+    let files = Snapshot::new([("/b/benchmark.yaml", yaml)]);
+    let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
+    let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    assert_eq!(found, codes, "{}", rendered(&checked.problems));
+    insta::assert_snapshot!(name, rendered(&checked.problems));
+}
+
+#[test]
+fn yaml_problems_have_places() {
+    check_yaml(
+        "yaml_keys",
+        "benchmark:\n  name: démo\n  nmae: x\n  root: yes\ntargets:\n  local: { traces: lokal }\n  local: {}\nparams:\n  n: 012\n  y: [1]\n",
+        &["manifest::duplicate_key"],
+    );
+    check_yaml(
+        "yaml_types",
+        "benchmark:\n  name: demo\n  nmae: x\n  description: 7\ntargets:\n  local: { traces: lokal }\nparams:\n  n: 012\n  y: [1]\n",
+        &["manifest::unknown_key", "manifest::wrong_type", "manifest::unknown_word", "manifest::wrong_type"],
+    );
+    check_yaml("yaml_syntax", "benchmark:\n  name: demo\n bad\n", &["manifest::syntax"]);
+    check_yaml("yaml_huge", "benchmark: 99999999999999999999999\n", &["manifest::syntax"]);
+}
+
+#[test]
+fn an_alias_bomb_is_refused_quickly() {
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (one, next) in "abcdefgh".chars().zip("bcdefghi".chars()) {
+        let _ = writeln!(bomb, "{next}: &{next} [{}]", vec![format!("*{one}"); 10].join(", "));
+    }
+    let files = Snapshot::new([("/b/benchmark.yaml", bomb)]);
+    let started = std::time::Instant::now();
+    let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
+    assert_eq!(checked.problems[0].code, "sb::manifest::syntax");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn yaml_words_and_leading_zeros_stay_strings() {
+    let yaml = "benchmark: { name: demo }\ntargets: { local: }\nparams: { a: no, b: 0123, c: 1_000, d: true, e: 7 }\n";
+    let files = Snapshot::new([("/b/benchmark.yaml", yaml.replace("local: }", "local: {} }"))]);
+    let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    let params = &checked.value.unwrap().params;
+    for (name, value) in [
+        ("a", Value::from("no")),
+        ("b", Value::from("0123")),
+        ("c", Value::from("1_000")),
+        ("d", Value::from(true)),
+        ("e", Value::from(7)),
+    ] {
+        assert_eq!(params[name].source, ParamSource::Value(value));
+    }
+}
+
+#[test]
+fn a_workload_file_is_checked_in_its_own_place() {
+    let manifest = with_local("[[deploy]]\nname = \"a\"\nlocal = { template = \"template.yaml\" }\n")
+        .replace("[targets.local]", "root = \"..\"\n[targets.local]");
+    let manifest = format!("workload = \"../workloads/upload.toml\"\n{manifest}");
+    let good = "[[requests]]\nname = \"a\"\nurl = \"{{outputs.endpoint}}/{{outputs.QueueUrl}}\"\nbody_file = \"cat.jpg\"\n";
+    for (text, codes) in [
+        (good.to_owned(), vec![]),
+        (good.replace("cat", "dog"), vec!["sb::validate::no_file"]),
+        (good.replace("QueueUrl", "QueueUrk"), vec!["sb::template::undefined"]),
+        (
+            good.replace("[[requests]]", "[[workload.requests]]"),
+            vec!["sb::manifest::missing_key", "sb::manifest::unknown_key"],
+        ),
+    ] {
+        let files = Kept::new(
+            [("/repo/workloads/upload.toml".into(), text), ("/repo/workloads/cat.jpg".into(), String::new())]
+                .into(),
+            files(&manifest),
+        );
+        let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
+        let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(found, codes, "{}", rendered(&checked.problems));
+        assert!(checked.problems.iter().all(|problem| {
+            problem.source.as_ref().is_some_and(|source| source.path.ends_with("upload.toml"))
+        }));
+    }
+}
+
+const PLAN_HEAD: &str = "[plan]\nname = \"p\"\n";
+const APPLICATION: &str = "[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n";
+
+fn read_plan(text: &str, overrides: &Overrides) -> Checked<Plan> {
+    let files = Kept::new([("/repo/plans/p.toml".into(), text.to_owned())].into(), files(FULL));
+    plan(&files, Path::new("/repo/plans/p.toml"), overrides)
+}
+
+#[track_caller]
+fn check_plan(name: &str, text: &str, codes: &[&str]) {
+    let checked = read_plan(text, &Overrides::default());
+    let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    assert_eq!(found, codes, "{}", rendered(&checked.problems));
+    insta::assert_snapshot!(name, rendered(&checked.problems));
+}
+
+#[track_caller]
+fn valid_plan(text: &str, overrides: &Overrides) -> Plan {
+    let checked = read_plan(text, overrides);
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    checked.value.unwrap()
+}
+
+#[test]
+fn a_matrix_is_a_product_with_exclusions_and_inclusions() {
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}vars = {{ base = 2 }}\nparams = {{ debug = true }}\n[matrix]\nsize = [512, 1024]\nload = [\"slow\", \"fast\"]\nexclude = [ {{ size = 512, load = \"fast\", application = \"demo\" }} ]\ninclude = [ {{ load = \"fast\", size = 2048 }} ]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\n[labels]\nlabel = \"{{{{application}}}}_{{{{matrix.size}}}}\"\n[trials]\nrepetitions = 3\nseed = 5\n"
+        )
+        .replace("[plan]", "load = \"{{matrix.load}}\"\n[loads.slow]\nconstant = \"{{vars.base}}\"\nduration = \"{{matrix.size}}ms\"\n[loads.fast]\nstages = [{ target = 10, duration = \"1m\" }]\n[plan]"),
+        &Overrides::default(),
+    );
+    let points = &plan.entries[0].points;
+    let seen: Vec<String> = points
+        .iter()
+        .map(|point| {
+            format!(
+                "{} {} {} {:?}",
+                matrix::describe(&point.factors),
+                point.params["memory_size"],
+                point.labels["label"],
+                point.load.shape
+            )
+        })
+        .collect();
+    insta::assert_snapshot!("matrix_points", seen.join("\n"));
+    assert_eq!(points[0].params["debug"], true);
+    assert_eq!((plan.repetitions, plan.trials_per_deployment, plan.seed), (3, 1, 5));
+    assert!(plan.concurrency.quiet);
+}
+
+#[test]
+fn plan_problems_name_their_place_and_point() {
+    check_plan(
+        "plan_references",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}locks = [\"eu\"]\nload = \"brust\"\n{APPLICATION}[[applications]]\nname = \"c\"\nmanifest = \"../app/benchmark.toml\"\n[[applications]]\nmanifest = \"../gone.toml\"\n[[applications]]\nname = \"d\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"awz\"\n[loads.burst]\niterations = 1\n[locks]\nus = 0\n[trials]\nrepetitions = 0\n"
+        ),
+        &[
+            "validate::unknown_lock",
+            "validate::duplicate",
+            "validate::unknown_target",
+            "validate::no_file",
+            "validate::unknown_target",
+            "validate::range",
+            "validate::range",
+        ],
+    );
+    check_plan(
+        "plan_values",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}params = {{ memory = 1, api_key = \"x\", debug = 1 }}\n[matrix]\nrate = [1, 2, 2]\nsize = [\"big\"]\ntarget = [\"a\"]\nempty = []\nexclude = [ {{ rat = 1 }}, {{ rate = 7 }}, {{ application = \"dmo\" }} ]\ninclude = [ {{ rate = 1 }} ]\n[params]\nmemory_size = \"{{{{matrix.sise}}}}\"\n[labels]\nx = \"{{{{vars.a}}}}\"\n"
+        ),
+        &[
+            "validate::unknown_param",
+            "validate::secret",
+            "validate::factor",
+            "validate::factor",
+            "validate::factor",
+            "validate::matrix",
+            "validate::matrix",
+            "validate::matrix",
+            "validate::matrix",
+            "template::undefined",
+            "template::undefined",
+        ],
+    );
+    check_plan(
+        "plan_points",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}[matrix]\nrate = [5, 0]\nsize = [\"big\"]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\ndebug = 1\n[load]\nconstant = \"{{{{matrix.rate}}}}\"\nduration = \"1m\"\n"
+        ),
+        &["validate::param", "validate::param", "validate::range"],
+    );
+}
+
+#[test]
+fn loads_have_one_shape_in_range() {
+    for (name, load, codes) in [
+        ("load_two", "iterations = 1\nconstant = 2", vec!["validate::load"]),
+        ("load_none", "speed = 2", vec!["validate::load"]),
+        ("load_endless", "constant = 2", vec!["validate::load"]),
+        (
+            "load_stray",
+            "iterations = 0\nduration = \"1s\"\nstart = 1",
+            vec!["validate::range", "validate::load", "validate::load"],
+        ),
+        (
+            "load_rates",
+            "constant = 1e7\nduration = \"0s\"\nspeed = 0\nmax_error_rate = 1.5\nmax_dropped = -1",
+            vec![
+                "validate::range",
+                "validate::duration",
+                "validate::range",
+                "validate::range",
+                "validate::range",
+            ],
+        ),
+        ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
+        ("load_unsupported", "pattern = \"jump\"\nrate = 5\nskip = \"3m\"", vec!["manifest::unsupported"; 3]),
+    ] {
+        check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
+    }
+    check_plan(
+        "budget_unsupported",
+        &format!("{PLAN_HEAD}{APPLICATION}[budget]\ncost_usd = 2\nerrors = -1\n"),
+        &["manifest::unsupported"],
+    );
+}
+
+fn overrides(params: &[(&str, &str)], environment: &[(&str, &str)]) -> Overrides {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Overrides {
+        params: params.iter().map(owned).collect(),
+        environment: environment.iter().map(owned).collect(),
+        ..Overrides::default()
+    }
+}
+
+#[test]
+fn later_sources_of_a_parameter_win() {
+    let text = format!(
+        "{PLAN_HEAD}{APPLICATION}params = {{ memory_size = 3 }}\n[params]\nmemory_size = 2\nratio = 1\n"
+    );
+    let environment = [("SB_PARAM_MEMORY_SIZE", "1"), ("SB_PARAM_DEBUG", "true"), ("HOME", "/")];
+    let plan = valid_plan(&text, &overrides(&[], &environment));
+    let params = &plan.entries[0].points[0].params;
+    assert_eq!(
+        (&params["memory_size"], &params["ratio"], &params["debug"]),
+        (&Value::from(3), &Value::from(1.0), &Value::from(true))
+    );
+    let plan = valid_plan(&text, &overrides(&[("memory_size", "4")], &environment));
+    assert_eq!(plan.entries[0].points[0].params["memory_size"], 4);
+}
+
+#[test]
+fn overrides_have_the_name_and_type_of_the_parameter() {
+    let benchmark = valid(FULL);
+    let given = overrides(
+        &[("memory_siz", "1"), ("memory_size", "big"), ("api_key", "hunter2"), ("debug", "yes")],
+        &[("SB_PARAM_RATIO", "high"), ("SB_PARAM_REGOIN", "x"), ("SB_PARAM_API_KEY", "hunter2")],
+    );
+    let checked = single(Arc::clone(&benchmark), "lokal", None, &given);
+    assert!(checked.value.is_none());
+    let text = rendered(&checked.problems);
+    assert!(!text.contains("hunter2"), "{text}");
+    insta::assert_snapshot!("overrides", text);
+
+    let plan = single(benchmark, "local", None, &overrides(&[("memory_size", "2048")], &[])).value.unwrap();
+    assert_eq!(plan.entries[0].points[0].params["memory_size"], 2048);
+    assert_eq!(plan.entries[0].points[0].load.shape, LoadShape::Iterations { iterations: 1 });
+}
+
+#[test]
+fn a_load_comes_from_the_command_line_or_a_file() {
+    let checked = load_arguments(&LoadArguments { load: Some("10".to_owned()), ..LoadArguments::default() });
+    assert_eq!(checked.value.unwrap().shape, LoadShape::Iterations { iterations: 10 });
+    let constant = LoadArguments {
+        load: Some("constant".to_owned()),
+        rate: Some(20.0),
+        duration: Some(Duration::from_secs(90)),
+        ..LoadArguments::default()
+    };
+    let expected = LoadShape::Constant { rate: 20.0, duration: Duration::from_secs(90) };
+    assert_eq!(load_arguments(&constant).value.unwrap().shape, expected);
+    let mut seen = Vec::new();
+    for arguments in [
+        LoadArguments { duration: None, ..constant.clone() },
+        LoadArguments { rate: Some(f64::NAN), ..constant.clone() },
+        LoadArguments { load: Some("12".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("fluctuating".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("trace.csv".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("-5".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("0".to_owned()), ..LoadArguments::default() },
+    ] {
+        let checked = load_arguments(&arguments);
+        assert!(checked.value.is_none());
+        seen.push(checked.problems[0].to_string());
+    }
+    insta::assert_snapshot!("load_arguments", seen.join("\n"));
+
+    let files = Snapshot::new([
+        ("/l.yaml", "stages: [{ target: 10, duration: 30s }]\nstart: 1\n"),
+        ("/t.toml", "iterations = \"{{matrix.n}}\""),
+    ]);
+    let stages = vec![crate::workload::Stage { target: 10.0, duration: Duration::from_secs(30) }];
+    assert_eq!(
+        load_file(&files, Path::new("/l.yaml")).value.unwrap().shape,
+        LoadShape::Stages { start_rate: 1.0, stages }
+    );
+    assert!(load_file(&files, Path::new("/t.toml")).value.is_none());
+}
+
+#[test]
+fn locks_of_an_application_are_taken_by_each_of_its_steps() {
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}locks = [\"us\"]\n[[applications]]\nname = \"b\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n[locks]\nus = 2\n"
+        ),
+        &Overrides::default(),
+    );
+    let target = &plan.entries[0].benchmark.targets["local"];
+    for step in target.deploy.iter().chain(&target.invoke).chain(&target.cleanup) {
+        assert_eq!(step.locks, ["us"]);
+    }
+    assert!(plan.entries[1].benchmark.targets["local"].deploy[0].locks.is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_points_expand_quickly() {
+    let mut text = format!(
+        "{PLAN_HEAD}{APPLICATION}[params]\nmemory_size = \"{{{{matrix.f0}}}}\"\n[labels]\nl = \"{{{{matrix.f1}}}}\"\n[matrix]\n"
+    );
+    for factor in 0..5 {
+        let _ = writeln!(text, "f{factor} = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]");
+    }
+    let started = std::time::Instant::now();
+    let plan = valid_plan(&text, &Overrides::default());
+    // An unoptimized build takes several times as long as a release.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let points = &plan.entries[0].points;
+    assert_eq!(points.len(), 100_000);
+    assert_eq!(points[12_345].params["memory_size"], 1);
+    assert_eq!(points[12_345].labels["l"], "2");
+    let more = text.replace("f0 = [0,", "f5 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nf6 = [1, 2]\nf0 = [0,");
+    assert_eq!(read_plan(&more, &Overrides::default()).problems[0].code, "sb::validate::matrix");
+}
+
+#[test]
+fn a_run_can_keep_its_sources_and_read_them_again() {
+    let text = format!("{PLAN_HEAD}{APPLICATION}");
+    let below = Kept::new([("/repo/plans/p.toml".into(), text)].into(), files(FULL));
+    let recording = Recording::new(below);
+    let first = plan(&recording, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
+    let texts = recording.into_texts();
+    let read: Vec<&str> = texts.keys().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(read, ["/repo/app/benchmark.toml", "/repo/app/template.yaml", "/repo/plans/p.toml"]);
+    // The manifest has changed since, the other files are where they were.
+    let kept = Kept::new(texts, files("changed"));
+    let again = plan(&kept, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
+    assert_eq!(format!("{first:?}"), format!("{again:?}"));
+}
+
+#[test]
+fn problems_are_sorted_and_carry_json() {
+    let checked = read(&with_local(
+        "[[deploy]]\nname = \"a b\"\nwait = \"0s\"\nallow_failure = true\n\n[[deploy]]\nname = \"é\"\nrun = \"{{x}}\"\n",
+    ));
+    let json: Vec<String> = checked.problems.iter().map(|problem| problem.to_json().to_string()).collect();
+    insta::assert_snapshot!("json", json.join("\n"));
+}
+
+#[test]
+fn shipped_manifests_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = BTreeMap::new();
+    for name in ["hello-http", "async-pipeline"] {
+        // The manifests can be checked without the applications beside them.
+        let template = root.join(format!("examples/{name}/template.yaml"));
+        if !template.exists() {
+            texts.insert(template, TEMPLATE.to_owned());
+        }
+    }
+    let files: &dyn Files = &Kept::new(texts, Disk);
+    let checked = plan(files, &root.join("plans/quickstart.toml"), &Overrides::default());
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    let plan = checked.value.unwrap();
+    assert_eq!(plan.entries.len(), 2);
+    assert_eq!(plan.order, Order::Interleaved);
+    assert_eq!(plan.entries[1].points[0].labels["label"], "quickstart_async-pipeline");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+
+    /// A file that is being edited is cut off, doubled or strewn with odd characters.
+    #[test]
+    fn damaged_files_are_reported_and_never_panic(
+        at in 0..FULL.len(),
+        length in 0..40_usize,
+        instead in r#"[\[\]{}"'=\n \\#a0é:&*|-]{0,6}"#,
+        yaml in proptest::prelude::any::<bool>(),
+    ) {
+        let end = (at + length).min(FULL.len());
+        let text = format!("{}{instead}{}", &FULL[..at], &FULL[end..]);
+        let name = if yaml { "/repo/app/benchmark.yaml" } else { "/repo/app/benchmark.toml" };
+        let files = Kept::new([(name.into(), text)].into(), files(FULL));
+        let checked = benchmark(&files, Path::new(name));
+        proptest::prop_assert!(checked.value.is_some() || !checked.problems.is_empty());
+        for problem in &checked.problems {
+            let _ = (rendered(std::slice::from_ref(problem)), problem.to_json());
+        }
+    }
 }
