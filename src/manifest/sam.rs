@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
             resources: BTreeMap::new(),
         };
         let resources = self.resources(&scope);
-        scope.resources = self.referents(&resources, &scope);
+        scope.resources = referents(&resources, &scope);
 
         let mut application = Application::default();
         let mut dead_letters = Vec::new();
@@ -321,63 +321,6 @@ impl<'a> Reader<'a> {
             });
         }
         found
-    }
-
-    fn referents(&mut self, resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, Referent> {
-        let place = scope.place;
-        let mut referents = BTreeMap::new();
-        let arn = |service: &str, rest: String| {
-            format!("arn:aws:{service}:{}:{}:{rest}", place.region, place.account)
-        };
-        let api = |id: &str| Referent {
-            reference: id.to_owned(),
-            attributes: BTreeMap::from([
-                ("RootResourceId".to_owned(), "root".to_owned()),
-                ("ApiEndpoint".to_owned(), place.api_base.clone()),
-            ]),
-        };
-        for id in [IMPLICIT_REST_API, IMPLICIT_HTTP_API] {
-            referents.insert(id.to_owned(), api(id));
-        }
-        for resource in resources {
-            let default_name = format!("{}-{}", place.stack, resource.id);
-            let named = |property: &str| {
-                let node = resource.properties.and_then(|properties| properties.get(property));
-                node.and_then(|node| scope.text(node).ok().flatten()).unwrap_or_else(|| default_name.clone())
-            };
-            let with_arn = |reference: String, arn: String| Referent {
-                reference,
-                attributes: BTreeMap::from([("Arn".to_owned(), arn)]),
-            };
-            let referent = match resource.kind {
-                REST_API | HTTP_API => api(resource.id),
-                FUNCTION => {
-                    let name = named("FunctionName");
-                    let role = arn("iam", format!("role/{}Role", resource.id))
-                        .replace(&format!(":{}:", place.region), "::");
-                    let role_name = format!("{}Role", resource.id);
-                    referents.entry(role_name.clone()).or_insert_with(|| with_arn(role_name, role));
-                    let arn = arn("lambda", format!("function:{name}"));
-                    with_arn(name, arn)
-                }
-                "AWS::SQS::Queue" => {
-                    let name = named("QueueName");
-                    let arn = arn("sqs", name.clone());
-                    with_arn(name, arn)
-                }
-                "AWS::SNS::Topic" => {
-                    let arn = arn("sns", named("TopicName"));
-                    with_arn(arn.clone(), arn)
-                }
-                other => {
-                    let service = other.split("::").nth(1).unwrap_or("other").to_ascii_lowercase();
-                    let arn = arn(&service, default_name.clone());
-                    with_arn(default_name.clone(), arn)
-                }
-            };
-            referents.insert(resource.id.to_owned(), referent);
-        }
-        referents
     }
 
     /// Reports what the local target does not provide of a resource that is not a function.
@@ -593,12 +536,70 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What references to the resources give, SAM's implicit APIs and roles among them.
+fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, Referent> {
+    let place = scope.place;
+    let mut referents = BTreeMap::new();
+    let arn =
+        |service: &str, rest: String| format!("arn:aws:{service}:{}:{}:{rest}", place.region, place.account);
+    let api = |id: &str| Referent {
+        reference: id.to_owned(),
+        attributes: BTreeMap::from([
+            ("RootResourceId".to_owned(), "root".to_owned()),
+            ("ApiEndpoint".to_owned(), place.api_base.clone()),
+        ]),
+    };
+    for id in [IMPLICIT_REST_API, IMPLICIT_HTTP_API] {
+        referents.insert(id.to_owned(), api(id));
+    }
+    for resource in resources {
+        let default_name = format!("{}-{}", place.stack, resource.id);
+        let named = |property: &str| {
+            let node = resource.properties.and_then(|properties| properties.get(property));
+            node.and_then(|node| scope.text(node).ok().flatten()).unwrap_or_else(|| default_name.clone())
+        };
+        let with_arn = |reference: String, arn: String| Referent {
+            reference,
+            attributes: BTreeMap::from([("Arn".to_owned(), arn)]),
+        };
+        let referent = match resource.kind {
+            REST_API | HTTP_API => api(resource.id),
+            FUNCTION => {
+                let name = named("FunctionName");
+                let role = arn("iam", format!("role/{}Role", resource.id))
+                    .replace(&format!(":{}:", place.region), "::");
+                let role_name = format!("{}Role", resource.id);
+                referents.entry(role_name.clone()).or_insert_with(|| with_arn(role_name, role));
+                let arn = arn("lambda", format!("function:{name}"));
+                with_arn(name, arn)
+            }
+            "AWS::SQS::Queue" => {
+                let name = named("QueueName");
+                let arn = arn("sqs", name.clone());
+                with_arn(name, arn)
+            }
+            "AWS::SNS::Topic" => {
+                let arn = arn("sns", named("TopicName"));
+                with_arn(arn.clone(), arn)
+            }
+            other => {
+                let service = other.split("::").nth(1).unwrap_or("other").to_ascii_lowercase();
+                let arn = arn(&service, default_name.clone());
+                with_arn(default_name.clone(), arn)
+            }
+        };
+        referents.insert(resource.id.to_owned(), referent);
+    }
+    referents
+}
+
 /// Takes one property over into the function.
 fn set_property(function: &mut Function, entry: &Entry, scope: &Scope<'_>) -> Result<(), Fault> {
     let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
     match entry.key.as_str() {
-        // The name is evaluated beforehand, since other resources refer to it.
-        "FunctionName" => {
+        // The name is evaluated beforehand, since other resources refer to it; here only its faults are found.
+        // Everything is traced, whatever `Tracing` says.
+        "FunctionName" | "Tracing" => {
             text()?;
         }
         "Description" | "Tags" => {}
@@ -624,9 +625,6 @@ fn set_property(function: &mut Function, entry: &Entry, scope: &Scope<'_>) -> Re
         "MemorySize" => function.memory_mib = number(&text()?, 128..=10_240, entry)?,
         "ReservedConcurrentExecutions" => {
             function.reserved_concurrency = Some(number(&text()?, 0..=1_000, entry)? as u32);
-        }
-        "Tracing" => {
-            text()?;
         }
         "PackageType" if text()? == "Zip" => {}
         "Environment" => {

@@ -173,17 +173,18 @@ impl Builder {
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.document = Some(node),
             Some(Content::List(items)) => items.push(node),
-            Some(Content::Map { entries, key }) => match key.take() {
-                Some((key, line)) => entries.push(Entry { key, line, node }),
-                None => {
-                    let text = node.as_text().ok_or_else(|| Fault::new(line, "a key must be plain text"))?;
-                    if let Some(earlier) = entries.iter().find(|entry| entry.key == text) {
-                        let message = format!("`{text}` was set on line {} already: keep one", earlier.line);
-                        return Err(Fault::new(line, message));
-                    }
-                    *key = Some((text.to_owned(), line));
+            Some(Content::Map { entries, key }) => {
+                if let Some((key, line)) = key.take() {
+                    entries.push(Entry { key, line, node });
+                    return Ok(());
                 }
-            },
+                let text = node.as_text().ok_or_else(|| Fault::new(line, "a key must be plain text"))?;
+                if let Some(earlier) = entries.iter().find(|entry| entry.key == text) {
+                    let message = format!("`{text}` was set on line {} already: keep one", earlier.line);
+                    return Err(Fault::new(line, message));
+                }
+                *key = Some((text.to_owned(), line));
+            }
         }
         Ok(())
     }

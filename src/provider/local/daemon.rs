@@ -80,7 +80,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     }
     let (stop, stopping) = watch::channel(false);
     let (open, mut all_closed) = mpsc::channel(1);
-    let lifetime = Lifetime { stopping, open };
+    let lifetime = Lifetime::new(stopping, open);
     let clock = Clock::new();
     let functions = make_functions(&spec, &application, &control, &daemon, journal)?;
     let options = &spec.options;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -23,12 +24,16 @@ pub(super) const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 /// Ends servers: they stop accepting, and open connections finish what they are answering.
 #[derive(Clone)]
 pub(super) struct Lifetime {
-    pub stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
     /// Held by every connection: when all are gone, the receiver sees the end.
-    pub open: mpsc::Sender<()>,
+    _open: mpsc::Sender<()>,
 }
 
 impl Lifetime {
+    pub fn new(stopping: watch::Receiver<bool>, open: mpsc::Sender<()>) -> Self {
+        Self { stopping, _open: open }
+    }
+
     /// Returns when the runtime is asked to stop.
     pub async fn stopped(&self) {
         let mut stopping = self.stopping.clone();
@@ -44,16 +49,14 @@ where
     Answering: Future<Output = Answer> + Send + 'static,
 {
     loop {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = lifetime.stopped() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    // Out of file descriptors, most likely: wait for some to be closed.
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, most likely: wait for some to be closed.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
         };
         // Small answers must not wait for acknowledgements; failing to say so only costs time.
         let _ = stream.set_nodelay(true);

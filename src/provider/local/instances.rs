@@ -122,7 +122,7 @@ impl Machine {
             clock: self.clock,
         });
         // Nobody waits for these connections: they end with the process.
-        let lifetime = Lifetime { stopping, open: mpsc::channel(1).0 };
+        let lifetime = Lifetime::new(stopping, mpsc::channel(1).0);
         tokio::spawn(runtime_api::serve(listener, lifetime, port));
         let (machine, watched) = (self.clone(), process.clone());
         tokio::spawn(async move {
@@ -277,7 +277,7 @@ impl Function {
         let duration = outcome.delivered.map_or(0.0, |from| milliseconds(from, outcome.answered));
         let mut line = format!("REPORT RequestId: {request_id}\tDuration: {duration:.2} ms");
         if let Some((start, end)) = outcome.initialization {
-            line.push_str(&format!("\tInit Duration: {:.2} ms", milliseconds(start, end)));
+            line += &format!("\tInit Duration: {:.2} ms", milliseconds(start, end));
         }
         if outcome.result.is_err() {
             line.push_str("\tStatus: error");
