@@ -101,7 +101,9 @@ pub enum Command {
     /// List deployments whose cleanup is owed
     Leaks,
     /// Check manifests and plans; nothing is run
-    #[command(after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json")]
+    #[command(
+        after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json"
+    )]
     Validate {
         /// Files, or folders to search [default: this folder]
         paths: Vec<PathBuf>,
@@ -175,7 +177,9 @@ pub enum PlanCommand {
     /// The deployments, trials and steps of a plan, as a tree
     Show { plan: PathBuf },
     /// The graph of a plan's steps
-    #[command(after_help = "Example:\n  sb plan graph plans/quickstart.toml --as dot | dot -Tsvg > graph.svg")]
+    #[command(
+        after_help = "Example:\n  sb plan graph plans/quickstart.toml --as dot | dot -Tsvg > graph.svg"
+    )]
     Graph {
         plan: PathBuf,
         #[arg(long = "as", value_name = "FORMAT", default_value = "dot")]

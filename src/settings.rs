@@ -97,7 +97,8 @@ impl Settings {
         }
         let start = absolute(if beside.is_dir() { beside } else { beside.parent().unwrap_or(beside) });
         let found = start.ancestors().map(|folder| folder.join(".sb")).find(|folder| folder.is_dir());
-        let at_root = || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
+        let at_root =
+            || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
         found.or_else(at_root).unwrap_or_else(|| start.join(".sb"))
     }
 }

@@ -21,7 +21,11 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
     let id = DeploymentId::new(format!("{}@{target}", benchmark.name));
     let store = Store::open(&settings.state_folder(&manifest))?;
     let missing = || {
-        Failed::helped(Exit::Failed, format!("`{id}` was never deployed: it has no values"), "deploy it with `sb prepare`")
+        Failed::helped(
+            Exit::Failed,
+            format!("`{id}` was never deployed: it has no values"),
+            "deploy it with `sb prepare`",
+        )
     };
     let mut row = store.deployment(&id).await?.ok_or_else(missing)?;
     let mut secrets = store.secrets(&id)?;
@@ -37,7 +41,10 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
                 terminal.data(&format!("{all:#}"))?;
             } else {
                 let lines = |table: &str, values: &serde_json::Map<String, Value>| {
-                    values.iter().map(|(name, value)| format!("{table}.{name} = {}\n", plain_text(value))).collect::<String>()
+                    values
+                        .iter()
+                        .map(|(name, value)| format!("{table}.{name} = {}\n", plain_text(value)))
+                        .collect::<String>()
                 };
                 let hidden = |table: &str, values: &std::collections::BTreeMap<String, Value>| {
                     values.keys().map(|name| format!("{table}.{name} (secret)\n")).collect::<String>()
@@ -61,7 +68,11 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
                 .or(secrets.params.get(plain))
                 .or(secrets.outputs.get(plain));
             let value = value.ok_or_else(|| {
-                Failed::helped(Exit::Failed, format!("`{id}` has no value `{name}`"), "`sb config show` lists them")
+                Failed::helped(
+                    Exit::Failed,
+                    format!("`{id}` has no value `{name}`"),
+                    "`sb config show` lists them",
+                )
             })?;
             terminal.data(&if settings.json { value.to_string() } else { plain_text(value) })?;
         }

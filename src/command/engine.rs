@@ -11,9 +11,9 @@ use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::Outcome;
 use super::output::{Failed, accept};
 use super::status;
-use super::Outcome;
 use crate::event::Record;
 use crate::execute::{Execute, Executor};
 use crate::exit_code::Exit;
@@ -109,7 +109,12 @@ impl Request {
     }
 
     /// The run's graph as it was planned, and its plan.
-    pub(super) fn rebuild(&self, terminal: &Terminal, store: &Store, run: &RunId) -> Result<(Plan, RunGraph), Failed> {
+    pub(super) fn rebuild(
+        &self,
+        terminal: &Terminal,
+        store: &Store,
+        run: &RunId,
+    ) -> Result<(Plan, RunGraph), Failed> {
         let private = read_private(&store.run_folder(run))?;
         let files = Kept::new(self.sources.clone(), Disk);
         let mut checked = self.plan(&files, &private);
@@ -121,7 +126,12 @@ impl Request {
     }
 }
 
-pub(super) async fn run_plan(terminal: &Terminal, settings: &Settings, path: &Path, seed: Option<u64>) -> Outcome {
+pub(super) async fn run_plan(
+    terminal: &Terminal,
+    settings: &Settings,
+    path: &Path,
+    seed: Option<u64>,
+) -> Outcome {
     let path = absolute(path);
     let request = Request {
         version: 1,
@@ -236,9 +246,14 @@ async fn drive(
     let sb = std::env::current_exe()?;
     let executor = Arc::new(Executor::new(place, store.folder().to_owned(), sb));
     if place == validate::Executor::Docker && runs_commands(&graph) {
+        refuse_credentials(&graph)?;
         executor.reach_engine().await.map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     }
-    terminal.say(&format!("run {run}: {} steps; state in {}", graph.graph.node_count(), store.folder().display()));
+    terminal.say(&format!(
+        "run {run}: {} steps; state in {}",
+        graph.graph.node_count(),
+        store.folder().display()
+    ));
     let (notices, watched) = mpsc::unbounded_channel();
     let steps = graph.graph.node_count() as u64;
     let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
@@ -263,20 +278,41 @@ async fn drive(
             status::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
         Ok(End::Left) => {
-            terminal.say(&format!("left {run}; steps that were running go on by themselves; `sb resume` goes on"));
+            terminal.say(&format!(
+                "left {run}; steps that were running go on by themselves; `sb resume` goes on"
+            ));
             Ok(Exit::Interrupted)
         }
         Err(error) => {
             let help = format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)");
-            let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!("\n{cause}"));
+            let cause =
+                std::error::Error::source(&error).map_or_else(String::new, |cause| format!("\n{cause}"));
             Err(Failed::helped(Exit::Store, format!("{error}{cause}"), help))
         }
     }
 }
 
 fn runs_commands(graph: &RunGraph) -> bool {
-    graph.graph.node_weights().any(|step| {
-        step.manifest().is_some_and(|step| matches!(step.action, validate::Action::Run(_)))
+    graph
+        .graph
+        .node_weights()
+        .any(|step| step.manifest().is_some_and(|step| matches!(step.action, validate::Action::Run(_))))
+}
+
+/// Containers get no credentials yet: better to say so than to let the step fail in the middle of a deployment.
+fn refuse_credentials(graph: &RunGraph) -> Result<(), Failed> {
+    let asking = graph
+        .graph
+        .node_weights()
+        .find(|step| step.manifest().is_some_and(|step| !step.environment.credentials.is_empty()));
+    asking.map_or(Ok(()), |step| {
+        let message =
+            format!("step `{}` asks for credentials, which containers do not get in this version", step.id);
+        Err(Failed::helped(
+            Exit::Failed,
+            message,
+            "run with `--executor host`: steps then use your own files and environment",
+        ))
     })
 }
 
@@ -316,8 +352,12 @@ fn write_private(folder: &Path, private: &Private) -> Result<(), Failed> {
     if private.params.is_empty() && private.environment.is_empty() {
         return Ok(());
     }
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(folder.join(PRIVATE_FILE))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(folder.join(PRIVATE_FILE))?;
     file.write_all(&serde_json::to_vec(private).map_err(std::io::Error::from)?)?;
     Ok(file.sync_all()?)
 }

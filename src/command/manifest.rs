@@ -83,7 +83,8 @@ fn search(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Res
 }
 
 fn in_plans(path: &Path) -> bool {
-    let manifest = path.extension().is_some_and(|end| ["toml", "yaml", "yml"].iter().any(|known| end == *known));
+    let manifest =
+        path.extension().is_some_and(|end| ["toml", "yaml", "yml"].iter().any(|known| end == *known));
     manifest && absolute(path).parent().and_then(Path::file_name).is_some_and(|folder| folder == "plans")
 }
 

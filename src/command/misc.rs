@@ -35,14 +35,17 @@ pub(super) fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> O
 
 pub(super) fn version(terminal: &Terminal, settings: &Settings) -> Outcome {
     let version = env!("CARGO_PKG_VERSION");
-    let text = if settings.json { json!({ "version": version }).to_string() } else { format!("sb {version}") };
+    let text =
+        if settings.json { json!({ "version": version }).to_string() } else { format!("sb {version}") };
     terminal.data(&text)?;
     Ok(Exit::Done)
 }
 
 pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
     let end = Instant::now() + duration;
-    let bar = terminal.lively.then(|| terminal.bars().add(indicatif::ProgressBar::new(duration.as_millis() as u64)));
+    let bar = terminal
+        .lively
+        .then(|| terminal.bars().add(indicatif::ProgressBar::new(duration.as_millis() as u64)));
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         std::thread::sleep(left.min(Duration::from_millis(100)));
         if let Some(bar) = &bar {
@@ -60,8 +63,9 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
     let mut results = Vec::new();
     for file in files {
         let file = if file.is_dir() { file.join("traces.json") } else { file.clone() };
-        let summary = analyze::analyze_file(&file, &Options::default())
-            .map_err(|error| Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display())))?;
+        let summary = analyze::analyze_file(&file, &Options::default()).map_err(|error| {
+            Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
+        })?;
         if settings.json {
             results.push(json!({
                 "file": file,
@@ -73,7 +77,13 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
             }));
         } else {
             let mut text = Vec::new();
-            writeln!(text, "{}: {} valid, {} invalid traces", file.display(), summary.valid, summary.invalid)?;
+            writeln!(
+                text,
+                "{}: {} valid, {} invalid traces",
+                file.display(),
+                summary.valid,
+                summary.invalid
+            )?;
             for (reason, count) in &summary.reasons {
                 writeln!(text, "  {count} × {reason}")?;
             }

@@ -39,9 +39,9 @@ pub fn hidden() -> Option<ExitCode> {
         (host::SUPERVISE_ARGUMENT, [folder]) => {
             host::supervise(Path::new(folder)).map_err(|error| error.to_string())
         }
-        (LOAD_ARGUMENT, [spec, progress]) => {
-            load::run_from_file(Path::new(spec), Path::new(progress)).map(drop).map_err(|error| error.to_string())
-        }
+        (LOAD_ARGUMENT, [spec, progress]) => load::run_from_file(Path::new(spec), Path::new(progress))
+            .map(drop)
+            .map_err(|error| error.to_string()),
         (local_target::SERVE, [state]) => serve_local(Path::new(state)),
         // Returns only when the program could not be started: as in shells, 127.
         (local_target::LAUNCH, _) => {
@@ -61,8 +61,10 @@ pub fn hidden() -> Option<ExitCode> {
 }
 
 fn serve_local(state: &Path) -> Result<(), String> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     let ended = runtime.block_on(local_target::serve(state));
     runtime.shutdown_background();
     ended.map_err(|error| error.to_string())

@@ -25,7 +25,10 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                     plan.name,
                     graph.deployments.len(),
                     graph.graph.node_count(),
-                    serde_json::to_value(plan.order).ok().and_then(|o| o.as_str().map(str::to_owned)).unwrap_or_default(),
+                    serde_json::to_value(plan.order)
+                        .ok()
+                        .and_then(|o| o.as_str().map(str::to_owned))
+                        .unwrap_or_default(),
                     plan.seed
                 );
                 graph::tree(&graph, &mut text)
@@ -40,7 +43,11 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
     Ok(Exit::Done)
 }
 
-fn build(terminal: &Terminal, settings: &Settings, path: &std::path::Path) -> Result<(Plan, RunGraph), Failed> {
+fn build(
+    terminal: &Terminal,
+    settings: &Settings,
+    path: &std::path::Path,
+) -> Result<(Plan, RunGraph), Failed> {
     let overrides = Overrides {
         params: settings.params.clone(),
         executor: settings.executor,

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Outcome;
 use super::engine::{self, Request, What};
 use super::output::{Failed, accept};
-use super::Outcome;
 use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
 use crate::graph::Parts;
@@ -28,7 +28,11 @@ pub(super) async fn run(
     // The problems of the manifest are shown when the run is checked as a whole.
     let benchmark = match validate::benchmark(&Disk, &manifest).value {
         Some(benchmark) => benchmark,
-        None => return Err(accept(terminal, validate::benchmark(&Disk, &manifest)).err().unwrap_or(Failed::said(Exit::InvalidManifest))),
+        None => {
+            return Err(accept(terminal, validate::benchmark(&Disk, &manifest))
+                .err()
+                .unwrap_or(Failed::said(Exit::InvalidManifest)));
+        }
     };
     let target = target(settings, &benchmark)?;
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
@@ -36,7 +40,11 @@ pub(super) async fn run(
         expect_deployed(settings, &benchmark, &deployment, parts).await?;
         if !settings.params.is_empty() {
             let help = "use `sb config set NAME VALUE`, or `sb cleanup` and then `sb prepare -p NAME=VALUE`";
-            return Err(Failed::helped(Exit::Usage, "parameters belong to the deployment, which exists", help));
+            return Err(Failed::helped(
+                Exit::Usage,
+                "parameters belong to the deployment, which exists",
+                help,
+            ));
         }
     }
     let request = Request {
@@ -106,11 +114,10 @@ fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, F
     if let Some(file) = &arguments.load_file {
         return accept(terminal, validate::load_file(&Disk, &absolute(file)));
     }
-    let duration = arguments
-        .duration
-        .map(|text| humantime::parse_duration(&text))
-        .transpose()
-        .map_err(|error| Failed::helped(Exit::Usage, format!("--duration: {error}"), "write it as 90s or 2m"))?;
+    let duration =
+        arguments.duration.map(|text| humantime::parse_duration(&text)).transpose().map_err(|error| {
+            Failed::helped(Exit::Usage, format!("--duration: {error}"), "write it as 90s or 2m")
+        })?;
     let arguments = validate::LoadArguments {
         load: arguments.load,
         rate: arguments.rate,

@@ -28,13 +28,18 @@ fn open(settings: &Settings) -> Result<Store, Failed> {
 
 /// A run by its id, or by a part of it that only one has.
 pub(super) async fn find_run(store: &Store, name: &str) -> Result<RunRow, Failed> {
-    let mut found: Vec<_> = store.runs().await?.into_iter().filter(|row| row.id.as_str().contains(name)).collect();
+    let mut found: Vec<_> =
+        store.runs().await?.into_iter().filter(|row| row.id.as_str().contains(name)).collect();
     if let Some(exact) = found.iter().position(|row| row.id.as_str() == name) {
         return Ok(found.swap_remove(exact));
     }
     match found.len() {
         1 => Ok(found.swap_remove(0)),
-        0 => Err(Failed::helped(Exit::Usage, format!("there is no run `{name}`"), "`sb status` lists the runs")),
+        0 => Err(Failed::helped(
+            Exit::Usage,
+            format!("there is no run `{name}`"),
+            "`sb status` lists the runs",
+        )),
         _ => {
             let names: Vec<_> = found.iter().map(|row| row.id.to_string()).collect();
             Err(Failed::helped(Exit::Usage, format!("`{name}` could be several runs"), names.join(", ")))
@@ -44,7 +49,11 @@ pub(super) async fn find_run(store: &Store, name: &str) -> Result<RunRow, Failed
 
 async fn last_run(store: &Store) -> Result<RunRow, Failed> {
     store.runs().await?.into_iter().next().ok_or_else(|| {
-        Failed::helped(Exit::Failed, "there is no run in this workspace yet", "start one with `sb run PLAN` or `sb test`")
+        Failed::helped(
+            Exit::Failed,
+            "there is no run in this workspace yet",
+            "start one with `sb run PLAN` or `sb test`",
+        )
     })
 }
 
@@ -141,7 +150,8 @@ async fn steps(terminal: &Terminal, settings: &Settings, store: &Store, row: &Ru
                 })
             })
             .collect();
-        let all = json!({ "version": 1, "run": row.id, "state": word(store, &row.id, &state), "steps": steps });
+        let all =
+            json!({ "version": 1, "run": row.id, "state": word(store, &row.id, &state), "steps": steps });
         terminal.data(&format!("{all:#}"))?;
         return Ok(Exit::Done);
     }
@@ -209,7 +219,12 @@ fn deployment_json(row: &DeploymentRow) -> serde_json::Value {
     })
 }
 
-pub(super) async fn logs(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Outcome {
+pub(super) async fn logs(
+    terminal: &Terminal,
+    settings: &Settings,
+    step: &str,
+    run: Option<String>,
+) -> Outcome {
     let store = open(settings)?;
     let row = match run {
         Some(name) => find_run(&store, &name).await?,
@@ -217,7 +232,8 @@ pub(super) async fn logs(terminal: &Terminal, settings: &Settings, step: &str, r
     };
     let state = RunState::fold(&store.events(&row.id).await?);
     let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
-    let mut found: Vec<_> = graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(step)).collect();
+    let mut found: Vec<_> =
+        graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(step)).collect();
     if let Some(exact) = found.iter().position(|known| known.id.as_str() == step) {
         found = vec![found.swap_remove(exact)];
     }
@@ -271,11 +287,18 @@ fn folders(plan: &Plan, graph: &RunGraph, state: &RunState) -> BTreeMap<String, 
     folders
 }
 
-fn show_report(terminal: &Terminal, settings: &Settings, folders: &BTreeMap<String, Vec<PathBuf>>) -> Outcome {
+fn show_report(
+    terminal: &Terminal,
+    settings: &Settings,
+    folders: &BTreeMap<String, Vec<PathBuf>>,
+) -> Outcome {
     let mut summaries = Vec::new();
     for (application, folders) in folders {
-        let measured: Vec<_> =
-            folders.iter().filter(|folder| folder.join(crate::measurement::INVOCATIONS_FILE).exists()).cloned().collect();
+        let measured: Vec<_> = folders
+            .iter()
+            .filter(|folder| folder.join(crate::measurement::INVOCATIONS_FILE).exists())
+            .cloned()
+            .collect();
         if measured.is_empty() {
             continue;
         }
@@ -324,7 +347,9 @@ pub(super) async fn finish(
     for folder in folders.values().flatten() {
         written.push(format!("{}/", folder.display()));
         let mut names: Vec<_> = std::fs::read_dir(folder)
-            .map(|items| items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect())
+            .map(|items| {
+                items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect()
+            })
             .unwrap_or_default();
         names.sort();
         written.push(format!("    {}", names.join("  ")));

@@ -22,11 +22,10 @@ pub(super) async fn run(
     command: &Command,
     folder: &Path,
 ) -> Finished {
-    let outcome =
-        match prepare(attempt, command, &step.environment, step.timeout) {
-            Ok(prepared) => execute(executor, attempt, prepared, &step.environment, folder).await,
-            Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
-        };
+    let outcome = match prepare(attempt, command, &step.environment, step.timeout) {
+        Ok(prepared) => execute(executor, attempt, prepared, &step.environment, folder).await,
+        Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
+    };
     if !outcome.is_success() || step.outputs.is_empty() {
         return outcome.into();
     }
@@ -173,9 +172,8 @@ pub(super) fn outcome_of(exit: &Exit, timeout: Option<Duration>) -> Outcome {
         Exit::Code(0) => Outcome::Succeeded,
         Exit::Cancelled => Outcome::Cancelled,
         Exit::TimedOut => {
-            let limit = timeout.map_or_else(String::new, |limit| {
-                format!(" of {}", humantime::format_duration(limit))
-            });
+            let limit = timeout
+                .map_or_else(String::new, |limit| format!(" of {}", humantime::format_duration(limit)));
             Outcome::failed(FailureClass::TimedOut, format!("it did not end within its timeout{limit}"))
         }
         Exit::OutOfMemory => Outcome::failed(FailureClass::OutOfMemory, "it ran out of memory"),

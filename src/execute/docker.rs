@@ -1,1 +1,169 @@
 //! Commands in containers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
+use super::step::Executor;
+use super::{Attempt, Deployed};
+use crate::container::{ContainerCommand, ContainerError, Engine, Image, ImageProgress, Mount};
+use crate::event::{FailureClass, Notice, Outcome};
+use crate::exit::{Exit, Found};
+use crate::validate::{self, Action, Environment};
+
+/// For steps that name no image.
+const DEFAULT_IMAGE: &str = "alpine:3.22";
+
+impl Executor {
+    /// The engine, connected once.
+    ///
+    /// # Errors
+    /// No engine answers.
+    pub async fn reach_engine(&self) -> Result<&Engine, ContainerError> {
+        self.engine.get_or_try_init(Engine::connect).await
+    }
+}
+
+pub(super) async fn run(
+    executor: &Executor,
+    attempt: &Attempt,
+    prepared: Prepared,
+    environment: &Environment,
+    folder: &Path,
+) -> Outcome {
+    let timeout = prepared.timeout;
+    match try_run(executor, attempt, prepared, environment, folder).await {
+        Ok(Some(exit)) => outcome_of(&exit, timeout),
+        Ok(None) | Err(ContainerError::Gone { .. }) => Outcome::Interrupted,
+        Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()),
+    }
+}
+
+/// None: the container is gone, and nobody knows how it ended.
+async fn try_run(
+    executor: &Executor,
+    attempt: &Attempt,
+    prepared: Prepared,
+    environment: &Environment,
+    folder: &Path,
+) -> Result<Option<Exit>, ContainerError> {
+    let engine = executor.reach_engine().await?;
+    let name = name(attempt, folder);
+    let found = if attempt.reattach { engine.look(folder, &name).await? } else { Found::NotStarted };
+    match found {
+        Found::Gone => return Ok(None),
+        Found::Ended(exit) => return Ok(Some(exit)),
+        Found::Running => {}
+        Found::NotStarted => {
+            let wanted = match &environment.image {
+                None => Image::Reference(DEFAULT_IMAGE.to_owned()),
+                Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
+                Some(validate::Image::Build { dockerfile, context, args }) => Image::Build {
+                    dockerfile: dockerfile.clone(),
+                    context: context.clone(),
+                    args: args.clone(),
+                },
+            };
+            let tell = |now: ImageProgress| {
+                let message = match now {
+                    ImageProgress::Building { line } => line,
+                    ImageProgress::Pulling { layer, status, current, total } => match (current, total) {
+                        (Some(current), Some(total)) => format!(
+                            "{layer}: {status} {} of {}",
+                            indicatif::HumanBytes(current),
+                            indicatif::HumanBytes(total)
+                        ),
+                        _ => format!("{layer}: {status}"),
+                    },
+                };
+                let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
+            };
+            let image = tokio::select! {
+                image = engine.ensure_image(&wanted, &tell) => image?,
+                () = attempt.cancel.cancelled() => return Ok(Some(Exit::Cancelled)),
+            };
+            let command = container_command(executor, attempt, prepared, environment, image);
+            engine.start(folder, &command, &name).await?;
+        }
+    }
+    tokio::select! {
+        exit = engine.wait(folder, &name) => return exit.map(Some),
+        () = attempt.cancel.cancelled() => {}
+    }
+    engine.cancel(folder, &name, GRACE).await?;
+    engine.wait(folder, &name).await.map(Some)
+}
+
+fn container_command(
+    executor: &Executor,
+    attempt: &Attempt,
+    prepared: Prepared,
+    environment: &Environment,
+    image: String,
+) -> ContainerCommand {
+    ContainerCommand {
+        image,
+        entrypoint: Some(vec![]),
+        argv: prepared.argv,
+        env: prepared.env,
+        workdir: Some(prepared.workdir.to_string_lossy().into_owned()),
+        mounts: mounts(executor, attempt),
+        user: environment.user.clone(),
+        network: environment.network.clone().or_else(|| default_network(&attempt.deployment)),
+        cpus: environment.limits.cpus,
+        memory_bytes: environment.limits.memory_bytes,
+        labels: BTreeMap::from([
+            ("sb.run".to_owned(), attempt.run.to_string()),
+            ("sb.step".to_owned(), attempt.step.id.to_string()),
+            ("sb.attempt".to_owned(), attempt.number.to_string()),
+        ]),
+        timeout: prepared.timeout,
+        grace: GRACE,
+    }
+}
+
+/// The manifest's root, at the same path as on this machine, so that paths mean the same in both executors.
+fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
+    let root = &attempt.deployment.benchmark.root;
+    let mount = |source: &Path, target: &Path, read_only| Mount {
+        source: source.to_owned(),
+        target: target.to_string_lossy().into_owned(),
+        read_only,
+    };
+    let mut mounts = vec![mount(root, root, false)];
+    let manifest = manifest_folder(attempt);
+    if !manifest.starts_with(root) {
+        mounts.push(mount(manifest, manifest, false));
+    }
+    // The state holds the secrets of every deployment: where it lies inside the root, containers see an empty folder.
+    if executor.state.starts_with(root) {
+        let empty = executor.state.join("empty");
+        if std::fs::create_dir_all(&empty).is_ok() {
+            mounts.push(mount(&empty, &executor.state, true));
+        }
+    }
+    mounts
+}
+
+/// The embedded runtime listens on this machine's loopback only: containers of its applications share its network.
+fn default_network(deployment: &Deployed) -> Option<String> {
+    let target = deployment.benchmark.targets.get(&deployment.target)?;
+    let local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp { .. }));
+    local.then(|| "host".to_owned())
+}
+
+/// Unique for the attempt: readable, and with a digest of what a name cannot hold.
+fn name(attempt: &Attempt, folder: &Path) -> String {
+    use sha2::Digest as _;
+    let id: String = attempt
+        .step
+        .id
+        .as_str()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .take(80)
+        .collect();
+    let digest = sha2::Sha256::digest(folder.to_string_lossy().as_bytes());
+    let digest: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    format!("sb-{id}-{}-{digest}", attempt.number)
+}

@@ -117,7 +117,8 @@ fn secrets(attempt: &Attempt) -> Vec<String> {
 }
 
 fn write_private(path: &Path, spec: &LoadSpec) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(&serde_json::to_vec(spec)?)
 }
 

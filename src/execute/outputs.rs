@@ -64,10 +64,7 @@ fn read(source: &OutputSource, stdout: &str, folder: &Path) -> Result<Value, Str
 
 fn json(text: &str, pointer: &str, place: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{place} is not JSON: {error}"))?;
-    value
-        .pointer(pointer)
-        .cloned()
-        .ok_or_else(|| format!("the JSON in {place} has nothing at `{pointer}`"))
+    value.pointer(pointer).cloned().ok_or_else(|| format!("the JSON in {place} has nothing at `{pointer}`"))
 }
 
 #[cfg(test)]

@@ -98,8 +98,10 @@ impl Executor {
 
 /// Where the embedded runtime of a deployment keeps its state.
 pub fn local_folder(state: &Path, deployment: &str) -> PathBuf {
-    let name: String =
-        deployment.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=@".contains(c) { c } else { '_' }).collect();
+    let name: String = deployment
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.=@".contains(c) { c } else { '_' })
+        .collect();
     state.join("local").join(name)
 }
 

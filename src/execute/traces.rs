@@ -47,7 +47,7 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
     };
     let step = attempt.step.id.clone();
     let progress = |now: aws::FetchProgress| {
-        let message = format!("{} of {} traces", now.found, now.expected);
+        let message = format!("{} of {} traces", now.complete, now.expected);
         let _ = attempt.notices.send(Notice::Progress { step: step.clone(), message });
     };
     let file = logs.join(TRACES_FILE);

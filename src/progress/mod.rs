@@ -91,11 +91,15 @@ impl View {
                 self.overall.inc(1);
                 self.ended(&step, &outcome, took, &log);
                 for reason in invalid {
-                    self.terminal.say(&self.terminal.paint(Style::Warning, &format!("{:<10} {reason}", "invalid")));
+                    self.terminal
+                        .say(&self.terminal.paint(Style::Warning, &format!("{:<10} {reason}", "invalid")));
                 }
             }
             Notice::Stopping { why } => {
-                let text = format!("{:<10} {why}: nothing new is started, cleaning up (once more to leave at once)", "stopping");
+                let text = format!(
+                    "{:<10} {why}: nothing new is started, cleaning up (once more to leave at once)",
+                    "stopping"
+                );
                 self.terminal.say(&self.terminal.paint(Style::Warning, &text));
             }
         }
@@ -106,7 +110,8 @@ impl View {
         let (style, text) = match outcome {
             Outcome::Succeeded => (Style::Good, format!("{:<10} {step} ({took})", "done")),
             Outcome::Failed(failure) => {
-                let see = if log.exists() { format!("\n{:<10} {}", "", log.display()) } else { String::new() };
+                let see =
+                    if log.exists() { format!("\n{:<10} {}", "", log.display()) } else { String::new() };
                 (Style::Bad, format!("{:<10} {step} ({took}): {}{see}", "failed", failure.message))
             }
             other => (Style::Warning, format!("{step} {other}")),
