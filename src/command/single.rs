@@ -25,15 +25,12 @@ pub(super) async fn run(
 ) -> Outcome {
     let manifest = settings.manifest()?;
     let load = load.map(|arguments| resolve_load(terminal, arguments)).transpose()?;
-    // The problems of the manifest are shown when the run is checked as a whole.
-    let benchmark = match validate::benchmark(&Disk, &manifest).value {
-        Some(benchmark) => benchmark,
-        None => {
-            return Err(accept(terminal, validate::benchmark(&Disk, &manifest))
-                .err()
-                .unwrap_or(Failed::said(Exit::InvalidManifest)));
-        }
-    };
+    let mut checked = validate::benchmark(&Disk, &manifest);
+    if checked.value.is_some() {
+        // Warnings are shown when the run is checked as a whole.
+        checked.problems.clear();
+    }
+    let benchmark = accept(terminal, checked)?;
     let target = target(settings, &benchmark)?;
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
     if !parts.deploy {

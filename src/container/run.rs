@@ -245,7 +245,7 @@ impl Engine {
     /// The time limit is counted from the container's start, by the engine's clock, and enforced while someone waits.
     pub async fn wait(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
         /// An engine that is being restarted is back within this time.
-        const PATIENCE: Duration = Duration::from_secs(60);
+        const PATIENCE: Duration = Duration::from_mins(1);
         let dir = &absolute(dir)?;
         let mut failing_since: Option<std::time::Instant> = None;
         loop {

@@ -40,11 +40,11 @@ pub(super) async fn run(
         secrets: secrets(attempt),
         max_in_flight: crate::load::DEFAULT_MAX_IN_FLIGHT,
     };
-    if !attempt.reattach || !spec_path.exists() {
-        if let Err(error) = write_private(&spec_path, &spec) {
-            let message = format!("cannot write `{}`: {error}", spec_path.display());
-            return Outcome::failed(FailureClass::NotStarted, message).into();
-        }
+    if (!attempt.reattach || !spec_path.exists())
+        && let Err(error) = write_private(&spec_path, &spec)
+    {
+        let message = format!("cannot write `{}`: {error}", spec_path.display());
+        return Outcome::failed(FailureClass::NotStarted, message).into();
     }
     let word = |path: &Path| path.to_string_lossy().into_owned();
     let command = HostCommand {
@@ -84,9 +84,11 @@ fn finish(outcome: Outcome, logs: &Path, folder: &Path) -> Finished {
             let why = why.map_or_else(String::new, |(outcome, count)| format!(": {count} × {outcome}"));
             Outcome::failed(FailureClass::Step, format!("no invocation was answered{why}")).into()
         }
-        Ok(summary) => {
-            Finished { outcome: Outcome::Succeeded, outputs: Default::default(), invalid: summary.invalid }
-        }
+        Ok(summary) => Finished {
+            outcome: Outcome::Succeeded,
+            outputs: std::collections::BTreeMap::new(),
+            invalid: summary.invalid,
+        },
         Err(error) => {
             let message = format!("the load left no readable summary in `{}`: {error}", logs.display());
             Outcome::failed(FailureClass::Step, message).into()

@@ -15,7 +15,7 @@ use crate::validate::Traces;
 pub const TRACES_FILE: &str = "traces.json";
 
 /// How long traces may take to become complete, after the plan's own wait.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 /// The embedded runtime has its traces at once; only asynchronous work may still be under way.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(20);
 

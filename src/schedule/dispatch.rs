@@ -1,7 +1,8 @@
 //! The loop: what is ready starts, what ends is journaled, what waits is woken.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -392,16 +393,16 @@ impl Dispatch {
     ) -> Result<(), ScheduleError> {
         let job = &self.job;
         let deployment = &job.graph.deployments[step.deployment];
-        if !self.live.contains_key(&step.deployment) {
-            let id = job.naming.name(&job.run, deployment);
-            let live = Live::open(&job.plan, deployment, id, &job.run, &job.store, now)?;
-            changes.push(Change::Open(live.row.clone()));
-            self.live.insert(step.deployment, live);
-        }
-        if let Some(live) = self.live.get_mut(&step.deployment)
-            && step.is_deploy()
-            && live.row.debt != Debt::Owed
-        {
+        let live = match self.live.entry(step.deployment) {
+            Entry::Occupied(live) => live.into_mut(),
+            Entry::Vacant(place) => {
+                let id = job.naming.name(&job.run, deployment);
+                let live = Live::open(&job.plan, deployment, id, &job.run, &job.store, now)?;
+                changes.push(Change::Open(live.row.clone()));
+                place.insert(live)
+            }
+        };
+        if step.is_deploy() && live.row.debt != Debt::Owed {
             live.row.debt = Debt::Owed;
             let deployment = live.row.id.clone();
             changes.push(event(&job.run, now, Event::DebtRecorded { deployment: deployment.clone() }));

@@ -1,3 +1,8 @@
 //! The integration tests, in one binary: the program as users meet it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod commands;
+mod crashes;
 mod layers;
+mod workspace;

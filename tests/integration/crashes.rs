@@ -1,0 +1,155 @@
+//! Runners that are killed, stopped, or two at once.
+
+use std::process::Child;
+
+use crate::workspace::Workspace;
+
+/// Every step notes when it begins and ends, and takes a while.
+const SLOW: &str = r#"
+[benchmark]
+name = "slow"
+
+[targets.local]
+traces = "none"
+
+[[deploy]]
+name = "one"
+run = "echo begin one >> trail; sleep 0.6; echo end one >> trail; echo made-by-one"
+outputs.made = { line = -1 }
+
+[[deploy]]
+name = "two"
+run = "echo begin two {{outputs.made}} >> trail; sleep 0.6; echo end two >> trail"
+
+[[invoke]]
+name = "call"
+run = "echo begin call >> trail; sleep 0.6; echo end call >> trail"
+
+[[cleanup]]
+name = "stack"
+run = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail"
+"#;
+
+const ALL: &str = "begin one\nend one\nbegin two made-by-one\nend two\nbegin call\nend call\nbegin cleanup\nend cleanup\n";
+
+fn kill(runner: &mut Child) {
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}
+
+#[track_caller]
+fn check_killed_after(moment: &str) {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", moment), "{}", work.read("runner.log"));
+    kill(&mut runner);
+    let resumed = work.sb(&["resume"]).expect(0);
+    assert!(resumed.stderr.contains("complete"), "{}", resumed.stderr);
+    // Nothing was lost, and nothing was done twice.
+    assert_eq!(work.read("trail"), ALL);
+    assert_eq!(work.processes(), Vec::<String>::new());
+    work.sb(&["leaks"]).expect(0);
+    assert!(work.sb(&["resume"]).expect(0).stderr.contains("nothing to resume"));
+}
+
+#[test]
+fn a_killed_runner_is_resumed_from_every_phase_without_repeating_anything() {
+    for moment in ["begin one", "end one", "begin two", "begin call", "end call", "begin cleanup", "end cleanup"] {
+        check_killed_after(moment);
+    }
+}
+
+#[test]
+fn a_step_that_ended_while_no_runner_lived_is_not_run_again() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin one"));
+    kill(&mut runner);
+    assert!(work.appears("trail", "end one"), "the step outlives the runner");
+    work.sb(&["resume"]).expect(0);
+    assert_eq!(work.read("trail"), ALL);
+}
+
+#[test]
+fn a_second_runner_on_the_same_run_or_deployment_is_refused() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin one"));
+    let refused = work.sb(&["resume"]).expect(6);
+    assert!(refused.stderr.contains(&format!("process {}", runner.id())), "{}", refused.stderr);
+    let refused = work.sb(&["test", "--executor", "host"]).expect(6);
+    assert!(refused.stderr.contains("slow@local"), "{}", refused.stderr);
+    assert!(runner.wait().unwrap().success());
+    assert_eq!(work.read("trail"), ALL);
+}
+
+#[test]
+fn a_first_signal_cleans_up_and_a_second_leaves_at_once() {
+    let signal = |runner: &Child| {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap()),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .unwrap();
+    };
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin two"));
+    signal(&runner);
+    assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", work.read("runner.log"));
+    assert_eq!(work.read("trail"), "begin one\nend one\nbegin two made-by-one\nbegin cleanup\nend cleanup\n");
+    work.sb(&["leaks"]).expect(0);
+
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin one"));
+    signal(&runner);
+    assert!(work.appears("trail", "begin cleanup"));
+    signal(&runner);
+    assert_eq!(runner.wait().unwrap().code(), Some(130));
+    work.sb(&["leaks"]).expect(4);
+    // What was stopped stays stopped: only the debt is paid.
+    work.sb(&["resume"]).expect(130);
+    assert_eq!(work.read("trail"), "begin one\nbegin cleanup\nend cleanup\n");
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
+fn a_hang_up_changes_nothing() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin one"));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    assert!(runner.wait().unwrap().success());
+    assert_eq!(work.read("trail"), ALL);
+}
+
+#[test]
+fn a_load_that_loses_its_runner_is_finished_not_repeated() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let folder = work.path().join("examples/hello-http");
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let mut runner = work
+        .command(&["test", "constant", "--rate", "20", "--duration", "3s", "--executor", "host"])
+        .current_dir(&folder)
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    assert!(work.appears("runner.log", "started    hello-http.1/t1/invoke/load"), "{}", work.read("runner.log"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    kill(&mut runner);
+    work.sb(&["resume"]).expect(0);
+    let folders: Vec<_> = std::fs::read_dir(folder.join("logs")).unwrap().flatten().collect();
+    assert_eq!(folders.len(), 1);
+    let rows = std::fs::read_to_string(folders[0].path().join("invocations.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 61, "60 invocations and a header");
+    assert_eq!(work.processes(), Vec::<String>::new());
+}
