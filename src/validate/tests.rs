@@ -77,6 +77,17 @@ fn bytes_that_are_not_text_are_reported() {
 }
 
 #[test]
+fn deep_nesting_is_refused() {
+    for (path, open, close) in [("/b/x.toml", "a = ", "\n"), ("/b/x.yaml", "a: ", "\n")] {
+        let text = format!("{open}{}{}{close}", "[".repeat(100_000), "]".repeat(100_000));
+        let checked = benchmark(&Snapshot::new([(path, text)]), Path::new(path));
+        assert_eq!(checked.problems[0].code, "sb::manifest::syntax");
+    }
+    let text = format!("{}x = 1\n", "a.".repeat(50_000));
+    assert!(benchmark(&Snapshot::new([("/b/x.toml", text)]), Path::new("/b/x.toml")).value.is_none());
+}
+
+#[test]
 fn a_missing_file_is_reported() {
     let checked = benchmark(&Snapshot::default(), Path::new("/b/benchmark.toml"));
     assert_eq!(checked.problems[0].code, "sb::manifest::unreadable");
@@ -867,7 +878,11 @@ fn shipped_manifests_are_valid() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::default()
+    })]
 
     /// A file that is being edited is cut off, doubled or strewn with odd characters.
     #[test]
