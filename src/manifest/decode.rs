@@ -1,7 +1,8 @@
 //! From the tree to the raw shapes: `shape!`, `choice!` and `words!` declare a type, its decoder and its JSON
 //! Schema in one place, so they cannot drift apart.
 //!
-//! Decoding reports every problem it meets and only then gives up: an unknown key does not hide a wrong type.
+//! Decoding reports every problem it meets and goes on: what is optional and wrong is left out, so that the rest
+//! can still be checked. A report with errors means that the shape is incomplete.
 
 use std::time::Duration;
 
@@ -243,7 +244,7 @@ pub fn word<T: Copy>(
 
 impl<T: Decode> Decode for Option<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
-        T::decode(node, report).map(Some)
+        Some(T::decode(node, report))
     }
 
     fn absent() -> Option<Self> {
@@ -286,9 +287,7 @@ impl<T: Decode> Decode for Vec<T> {
         let Kind::Array(items) = &node.value else {
             return wrong_type(node, "an array", report);
         };
-        // Every item is decoded before the first failure counts.
-        let items: Vec<Option<T>> = items.iter().map(|item| T::decode(item, report)).collect();
-        items.into_iter().collect()
+        Some(items.iter().filter_map(|item| T::decode(item, report)).collect())
     }
 }
 
@@ -321,9 +320,10 @@ impl<T: Decode> Decode for Map<T> {
         let Kind::Table(entries) = &node.value else {
             return wrong_type(node, "a table", report);
         };
-        let entries: Vec<Option<_>> =
-            entries.iter().map(|(key, value)| Some((key.clone(), T::decode(value, report)?))).collect();
-        entries.into_iter().collect::<Option<_>>().map(Self)
+        let entries = entries.iter();
+        Some(Self(
+            entries.filter_map(|(key, value)| Some((key.clone(), T::decode(value, report)?))).collect(),
+        ))
     }
 }
 

@@ -32,8 +32,10 @@ pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
     let Some(file) = node.and_then(|node| BenchmarkFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
+    let decoded = report.problems.len();
     let mut checker = Checker { files, path, report, others: Vec::new() };
     let benchmark = checker.check(&file);
+    check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     without_repeats(&mut problems);
@@ -302,8 +304,10 @@ impl Checker<'_> {
         }
         let (node, mut report) = check::open(self.files, &absolute);
         let file = node.and_then(|node| WorkloadFile::decode(&node, &mut report));
+        let decoded = report.problems.len();
         let place = place_of(&absolute, place);
         let workload = file.map(|file| workload(&file, self.files, &place, scope, &targets, &mut report));
+        check::without_echoes(&mut report, decoded);
         self.others.extend(report.problems);
         workload
     }

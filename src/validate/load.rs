@@ -255,6 +255,9 @@ pub fn load_file(files: &dyn Files, path: &Path) -> Checked<Load> {
     let (node, mut report) = check::open(files, &path);
     let load = node.and_then(|node| {
         let raw = LoadFile::decode(&node, &mut report)?;
+        if report.problems.iter().any(Problem::is_error) {
+            return None;
+        }
         resolve(&raw, &node.span, &Values { lookup: &|_| None, point: "" }, &mut report)
     });
     Checked::new(load, report.problems)

@@ -30,9 +30,11 @@ pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Pl
     let Some(file) = node.and_then(|node| PlanFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
+    let decoded = report.problems.len();
     let mut checker =
         Checker { files, path, overrides, report, others: Vec::new(), benchmarks: BTreeMap::new() };
     let plan = checker.check(&file);
+    check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     Checked::new(Some(plan), problems)

@@ -114,6 +114,25 @@ fn unknown_keys_types_and_missing_keys_are_reported_together() {
 }
 
 #[test]
+fn a_wrong_type_does_not_hide_other_mistakes() {
+    // The step without a command is not said to do nothing, nor the one that needs `b` to need the unknown.
+    check(
+        "mixed",
+        &with_local(
+            "[[deploy]]\nname = \"a b\"\nrun = 5\n[[deploy]]\nname = 6\nrun = \"x\"\n[[deploy]]\nname = \"c\"\nneeds = \"b\"\ntimeuot = \"1s\"\nretry = { attempts = 0 }\nrun = \"echo '{{target}}'\"\n",
+        ),
+        &[
+            "validate::name",
+            "manifest::wrong_type",
+            "manifest::wrong_type",
+            "manifest::unknown_key",
+            "validate::range",
+            "template::quoted",
+        ],
+    );
+}
+
+#[test]
 fn what_is_not_supported_says_what_is() {
     check(
         "unsupported",
@@ -217,11 +236,11 @@ fn outputs_have_one_source_that_works() {
 #[test]
 fn placeholders_are_defined_where_they_stand() {
     check(
-        "undefined",
+        "template_syntax",
         &with_local(
-            "[params]\nregion = \"x\"\n[[deploy]]\nname = \"a\"\nrun = \"echo {{params.regoin}} {{region}} {{trial.number}} {{nothing}}\"\nenv = { A = \"{{request.uuid}} {{#if x}}\" }\n",
+            "[[deploy]]\nname = \"a\"\nrun = \"echo {{target}}\"\nenv = { A = \"{{target}} {{#if x}}\", B = \"{{target\" }\n",
         ),
-        &["template::syntax"],
+        &["template::syntax", "template::syntax"],
     );
     check(
         "undefined_paths",
@@ -339,6 +358,24 @@ fn the_root_stays_inside_the_work_tree() {
         "[benchmark]\nname = \"demo\"\nroot = \"..\"\n[targets.local]\n[images]\na = { dockerfile = \"../other/Dockerfile\" }\n",
     );
     assert_eq!(inside.root, Path::new("/repo"));
+}
+
+#[test]
+fn a_link_does_not_lead_out_of_the_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("app");
+    std::fs::create_dir(&app).unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), "FROM alpine").unwrap();
+    std::os::unix::fs::symlink("../Dockerfile", app.join("link")).unwrap();
+    std::fs::write(app.join("file"), "FROM alpine").unwrap();
+    for (name, codes) in [("link", vec!["sb::validate::outside"]), ("file", vec![])] {
+        let manifest = app.join("benchmark.toml");
+        let text = with_local(&format!("[images]\na = {{ dockerfile = \"{name}\" }}\n"));
+        std::fs::write(&manifest, text).unwrap();
+        let checked = benchmark(&Disk, &manifest);
+        let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(found, codes);
+    }
 }
 
 #[test]
