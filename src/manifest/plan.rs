@@ -2,11 +2,12 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::manifest::decode::{Decode, Map, Or, Period, Scalar, Text, shape, words, wrong_type};
+use crate::manifest::decode::{Decode, Map, Text, shape, words, wrong_type};
 use crate::manifest::load::{LoadFile, LoadOrName};
 use crate::manifest::problem::Report;
 use crate::manifest::template::Template;
 use crate::manifest::tree::{Kind, Node, Spanned};
+use crate::manifest::values::{Or, Period, Scalar};
 
 shape! {
     /// An experiment: applications, a matrix of factors, a load, and how often and in which order.

@@ -10,10 +10,11 @@ use serde_json::Value;
 use crate::manifest::benchmark::{
     BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TracesWord, WorkloadOrPath,
 };
-use crate::manifest::decode::{Decode as _, Map, OneOrMany};
+use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, Place};
 use crate::validate::step::{Draft, Steps, is_image_reference};

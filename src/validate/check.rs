@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::manifest::decode::{Period, Text};
+use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::{self, Node, Spanned};
+use crate::manifest::values::Period;
 
 /// Longer than any benchmark: a year.
 const LONGEST: Duration = Duration::from_hours(365 * 24);

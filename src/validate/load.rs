@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::manifest::decode::{Decode as _, Or, Period};
+use crate::manifest::decode::Decode as _;
 use crate::manifest::load::LoadFile;
 use crate::manifest::problem::{Problem, Report, Source, Span};
 use crate::manifest::read::Files;
 use crate::manifest::template::{Template, plain_text};
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::{Or, Period};
 use crate::validate::{Checked, check};
 use crate::workload::{Load, LoadShape, Stage, Tolerances};
 
