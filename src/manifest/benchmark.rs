@@ -1,8 +1,9 @@
 //! The raw shape of `benchmark.toml`. The doc comments are the descriptions in the JSON Schema.
 
-use crate::manifest::decode::{Map, OneOrMany, Period, Scalar, Size, Text, choice, shape, words};
+use crate::manifest::decode::{Map, Text, choice, shape, words};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::{OneOrMany, Period, Scalar, Size};
 use crate::manifest::workload::WorkloadFile;
 
 shape! {

@@ -1,8 +1,9 @@
 //! The raw shape of a load: `[load]` in a plan, or a file for `--load`.
 
-use crate::manifest::decode::{Or, Period, choice, shape};
+use crate::manifest::decode::{choice, shape};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::{Or, Period};
 
 choice! {
     /// A load, or the name of one in `[loads]`.

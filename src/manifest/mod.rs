@@ -14,4 +14,5 @@ pub mod sam;
 pub mod schema;
 pub mod template;
 pub mod tree;
+pub mod values;
 pub mod workload;

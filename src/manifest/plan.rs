@@ -2,11 +2,12 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::manifest::decode::{Decode, Map, Or, Period, Scalar, Text, shape, words, wrong_type};
+use crate::manifest::decode::{Decode, Map, Text, shape, words, wrong_type};
 use crate::manifest::load::{LoadFile, LoadOrName};
 use crate::manifest::problem::Report;
 use crate::manifest::template::Template;
 use crate::manifest::tree::{Kind, Node, Spanned};
+use crate::manifest::values::{Or, Period, Scalar};
 
 shape! {
     /// An experiment: applications, a matrix of factors, a load, and how often and in which order.
@@ -158,16 +159,17 @@ impl Decode for MatrixFile {
             return wrong_type(node, "a table", report);
         };
         let mut matrix = Self::default();
-        let mut complete = true;
         for (key, value) in entries {
-            let decoded = match key.value.as_str() {
-                "exclude" => Decode::decode(value, report).map(|list| matrix.exclude = list),
-                "include" => Decode::decode(value, report).map(|list| matrix.include = list),
-                _ => Decode::decode(value, report).map(|levels| matrix.factors.0.push((key.clone(), levels))),
-            };
-            complete &= decoded.is_some();
+            match key.value.as_str() {
+                "exclude" => matrix.exclude = Decode::decode(value, report).unwrap_or_default(),
+                "include" => matrix.include = Decode::decode(value, report).unwrap_or_default(),
+                _ => {
+                    let levels = Decode::decode(value, report);
+                    matrix.factors.0.extend(levels.map(|levels| (key.clone(), levels)));
+                }
+            }
         }
-        complete.then_some(matrix)
+        Some(matrix)
     }
 }
 

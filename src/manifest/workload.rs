@@ -1,8 +1,9 @@
 //! The raw shape of `[workload]`: inline in a benchmark, or a file of its own.
 
-use crate::manifest::decode::{Map, Period, Text, choice, shape, words};
+use crate::manifest::decode::{Map, Text, choice, shape, words};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::Period;
 
 shape! {
     /// What is sent, whatever the load.

@@ -10,10 +10,11 @@ use serde_json::Value;
 use crate::manifest::benchmark::{
     BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TracesWord, WorkloadOrPath,
 };
-use crate::manifest::decode::{Decode as _, Map, OneOrMany};
+use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, Place};
 use crate::validate::step::{Draft, Steps, is_image_reference};
@@ -32,8 +33,10 @@ pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
     let Some(file) = node.and_then(|node| BenchmarkFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
+    let decoded = report.problems.len();
     let mut checker = Checker { files, path, report, others: Vec::new() };
     let benchmark = checker.check(&file);
+    check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     without_repeats(&mut problems);
@@ -302,8 +305,10 @@ impl Checker<'_> {
         }
         let (node, mut report) = check::open(self.files, &absolute);
         let file = node.and_then(|node| WorkloadFile::decode(&node, &mut report));
+        let decoded = report.problems.len();
         let place = place_of(&absolute, place);
         let workload = file.map(|file| workload(&file, self.files, &place, scope, &targets, &mut report));
+        check::without_echoes(&mut report, decoded);
         self.others.extend(report.problems);
         workload
     }

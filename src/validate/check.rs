@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::manifest::decode::{Period, Text};
+use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::{self, Node, Spanned};
+use crate::manifest::values::Period;
 
 /// Longer than any benchmark: a year.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -33,6 +34,43 @@ pub fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
             (None, report)
         }
     }
+}
+
+/// Problems that one value has by itself, whatever else the file holds.
+const BY_ITSELF: [&str; 17] = [
+    "sb::template::foreign_shell",
+    "sb::template::not_here",
+    "sb::template::quoted",
+    "sb::template::raw",
+    "sb::template::secret",
+    "sb::validate::credentials",
+    "sb::validate::duplicate",
+    "sb::validate::duration",
+    "sb::validate::factor",
+    "sb::validate::header",
+    "sb::validate::method",
+    "sb::validate::name",
+    "sb::validate::pointer",
+    "sb::validate::range",
+    "sb::validate::regex",
+    "sb::validate::url",
+    "sb::validate::variable",
+];
+
+/// A shape was decoded without something that was wrong, so what is said to be missing later may be an echo of
+/// that: "unknown step" may be wrong then, "not a valid name" is not. Unknown keys leave nothing out.
+pub fn without_echoes(report: &mut Report, decoded: usize) {
+    let incomplete = report.problems[..decoded]
+        .iter()
+        .any(|problem| problem.is_error() && problem.code != "sb::manifest::unknown_key");
+    if !incomplete {
+        return;
+    }
+    let mut index = 0;
+    report.problems.retain(|problem| {
+        index += 1;
+        index <= decoded || BY_ITSELF.contains(&problem.code)
+    });
 }
 
 /// The path made absolute: relative to the working directory, which is where the user typed it.
@@ -150,8 +188,11 @@ impl Place {
     /// A path in the manifest, as an absolute one. Reports placeholders and paths that leave the root.
     pub fn inside(&self, files: &dyn Files, path: &Text, what: &str, report: &mut Report) -> PathBuf {
         let absolute = self.resolve(path, what, report);
-        let root = files.canonical(&self.root);
-        if !absolute.starts_with(&self.root) && !files.canonical(&absolute).starts_with(&root) {
+        // A link may lead out; what does not exist (yet) has no links to follow.
+        let followed = files.canonical(&absolute);
+        let inside = followed.starts_with(files.canonical(&self.root))
+            || (followed == absolute && absolute.starts_with(&self.root));
+        if !inside {
             report.push(
                 Problem::error(
                     "sb::validate::outside",

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::manifest::decode::{Decode as _, Or, Period};
+use crate::manifest::decode::Decode as _;
 use crate::manifest::load::LoadFile;
 use crate::manifest::problem::{Problem, Report, Source, Span};
 use crate::manifest::read::Files;
 use crate::manifest::template::{Template, plain_text};
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::{Or, Period};
 use crate::validate::{Checked, check};
 use crate::workload::{Load, LoadShape, Stage, Tolerances};
 
@@ -255,6 +256,9 @@ pub fn load_file(files: &dyn Files, path: &Path) -> Checked<Load> {
     let (node, mut report) = check::open(files, &path);
     let load = node.and_then(|node| {
         let raw = LoadFile::decode(&node, &mut report)?;
+        if report.problems.iter().any(Problem::is_error) {
+            return None;
+        }
         resolve(&raw, &node.span, &Values { lookup: &|_| None, point: "" }, &mut report)
     });
     Checked::new(load, report.problems)

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::manifest::decode::{Map, Scalar};
+use crate::manifest::decode::Map;
 use crate::manifest::plan::MatrixFile;
 use crate::manifest::problem::{Problem, Report, suggest};
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::Scalar;
 use crate::validate::check;
 
 /// More combinations than this are a mistake rather than an experiment.

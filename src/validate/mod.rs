@@ -6,6 +6,7 @@ mod benchmark;
 mod check;
 mod load;
 mod matrix;
+mod output;
 mod overrides;
 mod plan;
 mod shell;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::manifest::decode::{Decode as _, Map, Or, Period, Scalar};
+use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::load::{LoadFile, LoadOrName};
 use crate::manifest::plan::{ApplicationFile, ExecutorWord, MatrixFile, OrderWord, PlanFile};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
+use crate::manifest::values::{Or, Period, Scalar};
 use crate::validate::load::{self, Values, default_load};
 use crate::validate::matrix::{Factors, Matrix, describe};
 use crate::validate::overrides::{Overrides, accept};
@@ -30,9 +31,11 @@ pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Pl
     let Some(file) = node.and_then(|node| PlanFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
+    let decoded = report.problems.len();
     let mut checker =
         Checker { files, path, overrides, report, others: Vec::new(), benchmarks: BTreeMap::new() };
     let plan = checker.check(&file);
+    check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     Checked::new(Some(plan), problems)

@@ -176,10 +176,7 @@ impl Scanner {
                 '`' => self.push(Frame::Backticks, 1),
                 '$' => self.dollar(rest, true),
                 // Quotes here mean one thing within double quotes and another without.
-                '\'' => {
-                    self.unclear = true;
-                    1
-                }
+                '\'' => self.lost(),
                 _ => 1,
             },
             Some(frame @ (Frame::Arithmetic | Frame::Group)) => match (rest[0], next) {
@@ -188,10 +185,7 @@ impl Scanner {
                 ('(', _) => self.push(Frame::Group, 1),
                 ('$', _) => self.dollar(rest, true),
                 // Rather a subshell within a substitution: `$((cd x; ls) | wc)`.
-                ('\'' | '"' | '`' | '\\', _) => {
-                    self.unclear = true;
-                    1
-                }
+                ('\'' | '"' | '`' | '\\', _) => self.lost(),
                 _ => 1,
             },
             Some(Frame::Comment) => {
@@ -210,7 +204,11 @@ impl Scanner {
         match rest[0] {
             '\'' => self.push(Frame::Single, 1),
             '"' => self.push(Frame::Double, 1),
-            '\\' => self.escape(rest),
+            '\\' => {
+                // A continued line: as if the two characters were not there.
+                self.word_start = at_word_start && rest.get(1) == Some(&'\n');
+                self.escape(rest)
+            }
             '$' => self.dollar(rest, false),
             '`' if self.stack.last() == Some(&Frame::Backticks) => self.pop(),
             '`' => self.push(Frame::Backticks, 1),
@@ -227,6 +225,7 @@ impl Scanner {
                 self.word_start = true;
                 1
             }
+            '<' if continues(&rest[1..]) => self.lost(),
             '<' if rest.starts_with(&['<', '<', '<']) => 3,
             '<' if rest.get(1) == Some(&'<') => self.announce(rest),
             '\n' => {
@@ -240,9 +239,10 @@ impl Scanner {
             character => {
                 self.word_start = character.is_whitespace() || ";&|<>".contains(character);
                 // A pattern's `)` inside `$( )` cannot be told from the end of the substitution.
+                let letters = rest.iter().zip(['c', 'a', 's', 'e']).take_while(|(a, b)| *a == b).count();
                 let is_case = at_word_start
-                    && rest.starts_with(&['c', 'a', 's', 'e'])
-                    && rest.get(4).is_none_or(|c| c.is_whitespace());
+                    && ((letters == 4 && rest.get(4).is_none_or(|c| c.is_whitespace()))
+                        || (letters > 0 && (letters == rest.len() || continues(&rest[letters..]))));
                 if is_case && !self.stack.is_empty() {
                     self.unclear = true;
                 }
@@ -271,7 +271,16 @@ impl Scanner {
         2
     }
 
+    /// Gives up following.
+    fn lost(&mut self) -> usize {
+        self.unclear = true;
+        1
+    }
+
     fn dollar(&mut self, rest: &[char], quoted: bool) -> usize {
+        if continues(&rest[1..]) || (rest.get(1) == Some(&'(') && continues(&rest[2..])) {
+            return self.lost();
+        }
         match (rest.get(1), rest.get(2)) {
             (None, _) => {
                 self.dangling = true;
@@ -297,10 +306,11 @@ impl Scanner {
         let mut delimiter = String::new();
         let mut quote = None;
         while let Some(&character) = rest.get(at) {
+            // Shells differ on delimiters with such characters.
+            self.unclear |= "$`\\(){}#".contains(character) || (character == '\n' && quote.is_some());
             match (character, quote) {
                 (c, Some(open)) if c == open => quote = None,
                 ('\'' | '"', None) => quote = Some(character),
-                ('\\', None) => {}
                 (c, None) if c.is_whitespace() || ";&|<>()".contains(c) => break,
                 (c, _) => delimiter.push(c),
             }
@@ -321,6 +331,8 @@ impl Scanner {
             return 1;
         };
         if character == '\n' {
+            // A continued line joins the next one, unless the delimiter is quoted.
+            self.unclear |= self.line.ends_with('\\');
             let line =
                 if document.strip_tabs { self.line.trim_start_matches('\t') } else { self.line.as_str() };
             if line == document.delimiter {
@@ -336,9 +348,24 @@ impl Scanner {
     }
 }
 
+/// A backslash before a line end, which the shell removes before it reads on.
+fn continues(rest: &[char]) -> bool {
+    rest.starts_with(&['\\', '\n'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::template::Context;
+
+    /// Each creates a file when some part of it is read as code.
+    const HOSTILE: [&str; 3] = [
+        "';: > broken-out;'\";: > broken-out;\"$(: > broken-out)`: > broken-out`",
+        "x\n: > broken-out\n",
+        "x\nE\n: > broken-out\nx",
+    ];
+    /// Forty thousand were tried when this was written.
+    const CASES: u32 = 200;
 
     #[track_caller]
     fn check(source: &str, expected: &[Trap]) {
@@ -413,5 +440,47 @@ mod tests {
     fn case_inside_a_substitution_is_not_followed() {
         check("case x in a) echo {{a}};; esac", &[]);
         check(r#"echo "$(case x in a) echo "{{a}}";; esac)""#, &[Trap::Unclear]);
+    }
+
+    /// Fragments from which authors (and their mistakes) are made.
+    const FRAGMENTS: [&str; 34] = [
+        "{{a}}", "{{a}}", "{{a}}", " ", "\n", "'", "\"", "`", "\\", "$", "$(", ")", "(", "{", "}", "${x:-",
+        "$((", "))", "#", " #", "<<E", "<<'E'", "\nE\n", "<<-E", "$'", "; ", " case ", " in a) ", ";; esac",
+        "<<<", ">", "echo ", "x", "&&",
+    ];
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: CASES,
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        /// Whatever a real shell makes of a text that the scanner accepts, the value does not become code.
+        #[test]
+        fn accepted_placeholders_cannot_be_broken_out_of(
+            picks in proptest::collection::vec(0..FRAGMENTS.len(), 1..12),
+        ) {
+            let source: String = picks.iter().map(|pick| FRAGMENTS[*pick]).collect();
+            let Ok(template) = Template::parse(&source) else { return Ok(()) };
+            let raw = template.pieces().iter().any(|piece| matches!(piece, Piece::Value { raw: true, .. }));
+            if raw || template.is_literal() || !traps(&template).is_empty() {
+                return Ok(());
+            }
+            for name in ["sh", "bash"] {
+                for value in HOSTILE {
+                    let folder = tempfile::tempdir().unwrap();
+                    let value = serde_json::Value::from(value);
+                    let line = template.render(Context::Shell, &|_| Some(value.clone())).unwrap();
+                    let output = std::process::Command::new(name)
+                        .args(["-c", &line])
+                        .current_dir(folder.path())
+                        .stdin(std::process::Stdio::null())
+                        .output();
+                    proptest::prop_assert!(output.is_ok());
+                    proptest::prop_assert!(!folder.path().join("broken-out").exists(), "{}: {:?}", name, line);
+                }
+            }
+        }
     }
 }

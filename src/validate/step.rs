@@ -1,11 +1,11 @@
 //! One step of a manifest: its action, environment and outputs, whatever the target.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::manifest::benchmark::{
-    LimitsFile, LocalFile, OnInterruptWord, OutputFile, RecoverFile, RunFile, StepFile, WaitForFile,
+    LimitsFile, LocalFile, OnInterruptWord, RecoverFile, RunFile, StepFile, WaitForFile,
 };
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
@@ -14,10 +14,10 @@ use crate::manifest::sam;
 use crate::manifest::template::{Piece, Template};
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, Place};
+use crate::validate::output::output as checked_output;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{
-    Action, Command, Environment, Image, Limits, OnInterrupt, Output, OutputSource, Phase, Recovery, Retry,
-    Step, WaitFor,
+    Action, Command, Environment, Image, Limits, OnInterrupt, Phase, Recovery, Retry, Step, WaitFor,
 };
 
 /// Shells whose quoting is that of `sh`.
@@ -59,7 +59,7 @@ impl Steps<'_> {
         for (name, output) in file.outputs.iter().flat_map(Map::iter) {
             check::name(&name.value, &name.span, "an output", report);
             output_names.push(name.value.clone());
-            outputs.insert(name.value.clone(), self.output(output, report));
+            outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
         if let Some(Action::LocalUp { template }) = &action {
             output_names.extend(self.local_outputs(template, file, report));
@@ -311,69 +311,6 @@ impl Steps<'_> {
         None
     }
 
-    fn output(&self, output: &Spanned<OutputFile>, report: &mut Report) -> Output {
-        let file = &output.value;
-        let given: Vec<&str> = [
-            (file.json.is_some() && file.file.is_none()).then_some("json"),
-            file.regex.as_ref().map(|_| "regex"),
-            file.line.as_ref().map(|_| "line"),
-            file.stdout.as_ref().map(|_| "stdout"),
-            file.file.as_ref().map(|_| "file"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        if given.len() != 1 {
-            let message = match given.as_slice() {
-                [first, second, ..] => format!("the output has both `{first}` and `{second}`"),
-                _ => "the output has no source".to_owned(),
-            };
-            report.push(
-                Problem::error("sb::validate::output", message)
-                    .at(&output.span, "needs exactly one source")
-                    .help("use one of `json`, `regex`, `line`, `stdout = true`, and `file` (with or without `json`)"),
-            );
-        }
-        if let Some(pointer) = &file.json {
-            self::pointer(pointer, report);
-        }
-        let source = if let Some(path) = &file.file {
-            self.place.inside(self.files, path, "the output file", report);
-            OutputSource::File {
-                path: PathBuf::from(&path.value),
-                json: file.json.as_ref().map(|pointer| pointer.value.clone()),
-            }
-        } else if let Some(pointer) = &file.json {
-            OutputSource::Json(pointer.value.clone())
-        } else if let Some(pattern) = &file.regex {
-            regex(pattern, report);
-            OutputSource::Regex(pattern.value.clone())
-        } else if let Some(line) = &file.line {
-            if line.value == 0 {
-                report.push(
-                    Problem::error("sb::validate::output", "there is no line 0")
-                        .at(&line.span, "lines count from 1")
-                        .help("use 1 for the first line, -1 for the last"),
-                );
-            }
-            OutputSource::Line(line.value)
-        } else {
-            if let Some(stdout) = file.stdout.as_ref().filter(|stdout| !stdout.value) {
-                report.push(
-                    Problem::error("sb::validate::output", "`stdout = false` gives nothing")
-                        .at(&stdout.span, "no source")
-                        .help("write `stdout = true`"),
-                );
-            }
-            OutputSource::Stdout
-        };
-        Output {
-            source,
-            default: file.default.as_ref().map(|default| default.0.clone()),
-            secret: file.secret.unwrap_or(false),
-        }
-    }
-
     /// Checks the placeholders of a step, now that all outputs are known.
     pub fn check_templates(draft: &Draft<'_>, scope: &Scope, report: &mut Report) {
         let file = &draft.raw.value;
@@ -571,37 +508,4 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
                 .help(format!("remove `{key}`, or move it to a step with `run`")),
         );
     }
-}
-
-fn pointer(pointer: &Text, report: &mut Report) {
-    if !pointer.value.is_empty() && !pointer.value.starts_with('/') {
-        let fixed = pointer.value.trim_start_matches(['$', '.']).replace('.', "/");
-        report.push(
-            Problem::error("sb::validate::pointer", format!("`{}` is not a JSON pointer", pointer.value))
-                .at(&pointer.span, "does not start with `/`")
-                .help(format!("write \"/{fixed}\"; an empty string means the whole document")),
-        );
-    }
-}
-
-fn regex(pattern: &Text, report: &mut Report) {
-    let problem = match regex::Regex::new(&pattern.value) {
-        Err(error) => {
-            // The last line says what is wrong; the lines before repeat the pattern.
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Problem::error("sb::validate::regex", format!("the regular expression cannot be used: {reason}"))
-                .help("the syntax is that of https://docs.rs/regex; there are no look-arounds or back-references")
-        }
-        Ok(compiled) if compiled.captures_len() > 2 => Problem::error(
-            "sb::validate::regex",
-            format!(
-                "the regular expression has {} groups, but one value is taken",
-                compiled.captures_len() - 1
-            ),
-        )
-        .help("keep one group in parentheses and write the others as `(?:…)`"),
-        Ok(_) => return,
-    };
-    report.push(problem.at(&pattern.span, "this pattern"));
 }

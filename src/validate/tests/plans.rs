@@ -1,0 +1,267 @@
+//! Plans, loads and overrides.
+
+use super::*;
+
+const PLAN_HEAD: &str = "[plan]\nname = \"p\"\n";
+const APPLICATION: &str = "[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n";
+
+fn read_plan(text: &str, overrides: &Overrides) -> Checked<Plan> {
+    let files = Kept::new([("/repo/plans/p.toml".into(), text.to_owned())].into(), files(FULL));
+    plan(&files, Path::new("/repo/plans/p.toml"), overrides)
+}
+
+#[track_caller]
+fn check_plan(name: &str, text: &str, codes: &[&str]) {
+    let checked = read_plan(text, &Overrides::default());
+    let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    assert_eq!(found, codes, "{}", rendered(&checked.problems));
+    insta::assert_snapshot!(name, rendered(&checked.problems));
+}
+
+#[track_caller]
+fn valid_plan(text: &str, overrides: &Overrides) -> Plan {
+    let checked = read_plan(text, overrides);
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    checked.value.unwrap()
+}
+
+#[test]
+fn a_matrix_is_a_product_with_exclusions_and_inclusions() {
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}vars = {{ base = 2 }}\nparams = {{ debug = true }}\n[matrix]\nsize = [512, 1024]\nload = [\"slow\", \"fast\"]\nexclude = [ {{ size = 512, load = \"fast\", application = \"demo\" }} ]\ninclude = [ {{ load = \"fast\", size = 2048 }} ]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\n[labels]\nlabel = \"{{{{application}}}}_{{{{matrix.size}}}}\"\n[trials]\nrepetitions = 3\nseed = 5\n"
+        )
+        .replace("[plan]", "load = \"{{matrix.load}}\"\n[loads.slow]\nconstant = \"{{vars.base}}\"\nduration = \"{{matrix.size}}ms\"\n[loads.fast]\nstages = [{ target = 10, duration = \"1m\" }]\n[plan]"),
+        &Overrides::default(),
+    );
+    let points = &plan.entries[0].points;
+    let seen: Vec<String> = points
+        .iter()
+        .map(|point| {
+            format!(
+                "{} {} {} {:?}",
+                matrix::describe(&point.factors),
+                point.params["memory_size"],
+                point.labels["label"],
+                point.load.shape
+            )
+        })
+        .collect();
+    insta::assert_snapshot!("matrix_points", seen.join("\n"));
+    assert_eq!(points[0].params["debug"], true);
+    assert_eq!((plan.repetitions, plan.trials_per_deployment, plan.seed), (3, 1, 5));
+    assert!(plan.concurrency.quiet);
+}
+
+#[test]
+fn plan_problems_name_their_place_and_point() {
+    check_plan(
+        "plan_references",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}locks = [\"eu\"]\nload = \"brust\"\n{APPLICATION}[[applications]]\nname = \"c\"\nmanifest = \"../app/benchmark.toml\"\n[[applications]]\nmanifest = \"../gone.toml\"\n[[applications]]\nname = \"d\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"awz\"\n[loads.burst]\niterations = 1\n[locks]\nus = 0\n[trials]\nrepetitions = 0\n"
+        ),
+        &[
+            "validate::unknown_lock",
+            "validate::duplicate",
+            "validate::unknown_target",
+            "validate::no_file",
+            "validate::unknown_target",
+            "validate::range",
+            "validate::range",
+        ],
+    );
+    check_plan(
+        "plan_values",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}params = {{ memory = 1, api_key = \"x\", debug = 1 }}\n[matrix]\nrate = [1, 2, 2]\nsize = [\"big\"]\ntarget = [\"a\"]\nempty = []\nexclude = [ {{ rat = 1 }}, {{ rate = 7 }}, {{ application = \"dmo\" }} ]\ninclude = [ {{ rate = 1 }} ]\n[params]\nmemory_size = \"{{{{matrix.sise}}}}\"\n[labels]\nx = \"{{{{vars.a}}}}\"\n"
+        ),
+        &[
+            "validate::unknown_param",
+            "validate::secret",
+            "validate::factor",
+            "validate::factor",
+            "validate::factor",
+            "validate::matrix",
+            "validate::matrix",
+            "validate::matrix",
+            "validate::matrix",
+            "template::undefined",
+            "template::undefined",
+        ],
+    );
+    check_plan(
+        "plan_points",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}[matrix]\nrate = [5, 0]\nsize = [\"big\"]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\ndebug = 1\n[load]\nconstant = \"{{{{matrix.rate}}}}\"\nduration = \"1m\"\n"
+        ),
+        &["validate::param", "validate::param", "validate::range"],
+    );
+}
+
+#[test]
+fn loads_have_one_shape_in_range() {
+    for (name, load, codes) in [
+        ("load_two", "iterations = 1\nconstant = 2", vec!["validate::load"]),
+        ("load_none", "speed = 2", vec!["validate::load"]),
+        ("load_endless", "constant = 2", vec!["validate::load"]),
+        (
+            "load_stray",
+            "iterations = 0\nduration = \"1s\"\nstart = 1",
+            vec!["validate::range", "validate::load", "validate::load"],
+        ),
+        (
+            "load_rates",
+            "constant = 1e7\nduration = \"0s\"\nspeed = 0\nmax_error_rate = 1.5\nmax_dropped = -1",
+            vec![
+                "validate::range",
+                "validate::duration",
+                "validate::range",
+                "validate::range",
+                "validate::range",
+            ],
+        ),
+        ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
+        ("load_unsupported", "pattern = \"jump\"\nrate = 5\nskip = \"3m\"", vec!["manifest::unsupported"; 3]),
+    ] {
+        check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
+    }
+    check_plan(
+        "budget_unsupported",
+        &format!("{PLAN_HEAD}{APPLICATION}[budget]\ncost_usd = 2\nerrors = -1\n"),
+        &["manifest::unsupported"],
+    );
+}
+
+fn overrides(params: &[(&str, &str)], environment: &[(&str, &str)]) -> Overrides {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Overrides {
+        params: params.iter().map(owned).collect(),
+        environment: environment.iter().map(owned).collect(),
+        ..Overrides::default()
+    }
+}
+
+#[test]
+fn later_sources_of_a_parameter_win() {
+    let text = format!(
+        "{PLAN_HEAD}{APPLICATION}params = {{ memory_size = 3 }}\n[params]\nmemory_size = 2\nratio = 1\n"
+    );
+    let environment = [("SB_PARAM_MEMORY_SIZE", "1"), ("SB_PARAM_DEBUG", "true"), ("HOME", "/")];
+    let plan = valid_plan(&text, &overrides(&[], &environment));
+    let params = &plan.entries[0].points[0].params;
+    assert_eq!(
+        (&params["memory_size"], &params["ratio"], &params["debug"]),
+        (&Value::from(3), &Value::from(1.0), &Value::from(true))
+    );
+    let plan = valid_plan(&text, &overrides(&[("memory_size", "4")], &environment));
+    assert_eq!(plan.entries[0].points[0].params["memory_size"], 4);
+}
+
+#[test]
+fn overrides_have_the_name_and_type_of_the_parameter() {
+    let benchmark = valid(FULL);
+    let given = overrides(
+        &[("memory_siz", "1"), ("memory_size", "big"), ("api_key", "hunter2"), ("debug", "yes")],
+        &[("SB_PARAM_RATIO", "high"), ("SB_PARAM_REGOIN", "x"), ("SB_PARAM_API_KEY", "hunter2")],
+    );
+    let checked = single(Arc::clone(&benchmark), "lokal", None, &given);
+    assert!(checked.value.is_none());
+    let text = rendered(&checked.problems);
+    assert!(!text.contains("hunter2"), "{text}");
+    insta::assert_snapshot!("overrides", text);
+
+    let plan = single(benchmark, "local", None, &overrides(&[("memory_size", "2048")], &[])).value.unwrap();
+    assert_eq!(plan.entries[0].points[0].params["memory_size"], 2048);
+    assert_eq!(plan.entries[0].points[0].load.shape, LoadShape::Iterations { iterations: 1 });
+}
+
+#[test]
+fn a_load_comes_from_the_command_line_or_a_file() {
+    let checked = load_arguments(&LoadArguments { load: Some("10".to_owned()), ..LoadArguments::default() });
+    assert_eq!(checked.value.unwrap().shape, LoadShape::Iterations { iterations: 10 });
+    let constant = LoadArguments {
+        load: Some("constant".to_owned()),
+        rate: Some(20.0),
+        duration: Some(Duration::from_secs(90)),
+        ..LoadArguments::default()
+    };
+    let expected = LoadShape::Constant { rate: 20.0, duration: Duration::from_secs(90) };
+    assert_eq!(load_arguments(&constant).value.unwrap().shape, expected);
+    let mut seen = Vec::new();
+    for arguments in [
+        LoadArguments { duration: None, ..constant.clone() },
+        LoadArguments { rate: Some(f64::NAN), ..constant.clone() },
+        LoadArguments { load: Some("12".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("fluctuating".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("trace.csv".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("-5".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("0".to_owned()), ..LoadArguments::default() },
+    ] {
+        let checked = load_arguments(&arguments);
+        assert!(checked.value.is_none());
+        seen.push(checked.problems[0].to_string());
+    }
+    insta::assert_snapshot!("load_arguments", seen.join("\n"));
+
+    let files = Snapshot::new([
+        ("/l.yaml", "stages: [{ target: 10, duration: 30s }]\nstart: 1\n"),
+        ("/t.toml", "iterations = \"{{matrix.n}}\""),
+    ]);
+    let stages = vec![crate::workload::Stage { target: 10.0, duration: Duration::from_secs(30) }];
+    assert_eq!(
+        load_file(&files, Path::new("/l.yaml")).value.unwrap().shape,
+        LoadShape::Stages { start_rate: 1.0, stages }
+    );
+    assert!(load_file(&files, Path::new("/t.toml")).value.is_none());
+}
+
+#[test]
+fn locks_of_an_application_are_taken_by_each_of_its_steps() {
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}locks = [\"us\"]\n[[applications]]\nname = \"b\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n[locks]\nus = 2\n"
+        ),
+        &Overrides::default(),
+    );
+    let target = &plan.entries[0].benchmark.targets["local"];
+    for step in target.deploy.iter().chain(&target.invoke).chain(&target.cleanup) {
+        assert_eq!(step.locks, ["us"]);
+    }
+    assert!(plan.entries[1].benchmark.targets["local"].deploy[0].locks.is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_points_expand_quickly() {
+    let mut text = format!(
+        "{PLAN_HEAD}{APPLICATION}[params]\nmemory_size = \"{{{{matrix.f0}}}}\"\n[labels]\nl = \"{{{{matrix.f1}}}}\"\n[matrix]\n"
+    );
+    for factor in 0..5 {
+        let _ = writeln!(text, "f{factor} = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]");
+    }
+    let started = std::time::Instant::now();
+    let plan = valid_plan(&text, &Overrides::default());
+    // An unoptimized build takes several times as long as a release.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let points = &plan.entries[0].points;
+    assert_eq!(points.len(), 100_000);
+    assert_eq!(points[12_345].params["memory_size"], 1);
+    assert_eq!(points[12_345].labels["l"], "2");
+    let more = text.replace("f0 = [0,", "f5 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nf6 = [1, 2]\nf0 = [0,");
+    assert_eq!(read_plan(&more, &Overrides::default()).problems[0].code, "sb::validate::matrix");
+}
+
+#[test]
+fn a_run_can_keep_its_sources_and_read_them_again() {
+    let text = format!("{PLAN_HEAD}{APPLICATION}");
+    let below = Kept::new([("/repo/plans/p.toml".into(), text)].into(), files(FULL));
+    let recording = Recording::new(below);
+    let first = plan(&recording, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
+    let texts = recording.into_texts();
+    let read: Vec<&str> = texts.keys().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(read, ["/repo/app/benchmark.toml", "/repo/app/template.yaml", "/repo/plans/p.toml"]);
+    // The manifest has changed since, the other files are where they were.
+    let kept = Kept::new(texts, files("changed"));
+    let again = plan(&kept, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
+    assert_eq!(format!("{first:?}"), format!("{again:?}"));
+}
