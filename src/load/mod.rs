@@ -2,8 +2,8 @@
 //! every answer measured both from the moment of sending and from the planned time, so that a stall of the
 //! server is not hidden by a generator that waits for it (coordinated omission).
 //!
-//! A thread paces ([`pace`]), tasks send ([`send`]), a thread writes ([`record`]). All that can be wrong with a request
-//! is found before the first one leaves ([`prepare`]).
+//! A thread paces (`pace`), tasks send ([`send`]), a thread writes ([`record`]). All that can be wrong with a request
+//! is found before the first one leaves (`prepare`).
 
 mod connect;
 mod draw;
@@ -140,8 +140,10 @@ pub enum LoadError {
         "cannot record the results: {0}; the load was stopped, since it could not be measured: is the disk full?"
     )]
     Record(csv::Error),
-    #[error("cannot start a thread for the load: {0}; check the limits on processes and memory")]
-    Thread(io::Error),
+    #[error(
+        "cannot start the load's threads or signal handlers: {0}; check the limits on processes and memory"
+    )]
+    Start(io::Error),
     #[error("the load's {thread} thread ended without a result; this is a defect of sb, please report it")]
     ThreadLost { thread: &'static str },
     #[error("cannot read the description of the load from {}: {problem}; start loads through `sb invoke` or `sb run`", path.display())]
@@ -305,7 +307,7 @@ fn start_recorder(
             // The load may have been given up: then nobody waits for the result.
             let _ = done.send(recorder.run(queue));
         })
-        .map_err(LoadError::Thread)?;
+        .map_err(LoadError::Start)?;
     Ok(written)
 }
 
@@ -331,7 +333,7 @@ impl Sending {
                 let thread = std::thread::Builder::new()
                     .name("load-pace".to_owned())
                     .spawn(move || pace_all(engine, schedule, draws, clock, start, pacer_stop, &runtime))
-                    .map_err(LoadError::Thread)?;
+                    .map_err(LoadError::Start)?;
                 Ok(Self::Paced { stop, thread })
             }
             Planned::Closed { total } => {

@@ -31,10 +31,10 @@ pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, L
     let folder = spec.folder.clone();
     raise_file_limit();
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Thread)?;
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
     let summary = runtime.block_on(async {
         let cancel = CancellationToken::new();
-        cancel_on_signals(&cancel).map_err(LoadError::Thread)?;
+        cancel_on_signals(&cancel).map_err(LoadError::Start)?;
         let mut file = ProgressFile::create(progress_file)?;
         run(spec, |progress| file.append(&progress), cancel).await
     })?;

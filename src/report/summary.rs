@@ -81,8 +81,9 @@ pub struct Quantiles {
 pub struct TraceFigures {
     pub valid: u64,
     pub invalid: u64,
-    /// Invocations that may have left a trace, of which there is neither a valid nor an invalid one.
-    pub missing: u64,
+    /// Invocations that may have left a trace, of which there is neither a valid nor an invalid one. `None`: no folder
+    /// with traces has an `invocations.csv`, so none is known to be expected.
+    pub missing: Option<u64>,
     /// Over all valid traces; one trace may have several.
     pub cold_starts: u64,
     /// The share of the valid traces with at least one cold start, 0..=1.
@@ -196,7 +197,7 @@ struct Gathered {
     by_request: BTreeMap<String, OfRequest>,
     traces: Vec<TraceRow>,
     invalid_traces: u64,
-    missing_traces: u64,
+    missing_traces: Option<u64>,
     invalid: Vec<String>,
     warnings: Vec<String>,
 }
@@ -253,12 +254,16 @@ impl Gathered {
         let path = folder.join(SUMMARY_FILE);
         if let Some(file) = open(&path)? {
             let summary: LoadSummary = serde_json::from_reader(BufReader::new(file))
+                .and_then(|summary: LoadSummary| match summary.version {
+                    LoadSummary::VERSION => Ok(summary),
+                    other => Err(serde::de::Error::custom(format!("it has version {other}"))),
+                })
                 .map_err(|source| ReportError::Summary { path: path.clone(), source })?;
             self.planned += summary.planned;
             self.invalid.extend(summary.invalid.into_iter().map(|reason| format!("{prefix}{reason}")));
         } else {
             self.planned += count;
-            self.warnings.push(format!(
+            self.invalid.push(format!(
                 "{prefix}there is no {SUMMARY_FILE}: the load did not come to its end, so what was planned is \
                  unknown."
             ));
@@ -283,7 +288,8 @@ impl Gathered {
                 .map(|row| row.trace_id.as_str())
                 .chain(invalid.iter().map(String::as_str))
                 .collect();
-            self.missing_traces += expected.iter().filter(|id| !found.contains(id.as_str())).count() as u64;
+            let missing = expected.iter().filter(|id| !found.contains(id.as_str())).count() as u64;
+            *self.missing_traces.get_or_insert(0) += missing;
         }
         self.invalid_traces += invalid.len() as u64;
         self.traces.extend(valid);
@@ -473,7 +479,7 @@ mod tests {
 
         let traces = summary.traces.unwrap();
         // Invocation 3 may have left a trace, 4 met nobody, 5's trace is not there.
-        assert_eq!((traces.valid, traces.invalid, traces.missing, traces.cold_starts), (3, 1, 2, 2));
+        assert_eq!((traces.valid, traces.invalid, traces.missing, traces.cold_starts), (3, 1, Some(2), 2));
         assert!((traces.cold_share.unwrap() - 1.0 / 3.0).abs() < 1e-12);
         let (median, p99) = (traces.median.unwrap(), traces.p99.unwrap());
         assert_eq!((median.duration_ms, p99.duration_ms), (8.0, 28.0));
@@ -481,7 +487,8 @@ mod tests {
             p99.parts_ms,
             BTreeMap::from([(Activity::Computation, 28.0), (Activity::Unclassified, 0.0)])
         );
-        assert_eq!(summary.warnings.len(), 2, "{:?}", summary.warnings);
+        // Neither folder has a summary of its load.
+        assert_eq!(summary.invalid.len(), 2, "{:?}", summary.invalid);
     }
 
     #[test]
@@ -490,6 +497,40 @@ mod tests {
         let summary = summarize("app", &[folder.path().to_owned()]).unwrap();
         assert!(summary.load.unwrap().requests.is_empty());
         assert_eq!(summary.traces, None);
+    }
+
+    #[test]
+    fn what_a_load_says_of_itself_is_passed_on() {
+        let folder = folder(&[row(1, "get", Some(10), Outcome::Ok)]);
+        let summary = LoadSummary {
+            version: LoadSummary::VERSION,
+            planned: 9,
+            sent: 1,
+            answered: 1,
+            failed: 0,
+            dropped: 0,
+            outcomes: BTreeMap::from([(Outcome::Ok, 1)]),
+            latency_ms: None,
+            latency_from_planned_ms: None,
+            lateness_ms: None,
+            started: Timestamp::from_micros(1),
+            ended: Timestamp::from_micros(2),
+            cancelled: true,
+            invalid: vec!["The load was cancelled.".to_owned()],
+        };
+        let path = folder.path().join(SUMMARY_FILE);
+        fs::write(&path, serde_json::to_string(&summary).unwrap()).unwrap();
+        let report = summarize("app", &[folder.path().to_owned()]).unwrap();
+        assert_eq!(report.load.unwrap().planned, 9);
+        assert_eq!(report.invalid, ["The load was cancelled."]);
+
+        for (from, to) in [("\"planned\"", "\"plan\""), ("\"version\":1", "\"version\":2")] {
+            let text = serde_json::to_string(&summary).unwrap();
+            assert!(text.contains(from));
+            fs::write(&path, text.replace(from, to)).unwrap();
+            let message = summarize("app", &[folder.path().to_owned()]).unwrap_err().to_string();
+            assert!(message.contains("load_summary.json is not a summary"), "{message}");
+        }
     }
 
     #[test]
@@ -517,6 +558,6 @@ mod tests {
         let summary = summarize("app", &[folder.path().to_owned()]).unwrap();
         assert_eq!(summary.load, None);
         let traces = summary.traces.unwrap();
-        assert_eq!((traces.valid, traces.missing, traces.cold_share), (1, 0, Some(1.0)));
+        assert_eq!((traces.valid, traces.missing, traces.cold_share), (1, None, Some(1.0)));
     }
 }

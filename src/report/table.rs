@@ -110,7 +110,10 @@ impl<W: Write> Table<'_, W> {
         self.label("")?;
         write!(self.out, "{:>FIGURE$}", grouped(traces.valid))?;
         self.count_of_bad(traces.invalid)?;
-        self.count_of_bad(traces.missing)?;
+        match traces.missing {
+            Some(missing) => self.count_of_bad(missing)?,
+            None => write!(self.out, "{:>FIGURE$}", "-")?,
+        }
         writeln!(self.out, "{:>FIGURE$}", grouped(traces.cold_starts))?;
         if let Some(share) = traces.cold_share {
             self.label("with a cold start")?;
@@ -317,7 +320,7 @@ mod tests {
             traces: Some(TraceFigures {
                 valid: 970,
                 invalid: 12,
-                missing: 0,
+                missing: Some(0),
                 cold_starts: 14,
                 cold_share: Some(0.0123),
                 median: Some(trace(96.5, None)),
