@@ -105,6 +105,8 @@ impl ExitRecord {
 pub(crate) enum Durability {
     /// The end of every process.
     Processes,
+    /// The end of the machine; of the content it may lose all, but that the file was there stays known.
+    Existence,
     /// The end of the machine.
     Disk,
 }
@@ -123,7 +125,7 @@ pub(crate) fn write_json(
         file.sync_all()?;
     }
     fs::rename(&temporary, dir.join(name))?;
-    if durability == Durability::Disk {
+    if durability != Durability::Processes {
         File::open(dir)?.sync_all()?;
     }
     Ok(())

@@ -17,7 +17,7 @@ pub struct Settings {
     pub params: Vec<(String, String)>,
     pub state_dir: Option<PathBuf>,
     pub verbose: bool,
-    /// `SB_PARAM_NAME` variables, by name.
+    /// The `SB_PARAM_NAME` variables.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -48,8 +48,8 @@ impl Settings {
             .collect::<Result<_, _>>()?;
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| {
-                let name = name.to_str()?.strip_prefix("SB_PARAM_")?.to_lowercase();
-                Some((name, value.to_str()?.to_owned()))
+                let name = name.to_str().filter(|name| name.starts_with("SB_PARAM_"))?;
+                Some((name.to_owned(), value.to_str()?.to_owned()))
             })
             .collect();
         Ok(Self {

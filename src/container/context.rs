@@ -75,7 +75,7 @@ impl Context {
             // Sent under a name that nobody uses, and kept out of the image.
             let name = format!(".sb-dockerfile-{}", hex(&Sha256::digest(&recipe)[..6]));
             let mut ignored = ignore_text.clone().unwrap_or_default();
-            ignored.push_str(&format!("\n{name}\n"));
+            ignored.extend(["\n", &name, "\n"]);
             if ignore_text.is_none() {
                 ignored.push_str(".dockerignore\n");
             }

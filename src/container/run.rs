@@ -14,8 +14,8 @@ use bollard::models::{
     HostConfigLogConfig, Mount as ApiMount, MountType,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
-    LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+    CreateContainerOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
+    ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,7 @@ struct Seen {
     id: String,
     state: ContainerState,
     labels: HashMap<String, String>,
+    has_memory_limit: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -333,6 +334,7 @@ impl Engine {
                 id: found.id.unwrap_or_else(|| name.to_owned()),
                 state: found.state.unwrap_or_default(),
                 labels: found.config.and_then(|config| config.labels).unwrap_or_default(),
+                has_memory_limit: found.host_config.and_then(|host| host.memory).unwrap_or(0) > 0,
             })),
             Err(error) if status_of(&error) == Some(404) => Ok(None),
             Err(error) => Err(api(format!("looking at container `{name}`"))(error)),
@@ -438,11 +440,34 @@ impl Engine {
             let piece = piece.map_err(api(format!("reading the output of container `{}`", seen.id)))?;
             output.push(&piece).map_err(folder(dir))?;
         }
-        let exit = exit_of(dir, seen, &output.stderr_tail)?;
+        let mut exit = exit_of(dir, seen, &output.stderr_tail)?;
+        if exit == Exit::Signal(9) && seen.has_memory_limit && self.ran_out_of_memory(seen).await {
+            exit = Exit::OutOfMemory;
+        }
         remove_home(dir)?;
         record(dir, exit.clone(), seen.started(), seen.finished())?;
         self.remove(&seen.id).await?;
         Ok(exit)
+    }
+}
+
+impl Engine {
+    /// The engine may hear of the end of a container before it hears why, and then never says so in its state; the event
+    /// comes all the same, a little later.
+    async fn ran_out_of_memory(&self, seen: &Seen) -> bool {
+        const LATE: Duration = Duration::from_secs(1);
+        let second = |unix_ms: u64| unix_ms / 1000;
+        let ended = seen.finished().unwrap_or_else(unix_ms_now);
+        let options = EventsOptions {
+            since: Some(second(seen.started().unwrap_or(0)).to_string()),
+            until: Some((second(ended) + 1 + LATE.as_secs()).to_string()),
+            filters: Some(HashMap::from([
+                ("container".to_owned(), vec![seen.id.clone()]),
+                ("event".to_owned(), vec!["oom".to_owned()]),
+            ])),
+        };
+        let mut events = pin!(self.docker.events(Some(options)));
+        matches!(tokio::time::timeout(LATE, events.next()).await, Ok(Some(Ok(_))))
     }
 }
 

@@ -2,19 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixStream};
+
 use super::*;
 use crate::exit::{Exit, ExitRecord, Found};
+
+/// Straight to stderr: the test harness would swallow what a passing test prints.
+fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    writeln!(io::stderr(), "SKIPPED {name}: {why}").unwrap();
+}
 
 /// Runs a test with an engine and an image that holds busybox, or says that it was skipped.
 fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(Engine, String) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let skipped =
-            |why: &str| eprintln!("SKIPPED {}: {why}", std::thread::current().name().unwrap_or("?"));
         let engine = match Engine::connect().await {
             Ok(engine) => engine,
             Err(error) => return skipped(&error.to_string()),
@@ -138,11 +146,18 @@ fn docker_an_exit_is_told_apart_from_other_ends() {
         let named = |message: &str| message.contains("no-such-program");
         assert!(matches!(&exit, Exit::SpawnFailed { message } if named(message)), "{exit:?}");
 
-        let mut hungry = shell(&image, "head -c 200000000 /dev/zero | tail");
+        // Several at once: under load the engine hears of the end before the reason.
+        let mut hungry = shell(&image, "");
         hungry.argv = ["tail", "/dev/zero"].map(str::to_owned).to_vec();
         hungry.memory_bytes = Some(16 << 20);
-        let (_attempt, exit) = run(&engine, &hungry).await;
-        assert_eq!(exit, Exit::OutOfMemory);
+        let all = futures_util::future::join_all((0..6).map(|_| run(&engine, &hungry))).await;
+        for (_attempt, exit) in all {
+            assert_eq!(exit, Exit::OutOfMemory);
+        }
+        // Killed by hand, with a limit that was not reached.
+        let mut killed = shell(&image, "kill -9 $$");
+        killed.memory_bytes = Some(64 << 20);
+        assert_eq!(run(&engine, &killed).await.1, Exit::Signal(9));
     });
 }
 
@@ -162,6 +177,13 @@ fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
         let (attempt, exit) = run(&engine, &stubborn).await;
         assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::TimedOut, "ready\n"));
         assert!((1..15).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+
+        // It passes while nobody waits.
+        let attempt = Attempt::new();
+        engine.start(attempt.path(), &stubborn, &attempt.name).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let later = Engine::connect().await.unwrap();
+        assert_eq!(later.wait(attempt.path(), &attempt.name).await.unwrap(), Exit::TimedOut);
     });
 }
 
@@ -200,13 +222,11 @@ fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_no
         for round in 0..1000 {
             // Another engine handle each time, as after a crash.
             let engine = Engine::connect().await.unwrap();
-            let patience = Duration::from_millis(1 + round % 25);
-            match tokio::time::timeout(patience, engine.wait(attempt.path(), &attempt.name)).await {
-                Ok(result) => {
-                    exit = Some(result.unwrap());
-                    break;
-                }
-                Err(_) => continue,
+            let patience = Duration::from_millis(1 + round % 25 + round / 10);
+            let waiting = engine.wait(attempt.path(), &attempt.name);
+            if let Ok(result) = tokio::time::timeout(patience, waiting).await {
+                exit = Some(result.unwrap());
+                break;
             }
         }
         assert_eq!(exit, Some(Exit::Code(4)));
@@ -266,7 +286,7 @@ fn docker_cancelling_stops_with_and_without_someone_waiting() {
         engine.start(dir, &stubborn, name).await.unwrap();
         let asking = async {
             until_output(&attempt, "ready").await;
-            engine.cancel(dir, name, Duration::from_secs(3600)).await.unwrap();
+            engine.cancel(dir, name, Duration::from_hours(1)).await.unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             assert!(ExitRecord::read(dir).unwrap().is_none(), "it ignores the polite signal");
             engine.cancel(dir, name, Duration::ZERO).await.unwrap();
@@ -425,4 +445,116 @@ fn a_missing_engine_is_one_error_that_names_the_way_out() {
         assert!(matches!(error, ContainerError::NoEngine { .. }), "{text}");
         assert!(text.contains(host) && text.contains("--executor host"), "{text}");
     }
+}
+
+/// Passes what arrives on a port of this machine to the engine's socket, until it is dropped.
+struct Proxy {
+    port: u16,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    let mut engine = UnixStream::connect("/var/run/docker.sock").await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut engine).await;
+                });
+            }
+        });
+        Self { port, task }
+    }
+
+    async fn stop(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+#[test]
+fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
+    with_engine(async |_engine, image| {
+        if !Path::new("/var/run/docker.sock").exists() {
+            return skipped("the engine is not at /var/run/docker.sock");
+        }
+        let proxy = Proxy::start(0).await;
+        let port = proxy.port;
+        let engine =
+            Engine::connect_to(&format!("tcp://127.0.0.1:{port}"), "from DOCKER_HOST").await.unwrap();
+        let attempt = Attempt::new();
+        let script = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done; exit 5";
+        engine.start(attempt.path(), &shell(&image, script), &attempt.name).await.unwrap();
+        let breaking = async {
+            until_output(&attempt, "2\n").await;
+            proxy.stop().await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Proxy::start(port).await
+        };
+        let (exit, proxy) = tokio::join!(engine.wait(attempt.path(), &attempt.name), breaking);
+        assert_eq!(exit.unwrap(), Exit::Code(5));
+        assert_eq!(attempt.read("output.log"), "1\n2\n3\n4\n5\n6\n7\n8\n");
+        proxy.stop().await;
+    });
+}
+
+/// An engine that has no image until it was told to pull it; it can do nothing else.
+async fn engine_that_pulls(listener: TcpListener) {
+    let mut pulled = false;
+    while let Ok((mut client, _)) = listener.accept().await {
+        let mut request = Vec::new();
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            if client.read_buf(&mut request).await.unwrap() == 0 {
+                break;
+            }
+        }
+        let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
+        let (status, body) = if line.contains("/version") {
+            ("200 OK", r#"{"ApiVersion":"1.41","Version":"20.10"}"#)
+        } else if line.starts_with("POST") && line.contains("/images/create?fromImage=a%2Fb%3Alatest") {
+            pulled = true;
+            (
+                "200 OK",
+                "{\"status\":\"Pulling from a/b\",\"id\":\"latest\"}\n\
+                 {\"status\":\"Downloading\",\"progressDetail\":{\"current\":10,\"total\":20},\"id\":\"l1\"}\n",
+            )
+        } else if line.contains("/images/a/b:latest/json") && pulled {
+            ("200 OK", r#"{"Id":"sha256:feed"}"#)
+        } else {
+            ("404 Not Found", r#"{"message":"no such image"}"#)
+        };
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\n");
+        let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        client.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+#[test]
+fn an_absent_image_is_pulled_once_with_progress_per_layer() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("tcp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(engine_that_pulls(listener));
+        let engine = Engine::connect_to(&host, "from DOCKER_HOST").await.unwrap();
+        let told = Mutex::new(Vec::new());
+        let progress = |event: ImageProgress| told.lock().unwrap().push(event);
+        let image = Image::Reference("a/b".to_owned());
+        for _ in 0..2 {
+            assert_eq!(engine.ensure_image(&image, &progress).await.unwrap(), "sha256:feed");
+        }
+        let layer = |layer: &str, status: &str, current, total| ImageProgress::Pulling {
+            layer: layer.to_owned(),
+            status: status.to_owned(),
+            current,
+            total,
+        };
+        let expected =
+            [layer("latest", "Pulling from a/b", None, None), layer("l1", "Downloading", Some(10), Some(20))];
+        assert_eq!(*told.lock().unwrap(), expected);
+        server.abort();
+    });
 }

@@ -47,8 +47,15 @@ impl Claim {
         Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None })
     }
 
+    /// A claim whose content was lost with the machine it was made on is a claim of an unknown boot.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
-        exit::read_json(&dir.join(CLAIM_FILE))
+        match exit::read_json(&dir.join(CLAIM_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let nobody = Process { pid: 0, start_time: 0 };
+                Ok(Some(Self { version: 1, boot_id: String::new(), supervisor: nobody, child: None }))
+            }
+            other => other,
+        }
     }
 
     pub(super) fn write(&self, dir: &Path, durability: Durability) -> io::Result<()> {

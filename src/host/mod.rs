@@ -134,9 +134,9 @@ pub async fn start(dir: &Path, command: &HostCommand, sb_binary: &Path) -> Resul
         BufReader::new(stdout).read_line(&mut line).await.map_err(failed)?;
     }
     match serde_json::from_str(&line) {
-        Ok(Answer::Claimed) => Ok(()),
-        // It was not claimed a moment ago: a start that was under way came first, for this same attempt.
-        Ok(Answer::Refused) => Ok(()),
+        // Refused, though it was not claimed a moment ago: a start that was under way came first, for this same
+        // attempt.
+        Ok(Answer::Claimed | Answer::Refused) => Ok(()),
         Ok(Answer::Failed { message }) => Err(HostError::Refused { dir: dir.clone(), message }),
         Err(_) => Err(HostError::Refused {
             dir: dir.clone(),
@@ -176,6 +176,10 @@ pub fn look(dir: &Path) -> Result<Found, HostError> {
 /// Asks for the attempt in `dir` to be stopped: TERM to its process group, KILL after `grace`. Returns at once;
 /// [`wait`] tells how it ended ([`Exit::Cancelled`], unless it had ended before). An attempt that has not begun
 /// ends without running its command. Asking again may shorten the grace period.
+#[expect(
+    clippy::unused_async,
+    reason = "a container is asked over a connection: both read alike to the caller"
+)]
 pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
     let dir = &absolute(dir)?;
     CancelRequest { grace }.write(dir).map_err(folder(dir))?;

@@ -95,7 +95,8 @@ fn claimed(dir: &Path) -> io::Result<Option<(HostCommand, Attempt<'_>)>> {
     }
     let output = Output::create(dir)?;
     let claim = Claim::of_this_process()?;
-    claim.write(dir, Durability::Disk)?;
+    // What it says matters only as long as this machine runs; that there is one matters longer.
+    claim.write(dir, Durability::Existence)?;
     Ok(Some((command, Attempt { dir, claim, signals, output, _lock: lock })))
 }
 
@@ -135,9 +136,9 @@ impl Attempt<'_> {
                 Err(message) => Exit::SpawnFailed { message },
             }
         };
-        let exit = match self.output.lost.take() {
-            Some(error) => Exit::OutputLost { message: error.to_string() },
-            None => exit,
+        let exit = match self.output.keep() {
+            Err(error) => Exit::OutputLost { message: error.to_string() },
+            Ok(()) => exit,
         };
         ExitRecord::new(exit, started, SystemTime::now()).write(self.dir)
     }
@@ -445,6 +446,7 @@ struct Output {
     stdout: File,
     /// The first failure to write. The pipes are emptied all the same: a full disk must not block the command.
     lost: Option<io::Error>,
+    is_empty: bool,
 }
 
 impl Output {
@@ -452,17 +454,27 @@ impl Output {
         let create = |name| {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(name))
         };
-        Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None })
+        Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None, is_empty: true })
     }
 
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
         if self.lost.is_some() {
             return;
         }
+        self.is_empty = false;
         let mut written = self.log.write_all(bytes);
         if stream == Stream::Stdout {
             written = written.and_then(|()| self.stdout.write_all(bytes));
         }
         self.lost = written.err();
+    }
+
+    /// Makes it durable: an end that is on disk must not outlive the output that it vouches for.
+    fn keep(&mut self) -> io::Result<()> {
+        match self.lost.take() {
+            Some(error) => Err(error),
+            None if self.is_empty => Ok(()),
+            None => self.log.sync_data().and_then(|()| self.stdout.sync_data()),
+        }
     }
 }

@@ -263,7 +263,7 @@ fn cancelling_stops_the_program_and_a_second_request_shortens_the_grace_period()
         let stubborn = shell("trap '' TERM; echo ready; while :; do sleep 0.02; done");
         host::start(dir.path(), &stubborn, Path::new(SB)).await.unwrap();
         eventually("the program is ready", || read(dir.path(), "stdout") == "ready\n");
-        host::cancel(dir.path(), Duration::from_secs(3600)).await.unwrap();
+        host::cancel(dir.path(), Duration::from_hours(1)).await.unwrap();
         let waited = tokio::time::timeout(Duration::from_millis(200), host::wait(dir.path())).await;
         assert!(waited.is_err(), "it ignores the polite signal");
         host::cancel(dir.path(), Duration::ZERO).await.unwrap();
@@ -312,9 +312,10 @@ fn a_killed_supervisor_leaves_no_process_and_no_invented_end() {
 
 #[test]
 fn a_supervisor_killed_while_it_starts_leaves_nothing_running() {
+    let seconds = format!("7{}", std::process::id());
     for round in 0..30 {
         let dir = tempfile::tempdir().unwrap();
-        let spec = serde_json::to_string(&command(&["sleep", "765431"])).unwrap();
+        let spec = serde_json::to_string(&command(&["sleep", &seconds])).unwrap();
         fs::write(dir.path().join("spec"), spec).unwrap();
         let mut supervisor = Command::new(SB)
             .args([host::SUPERVISE_ARGUMENT, dir.path().to_str().unwrap()])
@@ -328,7 +329,27 @@ fn a_supervisor_killed_while_it_starts_leaves_nothing_running() {
         let found = host::look(dir.path()).unwrap();
         assert!(matches!(found, Found::NotStarted | Found::Gone), "{found:?}");
     }
-    eventually("nothing is left", || processes_with("765431").is_empty());
+    eventually("nothing is left", || processes_with(&seconds).is_empty());
+}
+
+#[test]
+fn an_attempt_of_before_a_restart_of_the_machine_is_gone_and_no_stranger_is_killed() {
+    let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let claim = format!(
+        r#"{{"version":1,"boot_id":"another","supervisor":{{"pid":{0},"start_time":1}},"child":{{"pid":{0},"start_time":1}}}}"#,
+        stranger.id()
+    );
+    // The second: the machine went down before the content reached the disk.
+    for content in [claim.as_str(), ""] {
+        fs::write(dir.path().join("claim.json"), content).unwrap();
+        assert_eq!(host::look(dir.path()).unwrap(), Found::Gone);
+        let again = runtime().block_on(host::start(dir.path(), &shell("true"), Path::new(SB)));
+        assert!(matches!(again, Err(HostError::AlreadyStarted { .. })), "{again:?}");
+    }
+    assert!(stranger.try_wait().unwrap().is_none());
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }
 
 #[test]
@@ -444,6 +465,7 @@ fn waiting_ends_at_once_and_a_wait_that_is_dropped_leaves_no_thread() {
 /// `cargo test --test integration -- --ignored --nocapture overhead`
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::print_stderr, reason = "its result is what it prints")]
 fn overhead_of_a_step_that_does_nothing() {
     let runtime = runtime();
     let (mut whole, mut started) = (vec![], vec![]);

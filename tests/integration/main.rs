@@ -4,5 +4,6 @@
 
 mod commands;
 mod crashes;
+mod host;
 mod layers;
 mod workspace;
