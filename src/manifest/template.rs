@@ -1,10 +1,12 @@
 //! Template values: the `{{path}}` placeholders that manifests and plans may hold.
 //!
-//! The syntax is the value part of Handlebars: `{{path}}`, `{{{path}}}` (raw), and `\{{` for two braces that are
-//! meant as they are. There are no blocks, helpers, partials, comments or whitespace control, so what stands
-//! between two placeholders reaches the result byte for byte. A value is quoted for the context it lands in
-//! ([`Context`]), which is why rendering is done here: what a placeholder becomes depends on where it stands.
+//! The syntax is Handlebars', parsed by its crate: `{{path}}`, `{{{path}}}` (raw), `\{{` for two braces that are
+//! meant as they are, and `\\{{path}}` for a backslash before a value. There are no blocks, helpers, partials,
+//! comments or whitespace control, so other text between placeholders reaches the result byte for byte. A value is
+//! quoted for the context it lands in ([`Context`]), which is why rendering is done here: what a placeholder
+//! becomes depends on where it stands.
 
+use handlebars::template::{HelperTemplate, TemplateElement};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,29 +63,28 @@ const LIKE_AN_OPTION: &str = "starts with `-` and would be read as an option of 
 
 impl Template {
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = source;
-        while let Some(at) = rest.find("{{") {
-            let before = &rest[..at];
-            let backslashes = before.len() - before.trim_end_matches('\\').len();
-            if backslashes == 1 {
-                literal.push_str(&before[..at - 1]);
-                literal.push_str("{{");
-                rest = &rest[at + 2..];
-                continue;
+        let parsed = handlebars::Template::compile(source)
+            .map_err(|error| TemplateError::Syntax { message: error.reason().to_string() })?;
+        let mut pieces: Vec<Piece> = Vec::with_capacity(parsed.elements.len());
+        for element in parsed.elements {
+            match element {
+                TemplateElement::RawString(text) => match pieces.last_mut() {
+                    Some(Piece::Literal(before)) => before.push_str(&text),
+                    _ => pieces.push(Piece::Literal(text)),
+                },
+                TemplateElement::Expression(value) => {
+                    pieces.push(Piece::Value { path: path_of(&value)?, raw: false });
+                }
+                TemplateElement::HtmlExpression(value) => {
+                    pieces.push(Piece::Value { path: path_of(&value)?, raw: true });
+                }
+                _ => return Err(TemplateError::NotAValue { found: first_tag(source) }),
             }
-            literal.push_str(before);
-            let (path, raw, length) = placeholder(&rest[at..])?;
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-            }
-            pieces.push(Piece::Value { path, raw });
-            rest = &rest[at + length..];
         }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
+        // Whitespace control would change the text between placeholders behind the author's back.
+        let has_values = pieces.iter().any(|piece| matches!(piece, Piece::Value { .. }));
+        if has_values && (source.contains("{{~") || source.contains("~}}")) {
+            return Err(TemplateError::NotAValue { found: "{{~ … ~}}".to_owned() });
         }
         Ok(Self { source: source.to_owned(), pieces })
     }
@@ -200,24 +201,26 @@ pub fn plain_text(value: &Value) -> String {
     }
 }
 
-/// Path, rawness and length of the placeholder at the start of `text`, which begins with `{{`.
-fn placeholder(text: &str) -> Result<(String, bool, usize), TemplateError> {
-    let raw = text.starts_with("{{{");
-    let (open, close) = if raw { ("{{{", "}}}") } else { ("{{", "}}") };
-    let Some(end) = text[open.len()..].find(close) else {
-        let shown: String = text.chars().take(30).collect();
-        return Err(TemplateError::Syntax { message: format!("`{shown}` is not closed by `{close}`") });
-    };
-    let inside = &text[open.len()..open.len() + end];
-    let path = inside.trim_matches([' ', '\t']);
-    let plain = path
-        .split('.')
-        .all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'));
+/// The dotted path of a placeholder that is a plain value.
+fn path_of(value: &HelperTemplate) -> Result<String, TemplateError> {
+    let path = value.name.as_name().unwrap_or_default();
+    let plain = value.params.is_empty()
+        && value.hash.is_empty()
+        && path.split('.').all(|part| {
+            !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+        });
     if plain {
-        Ok((path.to_owned(), raw, open.len() + end + close.len()))
+        Ok(path.to_owned())
     } else {
-        Err(TemplateError::NotAValue { found: format!("{open}{inside}{close}") })
+        Err(TemplateError::NotAValue { found: format!("{{{{{path} …}}}}") })
     }
+}
+
+/// The first tag of a template, as it is written.
+fn first_tag(source: &str) -> String {
+    let tag = source.find("{{").map_or(source, |start| &source[start..]);
+    let end = tag.find("}}").map_or(tag.len(), |end| end + 2);
+    tag[..end].to_owned()
 }
 
 /// Whether a value at the end of `before` may start with `-`: inside a word, or after the end of the options.
@@ -423,7 +426,6 @@ mod tests {
             "{{[a]}}",
             "{{@root}}",
             "{{{{raw}}}}",
-            "{{a\n}}",
             "{{v",
             "{{{v}}",
             "x {{",
@@ -446,7 +448,7 @@ mod tests {
         check("{{{v}}}{{v}}}", "VV}");
         check(r"docker ps --format '\{{.Names}}' {{v}}", "docker ps --format '{{.Names}}' V");
         check(r"a\{{{v}}}", "a{{{v}}}");
-        check(r"a\\{{v}}", r"a\\V");
+        check(r"a\\{{v}}", r"a\V");
         check("{ {v} } }}", "{ {v} } }}");
     }
 

@@ -43,7 +43,11 @@ fn an_application_goes_through_its_life_one_command_at_a_time() {
     let app = "examples/async-pipeline";
     let sb = |arguments: &[&str]| work.sb_in(app, arguments);
     let refused = sb(&["invoke"]).expect(1);
-    assert!(refused.stderr.contains("is not deployed") && refused.stderr.contains("sb prepare"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("is not deployed") && refused.stderr.contains("sb prepare"),
+        "{}",
+        refused.stderr
+    );
     let prepared = sb(&["prepare"]).expect(0);
     assert!(prepared.stdout.contains("endpoint = http://127.0.0.1:"), "{}", prepared.stdout);
     let invoked = sb(&["invoke", "7"]).expect(0);
@@ -76,7 +80,11 @@ fn values_are_quoted_outputs_captured_and_secrets_kept() {
         let mut command = work.command(arguments);
         command.env("NOTES_TOKEN", "hush-hush").args(["--executor", "host"]);
         let output = command.output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let missing = work.sb(&["prepare", "--executor", "host"]).expect(3);
     assert!(missing.stderr.contains("NOTES_TOKEN"), "{}", missing.stderr);
@@ -125,13 +133,20 @@ fn a_failed_step_says_where_its_output_is_and_cleanup_runs() {
     assert!(work.read("trail").contains("cleaning"));
     assert!(work.sb(&["logs", "deploy/login"]).expect(0).stdout.contains("broken"));
     let status = work.sb(&["status", "notes"]);
-    assert!(status.stdout.contains("skipped, because notes.1/deploy/login did not succeed"), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("skipped, because notes.1/deploy/login did not succeed"),
+        "{}",
+        status.stdout
+    );
 }
 
 #[test]
 fn an_invalid_manifest_changes_nothing() {
     let work = Workspace::new();
-    work.write("benchmark.toml", &NOTES.replace("[[deploy]]\nname = \"login\"", "[[deploy]]\nnmae = \"login\""));
+    work.write(
+        "benchmark.toml",
+        &NOTES.replace("[[deploy]]\nname = \"login\"", "[[deploy]]\nnmae = \"login\""),
+    );
     let ran = work.sb(&["prepare", "--executor", "host"]).expect(3);
     assert!(ran.stderr.contains("benchmark.toml:") && ran.stderr.contains("nmae"), "{}", ran.stderr);
     assert!(ran.stderr.contains("did you mean `name`"), "{}", ran.stderr);
@@ -173,6 +188,9 @@ fn standard_output_holds_only_data() {
     let schema = work.sb(&["schema", "plan"]).expect(0);
     assert!(serde_json::from_str::<serde_json::Value>(&schema.stdout).unwrap()["$schema"].is_string());
     let status = work.sb(&["status", "--format", "json"]).expect(0);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&status.stdout).unwrap()["runs"], serde_json::json!([]));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&status.stdout).unwrap()["runs"],
+        serde_json::json!([])
+    );
     assert!(work.sb(&["completions", "bash"]).expect(0).stdout.contains("_sb"));
 }

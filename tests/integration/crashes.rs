@@ -30,7 +30,8 @@ name = "stack"
 run = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail"
 "#;
 
-const ALL: &str = "begin one\nend one\nbegin two made-by-one\nend two\nbegin call\nend call\nbegin cleanup\nend cleanup\n";
+const ALL: &str =
+    "begin one\nend one\nbegin two made-by-one\nend two\nbegin call\nend call\nbegin cleanup\nend cleanup\n";
 
 fn kill(runner: &mut Child) {
     runner.kill().unwrap();
@@ -55,7 +56,9 @@ fn check_killed_after(moment: &str) {
 
 #[test]
 fn a_killed_runner_is_resumed_from_every_phase_without_repeating_anything() {
-    for moment in ["begin one", "end one", "begin two", "begin call", "end call", "begin cleanup", "end cleanup"] {
+    for moment in
+        ["begin one", "end one", "begin two", "begin call", "end call", "begin cleanup", "end cleanup"]
+    {
         check_killed_after(moment);
     }
 }
@@ -143,7 +146,11 @@ fn a_load_that_loses_its_runner_is_finished_not_repeated() {
         .stderr(log)
         .spawn()
         .unwrap();
-    assert!(work.appears("runner.log", "started    hello-http.1/t1/invoke/load"), "{}", work.read("runner.log"));
+    assert!(
+        work.appears("runner.log", "started    hello-http.1/t1/invoke/load"),
+        "{}",
+        work.read("runner.log")
+    );
     std::thread::sleep(std::time::Duration::from_millis(500));
     kill(&mut runner);
     work.sb(&["resume"]).expect(0);
