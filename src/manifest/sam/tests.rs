@@ -201,7 +201,16 @@ fn aliases_cannot_unfold_without_end() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let previous = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
+        bomb += &[
+            "a",
+            &level.to_string(),
+            ": &a",
+            &level.to_string(),
+            " [",
+            &vec![previous; 10].join(", "),
+            "]\n",
+        ]
+        .concat();
     }
     let problems = read(&bomb).unwrap_err();
     assert!(problems[0].message.contains("more than 200000 values"), "{problems:?}");

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -277,7 +278,7 @@ impl Function {
         let duration = outcome.delivered.map_or(0.0, |from| milliseconds(from, outcome.answered));
         let mut line = format!("REPORT RequestId: {request_id}\tDuration: {duration:.2} ms");
         if let Some((start, end)) = outcome.initialization {
-            line += &format!("\tInit Duration: {:.2} ms", milliseconds(start, end));
+            let _ = write!(line, "\tInit Duration: {:.2} ms", milliseconds(start, end));
         }
         if outcome.result.is_err() {
             line.push_str("\tStatus: error");
