@@ -88,6 +88,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         clock,
         spawner: Spawner::start().map_err(LocalError::io("start threads for", state_dir))?,
         account: Arc::new(Semaphore::new(options.concurrency as usize)),
+        events: Arc::new(Semaphore::new((options.concurrency as usize).div_ceil(2))),
         processes: Mutex::default(),
     });
     let runtime = Arc::new(Runtime {

@@ -69,7 +69,7 @@ pub struct LocalSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Executions at once, all functions together.
+    /// Executions at once, all functions together; asynchronous events get at most half of them (rounded up).
     pub concurrency: u32,
     /// How long an idle instance is kept.
     pub keep_alive: Duration,

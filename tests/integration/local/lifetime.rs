@@ -28,6 +28,18 @@ async fn up_is_idempotent_and_down_leaves_neither_process_nor_port() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_calls_of_up_at_once_give_one_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("state");
+    let template = super::harness::here("tests/integration/local/template.yaml");
+    let up = || local::up(spec(&template, &state_dir), sb());
+    let (first, second) = tokio::join!(up(), up());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    local::down(&state_dir).await.unwrap();
+    assert_eq!(first, second);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_in_flight_are_answered_with_503_when_it_stops() {
     let app = App::start().await;
     let event = json!({ "seconds": 9, "note": app.note() });
