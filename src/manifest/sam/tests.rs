@@ -178,6 +178,10 @@ fn what_is_not_supported_is_named_with_its_line() {
         &function("      Layers: [x]\n"),
         "line 10: resource `G`: property `Layers` is not supported",
     );
+    check_error(
+        &function("      FunctionName: ../x\n"),
+        "line 5: resource `G`: function name `../x`: only letters",
+    );
     check_error(&function("      Timeout: 901\n"), "line 10: resource `G`: Timeout is `901`: it must be");
     check_error(
         &function("      Events:\n        Up: { Type: S3 }\n"),

@@ -65,8 +65,15 @@ impl App {
     }
 
     pub async fn of(template: &str) -> Self {
+        Self::with(template, |_| {}).await
+    }
+
+    /// An application with options of its own.
+    pub async fn with(template: &str, change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = local::up(spec(&here(template), &folder.path().join("state")), sb()).await.unwrap();
+        let mut spec = spec(&here(template), &folder.path().join("state"));
+        change(&mut spec.options);
+        let runtime = local::up(spec, sb()).await.unwrap();
         Self { folder, runtime, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 

@@ -134,6 +134,28 @@ async fn an_instance_that_dies_while_idle_costs_no_invocation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_instances_are_ended_after_a_while() {
+    let template = "tests/integration/local/template.yaml";
+    let app = App::with(template, |options| options.keep_alive = Duration::from_millis(100)).await;
+    let pid = app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await.json().as_i64().unwrap();
+    wait_until("the instance to end", || !harness::is_alive(pid)).await;
+    assert_ne!(app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await.json(), json!(pid));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_leave_half_of_the_executions_to_callers_that_wait() {
+    let template = "tests/integration/local/template.yaml";
+    let app = App::with(template, |options| options.concurrency = 2).await;
+    let event = json!({ "seconds": 1.0, "note": app.note() });
+    for _ in 0..3 {
+        app.invoke("app-Two", &event, &[("x-amz-invocation-type", "Event")]).await;
+    }
+    wait_until("an event to run", || !read_pids(&app.note()).is_empty()).await;
+    assert_eq!(app.invoke("app-Echo", &json!({}), &[]).await.status, 200);
+    assert_eq!(read_pids(&app.note()).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_custom_runtime_runs_its_bootstrap() {
     let app = App::start().await;
     assert_eq!(app.invoke("app-Custom", &json!("quiet"), &[]).await.text, "\"QUIET\"");
