@@ -8,6 +8,7 @@
 //! The tree is built from `granit-parser`'s events (the parser beneath serde-saphyr): serde's data model carries
 //! neither tags such as `!Ref` nor the line of a value in a generic tree.
 
+mod function;
 mod intrinsics;
 mod tree;
 
@@ -18,8 +19,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
-use tree::{Entry, Fault, Node, Value};
+use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,26 +180,6 @@ const HARMLESS_TYPES: [&str; 8] = [
 ];
 /// Usable as the destination of failed events, and only so.
 const DEAD_LETTER_TYPES: [&str; 2] = ["AWS::SQS::Queue", "AWS::SNS::Topic"];
-
-/// Properties of a function that are left out without harm.
-const HARMLESS_PROPERTIES: [&str; 16] = [
-    "Policies",
-    "Role",
-    "PermissionsBoundary",
-    "Architectures",
-    "LoggingConfig",
-    "VpcConfig",
-    "EphemeralStorage",
-    "SnapStart",
-    "RuntimeManagementConfig",
-    "CodeSigningConfigArn",
-    "KmsKeyArn",
-    "ProvisionedConcurrencyConfig",
-    "AutoPublishAlias",
-    "DeploymentPreference",
-    "RolePath",
-    "RecursiveLoop",
-];
 
 struct Reader<'a> {
     root: &'a Node,
@@ -407,6 +389,11 @@ impl<'a> Reader<'a> {
                 self.problems.push(problem(Some(resource.id), fault));
             }
         }
+        if !function.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            let message =
+                format!("function name `{}`: only letters, digits, `-` and `_` are allowed", function.name);
+            self.error(Some(resource.id), resource.line, message);
+        }
         for (property, value) in [("Handler", &function.handler), ("Runtime", &function.runtime)] {
             let needed = property == "Runtime" || !function.runtime.starts_with("provided");
             if value.is_empty() && needed {
@@ -591,133 +578,6 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
         referents.insert(resource.id.to_owned(), referent);
     }
     referents
-}
-
-/// Takes one property over into the function.
-fn set_property(function: &mut Function, entry: &Entry, scope: &Scope<'_>) -> Result<(), Fault> {
-    let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
-    match entry.key.as_str() {
-        // The name is evaluated beforehand, since other resources refer to it; here only its faults are found.
-        // Everything is traced, whatever `Tracing` says.
-        "FunctionName" | "Tracing" => {
-            text()?;
-        }
-        "Description" | "Tags" => {}
-        "Handler" => function.handler = text()?,
-        "Runtime" => function.runtime = text()?,
-        "CodeUri" => {
-            if scope.resolve(&entry.node)?.is_some_and(|node| node.as_text().is_none()) {
-                return Err(Fault::new(
-                    entry.line,
-                    "CodeUri must be a local folder, not an object in a bucket",
-                ));
-            }
-            let code = text()?;
-            if code.starts_with("s3://") {
-                return Err(Fault::new(
-                    entry.line,
-                    "CodeUri must be a local folder, not an object in a bucket",
-                ));
-            }
-            function.code = code;
-        }
-        "Timeout" => function.timeout = Duration::from_secs(number(&text()?, 1..=900, entry)?),
-        "MemorySize" => function.memory_mib = number(&text()?, 128..=10_240, entry)?,
-        "ReservedConcurrentExecutions" => {
-            function.reserved_concurrency = Some(number(&text()?, 0..=1_000, entry)? as u32);
-        }
-        "PackageType" if text()? == "Zip" => {}
-        "Environment" => {
-            for variable in entries(entry.node.get("Variables")) {
-                if let Some(value) = scope.text(&variable.node)? {
-                    function.environment.insert(variable.key.clone(), value);
-                }
-            }
-        }
-        "EventInvokeConfig" => set_event_invoke(function, &entry.node, scope)?,
-        "DeadLetterQueue" => {
-            let target = entry
-                .node
-                .get("TargetArn")
-                .ok_or_else(|| Fault::new(entry.line, "DeadLetterQueue has no `TargetArn`"))?;
-            function.dead_letter = scope.text(target)?;
-        }
-        other => {
-            return Err(Fault::new(
-                entry.line,
-                format!(
-                    "property `{other}` is not supported by the local target: remove it, or deploy to a cloud target"
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn set_event_invoke(function: &mut Function, node: &Node, scope: &Scope<'_>) -> Result<(), Fault> {
-    for entry in node.entries() {
-        let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
-        match entry.key.as_str() {
-            "MaximumRetryAttempts" => function.retries = number(&text()?, 0..=2, entry)? as u32,
-            "MaximumEventAgeInSeconds" => {
-                function.max_event_age = Duration::from_secs(number(&text()?, 60..=21_600, entry)?);
-            }
-            "DestinationConfig" => {
-                for destination in entry.node.entries() {
-                    let kind = destination.node.get("Type").and_then(Node::as_text).unwrap_or("SQS");
-                    if destination.key != "OnFailure" || !matches!(kind, "SQS" | "SNS") {
-                        let message = format!(
-                            "destination `{}` of type `{kind}` is not supported by the local target: OnFailure to SQS or SNS is (kept in dead-letters.jsonl)",
-                            destination.key
-                        );
-                        return Err(Fault::new(destination.line, message));
-                    }
-                    // Without a destination SAM makes a queue of its own.
-                    function.dead_letter = match destination.node.get("Destination") {
-                        Some(target) => scope.text(target)?,
-                        None => Some(format!("{}OnFailure", function.logical_id)),
-                    };
-                }
-            }
-            other => {
-                return Err(Fault::new(entry.line, format!("`{other}` is not a key of EventInvokeConfig")));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn number(text: &str, range: std::ops::RangeInclusive<u64>, entry: &Entry) -> Result<u64, Fault> {
-    let value = text.parse::<u64>().ok().filter(|value| range.contains(value));
-    value.ok_or_else(|| {
-        Fault::new(
-            entry.line,
-            format!(
-                "{} is `{text}`: it must be a whole number from {} to {}",
-                entry.key,
-                range.start(),
-                range.end()
-            ),
-        )
-    })
-}
-
-/// SAM's rule for Globals: a function's own value wins; environment variables and tags are joined.
-fn merge(global: &[Entry], own: &[Entry]) -> Vec<Entry> {
-    let mut merged = global.to_vec();
-    for entry in own {
-        match merged.iter_mut().find(|other| other.key == entry.key) {
-            None => merged.push(entry.clone()),
-            Some(existing) => match (&mut existing.node.value, &entry.node.value) {
-                (Value::Map(inherited), Value::Map(added)) => {
-                    *inherited = merge(inherited, added);
-                    existing.line = entry.line;
-                }
-                _ => *existing = entry.clone(),
-            },
-        }
-    }
-    merged
 }
 
 fn entries(node: Option<&Node>) -> &[Entry] {

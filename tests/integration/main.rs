@@ -6,4 +6,6 @@ mod commands;
 mod crashes;
 mod host;
 mod layers;
+mod local;
 mod workspace;
+mod xray_fetch;

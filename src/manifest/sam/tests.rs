@@ -178,6 +178,10 @@ fn what_is_not_supported_is_named_with_its_line() {
         &function("      Layers: [x]\n"),
         "line 10: resource `G`: property `Layers` is not supported",
     );
+    check_error(
+        &function("      FunctionName: ../x\n"),
+        "line 5: resource `G`: function name `../x`: only letters",
+    );
     check_error(&function("      Timeout: 901\n"), "line 10: resource `G`: Timeout is `901`: it must be");
     check_error(
         &function("      Events:\n        Up: { Type: S3 }\n"),
@@ -201,7 +205,16 @@ fn aliases_cannot_unfold_without_end() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let previous = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
+        bomb += &[
+            "a",
+            &level.to_string(),
+            ": &a",
+            &level.to_string(),
+            " [",
+            &vec![previous; 10].join(", "),
+            "]\n",
+        ]
+        .concat();
     }
     let problems = read(&bomb).unwrap_err();
     assert!(problems[0].message.contains("more than 200000 values"), "{problems:?}");

@@ -88,6 +88,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         clock,
         spawner: Spawner::start().map_err(LocalError::io("start threads for", state_dir))?,
         account: Arc::new(Semaphore::new(options.concurrency as usize)),
+        events: Arc::new(Semaphore::new((options.concurrency as usize).div_ceil(2))),
         processes: Mutex::default(),
     });
     let runtime = Arc::new(Runtime {
@@ -135,7 +136,11 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     machine.kill_all();
     let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
     machine.kill_all();
-    journal.note(&format!("stopped; {} traces were dropped for lack of room", runtime.recorder.evicted()));
+    let unfinished = options.queue as usize - runtime.queue.available_permits();
+    journal.note(&format!(
+        "stopped; {unfinished} asynchronous events were not finished, {} traces were dropped for lack of room",
+        runtime.recorder.evicted()
+    ));
     Ok(())
 }
 
@@ -158,12 +163,17 @@ fn start_servers(
     tokio::spawn(udp::receive(sockets.daemon, lifetime.clone(), runtime.clone()));
 }
 
+/// A deployment's name as CloudFormation would take it: it becomes part of function names.
+fn stack_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
 fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application, LocalError> {
     let source = fs::read_to_string(&spec.template).map_err(LocalError::io("read", &spec.template))?;
     let place = sam::Place {
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
-        stack: spec.name.clone(),
+        stack: stack_name(&spec.name),
         api_base: endpoint.to_owned(),
     };
     sam::application(&source, &spec.parameters, &place).map_err(|problems| LocalError::Template {

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::clock::Stamp;
 use super::context::new_segment_id;
+use super::instances::{Caller, Permit};
 use super::invoke::{Call, Runtime};
 use super::segment::{Flags, Segment, Subsegment, fields};
 
@@ -89,13 +90,13 @@ impl Runtime {
     }
 
     /// Waits until the function may run; none when the event has become too old meanwhile.
-    async fn admission(&self, event: &Event) -> Option<super::instances::Permit> {
+    async fn admission(&self, event: &Event) -> Option<Permit> {
         let mut backoff = FIRST_BACKOFF;
         loop {
             if event.accepted.elapsed() > event.call.function.spec.max_event_age {
                 return None;
             }
-            if let Some(permit) = self.machine.admit(&event.call.function) {
+            if let Some(permit) = self.machine.admit(&event.call.function, Caller::Event) {
                 return Some(permit);
             }
             tokio::time::sleep(backoff).await;

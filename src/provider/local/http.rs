@@ -115,6 +115,8 @@ pub(super) async fn detached(
         )
     };
     tokio::select! {
+        // The stop comes first: it also ends the function, and that must not look like its failure.
+        biased;
         () = lifetime.stopped() => stopping(),
         answer = tokio::spawn(answering) => answer.unwrap_or_else(|_| {
             json(StatusCode::INTERNAL_SERVER_ERROR, &serde_json::json!({ "message": "Internal server error" }))

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,16 @@ pub(super) struct Function {
 pub(super) struct Permit {
     _account: OwnedSemaphorePermit,
     _reserved: Option<OwnedSemaphorePermit>,
+    _events: Option<OwnedSemaphorePermit>,
+}
+
+/// Who waits for an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Somebody, for the answer.
+    Waiting,
+    /// Nobody: an asynchronous event.
+    Event,
 }
 
 /// How one invocation went.
@@ -58,6 +69,8 @@ pub(super) struct Machine {
     pub clock: Clock,
     pub spawner: Spawner,
     pub account: Arc<Semaphore>,
+    /// Of the account's executions, those that events may take: a wave of events leaves room for requests.
+    pub events: Arc<Semaphore>,
     /// All live processes, so that none is left at the end.
     pub processes: Mutex<Vec<Process>>,
 }
@@ -79,13 +92,17 @@ impl Drop for Instance {
 
 impl Machine {
     /// The right to run `function` now; none: throttled.
-    pub fn admit(&self, function: &Function) -> Option<Permit> {
+    pub fn admit(&self, function: &Function, caller: Caller) -> Option<Permit> {
+        let events = match caller {
+            Caller::Waiting => None,
+            Caller::Event => Some(self.events.clone().try_acquire_owned().ok()?),
+        };
         let reserved = match &function.reserved {
             Some(semaphore) => Some(semaphore.clone().try_acquire_owned().ok()?),
             None => None,
         };
         let account = self.account.clone().try_acquire_owned().ok()?;
-        Some(Permit { _account: account, _reserved: reserved })
+        Some(Permit { _account: account, _reserved: reserved, _events: events })
     }
 
     /// Ends every process of every function.
@@ -277,7 +294,7 @@ impl Function {
         let duration = outcome.delivered.map_or(0.0, |from| milliseconds(from, outcome.answered));
         let mut line = format!("REPORT RequestId: {request_id}\tDuration: {duration:.2} ms");
         if let Some((start, end)) = outcome.initialization {
-            line += &format!("\tInit Duration: {:.2} ms", milliseconds(start, end));
+            let _ = write!(line, "\tInit Duration: {:.2} ms", milliseconds(start, end));
         }
         if outcome.result.is_err() {
             line.push_str("\tStatus: error");

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::clock::Stamp;
 use super::context::{TraceContext, new_segment_id};
-use super::instances::{Function, Machine, Outcome, Permit};
+use super::instances::{Caller, Function, Machine, Outcome, Permit};
 use super::journal::Journal;
 use super::recorder::Recorder;
 use super::runtime_api::Job;
@@ -76,7 +76,7 @@ impl Runtime {
     pub async fn call(self: &Arc<Self>, call: Call) -> Answer {
         let head = self.lambda_head(&call);
         self.open(&call.trace, &head);
-        let (answer, status, failed) = match self.machine.admit(&call.function) {
+        let (answer, status, failed) = match self.machine.admit(&call.function, Caller::Waiting) {
             None => (Answer::Throttled, 429, false),
             Some(permit) => match self.execute(&call, &head.id, permit).await.result {
                 Ok(body) => (Answer::Payload(body), 200, false),

@@ -71,6 +71,11 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
         }
         let ended = child.try_wait().map_err(LocalError::io("watch", sb_binary))?;
         let reason = match ended {
+            // Another call was faster, and its runtime is still getting ready.
+            Some(_) if holder(&state_dir).is_some() && begun.elapsed() < READY_WITHIN => {
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
             Some(status) => format!("its process ended ({status})"),
             None if begun.elapsed() > READY_WITHIN => {
                 // Not ready in time: nobody will use it.
@@ -82,11 +87,7 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
                 continue;
             }
         };
-        // Another call may have been faster to start one.
-        return match find(&state_dir) {
-            Some(runtime) => Ok(runtime),
-            None => Err(LocalError::NotReady { reason, tail: tail(&log), log }),
-        };
+        return Err(LocalError::NotReady { reason, tail: tail(&log), log });
     }
 }
 

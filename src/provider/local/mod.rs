@@ -17,6 +17,10 @@
 //! share of the CPU; a throttled HTTP request is answered with 429; an unknown path with 404; nothing is authorised.
 //! Events that failed all attempts are kept in `dead-letters.jsonl`, whether or not the template names a destination.
 //!
+//! A function's process ends with the runtime, whatever ends that: the kernel sees to it. Processes that a *function* starts
+//! end with their instance (timeout, retirement, `down`), but survive a runtime that is killed with SIGKILL. Events
+//! that wait in the queue are lost when the runtime stops; `runtime.log` says how many.
+//!
 //! In the state folder: `local.json` (what to run), `runtime.json` (where it listens), `runtime.lock` (held while it runs),
 //! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`.
 
@@ -60,7 +64,7 @@ pub struct LocalSpec {
     pub template: PathBuf,
     /// Values for the template's `Parameters`; others are ignored.
     pub parameters: BTreeMap<String, String>,
-    /// Stands in for the stack's name.
+    /// Stands in for the stack's name (what is no letter or digit becomes `-`): functions are called `NAME-LOGICAL_ID`.
     pub name: String,
     #[serde(default)]
     pub options: Options,
@@ -69,7 +73,7 @@ pub struct LocalSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Executions at once, all functions together.
+    /// Executions at once, all functions together; asynchronous events get at most half of them (rounded up).
     pub concurrency: u32,
     /// How long an idle instance is kept.
     pub keep_alive: Duration,

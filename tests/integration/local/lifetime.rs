@@ -1,0 +1,104 @@
+//! Up, find, down, and what is left when the runtime dies.
+
+use std::time::Duration;
+
+use sb::provider::local::{self, LocalError};
+use serde_json::json;
+
+use super::harness::{App, is_alive, kill, read_pids, sb, spec, wait_until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_is_idempotent_and_down_leaves_neither_process_nor_port() {
+    let app = App::start().await;
+    assert_eq!(local::find(&app.state_dir()).as_ref(), Some(&app.runtime));
+    let template = super::harness::here("tests/integration/local/template.yaml");
+    let again = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    assert_eq!(again, app.runtime);
+    let function = app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await.json().as_i64().unwrap();
+
+    local::down(&app.state_dir()).await.unwrap();
+    assert!(!is_alive(i64::from(app.runtime.pid)) && !is_alive(function));
+    assert_eq!(local::find(&app.state_dir()), None);
+    for endpoint in [&app.runtime.endpoint, &app.runtime.lambda_endpoint] {
+        let address = endpoint.strip_prefix("http://").unwrap();
+        assert!(std::net::TcpStream::connect(address).is_err(), "{endpoint} still answers");
+    }
+    // Nothing to do is fine.
+    local::down(&app.state_dir()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_calls_of_up_at_once_give_one_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("state");
+    let template = super::harness::here("tests/integration/local/template.yaml");
+    let up = || local::up(spec(&template, &state_dir), sb());
+    let (first, second) = tokio::join!(up(), up());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    local::down(&state_dir).await.unwrap();
+    assert_eq!(first, second);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_flight_are_answered_with_503_when_it_stops() {
+    let app = App::start().await;
+    let event = json!({ "seconds": 9, "note": app.note() });
+    let (answer, stopped) = tokio::join!(app.invoke("app-Two", &event, &[]), async {
+        wait_until("the function to run", || !read_pids(&app.note()).is_empty()).await;
+        local::down(&app.state_dir()).await
+    });
+    stopped.unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(!is_alive(read_pids(&app.note())[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_die_with_a_runtime_that_is_killed() {
+    let app = App::start().await;
+    let idle = app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await.json().as_i64().unwrap();
+    let event = json!({ "seconds": 9, "note": app.note() });
+    app.invoke("app-Two", &event, &[("x-amz-invocation-type", "Event")]).await;
+    wait_until("the function to run", || !read_pids(&app.note()).is_empty()).await;
+    let busy = read_pids(&app.note())[0];
+    // Long enough for threads of the runtime to come and go: the death signal belongs to a thread.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(is_alive(idle) && is_alive(busy));
+
+    kill(i64::from(app.runtime.pid));
+    wait_until("the functions to die", || !is_alive(idle) && !is_alive(busy)).await;
+    assert_eq!(local::find(&app.state_dir()), None);
+    // The folder can be used again.
+    let template = super::harness::here("tests/integration/local/template.yaml");
+    let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    assert_ne!(next.pid, app.runtime.pid);
+    local::down(&app.state_dir()).await.unwrap();
+}
+
+/// `up` with this template must fail, and say why.
+async fn check_refused(template: &str, expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("template.yaml");
+    std::fs::write(&path, template).unwrap();
+    let error = local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
+    assert!(matches!(error, LocalError::NotReady { .. }));
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_run_is_said_before_anything_starts() {
+    let function = |properties: &str| {
+        format!("Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties: {{ {properties} }}\n")
+    };
+    check_refused(
+        &function("Handler: a.b, Runtime: cobol85"),
+        "line 2: function `F`: runtime `cobol85` is not supported by the local target: python3.x and provided.* are",
+    )
+    .await;
+    check_refused(&function("Handler: a.b, Runtime: python3.11, CodeUri: nowhere"), "CodeUri `").await;
+    check_refused(&function("Runtime: provided.al2"), "needs an executable file `bootstrap`").await;
+    check_refused(
+        "Resources:\n  B: { Type: AWS::S3::Bucket }\n",
+        "line 2: resource `B`: AWS::S3::Bucket is not supported",
+    )
+    .await;
+}

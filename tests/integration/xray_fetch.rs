@@ -1,0 +1,136 @@
+//! Fetching traces from an X-Ray that answers as told: throttling, pages, refusals, silence.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use sb::provider::aws::{FetchError, FetchReport, XrayConfig, fetch_traces};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// Status, error type and body of one answer.
+type Script = Vec<(u16, Option<&'static str>, Value)>;
+
+/// An X-Ray that gives these answers in turn, the last one for ever, and keeps the requests.
+async fn scripted(script: Script) -> (XrayConfig, Arc<Mutex<Vec<Value>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let script = Arc::new(Mutex::new(VecDeque::from(script)));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let requests = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (script, seen) = (script.clone(), seen.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (script, seen) = (script.clone(), seen.clone());
+                async move {
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    seen.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                    let mut script = script.lock().unwrap();
+                    let (status, kind, body) =
+                        if script.len() > 1 { script.pop_front().unwrap() } else { script[0].clone() };
+                    let answer = Response::builder().status(status);
+                    let answer = match kind {
+                        Some(kind) => answer.header("x-amzn-errortype", kind),
+                        None => answer,
+                    };
+                    Ok::<_, Infallible>(answer.body(Full::new(Bytes::from(body.to_string()))).unwrap())
+                }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    (XrayConfig { endpoint: Some(endpoint), region: None }, requests)
+}
+
+fn trace(id: &str, documents: &[Value]) -> Value {
+    let segments: Vec<Value> = documents
+        .iter()
+        .map(|document| json!({ "Id": document["id"], "Document": document.to_string() }))
+        .collect();
+    json!({ "Id": id, "Duration": 0.5, "Segments": segments })
+}
+
+fn root() -> Value {
+    json!({ "id": "a", "start_time": 1.0, "end_time": 2.0 })
+}
+
+async fn fetch(
+    config: &XrayConfig,
+    ids: &[&str],
+    deadline: Duration,
+) -> Result<(FetchReport, String), FetchError> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    let report = fetch_traces(config, &ids, deadline, &out, &|_| {}).await?;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    Ok((report, std::fs::read_to_string(out).unwrap()))
+}
+
+#[tokio::test]
+async fn pages_are_joined_and_unfinished_traces_are_asked_for_again() {
+    let child = json!({ "id": "b", "parent_id": "a", "start_time": 1.0, "end_time": 2.0 });
+    let (config, requests) = scripted(vec![
+        (429, Some("ThrottledException"), json!({ "Message": "slow down" })),
+        (200, None, json!({ "Traces": [trace("t2", std::slice::from_ref(&child))], "UnprocessedTraceIds": ["t1"], "NextToken": "x" })),
+        (200, None, json!({ "Traces": [trace("t2", &[root()])], "UnprocessedTraceIds": [] })),
+        (200, None, json!({ "Traces": [trace("t1", &[json!({ "id": "a", "in_progress": true })])], "UnprocessedTraceIds": [] })),
+        (200, None, json!({ "Traces": [trace("t1", &[root()])], "UnprocessedTraceIds": [] })),
+    ])
+    .await;
+    let (report, lines) = fetch(&config, &["t2", "t1", "t2"], Duration::from_secs(30)).await.unwrap();
+    assert_eq!(report, FetchReport { expected: 2, found: 2, incomplete: 0, missing: vec![] });
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let written = |id: &str, documents: &[Value]| {
+        let mut line = trace(id, documents);
+        line["LimitExceeded"] = json!(false);
+        line
+    };
+    assert_eq!(lines, [written("t1", &[root()]), written("t2", &[child, root()])]);
+    let requests = requests.lock().unwrap();
+    let asked: Vec<&Value> = requests.iter().map(|request| &request["TraceIds"]).collect();
+    assert_eq!(asked[0], &json!(["t1", "t2"]));
+    assert_eq!(requests[2]["NextToken"], "x");
+    assert_eq!(asked[3..], [&json!(["t1"]), &json!(["t1"])]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_by_the_deadline_is_missing_or_incomplete() {
+    let orphan = json!({ "id": "b", "parent_id": "gone" });
+    let (config, _) = scripted(vec![(
+        200,
+        None,
+        json!({ "Traces": [trace("t1", &[root(), orphan])], "UnprocessedTraceIds": [] }),
+    )])
+    .await;
+    let (report, lines) = fetch(&config, &["t1", "t2"], Duration::from_millis(700)).await.unwrap();
+    assert_eq!(report, FetchReport { expected: 2, found: 1, incomplete: 1, missing: vec!["t2".to_owned()] });
+    assert_eq!(lines.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_error_at_once() {
+    let (config, requests) =
+        scripted(vec![(400, Some("InvalidRequestException"), json!({ "Message": "no such thing" }))]).await;
+    let error = fetch(&config, &["t1"], Duration::from_mins(1)).await.unwrap_err();
+    assert!(matches!(error, FetchError::Refused { .. }));
+    assert!(error.to_string().contains("no such thing"), "{error}");
+    assert_eq!(requests.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_nobody_serves_is_unreachable_long_before_the_deadline() {
+    let config = XrayConfig { endpoint: Some("http://127.0.0.1:9".to_owned()), region: None };
+    let fetching = fetch(&config, &["t1"], Duration::from_mins(10));
+    let error = tokio::time::timeout(Duration::from_mins(2), fetching).await.unwrap().unwrap_err();
+    assert!(matches!(error, FetchError::Unreachable { .. }), "{error}");
+}
