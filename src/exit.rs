@@ -23,7 +23,8 @@ pub enum Exit {
     TimedOut,
     /// The program was stopped on request, or the request came before it started.
     Cancelled,
-    /// The kernel ended the program because its memory limit was reached (containers only).
+    /// The kernel ended the program because its memory limit was reached (containers only). Known from the engine, which
+    /// on a busy machine sometimes misses it: such an end is then shown as signal 9.
     OutOfMemory,
     /// The program never ran.
     SpawnFailed { message: String },

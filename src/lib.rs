@@ -1,6 +1,6 @@
 //! `sb` runs serverless-application benchmarks that are declared, not programmed, and tells where the time goes.
 //!
-//! Read the modules in this order: words ([`id`], [`event`], [`measurement`]), pure domains
+//! Read the modules in this order: words ([`id`], [`event`], [`exit`], [`measurement`]), pure domains
 //! ([`manifest`], [`workload`], [`trace`]), the pure pipeline ([`validate`], [`plan`], [`graph`]), the adapters
 //! to the world ([`host`], [`container`], [`load`], [`provider`], [`store`]), the engine
 //! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`command`]).

@@ -21,7 +21,7 @@ use bollard::errors::Error as ApiError;
 pub use context::ContextError;
 pub use ignore::IgnoreError;
 pub use image::{Image, ImageProgress};
-pub use run::{ContainerCommand, Mount, Orphan};
+pub use run::{ContainerCommand, HOME, Mount, Orphan};
 
 /// A Docker engine that answers. Clones share the connection.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::future::pending;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -99,7 +100,8 @@ impl std::fmt::Debug for ContainerCommand {
 const RUN_LABEL: &str = "sb.run";
 const TIMEOUT_LABEL: &str = "sb.timeout_ms";
 const GRACE_LABEL: &str = "sb.grace_ms";
-const HOME: &str = "/sb-home";
+/// HOME of commands that run as the caller: a mount that should be in their home goes below it.
+pub const HOME: &str = "/sb-home";
 const HOME_FOLDER: &str = "home";
 /// Written before the container starts: without it and without the container, nothing was started.
 const CREATED_FILE: &str = "container.json";
@@ -181,7 +183,7 @@ impl Seen {
 
 impl Engine {
     /// Creates and starts the container `name` for the attempt in `dir`, which must exist and be used for nothing else,
-    /// and returns the container's id. Whatever happens to this process from then on, [`Engine::look`] and
+    /// and returns the container's id. A name is letters, digits, `_`, `.` and `-`, not first. Whatever happens to this process from then on, [`Engine::look`] and
     /// [`Engine::wait`] tell how the command ended.
     ///
     /// A program that is not in the image, and an attempt that was cancelled before, are ends ([`Exit`]), not errors.
@@ -200,7 +202,9 @@ impl Engine {
             None if is_fresh(dir) => {}
             // A runner that was killed while it started has left it; nothing has run in it.
             Some(seen) if seen.phase() == Phase::Created => {
-                self.remove(&seen.id).await?;
+                if !self.remove_idle(&seen.id).await? {
+                    return Err(already());
+                }
                 forget(dir, CREATED_FILE)?;
             }
             _ => return Err(already()),
@@ -214,7 +218,7 @@ impl Engine {
         let id = match self.docker.create_container(Some(options), body).await {
             Ok(created) => created.id,
             Err(error) => {
-                remove_home(dir)?;
+                remove_home(dir);
                 return Err(match status_of(&error) {
                     // A start of a runner that was killed in between arrived after all.
                     Some(409) => already(),
@@ -230,7 +234,7 @@ impl Engine {
         match self.docker.start_container(&id, None::<StartContainerOptions>).await {
             Ok(()) => {}
             Err(error) if status_of(&error).is_some() => {
-                remove_home(dir)?;
+                remove_home(dir);
                 record(dir, Exit::SpawnFailed { message: engine_message(&error) }, None, None)?;
                 self.remove(&id).await?;
             }
@@ -325,6 +329,17 @@ impl Engine {
             // 409: somebody else is removing it right now.
             Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
             Err(error) => Err(api(format!("removing container `{container}`"))(error)),
+        }
+    }
+
+    /// False if the container is running after all: a start that was on its way has arrived.
+    async fn remove_idle(&self, id: &str) -> Result<bool, ContainerError> {
+        let options = RemoveContainerOptions { v: true, ..Default::default() };
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(true),
+            Err(error) if status_of(&error) == Some(404) => Ok(true),
+            Err(error) if status_of(&error) == Some(409) => Ok(false),
+            Err(error) => Err(api(format!("removing container `{id}`"))(error)),
         }
     }
 
@@ -444,7 +459,7 @@ impl Engine {
         if exit == Exit::Signal(9) && seen.has_memory_limit && self.ran_out_of_memory(seen).await {
             exit = Exit::OutOfMemory;
         }
-        remove_home(dir)?;
+        remove_home(dir);
         record(dir, exit.clone(), seen.started(), seen.finished())?;
         self.remove(&seen.id).await?;
         Ok(exit)
@@ -478,10 +493,9 @@ fn body_of(command: &ContainerCommand, dir: &Path) -> Result<ContainerCreateBody
         format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
     });
     if command.user.is_none() && !command.env.contains_key("HOME") {
-        let source = dir.join(HOME_FOLDER);
-        fs::create_dir_all(&source).map_err(folder(dir))?;
+        let source = make_home(dir, &command.mounts).map_err(folder(dir))?;
         env.push(format!("HOME={HOME}"));
-        mounts.push(mount_of(&Mount { source, target: HOME.to_owned(), read_only: false }));
+        mounts.insert(0, mount_of(&Mount { source, target: HOME.to_owned(), read_only: false }));
     }
     let mut labels: HashMap<String, String> = command.labels.clone().into_iter().collect();
     labels.insert(GRACE_LABEL.to_owned(), millis(command.grace).to_string());
@@ -587,11 +601,26 @@ fn forget(dir: &Path, name: &str) -> Result<(), ContainerError> {
     }
 }
 
-fn remove_home(dir: &Path) -> Result<(), ContainerError> {
-    match fs::remove_dir_all(dir.join(HOME_FOLDER)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder(dir)(error)),
-        _ => Ok(()),
+/// As far as it goes: what a program with other rights made there must not keep the step from ending.
+fn remove_home(dir: &Path) {
+    let _ = fs::remove_dir_all(dir.join(HOME_FOLDER));
+}
+
+/// With the places for mounts below it: those that the engine makes would belong to root.
+fn make_home(dir: &Path, mounts: &[Mount]) -> io::Result<PathBuf> {
+    let home = dir.join(HOME_FOLDER);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
+    for mount in mounts {
+        let Ok(below) = Path::new(&mount.target).strip_prefix(HOME) else { continue };
+        let place = home.join(below);
+        if mount.source.is_dir() {
+            fs::create_dir_all(place)?;
+        } else {
+            fs::create_dir_all(place.parent().unwrap_or(&home))?;
+            fs::write(place, "")?;
+        }
     }
+    Ok(home)
 }
 
 /// The connection broke, or the engine is not there at the moment.

@@ -58,6 +58,9 @@ pub fn supervise(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// How long a full disk may keep us from recording an end.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
+
 struct Attempt<'a> {
     dir: &'a Path,
     claim: Claim,
@@ -132,7 +135,13 @@ impl Attempt<'_> {
             Exit::Cancelled
         } else {
             match spawn(command, &self.claim) {
-                Ok(child) => self.watch(command, child)?,
+                Ok(child) => {
+                    let group = Pid::from_child(&child);
+                    self.watch(command, child).inspect_err(|_| {
+                        // Without us nobody would stop it.
+                        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+                    })?
+                }
                 Err(message) => Exit::SpawnFailed { message },
             }
         };
@@ -140,14 +149,22 @@ impl Attempt<'_> {
             Err(error) => Exit::OutputLost { message: error.to_string() },
             Ok(()) => exit,
         };
-        ExitRecord::new(exit, started, SystemTime::now()).write(self.dir)
+        let record = ExitRecord::new(exit, started, SystemTime::now());
+        let give_up = Instant::now() + DISK_PATIENCE;
+        loop {
+            match record.write(self.dir) {
+                Err(_) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(500)),
+                result => return result,
+            }
+        }
     }
 
     fn watch(&mut self, command: &HostCommand, mut child: Child) -> io::Result<Exit> {
         let pid = Pid::from_child(&child);
         let mut stopping = Stopping::new(pid, command);
         self.claim.child = Process::of(pid.as_raw_pid())?;
-        self.claim.write(self.dir, Durability::Processes)?;
+        // Not worth the command's life on a full disk: what is left of it is found by its session, too.
+        let _ = self.claim.write(self.dir, Durability::Processes);
 
         let mut pipes = Pipes::of(&mut child)?;
         let status = loop {
@@ -163,7 +180,8 @@ impl Attempt<'_> {
                 break status;
             }
             if asked {
-                let grace = CancelRequest::read(self.dir)?.map_or(command.grace, |request| request.grace);
+                let request = CancelRequest::read(self.dir).ok().flatten();
+                let grace = request.map_or(command.grace, |request| request.grace);
                 stopping.begin(Exit::Cancelled, grace)?;
             }
             stopping.pass_deadlines()?;
