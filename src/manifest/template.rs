@@ -63,8 +63,7 @@ const LIKE_AN_OPTION: &str = "starts with `-` and would be read as an option of 
 
 impl Template {
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
-        let parsed = handlebars::Template::compile(source)
-            .map_err(|error| TemplateError::Syntax { message: error.reason().to_string() })?;
+        let parsed = handlebars::Template::compile(source).map_err(|_| explain(source))?;
         let mut pieces: Vec<Piece> = Vec::with_capacity(parsed.elements.len());
         for element in parsed.elements {
             match element {
@@ -214,6 +213,26 @@ fn path_of(value: &HelperTemplate) -> Result<String, TemplateError> {
     } else {
         Err(TemplateError::NotAValue { found: format!("{{{{{path} …}}}}") })
     }
+}
+
+/// Why a template was not understood, in words that need no knowledge of the grammar.
+fn explain(source: &str) -> TemplateError {
+    let mut rest = source;
+    while let Some(at) = rest.find("{{") {
+        let tag = &rest[at..];
+        let escaped = rest[..at].ends_with('\\');
+        let close = if tag.starts_with("{{{") { "}}}" } else { "}}" };
+        let Some(end) = tag.find(close) else {
+            let shown: String = tag.chars().take(30).collect();
+            return TemplateError::Syntax { message: format!("`{shown}` is not closed by `{close}`") };
+        };
+        let tag = &tag[..end + close.len()];
+        if !escaped && handlebars::Template::compile(tag).is_err() {
+            return TemplateError::NotAValue { found: tag.to_owned() };
+        }
+        rest = &rest[at + tag.len()..];
+    }
+    TemplateError::Syntax { message: "this is not a template".to_owned() }
 }
 
 /// The first tag of a template, as it is written.

@@ -431,7 +431,8 @@ mod tests {
 
     #[test]
     fn backslash_and_dollar_before_a_placeholder_are_traps() {
-        check(r"echo \\\{{a}}", &[Trap::Escaped]);
+        check(r"echo \\{{a}}", &[Trap::Escaped]);
+        check(r"echo \\\{{a}}", &[]);
         check("echo ${{a}}", &[Trap::Escaped]);
         check("echo $${{a}}", &[]);
     }
