@@ -1,8 +1,7 @@
-//! Against a real engine, where there is one: the tests whose names start with `docker_`.
+//! Against a real engine: the tests whose names start with `docker_`, which `cargo test -- --ignored` runs.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,23 +12,11 @@ use tokio::net::{TcpListener, UnixStream};
 use super::*;
 use crate::exit::{Exit, ExitRecord, Found};
 
-/// Straight to stderr: the test harness would swallow what a passing test prints.
-fn skipped(why: &str) {
-    let name = std::thread::current().name().unwrap_or("?").to_owned();
-    writeln!(io::stderr(), "SKIPPED {name}: {why}").unwrap();
-}
-
-/// Runs a test with an engine and an image that holds busybox, or says that it was skipped.
+/// Runs a test with an engine and an image that holds busybox.
 fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(Engine, String) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let engine = match Engine::connect().await {
-            Ok(engine) => engine,
-            Err(error) => return skipped(&error.to_string()),
-        };
-        if !Path::new("/bin/busybox").exists() {
-            return skipped("no /bin/busybox to make an image from");
-        }
+        let engine = Engine::connect().await.unwrap_or_else(|error| panic!("{error}"));
         let image = busybox(&engine).await;
         test(engine, image).await;
     });
@@ -40,7 +27,8 @@ async fn busybox(engine: &Engine) -> String {
         "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n",
         &[],
     );
-    fs::copy("/bin/busybox", dir.path().join("busybox")).unwrap();
+    fs::copy("/bin/busybox", dir.path().join("busybox"))
+        .expect("/bin/busybox, from Debian's package busybox-static");
     engine.ensure_image(&build(dir.path()), &|_| {}).await.unwrap()
 }
 
@@ -128,6 +116,7 @@ async fn until_output(attempt: &Attempt, text: &str) {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_an_exit_is_told_apart_from_other_ends() {
     with_engine(async |engine, image| {
         for (script, expected, log, stdout) in [
@@ -164,6 +153,7 @@ fn docker_an_exit_is_told_apart_from_other_ends() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
     with_engine(async |engine, image| {
         let mut polite =
@@ -190,6 +180,7 @@ fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_output_is_kept_byte_for_byte() {
     with_engine(async |engine, image| {
         let dir = tempfile::tempdir().unwrap();
@@ -212,6 +203,7 @@ fn docker_output_is_kept_byte_for_byte() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_nothing() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -241,6 +233,7 @@ fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_no
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_looking_tells_what_became_of_an_attempt() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -265,6 +258,7 @@ fn docker_looking_tells_what_became_of_an_attempt() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_a_container_that_was_created_but_never_started_is_started() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -280,6 +274,7 @@ fn docker_a_container_that_was_created_but_never_started_is_started() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_cancelling_stops_with_and_without_someone_waiting() {
     with_engine(async |engine, image| {
         let stubborn = shell(&image, "trap '' TERM; echo ready; while :; do sleep 0.05; done");
@@ -313,6 +308,7 @@ fn docker_cancelling_stops_with_and_without_someone_waiting() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_files_belong_to_the_caller_and_home_is_writable_and_short_lived() {
     use std::os::unix::fs::MetadataExt as _;
     with_engine(async |engine, image| {
@@ -358,6 +354,7 @@ fn docker_files_belong_to_the_caller_and_home_is_writable_and_short_lived() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_orphans_are_listed_by_run_and_removed() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -375,6 +372,7 @@ fn docker_orphans_are_listed_by_run_and_removed() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_an_image_is_built_once_and_again_when_its_context_changes() {
     with_engine(async |engine, image| {
         let unique = format!("{:016x}", rand::random::<u64>());
@@ -423,6 +421,7 @@ fn docker_an_image_is_built_once_and_again_when_its_context_changes() {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_failures_say_what_to_do() {
     with_engine(async |engine, image| {
         let dir = context(&format!("FROM {image}\nRUN echo before && false\n"), &[]);
@@ -491,11 +490,9 @@ impl Proxy {
 }
 
 #[test]
+#[ignore = "needs a Docker engine"]
 fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
     with_engine(async |_engine, image| {
-        if !Path::new("/var/run/docker.sock").exists() {
-            return skipped("the engine is not at /var/run/docker.sock");
-        }
         let proxy = Proxy::start(0).await;
         let port = proxy.port;
         let engine =

@@ -377,21 +377,22 @@ fn output_that_cannot_be_kept_is_no_success() {
     assert!(matches!(&exit, Exit::OutputLost { message } if message.contains("space")), "{exit:?}");
 }
 
-/// The body of a runner that gets killed: starts an attempt as the environment says and waits for it.
-#[test]
-#[ignore = "run by other tests, as a process of its own"]
-fn helper_runner() {
-    let Ok(dir) = std::env::var("SB_TEST_DIR") else { return };
+/// The body of a runner that gets killed: starts the attempt that the environment names and waits for it. False in
+/// the test itself.
+fn is_helper() -> bool {
+    let Ok(dir) = std::env::var("SB_TEST_DIR") else { return false };
     let script = std::env::var("SB_TEST_SCRIPT").unwrap();
     runtime().block_on(async {
         host::start(Path::new(&dir), &shell(&script), Path::new(SB)).await.unwrap();
         host::wait(Path::new(&dir)).await.unwrap();
     });
+    true
 }
 
+/// This test once more, as a process of its own that can be killed.
 fn helper(dir: &Path, script: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "host::helper_runner"])
+        .args(["--exact", "host::a_runner_killed_at_any_point_loses_nothing_and_repeats_nothing"])
         .env("SB_TEST_DIR", dir)
         .env("SB_TEST_SCRIPT", script)
         .stdout(Stdio::null())
@@ -402,6 +403,9 @@ fn helper(dir: &Path, script: &str) -> Child {
 
 #[test]
 fn a_runner_killed_at_any_point_loses_nothing_and_repeats_nothing() {
+    if is_helper() {
+        return;
+    }
     let mut random = rand::rng();
     let mut seen = [0; 3];
     for _ in 0..60 {
@@ -460,29 +464,4 @@ fn waiting_ends_at_once_and_a_wait_that_is_dropped_leaves_no_thread() {
     });
     let ended = ExitRecord::read(dir.path()).unwrap().unwrap();
     assert!((300..2000).contains(&(ended.ended_unix_ms - ended.started_unix_ms)), "{ended:?}");
-}
-
-/// `cargo test --test integration -- --ignored --nocapture overhead`
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::print_stderr, reason = "its result is what it prints")]
-fn overhead_of_a_step_that_does_nothing() {
-    let runtime = runtime();
-    let (mut whole, mut started) = (vec![], vec![]);
-    for _ in 0..300 {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        runtime.block_on(async {
-            let before = Instant::now();
-            host::start(dir.path(), &command(&["true"]), Path::new(SB)).await.unwrap();
-            started.push(before.elapsed());
-            host::wait(dir.path()).await.unwrap();
-            whole.push(before.elapsed());
-        });
-    }
-    whole.sort();
-    started.sort();
-    eprintln!(
-        "start {:?} (p90 {:?}), whole {:?} (p90 {:?})",
-        started[150], started[270], whole[150], whole[270]
-    );
 }
