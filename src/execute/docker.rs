@@ -55,6 +55,9 @@ async fn try_run(
         Found::Ended(exit) => return Ok(Some(exit)),
         Found::Running => {}
         Found::NotStarted => {
+            if let Some(missing) = missing_workdir(executor, attempt, &prepared) {
+                return Ok(Some(missing));
+            }
             let wanted = match &environment.image {
                 None => Image::Reference(DEFAULT_IMAGE.to_owned()),
                 Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
@@ -92,6 +95,17 @@ async fn try_run(
     }
     engine.cancel(folder, &name, GRACE).await?;
     engine.wait(folder, &name).await.map(Some)
+}
+
+/// The engine would make a missing working directory, and it would belong to root.
+fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) -> Option<Exit> {
+    let shared = mounts(executor, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
+    (shared && !prepared.workdir.is_dir()).then(|| Exit::SpawnFailed {
+        message: format!(
+            "the working directory `{}` does not exist: create it in an earlier step",
+            prepared.workdir.display()
+        ),
+    })
 }
 
 fn container_command(

@@ -4,6 +4,7 @@
 
 mod commands;
 mod crashes;
+mod docker;
 mod host;
 mod layers;
 mod local;
