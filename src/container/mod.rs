@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ApiError;
@@ -32,6 +33,9 @@ pub struct Engine {
     /// One per image, so that steps that start together make it once.
     making: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
+
+/// An engine on this machine answers at once; one behind a slow line in a second or two.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -87,13 +91,12 @@ impl Engine {
     }
 
     async fn connect_to(host: &str, from: &'static str) -> Result<Self, ContainerError> {
-        let no_engine = |error: ApiError| ContainerError::NoEngine {
-            host: host.to_owned(),
-            from,
-            message: with_causes(&error),
-        };
-        let docker = Docker::connect_with_host(host).map_err(no_engine)?;
-        let docker = docker.negotiate_version().await.map_err(no_engine)?;
+        let no_engine = |message| ContainerError::NoEngine { host: host.to_owned(), from, message };
+        let refused = |error: ApiError| no_engine(why_unreachable(&error));
+        let docker = Docker::connect_with_host(host).map_err(refused)?;
+        let answer = tokio::time::timeout(CONNECT_WITHIN, docker.negotiate_version()).await;
+        let silent = |_| no_engine(format!("no answer within {} s", CONNECT_WITHIN.as_secs()));
+        let docker = answer.map_err(silent)?.map_err(refused)?;
         Ok(Self { docker, cancelled: Arc::default(), making: Arc::default() })
     }
 
@@ -102,6 +105,26 @@ impl Engine {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(making.entry(image.to_owned()).or_default())
     }
+}
+
+/// The cause alone, without the layers of the client around it.
+fn why_unreachable(error: &ApiError) -> String {
+    if let ApiError::DockerResponseServerError { status_code, message } = error {
+        // A web server that is no engine sends a page.
+        return match message.trim().lines().next() {
+            Some(line) if !line.starts_with('<') => format!("it answers {status_code}: {line}"),
+            _ => format!("it answers {status_code}, as no Docker engine does"),
+        };
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let denied = cause
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let hint = if denied { " (its users are the members of the group `docker`)" } else { "" };
+    format!("{cause}{hint}")
 }
 
 fn api(doing: impl Into<String>) -> impl FnOnce(ApiError) -> ContainerError {

@@ -4,7 +4,7 @@
 //! the files is skipped by counting, which is exact after a crash in the middle of a write, too.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(super) struct Output {
 }
 
 struct Sink {
-    file: File,
+    file: BufWriter<File>,
     skip: u64,
 }
 
@@ -35,7 +35,7 @@ impl Output {
         let open = |name| {
             let file = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(name))?;
             let skip = file.metadata()?.len();
-            Ok::<_, io::Error>(Sink { file, skip })
+            Ok::<_, io::Error>(Sink { file: BufWriter::new(file), skip })
         };
         Ok(Self {
             log: open(LOG_FILE)?,
@@ -65,6 +65,12 @@ impl Output {
         self.write(stream, bytes)?;
         self.unended[stream] = bytes.len() < PIECE && bytes.last() != Some(&b'\n');
         Ok(())
+    }
+
+    /// What was pushed is in the files when this returns: call it whenever nothing more is there to be pushed.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.log.file.flush()?;
+        self.stdout.file.flush()
     }
 
     fn write(&mut self, stream: usize, bytes: &[u8]) -> io::Result<()> {
@@ -112,6 +118,7 @@ mod tests {
                 for piece in &pieces[..known] {
                     first.push(piece).unwrap();
                 }
+                first.flush().unwrap();
                 for name in [LOG_FILE, STDOUT_FILE] {
                     let file = OpenOptions::new().write(true).open(dir.path().join(name)).unwrap();
                     let length = file.metadata().unwrap().len();
@@ -121,6 +128,7 @@ mod tests {
                 for piece in pieces {
                     again.push(piece).unwrap();
                 }
+                again.flush().unwrap();
                 assert_eq!(
                     fs::read_to_string(dir.path().join(LOG_FILE)).unwrap(),
                     log,

@@ -97,6 +97,8 @@ impl std::fmt::Debug for ContainerCommand {
     }
 }
 
+/// Pieces of output that are written together, where as many have arrived.
+const PIECES: usize = 1024;
 const RUN_LABEL: &str = "sb.run";
 const TIMEOUT_LABEL: &str = "sb.timeout_ms";
 const GRACE_LABEL: &str = "sb.grace_ms";
@@ -391,7 +393,7 @@ impl Engine {
         let until_ended = WaitContainerOptions { condition: "not-running".to_owned() };
         let mut end = pin!(self.docker.wait_container(&seen.id, Some(until_ended)));
         let mut output = Output::open(dir).map_err(folder(dir))?;
-        let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(true))));
+        let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(true))).ready_chunks(PIECES));
         let mut pieces_end = false;
         let deadline = match (seen.label_ms(TIMEOUT_LABEL), seen.started()) {
             (Some(timeout), Some(started)) => Some(started.saturating_add(timeout)),
@@ -426,11 +428,14 @@ impl Engine {
                     },
                     () = sleep_until(alarm) => break,
                     () = rings.as_mut() => break,
-                    piece = pieces.next(), if !pieces_end => match piece {
-                        Some(Ok(piece)) => output.push(&piece).map_err(folder(dir))?,
-                        // What is missing is read when the container has ended.
-                        Some(Err(_)) | None => pieces_end = true,
-                    },
+                    arrived = pieces.next(), if !pieces_end => {
+                        // What is missing at an error is read when the container has ended.
+                        pieces_end = arrived.as_ref().is_none_or(|pieces| pieces.iter().any(Result::is_err));
+                        for piece in arrived.into_iter().flatten().map_while(Result::ok) {
+                            output.push(&piece).map_err(folder(dir))?;
+                        }
+                        output.flush().map_err(folder(dir))?;
+                    }
                 }
             }
             if alarm.is_some_and(|at| at <= unix_ms_now()) {
@@ -455,6 +460,7 @@ impl Engine {
             let piece = piece.map_err(api(format!("reading the output of container `{}`", seen.id)))?;
             output.push(&piece).map_err(folder(dir))?;
         }
+        output.flush().map_err(folder(dir))?;
         let mut exit = exit_of(dir, seen, &output.stderr_tail)?;
         if exit == Exit::Signal(9) && seen.has_memory_limit && self.ran_out_of_memory(seen).await {
             exit = Exit::OutOfMemory;

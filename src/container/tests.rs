@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
@@ -459,6 +459,40 @@ fn a_missing_engine_is_one_error_that_names_the_way_out() {
         assert!(matches!(error, ContainerError::NoEngine { .. }), "{text}");
         assert!(text.contains(host) && text.contains("--executor host"), "{text}");
     }
+}
+
+/// A server that answers every request with these bytes, or with silence.
+async fn answering(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let _ = client.read(&mut request).await;
+            client.write_all(answer.as_bytes()).await.unwrap();
+            if answer.is_empty() {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    host
+}
+
+#[test]
+fn what_answers_and_is_no_engine_is_told_in_a_few_words() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let told = |answer| {
+        runtime.block_on(async {
+            let host = answering(answer).await;
+            Engine::connect_to(&host, "from DOCKER_HOST").await.unwrap_err().to_string()
+        })
+    };
+    let page = told("HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<html>\n</html>\n");
+    assert!(page.contains("answers 404, as no Docker engine does") && !page.contains("html"), "{page}");
+    let words = told("HTTP/1.1 403 No\r\nContent-Length: 18\r\nConnection: close\r\n\r\n{\"message\":\"ask\"}");
+    assert!(words.contains("answers 403: ask"), "{words}");
+    let silence = told("");
+    assert!(silence.contains("no answer within 10 s"), "{silence}");
 }
 
 /// Passes what arrives on a port of this machine to the engine's socket, until it is dropped.

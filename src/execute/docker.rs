@@ -89,12 +89,34 @@ async fn try_run(
             engine.start(folder, &command, &name).await?;
         }
     }
+    match until_ended(engine, attempt, folder, &name).await {
+        Ok(exit) => Ok(Some(exit)),
+        Err(error @ (ContainerError::Gone { .. } | ContainerError::NotStarted { .. })) => Err(error),
+        // The step counts as failed from here on, so nothing of it may run on.
+        Err(error) => {
+            let _ = engine.remove(&name).await;
+            match error {
+                ContainerError::Folder { source, .. } => {
+                    Ok(Some(Exit::OutputLost { message: source.to_string() }))
+                }
+                other => Err(other),
+            }
+        }
+    }
+}
+
+async fn until_ended(
+    engine: &Engine,
+    attempt: &Attempt,
+    folder: &Path,
+    name: &str,
+) -> Result<Exit, ContainerError> {
     tokio::select! {
-        exit = engine.wait(folder, &name) => return exit.map(Some),
+        exit = engine.wait(folder, name) => return exit,
         () = attempt.cancel.cancelled() => {}
     }
-    engine.cancel(folder, &name, GRACE).await?;
-    engine.wait(folder, &name).await.map(Some)
+    engine.cancel(folder, name, GRACE).await?;
+    engine.wait(folder, name).await
 }
 
 /// The engine would make a missing working directory, and it would belong to root.

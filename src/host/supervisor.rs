@@ -151,6 +151,9 @@ impl Attempt<'_> {
         };
         let record = ExitRecord::new(exit, started, SystemTime::now());
         let give_up = Instant::now() + DISK_PATIENCE;
+        if matches!(record.exit, Exit::OutputLost { .. }) {
+            self.output.make_room();
+        }
         loop {
             match record.write(self.dir) {
                 Err(_) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(500)),
@@ -485,6 +488,15 @@ impl Output {
             written = written.and_then(|()| self.stdout.write_all(bytes));
         }
         self.lost = written.err();
+    }
+
+    /// Of an output that is not whole the last part is given up, so that a full disk has room to say so.
+    fn make_room(&self) {
+        const ROOM: u64 = 64 * 1024;
+        for file in [&self.log, &self.stdout] {
+            // As far as it goes: should it fail, the end waits for room as every other does.
+            let _ = file.metadata().and_then(|kept| file.set_len(kept.len().saturating_sub(ROOM)));
+        }
     }
 
     /// Makes it durable: an end that is on disk must not outlive the output that it vouches for.

@@ -48,11 +48,8 @@ pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
     let _ = nix::unistd::setsid();
     let log = log_file(state_dir);
     let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
-    let result = run(state_dir, &journal).await;
-    if let Err(error) = &result {
-        journal.note(&format!("failed: {error}"));
-    }
-    result
+    // An error is told by the caller, whose standard error is the same log.
+    run(state_dir, &journal).await
 }
 
 async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {

@@ -53,6 +53,7 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     let log = log_file(&state_dir);
     let output =
         OpenOptions::new().create(true).append(true).open(&log).map_err(LocalError::io("write", &log))?;
+    let earlier = output.metadata().map_or(0, |log| log.len());
     let errors = output.try_clone().map_err(LocalError::io("write", &log))?;
     let mut child = tokio::process::Command::new(sb_binary)
         .arg(SERVE)
@@ -87,7 +88,7 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
                 continue;
             }
         };
-        return Err(LocalError::NotReady { reason, tail: tail(&log), log });
+        return Err(LocalError::NotReady { reason, tail: tail(&log, earlier), log });
     }
 }
 
@@ -178,11 +179,12 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Loca
     write().map_err(LocalError::io("write", path))
 }
 
-fn tail(log: &Path) -> String {
+/// The end of what was written to the log after its first `earlier` bytes.
+fn tail(log: &Path, earlier: u64) -> String {
     let read = || {
         let mut file = File::open(log)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL).max(earlier)))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).trim_end().to_owned())

@@ -122,7 +122,7 @@ pub enum LocalError {
     Running { state_dir: PathBuf },
     #[error("cannot listen on 127.0.0.1: {0} (check that the loopback interface is up)")]
     Listen(std::io::Error),
-    #[error("the local target did not become ready: {reason}; the end of `{}`:\n{tail}", log.display())]
+    #[error("the local target did not become ready: {reason}; `{}` says:\n{tail}", log.display())]
     NotReady { reason: String, log: PathBuf, tail: String },
     #[error("process {pid} of the local target still holds `{}` after SIGKILL: look at what blocks it with `ps`", lock.display())]
     WillNotEnd { pid: u32, lock: PathBuf },
