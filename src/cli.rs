@@ -160,9 +160,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct LoadArguments {
     /// A number of invocations one after another, or `constant`
+    #[arg(allow_negative_numbers = true)]
     pub load: Option<String>,
     /// Invocations per second
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub rate: Option<f64>,
     /// How long, for example 90s
     #[arg(long)]

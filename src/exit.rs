@@ -101,6 +101,18 @@ impl ExitRecord {
     }
 }
 
+/// Of output that could not be kept whole the last part is given up, so that a full disk has room for the end.
+pub(crate) fn make_room(dir: &Path) {
+    const ROOM: u64 = 256 * 1024;
+    for name in [LOG_FILE, STDOUT_FILE] {
+        // As far as it goes: should it fail, the end waits for room as every other does.
+        let _ = OpenOptions::new().write(true).open(dir.join(name)).and_then(|file| {
+            let kept = file.metadata()?.len();
+            file.set_len(kept.saturating_sub(ROOM))
+        });
+    }
+}
+
 /// What a written file survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {

@@ -26,6 +26,9 @@ pub enum SettingsError {
     #[error("`{argument}` is not NAME=VALUE")]
     #[diagnostic(help("write a parameter as -p memory_size=2048"))]
     Param { argument: String },
+    #[error("the environment variable {name} is not UTF-8 text")]
+    #[diagnostic(help("set it to text, unset it, or give the parameter with -p NAME=VALUE"))]
+    NotText { name: String },
     #[error("there is no manifest in `{}`", folder.display())]
     #[diagnostic(help("go to an application's folder, or name the manifest with --file"))]
     NoManifest { folder: PathBuf },
@@ -46,12 +49,12 @@ impl Settings {
                 _ => Err(SettingsError::Param { argument }),
             })
             .collect::<Result<_, _>>()?;
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| {
-                let name = name.to_str().filter(|name| name.starts_with("SB_PARAM_"))?;
-                Some((name.to_owned(), value.to_str()?.to_owned()))
-            })
-            .collect();
+        let mut environment = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with("SB_PARAM_")) else { continue };
+            let not_text = |_| SettingsError::NotText { name: name.to_owned() };
+            environment.insert(name.to_owned(), value.into_string().map_err(not_text)?);
+        }
         Ok(Self {
             file: global.file,
             target: global.target,

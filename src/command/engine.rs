@@ -157,9 +157,9 @@ pub(super) async fn start(
     request.sources = files.into_texts();
     let graph = graph::build(&plan, expand(&plan), request.parts);
     if request.parts.deploy {
-        let missing = schedule::missing_variables(&plan, &|name| std::env::var(name).ok());
+        let missing = schedule::missing_variables(&plan, &|name| std::env::var(name));
         if !missing.is_empty() {
-            let help = "set the variables, or give the parameters with -p NAME=VALUE";
+            let help = "set the variables to text, or give the parameters with -p NAME=VALUE";
             return Err(Failed::helped(Exit::InvalidManifest, missing.join("\n"), help));
         }
     }

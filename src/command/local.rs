@@ -82,12 +82,36 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 None => folder.join("runtime.log"),
             };
             let text = std::fs::read(&log).map_err(|error| {
-                Failed::message(Exit::Failed, format!("cannot read `{}`: {error}", log.display()))
+                let message = format!("cannot read `{}`: {error}", log.display());
+                Failed::helped(Exit::Failed, message, logs_there_are(&state, &folder, &name))
             })?;
             terminal.data(&String::from_utf8_lossy(&text))?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// What could have been meant: the functions of the runtime, or else the runtimes.
+fn logs_there_are(state: &Path, folder: &Path, name: &str) -> String {
+    let names = |paths: Vec<PathBuf>| {
+        let names =
+            paths.iter().filter_map(|path| Some(format!("`{}`", path.file_stem()?.to_string_lossy())));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut functions: Vec<_> = std::fs::read_dir(folder.join("functions"))
+        .map(|items| items.flatten().map(|item| item.path()).collect())
+        .unwrap_or_default();
+    functions.sort();
+    if !functions.is_empty() {
+        return format!("functions of the runtime `{name}` with a log: {}", names(functions));
+    }
+    let runtimes =
+        names(folders(state).iter().filter_map(|path| path.file_name()).map(PathBuf::from).collect());
+    if runtimes.is_empty() {
+        "no runtime was ever started here: start one with `sb local up` or `sb prepare`".to_owned()
+    } else {
+        format!("choose a runtime with --name: {runtimes}")
+    }
 }
 
 fn folders(state: &Path) -> Vec<PathBuf> {

@@ -48,7 +48,11 @@ impl From<StoreError> for Failed {
 
 impl From<LockError> for Failed {
     fn from(error: LockError) -> Self {
-        Self::message(Exit::Locked, error.to_string())
+        let exit = match error {
+            LockError::Held { .. } => Exit::Locked,
+            LockError::Io { .. } => Exit::Store,
+        };
+        Self::message(exit, error.to_string())
     }
 }
 
@@ -71,6 +75,11 @@ pub(super) fn render(terminal: &Terminal, diagnostic: &dyn miette::Diagnostic) -
         text = diagnostic.to_string();
     }
     text
+}
+
+/// As [`accept`], of what was typed on the command line.
+pub(super) fn accept_arguments<T>(terminal: &Terminal, checked: Checked<T>) -> Result<T, Failed> {
+    accept(terminal, checked).map_err(|failed| Failed { exit: Exit::Usage, ..failed })
 }
 
 /// Shows all problems; gives the value when none was an error.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Outcome;
 use super::engine::{self, Request, What};
-use super::output::{Failed, accept};
+use super::output::{Failed, accept, accept_arguments};
 use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
 use crate::graph::Parts;
@@ -121,5 +121,5 @@ fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, F
         duration,
         ..validate::LoadArguments::default()
     };
-    accept(terminal, validate::load_arguments(&arguments))
+    accept_arguments(terminal, validate::load_arguments(&arguments))
 }

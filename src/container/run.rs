@@ -249,6 +249,8 @@ impl Engine {
     /// and removes it. One at a time per attempt. Dropping the future leaves the container running, and the next call
     /// goes on where this one stopped.
     ///
+    /// When the folder cannot be written, the container is killed: nobody could tell how it ended.
+    ///
     /// The time limit is counted from the container's start, by the engine's clock, and enforced while someone waits.
     pub async fn wait(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
         /// An engine that is being restarted is back within this time.
@@ -258,6 +260,7 @@ impl Engine {
         loop {
             let failure = match self.wait_once(dir, name).await {
                 Err(ContainerError::Api { doing, source }) if is_connection(&source) => (doing, source),
+                Err(ContainerError::Folder { source, .. }) => return self.give_up(dir, name, &source).await,
                 other => return other,
             };
             if failing_since.get_or_insert_with(std::time::Instant::now).elapsed() > PATIENCE {
@@ -366,6 +369,17 @@ impl Engine {
             Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
             Err(error) => Err(api(format!("stopping container `{container}`"))(error)),
         }
+    }
+
+    /// The output cannot be kept, of which a full disk is the usual reason: the container has no use any more.
+    async fn give_up(&self, dir: &Path, name: &str, why: &io::Error) -> Result<Exit, ContainerError> {
+        self.kill(name, "SIGKILL").await?;
+        exit::make_room(dir);
+        let exit = Exit::OutputLost { message: why.to_string() };
+        record(dir, exit.clone(), None, None)?;
+        remove_home(dir);
+        self.remove(name).await?;
+        Ok(exit)
     }
 
     async fn wait_once(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {

@@ -204,6 +204,24 @@ fn docker_output_is_kept_byte_for_byte() {
 
 #[test]
 #[ignore = "needs a Docker engine"]
+fn docker_a_container_whose_output_cannot_be_kept_is_ended() {
+    with_engine(async |engine, image| {
+        let attempt = Attempt::new();
+        engine
+            .start(attempt.path(), &shell(&image, "while :; do echo x; sleep 0.05; done"), &attempt.name)
+            .await
+            .unwrap();
+        // Every write fails, as on a full disk.
+        std::os::unix::fs::symlink("/dev/full", attempt.path().join("output.log")).unwrap();
+        let exit = engine.wait(attempt.path(), &attempt.name).await.unwrap();
+        assert!(matches!(&exit, Exit::OutputLost { message } if message.contains("space")), "{exit:?}");
+        assert!(engine.inspect_state(&attempt.name).await.is_none(), "the container is removed");
+        assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::Ended(exit));
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
 fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_nothing() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -487,9 +505,11 @@ fn what_answers_and_is_no_engine_is_told_in_a_few_words() {
             Engine::connect_to(&host, "from DOCKER_HOST").await.unwrap_err().to_string()
         })
     };
-    let page = told("HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<html>\n</html>\n");
+    let page =
+        told("HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<html>\n</html>\n");
     assert!(page.contains("answers 404, as no Docker engine does") && !page.contains("html"), "{page}");
-    let words = told("HTTP/1.1 403 No\r\nContent-Length: 18\r\nConnection: close\r\n\r\n{\"message\":\"ask\"}");
+    let words =
+        told("HTTP/1.1 403 No\r\nContent-Length: 17\r\nConnection: close\r\n\r\n{\"message\":\"ask\"}");
     assert!(words.contains("answers 403: ask"), "{words}");
     let silence = told("");
     assert!(silence.contains("no answer within 10 s"), "{silence}");

@@ -95,12 +95,7 @@ async fn try_run(
         // The step counts as failed from here on, so nothing of it may run on.
         Err(error) => {
             let _ = engine.remove(&name).await;
-            match error {
-                ContainerError::Folder { source, .. } => {
-                    Ok(Some(Exit::OutputLost { message: source.to_string() }))
-                }
-                other => Err(other),
-            }
+            Err(error)
         }
     }
 }

@@ -7,10 +7,10 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use super::{Attempt, Finished};
+use super::{Attempt, Deployed, Finished};
 use crate::event::{FailureClass, Notice, Outcome};
 use crate::manifest::template::{Context, lookup_in};
-use crate::validate::WaitFor;
+use crate::validate::{Action, WaitFor};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -50,7 +50,9 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
         };
         if Instant::now() + pause > deadline {
             let limit = humantime::format_duration(wait.timeout);
-            let message = format!("{url} did not answer {} within {limit}: {found}", wait.status);
+            let hint =
+                if found.starts_with("it answers 5") { log_hint(&attempt.deployment) } else { String::new() };
+            let message = format!("{url} did not answer {} within {limit}: {found}{hint}", wait.status);
             return Outcome::failed(FailureClass::TimedOut, message).into();
         }
         let message = format!("waiting for {url}: {found}");
@@ -60,6 +62,18 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
             () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The embedded runtime keeps what its functions print, such as why one cannot be loaded.
+fn log_hint(deployment: &Deployed) -> String {
+    let target = deployment.benchmark.targets.get(&deployment.target);
+    let local =
+        target.is_some_and(|it| it.deploy.iter().any(|step| matches!(step.action, Action::LocalUp { .. })));
+    if local {
+        format!("; a function's log is shown by `sb local logs FUNCTION --name {}`", deployment.id)
+    } else {
+        String::new()
     }
 }
 

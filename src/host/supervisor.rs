@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
-use crate::exit::{Durability, Exit, ExitRecord, LOG_FILE, STDOUT_FILE};
+use crate::exit::{self, Durability, Exit, ExitRecord, LOG_FILE, STDOUT_FILE};
 
 /// What the supervisor tells the process that started it, as one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ impl Attempt<'_> {
         let record = ExitRecord::new(exit, started, SystemTime::now());
         let give_up = Instant::now() + DISK_PATIENCE;
         if matches!(record.exit, Exit::OutputLost { .. }) {
-            self.output.make_room();
+            exit::make_room(self.dir);
         }
         loop {
             match record.write(self.dir) {
@@ -488,15 +488,6 @@ impl Output {
             written = written.and_then(|()| self.stdout.write_all(bytes));
         }
         self.lost = written.err();
-    }
-
-    /// Of an output that is not whole the last part is given up, so that a full disk has room to say so.
-    fn make_room(&self) {
-        const ROOM: u64 = 64 * 1024;
-        for file in [&self.log, &self.stdout] {
-            // As far as it goes: should it fail, the end waits for room as every other does.
-            let _ = file.metadata().and_then(|kept| file.set_len(kept.len().saturating_sub(ROOM)));
-        }
     }
 
     /// Makes it durable: an end that is on disk must not outlive the output that it vouches for.

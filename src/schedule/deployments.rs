@@ -1,6 +1,7 @@
 //! Deployments as the scheduler holds them: parameters drawn once, outputs that grow, secrets kept apart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env::VarError;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,20 +22,23 @@ pub(super) struct Live {
     secrets: Secrets,
 }
 
-/// What an environment variable holds, if it is set.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// What an environment variable holds.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
 
-/// The parameters that have no value, because a variable of the environment is not set.
+/// The parameters that have no value, because a variable of the environment is not set or cannot be read.
 pub fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<String> {
     let mut missing = BTreeSet::new();
     for entry in &plan.entries {
         for (name, param) in &entry.benchmark.params {
-            if let ParamSource::Env { variable, default: None } = &param.source
-                && environment(variable).is_none()
-                && entry.points.iter().any(|point| !point.params.contains_key(name))
-            {
+            let ParamSource::Env { variable, default } = &param.source else { continue };
+            let why = match environment(variable) {
+                Err(VarError::NotPresent) if default.is_none() => "is not set",
+                Err(VarError::NotUnicode(_)) => "is not UTF-8 text",
+                _ => continue,
+            };
+            if entry.points.iter().any(|point| !point.params.contains_key(name)) {
                 missing.insert(format!(
-                    "parameter `{name}` of `{}` takes its value from the environment variable {variable}, which is not set",
+                    "parameter `{name}` of `{}` takes its value from the environment variable {variable}, which {why}",
                     entry.application
                 ));
             }

@@ -14,7 +14,7 @@ pub struct Lock {
 pub enum LockError {
     #[error("`{what}` is being worked on by process {holder}: wait for it, or stop it first")]
     Held { what: String, holder: String },
-    #[error("cannot lock `{}`: {source}", path.display())]
+    #[error("cannot lock `{}`: {source}; its folder must be writable and have room, or choose another with --state-dir", path.display())]
     Io { path: PathBuf, source: std::io::Error },
 }
 

@@ -23,7 +23,7 @@ use crate::id::{DeploymentId, RunId};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("cannot open the state `{}`: {message}", path.display())]
+    #[error("cannot open the state `{}`: {message}; correct it, move it away to begin anew, or choose another folder with --state-dir", path.display())]
     Open { path: PathBuf, message: String },
     #[error(
         "the state `{}` was written by a newer sb (its format is {found}, this sb knows up to {known}): use that sb, or another --state-dir",

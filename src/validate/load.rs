@@ -14,6 +14,7 @@ use crate::manifest::template::{Template, plain_text};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
 use crate::validate::{Checked, check};
+use crate::workload::schedule::planned;
 use crate::workload::{Load, LoadShape, Stage, Tolerances};
 
 /// Invocations per second that no machine of today sends.
@@ -85,7 +86,22 @@ pub fn resolve(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut R
         max_dropped: load.max_dropped.as_ref().and_then(|share| fraction(share, values, report)),
         max_lateness: load.max_lateness.as_ref().and_then(|limit| period(limit, false, values, report)),
     };
-    (report.problems.len() == before).then_some(Load { shape: shape?, speed: speed?, tolerances })
+    if report.problems.len() > before {
+        return None;
+    }
+    let resolved = Load { shape: shape?, speed: speed?, tolerances };
+    if planned(&resolved).total() == 0 {
+        report.push(
+            Problem::error(
+                "sb::validate::load",
+                format!("the load is too short to send anything{}", values.point),
+            )
+            .at(&first_line(span, report), "not one invocation")
+            .help("let it last longer, or send more per second: their product is the number of invocations"),
+        );
+        return None;
+    }
+    Some(resolved)
 }
 
 fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report) -> Option<LoadShape> {
@@ -138,7 +154,8 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
             return None;
         };
         let duration = period(duration, true, values, report)?;
-        return Some(LoadShape::Constant { rate: rate?, duration });
+        let rate = rate?;
+        return Some(LoadShape::Constant { rate, duration });
     }
     if let Some(stages) = &load.stages {
         let start_rate = load.start.as_ref().map_or(Some(0.0), |start| rate_from_zero(start, values, report));

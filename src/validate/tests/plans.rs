@@ -121,6 +121,7 @@ fn loads_have_one_shape_in_range() {
                 "validate::range",
             ],
         ),
+        ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["validate::load"]),
         ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
         ("load_unsupported", "pattern = \"jump\"\nrate = 5\nskip = \"3m\"", vec!["manifest::unsupported"; 3]),
     ] {
