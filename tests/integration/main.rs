@@ -5,6 +5,7 @@
 mod commands;
 mod crashes;
 mod docker;
+mod docs;
 mod host;
 mod layers;
 mod local;
