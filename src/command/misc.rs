@@ -41,7 +41,7 @@ pub(super) fn version(terminal: &Terminal, settings: &Settings) -> Outcome {
     Ok(Exit::Done)
 }
 
-pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
+pub(super) fn wait(terminal: &Terminal, duration: Duration) {
     let end = Instant::now() + duration;
     let bar = terminal
         .lively
@@ -55,7 +55,6 @@ pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(Exit::Done)
 }
 
 /// Analyses files of traces; the results go beside each.

@@ -92,7 +92,10 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => misc::completions(terminal, shell),
         Command::Version => misc::version(terminal, settings),
-        Command::Wait { duration } => misc::wait(terminal, duration),
+        Command::Wait { duration } => {
+            misc::wait(terminal, duration);
+            Ok(Exit::Done)
+        }
         Command::Plan(command) => plan::plan(terminal, settings, command),
         Command::AnalyzeTraces { files } if !files.is_empty() => misc::analyze(terminal, settings, &files),
         other => {

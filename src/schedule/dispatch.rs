@@ -168,7 +168,8 @@ impl Dispatch {
     /// Begins where the journal ends: at the start for a new run.
     async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
         let now = now_ms();
-        self.deadline_ms = self.job.plan.budget.duration.map(|limit| now.saturating_add(millis(limit)));
+        let begun = state.first_ms.unwrap_or(now);
+        self.deadline_ms = self.job.plan.budget.duration.map(|limit| begun.saturating_add(millis(limit)));
         self.append(vec![event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() })])
             .await?;
         self.adopt_deployments().await?;
