@@ -34,25 +34,12 @@ pub async fn drive(
 ) -> Result<End, ScheduleError> {
     let state = RunState::fold(records);
     let mut dispatch = Dispatch::new(job, &state);
-    dispatch.take_over(&state).await?;
-    loop {
-        dispatch.settle().await?;
-        dispatch.start_ready().await?;
-        if dispatch.open == 0 {
-            return dispatch.finish().await;
-        }
-        match dispatch.wake(&mut stops).await {
-            Wake::Ended(ended) => dispatch.end_attempts(ended).await?,
-            Wake::Due => dispatch.fire_timers().await?,
-            Wake::Stop(Stop::Finish) => {
-                dispatch.stop(StopCause::User, "stopped by a signal".to_owned()).await?;
-            }
-            Wake::Stop(Stop::Leave) => return Ok(End::Left),
-            Wake::OutOfTime => {
-                dispatch.stop(StopCause::Budget, "the plan's time budget is used up".to_owned()).await?;
-            }
-        }
+    let ended = dispatch.run(&state, &mut stops).await;
+    if ended.is_err() {
+        // What has happened should be known, whatever stopped us from going on.
+        let _ = dispatch.save().await;
     }
+    ended
 }
 
 /// All that can wake the loop.
@@ -109,6 +96,9 @@ struct Dispatch {
     errors: u32,
     tally: Tally,
     deadline_ms: Option<i64>,
+    /// What the journal must hold before anything further starts. An end and the start that follows from it
+    /// share a transaction.
+    unsaved: Vec<Change>,
 }
 
 /// What the verdicts are made of.
@@ -161,7 +151,34 @@ impl Dispatch {
             errors: 0,
             tally: Tally::default(),
             deadline_ms: None,
+            unsaved: Vec::new(),
             job,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        state: &RunState,
+        stops: &mut mpsc::UnboundedReceiver<Stop>,
+    ) -> Result<End, ScheduleError> {
+        self.take_over(state).await?;
+        loop {
+            self.settle();
+            self.start_ready().await?;
+            if self.open == 0 {
+                return self.finish().await;
+            }
+            match self.wake(stops).await {
+                Wake::Ended(ended) => self.end_attempts(ended).await?,
+                Wake::Due => self.fire_timers(),
+                Wake::Stop(Stop::Finish) => {
+                    self.stop(StopCause::User, "stopped by a signal".to_owned()).await?;
+                }
+                Wake::Stop(Stop::Leave) => return Ok(End::Left),
+                Wake::OutOfTime => {
+                    self.stop(StopCause::Budget, "the plan's time budget is used up".to_owned()).await?;
+                }
+            }
         }
     }
 
@@ -170,8 +187,8 @@ impl Dispatch {
         let now = now_ms();
         let begun = state.first_ms.unwrap_or(now);
         self.deadline_ms = self.job.plan.budget.duration.map(|limit| begun.saturating_add(millis(limit)));
-        self.append(vec![event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() })])
-            .await?;
+        self.unsaved.push(event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() }));
+        self.save().await?;
         self.adopt_deployments().await?;
         let mut running = Vec::new();
         for index in self.job.graph.graph.node_indices() {
@@ -283,7 +300,7 @@ impl Dispatch {
     }
 
     /// Skips and cancels what cannot start any more, until nothing changes.
-    async fn settle(&mut self) -> Result<(), ScheduleError> {
+    fn settle(&mut self) {
         let mut changes = Vec::new();
         loop {
             while let Some(ended) = self.settling.pop() {
@@ -325,7 +342,7 @@ impl Dispatch {
                 }
             }
         }
-        if changes.is_empty() { Ok(()) } else { self.append(changes).await }
+        self.unsaved.append(&mut changes);
     }
 
     /// A ready step that must not start.
@@ -352,7 +369,7 @@ impl Dispatch {
         let graph = &self.job.graph.graph;
         let chosen = self.slots.choose(self.ready.iter().map(|&(_, index)| (index, &graph[index])));
         if chosen.is_empty() {
-            return Ok(());
+            return self.save().await;
         }
         let now = now_ms();
         let mut changes = Vec::new();
@@ -368,7 +385,8 @@ impl Dispatch {
             let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
             changes.push(event(&self.job.run, now, started));
         }
-        self.append(changes).await?;
+        self.unsaved.append(&mut changes);
+        self.save().await?;
         for index in chosen {
             let step = &self.job.graph.graph[index];
             if let Some(trial) = step.trial {
@@ -514,7 +532,7 @@ impl Dispatch {
         }
     }
 
-    async fn fire_timers(&mut self) -> Result<(), ScheduleError> {
+    fn fire_timers(&mut self) {
         let now = now_ms();
         let mut changes = Vec::new();
         while let Some(Reverse((due, index))) = self.timers.peek().copied() {
@@ -532,17 +550,16 @@ impl Dispatch {
                 self.make_ready(index);
             }
         }
-        self.append(changes).await
+        self.unsaved.append(&mut changes);
     }
 
     async fn end_attempts(&mut self, ended: Vec<(NodeIndex, Finished)>) -> Result<(), ScheduleError> {
-        let mut changes = Vec::new();
         for (index, finished) in ended {
             self.cancels.remove(&index);
             self.slots.release(&self.job.graph.graph[index]);
-            changes.extend(self.end_attempt(index, finished)?);
+            let changes = self.end_attempt(index, finished)?;
+            self.unsaved.extend(changes);
         }
-        self.append(changes).await?;
         if let Some(limit) = self.job.plan.budget.errors
             && self.errors >= limit
             && self.stopping.is_none()
@@ -695,8 +712,8 @@ impl Dispatch {
         }
         self.stopping = Some(cause);
         let _ = self.job.notices.send(Notice::Stopping { why: why.clone() });
-        let stop = event(&self.job.run, now_ms(), Event::StopRequested { why, cause });
-        self.append(vec![stop]).await?;
+        self.unsaved.push(event(&self.job.run, now_ms(), Event::StopRequested { why, cause }));
+        self.save().await?;
         let graph = &self.job.graph.graph;
         if cause == StopCause::User {
             for (index, cancel) in &self.cancels {
@@ -715,10 +732,11 @@ impl Dispatch {
                 changes.extend(self.end(index, attempt, Outcome::Cancelled, vec![]));
             }
         }
-        self.append(changes).await
+        self.unsaved.append(&mut changes);
+        Ok(())
     }
 
-    async fn finish(mut self) -> Result<End, ScheduleError> {
+    async fn finish(&mut self) -> Result<End, ScheduleError> {
         let now = now_ms();
         let mut changes = Vec::new();
         for deployment in 0..self.cleanup_left.len() {
@@ -739,15 +757,17 @@ impl Dispatch {
             _ => Verdict::Complete,
         };
         changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
-        self.append(changes).await?;
+        self.unsaved.append(&mut changes);
+        self.save().await?;
         Ok(End::Ended { measurement, cleanup })
     }
 
-    async fn append(&self, changes: Vec<Change>) -> Result<(), ScheduleError> {
-        if changes.is_empty() {
+    /// Makes everything noted so far durable.
+    async fn save(&mut self) -> Result<(), ScheduleError> {
+        if self.unsaved.is_empty() {
             return Ok(());
         }
-        Ok(self.job.store.append(changes).await?)
+        Ok(self.job.store.append(std::mem::take(&mut self.unsaved)).await?)
     }
 }
 
