@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, OutputFormat, PlanCommand};
 use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
 use crate::host;
@@ -87,6 +87,11 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
+    let graph = matches!(command, Command::Plan(PlanCommand::Graph { .. }));
+    if matches!(settings.format, OutputFormat::Dot | OutputFormat::Mermaid) && !graph {
+        let message = "only `sb plan graph` can be written as dot or mermaid";
+        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
+    }
     match command {
         Command::Validate { paths } => manifest::validate(terminal, settings, &paths),
         Command::Schema { kind } => misc::schema(terminal, kind),
