@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::deployments::Live;
 use super::ready::Slots;
+use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
-use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause, Verdict};
+use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use crate::execute::{Attempt, Finished};
 use crate::graph::{Step, Wait};
-use crate::run_state::{RunState, StepPhase};
+use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
 use crate::validate::{OnInterrupt, Retry};
 
@@ -51,7 +52,7 @@ enum Wake {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
+pub(super) enum Status {
     Waiting,
     Ready,
     /// A pause, or a delay before another attempt.
@@ -60,57 +61,45 @@ enum Status {
     Ended,
 }
 
-struct Node {
-    status: Status,
+pub(super) struct Node {
+    pub(super) status: Status,
     /// Steps before this one that have not ended.
-    pending: u32,
+    pub(super) pending: u32,
     /// A step before this one that did not succeed, and should have.
-    blocked_by: Option<NodeIndex>,
-    attempts: u32,
-    failures: u32,
-    started_ms: i64,
-    succeeded: bool,
+    pub(super) blocked_by: Option<NodeIndex>,
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) started_ms: i64,
+    pub(super) succeeded: bool,
 }
 
-struct Dispatch {
-    job: Job,
-    nodes: Vec<Node>,
+pub(super) struct Dispatch {
+    pub(super) job: Job,
+    pub(super) nodes: Vec<Node>,
     ready: BTreeSet<(u32, NodeIndex)>,
     /// When timed steps go on, milliseconds since the epoch.
     timers: BinaryHeap<Reverse<(i64, NodeIndex)>>,
     slots: Slots,
     tasks: JoinSet<(NodeIndex, Finished)>,
     cancels: HashMap<NodeIndex, CancellationToken>,
-    live: HashMap<usize, Live>,
+    pub(super) live: HashMap<usize, Live>,
     /// The folder of each trial's current invocation.
-    logs: HashMap<(usize, usize), PathBuf>,
+    pub(super) logs: HashMap<(usize, usize), PathBuf>,
     /// Trials of which a step has started.
-    begun: BTreeSet<(usize, usize)>,
+    pub(super) begun: BTreeSet<(usize, usize)>,
     /// Cleanup steps of each deployment that have not ended, and whether one failed.
     cleanup_left: Vec<(u32, bool)>,
     stopping: Option<StopCause>,
     /// Ended in memory; what hangs on them is still to be looked at.
-    settling: Vec<NodeIndex>,
+    pub(super) settling: Vec<NodeIndex>,
     /// Steps that have not ended.
     open: usize,
-    errors: u32,
+    pub(super) errors: u32,
     tally: Tally,
-    deadline_ms: Option<i64>,
+    pub(super) deadline_ms: Option<i64>,
     /// What the journal must hold before anything further starts. An end and the start that follows from it
     /// share a transaction.
-    unsaved: Vec<Change>,
-}
-
-/// What the verdicts are made of.
-#[derive(Default)]
-struct Tally {
-    measured: u32,
-    measurement_failed: bool,
-    measurement_cancelled: bool,
-    invalid: bool,
-    cleaned: u32,
-    cleanup_failed: bool,
-    cleanup_cancelled: bool,
+    pub(super) unsaved: Vec<Change>,
 }
 
 impl Dispatch {
@@ -182,119 +171,12 @@ impl Dispatch {
         }
     }
 
-    /// Begins where the journal ends: at the start for a new run.
-    async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
-        let now = now_ms();
-        let begun = state.first_ms.unwrap_or(now);
-        self.deadline_ms = self.job.plan.budget.duration.map(|limit| begun.saturating_add(millis(limit)));
-        self.unsaved.push(event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() }));
-        self.save().await?;
-        self.adopt_deployments().await?;
-        let mut running = Vec::new();
-        for index in self.job.graph.graph.node_indices() {
-            let step = &self.job.graph.graph[index];
-            let Some(past) = state.step(&step.id) else { continue };
-            let node = &mut self.nodes[index.index()];
-            node.attempts = past.attempts;
-            node.failures = past.failures;
-            node.started_ms = past.started_ms.unwrap_or(now);
-            self.errors += past.failures;
-            if let Some(trial) = step.trial {
-                if past.attempts > 0 {
-                    self.begun.insert((step.deployment, trial));
-                }
-                if let Some(logs) = &past.logs {
-                    self.remember_logs(step.deployment, trial, logs.clone());
-                }
-            }
-            let step = &self.job.graph.graph[index];
-            match &past.phase {
-                StepPhase::Waiting => {}
-                StepPhase::Running => match step.pause() {
-                    Some(pause) => {
-                        let due = self.nodes[index.index()].started_ms.saturating_add(millis(pause));
-                        self.time(index, due);
-                    }
-                    None => {
-                        self.nodes[index.index()].status = Status::Running;
-                        running.push(index);
-                    }
-                },
-                StepPhase::Retrying(outcome) => {
-                    let delay = if matches!(outcome, Outcome::Interrupted) {
-                        Duration::ZERO
-                    } else {
-                        retry_of(step).delay
-                    };
-                    let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
-                    self.time(index, due);
-                }
-                StepPhase::Ended(outcome) => {
-                    let outcome = outcome.clone();
-                    self.mark_ended(index, &outcome, !past.invalid.is_empty());
-                }
-            }
-        }
-        self.settling.clear();
-        for index in self.job.graph.graph.node_indices() {
-            self.count_pending(index);
-        }
-        for index in running {
-            self.spawn(index, true);
-        }
-        Ok(())
-    }
-
-    /// Deployments that exist already: opened by an earlier runner, or by an earlier command.
-    async fn adopt_deployments(&mut self) -> Result<(), ScheduleError> {
-        let mut rows: HashMap<_, _> =
-            self.job.store.deployments().await?.into_iter().map(|row| (row.id.clone(), row)).collect();
-        for (index, deployment) in self.job.graph.deployments.iter().enumerate() {
-            let Some(row) = rows.remove(&self.job.naming.name(&self.job.run, deployment)) else { continue };
-            if row.debt == Debt::Paid {
-                // Cleaned up: it is opened anew when something is deployed again.
-                if row.run != self.job.run {
-                    continue;
-                }
-            }
-            if let Some(logs) = &row.logs
-                && !self.job.parts.invoke
-            {
-                self.logs.insert((index, 0), logs.clone());
-            }
-            self.live.insert(index, Live::adopt(&self.job.plan, deployment, row, &self.job.store)?);
-        }
-        Ok(())
-    }
-
-    /// Counts what a step still waits for, and makes it ready when that is nothing.
-    fn count_pending(&mut self, index: NodeIndex) {
-        if self.nodes[index.index()].status != Status::Waiting {
-            return;
-        }
-        let (mut pending, mut blocked_by) = (0, None);
-        for edge in self.job.graph.graph.edges_directed(index, Direction::Incoming) {
-            let before = &self.nodes[edge.source().index()];
-            if before.status != Status::Ended {
-                pending += 1;
-            } else if *edge.weight() == Wait::ForSuccess && !before.succeeded {
-                blocked_by = Some(edge.source());
-            }
-        }
-        let node = &mut self.nodes[index.index()];
-        node.pending = pending;
-        node.blocked_by = blocked_by;
-        if pending == 0 {
-            self.make_ready(index);
-        }
-    }
-
-    fn make_ready(&mut self, index: NodeIndex) {
+    pub(super) fn make_ready(&mut self, index: NodeIndex) {
         self.nodes[index.index()].status = Status::Ready;
         self.ready.insert((self.job.graph.graph[index].rank, index));
     }
 
-    fn time(&mut self, index: NodeIndex, due_ms: i64) {
+    pub(super) fn time(&mut self, index: NodeIndex, due_ms: i64) {
         self.nodes[index.index()].status = Status::Timed;
         self.timers.push(Reverse((due_ms, index)));
     }
@@ -456,11 +338,11 @@ impl Dispatch {
         Ok(Some(logs))
     }
 
-    fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
+    pub(super) fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
         self.logs.insert((deployment, trial), logs);
     }
 
-    fn spawn(&mut self, index: NodeIndex, reattach: bool) {
+    pub(super) fn spawn(&mut self, index: NodeIndex, reattach: bool) {
         self.slots.take(&self.job.graph.graph[index]);
         self.nodes[index.index()].status = Status::Running;
         self.spawn_taken(index, reattach);
@@ -675,29 +557,21 @@ impl Dispatch {
     }
 
     /// Ends a step in memory.
-    fn mark_ended(&mut self, index: NodeIndex, outcome: &Outcome, invalid: bool) {
+    pub(super) fn mark_ended(&mut self, index: NodeIndex, outcome: &Outcome, invalid: bool) {
         let step = &self.job.graph.graph[index];
         let forgiven = step.manifest().is_some_and(|step| step.allow_failure);
         let succeeded = outcome.is_success() || (forgiven && matches!(outcome, Outcome::Failed(_)));
-        let tally = &mut self.tally;
-        tally.invalid |= invalid;
-        let cancelled = matches!(outcome, Outcome::Cancelled);
-        // What was skipped is the consequence of something else that is counted.
-        let failed = !succeeded && matches!(outcome, Outcome::Failed(_) | Outcome::Interrupted);
+        self.tally.invalid |= invalid;
         if step.is_cleanup() {
             // A cleanup that was never owed is no debt: it counts neither way.
-            if !cancelled || self.live.get(&step.deployment).is_some_and(|live| live.row.debt == Debt::Owed) {
-                tally.cleaned += 1;
-                tally.cleanup_cancelled |= cancelled;
-                tally.cleanup_failed |= failed;
+            if !matches!(outcome, Outcome::Cancelled) || self.owed(step.deployment) {
+                self.tally.cleanup.add(outcome, forgiven);
             }
             let (left, failed) = &mut self.cleanup_left[step.deployment];
             *left -= 1;
             *failed |= !succeeded;
         } else {
-            tally.measured += 1;
-            tally.measurement_cancelled |= cancelled;
-            tally.measurement_failed |= failed;
+            self.tally.measurement.add(outcome, forgiven);
         }
         let node = &mut self.nodes[index.index()];
         node.status = Status::Ended;
@@ -742,20 +616,7 @@ impl Dispatch {
         for deployment in 0..self.cleanup_left.len() {
             changes.extend(self.pay_debt(deployment, now));
         }
-        let tally = &self.tally;
-        let measurement = match tally {
-            Tally { measured: 0, .. } => Verdict::None,
-            Tally { measurement_failed: true, .. } => Verdict::Failed,
-            Tally { measurement_cancelled: true, .. } => Verdict::Cancelled,
-            Tally { invalid: true, .. } => Verdict::Invalid,
-            _ => Verdict::Complete,
-        };
-        let cleanup = match tally {
-            Tally { cleaned: 0, .. } => Verdict::None,
-            Tally { cleanup_failed: true, .. } => Verdict::Failed,
-            Tally { cleanup_cancelled: true, .. } => Verdict::Cancelled,
-            _ => Verdict::Complete,
-        };
+        let (measurement, cleanup) = self.tally.verdicts();
         changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
         self.unsaved.append(&mut changes);
         self.save().await?;
@@ -763,7 +624,7 @@ impl Dispatch {
     }
 
     /// Makes everything noted so far durable.
-    async fn save(&mut self) -> Result<(), ScheduleError> {
+    pub(super) async fn save(&mut self) -> Result<(), ScheduleError> {
         if self.unsaved.is_empty() {
             return Ok(());
         }
@@ -771,7 +632,7 @@ impl Dispatch {
     }
 }
 
-fn retry_of(step: &Step) -> Retry {
+pub(super) fn retry_of(step: &Step) -> Retry {
     step.manifest().map_or(Retry { attempts: 1, delay: Duration::ZERO }, |step| step.retry)
 }
 
@@ -780,7 +641,7 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
