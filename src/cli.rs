@@ -65,6 +65,10 @@ pub enum Place {
 pub enum OutputFormat {
     Text,
     Json,
+    /// Graphviz; for `sb plan graph`, and its default
+    Dot,
+    /// For `sb plan graph`
+    Mermaid,
 }
 
 #[derive(Debug, Subcommand)]
@@ -179,13 +183,9 @@ pub enum PlanCommand {
     Show { plan: PathBuf },
     /// The graph of a plan's steps
     #[command(
-        after_help = "Example:\n  sb plan graph plans/quickstart.toml --as dot | dot -Tsvg > graph.svg"
+        after_help = "Example:\n  sb plan graph plans/quickstart.toml --format dot | dot -Tsvg > graph.svg"
     )]
-    Graph {
-        plan: PathBuf,
-        #[arg(long = "as", value_name = "FORMAT", default_value = "dot")]
-        format: crate::graph::Format,
-    },
+    Graph { plan: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,4 +228,14 @@ pub enum SchemaKind {
     Benchmark,
     Plan,
     Workload,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -18,6 +18,8 @@ pub struct RunState {
     pub ended: Option<(Verdict, Verdict)>,
     /// How many runners have worked on it.
     pub runners: u32,
+    /// Time of the first event, milliseconds since the epoch.
+    pub first_ms: Option<i64>,
     /// Time of the last event, milliseconds since the epoch.
     pub last_ms: i64,
 }
@@ -58,6 +60,7 @@ impl RunState {
     }
 
     pub fn apply(&mut self, record: &Record) {
+        self.first_ms.get_or_insert(record.at_ms);
         self.last_ms = record.at_ms;
         match &record.event {
             Event::RunnerStarted { .. } => {

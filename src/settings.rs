@@ -13,7 +13,7 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     pub target: Option<String>,
     pub executor: Option<Executor>,
-    pub json: bool,
+    pub format: OutputFormat,
     pub params: Vec<(String, String)>,
     pub state_dir: Option<PathBuf>,
     pub verbose: bool,
@@ -62,12 +62,17 @@ impl Settings {
                 Place::Docker => Executor::Docker,
                 Place::Host => Executor::Host,
             }),
-            json: global.format == OutputFormat::Json,
+            format: global.format,
             params,
             state_dir: global.state_dir,
             verbose: global.verbose,
             environment,
         })
+    }
+
+    /// Whether a script reads the output.
+    pub fn json(&self) -> bool {
+        self.format == OutputFormat::Json
     }
 
     /// The manifest that is meant: `--file`, or the only one in the working directory.

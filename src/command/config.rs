@@ -31,7 +31,7 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
     let mut secrets = store.secrets(&id)?;
     match command {
         ConfigCommand::Show => {
-            if settings.json {
+            if settings.json() {
                 let all = json!({
                     "version": 1, "deployment": id, "deployed": row.debt == Debt::Owed,
                     "params": row.params, "outputs": row.outputs,
@@ -74,7 +74,7 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
                     "`sb config show` lists them",
                 )
             })?;
-            terminal.data(&if settings.json { value.to_string() } else { plain_text(value) })?;
+            terminal.data(&if settings.json() { value.to_string() } else { plain_text(value) })?;
         }
         ConfigCommand::Set { name, value } => {
             let _lock = store.lock_deployment(&id)?;

@@ -27,7 +27,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 options: local::Options::default(),
             };
             let runtime = local::up(spec, &std::env::current_exe()?).await.map_err(failed)?;
-            if settings.json {
+            if settings.json() {
                 let all = json!({
                     "version": 1, "endpoint": runtime.endpoint, "lambda_endpoint": runtime.lambda_endpoint,
                     "xray_endpoint": runtime.xray_endpoint, "outputs": runtime.outputs, "pid": runtime.pid,
@@ -59,7 +59,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                     rows.push((name.unwrap_or_default(), runtime));
                 }
             }
-            if settings.json {
+            if settings.json() {
                 let rows: Vec<_> = rows
                     .iter()
                     .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "pid": runtime.pid }))

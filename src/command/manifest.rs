@@ -53,7 +53,7 @@ pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBu
     let mut seen = std::collections::HashSet::new();
     problems.retain(|problem| seen.insert(problem.to_json().to_string()));
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
-    if settings.json {
+    if settings.json() {
         let files: Vec<_> = files.iter().map(|file| absolute(file)).collect();
         let problems: Vec<_> = problems.iter().map(Problem::to_json).collect();
         terminal.data(&format!("{:#}", json!({ "version": 1, "files": files, "problems": problems })))?;

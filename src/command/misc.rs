@@ -36,12 +36,12 @@ pub(super) fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> O
 pub(super) fn version(terminal: &Terminal, settings: &Settings) -> Outcome {
     let version = env!("CARGO_PKG_VERSION");
     let text =
-        if settings.json { json!({ "version": version }).to_string() } else { format!("sb {version}") };
+        if settings.json() { json!({ "version": version }).to_string() } else { format!("sb {version}") };
     terminal.data(&text)?;
     Ok(Exit::Done)
 }
 
-pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
+pub(super) fn wait(terminal: &Terminal, duration: Duration) {
     let end = Instant::now() + duration;
     let bar = terminal
         .lively
@@ -55,7 +55,6 @@ pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(Exit::Done)
 }
 
 /// Analyses files of traces; the results go beside each.
@@ -66,7 +65,7 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
         let summary = analyze::analyze_file(&file, &Options::default()).map_err(|error| {
             Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
         })?;
-        if settings.json {
+        if settings.json() {
             results.push(json!({
                 "file": file,
                 "breakdown": file.with_file_name("trace_breakdown.csv"),
@@ -92,7 +91,7 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
             terminal.data(&String::from_utf8_lossy(&text))?;
         }
     }
-    if settings.json {
+    if settings.json() {
         terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
     }
     Ok(Exit::Done)

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, OutputFormat, PlanCommand};
 use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
 use crate::host;
@@ -87,12 +87,20 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
+    let graph = matches!(command, Command::Plan(PlanCommand::Graph { .. }));
+    if matches!(settings.format, OutputFormat::Dot | OutputFormat::Mermaid) && !graph {
+        let message = "only `sb plan graph` can be written as dot or mermaid";
+        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
+    }
     match command {
         Command::Validate { paths } => manifest::validate(terminal, settings, &paths),
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => misc::completions(terminal, shell),
         Command::Version => misc::version(terminal, settings),
-        Command::Wait { duration } => misc::wait(terminal, duration),
+        Command::Wait { duration } => {
+            misc::wait(terminal, duration);
+            Ok(Exit::Done)
+        }
         Command::Plan(command) => plan::plan(terminal, settings, command),
         Command::AnalyzeTraces { files } if !files.is_empty() => misc::analyze(terminal, settings, &files),
         other => {

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::output::{Failed, accept};
-use crate::cli::PlanCommand;
+use crate::cli::{OutputFormat, PlanCommand};
 use crate::exit_code::Exit;
 use crate::graph::{self, Format, Parts, RunGraph};
 use crate::manifest::read::Disk;
@@ -16,7 +16,7 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
     let written = match command {
         PlanCommand::Show { plan } => {
             let (plan, graph) = build(terminal, settings, &plan)?;
-            if settings.json {
+            if settings.json() {
                 graph::render(&graph, Format::Json, &mut text)
             } else {
                 let trials: usize = graph.deployments.iter().map(|deployment| deployment.trials.len()).sum();
@@ -34,7 +34,12 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                 graph::tree(&graph, &mut text)
             }
         }
-        PlanCommand::Graph { plan, format } => {
+        PlanCommand::Graph { plan } => {
+            let format = match settings.format {
+                OutputFormat::Text | OutputFormat::Dot => Format::Dot,
+                OutputFormat::Mermaid => Format::Mermaid,
+                OutputFormat::Json => Format::Json,
+            };
             graph::render(&build(terminal, settings, &plan)?.1, format, &mut text)
         }
     };

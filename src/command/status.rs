@@ -83,7 +83,7 @@ pub(super) async fn status(terminal: &Terminal, settings: &Settings, run: Option
     }
     let deployments: Vec<_> =
         store.deployments().await?.into_iter().filter(|row| row.debt == Debt::Owed).collect();
-    if settings.json {
+    if settings.json() {
         let runs: Vec<_> = runs
             .iter()
             .map(|(row, _, state)| {
@@ -133,7 +133,7 @@ async fn steps(terminal: &Terminal, settings: &Settings, store: &Store, row: &Ru
         Some(StepPhase::Retrying(outcome)) => format!("to be tried again; last attempt {outcome}"),
         Some(StepPhase::Ended(outcome)) => outcome.to_string(),
     };
-    if settings.json {
+    if settings.json() {
         let steps: Vec<_> = graph
             .graph
             .node_weights()
@@ -175,7 +175,7 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings) -> Outcome {
             owed.push(row);
         }
     }
-    if settings.json {
+    if settings.json() {
         let rows: Vec<_> = owed.iter().map(deployment_json).collect();
         terminal.data(&format!("{:#}", json!({ "version": 1, "deployments": rows })))?;
     } else if owed.is_empty() {
@@ -312,7 +312,7 @@ fn show_report(
         return Ok(Exit::Done);
     }
     let mut text = String::new();
-    if settings.json {
+    if settings.json() {
         let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
     } else {
         let style = if terminal.coloured { table::Style::Coloured } else { table::Style::Plain };
@@ -340,7 +340,7 @@ pub(super) async fn finish(
     if request.parts.invoke || request.parts.analyze {
         show_report(terminal, settings, &folders)?;
     }
-    if request.parts.deploy && !request.parts.cleanup && !settings.json {
+    if request.parts.deploy && !request.parts.cleanup && !settings.json() {
         show_outputs(terminal, store, &request, &graph, run).await?;
     }
     let mut written = Vec::new();

@@ -3,6 +3,8 @@
 mod build;
 mod render;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

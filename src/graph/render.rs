@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{RunGraph, Wait};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Dot,
     Mermaid,

@@ -1,6 +1,5 @@
 //! What people and scripts get to see after the fact: from the files of invocations to a summary ([`summary`]), from there
 //! to a table for the terminal ([`table`]) or to JSON (the summary's own serde form).
 
-mod breakdown_rows;
 pub mod summary;
 pub mod table;

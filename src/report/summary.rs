@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::breakdown_rows::{TraceRow, read_breakdown, read_invalid};
 use crate::measurement::{
     INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, Outcome, SUMMARY_FILE,
 };
+use crate::trace::breakdown::Activity;
+use crate::trace::row::{BreakdownRow, RowError, read_breakdown, read_invalid};
 
 const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
 const INVALID_FILE: &str = "invalid_traces.csv";
@@ -102,51 +103,6 @@ pub struct TraceBreakdown {
     pub parts_ms: BTreeMap<Activity, f64>,
 }
 
-/// What a piece of time on the critical path was spent on, in the order of the columns of `trace_breakdown.csv`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activity {
-    Orchestration,
-    Trigger,
-    ContainerInitialization,
-    RuntimeInitialization,
-    Computation,
-    /// Spelt as in the published dataset.
-    Queing,
-    Overhead,
-    ExternalService,
-    Unclassified,
-}
-
-impl Activity {
-    pub const ALL: [Self; 9] = [
-        Self::Orchestration,
-        Self::Trigger,
-        Self::ContainerInitialization,
-        Self::RuntimeInitialization,
-        Self::Computation,
-        Self::Queing,
-        Self::Overhead,
-        Self::ExternalService,
-        Self::Unclassified,
-    ];
-
-    /// The name of its column.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Orchestration => "orchestration",
-            Self::Trigger => "trigger",
-            Self::ContainerInitialization => "container_initialization",
-            Self::RuntimeInitialization => "runtime_initialization",
-            Self::Computation => "computation",
-            Self::Queing => "queing",
-            Self::Overhead => "overhead",
-            Self::ExternalService => "external_service",
-            Self::Unclassified => "unclassified",
-        }
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error("{} has neither {INVOCATIONS_FILE} nor {BREAKDOWN_FILE}; name the folder of an invocation, such as logs/2026-01-31_12-00-00", path.display())]
@@ -157,18 +113,8 @@ pub enum ReportError {
     Invocations { path: PathBuf, source: MeasurementError },
     #[error("{} is not a summary that this version of sb writes: {source}; use the version that made it, or remove the file to summarize from the rows", path.display())]
     Summary { path: PathBuf, source: serde_json::Error },
-    #[error("{file} is not valid CSV: {source}; analyse the traces again")]
-    Csv { file: String, source: csv::Error },
-    #[error("{file} has no column `{column}`; analyse the traces again")]
-    Column { file: String, column: &'static str },
-    #[error("{file}, line {line}: column `{column}`: `{value}` is not {expected}; analyse the traces again")]
-    Value { file: String, line: u64, column: String, value: String, expected: &'static str },
-}
-
-impl ReportError {
-    pub(super) fn csv(file: &str, source: csv::Error) -> Self {
-        Self::Csv { file: file.to_owned(), source }
-    }
+    #[error("{}: {source}", path.display())]
+    Breakdown { path: PathBuf, source: RowError },
 }
 
 /// Summarizes all given invocation folders as measurements of one application.
@@ -195,7 +141,7 @@ struct Gathered {
     outcomes: BTreeMap<Outcome, u64>,
     latencies_from_planned: Vec<i64>,
     by_request: BTreeMap<String, OfRequest>,
-    traces: Vec<TraceRow>,
+    traces: Vec<BreakdownRow>,
     invalid_traces: u64,
     missing_traces: Option<u64>,
     invalid: Vec<String>,
@@ -276,10 +222,12 @@ impl Gathered {
         let path = folder.join(BREAKDOWN_FILE);
         let Some(file) = open(&path)? else { return Ok(false) };
         self.with_traces = true;
-        let valid = read_breakdown(&path.display().to_string(), BufReader::new(file))?;
+        let valid = read_breakdown(BufReader::new(file))
+            .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?;
         let path = folder.join(INVALID_FILE);
         let invalid = match open(&path)? {
-            Some(file) => read_invalid(&path.display().to_string(), BufReader::new(file))?,
+            Some(file) => read_invalid(BufReader::new(file))
+                .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?,
             None => vec![],
         };
         if let Some(expected) = expected {
@@ -340,12 +288,12 @@ impl Gathered {
         // The id decides between equal durations, so that the same files give the same trace.
         self.traces.sort_by(|a, b| (a.duration, &a.trace_id).cmp(&(b.duration, &b.trace_id)));
         let traces = &self.traces;
-        let cold = traces.iter().filter(|trace| trace.cold_starts > 0).count();
+        let cold = traces.iter().filter(|trace| trace.num_cold_starts > 0).count();
         TraceFigures {
             valid: traces.len() as u64,
             invalid: self.invalid_traces,
             missing: self.missing_traces,
-            cold_starts: traces.iter().map(|trace| trace.cold_starts).sum(),
+            cold_starts: traces.iter().map(|trace| trace.num_cold_starts).sum(),
             cold_share: (!traces.is_empty()).then(|| cold as f64 / traces.len() as f64),
             median: nearest_rank(traces, 0.5).map(breakdown),
             p99: nearest_rank(traces, 0.99).map(breakdown),
@@ -353,14 +301,13 @@ impl Gathered {
     }
 }
 
-fn breakdown(row: &TraceRow) -> TraceBreakdown {
+fn breakdown(row: &BreakdownRow) -> TraceBreakdown {
     TraceBreakdown {
         trace_id: row.trace_id.clone(),
         duration_ms: milliseconds(row.duration),
         parts_ms: Activity::ALL
             .into_iter()
-            .zip(row.parts)
-            .filter_map(|(activity, part)| Some((activity, milliseconds(part?))))
+            .filter_map(|activity| Some((activity, milliseconds(row.part(activity)?))))
             .collect(),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use super::summary::{Activity, ApplicationSummary, LoadFigures, Quantiles, TraceBreakdown, TraceFigures};
+use super::summary::{ApplicationSummary, LoadFigures, Quantiles, TraceBreakdown, TraceFigures};
 use crate::measurement::Outcome;
+use crate::trace::breakdown::Activity;
 
 /// Nothing is wider.
 const WIDTH: usize = 80;

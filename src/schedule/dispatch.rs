@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::deployments::Live;
 use super::ready::Slots;
+use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
-use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause, Verdict};
+use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use crate::execute::{Attempt, Finished};
 use crate::graph::{Step, Wait};
-use crate::run_state::{RunState, StepPhase};
+use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
 use crate::validate::{OnInterrupt, Retry};
 
@@ -34,25 +35,12 @@ pub async fn drive(
 ) -> Result<End, ScheduleError> {
     let state = RunState::fold(records);
     let mut dispatch = Dispatch::new(job, &state);
-    dispatch.take_over(&state).await?;
-    loop {
-        dispatch.settle().await?;
-        dispatch.start_ready().await?;
-        if dispatch.open == 0 {
-            return dispatch.finish().await;
-        }
-        match dispatch.wake(&mut stops).await {
-            Wake::Ended(ended) => dispatch.end_attempts(ended).await?,
-            Wake::Due => dispatch.fire_timers().await?,
-            Wake::Stop(Stop::Finish) => {
-                dispatch.stop(StopCause::User, "stopped by a signal".to_owned()).await?;
-            }
-            Wake::Stop(Stop::Leave) => return Ok(End::Left),
-            Wake::OutOfTime => {
-                dispatch.stop(StopCause::Budget, "the plan's time budget is used up".to_owned()).await?;
-            }
-        }
+    let ended = dispatch.run(&state, &mut stops).await;
+    if ended.is_err() {
+        // What has happened should be known, whatever stopped us from going on.
+        let _ = dispatch.save().await;
     }
+    ended
 }
 
 /// All that can wake the loop.
@@ -64,7 +52,7 @@ enum Wake {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
+pub(super) enum Status {
     Waiting,
     Ready,
     /// A pause, or a delay before another attempt.
@@ -73,54 +61,45 @@ enum Status {
     Ended,
 }
 
-struct Node {
-    status: Status,
+pub(super) struct Node {
+    pub(super) status: Status,
     /// Steps before this one that have not ended.
-    pending: u32,
+    pub(super) pending: u32,
     /// A step before this one that did not succeed, and should have.
-    blocked_by: Option<NodeIndex>,
-    attempts: u32,
-    failures: u32,
-    started_ms: i64,
-    succeeded: bool,
+    pub(super) blocked_by: Option<NodeIndex>,
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) started_ms: i64,
+    pub(super) succeeded: bool,
 }
 
-struct Dispatch {
-    job: Job,
-    nodes: Vec<Node>,
+pub(super) struct Dispatch {
+    pub(super) job: Job,
+    pub(super) nodes: Vec<Node>,
     ready: BTreeSet<(u32, NodeIndex)>,
     /// When timed steps go on, milliseconds since the epoch.
     timers: BinaryHeap<Reverse<(i64, NodeIndex)>>,
     slots: Slots,
     tasks: JoinSet<(NodeIndex, Finished)>,
     cancels: HashMap<NodeIndex, CancellationToken>,
-    live: HashMap<usize, Live>,
+    pub(super) live: HashMap<usize, Live>,
     /// The folder of each trial's current invocation.
-    logs: HashMap<(usize, usize), PathBuf>,
+    pub(super) logs: HashMap<(usize, usize), PathBuf>,
     /// Trials of which a step has started.
-    begun: BTreeSet<(usize, usize)>,
+    pub(super) begun: BTreeSet<(usize, usize)>,
     /// Cleanup steps of each deployment that have not ended, and whether one failed.
     cleanup_left: Vec<(u32, bool)>,
     stopping: Option<StopCause>,
     /// Ended in memory; what hangs on them is still to be looked at.
-    settling: Vec<NodeIndex>,
+    pub(super) settling: Vec<NodeIndex>,
     /// Steps that have not ended.
     open: usize,
-    errors: u32,
+    pub(super) errors: u32,
     tally: Tally,
-    deadline_ms: Option<i64>,
-}
-
-/// What the verdicts are made of.
-#[derive(Default)]
-struct Tally {
-    measured: u32,
-    measurement_failed: bool,
-    measurement_cancelled: bool,
-    invalid: bool,
-    cleaned: u32,
-    cleanup_failed: bool,
-    cleanup_cancelled: bool,
+    pub(super) deadline_ms: Option<i64>,
+    /// What the journal must hold before anything further starts. An end and the start that follows from it
+    /// share a transaction.
+    pub(super) unsaved: Vec<Change>,
 }
 
 impl Dispatch {
@@ -161,128 +140,49 @@ impl Dispatch {
             errors: 0,
             tally: Tally::default(),
             deadline_ms: None,
+            unsaved: Vec::new(),
             job,
         }
     }
 
-    /// Begins where the journal ends: at the start for a new run.
-    async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
-        let now = now_ms();
-        self.deadline_ms = self.job.plan.budget.duration.map(|limit| now.saturating_add(millis(limit)));
-        self.append(vec![event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() })])
-            .await?;
-        self.adopt_deployments().await?;
-        let mut running = Vec::new();
-        for index in self.job.graph.graph.node_indices() {
-            let step = &self.job.graph.graph[index];
-            let Some(past) = state.step(&step.id) else { continue };
-            let node = &mut self.nodes[index.index()];
-            node.attempts = past.attempts;
-            node.failures = past.failures;
-            node.started_ms = past.started_ms.unwrap_or(now);
-            self.errors += past.failures;
-            if let Some(trial) = step.trial {
-                if past.attempts > 0 {
-                    self.begun.insert((step.deployment, trial));
-                }
-                if let Some(logs) = &past.logs {
-                    self.remember_logs(step.deployment, trial, logs.clone());
-                }
+    async fn run(
+        &mut self,
+        state: &RunState,
+        stops: &mut mpsc::UnboundedReceiver<Stop>,
+    ) -> Result<End, ScheduleError> {
+        self.take_over(state).await?;
+        loop {
+            self.settle();
+            self.start_ready().await?;
+            if self.open == 0 {
+                return self.finish().await;
             }
-            let step = &self.job.graph.graph[index];
-            match &past.phase {
-                StepPhase::Waiting => {}
-                StepPhase::Running => match step.pause() {
-                    Some(pause) => {
-                        let due = self.nodes[index.index()].started_ms.saturating_add(millis(pause));
-                        self.time(index, due);
-                    }
-                    None => {
-                        self.nodes[index.index()].status = Status::Running;
-                        running.push(index);
-                    }
-                },
-                StepPhase::Retrying(outcome) => {
-                    let delay = if matches!(outcome, Outcome::Interrupted) {
-                        Duration::ZERO
-                    } else {
-                        retry_of(step).delay
-                    };
-                    let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
-                    self.time(index, due);
+            match self.wake(stops).await {
+                Wake::Ended(ended) => self.end_attempts(ended).await?,
+                Wake::Due => self.fire_timers(),
+                Wake::Stop(Stop::Finish) => {
+                    self.stop(StopCause::User, "stopped by a signal".to_owned()).await?;
                 }
-                StepPhase::Ended(outcome) => {
-                    let outcome = outcome.clone();
-                    self.mark_ended(index, &outcome, !past.invalid.is_empty());
+                Wake::Stop(Stop::Leave) => return Ok(End::Left),
+                Wake::OutOfTime => {
+                    self.stop(StopCause::Budget, "the plan's time budget is used up".to_owned()).await?;
                 }
             }
-        }
-        self.settling.clear();
-        for index in self.job.graph.graph.node_indices() {
-            self.count_pending(index);
-        }
-        for index in running {
-            self.spawn(index, true);
-        }
-        Ok(())
-    }
-
-    /// Deployments that exist already: opened by an earlier runner, or by an earlier command.
-    async fn adopt_deployments(&mut self) -> Result<(), ScheduleError> {
-        let mut rows: HashMap<_, _> =
-            self.job.store.deployments().await?.into_iter().map(|row| (row.id.clone(), row)).collect();
-        for (index, deployment) in self.job.graph.deployments.iter().enumerate() {
-            let Some(row) = rows.remove(&self.job.naming.name(&self.job.run, deployment)) else { continue };
-            if row.debt == Debt::Paid {
-                // Cleaned up: it is opened anew when something is deployed again.
-                if row.run != self.job.run {
-                    continue;
-                }
-            }
-            if let Some(logs) = &row.logs
-                && !self.job.parts.invoke
-            {
-                self.logs.insert((index, 0), logs.clone());
-            }
-            self.live.insert(index, Live::adopt(&self.job.plan, deployment, row, &self.job.store)?);
-        }
-        Ok(())
-    }
-
-    /// Counts what a step still waits for, and makes it ready when that is nothing.
-    fn count_pending(&mut self, index: NodeIndex) {
-        if self.nodes[index.index()].status != Status::Waiting {
-            return;
-        }
-        let (mut pending, mut blocked_by) = (0, None);
-        for edge in self.job.graph.graph.edges_directed(index, Direction::Incoming) {
-            let before = &self.nodes[edge.source().index()];
-            if before.status != Status::Ended {
-                pending += 1;
-            } else if *edge.weight() == Wait::ForSuccess && !before.succeeded {
-                blocked_by = Some(edge.source());
-            }
-        }
-        let node = &mut self.nodes[index.index()];
-        node.pending = pending;
-        node.blocked_by = blocked_by;
-        if pending == 0 {
-            self.make_ready(index);
         }
     }
 
-    fn make_ready(&mut self, index: NodeIndex) {
+    pub(super) fn make_ready(&mut self, index: NodeIndex) {
         self.nodes[index.index()].status = Status::Ready;
         self.ready.insert((self.job.graph.graph[index].rank, index));
     }
 
-    fn time(&mut self, index: NodeIndex, due_ms: i64) {
+    pub(super) fn time(&mut self, index: NodeIndex, due_ms: i64) {
         self.nodes[index.index()].status = Status::Timed;
         self.timers.push(Reverse((due_ms, index)));
     }
 
     /// Skips and cancels what cannot start any more, until nothing changes.
-    async fn settle(&mut self) -> Result<(), ScheduleError> {
+    fn settle(&mut self) {
         let mut changes = Vec::new();
         loop {
             while let Some(ended) = self.settling.pop() {
@@ -324,7 +224,7 @@ impl Dispatch {
                 }
             }
         }
-        if changes.is_empty() { Ok(()) } else { self.append(changes).await }
+        self.unsaved.append(&mut changes);
     }
 
     /// A ready step that must not start.
@@ -351,7 +251,7 @@ impl Dispatch {
         let graph = &self.job.graph.graph;
         let chosen = self.slots.choose(self.ready.iter().map(|&(_, index)| (index, &graph[index])));
         if chosen.is_empty() {
-            return Ok(());
+            return self.save().await;
         }
         let now = now_ms();
         let mut changes = Vec::new();
@@ -367,7 +267,8 @@ impl Dispatch {
             let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
             changes.push(event(&self.job.run, now, started));
         }
-        self.append(changes).await?;
+        self.unsaved.append(&mut changes);
+        self.save().await?;
         for index in chosen {
             let step = &self.job.graph.graph[index];
             if let Some(trial) = step.trial {
@@ -437,11 +338,11 @@ impl Dispatch {
         Ok(Some(logs))
     }
 
-    fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
+    pub(super) fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
         self.logs.insert((deployment, trial), logs);
     }
 
-    fn spawn(&mut self, index: NodeIndex, reattach: bool) {
+    pub(super) fn spawn(&mut self, index: NodeIndex, reattach: bool) {
         self.slots.take(&self.job.graph.graph[index]);
         self.nodes[index.index()].status = Status::Running;
         self.spawn_taken(index, reattach);
@@ -513,7 +414,7 @@ impl Dispatch {
         }
     }
 
-    async fn fire_timers(&mut self) -> Result<(), ScheduleError> {
+    fn fire_timers(&mut self) {
         let now = now_ms();
         let mut changes = Vec::new();
         while let Some(Reverse((due, index))) = self.timers.peek().copied() {
@@ -531,17 +432,16 @@ impl Dispatch {
                 self.make_ready(index);
             }
         }
-        self.append(changes).await
+        self.unsaved.append(&mut changes);
     }
 
     async fn end_attempts(&mut self, ended: Vec<(NodeIndex, Finished)>) -> Result<(), ScheduleError> {
-        let mut changes = Vec::new();
         for (index, finished) in ended {
             self.cancels.remove(&index);
             self.slots.release(&self.job.graph.graph[index]);
-            changes.extend(self.end_attempt(index, finished)?);
+            let changes = self.end_attempt(index, finished)?;
+            self.unsaved.extend(changes);
         }
-        self.append(changes).await?;
         if let Some(limit) = self.job.plan.budget.errors
             && self.errors >= limit
             && self.stopping.is_none()
@@ -657,29 +557,21 @@ impl Dispatch {
     }
 
     /// Ends a step in memory.
-    fn mark_ended(&mut self, index: NodeIndex, outcome: &Outcome, invalid: bool) {
+    pub(super) fn mark_ended(&mut self, index: NodeIndex, outcome: &Outcome, invalid: bool) {
         let step = &self.job.graph.graph[index];
         let forgiven = step.manifest().is_some_and(|step| step.allow_failure);
         let succeeded = outcome.is_success() || (forgiven && matches!(outcome, Outcome::Failed(_)));
-        let tally = &mut self.tally;
-        tally.invalid |= invalid;
-        let cancelled = matches!(outcome, Outcome::Cancelled);
-        // What was skipped is the consequence of something else that is counted.
-        let failed = !succeeded && matches!(outcome, Outcome::Failed(_) | Outcome::Interrupted);
+        self.tally.invalid |= invalid;
         if step.is_cleanup() {
             // A cleanup that was never owed is no debt: it counts neither way.
-            if !cancelled || self.live.get(&step.deployment).is_some_and(|live| live.row.debt == Debt::Owed) {
-                tally.cleaned += 1;
-                tally.cleanup_cancelled |= cancelled;
-                tally.cleanup_failed |= failed;
+            if !matches!(outcome, Outcome::Cancelled) || self.owed(step.deployment) {
+                self.tally.cleanup.add(outcome, forgiven);
             }
             let (left, failed) = &mut self.cleanup_left[step.deployment];
             *left -= 1;
             *failed |= !succeeded;
         } else {
-            tally.measured += 1;
-            tally.measurement_cancelled |= cancelled;
-            tally.measurement_failed |= failed;
+            self.tally.measurement.add(outcome, forgiven);
         }
         let node = &mut self.nodes[index.index()];
         node.status = Status::Ended;
@@ -694,8 +586,8 @@ impl Dispatch {
         }
         self.stopping = Some(cause);
         let _ = self.job.notices.send(Notice::Stopping { why: why.clone() });
-        let stop = event(&self.job.run, now_ms(), Event::StopRequested { why, cause });
-        self.append(vec![stop]).await?;
+        self.unsaved.push(event(&self.job.run, now_ms(), Event::StopRequested { why, cause }));
+        self.save().await?;
         let graph = &self.job.graph.graph;
         if cause == StopCause::User {
             for (index, cancel) in &self.cancels {
@@ -714,43 +606,33 @@ impl Dispatch {
                 changes.extend(self.end(index, attempt, Outcome::Cancelled, vec![]));
             }
         }
-        self.append(changes).await
+        self.unsaved.append(&mut changes);
+        Ok(())
     }
 
-    async fn finish(mut self) -> Result<End, ScheduleError> {
+    async fn finish(&mut self) -> Result<End, ScheduleError> {
         let now = now_ms();
         let mut changes = Vec::new();
         for deployment in 0..self.cleanup_left.len() {
             changes.extend(self.pay_debt(deployment, now));
         }
-        let tally = &self.tally;
-        let measurement = match tally {
-            Tally { measured: 0, .. } => Verdict::None,
-            Tally { measurement_failed: true, .. } => Verdict::Failed,
-            Tally { measurement_cancelled: true, .. } => Verdict::Cancelled,
-            Tally { invalid: true, .. } => Verdict::Invalid,
-            _ => Verdict::Complete,
-        };
-        let cleanup = match tally {
-            Tally { cleaned: 0, .. } => Verdict::None,
-            Tally { cleanup_failed: true, .. } => Verdict::Failed,
-            Tally { cleanup_cancelled: true, .. } => Verdict::Cancelled,
-            _ => Verdict::Complete,
-        };
+        let (measurement, cleanup) = self.tally.verdicts();
         changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
-        self.append(changes).await?;
+        self.unsaved.append(&mut changes);
+        self.save().await?;
         Ok(End::Ended { measurement, cleanup })
     }
 
-    async fn append(&self, changes: Vec<Change>) -> Result<(), ScheduleError> {
-        if changes.is_empty() {
+    /// Makes everything noted so far durable.
+    pub(super) async fn save(&mut self) -> Result<(), ScheduleError> {
+        if self.unsaved.is_empty() {
             return Ok(());
         }
-        Ok(self.job.store.append(changes).await?)
+        Ok(self.job.store.append(std::mem::take(&mut self.unsaved)).await?)
     }
 }
 
-fn retry_of(step: &Step) -> Retry {
+pub(super) fn retry_of(step: &Step) -> Retry {
     step.manifest().map_or(Retry { attempts: 1, delay: Duration::ZERO }, |step| step.retry)
 }
 
@@ -759,7 +641,7 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -7,6 +7,8 @@
 mod deployments;
 mod dispatch;
 mod ready;
+mod takeover;
+mod tally;
 #[cfg(test)]
 mod tests;
 

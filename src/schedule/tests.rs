@@ -340,9 +340,9 @@ fn with_quiet_nothing_else_runs_beside_a_load() {
     for line in &ran.log {
         let change = if line.starts_with("start") { 1 } else { -1 };
         if line.contains("invoke/load") {
-            loads += change
+            loads += change;
         } else {
-            others += change
+            others += change;
         }
         assert!(loads == 0 || others == 0, "{:#?}", ran.log);
     }

@@ -6,6 +6,8 @@
 mod lock;
 mod rows;
 mod secrets;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};

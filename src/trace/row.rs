@@ -184,6 +184,13 @@ pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
     Ok(rows)
 }
 
+/// Reads the trace ids of an invalid_traces.csv; empty where the id could not be read.
+pub fn read_invalid(input: impl Read) -> Result<Vec<String>, RowError> {
+    let mut reader = csv::Reader::from_reader(input);
+    let column = place_of(reader.headers()?, "trace_id")?;
+    reader.records().map(|record| Ok(record?.get(column).unwrap_or_default().to_owned())).collect()
+}
+
 const PLAIN: [&str; 11] = [
     "trace_id",
     "start_time",
@@ -199,6 +206,10 @@ const PLAIN: [&str; 11] = [
 ];
 
 /// Where each column is.
+fn place_of(header: &csv::StringRecord, column: &'static str) -> Result<usize, RowError> {
+    header.iter().position(|name| name == column).ok_or(RowError::MissingColumn { column })
+}
+
 struct Columns {
     plain: [usize; PLAIN.len()],
     parts: [usize; Activity::ALL.len()],
@@ -206,9 +217,7 @@ struct Columns {
 
 impl Columns {
     fn find(header: &csv::StringRecord) -> Result<Self, RowError> {
-        let place = |column: &'static str| {
-            header.iter().position(|name| name == column).ok_or(RowError::MissingColumn { column })
-        };
+        let place = |column| place_of(header, column);
         let mut columns = Self { plain: [0; PLAIN.len()], parts: [0; Activity::ALL.len()] };
         for (found, column) in columns.plain.iter_mut().zip(PLAIN) {
             *found = place(column)?;

@@ -77,7 +77,8 @@ impl Checker<'_> {
         let params = self.params(file.params.as_ref());
         let images = self.images(file.images.as_ref(), &place);
         let ceilings = self.ceilings(&file.targets);
-        let steps = Steps { files: self.files, place: &place, images: &images, ceilings: &ceilings };
+        let steps =
+            Steps { files: self.files, place: &place, images: &images, params: &params, ceilings: &ceilings };
 
         let mut phases = Vec::new();
         for (phase, raw) in

@@ -183,7 +183,7 @@ impl Checker<'_> {
             budget: Budget {
                 errors: budget
                     .and_then(|budget| budget.errors.as_ref())
-                    .map(|errors| check::count(errors, 0..=1_000_000, "the number of errors", report))
+                    .map(|errors| check::count(errors, 1..=1_000_000, "the number of errors", report))
                     .and_then(|errors| u32::try_from(errors).ok()),
                 duration: budget
                     .and_then(|budget| budget.duration.as_ref())

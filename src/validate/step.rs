@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::manifest::benchmark::{
     LimitsFile, LocalFile, OnInterruptWord, RecoverFile, RunFile, StepFile, WaitForFile,
 };
 use crate::manifest::decode::{Map, Text};
-use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
+use crate::manifest::problem::{Problem, Report, Source, Span, did_you_mean, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::sam;
 use crate::manifest::template::{Piece, Template};
@@ -17,7 +18,7 @@ use crate::validate::check::{self, Place};
 use crate::validate::output::output as checked_output;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{
-    Action, Command, Environment, Image, Limits, OnInterrupt, Phase, Recovery, Retry, Step, WaitFor,
+    Action, Command, Environment, Image, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step, WaitFor,
 };
 
 /// Shells whose quoting is that of `sh`.
@@ -28,6 +29,7 @@ pub struct Steps<'a> {
     pub files: &'a dyn Files,
     pub place: &'a Place,
     pub images: &'a BTreeMap<String, Image>,
+    pub params: &'a BTreeMap<String, Param>,
     /// Credentials that each target allows.
     pub ceilings: &'a BTreeMap<String, Vec<String>>,
 }
@@ -224,8 +226,12 @@ impl Steps<'_> {
         }
         // A file that cannot be read was reported with its path.
         let Ok(bytes) = self.files.read(template) else { return names };
-        match sam::output_names(&String::from_utf8_lossy(&bytes)) {
-            Ok(more) => names.extend(more.into_iter().filter(|name| name != "endpoint")),
+        let text = String::from_utf8_lossy(&bytes);
+        match sam::output_names(&text) {
+            Ok(more) => {
+                names.extend(more.into_iter().filter(|name| name != "endpoint"));
+                self.sam_problems(template, &text, report);
+            }
             Err(message) => report.push(
                 Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {message}"))
                     .at(&local.span, "this template")
@@ -233,6 +239,37 @@ impl Steps<'_> {
             ),
         }
         names
+    }
+
+    /// What the embedded runtime does not provide of a template, at its place in the template.
+    fn sam_problems(&self, template: &Path, text: &str, report: &mut Report) {
+        // Values do not matter here, only that every parameter has one.
+        let parameters = self.params.keys().map(|name| (name.clone(), "1".to_owned())).collect();
+        let place = sam::Place {
+            region: "us-east-1".to_owned(),
+            account: "123456789012".to_owned(),
+            stack: "stack".to_owned(),
+            api_base: "http://127.0.0.1".to_owned(),
+        };
+        // Warnings are of things that the application works without: the runtime's own log has them.
+        let Err(problems) = sam::application(text, &parameters, &place) else { return };
+        let source = Arc::new(Source::new(template, text));
+        for found in problems.into_iter().filter(|found| found.severity == sam::Severity::Error) {
+            let message = match &found.resource {
+                Some(resource) => format!("resource `{resource}`: {}", found.message),
+                None => found.message,
+            };
+            let mut problem = Problem::error("sb::validate::sam", message);
+            let start: usize =
+                text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
+            let line = text[start..].lines().next().unwrap_or_default();
+            let indent = line.len() - line.trim_start().len();
+            problem = problem.at(&(start + indent..start + line.trim_end().len()), "");
+            problem.source = Some(Arc::clone(&source));
+            if !report.problems.iter().any(|known| known.to_json() == problem.to_json()) {
+                report.problems.push(problem);
+            }
+        }
     }
 
     fn environment(&self, file: &StepFile, targets: &[String], report: &mut Report) -> Environment {

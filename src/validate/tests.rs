@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 const HEAD: &str = "[benchmark]\nname = \"demo\"\n";
-const TEMPLATE: &str = "Resources: {}\nOutputs:\n  QueueUrl:\n    Value: x\n";
+const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: handler.main\n      \
+                        Runtime: python3.12\n      CodeUri: src/\nOutputs:\n  QueueUrl:\n    Value: x\n";
 
 /// Problems as people see them.
 fn rendered(problems: &[Problem]) -> String {
@@ -705,4 +706,16 @@ proptest::proptest! {
             let _ = (rendered(std::slice::from_ref(problem)), problem.to_json());
         }
     }
+}
+
+#[test]
+fn what_the_local_target_does_not_provide_is_shown_in_the_template() {
+    let manifest = with_local("[[deploy]]\nname = \"a\"\nlocal = { template = \"template.yaml\" }\n");
+    let template = format!("{TEMPLATE}  Other: {{ Value: !Ref Nobody }}\n").replace(
+        "Outputs:",
+        "      Events:\n        Jobs:\n          Type: SQS\n  Role:\n    Type: AWS::IAM::Role\nOutputs:",
+    );
+    let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
+    let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
+    insta::assert_snapshot!(rendered(&checked.problems));
 }

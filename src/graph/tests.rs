@@ -1,0 +1,208 @@
+//! Graphs of small plans, as DOT; and properties that every graph has.
+
+use std::path::Path;
+
+use petgraph::visit::EdgeRef as _;
+
+use super::{Format, Parts, RunGraph, Wait, build, render, tree};
+use crate::manifest::read::Snapshot;
+use crate::plan::expand;
+use crate::validate::{self, Overrides, Plan};
+
+const MANIFEST: &str = r#"
+[benchmark]
+name = "shop"
+[params]
+size = 1
+[targets.aws]
+traces = "xray"
+[[deploy]]
+name = "network"
+run = "true"
+[[deploy]]
+name = "database"
+run = "true"
+[[deploy]]
+name = "stack"
+needs = ["network", "database"]
+run = "true"
+[[workload.requests]]
+name = "buy"
+url = "http://127.0.0.1:1/"
+[[cleanup]]
+name = "stack"
+run = "true"
+[[cleanup]]
+name = "network"
+run = "true"
+"#;
+
+fn plan(text: &str) -> Plan {
+    let files = Snapshot::new([
+        ("/w/.git/HEAD", ""),
+        ("/w/shop/benchmark.toml", MANIFEST),
+        ("/w/plans/p.toml", text),
+    ]);
+    let checked = validate::plan(&files, Path::new("/w/plans/p.toml"), &Overrides::default());
+    assert!(checked.value.is_some(), "{:#?}", checked.problems);
+    checked.value.unwrap()
+}
+
+fn graph(text: &str, parts: Parts) -> RunGraph {
+    let plan = plan(text);
+    let expansion = expand(&plan);
+    build(&plan, expansion, parts)
+}
+
+fn dot(graph: &RunGraph) -> String {
+    let mut text = String::new();
+    render(graph, Format::Dot, &mut text).unwrap();
+    text
+}
+
+const ONE: &str = "[plan]\nname = \"p\"\n[[applications]]\nmanifest = \"../shop/benchmark.toml\"\n";
+
+const MANY: &str = r#"
+[plan]
+name = "p"
+[[applications]]
+name = "one"
+manifest = "../shop/benchmark.toml"
+[[applications]]
+name = "two"
+manifest = "../shop/benchmark.toml"
+[matrix]
+memory = [128, 256]
+exclude = [ { memory = 256, application = "two" } ]
+[params]
+size = "{{matrix.memory}}"
+[trials]
+repetitions = 2
+per_deployment = 2
+[timing]
+before_invoke = "1s"
+before_traces = "2s"
+"#;
+
+#[test]
+fn a_plan_of_one_application_as_dot() {
+    insta::assert_snapshot!(dot(&graph(ONE, Parts::ALL)));
+}
+
+#[test]
+fn a_plan_with_a_matrix_repetitions_and_trials_as_a_tree() {
+    let mut text = String::new();
+    tree(&graph(MANY, Parts::ALL), &mut text).unwrap();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn single_commands_are_parts_of_the_same_graph() {
+    let whole = graph(ONE, Parts::ALL);
+    for parts in [
+        Parts { deploy: true, ..Parts::NONE },
+        Parts { invoke: true, ..Parts::NONE },
+        Parts { get_traces: true, ..Parts::NONE },
+        Parts { analyze: true, ..Parts::NONE },
+        Parts { cleanup: true, ..Parts::NONE },
+    ] {
+        let part = graph(ONE, parts);
+        assert!(part.graph.node_count() > 0, "{parts:?}");
+        for step in part.graph.node_weights() {
+            assert!(whole.find(&step.id).is_some(), "{}", step.id);
+        }
+    }
+}
+
+#[test]
+fn the_same_plan_gives_the_same_graph_and_a_random_order_depends_on_the_seed_alone() {
+    assert_eq!(dot(&graph(MANY, Parts::ALL)), dot(&graph(MANY, Parts::ALL)));
+    let ranks = |seed: u32| {
+        let text = MANY.replace("[trials]", &format!("[trials]\norder = \"random\"\nseed = {seed}"));
+        let graph = graph(&text, Parts::ALL);
+        graph
+            .deployments
+            .iter()
+            .flat_map(|deployment| &deployment.trials)
+            .map(|trial| trial.rank)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ranks(1), ranks(1));
+    assert!((2..20).any(|seed| ranks(seed) != ranks(1)));
+    let mut sorted = ranks(3);
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..12).collect::<Vec<_>>(), "every trial has a rank of its own");
+}
+
+#[test]
+fn orders_rank_trials_as_their_names_say() {
+    let order = |order: &str| {
+        let graph = graph(&MANY.replace("[trials]", &format!("[trials]\norder = \"{order}\"")), Parts::ALL);
+        let mut trials: Vec<_> = graph.deployments.iter().flat_map(|deployment| &deployment.trials).collect();
+        trials.sort_by_key(|trial| trial.rank);
+        trials.iter().take(6).map(|trial| trial.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        order("sequential"),
+        [
+            "one.memory=128.1/t1",
+            "one.memory=128.1/t2",
+            "one.memory=256.1/t1",
+            "one.memory=256.1/t2",
+            "one.memory=128.2/t1",
+            "one.memory=128.2/t2"
+        ]
+    );
+    assert_eq!(
+        order("interleaved"),
+        [
+            "one.memory=128.1/t1",
+            "two.memory=128.1/t1",
+            "one.memory=128.1/t2",
+            "two.memory=128.1/t2",
+            "one.memory=256.1/t1",
+            "two.memory=128.2/t1"
+        ]
+    );
+}
+
+/// What every graph must be, however the plan looks.
+#[track_caller]
+fn check_shape(text: &str) {
+    let run = graph(text, Parts::ALL);
+    assert!(!petgraph::algo::is_cyclic_directed(&run.graph));
+    for node in run.graph.node_indices() {
+        let step = &run.graph[node];
+        let incoming: Vec<_> = run.graph.edges_directed(node, petgraph::Direction::Incoming).collect();
+        if step.is_cleanup() {
+            assert!(incoming.iter().all(|edge| *edge.weight() == Wait::ForEnd), "{}", step.id);
+            // Every other step of the deployment has ended before: it reaches the cleanup.
+            for other in run.graph.node_indices() {
+                let before = &run.graph[other];
+                if before.deployment == step.deployment && !before.is_cleanup() {
+                    assert!(
+                        petgraph::algo::has_path_connecting(&run.graph, other, node, None),
+                        "{} -> {}",
+                        before.id,
+                        step.id
+                    );
+                }
+            }
+        }
+        if step.is_invoke() {
+            let deploys =
+                |edge: &petgraph::graph::EdgeReference<'_, Wait>| run.graph[edge.source()].is_deploy();
+            let gated =
+                incoming.iter().any(|edge| deploys(edge) || run.graph[edge.source()].pause().is_some());
+            assert!(gated, "{}", step.id);
+        }
+    }
+}
+
+#[test]
+fn cleanup_comes_after_everything_else_and_load_after_deployment() {
+    check_shape(ONE);
+    check_shape(MANY);
+    check_shape(&MANY.replace("[trials]", "[trials]\norder = \"sequential\""));
+    check_shape(&MANY.replace("[trials]", "[trials]\norder = \"random\""));
+}

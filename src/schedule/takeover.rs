@@ -1,0 +1,125 @@
+//! Where a runner begins: at the start of a new run, or where the journal of an old one ends.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use petgraph::Direction;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef;
+
+use super::ScheduleError;
+use super::deployments::Live;
+use super::dispatch::{Dispatch, Status, millis, now_ms, retry_of};
+use crate::event::{Event, Outcome};
+use crate::graph::Wait;
+use crate::run_state::{RunState, StepPhase};
+use crate::store::{Debt, event};
+
+impl Dispatch {
+    /// Begins where the journal ends: at the start for a new run.
+    pub(super) async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
+        let now = now_ms();
+        let begun = state.first_ms.unwrap_or(now);
+        self.deadline_ms = self.job.plan.budget.duration.map(|limit| begun.saturating_add(millis(limit)));
+        self.unsaved.push(event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() }));
+        self.save().await?;
+        self.adopt_deployments().await?;
+        let mut running = Vec::new();
+        for index in self.job.graph.graph.node_indices() {
+            let step = &self.job.graph.graph[index];
+            let Some(past) = state.step(&step.id) else { continue };
+            let node = &mut self.nodes[index.index()];
+            node.attempts = past.attempts;
+            node.failures = past.failures;
+            node.started_ms = past.started_ms.unwrap_or(now);
+            self.errors += past.failures;
+            if let Some(trial) = step.trial {
+                if past.attempts > 0 {
+                    self.begun.insert((step.deployment, trial));
+                }
+                if let Some(logs) = &past.logs {
+                    self.remember_logs(step.deployment, trial, logs.clone());
+                }
+            }
+            let step = &self.job.graph.graph[index];
+            match &past.phase {
+                StepPhase::Waiting => {}
+                StepPhase::Running => match step.pause() {
+                    Some(pause) => {
+                        let due = self.nodes[index.index()].started_ms.saturating_add(millis(pause));
+                        self.time(index, due);
+                    }
+                    None => {
+                        self.nodes[index.index()].status = Status::Running;
+                        running.push(index);
+                    }
+                },
+                StepPhase::Retrying(outcome) => {
+                    let delay = if matches!(outcome, Outcome::Interrupted) {
+                        Duration::ZERO
+                    } else {
+                        retry_of(step).delay
+                    };
+                    let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
+                    self.time(index, due);
+                }
+                StepPhase::Ended(outcome) => {
+                    let outcome = outcome.clone();
+                    self.mark_ended(index, &outcome, !past.invalid.is_empty());
+                }
+            }
+        }
+        self.settling.clear();
+        for index in self.job.graph.graph.node_indices() {
+            self.count_pending(index);
+        }
+        for index in running {
+            self.spawn(index, true);
+        }
+        Ok(())
+    }
+
+    /// Deployments that exist already: opened by an earlier runner, or by an earlier command.
+    async fn adopt_deployments(&mut self) -> Result<(), ScheduleError> {
+        let mut rows: HashMap<_, _> =
+            self.job.store.deployments().await?.into_iter().map(|row| (row.id.clone(), row)).collect();
+        for (index, deployment) in self.job.graph.deployments.iter().enumerate() {
+            let Some(row) = rows.remove(&self.job.naming.name(&self.job.run, deployment)) else { continue };
+            if row.debt == Debt::Paid {
+                // Cleaned up: it is opened anew when something is deployed again.
+                if row.run != self.job.run {
+                    continue;
+                }
+            }
+            if let Some(logs) = &row.logs
+                && !self.job.parts.invoke
+            {
+                self.logs.insert((index, 0), logs.clone());
+            }
+            self.live.insert(index, Live::adopt(&self.job.plan, deployment, row, &self.job.store)?);
+        }
+        Ok(())
+    }
+
+    /// Counts what a step still waits for, and makes it ready when that is nothing.
+    fn count_pending(&mut self, index: NodeIndex) {
+        if self.nodes[index.index()].status != Status::Waiting {
+            return;
+        }
+        let (mut pending, mut blocked_by) = (0, None);
+        for edge in self.job.graph.graph.edges_directed(index, Direction::Incoming) {
+            let before = &self.nodes[edge.source().index()];
+            if before.status != Status::Ended {
+                pending += 1;
+            } else if *edge.weight() == Wait::ForSuccess && !before.succeeded {
+                blocked_by = Some(edge.source());
+            }
+        }
+        let node = &mut self.nodes[index.index()];
+        node.pending = pending;
+        node.blocked_by = blocked_by;
+        if pending == 0 {
+            self.make_ready(index);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The store on real files.
+
+use serde_json::{Map, json};
+
+use super::*;
+use crate::event::Outcome;
+use crate::id::StepId;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn run_row(id: &str) -> RunRow {
+    RunRow { id: RunId::new(id), created_ms: 5, request: "{}".to_owned() }
+}
+
+fn deployment(id: &str) -> DeploymentRow {
+    DeploymentRow {
+        id: DeploymentId::new(id),
+        run: RunId::new("r"),
+        benchmark: "b".into(),
+        target: "t".into(),
+        manifest: "/m".into(),
+        opened_ms: 7,
+        debt: Debt::Open,
+        params: Map::from_iter([("p".to_owned(), json!(1))]),
+        outputs: Map::new(),
+        logs: None,
+    }
+}
+
+fn ended(step: &str) -> Event {
+    Event::StepEnded {
+        step: StepId::new(step),
+        attempt: 1,
+        outcome: Outcome::Succeeded,
+        outputs: [("url".to_owned(), json!("http://x"))].into(),
+        invalid: vec!["too late".to_owned()],
+        retry: false,
+    }
+}
+
+#[test]
+fn what_was_appended_is_there_when_the_store_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunId::new("r");
+    let events = [Event::RunnerStarted { pid: 1 }, ended("a"), ended("b")];
+    block_on(async {
+        let store = Store::open(folder.path()).unwrap();
+        store.create_run(run_row("r")).await.unwrap();
+        let mut changes: Vec<_> = events.iter().map(|e| event(&run, 9, e.clone())).collect();
+        changes.push(Change::Open(deployment("d")));
+        changes.push(Change::Debt { deployment: DeploymentId::new("d"), debt: Debt::Owed });
+        changes.push(Change::Logs { deployment: DeploymentId::new("d"), logs: "/logs/1".into() });
+        store.append(changes).await.unwrap();
+    });
+    block_on(async {
+        let store = Store::open(folder.path()).unwrap();
+        let found: Vec<_> =
+            store.events(&run).await.unwrap().into_iter().map(|record| record.event).collect();
+        assert_eq!(found, events);
+        let row = store.deployment(&DeploymentId::new("d")).await.unwrap().unwrap();
+        assert_eq!((row.debt, row.logs), (Debt::Owed, Some("/logs/1".into())));
+        assert_eq!(store.runs().await.unwrap(), [run_row("r")]);
+    });
+}
+
+#[test]
+fn an_append_is_all_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let store = Store::open(folder.path()).unwrap();
+        store.create_run(run_row("r")).await.unwrap();
+        let good = event(&RunId::new("r"), 1, ended("a"));
+        let bad = event(&RunId::new("unknown run"), 1, ended("a"));
+        let refused = store.append(vec![good.clone(), bad]).await.unwrap_err();
+        assert!(refused.to_string().starts_with("cannot write the state `"), "{refused}");
+        assert_eq!(store.events(&RunId::new("r")).await.unwrap(), []);
+        store.append(vec![good]).await.unwrap();
+        assert_eq!(store.events(&RunId::new("r")).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn appends_of_many_tasks_keep_the_order_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let store = Store::open(folder.path()).unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for run in 0..20 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let run = RunId::new(format!("r{run}"));
+                store.create_run(run_row(run.as_str())).await.unwrap();
+                for pid in 0..20 {
+                    store.append(vec![event(&run, 1, Event::RunnerStarted { pid })]).await.unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        for run in 0..20 {
+            let records = store.events(&RunId::new(format!("r{run}"))).await.unwrap();
+            let pids: Vec<_> = records
+                .iter()
+                .map(|record| match record.event {
+                    Event::RunnerStarted { pid } => pid,
+                    _ => u32::MAX,
+                })
+                .collect();
+            assert_eq!(pids, (0..20).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn a_state_of_a_newer_version_or_of_something_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path()).unwrap());
+    let file = folder.path().join("state.db");
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let message = Store::open(folder.path()).err().unwrap().to_string();
+    assert!(message.contains("newer sb") && message.contains("99"), "{message}");
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("state.db"), "this is not a database, it is a text of some length")
+        .unwrap();
+    let message = Store::open(folder.path()).err().unwrap().to_string();
+    assert!(message.contains("cannot open the state"), "{message}");
+}
+
+#[test]
+fn a_lock_is_held_by_one_and_names_its_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let run = RunId::new("r");
+    assert_eq!(store.runner_of(&run), None);
+    let held = store.lock_run(&run).unwrap();
+    assert_eq!(store.runner_of(&run), Some(std::process::id()));
+    let refused = store.lock_run(&run).unwrap_err().to_string();
+    assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+    drop(held);
+    assert_eq!(store.runner_of(&run), None);
+    drop(store.lock_run(&run).unwrap());
+}
+
+#[test]
+fn secrets_are_readable_by_their_owner_only_and_go_when_there_are_none() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let id = DeploymentId::new("a/b@c");
+    assert_eq!(store.secrets(&id).unwrap(), Secrets::default());
+    let secrets = Secrets { params: [("k".to_owned(), json!("v"))].into(), ..Secrets::default() };
+    store.keep_secrets(&id, &secrets).unwrap();
+    assert_eq!(store.secrets(&id).unwrap(), secrets);
+    let path = folder.path().join("secrets/a_b@c.json");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    store.keep_secrets(&id, &Secrets::default()).unwrap();
+    assert!(!path.exists());
+}
