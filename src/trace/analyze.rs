@@ -151,7 +151,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
 }
 
 /// The same kind of error, with the path that it is about.
-fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
+pub(super) fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
     io::Error::new(
         error.kind(),
         format!("cannot {verb} `{}` ({error}); check the path and its permissions", path.display()),
@@ -309,15 +309,15 @@ fn add_outcome(outcome: Result<Analysis, Rejected>, method: &Method, results: &m
 }
 
 /// A file that takes its place when it is complete, and leaves nothing behind otherwise.
-struct Replacement {
-    file: File,
+pub(super) struct Replacement {
+    pub(super) file: File,
     temporary: PathBuf,
     target: PathBuf,
     is_finished: bool,
 }
 
 impl Replacement {
-    fn create(target: PathBuf) -> io::Result<Self> {
+    pub(super) fn create(target: PathBuf) -> io::Result<Self> {
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
         name.push(format!(".{}.partial", std::process::id()));
@@ -326,7 +326,7 @@ impl Replacement {
         Ok(Self { file, temporary, target, is_finished: false })
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<()> {
         self.file
             .sync_all()
             .and_then(|()| fs::rename(&self.temporary, &self.target))

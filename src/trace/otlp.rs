@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::caller::forget_unknown_caller;
 use super::invalid::Invalid;
-use super::json::Reader;
+use super::source::documents;
 use super::span::{Flags, OTEL_FUNCTION, Parent, Recorded, Span};
 use super::time::seconds_of_nanoseconds;
 use super::xray::Rejected;
@@ -36,19 +36,8 @@ const INVOCATION: &str = "OTel::Invocation";
 /// The traces of a text, in the order in which their first spans come, then what could not be read.
 pub fn read(text: &str) -> Vec<Result<Recorded<'static>, Rejected>> {
     let mut export = Export::default();
-    let mut rest = text.trim_ascii_start();
-    let mut number = 0;
-    while !rest.is_empty() {
-        number += 1;
-        let mut reader = Reader::new(rest);
-        let length = match reader.skip_value() {
-            Ok(()) => reader.position(),
-            // Of a damaged document only its line is lost.
-            Err(_) => rest.find('\n').unwrap_or(rest.len()),
-        };
-        let (document, after) = rest.split_at(length);
-        export.add(document, number);
-        rest = after.trim_ascii_start();
+    for (place, document) in documents(text).into_iter().enumerate() {
+        export.add(document, place + 1);
     }
     export.finish()
 }

@@ -38,6 +38,23 @@ impl Source {
     }
 }
 
+/// The JSON values of a text, one after another. Of a damaged one only its line is taken.
+pub(super) fn documents(text: &str) -> Vec<&str> {
+    let mut rest = text.trim_start();
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let mut reader = Reader::new(rest);
+        let length = match reader.skip_value() {
+            Ok(()) => reader.position(),
+            Err(_) => rest.find('\n').unwrap_or(rest.len()),
+        };
+        let (document, after) = rest.split_at(length);
+        found.push(document);
+        rest = after.trim_start();
+    }
+    found
+}
+
 /// By the first key that only one tracer uses; the document need not be complete.
 fn of_document(text: &str) -> Option<Source> {
     let mut reader = Reader::new(text);
