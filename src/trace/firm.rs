@@ -36,6 +36,7 @@ pub fn critical_path(trace: &Trace<'_>) -> Vec<SpanIndex> {
 mod tests {
     use serde_json::{Value, json};
 
+    use crate::trace::activities::Activities;
     use crate::trace::breakdown::{self, Analysis};
     use crate::trace::critical_path::{Rule, critical_path};
     use crate::trace::invalid::Invalid;
@@ -63,7 +64,7 @@ mod tests {
             let path = critical_path(&trace, rule).unwrap();
             path.iter().map(|&span| &*trace.span(span).id).collect::<Vec<_>>().join(" ")
         };
-        let analysis = breakdown::analyze_by(&trace, &Default::default(), Algorithm::Firm);
+        let analysis = breakdown::analyze_by(&trace, &Activities::default(), Algorithm::Firm);
         (ids(Rule::Published), ids(Rule::Firm), analysis)
     }
 

@@ -14,8 +14,9 @@
 //! | other CLIENT | `OTel::Client` |
 //! | other INTERNAL | none: a part of its parent |
 //!
-//! A span without a parent that links to exactly one other span of the export, as consumers of messages do, becomes the
-//! child of that span; if that belongs to another trace, the two traces are one.
+//! A receiver (SERVER, CONSUMER) without a parent that links to exactly one other span of the export, as consumers of
+//! messages do, becomes the child of that span; if that belongs to another trace, the two traces are one. What links to
+//! several, such as a batch of messages, stays a trace of its own.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -29,6 +30,9 @@ use super::source::documents;
 use super::span::{Flags, OTEL_FUNCTION, Parent, Recorded, Span};
 use super::time::seconds_of_nanoseconds;
 use super::xray::Rejected;
+
+/// Seconds by which a cause may seem to start after its effect.
+const CLOCKS_DIFFER: f64 = 0.01;
 
 const CLIENT: &str = "OTel::Client";
 const INVOCATION: &str = "OTel::Invocation";
@@ -211,10 +215,11 @@ impl Export {
 
     /// Connects spans without a parent to the one span that they link to.
     fn follow_links(&mut self) {
-        let mut owners: HashMap<(&str, &str), usize> = HashMap::new();
+        // The place of the trace of each span, and when the span starts.
+        let mut owners: HashMap<(&str, &str), (usize, f64)> = HashMap::new();
         for (place, group) in self.traces.iter().enumerate() {
             for item in &group.items {
-                owners.insert((&group.id, &item.span.id), place);
+                owners.insert((&group.id, &item.span.id), (place, item.span.start));
             }
         }
         // From group and item to the group of the linked span and its id.
@@ -225,10 +230,10 @@ impl Export {
                 let is_start = item.span.parent == Parent::None && item.kind.is_receiver();
                 let ([link], true) = (item.links.as_slice(), is_start) else { continue };
                 let (trace, span) = (normal_id(&link.trace_id), normal_id(&link.span_id));
-                match owners.get(&(&*trace, &*span)) {
-                    // The only root of a trace cannot hang on its own trace.
-                    Some(&owner) if owner != place || roots > 1 => edges.push((place, at, owner, span)),
-                    _ => {}
+                let Some(&(owner, start)) = owners.get(&(&*trace, &*span)) else { continue };
+                // The only root of a trace cannot hang on its own trace, nor an effect on what comes after it.
+                if (owner != place || roots > 1) && start <= item.span.start + CLOCKS_DIFFER {
+                    edges.push((place, at, owner, span));
                 }
             }
         }

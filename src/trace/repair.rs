@@ -235,6 +235,11 @@ impl<'r> Skewed<'r> {
         }
         if let (Some(before), Some(after)) = (self.recorded.duration, duration) {
             moved += (microseconds(after) - microseconds(before)).abs();
+            // A duration that was measured from the times as they were recorded goes along with them.
+            let is_off = |spans: &[Span<'_>]| (microseconds(after) - time_between(spans)).abs() > MARGIN;
+            if !is_off(&self.recorded.spans) && is_off(&spans) {
+                duration = Some(time_between(&spans) as f64 / 1e6);
+            }
         }
         Some((Recorded { id: self.recorded.id.clone(), duration, spans }, moved))
     }
@@ -270,4 +275,157 @@ fn seconds(microseconds: i64) -> f64 {
 fn time_between(spans: &[Span<'_>]) -> i64 {
     let first = spans.iter().map(start).min().unwrap_or(0);
     spans.iter().map(end).max().unwrap_or(0) - first
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::trace::analyze::analyze_by;
+    use crate::trace::method::Method;
+    use crate::trace::row::read_breakdown;
+
+    /// Id, parent's id or nothing, name, origin or nothing, start and end in milliseconds.
+    type TestSpan = (&'static str, &'static str, &'static str, &'static str, f64, f64);
+
+    const GATEWAY: &str = "AWS::ApiGateway::Stage";
+    const LAMBDA: &str = "AWS::Lambda";
+    const FUNCTION: &str = "AWS::Lambda::Function";
+
+    const COLD: [TestSpan; 5] = [
+        ("r", "", "api", GATEWAY, 0.0, 100.0),
+        ("l", "r", "hello", LAMBDA, 10.0, 95.0),
+        ("f", "l", "hello", FUNCTION, 60.0, 90.0),
+        ("n", "f", "Initialization", "", 30.0, 55.0),
+        ("i", "f", "Invocation", "", 61.0, 85.0),
+    ];
+
+    const CHAIN: [TestSpan; 5] = [
+        ("r", "", "api", GATEWAY, 0.0, 50.0),
+        ("l", "r", "upload", LAMBDA, 10.0, 45.0),
+        ("x", "l", "bucket", "AWS::S3", 20.0, 40.0),
+        ("m", "x", "resize", LAMBDA, 60.0, 200.0),
+        ("g", "m", "resize", FUNCTION, 80.0, 199.0),
+    ];
+
+    fn text(spans: &[TestSpan], duration: f64) -> String {
+        let documents: Vec<Value> = spans
+            .iter()
+            .map(|&(id, parent, name, origin, start, end)| {
+                let not_empty = |text: &'static str| (!text.is_empty()).then_some(text);
+                let document = json!({ "id": id, "parent_id": not_empty(parent), "name": name,
+                                       "origin": not_empty(origin), "start_time": start / 1e3, "end_time": end / 1e3 });
+                json!({ "Document": document.to_string() })
+            })
+            .collect();
+        json!({ "Id": "1-a", "Duration": duration / 1e3, "Segments": documents }).to_string()
+    }
+
+    fn by(repair: Option<Repair>, text: &str) -> Result<Analysis, Invalid> {
+        Method { repair, ..Method::default() }.analyze_text(text).map_err(|rejected| rejected.reason)
+    }
+
+    /// The trace is invalid for this reason, and valid when times are moved by so many milliseconds in all.
+    #[track_caller]
+    fn check(spans: &[TestSpan], duration: f64, code: &str, moved: f64) -> Analysis {
+        let text = text(spans, duration);
+        assert_eq!(by(None, &text).unwrap_err().code(), code);
+        let analysis = by(Some(Repair::default()), &text).unwrap();
+        assert_eq!(analysis.repaired, Some((moved * 1e3) as i64));
+        analysis
+    }
+
+    fn with<const N: usize>(mut spans: [TestSpan; N], place: usize, start: f64, end: f64) -> [TestSpan; N] {
+        (spans[place].4, spans[place].5) = (start, end);
+        spans
+    }
+
+    #[test]
+    fn a_child_that_starts_before_the_root_starts_with_it() {
+        let analysis = check(&with(CHAIN, 1, -3.0, 45.0), 203.0, "root_not_first", 3.0);
+        assert_eq!(analysis.row.duration, 200_000);
+        let analysis = check(&with(CHAIN, 1, -3.0, 45.0), 200.0, "root_not_first", 3.0);
+        assert_eq!((analysis.row.start_time, analysis.row.parts.sum()), (0.0, 200_000));
+    }
+
+    #[test]
+    fn what_lies_within_a_moved_span_moves_along() {
+        let mut spans = CHAIN;
+        spans[1].4 = -3.0;
+        (spans[2].4, spans[2].5) = (-2.0, 40.0);
+        let analysis = check(&spans, 200.0, "root_not_first", 3.0 + 2.0);
+        assert_eq!(analysis.row.longest_path_names, ["api", "upload", "bucket", "resize", "resize"]);
+    }
+
+    #[test]
+    fn an_effect_may_still_start_ten_milliseconds_before_its_cause() {
+        // Moved to the edge of what is allowed, no further.
+        check(&with(CHAIN, 3, 7.0, 200.0), 200.0, "starts_before_cause", 3.0);
+        let analysis = by(Some(Repair::default()), &text(&with(CHAIN, 3, 10.0, 200.0), 200.0)).unwrap();
+        assert_eq!(analysis.repaired, None);
+    }
+
+    #[test]
+    fn an_initialization_ends_before_its_function_goes_on() {
+        let analysis = check(&with(COLD, 3, 30.0, 63.0), 100.0, "cold_starts_mismatch", 3.0);
+        assert_eq!(analysis.row.num_cold_starts, 1);
+        assert_eq!(analysis.row.parts.sum(), 100_000);
+    }
+
+    #[test]
+    fn a_span_that_ends_a_little_after_its_parent_is_within_it() {
+        // The root is a little short: its child, which ends last, counts as asynchronous and leads nowhere.
+        let analysis = check(&with(CHAIN, 0, 0.0, 42.0)[..2], 45.0, "ends_nowhere", 3.0);
+        assert_eq!(analysis.row.duration, 45_000);
+    }
+
+    #[test]
+    fn a_duration_that_is_a_little_off_is_measured_again() {
+        let analysis = check(&COLD, 104.0, "duration_mismatch", 4.0);
+        assert_eq!(analysis.row.duration, 100_000);
+    }
+
+    #[test]
+    fn several_disagreements_are_put_right_together() {
+        let mut spans = with(COLD, 3, 30.0, 63.0);
+        // This one does no harm, so it stays.
+        spans[4].5 = 90.5;
+        check(&spans, 104.0, "duration_mismatch", 3.0 + 4.0);
+    }
+
+    #[test]
+    fn beyond_the_limit_nothing_is_moved() {
+        let far = text(&with(CHAIN, 1, -10.5, 45.0), 200.0);
+        assert_eq!(by(Some(Repair::default()), &far).unwrap_err(), by(None, &far).unwrap_err());
+        assert!(by(Some(Repair { limit: 11_000 }), &far).is_ok());
+        let near = text(&with(CHAIN, 1, -3.0, 45.0), 200.0);
+        assert!(by(Some(Repair { limit: 2_999 }), &near).is_err());
+        assert!(by(Some(Repair { limit: 3_000 }), &near).is_ok());
+        // What is missing is no skew.
+        let missing = text(&CHAIN[1..], 190.0);
+        assert_eq!(by(Some(Repair::default()), &missing).unwrap_err().code(), "missing_parent");
+    }
+
+    #[test]
+    fn a_column_tells_of_repairs_and_valid_rows_stay_as_they_are() {
+        let valid = text(&COLD, 100.0);
+        let lines = format!("{valid}\n{}\n", text(&with(CHAIN, 1, -3.0, 45.0), 200.0));
+        let run = |repair| {
+            let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
+            let method = Method { repair, ..Method::default() };
+            let summary =
+                analyze_by(&method, 1 << 20, lines.as_bytes(), &mut breakdown, &mut invalid, &|_| {})
+                    .unwrap();
+            (String::from_utf8(breakdown).unwrap(), summary)
+        };
+        let (without, _) = run(None);
+        let (repaired, summary) = run(Some(Repair::default()));
+        assert_eq!((summary.valid, summary.invalid, summary.repaired), (2, 0, 1));
+        let (without, with): (Vec<&str>, Vec<&str>) = (without.lines().collect(), repaired.lines().collect());
+        assert_eq!(with[0], format!("{},repaired", without[0]));
+        assert_eq!(with[1], format!("{},", without[1]));
+        assert!(with[2].ends_with(",0:00:00.003000"), "{}", with[2]);
+        assert_eq!(read_breakdown(repaired.as_bytes()).unwrap().len(), 2);
+    }
 }

@@ -329,14 +329,15 @@ mod tests {
 
     #[test]
     fn a_missing_or_repeated_row_makes_a_trace_invalid_and_touches_no_other() {
-        for place in 1..9 {
-            let (kind, name, ..) = ROWS[place];
+        // All but the invoker's own request and the cold start.
+        for (place, &row) in ROWS.iter().enumerate().take(9).skip(1) {
+            let (kind, name, ..) = row;
             for (count, code) in [(0, "missing_row"), (2, "repeated_row")] {
                 let mut rows: Vec<TestRow<'_>> = ROWS.to_vec();
                 if count == 0 {
                     rows.remove(place);
                 } else {
-                    rows.push(ROWS[place]);
+                    rows.push(row);
                 }
                 let good = text(&ROWS);
                 let (triggers, invalid, summary) = run(&format!("{good}\n{}\n{good}\n", text(&rows)));
