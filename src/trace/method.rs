@@ -7,7 +7,7 @@ use super::invalid::Invalid;
 use super::repair::{self, Repair};
 use super::row::{BREAKDOWN_HEADER, format_duration};
 use super::source::Source;
-use super::span::{Recorded, Trace};
+use super::span::Recorded;
 use super::xray::{self, Documents, Rejected};
 
 /// Which algorithm extracts the critical path.
@@ -77,7 +77,7 @@ impl Method {
     }
 
     fn explain_as_recorded(&self, recorded: Recorded<'_>) -> Result<Analysis, Invalid> {
-        let trace = Trace::new(recorded.id, recorded.duration, recorded.spans)?;
+        let trace = recorded.join()?;
         breakdown::analyze_by(&trace, &self.activities, self.algorithm)
     }
 }

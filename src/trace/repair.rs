@@ -241,7 +241,8 @@ impl<'r> Skewed<'r> {
                 duration = Some(time_between(&spans) as f64 / 1e6);
             }
         }
-        Some((Recorded { id: self.recorded.id.clone(), duration, spans }, moved))
+        let id = self.recorded.id.clone();
+        Some((Recorded { id, duration, spans, may_end_in_leaf: self.recorded.may_end_in_leaf }, moved))
     }
 
     /// Moves times of a span into a range, and with them those of what is beneath it that lay within the span.

@@ -266,6 +266,22 @@ fn a_function_may_be_asynchronous_where_no_service_is_traced_around_it() {
 }
 
 #[test]
+fn a_trace_may_end_with_a_function_that_has_no_parts() {
+    for count in [1, 3] {
+        let spans = &QUEUE[..count];
+        for text in [app_insights("op", spans), otlp("0af7", spans)] {
+            let analysis = explain(&text);
+            assert_eq!(analysis.row.longest_path_names, ["upload", "jobs", "resize"][..count]);
+            assert_eq!(analysis.row.parts.sum(), analysis.row.duration);
+            let computation = if count == 1 { 50.0 } else { 20.0 + 140.0 };
+            assert_eq!(parts(&analysis).get(&Computation), Some(&computation));
+        }
+        // X-Ray would have recorded the service around it.
+        assert!(explain_by(&Method::default(), &xray("1-a", spans)).is_err());
+    }
+}
+
+#[test]
 fn an_initialization_after_a_queue_comes_after_the_trigger() {
     let spans =
         [QUEUE[0], QUEUE[1], QUEUE[2], QUEUE[3], ("c5", "c3", "Initialization", Service::Part, 52.0, 58.0)];

@@ -74,6 +74,9 @@ pub struct Recorded<'a> {
     /// Seconds.
     pub duration: Option<f64>,
     pub spans: Vec<Span<'a>>,
+    /// Whether a trace may end with an asynchronous span that has no parts. With X-Ray it may not, since the service
+    /// around a function is a span too: there, parts are missing.
+    pub may_end_in_leaf: bool,
 }
 
 impl Flags {
@@ -108,7 +111,13 @@ impl<'a> Recorded<'a> {
             .then(|| (microseconds(end) - microseconds(start)) as f64 / 1e6)
             // What is wrong with the times is found with the spans.
             .or((!spans.is_empty()).then_some(0.0));
-        Self { id, duration, spans }
+        Self { id, duration, spans, may_end_in_leaf: true }
+    }
+
+    /// Joins the spans to a trace; see [`Trace::new`].
+    pub fn join(self) -> Result<Trace<'a>, Invalid> {
+        let trace = Trace::new(self.id, self.duration, self.spans)?;
+        Ok(Trace { may_end_in_leaf: self.may_end_in_leaf, ..trace })
     }
 }
 
@@ -168,6 +177,8 @@ pub struct Trace<'a> {
     children: Vec<SpanIndex>,
     root: SpanIndex,
     last: SpanIndex,
+    /// As [`Recorded::may_end_in_leaf`].
+    pub(super) may_end_in_leaf: bool,
 }
 
 impl<'a> Trace<'a> {
@@ -205,7 +216,7 @@ impl<'a> Trace<'a> {
             return Err(Invalid::ParentLoop { span: spans[span].id.to_string() });
         }
         let children = sort_children(&mut nodes);
-        Ok(Self { id, duration, spans, nodes, children, root, last })
+        Ok(Self { id, duration, spans, nodes, children, root, last, may_end_in_leaf: false })
     }
 
     /// In the order of the file, without repetitions.

@@ -30,8 +30,7 @@ pub struct Rejected {
 pub fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>, Rejected> {
     let recorded = record(text, documents)?;
     let id = recorded.id.clone();
-    Trace::new(recorded.id, recorded.duration, recorded.spans)
-        .map_err(|reason| Rejected { id: Some(id.into_owned()), reason })
+    recorded.join().map_err(|reason| Rejected { id: Some(id.into_owned()), reason })
 }
 
 /// Reads the spans of one trace, as [`read`] does, without joining them.
@@ -140,7 +139,7 @@ fn read_documents<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Resul
     if let Some(reason) = defect.filter(|_| !unfinished) {
         return Err(rejected(reason, id));
     }
-    Ok(Recorded { id, duration, spans })
+    Ok(Recorded { id, duration, spans, may_end_in_leaf: false })
 }
 
 /// Reads a segment's document: the segment, then its subsegments depth first.
