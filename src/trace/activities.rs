@@ -13,7 +13,7 @@ use super::span::{SpanIndex, Trace};
 
 const DEFAULTS: &str = include_str!("activities.toml");
 
-/// The key under `parts` that stands for every other name.
+/// The key under `parts` that stands for every other name; as the end of an origin, it stands for every other end.
 const ANY_NAME: &str = "*";
 
 static SHIPPED: LazyLock<Arc<Rules>> = LazyLock::new(|| {
@@ -40,6 +40,17 @@ struct Rules {
 impl Default for Activities {
     fn default() -> Self {
         Self(SHIPPED.clone())
+    }
+}
+
+impl Rules {
+    /// By the longest prefix, for origins that are not listed themselves.
+    fn by_prefix(&self, origin: &str) -> Option<Activity> {
+        let fits = self
+            .origins
+            .iter()
+            .filter(|(key, _)| key.strip_suffix(ANY_NAME).is_some_and(|prefix| origin.starts_with(prefix)));
+        fits.max_by_key(|(key, _)| key.len()).map(|(_, &activity)| activity)
     }
 }
 
@@ -89,7 +100,8 @@ impl Activities {
     pub(super) fn of(&self, trace: &Trace<'_>, span: SpanIndex) -> Option<Activity> {
         let (rules, here) = (&*self.0, trace.span(span));
         if let Some(origin) = &here.origin {
-            return Some(rules.origins.get(&**origin).copied().unwrap_or(Activity::Unclassified));
+            let activity = rules.origins.get(&**origin).copied().or_else(|| rules.by_prefix(origin));
+            return Some(activity.unwrap_or(Activity::Unclassified));
         }
         let parent = trace.parent(span);
         let parts = parent
@@ -151,6 +163,25 @@ mod tests {
             "[names]\ncall = \"overhead\"\n[parts.\"AWS::Lambda::Function\"]\ncall = \"queing\"",
             &[(Computation, 3_000), (Queueing, 7_000)],
         );
+    }
+
+    #[test]
+    fn an_origin_may_be_given_by_its_beginning() {
+        let other = TRACE.replace("AWS::Lambda::Function", "Mine::Worker");
+        for (rules, expected) in [
+            ("", Activity::Unclassified),
+            ("\"Mine::*\" = \"overhead\"", Activity::Overhead),
+            (
+                "\"Mine::*\" = \"overhead\"\n\"Mine::Work*\" = \"trigger\"\n\"*\" = \"queing\"",
+                Activity::Trigger,
+            ),
+            ("\"Mine::*\" = \"overhead\"\n\"Mine::Worker\" = \"computation\"", Activity::Computation),
+            ("\"Mine\" = \"overhead\"", Activity::Unclassified),
+        ] {
+            let activities = Activities::default().extended(&format!("[origins]\n{rules}"), "test").unwrap();
+            let row = Method { activities, ..Method::default() }.analyze_text(&other).unwrap().row;
+            assert_eq!(row.part(expected), Some(10_000), "{rules}");
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ const HTTP: &str = "Azure::Http";
 pub(super) struct Row<'v> {
     columns: &'v HashMap<&'v str, usize>,
     values: &'v [Value],
+    /// The type of rows that do not say theirs.
+    item_type: &'static str,
 }
 
 impl<'v> Row<'v> {
@@ -102,9 +104,12 @@ impl<'v> Row<'v> {
         self.item_type() == "trace" && self.text("customDimensions").contains("ColdStart")
     }
 
-    /// `request`, `dependency`, `trace` and others.
+    /// `request`, `dependency`, `trace` and others; by the table's name where there is no such column.
     pub(super) fn item_type(self) -> Cow<'v, str> {
-        self.text("itemType")
+        match self.text("itemType") {
+            none if none.is_empty() => Cow::Borrowed(self.item_type),
+            item_type => item_type,
+        }
     }
 
     fn defect(self, column: &str, text: &str) -> Invalid {
@@ -178,13 +183,19 @@ impl QueryResult {
                 .filter_map(|(place, column)| Some((column["name"].as_str()?, place)))
                 .collect();
             let rows = table["rows"].as_array().ok_or_else(|| malformed("a table has no rows".into()))?;
-            tables.push((columns, rows));
+            let item_type = match table["name"].as_str() {
+                Some("requests") => "request",
+                Some("dependencies") => "dependency",
+                Some("traces") => "trace",
+                _ => "",
+            };
+            tables.push((columns, rows, item_type));
         }
         let mut found = Vec::new();
-        for (columns, rows) in &tables {
+        for (columns, rows, item_type) in &tables {
             for row in *rows {
                 let values = row.as_array().ok_or_else(|| malformed("a row is not a list".into()))?;
-                found.push(Row { columns, values });
+                found.push(Row { columns, values, item_type });
             }
         }
         look(&found)
@@ -221,7 +232,7 @@ fn spans(rows: &[Row<'_>], root_id: Option<&str>) -> Result<Recorded<'static>, I
     let id = root_id
         .map(str::to_owned)
         .or_else(|| first.map(|item| item.operation.clone()))
-        .ok_or_else(|| malformed("there is no request and no dependency".to_owned()))?;
+        .ok_or_else(|| malformed("there is no row of itemType `request` or `dependency`".to_owned()))?;
     connect(&mut items, &id);
     mark_cold_starts(rows, &mut items);
     let called: HashSet<String> = items.iter().filter(|item| item.is_request).filter_map(parent_id).collect();

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | with `faas.trigger`, `faas.invocation_id` …; SERVER or CONSUMER on a platform for functions | `OTel::Function` |
 //! | SERVER or CONSUMER of a gateway, or of a workflow service (`cloud.resource_id`, `durabletask.type`) | `OTel::Gateway`, `OTel::Workflow` |
-//! | other SERVER, CONSUMER | `OTel::Service` |
+//! | other SERVER, CONSUMER | `OTel::Service::NAME`, with the `service.name` |
 //! | CLIENT with `faas.invoked_name`, or with a traced receiver beneath it | `OTel::Invocation` |
 //! | with `db.system` | `OTel::Database` |
 //! | PRODUCER; CLIENT with `messaging.system`; receiving messages | `OTel::Messaging` |
@@ -326,13 +326,13 @@ fn read_span(value: Value, resource: &Attributes) -> Result<Item, String> {
     };
     flags.in_progress = end.is_none();
     let origin = origin(kind, &own, resource);
-    flags.cold_start =
-        origin == Some(OTEL_FUNCTION) && own.get("faas.coldstart").is_some_and(|cold| cold == "true");
+    flags.cold_start = origin.as_deref() == Some(OTEL_FUNCTION)
+        && own.get("faas.coldstart").is_some_and(|cold| cold == "true");
     let parent = file.parent_span_id.filter(|parent| parent.bytes().any(|byte| byte != b'0'));
     let span = Span {
         id: Cow::Owned(span_id),
         name: Cow::Owned(file.name),
-        origin: origin.map(Cow::Borrowed),
+        origin,
         url: first(&own, &["url.full", "http.url"]).map(|url| Cow::Owned(url.to_owned())),
         start: seconds_of_nanoseconds(start),
         end: end.map_or(f64::NAN, seconds_of_nanoseconds),
@@ -383,7 +383,15 @@ const GATEWAYS: [&str; 4] =
 const WORKFLOWS: [&str; 3] = [":states:", "/microsoft.logic/workflows", "workflows.googleapis.com"];
 
 /// As the table above says; `None` for a part of its parent.
-fn origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Option<&'static str> {
+fn origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Option<Cow<'static, str>> {
+    fixed_origin(kind, own, resource).map(Cow::Borrowed).or_else(|| {
+        let name = resource.get("service.name").map_or("unknown", String::as_str);
+        kind.is_receiver().then(|| Cow::Owned(format!("OTel::Service::{name}")))
+    })
+}
+
+/// `None` for parts, and for receivers that are neither functions nor services of a platform.
+fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Option<&'static str> {
     let either =
         |key: &str| own.get(key).or_else(|| resource.get(key)).map(|value| value.to_ascii_lowercase());
     let is_database = first(own, &["db.system.name", "db.system"]).is_some();
@@ -411,12 +419,10 @@ fn origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Option<&'s
     }
     let resource_id = either("cloud.resource_id").unwrap_or_default();
     let names_one_of = |parts: &[&str]| parts.iter().any(|part| resource_id.contains(part));
-    Some(match () {
-        () if names_one_of(&GATEWAYS) => "OTel::Gateway",
-        () if names_one_of(&WORKFLOWS) => "OTel::Workflow",
-        () if either("cloud.platform").is_some_and(|name| FUNCTION_PLATFORMS.contains(&&*name)) => {
-            OTEL_FUNCTION
-        }
-        () => "OTel::Service",
-    })
+    let platform = either("cloud.platform").unwrap_or_default();
+    match () {
+        () if names_one_of(&GATEWAYS) => Some("OTel::Gateway"),
+        () if names_one_of(&WORKFLOWS) => Some("OTel::Workflow"),
+        () => FUNCTION_PLATFORMS.contains(&&*platform).then_some(OTEL_FUNCTION),
+    }
 }

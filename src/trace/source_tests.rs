@@ -354,6 +354,44 @@ fn a_row_that_mentions_a_cold_start_makes_its_request_cold() {
 }
 
 #[test]
+fn rows_may_come_in_tables_of_their_own() {
+    let one = explain(&app_insights("op", &SYNCHRONOUS));
+    let of_type = |wanted: &str, name: &str| {
+        let rows = SYNCHRONOUS.iter().map(|&span| insights_row("op", span));
+        let rows: Vec<Value> = rows.filter(|row| row[0] == wanted).collect();
+        let mut table = insights_table(&rows);
+        table["name"] = json!(name);
+        // Without the column that tells.
+        table["columns"][0]["name"] = json!("unused");
+        table
+    };
+    let tables = [of_type("dependency", "dependencies"), of_type("request", "requests")];
+    assert_eq!(explain(&json!({ "tables": tables }).to_string()), one);
+}
+
+#[test]
+fn services_without_functions_are_known_by_their_names() {
+    let mut spans: Vec<Value> = SYNCHRONOUS.iter().map(|&span| otlp_span("0af7", span)).collect();
+    spans[0]["attributes"] = json!([]);
+    spans[1]["attributes"] = json!([]);
+    let text = otlp_document(&spans);
+    let analysis = explain(&text);
+    assert_eq!(analysis.row.services[..2], ["OTel::Service::shop", "OTel::Service::shop"]);
+    let expected = [(Computation, 65.125), (ExternalService, 34.875)];
+    assert_eq!(parts(&analysis), expected.into_iter().collect());
+    let rules = "[origins]\n\"OTel::Service::shop\" = \"orchestration\"";
+    let activities = Method::default().activities.extended(rules, "test").unwrap();
+    let analysis = explain_by(&Method { activities, ..Method::default() }, &text).unwrap();
+    assert_eq!(parts(&analysis).get(&Orchestration), Some(&65.125));
+    // The resource of a platform for functions makes its receivers functions.
+    let on_lambda = text.replace(
+        r#"{"key":"service.name","#,
+        r#"{"key":"cloud.platform","value":{"stringValue":"aws_lambda"}},{"key":"service.name","#,
+    );
+    assert_eq!(explain(&on_lambda).row.services[0], "OTel::Function");
+}
+
+#[test]
 fn a_trigger_that_carries_no_context_connects_two_operations() {
     let invoker: [TestSpan; 2] = [
         ("t1", "", "upload", Service::Function, 0.0, 50.0),
