@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::trace::method::Algorithm;
+use crate::trace::source::Source;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "sb",
@@ -136,10 +139,27 @@ pub enum Command {
     /// Extract critical paths and break the latency of traces down
     #[command(
         alias = "analyze_traces",
-        after_help = "Examples:\n  sb analyze-traces                  the last invocation\n  sb analyze-traces traces.json      writes trace_breakdown.csv beside it"
+        after_help = "Examples:\n  \
+            sb analyze-traces                                 the last invocation\n  \
+            sb analyze-traces traces.json                     writes trace_breakdown.csv beside it\n  \
+            sb analyze-traces spans.json --source otlp        spans of OpenTelemetry\n  \
+            sb analyze-traces traces.json --activities my.toml --repair clock-skew"
     )]
     AnalyzeTraces {
-        /// Files of traces, one X-Ray trace a line [default: the last invocation's]
+        /// Files of traces: X-Ray, Application Insights or OTLP [default: the last invocation's]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        method: MethodArguments,
+    },
+    /// Measure how long triggers take between two functions on Azure
+    #[command(
+        alias = "analyze_triggers",
+        after_help = "Writes trigger.csv and invalid_traces.csv beside each file.\n\n\
+            Example:\n  sb analyze-triggers logs/2022-04-15_21-58-52/traces.json"
+    )]
+    AnalyzeTriggers {
+        /// Files of Application Insights results, one JSON object per trace
+        #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// Clean the deployment up
@@ -159,6 +179,32 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Print the version
     Version,
+}
+
+/// How traces are read and explained; for files that are named.
+#[derive(Debug, Args)]
+pub struct MethodArguments {
+    /// Format of the files
+    #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "files")]
+    pub source: Source,
+    /// How the critical path is extracted
+    #[arg(long, value_name = "NAME", default_value = "servitrace", requires = "files")]
+    pub algorithm: Algorithm,
+    /// A TOML file that extends and overrides which activity spans belong to: [origins], [parts."ORIGIN"], [names]
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub activities: Option<PathBuf>,
+    /// Recover traces that are invalid only for this; adds the column `repaired`
+    #[arg(long, value_name = "WHAT", requires = "files")]
+    pub repair: Option<RepairKind>,
+    /// The most by which a repair moves one time
+    #[arg(long, value_name = "DURATION", default_value = "10ms", requires = "repair", value_parser = humantime::parse_duration)]
+    pub repair_limit: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RepairKind {
+    /// Clocks that differ by a few milliseconds
+    ClockSkew,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod output;
 mod plan;
 mod single;
 mod status;
+mod triggers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,7 +103,10 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             Ok(Exit::Done)
         }
         Command::Plan(command) => plan::plan(terminal, settings, command),
-        Command::AnalyzeTraces { files } if !files.is_empty() => misc::analyze(terminal, settings, &files),
+        Command::AnalyzeTraces { files, method } if !files.is_empty() => {
+            misc::analyze(terminal, settings, &files, &method)
+        }
+        Command::AnalyzeTriggers { files } => triggers::analyze(terminal, settings, &files),
         other => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
@@ -149,6 +153,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         | Command::Completions { .. }
         | Command::Version
         | Command::Wait { .. }
+        | Command::AnalyzeTriggers { .. }
         | Command::Plan(_) => Ok(Exit::Usage),
     }
 }

@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::breakdown::{self, Analysis};
+use super::breakdown::Analysis;
 use super::critical_path::Rule;
 use super::invalid::Invalid;
-use super::row::{BREAKDOWN_HEADER, INVALID_HEADER, write_invalid};
+use super::method::Method;
+use super::otlp;
+use super::row::{INVALID_HEADER, write_invalid};
+use super::source::Source;
 use super::xray::{self, Documents, Rejected};
 
 /// Bytes of input that are held at a time, a longer line apart.
@@ -31,6 +34,8 @@ pub struct Summary {
     pub reasons: BTreeMap<&'static str, u64>,
     /// Valid traces that only the paper's rule explains ([`Rule::Paper`]).
     pub by_paper_rule: u64,
+    /// Valid traces that were invalid before they were repaired.
+    pub repaired: u64,
 }
 
 impl Summary {
@@ -38,6 +43,7 @@ impl Summary {
         self.valid += other.valid;
         self.invalid += other.invalid;
         self.by_paper_rule += other.by_paper_rule;
+        self.repaired += other.repaired;
         for (code, count) in other.reasons {
             *self.reasons.entry(code).or_default() += count;
         }
@@ -54,17 +60,31 @@ pub fn analyze(
     invalid: impl Write,
     progress: &dyn Fn(u64),
 ) -> io::Result<Summary> {
-    analyze_in_batches(BATCH, input, breakdown, invalid, progress)
+    analyze_by(&Method::default(), BATCH, input, breakdown, invalid, progress)
 }
 
+#[cfg(test)]
 pub(super) fn analyze_in_batches(
+    batch_size: u64,
+    input: impl BufRead,
+    breakdown: impl Write,
+    invalid: impl Write,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    analyze_by(&Method::default(), batch_size, input, breakdown, invalid, progress)
+}
+
+/// Like [`analyze`], as `method` says; `batch_size` is in bytes.
+pub(super) fn analyze_by(
+    method: &Method,
     batch_size: u64,
     mut input: impl BufRead,
     mut breakdown: impl Write,
     mut invalid: impl Write,
     progress: &dyn Fn(u64),
 ) -> io::Result<Summary> {
-    breakdown.write_all(BREAKDOWN_HEADER.as_bytes())?;
+    let mut method = method.clone();
+    breakdown.write_all(method.header().as_bytes())?;
     invalid.write_all(INVALID_HEADER.as_bytes())?;
     let mut summary = Summary::default();
     let mut batch = Vec::new();
@@ -73,16 +93,23 @@ pub(super) fn analyze_in_batches(
     while read_batch(batch_size, &mut input, &mut batch)? {
         if bytes == 0 {
             strip_byte_order_mark(&mut batch);
+            method.source = method.source.resolve(&batch);
+            if method.source == Source::Otlp {
+                input.read_to_end(&mut batch)?;
+                write_export(&method, &batch, &mut breakdown, &mut invalid, &mut summary)?;
+                progress(batch.len() as u64);
+                break;
+            }
             if is_spread_over_lines(&batch) {
                 input.read_to_end(&mut batch)?;
                 let texts = split_values(&batch);
-                write_results(&texts, 0, &mut breakdown, &mut invalid, &mut summary)?;
+                write_results(&method, &texts, 0, &mut breakdown, &mut invalid, &mut summary)?;
                 progress(batch.len() as u64);
                 break;
             }
         }
         let texts = split_lines(&batch);
-        write_results(&texts, lines, &mut breakdown, &mut invalid, &mut summary)?;
+        write_results(&method, &texts, lines, &mut breakdown, &mut invalid, &mut summary)?;
         lines += texts.len() as u64;
         bytes += batch.len() as u64;
         progress(bytes);
@@ -94,12 +121,7 @@ pub(super) fn analyze_in_batches(
 
 /// Analyses one trace; for other features than the files, too.
 pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
-    analyze_with(text, &mut Documents::default())
-}
-
-fn analyze_with(text: &str, documents: &mut Documents) -> Result<Analysis, Rejected> {
-    let trace = xray::read(text, documents)?;
-    breakdown::analyze(&trace).map_err(|reason| Rejected { id: Some(trace.id.to_string()), reason })
+    Method::default().analyze_text(text)
 }
 
 /// Where [`analyze_file`] writes; each defaults to the dataset's name beside the input.
@@ -109,6 +131,8 @@ pub struct Options<'a> {
     pub invalid: Option<PathBuf>,
     /// Told how many bytes of input are done.
     pub progress: Option<&'a dyn Fn(u64)>,
+    /// How traces are read and explained.
+    pub method: Method,
 }
 
 /// Analyses a file into `trace_breakdown.csv` and `invalid_traces.csv` beside it. Each is complete or absent: it is
@@ -120,14 +144,14 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     let breakdown = Replacement::create(target(&options.breakdown, "trace_breakdown.csv"))?;
     let invalid = Replacement::create(target(&options.invalid, "invalid_traces.csv"))?;
     let progress = options.progress.unwrap_or(&|_| {});
-    let summary = analyze(input, &breakdown.file, &invalid.file, progress)?;
+    let summary = analyze_by(&options.method, BATCH, input, &breakdown.file, &invalid.file, progress)?;
     breakdown.finish()?;
     invalid.finish()?;
     Ok(summary)
 }
 
 /// The same kind of error, with the path that it is about.
-fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
+pub(super) fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
     io::Error::new(
         error.kind(),
         format!("cannot {verb} `{}` ({error}); check the path and its permissions", path.display()),
@@ -193,6 +217,7 @@ struct Results {
 
 /// Analyses the texts in parallel and writes the results in order. `before` texts were analysed already.
 fn write_results(
+    method: &Method,
     texts: &[&[u8]],
     before: u64,
     breakdown: &mut impl Write,
@@ -206,11 +231,39 @@ fn write_results(
             let mut results = Results::default();
             for (place, text) in texts.iter().enumerate() {
                 let number = before + (chunk * LINES_PER_TASK + place) as u64 + 1;
-                add_result(text.trim_ascii(), number, documents, &mut results);
+                add_result(method, text.trim_ascii(), number, documents, &mut results);
             }
             results
         })
         .collect();
+    write_in_order(results, breakdown, invalid, summary)
+}
+
+/// Analyses an export whose traces may be spread over documents.
+fn write_export(
+    method: &Method,
+    text: &[u8],
+    breakdown: &mut impl Write,
+    invalid: &mut impl Write,
+    summary: &mut Summary,
+) -> io::Result<()> {
+    let results: Vec<Results> = otlp::read(&String::from_utf8_lossy(text))
+        .into_par_iter()
+        .map(|recorded| {
+            let mut results = Results::default();
+            add_outcome(recorded.and_then(|recorded| method.explain(recorded)), method, &mut results);
+            results
+        })
+        .collect();
+    write_in_order(results, breakdown, invalid, summary)
+}
+
+fn write_in_order(
+    results: Vec<Results>,
+    breakdown: &mut impl Write,
+    invalid: &mut impl Write,
+    summary: &mut Summary,
+) -> io::Result<()> {
     for result in results {
         breakdown.write_all(result.breakdown.as_bytes())?;
         invalid.write_all(result.invalid.as_bytes())?;
@@ -220,28 +273,34 @@ fn write_results(
 }
 
 /// Analyses one text, the `number`th of the file; an empty one is passed over.
-fn add_result(text: &[u8], number: u64, documents: &mut Documents, results: &mut Results) {
+fn add_result(method: &Method, text: &[u8], number: u64, documents: &mut Documents, results: &mut Results) {
     if text.is_empty() {
         return;
     }
     let outcome = match std::str::from_utf8(text) {
-        Ok(text) => analyze_with(text, documents),
+        Ok(text) => method.analyze_with(text, documents),
         Err(error) => Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }),
     };
+    let numbered = outcome.map_err(|rejected| match rejected {
+        Rejected { id: None, reason: Invalid::Malformed { detail } } => {
+            let detail = format!("number {number} of the file: {detail}");
+            Rejected { id: None, reason: Invalid::Malformed { detail } }
+        }
+        other => other,
+    });
+    add_outcome(numbered, method, results);
+}
+
+fn add_outcome(outcome: Result<Analysis, Rejected>, method: &Method, results: &mut Results) {
     let summary = &mut results.summary;
     match outcome {
         Ok(analysis) => {
-            analysis.row.write(&mut results.breakdown);
+            method.write_row(&analysis, &mut results.breakdown);
             summary.valid += 1;
+            summary.repaired += u64::from(analysis.repaired.is_some());
             summary.by_paper_rule += u64::from(analysis.rule == Rule::Paper);
         }
         Err(Rejected { id, reason }) => {
-            let reason = match reason {
-                Invalid::Malformed { detail } if id.is_none() => {
-                    Invalid::Malformed { detail: format!("number {number} of the file: {detail}") }
-                }
-                other => other,
-            };
             write_invalid(&mut results.invalid, &id.unwrap_or_default(), &reason);
             summary.invalid += 1;
             *summary.reasons.entry(reason.code()).or_default() += 1;
@@ -250,15 +309,15 @@ fn add_result(text: &[u8], number: u64, documents: &mut Documents, results: &mut
 }
 
 /// A file that takes its place when it is complete, and leaves nothing behind otherwise.
-struct Replacement {
-    file: File,
+pub(super) struct Replacement {
+    pub(super) file: File,
     temporary: PathBuf,
     target: PathBuf,
     is_finished: bool,
 }
 
 impl Replacement {
-    fn create(target: PathBuf) -> io::Result<Self> {
+    pub(super) fn create(target: PathBuf) -> io::Result<Self> {
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
         name.push(format!(".{}.partial", std::process::id()));
@@ -267,7 +326,7 @@ impl Replacement {
         Ok(Self { file, temporary, target, is_finished: false })
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<()> {
         self.file
             .sync_all()
             .and_then(|()| fs::rename(&self.temporary, &self.target))

@@ -3,15 +3,19 @@
 //! [`analyze`] walks the path once. Each step from one span to the next yields pieces of time that follow each
 //! other without gaps, from the start of the trace to its end; where they do not, the trace is invalid.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::activities::Activities;
 use super::critical_path::{Rule, critical_path, limit};
 use super::invalid::Invalid;
+use super::method::Algorithm;
 use super::row::BreakdownRow;
-use super::span::{Kind, MARGIN, SpanIndex, Trace, microseconds};
+use super::span::{MARGIN, SpanIndex, Trace, microseconds};
 
 /// An asynchronous span may start before the span that leads to it by this many microseconds: clocks differ.
-const THRESHOLD: i64 = 10_000;
+pub(super) const THRESHOLD: i64 = 10_000;
 
 /// What time is spent on. The names are those of the columns in trace_breakdown.csv.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,12 +113,28 @@ pub struct Analysis {
     pub pieces: Vec<Piece>,
     /// The reading of the algorithm that explains the trace.
     pub rule: Rule,
+    /// By how many microseconds times were adjusted in all, where the trace was valid only then.
+    pub repaired: Option<i64>,
 }
 
 /// Explains a trace: by the published analyzer's rule, and only where that fails by the paper's, with all checks.
 pub fn analyze(trace: &Trace<'_>) -> Result<Analysis, Invalid> {
+    analyze_by(trace, &Activities::default(), Algorithm::default())
+}
+
+/// Like [`analyze`], with other rules of activities, or with another algorithm, to which no rule is added.
+pub fn analyze_by(
+    trace: &Trace<'_>,
+    activities: &Activities,
+    algorithm: Algorithm,
+) -> Result<Analysis, Invalid> {
+    let walk = |path: &[SpanIndex]| walk(trace, activities, path);
+    if algorithm == Algorithm::Firm {
+        let path = critical_path(trace, Rule::Firm)?;
+        return walk(&path).map(|walk| walk.into_analysis(path, Rule::Firm));
+    }
     let path = critical_path(trace, Rule::Published)?;
-    let reason = match walk(trace, &path) {
+    let reason = match walk(&path) {
         Ok(walk) => return Ok(walk.into_analysis(path, Rule::Published)),
         Err(reason) => reason,
     };
@@ -122,32 +142,12 @@ pub fn analyze(trace: &Trace<'_>) -> Result<Analysis, Invalid> {
     if other_path == path {
         return Err(reason);
     }
-    walk(trace, &other_path).map(|walk| walk.into_analysis(other_path, Rule::Paper)).map_err(|_| reason)
-}
-
-/// The activity of a span's own time, if it does not share its parent's.
-fn own_activity(trace: &Trace<'_>, span: SpanIndex) -> Option<Activity> {
-    let node = trace.node(span);
-    match node.kind {
-        Kind::Gateway | Kind::Orchestration | Kind::Lambda => return Some(Activity::Orchestration),
-        Kind::Function => return Some(Activity::Computation),
-        Kind::External => return Some(Activity::ExternalService),
-        Kind::Unknown => return Some(Activity::Unclassified),
-        Kind::Part => {}
-    }
-    let Some(parent) = node.parent else { return Some(Activity::Unclassified) };
-    match (trace.node(parent).kind, &*trace.span(span).name) {
-        (Kind::Function, "Overhead") => Some(Activity::Overhead),
-        (Kind::Function, "Invocation") => Some(Activity::Computation),
-        (Kind::Function, "Initialization") => Some(Activity::RuntimeInitialization),
-        (Kind::Function | Kind::Lambda, "Dwell Time") => Some(Activity::Queueing),
-        (Kind::Function, _) => Some(Activity::Unclassified),
-        _ => None,
-    }
+    walk(&other_path).map(|walk| walk.into_analysis(other_path, Rule::Paper)).map_err(|_| reason)
 }
 
 struct Walk<'t, 'a> {
     trace: &'t Trace<'a>,
+    rules: &'t Activities,
     /// What is known of each span's activity: parts of services within each other may be many.
     activities: Vec<Option<Activity>>,
     pieces: Vec<Piece>,
@@ -160,9 +160,14 @@ struct Walk<'t, 'a> {
 }
 
 /// Walks the path and makes all checks.
-fn walk<'t, 'a>(trace: &'t Trace<'a>, path: &[SpanIndex]) -> Result<Walk<'t, 'a>, Invalid> {
+fn walk<'t, 'a>(
+    trace: &'t Trace<'a>,
+    rules: &'t Activities,
+    path: &[SpanIndex],
+) -> Result<Walk<'t, 'a>, Invalid> {
     let mut walk = Walk {
         trace,
+        rules,
         activities: vec![None; trace.spans().len()],
         pieces: Vec::with_capacity(path.len() + 8),
         limit: limit(trace),
@@ -176,10 +181,17 @@ fn walk<'t, 'a>(trace: &'t Trace<'a>, path: &[SpanIndex]) -> Result<Walk<'t, 'a>
     let mut is_final_cold_start = false;
     while let Some(next) = rest.next() {
         if let Some(initialization) = initialization(trace, next) {
-            walk.cold_start(current, next, initialization)?;
+            walk.cold_starts += 1;
+            if trace.is_asynchronous(next) {
+                walk.cold_trigger(current, next, initialization)?;
+            } else {
+                walk.cold_start(current, next, initialization)?;
+            }
             is_final_cold_start = rest.next_if_eq(&initialization).is_some() && rest.peek().is_none();
         } else if trace.is_asynchronous(next) {
             walk.trigger(current, next)?;
+        } else if trace.span(next).flags.cold_start && trace.parent(next) == Some(current) {
+            walk.cold_start_without_span(current, next)?;
         } else if trace.parent(next) == Some(current) {
             walk.piece(current, trace.node(current).start_us, trace.node(next).start_us)?;
         } else {
@@ -195,7 +207,7 @@ fn walk<'t, 'a>(trace: &'t Trace<'a>, path: &[SpanIndex]) -> Result<Walk<'t, 'a>
 
 /// The child of a function that tells of a cold start.
 fn initialization(trace: &Trace<'_>, span: SpanIndex) -> Option<SpanIndex> {
-    if trace.node(span).kind != Kind::Function {
+    if !trace.node(span).kind.is_function() {
         return None;
     }
     trace.children(span).iter().copied().find(|&child| trace.node(child).is_initialization)
@@ -226,7 +238,7 @@ impl Walk<'_, '_> {
     fn activity(&mut self, span: SpanIndex) -> Activity {
         let mut here = span;
         let found = loop {
-            if let Some(known) = self.activities[here.get()].or_else(|| own_activity(self.trace, here)) {
+            if let Some(known) = self.activities[here.get()].or_else(|| self.rules.of(self.trace, here)) {
                 break known;
             }
             // Only a span with a parent lacks an activity of its own.
@@ -258,10 +270,28 @@ impl Walk<'_, '_> {
     ) -> Result<(), Invalid> {
         let from = self.trace.node(current).start_us;
         let (start, end) = (self.trace.node(initialization).start_us, self.trace.node(initialization).end_us);
-        self.cold_starts += 1;
         self.add(function, Activity::ContainerInitialization, from, start)?;
         self.add(initialization, Activity::RuntimeInitialization, start, end)?;
         self.piece(current, end, self.trace.node(function).start_us)
+    }
+
+    /// To a function that the current span only sets off, without a service between them, and that was not running.
+    fn cold_trigger(
+        &mut self,
+        current: SpanIndex,
+        function: SpanIndex,
+        initialization: SpanIndex,
+    ) -> Result<(), Invalid> {
+        self.trigger(current, initialization)?;
+        let (start, end) = (self.trace.node(initialization).start_us, self.trace.node(initialization).end_us);
+        self.add(initialization, Activity::RuntimeInitialization, start, end)?;
+        self.add(function, Activity::Trigger, end, self.trace.node(function).start_us)
+    }
+
+    /// To a function of which is known that it was not running yet, but not how long which initialization took.
+    fn cold_start_without_span(&mut self, current: SpanIndex, function: SpanIndex) -> Result<(), Invalid> {
+        let (from, to) = (self.trace.node(current).start_us, self.trace.node(function).start_us);
+        self.add(function, Activity::ContainerInitialization, from, to)
     }
 
     /// To a span that the current one only sets off.
@@ -315,6 +345,9 @@ impl Walk<'_, '_> {
 
     fn check_end(&self, current: SpanIndex, reached: Option<SpanIndex>) -> Result<(), Invalid> {
         let trace = self.trace;
+        if reached.is_none() && trace.may_end_in_leaf && current == trace.last() {
+            return Ok(());
+        }
         let reached = reached.ok_or_else(|| Invalid::EndsNowhere { span: self.id(current) })?;
         let last = trace.last();
         // Equal, not within a margin: both are what the same service wrote.
@@ -344,7 +377,10 @@ impl Walk<'_, '_> {
     }
 
     fn into_analysis(self, path: Vec<SpanIndex>, rule: Rule) -> Analysis {
-        let row = BreakdownRow::new(self.trace, &path, self.parts, self.cold_starts);
-        Analysis { row, path, pieces: self.pieces, rule }
+        let flagged: BTreeSet<SpanIndex> =
+            path.iter().copied().filter(|&span| self.trace.span(span).flags.cold_start).collect();
+        let cold_starts = self.cold_starts + flagged.len() as u64;
+        let row = BreakdownRow::new(self.trace, &path, self.parts, cold_starts);
+        Analysis { row, path, pieces: self.pieces, rule, repaired: None }
     }
 }

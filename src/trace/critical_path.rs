@@ -3,6 +3,7 @@
 //! Algorithm 1 of "Let's Trace It: Fine-Grained Serverless Benchmarking for Synchronous and Asynchronous
 //! Applications", in two readings that differ in one rule; see [`Rule`].
 
+use super::firm;
 use super::invalid::Invalid;
 use super::span::{SpanIndex, Trace};
 
@@ -13,6 +14,8 @@ pub enum Rule {
     Published,
     /// Visited exactly when it is next on the way to the span that ends last. So says the paper.
     Paper,
+    /// Not a reading of this algorithm but FIRM's, which knows synchronous traces only; see [`super::firm`].
+    Firm,
 }
 
 /// The most steps that one path may take: far beyond real traces, but repeated spans of zero length double the path
@@ -24,6 +27,9 @@ pub(super) fn limit(trace: &Trace<'_>) -> usize {
 /// The spans of the critical path, from the root, in the order in which they are walked. A span of zero length
 /// can come twice.
 pub fn critical_path(trace: &Trace<'_>, rule: Rule) -> Result<Vec<SpanIndex>, Invalid> {
+    if rule == Rule::Firm {
+        return Ok(firm::critical_path(trace));
+    }
     // The way from the span that ends last up to its root: the top is where the path must lead next.
     let mut way: Vec<SpanIndex> =
         std::iter::successors(Some(trace.last()), |&span| trace.parent(span)).collect();

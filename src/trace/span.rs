@@ -57,53 +57,99 @@ pub enum Parent<'a> {
 
 /// What a tracer says of a span beside its times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent statements, named as in the documents")]
+#[expect(clippy::struct_excessive_bools, reason = "independent statements, named as in the documents")]
 pub struct Flags {
     pub error: bool,
     pub fault: bool,
     pub throttle: bool,
     pub in_progress: bool,
+    /// It had to be initialized first, which no span of its own tells of.
+    pub cold_start: bool,
 }
 
-/// What an origin means for the analysis.
+/// What a tracer recorded of one trace; not checked yet.
+#[derive(Clone, Debug)]
+pub struct Recorded<'a> {
+    pub id: Cow<'a, str>,
+    /// Seconds.
+    pub duration: Option<f64>,
+    pub spans: Vec<Span<'a>>,
+    /// Whether a trace may end with an asynchronous span that has no parts. With X-Ray it may not, since the service
+    /// around a function is a span too: there, parts are missing.
+    pub may_end_in_leaf: bool,
+}
+
+impl Flags {
+    /// What a failure with this status code means: 429 is a throttle, other codes from 400 to 499 are the caller's
+    /// error, everything else is a fault. X-Ray flags its spans so.
+    pub(super) fn of_failure(status: Option<i64>) -> Self {
+        match status {
+            Some(429) => Self { error: true, throttle: true, ..Self::default() },
+            Some(400..=499) => Self { error: true, ..Self::default() },
+            _ => Self { fault: true, ..Self::default() },
+        }
+    }
+}
+
+impl<'a> Recorded<'a> {
+    /// For tracers that record no duration of traces: from the first start to the last end.
+    ///
+    /// The spans, whose parents must be given by id, are put into an order of their own, so that the analysis does not
+    /// depend on that of the file: roots first, then by start, the longer one first, then by id.
+    pub(super) fn measured(id: Cow<'a, str>, mut spans: Vec<Span<'a>>) -> Self {
+        spans.sort_by(|left, right| {
+            let is_part = |span: &Span<'_>| span.parent != Parent::None;
+            is_part(left)
+                .cmp(&is_part(right))
+                .then(left.start.total_cmp(&right.start))
+                .then(right.end.total_cmp(&left.end))
+                .then_with(|| left.id.cmp(&right.id))
+        });
+        let start = spans.iter().map(|span| span.start).fold(f64::INFINITY, f64::min);
+        let end = spans.iter().map(|span| span.end).fold(f64::NEG_INFINITY, f64::max);
+        let duration = (in_range(start) && in_range(end))
+            .then(|| (microseconds(end) - microseconds(start)) as f64 / 1e6)
+            // What is wrong with the times is found with the spans.
+            .or((!spans.is_empty()).then_some(0.0));
+        Self { id, duration, spans, may_end_in_leaf: true }
+    }
+
+    /// Joins the spans to a trace; see [`Trace::new`].
+    pub fn join(self) -> Result<Trace<'a>, Invalid> {
+        let trace = Trace::new(self.id, self.duration, self.spans)?;
+        Ok(Trace { may_end_in_leaf: self.may_end_in_leaf, ..trace })
+    }
+}
+
+/// What an origin means for the analysis, beside its activity ([`super::activities`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Part of a service: no origin.
-    Part,
-    Gateway,
-    Orchestration,
-    /// AWS::Lambda: the service around a function.
-    Lambda,
-    /// AWS::Lambda::Function: the function's own time.
+    /// AWS::Lambda::Function: the function's own time, which the service around it records too.
     Function,
-    External,
-    Unknown,
+    /// A function of a tracer that records no service around it.
+    StandaloneFunction,
+    Other,
 }
 
 impl Kind {
     fn of(origin: Option<&str>) -> Self {
         match origin {
-            None => Self::Part,
-            Some("AWS::ApiGateway::Stage") => Self::Gateway,
-            Some("AWS::StepFunctions::StateMachine" | "AWS::stepfunctions" | "AWS::STEPFUNCTIONS") => {
-                Self::Orchestration
-            }
-            Some("AWS::Lambda") => Self::Lambda,
             Some("AWS::Lambda::Function") => Self::Function,
-            Some(
-                "AWS::S3::Bucket"
-                | "AWS::S3"
-                | "AWS::DynamoDB::Table"
-                | "AWS::SQS::Queue"
-                | "AWS::SNS"
-                | "Database::SQL"
-                | "AWS::Kinesis"
-                | "AWS::rekognition",
-            ) => Self::External,
-            Some(_) => Self::Unknown,
+            Some(AZURE_FUNCTION | OTEL_FUNCTION) => Self::StandaloneFunction,
+            _ => Self::Other,
         }
     }
+
+    pub(super) fn is_function(self) -> bool {
+        self != Self::Other
+    }
 }
+
+/// The origin that the reader of Application Insights gives to functions.
+pub(super) const AZURE_FUNCTION: &str = "Azure::Functions::Function";
+
+/// The origin that the reader of OpenTelemetry gives to functions.
+pub(super) const OTEL_FUNCTION: &str = "OTel::Function";
 
 /// A span's time in whole microseconds and its place in the tree: what the hot loops read.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +177,8 @@ pub struct Trace<'a> {
     children: Vec<SpanIndex>,
     root: SpanIndex,
     last: SpanIndex,
+    /// As [`Recorded::may_end_in_leaf`].
+    pub(super) may_end_in_leaf: bool,
 }
 
 impl<'a> Trace<'a> {
@@ -168,7 +216,7 @@ impl<'a> Trace<'a> {
             return Err(Invalid::ParentLoop { span: spans[span].id.to_string() });
         }
         let children = sort_children(&mut nodes);
-        Ok(Self { id, duration, spans, nodes, children, root, last })
+        Ok(Self { id, duration, spans, nodes, children, root, last, may_end_in_leaf: false })
     }
 
     /// In the order of the file, without repetitions.
@@ -228,10 +276,10 @@ fn in_range(seconds: f64) -> bool {
     (-62_135_596_800.0..253_402_300_800.0).contains(&seconds)
 }
 
-type Resolved<'a> = (Vec<Span<'a>>, Vec<Option<SpanIndex>>);
+pub(super) type Resolved<'a> = (Vec<Span<'a>>, Vec<Option<SpanIndex>>);
 
 /// The parent of each span, repeated spans merged.
-fn resolve_parents(spans: Vec<Span<'_>>) -> Result<Resolved<'_>, Invalid> {
+pub(super) fn resolve_parents(spans: Vec<Span<'_>>) -> Result<Resolved<'_>, Invalid> {
     let mut places = HashMap::with_capacity(spans.len());
     // For each span the place of the one that stands for it: the first with its id.
     let mut stands_for = Vec::with_capacity(spans.len());

@@ -684,6 +684,33 @@ proptest! {
     }
 
     #[test]
+    fn the_order_of_segments_does_not_matter(
+        choices in prop::collection::vec(any::<u8>(), 1..60),
+        order in prop::collection::vec(any::<u32>(), 200),
+    ) {
+        let (text, _) = drawn("1-a", &choices);
+        let expected = analyze_text(&text).unwrap();
+        let mut line: Value = serde_json::from_str(&text).unwrap();
+        let mut segments = line["Segments"].as_array().unwrap().clone();
+        let mut keys = order.iter().cycle();
+        segments.sort_by_cached_key(|_| *keys.next().unwrap());
+        line["Segments"] = json!(segments);
+        let found = analyze_text(&line.to_string()).unwrap();
+        let times = |analysis: &Analysis| -> Vec<_> {
+            analysis.pieces.iter().map(|piece| (piece.start, piece.end, piece.activity)).collect()
+        };
+        prop_assert_eq!(times(&found), times(&expected));
+        prop_assert_eq!(&found.row.longest_path_names, &expected.row.longest_path_names);
+        // These alone are listed in the order of the file.
+        let sorted = |analysis: &Analysis| {
+            let mut row = analysis.row.clone();
+            row.services.sort();
+            row
+        };
+        prop_assert_eq!(sorted(&found), sorted(&expected));
+    }
+
+    #[test]
     fn rows_depend_neither_on_the_order_of_lines_nor_on_batches(
         order in Just((0..150_usize).collect::<Vec<_>>()).prop_shuffle(),
         batch_size in 1..200_000_u64,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::invalid::Invalid;
 use super::json::{JsonError, Next, Reader};
-use super::span::{Flags, Parent, Span, Trace};
+use super::span::{Flags, Parent, Recorded, Span, Trace};
 
 /// The origin whose span carries the URL of the request.
 const GATEWAY: &str = "AWS::ApiGateway::Stage";
@@ -28,12 +28,19 @@ pub struct Rejected {
 
 /// Reads one trace: `{"Id": …, "Duration": seconds, "Segments": [{"Document": "…"}]}`. Other keys are passed over.
 pub fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>, Rejected> {
+    let recorded = record(text, documents)?;
+    let id = recorded.id.clone();
+    recorded.join().map_err(|reason| Rejected { id: Some(id.into_owned()), reason })
+}
+
+/// Reads the spans of one trace, as [`read`] does, without joining them.
+pub fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
     let mut reader = Reader::new(text);
     let envelope = read_envelope(&mut reader, documents)?;
     if let Err(error) = reader.end() {
         return Err(Rejected { id: Some(envelope.id.into_owned()), reason: malformed("trace", &error) });
     }
-    join(envelope, documents)
+    read_documents(envelope, documents)
 }
 
 /// The end of the JSON value that starts `text`, if it is complete: how traces are told apart that are spread
@@ -109,7 +116,7 @@ fn read_segments(reader: &mut Reader<'_>, documents: &mut Documents) -> Result<(
     Ok(())
 }
 
-fn join<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Result<Trace<'a>, Rejected> {
+fn read_documents<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Result<Recorded<'a>, Rejected> {
     let Envelope { id, duration } = envelope;
     let rejected = |reason, id: Cow<'_, str>| Rejected { id: Some(id.into_owned()), reason };
     let mut spans = Vec::new();
@@ -132,7 +139,7 @@ fn join<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Result<Trace<'a
     if let Some(reason) = defect.filter(|_| !unfinished) {
         return Err(rejected(reason, id));
     }
-    Trace::new(id.clone(), duration, spans).map_err(|reason| rejected(reason, id))
+    Ok(Recorded { id, duration, spans, may_end_in_leaf: false })
 }
 
 /// Reads a segment's document: the segment, then its subsegments depth first.

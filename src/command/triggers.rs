@@ -1,0 +1,56 @@
+//! `sb analyze-triggers`: how long Azure's triggers take.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Outcome;
+use super::output::Failed;
+use crate::exit_code::Exit;
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+use crate::trace::triggers::{self, INVALID_FILE, Quantiles, TRIGGER_FILE};
+
+/// Measures the triggers in files of traces; the results go beside each.
+pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf]) -> Outcome {
+    let mut results = Vec::new();
+    for file in files {
+        let file = if file.is_dir() { file.join("traces.json") } else { file.clone() };
+        let summary = triggers::analyze_file(&file).map_err(|error| {
+            Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
+        })?;
+        let written = [TRIGGER_FILE, INVALID_FILE].map(|name| file.with_file_name(name));
+        if settings.json {
+            results.push(json!({
+                "file": file,
+                "trigger": written[0],
+                "invalid_traces": written[1],
+                "valid": summary.valid,
+                "invalid": summary.invalid,
+                "triggers": summary.triggers,
+            }));
+            continue;
+        }
+        let mut text = Vec::new();
+        writeln!(text, "{}: {} valid, {} invalid traces", file.display(), summary.valid, summary.invalid)?;
+        for (trigger, latency) in &summary.triggers {
+            writeln!(text, "  {trigger}: {} traces, {} with a cold start", latency.traces, latency.cold)?;
+            for (label, Quantiles { p50, p95, p99 }) in [
+                ("call to receiver (t3 - t2)", latency.trigger_ms),
+                ("receiver to its code (t4 - t3)", latency.start_ms),
+                ("all (t4 - t1)", latency.total_ms),
+            ] {
+                writeln!(text, "    {label:<31}p50 {p50:>9.1}   p95 {p95:>9.1}   p99 {p99:>9.1} ms")?;
+            }
+        }
+        for path in written {
+            writeln!(text, "  wrote {}", path.display())?;
+        }
+        terminal.data(&String::from_utf8_lossy(&text))?;
+    }
+    if settings.json {
+        terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,93 @@
+//! How traces are read and explained: what the options of an analysis come to.
+
+use super::activities::Activities;
+use super::app_insights;
+use super::breakdown::{self, Analysis};
+use super::invalid::Invalid;
+use super::repair::{self, Repair};
+use super::row::{BREAKDOWN_HEADER, format_duration};
+use super::source::Source;
+use super::span::Recorded;
+use super::xray::{self, Documents, Rejected};
+
+/// Which algorithm extracts the critical path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Algorithm {
+    /// The study's, for synchronous and asynchronous traces
+    #[default]
+    #[value(name = "servitrace")]
+    ServiTrace,
+    /// FIRM's, for synchronous traces: a reference to compare with
+    Firm,
+}
+
+/// How traces are read and explained. The default is that of the published dataset.
+#[derive(Clone, Debug, Default)]
+pub struct Method {
+    pub source: Source,
+    pub algorithm: Algorithm,
+    pub activities: Activities,
+    /// Whether traces are recovered whose clocks differ a little.
+    pub repair: Option<Repair>,
+}
+
+impl Method {
+    /// Analyses one trace. OpenTelemetry documents, which can hold several traces, are read by
+    /// [`super::otlp::Export`].
+    pub fn analyze_text(&self, text: &str) -> Result<Analysis, Rejected> {
+        self.analyze_with(text, &mut Documents::default())
+    }
+
+    pub(super) fn analyze_with(&self, text: &str, documents: &mut Documents) -> Result<Analysis, Rejected> {
+        if self.source == Source::AppInsights {
+            return self.explain(app_insights::read(text)?);
+        }
+        self.explain(xray::record(text, documents)?)
+    }
+
+    /// Joins what was recorded to a trace and explains it, repaired if that is wanted and needed.
+    pub fn explain(&self, recorded: Recorded<'_>) -> Result<Analysis, Rejected> {
+        let before = self.repair.map(|repair| (repair, recorded.clone()));
+        let id = recorded.id.to_string();
+        let outcome = self.explain_as_recorded(recorded);
+        let (Err(reason), Some((repair, recorded))) = (&outcome, before) else {
+            return outcome.map_err(|reason| Rejected { id: Some(id), reason });
+        };
+        let repaired =
+            repair::repair(&recorded, repair, reason, |changed| self.explain_as_recorded(changed).ok());
+        repaired.map_or(outcome, Ok).map_err(|reason| Rejected { id: Some(id), reason })
+    }
+
+    /// The first line of trace_breakdown.csv; with repair there is one column more.
+    pub(super) fn header(&self) -> String {
+        let mut header = BREAKDOWN_HEADER.to_owned();
+        if self.repair.is_some() {
+            add_last_field(&mut header, repair::COLUMN);
+        }
+        header
+    }
+
+    /// Appends the row of a valid trace. The column of repairs has by how much times were moved in all; it is empty
+    /// where the trace was valid as it was recorded.
+    pub(super) fn write_row(&self, analysis: &Analysis, out: &mut String) {
+        analysis.row.write(out);
+        if self.repair.is_some() {
+            add_last_field(out, &analysis.repaired.map(format_duration).unwrap_or_default());
+        }
+    }
+
+    fn explain_as_recorded(&self, recorded: Recorded<'_>) -> Result<Analysis, Invalid> {
+        let trace = recorded.join()?;
+        breakdown::analyze_by(&trace, &self.activities, self.algorithm)
+    }
+}
+
+/// To a row that has its line end already.
+fn add_last_field(row: &mut String, field: &str) {
+    row.truncate(row.trim_end_matches("\r\n").len());
+    row.push(',');
+    let needs_quotes = field.contains(',');
+    row.push_str(if needs_quotes { "\"" } else { "" });
+    row.push_str(field);
+    row.push_str(if needs_quotes { "\"\r\n" } else { "\r\n" });
+}
