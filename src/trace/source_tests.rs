@@ -57,6 +57,11 @@ fn nanoseconds(milliseconds: f64) -> i128 {
     EPOCH + (milliseconds * 1e6) as i128
 }
 
+/// X-Ray has names for the parts of a function's own time; other parts of a function are unclassified there.
+fn part_name(service: Service, name: &'static str) -> &'static str {
+    if service == Service::Part && name != "Initialization" { "Invocation" } else { name }
+}
+
 fn xray(id: &str, spans: &[TestSpan]) -> String {
     let seconds = |milliseconds: f64| nanoseconds(milliseconds) as f64 / 1e9;
     let documents: Vec<Value> = spans
@@ -70,8 +75,7 @@ fn xray(id: &str, spans: &[TestSpan]) -> String {
                 Service::Database => Some("AWS::DynamoDB::Table"),
                 Service::Part => None,
             };
-            // X-Ray names the parts of a function's own time.
-            let name = if service == Service::Part { "Invocation" } else { name };
+            let name = part_name(service, name);
             let parent = (!parent.is_empty()).then_some(parent);
             let document = json!({ "id": id, "parent_id": parent, "name": name, "origin": origin,
                                    "start_time": seconds(start), "end_time": seconds(end) });
@@ -111,7 +115,7 @@ fn insights_row(operation: &str, (id, parent, name, service, start, end): TestSp
     let role = if service == Service::Gateway { "shop.azure-api.net West Europe" } else { "app" };
     let dimensions =
         if service == Service::Workflow { r#"{"durabletask.type":"orchestration"}"# } else { "{}" };
-    let name = if service == Service::Part { "Invocation" } else { name };
+    let name = part_name(service, name);
     let parent = if parent.is_empty() { operation } else { parent };
     json!([
         item,
@@ -156,7 +160,7 @@ fn otlp_span(trace: &str, (id, parent, name, service, start, end): TestSpan) -> 
         Service::Database => (3, vec![attribute("db.system.name", "postgresql")]),
         Service::Part => (1, vec![]),
     };
-    let name = if service == Service::Part { "Invocation" } else { name };
+    let name = part_name(service, name);
     json!({ "traceId": trace, "spanId": id, "parentSpanId": parent, "name": name, "kind": kind,
             "startTimeUnixNano": nanoseconds(start).to_string(), "endTimeUnixNano": nanoseconds(end).to_string(),
             "attributes": attributes, "status": {} })
@@ -207,14 +211,14 @@ fn parts(analysis: &Analysis) -> BTreeMap<Activity, f64> {
 
 /// All three tracers give this path and these parts, in milliseconds.
 #[track_caller]
-fn check_all(spans: &[TestSpan], path: &[&str], expected: &[(Activity, f64)]) {
+fn check_all(spans: &[TestSpan], path: &[&str], cold_starts: u64, expected: &[(Activity, f64)]) {
     let id = "4bf92f3577b34da6a3ce929d0e0e4736";
     for text in [xray(id, spans), app_insights(id, spans), otlp(id, spans)] {
         let analysis = explain(&text);
         assert_eq!(analysis.row.trace_id, id);
         assert_eq!(analysis.row.longest_path_names, path, "{text}");
         assert_eq!(parts(&analysis), expected.iter().copied().collect(), "{text}");
-        assert_eq!((analysis.row.errors, analysis.row.num_cold_starts), (0, 0));
+        assert_eq!((analysis.row.errors, analysis.row.num_cold_starts), (0, cold_starts));
     }
 }
 
@@ -223,6 +227,7 @@ fn three_tracers_agree_on_a_synchronous_trace() {
     check_all(
         &SYNCHRONOUS,
         &["api", "hello", "Invocation", "items", "users"],
+        0,
         &[
             (Orchestration, 20.0 + 20.0),
             (Computation, 2.0 + 8.0 + 0.25 + 4.875 + 10.0),
@@ -236,11 +241,34 @@ fn three_tracers_agree_on_an_asynchronous_trace() {
     check_all(
         &ASYNCHRONOUS,
         &["api", "upload", "jobs", "process", "resize", "thumbnails"],
+        0,
         &[
             (Orchestration, 10.0 + 20.0 + 10.0),
             (Computation, 10.0 + 20.0 + 40.0),
             (ExternalService, 18.0 + 50.0),
             (Trigger, 22.0),
+        ],
+    );
+}
+
+#[test]
+fn three_tracers_agree_on_a_cold_start_where_all_record_the_initialization() {
+    let spans = [
+        ("d1", "", "api", Service::Gateway, 0.0, 100.0),
+        ("d2", "d1", "hello", Service::Function, 60.0, 90.0),
+        ("d3", "d2", "Initialization", Service::Part, 30.0, 55.0),
+        ("d4", "d2", "items", Service::Database, 65.0, 80.0),
+    ];
+    check_all(
+        &spans,
+        &["api", "hello", "Initialization", "items"],
+        1,
+        &[
+            (ContainerInitialization, 30.0),
+            (RuntimeInitialization, 25.0),
+            (Orchestration, 5.0 + 10.0),
+            (Computation, 5.0 + 10.0),
+            (ExternalService, 15.0),
         ],
     );
 }
