@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::analyze::{Summary, analyze};
+use super::analyze::{Summary, analyze, analyze_text};
 use super::breakdown::Activity::{
     self, Computation, ContainerInitialization, ExternalService, Orchestration, RuntimeInitialization,
     Trigger,
@@ -14,7 +14,6 @@ use super::breakdown::Analysis;
 use super::method::Method;
 use super::otlp;
 use super::source::Source;
-use super::xray::Rejected;
 
 /// What a service is, whichever tracer tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,20 +175,9 @@ fn otlp(id: &str, spans: &[TestSpan]) -> String {
     otlp_document(&spans.iter().map(|&span| otlp_span(id, span)).collect::<Vec<_>>())
 }
 
-/// What one trace in a text of a format comes to.
-fn explain_by(method: &Method, text: &str) -> Result<Analysis, Rejected> {
-    let method = Method { source: method.source.resolve(text.as_bytes()), ..method.clone() };
-    if method.source == Source::Otlp {
-        let mut traces = otlp::read(text);
-        assert_eq!(traces.len(), 1);
-        return traces.remove(0).and_then(|recorded| method.explain(recorded));
-    }
-    method.analyze_text(text)
-}
-
 #[track_caller]
 fn explain(text: &str) -> Analysis {
-    match explain_by(&Method::default(), text) {
+    match analyze_text(text) {
         Ok(analysis) => analysis,
         Err(rejected) => panic!("{}\n{text}", rejected.reason.message()),
     }
@@ -197,7 +185,7 @@ fn explain(text: &str) -> Analysis {
 
 #[track_caller]
 fn check_invalid(text: &str, code: &str) {
-    let reason = explain_by(&Method::default(), text).unwrap_err().reason;
+    let reason = analyze_text(text).unwrap_err().reason;
     assert_eq!(reason.code(), code, "{}", reason.message());
 }
 
@@ -305,7 +293,7 @@ fn a_trace_may_end_with_a_function_that_has_no_parts() {
             assert_eq!(parts(&analysis).get(&Computation), Some(&computation));
         }
         // X-Ray would have recorded the service around it.
-        assert!(explain_by(&Method::default(), &xray("1-a", spans)).is_err());
+        assert!(analyze_text(&xray("1-a", spans)).is_err());
     }
 }
 
@@ -409,7 +397,7 @@ fn services_without_functions_are_known_by_their_names() {
     assert_eq!(parts(&analysis), expected.into_iter().collect());
     let rules = "[origins]\n\"OTel::Service::shop\" = \"orchestration\"";
     let activities = Method::default().activities.extended(rules, "test").unwrap();
-    let analysis = explain_by(&Method { activities, ..Method::default() }, &text).unwrap();
+    let analysis = Method { activities, ..Method::default() }.analyze_text(&text).unwrap();
     assert_eq!(parts(&analysis).get(&Orchestration), Some(&65.125));
     // The resource of a platform for functions makes its receivers functions.
     let on_lambda = text.replace(
@@ -444,7 +432,7 @@ fn a_trigger_that_carries_no_context_connects_two_operations() {
     rows.push(insights_row("root", ("t9", "t1", "blob_trigger", Service::Queue, 20.0, 21.0)));
     let text =
         json!({ "attrs": attrs, "tables": [insights_table(&rows), insights_table(&other)] }).to_string();
-    assert!(explain_by(&Method::default(), &text).is_err());
+    assert!(analyze_text(&text).is_err());
 }
 
 #[test]
@@ -600,6 +588,7 @@ fn a_link_makes_two_traces_one() {
     consumer["links"] = json!([{ "traceId": "0af1", "spanId": "c2" }, { "traceId": "0af1", "spanId": "c1" }]);
     let apart = [otlp_span("0af1", QUEUE[0]), otlp_span("0af1", QUEUE[1]), consumer.clone(), last.clone()];
     assert_eq!(otlp::read(&otlp_document(&apart)).len(), 2);
+    check_invalid(&otlp_document(&apart), "malformed");
     // A cause starts before its effect: other links do not count.
     consumer["links"] = json!([{ "traceId": "0af1", "spanId": "c1" }]);
     let mut root = otlp_span("0af1", QUEUE[0]);
@@ -645,8 +634,8 @@ proptest! {
     ) {
         for write in [xray, app_insights, otlp] {
             let (expected, found) = (
-                explain_by(&Method::default(), &write("0af7", &spans)),
-                explain_by(&Method::default(), &write("0af7", &order)),
+                analyze_text(&write("0af7", &spans)),
+                analyze_text(&write("0af7", &order)),
             );
             match (expected, found) {
                 (Ok(expected), Ok(found)) => {
