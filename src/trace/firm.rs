@@ -7,8 +7,10 @@
 //! corrected form, children are taken by their ends, the last first, and each must happen before the one that was
 //! taken before it. The path is then listed in the order in which it is walked.
 //!
-//! It does not know asynchronous invocations: a child that ends long after its parent counts as returned last, and
-//! the parent's later siblings are walked although they do not delay anything. Such traces mostly get no breakdown.
+//! It does not know asynchronous invocations. A chain of them it follows, since each is the only child, or the last one
+//! to end. But a child that is set off early and ends late hides the siblings that the trace really waits for, and the
+//! siblings of a span whose asynchronous work ends last are walked although they delay nothing. Such traces get no
+//! breakdown, or a path that leaves out what matters.
 
 use super::span::{SpanIndex, Trace};
 

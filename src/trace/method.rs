@@ -4,6 +4,7 @@ use super::activities::Activities;
 use super::app_insights;
 use super::breakdown::{self, Analysis};
 use super::invalid::Invalid;
+use super::otlp;
 use super::repair::{self, Repair};
 use super::row::{BREAKDOWN_HEADER, format_duration};
 use super::source::Source;
@@ -32,12 +33,24 @@ pub struct Method {
 }
 
 impl Method {
-    /// Analyses one trace. OpenTelemetry documents, which can hold several traces, are read by
-    /// [`super::otlp::Export`].
+    /// Analyses a text that holds one trace, in any of the formats.
     pub fn analyze_text(&self, text: &str) -> Result<Analysis, Rejected> {
-        self.analyze_with(text, &mut Documents::default())
+        let source = self.source.resolve(text.as_bytes());
+        if source != Source::Otlp {
+            return Self { source, ..self.clone() }.analyze_with(text, &mut Documents::default());
+        }
+        let mut traces = otlp::read(text);
+        match (traces.pop(), traces.len()) {
+            (Some(recorded), 0) => recorded.and_then(|recorded| self.explain(recorded)),
+            (last, others) => {
+                let count = others + usize::from(last.is_some());
+                let detail = format!("the text holds {count} traces instead of one");
+                Err(Rejected { id: None, reason: Invalid::Malformed { detail } })
+            }
+        }
     }
 
+    /// The format must be known, and be one that holds a trace per document.
     pub(super) fn analyze_with(&self, text: &str, documents: &mut Documents) -> Result<Analysis, Rejected> {
         if self.source == Source::AppInsights {
             return self.explain(app_insights::read(text)?);

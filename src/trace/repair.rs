@@ -1,6 +1,6 @@
 //! Recovers traces that are invalid only because clocks differ a little: the services of a trace run on many machines.
 //!
-//! Some kinds of disagreement are known ([`Kind`]). Those within the limit are tried: each alone, the smallest first;
+//! Some kinds of disagreement are known (see `Kind`). Those within the limit are tried: each alone, the smallest first;
 //! where none is enough, all together, and then as many of them as possible are taken back. So a valid trace is never
 //! touched, and no adjustment stays without which the trace would be valid too.
 

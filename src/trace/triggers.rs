@@ -44,7 +44,7 @@ const HEADER: [&str; 13] = [
 
 const INVALID_HEADER: [&str; 3] = ["root_trace_id", "receiver_trace_id", "message"];
 
-/// The code of the invoker's and the receiver's operation.
+/// The dependencies that give t4 to t9.
 const RECEIVERS: [&str; 6] = ["receiver0", "receiver1", "receiver2", "receiver3", "receiver4", "receiver5"];
 
 /// One trace: a row of trigger.csv.
