@@ -21,7 +21,7 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
             Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
         })?;
         let written = [TRIGGER_FILE, INVALID_FILE].map(|name| file.with_file_name(name));
-        if settings.json {
+        if settings.json() {
             results.push(json!({
                 "file": file,
                 "trigger": written[0],
@@ -49,7 +49,7 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
         }
         terminal.data(&String::from_utf8_lossy(&text))?;
     }
-    if settings.json {
+    if settings.json() {
         terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
     }
     Ok(Exit::Done)

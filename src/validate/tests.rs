@@ -603,7 +603,7 @@ fn an_alias_bomb_is_refused_quickly() {
     let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
     assert_eq!(checked.problems[0].code, "sb::manifest::syntax");
     // Expanded, it would take longer than anybody waits; a busy machine may take its time.
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
 }
 
 #[test]
