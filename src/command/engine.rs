@@ -165,6 +165,14 @@ pub(super) async fn start(
     }
     let store = Store::open(&settings.state_folder(beside))?;
     let _deployment_lock = lock_deployment(&store, &request)?;
+    if let What::Single { deployment, .. } = &request.what
+        && let Some(open) = open_run_of(&store, deployment).await?
+    {
+        let message =
+            format!("run {open} of `{deployment}` has not ended: a step of it may still be running");
+        let help = format!("`sb resume {open}` goes on with it, and Ctrl-C there stops it and cleans up");
+        return Err(Failed::helped(Exit::Failed, message, help));
+    }
     let run = new_run_id(&plan.name);
     let lock = store.lock_run(&run)?;
     write_private(&store.run_folder(&run), &private)?;
@@ -175,6 +183,19 @@ pub(super) async fn start(
     };
     store.create_run(row).await?;
     drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, records: vec![] }).await
+}
+
+/// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.
+pub(super) async fn open_run_of(store: &Store, deployment: &DeploymentId) -> Result<Option<RunId>, Failed> {
+    for row in store.runs().await? {
+        // One that this program cannot read cannot be resumed by it either.
+        let Ok(request) = Request::read(&row) else { continue };
+        if matches!(&request.what, What::Single { deployment: of, .. } if of == deployment) {
+            let ended = RunState::fold(&store.events(&row.id).await?).ended.is_some();
+            return Ok((!ended).then_some(row.id));
+        }
+    }
+    Ok(None)
 }
 
 fn lock_deployment(store: &Store, request: &Request) -> Result<Option<Lock>, Failed> {

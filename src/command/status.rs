@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Outcome;
-use super::engine::{Request, What};
+use super::engine::{Request, What, open_run_of};
 use super::output::Failed;
 use crate::event::Verdict;
 use crate::execute::{Execute as _, Executor};
@@ -198,9 +198,10 @@ async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     Ok(match Request::read(&run)?.what {
         What::Plan { .. } if ended => format!("its cleanup failed: see `sb status {}`", row.run),
         What::Plan { .. } => format!("pay with: sb resume {}", row.run),
-        What::Single { manifest, target, .. } => {
-            format!("pay with: sb cleanup --file {} --target {target}", manifest.display())
-        }
+        What::Single { manifest, target, deployment, .. } => match open_run_of(store, &deployment).await? {
+            Some(open) => format!("pay with: sb resume {open}"),
+            None => format!("pay with: sb cleanup --file {} --target {target}", manifest.display()),
+        },
     })
 }
 

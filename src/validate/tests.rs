@@ -602,7 +602,8 @@ fn an_alias_bomb_is_refused_quickly() {
     let started = std::time::Instant::now();
     let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
     assert_eq!(checked.problems[0].code, "sb::manifest::syntax");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // Expanded, it would take longer than anybody waits; a busy machine may take its time.
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -76,6 +76,25 @@ fn a_step_that_ended_while_no_runner_lived_is_not_run_again() {
 }
 
 #[test]
+fn nothing_else_is_done_with_a_deployment_while_a_step_of_a_killed_run_may_be_running() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin one"));
+    kill(&mut runner);
+    for command in ["cleanup", "prepare", "test"] {
+        let refused = work.sb(&[command, "--executor", "host"]).expect(1);
+        assert!(refused.stderr.contains("has not ended"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("sb resume"), "{}", refused.stderr);
+    }
+    assert!(work.sb(&["leaks"]).expect(4).stdout.contains("pay with: sb resume"));
+    work.sb(&["resume"]).expect(0);
+    assert_eq!(work.read("trail"), ALL);
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+}
+
+#[test]
 fn a_second_runner_on_the_same_run_or_deployment_is_refused() {
     let work = Workspace::new();
     work.write("benchmark.toml", SLOW);
