@@ -26,7 +26,7 @@ use crate::progress;
 use crate::run_state::RunState;
 use crate::schedule::{self, End, Job, Naming, Stop, now_ms};
 use crate::settings::{Settings, absolute};
-use crate::store::{Lock, RunRow, Store};
+use crate::store::{Debt, Lock, RunRow, Store};
 use crate::terminal::Terminal;
 use crate::validate::{self, Overrides, Plan};
 use crate::workload::Load;
@@ -220,7 +220,9 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
             match open {
                 Some(row) => row,
                 None => {
-                    terminal.say("every run has ended: nothing to resume");
+                    terminal.say(
+                        "every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)",
+                    );
                     return Ok(Exit::Done);
                 }
             }
@@ -228,7 +230,10 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     };
     let lock = store.lock_run(&row.id)?;
     let records = store.events(&row.id).await?;
-    if let Some((measurement, cleanup)) = RunState::fold(&records).ended {
+    let owed = store.deployments().await?.iter().any(|d| d.run == row.id && d.debt == Debt::Owed);
+    if let Some((measurement, cleanup)) = RunState::fold(&records).ended
+        && !owed
+    {
         terminal.say(&format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id));
         return Ok(Exit::of_run(measurement, cleanup));
     }

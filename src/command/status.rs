@@ -196,7 +196,12 @@ async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
     let ended = RunState::fold(&store.events(&row.run).await?).ended.is_some();
     Ok(match Request::read(&run)?.what {
-        What::Plan { .. } if ended => format!("its cleanup failed: see `sb status {}`", row.run),
+        What::Plan { .. } if ended => {
+            format!(
+                "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",
+                row.run, row.run
+            )
+        }
         What::Plan { .. } => format!("pay with: sb resume {}", row.run),
         What::Single { manifest, target, deployment, .. } => match open_run_of(store, &deployment).await? {
             Some(open) => format!("pay with: sb resume {open}"),

@@ -243,7 +243,7 @@ impl Dispatch {
         }
     }
 
-    fn owed(&self, deployment: usize) -> bool {
+    pub(super) fn owed(&self, deployment: usize) -> bool {
         self.live.get(&deployment).is_some_and(|live| live.row.debt == Debt::Owed)
     }
 

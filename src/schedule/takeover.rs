@@ -63,6 +63,12 @@ impl Dispatch {
                     let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
                     self.time(index, due);
                 }
+                // A cleanup that failed is still owed: who takes the run up again pays.
+                StepPhase::Ended(outcome)
+                    if step.is_cleanup() && !outcome.is_success() && self.owed(step.deployment) =>
+                {
+                    self.nodes[index.index()].failures = 0;
+                }
                 StepPhase::Ended(outcome) => {
                     let outcome = outcome.clone();
                     self.mark_ended(index, &outcome, !past.invalid.is_empty());

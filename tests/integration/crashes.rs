@@ -179,3 +179,28 @@ fn a_load_that_loses_its_runner_is_finished_not_repeated() {
     assert_eq!(rows.lines().count(), 61, "60 invocations and a header");
     assert_eq!(work.processes(), Vec::<String>::new());
 }
+
+#[test]
+fn a_cleanup_that_failed_in_a_plan_is_tried_again_by_resume() {
+    let work = Workspace::new();
+    let cleanup = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail";
+    work.write(
+        "benchmark.toml",
+        &SLOW.replace(cleanup, "test -e allowed && echo cleaned >> trail").replace("0.6", "0"),
+    );
+    work.write(
+        "plans/p.toml",
+        "[plan]\nname = \"p\"\nexecutor = \"host\"\n[[applications]]\nmanifest = \"../benchmark.toml\"\n",
+    );
+    work.sb(&["run", "plans/p.toml"]).expect(4);
+    let leaks = work.sb(&["leaks"]).expect(4);
+    let run = leaks.stdout.split_whitespace().last().expect("the way out").to_owned();
+    assert!(leaks.stdout.contains(&format!("sb resume {run}")), "{}", leaks.stdout);
+    work.sb(&["resume", &run]).expect(4);
+    work.write("allowed", "");
+    work.sb(&["resume", &run]).expect(0);
+    let trail = work.read("trail");
+    assert!(trail.ends_with("end call\ncleaned\n") && trail.matches("begin call").count() == 1, "{trail}");
+    work.sb(&["leaks"]).expect(0);
+    assert!(work.sb(&["resume", &run]).expect(0).stderr.contains("nothing to resume"));
+}
