@@ -369,6 +369,9 @@ pub(super) async fn finish(
     let measured = if measurement == Verdict::None { String::new() } else { format!(" {measurement}") };
     let text = format!("run {run}:{measured}{cleaned}");
     terminal.say(&terminal.paint(style, text.replace(":;", ":").as_str()));
+    if request.parts.deploy && !request.parts.cleanup && exit != Exit::Done {
+        terminal.say("what was deployed is still there: `sb cleanup` removes it");
+    }
     if exit == Exit::CleanupOwed {
         terminal.say("something may still be deployed: `sb leaks` lists it");
     }

@@ -112,11 +112,33 @@ impl View {
             Outcome::Failed(failure) => {
                 let see =
                     if log.exists() { format!("\n{:<10} {}", "", log.display()) } else { String::new() };
-                (Style::Bad, format!("{:<10} {step} ({took}): {}{see}", "failed", failure.message))
+                let said = self.last_lines(log);
+                (Style::Bad, format!("{:<10} {step} ({took}): {}{see}{said}", "failed", failure.message))
             }
             other => (Style::Warning, format!("{step} {other}")),
         };
         self.terminal.say(&self.terminal.paint(style, &text));
+    }
+
+    /// What a failed step said last; with `-v` all of it has been shown.
+    fn last_lines(&self, log: &Path) -> String {
+        const LINES: usize = 8;
+        const BYTES: i64 = 4096;
+        if self.verbose {
+            return String::new();
+        }
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(log) {
+            // A log shorter than that is read from its beginning.
+            let _ = file.seek(SeekFrom::End(-BYTES)).or_else(|_| file.seek(SeekFrom::Start(0)));
+            let _ = file.read_to_end(&mut bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(LINES)..]
+            .iter()
+            .map(|line| format!("\n{:<10} │ {line}", ""))
+            .collect()
     }
 
     fn begin(&mut self, step: StepId, what: String, log: PathBuf) {
