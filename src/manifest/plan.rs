@@ -135,7 +135,7 @@ shape! {
 shape! {
     /// When to stop early: nothing new starts, and everything is cleaned up.
     pub struct BudgetFile {
-        /// Failed trials. Example: `10`.
+        /// Failed attempts of steps. Example: `10`.
         errors: Option<Spanned<i64>>,
         /// Time since the start. Example: `"48h"`.
         duration: Option<Spanned<Period>>,
