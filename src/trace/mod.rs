@@ -8,14 +8,19 @@
 
 pub mod analyze;
 pub mod breakdown;
+pub mod columnar;
 pub mod critical_path;
+pub mod input;
 pub mod invalid;
+pub mod requests;
 pub mod row;
 pub mod span;
 pub mod xray;
 
 mod json;
+mod output;
 mod python;
+mod split;
 
 #[cfg(test)]
 mod oracle_tests;

@@ -32,7 +32,7 @@ fn skip(reason: &str) {
 
 fn run(traces: &[u8]) -> (String, String, Summary) {
     let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-    let summary = analyze(traces, &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    let summary = analyze(io::Cursor::new(traces.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
     (String::from_utf8(breakdown).unwrap(), String::from_utf8(invalid).unwrap(), summary)
 }
 

@@ -36,11 +36,38 @@ pub fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>
     join(envelope, documents)
 }
 
-/// The end of the JSON value that starts `text`, if it is complete: how traces are told apart that are spread
-/// over several lines.
-pub(super) fn value_length(text: &str) -> Option<usize> {
+/// What a text starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// A JSON value of so many bytes.
+    Complete(usize),
+    /// The start of one.
+    Incomplete,
+    /// What no further text can complete.
+    Damaged,
+}
+
+/// No literal or escape sequence (a surrogate pair is two) has more bytes.
+const LONGEST_TOKEN: usize = 12;
+
+/// Finds the end of the JSON value that starts `bytes`: how traces are told apart that are spread over several lines.
+/// `at_end` says that nothing follows the bytes.
+pub(super) fn value_end(bytes: &[u8], at_end: bool) -> Value {
+    let (text, goes_on) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text, !at_end),
+        Err(error) => {
+            let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+            (valid, !at_end && error.error_len().is_none())
+        }
+    };
     let mut reader = Reader::new(text);
-    reader.skip_value().ok().map(|()| reader.position())
+    match reader.skip_value() {
+        Ok(()) => Value::Complete(reader.position()),
+        // An escape sequence or a literal may be what is cut off.
+        Err(error) if goes_on && error.at + LONGEST_TOKEN > text.len() => Value::Incomplete,
+        Err(_) if bytes.is_empty() => Value::Incomplete,
+        Err(_) => Value::Damaged,
+    }
 }
 
 struct Envelope<'a> {
