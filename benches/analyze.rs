@@ -146,7 +146,8 @@ impl Document<'_> {
     fn weigh(&self) -> u64 {
         let flags = u64::from(self.error) + u64::from(self.fault) + u64::from(self.throttle);
         let texts = self.id.len() + self.name.len();
-        let optional = self.parent_id.as_ref().map_or(0, |id| id.len()) + self.origin.as_ref().map_or(0, |id| id.len());
+        let optional =
+            self.parent_id.as_ref().map_or(0, |id| id.len()) + self.origin.as_ref().map_or(0, |id| id.len());
         let times = (self.end_time.unwrap_or(0.0) - self.start_time).to_bits() & 1;
         flags + (texts + optional) as u64 + times + self.subsegments.iter().map(Document::weigh).sum::<u64>()
     }
@@ -171,9 +172,10 @@ fn parse(path: &Path, one: impl Fn(&str) -> u64) -> u64 {
 fn parse_serde_json(path: &Path) -> u64 {
     parse(path, |line| {
         let envelope: Envelope<'_> = serde_json::from_str(line).unwrap();
-        let documents = envelope.segments.iter().map(|segment| {
-            serde_json::from_str::<Document<'_>>(&segment.document).unwrap().weigh()
-        });
+        let documents = envelope
+            .segments
+            .iter()
+            .map(|segment| serde_json::from_str::<Document<'_>>(&segment.document).unwrap().weigh());
         documents.sum::<u64>() + envelope.id.len() as u64 + envelope.duration.map_or(0, |_| 1)
     })
 }
@@ -192,7 +194,8 @@ fn parse_sonic(path: &Path) -> u64 {
 /// Writes traces until the file has so many bytes; returns how many.
 fn generate(path: &Path, bytes: u64) -> u64 {
     let mut out = BufWriter::new(File::create(path).unwrap());
-    let mut draw = Draw { random: ChaCha8Rng::seed_from_u64(SEED), documents: Vec::new(), now: 1_619_793_031.0 };
+    let mut draw =
+        Draw { random: ChaCha8Rng::seed_from_u64(SEED), documents: Vec::new(), now: 1_619_793_031.0 };
     let (mut written, mut traces) = (0, 0);
     while written < bytes {
         let line = draw.trace();
@@ -258,7 +261,10 @@ impl Draw {
             gateway.push_str(r#","error":false,"fault":true"#);
         }
         let part = self.head(&stage, "Lambda", 2.0, length - 2.0);
-        let _ = write!(gateway, r#","subsegments":[{part},"http":{{"request":{{"url":"https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:api/invocations","method":"POST"}},"response":{{"status":{status},"content_length":0}}}},"aws":{{"function_name":"api","region":"eu-west-1","operation":"Invoke","resource_names":["api"]}},"namespace":"aws"}}]}}"#);
+        let _ = write!(
+            gateway,
+            r#","subsegments":[{part},"http":{{"request":{{"url":"https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:api/invocations","method":"POST"}},"response":{{"status":{status},"content_length":0}}}},"aws":{{"function_name":"api","region":"eu-west-1","operation":"Invoke","resource_names":["api"]}},"namespace":"aws"}}]}}"#
+        );
         self.documents.push(gateway);
         let mut cause = self.function(&stage, "bench-api-handler", 4.0, length - 4.0);
         let mut end = length;
@@ -269,7 +275,8 @@ impl Draw {
             cause = self.asynchronous(&cause, start, dwell, end);
         }
         let duration = (end * 1e3).round() / 1e6;
-        let mut line = format!(r#"{{"Id":"{trace_id}","Duration":{duration},"LimitExceeded":false,"Segments":["#);
+        let mut line =
+            format!(r#"{{"Id":"{trace_id}","Duration":{duration},"LimitExceeded":false,"Segments":["#);
         for (place, document) in self.documents.iter().enumerate() {
             let comma = if place > 0 { "," } else { "" };
             let text = serde_json::to_string(document).unwrap();
@@ -310,7 +317,11 @@ impl Draw {
         let mut parts = String::new();
         if cold {
             let initialization = self.id();
-            let _ = write!(parts, "{}}},", self.head(&initialization, "Initialization", start + 3.0, begin - 2.0));
+            let _ = write!(
+                parts,
+                "{}}},",
+                self.head(&initialization, "Initialization", start + 3.0, begin - 2.0)
+            );
         }
         let mut calls = Vec::new();
         let mut at = begin + 0.2;
@@ -324,9 +335,21 @@ impl Draw {
             let to = from + self.between(0.5, room / 3.0);
             let (call, target) = (self.id(), self.id());
             let (kind, origin, detail) = [
-                ("S3", "AWS::S3::Bucket", r#""operation":"PutObject","bucket_name":"bench-results","key":"out/\"quoted\".png""#),
-                ("DynamoDB", "AWS::DynamoDB::Table", r#""operation":"GetItem","table_name":"bench-items","retries":0"#),
-                ("SQS", "AWS::SQS::Queue", r#""operation":"SendMessage","queue_url":"https://sqs.eu-west-1.amazonaws.com/1/bench""#),
+                (
+                    "S3",
+                    "AWS::S3::Bucket",
+                    r#""operation":"PutObject","bucket_name":"bench-results","key":"out/\"quoted\".png""#,
+                ),
+                (
+                    "DynamoDB",
+                    "AWS::DynamoDB::Table",
+                    r#""operation":"GetItem","table_name":"bench-items","retries":0"#,
+                ),
+                (
+                    "SQS",
+                    "AWS::SQS::Queue",
+                    r#""operation":"SendMessage","queue_url":"https://sqs.eu-west-1.amazonaws.com/1/bench""#,
+                ),
                 ("STEPFUNCTIONS", "AWS::STEPFUNCTIONS", r#""operation":"StartExecution""#),
             ][self.random.random_range(0..4_usize)];
             let wrong = if self.random.random_bool(0.02) {
@@ -334,7 +357,10 @@ impl Draw {
             } else {
                 ""
             };
-            let common = format!(r#""http":{{"response":{{"status":200,"content_length":{}}}}},"aws":{{{detail},"region":"eu-west-1","request_id":"{target}","resource_names":["bench"]}},"namespace":"aws"{wrong}"#, self.random.random_range(0..9999));
+            let common = format!(
+                r#""http":{{"response":{{"status":200,"content_length":{}}}}},"aws":{{{detail},"region":"eu-west-1","request_id":"{target}","resource_names":["bench"]}},"namespace":"aws"{wrong}"#,
+                self.random.random_range(0..9999)
+            );
             calls.push(format!("{},{common}}}", self.head(&call, kind, from, to)));
             let head = self.head(&target, kind, from, to);
             self.documents.push(format!(r#"{head},"trace_id":"1-5759e988-bd862e3fe1be46a994272793","parent_id":"{call}",{common},"inferred":true,"origin":"{origin}"}}"#));

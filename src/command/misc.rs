@@ -1,20 +1,16 @@
-//! Small commands: schema, completions, version, wait, and the analysis of files.
+//! Small commands: schema, completions, version, wait.
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::CommandFactory as _;
 use serde_json::json;
 
 use super::Outcome;
-use super::output::Failed;
 use crate::cli::{Cli, SchemaKind};
 use crate::exit_code::Exit;
 use crate::manifest::schema;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trace::analyze::{self, Options};
 
 pub(super) fn schema(terminal: &Terminal, kind: SchemaKind) -> Outcome {
     let kind = match kind {
@@ -54,46 +50,6 @@ pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
     }
     if let Some(bar) = bar {
         bar.finish_and_clear();
-    }
-    Ok(Exit::Done)
-}
-
-/// Analyses files of traces; the results go beside each.
-pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf]) -> Outcome {
-    let mut results = Vec::new();
-    for file in files {
-        let file = if file.is_dir() { file.join("traces.json") } else { file.clone() };
-        let summary = analyze::analyze_file(&file, &Options::default()).map_err(|error| {
-            Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
-        })?;
-        if settings.json {
-            results.push(json!({
-                "file": file,
-                "breakdown": file.with_file_name("trace_breakdown.csv"),
-                "invalid_traces": file.with_file_name("invalid_traces.csv"),
-                "valid": summary.valid,
-                "invalid": summary.invalid,
-                "reasons": summary.reasons,
-            }));
-        } else {
-            let mut text = Vec::new();
-            writeln!(
-                text,
-                "{}: {} valid, {} invalid traces",
-                file.display(),
-                summary.valid,
-                summary.invalid
-            )?;
-            for (reason, count) in &summary.reasons {
-                writeln!(text, "  {count} × {reason}")?;
-            }
-            writeln!(text, "  wrote {}", file.with_file_name("trace_breakdown.csv").display())?;
-            writeln!(text, "  wrote {}", file.with_file_name("invalid_traces.csv").display())?;
-            terminal.data(&String::from_utf8_lossy(&text))?;
-        }
-    }
-    if settings.json {
-        terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
     }
     Ok(Exit::Done)
 }

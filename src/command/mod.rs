@@ -9,6 +9,7 @@ mod output;
 mod plan;
 mod single;
 mod status;
+mod trace;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -94,7 +95,9 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         Command::Version => misc::version(terminal, settings),
         Command::Wait { duration } => misc::wait(terminal, duration),
         Command::Plan(command) => plan::plan(terminal, settings, command),
-        Command::AnalyzeTraces { files } if !files.is_empty() => misc::analyze(terminal, settings, &files),
+        Command::AnalyzeTraces { files, write, jobs } if !files.is_empty() => {
+            trace::analyze(terminal, settings, &files, write, jobs)
+        }
         other => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
@@ -134,6 +137,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         }
         Command::Test(load) => single::run(terminal, settings, Parts::ALL, Some(load)).await,
         Command::Config(command) => config::config(terminal, settings, command).await,
+        Command::Trace(command) => trace::trace(terminal, settings, command).await,
         Command::Local(command) => local::local(terminal, settings, command).await,
         // The rest needs no runtime and was dispatched before.
         Command::Validate { .. }

@@ -4,3 +4,5 @@
 mod breakdown_rows;
 pub mod summary;
 pub mod table;
+pub mod waterfall;
+pub mod waterfall_svg;

@@ -115,6 +115,15 @@ pub fn view_text<T>(
     Ok(view(&trace, breakdown::analyze(&trace)))
 }
 
+/// The id of a trace; none where the text is damaged before it.
+pub fn id_of(text: &str) -> Option<String> {
+    let mut documents = Documents::default();
+    match xray::read(text, &mut documents) {
+        Ok(trace) => Some(trace.id.into_owned()),
+        Err(rejected) => rejected.id,
+    }
+}
+
 /// Calls `each` for the traces of a file, one after the other and with their texts, until it says to stop (false).
 pub fn for_each_text(path: &Path, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
     let unreadable = |error| with_path(&error, "read", path);
