@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::invalid::Invalid;
-use super::json::{JsonError, Next, Reader};
+use super::json::{Decoded, JsonError, Next, Reader};
 use super::span::{Flags, Parent, Span, Trace};
 
 /// The origin whose span carries the URL of the request.
@@ -13,7 +13,7 @@ const GATEWAY: &str = "AWS::ApiGateway::Stage";
 /// Room for the decoded documents of one trace, to be used again for the next.
 #[derive(Debug, Default)]
 pub struct Documents {
-    text: String,
+    text: Decoded,
     /// Where each document ends in the text.
     ends: Vec<usize>,
 }
@@ -143,12 +143,13 @@ fn join<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Result<Trace<'a
     let mut defect = None;
     let mut from = 0;
     for &to in &documents.ends {
-        let mut document = Document {
-            reader: Reader::new(&documents.text[from..to]),
-            spans: &mut spans,
-            defect: &mut defect,
-            open: Vec::new(),
+        let text = match documents.text.text(from, to) {
+            Ok(text) => text,
+            // Decoding text gives text; this is for what the types cannot tell.
+            Err(error) => return Err(rejected(Invalid::Malformed { detail: error.to_string() }, id)),
         };
+        let mut document =
+            Document { reader: Reader::new(text), spans: &mut spans, defect: &mut defect, open: Vec::new() };
         if let Err(error) = document.read() {
             return Err(rejected(malformed("segment document", &error), id));
         }
