@@ -37,6 +37,7 @@ pub(super) fn version(terminal: &Terminal, settings: &Settings) -> Outcome {
     Ok(Exit::Done)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all commands come to the same")]
 pub(super) fn wait(terminal: &Terminal, duration: Duration) -> Outcome {
     let end = Instant::now() + duration;
     let bar = terminal

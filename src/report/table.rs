@@ -335,6 +335,7 @@ mod tests {
                 requests: vec![request("upload", 10), request("a request with quite a long name", 0)],
             }),
             traces: Some(TraceFigures {
+                requests: vec![],
                 valid: 970,
                 invalid: 12,
                 missing: Some(0),

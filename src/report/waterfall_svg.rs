@@ -30,14 +30,14 @@ pub fn render(out: &mut impl Write, waterfall: &Waterfall) -> fmt::Result {
     )?;
     legend(out)?;
     let bottom = TOP + waterfall.rows.len() * LINE;
-    for tick in 0..=4 {
-        let x = LEFT + ROOM * tick / 4;
+    for (quarter, tick) in (0..=4).zip(0_i64..) {
+        let x = LEFT + ROOM * quarter / 4;
         writeln!(
             out,
             r##"<line x1="{x}" y1="{}" x2="{x}" y2="{bottom}" stroke="#dddddd"/><text x="{x}" y="{}" text-anchor="middle" fill="#666666">{} ms</text>"##,
             TOP - 6,
             bottom + 16,
-            milliseconds(waterfall.duration * tick as i64 / 4)
+            milliseconds(waterfall.duration * tick / 4)
         )?;
     }
     for (place, row) in waterfall.rows.iter().enumerate() {

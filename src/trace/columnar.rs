@@ -39,8 +39,7 @@ impl<W: Write + Send> Table<W> {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
-        let writer =
-            ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(|error| plain(error))?;
+        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(plain)?;
         Ok(Self { writer, schema, rows: Vec::new() })
     }
 
@@ -131,7 +130,9 @@ fn times(seconds: impl Iterator<Item = f64>) -> ArrayRef {
 fn lists<'a>(values: impl Iterator<Item = &'a Vec<String>>) -> ArrayRef {
     let mut builder = ListBuilder::new(StringBuilder::new());
     for list in values {
-        list.iter().for_each(|item| builder.values().append_value(item));
+        for item in list {
+            builder.values().append_value(item);
+        }
         builder.append(true);
     }
     Arc::new(builder.finish())
@@ -199,6 +200,7 @@ mod tests {
             let (external, trigger) = (column("external_service"), column("trigger"));
             for place in 0..batch.num_rows() {
                 let row = &rows[read];
+                let row_number = i64::try_from(read).unwrap();
                 assert_eq!(ids.as_string::<i32>().value(place), row.trace_id);
                 assert_eq!(urls.is_null(place), row.url.is_empty());
                 assert_eq!(
@@ -207,8 +209,8 @@ mod tests {
                 );
                 assert_eq!(durations.as_primitive::<Int64Type>().value(place), row.duration);
                 assert_eq!(services.as_list::<i32>().value(place).len(), row.services.len());
-                assert_eq!(computation.as_primitive::<Int64Type>().value(place), read as i64);
-                assert_eq!(external.as_primitive::<Int64Type>().value(place), -(read as i64));
+                assert_eq!(computation.as_primitive::<Int64Type>().value(place), row_number);
+                assert_eq!(external.as_primitive::<Int64Type>().value(place), -row_number);
                 assert!(trigger.is_null(place) && column("request").is_null(place));
                 read += 1;
             }
