@@ -25,10 +25,21 @@ torture N="30" SEED="1":
     cargo build --release
     python3 tests/torture.py --runs {{N}} --seed {{SEED}}
 
-# measurements: `just bench steps`, `just bench start`
+# measurements: `just bench steps`, `just bench start`, `just bench analyze`
 bench NAME *ARGS:
-    cargo build --release
-    python3 benches/{{NAME}}.py {{ARGS}}
+    #!/bin/sh
+    set -e
+    if [ -f benches/{{NAME}}.rs ]; then
+        cargo bench --bench {{NAME}} -- {{ARGS}}
+    else
+        cargo build --release
+        python3 benches/{{NAME}}.py {{ARGS}}
+    fi
+
+# look for inputs that break a reader of traces, on one core (needs cargo-fuzz and a nightly toolchain)
+fuzz TARGET="xray_documents" RUNS="10000000":
+    cd fuzz && mkdir -p corpus/{{TARGET}} && \
+    cargo +nightly fuzz run -O -a -s none {{TARGET}} corpus/{{TARGET}} seeds/{{TARGET}} -- -dict=json.dict -runs={{RUNS}} -max_len=4096
 
 # licences, bans and sources of dependencies; advisories where their database can be reached
 deny:

@@ -141,13 +141,21 @@ pub enum Command {
         alias = "analyze_traces",
         after_help = "Examples:\n  \
             sb analyze-traces                                 the last invocation\n  \
-            sb analyze-traces traces.json                     writes trace_breakdown.csv beside it\n  \
+            sb analyze-traces traces.json.zst                 writes trace_breakdown.csv beside it\n  \
+            sb analyze-traces logs --write both               every traces.json below a folder, as CSV and as Parquet\n  \
             sb analyze-traces spans.json --source otlp        spans of OpenTelemetry\n  \
             sb analyze-traces traces.json --activities my.toml --repair clock-skew"
     )]
     AnalyzeTraces {
-        /// Files of traces: X-Ray, Application Insights or OTLP [default: the last invocation's]
+        /// Files of traces (X-Ray, Application Insights or OTLP; also .gz and .zst), or folders to search for
+        /// traces.json [default: the last invocation's]
         files: Vec<PathBuf>,
+        /// Tables of the valid traces to write
+        #[arg(long, value_name = "TABLES", default_value = "csv", requires = "files")]
+        write: WrittenTables,
+        /// Threads [default: one per processor]
+        #[arg(short, long, value_name = "N", requires = "files")]
+        jobs: Option<std::num::NonZeroUsize>,
         #[command(flatten)]
         method: MethodArguments,
     },
@@ -162,6 +170,9 @@ pub enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Look at single traces
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Clean the deployment up
     Cleanup,
     /// Deploy, invoke, get and analyse traces, clean up
@@ -232,6 +243,43 @@ pub enum PlanCommand {
         after_help = "Example:\n  sb plan graph plans/quickstart.toml --format dot | dot -Tsvg > graph.svg"
     )]
     Graph { plan: PathBuf },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WrittenTables {
+    Csv,
+    Parquet,
+    Both,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Draw a trace as a waterfall
+    #[command(after_help = "Example:\n  sb trace show 1-5fbcfa0a --svg trace.svg")]
+    Show {
+        /// The trace's id, or the start of it
+        id: String,
+        /// A file of traces, or a folder with them [default: the last invocation's]
+        file: Option<PathBuf>,
+        /// Write the waterfall as an SVG image instead
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Print the critical path of a trace and its pieces of time
+    Path {
+        /// The trace's id, or the start of it
+        id: String,
+        /// A file of traces, or a folder with them [default: the last invocation's]
+        file: Option<PathBuf>,
+    },
+    /// List traces
+    List {
+        /// A file of traces, or a folder with them [default: the last invocation's]
+        file: Option<PathBuf>,
+        /// Only so many, those that took longest first
+        #[arg(long, value_name = "N")]
+        slowest: Option<usize>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,6 +26,12 @@ impl Terminal {
         }
     }
 
+    /// Columns of standard output; 100 where it is no terminal.
+    pub fn width(&self) -> usize {
+        let term = console::Term::stdout();
+        if term.is_term() { usize::from(term.size().1).max(40) } else { 100 }
+    }
+
     pub fn bars(&self) -> &MultiProgress {
         &self.bars
     }

@@ -1,23 +1,16 @@
-//! Small commands: schema, completions, version, wait, and the analysis of files.
+//! Small commands: schema, completions, version, wait.
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::CommandFactory as _;
 use serde_json::json;
 
 use super::Outcome;
-use super::output::Failed;
-use crate::cli::{Cli, MethodArguments, RepairKind, SchemaKind};
+use crate::cli::{Cli, SchemaKind};
 use crate::exit_code::Exit;
 use crate::manifest::schema;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trace::activities::Activities;
-use crate::trace::analyze::{self, Options};
-use crate::trace::method::Method;
-use crate::trace::repair::Repair;
 
 pub(super) fn schema(terminal: &Terminal, kind: SchemaKind) -> Outcome {
     let kind = match kind {
@@ -58,68 +51,4 @@ pub(super) fn wait(terminal: &Terminal, duration: Duration) {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-}
-
-/// Analyses files of traces; the results go beside each.
-pub(super) fn analyze(
-    terminal: &Terminal,
-    settings: &Settings,
-    files: &[PathBuf],
-    arguments: &MethodArguments,
-) -> Outcome {
-    let options = Options { method: method(arguments)?, ..Options::default() };
-    let mut results = Vec::new();
-    for file in files {
-        let file = if file.is_dir() { file.join("traces.json") } else { file.clone() };
-        let summary = analyze::analyze_file(&file, &options).map_err(|error| {
-            Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
-        })?;
-        if settings.json() {
-            results.push(json!({
-                "file": file,
-                "breakdown": file.with_file_name("trace_breakdown.csv"),
-                "invalid_traces": file.with_file_name("invalid_traces.csv"),
-                "valid": summary.valid,
-                "invalid": summary.invalid,
-                "reasons": summary.reasons,
-                "repaired": summary.repaired,
-            }));
-        } else {
-            let mut text = Vec::new();
-            writeln!(
-                text,
-                "{}: {} valid, {} invalid traces",
-                file.display(),
-                summary.valid,
-                summary.invalid
-            )?;
-            for (reason, count) in &summary.reasons {
-                writeln!(text, "  {count} × {reason}")?;
-            }
-            if summary.repaired > 0 {
-                writeln!(text, "  {} of the valid ones were repaired", summary.repaired)?;
-            }
-            writeln!(text, "  wrote {}", file.with_file_name("trace_breakdown.csv").display())?;
-            writeln!(text, "  wrote {}", file.with_file_name("invalid_traces.csv").display())?;
-            terminal.data(&String::from_utf8_lossy(&text))?;
-        }
-    }
-    if settings.json() {
-        terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
-    }
-    Ok(Exit::Done)
-}
-
-/// What the options mean.
-fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
-    let activities = match &arguments.activities {
-        Some(path) => {
-            Activities::read(path).map_err(|error| Failed::message(Exit::Usage, error.to_string()))?
-        }
-        None => Activities::default(),
-    };
-    let repair = arguments.repair.map(|RepairKind::ClockSkew| Repair {
-        limit: i64::try_from(arguments.repair_limit.as_micros()).unwrap_or(i64::MAX),
-    });
-    Ok(Method { source: arguments.source, algorithm: arguments.algorithm, activities, repair })
 }

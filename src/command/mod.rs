@@ -9,6 +9,7 @@ mod output;
 mod plan;
 mod single;
 mod status;
+mod trace;
 mod triggers;
 
 use std::path::Path;
@@ -103,8 +104,8 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             Ok(Exit::Done)
         }
         Command::Plan(command) => plan::plan(terminal, settings, command),
-        Command::AnalyzeTraces { files, method } if !files.is_empty() => {
-            misc::analyze(terminal, settings, &files, &method)
+        Command::AnalyzeTraces { files, write, jobs, method } if !files.is_empty() => {
+            trace::analyze(terminal, settings, &files, write, jobs, &method)
         }
         Command::AnalyzeTriggers { files } => triggers::analyze(terminal, settings, &files),
         other => {
@@ -146,6 +147,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         }
         Command::Test(load) => single::run(terminal, settings, Parts::ALL, Some(load)).await,
         Command::Config(command) => config::config(terminal, settings, command).await,
+        Command::Trace(command) => trace::trace(terminal, settings, command).await,
         Command::Local(command) => local::local(terminal, settings, command).await,
         // The rest needs no runtime and was dispatched before.
         Command::Validate { .. }

@@ -278,6 +278,27 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
     show_report(terminal, settings, &folders(&plan, &graph, &state))
 }
 
+/// The folder of the last invocation of the workspace's last run that has traces.
+pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
+    let store = open(settings)?;
+    for row in store.runs().await? {
+        let state = RunState::fold(&store.events(&row.id).await?);
+        let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+        let found = folders(&plan, &graph, &state)
+            .into_values()
+            .flatten()
+            .rfind(|folder| crate::trace::input::NAMES.iter().any(|name| folder.join(name).is_file()));
+        if let Some(folder) = found {
+            return Ok(folder);
+        }
+    }
+    Err(Failed::helped(
+        Exit::Failed,
+        "no invocation of this workspace has traces yet",
+        "fetch them with `sb get-traces`, or name a file of traces",
+    ))
+}
+
 /// The folders of a run's last invocations, by application.
 fn folders(plan: &Plan, graph: &RunGraph, state: &RunState) -> BTreeMap<String, Vec<PathBuf>> {
     let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();

@@ -3,3 +3,5 @@
 
 pub mod summary;
 pub mod table;
+pub mod waterfall;
+pub mod waterfall_svg;

@@ -1,6 +1,6 @@
 //! One application's measurements in numbers, over one or many invocation folders.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -92,6 +92,19 @@ pub struct TraceFigures {
     /// The trace whose duration is the median, and the one at p99: real traces, not averages.
     pub median: Option<TraceBreakdown>,
     pub p99: Option<TraceBreakdown>,
+    /// By request type, in the order of the names; empty when there is only one type.
+    #[serde(default)]
+    pub requests: Vec<RequestTraceFigures>,
+}
+
+/// The valid traces of one request type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestTraceFigures {
+    pub name: String,
+    pub valid: u64,
+    pub median: Option<TraceBreakdown>,
+    pub p99: Option<TraceBreakdown>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,6 +155,8 @@ struct Gathered {
     latencies_from_planned: Vec<i64>,
     by_request: BTreeMap<String, OfRequest>,
     traces: Vec<BreakdownRow>,
+    /// The request types of trace ids.
+    request_of: HashMap<String, String>,
     invalid_traces: u64,
     missing_traces: Option<u64>,
     invalid: Vec<String>,
@@ -188,6 +203,7 @@ impl Gathered {
             count += 1;
             *self.outcomes.entry(row.outcome).or_default() += 1;
             let (latency, from_planned) = (row.latency_micros(), row.latency_from_planned_micros());
+            self.request_of.insert(row.trace_id.clone(), row.request.clone());
             let of_request = self.by_request.entry(row.request).or_default();
             of_request.sent += u64::from(row.sent.is_some());
             of_request.failed += u64::from(row.outcome.is_failure());
@@ -297,7 +313,28 @@ impl Gathered {
             cold_share: (!traces.is_empty()).then(|| cold as f64 / traces.len() as f64),
             median: nearest_rank(traces, 0.5).map(breakdown),
             p99: nearest_rank(traces, 0.99).map(breakdown),
+            requests: self.traces_by_request(),
         }
+    }
+
+    /// Of the sorted traces. Those that no invocation is known of belong to no type.
+    fn traces_by_request(&self) -> Vec<RequestTraceFigures> {
+        let mut by_request: BTreeMap<&str, Vec<&BreakdownRow>> = BTreeMap::new();
+        for trace in &self.traces {
+            if let Some(name) = self.request_of.get(&trace.trace_id) {
+                by_request.entry(name).or_default().push(trace);
+            }
+        }
+        if by_request.len() < 2 {
+            return vec![];
+        }
+        let figures = by_request.into_iter().map(|(name, traces)| RequestTraceFigures {
+            name: name.to_owned(),
+            valid: traces.len() as u64,
+            median: nearest_rank(&traces, 0.5).map(|trace| breakdown(trace)),
+            p99: nearest_rank(&traces, 0.99).map(|trace| breakdown(trace)),
+        });
+        figures.collect()
     }
 }
 
@@ -434,6 +471,13 @@ mod tests {
             p99.parts_ms,
             BTreeMap::from([(Activity::Computation, 28.0), (Activity::Unclassified, 0.0)])
         );
+        let by_request: Vec<_> = traces
+            .requests
+            .iter()
+            .map(|of| (of.name.as_str(), of.valid, of.p99.as_ref().map(|trace| trace.duration_ms)))
+            .collect();
+        // No invocation is known of trace 9.
+        assert_eq!(by_request, [("get", 1, Some(8.0)), ("put", 1, Some(28.0))]);
         // Neither folder has a summary of its load.
         assert_eq!(summary.invalid.len(), 2, "{:?}", summary.invalid);
     }

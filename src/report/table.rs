@@ -121,9 +121,26 @@ impl<W: Write> Table<'_, W> {
             writeln!(self.out, "{:>1$}", percent(share), FIGURE)?;
         }
 
-        let (Some(median), Some(p99)) = (&traces.median, &traces.p99) else { return Ok(()) };
+        self.critical_path("critical path", traces.median.as_ref(), traces.p99.as_ref())?;
+        for request in &traces.requests {
+            self.critical_path(
+                &format!("of {}", request.name),
+                request.median.as_ref(),
+                request.p99.as_ref(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn critical_path(
+        &mut self,
+        title: &str,
+        median: Option<&TraceBreakdown>,
+        p99: Option<&TraceBreakdown>,
+    ) -> fmt::Result {
+        let (Some(median), Some(p99)) = (median, p99) else { return Ok(()) };
         writeln!(self.out)?;
-        self.columns("critical path", &["median trace", "", "p99 trace", ""])?;
+        self.columns(&shortened(title, LABEL - 2), &["median trace", "", "p99 trace", ""])?;
         for activity in Activity::ALL {
             if [median, p99].iter().all(|trace| trace.parts_ms.get(&activity).is_none_or(|part| *part == 0.0))
             {
@@ -319,6 +336,7 @@ mod tests {
                 requests: vec![request("upload", 10), request("a request with quite a long name", 0)],
             }),
             traces: Some(TraceFigures {
+                requests: vec![],
                 valid: 970,
                 invalid: 12,
                 missing: Some(0),

@@ -1,29 +1,36 @@
-//! Analyses a file of traces: rows for those that are valid, reasons for those that are not.
+//! Analyses files of traces: rows for those that are valid, reasons for those that are not.
 //!
-//! The input is read in bounded batches of whole lines, the lines of a batch are analysed in parallel, and the
-//! results are written in the order of the lines.
+//! The input is read in bounded chunks of whole traces; threads take one chunk after the other, and the results are
+//! written in the order of the input. Memory depends on the number of threads and the longest trace
+//! (at most [`LONGEST`] bytes), not on the size of the file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Cursor, Read, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-
-use rayon::prelude::*;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::breakdown::Analysis;
+use super::columnar::Table;
 use super::critical_path::Rule;
+use super::input::{Input, Position, with_path};
 use super::invalid::Invalid;
 use super::method::Method;
 use super::otlp;
-use super::row::{INVALID_HEADER, write_invalid};
+use super::output::Replacement;
+use super::requests::Requests;
+use super::row::{BreakdownRow, INVALID_HEADER, write_invalid};
 use super::source::Source;
+use super::span::Trace;
+use super::split::{Chunk, Texts};
 use super::xray::{self, Documents, Rejected};
 
-/// Bytes of input that are held at a time, a longer line apart.
-const BATCH: u64 = 16 << 20;
+pub use super::split::LONGEST;
 
-/// Lines that one thread takes at a time.
-const LINES_PER_TASK: usize = 64;
+/// Chunks per thread that may wait for an earlier one to be written.
+const AHEAD: u64 = 4;
 
 /// How an analysis ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,68 +62,51 @@ impl Summary {
 ///
 /// Whatever is wrong with a trace makes that trace invalid and nothing else; errors are those of the files.
 pub fn analyze(
-    input: impl BufRead,
+    input: impl Read + Send + 'static,
     breakdown: impl Write,
     invalid: impl Write,
     progress: &dyn Fn(u64),
 ) -> io::Result<Summary> {
-    analyze_by(&Method::default(), BATCH, input, breakdown, invalid, progress)
+    analyze_by(&Method::default(), input, breakdown, invalid, progress)
 }
 
-#[cfg(test)]
-pub(super) fn analyze_in_batches(
-    batch_size: u64,
-    input: impl BufRead,
-    breakdown: impl Write,
-    invalid: impl Write,
-    progress: &dyn Fn(u64),
-) -> io::Result<Summary> {
-    analyze_by(&Method::default(), batch_size, input, breakdown, invalid, progress)
-}
-
-/// Like [`analyze`], as `method` says; `batch_size` is in bytes.
+/// Like [`analyze`], as `method` says.
 pub(super) fn analyze_by(
     method: &Method,
-    batch_size: u64,
-    mut input: impl BufRead,
-    mut breakdown: impl Write,
-    mut invalid: impl Write,
+    input: impl Read + Send + 'static,
+    breakdown: impl Write,
+    invalid: impl Write,
     progress: &dyn Fn(u64),
 ) -> io::Result<Summary> {
-    let mut method = method.clone();
-    breakdown.write_all(method.header().as_bytes())?;
-    invalid.write_all(INVALID_HEADER.as_bytes())?;
-    let mut summary = Summary::default();
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    let mut lines = 0;
-    while read_batch(batch_size, &mut input, &mut batch)? {
-        if bytes == 0 {
-            strip_byte_order_mark(&mut batch);
-            method.source = method.source.resolve(&batch);
-            if method.source == Source::Otlp {
-                input.read_to_end(&mut batch)?;
-                write_export(&method, &batch, &mut breakdown, &mut invalid, &mut summary)?;
-                progress(batch.len() as u64);
-                break;
-            }
-            if is_spread_over_lines(&batch) {
-                input.read_to_end(&mut batch)?;
-                let texts = split_values(&batch);
-                write_results(&method, &texts, 0, &mut breakdown, &mut invalid, &mut summary)?;
-                progress(batch.len() as u64);
-                break;
-            }
-        }
-        let texts = split_lines(&batch);
-        write_results(&method, &texts, lines, &mut breakdown, &mut invalid, &mut summary)?;
-        lines += texts.len() as u64;
-        bytes += batch.len() as u64;
-        progress(bytes);
-    }
-    breakdown.flush()?;
-    invalid.flush()?;
-    Ok(summary)
+    let input = Input::new(input)?;
+    let position = input.position();
+    let writer = Writer {
+        rows: Some(breakdown),
+        table: None::<Table<io::Sink>>,
+        requests: Requests::default(),
+        invalid,
+    };
+    run_any(input, &position, default_jobs(), method, writer, progress)
+}
+
+/// With other limits than the usual ones, for tests.
+#[cfg(test)]
+pub(super) fn analyze_in_chunks(
+    chunk: usize,
+    jobs: usize,
+    input: Vec<u8>,
+    breakdown: impl Write,
+    invalid: impl Write,
+) -> io::Result<Summary> {
+    let texts = Texts::with_limits(io::Cursor::new(input), chunk, LONGEST);
+    let writer = Writer {
+        rows: Some(breakdown),
+        table: None::<Table<io::Sink>>,
+        requests: Requests::default(),
+        invalid,
+    };
+    let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
+    run(texts, &Position::default(), jobs, &Method::default(), writer, &|_| {})
 }
 
 /// Analyses one trace; for other features than the files, too.
@@ -124,160 +114,381 @@ pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
     Method::default().analyze_text(text)
 }
 
-/// Where [`analyze_file`] writes; each defaults to the dataset's name beside the input.
+/// Shows the spans of one trace, and what the analysis makes of them, to `view`.
+///
+/// # Errors
+/// Where the text is no tree of spans. A tree that cannot be explained is shown with the reason.
+pub fn view_text<T>(
+    text: &str,
+    view: impl FnOnce(&Trace<'_>, Result<Analysis, Invalid>) -> T,
+) -> Result<T, Rejected> {
+    let mut documents = Documents::default();
+    let method = Method::default();
+    let recorded = method.record(text, &mut documents)?;
+    let id = recorded.id.to_string();
+    let trace = recorded.join().map_err(|reason| Rejected { id: Some(id), reason })?;
+    let analysis = method.explain_trace(&trace);
+    Ok(view(&trace, analysis))
+}
+
+/// The id of a trace; none where the text is damaged before it.
+pub fn id_of(text: &str) -> Option<String> {
+    match Method::default().record(text, &mut Documents::default()) {
+        Ok(recorded) => Some(recorded.id.into_owned()),
+        Err(rejected) => rejected.id,
+    }
+}
+
+/// Calls `each` for the traces of a file, one after the other and with their texts, until it says to stop (false).
+pub fn for_each_text(path: &Path, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
+    let unreadable = |error| with_path(&error, "read", path);
+    let mut texts = Texts::new(Input::open(path)?);
+    let mut chunk = Chunk::default();
+    while texts.read(&mut chunk).map_err(unreadable)? {
+        for text in chunk.texts().filter_map(|text| std::str::from_utf8(text).ok()) {
+            if !text.is_empty() && !each(text) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which tables of the valid traces are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// trace_breakdown.csv
+    pub csv: bool,
+    /// trace_breakdown.parquet
+    pub parquet: bool,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self { csv: true, parquet: false }
+    }
+}
+
+/// Where [`analyze_file`] writes, each defaulting to the dataset's name beside the input, and how.
 #[derive(Default)]
 pub struct Options<'a> {
     pub breakdown: Option<PathBuf>,
+    pub parquet: Option<PathBuf>,
     pub invalid: Option<PathBuf>,
-    /// Told how many bytes of input are done.
+    pub tables: Tables,
+    /// Threads [default: one per processor].
+    pub jobs: Option<NonZeroUsize>,
+    /// Told how many bytes of input are done, compressed as they lie in the file.
     pub progress: Option<&'a dyn Fn(u64)>,
     /// How traces are read and explained.
     pub method: Method,
 }
 
-/// Analyses a file into `trace_breakdown.csv` and `invalid_traces.csv` beside it. Each is complete or absent: it is
-/// written under another name first.
+/// Analyses a file, compressed or not, into trace_breakdown.csv and invalid_traces.csv beside it, or into Parquet.
+/// Each is complete or absent: it is written under another name first.
 pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
-    let input = File::open(path).map_err(|error| with_path(&error, "read", path))?;
-    let input = BufReader::with_capacity(1 << 20, input);
-    let target = |given: &Option<PathBuf>, name| given.clone().unwrap_or_else(|| path.with_file_name(name));
-    let breakdown = Replacement::create(target(&options.breakdown, "trace_breakdown.csv"))?;
-    let invalid = Replacement::create(target(&options.invalid, "invalid_traces.csv"))?;
+    let input = Input::open(path)?;
+    let create = |wanted: bool, given: &Option<PathBuf>, name| {
+        let target = given.clone().unwrap_or_else(|| path.with_file_name(name));
+        wanted.then(|| Replacement::create(target)).transpose()
+    };
+    let Tables { csv, parquet } = options.tables;
+    let breakdown = create(csv, &options.breakdown, "trace_breakdown.csv")?;
+    let table = create(parquet, &options.parquet, "trace_breakdown.parquet")?;
+    let invalid = create(true, &options.invalid, "invalid_traces.csv")?;
+    let requests = if parquet { Requests::beside(path)? } else { Requests::default() };
+    let writer = Writer {
+        rows: breakdown.as_ref(),
+        table: table.as_ref().map(Table::new).transpose()?,
+        requests,
+        invalid: invalid
+            .as_ref()
+            .map_or_else(|| Box::new(io::sink()) as Box<dyn Write>, |file| Box::new(file)),
+    };
+    let position = input.position();
+    let jobs = options.jobs.unwrap_or_else(default_jobs);
+    let input = Named { input, path };
     let progress = options.progress.unwrap_or(&|_| {});
-    let summary = analyze_by(&options.method, BATCH, input, &breakdown.file, &invalid.file, progress)?;
-    breakdown.finish()?;
-    invalid.finish()?;
+    let summary = run_any(input, &position, jobs, &options.method, writer, progress)?;
+    [breakdown, table, invalid].into_iter().flatten().try_for_each(Replacement::finish)?;
     Ok(summary)
 }
 
-/// The same kind of error, with the path that it is about.
-pub(super) fn with_path(error: &io::Error, verb: &str, path: &Path) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot {verb} `{}` ({error}); check the path and its permissions", path.display()),
-    )
+fn default_jobs() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Reads whole lines, about `size` bytes of them; false at the end of the input.
-fn read_batch(size: u64, input: &mut impl BufRead, batch: &mut Vec<u8>) -> io::Result<bool> {
-    batch.clear();
-    input.by_ref().take(size).read_to_end(batch)?;
-    if batch.last().is_some_and(|&byte| byte != b'\n') {
-        input.read_until(b'\n', batch)?;
-    }
-    Ok(!batch.is_empty())
+/// An input whose errors name its path.
+struct Named<'a> {
+    input: Input,
+    path: &'a Path,
 }
 
-fn split_lines(batch: &[u8]) -> Vec<&[u8]> {
-    let mut from = 0;
-    let ends = memchr::memchr_iter(b'\n', batch).chain((batch.last() != Some(&b'\n')).then_some(batch.len()));
-    ends.map(|end| &batch[std::mem::replace(&mut from, end + 1)..end]).collect()
-}
-
-fn strip_byte_order_mark(batch: &mut Vec<u8>) {
-    if batch.starts_with(b"\xef\xbb\xbf") {
-        batch.drain(..3);
+impl Read for Named<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.input.read(out).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => with_path(&error, "read", self.path),
+        })
     }
 }
 
-/// Is this a file whose traces are printed over several lines? Then the first line ends within a value, and the
-/// second does not start one. (A damaged first line of an ordinary file is followed by an ordinary line.)
-fn is_spread_over_lines(batch: &[u8]) -> bool {
-    let mut lines =
-        batch.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let Some(first) = lines.next().filter(|line| line.starts_with(b"{")) else { return false };
-    let is_complete = std::str::from_utf8(first).is_ok_and(|text| xray::value_length(text).is_some());
-    !is_complete && lines.next().is_some_and(|second| !second.starts_with(b"{"))
+/// The outputs.
+struct Writer<R, T: Write + Send, I> {
+    rows: Option<R>,
+    table: Option<Table<T>>,
+    requests: Requests,
+    invalid: I,
 }
 
-/// The values of a file whose traces are spread over lines. After a damaged one, the next is expected where a line
-/// starts with a brace.
-fn split_values(text: &[u8]) -> Vec<&[u8]> {
-    let mut rest = text.trim_ascii();
-    let mut values = Vec::new();
-    while !rest.is_empty() {
-        let whole = std::str::from_utf8(rest).ok().and_then(xray::value_length);
-        let length = whole.unwrap_or_else(|| {
-            rest.windows(2).position(|pair| pair == b"\n{").map_or(rest.len(), |line_end| line_end + 1)
-        });
-        let (value, after) = rest.split_at(length);
-        values.push(value);
-        rest = after.trim_ascii_start();
+impl<R: Write, T: Write + Send, I: Write> Writer<R, T, I> {
+    fn tables(&self) -> Tables {
+        Tables { csv: self.rows.is_some(), parquet: self.table.is_some() }
     }
-    values
+
+    fn start(&mut self, method: &Method) -> io::Result<()> {
+        if let Some(rows) = &mut self.rows {
+            rows.write_all(method.header().as_bytes())?;
+        }
+        self.invalid.write_all(INVALID_HEADER.as_bytes())
+    }
+
+    fn add(&mut self, results: Results) -> io::Result<()> {
+        if let Some(rows) = &mut self.rows {
+            rows.write_all(results.breakdown.as_bytes())?;
+        }
+        if let Some(table) = &mut self.table {
+            table.add(results.rows, &self.requests)?;
+        }
+        self.invalid.write_all(results.invalid.as_bytes())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        if let Some(rows) = &mut self.rows {
+            rows.flush()?;
+        }
+        if let Some(table) = self.table {
+            table.finish(&self.requests)?;
+        }
+        self.invalid.flush()
+    }
 }
 
-/// What one task makes of its lines.
+/// What is made of each chunk.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    method: &'a Method,
+    tables: Tables,
+}
+
+/// What one chunk comes to.
 #[derive(Default)]
 struct Results {
+    tables: Tables,
     breakdown: String,
+    rows: Vec<BreakdownRow>,
     invalid: String,
     summary: Summary,
+    /// Bytes of the input read when the chunk was complete.
+    position: u64,
 }
 
-/// Analyses the texts in parallel and writes the results in order. `before` texts were analysed already.
-fn write_results(
+/// Finds out what the input is, and analyses it: in bounded chunks, or, where the spans of a trace may be spread over
+/// documents, as a whole.
+fn run_any<R: Write, T: Write + Send, I: Write>(
+    mut input: impl Read + Send,
+    position: &Position,
+    jobs: NonZeroUsize,
     method: &Method,
-    texts: &[&[u8]],
-    before: u64,
-    breakdown: &mut impl Write,
-    invalid: &mut impl Write,
-    summary: &mut Summary,
-) -> io::Result<()> {
-    let results: Vec<Results> = texts
-        .par_chunks(LINES_PER_TASK)
-        .enumerate()
-        .map_init(Documents::default, |documents, (chunk, texts)| {
-            let mut results = Results::default();
-            for (place, text) in texts.iter().enumerate() {
-                let number = before + (chunk * LINES_PER_TASK + place) as u64 + 1;
-                add_result(method, text.trim_ascii(), number, documents, &mut results);
-            }
-            results
-        })
-        .collect();
-    write_in_order(results, breakdown, invalid, summary)
+    mut writer: Writer<R, T, I>,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    const ENOUGH: u64 = 1 << 20;
+    let mut start = Vec::new();
+    input.by_ref().take(ENOUGH).read_to_end(&mut start)?;
+    let source = method.source.resolve(start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start));
+    let method = Method { source, ..method.clone() };
+    let mut input = Cursor::new(start).chain(input);
+    if source != Source::Otlp {
+        return run(Texts::new(input), position, jobs, &method, writer, progress);
+    }
+    let mut text = Vec::new();
+    input.read_to_end(&mut text)?;
+    let mut results = Results { tables: writer.tables(), position: position.bytes(), ..Results::default() };
+    for recorded in otlp::read(&String::from_utf8_lossy(&text)) {
+        add_outcome(recorded.and_then(|recorded| method.explain(recorded)), &method, &mut results);
+    }
+    let summary = std::mem::take(&mut results.summary);
+    writer.start(&method)?;
+    writer.add(results)?;
+    writer.finish()?;
+    progress(position.bytes());
+    Ok(summary)
 }
 
-/// Analyses an export whose traces may be spread over documents.
-fn write_export(
+fn run<R: Write, T: Write + Send, I: Write>(
+    mut texts: Texts<impl Read + Send>,
+    position: &Position,
+    jobs: NonZeroUsize,
     method: &Method,
-    text: &[u8],
-    breakdown: &mut impl Write,
-    invalid: &mut impl Write,
-    summary: &mut Summary,
-) -> io::Result<()> {
-    let results: Vec<Results> = otlp::read(&String::from_utf8_lossy(text))
-        .into_par_iter()
-        .map(|recorded| {
-            let mut results = Results::default();
-            add_outcome(recorded.and_then(|recorded| method.explain(recorded)), method, &mut results);
-            results
-        })
-        .collect();
-    write_in_order(results, breakdown, invalid, summary)
+    mut writer: Writer<R, T, I>,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    let task = Task { method, tables: writer.tables() };
+    let mut summary = Summary::default();
+    writer.start(method)?;
+    let mut add = |mut results: Results| {
+        summary.add(std::mem::take(&mut results.summary));
+        let position = results.position;
+        writer.add(results)?;
+        progress(position);
+        io::Result::Ok(())
+    };
+    if jobs.get() == 1 {
+        let (mut chunk, mut documents) = (Chunk::default(), Documents::default());
+        while texts.read(&mut chunk)? {
+            let position = position.bytes();
+            add(analyze_chunk(&chunk, task, position, &mut documents))?;
+        }
+    } else {
+        in_parallel(texts, position, jobs, task, &mut add)?;
+    }
+    writer.finish()?;
+    Ok(summary)
 }
 
-fn write_in_order(
-    results: Vec<Results>,
-    breakdown: &mut impl Write,
-    invalid: &mut impl Write,
-    summary: &mut Summary,
+/// Threads take chunks in turn; `add` gets the results in order, on this thread.
+fn in_parallel(
+    texts: Texts<impl Read + Send>,
+    position: &Position,
+    jobs: NonZeroUsize,
+    task: Task<'_>,
+    add: &mut dyn FnMut(Results) -> io::Result<()>,
 ) -> io::Result<()> {
-    for result in results {
-        breakdown.write_all(result.breakdown.as_bytes())?;
-        invalid.write_all(result.invalid.as_bytes())?;
-        summary.add(result.summary);
+    let queue = Queue {
+        state: Mutex::new(State { texts, taken: 0, written: 0, is_over: false }),
+        changed: Condvar::new(),
+        ahead: AHEAD * jobs.get() as u64,
+    };
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..jobs.get() {
+            let (sender, queue) = (sender.clone(), &queue);
+            scope.spawn(move || {
+                // Also when the analysis panics: others must not wait for its chunk.
+                let _end = EndOnDrop(queue);
+                queue.work(position, task, &sender);
+            });
+        }
+        drop(sender);
+        let _end = EndOnDrop(&queue);
+        write_in_order(&queue, &receiver, add)
+    })
+}
+
+/// A chunk's number and what it comes to; an error of the input takes the place of a chunk.
+type Numbered = (u64, io::Result<Results>);
+
+fn write_in_order<R: Read>(
+    queue: &Queue<R>,
+    receiver: &Receiver<Numbered>,
+    add: &mut dyn FnMut(Results) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    for (number, results) in receiver {
+        early.insert(number, results);
+        while let Some(results) = early.remove(&next) {
+            add(results?)?;
+            next += 1;
+        }
+        queue.lock().written = next;
+        queue.changed.notify_all();
     }
     Ok(())
 }
 
+struct Queue<R> {
+    state: Mutex<State<R>>,
+    /// More was written, or all is over.
+    changed: Condvar,
+    ahead: u64,
+}
+
+struct State<R> {
+    texts: Texts<R>,
+    taken: u64,
+    written: u64,
+    is_over: bool,
+}
+
+impl<R: Read> Queue<R> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, position: &Position, task: Task<'_>, sender: &Sender<Numbered>) {
+        let (mut chunk, mut documents) = (Chunk::default(), Documents::default());
+        loop {
+            let mut state = self.lock();
+            while !state.is_over && state.taken >= state.written + self.ahead {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.is_over {
+                return;
+            }
+            let found = state.texts.read(&mut chunk);
+            let number = state.taken;
+            state.taken += 1;
+            state.is_over = !matches!(found, Ok(true));
+            let position = position.bytes();
+            drop(state);
+            let results = match found {
+                Ok(false) => return,
+                Ok(true) => Ok(analyze_chunk(&chunk, task, position, &mut documents)),
+                Err(error) => Err(error),
+            };
+            if sender.send((number, results)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Ends the work of all threads when one of them can go on no more.
+struct EndOnDrop<'a, R: Read>(&'a Queue<R>);
+
+impl<R: Read> Drop for EndOnDrop<'_, R> {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn analyze_chunk(chunk: &Chunk, task: Task<'_>, position: u64, documents: &mut Documents) -> Results {
+    let mut results = Results { tables: task.tables, position, ..Results::default() };
+    let count = chunk.texts().len();
+    for (place, text) in chunk.texts().enumerate() {
+        let is_cut = chunk.is_cut && place + 1 == count;
+        add_result(task.method, text, is_cut, chunk.first + place as u64, documents, &mut results);
+    }
+    results
+}
+
 /// Analyses one text, the `number`th of the file; an empty one is passed over.
-fn add_result(method: &Method, text: &[u8], number: u64, documents: &mut Documents, results: &mut Results) {
+fn add_result(
+    method: &Method,
+    text: &[u8],
+    is_cut: bool,
+    number: u64,
+    documents: &mut Documents,
+    results: &mut Results,
+) {
     if text.is_empty() {
         return;
     }
     let outcome = match std::str::from_utf8(text) {
+        _ if is_cut => Err(too_long(text, documents)),
         Ok(text) => method.analyze_with(text, documents),
         Err(error) => Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }),
     };
@@ -295,10 +506,15 @@ fn add_outcome(outcome: Result<Analysis, Rejected>, method: &Method, results: &m
     let summary = &mut results.summary;
     match outcome {
         Ok(analysis) => {
-            method.write_row(&analysis, &mut results.breakdown);
+            if results.tables.csv {
+                method.write_row(&analysis, &mut results.breakdown);
+            }
             summary.valid += 1;
             summary.repaired += u64::from(analysis.repaired.is_some());
             summary.by_paper_rule += u64::from(analysis.rule == Rule::Paper);
+            if results.tables.parquet {
+                results.rows.push(analysis.row);
+            }
         }
         Err(Rejected { id, reason }) => {
             write_invalid(&mut results.invalid, &id.unwrap_or_default(), &reason);
@@ -308,39 +524,10 @@ fn add_outcome(outcome: Result<Analysis, Rejected>, method: &Method, results: &m
     }
 }
 
-/// A file that takes its place when it is complete, and leaves nothing behind otherwise.
-pub(super) struct Replacement {
-    pub(super) file: File,
-    temporary: PathBuf,
-    target: PathBuf,
-    is_finished: bool,
-}
-
-impl Replacement {
-    pub(super) fn create(target: PathBuf) -> io::Result<Self> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}.partial", std::process::id()));
-        let temporary = target.with_file_name(name);
-        let file = File::create(&temporary).map_err(|error| with_path(&error, "write", &target))?;
-        Ok(Self { file, temporary, target, is_finished: false })
-    }
-
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.file
-            .sync_all()
-            .and_then(|()| fs::rename(&self.temporary, &self.target))
-            .map_err(|error| with_path(&error, "write", &self.target))?;
-        self.is_finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // Nothing better can be done about a file that cannot be removed.
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
+/// The start of a trace that is longer than the limit. Its id may be found there.
+fn too_long(start: &[u8], documents: &mut Documents) -> Rejected {
+    let valid = std::str::from_utf8(start)
+        .unwrap_or_else(|error| std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default());
+    let id = xray::read(valid, documents).err().and_then(|rejected| rejected.id);
+    Rejected { id, reason: Invalid::Malformed { detail: format!("it is longer than {LONGEST} bytes") } }
 }

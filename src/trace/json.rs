@@ -21,6 +21,59 @@ pub(super) struct Reader<'a> {
     open: Vec<u8>,
 }
 
+/// Decoded strings, one after the other. Its room is kept when it is cleared.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    /// Longer than what is used: words are written whole.
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Decoded {
+    /// A trace beyond this size does not keep its room for the following ones.
+    const KEPT: usize = 4 << 20;
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+        if self.bytes.len() > Self::KEPT {
+            self.bytes = Vec::new();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+
+    /// A part that starts and ends between characters.
+    pub(super) fn text(&self, from: usize, to: usize) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.bytes[from..to.min(self.used)])
+    }
+
+    fn make_room(&mut self, more: usize) {
+        if self.bytes.len() - self.used < more {
+            self.bytes.resize((2 * self.bytes.len()).max(self.used + more).max(1 << 12), 0);
+        }
+    }
+
+    /// Writes a word behind what is used, of which the caller says how much counts.
+    fn put_word(&mut self, word: [u8; 8]) {
+        self.make_room(8);
+        self.bytes[self.used..self.used + 8].copy_from_slice(&word);
+    }
+
+    fn put_byte(&mut self, byte: u8) {
+        self.make_room(1);
+        self.bytes[self.used] = byte;
+        self.used += 1;
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.bytes[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+        self.used += bytes.len();
+    }
+}
+
 /// What kind of value comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -112,9 +165,42 @@ impl<'a> Reader<'a> {
     }
 
     /// Appends the decoded string to `out`.
-    pub(super) fn string_into(&mut self, out: &mut String) -> Result<(), JsonError> {
+    pub(super) fn string_into(&mut self, out: &mut Decoded) -> Result<(), JsonError> {
         self.expect(b'"', "expected a string")?;
-        self.rest_of_string(out)
+        let text = self.text.as_bytes();
+        // Documents within strings have an escaped quote every few bytes, so runs are too short for copies of any
+        // length: words are copied whole, and what lies behind a stop is written over.
+        while let Some(word) = text[self.at..].first_chunk::<8>() {
+            let stops = stops(u64::from_le_bytes(*word));
+            out.put_word(*word);
+            if stops == 0 {
+                out.used += 8;
+                self.at += 8;
+                continue;
+            }
+            let plain = stops.trailing_zeros() as usize / 8;
+            out.used += plain;
+            self.at += plain;
+            match (word[plain], text.get(self.at + 1)) {
+                (b'"', _) => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                (b'\\', Some(&same @ (b'"' | b'\\' | b'/'))) => {
+                    out.put_byte(same);
+                    self.at += 2;
+                }
+                (b'\\', _) => {
+                    let character = self.escape()?;
+                    out.put(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                _ => return Err(self.error("a control character in a string")),
+            }
+        }
+        let mut rest = String::new();
+        self.rest_of_string(&mut rest)?;
+        out.put(rest.as_bytes());
+        Ok(())
     }
 
     /// A finite number.
@@ -387,21 +473,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many bytes come before the first quote, backslash or control character: eight at a time, since this is
-/// where reading traces spends its time.
-fn plain_length(bytes: &[u8]) -> usize {
+/// The high bit of each byte that is a quote, a backslash or a control character. The lowest such bit is exact, higher
+/// ones may be borrowed.
+fn stops(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    /// The high bit of each byte below `limit`; the lowest such bit is exact, higher ones may be borrowed.
     const fn below(word: u64, limit: u64) -> u64 {
         word.wrapping_sub(EACH * limit) & !word & HIGH
     }
+    below(word, 0x20) | below(word ^ (EACH * 0x22), 1) | below(word ^ (EACH * 0x5c), 1)
+}
+
+/// How many bytes come before the first quote, backslash or control character: eight at a time, since this is
+/// where reading traces spends its time.
+fn plain_length(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let stops = below(word, 0x20)
-            | below(word ^ (EACH * u64::from(b'"')), 1)
-            | below(word ^ (EACH * u64::from(b'\\')), 1);
+        let stops = stops(u64::from_le_bytes(*word));
         if stops != 0 {
             return place * 8 + stops.trailing_zeros() as usize / 8;
         }
@@ -472,9 +560,10 @@ mod tests {
         for text in [r#""plain""#, r#""a\"b\\c\/d\n\u0041\ud83d\ude00é""#, r#""""#] {
             let expected: String = serde_json::from_str(text).unwrap();
             assert_eq!(Reader::new(text).string().unwrap(), expected);
-            let mut out = String::from("kept ");
+            let mut out = Decoded::default();
+            out.put(b"kept ");
             Reader::new(text).string_into(&mut out).unwrap();
-            assert_eq!(out, format!("kept {expected}"));
+            assert_eq!(out.text(0, out.len()).unwrap(), format!("kept {expected}"));
         }
     }
 
@@ -501,8 +590,9 @@ mod tests {
         fn strings_are_those_of_serde_json(text in r#""([a-zé \\\\"/nu0-9]|\\\\[\\\\"/bfnrt]|\\\\u00[0-9a-f]{2}|\x1f){0,40}""#) {
             let theirs = serde_json::from_str::<String>(&text).ok();
             let mut reader = Reader::new(&text);
-            let mut out = String::new();
-            let ours = reader.string_into(&mut out).and_then(|()| reader.end()).ok().map(|()| out);
+            let mut out = Decoded::default();
+            let read = reader.string_into(&mut out).and_then(|()| reader.end());
+            let ours = read.ok().map(|()| out.text(0, out.len()).unwrap().to_owned());
             proptest::prop_assert_eq!(&ours, &theirs);
             let mut reader = Reader::new(&text);
             let borrowed = reader.string().and_then(|string| reader.end().map(|()| string.into_owned())).ok();

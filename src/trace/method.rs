@@ -8,7 +8,7 @@ use super::otlp;
 use super::repair::{self, Repair};
 use super::row::{BREAKDOWN_HEADER, format_duration};
 use super::source::Source;
-use super::span::Recorded;
+use super::span::{Recorded, Trace};
 use super::xray::{self, Documents, Rejected};
 
 /// Which algorithm extracts the critical path.
@@ -35,19 +35,7 @@ pub struct Method {
 impl Method {
     /// Analyses a text that holds one trace, in any of the formats.
     pub fn analyze_text(&self, text: &str) -> Result<Analysis, Rejected> {
-        let source = self.source.resolve(text.as_bytes());
-        if source != Source::Otlp {
-            return Self { source, ..self.clone() }.analyze_with(text, &mut Documents::default());
-        }
-        let mut traces = otlp::read(text);
-        match (traces.pop(), traces.len()) {
-            (Some(recorded), 0) => recorded.and_then(|recorded| self.explain(recorded)),
-            (last, others) => {
-                let count = others + usize::from(last.is_some());
-                let detail = format!("the text holds {count} traces instead of one");
-                Err(Rejected { id: None, reason: Invalid::Malformed { detail } })
-            }
-        }
+        self.explain(self.record(text, &mut Documents::default())?)
     }
 
     /// The format must be known, and be one that holds a trace per document.
@@ -56,6 +44,20 @@ impl Method {
             return self.explain(app_insights::read(text)?);
         }
         self.explain(xray::record(text, documents)?)
+    }
+
+    /// What one text recorded, in whatever format.
+    pub fn record<'a>(&self, text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+        match self.source.resolve(text.as_bytes()) {
+            Source::AppInsights => app_insights::read(text),
+            Source::Otlp => only(otlp::read(text)),
+            Source::Xray | Source::Auto => xray::record(text, documents),
+        }
+    }
+
+    /// Explains a trace as it is, without repair.
+    pub fn explain_trace(&self, trace: &Trace<'_>) -> Result<Analysis, Invalid> {
+        breakdown::analyze_by(trace, &self.activities, self.algorithm)
     }
 
     /// Joins what was recorded to a trace and explains it, repaired if that is wanted and needed.
@@ -91,7 +93,19 @@ impl Method {
 
     fn explain_as_recorded(&self, recorded: Recorded<'_>) -> Result<Analysis, Invalid> {
         let trace = recorded.join()?;
-        breakdown::analyze_by(&trace, &self.activities, self.algorithm)
+        self.explain_trace(&trace)
+    }
+}
+
+/// The one trace of a text.
+fn only(mut traces: Vec<Result<Recorded<'static>, Rejected>>) -> Result<Recorded<'static>, Rejected> {
+    match (traces.pop(), traces.len()) {
+        (Some(recorded), 0) => recorded,
+        (last, others) => {
+            let count = others + usize::from(last.is_some());
+            let detail = format!("the text holds {count} traces instead of one");
+            Err(Rejected { id: None, reason: Invalid::Malformed { detail } })
+        }
     }
 }
 

@@ -12,12 +12,15 @@ pub mod activities;
 pub mod analyze;
 pub mod app_insights;
 pub mod breakdown;
+pub mod columnar;
 pub mod critical_path;
 pub mod firm;
+pub mod input;
 pub mod invalid;
 pub mod method;
 pub mod otlp;
 pub mod repair;
+pub mod requests;
 pub mod row;
 pub mod source;
 pub mod span;
@@ -26,7 +29,9 @@ pub mod xray;
 
 mod caller;
 mod json;
+mod output;
 mod python;
+mod split;
 mod time;
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn skip(reason: &str) {
 
 fn run(traces: &[u8]) -> (String, String, Summary) {
     let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-    let summary = analyze(traces, &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    let summary = analyze(io::Cursor::new(traces.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
     (String::from_utf8(breakdown).unwrap(), String::from_utf8(invalid).unwrap(), summary)
 }
 
@@ -111,7 +111,8 @@ fn repair_leaves_published_rows_as_they_are() {
     let Some((traces, folder)) = varied() else { return };
     let method = Method { repair: Some(Repair::default()), ..Method::default() };
     let mut breakdown = Vec::new();
-    let summary = analyze_by(&method, 1 << 20, &*traces, &mut breakdown, io::sink(), &|_| {}).unwrap();
+    let summary =
+        analyze_by(&method, io::Cursor::new(traces.clone()), &mut breakdown, io::sink(), &|_| {}).unwrap();
     let breakdown = String::from_utf8(breakdown).unwrap();
     let rows: Vec<&str> = breakdown.split_terminator("\r\n").skip(1).collect();
     let as_recorded: Vec<&str> = rows.iter().filter_map(|row| row.strip_suffix(',')).collect();

@@ -80,6 +80,12 @@ pub(super) fn push_list(out: &mut String, items: impl IntoIterator<Item = impl A
 
 /// In single quotes, unless these occur and double ones do not.
 fn push_string(out: &mut String, text: &str) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\'' && byte != b'\\') {
+        out.push('\'');
+        out.push_str(text);
+        out.push('\'');
+        return;
+    }
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for character in text.chars() {

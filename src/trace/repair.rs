@@ -415,9 +415,14 @@ mod tests {
         let run = |repair| {
             let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
             let method = Method { repair, ..Method::default() };
-            let summary =
-                analyze_by(&method, 1 << 20, lines.as_bytes(), &mut breakdown, &mut invalid, &|_| {})
-                    .unwrap();
+            let summary = analyze_by(
+                &method,
+                std::io::Cursor::new(lines.clone().into_bytes()),
+                &mut breakdown,
+                &mut invalid,
+                &|_| {},
+            )
+            .unwrap();
             (String::from_utf8(breakdown).unwrap(), summary)
         };
         let (without, _) = run(None);

@@ -518,7 +518,9 @@ fn failures_are_errors_throttles_and_faults() {
 
 fn run(text: &str) -> (Vec<String>, Vec<String>, Summary) {
     let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-    let summary = analyze(text.as_bytes(), &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    let summary =
+        analyze(std::io::Cursor::new(text.to_owned().into_bytes()), &mut breakdown, &mut invalid, &|_| {})
+            .unwrap();
     let lines = |bytes| String::from_utf8(bytes).unwrap().lines().skip(1).map(str::to_owned).collect();
     (lines(breakdown), lines(invalid), summary)
 }
@@ -673,7 +675,7 @@ proptest! {
             let method = Method { source, ..Method::default() };
             let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
             let summary =
-                super::analyze::analyze_by(&method, 1 << 20, &*bytes, &mut breakdown, &mut invalid, &|_| {}).unwrap();
+                super::analyze::analyze_by(&method, std::io::Cursor::new(bytes.clone()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
             let is_its_own = (source == Source::Otlp) == (which == 1);
             prop_assert!(summary.valid >= u64::from(is_its_own));
             prop_assert_eq!(String::from_utf8(breakdown).unwrap().contains("\ncccc,"), is_its_own);

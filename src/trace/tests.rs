@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::analyze::{Options, Summary, analyze, analyze_file, analyze_in_batches, analyze_text};
+use super::analyze::{Options, Summary, analyze, analyze_file, analyze_in_chunks, analyze_text};
 use super::breakdown::Activity::{
     Computation, ContainerInitialization, ExternalService, Orchestration, Overhead, Queueing,
     RuntimeInitialization, Trigger, Unclassified,
@@ -499,7 +500,7 @@ fn columns_and_stored_names_of_activities_agree() {
 
 fn run(traces: &[u8]) -> (String, String, Summary) {
     let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-    let summary = analyze(traces, &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    let summary = analyze(io::Cursor::new(traces.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
     (String::from_utf8(breakdown).unwrap(), String::from_utf8(invalid).unwrap(), summary)
 }
 
@@ -713,14 +714,15 @@ proptest! {
     #[test]
     fn rows_depend_neither_on_the_order_of_lines_nor_on_batches(
         order in Just((0..150_usize).collect::<Vec<_>>()).prop_shuffle(),
-        batch_size in 1..200_000_u64,
+        batch_size in 1..200_000_usize,
+        jobs in 1..5_usize,
     ) {
         let lines = &*LINES;
         let (breakdown, invalid, summary) = run((lines.join("\n") + "\n").as_bytes());
         let shuffled: Vec<&str> = order.iter().map(|&place| lines[place].as_str()).collect();
         let (mut other_breakdown, mut other_invalid) = (Vec::new(), Vec::new());
-        let other_summary = analyze_in_batches(
-            batch_size, shuffled.join("\n").as_bytes(), &mut other_breakdown, &mut other_invalid, &|_| {},
+        let other_summary = analyze_in_chunks(
+            batch_size, jobs, shuffled.join("\n").into_bytes(), &mut other_breakdown, &mut other_invalid,
         ).unwrap();
         prop_assert_eq!(summary.valid, 135);
         prop_assert_eq!(&summary, &other_summary);

@@ -15,11 +15,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
-use rayon::prelude::*;
 
-use super::analyze::{Replacement, with_path};
 use super::app_insights::{QueryResult, Row};
+use super::input::with_path;
 use super::invalid::Invalid;
+use super::output::Replacement;
 use super::source::documents;
 
 /// Where the times go, beside the input; the names are the dataset's.
@@ -111,7 +111,7 @@ pub fn analyze_file(path: &Path) -> io::Result<Summary> {
     let text = fs::read(path).map_err(|error| with_path(&error, "read", path))?;
     let triggers = Replacement::create(path.with_file_name(TRIGGER_FILE))?;
     let invalid = Replacement::create(path.with_file_name(INVALID_FILE))?;
-    let summary = analyze(&String::from_utf8_lossy(&text), &triggers.file, &invalid.file)?;
+    let summary = analyze(&String::from_utf8_lossy(&text), &triggers, &invalid)?;
     triggers.finish()?;
     invalid.finish()?;
     Ok(summary)
@@ -125,7 +125,7 @@ pub fn analyze(text: &str, triggers: impl Write, invalid: impl Write) -> io::Res
     triggers.write_record(HEADER)?;
     invalid.write_record(INVALID_HEADER)?;
     let text = text.trim_start_matches('\u{feff}');
-    let outcomes: Vec<_> = documents(text).into_par_iter().map(read).collect();
+    let outcomes: Vec<_> = documents(text).into_iter().map(read).collect();
     let mut rows = Vec::new();
     let mut summary = Summary::default();
     for outcome in outcomes {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::invalid::Invalid;
-use super::json::{JsonError, Next, Reader};
+use super::json::{Decoded, JsonError, Next, Reader};
 use super::span::{Flags, Parent, Recorded, Span, Trace};
 
 /// The origin whose span carries the URL of the request.
@@ -13,7 +13,7 @@ const GATEWAY: &str = "AWS::ApiGateway::Stage";
 /// Room for the decoded documents of one trace, to be used again for the next.
 #[derive(Debug, Default)]
 pub struct Documents {
-    text: String,
+    text: Decoded,
     /// Where each document ends in the text.
     ends: Vec<usize>,
 }
@@ -43,11 +43,38 @@ pub fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorde
     read_documents(envelope, documents)
 }
 
-/// The end of the JSON value that starts `text`, if it is complete: how traces are told apart that are spread
-/// over several lines.
-pub(super) fn value_length(text: &str) -> Option<usize> {
+/// What a text starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// A JSON value of so many bytes.
+    Complete(usize),
+    /// The start of one.
+    Incomplete,
+    /// What no further text can complete.
+    Damaged,
+}
+
+/// No literal or escape sequence (a surrogate pair is two) has more bytes.
+const LONGEST_TOKEN: usize = 12;
+
+/// Finds the end of the JSON value that starts `bytes`: how traces are told apart that are spread over several lines.
+/// `at_end` says that nothing follows the bytes.
+pub(super) fn value_end(bytes: &[u8], at_end: bool) -> Value {
+    let (text, goes_on) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text, !at_end),
+        Err(error) => {
+            let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+            (valid, !at_end && error.error_len().is_none())
+        }
+    };
     let mut reader = Reader::new(text);
-    reader.skip_value().ok().map(|()| reader.position())
+    match reader.skip_value() {
+        Ok(()) => Value::Complete(reader.position()),
+        // An escape sequence or a literal may be what is cut off.
+        Err(error) if goes_on && error.at + LONGEST_TOKEN > text.len() => Value::Incomplete,
+        Err(_) if bytes.is_empty() => Value::Incomplete,
+        Err(_) => Value::Damaged,
+    }
 }
 
 struct Envelope<'a> {
@@ -123,12 +150,13 @@ fn read_documents<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Resul
     let mut defect = None;
     let mut from = 0;
     for &to in &documents.ends {
-        let mut document = Document {
-            reader: Reader::new(&documents.text[from..to]),
-            spans: &mut spans,
-            defect: &mut defect,
-            open: Vec::new(),
+        let text = match documents.text.text(from, to) {
+            Ok(text) => text,
+            // Decoding text gives text; this is for what the types cannot tell.
+            Err(error) => return Err(rejected(Invalid::Malformed { detail: error.to_string() }, id)),
         };
+        let mut document =
+            Document { reader: Reader::new(text), spans: &mut spans, defect: &mut defect, open: Vec::new() };
         if let Err(error) = document.read() {
             return Err(rejected(malformed("segment document", &error), id));
         }

@@ -10,5 +10,6 @@ mod docs;
 mod host;
 mod layers;
 mod local;
+mod trace_files;
 mod workspace;
 mod xray_fetch;

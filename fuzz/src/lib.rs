@@ -1,0 +1,48 @@
+//! What must hold for any input of the trace readers. The targets in `fuzz_targets/` differ only in how they make an
+//! input from the fuzzer's bytes.
+//!
+//! The modules under test are compiled from their sources and not through the crate `sb`: with instrumentation, its
+//! dependencies (clients of clouds, Docker, SQLite) would take a quarter of an hour to build.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
+#![allow(dead_code, reason = "the modules under test have more than is called here")]
+
+#[path = "../../src/measurement.rs"]
+pub mod measurement;
+#[path = "../../src/trace/mod.rs"]
+pub mod trace;
+
+use trace::analyze::{analyze, analyze_text};
+use trace::breakdown::Activity;
+use trace::row::{BREAKDOWN_HEADER, read_breakdown};
+
+/// One trace: it is explained without gaps, and its row reads back as it was written, or it is rejected with a sentence.
+pub fn check_text(text: &str) {
+    let analysis = match analyze_text(text) {
+        Ok(analysis) => analysis,
+        Err(rejected) => {
+            assert!(rejected.reason.message().starts_with(rejected.reason.code()));
+            return;
+        }
+    };
+    for pair in analysis.pieces.windows(2) {
+        assert_eq!(pair[0].end, pair[1].start, "pieces follow each other");
+    }
+    let (first, last) = (analysis.pieces.first().unwrap(), analysis.pieces.last().unwrap());
+    let sum: i64 = Activity::ALL.iter().filter_map(|&activity| analysis.row.part(activity)).sum();
+    assert_eq!(last.end - first.start, sum, "the parts are the pieces");
+    assert!((sum - analysis.row.duration).abs() <= 1_001, "the parts are the duration");
+    let mut file = String::from(BREAKDOWN_HEADER);
+    analysis.row.write(&mut file);
+    assert_eq!(read_breakdown(file.as_bytes()).unwrap(), [analysis.row], "{file}");
+}
+
+/// A file of traces: as many rows as the summary says, each readable.
+pub fn check_file(bytes: &[u8]) {
+    let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
+    let summary = analyze(std::io::Cursor::new(bytes.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    assert_eq!(read_breakdown(&*breakdown).unwrap().len() as u64, summary.valid);
+    let mut reader = csv::Reader::from_reader(&*invalid);
+    assert_eq!(reader.records().map(Result::unwrap).count() as u64, summary.invalid);
+    assert_eq!(summary.reasons.values().sum::<u64>(), summary.invalid);
+}

@@ -1,0 +1,350 @@
+//! Traces in files: `sb analyze-traces FILE` and `sb trace show | path | list`.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::output::Failed;
+use super::status;
+use crate::cli::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
+use crate::exit_code::Exit;
+use crate::report::waterfall::{Ink, Waterfall};
+use crate::report::waterfall_svg;
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+use crate::trace::activities::Activities;
+use crate::trace::analyze::{self, Options, Tables};
+use crate::trace::input;
+use crate::trace::method::Method;
+use crate::trace::repair::Repair;
+use crate::trace::requests::Requests;
+use crate::trace::row::format_duration;
+
+/// Analyses files of traces; the results go beside each.
+pub(super) fn analyze(
+    terminal: &Terminal,
+    settings: &Settings,
+    paths: &[PathBuf],
+    write: WrittenTables,
+    jobs: Option<NonZeroUsize>,
+    arguments: &MethodArguments,
+) -> Outcome {
+    let method = method(arguments)?;
+    if method.repair.is_some() && write != WrittenTables::Csv {
+        let help = "leave --repair out, or write CSV";
+        return Err(Failed::helped(Exit::Usage, "only CSV has the column that marks repaired traces", help));
+    }
+    let files = input::find(paths)?;
+    refuse_common_results(&files)?;
+    let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };
+    let mut results = Vec::new();
+    for file in &files {
+        let length = std::fs::metadata(file).map_or(0, |data| data.len());
+        let bar = terminal.lively.then(|| terminal.bars().add(progress_bar(length, file)));
+        let progress = |bytes| {
+            if let Some(bar) = &bar {
+                bar.set_position(bytes);
+            }
+        };
+        let options =
+            Options { tables, jobs, progress: Some(&progress), method: method.clone(), ..Options::default() };
+        let analysed = analyze::analyze_file(file, &options);
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        let summary = analysed?;
+        let table = |wanted: bool, name| wanted.then(|| file.with_file_name(name));
+        let breakdown = table(tables.csv, "trace_breakdown.csv");
+        let parquet = table(tables.parquet, "trace_breakdown.parquet");
+        let invalid = file.with_file_name("invalid_traces.csv");
+        if settings.json() {
+            results.push(json!({
+                "file": file,
+                "breakdown": breakdown,
+                "parquet": parquet,
+                "invalid_traces": invalid,
+                "valid": summary.valid,
+                "invalid": summary.invalid,
+                "reasons": summary.reasons,
+                "repaired": summary.repaired,
+            }));
+            continue;
+        }
+        let mut text =
+            format!("{}: {} valid, {} invalid traces\n", file.display(), summary.valid, summary.invalid);
+        for (reason, count) in &summary.reasons {
+            let _ = writeln!(text, "  {count} × {reason}");
+        }
+        if summary.repaired > 0 {
+            let _ = writeln!(text, "  {} of the valid ones were repaired", summary.repaired);
+        }
+        for written in [breakdown, parquet, Some(invalid)].into_iter().flatten() {
+            let _ = writeln!(text, "  wrote {}", written.display());
+        }
+        terminal.data(&text)?;
+    }
+    if settings.json() {
+        terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the options mean.
+fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
+    let activities = match &arguments.activities {
+        Some(path) => {
+            Activities::read(path).map_err(|error| Failed::message(Exit::Usage, error.to_string()))?
+        }
+        None => Activities::default(),
+    };
+    let repair = arguments.repair.map(|RepairKind::ClockSkew| Repair {
+        limit: i64::try_from(arguments.repair_limit.as_micros()).unwrap_or(i64::MAX),
+    });
+    Ok(Method { source: arguments.source, algorithm: arguments.algorithm, activities, repair })
+}
+
+/// Two files of one folder would write the same results.
+fn refuse_common_results(files: &[PathBuf]) -> Result<(), Failed> {
+    let mut folders: HashMap<PathBuf, &Path> = HashMap::new();
+    for file in files {
+        let folder = crate::settings::absolute(file).with_file_name("");
+        if let Some(other) = folders.insert(folder, file) {
+            return Err(Failed::helped(
+                Exit::Usage,
+                format!(
+                    "the results of `{}` and `{}` would replace each other",
+                    other.display(),
+                    file.display()
+                ),
+                "results go beside the file: put the files into folders of their own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn progress_bar(length: u64, file: &Path) -> indicatif::ProgressBar {
+    let style =
+        indicatif::ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
+            .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    indicatif::ProgressBar::new(length).with_style(style).with_message(name)
+}
+
+pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: TraceCommand) -> Outcome {
+    let (TraceCommand::Show { file, .. } | TraceCommand::Path { file, .. } | TraceCommand::List { file, .. }) =
+        &command;
+    let path = match file {
+        Some(file) => file.clone(),
+        None => status::last_traces(terminal, settings).await?,
+    };
+    let files = input::find(&[path])?;
+    match command {
+        TraceCommand::Show { id, svg, .. } => show(terminal, &find(&files, &id)?, svg.as_deref()),
+        TraceCommand::Path { id, .. } => print_path(terminal, settings, &find(&files, &id)?),
+        TraceCommand::List { slowest, .. } => list(terminal, settings, &files, slowest),
+    }
+}
+
+/// The text of the trace with an id or with the only one that starts so.
+fn find(files: &[PathBuf], wanted: &str) -> Result<String, Failed> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut exact = None;
+    for file in files {
+        analyze::for_each_text(file, |text| {
+            // Most traces need not be read: an id stands in the text as it is written.
+            if !text.contains(wanted) {
+                return true;
+            }
+            let id = analyze::id_of(text).unwrap_or_default();
+            if id == wanted {
+                exact = Some(text.to_owned());
+            } else if id.starts_with(wanted)
+                && found.iter().all(|(known, _)| *known != id)
+                && found.len() < 10
+            {
+                found.push((id, text.to_owned()));
+            }
+            exact.is_none()
+        })?;
+        if let Some(text) = exact {
+            return Ok(text);
+        }
+    }
+    match found.as_slice() {
+        [] => Err(Failed::helped(
+            Exit::Failed,
+            format!("there is no trace `{wanted}`"),
+            "`sb trace list` lists the traces",
+        )),
+        [_] => Ok(found.swap_remove(0).1),
+        _ => {
+            let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+            Err(Failed::helped(Exit::Usage, format!("several traces start with `{wanted}`"), ids.join(", ")))
+        }
+    }
+}
+
+fn show(terminal: &Terminal, text: &str, svg: Option<&Path>) -> Outcome {
+    let waterfall = analyze::view_text(text, |trace, analysis| Waterfall::new(trace, &analysis))
+        .map_err(|rejected| Failed::message(Exit::Failed, rejected.reason.to_string()))?;
+    let mut out = String::new();
+    if let Some(file) = svg {
+        waterfall_svg::render(&mut out, &waterfall)
+            .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+        std::fs::write(file, out).map_err(|error| {
+            let message = format!("cannot write `{}`: {error}", file.display());
+            Failed::helped(Exit::Failed, message, "check the path and its permissions")
+        })?;
+        terminal.say(&format!("wrote {}", file.display()));
+        return Ok(Exit::Done);
+    }
+    let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
+    waterfall
+        .render(&mut out, terminal.width(), ink)
+        .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+    terminal.data(&out)?;
+    Ok(Exit::Done)
+}
+
+fn print_path(terminal: &Terminal, settings: &Settings, text: &str) -> Outcome {
+    let (value, lines) = analyze::view_text(text, |trace, analysis| {
+        let analysis = analysis?;
+        let start = trace.span(trace.root()).start;
+        let offset = |seconds: f64| crate::trace::span::microseconds(seconds - start);
+        let origin = crate::trace::span::microseconds(start);
+        let path: Vec<Value> = analysis
+            .path
+            .iter()
+            .map(|&place| {
+                let span = trace.span(place);
+                json!({
+                    "id": span.id, "name": span.name, "origin": span.origin,
+                    "start_us": offset(span.start), "end_us": offset(span.end),
+                })
+            })
+            .collect();
+        let pieces: Vec<Value> = analysis
+            .pieces
+            .iter()
+            .map(|piece| {
+                json!({
+                    "activity": piece.activity.name(), "span": trace.span(piece.span).id,
+                    "start_us": piece.start - origin, "end_us": piece.end - origin,
+                })
+            })
+            .collect();
+        let mut lines = format!("{}  {}\n", trace.id, format_duration(analysis.row.duration));
+        for piece in &analysis.pieces {
+            let from = (piece.start - origin) as f64 / 1e3;
+            let length = (piece.end - piece.start) as f64 / 1e3;
+            let _ = writeln!(
+                lines,
+                "  {from:>11.3} ms {length:>11.3} ms  {:<24}  {}",
+                piece.activity.name(),
+                trace.span(piece.span).name
+            );
+        }
+        let value = json!({
+            "version": 1, "trace_id": trace.id, "duration_us": analysis.row.duration,
+            "rule": format!("{:?}", analysis.rule).to_lowercase(), "path": path, "pieces": pieces,
+        });
+        Ok((value, lines))
+    })
+    .map_err(|rejected| rejected.reason)
+    .flatten()
+    .map_err(|reason| Failed::message(Exit::Failed, reason.to_string()))?;
+    terminal.data(&if settings.json() { format!("{value:#}") } else { lines })?;
+    Ok(Exit::Done)
+}
+
+/// A trace in a list. Duration in microseconds; none where the trace cannot be read.
+struct Listed {
+    id: String,
+    duration: Option<i64>,
+    request: Option<String>,
+    cold_starts: Option<u64>,
+    reason: Option<String>,
+}
+
+fn list(terminal: &Terminal, settings: &Settings, files: &[PathBuf], slowest: Option<usize>) -> Outcome {
+    let mut traces = Vec::new();
+    for file in files {
+        let requests = Requests::beside(file)?;
+        analyze::for_each_text(file, |text| {
+            traces.push(listed(text, &requests));
+            if let Some(slowest) = slowest.filter(|slowest| traces.len() > 4 * slowest + 1_000) {
+                keep_slowest(&mut traces, slowest);
+            }
+            true
+        })?;
+    }
+    if let Some(slowest) = slowest {
+        keep_slowest(&mut traces, slowest);
+    }
+    let mut text = String::new();
+    if settings.json() {
+        let traces: Vec<Value> = traces
+            .iter()
+            .map(|trace| {
+                json!({
+                    "trace_id": trace.id, "duration_us": trace.duration, "request": trace.request,
+                    "cold_starts": trace.cold_starts, "valid": trace.reason.is_none(), "reason": trace.reason,
+                })
+            })
+            .collect();
+        let _ = write!(text, "{:#}", json!({ "version": 1, "traces": traces }));
+    } else {
+        for trace in &traces {
+            let _ = writeln!(
+                text,
+                "{:<35}  {:>15}  {:<20}  {:>2} cold  {}",
+                trace.id,
+                trace.duration.map_or("-".to_owned(), format_duration),
+                trace.request.as_deref().unwrap_or("-"),
+                trace.cold_starts.map_or("-".to_owned(), |count| count.to_string()),
+                trace.reason.as_deref().unwrap_or("valid")
+            );
+        }
+    }
+    if !text.is_empty() {
+        terminal.data(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The id decides between equal durations, so that the same file gives the same list.
+fn keep_slowest(traces: &mut Vec<Listed>, count: usize) {
+    traces.sort_by(|left, right| right.duration.cmp(&left.duration).then_with(|| left.id.cmp(&right.id)));
+    traces.truncate(count);
+}
+
+fn listed(text: &str, requests: &Requests) -> Listed {
+    let seen = analyze::view_text(text, |trace, analysis| {
+        let (cold_starts, reason) = match analysis {
+            Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
+            Err(reason) => (None, Some(reason.code().to_owned())),
+        };
+        Listed {
+            id: trace.id.to_string(),
+            duration: Some(crate::trace::span::microseconds(trace.duration)),
+            request: requests.get(&trace.id).map(str::to_owned),
+            cold_starts,
+            reason,
+        }
+    });
+    seen.unwrap_or_else(|rejected| {
+        let id = rejected.id.unwrap_or_default();
+        Listed {
+            request: requests.get(&id).map(str::to_owned),
+            id,
+            duration: None,
+            cold_starts: None,
+            reason: Some(rejected.reason.code().to_owned()),
+        }
+    })
+}

@@ -1,0 +1,279 @@
+//! Cuts a stream of bytes into chunks of whole texts, one text per trace: the lines of a file, or, where traces are
+//! printed over several lines, the JSON values in it. However long the stream is, no more is held than a chunk and
+//! the longest text.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use super::xray::{Value, value_end};
+
+/// The most bytes of one trace; a longer one is invalid. X-Ray itself stores no trace above half a mebibyte.
+pub const LONGEST: usize = 32 << 20;
+
+/// Bytes that are read and analysed together.
+pub(super) const CHUNK: usize = 1 << 20;
+
+/// Some consecutive texts. Made to be used again for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    /// Where the texts are, white space around them included; empty ones are counted too.
+    texts: Vec<Range<usize>>,
+    /// The number of the first text in the stream, from 1.
+    pub(super) first: u64,
+    /// The last text is but the start of one that is longer than the limit.
+    pub(super) is_cut: bool,
+}
+
+impl Chunk {
+    pub(super) fn texts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.texts.iter().map(|range| self.bytes[range.clone()].trim_ascii())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    Unknown,
+    Lines,
+    Values,
+}
+
+/// Yields chunks of texts.
+pub(super) struct Texts<R> {
+    input: R,
+    chunk: usize,
+    longest: usize,
+    layout: Layout,
+    /// Read, but of the next chunk.
+    rest: Vec<u8>,
+    next: u64,
+    at_end: bool,
+}
+
+impl<R: Read> Texts<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self::with_limits(input, CHUNK, LONGEST)
+    }
+
+    /// `chunk` and `longest` in bytes, the first no larger than the second.
+    pub(super) fn with_limits(input: R, chunk: usize, longest: usize) -> Self {
+        Self { input, chunk, longest, layout: Layout::Unknown, rest: Vec::new(), next: 1, at_end: false }
+    }
+
+    /// The next chunk; false at the end.
+    pub(super) fn read(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
+        chunk.texts.clear();
+        chunk.is_cut = false;
+        chunk.first = self.next;
+        chunk.bytes.clear();
+        // A chunk that grew for one long text need not stay large.
+        chunk.bytes.shrink_to(2 * self.chunk);
+        chunk.bytes.append(&mut self.rest);
+        if self.layout == Layout::Unknown {
+            self.find_layout(&mut chunk.bytes)?;
+        }
+        let mut wanted = self.chunk;
+        loop {
+            self.fill(&mut chunk.bytes, wanted)?;
+            let end = match self.layout {
+                Layout::Values => self.values(&chunk.bytes, &mut chunk.texts),
+                Layout::Lines | Layout::Unknown => self.lines(&chunk.bytes, &mut chunk.texts),
+            };
+            if !chunk.texts.is_empty() || (self.at_end && end == chunk.bytes.len()) {
+                self.rest.extend_from_slice(&chunk.bytes[end..]);
+                break;
+            }
+            if chunk.bytes.len() > self.longest {
+                chunk.texts.push(0..chunk.bytes.len());
+                chunk.is_cut = true;
+                self.skip_text(&chunk.bytes)?;
+                break;
+            }
+            wanted = (2 * chunk.bytes.len()).min(self.longest + 1);
+        }
+        self.next += chunk.texts.len() as u64;
+        Ok(!chunk.texts.is_empty())
+    }
+
+    /// Reads until there are `wanted` bytes or no more.
+    fn fill(&mut self, bytes: &mut Vec<u8>, wanted: usize) -> io::Result<()> {
+        let mut length = bytes.len();
+        if self.at_end || length >= wanted {
+            return Ok(());
+        }
+        bytes.resize(wanted, 0);
+        while length < wanted {
+            match self.input.read(&mut bytes[length..]) {
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
+                Ok(more) => length += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(length);
+        Ok(())
+    }
+
+    /// Are traces spread over lines? Then the first line ends within a value, and the second does not start one. (A
+    /// damaged first line of an ordinary file is followed by an ordinary line.) Removes a byte order mark.
+    fn find_layout(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let mut wanted = self.chunk;
+        loop {
+            self.fill(bytes, wanted)?;
+            if bytes.starts_with(b"\xef\xbb\xbf") {
+                bytes.drain(..3);
+            }
+            let mut ends = memchr::memchr_iter(b'\n', bytes).chain(self.at_end.then_some(bytes.len()));
+            let mut from = 0;
+            let mut lines = std::iter::from_fn(|| {
+                let end = ends.next()?;
+                Some(bytes[std::mem::replace(&mut from, end + 1).min(end)..end].trim_ascii())
+            })
+            .filter(|line| !line.is_empty());
+            if let (Some(first), Some(second)) = (lines.next(), lines.next()) {
+                let is_spread = first.starts_with(b"{")
+                    && !matches!(value_end(first, true), Value::Complete(_))
+                    && !second.starts_with(b"{");
+                self.layout = if is_spread { Layout::Values } else { Layout::Lines };
+                return Ok(());
+            }
+            if self.at_end || bytes.len() > self.longest {
+                self.layout = Layout::Lines;
+                return Ok(());
+            }
+            wanted = (2 * bytes.len().max(self.chunk)).min(self.longest + 1);
+        }
+    }
+
+    /// Where the whole lines are; returns where the last of them ends.
+    fn lines(&self, bytes: &[u8], texts: &mut Vec<Range<usize>>) -> usize {
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            texts.push(from..end);
+            from = end + 1;
+        }
+        if self.at_end && from < bytes.len() && bytes.len() - from <= self.longest {
+            texts.push(from..bytes.len());
+            from = bytes.len();
+        }
+        from
+    }
+
+    /// Where the complete values are; returns where the next one starts. After a damaged one, the next is expected
+    /// where a line starts with a brace.
+    fn values(&self, bytes: &[u8], texts: &mut Vec<Range<usize>>) -> usize {
+        let mut from = 0;
+        loop {
+            from += bytes[from..].len() - bytes[from..].trim_ascii_start().len();
+            let rest = &bytes[from..];
+            let length = match value_end(rest, self.at_end) {
+                Value::Complete(length) => length,
+                Value::Incomplete => return from,
+                Value::Damaged => match memchr::memmem::find(rest, b"\n{") {
+                    Some(line_end) => line_end + 1,
+                    None if self.at_end && !rest.is_empty() => rest.len(),
+                    None => return from,
+                },
+            };
+            texts.push(from..from + length);
+            from += length;
+        }
+    }
+
+    /// Passes over the rest of a text that is too long.
+    fn skip_text(&mut self, start: &[u8]) -> io::Result<()> {
+        let end: &[u8] = if self.layout == Layout::Values { b"\n{" } else { b"\n" };
+        // The separator may lie across the border of two reads.
+        let mut buffer = start[start.len().saturating_sub(end.len() - 1)..].to_vec();
+        while !self.at_end {
+            let kept = buffer.len();
+            self.fill(&mut buffer, kept + self.chunk)?;
+            if let Some(at) = memchr::memmem::find(&buffer, end) {
+                self.rest.extend_from_slice(&buffer[at + 1..]);
+                return Ok(());
+            }
+            buffer.drain(..buffer.len().saturating_sub(end.len() - 1));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte or a few at a time.
+    struct Dripping<'a>(&'a [u8]);
+
+    impl Read for Dripping<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.len().min(out.len()).min(3);
+            out[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    /// The texts with their numbers; one that was cut ends in `…`. Empty ones are left out.
+    fn split(text: &str, chunk: usize, longest: usize) -> Vec<(u64, String)> {
+        let mut texts = Texts::with_limits(Dripping(text.as_bytes()), chunk, longest);
+        let mut found = Vec::new();
+        let mut chunk = Chunk::default();
+        while texts.read(&mut chunk).unwrap() {
+            let count = chunk.texts().len();
+            for (place, text) in chunk.texts().enumerate() {
+                let cut = if chunk.is_cut && place + 1 == count { "…" } else { "" };
+                if !text.is_empty() {
+                    found.push((
+                        chunk.first + place as u64,
+                        format!("{}{cut}", String::from_utf8_lossy(text)),
+                    ));
+                }
+            }
+        }
+        found
+    }
+
+    #[track_caller]
+    fn check(text: &str, longest: usize, expected: &[(u64, &str)]) {
+        for chunk in [1, 2, 3, 7, 16, longest] {
+            let found = split(text, chunk.min(longest), longest);
+            let found: Vec<_> = found.iter().map(|(number, text)| (*number, text.as_str())).collect();
+            assert_eq!(found, expected, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn lines_come_with_their_numbers_whatever_the_chunks() {
+        check("{\"a\":1}\n\n  {\"b\":2}\r\nx\n", 30, &[(1, "{\"a\":1}"), (3, "{\"b\":2}"), (4, "x")]);
+        check("\u{feff}{\"a\":1}\nlast", 30, &[(1, "{\"a\":1}"), (2, "last")]);
+        check("only", 30, &[(1, "only")]);
+        check("", 30, &[]);
+        check("\n\n", 30, &[]);
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_cut_and_the_next_one_is_whole() {
+        check("123456789\n1234\nab", 4, &[(1, "12345…"), (2, "1234"), (3, "ab")]);
+        check("1234\n123456789", 4, &[(1, "1234"), (2, "12345…")]);
+    }
+
+    #[test]
+    fn values_may_be_spread_over_lines_whatever_the_chunks() {
+        let text = "{\n \"a\": 1\n}\n{\n \"b\": x\n}\n{\n \"c\": \"}\\n{\"\n}\n";
+        let expected = [(1, "{\n \"a\": 1\n}"), (2, "{\n \"b\": x\n}"), (3, "{\n \"c\": \"}\\n{\"\n}")];
+        check(text, 40, &expected);
+        check("{\n \"a\": [1,\n", 40, &[(1, "{\n \"a\": [1,")]);
+    }
+
+    #[test]
+    fn a_value_beyond_the_limit_is_cut_and_the_next_one_is_whole() {
+        let text = "{\n1\n}\n{\n \"a\": 1234567890123456\n}\n{\n}\n";
+        let found = split(text, 4, 12);
+        assert_eq!(found.last().unwrap().1, "{\n}");
+        assert!(found.iter().any(|(_, text)| text.ends_with('…')), "{found:?}");
+    }
+}

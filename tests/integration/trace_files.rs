@@ -1,0 +1,108 @@
+//! `sb analyze-traces FILE…` and `sb trace` on files of every sort.
+
+use std::io::Write as _;
+
+use crate::workspace::Workspace;
+
+fn trace(id: &str, milliseconds: u32) -> String {
+    let end = f64::from(milliseconds) / 1e3;
+    let span = |text: String| serde_json::json!({ "Document": text });
+    let root = format!(
+        r#"{{"id":"r","name":"api","origin":"AWS::ApiGateway::Stage","start_time":0,"end_time":{end}}}"#
+    );
+    let service = format!(
+        r#"{{"id":"l","parent_id":"r","name":"hello","origin":"AWS::Lambda","start_time":0.001,"end_time":{}}}"#,
+        end - 0.001
+    );
+    serde_json::json!({ "Id": id, "Duration": end, "Segments": [span(root), span(service)] }).to_string()
+}
+
+#[test]
+fn compressed_files_in_folders_give_the_same_rows() {
+    let work = Workspace::new();
+    let text = format!("{}\n{}\n", trace("1-a", 20), trace("1-b", 30));
+    work.write("plain/traces.json", &text);
+    std::fs::create_dir_all(work.path().join("zst/deep")).unwrap();
+    std::fs::create_dir(work.path().join("gz")).unwrap();
+    let compressed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    std::fs::write(work.path().join("zst/deep/traces.json.zst"), compressed).unwrap();
+    let file = std::fs::File::create(work.path().join("gz/traces.json.gz")).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap();
+
+    work.sb(&["analyze-traces", ".", "--write", "both", "--jobs", "2"]).expect(0);
+    let expected = work.read("plain/trace_breakdown.csv");
+    assert_eq!(expected.lines().count(), 3);
+    for folder in ["gz", "zst/deep"] {
+        assert_eq!(work.read(&format!("{folder}/trace_breakdown.csv")), expected, "{folder}");
+        assert!(work.path().join(folder).join("trace_breakdown.parquet").is_file());
+    }
+    let cut = std::fs::read(work.path().join("gz/traces.json.gz")).unwrap();
+    std::fs::write(work.path().join("gz/traces.json.gz"), &cut[..cut.len() - 9]).unwrap();
+    let failed = work.sb(&["analyze-traces", "gz"]).expect(1);
+    assert!(
+        failed.stderr.contains("traces.json.gz") && failed.stderr.contains("cut off"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(work.read("gz/trace_breakdown.csv"), expected, "results stay when an analysis fails");
+}
+
+#[test]
+fn hostile_lines_are_invalid_traces_and_nothing_else() {
+    let work = Workspace::new();
+    let nested = format!(r#"{{"Id":"1-n","x":{}}}"#, "[".repeat(100_000));
+    let good = trace("1-g", 20);
+    let mut text = [
+        &nested,
+        "{\"Id\":\"1-h\",\"Duration\":1e308,\"Segments\":[]}",
+        "NaN",
+        "{\"Duration\":Infinity}",
+        &good,
+    ]
+    .join("\n")
+    .into_bytes();
+    text.extend_from_slice(b"\n\xff\xfe{\n");
+    work.write("traces.json", "");
+    std::fs::write(work.path().join("traces.json"), text).unwrap();
+    let ran = work.sb(&["analyze-traces", "traces.json"]).expect(0);
+    assert!(ran.stdout.contains("1 valid, 5 invalid traces"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_cannot_be_read_or_written_is_said_with_its_path() {
+    let work = Workspace::new();
+    work.write("empty/traces.json", "");
+    work.write("other/notes.txt", "");
+    work.sb(&["analyze-traces", "empty"]).expect(0);
+    for (path, expected) in [("absent.json", "absent.json"), ("other", "there is no traces.json in `other`")]
+    {
+        let failed = work.sb(&["analyze-traces", path]).expect(1);
+        assert!(failed.stderr.contains(expected), "{}", failed.stderr);
+    }
+    work.write("a/one.json", "");
+    work.write("a/two.json", "");
+    let failed = work.sb(&["analyze-traces", "a/one.json", "a/two.json"]).expect(2);
+    assert!(failed.stderr.contains("replace each other"), "{}", failed.stderr);
+}
+
+#[test]
+fn single_traces_are_listed_drawn_and_explained() {
+    let work = Workspace::new();
+    work.write("traces.json", &format!("{}\n{}\nx\n", trace("1-aa", 20), trace("1-ab", 30)));
+    let listed = work.sb(&["trace", "list", "traces.json", "--slowest", "1"]).expect(0);
+    assert!(listed.stdout.starts_with("1-ab") && listed.stdout.lines().count() == 1, "{}", listed.stdout);
+    let shown = work.sb(&["trace", "show", "1-aa", "traces.json"]).expect(0);
+    assert!(shown.stdout.contains("● api") && shown.stdout.contains('█'), "{}", shown.stdout);
+    assert!(!shown.stdout.contains('\x1b'), "no colours but on a terminal");
+    let several = work.sb(&["trace", "show", "1-a", "traces.json"]).expect(2);
+    assert!(several.stderr.contains("1-aa") && several.stderr.contains("1-ab"), "{}", several.stderr);
+    let path = work.sb(&["trace", "path", "1-ab", "traces.json", "--format", "json"]).expect(0);
+    let path: serde_json::Value = serde_json::from_str(&path.stdout).unwrap();
+    assert_eq!(path["pieces"][0]["start_us"], 0);
+    assert_eq!(path["pieces"].as_array().unwrap().last().unwrap()["end_us"], 30_000);
+    work.sb(&["trace", "show", "1-ab", "traces.json", "--svg", "out.svg"]).expect(0);
+    assert!(work.read("out.svg").starts_with("<svg "));
+    work.sb(&["trace", "show", "1-c", "traces.json"]).expect(1);
+}
