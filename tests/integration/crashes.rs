@@ -27,7 +27,7 @@ run = "echo begin call >> trail; sleep 0.6; echo end call >> trail"
 
 [[cleanup]]
 name = "stack"
-run = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail"
+run = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail; sleep 0.4"
 "#;
 
 const ALL: &str =
@@ -183,7 +183,7 @@ fn a_load_that_loses_its_runner_is_finished_not_repeated() {
 #[test]
 fn a_cleanup_that_failed_in_a_plan_is_tried_again_by_resume() {
     let work = Workspace::new();
-    let cleanup = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail";
+    let cleanup = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail; sleep 0.4";
     work.write(
         "benchmark.toml",
         &SLOW.replace(cleanup, "test -e allowed && echo cleaned >> trail").replace("0.6", "0"),
