@@ -13,12 +13,34 @@ pub mod measurement;
 pub mod trace;
 
 use trace::analyze::{analyze, analyze_text};
-use trace::breakdown::Activity;
+use trace::app_insights;
+use trace::breakdown::{Activity, Analysis};
+use trace::method::Method;
+use trace::otlp;
 use trace::row::{BREAKDOWN_HEADER, read_breakdown};
+use trace::xray::Rejected;
 
-/// One trace: it is explained without gaps, and its row reads back as it was written, or it is rejected with a sentence.
+/// One trace, in whatever format it looks like.
 pub fn check_text(text: &str) {
-    let analysis = match analyze_text(text) {
+    check_outcome(analyze_text(text));
+}
+
+/// One trace of Application Insights.
+pub fn check_app_insights(text: &str) {
+    check_outcome(app_insights::read(text).and_then(|recorded| Method::default().explain(recorded)));
+}
+
+/// The traces of an OpenTelemetry export.
+pub fn check_otlp(text: &str) {
+    let method = Method::default();
+    for recorded in otlp::read(text) {
+        check_outcome(recorded.and_then(|recorded| method.explain(recorded)));
+    }
+}
+
+/// It is explained without gaps, and its row reads back as it was written, or it is rejected with a sentence.
+fn check_outcome(outcome: Result<Analysis, Rejected>) {
+    let analysis = match outcome {
         Ok(analysis) => analysis,
         Err(rejected) => {
             assert!(rejected.reason.message().starts_with(rejected.reason.code()));

@@ -55,18 +55,6 @@ impl Decoded {
         }
     }
 
-    /// Writes a word behind what is used, of which the caller says how much counts.
-    fn put_word(&mut self, word: [u8; 8]) {
-        self.make_room(8);
-        self.bytes[self.used..self.used + 8].copy_from_slice(&word);
-    }
-
-    fn put_byte(&mut self, byte: u8) {
-        self.make_room(1);
-        self.bytes[self.used] = byte;
-        self.used += 1;
-    }
-
     fn put(&mut self, bytes: &[u8]) {
         self.make_room(bytes.len());
         self.bytes[self.used..self.used + bytes.len()].copy_from_slice(bytes);
@@ -168,35 +156,53 @@ impl<'a> Reader<'a> {
     pub(super) fn string_into(&mut self, out: &mut Decoded) -> Result<(), JsonError> {
         self.expect(b'"', "expected a string")?;
         let text = self.text.as_bytes();
+        // Nothing decoded is longer than what it was decoded from.
+        out.make_room(text.len() - self.at + 8);
+        let (room, mut used, mut at) = (out.bytes.as_mut_slice(), out.used, self.at);
         // Documents within strings have an escaped quote every few bytes, so runs are too short for copies of any
         // length: words are copied whole, and what lies behind a stop is written over.
-        while let Some(word) = text[self.at..].first_chunk::<8>() {
+        while let (Some(word), Some(place)) =
+            (text[at..].first_chunk::<8>(), room[used..].first_chunk_mut::<8>())
+        {
+            *place = *word;
             let stops = stops(u64::from_le_bytes(*word));
-            out.put_word(*word);
             if stops == 0 {
-                out.used += 8;
-                self.at += 8;
+                used += 8;
+                at += 8;
                 continue;
             }
             let plain = stops.trailing_zeros() as usize / 8;
-            out.used += plain;
-            self.at += plain;
-            match (word[plain], text.get(self.at + 1)) {
+            used += plain;
+            at += plain;
+            match (text[at], text.get(at + 1)) {
                 (b'"', _) => {
-                    self.at += 1;
+                    self.at = at + 1;
+                    out.used = used;
                     return Ok(());
                 }
                 (b'\\', Some(&same @ (b'"' | b'\\' | b'/'))) => {
-                    out.put_byte(same);
-                    self.at += 2;
+                    room[used] = same;
+                    used += 1;
+                    at += 2;
                 }
-                (b'\\', _) => {
+                (stop, _) => {
+                    self.at = at;
+                    if stop != b'\\' {
+                        return Err(self.error("a control character in a string"));
+                    }
                     let character = self.escape()?;
-                    out.put(character.encode_utf8(&mut [0; 4]).as_bytes());
+                    at = self.at;
+                    used += character.encode_utf8(&mut room[used..]).len();
                 }
-                _ => return Err(self.error("a control character in a string")),
             }
         }
+        // The last word may have ended within a character.
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+            used -= 1;
+        }
+        self.at = at;
+        out.used = used;
         let mut rest = String::new();
         self.rest_of_string(&mut rest)?;
         out.put(rest.as_bytes());
@@ -507,6 +513,21 @@ mod tests {
         let mut reader = Reader::new(text);
         let outcome = reader.skip_value().and_then(|()| reader.end());
         assert_eq!(outcome.is_ok(), valid, "{text}: {outcome:?}");
+    }
+
+    #[test]
+    fn characters_of_several_bytes_may_stand_at_any_place() {
+        for before in 0..20 {
+            for character in ["ü", "日", "🦀", "\\\"", "\\u00fc"] {
+                for after in 0..12 {
+                    let text = format!("\"{}{character}{}\"", "x".repeat(before), "y".repeat(after));
+                    let mut decoded = Decoded::default();
+                    Reader::new(&text).string_into(&mut decoded).unwrap();
+                    let expected: String = serde_json::from_str(&text).unwrap();
+                    assert_eq!(decoded.text(0, decoded.len()).unwrap(), expected, "{text}");
+                }
+            }
+        }
     }
 
     #[test]
