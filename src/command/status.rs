@@ -57,6 +57,16 @@ async fn last_run(store: &Store) -> Result<RunRow, Failed> {
     })
 }
 
+/// The last run that sent load.
+async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
+    for row in store.runs().await? {
+        if Request::read(&row)?.parts.invoke {
+            return Ok(row);
+        }
+    }
+    last_run(store).await
+}
+
 /// What a run is at, in a word or two.
 fn word(store: &Store, run: &RunId, state: &RunState) -> String {
     match (&state.ended, store.runner_of(run)) {
@@ -269,7 +279,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
     }
     let store = open(settings)?;
     let row = match what {
-        [] => last_run(&store).await?,
+        [] => last_measured(&store).await?,
         [name] => find_run(&store, &name.to_string_lossy()).await?,
         _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
     };
