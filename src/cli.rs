@@ -72,6 +72,8 @@ pub enum OutputFormat {
     Dot,
     /// For `sb plan graph`
     Mermaid,
+    /// For `sb analyze-traces FILE`: trace_breakdown.parquet as well
+    Parquet,
 }
 
 #[derive(Debug, Subcommand)]

@@ -94,6 +94,11 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         let message = "only `sb plan graph` can be written as dot or mermaid";
         return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
     }
+    let tables = matches!(&command, Command::AnalyzeTraces { files, .. } if !files.is_empty());
+    if settings.format == OutputFormat::Parquet && !tables {
+        let message = "only `sb analyze-traces FILE…` writes Parquet";
+        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
+    }
     match command {
         Command::Validate { paths } => manifest::validate(terminal, settings, &paths),
         Command::Schema { kind } => misc::schema(terminal, kind),

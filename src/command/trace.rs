@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::output::Failed;
 use super::status;
-use crate::cli::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
+use crate::cli::{MethodArguments, OutputFormat, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
 use crate::report::waterfall::{Ink, Waterfall};
 use crate::report::waterfall_svg;
@@ -34,6 +34,10 @@ pub(super) fn analyze(
     arguments: &MethodArguments,
 ) -> Outcome {
     let method = method(arguments)?;
+    let write = match (settings.format, write) {
+        (OutputFormat::Parquet, WrittenTables::Csv) => WrittenTables::Both,
+        (_, write) => write,
+    };
     if method.repair.is_some() && write != WrittenTables::Csv {
         let help = "leave --repair out, or write CSV";
         return Err(Failed::helped(Exit::Usage, "only CSV has the column that marks repaired traces", help));
