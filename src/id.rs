@@ -46,3 +46,14 @@ identifier!(
     /// One step of a run's graph: `hello-http.1/deploy/stack`. Deterministic: the same plan gives the same ids.
     StepId
 );
+
+/// A file name for an id, different for different ids: letters, digits and `-_.=@~` stay, every other byte becomes
+/// `%` and two hexadecimal digits.
+pub fn file_name(id: &str) -> String {
+    id.bytes()
+        .map(|byte| {
+            let plain = byte.is_ascii_alphanumeric() || b"-_.=@~".contains(&byte);
+            if plain { char::from(byte).to_string() } else { format!("%{byte:02x}") }
+        })
+        .collect()
+}

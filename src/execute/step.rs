@@ -11,7 +11,7 @@ use super::{Attempt, Execute, Executing, Finished, command, files, load, local, 
 use crate::container::Engine;
 use crate::event::{FailureClass, Outcome};
 use crate::graph::{Step, StepKind};
-use crate::id::RunId;
+use crate::id::{RunId, file_name};
 use crate::validate::{self, Action};
 
 /// Executes steps on this machine or in Docker.
@@ -98,11 +98,7 @@ impl Executor {
 
 /// Where the embedded runtime of a deployment keeps its state.
 pub fn local_folder(state: &Path, deployment: &str) -> PathBuf {
-    let name: String = deployment
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.=@".contains(c) { c } else { '_' })
-        .collect();
-    state.join("local").join(name)
+    state.join("local").join(file_name(deployment))
 }
 
 async fn within(limit: Option<Duration>, action: impl Future<Output = Finished>) -> Finished {

@@ -206,3 +206,21 @@ fn cleanup_comes_after_everything_else_and_load_after_deployment() {
     check_shape(&MANY.replace("[trials]", "[trials]\norder = \"sequential\""));
     check_shape(&MANY.replace("[trials]", "[trials]\norder = \"random\""));
 }
+
+#[test]
+fn levels_that_look_alike_have_deployments_of_their_own() {
+    let text =
+        MANY.replace("[128, 256]", "[\"a b\", \"a/b\"]").replace("memory = 256, ", "memory = \"none\", ");
+    let text = text.replace("size = \"{{matrix.memory}}\"", "");
+    let run = graph(&text, Parts::ALL);
+    let mut ids: Vec<_> = run.graph.node_weights().map(|step| step.id.clone()).collect();
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+    assert!(
+        run.deployments.iter().any(|deployment| deployment.key == "one.memory=a_b.1~2"),
+        "{:?}",
+        run.deployments
+    );
+}

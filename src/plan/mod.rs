@@ -3,6 +3,8 @@
 
 mod order;
 
+use std::collections::HashSet;
+
 use crate::id::TrialId;
 use crate::validate::{Plan, Point};
 
@@ -41,12 +43,13 @@ pub struct Expansion {
 
 pub fn expand(plan: &Plan) -> Expansion {
     let mut deployments = Vec::new();
+    let mut keys = HashSet::new();
     let mut chains = Vec::with_capacity(plan.entries.len());
     for (entry_index, entry) in plan.entries.iter().enumerate() {
         let mut chain = Vec::new();
         for repetition in 1..=plan.repetitions {
             for (point_index, point) in entry.points.iter().enumerate() {
-                let key = key(&entry.application, point, repetition);
+                let key = unique(key(&entry.application, point, repetition), &mut keys);
                 let trials = (1..=plan.trials_per_deployment)
                     .map(|number| Trial { id: TrialId::new(format!("{key}/t{number}")), number, rank: 0 })
                     .collect();
@@ -65,6 +68,17 @@ pub fn expand(plan: &Plan) -> Expansion {
     let mut expansion = Expansion { deployments, chains };
     order::arrange(&mut expansion, plan.order, plan.seed);
     expansion
+}
+
+/// Levels may look alike in a key (`"a b"` and `"a/b"`, `1` and `"1"`): later ones get `~2`, `~3` …
+fn unique(key: String, keys: &mut HashSet<String>) -> String {
+    let mut found = key.clone();
+    let mut number = 1;
+    while !keys.insert(found.clone()) {
+        number += 1;
+        found = format!("{key}~{number}");
+    }
+    found
 }
 
 fn key(application: &str, point: &Point, repetition: u32) -> String {

@@ -21,7 +21,7 @@ pub use rows::{Debt, DeploymentRow, RunRow};
 pub use secrets::Secrets;
 
 use crate::event::{Event, Record};
-use crate::id::{DeploymentId, RunId};
+use crate::id::{DeploymentId, RunId, file_name};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -133,11 +133,6 @@ impl Store {
         self.sender.send(request(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
-}
-
-/// A file name for an id: everything but letters, digits and `-_.=@` becomes `_`.
-pub fn file_name(id: &str) -> String {
-    id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=@".contains(c) { c } else { '_' }).collect()
 }
 
 /// A change that is just an event, stamped now by the caller.

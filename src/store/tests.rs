@@ -153,7 +153,7 @@ fn secrets_are_readable_by_their_owner_only_and_go_when_there_are_none() {
     let secrets = Secrets { params: [("k".to_owned(), json!("v"))].into(), ..Secrets::default() };
     store.keep_secrets(&id, &secrets).unwrap();
     assert_eq!(store.secrets(&id).unwrap(), secrets);
-    let path = folder.path().join("secrets/a_b@c.json");
+    let path = folder.path().join("secrets/a%2fb@c.json");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     store.keep_secrets(&id, &Secrets::default()).unwrap();
     assert!(!path.exists());
