@@ -209,9 +209,10 @@ fn cleanup_comes_after_everything_else_and_load_after_deployment() {
 
 #[test]
 fn levels_that_look_alike_have_deployments_of_their_own() {
-    let text =
-        MANY.replace("[128, 256]", "[\"a b\", \"a/b\"]").replace("memory = 256, ", "memory = \"none\", ");
-    let text = text.replace("size = \"{{matrix.memory}}\"", "");
+    let text = MANY
+        .replace("[128, 256]", "[\"a b\", \"a/b\"]")
+        .replace("exclude = [ { memory = 256, application = \"two\" } ]\n", "")
+        .replace("size = \"{{matrix.memory}}\"", "");
     let run = graph(&text, Parts::ALL);
     let mut ids: Vec<_> = run.graph.node_weights().map(|step| step.id.clone()).collect();
     let count = ids.len();
