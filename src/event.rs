@@ -90,8 +90,12 @@ pub enum FailureClass {
     Step,
     TimedOut,
     OutOfMemory,
-    /// The program, image, engine or runtime could not be started.
+    /// The program, image or runtime could not be started.
     NotStarted,
+    /// The Docker engine did not answer, or went away.
+    EngineUnreachable,
+    /// A cloud refused, because it was asked too much too fast.
+    Throttled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
