@@ -28,6 +28,7 @@ pub mod triggers;
 pub mod xray;
 
 mod caller;
+mod embedded;
 mod json;
 mod output;
 mod python;

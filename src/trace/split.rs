@@ -13,10 +13,67 @@ pub const LONGEST: usize = 32 << 20;
 /// Bytes that are read and analysed together.
 pub(super) const CHUNK: usize = 1 << 20;
 
+/// Bytes that were read. Room that was used once is not cleared again before more is read into it.
+#[derive(Debug, Default)]
+struct Buffer {
+    room: Vec<u8>,
+    used: usize,
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        &self.room[..self.used]
+    }
+
+    fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Keeps no more than `most` bytes of room.
+    fn clear(&mut self, most: usize) {
+        self.used = 0;
+        if self.room.len() > most {
+            self.room = Vec::new();
+        }
+    }
+
+    fn drop_front(&mut self, length: usize) {
+        self.room.copy_within(length..self.used, 0);
+        self.used -= length;
+    }
+
+    fn make_room(&mut self, length: usize) {
+        if self.room.len() < length {
+            self.room.resize(length, 0);
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.used + bytes.len();
+        self.make_room(end);
+        self.room[self.used..end].copy_from_slice(bytes);
+        self.used = end;
+    }
+
+    /// Reads until there are `wanted` bytes, or until the input ends (false).
+    fn fill(&mut self, input: &mut impl Read, wanted: usize) -> io::Result<bool> {
+        self.make_room(wanted);
+        while self.used < wanted {
+            match input.read(&mut self.room[self.used..wanted]) {
+                Ok(0) => return Ok(false),
+                Ok(more) => self.used += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
 /// Some consecutive texts. Made to be used again for the next ones.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    bytes: Vec<u8>,
+    buffer: Buffer,
     /// Where the texts are, white space around them included; empty ones are counted too.
     texts: Vec<Range<usize>>,
     /// The number of the first text in the stream, from 1.
@@ -27,7 +84,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     pub(super) fn texts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.texts.iter().map(|range| self.bytes[range.clone()].trim_ascii())
+        self.texts.iter().map(|range| self.buffer.bytes()[range.clone()].trim_ascii())
     }
 }
 
@@ -65,67 +122,55 @@ impl<R: Read> Texts<R> {
         chunk.texts.clear();
         chunk.is_cut = false;
         chunk.first = self.next;
-        chunk.bytes.clear();
+        let buffer = &mut chunk.buffer;
         // A chunk that grew for one long text need not stay large.
-        chunk.bytes.shrink_to(2 * self.chunk);
-        chunk.bytes.append(&mut self.rest);
+        buffer.clear(2 * self.chunk);
+        buffer.push(&self.rest);
+        self.rest.clear();
         if self.layout == Layout::Unknown {
-            self.find_layout(&mut chunk.bytes)?;
+            self.find_layout(buffer)?;
         }
         let mut wanted = self.chunk;
         loop {
-            self.fill(&mut chunk.bytes, wanted)?;
+            self.fill(buffer, wanted)?;
             let end = match self.layout {
-                Layout::Values => self.values(&chunk.bytes, &mut chunk.texts),
-                Layout::Lines | Layout::Unknown => self.lines(&chunk.bytes, &mut chunk.texts),
+                Layout::Values => self.values(buffer.bytes(), &mut chunk.texts),
+                Layout::Lines | Layout::Unknown => self.lines(buffer.bytes(), &mut chunk.texts),
             };
-            if !chunk.texts.is_empty() || (self.at_end && end == chunk.bytes.len()) {
-                self.rest.extend_from_slice(&chunk.bytes[end..]);
+            if !chunk.texts.is_empty() || (self.at_end && end == buffer.len()) {
+                self.rest.extend_from_slice(&buffer.bytes()[end..]);
                 break;
             }
-            if chunk.bytes.len() > self.longest {
-                chunk.texts.push(0..chunk.bytes.len());
+            if buffer.len() > self.longest {
+                chunk.texts.push(0..buffer.len());
                 chunk.is_cut = true;
-                self.skip_text(&chunk.bytes)?;
+                self.skip_text(buffer.bytes())?;
                 break;
             }
-            wanted = (2 * chunk.bytes.len()).min(self.longest + 1);
+            wanted = (2 * buffer.len()).min(self.longest + 1);
         }
         self.next += chunk.texts.len() as u64;
         Ok(!chunk.texts.is_empty())
     }
 
     /// Reads until there are `wanted` bytes or no more.
-    fn fill(&mut self, bytes: &mut Vec<u8>, wanted: usize) -> io::Result<()> {
-        let mut length = bytes.len();
-        if self.at_end || length >= wanted {
-            return Ok(());
+    fn fill(&mut self, buffer: &mut Buffer, wanted: usize) -> io::Result<()> {
+        if !self.at_end && buffer.len() < wanted {
+            self.at_end = !buffer.fill(&mut self.input, wanted)?;
         }
-        bytes.resize(wanted, 0);
-        while length < wanted {
-            match self.input.read(&mut bytes[length..]) {
-                Ok(0) => {
-                    self.at_end = true;
-                    break;
-                }
-                Ok(more) => length += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(length);
         Ok(())
     }
 
     /// Are traces spread over lines? Then the first line ends within a value, and the second does not start one. (A
     /// damaged first line of an ordinary file is followed by an ordinary line.) Removes a byte order mark.
-    fn find_layout(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+    fn find_layout(&mut self, buffer: &mut Buffer) -> io::Result<()> {
         let mut wanted = self.chunk;
         loop {
-            self.fill(bytes, wanted)?;
-            if bytes.starts_with(b"\xef\xbb\xbf") {
-                bytes.drain(..3);
+            self.fill(buffer, wanted)?;
+            if buffer.bytes().starts_with(b"\xef\xbb\xbf") {
+                buffer.drop_front(3);
             }
+            let bytes = buffer.bytes();
             let mut ends = memchr::memchr_iter(b'\n', bytes).chain(self.at_end.then_some(bytes.len()));
             let mut from = 0;
             let mut lines = std::iter::from_fn(|| {
@@ -187,15 +232,16 @@ impl<R: Read> Texts<R> {
     fn skip_text(&mut self, start: &[u8]) -> io::Result<()> {
         let end: &[u8] = if self.layout == Layout::Values { b"\n{" } else { b"\n" };
         // The separator may lie across the border of two reads.
-        let mut buffer = start[start.len().saturating_sub(end.len() - 1)..].to_vec();
+        let mut buffer = Buffer::default();
+        buffer.push(&start[start.len().saturating_sub(end.len() - 1)..]);
         while !self.at_end {
             let kept = buffer.len();
             self.fill(&mut buffer, kept + self.chunk)?;
-            if let Some(at) = memchr::memmem::find(&buffer, end) {
-                self.rest.extend_from_slice(&buffer[at + 1..]);
+            if let Some(at) = memchr::memmem::find(buffer.bytes(), end) {
+                self.rest.extend_from_slice(&buffer.bytes()[at + 1..]);
                 return Ok(());
             }
-            buffer.drain(..buffer.len().saturating_sub(end.len() - 1));
+            buffer.drop_front(buffer.len().saturating_sub(end.len() - 1));
         }
         Ok(())
     }

@@ -4,18 +4,19 @@
 use std::borrow::Cow;
 
 use super::invalid::Invalid;
-use super::json::{Decoded, JsonError, Next, Reader};
+use super::json::{Decoded, JsonError, Next, Notation, Reader};
 use super::span::{Flags, Parent, Recorded, Span, Trace};
 
 /// The origin whose span carries the URL of the request.
 const GATEWAY: &str = "AWS::ApiGateway::Stage";
 
-/// Room for the decoded documents of one trace, to be used again for the next.
+/// Room for what is read of one trace, to be used again for the next.
 #[derive(Debug, Default)]
 pub struct Documents {
     text: Decoded,
     /// Where each document ends in the text.
     ends: Vec<usize>,
+    open: Vec<OpenSpan>,
 }
 
 /// A trace that cannot be analysed.
@@ -35,12 +36,37 @@ pub fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>
 
 /// Reads the spans of one trace, as [`read`] does, without joining them.
 pub fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
-    let mut reader = Reader::new(text);
-    let envelope = read_envelope(&mut reader, documents)?;
-    if let Err(error) = reader.end() {
-        return Err(Rejected { id: Some(envelope.id.into_owned()), reason: malformed("trace", &error) });
+    // Where anything is out of the ordinary, all documents are decoded first; that also finds what is wrong.
+    match record_embedded(text, documents) {
+        Some(recorded) => Ok(recorded),
+        None => record_decoded(text, documents),
     }
-    read_documents(envelope, documents)
+}
+
+fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recorded<'a>> {
+    let mut found = Spans { spans: Vec::new(), defect: None, open: &mut documents.open };
+    let (mut reader, mut id) = (Reader::new(text), None);
+    let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
+    reader.end().ok()?;
+    let is_sound = found.defect.is_none();
+    is_sound.then_some(Recorded { id: id?, duration, spans: found.spans, may_end_in_leaf: false })
+}
+
+fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+    let (mut reader, mut id) = (Reader::new(text), None);
+    let rejected = |id: Option<Cow<'_, str>>, error: JsonError| Rejected {
+        id: id.map(Cow::into_owned),
+        reason: malformed("trace", &error),
+    };
+    let duration = match read_envelope(&mut reader, &mut id, documents) {
+        Ok(duration) => duration,
+        Err(error) => return Err(rejected(id, error)),
+    };
+    let Some(id) = id else { return Err(Rejected { id: None, reason: missing("trace", "Id") }) };
+    match reader.end() {
+        Ok(()) => read_documents(id, duration, documents),
+        Err(error) => Err(rejected(Some(id), error)),
+    }
 }
 
 /// What a text starts with.
@@ -77,36 +103,69 @@ pub(super) fn value_end(bytes: &[u8], at_end: bool) -> Value {
     }
 }
 
-struct Envelope<'a> {
-    id: Cow<'a, str>,
-    duration: Option<f64>,
+/// What becomes of the documents of a trace while its envelope is read.
+trait Segments<'a> {
+    /// A list of segments starts, and replaces what was before.
+    fn start(&mut self);
+
+    fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError>;
 }
 
-fn read_envelope<'a>(reader: &mut Reader<'a>, documents: &mut Documents) -> Result<Envelope<'a>, Rejected> {
-    documents.text.clear();
-    documents.ends.clear();
-    let mut id = None;
-    match read_envelope_fields(reader, &mut id, documents) {
-        Ok(duration) => match id {
-            Some(id) => Ok(Envelope { id, duration }),
-            None => Err(Rejected { id: None, reason: missing("trace", "Id") }),
-        },
-        Err(error) => Err(Rejected { id: id.map(Cow::into_owned), reason: malformed("trace", &error) }),
+/// Decodes them, to be read when all are known.
+impl Segments<'_> for Documents {
+    fn start(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn document(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
+        reader.string_into(&mut self.text)?;
+        self.ends.push(self.text.len());
+        Ok(())
     }
 }
 
-fn read_envelope_fields<'a>(
+/// Reads their spans.
+struct Spans<'a, 'open> {
+    spans: Vec<Span<'a>>,
+    /// The first field that is missing.
+    defect: Option<Invalid>,
+    open: &'open mut Vec<OpenSpan>,
+}
+
+impl<'a> Segments<'a> for Spans<'a, '_> {
+    fn start(&mut self) {
+        self.spans.clear();
+        self.defect = None;
+    }
+
+    fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
+        Reader::within_string(reader, |reader| self.read(reader))
+    }
+}
+
+impl<'a> Spans<'a, '_> {
+    /// Reads a segment's document: the segment, then its subsegments depth first.
+    fn read<N: Notation>(&mut self, reader: &mut Reader<'a, N>) -> Result<(), JsonError> {
+        self.open.clear();
+        Document { reader, spans: &mut self.spans, defect: &mut self.defect, open: self.open }.read()
+    }
+}
+
+/// Returns the duration.
+fn read_envelope<'a>(
     reader: &mut Reader<'a>,
     id: &mut Option<Cow<'a, str>>,
-    documents: &mut Documents,
+    segments: &mut impl Segments<'a>,
 ) -> Result<Option<f64>, JsonError> {
+    segments.start();
     let mut duration = None;
     let mut key = reader.first_key()?;
     while let Some(name) = key {
         match &*name {
             "Id" => *id = Some(reader.string()?),
             "Duration" => duration = optional(reader, Reader::number)?,
-            "Segments" => read_segments(reader, documents)?,
+            "Segments" => read_segments(reader, segments)?,
             _ => reader.skip_value()?,
         }
         key = reader.next_key()?;
@@ -114,9 +173,8 @@ fn read_envelope_fields<'a>(
     Ok(duration)
 }
 
-fn read_segments(reader: &mut Reader<'_>, documents: &mut Documents) -> Result<(), JsonError> {
-    documents.text.clear();
-    documents.ends.clear();
+fn read_segments<'a>(reader: &mut Reader<'a>, segments: &mut impl Segments<'a>) -> Result<(), JsonError> {
+    segments.start();
     let mut more = reader.first_element()?;
     while more {
         let at = reader.position();
@@ -128,8 +186,7 @@ fn read_segments(reader: &mut Reader<'_>, documents: &mut Documents) -> Result<(
                     return Err(JsonError { what: "a second Document in a segment", at: reader.position() });
                 }
                 found = true;
-                reader.string_into(&mut documents.text)?;
-                documents.ends.push(documents.text.len());
+                segments.document(reader)?;
             } else {
                 reader.skip_value()?;
             }
@@ -143,11 +200,13 @@ fn read_segments(reader: &mut Reader<'_>, documents: &mut Documents) -> Result<(
     Ok(())
 }
 
-fn read_documents<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Result<Recorded<'a>, Rejected> {
-    let Envelope { id, duration } = envelope;
+fn read_documents<'a>(
+    id: Cow<'a, str>,
+    duration: Option<f64>,
+    documents: &'a mut Documents,
+) -> Result<Recorded<'a>, Rejected> {
     let rejected = |reason, id: Cow<'_, str>| Rejected { id: Some(id.into_owned()), reason };
-    let mut spans = Vec::new();
-    let mut defect = None;
+    let mut found = Spans { spans: Vec::new(), defect: None, open: &mut documents.open };
     let mut from = 0;
     for &to in &documents.ends {
         let text = match documents.text.text(from, to) {
@@ -155,13 +214,13 @@ fn read_documents<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Resul
             // Decoding text gives text; this is for what the types cannot tell.
             Err(error) => return Err(rejected(Invalid::Malformed { detail: error.to_string() }, id)),
         };
-        let mut document =
-            Document { reader: Reader::new(text), spans: &mut spans, defect: &mut defect, open: Vec::new() };
-        if let Err(error) = document.read() {
+        let mut reader = Reader::new(text);
+        if let Err(error) = found.read(&mut reader).and_then(|()| reader.end()) {
             return Err(rejected(malformed("segment document", &error), id));
         }
         from = to;
     }
+    let Spans { spans, defect, .. } = found;
     // A span in progress lacks its end, so that reason goes before a missing field.
     let unfinished = duration.is_none() || spans.iter().any(|span| span.flags.in_progress);
     if let Some(reason) = defect.filter(|_| !unfinished) {
@@ -170,17 +229,17 @@ fn read_documents<'a>(envelope: Envelope<'a>, documents: &'a Documents) -> Resul
     Ok(Recorded { id, duration, spans, may_end_in_leaf: false })
 }
 
-/// Reads a segment's document: the segment, then its subsegments depth first.
-struct Document<'a, 'out> {
-    reader: Reader<'a>,
+/// A segment's document that is being read.
+struct Document<'a, 'out, N> {
+    reader: &'out mut Reader<'a, N>,
     spans: &'out mut Vec<Span<'a>>,
     /// The first field that is missing.
     defect: &'out mut Option<Invalid>,
     /// The spans whose objects are open, and for each whether its id, name, start and end were found.
-    open: Vec<OpenSpan>,
+    open: &'out mut Vec<OpenSpan>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct OpenSpan {
     place: usize,
     has_id: bool,
@@ -188,7 +247,7 @@ struct OpenSpan {
     has_subsegments: bool,
 }
 
-impl<'a> Document<'a, '_> {
+impl<'a, N: Notation> Document<'a, '_, N> {
     fn read(&mut self) -> Result<(), JsonError> {
         let mut key = self.enter()?;
         loop {
@@ -209,7 +268,7 @@ impl<'a> Document<'a, '_> {
             }
             self.leave()?;
             if self.open.is_empty() {
-                return self.reader.end();
+                return Ok(());
             }
             key = if self.reader.next_element()? { self.enter()? } else { self.reader.next_key()? };
         }
@@ -264,7 +323,7 @@ impl<'a> Document<'a, '_> {
     fn field(&mut self, name: &str) -> Result<(), JsonError> {
         let place = self.innermost()?.place;
         let is_segment = self.open.len() == 1;
-        let reader = &mut self.reader;
+        let reader = &mut *self.reader;
         let span = &mut self.spans[place];
         match name {
             "id" => {
@@ -302,7 +361,7 @@ impl<'a> Document<'a, '_> {
 }
 
 /// `http.request.url`; anything of another shape is no URL.
-fn read_url<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, JsonError> {
+fn read_url<'a, N: Notation>(reader: &mut Reader<'a, N>) -> Result<Option<Cow<'a, str>>, JsonError> {
     let mut url = None;
     in_object(reader, |reader, key| {
         if key != "request" {
@@ -321,9 +380,9 @@ fn read_url<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, JsonErr
 }
 
 /// Calls `field` for each key of the next value, which must then read the value; passes over what is no object.
-fn in_object<'a>(
-    reader: &mut Reader<'a>,
-    mut field: impl FnMut(&mut Reader<'a>, &str) -> Result<(), JsonError>,
+fn in_object<'a, N: Notation>(
+    reader: &mut Reader<'a, N>,
+    mut field: impl FnMut(&mut Reader<'a, N>, &str) -> Result<(), JsonError>,
 ) -> Result<(), JsonError> {
     if reader.next()? != Next::Object {
         return reader.skip_value();
@@ -336,14 +395,14 @@ fn in_object<'a>(
     Ok(())
 }
 
-fn flag(reader: &mut Reader<'_>) -> Result<bool, JsonError> {
+fn flag<N: Notation>(reader: &mut Reader<'_, N>) -> Result<bool, JsonError> {
     Ok(optional(reader, Reader::boolean)?.unwrap_or(false))
 }
 
 /// A value that may be `null`.
-fn optional<'a, T>(
-    reader: &mut Reader<'a>,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, JsonError>,
+fn optional<'a, N: Notation, T>(
+    reader: &mut Reader<'a, N>,
+    read: impl FnOnce(&mut Reader<'a, N>) -> Result<T, JsonError>,
 ) -> Result<Option<T>, JsonError> {
     if reader.next()? == Next::Null {
         reader.null()?;
