@@ -315,8 +315,8 @@ fn a_supervisor_killed_while_it_starts_leaves_nothing_running() {
     let seconds = format!("7{}", std::process::id());
     for round in 0..30 {
         let dir = tempfile::tempdir().unwrap();
-        let spec = serde_json::to_string(&command(&["sleep", &seconds])).unwrap();
-        fs::write(dir.path().join("spec"), spec).unwrap();
+        let order = serde_json::json!({ "dir": dir.path(), "command": command(&["sleep", &seconds]) });
+        fs::write(dir.path().join("spec"), format!("{order}\n")).unwrap();
         let mut supervisor = Command::new(SB)
             .args([host::SUPERVISE_ARGUMENT, dir.path().to_str().unwrap()])
             .stdin(fs::File::open(dir.path().join("spec")).unwrap())
