@@ -33,6 +33,11 @@ impl Executor {
         Self { place, state, sb, supervisors, engine: OnceCell::new() }
     }
 
+    /// To be called when no step runs any more: returns when nothing that was started for steps is left.
+    pub async fn close(&self) {
+        self.supervisors.close().await;
+    }
+
     /// The attempt's own folder: claim, log, exit.
     pub(super) fn folder(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf {
         self.state

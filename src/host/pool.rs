@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
+use tokio::task::JoinHandle;
 
 use super::supervisor::{Answer, Order};
 use super::{HostCommand, HostError, SUPERVISE_ARGUMENT, absolute, cancel, claim_of, recorded, wait};
@@ -18,6 +19,8 @@ pub struct Supervisors {
     binary: PathBuf,
     shown: PathBuf,
     idle: Arc<Idle>,
+    /// Each ends when its supervisor has.
+    processes: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// An attempt that runs. Dropping it leaves the command running, and its supervisor ends with it.
@@ -32,7 +35,7 @@ impl Supervisors {
     /// `binary` is the program whose `main` hands [`SUPERVISE_ARGUMENT`] to [`supervise`](super::supervise). `shown`
     /// stands in the list of processes, so that people see whose the supervisors are.
     pub fn new(binary: PathBuf, shown: PathBuf) -> Self {
-        Self { binary, shown, idle: Arc::default() }
+        Self { binary, shown, idle: Arc::new(Idle::open()), processes: Mutex::default() }
     }
 
     /// Starts `command` as the attempt in `dir`, which must exist. When this returns, the attempt is claimed durably:
@@ -81,6 +84,16 @@ impl Supervisors {
         }
     }
 
+    /// Ends the supervisors, none of which should have work, and returns when they have ended. A runner that
+    /// cannot call this leaves them to end a moment after itself.
+    pub async fn close(&self) {
+        /// What a busy disk may need to record a last end.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        self.idle.close();
+        let processes = std::mem::take(&mut *unpoisoned(&self.processes));
+        let _ = tokio::time::timeout(PATIENCE, futures_util::future::join_all(processes)).await;
+    }
+
     fn spawn(&self) -> Result<Supervisor, HostError> {
         let mut process = tokio::process::Command::new(&self.binary)
             .arg(SUPERVISE_ARGUMENT)
@@ -95,7 +108,10 @@ impl Supervisors {
             return Err(self.failed(std::io::Error::other("it has no pipes")));
         };
         // Reaps it when it ends. Should this runtime end first, init does.
-        tokio::spawn(async move { process.wait().await });
+        let ends = tokio::spawn(async move { drop(process.wait().await) });
+        let mut processes = unpoisoned(&self.processes);
+        processes.retain(|process| !process.is_finished());
+        processes.push(ends);
         Ok(Supervisor { orders, answers: BufReader::new(answers), line: Vec::new() })
     }
 
@@ -160,22 +176,36 @@ impl Supervisor {
     }
 }
 
-/// Supervisors without work.
+/// Supervisors without work; none are kept once it is closed.
 #[derive(Default)]
-struct Idle(Mutex<Vec<Supervisor>>);
+struct Idle(Mutex<Option<Vec<Supervisor>>>);
 
 impl Idle {
     /// Each takes about a megabyte: as many as are likely to be needed again at the same moment.
     const MOST: usize = 32;
 
+    fn open() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+
     fn take(&self) -> Option<Supervisor> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        unpoisoned(&self.0).as_mut()?.pop()
     }
 
     fn put(&self, supervisor: Supervisor) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < Self::MOST {
+        if let Some(idle) = unpoisoned(&self.0).as_mut()
+            && idle.len() < Self::MOST
+        {
             idle.push(supervisor);
         }
     }
+
+    fn close(&self) {
+        unpoisoned(&self.0).take();
+    }
+}
+
+/// A list is whole after every single change of it.
+fn unpoisoned<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
