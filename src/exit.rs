@@ -99,6 +99,18 @@ impl ExitRecord {
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         write_json(dir, EXIT_FILE, self, Durability::Disk)
     }
+
+    /// Records the end for every process to see. Until [`ExitRecord::keep`] has returned, a loss of power may leave
+    /// nothing of it, or a file without its content, which [`ExitRecord::read`] finds invalid.
+    pub(crate) fn show(&self, dir: &Path) -> io::Result<()> {
+        write_json(dir, EXIT_FILE, self, Durability::Processes)
+    }
+
+    /// When this returns, the end that was [shown](ExitRecord::show) survives a loss of power.
+    pub(crate) fn keep(dir: &Path) -> io::Result<()> {
+        File::open(dir.join(EXIT_FILE))?.sync_all()?;
+        File::open(dir)?.sync_all()
+    }
 }
 
 /// Of output that could not be kept whole the last part is given up, so that a full disk has room for the end.

@@ -285,7 +285,6 @@ async fn drive(
     let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
     let (stop, stops) = mpsc::unbounded_channel();
     let signals = tokio::spawn(watch_signals(stop));
-    let executor: Arc<dyn Execute> = executor;
     let job = Job {
         run: run.clone(),
         plan: plan.clone(),
@@ -293,7 +292,7 @@ async fn drive(
         parts: request.parts,
         naming: request.naming(),
         store: store.clone(),
-        executor,
+        executor: Arc::clone(&executor) as Arc<dyn Execute>,
         notices,
     };
     let end = schedule::drive(job, &records, stops).await;
@@ -301,6 +300,7 @@ async fn drive(
     let _ = shown.await;
     match end {
         Ok(End::Ended { measurement, cleanup }) => {
+            executor.close().await;
             status::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
         Ok(End::Left) => {

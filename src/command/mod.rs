@@ -38,9 +38,8 @@ pub fn hidden() -> Option<ExitCode> {
     let role = role.to_str().filter(|role| role.starts_with("internal-"))?.to_owned();
     let rest: Vec<_> = arguments.collect();
     let ended: Result<(), String> = match (role.as_str(), rest.as_slice()) {
-        (host::SUPERVISE_ARGUMENT, [folder]) => {
-            host::supervise(Path::new(folder)).map_err(|error| error.to_string())
-        }
+        // The folder is for people who look at the list of processes: orders come on stdin.
+        (host::SUPERVISE_ARGUMENT, [_folder]) => host::supervise().map_err(|error| error.to_string()),
         (LOAD_ARGUMENT, [spec, progress]) => load::run_from_file(Path::new(spec), Path::new(progress))
             .map(drop)
             .map_err(|error| error.to_string()),

@@ -8,7 +8,7 @@ use super::step::Executor;
 use super::{Attempt, Finished, outputs};
 use crate::event::{FailureClass, Outcome};
 use crate::exit::{Exit, Found, STDOUT_FILE};
-use crate::host::{self, HostCommand};
+use crate::host::{self, HostCommand, Running};
 use crate::manifest::template::{Context, Template, Undefined, lookup_in};
 use crate::validate::{self, Command, Environment};
 
@@ -144,9 +144,9 @@ pub(super) async fn on_host(
     let exit = match found {
         Ok(Found::Gone) => return Outcome::Interrupted,
         Ok(Found::Ended(exit)) => Ok(exit),
-        Ok(Found::Running) => wait(attempt, folder).await,
-        Ok(Found::NotStarted) => match host::start(folder, command, &executor.sb).await {
-            Ok(()) => wait(attempt, folder).await,
+        Ok(Found::Running) => wait(attempt, Running::found(folder)).await,
+        Ok(Found::NotStarted) => match executor.supervisors.start(folder, command).await {
+            Ok(running) => wait(attempt, running).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
@@ -158,13 +158,13 @@ pub(super) async fn on_host(
     }
 }
 
-async fn wait(attempt: &Attempt, folder: &Path) -> Result<Exit, host::HostError> {
+async fn wait(attempt: &Attempt, mut running: Running) -> Result<Exit, host::HostError> {
     tokio::select! {
-        exit = host::wait(folder) => return exit,
+        exit = running.wait() => return exit,
         () = attempt.cancel.cancelled() => {}
     }
-    host::cancel(folder, GRACE).await?;
-    host::wait(folder).await
+    running.cancel(GRACE).await?;
+    running.wait().await
 }
 
 pub(super) fn outcome_of(exit: &Exit, timeout: Option<Duration>) -> Outcome {

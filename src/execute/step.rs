@@ -11,6 +11,7 @@ use super::{Attempt, Execute, Executing, Finished, command, files, load, local, 
 use crate::container::Engine;
 use crate::event::{FailureClass, Outcome};
 use crate::graph::{Step, StepKind};
+use crate::host::Supervisors;
 use crate::id::{RunId, file_name};
 use crate::validate::{self, Action};
 
@@ -22,12 +23,19 @@ pub struct Executor {
     pub state: PathBuf,
     /// This program: supervisors are copies of it.
     pub sb: PathBuf,
+    pub(super) supervisors: Supervisors,
     pub(super) engine: OnceCell<Engine>,
 }
 
 impl Executor {
     pub fn new(place: validate::Executor, state: PathBuf, sb: PathBuf) -> Self {
-        Self { place, state, sb, engine: OnceCell::new() }
+        let supervisors = Supervisors::new(sb.clone(), state.clone());
+        Self { place, state, sb, supervisors, engine: OnceCell::new() }
+    }
+
+    /// To be called when no step runs any more: returns when nothing that was started for steps is left.
+    pub async fn close(&self) {
+        self.supervisors.close().await;
     }
 
     /// The attempt's own folder: claim, log, exit.

@@ -24,6 +24,9 @@ pub(super) struct Claim {
     pub(super) supervisor: Process,
     /// Also the number of the command's process group.
     pub(super) child: Option<Process>,
+    /// How many attempts the supervisor ran before this one.
+    #[serde(default)]
+    pub(super) number: u32,
 }
 
 /// A process, told apart from later ones with the same number.
@@ -44,7 +47,7 @@ impl Claim {
         let pid = rustix::process::getpid().as_raw_pid();
         let supervisor =
             Process::of(pid)?.ok_or_else(|| io::Error::other("/proc does not list this process"))?;
-        Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None })
+        Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None, number: 0 })
     }
 
     /// A claim whose content was lost with the machine it was made on is a claim of an unknown boot.
@@ -52,7 +55,13 @@ impl Claim {
         match exit::read_json(&dir.join(CLAIM_FILE)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let nobody = Process { pid: 0, start_time: 0 };
-                Ok(Some(Self { version: 1, boot_id: String::new(), supervisor: nobody, child: None }))
+                Ok(Some(Self {
+                    version: 1,
+                    boot_id: String::new(),
+                    supervisor: nobody,
+                    child: None,
+                    number: 0,
+                }))
             }
             other => other,
         }
@@ -62,9 +71,10 @@ impl Claim {
         exit::write_json(dir, CLAIM_FILE, self, durability)
     }
 
-    /// The value of [`MARKER`]: different for every supervisor that ever ran.
+    /// The value of [`MARKER`]: different for every command that was ever started.
     pub(super) fn marker(&self) -> String {
-        format!("{}.{}.{}", self.boot_id, self.supervisor.pid, self.supervisor.start_time)
+        let Self { boot_id, supervisor: Process { pid, start_time }, number, .. } = self;
+        format!("{boot_id}.{pid}.{start_time}.{number}")
     }
 
     /// A handle of the supervisor, if it is still that process.

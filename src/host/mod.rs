@@ -1,12 +1,12 @@
 //! Steps as host processes, under a small supervisor that outlives the runner.
 //!
-//! An attempt has a folder, made by the caller and used for nothing else. [`start`] starts this same program
-//! again as `sb internal-supervise FOLDER` ([`supervise`]), which claims the attempt, runs the command in its own
-//! session and process group, and leaves in the folder
+//! An attempt has a folder, made by the caller and used for nothing else. [`Supervisors`] start this same program
+//! again as `sb internal-supervise` ([`supervise`]), which claims the attempt, runs the command in its own session and
+//! process group, and leaves in the folder
 //!
 //! | file | content |
 //! |---|---|
-//! | `lock` | locked (flock) as long as the supervisor lives |
+//! | `lock` | locked (flock) as long as the supervisor lives and works on the attempt |
 //! | `claim.json` | which processes run it, with their start times and the boot they belong to |
 //! | `output.log` | stdout and stderr, in the order in which they came |
 //! | `stdout` | stdout alone |
@@ -15,8 +15,12 @@
 //!
 //! All of them are readable by their owner alone. The command itself, whose environment may hold secrets, is
 //! handed over through a pipe and stored nowhere.
+//!
+//! A supervisor that has recorded an end takes the next attempt of the same runner: starting one takes longer than
+//! all else about a short step. It has one attempt at a time, and one that can get no further attempt ends.
 
 mod claim;
+mod pool;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -24,19 +28,18 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 
+pub use pool::{Running, Supervisors};
 pub use supervisor::supervise;
 
 use self::claim::Claim;
-use self::supervisor::Answer;
 use crate::exit::{self, Durability, Exit, ExitRecord, Found};
 
 /// The hidden argument under which this program is a supervisor.
@@ -98,51 +101,9 @@ pub enum HostError {
     Folder { dir: PathBuf, source: io::Error },
 }
 
-/// Starts `command` as the attempt in `dir`, which must exist. When this returns, the attempt is claimed durably:
-/// whatever happens to this process, [`look`] and [`wait`] tell how the command ended.
-///
-/// An attempt is started once, however often this is called: a second call is an error, unless the two meet
-/// before either is claimed (a runner that was killed while starting, and its successor), in which case exactly
-/// one of them runs the command and both succeed.
-///
-/// `sb_binary` is the program whose `main` hands [`SUPERVISE_ARGUMENT`] to [`supervise`].
+/// [`Supervisors::start`] for a single attempt, whose supervisor ends with it.
 pub async fn start(dir: &Path, command: &HostCommand, sb_binary: &Path) -> Result<(), HostError> {
-    let dir = &absolute(dir)?;
-    if claim_of(dir)?.is_some() || recorded(dir)?.is_some() {
-        return Err(HostError::AlreadyStarted { dir: dir.clone() });
-    }
-    let failed = |source| HostError::Supervisor { binary: sb_binary.to_owned(), source };
-    let text = serde_json::to_vec(command).map_err(|error| failed(error.into()))?;
-    let mut supervisor = tokio::process::Command::new(sb_binary)
-        .arg(SUPERVISE_ARGUMENT)
-        .arg(dir)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    let (stdin, stdout) = (supervisor.stdin.take(), supervisor.stdout.take());
-    // Reaps it when it ends. Should this runtime end first, init does.
-    tokio::spawn(async move { supervisor.wait().await });
-
-    let mut line = String::new();
-    if let (Some(mut stdin), Some(stdout)) = (stdin, stdout) {
-        // A supervisor that fails early says so in its answer; that it did not read all of this is no news then.
-        let _ = stdin.write_all(&text).await;
-        drop(stdin);
-        BufReader::new(stdout).read_line(&mut line).await.map_err(failed)?;
-    }
-    match serde_json::from_str(&line) {
-        // Refused, though it was not claimed a moment ago: a start that was under way came first, for this same
-        // attempt.
-        Ok(Answer::Claimed | Answer::Refused) => Ok(()),
-        Ok(Answer::Failed { message }) => Err(HostError::Refused { dir: dir.clone(), message }),
-        Err(_) => Err(HostError::Refused {
-            dir: dir.clone(),
-            message: format!("`{} {SUPERVISE_ARGUMENT}` gave no answer", sb_binary.display()),
-        }),
-    }
+    Supervisors::new(sb_binary.to_owned(), dir.to_owned()).start(dir, command).await.map(drop)
 }
 
 /// Waits for the end of the attempt in `dir`, whichever process started it. Dropping the future leaves nothing
@@ -176,13 +137,13 @@ pub fn look(dir: &Path) -> Result<Found, HostError> {
 /// Asks for the attempt in `dir` to be stopped: TERM to its process group, KILL after `grace`. Returns at once;
 /// [`wait`] tells how it ended ([`Exit::Cancelled`], unless it had ended before). An attempt that has not begun
 /// ends without running its command. Asking again may shorten the grace period.
-#[expect(
-    clippy::unused_async,
-    reason = "a container is asked over a connection: both read alike to the caller"
-)]
 pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
     let dir = &absolute(dir)?;
     CancelRequest { grace }.write(dir).map_err(folder(dir))?;
+    // An attempt that has ended may have left its supervisor to another one.
+    if recorded(dir)?.is_some() {
+        return Ok(());
+    }
     // In this order: a supervisor claims first and then looks for the request, so one of us sees the other.
     if let Some(claim) = claim_of(dir)?
         && let Some(supervisor) = claim.supervisor_handle().map_err(folder(dir))?
@@ -255,8 +216,13 @@ fn claim_of(dir: &Path) -> Result<Option<Claim>, HostError> {
     Claim::read(dir).map_err(folder(dir))
 }
 
+/// A record without its content is one whose way to the disk was cut off by a loss of power: of another boot, so
+/// that its claim tells the rest.
 fn recorded(dir: &Path) -> Result<Option<ExitRecord>, HostError> {
-    ExitRecord::read(dir).map_err(folder(dir))
+    match ExitRecord::read(dir) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+        read => read.map_err(folder(dir)),
+    }
 }
 
 fn folder(dir: &Path) -> impl FnOnce(io::Error) -> HostError {

@@ -1,14 +1,16 @@
 //! The process between a runner and a command: it outlives the runner, and writes down how the command ended.
 //!
-//! One thread, one `poll` over its signals and the command's two pipes. The command's specification comes on
-//! stdin, so the secrets in its environment never touch a disk; stdout carries one line back, the [`Answer`].
+//! One thread, one `poll` over its signals and the command's two pipes. Attempts come as [`Order`]s on stdin, so
+//! the secrets in a command's environment never touch a disk; stdout carries [`Answer`]s back. It works on one
+//! attempt at a time, and takes the next one only when nothing of the last is left; it ends when its stdin does,
+//! which is when nobody can give it work any more.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,37 +25,75 @@ use super::claim::{self, Claim, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
 use crate::exit::{self, Durability, Exit, ExitRecord, LOG_FILE, STDOUT_FILE};
 
-/// What the supervisor tells the process that started it, as one line of JSON.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a supervisor is asked to run, as one line of JSON. Without its line feed it was not asked: the runner died
+/// while it wrote.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    /// The attempt's folder, absolute.
+    pub(super) dir: PathBuf,
+    pub(super) command: HostCommand,
+}
+
+/// What the supervisor tells the process that started it, one line of JSON each. An attempt is answered with
+/// `Refused`, or with `Failed`, or with `Claimed`, then `Ended`, then `Free`; where one is missing, the supervisor
+/// has ended.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     /// The attempt is ours, durably; the command starts now.
     Claimed,
-    /// The attempt belongs to another supervisor.
+    /// The attempt belongs to another supervisor. This one is free again.
     Refused,
     Failed {
         message: String,
     },
+    /// How it ended, as `exit.json` says. It is on its way to the disk, no more: who depends on the end makes it
+    /// durable first (the journal does), or waits for it there.
+    Ended(Exit),
+    /// `exit.json` is durable, and the next attempt may come.
+    Free,
 }
 
-/// The body of the hidden process `sb internal-supervise DIR`: reads a [`HostCommand`] from stdin, claims the
-/// attempt in `dir`, runs the command and records its end. `dir` must be absolute.
+/// The body of the hidden process `sb internal-supervise`: for every order that comes on stdin it claims the attempt,
+/// runs the command and records its end.
 ///
 /// Call it before anything starts a thread: signals are blocked for the calling thread alone. An attempt that
-/// has been claimed before is refused with [`io::ErrorKind::AlreadyExists`], and nothing is run.
-pub fn supervise(dir: &Path) -> io::Result<()> {
-    match claimed(dir) {
-        Ok(Some((command, attempt))) => {
-            answer(&Answer::Claimed)?;
-            attempt.run(&command)
+/// has been claimed before is refused, and nothing is run.
+pub fn supervise() -> io::Result<()> {
+    let signals = block_signals()?;
+    // Away from the runner's terminal. It fails only for the leader of a process group, which has left it.
+    let _ = rustix::process::setsid();
+    // Orphans of the command become our children, so that we know when the last one has ended.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let mut claim = Claim::of_this_process()?;
+    let mut orders = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        orders.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") {
+            return Ok(());
         }
-        Ok(None) => {
-            answer(&Answer::Refused)?;
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "the attempt has been claimed before"))
-        }
-        Err(error) => {
-            answer(&Answer::Failed { message: error.to_string() })?;
-            Err(error)
+        // A request to stop that came when the last attempt was over is not meant for this one.
+        drain(&signals)?;
+        let claimed = serde_json::from_slice(&line).map_err(io::Error::from).and_then(|order: Order| {
+            Ok(claimed(&order.dir, claim.clone(), &signals)?.map(|attempt| (attempt, order)))
+        });
+        match claimed {
+            Ok(Some((attempt, order))) => {
+                answer(&Answer::Claimed)?;
+                if attempt.run(&order.command)? == Others::StillThere {
+                    // They are not ours to kill, nor to take for children of the next command.
+                    return Ok(());
+                }
+                answer(&Answer::Free)?;
+                claim.number += 1;
+            }
+            Ok(None) => answer(&Answer::Refused)?,
+            Err(error) => {
+                answer(&Answer::Failed { message: error.to_string() })?;
+                return Err(error);
+            }
         }
     }
 }
@@ -62,24 +102,15 @@ pub fn supervise(dir: &Path) -> io::Result<()> {
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
 struct Attempt<'a> {
-    dir: &'a Path,
+    dir: PathBuf,
     claim: Claim,
-    signals: SignalFd,
+    signals: &'a SignalFd,
     output: Output,
-    /// Held for life: who can take it knows that we are dead.
+    /// Held until the end is recorded: who can take it before knows that we are dead.
     _lock: File,
 }
 
-fn claimed(dir: &Path) -> io::Result<Option<(HostCommand, Attempt<'_>)>> {
-    let signals = block_signals()?;
-    // Away from the runner's terminal. It fails only for the leader of a process group, which has left it.
-    let _ = rustix::process::setsid();
-    // Orphans of the command become our children, so that we know when the last one has ended.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let mut text = Vec::new();
-    io::stdin().lock().read_to_end(&mut text)?;
-    let command: HostCommand = serde_json::from_slice(&text)?;
-
+fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Option<Attempt<'a>>> {
     let lock =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
     loop {
@@ -97,10 +128,9 @@ fn claimed(dir: &Path) -> io::Result<Option<(HostCommand, Attempt<'_>)>> {
         }
     }
     let output = Output::create(dir)?;
-    let claim = Claim::of_this_process()?;
     // What it says matters only as long as this machine runs; that there is one matters longer.
     claim.write(dir, Durability::Existence)?;
-    Ok(Some((command, Attempt { dir, claim, signals, output, _lock: lock })))
+    Ok(Some(Attempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))
 }
 
 /// Nothing that a terminal or a dying session sends ends us, and what we wait for arrives as a readable file.
@@ -122,16 +152,14 @@ fn answer(answer: &Answer) -> io::Result<()> {
     line.push(b'\n');
     let mut out = io::stdout().lock();
     let _ = out.write_all(&line).and_then(|()| out.flush());
-    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&nothing)?;
-    rustix::stdio::dup2_stdout(&nothing)?;
     Ok(())
 }
 
 impl Attempt<'_> {
-    fn run(mut self, command: &HostCommand) -> io::Result<()> {
+    /// Returns when the end is recorded, durably; says whether anything is left of the command.
+    fn run(mut self, command: &HostCommand) -> io::Result<Others> {
         let started = SystemTime::now();
-        let exit = if CancelRequest::read(self.dir)?.is_some() {
+        let exit = if CancelRequest::read(&self.dir)?.is_some() {
             Exit::Cancelled
         } else {
             match spawn(command, &self.claim) {
@@ -152,14 +180,19 @@ impl Attempt<'_> {
         let record = ExitRecord::new(exit, started, SystemTime::now());
         let give_up = Instant::now() + DISK_PATIENCE;
         if matches!(record.exit, Exit::OutputLost { .. }) {
-            exit::make_room(self.dir);
+            exit::make_room(&self.dir);
         }
         loop {
-            match record.write(self.dir) {
+            match record.show(&self.dir) {
                 Err(_) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(500)),
-                result => return result,
+                result => break result?,
             }
         }
+        // Before the disk has it: the runner's journal goes to the disk at the same time, and vouches for the end
+        // from then on. Without a runner it is this file that does, so it is made durable in any case.
+        answer(&Answer::Ended(record.exit))?;
+        ExitRecord::keep(&self.dir)?;
+        reap_others()
     }
 
     fn watch(&mut self, command: &HostCommand, mut child: Child) -> io::Result<Exit> {
@@ -167,15 +200,15 @@ impl Attempt<'_> {
         let mut stopping = Stopping::new(pid, command);
         self.claim.child = Process::of(pid.as_raw_pid())?;
         // Not worth the command's life on a full disk: what is left of it is found by its session, too.
-        let _ = self.claim.write(self.dir, Durability::Processes);
+        let _ = self.claim.write(&self.dir, Durability::Processes);
 
         let mut pipes = Pipes::of(&mut child)?;
         let status = loop {
-            let ready = pipes.wait(&self.signals, stopping.next_deadline())?;
+            let ready = pipes.wait(self.signals, stopping.next_deadline())?;
             for stream in ready.streams {
                 pipes.copy(stream, &mut self.output)?;
             }
-            let asked = ready.signal && drain(&self.signals)?;
+            let asked = ready.signal && drain(self.signals)?;
             // First whether it has ended: a request that comes after the end does not change how it ended.
             if ready.signal
                 && let Some(status) = reap(pid)?
@@ -183,7 +216,7 @@ impl Attempt<'_> {
                 break status;
             }
             if asked {
-                let request = CancelRequest::read(self.dir).ok().flatten();
+                let request = CancelRequest::read(&self.dir).ok().flatten();
                 let grace = request.map_or(command.grace, |request| request.grace);
                 stopping.begin(Exit::Cancelled, grace)?;
             }
@@ -208,11 +241,11 @@ impl Attempt<'_> {
                 process.kill()?;
             }
             let soon = Instant::now() + Duration::from_millis(1);
-            let ready = pipes.wait(&self.signals, Some(soon))?;
+            let ready = pipes.wait(self.signals, Some(soon))?;
             for stream in ready.streams {
                 pipes.copy(stream, &mut self.output)?;
             }
-            drain(&self.signals)?;
+            drain(self.signals)?;
         }
         Ok(())
     }
