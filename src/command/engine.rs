@@ -273,6 +273,7 @@ async fn drive(
     planned: Planned,
 ) -> Outcome {
     let Planned { run, request, plan, graph, records, executor } = planned;
+    keep_engine(store, &run, &executor)?;
     terminal.say(&format!(
         "run {run}: {} steps; state in {}",
         graph.graph.node_count(),
@@ -324,6 +325,33 @@ fn runs_commands(graph: &RunGraph) -> bool {
         .graph
         .node_weights()
         .any(|step| step.manifest().is_some_and(|step| matches!(step.action, validate::Action::Run(_))))
+}
+
+const ENGINE_FILE: &str = "engine";
+
+/// The engine that has a run's containers, if it has any.
+pub(super) fn engine_of(store: &Store, run: &RunId) -> Option<String> {
+    let text = std::fs::read_to_string(store.run_folder(run).join(ENGINE_FILE)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// A run stays with its engine: to another one its containers would seem to be gone, and their steps would run twice.
+fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), Failed> {
+    let Some(host) = executor.engine_host() else { return Ok(()) };
+    match engine_of(store, run) {
+        Some(known) if known != host => {
+            let message =
+                format!("run {run} has its containers on the engine at `{known}`, not on that at `{host}`");
+            let file = store.run_folder(run).join(ENGINE_FILE);
+            let help = format!(
+                "go on with: DOCKER_HOST={known} sb resume {run}; if both are the same engine, remove `{}`",
+                file.display()
+            );
+            Err(Failed::helped(Exit::Failed, message, help))
+        }
+        Some(_) => Ok(()),
+        None => Ok(std::fs::write(store.run_folder(run).join(ENGINE_FILE), format!("{host}\n"))?),
+    }
 }
 
 /// What executes the run's steps, in reach: better to say that an engine or credentials are missing than to let a step

@@ -128,9 +128,13 @@ pub(super) fn version_asked_for(
     let Some(value) = variable("DOCKER_API_VERSION").filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    let numbers = value.trim_start_matches('v').split_once('.');
-    let parsed = numbers.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    parsed.map(Some).ok_or(EndpointError::Version { value })
+    version(&value).map(Some).ok_or(EndpointError::Version { value })
+}
+
+/// `1.41` as two numbers.
+pub(super) fn version(text: &str) -> Option<(usize, usize)> {
+    let (major, minor) = text.trim_start_matches('v').split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn is_tcp(host: &str) -> bool {

@@ -43,6 +43,10 @@ struct Story {
 
 impl Engine {
     pub(super) async fn how_it_ended(&self, seen: &Seen, exit: &Exit) -> Result<End, ContainerError> {
+        // It has no process that could take its containers with it.
+        if self.is_podman {
+            return Ok(End::Natural);
+        }
         // The engine may hear of the end before it hears why: the reason is then a little later still.
         let expects_memory = *exit == Exit::Signal(9) && seen.has_memory_limit;
         let story = self.story(seen, expects_memory).await?;

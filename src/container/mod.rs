@@ -27,7 +27,7 @@ pub use context::ContextError;
 pub use endpoint::EndpointError;
 pub use ignore::IgnoreError;
 pub use image::{Image, ImageProgress};
-pub use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume};
+pub use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
 
 use endpoint::Endpoint;
 
@@ -36,6 +36,8 @@ use endpoint::Endpoint;
 pub struct Engine {
     docker: Docker,
     endpoint: Arc<Endpoint>,
+    /// Answers Docker's requests, with a few habits of its own.
+    is_podman: bool,
     /// Rings when an attempt is asked to stop: those who wait look whether it was theirs.
     cancelled: Arc<tokio::sync::Notify>,
     /// One per image, so that steps that start together make it once.
@@ -121,11 +123,13 @@ impl Engine {
         };
         let refused = |error: ApiError| no_engine(why_unreachable(&error));
         let docker = client(&endpoint).map_err(refused)?;
-        let answer = tokio::time::timeout(CONNECT_WITHIN, docker.negotiate_version()).await;
+        let answer = tokio::time::timeout(CONNECT_WITHIN, docker.version()).await;
         let silent = |_| no_engine(format!("no answer within {} s", CONNECT_WITHIN.as_secs()));
-        let docker = answer.map_err(silent)?.map_err(refused)?;
-        let agreed = docker.client_version();
-        let (major, minor) = version.unwrap_or((agreed.major_version, agreed.minor_version));
+        let about = answer.map_err(silent)?.map_err(refused)?;
+        let spoken = about.api_version.as_deref().and_then(endpoint::version);
+        let known = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let (major, minor) = version.unwrap_or_else(|| spoken.map_or(known, |spoken| spoken.min(known)));
+        let is_podman = about.components.is_some_and(|all| all.iter().any(|one| one.name.contains("Podman")));
         let prefix = format!("/v{major}.{minor}");
         let docker = docker.with_request_modifier(move |request| at_version(request, &prefix));
         if version.is_some() {
@@ -135,6 +139,7 @@ impl Engine {
         Ok(Self {
             docker,
             endpoint: Arc::new(endpoint),
+            is_podman,
             cancelled: Arc::default(),
             making: Arc::default(),
             images: Arc::default(),

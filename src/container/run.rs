@@ -115,7 +115,7 @@ impl std::fmt::Debug for ContainerCommand {
 const PIECES: usize = 1024;
 /// The run that a container works for.
 pub const RUN_LABEL: &str = "sb.run";
-/// The state folder of the workspace that the run belongs to: several workspaces may share an engine.
+/// The workspace that the run belongs to ([`state_label`]): several, of several machines, may share an engine.
 pub const STATE_LABEL: &str = "sb.state";
 const TIMEOUT_LABEL: &str = "sb.timeout_ms";
 const GRACE_LABEL: &str = "sb.grace_ms";
@@ -224,7 +224,7 @@ impl Engine {
             record(dir, Exit::Cancelled, None, None)?;
             return Ok(name.to_owned());
         }
-        let body = body_of(command, dir)?;
+        let body = body_of(command, dir, self.log())?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         let mut answer = self.docker.create_container(Some(options.clone()), body.clone()).await;
         if answer.as_ref().is_err_and(is_taken) {
@@ -368,7 +368,20 @@ impl Engine {
     }
 
     pub(super) async fn inspect(&self, name: &str) -> Result<Option<Seen>, ContainerError> {
-        match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+        let mut asked = 0;
+        let answer = loop {
+            match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+                // Podman's word for a container that has ended and whose remains are being put away.
+                Err(ApiError::JsonDataError { message, .. })
+                    if message.contains("`stopped`") && asked < 100 =>
+                {
+                    asked += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(found) => Ok(Some(Seen {
                 id: found.id.unwrap_or_else(|| name.to_owned()),
                 state: found.state.unwrap_or_default(),
@@ -546,7 +559,29 @@ impl Engine {
     }
 }
 
-fn body_of(command: &ContainerCommand, dir: &Path) -> Result<ContainerCreateBody, ContainerError> {
+impl Engine {
+    /// The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
+    fn log(&self) -> HostConfigLogConfig {
+        if self.is_podman {
+            return HostConfigLogConfig { typ: Some("k8s-file".to_owned()), config: None };
+        }
+        let options = [("max-size", "1024g"), ("max-file", "1"), ("compress", "false")];
+        let config = options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        HostConfigLogConfig { typ: Some("local".to_owned()), config: Some(config) }
+    }
+}
+
+/// The value of [`STATE_LABEL`] for a state folder of this machine.
+pub fn state_label(state: &Path) -> String {
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", machine.trim(), state.display())
+}
+
+fn body_of(
+    command: &ContainerCommand,
+    dir: &Path,
+    log: HostConfigLogConfig,
+) -> Result<ContainerCreateBody, ContainerError> {
     let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut mounts: Vec<ApiMount> = command.mounts.iter().map(mount_of).collect();
     mounts.extend(command.volumes.iter().map(volume_of));
@@ -564,16 +599,6 @@ fn body_of(command: &ContainerCommand, dir: &Path) -> Result<ContainerCreateBody
         labels.insert(TIMEOUT_LABEL.to_owned(), millis(timeout).to_string());
     }
     let memory = command.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    // The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
-    let log = HostConfigLogConfig {
-        typ: Some("local".to_owned()),
-        config: Some(
-            [("max-size", "1024g"), ("max-file", "1"), ("compress", "false")]
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        ),
-    };
     Ok(ContainerCreateBody {
         image: Some(command.image.clone()),
         entrypoint: command.entrypoint.clone(),

@@ -11,6 +11,7 @@ use super::step::Executor;
 use super::{Attempt, Deployed, credentials};
 use crate::container::{
     ContainerCommand, ContainerError, Engine, HOME, Image, ImageProgress, Mount, RUN_LABEL, STATE_LABEL,
+    state_label,
 };
 use crate::event::{FailureClass, Notice, Outcome};
 use crate::exit::{Exit, Found};
@@ -28,6 +29,11 @@ impl Executor {
     /// No engine answers.
     pub async fn reach_engine(&self) -> Result<&Engine, ContainerError> {
         self.engine.get_or_try_init(Engine::connect).await
+    }
+
+    /// The address of the engine, if one is in use.
+    pub fn engine_host(&self) -> Option<&str> {
+        self.engine.get().map(Engine::host)
     }
 
     /// Before anything is deployed: the engine answers, and has the volumes of the credentials that the graph's steps
@@ -84,9 +90,8 @@ async fn patiently(
     let engine = executor.reach_engine().await?;
     let waiting = AtomicBool::new(false);
     let tell = || {
-        if !waiting.swap(true, Ordering::Relaxed) {
-            progress(attempt, format!("waiting for the Docker engine at {}…", engine.host()));
-        }
+        waiting.store(true, Ordering::Relaxed);
+        progress(attempt, format!("waiting for the Docker engine at {}…", engine.host()));
     };
     let mut begun = attempt.reattach;
     loop {
@@ -216,7 +221,7 @@ fn container_command(
         memory_bytes: environment.limits.memory_bytes,
         labels: BTreeMap::from([
             (RUN_LABEL.to_owned(), attempt.run.to_string()),
-            (STATE_LABEL.to_owned(), executor.state.to_string_lossy().into_owned()),
+            (STATE_LABEL.to_owned(), state_label(&executor.state)),
             ("sb.step".to_owned(), attempt.step.id.to_string()),
             ("sb.attempt".to_owned(), attempt.number.to_string()),
         ]),
