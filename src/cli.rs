@@ -107,8 +107,15 @@ pub enum Command {
         #[arg(long)]
         run: Option<String>,
     },
-    /// List deployments whose cleanup is owed
-    Leaks,
+    /// List deployments whose cleanup is owed, and containers of runs that nobody drives
+    Leaks {
+        /// Remove the containers of runs that have ended
+        #[arg(long)]
+        remove: bool,
+        /// Those of runs that could be resumed, too
+        #[arg(long, requires = "remove")]
+        force: bool,
+    },
     /// Check manifests and plans; nothing is run
     #[command(
         after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json"

@@ -15,7 +15,7 @@ use super::Outcome;
 use super::output::{Failed, accept};
 use super::status;
 use crate::event::Record;
-use crate::execute::{Execute, Executor};
+use crate::execute::{self, Execute, Executor};
 use crate::exit_code::Exit;
 use crate::graph::{self, Parts, RunGraph};
 use crate::id::{DeploymentId, RunId};
@@ -173,6 +173,7 @@ pub(super) async fn start(
         let help = format!("`sb resume {open}` goes on with it, and Ctrl-C there stops it and cleans up");
         return Err(Failed::helped(Exit::Failed, message, help));
     }
+    let executor = executor_of(&store, &plan, &graph).await?;
     let run = new_run_id(&plan.name);
     let lock = store.lock_run(&run)?;
     write_private(&store.run_folder(&run), &private)?;
@@ -182,7 +183,8 @@ pub(super) async fn start(
         request: serde_json::to_string(&request).map_err(std::io::Error::from)?,
     };
     store.create_run(row).await?;
-    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, records: vec![] }).await
+    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, records: vec![], executor })
+        .await
 }
 
 /// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.
@@ -248,8 +250,10 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
         }
     }
     let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
+    let executor = executor_of(&store, &plan, &graph).await?;
     terminal.say(&format!("resuming {} ({})", row.id, request.title()));
-    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, records }).await
+    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, records, executor })
+        .await
 }
 
 struct Planned {
@@ -258,6 +262,7 @@ struct Planned {
     plan: Plan,
     graph: RunGraph,
     records: Vec<Record>,
+    executor: Arc<Executor>,
 }
 
 async fn drive(
@@ -267,14 +272,8 @@ async fn drive(
     _lock: Lock,
     planned: Planned,
 ) -> Outcome {
-    let Planned { run, request, plan, graph, records } = planned;
-    let place = plan.executor.unwrap_or(validate::Executor::Docker);
-    let sb = std::env::current_exe()?;
-    let executor = Arc::new(Executor::new(place, store.folder().to_owned(), sb));
-    if place == validate::Executor::Docker && runs_commands(&graph) {
-        refuse_credentials(&graph)?;
-        executor.reach_engine().await.map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
-    }
+    let Planned { run, request, plan, graph, records, executor } = planned;
+    keep_engine(store, &run, &executor)?;
     terminal.say(&format!(
         "run {run}: {} steps; state in {}",
         graph.graph.node_count(),
@@ -301,6 +300,9 @@ async fn drive(
     match end {
         Ok(End::Ended { measurement, cleanup }) => {
             executor.close().await;
+            if let Err(error) = executor.leave_engine(&run).await {
+                terminal.say(&format!("note: containers may be left (`sb leaks` lists them): {error}"));
+            }
             status::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
         Ok(End::Left) => {
@@ -325,21 +327,43 @@ fn runs_commands(graph: &RunGraph) -> bool {
         .any(|step| step.manifest().is_some_and(|step| matches!(step.action, validate::Action::Run(_))))
 }
 
-/// Containers get no credentials yet: better to say so than to let the step fail in the middle of a deployment.
-fn refuse_credentials(graph: &RunGraph) -> Result<(), Failed> {
-    let asking = graph
-        .graph
-        .node_weights()
-        .find(|step| step.manifest().is_some_and(|step| !step.environment.credentials.is_empty()));
-    asking.map_or(Ok(()), |step| {
-        let message =
-            format!("step `{}` asks for credentials, which containers do not get in this version", step.id);
-        Err(Failed::helped(
-            Exit::Failed,
-            message,
-            "run with `--executor host`: steps then use your own files and environment",
-        ))
-    })
+const ENGINE_FILE: &str = "engine";
+
+/// The engine that has a run's containers, if it has any.
+pub(super) fn engine_of(store: &Store, run: &RunId) -> Option<String> {
+    let text = std::fs::read_to_string(store.run_folder(run).join(ENGINE_FILE)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// A run stays with its engine: to another one its containers would seem to be gone, and their steps would run twice.
+fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), Failed> {
+    let Some(host) = executor.engine_host() else { return Ok(()) };
+    match engine_of(store, run) {
+        Some(known) if known != host => {
+            let message =
+                format!("run {run} has its containers on the engine at `{known}`, not on that at `{host}`");
+            let file = store.run_folder(run).join(ENGINE_FILE);
+            let help = format!(
+                "go on with: DOCKER_HOST={known} sb resume {run}; if both are the same engine, remove `{}`",
+                file.display()
+            );
+            Err(Failed::helped(Exit::Failed, message, help))
+        }
+        Some(_) => Ok(()),
+        None => Ok(std::fs::write(store.run_folder(run).join(ENGINE_FILE), format!("{host}\n"))?),
+    }
+}
+
+/// What executes the run's steps, in reach: better to say that an engine or credentials are missing than to let a step
+/// fail in the middle of a deployment.
+async fn executor_of(store: &Store, plan: &Plan, graph: &RunGraph) -> Result<Arc<Executor>, Failed> {
+    let place = plan.executor.unwrap_or(validate::Executor::Docker);
+    let executor = Executor::new(place, store.folder().to_owned(), std::env::current_exe()?);
+    if place == validate::Executor::Docker && runs_commands(graph) {
+        let prepared = executor.prepare_engine(graph).await;
+        prepared.map_err(|error| Failed::message(Exit::Failed, execute::explain(&error)))?;
+    }
+    Ok(Arc::new(executor))
 }
 
 /// INT and TERM stop the run, a second time leaves it; HUP (the terminal is gone) changes nothing.

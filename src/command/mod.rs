@@ -2,6 +2,7 @@
 
 mod config;
 mod engine;
+mod leaks;
 mod local;
 mod manifest;
 mod misc;
@@ -133,7 +134,14 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Status { run } => status::status(terminal, settings, run).await,
         Command::Report { what } => status::report(terminal, settings, &what).await,
         Command::Logs { step, run } => status::logs(terminal, settings, &step, run).await,
-        Command::Leaks => status::leaks(terminal, settings).await,
+        Command::Leaks { remove, force } => {
+            let what = match (remove, force) {
+                (false, _) => leaks::Remove::None,
+                (true, false) => leaks::Remove::Ended,
+                (true, true) => leaks::Remove::All,
+            };
+            leaks::leaks(terminal, settings, what).await
+        }
         Command::Prepare => {
             single::run(terminal, settings, Parts { deploy: true, ..Parts::NONE }, None).await
         }

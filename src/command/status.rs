@@ -1,4 +1,4 @@
-//! What was done and what is owed: `sb status`, `report`, `logs`, `leaks`, and the end of a run.
+//! What was done: `sb status`, `report`, `logs`, and the end of a run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Outcome;
-use super::engine::{Request, What, open_run_of};
+use super::engine::{Request, What};
 use super::output::Failed;
 use crate::event::Verdict;
 use crate::execute::{Execute as _, Executor};
@@ -22,7 +22,7 @@ use crate::store::{Debt, DeploymentRow, RunRow, Store};
 use crate::terminal::{Style, Terminal};
 use crate::validate::Plan;
 
-fn open(settings: &Settings) -> Result<Store, Failed> {
+pub(super) fn open(settings: &Settings) -> Result<Store, Failed> {
     Ok(Store::open(&settings.state_folder(Path::new(".")))?)
 }
 
@@ -176,51 +176,7 @@ async fn steps(terminal: &Terminal, settings: &Settings, store: &Store, row: &Ru
     Ok(Exit::Done)
 }
 
-pub(super) async fn leaks(terminal: &Terminal, settings: &Settings) -> Outcome {
-    let store = open(settings)?;
-    let mut owed = Vec::new();
-    for row in store.deployments().await? {
-        // What a live runner works on is not leaked.
-        if row.debt == Debt::Owed && store.runner_of(&row.run).is_none() {
-            owed.push(row);
-        }
-    }
-    if settings.json() {
-        let rows: Vec<_> = owed.iter().map(deployment_json).collect();
-        terminal.data(&format!("{:#}", json!({ "version": 1, "deployments": rows })))?;
-    } else if owed.is_empty() {
-        terminal.say("nothing is owed: every deployment was cleaned up");
-    } else {
-        let mut text = String::new();
-        for row in &owed {
-            let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
-            let _ = writeln!(text, "  {}", way_out(&store, row).await?);
-        }
-        terminal.data(&text)?;
-    }
-    Ok(if owed.is_empty() { Exit::Done } else { Exit::CleanupOwed })
-}
-
-/// How the debt of a deployment is paid.
-async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
-    let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
-    let ended = RunState::fold(&store.events(&row.run).await?).ended.is_some();
-    Ok(match Request::read(&run)?.what {
-        What::Plan { .. } if ended => {
-            format!(
-                "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",
-                row.run, row.run
-            )
-        }
-        What::Plan { .. } => format!("pay with: sb resume {}", row.run),
-        What::Single { manifest, target, deployment, .. } => match open_run_of(store, &deployment).await? {
-            Some(open) => format!("pay with: sb resume {open}"),
-            None => format!("pay with: sb cleanup --file {} --target {target}", manifest.display()),
-        },
-    })
-}
-
-fn deployment_json(row: &DeploymentRow) -> serde_json::Value {
+pub(super) fn deployment_json(row: &DeploymentRow) -> serde_json::Value {
     json!({
         "id": row.id,
         "run": row.run,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, TagImageOptions};
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::context::{Context, hex};
-use super::{ContainerError, ContextError, Engine, api, engine_message, status_of};
+use super::{ContainerError, ContextError, Engine, api, engine_message, is_connection, status_of};
 
 /// What a container runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +67,28 @@ impl Engine {
     }
 
     async fn image_id(&self, reference: &str) -> Result<Option<String>, ContainerError> {
+        if let Some(id) = self.images().get(reference) {
+            return Ok(Some(id.clone()));
+        }
         match self.docker.inspect_image(reference).await {
-            Ok(found) => Ok(found.id),
+            Ok(found) => {
+                if let Some(id) = &found.id {
+                    self.images().insert(reference.to_owned(), id.clone());
+                }
+                Ok(found.id)
+            }
             Err(error) if status_of(&error) == Some(404) => Ok(None),
             Err(error) => Err(api(format!("looking for image `{reference}`"))(error)),
         }
+    }
+
+    fn images(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody has removed an image that was there: the next step looks again.
+    pub(super) fn forget_images(&self) {
+        self.images().clear();
     }
 
     async fn pull(
@@ -83,7 +100,10 @@ impl Engine {
         let options = CreateImageOptions { from_image: Some(reference.to_owned()), ..Default::default() };
         let mut events = std::pin::pin!(self.docker.create_image(Some(options), None, None));
         while let Some(event) = events.next().await {
-            let event = event.map_err(|error| failed(engine_message(&error)))?;
+            let event = event.map_err(|error| match error {
+                error if is_connection(&error) => api(format!("pulling image `{reference}`"))(error),
+                error => failed(engine_message(&error)),
+            })?;
             if let Some(message) = event.error_detail.and_then(|detail| detail.message) {
                 return Err(failed(message));
             }
@@ -152,7 +172,7 @@ impl Engine {
                     log.push(event.stream.as_deref().unwrap_or_default(), progress);
                     built = event.aux.and_then(|aux| aux.id).or(built);
                 }
-                Err(error) => failure = Some(engine_message(&error)),
+                Err(error) => failure = Some(error),
             }
         }
         drop(events);
@@ -181,7 +201,8 @@ impl Engine {
                 Ok(id)
             }
             (_, _, Err(error)) if log.tail.is_empty() => Err(error),
-            (Some(message), ..) => Err(failed(message)),
+            (Some(error), ..) if is_connection(&error) => Err(api("building an image")(error)),
+            (Some(error), ..) => Err(failed(engine_message(&error))),
             (None, _, Err(error)) => Err(error),
             (None, None, Ok(_)) => Err(failed("the engine named no image".to_owned())),
         }

@@ -5,46 +5,72 @@
 //! host step: `output.log`, `stdout` and, last, `exit.json`.
 
 mod context;
+mod endpoint;
+mod fate;
 mod ignore;
 mod image;
 mod output;
 mod run;
+mod ssh;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bollard::Docker;
 use bollard::errors::Error as ApiError;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use tokio::task::JoinSet;
 
 pub use context::ContextError;
+pub use endpoint::EndpointError;
 pub use ignore::IgnoreError;
 pub use image::{Image, ImageProgress};
-pub use run::{ContainerCommand, HOME, Mount, Orphan};
+pub use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
+
+use endpoint::Endpoint;
 
 /// A Docker engine that answers. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
+    endpoint: Arc<Endpoint>,
+    /// Answers Docker's requests, with a few habits of its own.
+    is_podman: bool,
     /// Rings when an attempt is asked to stop: those who wait look whether it was theirs.
     cancelled: Arc<tokio::sync::Notify>,
     /// One per image, so that steps that start together make it once.
     making: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    /// Ids of images that the engine had when it was asked: by name.
+    images: Arc<Mutex<HashMap<String, String>>>,
+    /// Removals of containers whose end is recorded.
+    removing: Arc<Mutex<JoinSet<Result<(), ContainerError>>>>,
 }
 
 /// An engine on this machine answers at once; one behind a slow line in a second or two.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// An engine that is being restarted, updated included, is back within this time.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Of one request, until its answer begins.
+const ANSWER_WITHIN: u64 = 120;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContainerError {
     #[error(
-        "no Docker engine answers at `{host}` ({from}): {message}; start Docker, set DOCKER_HOST to an engine (unix:// or tcp://), \
+        "no Docker engine answers at `{host}` ({from}): {message}; start Docker, set DOCKER_HOST to an engine (unix://, tcp:// or ssh://), \
          or run the steps on this machine with `--executor host`"
     )]
-    NoEngine { host: String, from: &'static str, message: String },
+    NoEngine { host: String, from: String, message: String },
+    #[error(
+        "the Docker engine at `{host}` went away, and did not come back within {waited}: start it, then `sb resume` or run again"
+    )]
+    Unreachable { host: String, waited: humantime::FormattedDuration },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error("the engine has no volume `{volume}`: make it with `docker volume create {volume}`, and fill it")]
+    NoVolume { volume: String },
     #[error(
         "cannot get image `{reference}`: {message}; check its name, and that this machine reaches its registry"
     )]
@@ -81,23 +107,71 @@ pub enum ContainerError {
 }
 
 impl Engine {
-    /// Finds the engine that DOCKER_HOST names (`unix://…` or `tcp://…`, default `unix:///var/run/docker.sock`) and
-    /// agrees with it on a version of its interface.
+    /// Finds the engine as the `docker` command does (DOCKER_HOST, DOCKER_CONTEXT, the configuration's context, or
+    /// `unix:///var/run/docker.sock`), and agrees with it on a version of its interface.
     pub async fn connect() -> Result<Self, ContainerError> {
-        match std::env::var("DOCKER_HOST") {
-            Ok(host) if !host.is_empty() => Self::connect_to(&host, "from DOCKER_HOST").await,
-            _ => Self::connect_to("unix:///var/run/docker.sock", "the default; DOCKER_HOST is not set").await,
-        }
+        let variable = |name: &str| std::env::var(name).ok();
+        let version = endpoint::version_asked_for(variable)?;
+        Self::connect_to(Endpoint::find(variable)?, version).await
     }
 
-    async fn connect_to(host: &str, from: &'static str) -> Result<Self, ContainerError> {
-        let no_engine = |message| ContainerError::NoEngine { host: host.to_owned(), from, message };
+    async fn connect_to(endpoint: Endpoint, version: Option<(usize, usize)>) -> Result<Self, ContainerError> {
+        let no_engine = |message| ContainerError::NoEngine {
+            host: endpoint.host.clone(),
+            from: endpoint.from.clone(),
+            message,
+        };
         let refused = |error: ApiError| no_engine(why_unreachable(&error));
-        let docker = Docker::connect_with_host(host).map_err(refused)?;
-        let answer = tokio::time::timeout(CONNECT_WITHIN, docker.negotiate_version()).await;
+        let docker = client(&endpoint).map_err(refused)?;
+        let answer = tokio::time::timeout(CONNECT_WITHIN, docker.version()).await;
         let silent = |_| no_engine(format!("no answer within {} s", CONNECT_WITHIN.as_secs()));
-        let docker = answer.map_err(silent)?.map_err(refused)?;
-        Ok(Self { docker, cancelled: Arc::default(), making: Arc::default() })
+        let about = answer.map_err(silent)?.map_err(refused)?;
+        let spoken = about.api_version.as_deref().and_then(endpoint::version);
+        let known = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let (major, minor) = version.unwrap_or_else(|| spoken.map_or(known, |spoken| spoken.min(known)));
+        let is_podman = about.components.is_some_and(|all| all.iter().any(|one| one.name.contains("Podman")));
+        let prefix = format!("/v{major}.{minor}");
+        let docker = docker.with_request_modifier(move |request| at_version(request, &prefix));
+        if version.is_some() {
+            // An engine refuses versions that it does not speak.
+            docker.ping().await.map_err(refused)?;
+        }
+        Ok(Self {
+            docker,
+            endpoint: Arc::new(endpoint),
+            is_podman,
+            cancelled: Arc::default(),
+            making: Arc::default(),
+            images: Arc::default(),
+            removing: Arc::default(),
+        })
+    }
+
+    /// The address of the engine, as it was given.
+    pub fn host(&self) -> &str {
+        &self.endpoint.host
+    }
+
+    /// Returns when the engine answers; `tell` hears once that it does not yet.
+    ///
+    /// # Errors
+    /// [`ContainerError::Unreachable`] after two minutes.
+    pub async fn until_it_answers(&self, tell: &(dyn Fn() + Send + Sync)) -> Result<(), ContainerError> {
+        let begun = Instant::now();
+        loop {
+            if matches!(tokio::time::timeout(CONNECT_WITHIN, self.docker.ping()).await, Ok(Ok(_))) {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                let host = self.host().to_owned();
+                return Err(ContainerError::Unreachable {
+                    host,
+                    waited: humantime::format_duration(PATIENCE),
+                });
+            }
+            tell();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// The lock of one image.
@@ -105,6 +179,66 @@ impl Engine {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(making.entry(image.to_owned()).or_default())
     }
+}
+
+impl ContainerError {
+    /// The connection broke, or the engine is not there at the moment: what was asked for may have happened.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if is_connection(source))
+    }
+
+    /// There is no engine to talk to.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::NoEngine { .. } | Self::Unreachable { .. }) || self.is_connection()
+    }
+}
+
+fn client(endpoint: &Endpoint) -> Result<Docker, ApiError> {
+    let host = endpoint.host.as_str();
+    match host.split_once("://") {
+        Some(("unix", _)) => Docker::connect_with_unix(host, ANSWER_WITHIN, API_DEFAULT_VERSION),
+        Some(("ssh", _)) => ssh::client(host, ANSWER_WITHIN),
+        Some(("tcp" | "http" | "https", _)) => match &endpoint.tls {
+            Some(tls) => Docker::connect_with_ssl(
+                host,
+                &tls.key,
+                &tls.cert,
+                &tls.ca,
+                ANSWER_WITHIN,
+                API_DEFAULT_VERSION,
+            ),
+            None => Docker::connect_with_http(host, ANSWER_WITHIN, API_DEFAULT_VERSION),
+        },
+        _ => Err(ApiError::UnsupportedURISchemeError { uri: host.to_owned() }),
+    }
+}
+
+/// The library agrees on a version and then does not ask for it; an engine of another version may answer in another
+/// shape.
+fn at_version(request: BollardRequest, prefix: &str) -> BollardRequest {
+    let (mut head, body) = request.into_parts();
+    let mut parts = head.uri.clone().into_parts();
+    if let Some(path) = parts.path_and_query.as_ref().filter(|path| !path.as_str().starts_with("/v1."))
+        && let Ok(path) = format!("{prefix}{path}").parse()
+    {
+        parts.path_and_query = Some(path);
+        if let Ok(uri) = hyper::Uri::from_parts(parts) {
+            head.uri = uri;
+        }
+    }
+    BollardRequest::from_parts(head, body)
+}
+
+/// The connection broke, or the engine is not there at the moment.
+fn is_connection(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::HyperResponseError { .. }
+            | ApiError::HyperLegacyError { .. }
+            | ApiError::IOError { .. }
+            | ApiError::RequestTimeoutError
+            | ApiError::SocketNotFoundError(_)
+    )
 }
 
 /// The cause alone, without the layers of the client around it.

@@ -12,17 +12,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bollard::errors::Error as ApiError;
 use bollard::models::{
     ContainerCreateBody, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum, HostConfig,
-    HostConfigLogConfig, Mount as ApiMount, MountType,
+    HostConfigLogConfig, Mount as ApiMount, MountType, MountVolumeOptions,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
-    ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
+    LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
+use super::fate::End;
 use super::output::Output;
-use super::{ContainerError, Engine, api, engine_message, status_of};
+use super::{ContainerError, Engine, api, engine_message, is_connection, status_of};
 use crate::exit::{self, Durability, Exit, ExitRecord, Found};
 
 /// A command to run in a container. Its environment may hold secrets (anyone who may talk to the engine can read
@@ -39,6 +40,9 @@ pub struct ContainerCommand {
     /// Absolute, in the container. None: the image's own.
     pub workdir: Option<String>,
     pub mounts: Vec<Mount>,
+    /// Must exist: see [`Engine::has_volume`]. Read-only.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
     /// `user`, `uid` or `uid:gid`. None: who runs this program, so that files in mounted folders belong to them; HOME
     /// is then an empty writable folder that lives as long as the container, unless `env` sets it.
     pub user: Option<String>,
@@ -48,7 +52,7 @@ pub struct ContainerCommand {
     pub cpus: Option<f64>,
     /// Without swap.
     pub memory_bytes: Option<u64>,
-    /// At least `sb.run`, by which orphans are found, `sb.step` and `sb.attempt`.
+    /// At least [`RUN_LABEL`] and [`STATE_LABEL`], by which orphans are found, `sb.step` and `sb.attempt`.
     pub labels: BTreeMap<String, String>,
     /// From the start of the container; then it is stopped.
     pub timeout: Option<Duration>,
@@ -65,6 +69,15 @@ pub struct Mount {
     /// Absolute.
     pub target: String,
     pub read_only: bool,
+}
+
+/// A named volume of the engine in the container, for reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    pub name: String,
+    /// Absolute.
+    pub target: String,
 }
 
 /// A container that carries the label `sb.run`.
@@ -86,6 +99,7 @@ impl std::fmt::Debug for ContainerCommand {
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .field("workdir", &self.workdir)
             .field("mounts", &self.mounts)
+            .field("volumes", &self.volumes)
             .field("user", &self.user)
             .field("network", &self.network)
             .field("cpus", &self.cpus)
@@ -99,7 +113,10 @@ impl std::fmt::Debug for ContainerCommand {
 
 /// Pieces of output that are written together, where as many have arrived.
 const PIECES: usize = 1024;
-const RUN_LABEL: &str = "sb.run";
+/// The run that a container works for.
+pub const RUN_LABEL: &str = "sb.run";
+/// The workspace that the run belongs to ([`state_label`]): several, of several machines, may share an engine.
+pub const STATE_LABEL: &str = "sb.state";
 const TIMEOUT_LABEL: &str = "sb.timeout_ms";
 const GRACE_LABEL: &str = "sb.grace_ms";
 /// HOME of commands that run as the caller: a mount that should be in their home goes below it.
@@ -137,11 +154,11 @@ impl Stop {
 }
 
 /// What the engine says about a container that exists.
-struct Seen {
-    id: String,
-    state: ContainerState,
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) state: ContainerState,
     labels: HashMap<String, String>,
-    has_memory_limit: bool,
+    pub(super) has_memory_limit: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,11 +191,11 @@ impl Seen {
         u64::try_from(time.as_millisecond()).ok().filter(|time| *time > 0)
     }
 
-    fn started(&self) -> Option<u64> {
+    pub(super) fn started(&self) -> Option<u64> {
         Self::time(self.state.started_at.as_deref())
     }
 
-    fn finished(&self) -> Option<u64> {
+    pub(super) fn finished(&self) -> Option<u64> {
         Self::time(self.state.finished_at.as_deref())
     }
 }
@@ -200,32 +217,32 @@ impl Engine {
         if ExitRecord::read(dir).map_err(folder(dir))?.is_some() {
             return Err(already());
         }
-        match self.inspect(name).await? {
-            None if is_fresh(dir) => {}
-            // A runner that was killed while it started has left it; nothing has run in it.
-            Some(seen) if seen.phase() == Phase::Created => {
-                if !self.remove_idle(&seen.id).await? {
-                    return Err(already());
-                }
-                forget(dir, CREATED_FILE)?;
-            }
-            _ => return Err(already()),
+        if !is_fresh(dir) {
+            self.clear_idle(dir, name).await?;
         }
         if read::<Stop>(dir, CANCEL_FILE)?.is_some() {
             record(dir, Exit::Cancelled, None, None)?;
             return Ok(name.to_owned());
         }
-        let body = body_of(command, dir)?;
+        let body = body_of(command, dir, self.log())?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
-        let id = match self.docker.create_container(Some(options), body).await {
+        let mut answer = self.docker.create_container(Some(options.clone()), body.clone()).await;
+        if answer.as_ref().is_err_and(is_taken) {
+            self.clear_idle(dir, name).await?;
+            answer = self.docker.create_container(Some(options), body).await;
+        }
+        let id = match answer {
             Ok(created) => created.id,
             Err(error) => {
                 remove_home(dir);
                 return Err(match status_of(&error) {
                     // A start of a runner that was killed in between arrived after all.
-                    Some(409) => already(),
-                    Some(_) => {
-                        ContainerError::Refused { name: name.to_owned(), message: engine_message(&error) }
+                    Some(_) if is_taken(&error) => already(),
+                    Some(status) => {
+                        if status == 404 {
+                            self.forget_images();
+                        }
+                        self.refused(name, &error)
                     }
                     None => api(format!("creating container `{name}`"))(error),
                 });
@@ -252,21 +269,16 @@ impl Engine {
     /// When the folder cannot be written, the container is killed: nobody could tell how it ended.
     ///
     /// The time limit is counted from the container's start, by the engine's clock, and enforced while someone waits.
+    ///
+    /// # Errors
+    /// [`ContainerError::Gone`] when something else than the command, this program and the kernel ended it: somebody who
+    /// stopped or removed the container, or the end of the engine itself. When the connection breaks
+    /// ([`ContainerError::is_connection`]), wait again once the engine answers.
     pub async fn wait(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
-        /// An engine that is being restarted is back within this time.
-        const PATIENCE: Duration = Duration::from_mins(1);
         let dir = &absolute(dir)?;
-        let mut failing_since: Option<std::time::Instant> = None;
-        loop {
-            let failure = match self.wait_once(dir, name).await {
-                Err(ContainerError::Api { doing, source }) if is_connection(&source) => (doing, source),
-                Err(ContainerError::Folder { source, .. }) => return self.give_up(dir, name, &source).await,
-                other => return other,
-            };
-            if failing_since.get_or_insert_with(std::time::Instant::now).elapsed() > PATIENCE {
-                return Err(ContainerError::Api { doing: failure.0, source: failure.1 });
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+        match self.wait_once(dir, name).await {
+            Err(ContainerError::Folder { source, .. }) => self.give_up(dir, name, &source).await,
+            other => other,
         }
     }
 
@@ -285,7 +297,10 @@ impl Engine {
             Some(seen) => match seen.phase() {
                 Phase::Created => Ok(Found::NotStarted),
                 Phase::Running => Ok(Found::Running),
-                Phase::Ended => Ok(Found::Ended(self.finish(dir, &seen).await?)),
+                Phase::Ended => Ok(match self.finish(dir, &seen).await? {
+                    Some(exit) => Found::Ended(exit),
+                    None => Found::Gone,
+                }),
             },
         }
     }
@@ -306,10 +321,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Every container of this tool that the engine has, with this run's label if one is given: after all its
-    /// attempts were looked at, what is left belongs to nobody.
-    pub async fn list_orphans(&self, run: Option<&str>) -> Result<Vec<Orphan>, ContainerError> {
-        let label = run.map_or_else(|| RUN_LABEL.to_owned(), |run| format!("{RUN_LABEL}={run}"));
+    /// Every container of the engine that carries this label ([`RUN_LABEL`], for all of this tool), with this value if one
+    /// is given: after all attempts of a run were looked at, what is left belongs to nobody.
+    pub async fn list_orphans(
+        &self,
+        label: &str,
+        value: Option<&str>,
+    ) -> Result<Vec<Orphan>, ContainerError> {
+        let label = value.map_or_else(|| label.to_owned(), |value| format!("{label}={value}"));
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
         let found = self.docker.list_containers(Some(options)).await.map_err(api("listing containers"))?;
@@ -348,8 +367,21 @@ impl Engine {
         }
     }
 
-    async fn inspect(&self, name: &str) -> Result<Option<Seen>, ContainerError> {
-        match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+    pub(super) async fn inspect(&self, name: &str) -> Result<Option<Seen>, ContainerError> {
+        let mut asked = 0;
+        let answer = loop {
+            match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+                // Podman's word for a container that has ended and whose remains are being put away.
+                Err(ApiError::JsonDataError { message, .. })
+                    if message.contains("`stopped`") && asked < 100 =>
+                {
+                    asked += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(found) => Ok(Some(Seen {
                 id: found.id.unwrap_or_else(|| name.to_owned()),
                 state: found.state.unwrap_or_default(),
@@ -383,6 +415,7 @@ impl Engine {
     }
 
     async fn wait_once(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
+        let gone = || ContainerError::Gone { name: name.to_owned(), dir: dir.to_owned() };
         loop {
             if let Some(record) = ExitRecord::read(dir).map_err(folder(dir))? {
                 return Ok(record.exit);
@@ -392,12 +425,12 @@ impl Engine {
                 None if is_fresh(dir) => {
                     return Err(ContainerError::NotStarted { name: name.to_owned() });
                 }
-                None => return Err(ContainerError::Gone { name: name.to_owned(), dir: dir.to_owned() }),
+                None => return Err(gone()),
             };
             match seen.phase() {
                 Phase::Created => return Err(ContainerError::NotStarted { name: name.to_owned() }),
                 Phase::Running => self.follow(dir, &seen).await?,
-                Phase::Ended => return self.finish(dir, &seen).await,
+                Phase::Ended => return self.finish(dir, &seen).await?.ok_or_else(gone),
             }
         }
     }
@@ -466,8 +499,9 @@ impl Engine {
         }
     }
 
-    /// Of a container that has ended: completes the output, records the end, and only then removes it.
-    async fn finish(&self, dir: &Path, seen: &Seen) -> Result<Exit, ContainerError> {
+    /// Of a container that has ended: completes the output, records the end, and only then removes it (soon:
+    /// [`Engine::settle`] waits for that). None: something else ended it, so nothing is recorded.
+    async fn finish(&self, dir: &Path, seen: &Seen) -> Result<Option<Exit>, ContainerError> {
         let mut output = Output::open(dir).map_err(folder(dir))?;
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(false))));
         while let Some(piece) = pieces.next().await {
@@ -476,44 +510,86 @@ impl Engine {
         }
         output.flush().map_err(folder(dir))?;
         let mut exit = exit_of(dir, seen, &output.stderr_tail)?;
-        if exit == Exit::Signal(9) && seen.has_memory_limit && self.ran_out_of_memory(seen).await {
-            exit = Exit::OutOfMemory;
-        }
+        let ours = matches!(exit, Exit::Cancelled | Exit::TimedOut | Exit::OutOfMemory);
+        let end = if ours { End::Natural } else { self.how_it_ended(seen, &exit).await? };
         remove_home(dir);
+        match end {
+            End::Foreign => {
+                self.remove(&seen.id).await?;
+                return Ok(None);
+            }
+            End::OutOfMemory => exit = Exit::OutOfMemory,
+            End::Natural => {}
+        }
         record(dir, exit.clone(), seen.started(), seen.finished())?;
-        self.remove(&seen.id).await?;
-        Ok(exit)
+        self.remove_soon(seen.id.clone());
+        Ok(Some(exit))
+    }
+
+    /// Whether there is a named volume of this name.
+    pub async fn has_volume(&self, name: &str) -> Result<bool, ContainerError> {
+        match self.docker.inspect_volume(name).await {
+            Ok(_) => Ok(true),
+            Err(error) if status_of(&error) == Some(404) => Ok(false),
+            Err(error) => Err(api(format!("looking for volume `{name}`"))(error)),
+        }
+    }
+
+    /// What was left by a runner that was killed while it started the attempt: nothing has run in it.
+    async fn clear_idle(&self, dir: &Path, name: &str) -> Result<(), ContainerError> {
+        let already = || ContainerError::AlreadyStarted { name: name.to_owned() };
+        match self.inspect(name).await? {
+            Some(seen) if seen.phase() == Phase::Created && self.remove_idle(&seen.id).await? => {
+                forget(dir, CREATED_FILE)
+            }
+            None if is_fresh(dir) => Ok(()),
+            _ => Err(already()),
+        }
+    }
+
+    fn refused(&self, name: &str, error: &ApiError) -> ContainerError {
+        let mut message = engine_message(error);
+        if message.contains("bind source path does not exist") && !self.endpoint.is_local() {
+            let host = self.host();
+            message.push_str(&format!(
+                " (the engine is at `{host}`, where the application's folder and the state folder must exist under the same paths)"
+            ));
+        }
+        ContainerError::Refused { name: name.to_owned(), message }
     }
 }
 
 impl Engine {
-    /// The engine may hear of the end of a container before it hears why, and then never says so in its state; the event
-    /// comes all the same, a little later.
-    async fn ran_out_of_memory(&self, seen: &Seen) -> bool {
-        const LATE: Duration = Duration::from_secs(1);
-        let second = |unix_ms: u64| unix_ms / 1000;
-        let ended = seen.finished().unwrap_or_else(unix_ms_now);
-        let options = EventsOptions {
-            since: Some(second(seen.started().unwrap_or(0)).to_string()),
-            until: Some((second(ended) + 1 + LATE.as_secs()).to_string()),
-            filters: Some(HashMap::from([
-                ("container".to_owned(), vec![seen.id.clone()]),
-                ("event".to_owned(), vec!["oom".to_owned()]),
-            ])),
-        };
-        let mut events = pin!(self.docker.events(Some(options)));
-        matches!(tokio::time::timeout(LATE, events.next()).await, Ok(Some(Ok(_))))
+    /// The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
+    fn log(&self) -> HostConfigLogConfig {
+        if self.is_podman {
+            return HostConfigLogConfig { typ: Some("k8s-file".to_owned()), config: None };
+        }
+        let options = [("max-size", "1024g"), ("max-file", "1"), ("compress", "false")];
+        let config = options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        HostConfigLogConfig { typ: Some("local".to_owned()), config: Some(config) }
     }
 }
 
-fn body_of(command: &ContainerCommand, dir: &Path) -> Result<ContainerCreateBody, ContainerError> {
+/// The value of [`STATE_LABEL`] for a state folder of this machine.
+pub fn state_label(state: &Path) -> String {
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", machine.trim(), state.display())
+}
+
+fn body_of(
+    command: &ContainerCommand,
+    dir: &Path,
+    log: HostConfigLogConfig,
+) -> Result<ContainerCreateBody, ContainerError> {
     let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut mounts: Vec<ApiMount> = command.mounts.iter().map(mount_of).collect();
+    mounts.extend(command.volumes.iter().map(volume_of));
     let user = command.user.clone().unwrap_or_else(|| {
         format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
     });
     if command.user.is_none() && !command.env.contains_key("HOME") {
-        let source = make_home(dir, &command.mounts).map_err(folder(dir))?;
+        let source = make_home(dir, command).map_err(folder(dir))?;
         env.push(format!("HOME={HOME}"));
         mounts.insert(0, mount_of(&Mount { source, target: HOME.to_owned(), read_only: false }));
     }
@@ -523,16 +599,6 @@ fn body_of(command: &ContainerCommand, dir: &Path) -> Result<ContainerCreateBody
         labels.insert(TIMEOUT_LABEL.to_owned(), millis(timeout).to_string());
     }
     let memory = command.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    // The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
-    let log = HostConfigLogConfig {
-        typ: Some("local".to_owned()),
-        config: Some(
-            [("max-size", "1024g"), ("max-file", "1"), ("compress", "false")]
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        ),
-    };
     Ok(ContainerCreateBody {
         image: Some(command.image.clone()),
         entrypoint: command.entrypoint.clone(),
@@ -562,6 +628,18 @@ fn mount_of(mount: &Mount) -> ApiMount {
         source: Some(mount.source.to_string_lossy().into_owned()),
         target: Some(mount.target.clone()),
         read_only: Some(mount.read_only),
+        ..Default::default()
+    }
+}
+
+fn volume_of(volume: &Volume) -> ApiMount {
+    ApiMount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.name.clone()),
+        target: Some(volume.target.clone()),
+        read_only: Some(true),
+        // What the image has at that place must not end up in the volume.
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -627,13 +705,14 @@ fn remove_home(dir: &Path) {
 }
 
 /// With the places for mounts below it: those that the engine makes would belong to root.
-fn make_home(dir: &Path, mounts: &[Mount]) -> io::Result<PathBuf> {
+fn make_home(dir: &Path, command: &ContainerCommand) -> io::Result<PathBuf> {
     let home = dir.join(HOME_FOLDER);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
-    for mount in mounts {
-        let Ok(below) = Path::new(&mount.target).strip_prefix(HOME) else { continue };
+    let mounts = command.mounts.iter().map(|mount| (&mount.target, mount.source.is_dir()));
+    for (target, is_folder) in mounts.chain(command.volumes.iter().map(|volume| (&volume.target, true))) {
+        let Ok(below) = Path::new(target).strip_prefix(HOME) else { continue };
         let place = home.join(below);
-        if mount.source.is_dir() {
+        if is_folder {
             fs::create_dir_all(place)?;
         } else {
             fs::create_dir_all(place.parent().unwrap_or(&home))?;
@@ -643,16 +722,13 @@ fn make_home(dir: &Path, mounts: &[Mount]) -> io::Result<PathBuf> {
     Ok(home)
 }
 
-/// The connection broke, or the engine is not there at the moment.
-fn is_connection(error: &ApiError) -> bool {
-    matches!(
-        error,
-        ApiError::HyperResponseError { .. }
-            | ApiError::HyperLegacyError { .. }
-            | ApiError::IOError { .. }
-            | ApiError::RequestTimeoutError
-            | ApiError::SocketNotFoundError(_)
-    )
+/// A container of that name exists. Podman says so with another status than Docker.
+fn is_taken(error: &ApiError) -> bool {
+    match status_of(error) {
+        Some(409) => true,
+        Some(_) => engine_message(error).contains("already in use"),
+        None => false,
+    }
 }
 
 async fn sleep_until(unix_ms: Option<u64>) {
@@ -675,7 +751,7 @@ fn folder(dir: &Path) -> impl FnOnce(io::Error) -> ContainerError {
     |source| ContainerError::Folder { dir, source }
 }
 
-fn unix_ms_now() -> u64 {
+pub(super) fn unix_ms_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
@@ -20,6 +20,11 @@ fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(Engine, String) -> F) {
         let image = busybox(&engine).await;
         test(engine, image).await;
     });
+}
+
+async fn connect_to(host: &str) -> Result<Engine, ContainerError> {
+    let endpoint = Endpoint { host: host.to_owned(), from: "from DOCKER_HOST".to_owned(), tls: None };
+    Engine::connect_to(endpoint, None).await
 }
 
 async fn busybox(engine: &Engine) -> String {
@@ -53,6 +58,7 @@ fn shell(image: &str, script: &str) -> ContainerCommand {
         env: BTreeMap::new(),
         workdir: None,
         mounts: Vec::new(),
+        volumes: Vec::new(),
         user: None,
         network: Some("none".to_owned()),
         cpus: None,
@@ -95,6 +101,7 @@ async fn run(engine: &Engine, command: &ContainerCommand) -> (Attempt, Exit) {
     let attempt = Attempt::new();
     engine.start(attempt.path(), command, &attempt.name).await.unwrap();
     let exit = engine.wait(attempt.path(), &attempt.name).await.unwrap();
+    engine.settle().await;
     assert!(engine.inspect_state(&attempt.name).await.is_none(), "the container is removed");
     assert_eq!(ExitRecord::read(attempt.path()).unwrap().unwrap().exit, exit);
     assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::Ended(exit.clone()));
@@ -379,13 +386,15 @@ fn docker_orphans_are_listed_by_run_and_removed() {
         let mut command = shell(&image, "sleep 60");
         command.labels.insert("sb.run".to_owned(), attempt.name.clone());
         engine.start(attempt.path(), &command, &attempt.name).await.unwrap();
-        let found = engine.list_orphans(Some(&attempt.name)).await.unwrap();
+        let found = engine.list_orphans(RUN_LABEL, Some(&attempt.name)).await.unwrap();
         assert_eq!(found.len(), 1);
         assert!(found[0].running && found[0].name == attempt.name, "{found:?}");
-        assert!(engine.list_orphans(None).await.unwrap().iter().any(|orphan| orphan.id == found[0].id));
+        assert!(
+            engine.list_orphans(RUN_LABEL, None).await.unwrap().iter().any(|orphan| orphan.id == found[0].id)
+        );
         engine.remove(&found[0].id).await.unwrap();
         engine.remove(&found[0].id).await.unwrap();
-        assert!(engine.list_orphans(Some(&attempt.name)).await.unwrap().is_empty());
+        assert!(engine.list_orphans(RUN_LABEL, Some(&attempt.name)).await.unwrap().is_empty());
     });
 }
 
@@ -472,7 +481,7 @@ fn docker_failures_say_what_to_do() {
 fn a_missing_engine_is_one_error_that_names_the_way_out() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for host in ["unix:///no/such.sock", "tcp://127.0.0.1:1", "gopher://x"] {
-        let error = runtime.block_on(Engine::connect_to(host, "from DOCKER_HOST")).unwrap_err();
+        let error = runtime.block_on(connect_to(host)).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, ContainerError::NoEngine { .. }), "{text}");
         assert!(text.contains(host) && text.contains("--executor host"), "{text}");
@@ -502,7 +511,7 @@ fn what_answers_and_is_no_engine_is_told_in_a_few_words() {
     let told = |answer| {
         runtime.block_on(async {
             let host = answering(answer).await;
-            Engine::connect_to(&host, "from DOCKER_HOST").await.unwrap_err().to_string()
+            connect_to(&host).await.unwrap_err().to_string()
         })
     };
     let page =
@@ -549,8 +558,7 @@ fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
     with_engine(async |_engine, image| {
         let proxy = Proxy::start(0).await;
         let port = proxy.port;
-        let engine =
-            Engine::connect_to(&format!("tcp://127.0.0.1:{port}"), "from DOCKER_HOST").await.unwrap();
+        let engine = connect_to(&format!("tcp://127.0.0.1:{port}")).await.unwrap();
         let attempt = Attempt::new();
         let script = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done; exit 5";
         engine.start(attempt.path(), &shell(&image, script), &attempt.name).await.unwrap();
@@ -560,8 +568,21 @@ fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Proxy::start(port).await
         };
-        let (exit, proxy) = tokio::join!(engine.wait(attempt.path(), &attempt.name), breaking);
+        let told = AtomicU32::new(0);
+        let tell = || {
+            told.fetch_add(1, Ordering::Relaxed);
+        };
+        let waiting = async {
+            loop {
+                match engine.wait(attempt.path(), &attempt.name).await {
+                    Err(error) if error.is_connection() => engine.until_it_answers(&tell).await.unwrap(),
+                    other => return other,
+                }
+            }
+        };
+        let (exit, proxy) = tokio::join!(waiting, breaking);
         assert_eq!(exit.unwrap(), Exit::Code(5));
+        assert!(told.load(Ordering::Relaxed) > 0, "the wait for the engine is told");
         assert_eq!(attempt.read("output.log"), "1\n2\n3\n4\n5\n6\n7\n8\n");
         proxy.stop().await;
     });
@@ -605,7 +626,7 @@ fn an_absent_image_is_pulled_once_with_progress_per_layer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("tcp://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(engine_that_pulls(listener));
-        let engine = Engine::connect_to(&host, "from DOCKER_HOST").await.unwrap();
+        let engine = connect_to(&host).await.unwrap();
         let told = Mutex::new(Vec::new());
         let progress = |event: ImageProgress| told.lock().unwrap().push(event);
         let image = Image::Reference("a/b".to_owned());

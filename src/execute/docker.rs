@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
+use super::image_progress::Telling;
 use super::step::Executor;
-use super::{Attempt, Deployed};
-use crate::container::{ContainerCommand, ContainerError, Engine, Image, ImageProgress, Mount};
+use super::{Attempt, Deployed, credentials};
+use crate::container::{
+    ContainerCommand, ContainerError, Engine, HOME, Image, ImageProgress, Mount, RUN_LABEL, STATE_LABEL,
+    state_label,
+};
 use crate::event::{FailureClass, Notice, Outcome};
 use crate::exit::{Exit, Found};
+use crate::graph::{RunGraph, Step};
+use crate::id::RunId;
 use crate::validate::{self, Action, Environment};
 
 /// For steps that name no image.
@@ -22,6 +30,35 @@ impl Executor {
     pub async fn reach_engine(&self) -> Result<&Engine, ContainerError> {
         self.engine.get_or_try_init(Engine::connect).await
     }
+
+    /// The address of the engine, if one is in use.
+    pub fn engine_host(&self) -> Option<&str> {
+        self.engine.get().map(Engine::host)
+    }
+
+    /// Before anything is deployed: the engine answers, and has the volumes of the credentials that the graph's steps
+    /// ask for.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub async fn prepare_engine(&self, graph: &RunGraph) -> Result<(), ContainerError> {
+        let engine = self.reach_engine().await?;
+        for step in graph.graph.node_weights().filter_map(Step::manifest) {
+            credentials::check(engine, &step.environment.credentials).await?;
+            for recovery in &step.recover {
+                credentials::check(engine, &recovery.environment.credentials).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves no container of a run whose steps have all ended.
+    pub async fn leave_engine(&self, run: &RunId) -> Result<(), ContainerError> {
+        match self.engine.get() {
+            Some(engine) => engine.sweep(run.as_str()).await,
+            None => Ok(()),
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -32,54 +69,75 @@ pub(super) async fn run(
     folder: &Path,
 ) -> Outcome {
     let timeout = prepared.timeout;
-    match try_run(executor, attempt, prepared, environment, folder).await {
+    match patiently(executor, attempt, &prepared, environment, folder).await {
         Ok(Some(exit)) => outcome_of(&exit, timeout),
         Ok(None) | Err(ContainerError::Gone { .. }) => Outcome::Interrupted,
-        Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()),
+        Err(error) if error.is_unreachable() => {
+            Outcome::failed(FailureClass::EngineUnreachable, error.to_string())
+        }
+        Err(error) => Outcome::failed(FailureClass::NotStarted, credentials::explain(&error)),
     }
+}
+
+/// An engine that goes away is waited for, and what became of the container found out when it is back.
+async fn patiently(
+    executor: &Executor,
+    attempt: &Attempt,
+    prepared: &Prepared,
+    environment: &Environment,
+    folder: &Path,
+) -> Result<Option<Exit>, ContainerError> {
+    let engine = executor.reach_engine().await?;
+    let waiting = AtomicBool::new(false);
+    let tell = || {
+        waiting.store(true, Ordering::Relaxed);
+        progress(attempt, format!("waiting for the Docker engine at {}…", engine.host()));
+    };
+    let mut begun = attempt.reattach;
+    loop {
+        match try_run(executor, engine, attempt, prepared, environment, folder, begun).await {
+            Err(error) if error.is_connection() => engine.until_it_answers(&tell).await?,
+            other => return other,
+        }
+        if waiting.swap(false, Ordering::Relaxed) {
+            progress(attempt, "the Docker engine answers again".to_owned());
+        }
+        begun = true;
+    }
+}
+
+fn progress(attempt: &Attempt, message: String) {
+    let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
 }
 
 /// None: the container is gone, and nobody knows how it ended.
 async fn try_run(
     executor: &Executor,
+    engine: &Engine,
     attempt: &Attempt,
-    prepared: Prepared,
+    prepared: &Prepared,
     environment: &Environment,
     folder: &Path,
+    begun: bool,
 ) -> Result<Option<Exit>, ContainerError> {
-    let engine = executor.reach_engine().await?;
     let name = name(attempt, folder);
-    let found = if attempt.reattach { engine.look(folder, &name).await? } else { Found::NotStarted };
+    let found = if begun { engine.look(folder, &name).await? } else { Found::NotStarted };
     match found {
         Found::Gone => return Ok(None),
         Found::Ended(exit) => return Ok(Some(exit)),
         Found::Running => {}
         Found::NotStarted => {
-            if let Some(missing) = missing_workdir(executor, attempt, &prepared) {
+            if let Some(missing) = missing_workdir(executor, attempt, prepared) {
                 return Ok(Some(missing));
             }
-            let wanted = match &environment.image {
-                None => Image::Reference(DEFAULT_IMAGE.to_owned()),
-                Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
-                Some(validate::Image::Build { dockerfile, context, args }) => Image::Build {
-                    dockerfile: dockerfile.clone(),
-                    context: context.clone(),
-                    args: args.clone(),
-                },
-            };
+            credentials::check(engine, &environment.credentials).await?;
+            let wanted = image(environment);
+            let lines = Mutex::new(Telling::new(&wanted));
             let tell = |now: ImageProgress| {
-                let message = match now {
-                    ImageProgress::Building { line } => line,
-                    ImageProgress::Pulling { layer, status, current, total } => match (current, total) {
-                        (Some(current), Some(total)) => format!(
-                            "{layer}: {status} {} of {}",
-                            indicatif::HumanBytes(current),
-                            indicatif::HumanBytes(total)
-                        ),
-                        _ => format!("{layer}: {status}"),
-                    },
-                };
-                let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
+                let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
+                if let Some(line) = line {
+                    progress(attempt, line);
+                }
             };
             let image = tokio::select! {
                 image = engine.ensure_image(&wanted, &tell) => image?,
@@ -92,10 +150,21 @@ async fn try_run(
     match until_ended(engine, attempt, folder, &name).await {
         Ok(exit) => Ok(Some(exit)),
         Err(error @ (ContainerError::Gone { .. } | ContainerError::NotStarted { .. })) => Err(error),
+        Err(error) if error.is_connection() => Err(error),
         // The step counts as failed from here on, so nothing of it may run on.
         Err(error) => {
             let _ = engine.remove(&name).await;
             Err(error)
+        }
+    }
+}
+
+fn image(environment: &Environment) -> Image {
+    match &environment.image {
+        None => Image::Reference(DEFAULT_IMAGE.to_owned()),
+        Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
+        Some(validate::Image::Build { dockerfile, context, args }) => {
+            Image::Build { dockerfile: dockerfile.clone(), context: context.clone(), args: args.clone() }
         }
     }
 }
@@ -128,15 +197,22 @@ fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) 
 fn container_command(
     executor: &Executor,
     attempt: &Attempt,
-    prepared: Prepared,
+    prepared: &Prepared,
     environment: &Environment,
     image: String,
 ) -> ContainerCommand {
+    let mut env = prepared.env.clone();
+    // Another user's home is for the image to say, and then nobody knows where credentials belong.
+    if environment.user.is_some() && !environment.credentials.is_empty() {
+        env.entry("HOME".to_owned()).or_insert_with(|| HOME.to_owned());
+    }
+    let home = env.get("HOME").map_or(HOME, String::as_str);
     ContainerCommand {
         image,
         entrypoint: Some(vec![]),
-        argv: prepared.argv,
-        env: prepared.env,
+        argv: prepared.argv.clone(),
+        volumes: credentials::volumes(&environment.credentials, home),
+        env,
         workdir: Some(prepared.workdir.to_string_lossy().into_owned()),
         mounts: mounts(executor, attempt),
         user: environment.user.clone(),
@@ -144,7 +220,8 @@ fn container_command(
         cpus: environment.limits.cpus,
         memory_bytes: environment.limits.memory_bytes,
         labels: BTreeMap::from([
-            ("sb.run".to_owned(), attempt.run.to_string()),
+            (RUN_LABEL.to_owned(), attempt.run.to_string()),
+            (STATE_LABEL.to_owned(), state_label(&executor.state)),
             ("sb.step".to_owned(), attempt.step.id.to_string()),
             ("sb.attempt".to_owned(), attempt.number.to_string()),
         ]),

@@ -4,9 +4,11 @@
 //! scheduler.
 
 mod command;
+mod credentials;
 mod docker;
 pub mod fake;
 mod files;
+mod image_progress;
 mod load;
 mod local;
 mod outputs;
@@ -14,6 +16,7 @@ mod step;
 mod traces;
 mod wait_for;
 
+pub use credentials::explain;
 pub use load::LOAD_ARGUMENT;
 pub use step::{Executor, local_folder};
 

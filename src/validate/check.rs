@@ -16,7 +16,7 @@ use crate::manifest::values::Period;
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Kinds of credentials that a step may be given.
-const CREDENTIALS: [&str; 5] = ["aws", "azure", "google", "ibm", "pulumi"];
+pub const CREDENTIALS: [&str; 5] = ["aws", "azure", "google", "ibm", "pulumi"];
 
 /// Reads and parses a file; the report holds what is wrong with it.
 pub fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {

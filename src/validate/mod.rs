@@ -27,6 +27,7 @@ use crate::workload::{Load, Workload};
 
 pub use crate::manifest::problem::{Checked, Problem, Severity};
 pub use benchmark::benchmark;
+pub use check::CREDENTIALS;
 pub use load::{LoadArguments, load_arguments, load_file};
 pub use overrides::Overrides;
 pub use plan::{plan, single};

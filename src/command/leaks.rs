@@ -1,0 +1,229 @@
+//! `sb leaks`: deployments whose cleanup is owed, and containers that nobody waits for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::Outcome;
+use super::engine::{Request, What, engine_of, open_run_of};
+use super::output::Failed;
+use super::status::{deployment_json, open};
+use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label};
+use crate::exit_code::Exit;
+use crate::id::RunId;
+use crate::run_state::RunState;
+use crate::settings::Settings;
+use crate::store::{Debt, DeploymentRow, LockError, Store};
+use crate::terminal::Terminal;
+
+/// Which containers are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remove {
+    None,
+    /// Those that nothing can take up again.
+    Ended,
+    /// Those of runs that can be resumed, too; never those of a live runner.
+    All,
+}
+
+/// A container of this workspace whose run has no live runner.
+struct Left {
+    container: Orphan,
+    run: RunId,
+    of: Of,
+}
+
+/// What a left container's run is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Ended,
+    /// A resumed run takes the container up again.
+    Resumable,
+    /// The state knows nothing of it: it was deleted, most likely.
+    Unknown,
+}
+
+impl Of {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Resumable => "resumable",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What the state knows of the runs.
+struct Runs {
+    /// Whether each has ended.
+    ended: BTreeMap<RunId, bool>,
+    /// Engines of runs that have not ended and have no live runner.
+    engines: BTreeMap<RunId, String>,
+    any_engine: bool,
+}
+
+pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
+    let store = open(settings)?;
+    let mut owed = Vec::new();
+    for row in store.deployments().await? {
+        // What a live runner works on is not leaked.
+        if row.debt == Debt::Owed && store.runner_of(&row.run).is_none() {
+            owed.push(row);
+        }
+    }
+    let runs = runs(&store).await?;
+    let (left, blind) = match containers(terminal, &store, &runs, remove).await {
+        Ok(found) => found,
+        Err(error) => {
+            terminal.say(&format!("note: containers were not looked for: {error}"));
+            (vec![], !runs.engines.is_empty())
+        }
+    };
+    if settings.json() {
+        let rows: Vec<_> = owed.iter().map(deployment_json).collect();
+        let containers: Vec<_> = left.iter().map(container_json).collect();
+        let all = json!({ "version": 1, "deployments": rows, "containers": containers });
+        terminal.data(&format!("{all:#}"))?;
+    } else if owed.is_empty() && left.is_empty() {
+        if !blind {
+            terminal.say("nothing is owed: every deployment was cleaned up, and no container is left");
+        }
+    } else {
+        let mut text = String::new();
+        for row in &owed {
+            let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            let _ = writeln!(text, "  {}", way_out(&store, row).await?);
+        }
+        for left in &left {
+            let running = if left.container.running { "running" } else { "not running" };
+            let _ = writeln!(text, "container {}  {running}", left.container.name);
+            let run = &left.run;
+            let _ = match left.of {
+                Of::Ended => writeln!(text, "  its run {run} has ended; remove it with: sb leaks --remove"),
+                Of::Unknown => {
+                    writeln!(
+                        text,
+                        "  the state does not know its run {run}; remove it with: sb leaks --remove"
+                    )
+                }
+                Of::Resumable => writeln!(
+                    text,
+                    "  belongs to run {run}, which can be resumed: sb resume {run} (sb leaks --remove --force ends it)"
+                ),
+            };
+        }
+        terminal.data(&text)?;
+    }
+    let clean = owed.is_empty() && left.is_empty() && !blind;
+    Ok(if clean { Exit::Done } else { Exit::CleanupOwed })
+}
+
+async fn runs(store: &Store) -> Result<Runs, Failed> {
+    let mut runs = Runs { ended: BTreeMap::new(), engines: BTreeMap::new(), any_engine: false };
+    for row in store.runs().await? {
+        let ended = RunState::fold(&store.events(&row.id).await?).ended.is_some();
+        if let Some(engine) = engine_of(store, &row.id) {
+            runs.any_engine = true;
+            if !ended && store.runner_of(&row.id).is_none() {
+                runs.engines.insert(row.id.clone(), engine);
+            }
+        }
+        runs.ended.insert(row.id, ended);
+    }
+    Ok(runs)
+}
+
+/// The containers that are left when those that should be are removed, and whether some may be where we cannot look.
+async fn containers(
+    terminal: &Terminal,
+    store: &Store,
+    runs: &Runs,
+    remove: Remove,
+) -> Result<(Vec<Left>, bool), ContainerError> {
+    if !runs.any_engine && remove == Remove::None {
+        return Ok((vec![], false));
+    }
+    let engine = Engine::connect().await?;
+    let mut blind = false;
+    for (run, host) in runs.engines.iter().filter(|(_, host)| *host != engine.host()) {
+        blind = true;
+        terminal.say(&format!(
+            "note: run {run} has its containers on another engine; look there with: DOCKER_HOST={host} sb leaks"
+        ));
+    }
+    let mine = state_label(store.folder());
+    let mut left = Vec::new();
+    for container in engine.list_orphans(RUN_LABEL, None).await? {
+        let run = RunId::new(container.labels.get(RUN_LABEL).map_or("", String::as_str));
+        let ended = runs.ended.get(&run).copied();
+        if ended.is_none() && container.labels.get(STATE_LABEL) != Some(&mine) {
+            continue;
+        }
+        if store.runner_of(&run).is_some() {
+            continue;
+        }
+        let of = match ended {
+            Some(true) => Of::Ended,
+            Some(false) => Of::Resumable,
+            None => Of::Unknown,
+        };
+        left.push(Left { container, run, of });
+    }
+    let mut kept = Vec::new();
+    for one in left {
+        let wanted = match one.of {
+            Of::Ended | Of::Unknown => remove != Remove::None,
+            Of::Resumable => remove == Remove::All,
+        };
+        // A runner that takes the run up meanwhile keeps its container.
+        let lock = match one.of {
+            Of::Ended | Of::Resumable if wanted => match store.lock_run(&one.run) {
+                Ok(lock) => Some(lock),
+                Err(LockError::Held { .. }) => continue,
+                Err(LockError::Io { .. }) => None,
+            },
+            _ => None,
+        };
+        if wanted {
+            engine.remove(&one.container.id).await?;
+            terminal.say(&format!("removed container {}", one.container.name));
+        } else {
+            kept.push(one);
+        }
+        drop(lock);
+    }
+    Ok((kept, blind))
+}
+
+fn container_json(left: &Left) -> serde_json::Value {
+    let label = |name: &str| left.container.labels.get(name);
+    json!({
+        "id": left.container.id,
+        "name": left.container.name,
+        "running": left.container.running,
+        "run": left.run,
+        "run_is": left.of.word(),
+        "step": label("sb.step"),
+        "attempt": label("sb.attempt").and_then(|number| number.parse::<u32>().ok()),
+    })
+}
+
+/// How the debt of a deployment is paid.
+async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
+    let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
+    let ended = RunState::fold(&store.events(&row.run).await?).ended.is_some();
+    Ok(match Request::read(&run)?.what {
+        What::Plan { .. } if ended => {
+            format!(
+                "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",
+                row.run, row.run
+            )
+        }
+        What::Plan { .. } => format!("pay with: sb resume {}", row.run),
+        What::Single { manifest, target, deployment, .. } => match open_run_of(store, &deployment).await? {
+            Some(open) => format!("pay with: sb resume {open}"),
+            None => format!("pay with: sb cleanup --file {} --target {target}", manifest.display()),
+        },
+    })
+}
