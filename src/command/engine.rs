@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use super::Outcome;
 use super::output::{Failed, accept};
 use super::status;
-use crate::event::Record;
 use crate::execute::{Execute, Executor};
 use crate::exit_code::Exit;
 use crate::graph::{self, Parts, RunGraph};
@@ -26,7 +25,7 @@ use crate::progress;
 use crate::run_state::RunState;
 use crate::schedule::{self, End, Job, Naming, Stop, now_ms};
 use crate::settings::{Settings, absolute};
-use crate::store::{Debt, Lock, RunRow, Store};
+use crate::store::{Lock, RunRow, Store};
 use crate::terminal::Terminal;
 use crate::validate::{self, Overrides, Plan};
 use crate::workload::Load;
@@ -180,9 +179,11 @@ pub(super) async fn start(
         id: run.clone(),
         created_ms: now_ms(),
         request: serde_json::to_string(&request).map_err(std::io::Error::from)?,
+        ended: None,
     };
     store.create_run(row).await?;
-    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, records: vec![] }).await
+    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, state: RunState::default() })
+        .await
 }
 
 /// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.
@@ -191,8 +192,7 @@ pub(super) async fn open_run_of(store: &Store, deployment: &DeploymentId) -> Res
         // One that this program cannot read cannot be resumed by it either.
         let Ok(request) = Request::read(&row) else { continue };
         if matches!(&request.what, What::Single { deployment: of, .. } if of == deployment) {
-            let ended = RunState::fold(&store.events(&row.id).await?).ended.is_some();
-            return Ok((!ended).then_some(row.id));
+            return Ok(row.ended.is_none().then_some(row.id));
         }
     }
     Ok(None)
@@ -209,34 +209,25 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     let store = Store::open(&settings.state_folder(Path::new(".")))?;
     let row = match run {
         Some(name) => status::find_run(&store, &name).await?,
-        None => {
-            let mut open = None;
-            for row in store.runs().await? {
-                if RunState::fold(&store.events(&row.id).await?).ended.is_none() {
-                    open = Some(row);
-                    break;
-                }
+        None => match store.runs().await?.into_iter().find(|row| row.ended.is_none()) {
+            Some(row) => row,
+            None => {
+                terminal
+                    .say("every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)");
+                return Ok(Exit::Done);
             }
-            match open {
-                Some(row) => row,
-                None => {
-                    terminal.say(
-                        "every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)",
-                    );
-                    return Ok(Exit::Done);
-                }
-            }
-        }
+        },
     };
     let lock = store.lock_run(&row.id)?;
-    let records = store.events(&row.id).await?;
-    let owed = store.deployments().await?.iter().any(|d| d.run == row.id && d.debt == Debt::Owed);
-    if let Some((measurement, cleanup)) = RunState::fold(&records).ended
-        && !owed
+    // Read again: the runner that held the lock a moment ago may have ended the run.
+    let ended = store.run(&row.id).await?.and_then(|row| row.ended);
+    if let Some((measurement, cleanup)) = ended
+        && !store.owes(&row.id).await?
     {
         terminal.say(&format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id));
         return Ok(Exit::of_run(measurement, cleanup));
     }
+    let state = store.state(&row.id).await?;
     let request = Request::read(&row)?;
     let _deployment_lock = lock_deployment(&store, &request)?;
     for (path, text) in &request.sources {
@@ -249,7 +240,7 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     }
     let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
     terminal.say(&format!("resuming {} ({})", row.id, request.title()));
-    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, records }).await
+    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, state }).await
 }
 
 struct Planned {
@@ -257,7 +248,7 @@ struct Planned {
     request: Request,
     plan: Plan,
     graph: RunGraph,
-    records: Vec<Record>,
+    state: RunState,
 }
 
 async fn drive(
@@ -267,7 +258,7 @@ async fn drive(
     _lock: Lock,
     planned: Planned,
 ) -> Outcome {
-    let Planned { run, request, plan, graph, records } = planned;
+    let Planned { run, request, plan, graph, state } = planned;
     let place = plan.executor.unwrap_or(validate::Executor::Docker);
     let sb = std::env::current_exe()?;
     let executor = Arc::new(Executor::new(place, store.folder().to_owned(), sb));
@@ -296,7 +287,7 @@ async fn drive(
         executor,
         notices,
     };
-    let end = schedule::drive(job, &records, stops).await;
+    let end = schedule::drive(job, &state, stops).await;
     signals.abort();
     let _ = shown.await;
     match end {

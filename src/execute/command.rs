@@ -154,7 +154,8 @@ pub(super) async fn on_host(
         Ok(Found::Ended(exit)) => Ok(exit),
         Ok(Found::Running) => wait(attempt, folder).await,
         Ok(Found::NotStarted) => match host::start(folder, command, &executor.sb).await {
-            Ok(()) => wait(attempt, folder).await,
+            // Started by a runner whose journal has lost it since (a torn write): it is this very attempt.
+            Ok(()) | Err(host::HostError::AlreadyStarted { .. }) => wait(attempt, folder).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
