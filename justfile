@@ -21,9 +21,9 @@ schemas:
     SB_UPDATE_SCHEMAS=1 cargo test --lib schema
 
 # kill -9 the runner at N random moments of the quickstart, resume, and check what is left
-torture N="30" SEED="1":
+torture N="200" SEED="1" *ARGS:
     cargo build --release
-    python3 tests/torture.py --runs {{N}} --seed {{SEED}}
+    python3 tests/torture.py --kills {{N}} --seed {{SEED}} {{ARGS}}
 
 # measurements: `just bench steps`, `just bench start`, `just bench analyze`
 bench NAME *ARGS:

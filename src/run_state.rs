@@ -60,41 +60,43 @@ impl RunState {
     }
 
     pub fn apply(&mut self, record: &Record) {
-        self.first_ms.get_or_insert(record.at_ms);
-        self.last_ms = record.at_ms;
-        match &record.event {
+        self.take(record.clone());
+    }
+
+    /// As [`apply`](Self::apply), for millions of records: what they hold is moved.
+    pub fn take(&mut self, record: Record) {
+        let Record { at_ms, event } = record;
+        self.first_ms.get_or_insert(at_ms);
+        self.last_ms = at_ms;
+        match event {
             Event::RunnerStarted { .. } => {
                 self.runners += 1;
                 self.ended = None;
             }
             Event::DebtRecorded { deployment } => {
-                self.debts.insert(deployment.clone(), true);
+                self.debts.insert(deployment, true);
             }
             Event::DebtPaid { deployment } => {
-                self.debts.insert(deployment.clone(), false);
+                self.debts.insert(deployment, false);
             }
             Event::StepStarted { step, attempt, logs } => {
-                let step = self.steps.entry(step.clone()).or_default();
-                step.attempts = *attempt;
-                step.started_ms = Some(record.at_ms);
+                let step = self.steps.entry(step).or_default();
+                step.attempts = attempt;
+                step.started_ms = Some(at_ms);
                 step.ended_ms = None;
-                step.logs.clone_from(logs);
+                step.logs = logs;
                 step.phase = StepPhase::Running;
             }
             Event::StepEnded { step, attempt: _, outcome, outputs, invalid, retry } => {
-                let step = self.steps.entry(step.clone()).or_default();
-                step.ended_ms = Some(record.at_ms);
-                step.outputs.clone_from(outputs);
-                step.invalid.clone_from(invalid);
+                let step = self.steps.entry(step).or_default();
+                step.ended_ms = Some(at_ms);
+                step.outputs = outputs;
+                step.invalid = invalid;
                 step.failures += u32::from(matches!(outcome, Outcome::Failed(_)));
-                step.phase = if *retry {
-                    StepPhase::Retrying(outcome.clone())
-                } else {
-                    StepPhase::Ended(outcome.clone())
-                };
+                step.phase = if retry { StepPhase::Retrying(outcome) } else { StepPhase::Ended(outcome) };
             }
-            Event::StopRequested { why, cause } => self.stopped = Some((*cause, why.clone())),
-            Event::RunEnded { measurement, cleanup } => self.ended = Some((*measurement, *cleanup)),
+            Event::StopRequested { why, cause } => self.stopped = Some((cause, why)),
+            Event::RunEnded { measurement, cleanup } => self.ended = Some((measurement, cleanup)),
         }
     }
 

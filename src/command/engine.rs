@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use super::Outcome;
 use super::output::{Failed, accept};
 use super::status;
-use crate::event::Record;
 use crate::execute::{self, Execute, Executor};
 use crate::exit_code::Exit;
 use crate::graph::{self, Parts, RunGraph};
@@ -26,7 +25,7 @@ use crate::progress;
 use crate::run_state::RunState;
 use crate::schedule::{self, End, Job, Naming, Stop, now_ms};
 use crate::settings::{Settings, absolute};
-use crate::store::{Debt, Lock, RunRow, Store};
+use crate::store::{Lock, RunRow, Store};
 use crate::terminal::Terminal;
 use crate::validate::{self, Overrides, Plan};
 use crate::workload::Load;
@@ -181,9 +180,10 @@ pub(super) async fn start(
         id: run.clone(),
         created_ms: now_ms(),
         request: serde_json::to_string(&request).map_err(std::io::Error::from)?,
+        ended: None,
     };
     store.create_run(row).await?;
-    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, records: vec![], executor })
+    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, state: RunState::default(), executor })
         .await
 }
 
@@ -193,8 +193,7 @@ pub(super) async fn open_run_of(store: &Store, deployment: &DeploymentId) -> Res
         // One that this program cannot read cannot be resumed by it either.
         let Ok(request) = Request::read(&row) else { continue };
         if matches!(&request.what, What::Single { deployment: of, .. } if of == deployment) {
-            let ended = RunState::fold(&store.events(&row.id).await?).ended.is_some();
-            return Ok((!ended).then_some(row.id));
+            return Ok(row.ended.is_none().then_some(row.id));
         }
     }
     Ok(None)
@@ -211,34 +210,25 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     let store = Store::open(&settings.state_folder(Path::new(".")))?;
     let row = match run {
         Some(name) => status::find_run(&store, &name).await?,
-        None => {
-            let mut open = None;
-            for row in store.runs().await? {
-                if RunState::fold(&store.events(&row.id).await?).ended.is_none() {
-                    open = Some(row);
-                    break;
-                }
+        None => match store.runs().await?.into_iter().find(|row| row.ended.is_none()) {
+            Some(row) => row,
+            None => {
+                terminal
+                    .say("every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)");
+                return Ok(Exit::Done);
             }
-            match open {
-                Some(row) => row,
-                None => {
-                    terminal.say(
-                        "every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)",
-                    );
-                    return Ok(Exit::Done);
-                }
-            }
-        }
+        },
     };
     let lock = store.lock_run(&row.id)?;
-    let records = store.events(&row.id).await?;
-    let owed = store.deployments().await?.iter().any(|d| d.run == row.id && d.debt == Debt::Owed);
-    if let Some((measurement, cleanup)) = RunState::fold(&records).ended
-        && !owed
+    // Read again: the runner that held the lock a moment ago may have ended the run.
+    let ended = store.run(&row.id).await?.and_then(|row| row.ended);
+    if let Some((measurement, cleanup)) = ended
+        && !store.owes(&row.id).await?
     {
         terminal.say(&format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id));
         return Ok(Exit::of_run(measurement, cleanup));
     }
+    let state = store.state(&row.id).await?;
     let request = Request::read(&row)?;
     let _deployment_lock = lock_deployment(&store, &request)?;
     for (path, text) in &request.sources {
@@ -252,8 +242,7 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
     let executor = executor_of(&store, &plan, &graph).await?;
     terminal.say(&format!("resuming {} ({})", row.id, request.title()));
-    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, records, executor })
-        .await
+    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, state, executor }).await
 }
 
 struct Planned {
@@ -261,7 +250,7 @@ struct Planned {
     request: Request,
     plan: Plan,
     graph: RunGraph,
-    records: Vec<Record>,
+    state: RunState,
     executor: Arc<Executor>,
 }
 
@@ -272,7 +261,7 @@ async fn drive(
     _lock: Lock,
     planned: Planned,
 ) -> Outcome {
-    let Planned { run, request, plan, graph, records, executor } = planned;
+    let Planned { run, request, plan, graph, state, executor } = planned;
     keep_engine(store, &run, &executor)?;
     terminal.say(&format!(
         "run {run}: {} steps; state in {}",
@@ -294,7 +283,7 @@ async fn drive(
         executor: Arc::clone(&executor) as Arc<dyn Execute>,
         notices,
     };
-    let end = schedule::drive(job, &records, stops).await;
+    let end = schedule::drive(job, &state, stops).await;
     signals.abort();
     let _ = shown.await;
     match end {

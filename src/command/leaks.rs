@@ -12,7 +12,6 @@ use super::status::{deployment_json, open};
 use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label};
 use crate::exit_code::Exit;
 use crate::id::RunId;
-use crate::run_state::RunState;
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, LockError, Store};
 use crate::terminal::Terminal;
@@ -122,7 +121,7 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
 async fn runs(store: &Store) -> Result<Runs, Failed> {
     let mut runs = Runs { ended: BTreeMap::new(), engines: BTreeMap::new(), any_engine: false };
     for row in store.runs().await? {
-        let ended = RunState::fold(&store.events(&row.id).await?).ended.is_some();
+        let ended = row.ended.is_some();
         if let Some(engine) = engine_of(store, &row.id) {
             runs.any_engine = true;
             if !ended && store.runner_of(&row.id).is_none() {
@@ -212,7 +211,7 @@ fn container_json(left: &Left) -> serde_json::Value {
 /// How the debt of a deployment is paid.
 async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
-    let ended = RunState::fold(&store.events(&row.run).await?).ended.is_some();
+    let ended = run.ended.is_some();
     Ok(match Request::read(&run)?.what {
         What::Plan { .. } if ended => {
             format!(

@@ -88,7 +88,7 @@ pub(super) async fn status(terminal: &Terminal, settings: &Settings, run: Option
     let rows = store.runs().await?;
     let mut runs = Vec::new();
     for row in rows.iter().take(SHOWN) {
-        let state = RunState::fold(&store.events(&row.id).await?);
+        let state = RunState { ended: row.ended, ..RunState::default() };
         runs.push((row, word(&store, &row.id, &state), state));
     }
     let deployments: Vec<_> =
@@ -135,7 +135,7 @@ pub(super) async fn status(terminal: &Terminal, settings: &Settings, run: Option
 }
 
 async fn steps(terminal: &Terminal, settings: &Settings, store: &Store, row: &RunRow) -> Outcome {
-    let state = RunState::fold(&store.events(&row.id).await?);
+    let state = store.state(&row.id).await?;
     let (_, graph) = Request::read(row)?.rebuild(terminal, store, &row.id)?;
     let describe = |phase: Option<&StepPhase>| match phase {
         None | Some(StepPhase::Waiting) => "waiting".to_owned(),
@@ -202,7 +202,7 @@ pub(super) async fn logs(
         Some(name) => find_run(&store, &name).await?,
         None => last_run(&store).await?,
     };
-    let state = RunState::fold(&store.events(&row.id).await?);
+    let state = store.state(&row.id).await?;
     let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
     let mut found: Vec<_> =
         graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(step)).collect();
@@ -239,7 +239,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
         [name] => find_run(&store, &name.to_string_lossy()).await?,
         _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
     };
-    let state = RunState::fold(&store.events(&row.id).await?);
+    let state = store.state(&row.id).await?;
     let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
     show_report(terminal, settings, &folders(&plan, &graph, &state))
 }
@@ -248,7 +248,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
 pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
     let store = open(settings)?;
     for row in store.runs().await? {
-        let state = RunState::fold(&store.events(&row.id).await?);
+        let state = store.state(&row.id).await?;
         let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
         let found = folders(&plan, &graph, &state)
             .into_values()
@@ -327,7 +327,7 @@ pub(super) async fn finish(
 ) -> Outcome {
     let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
     let request = Request::read(&row)?;
-    let state = RunState::fold(&store.events(run).await?);
+    let state = store.state(run).await?;
     let (plan, graph) = request.rebuild(terminal, store, run)?;
     let folders = folders(&plan, &graph, &state);
     if request.parts.invoke || request.parts.analyze {

@@ -90,17 +90,25 @@ fn prepare(
         }
         Command::Argv(words) => words.iter().map(plain).collect::<Result<_, _>>()?,
     };
-    let env = environment
-        .env
-        .iter()
-        .map(|(name, value)| Ok((name.clone(), plain(value)?)))
-        .collect::<Result<_, _>>()?;
+    let mut env = identity(attempt);
+    for (name, value) in &environment.env {
+        env.insert(name.clone(), plain(value)?);
+    }
     let folder = manifest_folder(attempt);
     let workdir = match &environment.workdir {
         Some(workdir) => folder.join(plain(workdir)?),
         None => folder.to_owned(),
     };
     Ok(Prepared { argv, env, workdir, timeout })
+}
+
+/// By which a command can tell what it is part of, wherever it runs; the manifest's own `env` wins.
+fn identity(attempt: &Attempt) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("SB_RUN".to_owned(), attempt.run.to_string()),
+        ("SB_STEP".to_owned(), attempt.step.id.to_string()),
+        ("SB_ATTEMPT_NUMBER".to_owned(), attempt.number.to_string()),
+    ])
 }
 
 pub(super) fn manifest_folder(attempt: &Attempt) -> &Path {
@@ -147,6 +155,8 @@ pub(super) async fn on_host(
         Ok(Found::Running) => wait(attempt, Running::found(folder)).await,
         Ok(Found::NotStarted) => match executor.supervisors.start(folder, command).await {
             Ok(running) => wait(attempt, running).await,
+            // Started by a runner whose journal has lost it since (a torn write): it is this very attempt.
+            Err(host::HostError::AlreadyStarted { .. }) => wait(attempt, Running::found(folder)).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::deployments::Live;
-use super::ready::Slots;
+use super::ready::{Ready, Slots};
 use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
 use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
@@ -27,15 +27,14 @@ use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
 use crate::validate::{OnInterrupt, Retry};
 
-/// Runs what is left of a run. `records` are its events so far (none for a new run).
+/// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
 pub async fn drive(
     job: Job,
-    records: &[Record],
+    state: &RunState,
     mut stops: mpsc::UnboundedReceiver<Stop>,
 ) -> Result<End, ScheduleError> {
-    let state = RunState::fold(records);
-    let mut dispatch = Dispatch::new(job, &state);
-    let ended = dispatch.run(&state, &mut stops).await;
+    let mut dispatch = Dispatch::new(job, state);
+    let ended = dispatch.run(state, &mut stops).await;
     if ended.is_err() {
         // What has happened should be known, whatever stopped us from going on.
         let _ = dispatch.save().await;
@@ -76,7 +75,11 @@ pub(super) struct Node {
 pub(super) struct Dispatch {
     pub(super) job: Job,
     pub(super) nodes: Vec<Node>,
-    ready: BTreeSet<(u32, NodeIndex)>,
+    ready: Ready,
+    /// Ready, and not yet asked whether they are hopeless.
+    fresh: Vec<NodeIndex>,
+    /// Under which stop those that are ready have been asked.
+    asked_under: Option<StopCause>,
     /// When timed steps go on, milliseconds since the epoch.
     timers: BinaryHeap<Reverse<(i64, NodeIndex)>>,
     slots: Slots,
@@ -127,7 +130,9 @@ impl Dispatch {
             slots: Slots::new(&job.plan),
             open: nodes.len(),
             nodes,
-            ready: BTreeSet::new(),
+            ready: Ready::default(),
+            fresh: Vec::new(),
+            asked_under: None,
             timers: BinaryHeap::new(),
             tasks: JoinSet::new(),
             cancels: HashMap::new(),
@@ -173,7 +178,8 @@ impl Dispatch {
 
     pub(super) fn make_ready(&mut self, index: NodeIndex) {
         self.nodes[index.index()].status = Status::Ready;
-        self.ready.insert((self.job.graph.graph[index].rank, index));
+        self.ready.insert(&self.job.graph.graph[index], index);
+        self.fresh.push(index);
     }
 
     pub(super) fn time(&mut self, index: NodeIndex, due_ms: i64) {
@@ -208,13 +214,19 @@ impl Dispatch {
                     }
                 }
             }
-            let hopeless: Vec<_> =
-                self.ready.iter().map(|&(_, index)| index).filter(|&index| self.hopeless(index)).collect();
-            if hopeless.is_empty() {
+            if self.asked_under != self.stopping {
+                // What was worth starting may no longer be.
+                self.asked_under = self.stopping;
+                self.fresh = self.ready.iter().collect();
+            }
+            let mut fresh = std::mem::take(&mut self.fresh);
+            fresh.retain(|&index| self.nodes[index.index()].status == Status::Ready && self.hopeless(index));
+            if fresh.is_empty() {
                 break;
             }
-            for index in hopeless {
-                self.ready.remove(&(self.job.graph.graph[index].rank, index));
+            for index in fresh {
+                let step = &self.job.graph.graph[index];
+                self.ready.remove(step, (step.rank, index));
                 if let Some(because) = self.nodes[index.index()].blocked_by {
                     let because = self.job.graph.graph[because].id.clone();
                     changes.extend(self.end(index, 0, Outcome::Skipped { because }, vec![]));
@@ -248,15 +260,14 @@ impl Dispatch {
     }
 
     async fn start_ready(&mut self) -> Result<(), ScheduleError> {
-        let graph = &self.job.graph.graph;
-        let chosen = self.slots.choose(self.ready.iter().map(|&(_, index)| (index, &graph[index])));
+        let chosen =
+            self.slots.choose(&mut self.ready, &self.job.graph.graph, &mut |_, _| super::ready::Claim::Taken);
         if chosen.is_empty() {
             return self.save().await;
         }
         let now = now_ms();
         let mut changes = Vec::new();
         for &index in &chosen {
-            self.ready.remove(&(self.job.graph.graph[index].rank, index));
             let step = self.job.graph.graph[index].clone();
             self.open_deployment(&step, now, &mut changes)?;
             let logs = self.logs_for(index, &step, &mut changes)?;
@@ -438,6 +449,11 @@ impl Dispatch {
     async fn end_attempts(&mut self, ended: Vec<(NodeIndex, Finished)>) -> Result<(), ScheduleError> {
         for (index, finished) in ended {
             self.cancels.remove(&index);
+            // Left as begun, it is started by the next runner, as the same attempt.
+            if matches!(&finished.outcome, Outcome::Failed(failure) if failure.class == FailureClass::NotStarted)
+            {
+                self.job.store.check_writable()?;
+            }
             self.slots.release(&self.job.graph.graph[index]);
             let changes = self.end_attempt(index, finished)?;
             self.unsaved.extend(changes);

@@ -1,13 +1,16 @@
 //! Which of the steps that could start may start now: pure choice under the plan's limits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
-use crate::graph::{Step, StepKind};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::graph::{Step, StepKind, Wait};
 use crate::validate::Plan;
 
 /// What a step does to the machine and to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
     /// Pauses and the like: they hold no slot and disturb nobody.
     Free,
     /// Deploys, cleans up, or works on traces: a load should not run beside it.
@@ -16,7 +19,7 @@ enum Class {
     Invoke,
 }
 
-fn class(step: &Step) -> Class {
+pub(super) fn class(step: &Step) -> Class {
     if step.pause().is_some() {
         Class::Free
     } else if step.is_invoke() {
@@ -60,7 +63,7 @@ impl Slots {
             Class::Work => self.working += 1,
             Class::Invoke => self.invoking += 1,
         }
-        if step.is_deploy() && step.pause().is_none() {
+        if deploys(step) {
             *self.deploying.entry(step.deployment).or_default() += 1;
         }
         for lock in locks(step) {
@@ -75,8 +78,7 @@ impl Slots {
             Class::Invoke => self.invoking -= 1,
         }
         if let Some(count) = self.deploying.get_mut(&step.deployment)
-            && step.is_deploy()
-            && step.pause().is_none()
+            && deploys(step)
         {
             *count -= 1;
             if *count == 0 {
@@ -90,36 +92,105 @@ impl Slots {
         }
     }
 
-    /// Takes slots for those that may start now, going through `ready` from the first to the last.
+    /// Takes slots for those that may start now, in the order of their rank, and takes them out of `ready`. `claim`
+    /// has the last word: what other runs hold.
     ///
     /// With `quiet`, load and work exclude each other. Whichever comes first in rank goes first: a step that must
     /// wait for the other kind to end holds back what stands behind it, or it would wait for ever.
-    pub(super) fn choose<'a, K: Copy>(&mut self, ready: impl Iterator<Item = (K, &'a Step)>) -> Vec<K> {
+    ///
+    /// Within one choice slots are only taken, so what refuses one step of a queue refuses those behind it: the
+    /// effort goes with what is chosen, not with what is ready.
+    pub(super) fn choose(
+        &mut self,
+        ready: &mut Ready,
+        graph: &DiGraph<Step, Wait>,
+        claim: &mut impl FnMut(NodeIndex, &Step) -> Claim,
+    ) -> Vec<NodeIndex> {
         let mut chosen = Vec::new();
-        let (mut hold_loads, mut hold_work) = (false, false);
-        for (key, step) in ready {
-            let free = match class(step) {
-                Class::Free => true,
-                Class::Invoke => {
-                    let disturbed = self.quiet && self.working > 0;
-                    hold_work |= disturbed && !hold_loads;
-                    self.invoking < self.invoke && !disturbed && !hold_loads
+        let mut held = Held::default();
+        let mut streams: Vec<Stream> = ready
+            .queues
+            .keys()
+            .map(|key| Stream { source: Source::Queue(key.clone()), after: None })
+            .collect();
+        let mut at_deploy_limit = false;
+        loop {
+            let heads = streams.iter().enumerate().filter_map(|(at, stream)| Some((ready.next(stream)?, at)));
+            let Some((place, at)) = heads.min() else { return chosen };
+            let step = &graph[place.1];
+            match self.judge(step, &mut held, || claim(place.1, step)) {
+                Judgement::Start => {
+                    self.take(step);
+                    ready.remove(step, place);
+                    chosen.push(place.1);
+                    streams[at].after = Some(place);
                 }
-                Class::Work => {
-                    let disturbs = self.quiet && self.invoking > 0;
-                    hold_loads |= disturbs && !hold_work;
-                    !disturbs && !hold_work && self.may_deploy(step)
+                Judgement::DeployLimit => {
+                    streams.swap_remove(at);
+                    if !at_deploy_limit {
+                        at_deploy_limit = true;
+                        // No further deployment begins; those that have begun go on.
+                        let begun = self.deploying.keys().map(|&deployment| Source::Deployment(deployment));
+                        streams.extend(begun.map(|source| Stream { source, after: Some(place) }));
+                    }
                 }
-            };
-            let unlocked = locks(step).all(|lock| {
-                self.taken.get(lock).copied().unwrap_or(0) < self.locks.get(lock).copied().unwrap_or(1)
-            });
-            if free && unlocked {
-                self.take(step);
-                chosen.push(key);
+                Judgement::Refused => match streams[at].source {
+                    Source::Queue(_) => drop(streams.swap_remove(at)),
+                    Source::Deployment(_) => streams[at].after = Some(place),
+                },
             }
         }
-        chosen
+    }
+
+    fn judge(&self, step: &Step, held: &mut Held, claim: impl FnOnce() -> Claim) -> Judgement {
+        let unlocked = locks(step).all(|lock| {
+            self.taken.get(lock).copied().unwrap_or(0) < self.locks.get(lock).copied().unwrap_or(1)
+        });
+        if !unlocked {
+            return Judgement::Refused;
+        }
+        match class(step) {
+            Class::Free => {}
+            Class::Invoke => {
+                let disturbed = self.quiet && self.working > 0;
+                held.work |= disturbed && !held.loads;
+                if self.invoking >= self.invoke || disturbed || held.loads {
+                    return Judgement::Refused;
+                }
+            }
+            Class::Work => {
+                let disturbs = self.quiet && self.invoking > 0;
+                held.loads |= disturbs && !held.work;
+                if disturbs || held.work {
+                    return Judgement::Refused;
+                }
+                if !self.may_deploy(step) {
+                    return Judgement::DeployLimit;
+                }
+            }
+        }
+        match claim() {
+            Claim::Taken => Judgement::Start,
+            Claim::Busy => Judgement::Refused,
+            Claim::Disturbed => {
+                held.work = true;
+                Judgement::Refused
+            }
+        }
+    }
+
+    /// Loads of this plan that may leave at once.
+    pub(super) fn invoke_limit(&self) -> u32 {
+        self.invoke
+    }
+
+    pub(super) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Steps of this plan that may hold a lock at once.
+    pub(super) fn lock_limit(&self, lock: &str) -> u32 {
+        self.locks.get(lock).copied().unwrap_or(1)
     }
 
     fn may_deploy(&self, step: &Step) -> bool {
@@ -129,9 +200,221 @@ impl Slots {
     }
 }
 
-fn locks(step: &Step) -> impl Iterator<Item = &String> {
+/// What other runs on this machine say to the start of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It may start; what it needs is held.
+    Taken,
+    Busy,
+    /// A load waits until the work of others ends: work of this run that stands behind it waits with it.
+    Disturbed,
+}
+
+enum Judgement {
+    Start,
+    Refused,
+    /// As many deployments are being made as may be.
+    DeployLimit,
+}
+
+/// What stands behind a step that waits for the other kind to end.
+#[derive(Default)]
+struct Held {
+    loads: bool,
+    work: bool,
+}
+
+/// Smaller goes first.
+pub(super) type Place = (u32, NodeIndex);
+
+/// Steps that could start, queued with those that only the same conditions keep from it.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    queues: BTreeMap<Key, BTreeSet<Place>>,
+    /// The deploy steps among them, by deployment: one that is being made goes on when no other may begin.
+    deploys: HashMap<usize, BTreeSet<Place>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    class: Class,
+    deploys: bool,
+    locks: Vec<String>,
+}
+
+impl Key {
+    fn of(step: &Step) -> Self {
+        Self { class: class(step), deploys: deploys(step), locks: locks(step).cloned().collect() }
+    }
+}
+
+/// Goes through the steps of a source, from the first to the last.
+struct Stream {
+    source: Source,
+    after: Option<Place>,
+}
+
+enum Source {
+    Queue(Key),
+    Deployment(usize),
+}
+
+impl Ready {
+    pub(super) fn insert(&mut self, step: &Step, index: NodeIndex) {
+        let place = (step.rank, index);
+        self.queues.entry(Key::of(step)).or_default().insert(place);
+        if deploys(step) {
+            self.deploys.entry(step.deployment).or_default().insert(place);
+        }
+    }
+
+    pub(super) fn remove(&mut self, step: &Step, place: Place) {
+        let key = Key::of(step);
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.remove(&place);
+            if queue.is_empty() {
+                self.queues.remove(&key);
+            }
+        }
+        if let Some(steps) = self.deploys.get_mut(&step.deployment)
+            && deploys(step)
+        {
+            steps.remove(&place);
+            if steps.is_empty() {
+                self.deploys.remove(&step.deployment);
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = NodeIndex> {
+        self.queues.values().flatten().map(|&(_, index)| index)
+    }
+
+    fn next(&self, stream: &Stream) -> Option<Place> {
+        let steps = match &stream.source {
+            Source::Queue(key) => self.queues.get(key)?,
+            Source::Deployment(deployment) => self.deploys.get(deployment)?,
+        };
+        match stream.after {
+            None => steps.first().copied(),
+            Some(after) => steps.range((Bound::Excluded(after), Bound::Unbounded)).next().copied(),
+        }
+    }
+}
+
+/// Takes part in making its deployment, and holds a slot for it.
+fn deploys(step: &Step) -> bool {
+    step.is_deploy() && step.pause().is_none()
+}
+
+pub(super) fn locks(step: &Step) -> impl Iterator<Item = &String> {
     match &step.kind {
         StepKind::Manifest(step) => step.locks.iter(),
         _ => [].iter(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::id::StepId;
+    use crate::validate::{Action, Environment, OnInterrupt, Phase, Retry};
+
+    fn slots(deploy: u32, invoke: u32, quiet: bool) -> Slots {
+        Slots {
+            deploy,
+            invoke,
+            quiet,
+            locks: BTreeMap::new(),
+            working: 0,
+            invoking: 0,
+            deploying: HashMap::new(),
+            taken: HashMap::new(),
+        }
+    }
+
+    fn step(phase: Phase, deployment: usize, rank: u32, locks: &[&str]) -> Step {
+        let manifest = crate::validate::Step {
+            phase,
+            name: "s".to_owned(),
+            needs: vec![],
+            action: Action::LocalDown,
+            environment: Environment::default(),
+            timeout: None,
+            retry: Retry { attempts: 1, delay: std::time::Duration::ZERO },
+            allow_failure: false,
+            recover: vec![],
+            outputs: BTreeMap::new(),
+            on_interrupt: OnInterrupt::Rerun,
+            locks: locks.iter().map(|&lock| lock.to_owned()).collect(),
+        };
+        let id = StepId::new(format!("{deployment}/{rank}"));
+        Step { id, deployment, trial: None, rank, kind: StepKind::Manifest(Arc::new(manifest)) }
+    }
+
+    fn ready(steps: Vec<Step>) -> (DiGraph<Step, Wait>, Ready) {
+        let mut graph = DiGraph::new();
+        let mut ready = Ready::default();
+        for step in steps {
+            let index = graph.add_node(step.clone());
+            ready.insert(&step, index);
+        }
+        (graph, ready)
+    }
+
+    /// The numbers of the steps that are chosen, in order, when none is kept by other runs.
+    #[track_caller]
+    fn check(mut slots: Slots, steps: Vec<Step>, expected: &[usize]) {
+        let (graph, mut ready) = ready(steps);
+        let chosen = slots.choose(&mut ready, &graph, &mut |_, _| Claim::Taken);
+        assert_eq!(chosen.iter().map(|index| index.index()).collect::<Vec<_>>(), expected);
+        assert_eq!(ready.iter().count(), graph.node_count() - expected.len());
+    }
+
+    #[test]
+    fn steps_are_chosen_by_rank_under_the_limits() {
+        use Phase::{Cleanup, Deploy, Invoke};
+        let of = |phase, deployment, rank| step(phase, deployment, rank, &[]);
+        check(slots(1, 1, false), vec![of(Deploy, 0, 2), of(Deploy, 1, 1), of(Deploy, 1, 3)], &[1, 2]);
+        check(slots(9, 1, false), vec![of(Invoke, 0, 2), of(Invoke, 1, 1), of(Cleanup, 2, 3)], &[1, 2]);
+        check(slots(9, 2, true), vec![of(Invoke, 0, 1), of(Deploy, 1, 2), of(Invoke, 2, 3)], &[0]);
+        check(slots(9, 2, true), vec![of(Deploy, 0, 1), of(Invoke, 1, 2), of(Deploy, 2, 3)], &[0]);
+        let locked = |rank, lock| step(Cleanup, 0, rank, &[lock]);
+        check(slots(9, 1, false), vec![locked(1, "a"), locked(2, "a"), locked(3, "b")], &[0, 2]);
+    }
+
+    #[test]
+    fn a_load_that_others_disturb_holds_back_the_work_behind_it() {
+        let steps = vec![
+            step(Phase::Cleanup, 0, 1, &[]),
+            step(Phase::Invoke, 1, 2, &[]),
+            step(Phase::Cleanup, 2, 3, &[]),
+        ];
+        for (says, expected) in [(Claim::Disturbed, vec![0]), (Claim::Busy, vec![0, 2])] {
+            let (graph, mut ready) = ready(steps.clone());
+            let chosen = slots(1, 1, false).choose(&mut ready, &graph, &mut |_, step| {
+                if step.is_invoke() { says } else { Claim::Taken }
+            });
+            assert_eq!(chosen.iter().map(|index| index.index()).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    /// Looking at all of them each time would take minutes.
+    #[test]
+    fn choosing_one_of_many_thousands_again_and_again_is_quick() {
+        const MANY: usize = 20_000;
+        let steps = (0..MANY).map(|number| step(Phase::Deploy, number, number as u32, &[])).collect();
+        let (graph, mut ready) = ready(steps);
+        let mut slots = slots(1, 1, true);
+        let begun = std::time::Instant::now();
+        for number in 0..MANY {
+            let chosen = slots.choose(&mut ready, &graph, &mut |_, _| Claim::Taken);
+            assert_eq!(chosen, [NodeIndex::new(number)]);
+            assert!(slots.choose(&mut ready, &graph, &mut |_, _| Claim::Taken).is_empty());
+            slots.release(&graph[chosen[0]]);
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 }

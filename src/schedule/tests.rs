@@ -138,7 +138,10 @@ impl Case {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let run = RunId::new("r");
-        store.create_run(RunRow { id: run.clone(), created_ms: 0, request: "{}".into() }).await.unwrap();
+        store
+            .create_run(RunRow { id: run.clone(), created_ms: 0, request: "{}".into(), ended: None })
+            .await
+            .unwrap();
         let graph = graph::build(&self.plan, expand(&self.plan), Parts::ALL);
         let mut changes: Vec<_> = self.before.into_iter().map(|e| event(&run, now_ms(), e)).collect();
         if !changes.is_empty() {
@@ -150,7 +153,7 @@ impl Case {
             changes.push(crate::store::Change::Open(live.row));
             store.append(changes).await.unwrap();
         }
-        let before = store.events(&run).await.unwrap();
+        let before = store.state(&run).await.unwrap();
         let fake = Arc::new(self.fake);
         let (notices, _watch) = mpsc::unbounded_channel();
         let (stop, stops) = mpsc::unbounded_channel();
@@ -173,7 +176,7 @@ impl Case {
             notices,
         };
         let end =
-            tokio::time::timeout(Duration::from_secs(20), drive(job, &before, stops)).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(60), drive(job, &before, stops)).await.unwrap().unwrap();
         Outcomes {
             end,
             log: fake.log(),
@@ -479,5 +482,47 @@ fn locks_limit_steps_of_different_applications() {
         case = case.takes(step, takes);
     }
     let ran = case.run();
+    assert!(ran.position("end one.1/deploy/a 1") < ran.position("start two.1/deploy/a 1"));
+}
+
+#[test]
+fn twenty_thousand_deployments_that_are_ready_at_once_do_not_slow_each_other_down() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("app{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut plan = plan(&names, &[step(Phase::Deploy, "a", &[]), step(Phase::Cleanup, "x", &[])]);
+    plan.concurrency.deploy = 2000;
+    let ran = Case::new(plan).run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(ran.debts.len(), 20_000);
+    assert!(ran.debts.iter().all(|debt| *debt == Debt::Paid));
+}
+
+#[test]
+fn a_deployment_that_is_being_made_goes_on_while_no_other_may_begin() {
+    let mut steps = steps();
+    steps[1].needs = vec![];
+    let mut plan = plan(&["one", "two"], &steps);
+    plan.concurrency.deploy = 1;
+    let ran = Case::new(plan).takes("one.1/deploy/a", 60).takes("one.1/deploy/b", 60).run();
+    assert!(ran.position("start one.1/deploy/b 1") < ran.position("end one.1/deploy/a 1"));
+    assert!(ran.position("end one.1/deploy/b 1") < ran.position("start two.1/deploy/a 1"));
+}
+
+#[test]
+fn a_step_that_waits_for_a_lock_holds_back_none_that_does_not() {
+    let mut steps = steps();
+    steps[0].locks = vec!["region".to_owned()];
+    let mut plan = plan(&["one", "two", "three"], &steps);
+    plan.entries[2].benchmark = {
+        let mut free = (*plan.entries[2].benchmark).clone();
+        for target in free.targets.values_mut() {
+            for step in &mut target.deploy {
+                Arc::make_mut(step).locks.clear();
+            }
+        }
+        Arc::new(free)
+    };
+    let ran = Case::new(plan).takes("one.1/deploy/a", 80).takes("two.1/deploy/a", 80).run();
+    assert!(ran.position("start three.1/deploy/a 1") < ran.position("end one.1/deploy/a 1"));
     assert!(ran.position("end one.1/deploy/a 1") < ran.position("start two.1/deploy/a 1"));
 }

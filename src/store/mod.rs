@@ -22,6 +22,7 @@ pub use secrets::Secrets;
 
 use crate::event::{Event, Record};
 use crate::id::{DeploymentId, RunId, file_name};
+use crate::run_state::RunState;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -32,11 +33,14 @@ pub enum StoreError {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("cannot write the state `{}`: {message}", path.display())]
+    #[error("cannot write the state `{}`: {message}; its folder must be writable and have room", path.display())]
     Write { path: PathBuf, message: String },
     #[error("cannot read the state `{}`: {message}", path.display())]
     Read { path: PathBuf, message: String },
-    #[error("the state `{}` holds what this sb cannot read: {message}", path.display())]
+    #[error(
+        "the state `{}` is damaged: {message}; put back a copy of it, or move it away to begin anew (what it knew to be deployed must then be removed by hand)",
+        path.display()
+    )]
     Corrupt { path: PathBuf, message: String },
 }
 
@@ -91,6 +95,32 @@ impl Store {
     pub async fn events(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
         let run = run.clone();
         self.ask(|reply| worker::Request::Events { run, reply }).await
+    }
+
+    /// The state of a run, folded from its events without holding them all.
+    pub async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
+        let run = run.clone();
+        self.ask(|reply| worker::Request::Fold { run, reply }).await
+    }
+
+    /// Whether a deployment of this run is still to be cleaned up.
+    pub async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
+        let run = run.clone();
+        self.ask(|reply| worker::Request::Owes { run, reply }).await
+    }
+
+    /// Whether files can be made in the state's folder just now: a step that could not be started because they
+    /// cannot is not to blame.
+    ///
+    /// # Errors
+    /// They cannot, and why.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        let path = self.folder.join("state.db");
+        worker::room(&path)?;
+        let probe = self.folder.join(format!(".probe.{}", std::process::id()));
+        std::fs::write(&probe, b"probe")
+            .and_then(|()| std::fs::remove_file(&probe))
+            .map_err(|error| StoreError::Write { path, message: error.to_string() })
     }
 
     pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use crate::event::Verdict;
 use crate::id::{DeploymentId, RunId};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,8 @@ pub struct RunRow {
     pub created_ms: i64,
     /// What was asked for, as the command wrote it.
     pub request: String,
+    /// Of measurement and of cleanup, once every step has ended. Follows from the run's events.
+    pub ended: Option<(Verdict, Verdict)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::*;
-use crate::event::Outcome;
+use crate::event::{Outcome, Verdict};
 use crate::id::StepId;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -11,7 +11,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn run_row(id: &str) -> RunRow {
-    RunRow { id: RunId::new(id), created_ms: 5, request: "{}".to_owned() }
+    RunRow { id: RunId::new(id), created_ms: 5, request: "{}".to_owned(), ended: None }
 }
 
 fn deployment(id: &str) -> DeploymentRow {
@@ -125,7 +125,69 @@ fn a_state_of_a_newer_version_or_of_something_else_is_refused() {
     std::fs::write(folder.path().join("state.db"), "this is not a database, it is a text of some length")
         .unwrap();
     let message = Store::open(folder.path()).err().unwrap().to_string();
-    assert!(message.contains("cannot open the state"), "{message}");
+    assert!(message.contains("is damaged") && message.contains("move it away"), "{message}");
+}
+
+/// Made by the version before: runs that were complete, had failed, still owe their cleanup, and were killed.
+#[test]
+fn a_state_of_the_version_before_opens_and_knows_how_its_runs_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state-1.db");
+    std::fs::copy(stored, folder.path().join("state.db")).unwrap();
+    for _ in 0..2 {
+        block_on(async {
+            let store = Store::open(folder.path()).unwrap();
+            let runs = store.runs().await.unwrap();
+            use Verdict::{Complete, Failed};
+            let ended: Vec<_> = runs.iter().map(|row| row.ended).collect();
+            let owed = Some((Complete, Failed));
+            assert_eq!(ended, [None, owed, owed, Some((Failed, Complete)), Some((Complete, Complete))]);
+            for row in &runs {
+                assert_eq!(store.state(&row.id).await.unwrap().ended, row.ended, "{}", row.id);
+            }
+            let mut owes = Vec::new();
+            for row in &runs {
+                owes.push(store.owes(&row.id).await.unwrap());
+            }
+            assert_eq!(owes, [true, true, true, false, false]);
+        });
+    }
+}
+
+#[test]
+fn a_run_that_has_ended_is_known_from_its_row_until_another_runner_takes_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunId::new("r");
+    block_on(async {
+        let store = Store::open(folder.path()).unwrap();
+        store.create_run(run_row("r")).await.unwrap();
+        let end = Event::RunEnded { measurement: Verdict::Invalid, cleanup: Verdict::None };
+        for (given, ended) in [
+            (Event::RunnerStarted { pid: 1 }, None),
+            (end.clone(), Some((Verdict::Invalid, Verdict::None))),
+            (Event::RunnerStarted { pid: 2 }, None),
+            (end, Some((Verdict::Invalid, Verdict::None))),
+        ] {
+            store.append(vec![event(&run, 1, given)]).await.unwrap();
+            assert_eq!(store.run(&run).await.unwrap().unwrap().ended, ended);
+        }
+    });
+}
+
+#[test]
+fn a_state_folded_by_the_store_is_that_of_all_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunId::new("r");
+    block_on(async {
+        let store = Store::open(folder.path()).unwrap();
+        store.create_run(run_row("r")).await.unwrap();
+        let started = Event::StepStarted { step: StepId::new("a"), attempt: 1, logs: Some("/l".into()) };
+        let events = [Event::RunnerStarted { pid: 1 }, started, ended("a"), ended("b")];
+        store.append(events.into_iter().map(|e| event(&run, 3, e)).collect()).await.unwrap();
+        let folded = RunState::fold(&store.events(&run).await.unwrap());
+        assert_eq!(folded.steps.len(), 2);
+        assert_eq!(store.state(&run).await.unwrap(), folded);
+    });
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use tokio::sync::oneshot;
 
 use super::rows::{Debt, DeploymentRow, RunRow};
 use super::{Change, StoreError};
-use crate::event::Record;
+use crate::event::{Event, Record, Verdict};
 use crate::id::{DeploymentId, RunId};
+use crate::run_state::RunState;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -19,14 +20,20 @@ pub(super) enum Request {
     Runs { reply: Reply<Vec<RunRow>> },
     Run { id: RunId, reply: Reply<Option<RunRow>> },
     Events { run: RunId, reply: Reply<Vec<Record>> },
+    Fold { run: RunId, reply: Reply<RunState> },
+    Owes { run: RunId, reply: Reply<bool> },
     Deployments { reply: Reply<Vec<DeploymentRow>> },
 }
 
 /// Every migration, in order; the number of those applied is SQLite's `user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_journal.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_journal.sql"), include_str!("migrations/0002_ended_runs.sql")];
 
 /// At most this many appends share a transaction.
 const BATCH: usize = 256;
+
+/// Bytes that must be free on the disk before anything is written.
+const ROOM: u128 = 1024 * 1024;
 
 pub(super) fn start(folder: &Path) -> Result<mpsc::Sender<Request>, StoreError> {
     let path = folder.join("state.db");
@@ -37,8 +44,11 @@ pub(super) fn start(folder: &Path) -> Result<mpsc::Sender<Request>, StoreError> 
         // State is never meant for version control; failing to say so is harmless.
         let _ = std::fs::write(ignore, "*\n");
     }
-    let mut connection = Connection::open(&path).map_err(|error| open(error.to_string()))?;
-    configure(&connection).map_err(|error| open(error.to_string()))?;
+    let failed = |error: rusqlite::Error| {
+        if is_corrupt(&error) { corrupt(&path, &error) } else { open(error.to_string()) }
+    };
+    let mut connection = Connection::open(&path).map_err(failed)?;
+    configure(&connection).map_err(failed)?;
     migrate(&mut connection, &path)?;
     let (sender, requests) = mpsc::channel();
     std::thread::Builder::new()
@@ -48,16 +58,40 @@ pub(super) fn start(folder: &Path) -> Result<mpsc::Sender<Request>, StoreError> 
     Ok(sender)
 }
 
+/// Fails when the disk is nearly full. What is left belongs to the steps that are running: the ends of those are
+/// found in their folders later on.
+pub(super) fn room(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(path);
+    // A file system that does not say how full it is is taken at its word when it refuses a write.
+    let Ok(disk) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
+    let left = u128::from(disk.blocks_available()) * u128::from(disk.fragment_size());
+    if left >= ROOM || disk.blocks() == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "the disk is full: {} KiB are left, and {} KiB are kept for what is running",
+        left / 1024,
+        ROOM / 1024
+    );
+    Err(StoreError::Write { path: path.to_owned(), message })
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(30))?;
+    // Plans that do not depend on what is bound: without it many a statement is compiled anew for each row.
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let open =
-        |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), message: error.to_string() };
+    let open = |error: rusqlite::Error| {
+        if is_corrupt(&error) {
+            return corrupt(path, &error);
+        }
+        StoreError::Open { path: path.to_owned(), message: error.to_string() }
+    };
     let version = |connection: &Connection| -> rusqlite::Result<i64> {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0))
     };
@@ -129,8 +163,8 @@ impl Worker {
 
     fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), StoreError> {
         let path = &self.path;
-        let failed =
-            |error: rusqlite::Error| StoreError::Write { path: path.clone(), message: error.to_string() };
+        room(path)?;
+        let failed = |error: rusqlite::Error| unwritten(path, &error);
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
@@ -147,44 +181,40 @@ impl Worker {
                 let _ = reply.send(self.write(changes.iter()));
             }
             Request::CreateRun { run, reply } => {
-                let result = self
-                    .connection
-                    .execute(
-                        "INSERT INTO runs (id, created_ms, request) VALUES (?1, ?2, ?3)",
-                        params![run.id.as_str(), run.created_ms, run.request],
-                    )
-                    .map(|_| ())
-                    .map_err(|error| StoreError::Write {
-                        path: self.path.clone(),
-                        message: error.to_string(),
-                    });
-                let _ = reply.send(result);
+                let insert = || {
+                    room(&self.path)?;
+                    self.connection
+                        .execute(
+                            "INSERT INTO runs (id, created_ms, request) VALUES (?1, ?2, ?3)",
+                            params![run.id.as_str(), run.created_ms, run.request],
+                        )
+                        .map(|_| ())
+                        .map_err(|error| unwritten(&self.path, &error))
+                };
+                let _ = reply.send(insert());
             }
             Request::Runs { reply } => {
-                let sql = "SELECT id, created_ms, request FROM runs ORDER BY created_ms DESC, id DESC";
-                let _ = reply.send(self.read(sql, [], |row| Ok(run_row(row)?)));
+                let sql = "SELECT id, created_ms, request, measurement, cleanup FROM runs ORDER BY created_ms DESC, id DESC";
+                let _ = reply.send(self.read(sql, [], run_row));
             }
             Request::Run { id, reply } => {
-                let result = self
-                    .connection
-                    .query_row(
-                        "SELECT id, created_ms, request FROM runs WHERE id = ?1",
-                        [id.as_str()],
-                        run_row,
-                    )
-                    .optional()
-                    .map_err(|error| StoreError::Read {
-                        path: self.path.clone(),
-                        message: error.to_string(),
-                    });
-                let _ = reply.send(result);
+                let sql = "SELECT id, created_ms, request, measurement, cleanup FROM runs WHERE id = ?1";
+                let _ = reply.send(self.read(sql, [id.as_str()], run_row).map(|mut rows| rows.pop()));
             }
             Request::Events { run, reply } => {
-                let sql = "SELECT at_ms, event FROM events WHERE run_id = ?1 ORDER BY number";
-                let _ = reply.send(self.read(sql, [run.as_str()], |row| {
-                    let text: String = row.get(1)?;
-                    Ok(Record { at_ms: row.get(0)?, event: serde_json::from_str(&text)? })
-                }));
+                let mut all = Vec::new();
+                let read = self.each_event(&run, |record| all.push(record));
+                let _ = reply.send(read.map(|()| all));
+            }
+            Request::Fold { run, reply } => {
+                let mut state = RunState::default();
+                let read = self.each_event(&run, |record| state.take(record));
+                let _ = reply.send(read.map(|()| state));
+            }
+            Request::Owes { run, reply } => {
+                let sql = "SELECT EXISTS (SELECT 1 FROM deployments WHERE run_id = ?1 AND debt = 'owed')";
+                let owes = self.read(sql, [run.as_str()], |row| Ok(row.get::<_, bool>(0)?));
+                let _ = reply.send(owes.map(|rows| rows.contains(&true)));
             }
             Request::Deployments { reply } => {
                 let sql =
@@ -195,22 +225,46 @@ impl Worker {
         }
     }
 
+    /// Goes through a run's events in order, one at a time: there may be millions.
+    fn each_event(&self, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), StoreError> {
+        let sql = "SELECT at_ms, event FROM events WHERE run_id = ?1 ORDER BY number";
+        self.each(sql, [run.as_str()], |row| {
+            let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            take(Record { at_ms: row.get(0)?, event: serde_json::from_str(text)? });
+            Ok(())
+        })
+    }
+
     fn read<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
         parse: impl Fn(&Row<'_>) -> Result<T, RowError>,
     ) -> Result<Vec<T>, StoreError> {
-        let inner = || -> Result<Vec<T>, RowError> {
+        let mut all = Vec::new();
+        self.each(sql, params, |row| {
+            all.push(parse(row)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn each(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        mut take: impl FnMut(&Row<'_>) -> Result<(), RowError>,
+    ) -> Result<(), StoreError> {
+        let inner = || -> Result<(), RowError> {
             let mut statement = self.connection.prepare_cached(sql)?;
             let mut rows = statement.query(params)?;
-            let mut all = Vec::new();
             while let Some(row) = rows.next()? {
-                all.push(parse(row)?);
+                take(row)?;
             }
-            Ok(all)
+            Ok(())
         };
         inner().map_err(|error| match error {
+            RowError::Sql(error) if is_corrupt(&error) => corrupt(&self.path, &error),
             RowError::Sql(error) => StoreError::Read { path: self.path.clone(), message: error.to_string() },
             RowError::Json(error) => {
                 StoreError::Corrupt { path: self.path.clone(), message: error.to_string() }
@@ -220,6 +274,22 @@ impl Worker {
             }
         })
     }
+}
+
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+fn unwritten(path: &Path, error: &rusqlite::Error) -> StoreError {
+    if is_corrupt(error) {
+        return corrupt(path, error);
+    }
+    StoreError::Write { path: path.to_owned(), message: error.to_string() }
+}
+
+fn corrupt(path: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Corrupt { path: path.to_owned(), message: error.to_string() }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -232,8 +302,18 @@ enum RowError {
     Word(String),
 }
 
-fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
-    Ok(RunRow { id: RunId::new(row.get::<_, String>(0)?), created_ms: row.get(1)?, request: row.get(2)? })
+fn run_row(row: &Row<'_>) -> Result<RunRow, RowError> {
+    let verdict = |index: usize| -> Result<Option<Verdict>, RowError> {
+        let word: Option<String> = row.get(index)?;
+        word.map(|word| serde_json::from_value(word.clone().into()).map_err(|_| RowError::Word(word)))
+            .transpose()
+    };
+    Ok(RunRow {
+        id: RunId::new(row.get::<_, String>(0)?),
+        created_ms: row.get(1)?,
+        request: row.get(2)?,
+        ended: verdict(3)?.zip(verdict(4)?),
+    })
 }
 
 fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
@@ -254,6 +334,22 @@ fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
     })
 }
 
+fn end_run(
+    transaction: &Transaction<'_>,
+    run: &RunId,
+    ended: Option<(Verdict, Verdict)>,
+) -> rusqlite::Result<()> {
+    let word = |verdict: Verdict| {
+        serde_json::to_value(verdict).ok().and_then(|word| word.as_str().map(str::to_owned))
+    };
+    let (measurement, cleanup) =
+        ended.map_or((None, None), |(measurement, cleanup)| (word(measurement), word(cleanup)));
+    transaction
+        .prepare_cached("UPDATE runs SET measurement = ?2, cleanup = ?3 WHERE id = ?1")?
+        .execute(params![run.as_str(), measurement, cleanup])
+        .map(|_| ())
+}
+
 fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     let json =
         |map: &serde_json::Map<String, serde_json::Value>| serde_json::Value::Object(map.clone()).to_string();
@@ -269,8 +365,15 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
                     "INSERT INTO events (run_id, number, at_ms, event)
                      VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM events WHERE run_id = ?1), ?2, ?3)",
                 )?
-                .execute(params![run.as_str(), record.at_ms, event])
-                .map(|_| ())
+                .execute(params![run.as_str(), record.at_ms, event])?;
+            match &record.event {
+                Event::RunEnded { measurement, cleanup } => {
+                    end_run(transaction, run, Some((*measurement, *cleanup)))
+                }
+                // Whoever takes it up again may find more to do.
+                Event::RunnerStarted { .. } => end_run(transaction, run, None),
+                _ => Ok(()),
+            }
         }
         Change::Open(row) => transaction
             .prepare_cached(

@@ -50,6 +50,8 @@ impl Workspace {
                 command.env_remove(name);
             }
         }
+        // Runs share the machine with those of the same user: tests are not to wait for each other.
+        command.env("XDG_RUNTIME_DIR", self.path().join(".runtime"));
         command
     }
 
