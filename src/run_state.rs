@@ -12,6 +12,12 @@ use crate::id::{DeploymentId, StepId};
 pub struct RunState {
     pub steps: HashMap<StepId, StepState>,
     pub debts: BTreeMap<DeploymentId, bool>,
+    /// Deployments that are kept though their cleanup is owed, and the step that failed.
+    pub kept: BTreeMap<DeploymentId, StepId>,
+    /// A change of the run's files was accepted, and is not complete.
+    pub changing: bool,
+    /// Of the run's files, from 1.
+    pub version: u32,
     /// Why nothing but cleanup is started any more.
     pub stopped: Option<(StopCause, String)>,
     /// Set when every step has ended: measurement and cleanup.
@@ -52,7 +58,7 @@ pub enum StepPhase {
 
 impl RunState {
     pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut state = Self::default();
+        let mut state = Self { version: 1, ..Self::default() };
         for record in records {
             state.apply(record);
         }
@@ -72,6 +78,7 @@ impl RunState {
             }
             Event::DebtPaid { deployment } => {
                 self.debts.insert(deployment.clone(), false);
+                self.kept.remove(deployment);
             }
             Event::StepStarted { step, attempt, logs } => {
                 let step = self.steps.entry(step.clone()).or_default();
@@ -94,6 +101,21 @@ impl RunState {
                 };
             }
             Event::StopRequested { why, cause } => self.stopped = Some((*cause, why.clone())),
+            Event::DeploymentKept { deployment, because } => {
+                self.kept.insert(deployment.clone(), because.clone());
+            }
+            Event::ChangeAccepted { .. } => self.changing = true,
+            Event::PlanChanged { version, again } => {
+                self.changing = false;
+                self.version = *version;
+                self.stopped = None;
+                for step in again {
+                    if let Some(step) = self.steps.get_mut(step) {
+                        // Attempts are counted on: each has a folder of its own.
+                        *step = StepState { attempts: step.attempts, ..StepState::default() };
+                    }
+                }
+            }
             Event::RunEnded { measurement, cleanup } => self.ended = Some((*measurement, *cleanup)),
         }
     }

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Outcome;
+use super::edits::{self, Edited};
 use super::output::{Failed, accept};
 use super::status;
-use crate::event::Record;
+use crate::event::{Record, Verdict};
 use crate::execute::{Execute, Executor};
 use crate::exit_code::Exit;
 use crate::graph::{self, Parts, RunGraph};
@@ -24,7 +25,7 @@ use crate::manifest::read::{Disk, Files, Kept, Recording};
 use crate::plan::expand;
 use crate::progress;
 use crate::run_state::RunState;
-use crate::schedule::{self, End, Job, Naming, Stop, now_ms};
+use crate::schedule::{self, End, Job, Naming, Policy, Stop, now_ms};
 use crate::settings::{Settings, absolute};
 use crate::store::{Debt, Lock, RunRow, Store};
 use crate::terminal::Terminal;
@@ -43,9 +44,17 @@ pub(super) struct Request {
     /// `--executor`, where it was given.
     pub(super) executor: Option<String>,
     pub(super) seed: Option<u64>,
+    /// `--keep-on-failure`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) keep_on_failure: bool,
     /// The text of every manifest and plan that was read.
-    pub(super) sources: BTreeMap<PathBuf, String>,
+    pub(super) sources: Sources,
+    /// What `sources` was before changes of the files were accepted, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier: Vec<Sources>,
 }
+
+pub(super) type Sources = BTreeMap<PathBuf, String>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -57,13 +66,13 @@ pub(super) enum What {
 /// Overrides may hold secrets: they are kept in a file of their own that only the user can read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Private {
+pub(super) struct Private {
     params: Vec<(String, String)>,
     environment: BTreeMap<String, String>,
 }
 
 impl Request {
-    fn plan(&self, files: &dyn Files, private: &Private) -> Checked<Plan> {
+    pub(super) fn plan(&self, files: &dyn Files, private: &Private) -> Checked<Plan> {
         let overrides = Overrides {
             params: private.params.clone(),
             executor: self.executor.as_deref().and_then(place),
@@ -86,7 +95,7 @@ impl Request {
         }
     }
 
-    fn naming(&self) -> Naming {
+    pub(super) fn naming(&self) -> Naming {
         match &self.what {
             What::Plan { .. } => Naming::OfRun,
             What::Single { deployment, .. } => Naming::Named(deployment.clone()),
@@ -131,6 +140,7 @@ pub(super) async fn run_plan(
     settings: &Settings,
     path: &Path,
     seed: Option<u64>,
+    keep_on_failure: bool,
 ) -> Outcome {
     let path = absolute(path);
     let request = Request {
@@ -138,7 +148,9 @@ pub(super) async fn run_plan(
         parts: Parts::ALL,
         executor: settings.executor.map(place_name),
         seed,
+        keep_on_failure,
         sources: BTreeMap::new(),
+        earlier: vec![],
         what: What::Plan { path: path.clone() },
     };
     start(terminal, settings, request, &path).await
@@ -205,7 +217,13 @@ fn lock_deployment(store: &Store, request: &Request) -> Result<Option<Lock>, Fai
     }
 }
 
-pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option<String>) -> Outcome {
+/// Goes on with a run. `files` says what to do if those of the run have been edited since.
+pub(super) async fn resume(
+    terminal: &Terminal,
+    settings: &Settings,
+    run: Option<String>,
+    files: Edited,
+) -> Outcome {
     let store = Store::open(&settings.state_folder(Path::new(".")))?;
     let row = match run {
         Some(name) => status::find_run(&store, &name).await?,
@@ -230,34 +248,86 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     };
     let lock = store.lock_run(&row.id)?;
     let records = store.events(&row.id).await?;
-    let owed = store.deployments().await?.iter().any(|d| d.run == row.id && d.debt == Debt::Owed);
-    if let Some((measurement, cleanup)) = RunState::fold(&records).ended
-        && !owed
-    {
-        terminal.say(&format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id));
-        return Ok(Exit::of_run(measurement, cleanup));
+    let state = RunState::fold(&records);
+    let request = Request::read(&row)?;
+    if let Some((measurement, cleanup)) = state.ended {
+        let owed = owed_by(&store, &row.id).await?;
+        let named = matches!(request.what, What::Single { .. });
+        if owed.is_empty() && (files != Edited::Accept || named) {
+            let text = format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id);
+            terminal.say(&text);
+            return Ok(Exit::of_run(measurement, cleanup));
+        }
+        if files != Edited::Accept && owed.iter().all(|id| state.kept.contains_key(id)) {
+            terminal.say(&format!(
+                "{} has ended; what failed was kept on purpose: `sb cleanup {}` removes it",
+                row.id, row.id
+            ));
+            return Ok(Exit::CleanupOwed);
+        }
+    }
+    let _deployment_lock = lock_deployment(&store, &request)?;
+    let begun = Begun { terminal, settings, store: &store, run: &row.id };
+    let planned = edits::settle(&begun, request, files).await?;
+    terminal.say(&format!("resuming {} ({})", row.id, planned.request.title()));
+    drive(terminal, settings, &store, lock, planned).await
+}
+
+/// Cleans up whatever a run that has ended still owes, what it kept on purpose included.
+pub(super) async fn pay(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
+    let store = Store::open(&settings.state_folder(Path::new(".")))?;
+    let row = status::find_run(&store, run).await?;
+    let _lock = store.lock_run(&row.id)?;
+    let records = store.events(&row.id).await?;
+    if owed_by(&store, &row.id).await?.is_empty() {
+        terminal.say(&format!("{} owes no cleanup", row.id));
+        return Ok(Exit::Done);
+    }
+    if RunState::fold(&records).ended.is_none() {
+        let help = format!("`sb resume {}` goes on with it, and Ctrl-C there stops it and cleans up", row.id);
+        return Err(Failed::helped(Exit::Failed, format!("{} has not ended", row.id), help));
     }
     let request = Request::read(&row)?;
     let _deployment_lock = lock_deployment(&store, &request)?;
-    for (path, text) in &request.sources {
-        if std::fs::read(path).map_or(true, |now| now != text.as_bytes()) {
-            terminal.say(&format!(
-                "note: `{}` has changed since the run was started; it goes on as it was started",
-                path.display()
-            ));
-        }
-    }
     let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
-    terminal.say(&format!("resuming {} ({})", row.id, request.title()));
-    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, records }).await
+    let work = Work {
+        plan,
+        graph,
+        parts: request.parts.with_cleanup(),
+        policy: Policy::default(),
+        naming: request.naming(),
+        records,
+    };
+    let begun = Begun { terminal, settings, store: &store, run: &row.id };
+    Ok(match work.perform(&begun).await? {
+        End::Ended { cleanup, .. } => {
+            terminal.say(&format!("run {}: cleanup {cleanup}", row.id));
+            Exit::of_run(Verdict::None, cleanup)
+        }
+        End::Left => Exit::Interrupted,
+    })
 }
 
-struct Planned {
-    run: RunId,
-    request: Request,
-    plan: Plan,
-    graph: RunGraph,
-    records: Vec<Record>,
+/// Deployments of the run whose cleanup is owed.
+async fn owed_by(store: &Store, run: &RunId) -> Result<Vec<DeploymentId>, Failed> {
+    let rows = store.deployments().await?.into_iter();
+    Ok(rows.filter(|row| row.run == *run && row.debt == Debt::Owed).map(|row| row.id).collect())
+}
+
+/// A run that this process holds.
+pub(super) struct Begun<'a> {
+    pub(super) terminal: &'a Terminal,
+    pub(super) settings: &'a Settings,
+    pub(super) store: &'a Store,
+    pub(super) run: &'a RunId,
+}
+
+pub(super) struct Planned {
+    pub(super) run: RunId,
+    pub(super) request: Request,
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) records: Vec<Record>,
 }
 
 async fn drive(
@@ -268,53 +338,76 @@ async fn drive(
     planned: Planned,
 ) -> Outcome {
     let Planned { run, request, plan, graph, records } = planned;
-    let place = plan.executor.unwrap_or(validate::Executor::Docker);
-    let sb = std::env::current_exe()?;
-    let executor = Arc::new(Executor::new(place, store.folder().to_owned(), sb));
-    if place == validate::Executor::Docker && runs_commands(&graph) {
-        refuse_credentials(&graph)?;
-        executor.reach_engine().await.map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
-    }
-    terminal.say(&format!(
-        "run {run}: {} steps; state in {}",
-        graph.graph.node_count(),
-        store.folder().display()
-    ));
-    let (notices, watched) = mpsc::unbounded_channel();
-    let steps = graph.graph.node_count() as u64;
-    let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
-    let (stop, stops) = mpsc::unbounded_channel();
-    let signals = tokio::spawn(watch_signals(stop));
-    let executor: Arc<dyn Execute> = executor;
-    let job = Job {
-        run: run.clone(),
-        plan: plan.clone(),
-        graph,
-        parts: request.parts,
-        naming: request.naming(),
-        store: store.clone(),
-        executor,
-        notices,
-    };
-    let end = schedule::drive(job, &records, stops).await;
-    signals.abort();
-    let _ = shown.await;
-    match end {
-        Ok(End::Ended { measurement, cleanup }) => {
+    let policy = Policy { keep_on_failure: request.keep_on_failure, retire: None };
+    let work = Work { plan, graph, parts: request.parts, policy, naming: request.naming(), records };
+    match work.perform(&Begun { terminal, settings, store, run: &run }).await? {
+        End::Ended { measurement, cleanup } => {
             status::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
-        Ok(End::Left) => {
+        End::Left => {
             terminal.say(&format!(
                 "left {run}; steps that were running go on by themselves; `sb resume` goes on"
             ));
             Ok(Exit::Interrupted)
         }
-        Err(error) => {
+    }
+}
+
+/// What the scheduler is to do of a run.
+pub(super) struct Work {
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) parts: Parts,
+    pub(super) policy: Policy,
+    pub(super) naming: Naming,
+    pub(super) records: Vec<Record>,
+}
+
+impl Work {
+    pub(super) async fn perform(self, begun: &Begun<'_>) -> Result<End, Failed> {
+        let Begun { terminal, settings, store, run } = *begun;
+        let Self { plan, graph, parts, policy, naming, records } = self;
+        let place = plan.executor.unwrap_or(validate::Executor::Docker);
+        let sb = std::env::current_exe()?;
+        let executor = Arc::new(Executor::new(place, store.folder().to_owned(), sb));
+        if place == validate::Executor::Docker && runs_commands(&graph) {
+            refuse_credentials(&graph)?;
+            executor
+                .reach_engine()
+                .await
+                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+        }
+        terminal.say(&format!(
+            "run {run}: {} steps; state in {}",
+            graph.graph.node_count(),
+            store.folder().display()
+        ));
+        let (notices, watched) = mpsc::unbounded_channel();
+        let steps = graph.graph.node_count() as u64;
+        let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
+        let (stop, stops) = mpsc::unbounded_channel();
+        let signals = tokio::spawn(watch_signals(stop));
+        let executor: Arc<dyn Execute> = executor;
+        let job = Job {
+            run: run.clone(),
+            plan,
+            graph,
+            parts,
+            policy,
+            naming,
+            store: store.clone(),
+            executor,
+            notices,
+        };
+        let end = schedule::drive(job, &records, stops).await;
+        signals.abort();
+        let _ = shown.await;
+        end.map_err(|error| {
             let help = format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)");
             let cause =
                 std::error::Error::source(&error).map_or_else(String::new, |cause| format!("\n{cause}"));
-            Err(Failed::helped(Exit::Store, format!("{error}{cause}"), help))
-        }
+            Failed::helped(Exit::Store, format!("{error}{cause}"), help)
+        })
     }
 }
 
@@ -388,7 +481,7 @@ fn write_private(folder: &Path, private: &Private) -> Result<(), Failed> {
     Ok(file.sync_all()?)
 }
 
-fn read_private(folder: &Path) -> Result<Private, Failed> {
+pub(super) fn read_private(folder: &Path) -> Result<Private, Failed> {
     match std::fs::read(folder.join(PRIVATE_FILE)) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_err(std::io::Error::from)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Private::default()),

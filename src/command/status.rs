@@ -12,8 +12,8 @@ use super::output::Failed;
 use crate::event::Verdict;
 use crate::execute::{Execute as _, Executor};
 use crate::exit_code::Exit;
-use crate::graph::RunGraph;
-use crate::id::RunId;
+use crate::graph::{RunGraph, Step};
+use crate::id::{RunId, StepId};
 use crate::report::{summary, table};
 use crate::run_state::{RunState, StepPhase};
 use crate::schedule::Naming;
@@ -47,7 +47,7 @@ pub(super) async fn find_run(store: &Store, name: &str) -> Result<RunRow, Failed
     }
 }
 
-async fn last_run(store: &Store) -> Result<RunRow, Failed> {
+pub(super) async fn last_run(store: &Store) -> Result<RunRow, Failed> {
     store.runs().await?.into_iter().next().ok_or_else(|| {
         Failed::helped(
             Exit::Failed,
@@ -186,7 +186,12 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings) -> Outcome {
         }
     }
     if settings.json() {
-        let rows: Vec<_> = owed.iter().map(deployment_json).collect();
+        let mut rows = Vec::new();
+        for row in &owed {
+            let mut value = deployment_json(row);
+            value["kept_because"] = json!(kept(&store, row).await?);
+            rows.push(value);
+        }
         terminal.data(&format!("{:#}", json!({ "version": 1, "deployments": rows })))?;
     } else if owed.is_empty() {
         terminal.say("nothing is owed: every deployment was cleaned up");
@@ -194,6 +199,13 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings) -> Outcome {
         let mut text = String::new();
         for row in &owed {
             let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            if let Some(because) = kept(&store, row).await? {
+                let _ = writeln!(
+                    text,
+                    "  kept on failure: {because} failed (`sb why {because} --run {}`)",
+                    row.run
+                );
+            }
             let _ = writeln!(text, "  {}", way_out(&store, row).await?);
         }
         terminal.data(&text)?;
@@ -201,11 +213,19 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings) -> Outcome {
     Ok(if owed.is_empty() { Exit::Done } else { Exit::CleanupOwed })
 }
 
+/// The step whose failure a deployment is kept for, if it is.
+async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Failed> {
+    Ok(RunState::fold(&store.events(&row.run).await?).kept.remove(&row.id))
+}
+
 /// How the debt of a deployment is paid.
 async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
-    let ended = RunState::fold(&store.events(&row.run).await?).ended.is_some();
+    let state = RunState::fold(&store.events(&row.run).await?);
+    let ended = state.ended.is_some();
     Ok(match Request::read(&run)?.what {
+        _ if ended && state.kept.contains_key(&row.id) => format!("remove it with: sb cleanup {}", row.run),
+        _ if state.changing => format!("pay with: sb resume {} --accept-changes", row.run),
         What::Plan { .. } if ended => {
             format!(
                 "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",
@@ -248,20 +268,7 @@ pub(super) async fn logs(
     };
     let state = RunState::fold(&store.events(&row.id).await?);
     let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
-    let mut found: Vec<_> =
-        graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(step)).collect();
-    if let Some(exact) = found.iter().position(|known| known.id.as_str() == step) {
-        found = vec![found.swap_remove(exact)];
-    }
-    let names = || found.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(", ");
-    let step = match found.as_slice() {
-        [step] => *step,
-        [] => {
-            let help = format!("`sb status {}` lists the steps", row.id);
-            return Err(Failed::helped(Exit::Usage, format!("{} has no step `{step}`", row.id), help));
-        }
-        _ => return Err(Failed::helped(Exit::Usage, format!("`{step}` could be several steps"), names())),
-    };
+    let step = find_step(&graph, &row.id, step)?;
     let attempt = state.step(&step.id).map_or(0, |past| past.attempts);
     let place = plan.executor.unwrap_or(crate::validate::Executor::Docker);
     let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new());
@@ -271,6 +278,24 @@ pub(super) async fn logs(
     })?;
     terminal.data(&String::from_utf8_lossy(&text))?;
     Ok(Exit::Done)
+}
+
+/// A step by its id, or by an end of it that only one has.
+pub(super) fn find_step<'a>(graph: &'a RunGraph, run: &RunId, name: &str) -> Result<&'a Step, Failed> {
+    let mut found: Vec<_> =
+        graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(name)).collect();
+    if let Some(exact) = found.iter().position(|known| known.id.as_str() == name) {
+        found = vec![found.swap_remove(exact)];
+    }
+    let names = || found.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(", ");
+    match found.as_slice() {
+        [step] => Ok(*step),
+        [] => {
+            let help = format!("`sb status {run}` lists the steps");
+            Err(Failed::helped(Exit::Usage, format!("{run} has no step `{name}`"), help))
+        }
+        _ => Err(Failed::helped(Exit::Usage, format!("`{name}` could be several steps"), names())),
+    }
 }
 
 pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[PathBuf]) -> Outcome {
@@ -404,7 +429,11 @@ pub(super) async fn finish(
         terminal.say("what was deployed is still there: `sb cleanup` removes it");
     }
     if exit == Exit::CleanupOwed {
-        terminal.say("something may still be deployed: `sb leaks` lists it");
+        let text = match cleanup {
+            Verdict::Kept => format!("what failed is still deployed: `sb cleanup {run}` removes it"),
+            _ => "something may still be deployed: `sb leaks` lists it".to_owned(),
+        };
+        terminal.say(&text);
     }
     Ok(exit)
 }

@@ -11,6 +11,7 @@ mod load;
 mod local;
 mod outputs;
 mod step;
+mod throttling;
 mod traces;
 mod wait_for;
 

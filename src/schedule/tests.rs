@@ -29,7 +29,7 @@ fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
         action: Action::Run(Command::Shell(command)),
         environment: Environment::default(),
         timeout: None,
-        retry: Retry { attempts: 1, delay: Duration::ZERO },
+        retry: Retry::once(),
         allow_failure: false,
         recover: vec![],
         outputs: BTreeMap::new(),
@@ -113,11 +113,12 @@ struct Case {
     /// Events that an earlier runner left.
     before: Vec<Event>,
     stop_after: Option<Duration>,
+    policy: Policy,
 }
 
 impl Case {
     fn new(plan: Plan) -> Self {
-        Self { plan, fake: Fake::default(), before: vec![], stop_after: None }
+        Self { plan, fake: Fake::default(), before: vec![], stop_after: None, policy: Policy::default() }
     }
 
     fn script(mut self, step: &str, ends: Vec<Finished>) -> Self {
@@ -167,6 +168,7 @@ impl Case {
             plan: self.plan,
             graph,
             parts: Parts::ALL,
+            policy: self.policy,
             naming: Naming::OfRun,
             store: store.clone(),
             executor,
@@ -270,7 +272,7 @@ fn a_failed_application_does_not_stop_the_others() {
 #[test]
 fn a_failed_step_is_tried_again_as_often_as_it_says() {
     let mut steps = steps();
-    steps[0].retry = Retry { attempts: 3, delay: Duration::from_millis(5) };
+    steps[0].retry = Retry::times(3, Duration::from_millis(5));
     let good = Finished::from(Outcome::Succeeded);
     let ran =
         Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed(), failed(), good]).run();

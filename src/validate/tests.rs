@@ -457,7 +457,7 @@ fn a_full_manifest_becomes_checked_types() {
     assert_eq!(aws.traces, Traces::Xray);
     let stack = &aws.deploy[0];
     assert_eq!(stack.environment.limits, Limits { cpus: Some(1.5), memory_bytes: Some(512 << 20) });
-    assert_eq!(stack.retry, Retry { attempts: 2, delay: Duration::from_secs(30) });
+    assert_eq!(stack.retry, Retry::times(2, Duration::from_secs(30)));
     assert_eq!(stack.timeout, Some(Duration::from_mins(20)));
     assert_eq!(stack.environment.shell, ["sh", "-c"]);
     assert_eq!(stack.recover[0].environment.credentials, ["aws"]);
