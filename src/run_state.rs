@@ -42,6 +42,8 @@ pub struct StepState {
     /// Folder of the invocation that the last attempt belongs to.
     pub logs: Option<PathBuf>,
     pub phase: StepPhase,
+    /// The last attempt began after one that failed or was lost, not after a change of its definition.
+    pub again: bool,
     pub invalid: Vec<String>,
     pub outputs: BTreeMap<String, Value>,
 }
@@ -86,6 +88,7 @@ impl RunState {
                 step.started_ms = Some(record.at_ms);
                 step.ended_ms = None;
                 step.logs.clone_from(logs);
+                step.again = step.phase != StepPhase::Waiting;
                 step.phase = StepPhase::Running;
             }
             Event::StepEnded { step, attempt: _, outcome, outputs, invalid, retry } => {
@@ -109,6 +112,8 @@ impl RunState {
                 self.changing = false;
                 self.version = *version;
                 self.stopped = None;
+                // What a deployment was kept for is tried again.
+                self.kept.retain(|_, because| !again.contains(because));
                 for step in again {
                     if let Some(step) = self.steps.get_mut(step) {
                         // Attempts are counted on: each has a folder of its own.

@@ -208,8 +208,9 @@ async fn accept(
         event(begun.run, now_ms(), changed),
         store::Change::Request { run: begun.run.clone(), request: text },
     ];
+    let reopened: HashSet<&String> = edit.change.reopened.iter().collect();
     for deployment in &edit.new_graph.deployments {
-        if edit.change.reopened.contains(&deployment.key) {
+        if reopened.contains(&deployment.key) {
             changes.push(store::Change::Forget(request.naming().name(begun.run, deployment)));
         }
     }

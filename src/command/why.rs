@@ -237,8 +237,8 @@ impl Asked<'_> {
                     root = because;
                 }
                 let how = match self.phase(&root) {
-                    StepPhase::Ended(outcome) => outcome.to_string(),
-                    other => word(&other).to_owned(),
+                    StepPhase::Ended(outcome) => ended_how(&outcome),
+                    other => format!("is {}", word(&other)),
                 };
                 format!("it was skipped, because it needs {}, which {how}", path.join(", which needs "))
             }
@@ -290,7 +290,7 @@ impl Asked<'_> {
             };
             format!("the run was stopped ({why}): {after}")
         } else if let Some((step, outcome)) = hopeless {
-            format!("it will be skipped, because it needs {step}, which {outcome}")
+            format!("it will be skipped, because it needs {step}, which {}", ended_how(&outcome))
         } else if !waits_for.is_empty() {
             let after = if self.runner.is_none() {
                 format!("; no runner works on it: {resumed}")
@@ -401,6 +401,14 @@ impl Answer {
             writeln!(out, "    {} {how}; it is {}", awaited.step, awaited.state)?;
         }
         Ok(())
+    }
+}
+
+/// After "which".
+fn ended_how(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Succeeded | Outcome::Failed(_) => outcome.to_string(),
+        Outcome::Cancelled | Outcome::Interrupted | Outcome::Skipped { .. } => format!("was {outcome}"),
     }
 }
 

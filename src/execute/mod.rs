@@ -42,6 +42,8 @@ pub struct Attempt {
     pub step: Step,
     /// Counted from 1.
     pub number: u32,
+    /// The attempt before failed or was lost.
+    pub again: bool,
     /// An earlier runner began this attempt: find out what became of it before doing anything.
     pub reattach: bool,
     pub deployment: Arc<Deployed>,

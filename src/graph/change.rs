@@ -296,3 +296,235 @@ fn settings(old: &Plan, new: &Plan) -> Vec<&'static str> {
     .filter_map(|(same, name)| (!same).then_some(name))
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Record};
+    use crate::graph::{Parts, build};
+    use crate::manifest::read::Snapshot;
+    use crate::plan::expand;
+    use crate::validate::Overrides;
+
+    const MANIFEST: &str = r#"
+[benchmark]
+name = "shop"
+[params]
+size = 1
+[targets.aws]
+traces = "xray"
+[[deploy]]
+name = "network"
+run = "true"
+[[deploy]]
+name = "stack"
+run = "deploy"
+retry = { attempts = 2 }
+[[workload.requests]]
+name = "buy"
+url = "http://127.0.0.1:1/"
+[[cleanup]]
+name = "stack"
+run = "remove"
+"#;
+
+    const PLAN: &str = r#"
+[plan]
+name = "p"
+executor = "host"
+[[applications]]
+name = "shop"
+manifest = "shop/benchmark.toml"
+[trials]
+per_deployment = 2
+[load]
+iterations = 3
+[timing]
+before_invoke = "1s"
+"#;
+
+    fn defined(manifest: &str, text: &str) -> (Plan, RunGraph) {
+        let files =
+            Snapshot::new([("/w/.git/HEAD", ""), ("/w/shop/benchmark.toml", manifest), ("/w/p.toml", text)]);
+        let checked = validate::plan(&files, std::path::Path::new("/w/p.toml"), &Overrides::default());
+        assert!(checked.value.is_some(), "{:#?}", checked.problems);
+        let plan = checked.value.unwrap();
+        let graph = build(&plan, expand(&plan), Parts::ALL);
+        (plan, graph)
+    }
+
+    /// How far the run was when its files were edited.
+    #[derive(Clone, Copy)]
+    enum At {
+        /// The first trial is complete, the second one's invocation runs.
+        SecondTrial,
+        /// Deploying failed, twice.
+        FailedDeploy,
+        /// All has ended, and was cleaned up.
+        End,
+    }
+
+    fn state(at: At) -> RunState {
+        let mut records = Vec::new();
+        let mut add = |id: &str, outcome: Option<Outcome>| {
+            let step = StepId::new(format!("shop.1/{id}"));
+            let mut push = |event| records.push(Record { at_ms: 1, event });
+            push(Event::StepStarted { step: step.clone(), attempt: 1, logs: None });
+            if let Some(outcome) = outcome {
+                let (outputs, invalid) = (std::collections::BTreeMap::new(), vec![]);
+                push(Event::StepEnded { step, attempt: 1, outcome, outputs, invalid, retry: false });
+            }
+        };
+        let good = Some(Outcome::Succeeded);
+        add("deploy/network", good.clone());
+        if matches!(at, At::FailedDeploy) {
+            add("deploy/stack", Some(Outcome::failed(crate::event::FailureClass::Step, "x")));
+            return RunState::fold(&records);
+        }
+        add("deploy/stack", good.clone());
+        for step in ["settle", "invoke/load", "get-traces", "analyze-traces"] {
+            add(&format!("t1/{step}"), good.clone());
+        }
+        add("t2/settle", good.clone());
+        if matches!(at, At::SecondTrial) {
+            add("t2/invoke/load", None);
+            return RunState::fold(&records);
+        }
+        for step in ["invoke/load", "get-traces", "analyze-traces"] {
+            add(&format!("t2/{step}"), good.clone());
+        }
+        add("cleanup/stack", good);
+        RunState::fold(&records)
+    }
+
+    #[track_caller]
+    fn compared(at: At, manifest: &str, text: &str) -> Change {
+        let (old_plan, old_graph) = defined(MANIFEST, PLAN);
+        let (new_plan, new_graph) = defined(manifest, text);
+        assert!(new_plan != old_plan, "nothing was edited");
+        let standing = if matches!(at, At::End) { Standing::Gone } else { Standing::Owed };
+        compare(
+            Definition { plan: &old_plan, graph: &old_graph },
+            Definition { plan: &new_plan, graph: &new_graph },
+            &state(at),
+            true,
+            &|deployment| if deployment.key == "shop.1" { standing } else { Standing::Gone },
+        )
+    }
+
+    #[track_caller]
+    fn check(at: At, manifest: &str, text: &str, again: &[&str]) -> Change {
+        let change = compared(at, manifest, text);
+        let names: Vec<_> = change.again.iter().map(|id| id.as_str().trim_start_matches("shop.1/")).collect();
+        assert_eq!(names, again, "{change:#?}");
+        change
+    }
+
+    fn with(from: &str, to: &str) -> String {
+        assert!(MANIFEST.contains(from));
+        MANIFEST.replace(from, to)
+    }
+
+    fn planned(from: &str, to: &str) -> String {
+        assert!(PLAN.contains(from));
+        PLAN.replace(from, to)
+    }
+
+    const FIRST: [&str; 3] = ["t1/invoke/load", "t1/get-traces", "t1/analyze-traces"];
+
+    #[test]
+    fn another_load_is_sent_again_and_what_was_deployed_stays() {
+        let mut again = FIRST.to_vec();
+        again.push("t2/invoke/load");
+        let change = check(At::SecondTrial, MANIFEST, &planned("iterations = 3", "iterations = 4"), &again);
+        assert_eq!(change.stopped, [StepId::new("shop.1/t2/invoke/load")]);
+        assert!(change.retired.is_empty() && change.reopened.is_empty());
+    }
+
+    #[test]
+    fn a_deploy_step_that_changed_takes_all_that_needs_it_along() {
+        let mut again = vec!["deploy/stack", "t1/settle"];
+        again.extend(FIRST);
+        again.extend(["t2/settle", "t2/invoke/load"]);
+        let change = check(At::SecondTrial, &with("\"deploy\"", "\"deploy --fast\""), PLAN, &again);
+        assert_eq!(change.changed, [StepId::new("shop.1/deploy/stack")]);
+        assert!(change.retired.is_empty());
+    }
+
+    #[test]
+    fn how_failures_are_met_changes_nothing_that_succeeded() {
+        let patient = with("attempts = 2", "attempts = 9");
+        assert!(check(At::SecondTrial, &patient, PLAN, &[]).changed.is_empty());
+        check(At::FailedDeploy, &patient, PLAN, &["deploy/stack"]);
+        let slow = check(At::SecondTrial, MANIFEST, &planned("\"1s\"", "\"2s\""), &[]);
+        assert_eq!(slow.settings, ["timing"]);
+    }
+
+    #[test]
+    fn other_parameters_are_another_deployment() {
+        let change = compared(At::SecondTrial, &with("size = 1", "size = 2"), PLAN);
+        assert_eq!(change.retired, BTreeSet::from([0]));
+        assert_eq!(change.again.len(), 8, "all that has begun: {change:#?}");
+        assert_eq!(change.reopened, ["shop.1"]);
+        let change = compared(At::End, &with("size = 1", "size = 2"), PLAN);
+        assert!(change.is_ready(), "nothing is owed: {change:#?}");
+        assert_eq!(change.again.len(), 11, "with the cleanup: {change:#?}");
+    }
+
+    #[test]
+    fn a_deployment_that_is_gone_is_retired_only_if_something_is_owed() {
+        let other = planned("name = \"shop\"", "name = \"store\"");
+        let change = compared(At::SecondTrial, MANIFEST, &other);
+        assert_eq!(change.retired, BTreeSet::from([0]));
+        assert_eq!(change.stopped, [StepId::new("shop.1/t2/invoke/load")]);
+        assert_eq!((change.gone.len(), change.new.len()), (11, 11));
+        assert!(compared(At::End, MANIFEST, &other).is_ready());
+    }
+
+    #[test]
+    fn a_trial_more_is_deployed_for_again_once_all_was_cleaned_up() {
+        let three = planned("per_deployment = 2", "per_deployment = 3");
+        let change = check(At::SecondTrial, MANIFEST, &three, &[]);
+        assert!(change.is_ready() && change.reopened.is_empty() && change.new.len() == 4, "{change:#?}");
+        let change = check(At::End, MANIFEST, &three, &["deploy/network", "deploy/stack", "cleanup/stack"]);
+        assert_eq!(change.reopened, ["shop.1"]);
+    }
+
+    #[test]
+    fn a_trial_less_stops_what_runs_of_it() {
+        let change =
+            check(At::SecondTrial, MANIFEST, &planned("per_deployment = 2", "per_deployment = 1"), &[]);
+        assert_eq!(change.stopped, [StepId::new("shop.1/t2/invoke/load")]);
+        assert_eq!(change.gone.len(), 4);
+    }
+
+    #[test]
+    fn a_cleanup_that_changed_runs_once_and_as_it_is_now() {
+        let other = with("\"remove\"", "\"remove --all\"");
+        let change = check(At::SecondTrial, &other, PLAN, &[]);
+        assert_eq!(change.changed, [StepId::new("shop.1/cleanup/stack")]);
+        assert!(check(At::End, &other, PLAN, &[]).is_ready(), "it was cleaned up");
+    }
+
+    #[test]
+    fn a_trial_of_a_deployment_that_is_gone_begins_anew_when_a_part_of_it_is_missing() {
+        // As if the machine had gone down while the second trial's traces were analysed, after a cleanup by hand.
+        let (plan, graph) = defined(MANIFEST, PLAN);
+        let mut state = state(At::End);
+        state.steps.remove(&StepId::new("shop.1/t2/analyze-traces"));
+        let side = Definition { plan: &plan, graph: &graph };
+        let change = compare(side, side, &state, true, &|_| Standing::Gone);
+        let names: Vec<_> = change.again.iter().map(StepId::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "shop.1/deploy/network",
+                "shop.1/deploy/stack",
+                "shop.1/t2/settle",
+                "shop.1/t2/invoke/load",
+                "shop.1/t2/get-traces",
+                "shop.1/cleanup/stack"
+            ]
+        );
+    }
+}

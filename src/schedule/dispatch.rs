@@ -68,6 +68,8 @@ pub(super) struct Node {
     pub(super) blocked_by: Option<NodeIndex>,
     pub(super) attempts: u32,
     pub(super) failures: u32,
+    /// The attempt before failed or was lost.
+    pub(super) again: bool,
     pub(super) started_ms: i64,
     pub(super) succeeded: bool,
 }
@@ -119,6 +121,7 @@ impl Dispatch {
                     blocked_by: None,
                     attempts: 0,
                     failures: 0,
+                    again: false,
                     started_ms: 0,
                     succeeded: false,
                 }
@@ -389,6 +392,7 @@ impl Dispatch {
         let attempt = Attempt {
             run: job.run.clone(),
             number,
+            again: self.nodes[index.index()].again,
             reattach,
             deployment: Arc::clone(&live.deployed),
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
@@ -472,6 +476,7 @@ impl Dispatch {
         let (outcome, retry) = self.judge(index, finished.outcome);
         if let Some(delay) = retry.filter(|_| !stopped) {
             let now = now_ms();
+            self.nodes[index.index()].again = true;
             let _ = self.job.notices.send(Notice::Retrying {
                 step: step.id.clone(),
                 attempt,

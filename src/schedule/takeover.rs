@@ -1,6 +1,6 @@
 //! Where a runner begins: at the start of a new run, or where the journal of an old one ends.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
@@ -25,12 +25,6 @@ impl Dispatch {
         self.save().await?;
         self.adopt_deployments().await?;
         let mut running = Vec::new();
-        let mut told = HashSet::new();
-        for (index, deployment) in self.job.graph.deployments.iter().enumerate() {
-            if state.kept.contains_key(&self.job.naming.name(&self.job.run, deployment)) {
-                told.insert(index);
-            }
-        }
         for index in self.job.graph.graph.node_indices() {
             let step = &self.job.graph.graph[index];
             let unknown = StepState::default();
@@ -38,6 +32,10 @@ impl Dispatch {
             let node = &mut self.nodes[index.index()];
             node.attempts = past.attempts;
             node.failures = past.failures;
+            node.again = match past.phase {
+                StepPhase::Running => past.again,
+                _ => past.phase != StepPhase::Waiting,
+            };
             node.started_ms = past.started_ms.unwrap_or(now);
             self.errors += past.failures;
             if let Some(trial) = step.trial {
@@ -82,8 +80,9 @@ impl Dispatch {
                 }
             }
         }
-        for (deployment, (_, known)) in &mut self.kept {
-            *known = told.contains(deployment);
+        for (&deployment, (_, told)) in &mut self.kept {
+            let name = self.job.naming.name(&self.job.run, &self.job.graph.deployments[deployment]);
+            *told = state.kept.contains_key(&name);
         }
         self.settling.clear();
         for index in self.job.graph.graph.node_indices() {

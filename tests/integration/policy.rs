@@ -343,3 +343,137 @@ fn a_change_whose_cleanup_fails_is_not_complete_and_can_be_tried_again() {
     assert_eq!(trail[2..], ["cleanup size 1", "one", "call 1 size 2", "cleanup size 2"], "{trail:?}");
     work.sb(&["leaks"]).expect(0);
 }
+
+#[test]
+fn a_runner_that_is_killed_while_it_ends_the_old_definition_leaves_a_change_that_can_be_completed() {
+    let work = Workspace::new();
+    let slow = manifest(ONE).replace("echo cleanup", "echo begin >> begun; sleep 0.7; echo cleanup");
+    work.write("app/benchmark.toml", &slow);
+    work.write("p.toml", &plan(&["app"], ""));
+    let mut runner = work.start(&["run", "p.toml"]);
+    assert!(work.appears("app/tags", "\n"));
+    kill(&mut runner);
+    work.write("app/benchmark.toml", &slow.replace("size = 1", "size = 2"));
+    let mut runner = work.start(&["resume", "--accept-changes"]);
+    assert!(work.appears("app/begun", "begin"), "{}", work.read("runner.log"));
+    kill(&mut runner);
+    work.write("app/go", "");
+    assert!(work.sb(&["resume"]).expect(1).stderr.contains("--accept-changes"));
+    work.sb(&["resume", "--accept-changes"]).expect(0);
+    assert_eq!(
+        lines(&work, "app/trail"),
+        ["one", "call 1 size 1", "cleanup size 1", "one", "call 1 size 2", "cleanup size 2"]
+    );
+    assert_eq!(lines(&work, "app/begun").len(), 2, "the cleanup that ran on was taken as it ended");
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_with_changed_files() {
+    let work = Workspace::new();
+    work.write("app/benchmark.toml", &manifest(ONE));
+    work.write("p.toml", &plan(&["app"], ""));
+    let mut runner = work.start(&["run", "p.toml"]);
+    assert!(work.appears("app/tags", "\n"));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", work.read("runner.log"));
+    work.write("app/go", "");
+    work.write("p.toml", &plan(&["app"], "[concurrency]\ndeploy = 3\n"));
+    let ran = work.sb(&["resume", "p-", "--accept-changes"]).expect(0);
+    assert!(ran.stderr.contains("settings of the plan:\n    concurrency"), "{}", ran.stderr);
+    assert_eq!(
+        lines(&work, "app/trail"),
+        ["one", "call 1 size 1", "cleanup size 1", "one", "call 1 size 1", "cleanup size 1"]
+    );
+}
+
+#[test]
+fn an_invocation_that_runs_again_after_a_change_has_a_folder_of_its_own() {
+    let work = Workspace::new();
+    let into = "echo $PWD {{logs_dir}} >> folders; while";
+    let text = manifest(ONE).replace("while", into);
+    work.write("app/benchmark.toml", &text);
+    work.write("p.toml", &plan(&["app"], ""));
+    let mut runner = work.start(&["run", "p.toml"]);
+    assert!(work.appears("app/folders", "\n"));
+    kill(&mut runner);
+    work.write("app/benchmark.toml", &text.replace("echo call", "echo CALL"));
+    let mut runner = work.start(&["resume", "--accept-changes"]);
+    assert!(work.appears("app/trail", "CALL"), "{}", work.read("runner.log"));
+    work.write("app/go", "");
+    assert!(runner.wait().unwrap().success());
+    let folders = lines(&work, "app/folders");
+    assert_eq!(folders.len(), 2);
+    assert_ne!(folders[0], folders[1]);
+}
+
+#[test]
+fn recovery_follows_failures_and_not_changes() {
+    let work = Workspace::new();
+    let deploy = |word: &str| {
+        manifest(&format!(
+            "[[deploy]]\nname = \"one\"\nrun = \"echo {word} >> trail; test -e fixed\"\nretry = {{ attempts = 2 }}\nrecover = [{{ run = \"echo recover >> trail\" }}]\n"
+        ))
+    };
+    work.write("app/benchmark.toml", &deploy("one"));
+    work.write("app/go", "");
+    work.write("p.toml", &plan(&["app"], ""));
+    work.sb(&["run", "p.toml", "--keep-on-failure"]).expect(4);
+    work.write("app/fixed", "");
+    work.write("app/benchmark.toml", &deploy("ONE"));
+    work.sb(&["resume", "p-", "--accept-changes"]).expect(0);
+    assert_eq!(
+        lines(&work, "app/trail"),
+        ["one", "recover", "one", "ONE", "call 1 size 1", "cleanup size 1"]
+    );
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
+fn why_tells_what_a_step_waits_for_and_what_becomes_of_it() {
+    let work = Workspace::new();
+    let deploy = "[[deploy]]\nname = \"one\"\nrun = \"while [ ! -e go ]; do sleep 0.05; done\"\nlocks = [\"region\"]\n\n[[deploy]]\nname = \"flaky\"\nneeds = []\nrun = \"echo try >> trail; test -e go\"\nretry = { attempts = 3, delay = \"1h\" }\n\n[[deploy]]\nname = \"other\"\nneeds = []\nrun = \"true\"\nlocks = [\"region\"]\n\n[[deploy]]\nname = \"last\"\nneeds = [\"one\", \"other\", \"flaky\"]\nrun = \"true\"\n";
+    work.write("app/benchmark.toml", &manifest(deploy));
+    work.write("p.toml", &plan(&["app"], ""));
+    let mut runner = work.start(&["run", "p.toml"]);
+    assert!(work.appears("runner.log", "retrying   app.1/deploy/flaky"), "{}", work.read("runner.log"));
+
+    let flaky = work.sb(&["why", "flaky"]).expect(0).stdout;
+    assert!(flaky.contains("attempt 2 of 3 follows in 59m"), "{flaky}");
+    let other = work.sb(&["why", "other"]).expect(0).stdout;
+    assert!(other.contains("the lock `region` (1 at once) is held by app.1/deploy/one"), "{other}");
+    let last = work.sb(&["why", "last", "--format", "json"]).expect(0).stdout;
+    let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(last["state"], "waiting");
+    let mut waits: Vec<_> = last["waits_for"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["step"].as_str().unwrap(), one["state"].as_str().unwrap()))
+        .collect();
+    waits.sort();
+    assert_eq!(
+        waits,
+        ["app.1/deploy/flaky retrying", "app.1/deploy/one running", "app.1/deploy/other waiting"]
+    );
+    kill(&mut runner);
+    let one = work.sb(&["why", "one"]).expect(0).stdout;
+    assert!(one.contains("`sb resume` takes up"), "{one}");
+    assert!(work.sb(&["why", "flaky"]).expect(0).stdout.contains("when the run is resumed"));
+    assert!(work.sb(&["why", "deploy"]).expect(2).stderr.contains("has no step"));
+
+    // Stopped: the pause ends, and the cleanup is paid.
+    work.write("app/go", "");
+    let mut runner = work.start(&["resume"]);
+    assert!(work.appears("runner.log", "done       app.1/deploy/other"), "{}", work.read("runner.log"));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", work.read("runner.log"));
+    let flaky = work.sb(&["why", "flaky"]).expect(0).stdout;
+    assert!(flaky.contains("cancelled: stopped by a signal"), "{flaky}");
+    let one = work.sb(&["why", "one"]).expect(0).stdout;
+    assert!(one.contains("the runner was gone; another one took it up"), "{one}");
+    let last = work.sb(&["why", "last"]).expect(0).stdout;
+    assert!(last.contains("app.1/deploy/flaky, which was cancelled"), "{last}");
+}
