@@ -147,12 +147,11 @@ impl Asked<'_> {
                 Event::StepEnded { step, attempt, outcome, retry, .. } if *step == self.step.id => {
                     failures += u32::from(matches!(outcome, Outcome::Failed(_)));
                     failed_ms = (*retry && matches!(outcome, Outcome::Failed(_))).then_some(*at_ms);
-                    trigger = if *outcome == Outcome::Interrupted {
-                        "the attempt before was lost (the machine or its supervisor went down), and `on_interrupt` is \"rerun\""
-                    } else {
-                        "the run was taken up again, and this cleanup was still owed"
-                    }
-                    .to_owned();
+                    trigger.clear();
+                    trigger.push_str(match outcome {
+                        Outcome::Interrupted => "the attempt before was lost (the machine or its supervisor went down), and `on_interrupt` is \"rerun\"",
+                        _ => "the run was taken up again, and this cleanup was still owed",
+                    });
                     let ended = tries.last_mut().filter(|last| last.number == *attempt);
                     if let Some(last) = ended {
                         last.ended_ms = Some(*at_ms);
@@ -266,7 +265,7 @@ impl Asked<'_> {
             let to_succeed = *edge.weight() == Wait::ForSuccess;
             match self.phase(&before.id) {
                 StepPhase::Ended(outcome) => {
-                    if to_succeed && !self.counts(before, &outcome) {
+                    if to_succeed && !counts(before, &outcome) {
                         hopeless.get_or_insert((before.id.clone(), outcome));
                     }
                 }
@@ -306,12 +305,6 @@ impl Asked<'_> {
             self.slots(index)
         };
         (text, waits_for)
-    }
-
-    /// Whether steps after this one may go on.
-    fn counts(&self, step: &Step, outcome: &Outcome) -> bool {
-        let forgiven = step.manifest().is_some_and(|step| step.allow_failure);
-        outcome.is_success() || (forgiven && matches!(outcome, Outcome::Failed(_)))
     }
 
     /// What keeps a step from starting that waits for no other one.
@@ -402,6 +395,12 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+/// Whether steps after this one may go on.
+fn counts(step: &Step, outcome: &Outcome) -> bool {
+    let forgiven = step.manifest().is_some_and(|step| step.allow_failure);
+    outcome.is_success() || (forgiven && matches!(outcome, Outcome::Failed(_)))
 }
 
 /// After "which".
