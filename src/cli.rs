@@ -85,11 +85,23 @@ pub enum Command {
         /// Seed of everything drawn at random [default: the plan's]
         #[arg(long)]
         seed: Option<u64>,
+        #[command(flatten)]
+        keep: KeepArguments,
     },
     /// Go on with a run whose runner was killed or left
+    #[command(
+        after_help = "A run whose plan or manifests were edited since is refused, with the difference, until one of\n\
+            --accept-changes and --as-started says what is meant."
+    )]
     Resume {
         /// [default: the last run that has not ended]
         run: Option<String>,
+        /// Go on with the files as they are now: what has not changed is kept, the rest runs again
+        #[arg(long, conflicts_with = "as_started")]
+        accept_changes: bool,
+        /// Go on with the files as they were when the run was started
+        #[arg(long)]
+        as_started: bool,
     },
     /// Show runs and deployments, or the steps of one run
     Status { run: Option<String> },
@@ -101,6 +113,15 @@ pub enum Command {
     /// Print the log of a step of a run
     #[command(after_help = "Example:\n  sb logs deploy/stack")]
     Logs {
+        /// A step's id, or the end of it
+        step: String,
+        /// [default: the last run]
+        #[arg(long)]
+        run: Option<String>,
+    },
+    /// Say why a step ran, ran again, was skipped or is waiting, and what comes next
+    #[command(after_help = "Example:\n  sb why deploy/stack")]
+    Why {
         /// A step's id, or the end of it
         step: String,
         /// [default: the last run]
@@ -182,10 +203,21 @@ pub enum Command {
     /// Look at single traces
     #[command(subcommand)]
     Trace(TraceCommand),
-    /// Clean the deployment up
-    Cleanup,
+    /// Clean the deployment up, or all that a run has left
+    #[command(after_help = "Examples:\n  \
+        sb cleanup                     the application in this folder\n  \
+        sb cleanup 20260131-120000     what that run kept (`sb leaks` lists it)")]
+    Cleanup {
+        /// [default: the deployment of the application in this folder]
+        run: Option<String>,
+    },
     /// Deploy, invoke, get and analyse traces, clean up
-    Test(LoadArguments),
+    Test {
+        #[command(flatten)]
+        load: LoadArguments,
+        #[command(flatten)]
+        keep: KeepArguments,
+    },
     /// Values of the deployment: parameters and outputs
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -225,6 +257,13 @@ pub struct MethodArguments {
 pub enum RepairKind {
     /// Clocks that differ by a few milliseconds
     ClockSkew,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct KeepArguments {
+    /// Do not clean up a deployment of which a step failed: it stays owed until `sb cleanup RUN`
+    #[arg(long)]
+    pub keep_on_failure: bool,
 }
 
 #[derive(Debug, Args)]

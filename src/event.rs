@@ -48,6 +48,18 @@ pub enum Event {
     StopRequested { why: String, cause: StopCause },
     /// The deployment's cleanup succeeded: nothing is owed any more.
     DebtPaid { deployment: DeploymentId },
+    /// The deployment's cleanup could have begun, but the user wants to look at what failed: it stays owed until it is
+    /// asked for.
+    DeploymentKept { deployment: DeploymentId, because: StepId },
+    /// The user accepted changes of the run's files: what they leave no place for is being stopped and cleaned up, as
+    /// it was defined before. From here on the run can only go on with changed files.
+    ChangeAccepted { retired: Vec<DeploymentId> },
+    /// The run goes on with changed files. Steps `again` count as not yet run, and a stop does not hold any more.
+    PlanChanged {
+        /// Of the files: 1 is what the run was started with.
+        version: u32,
+        again: Vec<StepId>,
+    },
     /// Every step has ended.
     RunEnded { measurement: Verdict, cleanup: Verdict },
 }
@@ -116,6 +128,8 @@ pub enum Verdict {
     Invalid,
     Failed,
     Cancelled,
+    /// Not begun, because what failed is to be looked at (cleanup only).
+    Kept,
     /// The run has no steps of this kind.
     None,
 }
@@ -149,6 +163,7 @@ impl fmt::Display for Verdict {
             Self::Invalid => "complete, with invalid trials",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Kept => "owed, as deployments with failures are kept",
             Self::None => "nothing to do",
         })
     }

@@ -15,7 +15,7 @@ pub enum Exit {
     Usage,
     /// 3: a manifest or plan is invalid.
     InvalidManifest,
-    /// 4: a cleanup failed: something may still be deployed (`sb leaks` lists it).
+    /// 4: a cleanup failed, or was left out on purpose: something may still be deployed (`sb leaks` lists it).
     CleanupOwed,
     /// 5: all steps ran, but a trial missed its tolerances and must not be used.
     InvalidTrials,
@@ -45,9 +45,9 @@ impl Exit {
     /// The exit code of a run that came to its end. An unpaid cleanup outweighs the rest: it costs money.
     pub fn of_run(measurement: Verdict, cleanup: Verdict) -> Self {
         match (measurement, cleanup) {
-            (_, Verdict::Failed | Verdict::Cancelled | Verdict::Invalid) => Self::CleanupOwed,
+            (_, Verdict::Failed | Verdict::Cancelled | Verdict::Invalid | Verdict::Kept) => Self::CleanupOwed,
             (Verdict::Cancelled, _) => Self::Interrupted,
-            (Verdict::Failed, _) => Self::Failed,
+            (Verdict::Failed | Verdict::Kept, _) => Self::Failed,
             (Verdict::Invalid, _) => Self::InvalidTrials,
             (Verdict::Complete | Verdict::None, Verdict::Complete | Verdict::None) => Self::Done,
         }

@@ -8,10 +8,16 @@ use serde_json::Value;
 use crate::event::{Event, Outcome, Record, StopCause, Verdict};
 use crate::id::{DeploymentId, StepId};
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
     pub steps: HashMap<StepId, StepState>,
     pub debts: BTreeMap<DeploymentId, bool>,
+    /// Deployments that are kept though their cleanup is owed, and the step that failed.
+    pub kept: BTreeMap<DeploymentId, StepId>,
+    /// A change of the run's files was accepted, and is not complete.
+    pub changing: bool,
+    /// Of the run's files, from 1.
+    pub version: u32,
     /// Why nothing but cleanup is started any more.
     pub stopped: Option<(StopCause, String)>,
     /// Set when every step has ended: measurement and cleanup.
@@ -36,6 +42,8 @@ pub struct StepState {
     /// Folder of the invocation that the last attempt belongs to.
     pub logs: Option<PathBuf>,
     pub phase: StepPhase,
+    /// The last attempt began after one that failed or was lost, not after a change of its definition.
+    pub again: bool,
     pub invalid: Vec<String>,
     pub outputs: BTreeMap<String, Value>,
 }
@@ -48,6 +56,24 @@ pub enum StepPhase {
     /// An attempt has ended and another one follows.
     Retrying(Outcome),
     Ended(Outcome),
+}
+
+impl Default for RunState {
+    /// Of a run that nothing has happened to.
+    fn default() -> Self {
+        Self {
+            steps: HashMap::new(),
+            debts: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            changing: false,
+            version: 1,
+            stopped: None,
+            ended: None,
+            runners: 0,
+            first_ms: None,
+            last_ms: 0,
+        }
+    }
 }
 
 impl RunState {
@@ -77,6 +103,7 @@ impl RunState {
                 self.debts.insert(deployment, true);
             }
             Event::DebtPaid { deployment } => {
+                self.kept.remove(&deployment);
                 self.debts.insert(deployment, false);
             }
             Event::StepStarted { step, attempt, logs } => {
@@ -85,6 +112,7 @@ impl RunState {
                 step.started_ms = Some(at_ms);
                 step.ended_ms = None;
                 step.logs = logs;
+                step.again = step.phase != StepPhase::Waiting;
                 step.phase = StepPhase::Running;
             }
             Event::StepEnded { step, attempt: _, outcome, outputs, invalid, retry } => {
@@ -96,6 +124,23 @@ impl RunState {
                 step.phase = if retry { StepPhase::Retrying(outcome) } else { StepPhase::Ended(outcome) };
             }
             Event::StopRequested { why, cause } => self.stopped = Some((cause, why)),
+            Event::DeploymentKept { deployment, because } => {
+                self.kept.insert(deployment, because);
+            }
+            Event::ChangeAccepted { .. } => self.changing = true,
+            Event::PlanChanged { version, again } => {
+                self.changing = false;
+                self.version = version;
+                self.stopped = None;
+                // What a deployment was kept for is tried again.
+                self.kept.retain(|_, because| !again.contains(because));
+                for step in &again {
+                    if let Some(step) = self.steps.get_mut(step) {
+                        // Attempts are counted on: each has a folder of its own.
+                        *step = StepState { attempts: step.attempts, ..StepState::default() };
+                    }
+                }
+            }
             Event::RunEnded { measurement, cleanup } => self.ended = Some((measurement, cleanup)),
         }
     }

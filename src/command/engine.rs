@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Outcome;
+use super::edits::{self, Edited};
 use super::output::{Failed, accept};
 use super::status;
+use crate::event::Verdict;
 use crate::execute::{self, Execute, Executor};
 use crate::exit_code::Exit;
 use crate::graph::{self, Parts, RunGraph};
@@ -23,9 +25,9 @@ use crate::manifest::read::{Disk, Files, Kept, Recording};
 use crate::plan::expand;
 use crate::progress;
 use crate::run_state::RunState;
-use crate::schedule::{self, End, Job, Naming, Stop, now_ms};
+use crate::schedule::{self, End, Job, Naming, Policy, Stop, now_ms};
 use crate::settings::{Settings, absolute};
-use crate::store::{Lock, RunRow, Store};
+use crate::store::{Debt, Lock, RunRow, Store};
 use crate::terminal::Terminal;
 use crate::validate::{self, Overrides, Plan};
 use crate::workload::Load;
@@ -42,9 +44,17 @@ pub(super) struct Request {
     /// `--executor`, where it was given.
     pub(super) executor: Option<String>,
     pub(super) seed: Option<u64>,
+    /// `--keep-on-failure`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) keep_on_failure: bool,
     /// The text of every manifest and plan that was read.
-    pub(super) sources: BTreeMap<PathBuf, String>,
+    pub(super) sources: Sources,
+    /// What `sources` was before changes of the files were accepted, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier: Vec<Sources>,
 }
+
+pub(super) type Sources = BTreeMap<PathBuf, String>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -56,13 +66,13 @@ pub(super) enum What {
 /// Overrides may hold secrets: they are kept in a file of their own that only the user can read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Private {
+pub(super) struct Private {
     params: Vec<(String, String)>,
     environment: BTreeMap<String, String>,
 }
 
 impl Request {
-    fn plan(&self, files: &dyn Files, private: &Private) -> Checked<Plan> {
+    pub(super) fn plan(&self, files: &dyn Files, private: &Private) -> Checked<Plan> {
         let overrides = Overrides {
             params: private.params.clone(),
             executor: self.executor.as_deref().and_then(place),
@@ -85,7 +95,7 @@ impl Request {
         }
     }
 
-    fn naming(&self) -> Naming {
+    pub(super) fn naming(&self) -> Naming {
         match &self.what {
             What::Plan { .. } => Naming::OfRun,
             What::Single { deployment, .. } => Naming::Named(deployment.clone()),
@@ -130,6 +140,7 @@ pub(super) async fn run_plan(
     settings: &Settings,
     path: &Path,
     seed: Option<u64>,
+    keep_on_failure: bool,
 ) -> Outcome {
     let path = absolute(path);
     let request = Request {
@@ -137,7 +148,9 @@ pub(super) async fn run_plan(
         parts: Parts::ALL,
         executor: settings.executor.map(place_name),
         seed,
+        keep_on_failure,
         sources: BTreeMap::new(),
+        earlier: vec![],
         what: What::Plan { path: path.clone() },
     };
     start(terminal, settings, request, &path).await
@@ -183,8 +196,15 @@ pub(super) async fn start(
         ended: None,
     };
     store.create_run(row).await?;
-    drive(terminal, settings, &store, lock, Planned { run, request, plan, graph, state: RunState::default(), executor })
-        .await
+    drive(
+        terminal,
+        settings,
+        &store,
+        lock,
+        Planned { run, request, plan, graph, state: RunState::default() },
+        executor,
+    )
+    .await
 }
 
 /// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.
@@ -206,7 +226,13 @@ fn lock_deployment(store: &Store, request: &Request) -> Result<Option<Lock>, Fai
     }
 }
 
-pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option<String>) -> Outcome {
+/// Goes on with a run. `files` says what to do if those of the run have been edited since.
+pub(super) async fn resume(
+    terminal: &Terminal,
+    settings: &Settings,
+    run: Option<String>,
+    files: Edited,
+) -> Outcome {
     let store = Store::open(&settings.state_folder(Path::new(".")))?;
     let row = match run {
         Some(name) => status::find_run(&store, &name).await?,
@@ -221,37 +247,88 @@ pub(super) async fn resume(terminal: &Terminal, settings: &Settings, run: Option
     };
     let lock = store.lock_run(&row.id)?;
     // Read again: the runner that held the lock a moment ago may have ended the run.
-    let ended = store.run(&row.id).await?.and_then(|row| row.ended);
-    if let Some((measurement, cleanup)) = ended
-        && !store.owes(&row.id).await?
-    {
-        terminal.say(&format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id));
-        return Ok(Exit::of_run(measurement, cleanup));
-    }
-    let state = store.state(&row.id).await?;
+    let row = store.run(&row.id).await?.unwrap_or(row);
     let request = Request::read(&row)?;
-    let _deployment_lock = lock_deployment(&store, &request)?;
-    for (path, text) in &request.sources {
-        if std::fs::read(path).map_or(true, |now| now != text.as_bytes()) {
+    if let Some((measurement, cleanup)) = row.ended {
+        let owed = owed_by(&store, &row.id).await?;
+        let named = matches!(request.what, What::Single { .. });
+        if owed.is_empty() && (files != Edited::Accept || named) {
+            let text = format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id);
+            terminal.say(&text);
+            return Ok(Exit::of_run(measurement, cleanup));
+        }
+        let kept = store.state(&row.id).await?.kept;
+        if files != Edited::Accept && owed.iter().all(|id| kept.contains_key(id)) {
             terminal.say(&format!(
-                "note: `{}` has changed since the run was started; it goes on as it was started",
-                path.display()
+                "{} has ended; what failed was kept on purpose: `sb cleanup {}` removes it",
+                row.id, row.id
             ));
+            return Ok(Exit::CleanupOwed);
         }
     }
-    let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
-    let executor = executor_of(&store, &plan, &graph).await?;
-    terminal.say(&format!("resuming {} ({})", row.id, request.title()));
-    drive(terminal, settings, &store, lock, Planned { run: row.id, request, plan, graph, state, executor }).await
+    let _deployment_lock = lock_deployment(&store, &request)?;
+    let begun = Begun { terminal, settings, store: &store, run: &row.id };
+    let planned = edits::settle(&begun, request, files).await?;
+    terminal.say(&format!("resuming {} ({})", row.id, planned.request.title()));
+    let executor = executor_of(&store, &planned.plan, &planned.graph).await?;
+    drive(terminal, settings, &store, lock, planned, executor).await
 }
 
-struct Planned {
-    run: RunId,
-    request: Request,
-    plan: Plan,
-    graph: RunGraph,
-    state: RunState,
-    executor: Arc<Executor>,
+/// Cleans up whatever a run that has ended still owes, what it kept on purpose included.
+pub(super) async fn pay(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
+    let store = Store::open(&settings.state_folder(Path::new(".")))?;
+    let row = status::find_run(&store, run).await?;
+    let _lock = store.lock_run(&row.id)?;
+    if owed_by(&store, &row.id).await?.is_empty() {
+        terminal.say(&format!("{} owes no cleanup", row.id));
+        return Ok(Exit::Done);
+    }
+    if row.ended.is_none() {
+        let help = format!("`sb resume {}` goes on with it, and Ctrl-C there stops it and cleans up", row.id);
+        return Err(Failed::helped(Exit::Failed, format!("{} has not ended", row.id), help));
+    }
+    let request = Request::read(&row)?;
+    let _deployment_lock = lock_deployment(&store, &request)?;
+    let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
+    let executor = executor_of(&store, &plan, &graph).await?;
+    let work = Work {
+        plan,
+        graph,
+        parts: request.parts.with_cleanup(),
+        policy: Policy::default(),
+        naming: request.naming(),
+        state: store.state(&row.id).await?,
+    };
+    let begun = Begun { terminal, settings, store: &store, run: &row.id };
+    Ok(match work.perform(&begun, executor).await? {
+        End::Ended { cleanup, .. } => {
+            terminal.say(&format!("run {}: cleanup {cleanup}", row.id));
+            Exit::of_run(Verdict::None, cleanup)
+        }
+        End::Left => Exit::Interrupted,
+    })
+}
+
+/// Deployments of the run whose cleanup is owed.
+async fn owed_by(store: &Store, run: &RunId) -> Result<Vec<DeploymentId>, Failed> {
+    let rows = store.deployments().await?.into_iter();
+    Ok(rows.filter(|row| row.run == *run && row.debt == Debt::Owed).map(|row| row.id).collect())
+}
+
+/// A run that this process holds.
+pub(super) struct Begun<'a> {
+    pub(super) terminal: &'a Terminal,
+    pub(super) settings: &'a Settings,
+    pub(super) store: &'a Store,
+    pub(super) run: &'a RunId,
+}
+
+pub(super) struct Planned {
+    pub(super) run: RunId,
+    pub(super) request: Request,
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) state: RunState,
 }
 
 async fn drive(
@@ -260,52 +337,75 @@ async fn drive(
     store: &Store,
     _lock: Lock,
     planned: Planned,
+    executor: Arc<Executor>,
 ) -> Outcome {
-    let Planned { run, request, plan, graph, state, executor } = planned;
-    keep_engine(store, &run, &executor)?;
-    terminal.say(&format!(
-        "run {run}: {} steps; state in {}",
-        graph.graph.node_count(),
-        store.folder().display()
-    ));
-    let (notices, watched) = mpsc::unbounded_channel();
-    let steps = graph.graph.node_count() as u64;
-    let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
-    let (stop, stops) = mpsc::unbounded_channel();
-    let signals = tokio::spawn(watch_signals(stop));
-    let job = Job {
-        run: run.clone(),
-        plan: plan.clone(),
-        graph,
-        parts: request.parts,
-        naming: request.naming(),
-        store: store.clone(),
-        executor: Arc::clone(&executor) as Arc<dyn Execute>,
-        notices,
-    };
-    let end = schedule::drive(job, &state, stops).await;
-    signals.abort();
-    let _ = shown.await;
-    match end {
-        Ok(End::Ended { measurement, cleanup }) => {
-            executor.close().await;
-            if let Err(error) = executor.leave_engine(&run).await {
-                terminal.say(&format!("note: containers may be left (`sb leaks` lists them): {error}"));
-            }
+    let Planned { run, request, plan, graph, state } = planned;
+    let policy = Policy { keep_on_failure: request.keep_on_failure, retire: None };
+    let work = Work { plan, graph, parts: request.parts, policy, naming: request.naming(), state };
+    match work.perform(&Begun { terminal, settings, store, run: &run }, executor).await? {
+        End::Ended { measurement, cleanup } => {
             status::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
-        Ok(End::Left) => {
+        End::Left => {
             terminal.say(&format!(
                 "left {run}; steps that were running go on by themselves; `sb resume` goes on"
             ));
             Ok(Exit::Interrupted)
         }
-        Err(error) => {
+    }
+}
+
+/// What the scheduler is to do of a run.
+pub(super) struct Work {
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) parts: Parts,
+    pub(super) policy: Policy,
+    pub(super) naming: Naming,
+    pub(super) state: RunState,
+}
+
+impl Work {
+    pub(super) async fn perform(self, begun: &Begun<'_>, executor: Arc<Executor>) -> Result<End, Failed> {
+        let Begun { terminal, settings, store, run } = *begun;
+        let Self { plan, graph, parts, policy, naming, state } = self;
+        keep_engine(store, run, &executor)?;
+        terminal.say(&format!(
+            "run {run}: {} steps; state in {}",
+            graph.graph.node_count(),
+            store.folder().display()
+        ));
+        let (notices, watched) = mpsc::unbounded_channel();
+        let steps = graph.graph.node_count() as u64;
+        let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
+        let (stop, stops) = mpsc::unbounded_channel();
+        let signals = tokio::spawn(watch_signals(stop));
+        let job = Job {
+            run: run.clone(),
+            plan,
+            graph,
+            parts,
+            policy,
+            naming,
+            store: store.clone(),
+            executor: Arc::clone(&executor) as Arc<dyn Execute>,
+            notices,
+        };
+        let end = schedule::drive(job, &state, stops).await;
+        signals.abort();
+        let _ = shown.await;
+        if matches!(end, Ok(End::Ended { .. })) {
+            executor.close().await;
+            if let Err(error) = executor.leave_engine(run).await {
+                terminal.say(&format!("note: containers may be left (`sb leaks` lists them): {error}"));
+            }
+        }
+        end.map_err(|error| {
             let help = format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)");
             let cause =
                 std::error::Error::source(&error).map_or_else(String::new, |cause| format!("\n{cause}"));
-            Err(Failed::helped(Exit::Store, format!("{error}{cause}"), help))
-        }
+            Failed::helped(Exit::Store, format!("{error}{cause}"), help)
+        })
     }
 }
 
@@ -345,7 +445,11 @@ fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), Fa
 
 /// What executes the run's steps, in reach: better to say that an engine or credentials are missing than to let a step
 /// fail in the middle of a deployment.
-async fn executor_of(store: &Store, plan: &Plan, graph: &RunGraph) -> Result<Arc<Executor>, Failed> {
+pub(super) async fn executor_of(
+    store: &Store,
+    plan: &Plan,
+    graph: &RunGraph,
+) -> Result<Arc<Executor>, Failed> {
     let place = plan.executor.unwrap_or(validate::Executor::Docker);
     let executor = Executor::new(place, store.folder().to_owned(), std::env::current_exe()?);
     if place == validate::Executor::Docker && runs_commands(graph) {
@@ -401,7 +505,7 @@ fn write_private(folder: &Path, private: &Private) -> Result<(), Failed> {
     Ok(file.sync_all()?)
 }
 
-fn read_private(folder: &Path) -> Result<Private, Failed> {
+pub(super) fn read_private(folder: &Path) -> Result<Private, Failed> {
     match std::fs::read(folder.join(PRIVATE_FILE)) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_err(std::io::Error::from)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Private::default()),

@@ -11,7 +11,7 @@ use super::output::Failed;
 use super::status::{deployment_json, open};
 use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label};
 use crate::exit_code::Exit;
-use crate::id::RunId;
+use crate::id::{RunId, StepId};
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, LockError, Store};
 use crate::terminal::Terminal;
@@ -80,7 +80,12 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
         }
     };
     if settings.json() {
-        let rows: Vec<_> = owed.iter().map(deployment_json).collect();
+        let mut rows = Vec::new();
+        for row in &owed {
+            let mut value = deployment_json(row);
+            value["kept_because"] = json!(kept(&store, row).await?);
+            rows.push(value);
+        }
         let containers: Vec<_> = left.iter().map(container_json).collect();
         let all = json!({ "version": 1, "deployments": rows, "containers": containers });
         terminal.data(&format!("{all:#}"))?;
@@ -92,6 +97,13 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
         let mut text = String::new();
         for row in &owed {
             let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            if let Some(because) = kept(&store, row).await? {
+                let _ = writeln!(
+                    text,
+                    "  kept on failure: {because} failed (`sb why {because} --run {}`)",
+                    row.run
+                );
+            }
             let _ = writeln!(text, "  {}", way_out(&store, row).await?);
         }
         for left in &left {
@@ -208,11 +220,19 @@ fn container_json(left: &Left) -> serde_json::Value {
     })
 }
 
+/// The step whose failure a deployment is kept for, if it is.
+async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Failed> {
+    Ok(store.state(&row.run).await?.kept.remove(&row.id))
+}
+
 /// How the debt of a deployment is paid.
 async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
+    let state = store.state(&row.run).await?;
     let ended = run.ended.is_some();
     Ok(match Request::read(&run)?.what {
+        _ if ended && state.kept.contains_key(&row.id) => format!("remove it with: sb cleanup {}", row.run),
+        _ if state.changing => format!("pay with: sb resume {} --accept-changes", row.run),
         What::Plan { .. } if ended => {
             format!(
                 "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",

@@ -1,6 +1,7 @@
 //! One file per subcommand; wiring only.
 
 mod config;
+mod edits;
 mod engine;
 mod leaks;
 mod local;
@@ -12,6 +13,7 @@ mod single;
 mod status;
 mod trace;
 mod triggers;
+mod why;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ use crate::provider::local as local_target;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
+use edits::Edited;
 use output::Failed;
 
 /// What a command comes to.
@@ -129,11 +132,21 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
     use crate::graph::Parts;
     match command {
-        Command::Run { plan, seed } => engine::run_plan(terminal, settings, &plan, seed).await,
-        Command::Resume { run } => engine::resume(terminal, settings, run).await,
+        Command::Run { plan, seed, keep } => {
+            engine::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure).await
+        }
+        Command::Resume { run, accept_changes, as_started } => {
+            let files = match (accept_changes, as_started) {
+                (true, _) => Edited::Accept,
+                (_, true) => Edited::AsStarted,
+                _ => Edited::Refuse,
+            };
+            engine::resume(terminal, settings, run, files).await
+        }
         Command::Status { run } => status::status(terminal, settings, run).await,
         Command::Report { what } => status::report(terminal, settings, &what).await,
         Command::Logs { step, run } => status::logs(terminal, settings, &step, run).await,
+        Command::Why { step, run } => why::why(terminal, settings, &step, run).await,
         Command::Leaks { remove, force } => {
             let what = match (remove, force) {
                 (false, _) => leaks::Remove::None,
@@ -154,10 +167,11 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::AnalyzeTraces { .. } => {
             single::run(terminal, settings, Parts { analyze: true, ..Parts::NONE }, None).await
         }
-        Command::Cleanup => {
+        Command::Cleanup { run: Some(run) } => engine::pay(terminal, settings, &run).await,
+        Command::Cleanup { run: None } => {
             single::run(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
         }
-        Command::Test(load) => single::run(terminal, settings, Parts::ALL, Some(load)).await,
+        Command::Test { load, keep } => single::test(terminal, settings, load, keep.keep_on_failure).await,
         Command::Config(command) => config::config(terminal, settings, command).await,
         Command::Trace(command) => trace::trace(terminal, settings, command).await,
         Command::Local(command) => local::local(terminal, settings, command).await,

@@ -23,6 +23,26 @@ pub(super) async fn run(
     parts: Parts,
     load: Option<LoadArguments>,
 ) -> Outcome {
+    start(terminal, settings, parts, load, false).await
+}
+
+/// The whole life cycle once.
+pub(super) async fn test(
+    terminal: &Terminal,
+    settings: &Settings,
+    load: LoadArguments,
+    keep_on_failure: bool,
+) -> Outcome {
+    start(terminal, settings, Parts::ALL, Some(load), keep_on_failure).await
+}
+
+async fn start(
+    terminal: &Terminal,
+    settings: &Settings,
+    parts: Parts,
+    load: Option<LoadArguments>,
+    keep_on_failure: bool,
+) -> Outcome {
     let manifest = settings.manifest()?;
     let load = load.map(|arguments| resolve_load(terminal, arguments)).transpose()?;
     let mut checked = validate::benchmark(&Disk, &manifest);
@@ -50,7 +70,9 @@ pub(super) async fn run(
         parts,
         executor: settings.executor.map(engine::place_name),
         seed: None,
+        keep_on_failure,
         sources: BTreeMap::new(),
+        earlier: vec![],
     };
     engine::start(terminal, settings, request, &manifest).await
 }

@@ -12,7 +12,7 @@ use super::output::Failed;
 use crate::event::Verdict;
 use crate::execute::{Execute as _, Executor};
 use crate::exit_code::Exit;
-use crate::graph::RunGraph;
+use crate::graph::{RunGraph, Step};
 use crate::id::RunId;
 use crate::report::{summary, table};
 use crate::run_state::{RunState, StepPhase};
@@ -47,7 +47,7 @@ pub(super) async fn find_run(store: &Store, name: &str) -> Result<RunRow, Failed
     }
 }
 
-async fn last_run(store: &Store) -> Result<RunRow, Failed> {
+pub(super) async fn last_run(store: &Store) -> Result<RunRow, Failed> {
     store.runs().await?.into_iter().next().ok_or_else(|| {
         Failed::helped(
             Exit::Failed,
@@ -204,20 +204,7 @@ pub(super) async fn logs(
     };
     let state = store.state(&row.id).await?;
     let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
-    let mut found: Vec<_> =
-        graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(step)).collect();
-    if let Some(exact) = found.iter().position(|known| known.id.as_str() == step) {
-        found = vec![found.swap_remove(exact)];
-    }
-    let names = || found.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(", ");
-    let step = match found.as_slice() {
-        [step] => *step,
-        [] => {
-            let help = format!("`sb status {}` lists the steps", row.id);
-            return Err(Failed::helped(Exit::Usage, format!("{} has no step `{step}`", row.id), help));
-        }
-        _ => return Err(Failed::helped(Exit::Usage, format!("`{step}` could be several steps"), names())),
-    };
+    let step = find_step(&graph, &row.id, step)?;
     let attempt = state.step(&step.id).map_or(0, |past| past.attempts);
     let place = plan.executor.unwrap_or(crate::validate::Executor::Docker);
     let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new());
@@ -227,6 +214,24 @@ pub(super) async fn logs(
     })?;
     terminal.data(&String::from_utf8_lossy(&text))?;
     Ok(Exit::Done)
+}
+
+/// A step by its id, or by an end of it that only one has.
+pub(super) fn find_step<'a>(graph: &'a RunGraph, run: &RunId, name: &str) -> Result<&'a Step, Failed> {
+    let mut found: Vec<_> =
+        graph.graph.node_weights().filter(|known| known.id.as_str().ends_with(name)).collect();
+    if let Some(exact) = found.iter().position(|known| known.id.as_str() == name) {
+        found = vec![found.swap_remove(exact)];
+    }
+    let names = || found.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(", ");
+    match found.as_slice() {
+        [step] => Ok(*step),
+        [] => {
+            let help = format!("`sb status {run}` lists the steps");
+            Err(Failed::helped(Exit::Usage, format!("{run} has no step `{name}`"), help))
+        }
+        _ => Err(Failed::helped(Exit::Usage, format!("`{name}` could be several steps"), names())),
+    }
 }
 
 pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[PathBuf]) -> Outcome {
@@ -360,7 +365,11 @@ pub(super) async fn finish(
         terminal.say("what was deployed is still there: `sb cleanup` removes it");
     }
     if exit == Exit::CleanupOwed {
-        terminal.say("something may still be deployed: `sb leaks` lists it");
+        let text = match cleanup {
+            Verdict::Kept => format!("what failed is still deployed: `sb cleanup {run}` removes it"),
+            _ => "something may still be deployed: `sb leaks` lists it".to_owned(),
+        };
+        terminal.say(&text);
     }
     Ok(exit)
 }

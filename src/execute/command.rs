@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::step::Executor;
-use super::{Attempt, Finished, outputs};
+use super::{Attempt, Finished, outputs, throttling};
 use crate::event::{FailureClass, Outcome};
 use crate::exit::{Exit, Found, STDOUT_FILE};
 use crate::host::{self, HostCommand, Running};
@@ -23,7 +23,10 @@ pub(super) async fn run(
     folder: &Path,
 ) -> Finished {
     let outcome = match prepare(attempt, command, &step.environment, step.timeout) {
-        Ok(prepared) => execute(executor, attempt, prepared, &step.environment, folder).await,
+        Ok(prepared) => {
+            let outcome = execute(executor, attempt, prepared, &step.environment, folder).await;
+            throttling::told_apart(outcome, folder)
+        }
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
     };
     if !outcome.is_success() || step.outputs.is_empty() {

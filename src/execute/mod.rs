@@ -13,6 +13,7 @@ mod load;
 mod local;
 mod outputs;
 mod step;
+mod throttling;
 mod traces;
 mod wait_for;
 
@@ -44,6 +45,8 @@ pub struct Attempt {
     pub step: Step,
     /// Counted from 1.
     pub number: u32,
+    /// The attempt before failed or was lost.
+    pub again: bool,
     /// An earlier runner began this attempt: find out what became of it before doing anything.
     pub reattach: bool,
     pub deployment: Arc<Deployed>,

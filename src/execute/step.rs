@@ -74,7 +74,7 @@ impl Executor {
     }
 
     async fn manifest_step(&self, attempt: &Attempt, step: &validate::Step, folder: &Path) -> Finished {
-        if attempt.number > 1
+        if attempt.again
             && let Err(finished) = command::recover(self, attempt, step, folder).await
         {
             return *finished;

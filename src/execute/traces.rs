@@ -73,6 +73,9 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
             }
             Outcome::Succeeded.into()
         }
+        Err(error @ aws::FetchError::Throttled { .. }) => {
+            Outcome::failed(FailureClass::Throttled, error.to_string()).into()
+        }
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),
     }
 }

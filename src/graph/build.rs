@@ -26,6 +26,11 @@ impl Parts {
     pub const ALL: Self = Self { deploy: true, invoke: true, get_traces: true, analyze: true, cleanup: true };
     pub const NONE: Self =
         Self { deploy: false, invoke: false, get_traces: false, analyze: false, cleanup: false };
+
+    #[must_use]
+    pub fn with_cleanup(self) -> Self {
+        Self { cleanup: true, ..self }
+    }
 }
 
 pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {

@@ -1,6 +1,7 @@
 //! The graph of a run: steps and named edges, one acyclic graph for all deployments.
 
 mod build;
+pub mod change;
 mod render;
 mod step;
 #[cfg(test)]
@@ -38,5 +39,14 @@ pub struct RunGraph {
 impl RunGraph {
     pub fn find(&self, id: &StepId) -> Option<NodeIndex> {
         self.by_id.get(id).copied()
+    }
+
+    /// The graph of these steps alone, with the edges between them. Deployments keep their indices.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Step) -> bool) -> Self {
+        let graph =
+            self.graph.filter_map(|_, step| wanted(step).then(|| step.clone()), |_, wait| Some(*wait));
+        let by_id = graph.node_indices().map(|index| (graph[index].id.clone(), index)).collect();
+        Self { graph, deployments: self.deployments.clone(), by_id }
     }
 }

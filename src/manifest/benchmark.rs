@@ -160,7 +160,7 @@ shape! {
         credentials: Option<Vec<Text>>,
         /// The step fails after this long. Example: `timeout = "20m"`.
         timeout: Option<Spanned<Period>>,
-        /// Tries again after a failure. Example: `retry = { attempts = 2, delay = "30s" }`.
+        /// Tries again after a failure. Example: `retry = { attempts = 2, delay = "30s" }`. Default: steps of deploy and cleanup that a cloud throttled are tried again, twice.
         retry: Option<RetryFile>,
         /// What depends on this step goes on even if it fails. Default: false.
         allow_failure: Option<bool>,
@@ -224,6 +224,30 @@ shape! {
         attempts: Spanned<i64>,
         /// Pause before the next attempt. Default: `"0s"`. Example: `"30s"`.
         delay: Option<Spanned<Period>>,
+        /// By this factor each further pause is longer (1 to 100). Default: 1. Example: `2`.
+        backoff: Option<Spanned<f64>>,
+        /// The longest pause. Default: `"10m"`, or `delay` where that is longer.
+        max_delay: Option<Spanned<Period>>,
+        /// Failures after which the step is tried again. Default: all but `out_of_memory`. Example: `on = ["throttled", "timed_out"]`.
+        on: Option<Spanned<OneOrMany<RetryWord>>>,
+    }
+}
+
+words! {
+    /// A kind of failure.
+    pub enum RetryWord {
+        /// The step's own work failed: its exit code, a check, a missing output.
+        Failed = "failed",
+        /// It did not end within its timeout.
+        TimedOut = "timed_out",
+        /// It ran out of memory.
+        OutOfMemory = "out_of_memory",
+        /// Its program, image or runtime could not be started.
+        NotStarted = "not_started",
+        /// The Docker engine did not answer, or went away.
+        EngineUnreachable = "engine_unreachable",
+        /// A cloud refused it, because it was asked too much too fast.
+        Throttled = "throttled",
     }
 }
 

@@ -41,6 +41,16 @@ pub struct Expansion {
     pub chains: Vec<Vec<usize>>,
 }
 
+impl Expansion {
+    /// Lets these deployments go first in their chains, in the order that they have: what stands already is finished
+    /// before anything else of its application is deployed.
+    pub fn finish_first(&mut self, standing: impl Fn(&Deployment) -> bool) {
+        for chain in &mut self.chains {
+            chain.sort_by_key(|&index| !standing(&self.deployments[index]));
+        }
+    }
+}
+
 pub fn expand(plan: &Plan) -> Expansion {
     let mut deployments = Vec::new();
     let mut keys = HashSet::new();

@@ -64,6 +64,10 @@ pub enum FetchError {
     Refused { reason: String },
     #[error("X-Ray cannot be reached: {reason} (check credentials, region and network)")]
     Unreachable { reason: String },
+    #[error(
+        "X-Ray answered nothing but that it is asked too much: {reason} (try again later, with fewer trials at once)"
+    )]
+    Throttled { reason: String },
     #[error("cannot write `{}`: {source} (check that the folder exists and has room)", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -72,6 +76,9 @@ pub enum FetchError {
 ///
 /// Traces that are absent or not complete are asked for again until `deadline` has passed since the call; what
 /// is there by then is written. Throttling and failing connections are retried, too.
+///
+/// # Errors
+/// X-Ray refuses, cannot be reached, or throttles every request until the deadline; or `out` cannot be written.
 pub async fn fetch_traces(
     config: &XrayConfig,
     trace_ids: &[String],
@@ -87,6 +94,9 @@ pub async fn fetch_traces(
     let mut partial: BTreeMap<String, TraceLine> = BTreeMap::new();
     let mut delay = FIRST_DELAY;
     let mut answered = false;
+    // Until X-Ray gives a trace, or says that it has none.
+    let mut throttled = None;
+    let mut heard = false;
     let mut rounds = 0;
     loop {
         let ids: Vec<String> = pending.iter().cloned().collect();
@@ -98,7 +108,7 @@ pub async fn fetch_traces(
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(traces) => {
-                    answered = true;
+                    (answered, heard) = (true, true);
                     for trace in traces {
                         if !pending.contains(&trace.id) {
                             continue;
@@ -114,6 +124,10 @@ pub async fn fetch_traces(
                 }
                 Err(Failure::Refused(reason)) => return Err(FetchError::Refused { reason }),
                 Err(Failure::Busy) => answered = true,
+                Err(Failure::Throttled(reason)) => {
+                    answered = true;
+                    throttled = Some(reason);
+                }
                 Err(Failure::Silence(reason)) => silence = Some(reason),
             }
             progress(FetchProgress { expected, complete: complete.len(), rounds });
@@ -132,6 +146,9 @@ pub async fn fetch_traces(
         }
         tokio::time::sleep(delay.min(left)).await;
         delay = (delay * 2).min(LAST_DELAY);
+    }
+    if let Some(reason) = throttled.filter(|_| !heard) {
+        return Err(FetchError::Throttled { reason });
     }
     let missing = pending.into_iter().filter(|id| !partial.contains_key(id)).collect();
     let incomplete = partial.len();
@@ -162,8 +179,10 @@ async fn client(config: &XrayConfig) -> Client {
 enum Failure {
     /// Asking again would not help.
     Refused(String),
-    /// X-Ray is there, but has too much to do.
+    /// X-Ray is there, but cannot answer now.
     Busy,
+    /// X-Ray was asked too much too fast.
+    Throttled(String),
     /// No answer at all.
     Silence(String),
 }
@@ -198,7 +217,13 @@ fn classify(error: &SdkError<BatchGetTracesError>) -> Failure {
             let throttled = service.err().is_throttled_exception()
                 || service.err().code().is_some_and(|code| code.contains("Throttl"))
                 || status == 429;
-            if throttled || status >= 500 { Failure::Busy } else { Failure::Refused(reason()) }
+            if throttled {
+                Failure::Throttled(reason())
+            } else if status >= 500 {
+                Failure::Busy
+            } else {
+                Failure::Refused(reason())
+            }
         }
         SdkError::ConstructionFailure(_) => Failure::Refused(reason()),
         _ => Failure::Silence(reason()),

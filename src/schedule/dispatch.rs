@@ -25,7 +25,6 @@ use crate::execute::{Attempt, Finished};
 use crate::graph::{Step, Wait};
 use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
-use crate::validate::{OnInterrupt, Retry};
 
 /// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
 pub async fn drive(
@@ -68,6 +67,8 @@ pub(super) struct Node {
     pub(super) blocked_by: Option<NodeIndex>,
     pub(super) attempts: u32,
     pub(super) failures: u32,
+    /// The attempt before failed or was lost.
+    pub(super) again: bool,
     pub(super) started_ms: i64,
     pub(super) succeeded: bool,
 }
@@ -92,6 +93,8 @@ pub(super) struct Dispatch {
     pub(super) begun: BTreeSet<(usize, usize)>,
     /// Cleanup steps of each deployment that have not ended, and whether one failed.
     cleanup_left: Vec<(u32, bool)>,
+    /// Deployments that are kept, because of this step; and whether the journal knows.
+    pub(super) kept: HashMap<usize, (NodeIndex, bool)>,
     stopping: Option<StopCause>,
     /// Ended in memory; what hangs on them is still to be looked at.
     pub(super) settling: Vec<NodeIndex>,
@@ -121,6 +124,7 @@ impl Dispatch {
                     blocked_by: None,
                     attempts: 0,
                     failures: 0,
+                    again: false,
                     started_ms: 0,
                     succeeded: false,
                 }
@@ -140,7 +144,12 @@ impl Dispatch {
             logs: HashMap::new(),
             begun: BTreeSet::new(),
             cleanup_left,
-            stopping: state.stopped.as_ref().map(|(cause, _)| *cause),
+            kept: HashMap::new(),
+            stopping: if job.policy.retire.is_some() {
+                Some(StopCause::User)
+            } else {
+                state.stopped.as_ref().map(|(cause, _)| *cause)
+            },
             settling: Vec::new(),
             errors: 0,
             tally: Tally::default(),
@@ -231,6 +240,10 @@ impl Dispatch {
                     let because = self.job.graph.graph[because].id.clone();
                     changes.extend(self.end(index, 0, Outcome::Skipped { because }, vec![]));
                 } else {
+                    let deployment = self.job.graph.graph[index].deployment;
+                    if self.job.graph.graph[index].is_cleanup() && self.is_kept(deployment) {
+                        changes.extend(self.tell_kept(deployment));
+                    }
                     // Stopped before it began: the journal needs no line for each of perhaps a million steps.
                     self.mark_ended(index, &Outcome::Cancelled, false);
                 }
@@ -245,6 +258,9 @@ impl Dispatch {
             return true;
         }
         let step = &self.job.graph.graph[index];
+        if step.is_cleanup() && self.is_kept(step.deployment) {
+            return true;
+        }
         match self.stopping {
             None => false,
             Some(_) if step.is_cleanup() => !self.owed(step.deployment),
@@ -387,6 +403,7 @@ impl Dispatch {
         let attempt = Attempt {
             run: job.run.clone(),
             number,
+            again: self.nodes[index.index()].again,
             reattach,
             deployment: Arc::clone(&live.deployed),
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
@@ -471,29 +488,11 @@ impl Dispatch {
     fn end_attempt(&mut self, index: NodeIndex, finished: Finished) -> Result<Vec<Change>, ScheduleError> {
         let step = self.job.graph.graph[index].clone();
         let attempt = self.nodes[index.index()].attempts;
-        let mut outcome = finished.outcome;
         let stopped = self.stopping == Some(StopCause::User) && !step.is_cleanup();
-        let retry = match &outcome {
-            Outcome::Interrupted => {
-                let again = step.manifest().is_none_or(|step| step.on_interrupt == OnInterrupt::Rerun);
-                if !again {
-                    let message = "it was interrupted, and the manifest says that this is a failure";
-                    outcome = Outcome::failed(FailureClass::Step, message);
-                }
-                again.then_some(Duration::ZERO)
-            }
-            Outcome::Failed(_) => {
-                let retry = retry_of(&step);
-                (self.nodes[index.index()].failures + 1 < retry.attempts).then_some(retry.delay)
-            }
-            _ => None,
-        };
-        if matches!(outcome, Outcome::Failed(_)) {
-            self.nodes[index.index()].failures += 1;
-            self.errors += 1;
-        }
+        let (outcome, retry) = self.judge(index, finished.outcome);
         if let Some(delay) = retry.filter(|_| !stopped) {
             let now = now_ms();
+            self.nodes[index.index()].again = true;
             let _ = self.job.notices.send(Notice::Retrying {
                 step: step.id.clone(),
                 attempt,
@@ -558,7 +557,8 @@ impl Dispatch {
 
     /// When the last cleanup step of a deployment has succeeded, nothing is owed any more.
     fn pay_debt(&mut self, deployment: usize, now: i64) -> Vec<Change> {
-        if self.cleanup_left[deployment] != (0, false) || !self.job.parts.cleanup {
+        let others = self.job.policy.retire.as_ref().is_some_and(|retired| !retired.contains(&deployment));
+        if self.cleanup_left[deployment] != (0, false) || !self.job.parts.cleanup || others {
             return vec![];
         }
         let Some(live) = self.live.get_mut(&deployment).filter(|live| live.row.debt == Debt::Owed) else {
@@ -580,7 +580,9 @@ impl Dispatch {
         self.tally.invalid |= invalid;
         if step.is_cleanup() {
             // A cleanup that was never owed is no debt: it counts neither way.
-            if !matches!(outcome, Outcome::Cancelled) || self.owed(step.deployment) {
+            if matches!(outcome, Outcome::Cancelled) && self.is_kept(step.deployment) {
+                self.tally.kept = true;
+            } else if !matches!(outcome, Outcome::Cancelled) || self.owed(step.deployment) {
                 self.tally.cleanup.add(outcome, forgiven);
             }
             let (left, failed) = &mut self.cleanup_left[step.deployment];
@@ -588,6 +590,9 @@ impl Dispatch {
             *failed |= !succeeded;
         } else {
             self.tally.measurement.add(outcome, forgiven);
+            if !forgiven && matches!(outcome, Outcome::Failed(_) | Outcome::Interrupted) {
+                self.keep(index);
+            }
         }
         let node = &mut self.nodes[index.index()];
         node.status = Status::Ended;
@@ -612,7 +617,12 @@ impl Dispatch {
                 }
             }
         }
-        // Pauses and delays end now, unless they lead to something that is still to be done.
+        self.end_hopeless_pauses();
+        Ok(())
+    }
+
+    /// Pauses and delays end now, unless they lead to something that is still to be done.
+    pub(super) fn end_hopeless_pauses(&mut self) {
         let mut timed: Vec<NodeIndex> = self.timers.iter().map(|Reverse((_, index))| *index).collect();
         timed.retain(|&index| self.nodes[index.index()].status == Status::Timed);
         let mut changes = Vec::new();
@@ -623,9 +633,9 @@ impl Dispatch {
             }
         }
         self.unsaved.append(&mut changes);
-        Ok(())
     }
 
+    /// Everything has ended: the verdicts, in the journal unless this was only the end of an earlier definition.
     async fn finish(&mut self) -> Result<End, ScheduleError> {
         let now = now_ms();
         let mut changes = Vec::new();
@@ -633,7 +643,9 @@ impl Dispatch {
             changes.extend(self.pay_debt(deployment, now));
         }
         let (measurement, cleanup) = self.tally.verdicts();
-        changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
+        if self.job.policy.retire.is_none() {
+            changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
+        }
         self.unsaved.append(&mut changes);
         self.save().await?;
         Ok(End::Ended { measurement, cleanup })
@@ -646,10 +658,6 @@ impl Dispatch {
         }
         Ok(self.job.store.append(std::mem::take(&mut self.unsaved)).await?)
     }
-}
-
-pub(super) fn retry_of(step: &Step) -> Retry {
-    step.manifest().map_or(Retry { attempts: 1, delay: Duration::ZERO }, |step| step.retry)
 }
 
 /// Milliseconds since the epoch.

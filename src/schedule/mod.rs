@@ -6,6 +6,7 @@
 
 mod deployments;
 mod dispatch;
+mod policy;
 mod ready;
 mod takeover;
 mod tally;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use deployments::missing_variables;
 pub use dispatch::{drive, now_ms};
+pub use policy::{Policy, pause_after, retry_of};
 
 use crate::event::{Notice, Verdict};
 use crate::execute::Execute;
@@ -33,6 +35,7 @@ pub struct Job {
     pub plan: Plan,
     pub graph: RunGraph,
     pub parts: Parts,
+    pub policy: Policy,
     pub naming: Naming,
     pub store: Store,
     pub executor: Arc<dyn Execute>,

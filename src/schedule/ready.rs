@@ -343,7 +343,7 @@ mod tests {
             action: Action::LocalDown,
             environment: Environment::default(),
             timeout: None,
-            retry: Retry { attempts: 1, delay: std::time::Duration::ZERO },
+            retry: Retry::times(1, std::time::Duration::ZERO),
             allow_failure: false,
             recover: vec![],
             outputs: BTreeMap::new(),

@@ -1,7 +1,6 @@
 //! Where a runner begins: at the start of a new run, or where the journal of an old one ends.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
@@ -9,10 +8,11 @@ use petgraph::visit::EdgeRef;
 
 use super::ScheduleError;
 use super::deployments::Live;
-use super::dispatch::{Dispatch, Status, millis, now_ms, retry_of};
+use super::dispatch::{Dispatch, Status, millis, now_ms};
+use super::policy::pause_after;
 use crate::event::{Event, Outcome};
 use crate::graph::Wait;
-use crate::run_state::{RunState, StepPhase};
+use crate::run_state::{RunState, StepPhase, StepState};
 use crate::store::{Debt, event};
 
 impl Dispatch {
@@ -27,10 +27,15 @@ impl Dispatch {
         let mut running = Vec::new();
         for index in self.job.graph.graph.node_indices() {
             let step = &self.job.graph.graph[index];
-            let Some(past) = state.step(&step.id) else { continue };
+            let unknown = StepState::default();
+            let past = state.step(&step.id).unwrap_or(&unknown);
             let node = &mut self.nodes[index.index()];
             node.attempts = past.attempts;
             node.failures = past.failures;
+            node.again = match past.phase {
+                StepPhase::Running => past.again,
+                _ => past.phase != StepPhase::Waiting,
+            };
             node.started_ms = past.started_ms.unwrap_or(now);
             self.errors += past.failures;
             if let Some(trial) = step.trial {
@@ -43,6 +48,10 @@ impl Dispatch {
             }
             let step = &self.job.graph.graph[index];
             match &past.phase {
+                // What a change of the files added to the cleanup comes too late.
+                StepPhase::Waiting if step.is_cleanup() && self.paid(step.deployment) => {
+                    self.mark_ended(index, &Outcome::Cancelled, false);
+                }
                 StepPhase::Waiting => {}
                 StepPhase::Running => match step.pause() {
                     Some(pause) => {
@@ -55,11 +64,7 @@ impl Dispatch {
                     }
                 },
                 StepPhase::Retrying(outcome) => {
-                    let delay = if matches!(outcome, Outcome::Interrupted) {
-                        Duration::ZERO
-                    } else {
-                        retry_of(step).delay
-                    };
+                    let delay = pause_after(&self.job.run, step, past.failures, outcome);
                     let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
                     self.time(index, due);
                 }
@@ -75,6 +80,10 @@ impl Dispatch {
                 }
             }
         }
+        for (&deployment, (_, told)) in &mut self.kept {
+            let name = self.job.naming.name(&self.job.run, &self.job.graph.deployments[deployment]);
+            *told = state.kept.contains_key(&name);
+        }
         self.settling.clear();
         for index in self.job.graph.graph.node_indices() {
             self.count_pending(index);
@@ -82,7 +91,12 @@ impl Dispatch {
         for index in running {
             self.spawn(index, true);
         }
+        self.end_hopeless_pauses();
         Ok(())
+    }
+
+    fn paid(&self, deployment: usize) -> bool {
+        self.live.get(&deployment).is_some_and(|live| live.row.debt == Debt::Paid)
     }
 
     /// Deployments that exist already: opened by an earlier runner, or by an earlier command.

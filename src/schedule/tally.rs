@@ -8,6 +8,8 @@ pub(super) struct Tally {
     pub(super) cleanup: Count,
     /// A trial must not be used.
     pub(super) invalid: bool,
+    /// A deployment was kept on purpose.
+    pub(super) kept: bool,
 }
 
 #[derive(Default)]
@@ -43,6 +45,10 @@ impl Tally {
             Verdict::Complete if self.invalid => Verdict::Invalid,
             other => other,
         };
-        (measurement, self.cleanup.verdict())
+        let cleanup = match self.cleanup.verdict() {
+            Verdict::Complete | Verdict::None if self.kept => Verdict::Kept,
+            other => other,
+        };
+        (measurement, cleanup)
     }
 }

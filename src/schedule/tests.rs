@@ -29,7 +29,7 @@ fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
         action: Action::Run(Command::Shell(command)),
         environment: Environment::default(),
         timeout: None,
-        retry: Retry { attempts: 1, delay: Duration::ZERO },
+        retry: Retry::once(),
         allow_failure: false,
         recover: vec![],
         outputs: BTreeMap::new(),
@@ -113,11 +113,12 @@ struct Case {
     /// Events that an earlier runner left.
     before: Vec<Event>,
     stop_after: Option<Duration>,
+    policy: Policy,
 }
 
 impl Case {
     fn new(plan: Plan) -> Self {
-        Self { plan, fake: Fake::default(), before: vec![], stop_after: None }
+        Self { plan, fake: Fake::default(), before: vec![], stop_after: None, policy: Policy::default() }
     }
 
     fn script(mut self, step: &str, ends: Vec<Finished>) -> Self {
@@ -170,6 +171,7 @@ impl Case {
             plan: self.plan,
             graph,
             parts: Parts::ALL,
+            policy: self.policy,
             naming: Naming::OfRun,
             store: store.clone(),
             executor,
@@ -273,7 +275,7 @@ fn a_failed_application_does_not_stop_the_others() {
 #[test]
 fn a_failed_step_is_tried_again_as_often_as_it_says() {
     let mut steps = steps();
-    steps[0].retry = Retry { attempts: 3, delay: Duration::from_millis(5) };
+    steps[0].retry = Retry::times(3, Duration::from_millis(5));
     let good = Finished::from(Outcome::Succeeded);
     let ran =
         Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed(), failed(), good]).run();
@@ -525,4 +527,85 @@ fn a_step_that_waits_for_a_lock_holds_back_none_that_does_not() {
     let ran = Case::new(plan).takes("one.1/deploy/a", 80).takes("two.1/deploy/a", 80).run();
     assert!(ran.position("start three.1/deploy/a 1") < ran.position("end one.1/deploy/a 1"));
     assert!(ran.position("end one.1/deploy/a 1") < ran.position("start two.1/deploy/a 1"));
+}
+
+#[test]
+fn only_the_classes_of_a_retry_are_tried_again() {
+    let mut steps = steps();
+    steps[0].retry = Retry { on: vec![FailureClass::TimedOut], ..Retry::times(3, Duration::ZERO) };
+    let timed_out = Finished::from(Outcome::failed(FailureClass::TimedOut, "too slow"));
+    let ran = Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![timed_out, failed()]).run();
+    assert_eq!(ran.started()[..2], ["deploy/a 1", "deploy/a 2"]);
+    assert!(!ran.started().contains(&"deploy/a 3"), "it failed otherwise");
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });
+}
+
+#[test]
+fn pauses_between_attempts_grow() {
+    let mut steps = steps();
+    steps[0].retry = Retry { backoff: 3.0, ..Retry::times(3, Duration::from_millis(40)) };
+    let ran = Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed()]).run();
+    let times: Vec<_> = ran
+        .records
+        .iter()
+        .filter(|record| {
+            matches!(&record.event, Event::StepStarted { step, .. } | Event::StepEnded { step, .. }
+                if step.as_str() == "app.1/deploy/a")
+        })
+        .map(|record| record.at_ms)
+        .collect();
+    // Started, ended, started, ended …
+    assert!((40..120).contains(&(times[2] - times[1])), "{times:?}");
+    assert!(times[4] - times[3] >= 120, "{times:?}");
+}
+
+#[test]
+fn a_deployment_with_a_failure_is_kept_and_the_others_are_cleaned_up() {
+    let mut case = Case::new(plan(&["one", "two"], &steps())).script("one.1/deploy/b", vec![failed()]);
+    case.policy.keep_on_failure = true;
+    let ran = case.run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Kept });
+    assert!(ran.log.iter().all(|line| !line.contains("one.1/cleanup")), "{:#?}", ran.log);
+    assert!(ran.outcome("two.1/cleanup/y").is_success());
+    let mut debts = ran.debts.clone();
+    debts.sort_by_key(|debt| *debt == Debt::Owed);
+    assert_eq!(debts, [Debt::Paid, Debt::Owed]);
+    let kept: Vec<_> = ran
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::DeploymentKept { deployment, because } => Some((deployment.as_str(), because.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kept, [("r.one.1", "one.1/deploy/b")], "told once, though there are two cleanup steps");
+}
+
+#[test]
+fn nothing_is_kept_without_a_failure_of_weight() {
+    let mut steps = steps();
+    steps[0].allow_failure = true;
+    let mut case = Case::new(plan(&["app"], &steps)).script("app.1/deploy/a", vec![failed()]);
+    case.policy.keep_on_failure = true;
+    assert_eq!(case.run().end, complete());
+
+    let mut case = Case::new(plan(&["app"], &steps)).takes("app.1/deploy/b", 5000);
+    case.policy.keep_on_failure = true;
+    case.stop_after = Some(Duration::from_millis(300));
+    let ran = case.run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Cancelled, cleanup: Verdict::Complete });
+}
+
+#[test]
+fn a_throttled_fetch_of_traces_is_tried_again_unasked() {
+    let throttled = Finished::from(Outcome::failed(FailureClass::Throttled, "too fast"));
+    let mut case = Case::new(plan(&["app"], &steps())).script("app.1/t1/get-traces", vec![throttled]);
+    // Longer than the case lasts: the pause itself is the proof.
+    case.stop_after = Some(Duration::from_millis(500));
+    let ran = case.run();
+    let retried = ran.records.iter().any(|record| {
+        matches!(&record.event, Event::StepEnded { step, retry: true, .. }
+            if step.as_str() == "app.1/t1/get-traces")
+    });
+    assert!(retried, "{:#?}", ran.records);
 }

@@ -54,12 +54,34 @@ pub struct Store {
 /// What changes together with events, in the same transaction.
 #[derive(Clone, Debug)]
 pub enum Change {
-    Event { run: RunId, record: Record },
+    Event {
+        run: RunId,
+        record: Record,
+    },
     Open(DeploymentRow),
-    Debt { deployment: DeploymentId, debt: Debt },
-    Outputs { deployment: DeploymentId, outputs: serde_json::Map<String, serde_json::Value> },
-    Params { deployment: DeploymentId, params: serde_json::Map<String, serde_json::Value> },
-    Logs { deployment: DeploymentId, logs: PathBuf },
+    Debt {
+        deployment: DeploymentId,
+        debt: Debt,
+    },
+    Outputs {
+        deployment: DeploymentId,
+        outputs: serde_json::Map<String, serde_json::Value>,
+    },
+    Params {
+        deployment: DeploymentId,
+        params: serde_json::Map<String, serde_json::Value>,
+    },
+    Logs {
+        deployment: DeploymentId,
+        logs: PathBuf,
+    },
+    /// What was asked for is something else from here on.
+    Request {
+        run: RunId,
+        request: String,
+    },
+    /// The deployment is opened anew when something is deployed again. Nothing may be owed for it.
+    Forget(DeploymentId),
 }
 
 impl Store {

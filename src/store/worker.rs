@@ -405,6 +405,14 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         Change::Params { deployment, params } => {
             update("UPDATE deployments SET params = ?2 WHERE id = ?1", deployment, &json(params))
         }
+        Change::Request { run, request } => transaction
+            .prepare_cached("UPDATE runs SET request = ?2 WHERE id = ?1")?
+            .execute(params![run.as_str(), request])
+            .map(|_| ()),
+        Change::Forget(deployment) => transaction
+            .prepare_cached("DELETE FROM deployments WHERE id = ?1 AND debt <> 'owed'")?
+            .execute([deployment.as_str()])
+            .map(|_| ()),
         Change::Logs { deployment, logs } => {
             update("UPDATE deployments SET logs = ?2 WHERE id = ?1", deployment, &logs.to_string_lossy())
         }

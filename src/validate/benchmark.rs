@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -497,7 +496,7 @@ fn default_load_step() -> Step {
         action: Action::Load,
         environment: Environment { shell: vec!["sh".to_owned(), "-c".to_owned()], ..Environment::default() },
         timeout: None,
-        retry: Retry { attempts: 1, delay: Duration::ZERO },
+        retry: Retry::once(),
         allow_failure: false,
         recover: Vec::new(),
         outputs: BTreeMap::new(),

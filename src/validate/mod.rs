@@ -9,6 +9,7 @@ mod matrix;
 mod output;
 mod overrides;
 mod plan;
+mod retry;
 mod shell;
 mod step;
 mod template;
@@ -31,9 +32,10 @@ pub use check::CREDENTIALS;
 pub use load::{LoadArguments, load_arguments, load_file};
 pub use overrides::Overrides;
 pub use plan::{plan, single};
+pub use retry::Retry;
 
 /// A checked `benchmark.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Benchmark {
     /// The manifest's own path, absolute.
@@ -49,7 +51,7 @@ pub struct Benchmark {
 }
 
 /// What one target of a benchmark does: its steps, in an order that satisfies `needs`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// The most that a step of this target may ask for.
     pub credentials: Vec<String>,
@@ -93,7 +95,7 @@ pub enum Phase {
     Cleanup,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub phase: Phase,
     /// Unique per phase and target; letters, digits, `-`, `_`.
@@ -114,14 +116,14 @@ pub struct Step {
     pub locks: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Recovery {
     pub command: Command,
     pub environment: Environment,
 }
 
 /// Where and as what a command runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Environment {
     /// None: the default image.
     pub image: Option<Image>,
@@ -153,7 +155,7 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     Run(Command),
     Wait(Duration),
@@ -166,7 +168,7 @@ pub enum Action {
     LocalDown,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// One shell string; values in it are shell-quoted.
     Shell(Template),
@@ -174,21 +176,21 @@ pub enum Command {
     Argv(Vec<Template>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WaitFor {
     pub http: Template,
     pub status: u16,
     pub timeout: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     pub source: OutputSource,
     pub default: Option<Value>,
     pub secret: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum OutputSource {
     /// JSON pointer into what the step wrote to standard output.
     Json(String),
@@ -203,13 +205,6 @@ pub enum OutputSource {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Attempts in total, at least 1.
-    pub attempts: u32,
-    pub delay: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnInterrupt {
     /// Run the step again as a new attempt.
     Rerun,
@@ -218,7 +213,7 @@ pub enum OnInterrupt {
 }
 
 /// A checked plan: everything that each trial needs has been evaluated for every point of the matrix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
     pub path: PathBuf,
@@ -246,7 +241,7 @@ pub enum Executor {
 }
 
 /// An application of a plan at one target, with its points of the matrix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub application: String,
     pub benchmark: Arc<Benchmark>,
@@ -255,7 +250,7 @@ pub struct Entry {
 }
 
 /// One combination of factor levels for one application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Factor name and level, in the order of the plan; empty without a matrix.
     pub factors: Vec<(String, Value)>,

@@ -16,6 +16,7 @@ use crate::manifest::template::{Piece, Template};
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, Place};
 use crate::validate::output::output as checked_output;
+use crate::validate::retry::retry as checked_retry;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{
     Action, Command, Environment, Image, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step, WaitFor,
@@ -69,6 +70,7 @@ impl Steps<'_> {
         let recover = file.recover.iter().flatten();
         let recover =
             recover.map(|recovery| self.recovery(recovery, &environment, &targets, report)).collect();
+        let fails_interrupted = file.on_interrupt == Some(OnInterruptWord::Fail);
         let step = Step {
             phase,
             name: file.name.value.clone(),
@@ -76,26 +78,16 @@ impl Steps<'_> {
             action: action.unwrap_or(Action::Wait(Duration::ZERO)),
             environment,
             timeout: file.timeout.as_ref().map(|timeout| check::duration(timeout, true, report)),
-            retry: file.retry.as_ref().map_or(Retry { attempts: 1, delay: Duration::ZERO }, |retry| Retry {
-                attempts: u32::try_from(check::count(
-                    &retry.attempts,
-                    1..=100,
-                    "the number of attempts",
-                    report,
-                ))
-                .unwrap_or(1),
-                delay: retry
-                    .delay
-                    .as_ref()
-                    .map_or(Duration::ZERO, |delay| check::duration(delay, false, report)),
-            }),
+            retry: match &file.retry {
+                Some(retry) => checked_retry(retry, report),
+                // What runs again after an interruption may run again here. An invocation is never repeated unasked.
+                None if is_command && phase != Phase::Invoke && !fails_interrupted => Retry::when_throttled(),
+                None => Retry::once(),
+            },
             allow_failure: file.allow_failure.unwrap_or(false),
             recover,
             outputs,
-            on_interrupt: match file.on_interrupt {
-                None | Some(OnInterruptWord::Rerun) => OnInterrupt::Rerun,
-                Some(OnInterruptWord::Fail) => OnInterrupt::Fail,
-            },
+            on_interrupt: if fails_interrupted { OnInterrupt::Fail } else { OnInterrupt::Rerun },
             locks: locks(file.locks.as_ref(), report),
         };
         Draft { raw, step, targets, output_names }

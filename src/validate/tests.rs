@@ -3,6 +3,7 @@
 mod plans;
 
 use super::*;
+use crate::event::FailureClass;
 use crate::manifest::read::{Disk, Files, Kept, Recording, Snapshot};
 use crate::workload::{Body, LoadShape};
 use std::fmt::Write as _;
@@ -457,7 +458,7 @@ fn a_full_manifest_becomes_checked_types() {
     assert_eq!(aws.traces, Traces::Xray);
     let stack = &aws.deploy[0];
     assert_eq!(stack.environment.limits, Limits { cpus: Some(1.5), memory_bytes: Some(512 << 20) });
-    assert_eq!(stack.retry, Retry { attempts: 2, delay: Duration::from_secs(30) });
+    assert_eq!(stack.retry, Retry::times(2, Duration::from_secs(30)));
     assert_eq!(stack.timeout, Some(Duration::from_mins(20)));
     assert_eq!(stack.environment.shell, ["sh", "-c"]);
     assert_eq!(stack.recover[0].environment.credentials, ["aws"]);
@@ -719,4 +720,44 @@ fn what_the_local_target_does_not_provide_is_shown_in_the_template() {
     let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
     let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
     insta::assert_snapshot!(rendered(&checked.problems));
+}
+
+#[test]
+fn retries_say_when_and_how_long() {
+    let retry = |keys: &str| {
+        let step = format!("[[deploy]]\nname = \"a\"\nrun = \"x\"\n{keys}\n");
+        valid(&with_local(&step)).targets["local"].deploy[0].retry.clone()
+    };
+    let full = retry(
+        "retry = { attempts = 4, delay = \"2s\", backoff = 1.5, max_delay = \"1m\", on = [\"throttled\", \"timed_out\", \"throttled\"] }",
+    );
+    assert_eq!(
+        full,
+        Retry {
+            attempts: 4,
+            delay: Duration::from_secs(2),
+            backoff: 1.5,
+            max_delay: Duration::from_mins(1),
+            on: vec![FailureClass::Throttled, FailureClass::TimedOut],
+        }
+    );
+    let long = retry("retry = { attempts = 2, delay = \"1h\", on = \"out_of_memory\" }");
+    assert_eq!((long.max_delay, long.on), (Duration::from_hours(1), vec![FailureClass::OutOfMemory]));
+    assert!(!retry("retry = { attempts = 2 }").on.contains(&FailureClass::OutOfMemory));
+    assert_eq!(retry(""), Retry::when_throttled());
+    assert_eq!(retry("retry = { attempts = 1 }"), Retry::once());
+    assert_eq!(retry("on_interrupt = \"fail\""), Retry::once());
+    let invoke = valid(&with_local("[[invoke]]\nname = \"a\"\nrun = \"x\"\n"));
+    assert_eq!(invoke.targets["local"].invoke[0].retry, Retry::once());
+}
+
+#[test]
+fn retries_that_make_no_sense_are_refused() {
+    check(
+        "retries",
+        &with_local(
+            "[[deploy]]\nname = \"a\"\nrun = \"x\"\nretry = { attempts = 2, backoff = 0.5 }\n[[deploy]]\nname = \"b\"\nrun = \"x\"\nretry = { attempts = 2, delay = \"1m\", max_delay = \"2s\", on = [] }\n[[deploy]]\nname = \"c\"\nrun = \"x\"\nretry = { attempts = 2, on = \"throtled\" }\n",
+        ),
+        &["validate::range", "validate::range", "validate::range", "manifest::unknown_word"],
+    );
 }

@@ -128,6 +128,21 @@ async fn a_refusal_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn nothing_but_throttling_until_the_deadline_is_an_error_of_its_own() {
+    let throttled = (429, Some("ThrottledException"), json!({ "Message": "slow down" }));
+    let (config, _) = scripted(vec![throttled.clone()]).await;
+    let error = fetch(&config, &["t1"], Duration::from_millis(100)).await.unwrap_err();
+    assert!(matches!(error, FetchError::Throttled { .. }), "{error}");
+    assert!(error.to_string().contains("slow down"), "{error}");
+
+    // One answer among them, and what is missing is missing.
+    let nothing = (200, None, json!({ "Traces": [], "UnprocessedTraceIds": ["t1"] }));
+    let (config, _) = scripted(vec![nothing, throttled]).await;
+    let (report, _) = fetch(&config, &["t1"], Duration::from_millis(600)).await.unwrap();
+    assert_eq!(report.missing, ["t1"]);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_nobody_serves_is_unreachable_long_before_the_deadline() {
     let config = XrayConfig { endpoint: Some("http://127.0.0.1:9".to_owned()), region: None };
     let fetching = fetch(&config, &["t1"], Duration::from_mins(10));

@@ -1,0 +1,105 @@
+//! What follows from a failure: another attempt, or a deployment that is kept to be looked at.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use petgraph::graph::NodeIndex;
+use sha2::{Digest as _, Sha256};
+
+use super::dispatch::{Dispatch, now_ms};
+use crate::event::{Event, Failure, FailureClass, Outcome};
+use crate::graph::{Step, StepKind};
+use crate::id::RunId;
+use crate::store::{Change, event};
+use crate::validate::{OnInterrupt, Retry};
+
+/// What a run does beyond its graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// A deployment of which a step failed is not cleaned up: its cleanup stays owed.
+    pub keep_on_failure: bool,
+    /// Only ends what an earlier definition of the run left: the steps of the graph that run are stopped, and these
+    /// deployments are cleaned up. The run itself does not end with it.
+    pub retire: Option<BTreeSet<usize>>,
+}
+
+/// How a step is tried again.
+pub fn retry_of(step: &Step) -> Retry {
+    match &step.kind {
+        StepKind::Manifest(step) => step.retry.clone(),
+        StepKind::GetTraces => Retry::when_throttled(),
+        StepKind::Pause { .. } | StepKind::AnalyzeTraces => Retry::once(),
+    }
+}
+
+/// The pause before the next attempt, after so many failures of which this is the last. The same for every runner
+/// of the run: one that takes over waits what is left of it.
+pub fn pause_after(run: &RunId, step: &Step, failures: u32, outcome: &Outcome) -> Duration {
+    match outcome {
+        Outcome::Failed(Failure { class, .. }) => {
+            retry_of(step).pause(failures, *class, spread(run, step, failures))
+        }
+        // An interruption is nobody's fault, and nothing gets better by waiting.
+        _ => Duration::ZERO,
+    }
+}
+
+/// Different for steps that failed at the same moment, and uniform.
+fn spread(run: &RunId, step: &Step, failures: u32) -> u32 {
+    let digest = Sha256::digest(format!("{run} {} {failures}", step.id));
+    digest.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+impl Dispatch {
+    /// What the end of an attempt counts as, and the pause before the next one if there is one.
+    pub(super) fn judge(&mut self, index: NodeIndex, outcome: Outcome) -> (Outcome, Option<Duration>) {
+        let step = self.job.graph.graph[index].clone();
+        match outcome {
+            Outcome::Interrupted => {
+                if step.manifest().is_none_or(|step| step.on_interrupt == OnInterrupt::Rerun) {
+                    return (Outcome::Interrupted, Some(Duration::ZERO));
+                }
+                self.count_failure(index);
+                let message = "it was interrupted, and the manifest says that this is a failure";
+                (Outcome::failed(FailureClass::Step, message), None)
+            }
+            Outcome::Failed(failure) => {
+                self.count_failure(index);
+                let failures = self.nodes[index.index()].failures;
+                let again = retry_of(&step).again(failures, failure.class);
+                let outcome = Outcome::Failed(failure);
+                let pause = again.then(|| pause_after(&self.job.run, &step, failures, &outcome));
+                (outcome, pause)
+            }
+            other => (other, None),
+        }
+    }
+
+    fn count_failure(&mut self, index: NodeIndex) {
+        self.nodes[index.index()].failures += 1;
+        self.errors += 1;
+    }
+
+    /// Notes that a deployment is kept, because this step of it has failed.
+    pub(super) fn keep(&mut self, index: NodeIndex) {
+        if self.job.policy.keep_on_failure {
+            self.kept.entry(self.job.graph.graph[index].deployment).or_insert((index, false));
+        }
+    }
+
+    /// Whether the deployment is there and stays, though its cleanup could begin.
+    pub(super) fn is_kept(&self, deployment: usize) -> bool {
+        self.kept.contains_key(&deployment) && self.owed(deployment)
+    }
+
+    /// What the journal must hold of a kept deployment: once, when its cleanup could have begun.
+    pub(super) fn tell_kept(&mut self, deployment: usize) -> Option<Change> {
+        let (because, told) = self.kept.get_mut(&deployment)?;
+        if std::mem::replace(told, true) {
+            return None;
+        }
+        let because = self.job.graph.graph[*because].id.clone();
+        let deployment = self.live.get(&deployment)?.row.id.clone();
+        Some(event(&self.job.run, now_ms(), Event::DeploymentKept { deployment, because }))
+    }
+}
