@@ -295,7 +295,11 @@ async fn drive(
         executor: Arc::clone(&executor) as Arc<dyn Execute>,
         notices,
     };
-    let end = schedule::drive(job, &records, stops).await;
+    // On a thread of the runtime, where the ends of steps arrive, too: to wake this one for each takes its time.
+    let end = match tokio::spawn(async move { schedule::drive(job, &records, stops).await }).await {
+        Ok(end) => end,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
     signals.abort();
     let _ = shown.await;
     match end {
