@@ -10,7 +10,8 @@ its end. Side by side, 4 or 16 such chains run at once, and the price is the tim
 Beside it, in the same rounds and in turn, so that a busy machine disturbs all alike: the same chain for GNU make, ninja and snakemake,
 and on a Docker engine the chain of `sb` in containers beside `docker run --rm` of the same image and command (the image is made here,
 FROM scratch around /bin/busybox, and removed afterwards). Ninja and snakemake come from the PATH, or from PyPI into a virtual environment
-of their own under target/. What is missing is named. All figures are medians in milliseconds per step, with the lowest and the highest round.
+of their own under target/; their time is that of all steps less that of one, so that starting the tool counts for none, as for `sb`. What
+is missing is named. All figures are medians in milliseconds per step, with the lowest and the highest round.
 """
 
 import argparse
@@ -65,7 +66,12 @@ def measure_sb(sb, steps, width=1, image=None):
         return (starts[-1] - starts[0]) / (len(starts) - 1)
 
 
-def measure_tool(command, file, text, steps):
+def measure_tool(command, file, describe, steps):
+    """Without what the tool needs to start, as for sb: the time of all steps less that of one."""
+    return (time_tool(command, file, describe(steps)) - time_tool(command, file, describe(1))) / (steps - 1)
+
+
+def time_tool(command, file, text):
     with temporary() as folder:
         (Path(folder) / file).write_text(text)
         begun = time.perf_counter()
@@ -73,7 +79,7 @@ def measure_tool(command, file, text, steps):
         total = time.perf_counter() - begun
         if ran.returncode != 0:
             sys.exit(f"{command[0]} ended with {ran.returncode}:\n{(ran.stdout + ran.stderr)[-2000:]}")
-        return total * 1000 / steps
+        return total * 1000
 
 
 def makefile(steps):
@@ -183,7 +189,7 @@ def main():
     sb("host, 16 side by side", steps, 16)
     measured["`true` from Python"] = measure_spawn
     measured["one fsync of 4 KiB"] = measure_fsync
-    for name, command, file, text, count in [
+    for name, command, file, describe, count in [
         ("make", ["-s"], "Makefile", makefile, steps),
         ("ninja", ["--quiet"], "build.ninja", build_ninja, steps),
         ("snakemake", ["-q", "-j1"], "Snakefile", snakefile, slow),
@@ -192,7 +198,9 @@ def main():
         if program is None:
             missing[f"{name}, chain"] = why
             continue
-        measured[f"{name}, chain"] = lambda c=[program, *command], f=file, t=text(count), n=count: measure_tool(c, f, t, n)
+        measured[f"{name}, chain"] = lambda c=[program, *command], f=file, d=describe, n=count: measure_tool(
+            c, f, d, n
+        )
     image, why = (None, "left out on request") if given.no_docker else make_image()
     if image is None:
         missing["sb and docker run, in containers"] = why

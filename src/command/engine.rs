@@ -391,7 +391,11 @@ impl Work {
             executor: Arc::clone(&executor) as Arc<dyn Execute>,
             notices,
         };
-        let end = schedule::drive(job, &state, stops).await;
+        // On a thread of the runtime, where the ends of steps arrive, too: to wake this one for each takes its time.
+        let end = match tokio::spawn(async move { schedule::drive(job, &state, stops).await }).await {
+            Ok(end) => end,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
         signals.abort();
         let _ = shown.await;
         if matches!(end, Ok(End::Ended { .. })) {

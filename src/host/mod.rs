@@ -219,8 +219,12 @@ fn claim_of(dir: &Path) -> Result<Option<Claim>, HostError> {
 /// A record without its content is one whose way to the disk was cut off by a loss of power: of another boot, so
 /// that its claim tells the rest.
 fn recorded(dir: &Path) -> Result<Option<ExitRecord>, HostError> {
+    let is_torn = |error: &io::Error| {
+        let json = error.get_ref().and_then(|error| error.downcast_ref::<serde_json::Error>());
+        json.is_some_and(|error| error.is_eof() || error.is_syntax())
+    };
     match ExitRecord::read(dir) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+        Err(error) if is_torn(&error) => Ok(None),
         read => read.map_err(folder(dir)),
     }
 }

@@ -516,8 +516,14 @@ fn an_end_whose_content_was_lost_with_the_machine_is_no_end() {
     let dir = tempfile::tempdir().unwrap();
     let claim = r#"{"version":1,"boot_id":"another","supervisor":{"pid":1,"start_time":1},"child":null}"#;
     fs::write(dir.path().join("claim.json"), claim).unwrap();
-    fs::write(dir.path().join("exit.json"), "").unwrap();
-    assert_eq!(host::look(dir.path()).unwrap(), Found::Gone);
+    for torn in ["", "\0\0\0", r#"{"version":1,"exit":{"co"#] {
+        fs::write(dir.path().join("exit.json"), torn).unwrap();
+        assert_eq!(host::look(dir.path()).unwrap(), Found::Gone, "{torn:?}");
+    }
+    // One of a later sb is whole: it did end.
+    let later = r#"{"version":2,"exit":{"code":0},"started_unix_ms":1,"ended_unix_ms":2,"more":3}"#;
+    fs::write(dir.path().join("exit.json"), later).unwrap();
+    assert!(matches!(host::look(dir.path()), Err(HostError::Folder { .. })));
 }
 
 #[test]
