@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Outcome;
+use super::estimate;
 use super::output::{Failed, accept};
 use super::status;
+use crate::cli::Confirm;
 use crate::event::Record;
 use crate::execute::{Execute, Executor};
 use crate::exit_code::Exit;
@@ -131,6 +133,7 @@ pub(super) async fn run_plan(
     settings: &Settings,
     path: &Path,
     seed: Option<u64>,
+    confirm: &Confirm,
 ) -> Outcome {
     let path = absolute(path);
     let request = Request {
@@ -141,7 +144,7 @@ pub(super) async fn run_plan(
         sources: BTreeMap::new(),
         what: What::Plan { path: path.clone() },
     };
-    start(terminal, settings, request, &path).await
+    start(terminal, settings, request, &path, Some(confirm)).await
 }
 
 /// Checks, records and drives a new run.
@@ -150,6 +153,7 @@ pub(super) async fn start(
     settings: &Settings,
     mut request: Request,
     beside: &Path,
+    confirm: Option<&Confirm>,
 ) -> Outcome {
     let private = Private { params: settings.params.clone(), environment: settings.environment.clone() };
     let files = Recording::new(Disk);
@@ -172,6 +176,10 @@ pub(super) async fn start(
             format!("run {open} of `{deployment}` has not ended: a step of it may still be running");
         let help = format!("`sb resume {open}` goes on with it, and Ctrl-C there stops it and cleans up");
         return Err(Failed::helped(Exit::Failed, message, help));
+    }
+    if let Some(limits) = confirm {
+        let prices = estimate::prices(settings)?;
+        estimate::confirm(terminal, &plan, &graph, &store, &prices, limits).await?;
     }
     let run = new_run_id(&plan.name);
     let lock = store.lock_run(&run)?;
@@ -294,6 +302,7 @@ async fn drive(
         naming: request.naming(),
         store: store.clone(),
         executor,
+        prices: estimate::prices(settings)?,
         notices,
     };
     let end = schedule::drive(job, &records, stops).await;

@@ -2,6 +2,7 @@
 
 mod config;
 mod engine;
+mod estimate;
 mod local;
 mod manifest;
 mod misc;
@@ -108,7 +109,9 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             misc::wait(terminal, duration);
             Ok(Exit::Done)
         }
-        Command::Plan(command) => plan::plan(terminal, settings, command),
+        Command::Plan(command) if !matches!(command, PlanCommand::Estimate { .. }) => {
+            plan::plan(terminal, settings, command)
+        }
         Command::AnalyzeTraces { files, write, jobs, method } if !files.is_empty() => {
             trace::analyze(terminal, settings, &files, write, jobs, &method)
         }
@@ -129,7 +132,12 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
     use crate::graph::Parts;
     match command {
-        Command::Run { plan, seed } => engine::run_plan(terminal, settings, &plan, seed).await,
+        Command::Run { plan, seed, confirm } => {
+            engine::run_plan(terminal, settings, &plan, seed, &confirm).await
+        }
+        Command::Plan(PlanCommand::Estimate { plan, assume }) => {
+            estimate::show(terminal, settings, &plan, &assume).await
+        }
         Command::Resume { run } => engine::resume(terminal, settings, run).await,
         Command::Status { run } => status::status(terminal, settings, run).await,
         Command::Report { what } => status::report(terminal, settings, &what).await,

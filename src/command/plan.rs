@@ -42,13 +42,15 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
             };
             graph::render(&build(terminal, settings, &plan)?.1, format, &mut text)
         }
+        // Needs the state, and was dispatched before.
+        PlanCommand::Estimate { .. } => return Ok(Exit::Usage),
     };
     written.map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     terminal.data(&text)?;
     Ok(Exit::Done)
 }
 
-fn build(
+pub(super) fn build(
     terminal: &Terminal,
     settings: &Settings,
     path: &std::path::Path,

@@ -52,7 +52,7 @@ pub(super) async fn run(
         seed: None,
         sources: BTreeMap::new(),
     };
-    engine::start(terminal, settings, request, &manifest).await
+    engine::start(terminal, settings, request, &manifest, None).await
 }
 
 /// `--target`, or the only one.

@@ -7,7 +7,7 @@ use crate::validate::Plan;
 
 /// What a step does to the machine and to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     /// Pauses and the like: they hold no slot and disturb nobody.
     Free,
     /// Deploys, cleans up, or works on traces: a load should not run beside it.
@@ -16,7 +16,7 @@ enum Class {
     Invoke,
 }
 
-fn class(step: &Step) -> Class {
+pub(super) fn class(step: &Step) -> Class {
     if step.pause().is_some() {
         Class::Free
     } else if step.is_invoke() {
@@ -129,9 +129,10 @@ impl Slots {
     }
 }
 
-fn locks(step: &Step) -> impl Iterator<Item = &String> {
+/// The locks that a step takes: like slots, a pause takes none.
+pub(super) fn locks(step: &Step) -> impl Iterator<Item = &String> {
     match &step.kind {
-        StepKind::Manifest(step) => step.locks.iter(),
+        StepKind::Manifest(manifest) if step.pause().is_none() => manifest.locks.iter(),
         _ => [].iter(),
     }
 }

@@ -54,6 +54,7 @@ fn plan(applications: &[&str], steps: &[Step]) -> Plan {
     let target = Target {
         credentials: vec![],
         traces: Traces::Local,
+        usage: None,
         deploy: phase(Phase::Deploy),
         invoke: phase(Phase::Invoke),
         cleanup: phase(Phase::Cleanup),
@@ -72,8 +73,13 @@ fn plan(applications: &[&str], steps: &[Step]) -> Plan {
         speed: 1.0,
         tolerances: Tolerances::default(),
     };
-    let point =
-        Point { factors: vec![], params: BTreeMap::new(), labels: BTreeMap::new(), load: Arc::new(load) };
+    let point = Point {
+        factors: vec![],
+        params: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        load: Arc::new(load),
+        start: None,
+    };
     Plan {
         path: "/nowhere/plan.toml".into(),
         name: "test".to_owned(),
@@ -170,6 +176,7 @@ impl Case {
             naming: Naming::OfRun,
             store: store.clone(),
             executor,
+            prices: crate::validate::Prices::built_in(),
             notices,
         };
         let end =

@@ -127,11 +127,6 @@ fn loads_have_one_shape_in_range() {
     ] {
         check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
     }
-    check_plan(
-        "budget_unsupported",
-        &format!("{PLAN_HEAD}{APPLICATION}[budget]\ncost_usd = 2\nerrors = -1\n"),
-        &["manifest::unsupported"],
-    );
 }
 
 fn overrides(params: &[(&str, &str)], environment: &[(&str, &str)]) -> Overrides {
