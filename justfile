@@ -25,7 +25,7 @@ torture N="30" SEED="1":
     cargo build --release
     python3 tests/torture.py --runs {{N}} --seed {{SEED}}
 
-# measurements: `just bench steps`, `just bench start`, `just bench analyze`
+# measurements: `just bench steps`, `start`, `analyze`, `estimate`, `plan`
 bench NAME *ARGS:
     #!/bin/sh
     set -e

@@ -255,7 +255,12 @@ pub struct LoadArguments {
 #[derive(Debug, Subcommand)]
 pub enum PlanCommand {
     /// The deployments, trials and steps of a plan, as a tree
-    Show { plan: PathBuf },
+    Show {
+        plan: PathBuf,
+        /// Only how many there are
+        #[arg(long)]
+        summary: bool,
+    },
     /// The graph of a plan's steps
     #[command(
         after_help = "Example:\n  sb plan graph plans/quickstart.toml --format dot | dot -Tsvg > graph.svg"

@@ -7,6 +7,7 @@ mod step;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -32,11 +33,15 @@ pub enum Wait {
 pub struct RunGraph {
     pub graph: DiGraph<Step, Wait>,
     pub deployments: Vec<Deployment>,
-    by_id: HashMap<StepId, NodeIndex>,
+    /// Made when a step is first looked for: planning needs none of it.
+    by_id: OnceLock<HashMap<StepId, NodeIndex>>,
 }
 
 impl RunGraph {
     pub fn find(&self, id: &StepId) -> Option<NodeIndex> {
-        self.by_id.get(id).copied()
+        let by_id = self.by_id.get_or_init(|| {
+            self.graph.node_indices().map(|node| (self.graph[node].id.clone(), node)).collect()
+        });
+        by_id.get(id).copied()
     }
 }

@@ -85,10 +85,11 @@ pub struct Assumptions {
     /// A command that cleans up; none: 60 s in a cloud, else as any command.
     cleanup: Option<Duration>,
     command: Duration,
-    /// Starting and stopping the embedded runtime.
+    /// Starting or stopping the embedded runtime.
     local: Duration,
-    wait_for: Duration,
-    /// Fetching the traces of a trial; none: 10 s from a cloud, else 1 s.
+    /// None: 5 s for a cloud, else 300 ms.
+    wait_for: Option<Duration>,
+    /// Fetching the traces of a trial; none: 10 s from a cloud, else 100 ms.
     get_traces: Option<Duration>,
     analyze_traces: Duration,
     /// One invocation of a load that sends one after another.
@@ -121,17 +122,16 @@ const NAMES: [&str; 9] = [
 
 impl Default for Assumptions {
     fn default() -> Self {
-        let second = Duration::from_secs(1);
         Self {
             deploy: None,
             cleanup: None,
-            command: second,
-            local: second,
-            wait_for: second,
+            command: Duration::from_secs(1),
+            local: Duration::from_millis(300),
+            wait_for: None,
             get_traces: None,
-            analyze_traces: second,
-            invocation: second,
-            load_margin: Duration::from_millis(100),
+            analyze_traces: Duration::from_millis(100),
+            invocation: Duration::from_secs(1),
+            load_margin: Duration::from_millis(50),
         }
     }
 }
@@ -149,7 +149,7 @@ impl Assumptions {
             "cleanup" => self.cleanup = Some(duration),
             "command" => self.command = duration,
             "local" => self.local = duration,
-            "wait_for" => self.wait_for = duration,
+            "wait_for" => self.wait_for = Some(duration),
             "get_traces" => self.get_traces = Some(duration),
             "analyze_traces" => self.analyze_traces = duration,
             "invocation" => self.invocation = duration,
@@ -166,7 +166,7 @@ impl Assumptions {
             StepKind::Pause { duration, .. } => *duration,
             StepKind::GetTraces => self.get_traces.unwrap_or(match target.traces {
                 Traces::Xray => Duration::from_secs(10),
-                Traces::Local | Traces::None => Duration::from_secs(1),
+                Traces::Local | Traces::None => Duration::from_millis(100),
             }),
             StepKind::AnalyzeTraces => self.analyze_traces,
             StepKind::Manifest(manifest) => match &manifest.action {
@@ -174,7 +174,7 @@ impl Assumptions {
                 Action::Run(_) if step.is_cleanup() => self.cleanup.unwrap_or(cloud_or(60, self.command)),
                 Action::Run(_) | Action::Load => self.command,
                 Action::Wait(duration) => *duration,
-                Action::WaitFor(_) => self.wait_for,
+                Action::WaitFor(_) => self.wait_for.unwrap_or(cloud_or(5, Duration::from_millis(300))),
                 Action::LocalUp { .. } | Action::LocalDown => self.local,
             },
         }
@@ -485,3 +485,7 @@ fn costs(plan: &Plan, run: &RunGraph, invocations: &[u64], prices: &Prices) -> V
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "estimate_tests.rs"]
+mod tests;
