@@ -63,7 +63,7 @@ def plan(trials):
 
 
 def measure(command, folder):
-    """Seconds, and MiB at most."""
+    """Seconds, seconds of processor time, and MiB at most."""
     out = os.open(folder / "out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     begun = time.perf_counter()
     actions = [(os.POSIX_SPAWN_DUP2, out, 1)]
@@ -73,7 +73,7 @@ def measure(command, folder):
     os.close(out)
     if os.waitstatus_to_exitcode(status) != 0:
         sys.exit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return took, used.ru_maxrss / 1024
+    return took, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def main():
@@ -93,10 +93,10 @@ def main():
             print((folder / "out").read_text().strip())
             for what in (["show", "--summary"], ["estimate"]):
                 found = [measure([given.sb, "plan", *what, str(file)], folder) for _ in range(given.rounds)]
-                times, memory = [took for took, _ in found], max(most for _, most in found)
+                times, busy, memory = ([one[place] for one in found] for place in range(3))
                 print(
                     f"  sb plan {' '.join(what):<16} {statistics.median(times):6.2f} s "
-                    f"({min(times):.2f} to {max(times):.2f})   {memory:5.0f} MiB"
+                    f"({min(times):.2f} to {max(times):.2f})   processor {statistics.median(busy):5.2f} s   {max(memory):5.0f} MiB"
                 )
 
 

@@ -23,6 +23,8 @@ use crate::validate::{Plan, Prices};
 
 /// Earlier runs that are looked at for the durations of steps.
 const RUNS: usize = 20;
+/// Events that are read of them at most: a run of a large plan has as many, and is enough.
+const EVENTS: usize = 100_000;
 
 pub(super) async fn show(
     terminal: &Terminal,
@@ -131,7 +133,11 @@ async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
         return Ok(history);
     }
     let deployments = store.deployments().await?;
+    let mut read = 0;
     for row in runs.iter().take(RUNS) {
+        if read >= EVENTS {
+            break;
+        }
         // The keys of the run's deployments, with benchmark and target.
         let mut known: Vec<(String, &str, &str)> = Vec::new();
         let prefix = format!("{}.", row.id);
@@ -158,6 +164,7 @@ async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
         let known: std::collections::HashMap<&str, (&str, &str)> =
             known.iter().map(|(key, benchmark, target)| (key.as_str(), (*benchmark, *target))).collect();
         let records = store.events(&row.id).await?;
+        read += records.len();
         let state =
             RunState::fold(records.iter().filter(|record| {
                 matches!(record.event, Event::StepStarted { .. } | Event::StepEnded { .. })
@@ -298,11 +305,12 @@ fn ratio(of: Duration, to: Duration) -> String {
     if to.is_zero() { "—".to_owned() } else { format!("{:.2}", of.as_secs_f64() / to.as_secs_f64()) }
 }
 
-/// A duration with its two largest units: `60h 12m`, `3m 20s`, `1.25s`.
+/// A duration with its two largest units: `60h 12m`, `3m 20s`, `1.25s`, `20ms`.
 fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0..60 => format!("{:.2}s", duration.as_secs_f64()),
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{:.2}s", duration.as_secs_f64()),
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
     }

@@ -10,6 +10,7 @@ mod docs;
 mod host;
 mod layers;
 mod local;
+mod planning;
 mod trace_files;
 mod workspace;
 mod xray_fetch;
