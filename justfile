@@ -25,7 +25,7 @@ torture N="200" SEED="1" *ARGS:
     cargo build --release
     python3 tests/torture.py --kills {{N}} --seed {{SEED}} {{ARGS}}
 
-# measurements: `just bench steps`, `just bench start`, `just bench analyze`
+# measurements: `just bench steps`, `start`, `analyze`, `estimate`, `plan`
 bench NAME *ARGS:
     #!/bin/sh
     set -e

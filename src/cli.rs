@@ -87,6 +87,8 @@ pub enum Command {
         seed: Option<u64>,
         #[command(flatten)]
         keep: KeepArguments,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Go on with a run whose runner was killed or left
     #[command(
@@ -233,6 +235,20 @@ pub enum Command {
     Version,
 }
 
+/// When a run asks before it starts.
+#[derive(Debug, Args)]
+pub struct Confirm {
+    /// Start without asking
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Ask when the run is predicted to take longer
+    #[arg(long, value_name = "DURATION", default_value = "4h", env = "SB_CONFIRM_DURATION", value_parser = humantime::parse_duration)]
+    pub confirm_duration: Duration,
+    /// Ask when the run is predicted to cost more (US dollars)
+    #[arg(long, value_name = "USD", default_value_t = 10.0, env = "SB_CONFIRM_COST_USD")]
+    pub confirm_cost_usd: f64,
+}
+
 /// How traces are read and explained; for files that are named.
 #[derive(Debug, Args)]
 pub struct MethodArguments {
@@ -285,12 +301,29 @@ pub struct LoadArguments {
 #[derive(Debug, Subcommand)]
 pub enum PlanCommand {
     /// The deployments, trials and steps of a plan, as a tree
-    Show { plan: PathBuf },
+    Show {
+        plan: PathBuf,
+        /// Only how many there are
+        #[arg(long)]
+        summary: bool,
+    },
     /// The graph of a plan's steps
     #[command(
         after_help = "Example:\n  sb plan graph plans/quickstart.toml --format dot | dot -Tsvg > graph.svg"
     )]
     Graph { plan: PathBuf },
+    /// How long a plan will take, and what it will cost
+    #[command(after_help = "Examples:\n  \
+            sb plan estimate plans/quickstart.toml\n  \
+            sb plan estimate plans/study.toml --assume deploy=3m,cleanup=2m\n\n\
+            Assumptions: deploy, cleanup, command, local, wait_for, get_traces, analyze_traces, invocation (of loads that\n\
+            send one after another), load_margin. Steps that earlier runs of this workspace had are taken as measured.")]
+    Estimate {
+        plan: PathBuf,
+        /// Durations of steps that were never measured
+        #[arg(long, value_name = "NAME=DURATION", value_delimiter = ',')]
+        assume: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

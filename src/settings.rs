@@ -17,6 +17,8 @@ pub struct Settings {
     pub params: Vec<(String, String)>,
     pub state_dir: Option<PathBuf>,
     pub verbose: bool,
+    /// SB_PRICES: a price table for estimates of cost.
+    pub prices: Option<PathBuf>,
     /// The `SB_PARAM_NAME` variables.
     pub environment: BTreeMap<String, String>,
 }
@@ -66,6 +68,7 @@ impl Settings {
             params,
             state_dir: global.state_dir,
             verbose: global.verbose,
+            prices: std::env::var_os("SB_PRICES").filter(|path| !path.is_empty()).map(PathBuf::from),
             environment,
         })
     }

@@ -63,6 +63,21 @@ impl Terminal {
         });
     }
 
+    /// Asks a person a question that is answered with yes or no; none when there is no terminal to ask on.
+    pub fn ask(&self, question: &str) -> io::Result<Option<bool>> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Ok(None);
+        }
+        self.bars.suspend(|| {
+            let mut out = io::stderr().lock();
+            out.write_all(question.as_bytes())?;
+            out.flush()?;
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer)?;
+            Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+        })
+    }
+
     /// Emphasis for standard error, where it shows.
     pub fn paint(&self, style: Style, text: &str) -> String {
         if self.lively { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }

@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 
 use super::Outcome;
 use super::edits::{self, Edited};
+use super::estimate;
 use super::output::{Failed, accept};
 use super::status;
+use crate::cli::Confirm;
 use crate::event::Verdict;
 use crate::execute::{self, Execute, Executor};
 use crate::exit_code::Exit;
@@ -141,6 +143,7 @@ pub(super) async fn run_plan(
     path: &Path,
     seed: Option<u64>,
     keep_on_failure: bool,
+    confirm: &Confirm,
 ) -> Outcome {
     let path = absolute(path);
     let request = Request {
@@ -153,7 +156,7 @@ pub(super) async fn run_plan(
         earlier: vec![],
         what: What::Plan { path: path.clone() },
     };
-    start(terminal, settings, request, &path).await
+    start(terminal, settings, request, &path, Some(confirm)).await
 }
 
 /// Checks, records and drives a new run.
@@ -162,6 +165,7 @@ pub(super) async fn start(
     settings: &Settings,
     mut request: Request,
     beside: &Path,
+    confirm: Option<&Confirm>,
 ) -> Outcome {
     let private = Private { params: settings.params.clone(), environment: settings.environment.clone() };
     let files = Recording::new(Disk);
@@ -184,6 +188,10 @@ pub(super) async fn start(
             format!("run {open} of `{deployment}` has not ended: a step of it may still be running");
         let help = format!("`sb resume {open}` goes on with it, and Ctrl-C there stops it and cleans up");
         return Err(Failed::helped(Exit::Failed, message, help));
+    }
+    if let Some(limits) = confirm {
+        let prices = estimate::prices(settings)?;
+        estimate::confirm(terminal, &plan, &graph, &store, &prices, limits).await?;
     }
     let executor = executor_of(&store, &plan, &graph).await?;
     let run = new_run_id(&plan.name);
@@ -389,6 +397,7 @@ impl Work {
             naming,
             store: store.clone(),
             executor: Arc::clone(&executor) as Arc<dyn Execute>,
+            prices: estimate::prices(settings)?,
             notices,
         };
         // On a thread of the runtime, where the ends of steps arrive, too: to wake this one for each takes its time.

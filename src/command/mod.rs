@@ -3,6 +3,7 @@
 mod config;
 mod edits;
 mod engine;
+mod estimate;
 mod leaks;
 mod local;
 mod manifest;
@@ -111,7 +112,9 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             misc::wait(terminal, duration);
             Ok(Exit::Done)
         }
-        Command::Plan(command) => plan::plan(terminal, settings, command),
+        Command::Plan(command) if !matches!(command, PlanCommand::Estimate { .. }) => {
+            plan::plan(terminal, settings, command)
+        }
         Command::AnalyzeTraces { files, write, jobs, method } if !files.is_empty() => {
             trace::analyze(terminal, settings, &files, write, jobs, &method)
         }
@@ -132,8 +135,11 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
     use crate::graph::Parts;
     match command {
-        Command::Run { plan, seed, keep } => {
-            engine::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure).await
+        Command::Run { plan, seed, keep, confirm } => {
+            engine::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, &confirm).await
+        }
+        Command::Plan(PlanCommand::Estimate { plan, assume }) => {
+            estimate::show(terminal, settings, &plan, &assume).await
         }
         Command::Resume { run, accept_changes, as_started } => {
             let files = match (accept_changes, as_started) {

@@ -1,4 +1,8 @@
-//! `sb plan show` and `sb plan graph`.
+//! `sb plan show` and `sb plan graph`; `sb plan estimate` has a file of its own.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
 
 use super::Outcome;
 use super::output::{Failed, accept};
@@ -9,29 +13,39 @@ use crate::manifest::read::Disk;
 use crate::plan::expand;
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
-use crate::validate::{self, Overrides, Plan};
+use crate::validate::{self, Order, Overrides, Plan};
 
 pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanCommand) -> Outcome {
     let mut text = String::new();
     let written = match command {
-        PlanCommand::Show { plan } => {
+        PlanCommand::Show { plan, summary } => {
             let (plan, graph) = build(terminal, settings, &plan)?;
-            if settings.json() {
+            let (deployments, steps) = (graph.deployments.len(), graph.graph.node_count());
+            let trials: usize = graph.deployments.iter().map(|deployment| deployment.trials.len()).sum();
+            if settings.json() && summary {
+                let counts = json!({
+                    "version": 1,
+                    "plan": plan.name,
+                    "deployments": deployments,
+                    "trials": trials,
+                    "steps": steps,
+                    "order": plan.order,
+                    "seed": plan.seed,
+                });
+                writeln!(text, "{counts:#}")
+            } else if settings.json() {
                 graph::render(&graph, Format::Json, &mut text)
             } else {
-                let trials: usize = graph.deployments.iter().map(|deployment| deployment.trials.len()).sum();
+                let order = match plan.order {
+                    Order::Sequential => "sequential",
+                    Order::Interleaved => "interleaved",
+                    Order::Random => "random",
+                };
                 text = format!(
-                    "{}: {} deployments, {trials} trials, {} steps; {} order, seed {}\n\n",
-                    plan.name,
-                    graph.deployments.len(),
-                    graph.graph.node_count(),
-                    serde_json::to_value(plan.order)
-                        .ok()
-                        .and_then(|o| o.as_str().map(str::to_owned))
-                        .unwrap_or_default(),
-                    plan.seed
+                    "{}: {deployments} deployments, {trials} trials, {steps} steps; {order} order, seed {}\n",
+                    plan.name, plan.seed
                 );
-                graph::tree(&graph, &mut text)
+                if summary { Ok(()) } else { writeln!(text).and_then(|()| graph::tree(&graph, &mut text)) }
             }
         }
         PlanCommand::Graph { plan } => {
@@ -42,13 +56,15 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
             };
             graph::render(&build(terminal, settings, &plan)?.1, format, &mut text)
         }
+        // Needs the state, and was dispatched before.
+        PlanCommand::Estimate { .. } => return Ok(Exit::Usage),
     };
     written.map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     terminal.data(&text)?;
     Ok(Exit::Done)
 }
 
-fn build(
+pub(super) fn build(
     terminal: &Terminal,
     settings: &Settings,
     path: &std::path::Path,

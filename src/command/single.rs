@@ -74,7 +74,7 @@ async fn start(
         sources: BTreeMap::new(),
         earlier: vec![],
     };
-    engine::start(terminal, settings, request, &manifest).await
+    engine::start(terminal, settings, request, &manifest, None).await
 }
 
 /// `--target`, or the only one.

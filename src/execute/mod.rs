@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Notice, Outcome};
 use crate::graph::Step;
 use crate::id::{DeploymentId, RunId};
-use crate::validate::Benchmark;
+use crate::validate::{Benchmark, Start};
 use crate::workload::Load;
 
 /// One attempt of a step, with all that it may use.
@@ -67,6 +67,8 @@ pub struct Deployed {
     pub target: String,
     pub benchmark: Arc<Benchmark>,
     pub load: Arc<Load>,
+    /// What the traces of a trial must show.
+    pub start: Option<Start>,
     pub labels: BTreeMap<String, String>,
     pub seed: u64,
     pub plan: String,

@@ -10,9 +10,11 @@ use crate::measurement::{INVOCATIONS_FILE, InvocationReader};
 use crate::provider::aws::{self, XrayConfig};
 use crate::provider::local;
 use crate::trace::analyze;
+use crate::trace::row::{self, BreakdownRow};
 use crate::validate::Traces;
 
 pub const TRACES_FILE: &str = "traces.json";
+const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
 
 /// How long traces may take to become complete, after the plan's own wait.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -101,20 +103,95 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
         return Outcome::failed(FailureClass::Step, message).into();
     };
     let file = logs.join(TRACES_FILE);
-    let analysed =
-        tokio::task::spawn_blocking(move || analyze::analyze_file(&file, &analyze::Options::default())).await;
+    let number = attempt.step.trial.map_or(1, |trial| trial as u32 + 1);
+    let must_be_cold = attempt.deployment.start.map(|start| start.is_cold(number));
+    let analysed = tokio::task::spawn_blocking(move || {
+        let summary = analyze::analyze_file(&file, &analyze::Options::default())?;
+        let Some(must_be_cold) = must_be_cold else { return Ok((summary, None)) };
+        let breakdown = std::fs::File::open(file.with_file_name(BREAKDOWN_FILE))?;
+        let rows = row::read_breakdown(breakdown).map_err(std::io::Error::other)?;
+        std::io::Result::Ok((summary, start_mismatch(must_be_cold, &rows)))
+    });
+    let analysed = analysed.await;
     match analysed {
-        Ok(Ok(summary)) if summary.valid == 0 && summary.invalid > 0 => {
+        Ok(Ok((summary, _))) if summary.valid == 0 && summary.invalid > 0 => {
             let reasons: Vec<_> =
                 summary.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
             let message = format!("none of {} traces is valid: {}", summary.invalid, reasons.join(", "));
             Outcome::failed(FailureClass::Step, message).into()
         }
-        Ok(Ok(_)) => Outcome::Succeeded.into(),
+        Ok(Ok((_, mismatch))) => {
+            Finished { invalid: mismatch.into_iter().collect(), ..Outcome::Succeeded.into() }
+        }
         Ok(Err(error)) => {
             let message = format!("cannot analyse the traces in `{}`: {error}", logs.display());
             Outcome::failed(FailureClass::Step, message).into()
         }
         Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
+    }
+}
+
+/// Why a trial is not what the plan declares: cold is one whose earliest valid trace holds a cold start, warm one in
+/// which no valid trace does.
+fn start_mismatch(must_be_cold: bool, rows: &[BreakdownRow]) -> Option<String> {
+    if must_be_cold {
+        let Some(first) = rows.iter().min_by(|a, b| a.start_time.total_cmp(&b.start_time)) else {
+            return Some("the trial was to be cold, and no trace shows whether it was".to_owned());
+        };
+        let met = first.num_cold_starts > 0;
+        return (!met).then(|| {
+            format!("the trial was to be cold, and its first trace {} met no cold start", first.trace_id)
+        });
+    }
+    let with_cold = rows.iter().filter(|row| row.num_cold_starts > 0).count();
+    (with_cold > 0).then(|| {
+        format!("the trial was to be warm, and {with_cold} of {} traces met a cold start", rows.len())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::breakdown::Parts;
+
+    fn row(start_time: f64, num_cold_starts: u64) -> BreakdownRow {
+        BreakdownRow {
+            trace_id: format!("at-{start_time}"),
+            start_time,
+            end_time: start_time + 1.0,
+            duration: 1_000_000,
+            url: String::new(),
+            num_cold_starts,
+            errors: 0,
+            throttles: 0,
+            faults: 0,
+            services: vec![],
+            longest_path_names: vec![],
+            parts: Parts::default(),
+        }
+    }
+
+    #[track_caller]
+    fn check(must_be_cold: bool, rows: &[(f64, u64)], expected: Option<&str>) {
+        let rows: Vec<_> = rows.iter().map(|&(start, colds)| row(start, colds)).collect();
+        let found = start_mismatch(must_be_cold, &rows);
+        assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
+        assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()));
+    }
+
+    #[test]
+    fn a_cold_trial_begins_with_a_cold_start_whatever_the_order_of_the_rows() {
+        check(true, &[(10.0, 1)], None);
+        check(true, &[(10.0, 0)], Some("at-10 met no cold start"));
+        check(true, &[(11.0, 0), (9.5, 2), (10.0, 0)], None);
+        check(true, &[(11.0, 1), (9.5, 0)], Some("at-9.5"));
+        check(true, &[], Some("no trace"));
+    }
+
+    #[test]
+    fn a_warm_trial_meets_no_cold_start_at_all() {
+        check(false, &[(10.0, 0), (11.0, 0)], None);
+        check(false, &[(10.0, 0), (11.0, 1)], Some("1 of 2"));
+        check(false, &[], None);
     }
 }

@@ -1,7 +1,6 @@
 //! From trials to the graph. Which steps exist, what each waits for.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -34,13 +33,14 @@ impl Parts {
 }
 
 pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {
+    let steps = most_steps(plan, &expansion);
     let mut builder = Builder {
-        graph: DiGraph::new(),
-        by_id: HashMap::new(),
+        graph: DiGraph::with_capacity(steps, steps + steps / 2),
         plan,
         parts,
         deployment: 0,
         prefix: String::new(),
+        round: u32::try_from(expansion.chains.len()).unwrap_or(u32::MAX),
     };
     let Expansion { deployments, chains } = expansion;
     for chain in chains {
@@ -51,16 +51,32 @@ pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {
             before = builder.deployment(&deployments[index], &before);
         }
     }
-    RunGraph { graph: builder.graph, deployments, by_id: builder.by_id }
+    RunGraph { graph: builder.graph, deployments, by_id: OnceLock::new() }
+}
+
+/// How many steps there will be, at most.
+fn most_steps(plan: &Plan, expansion: &Expansion) -> usize {
+    let of = |deployment: &crate::plan::Deployment| {
+        let entry = &plan.entries[deployment.entry];
+        entry.benchmark.targets.get(&entry.target).map_or(0, |target| {
+            // A trial has its invoke steps, two pauses, and two steps for its traces.
+            let trial = if target.traces == Traces::None { 1 } else { 4 } + target.invoke.len();
+            target.deploy.len() + deployment.trials.len() * trial + target.cleanup.len()
+        })
+    };
+    expansion.deployments.iter().map(of).sum()
 }
 
 struct Builder<'a> {
     graph: DiGraph<Step, Wait>,
-    by_id: HashMap<StepId, NodeIndex>,
     plan: &'a Plan,
     parts: Parts,
     deployment: usize,
     prefix: String,
+    /// One trial of every chain. What follows a load ranks that much later than the load, hence behind the loads
+    /// of the other chains that are ready: with `quiet` it is then done for many trials at once, between two loads,
+    /// and not after each. The next load of its own chain waits for it, so it is never late by more than a round.
+    round: u32,
 }
 
 impl Builder<'_> {
@@ -100,7 +116,8 @@ impl Builder<'_> {
             } else {
                 everything.iter().map(|&node| (node, Wait::ForEnd)).collect()
             };
-            let ends = self.steps(&target.cleanup, None, last_rank, &gate, "cleanup", Wait::ForEnd);
+            let rank = last_rank.saturating_add(self.round);
+            let ends = self.steps(&target.cleanup, None, rank, &gate, "cleanup", Wait::ForEnd);
             if !ends.is_empty() {
                 return ends;
             }
@@ -131,6 +148,7 @@ impl Builder<'_> {
                 gate = ends.into_iter().map(|node| (node, Wait::ForSuccess)).collect();
             }
         }
+        let rank = rank.saturating_add(self.round);
         if target.traces != Traces::None {
             if self.parts.get_traces {
                 let pause = self.plan.timing.before_traces;
@@ -163,25 +181,25 @@ impl Builder<'_> {
         phase: &str,
         between: Wait,
     ) -> Vec<NodeIndex> {
-        let mut by_name: HashMap<&str, NodeIndex> = HashMap::new();
-        let mut needed: Vec<NodeIndex> = Vec::new();
-        let mut all = Vec::with_capacity(steps.len());
-        for step in steps {
-            let needs: Vec<_> = step
-                .needs
-                .iter()
-                .filter_map(|name| by_name.get(name.as_str()))
-                .map(|&node| (node, between))
-                .collect();
-            needed.extend(needs.iter().map(|&(node, _)| node));
+        let mut all: Vec<NodeIndex> = Vec::with_capacity(steps.len());
+        let mut needed = vec![false; steps.len()];
+        for (index, step) in steps.iter().enumerate() {
+            let mut needs = Vec::new();
+            for name in &step.needs {
+                // Most need the step before.
+                if let Some(place) = steps[..index].iter().rposition(|earlier| earlier.name == *name) {
+                    needed[place] = true;
+                    needs.push((all[place], between));
+                }
+            }
             // Only steps without needs wait for the gate itself: the others reach it through what they need.
             let waits = if needs.is_empty() { before } else { needs.as_slice() };
             let kind = StepKind::Manifest(Arc::clone(step));
             let node = self.add(format!("{phase}/{}", step.name), trial, rank, kind, waits);
-            by_name.insert(&step.name, node);
             all.push(node);
         }
-        all.retain(|node| !needed.contains(node));
+        let mut needed = needed.into_iter();
+        all.retain(|_| needed.next() == Some(false));
         all
     }
 
@@ -194,12 +212,10 @@ impl Builder<'_> {
         waits: &[(NodeIndex, Wait)],
     ) -> NodeIndex {
         let id = StepId::new(format!("{}/{name}", self.prefix));
-        let node =
-            self.graph.add_node(Step { id: id.clone(), deployment: self.deployment, trial, rank, kind });
+        let node = self.graph.add_node(Step { id, deployment: self.deployment, trial, rank, kind });
         for &(before, wait) in waits {
             self.graph.add_edge(before, node, wait);
         }
-        self.by_id.insert(id, node);
         node
     }
 }

@@ -8,6 +8,7 @@ mod step;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -33,12 +34,16 @@ pub enum Wait {
 pub struct RunGraph {
     pub graph: DiGraph<Step, Wait>,
     pub deployments: Vec<Deployment>,
-    by_id: HashMap<StepId, NodeIndex>,
+    /// Made when a step is first looked for: planning needs none of it.
+    by_id: OnceLock<HashMap<StepId, NodeIndex>>,
 }
 
 impl RunGraph {
     pub fn find(&self, id: &StepId) -> Option<NodeIndex> {
-        self.by_id.get(id).copied()
+        let by_id = self.by_id.get_or_init(|| {
+            self.graph.node_indices().map(|node| (self.graph[node].id.clone(), node)).collect()
+        });
+        by_id.get(id).copied()
     }
 
     /// The graph of these steps alone, with the edges between them. Deployments keep their indices.
@@ -46,7 +51,6 @@ impl RunGraph {
     pub fn only(&self, wanted: impl Fn(&Step) -> bool) -> Self {
         let graph =
             self.graph.filter_map(|_, step| wanted(step).then(|| step.clone()), |_, wait| Some(*wait));
-        let by_id = graph.node_indices().map(|index| (graph[index].id.clone(), index)).collect();
-        Self { graph, deployments: self.deployments.clone(), by_id }
+        Self { graph, deployments: self.deployments.clone(), by_id: OnceLock::new() }
     }
 }

@@ -94,6 +94,10 @@ shape! {
         credentials: Option<Vec<Text>>,
         /// Where traces come from. Example: `"xray"`. Default: `"none"`.
         traces: Option<TracesWord>,
+        /// What one invocation uses, in units of the price table, for estimates of cost. Example: `{ lambda_requests = 2, lambda_gb_seconds = 0.6, xray_traces = 1 }`.
+        usage: Option<Map<Spanned<f64>>>,
+        /// What one deployment uses beside its invocations. Example: `{ s3_writes = 20 }`.
+        usage_per_deployment: Option<Map<Spanned<f64>>>,
     }
 }
 

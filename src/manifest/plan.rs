@@ -93,6 +93,8 @@ shape! {
         order: Option<OrderWord>,
         /// Of every random choice. Default: 0. Example: `11`.
         seed: Option<u64>,
+        /// What the traces of a trial must show, or it is invalid: `"cold"`, `"warm"` or `"cold_then_warm"`. Default: anything. Example: `"{{matrix.start}}"`.
+        start: Option<Spanned<Or<StartWord>>>,
     }
 }
 
@@ -105,6 +107,18 @@ words! {
         Interleaved = "interleaved",
         /// Shuffled by the seed.
         Random = "random",
+    }
+}
+
+words! {
+    /// What the traces of a trial must show.
+    pub enum StartWord {
+        /// The first invocation meets a cold start.
+        Cold = "cold",
+        /// No invocation meets a cold start.
+        Warm = "warm",
+        /// The first trial on each deployment is cold, later ones are warm.
+        ColdThenWarm = "cold_then_warm",
     }
 }
 
@@ -139,9 +153,8 @@ shape! {
         errors: Option<Spanned<i64>>,
         /// Time since the start. Example: `"48h"`.
         duration: Option<Spanned<Period>>,
-    }
-    unsupported {
-        "cost_usd" => "limit the run with `errors` and `duration`",
+        /// Predicted cost in US dollars, by what the targets declare as `usage`. Example: `200`.
+        cost_usd: Option<Spanned<f64>>,
     }
 }
 

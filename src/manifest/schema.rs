@@ -191,7 +191,8 @@ mod tests {
             true,
         );
         check(SchemaKind::Plan, &format!("{plan}matrix.target = ['a']"), false);
-        check(SchemaKind::Plan, &format!("{plan}budget.cost_usd = 1"), false);
+        check(SchemaKind::Plan, &format!("{plan}budget.cost_usd = 1"), true);
+        check(SchemaKind::Plan, &format!("{plan}budget.cost = 1"), false);
         check(SchemaKind::Workload, "requests = [{ name = 'a', url = 'http://x' }]", true);
         check(SchemaKind::Workload, "engine = 'k6'\nrequests = []", false);
     }

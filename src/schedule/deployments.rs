@@ -115,6 +115,7 @@ impl Live {
             target: entry.target.clone(),
             benchmark: Arc::clone(&entry.benchmark),
             load: Arc::clone(&point.load),
+            start: point.start,
             labels: point.labels.clone(),
             seed: plan.seed,
             plan: plan.name.clone(),

@@ -6,6 +6,7 @@
 
 mod deployments;
 mod dispatch;
+pub mod estimate;
 mod policy;
 mod ready;
 mod takeover;
@@ -27,7 +28,7 @@ use crate::graph::{Parts, RunGraph};
 use crate::id::{DeploymentId, RunId};
 use crate::plan::Deployment;
 use crate::store::{Store, StoreError};
-use crate::validate::Plan;
+use crate::validate::{Plan, Prices};
 
 /// A run to be driven to its end.
 pub struct Job {
@@ -39,6 +40,8 @@ pub struct Job {
     pub naming: Naming,
     pub store: Store,
     pub executor: Arc<dyn Execute>,
+    /// By which the plan's budget of money is spent.
+    pub prices: Prices,
     pub notices: UnboundedSender<Notice>,
 }
 

@@ -307,9 +307,10 @@ fn deploys(step: &Step) -> bool {
     step.is_deploy() && step.pause().is_none()
 }
 
+/// The locks that a step takes: like slots, a pause takes none.
 pub(super) fn locks(step: &Step) -> impl Iterator<Item = &String> {
     match &step.kind {
-        StepKind::Manifest(step) => step.locks.iter(),
+        StepKind::Manifest(manifest) if step.pause().is_none() => manifest.locks.iter(),
         _ => [].iter(),
     }
 }

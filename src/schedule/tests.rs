@@ -54,6 +54,7 @@ fn plan(applications: &[&str], steps: &[Step]) -> Plan {
     let target = Target {
         credentials: vec![],
         traces: Traces::Local,
+        usage: None,
         deploy: phase(Phase::Deploy),
         invoke: phase(Phase::Invoke),
         cleanup: phase(Phase::Cleanup),
@@ -72,8 +73,13 @@ fn plan(applications: &[&str], steps: &[Step]) -> Plan {
         speed: 1.0,
         tolerances: Tolerances::default(),
     };
-    let point =
-        Point { factors: vec![], params: BTreeMap::new(), labels: BTreeMap::new(), load: Arc::new(load) };
+    let point = Point {
+        factors: vec![],
+        params: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        load: Arc::new(load),
+        start: None,
+    };
     Plan {
         path: "/nowhere/plan.toml".into(),
         name: "test".to_owned(),
@@ -175,6 +181,7 @@ impl Case {
             naming: Naming::OfRun,
             store: store.clone(),
             executor,
+            prices: crate::validate::Prices::built_in(),
             notices,
         };
         let end =
@@ -608,4 +615,84 @@ fn a_throttled_fetch_of_traces_is_tried_again_unasked() {
             if step.as_str() == "app.1/t1/get-traces")
     });
     assert!(retried, "{:#?}", ran.records);
+}
+
+/// A plan whose one application sends 1000 invocations a trial at 0.01 USD each.
+fn dear(applications: &[&str]) -> Plan {
+    let mut steps = steps();
+    steps[2].action = Action::Load;
+    let mut plan = plan(applications, &steps);
+    for entry in &mut plan.entries {
+        let benchmark = Arc::make_mut(&mut entry.benchmark);
+        let target = benchmark.targets.get_mut("local").unwrap();
+        target.usage = Some(crate::validate::Usage {
+            per_invocation: BTreeMap::from([("usd".to_owned(), 0.01)]),
+            per_deployment: BTreeMap::from([("usd".to_owned(), 3.0)]),
+        });
+        Arc::make_mut(&mut entry.points[0].load).shape = LoadShape::Iterations { iterations: 1000 };
+    }
+    plan
+}
+
+#[test]
+fn a_spent_cost_budget_starts_no_further_trial() {
+    // 3 for the deployment, 10 for each trial: the second reaches 23.
+    for (limit, trials) in [(13.0, 1), (13.5, 2), (23.0, 2), (100.0, 4)] {
+        let mut plan = dear(&["app"]);
+        plan.trials_per_deployment = 4;
+        plan.budget.cost_usd = Some(limit);
+        let ran = Case::new(plan).run();
+        let loads = ran.started().iter().filter(|step| step.contains("invoke/load")).count();
+        assert_eq!(loads, trials, "{limit}: {:?}", ran.log);
+        assert_eq!(ran.debts, [Debt::Paid]);
+    }
+}
+
+#[test]
+fn what_an_earlier_runner_spent_counts() {
+    let mut plan = dear(&["app"]);
+    plan.trials_per_deployment = 4;
+    plan.budget.cost_usd = Some(23.0);
+    let mut case = Case::new(plan);
+    case.before = vec![
+        Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") },
+        started("app.1/deploy/a", 1),
+        ended("app.1/deploy/a", Outcome::Succeeded, false),
+        started("app.1/deploy/b", 1),
+        ended("app.1/deploy/b", Outcome::Succeeded, false),
+        started("app.1/t1/invoke/load", 1),
+        ended("app.1/t1/invoke/load", Outcome::Succeeded, false),
+    ];
+    let ran = case.run();
+    let loads: Vec<_> = ran.started().into_iter().filter(|step| step.contains("invoke/load")).collect();
+    assert_eq!(loads, ["t2/invoke/load 1"], "{:?}", ran.log);
+}
+
+#[test]
+fn a_wait_of_the_manifest_holds_no_lock() {
+    let mut steps = steps();
+    steps[1].action = Action::Wait(Duration::from_millis(5));
+    for step in &mut steps {
+        step.locks = vec!["region".to_owned()];
+    }
+    let ran = Case::new(plan(&["one", "two"], &steps)).run();
+    assert_eq!(ran.end, complete());
+}
+
+#[test]
+fn loads_that_are_ready_go_before_the_traces_of_earlier_ones() {
+    let mut plan = plan(&["one", "two", "three"], &steps());
+    plan.concurrency.quiet = true;
+    plan.trials_per_deployment = 2;
+    let mut case = Case::new(plan);
+    for name in ["one", "two", "three"] {
+        case = case.takes(&format!("{name}.1/t1/invoke/load"), 60);
+    }
+    let ran = case.run();
+    let traces = ran.position("start one.1/t1/get-traces 1");
+    assert!(ran.position("start two.1/t1/invoke/load 1") < traces, "{:?}", ran.log);
+    assert!(ran.position("start three.1/t1/invoke/load 1") < traces, "{:?}", ran.log);
+    // But not before those of a whole round.
+    assert!(traces < ran.position("start one.1/t2/invoke/load 1"), "{:?}", ran.log);
+    assert!(ran.position("start three.1/t1/get-traces 1") < ran.position("start two.1/t2/invoke/load 1"));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::manifest::benchmark::{
-    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TracesWord, WorkloadOrPath,
+    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, TracesWord, WorkloadOrPath,
 };
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
@@ -16,12 +16,13 @@ use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, Place};
+use crate::validate::prices;
 use crate::validate::step::{Draft, Steps, is_image_reference};
 use crate::validate::template::{Maker, Scope, TargetScope};
 use crate::validate::workload::{place_of, workload};
 use crate::validate::{
     Action, Benchmark, Environment, Image, OnInterrupt, Param, ParamSource, Phase, Retry, Step, Target,
-    Traces,
+    Traces, Usage,
 };
 use crate::workload::Workload;
 
@@ -101,6 +102,7 @@ impl Checker<'_> {
                     Some(TracesWord::Local) => Traces::Local,
                     Some(TracesWord::None) | None => Traces::None,
                 },
+                usage: self.usage(&raw.value),
                 deploy: Vec::new(),
                 invoke: Vec::new(),
                 cleanup: Vec::new(),
@@ -270,10 +272,7 @@ impl Checker<'_> {
         images
     }
 
-    fn ceilings(
-        &mut self,
-        targets: &Map<Spanned<crate::manifest::benchmark::TargetFile>>,
-    ) -> BTreeMap<String, Vec<String>> {
+    fn ceilings(&mut self, targets: &Map<Spanned<TargetFile>>) -> BTreeMap<String, Vec<String>> {
         if targets.0.is_empty() {
             self.report.push(
                 Problem::error("sb::validate::no_target", "the benchmark has no target")
@@ -288,6 +287,14 @@ impl Checker<'_> {
                 (name.value.clone(), allowed)
             })
             .collect()
+    }
+
+    fn usage(&mut self, target: &TargetFile) -> Option<Usage> {
+        let declared = target.usage.is_some() || target.usage_per_deployment.is_some();
+        declared.then(|| Usage {
+            per_invocation: prices::units(target.usage.as_ref(), &mut self.report),
+            per_deployment: prices::units(target.usage_per_deployment.as_ref(), &mut self.report),
+        })
     }
 
     fn workload(&mut self, raw: &Spanned<WorkloadOrPath>, place: &Place, scope: &Scope) -> Option<Workload> {

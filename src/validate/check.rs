@@ -91,6 +91,24 @@ pub fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
     );
 }
 
+/// The name of a lock: names in a row, joined by `/`, so that it can say whose quota it is: `aws/us-east-1`.
+pub fn lock(text: &str, span: &Span, report: &mut Report) {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    if text.len() > 64 || !text.split('/').all(plain) {
+        report.push(
+            Problem::error("sb::validate::name", format!("`{text}` cannot be the name of a lock"))
+                .at(span, "not a valid name")
+                .help(
+                    "use at most 64 letters, digits, `-` and `_`, with `/` between parts: \"aws/us-east-1\"",
+                ),
+        );
+    }
+}
+
 /// A duration of at most a year, and above zero where `positive`.
 pub fn duration(period: &Spanned<Period>, positive: bool, report: &mut Report) -> Duration {
     duration_value(period.value.0, &period.span, positive, "", report)

@@ -9,6 +9,7 @@ mod matrix;
 mod output;
 mod overrides;
 mod plan;
+mod prices;
 mod retry;
 mod shell;
 mod step;
@@ -32,6 +33,7 @@ pub use check::CREDENTIALS;
 pub use load::{LoadArguments, load_arguments, load_file};
 pub use overrides::Overrides;
 pub use plan::{plan, single};
+pub use prices::{Charge, Price, PriceError, Prices, Usage};
 pub use retry::Retry;
 
 /// A checked `benchmark.toml`.
@@ -56,6 +58,8 @@ pub struct Target {
     /// The most that a step of this target may ask for.
     pub credentials: Vec<String>,
     pub traces: Traces,
+    /// None: not declared.
+    pub usage: Option<Usage>,
     pub deploy: Vec<Arc<Step>>,
     /// Never empty when the benchmark has a workload: defaults to one load step.
     pub invoke: Vec<Arc<Step>>,
@@ -258,6 +262,29 @@ pub struct Point {
     pub params: BTreeMap<String, Value>,
     pub labels: BTreeMap<String, String>,
     pub load: Arc<Load>,
+    /// What its trials must find; none: whatever they find.
+    pub start: Option<Start>,
+}
+
+/// Whether the first invocation of a trial must meet a cold or a warm application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    Cold,
+    Warm,
+    /// The first trial on each deployment is cold, later ones are warm.
+    ColdThenWarm,
+}
+
+impl Start {
+    /// Whether the trial of this number (from 1) on its deployment is to be cold.
+    pub fn is_cold(self, trial: u32) -> bool {
+        match self {
+            Self::Cold => true,
+            Self::Warm => false,
+            Self::ColdThenWarm => trial == 1,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -286,6 +313,8 @@ pub struct Concurrency {
 pub struct Budget {
     pub errors: Option<u32>,
     pub duration: Option<Duration>,
+    /// US dollars, by the price table.
+    pub cost_usd: Option<f64>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::load::{LoadFile, LoadOrName};
-use crate::manifest::plan::{ApplicationFile, ExecutorWord, MatrixFile, OrderWord, PlanFile};
+use crate::manifest::plan::{ApplicationFile, ExecutorWord, MatrixFile, OrderWord, PlanFile, StartWord};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::template::Template;
@@ -19,8 +19,8 @@ use crate::validate::load::{self, Values, default_load};
 use crate::validate::matrix::{Factors, Matrix, describe};
 use crate::validate::overrides::{Overrides, accept};
 use crate::validate::{
-    Benchmark, Budget, Concurrency, Entry, Executor, Order, Plan, Point, Step, Timing, benchmark, check,
-    step, template,
+    Benchmark, Budget, Charge, Concurrency, Entry, Executor, Order, Plan, Point, Start, Step, Timing, Traces,
+    benchmark, check, step, template,
 };
 use crate::workload::Load;
 
@@ -66,6 +66,7 @@ pub fn single(
         params,
         labels: BTreeMap::new(),
         load: Arc::new(load.unwrap_or_else(default_load)),
+        start: None,
     };
     let plan = Plan {
         path: benchmark.path.clone(),
@@ -131,6 +132,7 @@ impl Checker<'_> {
             self.overrides.report_unknown(&benchmarks, &mut self.others);
         }
 
+        let cost_usd = self.cost_budget(file, &entries);
         let report = &mut self.report;
         let trials = file.trials.as_ref();
         let timing = file.timing.as_ref();
@@ -188,7 +190,92 @@ impl Checker<'_> {
                 duration: budget
                     .and_then(|budget| budget.duration.as_ref())
                     .map(|duration| check::duration(duration, true, report)),
+                cost_usd,
             },
+        }
+    }
+
+    /// A limit on the cost can only be kept where the cost is known.
+    fn cost_budget(&mut self, file: &PlanFile, entries: &[Entry]) -> Option<f64> {
+        let limit = file.budget.as_ref()?.cost_usd.as_ref()?;
+        if !(limit.value > 0.0 && limit.value.is_finite()) {
+            self.report.push(
+                Problem::error("sb::validate::range", format!("the budget cannot be {} USD", limit.value))
+                    .at(&limit.span, "not above 0")
+                    .help("use a number of US dollars above 0"),
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let target = entry.benchmark.targets.get(&entry.target);
+            let unknown = target.is_some_and(|target| target.charge(&entry.target) == Charge::Unknown);
+            if unknown && seen.insert((&entry.benchmark.path, &entry.target)) {
+                let (name, path) = (&entry.target, entry.benchmark.path.display());
+                self.report.push(
+                    Problem::error(
+                        "sb::validate::usage",
+                        format!("what the target `{name}` of `{}` costs is not known", entry.benchmark.name),
+                    )
+                    .at(&limit.span, "cannot be kept")
+                    .help(format!("declare [targets.{name}.usage] in {path}, or remove `cost_usd`")),
+                );
+            }
+        }
+        Some(limit.value)
+    }
+
+    /// What trials must find at one point. None: nothing is asked for, or a problem was reported.
+    fn start(
+        &mut self,
+        file: &PlanFile,
+        lookup: &dyn Fn(&str) -> Option<Value>,
+        factors: &Factors,
+    ) -> Option<Start> {
+        let start = file.trials.as_ref()?.start.as_ref()?;
+        let template = match &start.value {
+            Or::Value(StartWord::Cold) => return Some(Start::Cold),
+            Or::Value(StartWord::Warm) => return Some(Start::Warm),
+            Or::Value(StartWord::ColdThenWarm) => return Some(Start::ColdThenWarm),
+            Or::Template(template) => template,
+        };
+        let text = template.render(crate::manifest::template::Context::Plain, lookup).ok()?;
+        match text.as_str() {
+            "cold" => Some(Start::Cold),
+            "warm" => Some(Start::Warm),
+            "cold_then_warm" => Some(Start::ColdThenWarm),
+            _ => {
+                let at = describe(factors);
+                self.report.push(
+                    Problem::error("sb::validate::start", format!("trials cannot start `{text}`{at}"))
+                        .at(&start.span, "not a word that is known here")
+                        .help(suggest(&text, "starts", ["cold", "warm", "cold_then_warm"])),
+                );
+                None
+            }
+        }
+    }
+
+    /// Whether what trials must find can be seen at all.
+    fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &[String]) {
+        let Some(start) = file.trials.as_ref().and_then(|trials| trials.start.as_ref()) else { return };
+        if let Or::Template(template) = &start.value {
+            let template = Spanned { value: template.clone(), span: start.span.clone() };
+            template::check_plain(&template, known, &mut self.report);
+        }
+        let target = application.benchmark.targets.get(&application.target);
+        if target.is_some_and(|target| target.traces == Traces::None) {
+            self.report.push(
+                Problem::error(
+                    "sb::validate::start",
+                    format!("cold starts of `{}` cannot be seen: it has no traces", application.name),
+                )
+                .at(&start.span, "checked against the traces of each trial")
+                .help(format!(
+                    "set `traces` in [targets.{}] of {}, or remove `start`",
+                    application.target,
+                    application.benchmark.path.display()
+                )),
+            );
         }
     }
 
@@ -196,7 +283,7 @@ impl Checker<'_> {
         let locks = file.locks.iter().flat_map(Map::iter);
         locks
             .map(|(name, limit)| {
-                check::name(&name.value, &name.span, "a lock", &mut self.report);
+                check::lock(&name.value, &name.span, &mut self.report);
                 (name.value.clone(), small(Some(limit), "a limit", &mut self.report))
             })
             .collect()
@@ -331,6 +418,7 @@ impl Checker<'_> {
         }
         let choice = application.raw.load.as_ref().or(file.load.as_ref());
         self.check_load(file, choice, &known);
+        self.check_start(file, application, &known);
         let mut entry = Entry {
             application: application.name.clone(),
             benchmark: Arc::clone(benchmark),
@@ -403,7 +491,11 @@ impl Checker<'_> {
                 }
                 continue;
             };
-            entry.points.push(Point { factors, params: point_params, labels, load });
+            let start = self.start(file, &lookup, &factors);
+            if self.report.problems.len() > before {
+                break;
+            }
+            entry.points.push(Point { factors, params: point_params, labels, load, start });
         }
         if entry.points.is_empty() && self.report.problems.len() == before {
             self.report.push(

@@ -386,7 +386,7 @@ pub fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<String> {
         .into_iter()
         .flatten()
         .map(|name| {
-            check::name(&name.value, &name.span, "a lock", report);
+            check::lock(&name.value, &name.span, report);
             name.value.clone()
         })
         .collect()

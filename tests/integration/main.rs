@@ -10,6 +10,7 @@ mod docs;
 mod host;
 mod layers;
 mod local;
+mod planning;
 mod policy;
 mod stress;
 mod trace_files;

@@ -127,11 +127,6 @@ fn loads_have_one_shape_in_range() {
     ] {
         check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
     }
-    check_plan(
-        "budget_unsupported",
-        &format!("{PLAN_HEAD}{APPLICATION}[budget]\ncost_usd = 2\nerrors = -1\n"),
-        &["manifest::unsupported"],
-    );
 }
 
 fn overrides(params: &[(&str, &str)], environment: &[(&str, &str)]) -> Overrides {
@@ -265,4 +260,98 @@ fn a_run_can_keep_its_sources_and_read_them_again() {
     let kept = Kept::new(texts, files("changed"));
     let again = plan(&kept, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
     assert_eq!(format!("{first:?}"), format!("{again:?}"));
+}
+
+#[test]
+fn a_lock_is_named_after_an_account_and_a_region() {
+    let text =
+        |name: &str| format!("{PLAN_HEAD}{APPLICATION}locks = [\"{name}\"]\n[locks]\n\"{name}\" = 2\n");
+    let plan = valid_plan(&text("aws-123/us-east-1"), &Overrides::default());
+    assert_eq!(plan.locks["aws-123/us-east-1"], 2);
+    assert_eq!(plan.entries[0].benchmark.targets["local"].deploy[0].locks, ["aws-123/us-east-1"]);
+    for wrong in ["aws/", "/aws", "a//b", "a b", "-a", "aws/-b"] {
+        let problems = read_plan(&text(wrong), &Overrides::default()).problems;
+        assert!(problems.iter().all(|problem| problem.code == "sb::validate::name"), "{wrong}");
+        assert_eq!(problems.len(), 2, "{wrong}");
+    }
+}
+
+#[test]
+fn variables_parameters_and_labels_belong_to_one_application() {
+    let application = |name: &str, rate: u32| {
+        format!(
+            "{APPLICATION}name = \"{name}\"\nvars = {{ rate = {rate} }}\nparams = {{ memory_size = {rate} }}\n"
+        )
+    };
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{}{}[load]\nconstant = \"{{{{vars.rate}}}}\"\nduration = \"1m\"\n[labels]\nwhat = \"{{{{application}}}}_{{{{vars.rate}}}}\"\n",
+            application("a", 2),
+            application("b", 5)
+        ),
+        &Overrides::default(),
+    );
+    let seen: Vec<_> = plan
+        .entries
+        .iter()
+        .map(|entry| {
+            let point = &entry.points[0];
+            (point.labels["what"].clone(), point.params["memory_size"].clone(), point.load.shape.clone())
+        })
+        .collect();
+    let minute = Duration::from_secs(60);
+    let load = |rate| LoadShape::Constant { rate, duration: minute };
+    assert_eq!(
+        seen,
+        [("a_2".to_owned(), Value::from(2), load(2.0)), ("b_5".to_owned(), Value::from(5), load(5.0))]
+    );
+}
+
+#[test]
+fn trials_may_be_declared_cold_or_warm_by_the_matrix() {
+    let text = |trials: &str, target: &str| {
+        format!(
+            "{PLAN_HEAD}[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"{target}\"\nvars = {{ begin = \"warm\" }}\n[matrix]\nstart = [\"cold\", \"cold_then_warm\"]\n[trials]\nstart = {trials}\n"
+        )
+    };
+    let starts = |trials: &str| -> Vec<Option<Start>> {
+        let plan = valid_plan(&text(trials, "local"), &Overrides::default());
+        plan.entries[0].points.iter().map(|point| point.start).collect()
+    };
+    assert_eq!(starts("\"{{matrix.start}}\""), [Some(Start::Cold), Some(Start::ColdThenWarm)]);
+    assert_eq!(starts("\"{{vars.begin}}\""), [Some(Start::Warm); 2]);
+    assert_eq!(starts("\"cold\""), [Some(Start::Cold); 2]);
+    let cold: Vec<bool> = (1..=3).map(|trial| Start::ColdThenWarm.is_cold(trial)).collect();
+    assert_eq!(cold, [true, false, false]);
+    let codes = |trials: &str| -> Vec<&str> {
+        let problems = read_plan(&text(trials, "local"), &Overrides::default()).problems;
+        problems.iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes("\"{{vars.gone}}\""), ["sb::template::undefined"]);
+    assert_eq!(codes("\"{{application}}\""), ["sb::validate::start"]);
+    assert_eq!(codes("\"hot\""), ["sb::manifest::unknown_word"]);
+}
+
+#[test]
+fn a_budget_of_money_and_cold_starts_need_what_they_are_checked_against() {
+    let files = |target: &str| {
+        let manifest = format!(
+            "[benchmark]\nname = \"demo\"\n[targets.x]\n{target}\n[[invoke]]\nname = \"call\"\nrun = \"true\"\n"
+        );
+        Snapshot::new([("/repo/.git/HEAD", ""), ("/repo/app/benchmark.toml", manifest.as_str())])
+    };
+    let codes = |target: &str, rest: &str| {
+        let text = format!("{PLAN_HEAD}[[applications]]\nmanifest = \"../app/benchmark.toml\"\n{rest}\n");
+        let files = Kept::new([("/repo/plans/p.toml".into(), text)].into(), files(target));
+        let problems = plan(&files, Path::new("/repo/plans/p.toml"), &Overrides::default()).problems;
+        problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    let budget = "[budget]\ncost_usd = 5";
+    assert_eq!(codes("credentials = [\"aws\"]", budget), ["sb::validate::usage"]);
+    assert!(codes("credentials = [\"aws\"]\nusage = { lambda_requests = 1 }", budget).is_empty());
+    assert!(codes("", budget).is_empty(), "nothing of a cloud, nothing to pay");
+    assert_eq!(codes("", "[budget]\ncost_usd = 0"), ["sb::validate::range"]);
+    assert_eq!(codes("usage = { lambda_reqests = 1 }", ""), ["sb::validate::usage"]);
+    assert_eq!(codes("usage_per_deployment = { usd = -1 }", ""), ["sb::validate::range"]);
+    assert_eq!(codes("traces = \"none\"", "[trials]\nstart = \"cold\""), ["sb::validate::start"]);
 }

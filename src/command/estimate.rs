@@ -1,0 +1,317 @@
+//! `sb plan estimate`, and the question before a run that is long or dear.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Outcome;
+use super::engine::{Request, What};
+use super::output::Failed;
+use super::plan::build;
+use crate::cli::Confirm;
+use crate::event::Event;
+use crate::exit_code::Exit;
+use crate::graph::RunGraph;
+use crate::run_state::{RunState, StepPhase};
+use crate::schedule::estimate::{Assumptions, Basis, Estimate, History, estimate};
+use crate::settings::{Settings, absolute};
+use crate::store::Store;
+use crate::terminal::Terminal;
+use crate::validate::{Plan, Prices};
+
+/// Earlier runs that are looked at for the durations of steps.
+const RUNS: usize = 20;
+/// Events that are read of them at most: a run of a large plan has as many, and is enough.
+const EVENTS: usize = 100_000;
+
+pub(super) async fn show(
+    terminal: &Terminal,
+    settings: &Settings,
+    path: &Path,
+    assume: &[String],
+) -> Outcome {
+    let mut assumptions = Assumptions::default();
+    for text in assume {
+        assumptions.set(text).map_err(|error| Failed::message(Exit::Usage, error.to_string()))?;
+    }
+    let prices = prices(settings)?;
+    let (plan, graph) = build(terminal, settings, path)?;
+    let folder = settings.state_folder(&absolute(path));
+    let history = if folder.join("state.db").exists() {
+        history(&Store::open(&folder)?, &plan).await?
+    } else {
+        History::default()
+    };
+    let estimate = estimate(&plan, &graph, &assumptions, &history, &prices);
+    let text = if settings.json() {
+        format!("{:#}\n", as_json(&plan, &estimate, &prices))
+    } else {
+        as_text(&plan, &estimate, &prices)
+    };
+    terminal.data(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Refuses a run whose predicted cost is above its budget; asks before one that is long, dear, or of unknown cost.
+pub(super) async fn confirm(
+    terminal: &Terminal,
+    plan: &Plan,
+    graph: &RunGraph,
+    store: &Store,
+    prices: &Prices,
+    limits: &Confirm,
+) -> Result<(), Failed> {
+    let history = history(store, plan).await?;
+    let estimate = estimate(plan, graph, &Assumptions::default(), &history, prices);
+    if let (Some(limit), Some(usd)) = (plan.budget.cost_usd, estimate.usd())
+        && usd > limit
+    {
+        return Err(Failed::helped(
+            Exit::Usage,
+            format!("the plan is predicted to cost {usd:.2} USD, and its budget is {limit} USD"),
+            "raise `cost_usd` in [budget], or make the plan smaller; `sb plan estimate` shows what costs how much",
+        ));
+    }
+    let mut why = Vec::new();
+    if estimate.makespan > limits.confirm_duration {
+        why.push(format!(
+            "is predicted to take {} (asked above {})",
+            short(estimate.makespan),
+            short(limits.confirm_duration)
+        ));
+    }
+    match estimate.usd() {
+        Some(usd) if usd > limits.confirm_cost_usd => {
+            why.push(format!(
+                "is predicted to cost {usd:.2} USD (asked above {} USD)",
+                limits.confirm_cost_usd
+            ));
+        }
+        Some(_) => {}
+        None => {
+            let unknown: Vec<_> = estimate.costs.iter().filter(|cost| cost.usd.is_none()).collect();
+            let names: Vec<_> = unknown.iter().map(|cost| format!("`{}`", cost.target)).collect();
+            why.push(format!(
+                "costs an unknown amount on {} (declare what an invocation uses in [targets.NAME.usage])",
+                names.join(", ")
+            ));
+        }
+    }
+    if limits.yes || why.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{} {}", plan.name, why.join(" and "));
+    match terminal.ask(&format!("{what}.\nRun it? [y/N] "))? {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failed::message(Exit::Usage, "nothing was started")),
+        None => Err(Failed::helped(
+            Exit::Usage,
+            format!("{what}, and there is no terminal to ask on: nothing was started"),
+            "say `--yes` to run it all the same; `sb plan estimate` shows the prediction",
+        )),
+    }
+}
+
+/// The prices that count: the built-in ones, with those of SB_PRICES in their place.
+pub(super) fn prices(settings: &Settings) -> Result<Prices, Failed> {
+    let Some(path) = &settings.prices else { return Ok(Prices::built_in()) };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read `{}`, which SB_PRICES names: {error}", path.display());
+        Failed::helped(Exit::Usage, message, "correct the path, or unset SB_PRICES")
+    })?;
+    let with = Prices::built_in().with(&text);
+    with.map_err(|error| Failed::message(Exit::Usage, format!("{}: {error}", path.display())))
+}
+
+/// How long the steps of the plan's benchmarks took in the last runs of this workspace.
+async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
+    let mut history = History::default();
+    let runs = store.runs().await?;
+    if runs.is_empty() {
+        return Ok(history);
+    }
+    let deployments = store.deployments().await?;
+    let mut read = 0;
+    for row in runs.iter().take(RUNS) {
+        if read >= EVENTS {
+            break;
+        }
+        // The keys of the run's deployments, with benchmark and target.
+        let mut known: Vec<(String, &str, &str)> = Vec::new();
+        let prefix = format!("{}.", row.id);
+        let single = Request::read(row).ok().and_then(|request| match request.what {
+            What::Single { deployment, .. } => Some(deployment),
+            What::Plan { .. } => None,
+        });
+        for of in &deployments {
+            let key = match &single {
+                Some(id) if *id == of.id => Some(format!("{}.1", of.benchmark)),
+                Some(_) => None,
+                None => of.id.as_str().strip_prefix(&prefix).map(str::to_owned),
+            };
+            let concerns = |entry: &crate::validate::Entry| {
+                entry.benchmark.name == of.benchmark && entry.target == of.target
+            };
+            if let Some(key) = key.filter(|_| plan.entries.iter().any(concerns)) {
+                known.push((key, &of.benchmark, &of.target));
+            }
+        }
+        if known.is_empty() {
+            continue;
+        }
+        let known: std::collections::HashMap<&str, (&str, &str)> =
+            known.iter().map(|(key, benchmark, target)| (key.as_str(), (*benchmark, *target))).collect();
+        let records = store.events(&row.id).await?;
+        read += records.len();
+        let state =
+            RunState::fold(records.iter().filter(|record| {
+                matches!(record.event, Event::StepStarted { .. } | Event::StepEnded { .. })
+            }));
+        for (id, step) in &state.steps {
+            let (StepPhase::Ended(outcome), Some(started), Some(ended)) =
+                (&step.phase, step.started_ms, step.ended_ms)
+            else {
+                continue;
+            };
+            let Some((key, name)) = id.as_str().split_once('/') else { continue };
+            if let Some((benchmark, target)) = known.get(key)
+                && outcome.is_success()
+            {
+                history.add(benchmark, target, name, u64::try_from(ended - started).unwrap_or(0));
+            }
+        }
+    }
+    Ok(history)
+}
+
+fn as_text(plan: &Plan, estimate: &Estimate, prices: &Prices) -> String {
+    let mut text = String::new();
+    let _ = write_text(&mut text, plan, estimate, prices);
+    text
+}
+
+fn write_text(
+    out: &mut String,
+    plan: &Plan,
+    estimate: &Estimate,
+    prices: &Prices,
+) -> Result<(), std::fmt::Error> {
+    writeln!(
+        out,
+        "{}: {} deployments, {} trials, {} invocations, {} steps\n",
+        plan.name, estimate.deployments, estimate.trials, estimate.invocations, estimate.steps
+    )?;
+    let (makespan, bound) = (estimate.makespan, estimate.lower_bound());
+    writeln!(out, "predicted duration    {:>14}", short(makespan))?;
+    writeln!(
+        out,
+        "lower bound           {:>14}   predicted is {} times this",
+        short(bound),
+        ratio(makespan, bound)
+    )?;
+    writeln!(
+        out,
+        "one after another     {:>14}   {} times the predicted",
+        short(estimate.sequential),
+        ratio(estimate.sequential, makespan)
+    )?;
+    writeln!(out, "\nno run can be shorter than")?;
+    for bound in &estimate.bounds {
+        writeln!(out, "  {:>14}  {}", short(bound.duration), bound.what)?;
+    }
+    writeln!(out, "\n  {:<28}{:>9}{:>14}{:>16}  how it is known", "steps", "number", "each", "together")?;
+    for kind in &estimate.kinds {
+        let each = Duration::from_millis(kind.total.as_millis() as u64 / kind.count.max(1));
+        let basis = match kind.basis {
+            Basis::Known => "known from the plan",
+            Basis::Measured => "measured: median of earlier runs",
+            Basis::Assumed => "assumed (--assume)",
+        };
+        let (each, total) = (short(each), short(kind.total));
+        writeln!(out, "  {:<28}{:>9}{each:>14}{total:>16}  {basis}", kind.what, kind.count)?;
+    }
+    writeln!(out, "\ncost")?;
+    for cost in &estimate.costs {
+        let name = &cost.target;
+        let amount = match cost.usd {
+            _ if cost.free => "nothing (it uses no cloud)".to_owned(),
+            None => format!("unknown; declare what an invocation uses in [targets.{name}.usage]"),
+            Some(usd) => format!("{usd:.2} USD"),
+        };
+        writeln!(out, "  {name}: {amount}")?;
+        for (item, (units, usd)) in &cost.items {
+            let Some(price) = prices.get(item) else { continue };
+            writeln!(
+                out,
+                "    {item:<28}{units:>14.1} units{usd:>12.4} USD  {} ({}, {}, {})",
+                price.what, price.region, price.as_of, price.source
+            )?;
+        }
+    }
+    if estimate.costs.iter().any(|cost| !cost.items.is_empty()) {
+        writeln!(
+            out,
+            "  list prices, before free tiers and taxes; the machine that sends the load is yours"
+        )?;
+    }
+    if let Some(limit) = plan.budget.cost_usd {
+        writeln!(out, "  the plan's budget is {limit} USD")?;
+    }
+    Ok(())
+}
+
+fn as_json(plan: &Plan, estimate: &Estimate, prices: &Prices) -> serde_json::Value {
+    let kinds = estimate.kinds.iter().map(|kind| {
+        json!({ "what": kind.what, "basis": kind.basis, "count": kind.count, "total_s": kind.total.as_secs_f64() })
+    });
+    let costs = estimate.costs.iter().map(|cost| {
+        let items = cost.items.iter().map(|(name, (units, usd))| {
+            let price = prices.get(name);
+            json!({
+                "name": name,
+                "units": units,
+                "usd": usd,
+                "region": price.map(|price| &price.region),
+                "as_of": price.map(|price| &price.as_of),
+                "source": price.map(|price| &price.source),
+            })
+        });
+        json!({ "target": cost.target, "usd": cost.usd, "free": cost.free, "items": items.collect::<Vec<_>>() })
+    });
+    let bounds = estimate.bounds.iter();
+    json!({
+        "version": 1,
+        "plan": plan.name,
+        "deployments": estimate.deployments,
+        "trials": estimate.trials,
+        "steps": estimate.steps,
+        "invocations": estimate.invocations,
+        "predicted_s": estimate.makespan.as_secs_f64(),
+        "lower_bound_s": estimate.lower_bound().as_secs_f64(),
+        "sequential_s": estimate.sequential.as_secs_f64(),
+        "bounds": bounds
+            .map(|bound| json!({ "what": bound.what, "duration_s": bound.duration.as_secs_f64() }))
+            .collect::<Vec<_>>(),
+        "kinds": kinds.collect::<Vec<_>>(),
+        "cost_usd": estimate.usd(),
+        "costs": costs.collect::<Vec<_>>(),
+        "budget_usd": plan.budget.cost_usd,
+    })
+}
+
+fn ratio(of: Duration, to: Duration) -> String {
+    if to.is_zero() { "—".to_owned() } else { format!("{:.2}", of.as_secs_f64() / to.as_secs_f64()) }
+}
+
+/// A duration with its two largest units: `60h 12m`, `3m 20s`, `1.25s`, `20ms`.
+fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{:.2}s", duration.as_secs_f64()),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}

@@ -1,0 +1,189 @@
+//! What clouds charge: a table of list prices, and what a target declares to use of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde::Deserialize;
+
+use super::{Target, Traces};
+use crate::manifest::decode::Map;
+use crate::manifest::problem::{Problem, Report, suggest};
+use crate::manifest::tree::Spanned;
+
+static BUILT_IN: LazyLock<Prices> = LazyLock::new(|| {
+    // The table is part of the program; a test reads it.
+    let table = toml::from_str(include_str!("prices.toml")).unwrap_or_default();
+    Prices { table: Arc::new(table) }
+});
+
+/// Targets of these names are clouds, whatever else their manifest says.
+const CLOUDS: [&str; 5] = ["aws", "azure", "gcp", "google", "ibm"];
+
+/// Prices by name; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Prices {
+    table: Arc<BTreeMap<String, Price>>,
+}
+
+/// The price of one kind of unit.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    pub what: String,
+    pub provider: String,
+    pub region: String,
+    /// US dollars for `per` units.
+    pub usd: f64,
+    pub per: f64,
+    /// Month for which the price was known to hold: `2025-12`.
+    pub as_of: String,
+    /// Where the provider publishes it.
+    pub source: String,
+}
+
+/// What a target uses of what clouds sell: names of the price table, with units (0 or more).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Usage {
+    pub per_invocation: BTreeMap<String, f64>,
+    pub per_deployment: BTreeMap<String, f64>,
+}
+
+/// Whether it is known what a target costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Charge<'a> {
+    /// As declared.
+    Declared(&'a Usage),
+    /// The embedded runtime, or steps that ask for nothing of a cloud.
+    Free,
+    /// A cloud whose usage is not declared.
+    Unknown,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PriceError {
+    #[error("the price table cannot be read: {0}; the built-in one (see docs/manifests.md) is an example")]
+    Form(String),
+    #[error("there is no price called `{name}`; {help}")]
+    Unknown { name: String, help: String },
+    #[error(
+        "the price `{name}` is {usd} USD per {per}: use a price of 0 or more, for a number of units above 0"
+    )]
+    Range { name: String, usd: f64, per: f64 },
+}
+
+impl Prices {
+    /// The prices that are part of the program.
+    pub fn built_in() -> Self {
+        BUILT_IN.clone()
+    }
+
+    /// These prices, with those of a TOML table of the same form in their place.
+    pub fn with(&self, text: &str) -> Result<Self, PriceError> {
+        let given: BTreeMap<String, Price> =
+            toml::from_str(text).map_err(|error| PriceError::Form(error.to_string()))?;
+        let mut table = BTreeMap::clone(&self.table);
+        for (name, price) in given {
+            let Some(place) = table.get_mut(&name) else {
+                let help = suggest(&name, "prices", self.table.keys().map(String::as_str));
+                return Err(PriceError::Unknown { name, help });
+            };
+            if !(price.usd >= 0.0 && price.usd.is_finite() && price.per > 0.0 && price.per.is_finite()) {
+                return Err(PriceError::Range { name, usd: price.usd, per: price.per });
+            }
+            *place = price;
+        }
+        Ok(Self { table: Arc::new(table) })
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Price> {
+        self.table.get(name)
+    }
+
+    /// US dollars for these units; names are those of checked manifests.
+    pub fn of(&self, units: &BTreeMap<String, f64>) -> f64 {
+        units.iter().filter_map(|(name, count)| Some(self.get(name)?.of(*count))).sum()
+    }
+}
+
+impl Price {
+    /// US dollars for so many units.
+    pub fn of(&self, units: f64) -> f64 {
+        units * self.usd / self.per
+    }
+}
+
+impl Target {
+    /// What a target of this name costs.
+    pub fn charge(&self, name: &str) -> Charge<'_> {
+        let cloud = !self.credentials.is_empty() || self.traces == Traces::Xray || CLOUDS.contains(&name);
+        match &self.usage {
+            Some(usage) => Charge::Declared(usage),
+            None if cloud => Charge::Unknown,
+            None => Charge::Free,
+        }
+    }
+}
+
+/// Units by name of the price table.
+pub(super) fn units(file: Option<&Map<Spanned<f64>>>, report: &mut Report) -> BTreeMap<String, f64> {
+    let mut units = BTreeMap::new();
+    for (name, count) in file.into_iter().flat_map(Map::iter) {
+        if BUILT_IN.get(&name.value).is_none() {
+            report.push(
+                Problem::error("sb::validate::usage", format!("there is no price called `{}`", name.value))
+                    .at(&name.span, "not in the price table")
+                    .help(suggest(&name.value, "prices", BUILT_IN.table.keys().map(String::as_str))),
+            );
+        }
+        if !(count.value >= 0.0 && count.value.is_finite()) {
+            report.push(
+                Problem::error("sb::validate::range", format!("the usage cannot be {}", count.value))
+                    .at(&count.span, "below 0, or not finite")
+                    .help("use 0 or more units; parts of a unit are allowed"),
+            );
+        }
+        units.insert(name.value.clone(), count.value);
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAPER: &str = "[lambda_gb_seconds]\nwhat = \"arm\"\nprovider = \"aws\"\nregion = \"eu-central-1\"\nusd = 2\nper = 4\nas_of = \"2026-01\"\nsource = \"my contract\"\n";
+
+    #[test]
+    fn every_built_in_price_says_where_it_comes_from() {
+        let table: BTreeMap<String, Price> = toml::from_str(include_str!("prices.toml")).unwrap();
+        assert_eq!(table.len(), BUILT_IN.table.len());
+        for (name, price) in &table {
+            assert!(price.usd > 0.0 && price.per >= 1.0, "{name}");
+            assert!(price.source.starts_with("https://") || name == "usd", "{name}");
+            let (year, month) = price.as_of.split_once('-').unwrap();
+            assert!(year.len() == 4 && (1..=12).contains(&month.parse::<u32>().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn prices_of_the_user_replace_the_built_in_ones() {
+        let prices = Prices::built_in().with(CHEAPER).unwrap();
+        let used = BTreeMap::from([("lambda_gb_seconds".into(), 10.0), ("lambda_requests".into(), 5e6)]);
+        assert!((prices.of(&used) - 6.0).abs() < 1e-12, "{}", prices.of(&used));
+        assert!((Prices::built_in().of(&used) - 1.000_166_667).abs() < 1e-9);
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: &str) {
+        let error = Prices::built_in().with(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_price_is_refused_with_a_way_out() {
+        check_refused(&CHEAPER.replace("lambda_gb_seconds", "lambda_gb_secnds"), "lambda_gb_seconds");
+        check_refused(&CHEAPER.replace("per = 4", "per = 0"), "above 0");
+        check_refused(&CHEAPER.replace("usd = 2", "usd = -1"), "0 or more");
+        check_refused(&CHEAPER.replace("what", "hat"), "built-in");
+    }
+}
