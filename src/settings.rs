@@ -17,6 +17,8 @@ pub struct Settings {
     pub params: Vec<(String, String)>,
     pub state_dir: Option<PathBuf>,
     pub verbose: bool,
+    /// The tmux session that was made around this run.
+    pub inside_tmux: Option<String>,
     /// The `SB_PARAM_NAME` variables.
     pub environment: BTreeMap<String, String>,
 }
@@ -66,6 +68,7 @@ impl Settings {
             params,
             state_dir: global.state_dir,
             verbose: global.verbose,
+            inside_tmux: global.inside_tmux,
             environment,
         })
     }

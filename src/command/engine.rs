@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Outcome;
 use super::output::{Failed, accept};
-use super::status;
+use super::{report, status, tmux};
 use crate::event::Record;
 use crate::execute::{Execute, Executor};
 use crate::exit_code::Exit;
@@ -280,6 +280,9 @@ async fn drive(
         graph.graph.node_count(),
         store.folder().display()
     ));
+    if let Some(session) = &settings.inside_tmux {
+        tmux::show_log(session, store.folder(), &run);
+    }
     let (notices, watched) = mpsc::unbounded_channel();
     let steps = graph.graph.node_count() as u64;
     let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));
@@ -301,7 +304,7 @@ async fn drive(
     let _ = shown.await;
     match end {
         Ok(End::Ended { measurement, cleanup }) => {
-            status::finish(terminal, settings, store, &run, measurement, cleanup).await
+            report::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
         Ok(End::Left) => {
             terminal.say(&format!(

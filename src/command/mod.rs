@@ -3,21 +3,27 @@
 mod config;
 mod engine;
 mod local;
+mod logs;
 mod manifest;
 mod misc;
 mod output;
 mod plan;
+mod report;
+mod runs;
 mod single;
 mod status;
+mod tmux;
 mod trace;
 mod triggers;
+mod ui;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, OutputFormat, PlanCommand};
+use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand};
 use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
 use crate::host;
@@ -45,6 +51,7 @@ pub fn hidden() -> Option<ExitCode> {
             .map(drop)
             .map_err(|error| error.to_string()),
         (local_target::SERVE, [state]) => serve_local(Path::new(state)),
+        (tmux::LAUNCH, [file]) => Err(tmux::launch(Path::new(file))),
         // Returns only when the program could not be started: as in shells, 127.
         (local_target::LAUNCH, _) => {
             let error = local_target::launch(rest);
@@ -74,7 +81,7 @@ fn serve_local(state: &Path) -> Result<(), String> {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(cli::words(std::env::args_os()));
     let terminal = Terminal::detect();
     let outcome = Settings::resolve(cli.global)
         .map_err(Failed::from)
@@ -129,11 +136,15 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
     use crate::graph::Parts;
     match command {
-        Command::Run { plan, seed } => engine::run_plan(terminal, settings, &plan, seed).await,
-        Command::Resume { run } => engine::resume(terminal, settings, run).await,
-        Command::Status { run } => status::status(terminal, settings, run).await,
-        Command::Report { what } => status::report(terminal, settings, &what).await,
-        Command::Logs { step, run } => status::logs(terminal, settings, &step, run).await,
+        Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
+        Command::Run { plan, seed, tmux: false } => engine::run_plan(terminal, settings, &plan, seed).await,
+        Command::Resume { run, tmux: true } => tmux::resume(terminal, settings, run).await,
+        Command::Resume { run, tmux: false } => engine::resume(terminal, settings, run).await,
+        Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
+        Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
+        Command::Report { what } => report::report(terminal, settings, &what).await,
+        Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
+        Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Leaks => status::leaks(terminal, settings).await,
         Command::Prepare => {
             single::run(terminal, settings, Parts { deploy: true, ..Parts::NONE }, None).await

@@ -14,7 +14,7 @@ mod step;
 mod traces;
 mod wait_for;
 
-pub use load::LOAD_ARGUMENT;
+pub use load::{LOAD_ARGUMENT, PROGRESS_FILE};
 pub use step::{Executor, local_folder};
 
 use std::collections::BTreeMap;

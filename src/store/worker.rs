@@ -19,6 +19,7 @@ pub(super) enum Request {
     Runs { reply: Reply<Vec<RunRow>> },
     Run { id: RunId, reply: Reply<Option<RunRow>> },
     Events { run: RunId, reply: Reply<Vec<Record>> },
+    EventsAfter { run: RunId, number: i64, limit: u32, reply: Reply<Vec<(i64, Record)>> },
     Deployments { reply: Reply<Vec<DeploymentRow>> },
 }
 
@@ -184,6 +185,14 @@ impl Worker {
                 let _ = reply.send(self.read(sql, [run.as_str()], |row| {
                     let text: String = row.get(1)?;
                     Ok(Record { at_ms: row.get(0)?, event: serde_json::from_str(&text)? })
+                }));
+            }
+            Request::EventsAfter { run, number, limit, reply } => {
+                let sql = "SELECT number, at_ms, event FROM events WHERE run_id = ?1 AND number > ?2
+                           ORDER BY number LIMIT ?3";
+                let _ = reply.send(self.read(sql, params![run.as_str(), number, limit], |row| {
+                    let text: String = row.get(2)?;
+                    Ok((row.get(0)?, Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? }))
                 }));
             }
             Request::Deployments { reply } => {
