@@ -3,7 +3,7 @@
 
 const MARKS = {
   w: ["waiting", "·"], r: ["running", "▸"], t: ["to be tried again", "↻"], s: ["succeeded", "✓"],
-  i: ["succeeded, trial invalid", "!"], f: ["failed", "✗"], k: ["skipped", "–"], c: ["stopped", "■"],
+  i: ["of an invalid trial", "!"], f: ["failed", "✗"], k: ["skipped", "–"], c: ["stopped", "■"],
   b: ["begun", "◐"],
 };
 const INLINE = 60;      // up to so many deployments are shown with all of their steps
@@ -40,6 +40,7 @@ let stepsOf = [];         // per deployment: indices of its steps
 let buttons = new Map();  // step -> its buttons in the page
 let tiles = [];           // deployment -> its button in the large grid
 let rows = [];            // deployment -> what is hidden by the filter
+let phases = [];          // application -> where its phases are counted in the large grid
 let courses = new Map();  // step of a load -> its points
 let chosen = null;        // deployment that is shown with its steps
 let open = null;          // { step, attempt }: whose log is shown
@@ -115,6 +116,7 @@ function drawGraph() {
   buttons = new Map();
   tiles = [];
   rows = [];
+  phases = [];
   const all = graph.deployments.map((_, index) => index);
   if (all.length <= INLINE) {
     place.append(stepTable(all, true));
@@ -129,7 +131,8 @@ function drawGraph() {
         paint(tile, summary(deployment), graph.deployments[deployment][1]);
         cells.append(tile);
       }
-      const head = element("h3", { textContent: `${name} · ${mine.length} deployments` });
+      const head = element("h3", {}, element("span", { textContent: `${name}: ${mine.length} deployments` }),
+        phases[application] = element("span"));
       place.append(element("div", { class: "application" }, head, cells));
     });
   }
@@ -138,7 +141,22 @@ function drawGraph() {
     const sign = element("span", { class: `m ${letter}`, textContent: MARKS[letter][1], "aria-hidden": "true" });
     return element("span", { class: "small" }, sign, MARKS[letter][0]);
   }));
+  place.classList.toggle("large", all.length > INLINE);
+  drawPhases();
   filter();
+}
+function drawPhases() {
+  if (phases.length === 0) return;
+  const counts = phases.map(() => graph.columns.map(() => [0, 0]));
+  graph.steps.forEach(([deployment, column], step) => {
+    const count = counts[graph.deployments[deployment][0]][column];
+    count[0] += "sifkc".includes(marks[step]) ? 1 : 0;
+    count[1] += 1;
+  });
+  counts.forEach((columns, application) => {
+    const words = columns.map(([ended, all], column) => all ? `${graph.columns[column]} ${ended}/${all}` : null);
+    phases[application].textContent = words.filter(Boolean).join(" · ");
+  });
 }
 function filter() {
   const only = $("only-bad").checked;
@@ -166,6 +184,7 @@ function touch(steps) {
   for (const deployment of deployments) {
     if (tiles[deployment]) paint(tiles[deployment], summary(deployment), graph.deployments[deployment][1]);
   }
+  drawPhases();
   if (chosen !== null && tiles[chosen]) tiles[chosen].setAttribute("aria-pressed", "true");
   if ($("only-bad").checked) filter();
 }
@@ -290,7 +309,7 @@ function chart(title, names, lines) {
   const keys = names.map((name, index) => {
     const sample = svg("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" });
     sample.append(svg("line", { class: `c${index}`, x1: 0, x2: 26, y1: 4, y2: 4 }));
-    return element("span", { class: "key" }, sample, name);
+    return element("span", { class: "sample" }, sample, name);
   });
   return element("div", {}, element("h3", { textContent: title }), image, element("div", {}, ...keys));
 }
