@@ -32,6 +32,11 @@ impl Terminal {
         if term.is_term() { usize::from(term.size().1).max(40) } else { 100 }
     }
 
+    /// Rows of standard error, where it is a terminal.
+    pub fn rows(&self) -> usize {
+        usize::from(console::Term::stderr().size().0)
+    }
+
     pub fn bars(&self) -> &MultiProgress {
         &self.bars
     }

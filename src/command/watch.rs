@@ -144,7 +144,8 @@ fn body(watched: &Watched, running: usize, failed: usize, columns: usize) -> Vec
     let overview = Overview::of(watched);
     let now = now_ms();
     let state = &watched.state;
-    let until = if state.ended.is_some() { state.last_ms } else { now };
+    let goes_on = state.ended.is_none() && watched.runner().is_some();
+    let until = if goes_on { now } else { state.last_ms };
     let title = Request::read(&watched.row).map_or_else(|_| String::new(), |request| request.title());
     let mut lines = Vec::new();
     let mut line = |style, text: String| lines.push((style, fitted(&text, columns)));
@@ -280,7 +281,9 @@ fn change(record: &Record, state: &RunState, as_json: bool) -> String {
                 StepOutcome::Skipped { because } => {
                     format!("{:<10} {step}, because {because} did not succeed", "skipped")
                 }
-                StepOutcome::Cancelled | StepOutcome::Interrupted => format!("{outcome:<10} {step}"),
+                StepOutcome::Cancelled | StepOutcome::Interrupted => {
+                    format!("{:<10} {step}", outcome.to_string())
+                }
             }
         }
         Event::StopRequested { why, .. } => format!("{:<10} {why}", "stopping"),

@@ -74,7 +74,7 @@ pub(super) struct Running {
 }
 
 /// How a load went so far.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Course {
     attempt: u32,
     pub(super) points: Vec<Progress>,
@@ -167,11 +167,11 @@ impl Live {
         for (step, past) in &running {
             let Some(point) = watched.load_of(step, past.attempts) else { continue };
             let loads = Arc::make_mut(&mut loads);
-            let course = loads
-                .entry(place(&step.id))
-                .or_insert_with(|| Course { attempt: past.attempts, points: Vec::new() });
+            let course = loads.entry(place(&step.id)).or_default();
             if course.attempt != past.attempts {
+                // New to us; it may have begun before we did.
                 *course = Course { attempt: past.attempts, points: Vec::new() };
+                watched.course_of(step, past.attempts).into_iter().for_each(|point| course.add(point));
             }
             course.add(point);
         }

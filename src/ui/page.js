@@ -263,12 +263,13 @@ function drawLoad(step) {
   const figure = (name, value, bad) => element("div", { class: bad ? "bad" : "" },
     element("b", { textContent: value }), element("span", { textContent: name }));
   const rates = [[], [], []];
-  for (let index = 1; index < points.length; index += 1) {
-    const [before, after] = [points[index - 1], points[index]];
+  points.forEach((after, index) => {
+    // Before the first point nothing had been sent.
+    const before = index ? points[index - 1] : after.map(() => 0);
     const passed = after[0] - before[0];
-    if (passed <= 0) continue;
+    if (passed <= 0) return;
     [2, 3, 4].forEach((field, line) => rates[line].push([after[0], Math.max(0, after[field] - before[field]) / passed]));
-  }
+  });
   const latencies = [6, 7, 8].map((field) => points.filter((point) => point[field] !== null).map((point) => [point[0], point[field]]));
   return element("div", { class: "load" },
     element("h2", { textContent: `Load ${idOf(step)}${isRunning(step) ? "" : " (over)"}` }),

@@ -18,6 +18,18 @@ pub fn load_progress(path: &Path) -> Option<Progress> {
     whole.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
+/// What a load's progress file still holds of its course, a point a second; the file is bounded.
+pub fn load_course(path: &Path) -> Vec<Progress> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut course: Vec<Progress> = Vec::new();
+    for point in text.lines().filter_map(|line| serde_json::from_str::<Progress>(line).ok()) {
+        if course.last().is_none_or(|last| point.elapsed_s >= last.elapsed_s + 1.0) {
+            course.push(point);
+        }
+    }
+    course
+}
+
 /// The last line of a log that says something, without control characters.
 pub fn last_line(path: &Path) -> Option<String> {
     let text = tail(path, TAIL).ok()?;
@@ -113,6 +125,7 @@ mod tests {
         let lines: String = (0..500).map(line).collect();
         std::fs::write(&path, format!("{lines}{{\"planned\":1")).unwrap();
         assert_eq!(load_progress(&path).map(|progress| progress.sent), Some(499));
+        assert_eq!(load_course(&path).len(), 1, "a point a second");
         std::fs::write(&path, "{\"planned\":1").unwrap();
         assert_eq!(load_progress(&path), None, "a line that is being written is no line");
     }
@@ -132,7 +145,10 @@ mod tests {
         let text: String = (0..1000).map(|number| format!("line {number}\n")).collect();
         std::fs::write(&path, &text).unwrap();
         let tail = tail(&path, 100).unwrap();
-        assert!(tail.starts_with("line 99") && tail.ends_with("line 999\n") && tail.len() <= 100, "{tail}");
+        assert!(
+            tail.starts_with("line 989\n") && tail.ends_with("line 999\n") && tail.len() <= 100,
+            "{tail}"
+        );
         assert_eq!(super::tail(&path, 1 << 20).unwrap(), text);
     }
 

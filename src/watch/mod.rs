@@ -138,11 +138,18 @@ impl Watched {
 
     /// How far the load of an attempt is, or was at its end; none for other steps.
     pub fn load_of(&self, step: &Step, attempt: u32) -> Option<Progress> {
-        let loads = step.manifest().is_some_and(|manifest| matches!(manifest.action, validate::Action::Load));
-        if !loads {
-            return None;
-        }
-        files::load_progress(&self.log_of(step, attempt).with_file_name(crate::execute::PROGRESS_FILE))
+        self.progress_file(step, attempt).and_then(|path| files::load_progress(&path))
+    }
+
+    /// How the load of an attempt went, as far as that is still known.
+    pub fn course_of(&self, step: &Step, attempt: u32) -> Vec<Progress> {
+        self.progress_file(step, attempt).map_or_else(Vec::new, |path| files::load_course(&path))
+    }
+
+    fn progress_file(&self, step: &Step, attempt: u32) -> Option<PathBuf> {
+        let action = &step.manifest()?.action;
+        let is_load = matches!(action, validate::Action::Load);
+        is_load.then(|| self.log_of(step, attempt).with_file_name(crate::execute::PROGRESS_FILE))
     }
 
     /// How far a running step is, in a line: its load, or what it printed last.
