@@ -210,6 +210,7 @@ async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, 
         let log = watched.log_of(step, past.attempts);
         open.insert((step.id.clone(), past.attempts), Growing::new(log));
     }
+    terminal.say(&format!("following {}: what its steps print, until it ends", watched.row.id));
     let mut headed: Option<(StepId, u32)> = None;
     let mut alone = Alone::default();
     loop {

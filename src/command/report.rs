@@ -21,6 +21,7 @@ use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
 use crate::validate::Plan;
+use crate::watch::fold;
 
 /// The last run that sent load.
 async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
@@ -42,7 +43,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
         [name] => find_run(&store, &name.to_string_lossy()).await?,
         _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
     };
-    let state = RunState::fold(&store.events(&row.id).await?);
+    let state = fold(&store, &row.id).await?;
     let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
     show_report(terminal, settings, &folders(&plan, &graph, &state))
 }
@@ -51,7 +52,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
 pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
     let store = open(settings)?;
     for row in store.runs().await? {
-        let state = RunState::fold(&store.events(&row.id).await?);
+        let state = fold(&store, &row.id).await?;
         let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
         let found = folders(&plan, &graph, &state)
             .into_values()
@@ -130,7 +131,7 @@ pub(super) async fn finish(
 ) -> Outcome {
     let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
     let request = Request::read(&row)?;
-    let state = RunState::fold(&store.events(run).await?);
+    let state = fold(store, run).await?;
     let (plan, graph) = request.rebuild(terminal, store, run)?;
     let folders = folders(&plan, &graph, &state);
     if request.parts.invoke || request.parts.analyze {

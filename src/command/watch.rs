@@ -160,11 +160,15 @@ fn body(watched: &Watched, running: usize, failed: usize, columns: usize) -> Vec
     line(None, String::new());
     let names = overview.applications.iter().map(|application| application.name.chars().count());
     let names = names.max().unwrap_or(0).clamp(11, columns.saturating_sub(4 * 17).max(11));
-    let head: String = Column::ALL.iter().map(|column| format!("  {:<15}", column.name())).collect();
+    let room = (columns.saturating_sub(names) / 4).saturating_sub(2).clamp(7, 15);
+    let head: String = Column::ALL.iter().map(|column| format!("  {:<room$}", column.name())).collect();
     line(Some(Style::Faint), format!("{:<names$}{head}", "application"));
     for application in overview.applications.iter().take(MOST_APPLICATIONS) {
-        let cells: String =
-            application.phases.iter().map(|counts| format!("  {:<15}", cell(counts))).collect();
+        let cells: String = application
+            .phases
+            .iter()
+            .map(|counts| format!("  {:<room$}", fitted(&cell(counts), room)))
+            .collect();
         let bad = application.phases.iter().any(|counts| counts.failed > 0);
         let name = fitted(&application.name, names);
         line(bad.then_some(Style::Bad), format!("{name:<names$}{cells}"));
