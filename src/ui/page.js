@@ -41,6 +41,7 @@ let buttons = new Map();  // step -> its buttons in the page
 let tiles = [];           // deployment -> its button in the large grid
 let rows = [];            // deployment -> what is hidden by the filter
 let phases = [];          // application -> where its phases are counted in the large grid
+let listed = { key: "", items: [] };  // the running steps as they are shown
 let courses = new Map();  // step of a load -> its points
 let chosen = null;        // deployment that is shown with its steps
 let open = null;          // { step, attempt }: whose log is shown
@@ -227,24 +228,29 @@ function drawHead() {
 }
 function drawRunning() {
   $("running-section").hidden = about.running.length === 0;
-  const items = about.running.map((running) => {
-    const name = element("button", { type: "button", class: "link", textContent: idOf(running.step) });
-    name.addEventListener("click", () => showStep(running.step));
-    const again = running.attempt > 1 ? ` (attempt ${running.attempt})` : "";
-    const took = running.started_ms === null ? "" : elapsed(now() - running.started_ms);
-    return element("li", {},
-      element("span", { class: "time", textContent: took }), name,
-      element("span", { class: "words", textContent: `${graph.steps[running.step][3]}${again}` }),
-      element("span", { class: "words", textContent: running.words || "" }));
-  });
-  if (about.running_count > items.length) {
-    items.push(element("li", { class: "faint", textContent: `and ${about.running_count - items.length} more` }));
+  const rest = about.running_count - about.running.length;
+  const key = JSON.stringify([about.running.map((running) => [running.step, running.attempt]), rest]);
+  if (key !== listed.key) {
+    listed = { key, items: about.running.map(runningItem) };
+    const items = listed.items.map((item) => item.line);
+    if (rest > 0) items.push(element("li", { class: "faint", textContent: `and ${rest} more` }));
+    $("running").replaceChildren(...items);
   }
-  // Who is about to press a button must not lose it.
-  const list = $("running");
-  const focused = [...list.querySelectorAll("button")].indexOf(document.activeElement);
-  list.replaceChildren(...items);
-  if (focused >= 0) list.querySelectorAll("button")[focused]?.focus();
+  // The lines stay: who is about to press a button must not lose it.
+  about.running.forEach((running, index) => {
+    const { time, words } = listed.items[index];
+    time.textContent = running.started_ms === null ? "" : elapsed(now() - running.started_ms);
+    words.textContent = running.words || "";
+  });
+}
+function runningItem(running) {
+  const name = element("button", { type: "button", class: "link", textContent: idOf(running.step) });
+  name.addEventListener("click", () => showStep(running.step));
+  const again = running.attempt > 1 ? ` (attempt ${running.attempt})` : "";
+  const action = element("span", { class: "words", textContent: `${graph.steps[running.step][3]}${again}` });
+  const time = element("span", { class: "time" });
+  const words = element("span", { class: "words" });
+  return { time, words, line: element("li", {}, time, name, action, words) };
 }
 
 // ---- load ----
@@ -333,18 +339,28 @@ async function showStep(step, attempt) {
   const facts = [element("span", { textContent: `${found.action || ""}: ${found.state}` })];
   for (const reason of found.invalid) facts.push(element("span", { class: "warning", textContent: reason }));
   $("step-facts").replaceChildren(...facts);
-  $("step-attempts").replaceChildren(...found.attempts.map((one) => {
+  const attempts = $("step-attempts");
+  if (fresh || attempts.children.length !== found.attempts.length) {
+    attempts.replaceChildren(...found.attempts.map((one) => {
+      const button = element("button", { type: "button" });
+      button.addEventListener("click", () => showStep(step, one.number));
+      return button;
+    }));
+  }
+  found.attempts.forEach((one, index) => {
     const took = one.started_ms === null ? "" : `, ${elapsed((one.ended_ms ?? now()) - one.started_ms)}`;
-    const button = element("button", { type: "button", textContent: `attempt ${one.number}: ${one.state}${took}`, "aria-pressed": String(one.number === found.attempt) });
-    button.addEventListener("click", () => showStep(step, one.number));
-    return button;
-  }));
+    const button = attempts.children[index];
+    button.textContent = `attempt ${one.number}: ${one.state}${took}`;
+    button.setAttribute("aria-pressed", String(one.number === found.attempt));
+  });
   const log = $("step-log");
   const atEnd = fresh || log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   const cut = found.log && found.log_bytes > found.log.length + 4096;
   $("step-file").textContent = found.log_file ? `${cut ? "end of " : ""}${found.log_file}` : "";
   log.hidden = !found.log_file;
-  log.textContent = found.log ? found.log : "(it has printed nothing)";
+  const text = found.log || "(it has printed nothing)";
+  // A selection stays as long as nothing is new.
+  if (log.textContent !== text) log.textContent = text;
   if (atEnd) log.scrollTop = log.scrollHeight;
   if (fresh) $("step").scrollIntoView({ block: "nearest" });
 }

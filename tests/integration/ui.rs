@@ -20,7 +20,8 @@ struct Page {
 impl Page {
     fn open(work: &Workspace, arguments: &[&str]) -> Self {
         let arguments = [&["ui", "--format", "json"], arguments].concat();
-        let mut process = work.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process =
+            work.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
