@@ -1,6 +1,6 @@
 //! Runs that are watched from other processes: `sb runs`, `sb status --watch`, `sb logs -f`.
 
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use serde_json::Value;
 
@@ -28,12 +28,16 @@ name = "stack"
 run = "echo cleaning; sleep 0.6"
 "#;
 
-fn wait(child: Child) -> Ran {
-    Ran::of(child.wait_with_output().unwrap())
+/// Starts a command whose standard output goes to `NAME.out`, and standard error to `NAME.err`.
+fn watch(work: &Workspace, name: &str, arguments: &[&str]) -> Child {
+    let file = |end: &str| std::fs::File::create(work.path().join(format!("{name}.{end}"))).unwrap();
+    work.command(arguments).stdout(file("out")).stderr(file("err")).spawn().unwrap()
 }
 
-fn watch(work: &Workspace, arguments: &[&str]) -> Child {
-    work.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+fn wait(work: &Workspace, name: &str, mut child: Child) -> Ran {
+    let code = child.wait().unwrap().code().unwrap_or(-1);
+    let read = |end: &str| work.read(&format!("{name}.{end}"));
+    Ran { code, stdout: read("out"), stderr: read("err") }
 }
 
 fn runs(work: &Workspace) -> Vec<Value> {
@@ -56,28 +60,34 @@ fn a_run_is_listed_watched_and_its_logs_are_followed_while_another_process_works
     assert_eq!((&listed[0]["steps_ended"], &listed[0]["steps"]), (&1.into(), &3.into()), "{listed:?}");
     assert_eq!(listed[0]["measurement"], Value::Null);
 
-    let status = watch(&work, &["status", "--watch"]);
-    let one = watch(&work, &["logs", "-f", "call"]);
-    let all = watch(&work, &["logs", "-f"]);
+    let status = watch(&work, "status", &["status", "--watch"]);
+    let one = watch(&work, "one", &["logs", "-f", "call"]);
+    let all = watch(&work, "all", &["logs", "-f"]);
+    let appears = |name: &str, text: &str| {
+        assert!(work.appears(name, text), "no `{text}` in {name}:\n{}", work.read(name));
+    };
+    appears("status.out", "1 running");
+    appears("one.out", "begin 1");
+    appears("all.out", "begin 1");
     let running = work.sb(&["logs"]).expect(0);
     assert_eq!(running.stdout, "begin 1\n");
     assert!(running.stderr.contains("call (running)"), "{}", running.stderr);
-    std::thread::sleep(std::time::Duration::from_millis(1500));
     work.write("go-1", "");
-    assert!(work.appears("calls", "x\nx\n"), "{}", work.read("runner.log"));
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    appears("status.out", "retrying");
+    appears("one.out", "begin 2");
+    appears("all.out", "begin 2");
     work.write("go-2", "");
     assert!(runner.wait().unwrap().success(), "{}", work.read("runner.log"));
 
-    let status = wait(status).expect(0);
+    let status = wait(&work, "status", status).expect(0);
     for line in ["1 of 3 steps ended, 1 running", "\nretrying ", "attempt 1 failed: exit code 1", "\nended "]
     {
         assert!(status.stdout.contains(line), "{line}:\n{}", status.stdout);
     }
-    let one = wait(one).expect(0);
+    let one = wait(&work, "one", one).expect(0);
     assert_eq!(one.stdout, "begin 1\nend 1\nbegin 2\nend 2\n");
     assert!(one.stderr.contains("attempt 2 <==") && one.stderr.contains("call succeeded"), "{}", one.stderr);
-    let all = wait(all).expect(0);
+    let all = wait(&work, "all", all).expect(0);
     assert!(all.stdout.starts_with("==> gated.1/t1/invoke/call <==\nbegin 1\n"), "{}", all.stdout);
     assert!(all.stdout.contains("\n==> gated.1/t1/invoke/call, attempt 2 <==\nbegin 2\n"), "{}", all.stdout);
     assert!(all.stdout.contains("\n==> gated.1/cleanup/stack <==\ncleaning\n"), "{}", all.stdout);
@@ -118,12 +128,12 @@ fn a_run_whose_runner_is_gone_is_not_watched_for_ever() {
     work.write("benchmark.toml", GATED);
     let mut runner = work.start(&["test", "--executor", "host"]);
     assert!(work.appears("calls", "x"));
-    let all = watch(&work, &["logs", "-f"]);
-    let status = watch(&work, &["status", "--watch", "--format", "json"]);
+    let all = watch(&work, "all", &["logs", "-f"]);
+    let status = watch(&work, "status", &["status", "--watch", "--format", "json"]);
     std::thread::sleep(std::time::Duration::from_millis(500));
     runner.kill().unwrap();
     runner.wait().unwrap();
-    for watched in [wait(all), wait(status)] {
+    for watched in [wait(&work, "all", all), wait(&work, "status", status)] {
         let watched = watched.expect(130);
         assert!(watched.stderr.contains("sb resume "), "{}", watched.stderr);
     }
