@@ -1,9 +1,10 @@
 //! Command-line arguments: types only. What they mean is resolved in [`crate::settings`] and [`crate::command`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::trace::method::Algorithm;
 use crate::trace::source::Source;
@@ -20,6 +21,7 @@ use crate::trace::source::Source;
         sb validate                         check every manifest and plan below this folder\n  \
         sb test                             the application in this folder, once through everything\n  \
         sb prepare && sb invoke 10          deploy it, then send ten invocations\n  \
+        sb status --watch                   how far the last run is, until it ends\n  \
         sb resume                           go on with the last run after a crash\n\n\
         Exit codes: 0 done, 1 a step failed, 2 wrong arguments, 3 invalid manifest, 4 a cleanup is owed,\n\
         5 a trial missed its tolerances, 6 locked by another process, 7 state cannot be written, 130 stopped.",
@@ -31,6 +33,34 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The words of the command line; in `sb logs`, `-f` is `--follow`, as people know it from `tail`, and not the common
+/// option `--file`, which means nothing there.
+pub fn words(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = given.into_iter().collect();
+    let command = Cli::command();
+    let takes_value = |word: &str| {
+        command.get_arguments().any(|argument| {
+            let named = argument.get_short().is_some_and(|short| word == format!("-{short}"))
+                || argument.get_long().is_some_and(|long| word == format!("--{long}"));
+            named && argument.get_action().takes_values()
+        })
+    };
+    let mut place = 1;
+    while let Some(word) = words.get(place).map(|word| word.to_string_lossy().into_owned()) {
+        if word == "logs" {
+            for word in words[place + 1..].iter_mut().filter(|word| *word == "-f") {
+                *word = "--follow".into();
+            }
+            break;
+        }
+        if !word.starts_with('-') {
+            break;
+        }
+        place += if takes_value(&word) { 2 } else { 1 };
+    }
+    words
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +86,9 @@ pub struct Global {
     /// Show the output of every step as it comes
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// The tmux session that `--tmux` made around this run
+    #[arg(long, global = true, value_name = "NAME", hide = true)]
+    pub inside_tmux: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,6 +118,9 @@ pub enum Command {
         /// Seed of everything drawn at random [default: the plan's]
         #[arg(long)]
         seed: Option<u64>,
+        /// In a tmux session of its own, which outlives this terminal; if the plan's session runs already, join it
+        #[arg(long)]
+        tmux: bool,
         #[command(flatten)]
         keep: KeepArguments,
         #[command(flatten)]
@@ -104,23 +140,52 @@ pub enum Command {
         /// Go on with the files as they were when the run was started
         #[arg(long)]
         as_started: bool,
+        /// In a tmux session of its own, which outlives this terminal; if the run's session runs already, join it
+        #[arg(long)]
+        tmux: bool,
     },
-    /// Show runs and deployments, or the steps of one run
-    Status { run: Option<String> },
+    /// List runs, the newest first
+    Runs {
+        /// At most so many
+        #[arg(short, long, value_name = "N", default_value = "20")]
+        limit: usize,
+    },
+    /// Show runs and deployments, or how far one run is
+    #[command(
+        after_help = "Examples:\n  sb status --watch                  the last run, until it ends\n  sb status quickstart --all         every step of the run that has this in its id"
+    )]
+    Status {
+        /// A run's id, or a part of it
+        run: Option<String>,
+        /// Look every second until the run ends [default run: the last]; the exit code is the run's
+        #[arg(short, long)]
+        watch: bool,
+        /// Every step, also of a run with very many
+        #[arg(short, long, conflicts_with = "watch")]
+        all: bool,
+    },
+    /// Watch a run in a web browser, on this machine or through an SSH tunnel
+    #[command(
+        after_help = "Example:\n  sb ui --port 8400          and, from afar: ssh -L 8400:127.0.0.1:8400 HOST"
+    )]
+    Ui {
+        /// [default: the last run]
+        #[arg(long)]
+        run: Option<String>,
+        /// [default: one that is free]
+        #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+        port: u16,
+    },
     /// Show what a run measured, or the invocation in a folder
     Report {
         /// A run, or folders of invocations [default: the last run]
         what: Vec<PathBuf>,
     },
     /// Print the log of a step of a run
-    #[command(after_help = "Example:\n  sb logs deploy/stack")]
-    Logs {
-        /// A step's id, or the end of it
-        step: String,
-        /// [default: the last run]
-        #[arg(long)]
-        run: Option<String>,
-    },
+    #[command(
+        after_help = "Examples:\n  sb logs deploy/stack\n  sb logs -f                 whatever runs, until the run ends"
+    )]
+    Logs(LogsArguments),
     /// Say why a step ran, ran again, was skipped or is waiting, and what comes next
     #[command(after_help = "Example:\n  sb why deploy/stack")]
     Why {
@@ -247,6 +312,22 @@ pub struct Confirm {
     /// Ask when the run is predicted to cost more (US dollars)
     #[arg(long, value_name = "USD", default_value_t = 10.0, env = "SB_CONFIRM_COST_USD")]
     pub confirm_cost_usd: f64,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArguments {
+    /// A step's id, or the end of it [default: what runs, else the last that failed, else the last]
+    pub step: Option<String>,
+    /// Go on as the log grows, and with the next attempt, until the step has ended (without a step: the run).
+    /// Here, -f is short for this, not for --file
+    #[arg(long)]
+    pub follow: bool,
+    /// [default: the last run]
+    #[arg(long)]
+    pub run: Option<String>,
+    /// This attempt only, counted from 1 [default: the last]
+    #[arg(long, value_name = "N", requires = "step", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: Option<u32>,
 }
 
 /// How traces are read and explained; for files that are named.
@@ -407,7 +488,27 @@ pub enum SchemaKind {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[track_caller]
+    fn check_follow(line: &str, follow: bool) {
+        let words = super::words(line.split(' ').map(Into::into));
+        match super::Cli::try_parse_from(words).unwrap().command {
+            super::Command::Logs(arguments) => assert_eq!(arguments.follow, follow, "{line}"),
+            _ => assert!(!follow, "{line}"),
+        }
+    }
+
+    #[test]
+    fn the_short_option_of_logs_is_to_follow() {
+        check_follow("sb logs -f", true);
+        check_follow("sb logs deploy/stack -f --run x", true);
+        check_follow("sb -v --format json logs -f deploy/stack", true);
+        check_follow("sb --state-dir logs logs --follow", true);
+        check_follow("sb logs deploy/stack", false);
+        check_follow("sb analyze-traces logs -f file", false);
+        check_follow("sb --state-dir logs status -f file", false);
+    }
 
     #[test]
     fn arguments_are_consistent() {

@@ -3,7 +3,7 @@
 //! Read the modules in this order: words ([`id`], [`event`], [`exit`], [`measurement`]), pure domains
 //! ([`manifest`], [`workload`], [`trace`]), the pure pipeline ([`validate`], [`plan`], [`graph`]), the adapters
 //! to the world ([`host`], [`container`], [`load`], [`provider`], [`store`]), the engine
-//! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`command`]).
+//! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`watch`], [`ui`], [`command`]).
 //! `ARCHITECTURE.md` has the table of which layer may import which.
 
 pub mod event;
@@ -37,3 +37,5 @@ pub mod terminal;
 pub mod cli;
 pub mod command;
 pub mod settings;
+pub mod ui;
+pub mod watch;

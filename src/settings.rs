@@ -19,6 +19,8 @@ pub struct Settings {
     pub verbose: bool,
     /// SB_PRICES: a price table for estimates of cost.
     pub prices: Option<PathBuf>,
+    /// The tmux session that was made around this run.
+    pub inside_tmux: Option<String>,
     /// The `SB_PARAM_NAME` variables.
     pub environment: BTreeMap<String, String>,
 }
@@ -69,6 +71,7 @@ impl Settings {
             state_dir: global.state_dir,
             verbose: global.verbose,
             prices: std::env::var_os("SB_PRICES").filter(|path| !path.is_empty()).map(PathBuf::from),
+            inside_tmux: global.inside_tmux,
             environment,
         })
     }

@@ -32,6 +32,11 @@ impl Terminal {
         if term.is_term() { usize::from(term.size().1).max(40) } else { 100 }
     }
 
+    /// Rows of standard error, where it is a terminal.
+    pub fn rows(&self) -> usize {
+        usize::from(console::Term::stderr().size().0)
+    }
+
     pub fn bars(&self) -> &MultiProgress {
         &self.bars
     }
@@ -50,6 +55,25 @@ impl Terminal {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
+    }
+
+    /// Data as it is: nothing is added. A reader that has gone away is an error, so that who follows a log can end.
+    pub fn raw(&self, bytes: &[u8]) -> io::Result<()> {
+        self.bars.suspend(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        })
+    }
+
+    /// Emphasis for standard output, where it shows.
+    pub fn paint_data(&self, style: Style, text: &str) -> String {
+        if self.coloured { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+    }
+
+    /// A part of standard output that is drawn again and again; only where [`Terminal::coloured`].
+    pub fn screen(&self) -> Screen<'_> {
+        Screen { terminal: self, drawn: 0, size: (0, 0) }
     }
 
     /// A line for people. Nobody to read it is no error.
@@ -81,6 +105,47 @@ impl Terminal {
     /// Emphasis for standard error, where it shows.
     pub fn paint(&self, style: Style, text: &str) -> String {
         if self.lively { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+    }
+}
+
+/// Lines at the end of standard output that are replaced as a whole.
+#[derive(Debug)]
+pub struct Screen<'a> {
+    terminal: &'a Terminal,
+    drawn: usize,
+    size: (u16, u16),
+}
+
+impl Screen<'_> {
+    /// Rows and columns.
+    pub fn size(&self) -> (usize, usize) {
+        let (rows, columns) = console::Term::stdout().size();
+        (usize::from(rows).max(5), usize::from(columns).max(20))
+    }
+
+    /// Draws lines over those that were drawn before. None may be longer than the screen is wide, nor may they be more
+    /// than it has rows.
+    pub fn draw(&mut self, lines: &[String]) -> io::Result<()> {
+        let size = console::Term::stdout().size();
+        let mut text = String::new();
+        if self.drawn > 0 {
+            // When the window has another size, what was drawn has been wrapped anew: it starts at the top.
+            let back = if size == self.size {
+                format!("\x1b[{}A\r", self.drawn)
+            } else {
+                "\x1b[H\x1b[2J".to_owned()
+            };
+            text.push_str(&back);
+        }
+        for line in lines {
+            text.push_str("\x1b[2K");
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push_str("\x1b[0J");
+        self.drawn = lines.len();
+        self.size = size;
+        self.terminal.raw(text.as_bytes())
     }
 }
 

@@ -15,7 +15,7 @@ use super::Outcome;
 use super::edits::{self, Edited};
 use super::estimate;
 use super::output::{Failed, accept};
-use super::status;
+use super::{report, status, tmux};
 use crate::cli::Confirm;
 use crate::event::Verdict;
 use crate::execute::{self, Execute, Executor};
@@ -352,7 +352,7 @@ async fn drive(
     let work = Work { plan, graph, parts: request.parts, policy, naming: request.naming(), state };
     match work.perform(&Begun { terminal, settings, store, run: &run }, executor).await? {
         End::Ended { measurement, cleanup } => {
-            status::finish(terminal, settings, store, &run, measurement, cleanup).await
+            report::finish(terminal, settings, store, &run, measurement, cleanup).await
         }
         End::Left => {
             terminal.say(&format!(
@@ -383,6 +383,9 @@ impl Work {
             graph.graph.node_count(),
             store.folder().display()
         ));
+        if let Some(session) = &settings.inside_tmux {
+            tmux::show_log(session, store.folder(), run);
+        }
         let (notices, watched) = mpsc::unbounded_channel();
         let steps = graph.graph.node_count() as u64;
         let shown = tokio::spawn(progress::show(terminal.clone(), steps, settings.verbose, watched));

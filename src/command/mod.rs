@@ -6,14 +6,20 @@ mod engine;
 mod estimate;
 mod leaks;
 mod local;
+mod logs;
 mod manifest;
 mod misc;
 mod output;
 mod plan;
+mod report;
+mod runs;
 mod single;
 mod status;
+mod tmux;
 mod trace;
 mod triggers;
+mod ui;
+mod watch;
 mod why;
 
 use std::path::Path;
@@ -21,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, OutputFormat, PlanCommand};
+use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand};
 use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
 use crate::host;
@@ -49,6 +55,7 @@ pub fn hidden() -> Option<ExitCode> {
             .map(drop)
             .map_err(|error| error.to_string()),
         (local_target::SERVE, [state]) => serve_local(Path::new(state)),
+        (tmux::LAUNCH, [file]) => Err(tmux::launch(Path::new(file))),
         // Returns only when the program could not be started: as in shells, 127.
         (local_target::LAUNCH, _) => {
             let error = local_target::launch(rest);
@@ -78,7 +85,7 @@ fn serve_local(state: &Path) -> Result<(), String> {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(cli::words(std::env::args_os()));
     let terminal = Terminal::detect();
     let outcome = Settings::resolve(cli.global)
         .map_err(Failed::from)
@@ -135,23 +142,30 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
     use crate::graph::Parts;
     match command {
-        Command::Run { plan, seed, keep, confirm } => {
+        Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
+        Command::Run { plan, seed, tmux: false, keep, confirm } => {
             engine::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, &confirm).await
         }
         Command::Plan(PlanCommand::Estimate { plan, assume }) => {
             estimate::show(terminal, settings, &plan, &assume).await
         }
-        Command::Resume { run, accept_changes, as_started } => {
+        Command::Resume { run, tmux, accept_changes, as_started } => {
             let files = match (accept_changes, as_started) {
                 (true, _) => Edited::Accept,
                 (_, true) => Edited::AsStarted,
                 _ => Edited::Refuse,
             };
-            engine::resume(terminal, settings, run, files).await
+            if tmux {
+                tmux::resume(terminal, settings, run, files).await
+            } else {
+                engine::resume(terminal, settings, run, files).await
+            }
         }
-        Command::Status { run } => status::status(terminal, settings, run).await,
-        Command::Report { what } => status::report(terminal, settings, &what).await,
-        Command::Logs { step, run } => status::logs(terminal, settings, &step, run).await,
+        Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
+        Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
+        Command::Report { what } => report::report(terminal, settings, &what).await,
+        Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
+        Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,
         Command::Leaks { remove, force } => {
             let what = match (remove, force) {

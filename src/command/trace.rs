@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::output::Failed;
-use super::status;
+use super::report;
 use crate::cli::{MethodArguments, OutputFormat, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
 use crate::report::waterfall::{Ink, Waterfall};
@@ -144,7 +144,7 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
         &command;
     let path = match file {
         Some(file) => file.clone(),
-        None => status::last_traces(terminal, settings).await?,
+        None => report::last_traces(terminal, settings).await?,
     };
     let files = input::find(&[path])?;
     match command {

@@ -17,7 +17,8 @@ use crate::validate;
 pub const LOAD_ARGUMENT: &str = "internal-load";
 
 const SPEC_FILE: &str = "load.json";
-const PROGRESS_FILE: &str = "progress.jsonl";
+/// In the attempt's folder: how far its load is, a [`Progress`] a line, the latest last.
+pub const PROGRESS_FILE: &str = "progress.jsonl";
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(

@@ -18,7 +18,7 @@ mod traces;
 mod wait_for;
 
 pub use credentials::explain;
-pub use load::LOAD_ARGUMENT;
+pub use load::{LOAD_ARGUMENT, PROGRESS_FILE};
 pub use step::{Executor, local_folder};
 
 use std::collections::BTreeMap;

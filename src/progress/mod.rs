@@ -18,6 +18,11 @@ const TICK: Duration = Duration::from_millis(200);
 /// Without a terminal, how often a load tells how far it is.
 const QUIET_LOAD: Duration = Duration::from_secs(10);
 
+/// Without a terminal, how often the whole run tells how far it is.
+const QUIET_RUN: Duration = Duration::from_mins(1);
+/// Bars of running steps at once: what has no bar is counted.
+const BARS: usize = 12;
+
 /// Shows what happens until the sender is gone.
 pub async fn show(terminal: Terminal, steps: u64, verbose: bool, mut notices: UnboundedReceiver<Notice>) {
     let mut view = View::new(terminal, steps, verbose);
@@ -39,10 +44,18 @@ struct View {
     verbose: bool,
     overall: ProgressBar,
     running: BTreeMap<StepId, Running>,
+    begun: Instant,
+    told: Instant,
+    steps: u64,
+    ended: u64,
+    failed: u64,
 }
 
 struct Running {
+    /// On a terminal, while there is room for it.
     bar: Option<ProgressBar>,
+    what: String,
+    begun: Instant,
     log: PathBuf,
     shown: u64,
     last_told: Instant,
@@ -57,7 +70,9 @@ impl View {
         } else {
             ProgressBar::hidden()
         };
-        Self { terminal, verbose, overall, running: BTreeMap::new() }
+        let now = Instant::now();
+        let running = BTreeMap::new();
+        Self { terminal, verbose, overall, running, begun: now, told: now, steps, ended: 0, failed: 0 }
     }
 
     fn tell(&mut self, notice: Notice) {
@@ -89,6 +104,8 @@ impl View {
             Notice::Ended { step, outcome, invalid, took, log } => {
                 self.end(&step);
                 self.overall.inc(1);
+                self.ended += 1;
+                self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
                 self.ended(&step, &outcome, took, &log);
                 for reason in invalid {
                     self.terminal
@@ -142,14 +159,35 @@ impl View {
     }
 
     fn begin(&mut self, step: StepId, what: String, log: PathBuf) {
-        let bar = self.terminal.lively.then(|| {
-            let bar = self.terminal.bars().insert_before(&self.overall, ProgressBar::new_spinner());
+        let now = Instant::now();
+        let running = Running { bar: None, what, begun: now, log, shown: 0, last_told: now };
+        self.running.insert(step, running);
+        self.fill();
+    }
+
+    /// Gives bars to those that run longest, as many as there is room for.
+    fn fill(&mut self) {
+        if !self.terminal.lively {
+            return;
+        }
+        let room = BARS.min(self.terminal.rows().saturating_sub(3)).max(1);
+        let shown = self.running.values().filter(|running| running.bar.is_some()).count();
+        let mut without: Vec<_> =
+            self.running.iter_mut().filter(|(_, running)| running.bar.is_none()).collect();
+        without.sort_by_key(|(_, running)| running.begun);
+        let waiting = without.len();
+        let mut given = 0;
+        for (step, running) in without.into_iter().take(room.saturating_sub(shown)) {
+            let bar = ProgressBar::new_spinner().with_elapsed(running.begun.elapsed());
+            let bar = self.terminal.bars().insert_before(&self.overall, bar);
             bar.set_style(style("{spinner} {prefix} {msg} {elapsed}"));
             bar.set_prefix(step.to_string());
-            bar.set_message(what);
-            bar
-        });
-        self.running.insert(step, Running { bar, log, shown: 0, last_told: Instant::now() });
+            bar.set_message(running.what.clone());
+            running.bar = Some(bar);
+            given += 1;
+        }
+        let more = waiting - given;
+        self.overall.set_message(if more > 0 { format!("(and {more} more run)") } else { String::new() });
     }
 
     fn message(&mut self, step: &StepId, message: String) {
@@ -181,12 +219,13 @@ impl View {
     fn end(&mut self, step: &StepId) {
         if let Some(mut running) = self.running.remove(step) {
             if self.verbose {
-                tail(&self.terminal, step, &mut running);
+                tail(&self.terminal, step, &mut running, true);
             }
             if let Some(bar) = running.bar {
                 bar.finish_and_clear();
                 self.terminal.bars().remove(&bar);
             }
+            self.fill();
         }
     }
 
@@ -197,8 +236,20 @@ impl View {
                 bar.tick();
             }
             if self.verbose {
-                tail(&self.terminal, step, running);
+                tail(&self.terminal, step, running, false);
             }
+        }
+        if !self.terminal.lively && self.told.elapsed() >= QUIET_RUN {
+            self.told = Instant::now();
+            let took = humantime::format_duration(Duration::from_secs(self.begun.elapsed().as_secs()));
+            let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+            self.terminal.say(&format!(
+                "{:<10} {took}: {} of {} steps ended{failed}, {} running",
+                "so far",
+                self.ended,
+                self.steps,
+                self.running.len()
+            ));
         }
     }
 
@@ -212,23 +263,43 @@ impl View {
     }
 }
 
-/// Prints what has come to the step's log since the last time, whole lines only until the step ends.
-fn tail(terminal: &Terminal, step: &StepId, running: &mut Running) {
-    const AT_ONCE: u64 = 64 * 1024;
-    let Ok(mut file) = File::open(&running.log) else { return };
-    if file.seek(SeekFrom::Start(running.shown)).is_err() {
-        return;
-    }
-    let mut bytes = Vec::new();
-    if file.take(AT_ONCE).read_to_end(&mut bytes).is_err() {
-        return;
-    }
-    let Some(whole) = bytes.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1) else { return };
-    running.shown += whole as u64;
+/// Prints what has come to the step's log since the last time: whole lines, and the rest when the step has `ended`.
+fn tail(terminal: &Terminal, step: &StepId, running: &mut Running, ended: bool) {
     let label = terminal.paint(Style::Faint, &format!("{step} │"));
-    for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
-        terminal.say(&format!("{label} {line}"));
+    loop {
+        let bytes = read_on(&running.log, &mut running.shown, ended);
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            terminal.say(&format!("{label} {line}"));
+        }
+        // A step that goes on is looked at again soon; others must not wait for it meanwhile.
+        if bytes.is_empty() || !ended {
+            return;
+        }
     }
+}
+
+/// A bounded piece of a log from a place on: up to the end of its last line, unless the step has `ended` or the line is
+/// longer than a piece. A log that cannot be read has nothing to show.
+fn read_on(log: &Path, place: &mut u64, ended: bool) -> Vec<u8> {
+    const AT_ONCE: u64 = 64 * 1024;
+    let mut bytes = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(*place))?;
+        file.take(AT_ONCE).read_to_end(&mut bytes)
+    });
+    if read.is_err() {
+        return Vec::new();
+    }
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
+    let full = bytes.len() as u64 == AT_ONCE;
+    let end = match whole {
+        Some(end) if full || !ended => end,
+        None if !full && !ended => 0,
+        _ => bytes.len(),
+    };
+    bytes.truncate(end);
+    *place += bytes.len() as u64;
+    bytes
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -239,4 +310,40 @@ fn now_ms() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read in one go after another: of a step that runs, then of one that has ended.
+    #[track_caller]
+    fn check(log: &str, running: &[&str], ended: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, log).unwrap();
+        let mut place = 0;
+        for (pieces, over) in [(running, false), (ended, true)] {
+            for piece in pieces {
+                assert_eq!(String::from_utf8(read_on(&path, &mut place, over)).unwrap(), *piece);
+            }
+            assert!(read_on(&path, &mut place, over).is_empty());
+        }
+    }
+
+    #[test]
+    fn all_that_a_step_prints_is_shown_in_whole_lines() {
+        check("", &[], &[]);
+        check("one\ntwo\nthr", &["one\ntwo\n"], &["thr"]);
+        check("no end", &[], &["no end"]);
+        let long = "x".repeat(70_000);
+        check(&long, &[&long[..65_536]], &[&long[65_536..]]);
+        let lines = format!("first\n{}\nlast", "y".repeat(65_530));
+        check(&lines, &["first\n", &lines[6..65_537]], &["last"]);
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_has_nothing_to_show() {
+        assert!(read_on(Path::new("/nonexistent/log"), &mut 0, true).is_empty());
+    }
 }

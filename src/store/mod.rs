@@ -119,6 +119,18 @@ impl Store {
         self.ask(|reply| worker::Request::Events { run, reply }).await
     }
 
+    /// At most `limit` events behind the one with this number, each with its own; 0 is before the first. Numbers rise
+    /// by one within a run: for those who follow a run that another process works on.
+    pub async fn events_after(
+        &self,
+        run: &RunId,
+        number: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Record)>, StoreError> {
+        let run = run.clone();
+        self.ask(|reply| worker::Request::EventsAfter { run, number, limit, reply }).await
+    }
+
     /// The state of a run, folded from its events without holding them all.
     pub async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
         let run = run.clone();

@@ -220,3 +220,37 @@ fn secrets_are_readable_by_their_owner_only_and_go_when_there_are_none() {
     store.keep_secrets(&id, &Secrets::default()).unwrap();
     assert!(!path.exists());
 }
+
+#[test]
+fn a_second_process_reads_only_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunId::new("r");
+    block_on(async {
+        let writer = Store::open(folder.path()).unwrap();
+        let reader = Store::open(folder.path()).unwrap();
+        writer.create_run(run_row("r")).await.unwrap();
+        writer.create_run(run_row("other")).await.unwrap();
+        let append = async |run: &RunId, names: &[&str]| {
+            let changes = names.iter().map(|name| event(run, 1, ended(name))).collect();
+            writer.append(changes).await.unwrap();
+        };
+        append(&run, &["a", "b", "c"]).await;
+        append(&RunId::new("other"), &["x"]).await;
+        let names = async |number, limit| {
+            let found = reader.events_after(&run, number, limit).await.unwrap();
+            found
+                .into_iter()
+                .map(|(number, record)| match record.event {
+                    Event::StepEnded { step, .. } => (number, step.to_string()),
+                    other => panic!("{other:?}"),
+                })
+                .collect::<Vec<_>>()
+        };
+        let all = names(0, 2).await;
+        assert_eq!(all, [(1, "a".to_owned()), (2, "b".to_owned())]);
+        assert_eq!(names(2, 100).await, [(3, "c".to_owned())]);
+        assert_eq!(names(3, 100).await, []);
+        append(&run, &["d"]).await;
+        assert_eq!(names(3, 100).await, [(4, "d".to_owned())]);
+    });
+}

@@ -22,6 +22,7 @@ pub(super) enum Request {
     Events { run: RunId, reply: Reply<Vec<Record>> },
     Fold { run: RunId, reply: Reply<RunState> },
     Owes { run: RunId, reply: Reply<bool> },
+    EventsAfter { run: RunId, number: i64, limit: u32, reply: Reply<Vec<(i64, Record)>> },
     Deployments { reply: Reply<Vec<DeploymentRow>> },
 }
 
@@ -215,6 +216,14 @@ impl Worker {
                 let sql = "SELECT EXISTS (SELECT 1 FROM deployments WHERE run_id = ?1 AND debt = 'owed')";
                 let owes = self.read(sql, [run.as_str()], |row| Ok(row.get::<_, bool>(0)?));
                 let _ = reply.send(owes.map(|rows| rows.contains(&true)));
+            }
+            Request::EventsAfter { run, number, limit, reply } => {
+                let sql = "SELECT number, at_ms, event FROM events WHERE run_id = ?1 AND number > ?2
+                           ORDER BY number LIMIT ?3";
+                let _ = reply.send(self.read(sql, params![run.as_str(), number, limit], |row| {
+                    let text: String = row.get(2)?;
+                    Ok((row.get(0)?, Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? }))
+                }));
             }
             Request::Deployments { reply } => {
                 let sql =

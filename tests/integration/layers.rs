@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["container", "host", "load", "provider", "store"],
     &["execute", "schedule"],
     &["terminal", "progress", "report"],
-    &["cli", "settings", "command", "main", "lib"],
+    &["cli", "settings", "watch", "ui", "command", "main", "lib"],
 ];
 
 /// Imports within a layer.
@@ -25,6 +25,9 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("schedule", "execute"),
     ("progress", "terminal"),
     ("settings", "cli"),
+    ("ui", "watch"),
+    ("command", "watch"),
+    ("command", "ui"),
     ("command", "cli"),
     ("command", "settings"),
     ("main", "command"),

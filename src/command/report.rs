@@ -1,0 +1,194 @@
+//! The end of a run, and what it measured: `sb report`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Outcome;
+use super::engine::{Request, What};
+use super::output::Failed;
+use super::status::{find_run, last_run, open};
+use crate::event::Verdict;
+use crate::exit_code::Exit;
+use crate::graph::RunGraph;
+use crate::id::RunId;
+use crate::report::{summary, table};
+use crate::run_state::RunState;
+use crate::schedule::Naming;
+use crate::settings::Settings;
+use crate::store::{RunRow, Store};
+use crate::terminal::{Style, Terminal};
+use crate::validate::Plan;
+
+/// The last run that sent load.
+async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
+    for row in store.runs().await? {
+        if Request::read(&row)?.parts.invoke {
+            return Ok(row);
+        }
+    }
+    last_run(store).await
+}
+
+pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[PathBuf]) -> Outcome {
+    if !what.is_empty() && what.iter().all(|path| path.is_dir()) {
+        return show_report(terminal, settings, &BTreeMap::from([("invocations".to_owned(), what.to_vec())]));
+    }
+    let store = open(settings)?;
+    let row = match what {
+        [] => last_measured(&store).await?,
+        [name] => find_run(&store, &name.to_string_lossy()).await?,
+        _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
+    };
+    let state = store.state(&row.id).await?;
+    let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+    show_report(terminal, settings, &folders(&plan, &graph, &state))
+}
+
+/// The folder of the last invocation of the workspace's last run that has traces.
+pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
+    let store = open(settings)?;
+    for row in store.runs().await? {
+        let state = store.state(&row.id).await?;
+        let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+        let found = folders(&plan, &graph, &state)
+            .into_values()
+            .flatten()
+            .rfind(|folder| crate::trace::input::NAMES.iter().any(|name| folder.join(name).is_file()));
+        if let Some(folder) = found {
+            return Ok(folder);
+        }
+    }
+    Err(Failed::helped(
+        Exit::Failed,
+        "no invocation of this workspace has traces yet",
+        "fetch them with `sb get-traces`, or name a file of traces",
+    ))
+}
+
+/// The folders of a run's last invocations, by application.
+fn folders(plan: &Plan, graph: &RunGraph, state: &RunState) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for step in graph.graph.node_weights().filter(|step| step.trial.is_some()) {
+        if let Some(logs) = state.step(&step.id).and_then(|past| past.logs.clone()) {
+            let entry = &plan.entries[graph.deployments[step.deployment].entry];
+            let known = folders.entry(entry.application.clone()).or_default();
+            if !known.contains(&logs) {
+                known.push(logs);
+            }
+        }
+    }
+    folders
+}
+
+fn show_report(
+    terminal: &Terminal,
+    settings: &Settings,
+    folders: &BTreeMap<String, Vec<PathBuf>>,
+) -> Outcome {
+    let mut summaries = Vec::new();
+    for (application, folders) in folders {
+        let measured: Vec<_> = folders
+            .iter()
+            .filter(|folder| folder.join(crate::measurement::INVOCATIONS_FILE).exists())
+            .cloned()
+            .collect();
+        if measured.is_empty() {
+            continue;
+        }
+        summaries.push(
+            summary::summarize(application, &measured)
+                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?,
+        );
+    }
+    if summaries.is_empty() {
+        terminal.say("nothing was measured");
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    if settings.json() {
+        let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
+    } else {
+        let style = if terminal.coloured { table::Style::Coloured } else { table::Style::Plain };
+        table::render(&mut text, &summaries, style)
+            .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+    }
+    terminal.data(&text)?;
+    Ok(Exit::Done)
+}
+
+/// The end of a run: what was measured, where it is, what is owed.
+pub(super) async fn finish(
+    terminal: &Terminal,
+    settings: &Settings,
+    store: &Store,
+    run: &RunId,
+    measurement: Verdict,
+    cleanup: Verdict,
+) -> Outcome {
+    let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
+    let request = Request::read(&row)?;
+    let state = store.state(run).await?;
+    let (plan, graph) = request.rebuild(terminal, store, run)?;
+    let folders = folders(&plan, &graph, &state);
+    if request.parts.invoke || request.parts.analyze {
+        show_report(terminal, settings, &folders)?;
+    }
+    if request.parts.deploy && !request.parts.cleanup && !settings.json() {
+        show_outputs(terminal, store, &request, &graph, run).await?;
+    }
+    let mut written = Vec::new();
+    for folder in folders.values().flatten() {
+        written.push(format!("{}/", folder.display()));
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .map(|items| {
+                items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect()
+            })
+            .unwrap_or_default();
+        names.sort();
+        written.push(format!("    {}", names.join("  ")));
+    }
+    if !written.is_empty() {
+        terminal.say(&format!("{}\n  {}", terminal.paint(Style::Strong, "wrote"), written.join("\n  ")));
+    }
+    let exit = Exit::of_run(measurement, cleanup);
+    let style = if exit == Exit::Done { Style::Good } else { Style::Bad };
+    let cleaned = if cleanup == Verdict::None { String::new() } else { format!("; cleanup {cleanup}") };
+    let measured = if measurement == Verdict::None { String::new() } else { format!(" {measurement}") };
+    let text = format!("run {run}:{measured}{cleaned}");
+    terminal.say(&terminal.paint(style, text.replace(":;", ":").as_str()));
+    if request.parts.deploy && !request.parts.cleanup && exit != Exit::Done {
+        terminal.say("what was deployed is still there: `sb cleanup` removes it");
+    }
+    if exit == Exit::CleanupOwed {
+        let text = match cleanup {
+            Verdict::Kept => format!("what failed is still deployed: `sb cleanup {run}` removes it"),
+            _ => "something may still be deployed: `sb leaks` lists it".to_owned(),
+        };
+        terminal.say(&text);
+    }
+    Ok(exit)
+}
+
+async fn show_outputs(
+    terminal: &Terminal,
+    store: &Store,
+    request: &Request,
+    graph: &RunGraph,
+    run: &RunId,
+) -> Result<(), Failed> {
+    let naming = match &request.what {
+        What::Plan { .. } => Naming::OfRun,
+        What::Single { deployment, .. } => Naming::Named(deployment.clone()),
+    };
+    for deployment in &graph.deployments {
+        if let Some(row) = store.deployment(&naming.name(run, deployment)).await? {
+            for (name, value) in &row.outputs {
+                terminal.data(&format!("{name} = {}", crate::manifest::template::plain_text(value)))?;
+            }
+        }
+    }
+    Ok(())
+}

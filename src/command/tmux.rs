@@ -1,0 +1,359 @@
+//! `--tmux`: a run in a session of its own, which outlives the terminal that it was started from.
+//!
+//! The session has a window `progress` with the run itself, and a window `log` with `sb logs -f`, which the run opens
+//! once it has a name. Arguments, working folder and environment reach the run by a file that only the user can read and
+//! that is removed when it has been: a tmux server hands its own old environment to what it starts, and what stands on
+//! a command line of tmux is seen by all users of the machine.
+//!
+//! When the run has ended, its windows stay as they are (`remain-on-exit`), with the exit code below; the next
+//! `sb run --tmux` of the plan takes their place.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::edits::Edited;
+use super::engine::Request;
+use super::output::{Failed, accept};
+use super::status::{find_run, open};
+use super::{Outcome, engine};
+use crate::exit_code::Exit;
+use crate::id::RunId;
+use crate::manifest::read::Disk;
+use crate::settings::{Settings, absolute};
+use crate::terminal::Terminal;
+use crate::validate::{self, Overrides};
+
+/// The hidden argument under which this program becomes the run in a window.
+pub(super) const LAUNCH: &str = "internal-tmux";
+
+/// What the run in the window is to be started with.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Launch {
+    arguments: Vec<OsString>,
+    folder: OsString,
+    environment: Vec<(OsString, OsString)>,
+}
+
+pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outcome {
+    let path = absolute(plan);
+    // What is wrong with it is better said here than in a window that nobody looks at yet.
+    let overrides = Overrides {
+        params: settings.params.clone(),
+        executor: settings.executor,
+        seed: None,
+        environment: settings.environment.clone(),
+    };
+    let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;
+    let state = settings.state_folder(&path);
+    let identity = identity(&state, &path.display().to_string());
+    let place = find_place(&session_name(&plan.name), &identity, None)?;
+    enter(terminal, &state, &identity, place, None)
+}
+
+pub(super) async fn resume(
+    terminal: &Terminal,
+    settings: &Settings,
+    run: Option<String>,
+    files: Edited,
+) -> Outcome {
+    let store = open(settings)?;
+    let row = match &run {
+        Some(name) => Some(find_run(&store, name).await?),
+        None => store.runs().await?.into_iter().find(|row| row.ended.is_none()),
+    };
+    let Some(row) = row else { return engine::resume(terminal, settings, run, files).await };
+    let identity = identity(store.folder(), &Request::read(&row)?.title());
+    let place = find_place(&session_name(plan_name(&row.id)), &identity, Some(&row.id))?;
+    if matches!(place, Place::Free(_) | Place::Ended(_)) && store.runner_of(&row.id).is_some() {
+        // It runs, and not in a session: the refusal says where.
+        return engine::resume(terminal, settings, run, files).await;
+    }
+    let named = run.is_none().then(|| row.id.to_string());
+    enter(terminal, store.folder(), &identity, place, named)
+}
+
+/// Once a run has a name: the window with its log, and the name as an option of the session. Best effort: a run does
+/// not fail because nobody can watch it.
+pub(super) fn show_log(session: &str, state: &Path, run: &RunId) {
+    let Ok(sb) = std::env::current_exe() else { return };
+    let target = format!("={session}:");
+    let window = format!("={session}:log");
+    let words: Vec<&OsStr> = [
+        OsStr::new("new-window"),
+        "-d".as_ref(),
+        "-t".as_ref(),
+        target.as_ref(),
+        "-n".as_ref(),
+        "log".as_ref(),
+        sb.as_ref(),
+        "--state-dir".as_ref(),
+        state.as_ref(),
+        "logs".as_ref(),
+        "--follow".as_ref(),
+        "--run".as_ref(),
+        run.as_str().as_ref(),
+    ]
+    .into();
+    let remain = ["set-window-option", "-t", &window, "remain-on-exit", "on"].map(OsStr::new);
+    let name = ["set-option", "-t", &target, "@sb-run", run.as_str()].map(OsStr::new);
+    let _ = tmux(&[&words, &remain, &name]);
+}
+
+/// Becomes the run: called in the window, with the file that [`enter`] wrote. Returns only when that fails.
+pub(super) fn launch(file: &Path) -> String {
+    let read = || -> std::io::Result<Launch> {
+        let bytes = std::fs::read(file)?;
+        std::fs::remove_file(file)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    };
+    let launch = match read() {
+        Ok(launch) => launch,
+        Err(error) => return format!("cannot read `{}`: {error}", file.display()),
+    };
+    let Some((program, arguments)) = launch.arguments.split_first() else {
+        return "there is nothing to start".to_owned();
+    };
+    // What the window is, only tmux knows.
+    const OF_THE_WINDOW: [&str; 3] = ["TMUX", "TMUX_PANE", "TERM"];
+    let of_the_window = OF_THE_WINDOW.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let error = Command::new(program)
+        .args(arguments)
+        .current_dir(&launch.folder)
+        .env_clear()
+        .envs(launch.environment)
+        .envs(of_the_window)
+        .exec();
+    format!("cannot start {}: {error}", program.to_string_lossy())
+}
+
+/// What a session is for: the plan, in its workspace.
+fn identity(state: &Path, title: &str) -> String {
+    format!("{}|{title}", state.display())
+}
+
+/// `sb-PLAN`, without what tmux gives a meaning to.
+fn session_name(plan: &str) -> String {
+    let name: String =
+        plan.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
+    format!("sb-{name}")
+}
+
+/// The plan's name in `20260131-120000-quickstart-7f3a`.
+fn plan_name(run: &RunId) -> &str {
+    let name = run.as_str().splitn(3, '-').nth(2).unwrap_or(run.as_str());
+    name.rsplit_once('-').map_or(name, |(name, _)| name)
+}
+
+/// A session, by its name.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// There is none of this name.
+    Free(String),
+    /// Its run goes on.
+    Running(String),
+    /// Its run has ended.
+    Ended(String),
+}
+
+/// The session of this plan, or a name for it. Another workspace may have a plan of the same name.
+fn find_place(name: &str, identity: &str, run: Option<&RunId>) -> Result<Place, Failed> {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(identity.as_bytes());
+    let mut candidates = vec![name.to_owned(), format!("{name}-{:02x}{:02x}", digest[0], digest[1])];
+    if let Some((_, suffix)) = run.and_then(|run| run.as_str().rsplit_once('-')) {
+        candidates.push(format!("{name}-{suffix}"));
+    }
+    for name in candidates {
+        let exact = format!("={name}");
+        if !tmux(&[&words(&["has-session", "-t", &exact])])?.status.success() {
+            return Ok(Place::Free(name));
+        }
+        let target = format!("={name}:");
+        let option = |option: &str| -> Result<String, Failed> {
+            let shown = tmux(&[&words(&["show-options", "-qv", "-t", &target, option])])?;
+            Ok(String::from_utf8_lossy(&shown.stdout).trim_end_matches('\n').to_owned())
+        };
+        if option("@sb-of")? != identity {
+            continue;
+        }
+        let window = format!("={name}:progress");
+        let panes = tmux(&[&words(&["list-panes", "-t", &window, "-F", "#{pane_dead}"])])?;
+        let runs = panes.status.success() && panes.stdout.starts_with(b"0");
+        if !runs {
+            return Ok(Place::Ended(name));
+        }
+        // Another run of the plan may be in it. One that has no name yet has just begun.
+        let inside = option("@sb-run")?;
+        if run.is_none_or(|run| inside == run.as_str()) {
+            return Ok(Place::Running(name));
+        }
+    }
+    let help = "`tmux ls` shows the sessions, `tmux kill-session -t NAME` ends one; or leave --tmux out";
+    Err(Failed::helped(Exit::Failed, format!("other sessions have the name `{name}` already"), help))
+}
+
+/// Starts the run in its session, if it does not run there already, and shows it where there is a terminal.
+fn enter(terminal: &Terminal, state: &Path, identity: &str, place: Place, run: Option<String>) -> Outcome {
+    let name = match place {
+        Place::Running(name) => {
+            terminal
+                .say(&format!("it runs in tmux session `{name}` already: joining it, nothing is started"));
+            name
+        }
+        Place::Ended(name) => {
+            let exact = format!("={name}");
+            tmux(&[&words(&["kill-session", "-t", &exact])])?;
+            start(state, identity, &name, run)?;
+            name
+        }
+        Place::Free(name) => {
+            start(state, identity, &name, run)?;
+            name
+        }
+    };
+    let exact = format!("={name}");
+    let inside = std::env::var_os("TMUX").is_some_and(|socket| !socket.is_empty());
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if inside && interactive && tmux(&[&words(&["switch-client", "-t", &exact])])?.status.success() {
+        terminal.say(&format!("the run is in tmux session `{name}`"));
+    } else if interactive && !inside {
+        let ended = Command::new("tmux").args(["attach-session", "-t", &exact]).status()?;
+        if !ended.success() {
+            terminal.say("tmux could not show the session (see above)");
+        }
+        terminal.say(&format!(
+            "left tmux session `{name}`, which goes on: `tmux attach -t {name}` returns to it"
+        ));
+    } else {
+        terminal.say(&format!(
+            "the run is in tmux session `{name}`: `tmux attach -t {name}` shows it, `sb status --watch` tells how far it is"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Starts a session with this command in it, without `--tmux`.
+fn start(state: &Path, identity: &str, name: &str, run: Option<String>) -> Result<(), Failed> {
+    let sb = std::env::current_exe()?;
+    let mut arguments = vec![sb.clone().into_os_string(), "--inside-tmux".into(), name.into()];
+    arguments.extend(std::env::args_os().skip(1).filter(|word| word != "--tmux"));
+    arguments.extend(run.map(OsString::from));
+    let launch = Launch {
+        arguments,
+        folder: std::env::current_dir()?.into_os_string(),
+        environment: std::env::vars_os().collect(),
+    };
+    let file = write_launch(state, name, &launch)?;
+    let size = console::Term::stdout().size_checked();
+    let (rows, columns) = size.map_or((50, 200), |(rows, columns)| (rows, columns));
+    let (rows, columns) = (rows.to_string(), columns.to_string());
+    let session = format!("={name}:");
+    let window = format!("={name}:progress");
+    let mut new: Vec<&OsStr> =
+        words(&["new-session", "-d", "-s", name, "-n", "progress", "-x", &columns, "-y", &rows]);
+    new.extend([sb.as_os_str(), LAUNCH.as_ref(), file.as_os_str()]);
+    let commands: [&[&OsStr]; 4] = [
+        &new,
+        // Before anything can end in it: the commands of one call are carried out without a break.
+        &words(&["set-window-option", "-t", &window, "remain-on-exit", "on"]),
+        &words(&["set-option", "-t", &session, "destroy-unattached", "off"]),
+        &words(&["set-option", "-t", &session, "@sb-of", identity]),
+    ];
+    let made = tmux(&commands);
+    let failed = match &made {
+        Ok(output) => !output.status.success(),
+        Err(_) => true,
+    };
+    if failed {
+        let _ = std::fs::remove_file(&file);
+    }
+    let made = made?;
+    if made.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+    if said.contains("duplicate session") {
+        let message = format!("tmux session `{name}` was started by another process at this moment");
+        return Err(Failed::helped(Exit::Locked, message, "the same command again joins it"));
+    }
+    let help = "see whether `tmux new-session` works by itself, or leave --tmux out: a run outlives its terminal \
+                anyway (its steps go on, and `sb resume` takes them up)";
+    Err(Failed::helped(Exit::Failed, format!("tmux could not start a session: {said}"), help))
+}
+
+fn write_launch(state: &Path, name: &str, launch: &Launch) -> Result<PathBuf, Failed> {
+    let folder = state.join("tmux");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.{}.json", std::process::id()));
+    // One that is left over may be readable by others, or be written through by who holds it open.
+    let _ = std::fs::remove_file(&path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(&serde_json::to_vec(launch).map_err(std::io::Error::from)?)?;
+    Ok(path)
+}
+
+fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
+    words.iter().map(|word| OsStr::new(*word)).collect()
+}
+
+/// Calls tmux with several commands at once. Where it listens is for tmux to say: TMUX, TMUX_TMPDIR.
+fn tmux(commands: &[&[&OsStr]]) -> Result<Output, Failed> {
+    let mut call = Command::new("tmux");
+    for (place, command) in commands.iter().enumerate() {
+        if place > 0 {
+            call.arg(";");
+        }
+        call.args(command.iter().map(|word| unbroken(word)));
+    }
+    call.stdin(Stdio::null()).output().map_err(|error| {
+        let help = "install it (`apt-get install tmux`), or leave --tmux out: when the terminal goes away the run goes on, \
+                    and `sb status --watch` in a new one shows it";
+        Failed::helped(Exit::Failed, format!("tmux cannot be started: {error}"), help)
+    })
+}
+
+/// A semicolon at the end of a word would end the command.
+fn unbroken(word: &OsStr) -> OsString {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    match word.as_bytes().split_last() {
+        Some((b';', rest)) => {
+            let mut bytes = rest.to_vec();
+            bytes.extend(b"\\;");
+            OsString::from_vec(bytes)
+        }
+        _ => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_named_after_the_plan_and_so_is_that_of_its_runs() {
+        for (plan, run, session) in [
+            ("quickstart", "20260131-120000-quickstart-7f3a", "sb-quickstart"),
+            ("my-plan", "20260131-120000-my-plan-0000", "sb-my-plan"),
+            ("slow@local", "20260131-120000-slow-local-7f3a", "sb-slow-local"),
+            ("a.b:c d", "20260131-120000-a-b-c-d-7f3a", "sb-a-b-c-d"),
+        ] {
+            assert_eq!(session_name(plan), session);
+            assert_eq!(session_name(plan_name(&RunId::new(run))), session);
+        }
+    }
+
+    #[test]
+    fn a_word_never_ends_a_command_of_tmux() {
+        for (word, expected) in [("a", "a"), ("a;", "a\\;"), (";", "\\;"), ("a;b", "a;b"), ("", "")] {
+            assert_eq!(unbroken(OsStr::new(word)), expected);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Who may ask, and for what.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+use subtle::ConstantTimeEq as _;
+
+use super::{Site, step, stream};
+
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Answer = Response<Body>;
+
+const HTML: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// With every answer: nothing from elsewhere is loaded, nobody else may embed or read it, nothing is kept.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+pub(super) async fn answer(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
+    let mut answer = route(site, request).await;
+    for (name, value) in HEADERS {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
+    if !is_from_here(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "open it as 127.0.0.1 or localhost\n");
+    }
+    let path = request.uri().path();
+    let (token, page) = path.strip_prefix('/').unwrap_or_default().split_once('/').unwrap_or_default();
+    if !bool::from(token.as_bytes().ct_eq(site.token.as_bytes())) {
+        return text(StatusCode::FORBIDDEN, "open the address that `sb ui` printed, with all of its path\n");
+    }
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "this page is only to be looked at\n");
+    }
+    let query = query(request.uri().query().unwrap_or_default());
+    let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
+    match page {
+        "" => asset(HTML, "text/html; charset=utf-8"),
+        "page.css" => asset(STYLE, "text/css; charset=utf-8"),
+        "page.js" => asset(SCRIPT, "text/javascript; charset=utf-8"),
+        "graph" => bytes(site.live.graph().clone(), "application/json"),
+        "events" => stream::events(&site.live),
+        "step" => {
+            let found = match number("step") {
+                Some(index) => {
+                    step::describe(&site.live, index, number("attempt").map(|attempt| attempt as u32)).await
+                }
+                None => None,
+            };
+            found.map_or_else(|| text(StatusCode::NOT_FOUND, "there is no such step\n"), |step| json(&step))
+        }
+        "traces" | "trace" => {
+            let folder = match number("step") {
+                Some(index) => site.live.logs_of(index).await,
+                None => None,
+            };
+            let Some(folder) = folder else {
+                return text(StatusCode::NOT_FOUND, "this step has no traces\n");
+            };
+            if page == "traces" {
+                return site.traces.list(folder).await.map_or_else(unreadable, |list| json(&list));
+            }
+            match site.traces.waterfall(folder, query.get("id").cloned().unwrap_or_default()).await {
+                Ok(Some(image)) => bytes(image.into(), "image/svg+xml"),
+                Ok(None) => text(StatusCode::NOT_FOUND, "there is no such trace\n"),
+                Err(error) => unreadable(error),
+            }
+        }
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+    }
+}
+
+/// Whether the address bar names this machine; with a tunnel, any port. A page of another site that asks is refused
+/// even where it knows the token.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let name = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let host = headers.get(header::HOST).and_then(name);
+    let origin = headers.get(header::ORIGIN);
+    host.is_some_and(|host| is_loopback(&host))
+        && origin.is_none_or(|origin| {
+            name(origin).is_some_and(|origin| origin.strip_prefix("http://").is_some_and(is_loopback))
+        })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
+}
+
+/// `a=1&b=%2f`, the last of equal names.
+fn query(text: &str) -> HashMap<String, String> {
+    text.split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), decoded(value)))
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut rest = bytes.clone();
+        let digits = (rest.next(), rest.next());
+        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        match (byte, digits) {
+            (b'%', (Some(high), Some(low))) => match (hex(high), hex(low)) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    bytes = rest;
+                }
+                _ => out.push(byte),
+            },
+            (b'+', _) => out.push(b' '),
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn unreadable(error: std::io::Error) -> Answer {
+    text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n"))
+}
+
+pub(super) fn text(status: StatusCode, text: &str) -> Answer {
+    let mut answer = bytes(text.to_owned().into(), "text/plain; charset=utf-8");
+    *answer.status_mut() = status;
+    answer
+}
+
+fn json(value: &Value) -> Answer {
+    bytes(value.to_string().into(), "application/json")
+}
+
+fn asset(text: &'static str, kind: &'static str) -> Answer {
+    bytes(Bytes::from_static(text.as_bytes()), kind)
+}
+
+fn bytes(bytes: Bytes, kind: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(bytes).boxed_unsync());
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for host in ["127.0.0.1", "127.0.0.1:8400", "localhost:1", "LocalHost", "[::1]:9", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil:80", "127.0.0.1:x", "::1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_site_that_asks_is_refused_whatever_the_host() {
+        let check = |host: Option<&'static str>, origin: Option<&'static str>, expected: bool| {
+            let mut headers = HeaderMap::new();
+            if let Some(host) = host {
+                headers.insert(header::HOST, HeaderValue::from_static(host));
+            }
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_from_here(&headers), expected, "{host:?} {origin:?}");
+        };
+        check(Some("127.0.0.1:8400"), None, true);
+        check(Some("127.0.0.1:8400"), Some("http://127.0.0.1:8400"), true);
+        check(Some("127.0.0.1:8400"), Some("https://evil.example"), false);
+        check(Some("127.0.0.1:8400"), Some("null"), false);
+        check(Some("evil.example"), None, false);
+        check(None, None, false);
+    }
+
+    #[test]
+    fn queries_are_decoded() {
+        let found = query("id=a%2Fb%20c+d&step=5&odd=%zz%4&&x");
+        assert_eq!(found["id"], "a/b c d");
+        assert_eq!(found["step"], "5");
+        assert_eq!(found["odd"], "%zz%4");
+        assert_eq!(found.len(), 3);
+    }
+}

@@ -1,0 +1,99 @@
+//! `sb ui`: a live page about one run, for people with a browser on this machine or at the other end of a tunnel.
+//!
+//! Loopback only. Everything lies below a random path that stands for a password; the `Host` must name this machine, so
+//! that a web site cannot have a browser ask for it under a name of its own (DNS rebinding). The journal is looked at
+//! once a second however many watch ([`live`]); what a viewer gets is bounded ([`stream`]); the page itself is in this
+//! program, and asks nobody else for anything.
+
+mod http;
+mod live;
+mod step;
+mod stream;
+mod traces;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rand::RngExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::store::StoreError;
+use crate::watch::Watched;
+
+/// Connections at once; a browser needs up to six for a page.
+const CONNECTIONS: usize = 128;
+
+/// A page that waits for viewers.
+pub struct Page {
+    listener: TcpListener,
+    site: Arc<Site>,
+}
+
+/// What requests are answered from.
+struct Site {
+    /// The first part of every path.
+    token: String,
+    live: live::Live,
+    traces: traces::Traces,
+}
+
+impl Page {
+    /// Listens on 127.0.0.1; port 0 takes one that is free.
+    pub async fn bind(watched: Watched, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let token = format!("{:032x}", rand::rng().random::<u128>());
+        let site = Site { token, live: live::Live::new(watched), traces: traces::Traces::default() };
+        Ok(Self { listener, site: Arc::new(site) })
+    }
+
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where the page is, the token included.
+    pub fn url(&self) -> io::Result<String> {
+        Ok(format!("http://{}/{}/", self.address()?, self.site.token))
+    }
+
+    /// Serves until the journal cannot be read any more; whoever wants to end it earlier drops the future.
+    pub async fn serve(self) -> Result<Infallible, StoreError> {
+        // The first viewer should not see a run of which nothing is known.
+        self.site.live.look_again().await?;
+        let looking = self.site.live.look_for_ever();
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let accepting = async {
+            loop {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { continue };
+                let Ok((stream, _)) = self.listener.accept().await else {
+                    // Out of file descriptors, most likely: wait for some to be closed.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let site = Arc::clone(&self.site);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let site = Arc::clone(&site);
+                        async move { Ok::<_, Infallible>(http::answer(&site, &request).await) }
+                    });
+                    let serving = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(stream), service);
+                    // A broken connection is the viewer's affair.
+                    let _ = serving.await;
+                    drop(place);
+                });
+            }
+        };
+        tokio::select! {
+            ended = looking => ended,
+            never = accepting => never,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The traces of an invocation: a list, and one of them as an image.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::report::waterfall::Waterfall;
+use crate::report::waterfall_svg;
+use crate::trace::requests::Requests;
+use crate::trace::{analyze, input, span};
+
+/// Traces in each list.
+const LISTED: usize = 15;
+/// Traces that are looked at for a list; a file may have millions.
+const LOOKED_AT: usize = 20_000;
+
+/// Reads one file at a time, and the same file once.
+#[derive(Default)]
+pub(super) struct Traces {
+    last: Arc<Mutex<Option<(Key, Value)>>>,
+}
+
+/// A file as it was.
+#[derive(Clone, PartialEq)]
+struct Key {
+    path: PathBuf,
+    length: u64,
+    changed: Option<SystemTime>,
+}
+
+struct Line {
+    id: String,
+    /// Microseconds.
+    duration: Option<i64>,
+    shown: Value,
+}
+
+impl Traces {
+    /// The slowest and the last traces in the folder of an invocation; of none, empty lists.
+    pub(super) async fn list(&self, folder: PathBuf) -> io::Result<Value> {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        blocking(move || {
+            let Some(path) = file_in(&folder) else { return Ok(lists(Vec::new(), Vec::new(), 0, false)) };
+            let data = fs::metadata(&path)?;
+            let key = Key { length: data.len(), changed: data.modified().ok(), path };
+            if let Some((known, value)) = &*last
+                && *known == key
+            {
+                return Ok(value.clone());
+            }
+            let value = read(&key.path)?;
+            *last = Some((key, value.clone()));
+            Ok(value)
+        })
+        .await
+    }
+
+    /// A trace as SVG.
+    pub(super) async fn waterfall(&self, folder: PathBuf, id: String) -> io::Result<Option<String>> {
+        // One at a time, as for lists.
+        let turn = Arc::clone(&self.last).lock_owned().await;
+        blocking(move || {
+            let _turn = turn;
+            let Some(path) = file_in(&folder).filter(|_| !id.is_empty()) else { return Ok(None) };
+            let mut image = None;
+            analyze::for_each_text(&path, |text| {
+                if text.contains(&id) && analyze::id_of(text).as_deref() == Some(id.as_str()) {
+                    image = draw(text);
+                    return false;
+                }
+                true
+            })?;
+            Ok(image)
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn file_in(folder: &Path) -> Option<PathBuf> {
+    input::NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+fn read(path: &Path) -> io::Result<Value> {
+    let requests = Requests::beside(path)?;
+    let mut slowest: Vec<Line> = Vec::new();
+    let mut last: Vec<Value> = Vec::new();
+    let mut count = 0;
+    let mut more = false;
+    analyze::for_each_text(path, |text| {
+        if count == LOOKED_AT {
+            more = true;
+            return false;
+        }
+        count += 1;
+        let line = describe(text, &requests);
+        last.push(line.shown.clone());
+        if last.len() >= 2 * LISTED {
+            last.drain(..LISTED);
+        }
+        slowest.push(line);
+        if slowest.len() >= 10 * LISTED {
+            keep_slowest(&mut slowest);
+        }
+        true
+    })?;
+    keep_slowest(&mut slowest);
+    last.drain(..last.len().saturating_sub(LISTED));
+    last.reverse();
+    Ok(lists(slowest.into_iter().map(|line| line.shown).collect(), last, count, more))
+}
+
+fn lists(slowest: Vec<Value>, last: Vec<Value>, count: usize, more: bool) -> Value {
+    json!({ "version": 1, "count": count, "more": more, "slowest": slowest, "last": last })
+}
+
+/// The id decides between equal durations.
+fn keep_slowest(lines: &mut Vec<Line>) {
+    lines.sort_by(|left, right| right.duration.cmp(&left.duration).then_with(|| left.id.cmp(&right.id)));
+    lines.truncate(LISTED);
+}
+
+fn describe(text: &str, requests: &Requests) -> Line {
+    let seen = analyze::view_text(text, |trace, analysis| {
+        let (cold_starts, reason) = match analysis {
+            Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
+            Err(reason) => (None, Some(reason.code().to_owned())),
+        };
+        (trace.id.to_string(), Some(span::microseconds(trace.duration)), cold_starts, reason)
+    });
+    let (id, duration, cold_starts, reason) = seen.unwrap_or_else(|rejected| {
+        let reason = rejected.reason.code().to_owned();
+        (rejected.id.unwrap_or_default(), None, None, Some(reason))
+    });
+    let shown = json!({
+        "id": id, "duration_us": duration, "request": requests.get(&id), "cold_starts": cold_starts,
+        "reason": reason,
+    });
+    Line { id, duration, shown }
+}
+
+fn draw(text: &str) -> Option<String> {
+    let waterfall = analyze::view_text(text, |trace, analysis| Waterfall::new(trace, &analysis)).ok()?;
+    let mut image = String::new();
+    waterfall_svg::render(&mut image, &waterfall).ok()?;
+    Some(image)
+}

@@ -1,0 +1,162 @@
+//! A run as another process sees it: the journal, read bit by bit, and what the attempts' folders hold.
+//!
+//! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs what is new; [`overview`]
+//! condenses the state for people; [`files`] reads how far a load is, and logs as they grow.
+
+pub mod files;
+pub mod overview;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::event::{Event, Outcome, Record};
+use crate::execute::{Execute as _, Executor};
+use crate::graph::{RunGraph, Step};
+use crate::id::StepId;
+use crate::load::Progress;
+use crate::run_state::{RunState, StepPhase, StepState};
+use crate::store::{RunRow, Store, StoreError};
+use crate::validate::{self, Plan};
+
+/// So many events are in memory at once.
+const PAGE: u32 = 4096;
+
+/// A run that is looked at again and again.
+pub struct Watched {
+    store: Store,
+    pub row: RunRow,
+    pub plan: Plan,
+    pub graph: RunGraph,
+    pub state: RunState,
+    /// Attempts before a step's last one; most steps have none.
+    earlier: HashMap<StepId, Vec<EarlierAttempt>>,
+    /// Of the last event that was read.
+    number: i64,
+    executor: Executor,
+}
+
+/// An attempt that another one followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlierAttempt {
+    pub number: u32,
+    /// Milliseconds since the epoch.
+    pub started_ms: Option<i64>,
+    pub ended_ms: i64,
+    pub outcome: Outcome,
+}
+
+impl Watched {
+    /// Nothing has been read yet: [`Watched::refresh`] does.
+    pub fn new(store: Store, row: RunRow, plan: Plan, graph: RunGraph) -> Self {
+        let place = plan.executor.unwrap_or(validate::Executor::Docker);
+        let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new());
+        let state = RunState::default();
+        Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, executor }
+    }
+
+    /// Reads what is new; `each` sees every new event and the state after it. Returns whether there was any.
+    pub async fn refresh(&mut self, mut each: impl FnMut(&Record, &RunState)) -> Result<bool, StoreError> {
+        let before = self.number;
+        loop {
+            let page = self.store.events_after(&self.row.id, self.number, PAGE).await?;
+            let last = page.len() < PAGE as usize;
+            for (number, record) in page {
+                self.remember(&record);
+                self.state.apply(&record);
+                self.number = number;
+                each(&record, &self.state);
+            }
+            if last {
+                return Ok(self.number != before);
+            }
+        }
+    }
+
+    fn remember(&mut self, record: &Record) {
+        let Event::StepEnded { step, attempt, outcome, retry: true, .. } = &record.event else { return };
+        let started_ms = self.state.step(step).and_then(|past| past.started_ms);
+        self.earlier.entry(step.clone()).or_default().push(EarlierAttempt {
+            number: *attempt,
+            started_ms,
+            ended_ms: record.at_ms,
+            outcome: outcome.clone(),
+        });
+    }
+
+    /// The number of the last event that was read.
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// The live process that works on the run.
+    pub fn runner(&self) -> Option<u32> {
+        self.store.runner_of(&self.row.id)
+    }
+
+    pub fn past(&self, step: &Step) -> Option<&StepState> {
+        self.state.step(&step.id)
+    }
+
+    /// Attempts of the step before its last one.
+    pub fn earlier(&self, step: &StepId) -> &[EarlierAttempt] {
+        self.earlier.get(step).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.graph.find(id).map(|index| &self.graph.graph[index])
+    }
+
+    /// The step at a place in the graph.
+    pub fn step_at(&self, index: usize) -> Option<&Step> {
+        self.graph.graph.node_weight(petgraph::graph::NodeIndex::new(index))
+    }
+
+    /// In the order of the graph.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.graph.graph.node_weights()
+    }
+
+    /// The steps that run now, those that have run longest first.
+    pub fn running(&self) -> Vec<(&Step, &StepState)> {
+        // The state first: it holds only steps that have begun, and the graph may be large.
+        let mut running: Vec<_> = self
+            .state
+            .steps
+            .iter()
+            .filter(|(_, past)| past.phase == StepPhase::Running)
+            .filter_map(|(id, past)| Some((self.step(id)?, past)))
+            .collect();
+        running.sort_by(|left, right| {
+            left.1.started_ms.cmp(&right.1.started_ms).then_with(|| left.0.id.cmp(&right.0.id))
+        });
+        running
+    }
+
+    pub fn log_of(&self, step: &Step, attempt: u32) -> PathBuf {
+        self.executor.log_of(&self.row.id, step, attempt)
+    }
+
+    /// How far the load of an attempt is, or was at its end; none for other steps.
+    pub fn load_of(&self, step: &Step, attempt: u32) -> Option<Progress> {
+        self.progress_file(step, attempt).and_then(|path| files::load_progress(&path))
+    }
+
+    /// How the load of an attempt went, as far as that is still known.
+    pub fn course_of(&self, step: &Step, attempt: u32) -> Vec<Progress> {
+        self.progress_file(step, attempt).map_or_else(Vec::new, |path| files::load_course(&path))
+    }
+
+    fn progress_file(&self, step: &Step, attempt: u32) -> Option<PathBuf> {
+        let action = &step.manifest()?.action;
+        let is_load = matches!(action, validate::Action::Load);
+        is_load.then(|| self.log_of(step, attempt).with_file_name(crate::execute::PROGRESS_FILE))
+    }
+
+    /// How far a running step is, in a line: its load, or what it printed last.
+    pub fn last_words(&self, step: &Step, attempt: u32) -> Option<String> {
+        if let Some(load) = self.load_of(step, attempt) {
+            return Some(overview::load_line(&load));
+        }
+        files::last_line(&self.log_of(step, attempt))
+    }
+}
