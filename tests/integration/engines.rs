@@ -87,7 +87,10 @@ impl Dockerd {
 
     #[track_caller]
     fn restart(&mut self) {
-        let _ = std::fs::remove_file(self.folder.path().join("pid"));
+        // Their processes died with it, and may not be reaped yet: the new engine would wait for them.
+        for file in ["pid", "exec/containerd/containerd.pid"] {
+            let _ = std::fs::remove_file(self.folder.path().join(file));
+        }
         self.process = Self::launch(self.folder.path());
     }
 
@@ -474,7 +477,7 @@ fn docker_a_run_stays_with_its_engine() {
 fn docker_output_without_end_needs_little_memory() {
     const MEGABYTES: u64 = 200;
     let boxed = Boxed::new(&format!(
-        "\n[[deploy]]\nname = \"loud\"\nimage = \"box\"\nnetwork = \"none\"\nrun = \"yes 0123456789abcde | head -c {MEGABYTES}000000\"\n"
+        "\n[[deploy]]\nname = \"loud\"\nimage = \"box\"\nnetwork = \"none\"\nrun = \"yes $(printf %4000d 7) | head -c {MEGABYTES}000000\"\n"
     ));
     let mut runner = boxed.start();
     let status = format!("/proc/{}/status", runner.id());
@@ -491,6 +494,7 @@ fn docker_output_without_end_needs_little_memory() {
     let steps =
         Command::new("find").arg(boxed.work.path().join(".sb/runs")).args(["-name", "output.log"]).output();
     let logs = String::from_utf8(steps.unwrap().stdout).unwrap();
+    assert_eq!(logs.lines().count(), 1, "{logs}");
     assert_eq!(Path::new(logs.trim()).metadata().unwrap().len(), MEGABYTES * 1_000_000);
     boxed.leaves_nothing();
 }
