@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::query_parameters::EventsOptions;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
-use super::run::{Seen, unix_ms_now};
+use super::run::Seen;
 use super::{ContainerError, Engine, RUN_LABEL, api, is_connection};
 use crate::exit::Exit;
 
@@ -32,6 +32,8 @@ pub(super) enum End {
 const KEPT_EVENTS: usize = 256;
 /// An event may come a little after the end that it is about, on a busy machine.
 const LATE: Duration = Duration::from_secs(1);
+/// What an engine has kept it tells without such pauses.
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// What the engine's events say about the end of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,27 +103,30 @@ impl Engine {
 
     /// Whether the engine that saw the container end is another life of the one that answers now, as far as it can be told.
     async fn has_restarted_since(&self, seen: &Seen) -> Result<bool, ContainerError> {
-        let options =
-            EventsOptions { since: Some("0".to_owned()), until: Some(seconds(unix_ms_now())), filters: None };
+        // Without an end in time, so that clocks that differ hide nothing: what is kept comes at once, then there is silence.
+        let options = EventsOptions { since: Some("0".to_owned()), until: None, filters: None };
         let mut events = pin!(self.docker.events(Some(options)));
         let ended_ns =
             i64::try_from(seen.finished().unwrap_or(0).saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-        let (mut count, mut older) = (0, false);
-        let listen = async {
-            while let Some(event) = events.next().await {
-                let event = event.map_err(api("reading the engine's events"))?;
-                count += 1;
-                older |= event.time_nano.is_some_and(|time| time < ended_ns);
+        let begun = Instant::now();
+        let mut count = 0;
+        while begun.elapsed() < LATE
+            && let Ok(Some(event)) = tokio::time::timeout(SILENCE, events.next()).await
+        {
+            match event {
+                Ok(event) => {
+                    count += 1;
+                    // It lived before the container ended, or it keeps so many that it may have forgotten that it did.
+                    if event.time_nano.is_some_and(|time| time < ended_ns) || count >= KEPT_EVENTS {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if is_connection(&error) => return Err(api("reading the engine's events")(error)),
+                // An engine without events tells nothing.
+                Err(_) => return Ok(false),
             }
-            Ok(())
-        };
-        match tokio::time::timeout(LATE, listen).await {
-            Ok(Err(ContainerError::Api { source, doing })) if is_connection(&source) => {
-                Err(ContainerError::Api { doing, source })
-            }
-            Ok(Ok(())) => Ok(!older && count < KEPT_EVENTS),
-            _ => Ok(false),
         }
+        Ok(true)
     }
 
     /// Removes a container whose end is recorded, while the run goes on.

@@ -36,6 +36,8 @@ use endpoint::Endpoint;
 pub struct Engine {
     docker: Docker,
     endpoint: Arc<Endpoint>,
+    /// How long it may be out of reach.
+    patience: Duration,
     /// Answers Docker's requests, with a few habits of its own.
     is_podman: bool,
     /// Rings when an attempt is asked to stop: those who wait look whether it was theirs.
@@ -139,6 +141,7 @@ impl Engine {
         Ok(Self {
             docker,
             endpoint: Arc::new(endpoint),
+            patience: PATIENCE,
             is_podman,
             cancelled: Arc::default(),
             making: Arc::default(),
@@ -152,7 +155,7 @@ impl Engine {
         &self.endpoint.host
     }
 
-    /// Returns when the engine answers; `tell` hears once that it does not yet.
+    /// Returns when the engine answers; `tell` hears again and again that it does not yet.
     ///
     /// # Errors
     /// [`ContainerError::Unreachable`] after two minutes.
@@ -162,12 +165,9 @@ impl Engine {
             if matches!(tokio::time::timeout(CONNECT_WITHIN, self.docker.ping()).await, Ok(Ok(_))) {
                 return Ok(());
             }
-            if begun.elapsed() > PATIENCE {
-                let host = self.host().to_owned();
-                return Err(ContainerError::Unreachable {
-                    host,
-                    waited: humantime::format_duration(PATIENCE),
-                });
+            if begun.elapsed() > self.patience {
+                let waited = humantime::format_duration(self.patience);
+                return Err(ContainerError::Unreachable { host: self.host().to_owned(), waited });
             }
             tell();
             tokio::time::sleep(Duration::from_millis(500)).await;

@@ -502,6 +502,10 @@ impl Engine {
     /// Of a container that has ended: completes the output, records the end, and only then removes it (soon:
     /// [`Engine::settle`] waits for that). None: something else ended it, so nothing is recorded.
     async fn finish(&self, dir: &Path, seen: &Seen) -> Result<Option<Exit>, ContainerError> {
+        // First of all: the engine remembers events for a while only, and much output takes its time.
+        let exit = exit_of(dir, seen, &[])?;
+        let ours = matches!(exit, Exit::Cancelled | Exit::TimedOut | Exit::OutOfMemory);
+        let end = if ours { End::Natural } else { self.how_it_ended(seen, &exit).await? };
         let mut output = Output::open(dir).map_err(folder(dir))?;
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(false))));
         while let Some(piece) = pieces.next().await {
@@ -510,8 +514,6 @@ impl Engine {
         }
         output.flush().map_err(folder(dir))?;
         let mut exit = exit_of(dir, seen, &output.stderr_tail)?;
-        let ours = matches!(exit, Exit::Cancelled | Exit::TimedOut | Exit::OutOfMemory);
-        let end = if ours { End::Natural } else { self.how_it_ended(seen, &exit).await? };
         remove_home(dir);
         match end {
             End::Foreign => {
@@ -751,7 +753,7 @@ fn folder(dir: &Path) -> impl FnOnce(io::Error) -> ContainerError {
     |source| ContainerError::Folder { dir, source }
 }
 
-pub(super) fn unix_ms_now() -> u64 {
+fn unix_ms_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 

@@ -588,6 +588,67 @@ fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
     });
 }
 
+#[test]
+#[ignore = "needs a Docker engine"]
+fn docker_an_engine_that_stays_away_is_waited_for_and_then_given_up() {
+    with_engine(async |_engine, image| {
+        let proxy = Proxy::start(0).await;
+        let mut engine = connect_to(&format!("tcp://127.0.0.1:{}", proxy.port)).await.unwrap();
+        engine.patience = Duration::from_millis(200);
+        let attempt = Attempt::new();
+        engine.start(attempt.path(), &shell(&image, "sleep 30"), &attempt.name).await.unwrap();
+        let (broken, ()) = tokio::join!(engine.wait(attempt.path(), &attempt.name), async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            proxy.stop().await;
+        });
+        let broken = broken.unwrap_err();
+        assert!(broken.is_connection() && broken.is_unreachable(), "{broken}");
+        let given_up = engine.until_it_answers(&|| {}).await.unwrap_err();
+        assert!(given_up.is_unreachable() && !given_up.is_connection(), "{given_up}");
+        assert!(given_up.to_string().contains("within 200ms"), "{given_up}");
+        assert!(ExitRecord::read(attempt.path()).unwrap().is_none(), "how it ended is not known");
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn docker_who_stops_a_container_from_outside_has_not_let_it_end() {
+    with_engine(async |engine, image| {
+        // One that takes the signal for a reason to end well, and one that does not.
+        for script in ["trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done", "echo ready; sleep 60"]
+        {
+            let attempt = Attempt::new();
+            engine.start(attempt.path(), &shell(&image, script), &attempt.name).await.unwrap();
+            let stopping = async {
+                until_output(&attempt, "ready").await;
+                let stop = std::process::Command::new("docker").args(["stop", &attempt.name]).output();
+                assert!(stop.unwrap().status.success());
+            };
+            let (ended, ()) = tokio::join!(engine.wait(attempt.path(), &attempt.name), async {
+                tokio::task::yield_now().await;
+                stopping.await;
+            });
+            assert!(matches!(ended, Err(ContainerError::Gone { .. })), "{script}: {ended:?}");
+            assert_eq!(attempt.read("output.log"), "ready\n");
+            assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::Gone);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn docker_the_version_of_the_interface_is_the_one_that_was_asked_for() {
+    with_engine(async |_engine, image| {
+        let endpoint =
+            || Endpoint { host: "unix:///var/run/docker.sock".to_owned(), from: String::new(), tls: None };
+        let old = Engine::connect_to(endpoint(), Some((1, 40))).await.unwrap();
+        let (attempt, exit) = run(&old, &shell(&image, "echo as in Docker 19.03; exit 3")).await;
+        assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::Code(3), "as in Docker 19.03\n"));
+        let error = Engine::connect_to(endpoint(), Some((1, 99))).await.unwrap_err().to_string();
+        assert!(error.contains("1.99"), "the engine saw the version: {error}");
+    });
+}
+
 /// An engine that has no image until it was told to pull it; it can do nothing else.
 async fn engine_that_pulls(listener: TcpListener) {
     let mut pulled = false;

@@ -69,7 +69,7 @@ pub(super) async fn run(
     folder: &Path,
 ) -> Outcome {
     let timeout = prepared.timeout;
-    match patiently(executor, attempt, &prepared, environment, folder).await {
+    match Box::pin(patiently(executor, attempt, &prepared, environment, folder)).await {
         Ok(Some(exit)) => outcome_of(&exit, timeout),
         Ok(None) | Err(ContainerError::Gone { .. }) => Outcome::Interrupted,
         Err(error) if error.is_unreachable() => {

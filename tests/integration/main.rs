@@ -7,6 +7,7 @@ mod commands;
 mod crashes;
 mod docker;
 mod docs;
+mod engines;
 mod host;
 mod layers;
 mod local;
