@@ -11,13 +11,14 @@ mod single;
 mod status;
 mod trace;
 mod triggers;
+mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, OutputFormat, PlanCommand};
+use crate::cli::{Cli, Command, OutputFormat, PlanCommand, WorkloadCommand};
 use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
 use crate::host;
@@ -94,6 +95,11 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         let message = "only `sb plan graph` can be written as dot or mermaid";
         return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
     }
+    let rates = matches!(&command, Command::Workload(WorkloadCommand::Generate { .. }));
+    if matches!(settings.format, OutputFormat::Csv | OutputFormat::K6) && !rates {
+        let message = "only `sb workload generate` can be written as csv or k6";
+        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
+    }
     let tables = matches!(&command, Command::AnalyzeTraces { files, .. } if !files.is_empty());
     if settings.format == OutputFormat::Parquet && !tables {
         let message = "only `sb analyze-traces FILE…` writes Parquet";
@@ -109,6 +115,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             Ok(Exit::Done)
         }
         Command::Plan(command) => plan::plan(terminal, settings, command),
+        Command::Workload(command) => workload::workload(terminal, settings, command),
         Command::AnalyzeTraces { files, write, jobs, method } if !files.is_empty() => {
             trace::analyze(terminal, settings, &files, write, jobs, &method)
         }
@@ -161,6 +168,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         | Command::Version
         | Command::Wait { .. }
         | Command::AnalyzeTriggers { .. }
+        | Command::Workload(_)
         | Command::Plan(_) => Ok(Exit::Usage),
     }
 }

@@ -128,7 +128,7 @@ impl Trial {
         let folder = tempfile::tempdir().unwrap();
         let spec = LoadSpec {
             workload: Workload { requests, timeout: Duration::from_secs(10) },
-            load: Load { shape, speed: 1.0, tolerances: Tolerances::default() },
+            load: Load::new(shape),
             folder: folder.path().to_owned(),
             seed: 7,
             values: json!({}),
