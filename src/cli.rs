@@ -107,6 +107,10 @@ pub enum OutputFormat {
     Mermaid,
     /// For `sb analyze-traces FILE`: trace_breakdown.parquet as well
     Parquet,
+    /// For `sb workload generate`, and its default
+    Csv,
+    /// Options for k6; for `sb workload generate`
+    K6,
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,6 +226,8 @@ pub enum Command {
         sb invoke                                      once\n  \
         sb invoke 10                                   ten times, one after another\n  \
         sb invoke constant --rate 20 --duration 90s    20 a second, whatever the answers\n  \
+        sb invoke fluctuating --rate 37                a pattern of production, 37 a second on average\n  \
+        sb invoke trace.csv --scale-factor 2           a trace of your own, doubled\n  \
         sb invoke --load load.toml                     a load as plans have it")]
     Invoke(LoadArguments),
     /// Wait, for example until traces are complete
@@ -270,6 +276,9 @@ pub enum Command {
     /// Look at single traces
     #[command(subcommand)]
     Trace(TraceCommand),
+    /// Look at loads without sending anything
+    #[command(subcommand)]
+    Workload(WorkloadCommand),
     /// Clean the deployment up, or all that a run has left
     #[command(after_help = "Examples:\n  \
         sb cleanup                     the application in this folder\n  \
@@ -365,18 +374,65 @@ pub struct KeepArguments {
 
 #[derive(Debug, Args)]
 pub struct LoadArguments {
-    /// A number of invocations one after another, or `constant`
+    /// A number of invocations one after another, `constant`, a pattern (steady, fluctuating, spikes, jump), or a
+    /// CSV file with the column `InvocationsPerMinute`
     #[arg(allow_negative_numbers = true)]
     pub load: Option<String>,
-    /// Invocations per second
+    /// Invocations per second; of patterns and CSV files the mean
     #[arg(long, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// How long, for example 90s
-    #[arg(long)]
-    pub duration: Option<String>,
+    /// How long a constant load lasts, for example 90s
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Of patterns and CSV files: how much more than was traced
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, conflicts_with = "rate")]
+    pub scale_factor: Option<f64>,
+    /// `linear`, or `compound`: high rates are raised more than low ones
+    #[arg(long, value_name = "TYPE")]
+    pub scale_type: Option<String>,
+    /// Of patterns and CSV files: what is left out at the beginning [default: 3m]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub skip: Option<Duration>,
+    /// Of patterns and CSV files: fixes the fluctuation within minutes [default: 0]
+    #[arg(long = "load-seed", value_name = "SEED")]
+    pub load_seed: Option<u64>,
+    /// Of patterns and CSV files, within a second: even, uniform or poisson
+    #[arg(long, value_name = "PROCESS")]
+    pub arrivals: Option<String>,
+    /// Play the load this many times faster
+    #[arg(long, allow_negative_numbers = true)]
+    pub speed: Option<f64>,
+    /// What an answer is expected to take, for the virtual users of k6 [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub expected_latency: Option<Duration>,
     /// A file with the keys that `[load]` has in a plan
-    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration"])]
+    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency"])]
     pub load_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WorkloadCommand {
+    /// Plot the rates of a load, or what became of one
+    #[command(after_help = "Examples:\n  \
+        sb workload show fluctuating                             as traced\n  \
+        sb workload show spikes --rate 20 --svg spikes.svg       as an image\n  \
+        sb workload show --load load.toml                        a load as plans have it\n  \
+        sb workload show logs/2026-01-31_12-00-00                planned, sent and answered")]
+    Show {
+        #[command(flatten)]
+        load: LoadArguments,
+        /// Write an SVG image instead
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Write the rates of a load, per second, or as options for k6; nothing is sent
+    #[command(after_help = "Examples:\n  \
+        sb workload generate jump --rate 20 > jump.csv           columns second,invocations\n  \
+        sb workload generate trace.csv --scale-factor 2 --format k6 > options.json")]
+    Generate {
+        #[command(flatten)]
+        load: LoadArguments,
+    },
 }
 
 #[derive(Debug, Subcommand)]

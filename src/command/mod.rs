@@ -21,13 +21,14 @@ mod triggers;
 mod ui;
 mod watch;
 mod why;
+mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand};
+use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand, WorkloadCommand};
 use crate::execute::LOAD_ARGUMENT;
 use crate::exit_code::Exit;
 use crate::host;
@@ -105,6 +106,11 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         let message = "only `sb plan graph` can be written as dot or mermaid";
         return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
     }
+    let rates = matches!(&command, Command::Workload(WorkloadCommand::Generate { .. }));
+    if matches!(settings.format, OutputFormat::Csv | OutputFormat::K6) && !rates {
+        let message = "only `sb workload generate` can be written as csv or k6";
+        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
+    }
     let tables = matches!(&command, Command::AnalyzeTraces { files, .. } if !files.is_empty());
     if settings.format == OutputFormat::Parquet && !tables {
         let message = "only `sb analyze-traces FILE…` writes Parquet";
@@ -122,6 +128,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         Command::Plan(command) if !matches!(command, PlanCommand::Estimate { .. }) => {
             plan::plan(terminal, settings, command)
         }
+        Command::Workload(command) => workload::workload(terminal, settings, command),
         Command::AnalyzeTraces { files, write, jobs, method } if !files.is_empty() => {
             trace::analyze(terminal, settings, &files, write, jobs, &method)
         }
@@ -202,6 +209,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         | Command::Version
         | Command::Wait { .. }
         | Command::AnalyzeTriggers { .. }
+        | Command::Workload(_)
         | Command::Plan(_) => Ok(Exit::Usage),
     }
 }

@@ -50,7 +50,11 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
         }
         PlanCommand::Graph { plan } => {
             let format = match settings.format {
-                OutputFormat::Text | OutputFormat::Dot | OutputFormat::Parquet => Format::Dot,
+                OutputFormat::Text
+                | OutputFormat::Dot
+                | OutputFormat::Parquet
+                | OutputFormat::Csv
+                | OutputFormat::K6 => Format::Dot,
                 OutputFormat::Mermaid => Format::Mermaid,
                 OutputFormat::Json => Format::Json,
             };

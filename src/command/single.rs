@@ -129,19 +129,23 @@ async fn expect_deployed(
     }
 }
 
-fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, Failed> {
+pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, Failed> {
     if let Some(file) = &arguments.load_file {
         return accept(terminal, validate::load_file(&Disk, &absolute(file)));
     }
-    let duration =
-        arguments.duration.map(|text| humantime::parse_duration(&text)).transpose().map_err(|error| {
-            Failed::helped(Exit::Usage, format!("--duration: {error}"), "write it as 90s or 2m")
-        })?;
     let arguments = validate::LoadArguments {
         load: arguments.load,
         rate: arguments.rate,
-        duration,
+        duration: arguments.duration,
+        scale_factor: arguments.scale_factor,
+        scale_type: arguments.scale_type,
+        skip: arguments.skip,
+        seed: arguments.load_seed,
+        arrivals: arguments.arrivals,
+        speed: arguments.speed,
+        expected_latency: arguments.expected_latency,
+        folder: absolute(std::path::Path::new(".")),
         ..validate::LoadArguments::default()
     };
-    accept_arguments(terminal, validate::load_arguments(&arguments))
+    accept_arguments(terminal, validate::load_arguments(&Disk, &arguments))
 }

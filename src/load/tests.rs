@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::manifest::template::Template;
 use crate::measurement::{INVOCATIONS_FILE, Invocation, InvocationReader, SUMMARY_FILE};
-use crate::workload::{Body, Expect, LoadShape, Request, Stage, Tolerances};
+use crate::workload::{Body, Expect, LoadShape, Request, Stage};
 
 /// A request as it arrived: path and query, headers, body.
 type Arrived = (String, HashMap<String, String>, String);
@@ -128,7 +128,7 @@ impl Trial {
         let folder = tempfile::tempdir().unwrap();
         let spec = LoadSpec {
             workload: Workload { requests, timeout: Duration::from_secs(10) },
-            load: Load { shape, speed: 1.0, tolerances: Tolerances::default() },
+            load: Load::new(shape),
             folder: folder.path().to_owned(),
             seed: 7,
             values: json!({}),

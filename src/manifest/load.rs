@@ -16,7 +16,7 @@ choice! {
 }
 
 shape! {
-    /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, and `stages`.
+    /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, `stages`, `pattern`, `csv` and `bursts`.
     #[schemars(title = "sb load")]
     pub struct LoadFile {
         /// That many invocations, one after another. Example: `iterations = 10`.
@@ -29,6 +29,26 @@ shape! {
         stages: Option<Spanned<Vec<Spanned<StageFile>>>>,
         /// Invocations per second at which the first stage starts. Default: 0.
         start: Option<Spanned<Or<f64>>>,
+        /// A pattern of production, twenty minutes long: `"steady"`, `"fluctuating"`, `"spikes"` or `"jump"`, or one of them with `-20rps` (about 20 a second as traced). Example: `pattern = "fluctuating"`.
+        pattern: Option<Spanned<Template>>,
+        /// A CSV file with a column `InvocationsPerMinute`, relative to this file. Example: `csv = "trace.csv"`.
+        csv: Option<Spanned<Template>>,
+        /// Of `pattern` and `csv`: the mean invocations per second. Example: `20`.
+        rate: Option<Spanned<Or<f64>>>,
+        /// Of `pattern` and `csv`, instead of `rate`: how much more than was traced. Example: `2`.
+        scale_factor: Option<Spanned<Or<f64>>>,
+        /// How they are scaled: `"linear"` (default), or `"compound"`, which raises high rates more than low ones.
+        scale_type: Option<Spanned<Template>>,
+        /// Of `pattern` and `csv`: what is left out at the beginning, in whole seconds. Default: `"3m"`.
+        skip: Option<Spanned<Or<Period>>>,
+        /// Of `pattern` and `csv`: fixes the fluctuation within minutes. Default: 0, so that every trial gets the same.
+        seed: Option<Spanned<Or<u64>>>,
+        /// Of `pattern` and `csv`, within a second: `"even"` (default), `"uniform"` (random moments), or `"poisson"` (the number is random too).
+        arrivals: Option<Spanned<Template>>,
+        /// So many invocations together, at each of these times. Example: `bursts = { size = 20, at = ["0s", "60s"] }`.
+        bursts: Option<Spanned<BurstsFile>>,
+        /// What an answer is expected to take: for the virtual users in the k6 options. Default: `"1s"`.
+        expected_latency: Option<Spanned<Or<Period>>>,
         /// Plays the load this many times faster. Default: 1. Example: `120` plays a minute in half a second.
         speed: Option<Spanned<Or<f64>>>,
         /// Share of failed invocations (0 to 1) above which a trial is invalid. Example: `0.01`.
@@ -39,14 +59,7 @@ shape! {
         max_lateness: Option<Spanned<Or<Period>>>,
     }
     unsupported {
-        "pattern" => "use `constant` with `duration`, `stages` or `iterations`",
-        "csv" => "use `stages`, one per step of the trace",
-        "bursts" => "use `iterations`, or short `stages` with a high target",
         "k6_options" => "use `constant` with `duration`, or `stages`, which say the same as k6's arrival-rate executors",
-        "scale_factor" => "give the rate itself with `constant` or `stages`",
-        "scale_type" => "give the rate itself with `constant` or `stages`",
-        "skip" => "leave the skipped part out of `stages`",
-        "rate" => "`rate` belongs to `pattern`; the rate of an even load is `constant = 20` with `duration`",
     }
 }
 
@@ -57,5 +70,15 @@ shape! {
         target: Spanned<Or<f64>>,
         /// How long the ramp takes. Example: `"30s"`.
         duration: Spanned<Or<Period>>,
+    }
+}
+
+shape! {
+    /// Invocations that leave together.
+    pub struct BurstsFile {
+        /// How many. Example: `20`.
+        size: Spanned<Or<u64>>,
+        /// When, from the start, at least one time. Example: `["0s", "60s"]`.
+        at: Spanned<Vec<Spanned<Or<Period>>>>,
     }
 }

@@ -183,7 +183,7 @@ mod tests {
             true,
         );
         check(SchemaKind::Plan, &format!("{plan}load = {{ constant = 'fast', duration = '1s' }}"), false);
-        check(SchemaKind::Plan, &format!("{plan}load = {{ pattern = 'jump' }}"), false);
+        check(SchemaKind::Plan, &format!("{plan}load = {{ pattern = 'jump' }}"), true);
         check(SchemaKind::Plan, &format!("{plan}load = 'burst'"), true);
         check(
             SchemaKind::Plan,

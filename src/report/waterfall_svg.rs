@@ -119,7 +119,7 @@ fn shortened(text: &str, characters: usize) -> String {
 }
 
 /// For text and attributes; what XML forbids altogether was replaced when the waterfall was made.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -18,7 +18,7 @@ use crate::validate::{
     Action, Benchmark, Budget, Command, Concurrency, Entry, Environment, OnInterrupt, Order, Phase, Point,
     Retry, Step, Target, Timing, Traces,
 };
-use crate::workload::{Load, LoadShape, Tolerances};
+use crate::workload::{Load, LoadShape};
 
 fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
     let command = crate::manifest::template::Template::parse("true").unwrap();
@@ -68,11 +68,7 @@ fn plan(applications: &[&str], steps: &[Step]) -> Plan {
         targets: BTreeMap::from([("local".to_owned(), target)]),
         workload: None,
     });
-    let load = Load {
-        shape: LoadShape::Iterations { iterations: 1 },
-        speed: 1.0,
-        tolerances: Tolerances::default(),
-    };
+    let load = Load::new(LoadShape::Iterations { iterations: 1 });
     let point = Point {
         factors: vec![],
         params: BTreeMap::new(),

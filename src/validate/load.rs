@@ -1,30 +1,30 @@
 //! Loads: from the raw table, or from the command line, to a checked [`Load`].
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::manifest::decode::Decode as _;
 use crate::manifest::load::LoadFile;
-use crate::manifest::problem::{Problem, Report, Source, Span};
+use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::Files;
 use crate::manifest::template::{Template, plain_text};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
-use crate::validate::{Checked, check};
+use crate::validate::{Checked, check, trace_load};
 use crate::workload::schedule::planned;
 use crate::workload::{Load, LoadShape, Stage, Tolerances};
 
 /// Invocations per second that no machine of today sends.
-const HIGHEST_RATE: f64 = 1e6;
+pub(super) const HIGHEST_RATE: f64 = 1e6;
 
-const SHAPES: &str = "use exactly one of `iterations = 10`, `constant = 20` with `duration = \"90s\"`, and \
-                      `stages = [ { target = 10, duration = \"30s\" } ]`";
+pub(super) const SHAPES: &str = "use exactly one of `iterations = 10`, `constant = 20` with `duration = \"90s\"`, \
+                      `stages = [ { target = 10, duration = \"30s\" } ]`, `pattern = \"steady\"`, `csv = \"trace.csv\"` and \
+                      `bursts = { size = 20, at = [\"0s\"] }`";
 
 /// A value that a template may have given.
-trait FromValue: Sized {
+pub(super) trait FromValue: Sized {
     fn from_value(value: &Value) -> Result<Self, String>;
 }
 
@@ -51,6 +51,9 @@ pub struct Values<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<Value>,
     /// ` (at rate = 10)`, or empty.
     pub point: &'a str,
+    pub files: &'a dyn Files,
+    /// What relative paths count from.
+    pub folder: &'a Path,
 }
 
 /// Every template in a load, with its place.
@@ -65,6 +68,11 @@ pub fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
     add(&mut found, load.constant.as_ref());
     add(&mut found, load.duration.as_ref());
     add(&mut found, load.start.as_ref());
+    add(&mut found, load.rate.as_ref());
+    add(&mut found, load.scale_factor.as_ref());
+    add(&mut found, load.skip.as_ref());
+    add(&mut found, load.seed.as_ref());
+    add(&mut found, load.expected_latency.as_ref());
     add(&mut found, load.speed.as_ref());
     add(&mut found, load.max_error_rate.as_ref());
     add(&mut found, load.max_dropped.as_ref());
@@ -73,6 +81,12 @@ pub fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
         add(&mut found, Some(&stage.value.target));
         add(&mut found, Some(&stage.value.duration));
     }
+    if let Some(bursts) = &load.bursts {
+        add(&mut found, Some(&bursts.value.size));
+        bursts.value.at.value.iter().for_each(|time| add(&mut found, Some(time)));
+    }
+    let words = [&load.pattern, &load.csv, &load.scale_type, &load.arrivals];
+    found.extend(words.into_iter().flatten().filter(|word| !word.value.is_literal()).cloned());
     found
 }
 
@@ -81,6 +95,10 @@ pub fn resolve(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut R
     let before = report.problems.len();
     let shape = shape(load, span, values, report);
     let speed = load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, values, report));
+    let expected_latency = match &load.expected_latency {
+        None => Load::EXPECTED_LATENCY,
+        Some(latency) => period(latency, true, values, report).unwrap_or(Load::EXPECTED_LATENCY),
+    };
     let tolerances = Tolerances {
         max_error_rate: load.max_error_rate.as_ref().and_then(|share| fraction(share, values, report)),
         max_dropped: load.max_dropped.as_ref().and_then(|share| fraction(share, values, report)),
@@ -89,7 +107,7 @@ pub fn resolve(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut R
     if report.problems.len() > before {
         return None;
     }
-    let resolved = Load { shape: shape?, speed: speed?, tolerances };
+    let resolved = Load { shape: shape?, speed: speed?, expected_latency, tolerances };
     if planned(&resolved).total() == 0 {
         report.push(
             Problem::error(
@@ -109,6 +127,9 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     given.extend(load.iterations.as_ref().map(|value| ("iterations", &value.span)));
     given.extend(load.constant.as_ref().map(|value| ("constant", &value.span)));
     given.extend(load.stages.as_ref().map(|value| ("stages", &value.span)));
+    given.extend(load.pattern.as_ref().map(|value| ("pattern", &value.span)));
+    given.extend(load.csv.as_ref().map(|value| ("csv", &value.span)));
+    given.extend(load.bursts.as_ref().map(|value| ("bursts", &value.span)));
     if let [(first, _), .., (second, at)] = given.as_slice() {
         report.push(
             Problem::error("sb::validate::load", format!("the load has both `{first}` and `{second}`"))
@@ -130,6 +151,18 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
                 .at(&start.span, "nothing starts here")
                 .help(SHAPES),
         );
+    }
+    if load.pattern.is_none() && load.csv.is_none() {
+        trace_load::refuse_scaling(load, report);
+    }
+    if let Some(pattern) = &load.pattern {
+        return trace_load::pattern(load, pattern, values, report);
+    }
+    if let Some(csv) = &load.csv {
+        return trace_load::csv(load, csv, values, report);
+    }
+    if let Some(bursts) = &load.bursts {
+        return trace_load::bursts(&bursts.value, values, report);
     }
     if let Some(iterations) = &load.iterations {
         let number = value(iterations, values, report)?;
@@ -192,7 +225,7 @@ fn first_line(span: &Span, report: &Report) -> Span {
     span.start..span.start + text.find('\n').unwrap_or(text.len())
 }
 
-fn value<T: FromValue + Clone>(
+pub(super) fn value<T: FromValue + Clone>(
     given: &Spanned<Or<T>>,
     values: &Values<'_>,
     report: &mut Report,
@@ -219,13 +252,18 @@ fn value<T: FromValue + Clone>(
 }
 
 /// `range`: "from 0 to 1".
-fn out_of_range(span: &Span, what: &str, range: &str, values: &Values<'_>) -> Problem {
+pub(super) fn out_of_range(span: &Span, what: &str, range: &str, values: &Values<'_>) -> Problem {
     Problem::error("sb::validate::range", format!("{what} is out of range{}", values.point))
         .at(span, format!("must be {range}"))
         .help(format!("use a value {range}"))
 }
 
-fn positive(given: &Spanned<Or<f64>>, limit: f64, values: &Values<'_>, report: &mut Report) -> Option<f64> {
+pub(super) fn positive(
+    given: &Spanned<Or<f64>>,
+    limit: f64,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<f64> {
     let number = value(given, values, report)?;
     if number > 0.0 && number <= limit {
         return Some(number);
@@ -252,7 +290,7 @@ fn fraction(given: &Spanned<Or<f64>>, values: &Values<'_>, report: &mut Report) 
     None
 }
 
-fn period(
+pub(super) fn period(
     given: &Spanned<Or<Period>>,
     above_zero: bool,
     values: &Values<'_>,
@@ -264,7 +302,7 @@ fn period(
 
 /// One invocation: what happens when nothing is said.
 pub fn default_load() -> Load {
-    Load { shape: LoadShape::Iterations { iterations: 1 }, speed: 1.0, tolerances: Tolerances::default() }
+    Load::new(LoadShape::Iterations { iterations: 1 })
 }
 
 /// A load file for `--load`: the keys of `[load]` at the top. There is no matrix, so no templates.
@@ -276,76 +314,8 @@ pub fn load_file(files: &dyn Files, path: &Path) -> Checked<Load> {
         if report.problems.iter().any(Problem::is_error) {
             return None;
         }
-        resolve(&raw, &node.span, &Values { lookup: &|_| None, point: "" }, &mut report)
+        let folder = path.parent().unwrap_or(&path);
+        resolve(&raw, &node.span, &Values { lookup: &|_| None, point: "", files, folder }, &mut report)
     });
     Checked::new(load, report.problems)
-}
-
-/// What `sb invoke` and its like were told about the load.
-#[derive(Clone, Debug, Default)]
-pub struct LoadArguments {
-    /// `10` or `constant`; none: one invocation.
-    pub load: Option<String>,
-    /// Invocations per second.
-    pub rate: Option<f64>,
-    pub duration: Option<Duration>,
-    pub speed: Option<f64>,
-    pub max_error_rate: Option<f64>,
-    pub max_dropped: Option<f64>,
-    pub max_lateness: Option<Duration>,
-}
-
-/// A load from the command line: `10`, or `constant --rate 20 --duration 90s`.
-pub fn load_arguments(arguments: &LoadArguments) -> Checked<Load> {
-    let fail = |message: String, help: &str| {
-        Checked::new(None, vec![Problem::error("sb::load::arguments", message).help(help)])
-    };
-    let usage =
-        "use a number of invocations (`10`), or `constant --rate 20 --duration 90s`, or `--load FILE`";
-    let spanned = |value: f64| Some(Spanned { value: Or::Value(value), span: 0..0 });
-    let lasting = |value: Duration| Some(Spanned { value: Or::Value(Period(value)), span: 0..0 });
-    let mut raw = LoadFile {
-        iterations: None,
-        constant: None,
-        duration: None,
-        stages: None,
-        start: None,
-        speed: arguments.speed.and_then(spanned),
-        max_error_rate: arguments.max_error_rate.and_then(spanned),
-        max_dropped: arguments.max_dropped.and_then(spanned),
-        max_lateness: arguments.max_lateness.and_then(lasting),
-    };
-    match arguments.load.as_deref() {
-        Some("constant") => {
-            let (Some(rate), Some(duration)) = (arguments.rate, arguments.duration) else {
-                return fail("a constant load needs `--rate` and `--duration`".to_owned(), usage);
-            };
-            raw.constant = spanned(rate);
-            raw.duration = lasting(duration);
-        }
-        Some(pattern @ ("steady" | "fluctuating" | "spikes" | "jump" | "bursts")) => {
-            return fail(format!("this version does not support the load `{pattern}`"), usage);
-        }
-        Some(file) if Path::new(file).extension().is_some_and(|end| end == "csv" || end == "json") => {
-            return fail(format!("this version does not support loads from files like `{file}`"), usage);
-        }
-        other => {
-            let Ok(iterations) = other.unwrap_or("1").parse() else {
-                return fail(format!("`{}` is not a load", other.unwrap_or_default()), usage);
-            };
-            if arguments.rate.is_some() || arguments.duration.is_some() {
-                return fail("`--rate` and `--duration` belong to `constant`".to_owned(), usage);
-            }
-            raw.iterations = Some(Spanned { value: Or::Value(iterations), span: 0..0 });
-        }
-    }
-    let mut report = Report::new(Arc::new(Source::new(Path::new("command line"), "")));
-    let load = resolve(&raw, &(0..0), &Values { lookup: &|_| None, point: "" }, &mut report);
-    let problems = report.problems.into_iter().map(|problem| Problem {
-        source: None,
-        labels: Vec::new(),
-        message: format!("{} on the command line", problem.message),
-        ..problem
-    });
-    Checked::new(load, problems.collect())
 }

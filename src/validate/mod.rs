@@ -5,6 +5,7 @@
 mod benchmark;
 mod check;
 mod load;
+mod load_arguments;
 mod matrix;
 mod output;
 mod overrides;
@@ -14,6 +15,7 @@ mod retry;
 mod shell;
 mod step;
 mod template;
+mod trace_load;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -30,7 +32,8 @@ use crate::workload::{Load, Workload};
 pub use crate::manifest::problem::{Checked, Problem, Severity};
 pub use benchmark::benchmark;
 pub use check::CREDENTIALS;
-pub use load::{LoadArguments, load_arguments, load_file};
+pub use load::load_file;
+pub use load_arguments::{LoadArguments, load_arguments};
 pub use overrides::Overrides;
 pub use plan::{plan, single};
 pub use prices::{Charge, Price, PriceError, Prices, Usage};

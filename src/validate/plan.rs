@@ -613,7 +613,8 @@ impl Checker<'_> {
         }
         let is_fixed = load::templates(raw).is_empty();
         let point = if is_fixed { String::new() } else { describe(factors) };
-        let values = Values { lookup, point: &point };
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let values = Values { lookup, point: &point, files: self.files, folder };
         let load = Arc::new(load::resolve(raw, span, &values, &mut self.report)?);
         if is_fixed {
             loads.fixed.insert(name.to_owned(), Arc::clone(&load));

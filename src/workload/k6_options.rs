@@ -12,9 +12,10 @@ pub const SCENARIO: &str = "benchmark_scenario";
 /// `{"scenarios": {"benchmark_scenario": …}}` for `load`, its `speed` applied.
 ///
 /// k6 knows only whole rates, so fractions are expressed by a longer `timeUnit` (half an invocation per second
-/// is one per `2s`). `max_vus` is the most requests that may be under way at once. One virtual user is allocated
-/// in advance; k6 makes the others when they are needed.
+/// is one per `2s`), and the seconds of a trace by jumps between level stages. Virtual users are made in advance
+/// for the highest rate and the expected latency (Little's law); `max_vus` is the most that k6 may add.
 pub fn k6_options(load: &Load, max_vus: u64) -> Value {
+    let users = Users { latency: load.expected_latency.as_secs_f64(), most: max_vus };
     let scenario = match &load.shape {
         LoadShape::Iterations { iterations } => json!({
             "executor": "shared-iterations",
@@ -23,19 +24,22 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
             "maxDuration": "24h",
         }),
         LoadShape::Constant { rate, duration } => {
-            let unit = time_unit([rate * load.speed]);
-            json!({
-                "executor": "constant-arrival-rate",
-                "rate": per_unit(rate * load.speed, unit),
-                "timeUnit": seconds(unit as f64),
-                "duration": seconds(duration.as_secs_f64() / load.speed),
-                "preAllocatedVUs": 1,
-                "maxVUs": max_vus,
-            })
+            let rate = rate * load.speed;
+            let unit = time_unit([rate]);
+            users.given(
+                rate,
+                json!({
+                    "executor": "constant-arrival-rate",
+                    "rate": per_unit(rate, unit),
+                    "timeUnit": seconds(unit as f64),
+                    "duration": seconds(duration.as_secs_f64() / load.speed),
+                }),
+            )
         }
         LoadShape::Stages { start_rate, stages } => {
-            let rates = stages.iter().map(|stage| stage.target).chain([*start_rate]);
-            let unit = time_unit(rates.map(|rate| rate * load.speed));
+            let rates =
+                || stages.iter().map(|stage| stage.target).chain([*start_rate]).map(|rate| rate * load.speed);
+            let unit = time_unit(rates());
             let stages: Vec<Value> = stages
                 .iter()
                 .map(|stage| {
@@ -45,17 +49,74 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
                     })
                 })
                 .collect();
-            json!({
-                "executor": "ramping-arrival-rate",
-                "startRate": per_unit(start_rate * load.speed, unit),
-                "timeUnit": seconds(unit as f64),
-                "preAllocatedVUs": 1,
-                "maxVUs": max_vus,
-                "stages": stages,
-            })
+            users.given(
+                rates().fold(0.0, f64::max),
+                json!({
+                    "executor": "ramping-arrival-rate",
+                    "startRate": per_unit(start_rate * load.speed, unit),
+                    "timeUnit": seconds(unit as f64),
+                    "stages": stages,
+                }),
+            )
+        }
+        LoadShape::Trace(trace) => {
+            let counts = trace.per_second();
+            let highest = counts.iter().copied().max().unwrap_or(0);
+            users.given(
+                f64::from(highest) * load.speed,
+                json!({
+                    "executor": "ramping-arrival-rate",
+                    "startRate": counts.first(),
+                    "timeUnit": seconds(1.0 / load.speed),
+                    "stages": steps(&counts, load.speed),
+                }),
+            )
+        }
+        LoadShape::Bursts { size, at } => {
+            let scenarios = at.iter().enumerate().map(|(number, at)| {
+                let name =
+                    if number == 0 { SCENARIO.to_owned() } else { format!("{SCENARIO}_{}", number + 1) };
+                let burst = json!({
+                    "executor": "per-vu-iterations",
+                    "vus": size,
+                    "iterations": 1,
+                    "startTime": duration_text(*at, load.speed),
+                });
+                (name, burst)
+            });
+            return json!({ "scenarios": scenarios.collect::<serde_json::Map<_, _>>() });
         }
     };
     json!({ "scenarios": { SCENARIO: scenario } })
+}
+
+/// How many virtual users a scenario with an arrival rate gets.
+struct Users {
+    /// Seconds.
+    latency: f64,
+    most: u64,
+}
+
+impl Users {
+    /// Adds them to the scenario. `rate`: the highest, per second.
+    fn given(&self, rate: f64, mut scenario: Value) -> Value {
+        let needed = ((rate * self.latency).ceil() as u64).max(1);
+        scenario["preAllocatedVUs"] = json!(needed);
+        scenario["maxVUs"] = json!(self.most.max(needed));
+        scenario
+    }
+}
+
+/// Equal seconds as one level stage, with a jump (a stage of no length) to each new level.
+fn steps(counts: &[u32], speed: f64) -> Vec<Value> {
+    let mut stages = Vec::new();
+    for run in counts.chunk_by(|a, b| a == b) {
+        if !stages.is_empty() {
+            stages.push(json!({ "target": run[0], "duration": "0s" }));
+        }
+        stages.push(json!({ "target": run[0], "duration": seconds(run.len() as f64 / speed) }));
+    }
+    stages
 }
 
 /// The shortest of these units, in seconds, in which all rates are whole; the longest where none is.
@@ -95,7 +156,8 @@ mod tests {
 
     #[track_caller]
     fn check(shape: LoadShape, speed: f64, expected: Value) {
-        let load = Load { shape, speed, tolerances: Tolerances::default() };
+        let expected_latency = Duration::from_millis(500);
+        let load = Load { shape, speed, expected_latency, tolerances: Tolerances::default() };
         assert_eq!(k6_options(&load, 100)["scenarios"]["benchmark_scenario"], expected);
     }
 
@@ -110,7 +172,7 @@ mod tests {
             LoadShape::Constant { rate: 20.0, duration: Duration::from_secs(90) },
             1.0,
             json!({ "executor": "constant-arrival-rate", "rate": 20, "timeUnit": "1s", "duration": "90s",
-                    "preAllocatedVUs": 1, "maxVUs": 100 }),
+                    "preAllocatedVUs": 10, "maxVUs": 100 }),
         );
         check(
             LoadShape::Stages {
@@ -119,7 +181,7 @@ mod tests {
             },
             1.0,
             json!({ "executor": "ramping-arrival-rate", "startRate": 1, "timeUnit": "2s",
-                    "preAllocatedVUs": 1, "maxVUs": 100, "stages": [ { "target": 8, "duration": "1500ms" } ] }),
+                    "preAllocatedVUs": 2, "maxVUs": 100, "stages": [ { "target": 8, "duration": "1500ms" } ] }),
         );
     }
 
@@ -129,21 +191,69 @@ mod tests {
             LoadShape::Constant { rate: 0.3, duration: Duration::from_mins(1) },
             120.0,
             json!({ "executor": "constant-arrival-rate", "rate": 36, "timeUnit": "1s", "duration": "500ms",
-                    "preAllocatedVUs": 1, "maxVUs": 100 }),
+                    "preAllocatedVUs": 18, "maxVUs": 100 }),
         );
     }
 
     #[test]
     fn fractions_of_a_rate_are_kept_by_a_longer_time_unit() {
-        for (rate, per, unit) in
-            [(1.0 / 3.0, 1, "3s"), (0.25, 1, "4s"), (12.34, 1234, "100s"), (0.017, 17, "1000s")]
+        for (rate, per, unit, users) in
+            [(1.0 / 3.0, 1, "3s", 1), (0.25, 1, "4s", 1), (12.34, 1234, "100s", 7), (0.017, 17, "1000s", 1)]
         {
             check(
                 LoadShape::Constant { rate, duration: Duration::from_secs(1) },
                 1.0,
                 json!({ "executor": "constant-arrival-rate", "rate": per, "timeUnit": unit, "duration": "1s",
-                        "preAllocatedVUs": 1, "maxVUs": 100 }),
+                        "preAllocatedVUs": users, "maxVUs": 100 }),
             );
         }
+    }
+
+    #[test]
+    fn a_trace_becomes_level_stages_with_jumps_between_them() {
+        let counts = [3, 3, 3, 700, 0, 0];
+        let expected = json!([
+            { "target": 3, "duration": "1500ms" },
+            { "target": 700, "duration": "0s" }, { "target": 700, "duration": "500ms" },
+            { "target": 0, "duration": "0s" }, { "target": 0, "duration": "1s" },
+        ]);
+        assert_eq!(Value::from(steps(&counts, 2.0)), expected);
+    }
+
+    #[test]
+    fn enough_virtual_users_are_made_for_the_highest_second_of_a_trace() {
+        let trace = crate::workload::TraceLoad {
+            name: "made".to_owned(),
+            per_minute: vec![6000.0, 60.0],
+            skip: Duration::ZERO,
+            scaling: crate::workload::upscale::Scaling::None,
+            seed: 1,
+            arrivals: crate::workload::ArrivalProcess::Even,
+        };
+        let highest = trace.per_second().into_iter().max().unwrap();
+        let load = Load {
+            shape: LoadShape::Trace(trace),
+            speed: 2.0,
+            expected_latency: Duration::from_secs(3),
+            tolerances: Tolerances::default(),
+        };
+        let scenario = &k6_options(&load, 100)["scenarios"]["benchmark_scenario"];
+        assert_eq!(scenario["preAllocatedVUs"], highest * 2 * 3);
+        assert_eq!(scenario["maxVUs"], highest * 2 * 3, "more than asked for, since they are needed");
+        assert_eq!(scenario["timeUnit"], "500ms");
+    }
+
+    #[test]
+    fn each_burst_is_a_scenario_of_its_own() {
+        let shape = LoadShape::Bursts { size: 20, at: vec![Duration::ZERO, Duration::from_mins(1)] };
+        let load = Load {
+            shape,
+            speed: 1.0,
+            expected_latency: Duration::from_secs(1),
+            tolerances: Tolerances::default(),
+        };
+        let burst = |start: &str| json!({ "executor": "per-vu-iterations", "vus": 20, "iterations": 1, "startTime": start });
+        let expected = json!({ "benchmark_scenario": burst("0s"), "benchmark_scenario_2": burst("60s") });
+        assert_eq!(k6_options(&load, 100)["scenarios"], expected);
     }
 }

@@ -1,13 +1,17 @@
 //! Workloads: WHAT is sent ([`Workload`]) and WHEN ([`Load`]). Pure: no clock, no network.
 
 pub mod k6_options;
+mod noise;
+pub mod pattern;
 pub mod schedule;
+pub mod upscale;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::upscale::Scaling;
 use crate::manifest::template::Template;
 
 /// What is sent: weighted requests, checked, paths made absolute.
@@ -56,7 +60,30 @@ pub struct Load {
     pub shape: LoadShape,
     /// Plays the load this many times faster (above 0; 1 is real time).
     pub speed: f64,
+    /// What an answer is expected to take: so many virtual users are made ready in the options for k6. The built-in
+    /// engine needs none.
+    #[serde(default = "default_expected_latency")]
+    pub expected_latency: Duration,
     pub tolerances: Tolerances,
+}
+
+fn default_expected_latency() -> Duration {
+    Load::EXPECTED_LATENCY
+}
+
+impl Load {
+    /// Where nothing is said.
+    pub const EXPECTED_LATENCY: Duration = Duration::from_secs(1);
+
+    /// In real time, without tolerances.
+    pub fn new(shape: LoadShape) -> Self {
+        Self {
+            shape,
+            speed: 1.0,
+            expected_latency: Self::EXPECTED_LATENCY,
+            tolerances: Tolerances::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +94,57 @@ pub enum LoadShape {
     Constant { rate: f64, duration: Duration },
     /// Open loop, ramping linearly from stage to stage, starting at `start_rate` per second.
     Stages { start_rate: f64, stages: Vec<Stage> },
+    /// Open loop, after invocations per minute of a production trace.
+    Trace(TraceLoad),
+    /// `size` invocations together at each of these times from the start, earliest first.
+    Bursts { size: u64, at: Vec<Duration> },
+}
+
+/// Rates of a trace, brought from minutes to seconds when the load is planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceLoad {
+    /// The pattern's name, or the file's.
+    pub name: String,
+    pub per_minute: Vec<f64>,
+    /// What is left out at the beginning, in whole seconds.
+    pub skip: Duration,
+    pub scaling: Scaling,
+    /// Of the fluctuation within minutes, and of random arrivals.
+    pub seed: u64,
+    pub arrivals: ArrivalProcess,
+}
+
+/// When the invocations of a second leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrivalProcess {
+    /// At equal distances.
+    #[default]
+    Even,
+    /// Each at a random moment; the number per second stays as planned.
+    Uniform,
+    /// A Poisson process with the second's rate as its mean, so that the number is random too.
+    Poisson,
+}
+
+impl TraceLoad {
+    /// Invocations in each second, before `speed`.
+    pub fn per_second(&self) -> Vec<u32> {
+        use rand::SeedableRng as _;
+        use rand_distr::{Distribution as _, Poisson};
+
+        let skip = usize::try_from(self.skip.as_secs()).unwrap_or(usize::MAX);
+        let mut counts = upscale::per_second(&self.per_minute, skip, self.scaling, self.seed);
+        if self.arrivals == ArrivalProcess::Poisson {
+            let mut random = rand::rngs::ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1));
+            for count in &mut counts {
+                // Refused only for a mean of zero, which is zero.
+                *count =
+                    Poisson::new(f64::from(*count)).map_or(0, |poisson| poisson.sample(&mut random) as u32);
+            }
+        }
+        counts
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

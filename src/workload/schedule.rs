@@ -2,11 +2,15 @@
 //!
 //! A constant rate sends the k-th invocation (from 0) at `k / rate`. A ramp sends the n-th (from 1) at the moment
 //! when the integral of the arrival rate reaches `n`, as k6's ramping-arrival-rate executor does. Nothing is
-//! accumulated from one invocation to the next, so a long load does not drift.
+//! accumulated from one invocation to the next, so a long load does not drift. A trace's seconds each have a
+//! whole number of invocations, and these lie within their second.
 
 use std::time::Duration;
 
-use super::{Load, LoadShape, Stage};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::{ArrivalProcess, Load, LoadShape, Stage, TraceLoad};
 
 /// The planned send times of a load.
 pub fn planned(load: &Load) -> Planned {
@@ -18,6 +22,8 @@ pub fn planned(load: &Load) -> Planned {
         LoadShape::Stages { start_rate, stages } => {
             Planned::Open(Schedule::ramps(*start_rate, stages, load.speed))
         }
+        LoadShape::Trace(trace) => Planned::Open(Schedule::trace(trace, load.speed)),
+        LoadShape::Bursts { size, at } => Planned::Open(Schedule::bursts(*size, at, load.speed)),
     }
 }
 
@@ -63,6 +69,42 @@ pub struct Schedule {
 enum Arrivals {
     Even { rate: f64 },
     Ramps { ramps: Vec<Ramp>, current: usize },
+    Seconds(Seconds),
+    Bursts { size: u64, at: Vec<Duration> },
+}
+
+/// Whole numbers of invocations per second.
+#[derive(Clone, Debug)]
+struct Seconds {
+    counts: Vec<u32>,
+    /// Of random arrivals: each second has its own sequence.
+    seed: Option<u64>,
+    current: usize,
+    /// The times of the current second that are still to come, latest first.
+    left: Vec<f64>,
+}
+
+impl Seconds {
+    fn next(&mut self) -> f64 {
+        loop {
+            if let Some(time) = self.left.pop() {
+                return time;
+            }
+            let Some(&count) = self.counts.get(self.current) else { return self.counts.len() as f64 };
+            let second = self.current as f64;
+            match self.seed {
+                None => self
+                    .left
+                    .extend((0..count).rev().map(|number| second + f64::from(number) / f64::from(count))),
+                Some(seed) => {
+                    let mut random = ChaCha8Rng::seed_from_u64(seed.wrapping_add(self.current as u64));
+                    self.left.extend((0..count).map(|_| second + random.random::<f64>()));
+                    self.left.sort_by(|a, b| b.total_cmp(a));
+                }
+            }
+            self.current += 1;
+        }
+    }
 }
 
 /// One stage, with what came before it. Times in seconds before `speed`, rates in invocations per second.
@@ -104,6 +146,22 @@ impl Schedule {
         Self::new(total, begin, speed, Arrivals::Ramps { ramps, current: 0 })
     }
 
+    fn trace(trace: &TraceLoad, speed: f64) -> Self {
+        let counts = trace.per_second();
+        let total = counts.iter().map(|count| u64::from(*count)).sum();
+        // Arrivals of a Poisson process whose number is known lie uniformly.
+        let seed = (trace.arrivals != ArrivalProcess::Even).then(|| trace.seed.wrapping_add(2));
+        let length = counts.len() as f64;
+        let seconds = Seconds { counts, seed, current: 0, left: Vec::new() };
+        Self::new(total, length, speed, Arrivals::Seconds(seconds))
+    }
+
+    fn bursts(size: u64, at: &[Duration], speed: f64) -> Self {
+        let last = at.last().map_or(0.0, Duration::as_secs_f64);
+        let total = size.saturating_mul(at.len() as u64);
+        Self::new(total, last, speed, Arrivals::Bursts { size, at: at.to_vec() })
+    }
+
     fn new(total: u64, seconds: f64, speed: f64, arrivals: Arrivals) -> Self {
         let length = offset(seconds, speed);
         Self { total, length, speed, next: 0, latest: Duration::ZERO, arrivals }
@@ -125,6 +183,11 @@ impl Iterator for Schedule {
         let seconds = match &mut self.arrivals {
             Arrivals::Even { rate } => self.next as f64 / *rate,
             Arrivals::Ramps { ramps, current } => time_of(ramps, current, (self.next + 1) as f64),
+            Arrivals::Seconds(seconds) => seconds.next(),
+            Arrivals::Bursts { size, at } => {
+                let burst = usize::try_from(self.next / (*size).max(1)).unwrap_or(usize::MAX);
+                at.get(burst).map_or(0.0, Duration::as_secs_f64)
+            }
         };
         self.next += 1;
         // Two arrivals may be closer than a nanosecond: rounding must not turn their order.
@@ -183,7 +246,7 @@ mod tests {
     use crate::workload::Tolerances;
 
     fn load(shape: LoadShape, speed: f64) -> Load {
-        Load { shape, speed, tolerances: Tolerances::default() }
+        Load { shape, speed, expected_latency: Duration::from_secs(1), tolerances: Tolerances::default() }
     }
 
     fn times(load: &Load) -> Vec<f64> {
@@ -249,6 +312,57 @@ mod tests {
     fn iterations_have_a_count_and_no_times() {
         let planned = planned(&load(LoadShape::Iterations { iterations: 7 }, 1.0));
         assert_eq!((planned.total(), planned.length()), (7, None));
+    }
+
+    fn trace(per_minute: Vec<f64>, arrivals: ArrivalProcess) -> LoadShape {
+        LoadShape::Trace(TraceLoad {
+            name: "made".to_owned(),
+            per_minute,
+            skip: Duration::ZERO,
+            scaling: crate::workload::upscale::Scaling::None,
+            seed: 4,
+            arrivals,
+        })
+    }
+
+    #[test]
+    fn the_invocations_of_a_traced_second_leave_within_it() {
+        let per_minute = vec![600.0, 0.0, 90.0];
+        for arrivals in [ArrivalProcess::Even, ArrivalProcess::Uniform, ArrivalProcess::Poisson] {
+            let load = load(trace(per_minute.clone(), arrivals), 1.0);
+            let LoadShape::Trace(traced) = &load.shape else { unreachable!() };
+            let counts = traced.per_second();
+            let mut found = vec![0; counts.len()];
+            let times = times(&load);
+            for time in &times {
+                found[*time as usize] += 1;
+            }
+            assert_eq!(found, counts, "{arrivals:?}");
+            assert_eq!(planned(&load).total(), times.len() as u64);
+            assert_eq!(planned(&load).length(), Some(Duration::from_mins(3)));
+            assert_eq!(times.len() == 690, arrivals != ArrivalProcess::Poisson, "{}", times.len());
+        }
+        let even = times(&load(trace(vec![120.0], ArrivalProcess::Even), 2.0));
+        assert!(even.iter().all(|time| (time * 4.0).fract() < 1e-6 || *time < 30.0), "{even:?}");
+    }
+
+    /// Gaps of a Poisson process are exponential: their standard deviation is their mean; even ones have none.
+    #[test]
+    fn random_arrivals_have_the_gaps_of_a_poisson_process() {
+        for arrivals in [ArrivalProcess::Uniform, ArrivalProcess::Poisson] {
+            let times = times(&load(trace(vec![6000.0; 10], arrivals), 1.0));
+            let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+            let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+            let variation = variance.sqrt() / mean;
+            assert!((0.9..1.25).contains(&variation), "{arrivals:?}: {variation}");
+        }
+    }
+
+    #[test]
+    fn a_burst_leaves_all_at_once() {
+        let at = vec![Duration::ZERO, Duration::from_secs(6)];
+        check(LoadShape::Bursts { size: 3, at }, 2.0, &[0.0, 0.0, 0.0, 3.0, 3.0, 3.0]);
     }
 
     fn stages() -> impl Strategy<Value = (f64, Vec<Stage>)> {

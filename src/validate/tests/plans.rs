@@ -1,6 +1,8 @@
 //! Plans, loads and overrides.
 
 use super::*;
+use crate::workload::upscale::Scaling;
+use crate::workload::{ArrivalProcess, TraceLoad};
 
 const PLAN_HEAD: &str = "[plan]\nname = \"p\"\n";
 const APPLICATION: &str = "[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n";
@@ -123,7 +125,19 @@ fn loads_have_one_shape_in_range() {
         ),
         ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["validate::load"]),
         ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
-        ("load_unsupported", "pattern = \"jump\"\nrate = 5\nskip = \"3m\"", vec!["manifest::unsupported"; 3]),
+        ("load_unsupported", "k6_options = \"options.json\"", vec!["manifest::unsupported"]),
+        ("load_pattern", "pattern = \"stedy\"", vec!["validate::load"]),
+        ("load_scaled_twice", "pattern = \"jump\"\nrate = 5\nscale_factor = 2", vec!["validate::load"]),
+        ("load_scale_type", "pattern = \"jump\"\nrate = 5\nscale_type = \"cubic\"", vec!["validate::load"]),
+        ("load_arrivals", "pattern = \"jump\"\narrivals = \"late\"", vec!["validate::load"]),
+        ("load_compound", "pattern = \"jump\"\nscale_type = \"compound\"", vec!["validate::load"]),
+        ("load_skipped", "pattern = \"jump\"\nskip = \"20m\"", vec!["validate::load"]),
+        ("load_half_second", "pattern = \"jump\"\nskip = \"500ms\"", vec!["validate::range"]),
+        ("load_too_high", "pattern = \"spikes\"\nrate = 900000", vec!["validate::load"]),
+        ("load_stray_rate", "iterations = 2\nrate = 5\nskip = \"1m\"", vec!["validate::load"; 2]),
+        ("load_csv_missing", "csv = \"none.csv\"", vec!["validate::csv"]),
+        ("load_burst_size", "bursts = { size = 0, at = [\"0s\"] }", vec!["validate::range"]),
+        ("load_burst_times", "bursts = { size = 2, at = [] }", vec!["validate::load"]),
     ] {
         check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
     }
@@ -174,7 +188,10 @@ fn overrides_have_the_name_and_type_of_the_parameter() {
 
 #[test]
 fn a_load_comes_from_the_command_line_or_a_file() {
-    let checked = load_arguments(&LoadArguments { load: Some("10".to_owned()), ..LoadArguments::default() });
+    let checked = load_arguments(
+        &Snapshot::default(),
+        &LoadArguments { load: Some("10".to_owned()), ..LoadArguments::default() },
+    );
     assert_eq!(checked.value.unwrap().shape, LoadShape::Iterations { iterations: 10 });
     let constant = LoadArguments {
         load: Some("constant".to_owned()),
@@ -183,18 +200,21 @@ fn a_load_comes_from_the_command_line_or_a_file() {
         ..LoadArguments::default()
     };
     let expected = LoadShape::Constant { rate: 20.0, duration: Duration::from_secs(90) };
-    assert_eq!(load_arguments(&constant).value.unwrap().shape, expected);
+    assert_eq!(load_arguments(&Snapshot::default(), &constant).value.unwrap().shape, expected);
     let mut seen = Vec::new();
     for arguments in [
         LoadArguments { duration: None, ..constant.clone() },
         LoadArguments { rate: Some(f64::NAN), ..constant.clone() },
         LoadArguments { load: Some("12".to_owned()), ..constant.clone() },
         LoadArguments { load: Some("fluctuating".to_owned()), ..constant.clone() },
-        LoadArguments { load: Some("trace.csv".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("trace.csv".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("bursts".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("3".to_owned()), rate: Some(2.0), ..LoadArguments::default() },
+        LoadArguments { load: Some("3".to_owned()), scale_factor: Some(2.0), ..LoadArguments::default() },
         LoadArguments { load: Some("-5".to_owned()), ..LoadArguments::default() },
         LoadArguments { load: Some("0".to_owned()), ..LoadArguments::default() },
     ] {
-        let checked = load_arguments(&arguments);
+        let checked = load_arguments(&Snapshot::default(), &arguments);
         assert!(checked.value.is_none());
         seen.push(checked.problems[0].to_string());
     }
@@ -210,6 +230,82 @@ fn a_load_comes_from_the_command_line_or_a_file() {
         LoadShape::Stages { start_rate: 1.0, stages }
     );
     assert!(load_file(&files, Path::new("/t.toml")).value.is_none());
+}
+
+fn traced(load: Load) -> TraceLoad {
+    match load.shape {
+        LoadShape::Trace(trace) => trace,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pattern_is_scaled_and_skipped_as_the_plan_or_the_command_line_says() {
+    let load = |text: &str| {
+        let text = format!(
+            "{PLAN_HEAD}{APPLICATION}vars = {{ rate = 37 }}\n[matrix]\npattern = [\"spikes\", \"jump\"]\n[load]\n{text}\n"
+        );
+        let plan = valid_plan(&text, &Overrides::default());
+        plan.entries[0].points.iter().map(|point| traced((*point.load).clone())).collect::<Vec<_>>()
+    };
+    let loads = load("pattern = \"{{matrix.pattern}}\"\nrate = \"{{vars.rate}}\"");
+    assert_eq!((loads[0].name.as_str(), loads[1].name.as_str()), ("spikes", "jump"));
+    assert_eq!((loads[0].scaling, loads[0].skip), (Scaling::Rate(37.0), Duration::from_mins(3)));
+    assert_eq!(loads[1].per_minute[..3], [77.0, 169.0, 167.0]);
+    let loads = load(
+        "pattern = \"jump-20rps\"\nscale_factor = 0.5\nscale_type = \"compound\"\nskip = \"90s\"\nseed = 7\narrivals = \"poisson\"",
+    );
+    assert_eq!((loads[0].scaling, loads[0].seed), (Scaling::CompoundFactor(0.5), 7));
+    assert_eq!((loads[0].skip.as_secs(), loads[0].arrivals), (90, ArrivalProcess::Poisson));
+
+    let arguments = LoadArguments {
+        load: Some("fluctuating".to_owned()),
+        rate: Some(20.0),
+        skip: Some(Duration::ZERO),
+        speed: Some(120.0),
+        ..LoadArguments::default()
+    };
+    let load = load_arguments(&Snapshot::default(), &arguments).value.unwrap();
+    assert_eq!(load.speed.to_bits(), 120f64.to_bits());
+    assert_eq!(traced(load).scaling, Scaling::Rate(20.0));
+}
+
+#[test]
+fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
+    let read = |text: &str| {
+        let files = Snapshot::new([("/here/my trace.CSV", text)]);
+        let arguments = LoadArguments {
+            load: Some("my trace.CSV".to_owned()),
+            skip: Some(Duration::ZERO),
+            folder: "/here".into(),
+            ..LoadArguments::default()
+        };
+        let checked = load_arguments(&files, &arguments);
+        checked.value.map(|load| traced(load).per_minute).ok_or_else(|| checked.problems[0].to_string())
+    };
+    assert_eq!(read("\"InvocationsPerMinute\"\n5\n0\n7.5\n").unwrap(), [5.0, 0.0, 7.5]);
+    assert_eq!(read("\u{feff}minute, InvocationsPerMinute\r\n1, 12\r\n2,  3\r\n").unwrap(), [12.0, 3.0]);
+    for (text, expected) in [
+        ("", "`my trace.CSV`: there is no column `InvocationsPerMinute`, only: "),
+        ("Invocations\n5\n", "there is no column `InvocationsPerMinute`, only: Invocations"),
+        ("InvocationsPerMinute\n", "it has no minutes"),
+        ("InvocationsPerMinute\n5\n-1\n", "line 3: `-1` is not a number of invocations per minute"),
+        ("InvocationsPerMinute\nNaN\n", "line 2: `NaN`"),
+        ("InvocationsPerMinute\n1e300\n", "line 2: `1e300`"),
+        ("a,InvocationsPerMinute\n1,2\n3\n", "found record with 1 fields"),
+        ("InvocationsPerMinute\n0\n0\n", "the load is too short to send anything"),
+    ] {
+        let message = read(text).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn bursts_are_sorted_by_time() {
+    let text = format!("{PLAN_HEAD}{APPLICATION}[load]\nbursts = {{ size = 20, at = [\"60s\", \"0s\"] }}\n");
+    let plan = valid_plan(&text, &Overrides::default());
+    let expected = LoadShape::Bursts { size: 20, at: vec![Duration::ZERO, Duration::from_mins(1)] };
+    assert_eq!(plan.entries[0].points[0].load.shape, expected);
 }
 
 #[test]
