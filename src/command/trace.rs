@@ -38,10 +38,6 @@ pub(super) fn analyze(
         (OutputFormat::Parquet, WrittenTables::Csv) => WrittenTables::Both,
         (_, write) => write,
     };
-    if method.repair.is_some() && write != WrittenTables::Csv {
-        let help = "leave --repair out, or write CSV";
-        return Err(Failed::helped(Exit::Usage, "only CSV has the column that marks repaired traces", help));
-    }
     let files = input::find(paths)?;
     refuse_common_results(&files)?;
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };

@@ -2,10 +2,10 @@
 //!
 //! The defaults are `activities.toml`; a user's file of the same form extends and overrides them.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use foldhash::HashMap;
 use serde::Deserialize;
 
 use super::breakdown::Activity;

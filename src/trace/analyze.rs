@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::breakdown::Analysis;
-use super::columnar::Table;
+use super::columnar::{Entry, Table};
 use super::critical_path::Rule;
 use super::input::{Input, Position, with_path};
 use super::invalid::Invalid;
@@ -21,7 +21,7 @@ use super::method::Method;
 use super::otlp;
 use super::output::Replacement;
 use super::requests::Requests;
-use super::row::{BreakdownRow, INVALID_HEADER, write_invalid};
+use super::row::{INVALID_HEADER, write_invalid};
 use super::source::Source;
 use super::span::Trace;
 use super::split::{Chunk, Texts};
@@ -31,6 +31,9 @@ pub use super::split::LONGEST;
 
 /// Chunks per thread that may wait for an earlier one to be written.
 const AHEAD: u64 = 4;
+
+/// Bytes of rows that most chunks come to at most.
+const ROWS: usize = 1 << 16;
 
 /// How an analysis ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,7 +202,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     let requests = if parquet { Requests::beside(path)? } else { Requests::default() };
     let writer = Writer {
         rows: breakdown.as_ref(),
-        table: table.as_ref().map(Table::new).transpose()?,
+        table: table.as_ref().map(|file| Table::new(file, options.method.repair.is_some())).transpose()?,
         requests,
         invalid: invalid
             .as_ref()
@@ -210,7 +213,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     let input = Named { input, path };
     let progress = options.progress.unwrap_or(&|_| {});
     let summary = run_any(input, &position, jobs, &options.method, writer, progress)?;
-    [breakdown, table, invalid].into_iter().flatten().try_for_each(Replacement::finish)?;
+    Replacement::finish_all([breakdown, table, invalid].into_iter().flatten().collect())?;
     Ok(summary)
 }
 
@@ -286,7 +289,7 @@ struct Task<'a> {
 struct Results {
     tables: Tables,
     breakdown: String,
-    rows: Vec<BreakdownRow>,
+    rows: Vec<Entry>,
     invalid: String,
     summary: Summary,
     /// Bytes of the input read when the chunk was complete.
@@ -316,7 +319,11 @@ fn run_any<R: Write, T: Write + Send, I: Write>(
     input.read_to_end(&mut text)?;
     let mut results = Results { tables: writer.tables(), position: position.bytes(), ..Results::default() };
     for recorded in otlp::read(&String::from_utf8_lossy(&text)) {
-        add_outcome(recorded.and_then(|recorded| method.explain(recorded)), &method, &mut results);
+        let outcome = recorded
+            .and_then(|recorded| method.explain_with(recorded, |analysis| results.add(&method, analysis)));
+        if let Err(rejected) = outcome {
+            results.add_invalid(&rejected);
+        }
     }
     let summary = std::mem::take(&mut results.summary);
     writer.start(&method)?;
@@ -467,6 +474,9 @@ impl<R: Read> Drop for EndOnDrop<'_, R> {
 
 fn analyze_chunk(chunk: &Chunk, task: Task<'_>, position: u64, documents: &mut Documents) -> Results {
     let mut results = Results { tables: task.tables, position, ..Results::default() };
+    if task.tables.csv {
+        results.breakdown.reserve(ROWS);
+    }
     let count = chunk.texts().len();
     for (place, text) in chunk.texts().enumerate() {
         let is_cut = chunk.is_cut && place + 1 == count;
@@ -489,38 +499,36 @@ fn add_result(
     }
     let outcome = match std::str::from_utf8(text) {
         _ if is_cut => Err(too_long(text, documents)),
-        Ok(text) => method.analyze_with(text, documents),
+        Ok(text) => method.analyze_with(text, documents, |analysis| results.add(method, analysis)),
         Err(error) => Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }),
     };
-    let numbered = outcome.map_err(|rejected| match rejected {
-        Rejected { id: None, reason: Invalid::Malformed { detail } } => {
+    match outcome {
+        Ok(()) => {}
+        Err(Rejected { id: None, reason: Invalid::Malformed { detail } }) => {
             let detail = format!("number {number} of the file: {detail}");
-            Rejected { id: None, reason: Invalid::Malformed { detail } }
+            results.add_invalid(&Rejected { id: None, reason: Invalid::Malformed { detail } });
         }
-        other => other,
-    });
-    add_outcome(numbered, method, results);
+        Err(other) => results.add_invalid(&other),
+    }
 }
 
-fn add_outcome(outcome: Result<Analysis, Rejected>, method: &Method, results: &mut Results) {
-    let summary = &mut results.summary;
-    match outcome {
-        Ok(analysis) => {
-            if results.tables.csv {
-                method.write_row(&analysis, &mut results.breakdown);
-            }
-            summary.valid += 1;
-            summary.repaired += u64::from(analysis.repaired.is_some());
-            summary.by_paper_rule += u64::from(analysis.rule == Rule::Paper);
-            if results.tables.parquet {
-                results.rows.push(analysis.row);
-            }
+impl Results {
+    fn add(&mut self, method: &Method, analysis: Analysis<&str>) {
+        self.summary.valid += 1;
+        self.summary.repaired += u64::from(analysis.repaired.is_some());
+        self.summary.by_paper_rule += u64::from(analysis.rule == Rule::Paper);
+        if self.tables.csv {
+            method.write_row(&analysis, &mut self.breakdown);
         }
-        Err(Rejected { id, reason }) => {
-            write_invalid(&mut results.invalid, &id.unwrap_or_default(), &reason);
-            summary.invalid += 1;
-            *summary.reasons.entry(reason.code()).or_default() += 1;
+        if self.tables.parquet {
+            self.rows.push(Entry { row: analysis.row.into_owned(), repaired: analysis.repaired });
         }
+    }
+
+    fn add_invalid(&mut self, Rejected { id, reason }: &Rejected) {
+        write_invalid(&mut self.invalid, id.as_deref().unwrap_or_default(), reason);
+        self.summary.invalid += 1;
+        *self.summary.reasons.entry(reason.code()).or_default() += 1;
     }
 }
 

@@ -105,8 +105,8 @@ pub struct Piece {
 
 /// A valid trace, explained.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Analysis {
-    pub row: BreakdownRow,
+pub struct Analysis<S = String> {
+    pub row: BreakdownRow<S>,
     /// From the root; a span of zero length can come twice.
     pub path: Vec<SpanIndex>,
     /// Without gaps from the start of the trace to its end.
@@ -115,6 +115,25 @@ pub struct Analysis {
     pub rule: Rule,
     /// By how many microseconds times were adjusted in all, where the trace was valid only then.
     pub repaired: Option<i64>,
+}
+
+impl Analysis<&str> {
+    pub(super) fn into_owned(self) -> Analysis {
+        let Self { row, path, pieces, rule, repaired } = self;
+        Analysis { row: row.into_owned(), path, pieces, rule, repaired }
+    }
+}
+
+impl Analysis {
+    pub(super) fn as_borrowed(&self) -> Analysis<&str> {
+        Analysis {
+            row: self.row.as_borrowed(),
+            path: self.path.clone(),
+            pieces: self.pieces.clone(),
+            rule: self.rule,
+            repaired: self.repaired,
+        }
+    }
 }
 
 /// Explains a trace: by the published analyzer's rule, and only where that fails by the paper's, with all checks.
@@ -128,6 +147,15 @@ pub fn analyze_by(
     activities: &Activities,
     algorithm: Algorithm,
 ) -> Result<Analysis, Invalid> {
+    explain(trace, activities, algorithm).map(Analysis::into_owned)
+}
+
+/// Like [`analyze_by`], with texts that are the trace's own.
+pub(super) fn explain<'t>(
+    trace: &'t Trace<'_>,
+    activities: &Activities,
+    algorithm: Algorithm,
+) -> Result<Analysis<&'t str>, Invalid> {
     let walk = |path: &[SpanIndex]| walk(trace, activities, path);
     if algorithm == Algorithm::Firm {
         let path = critical_path(trace, Rule::Firm)?;
@@ -145,9 +173,9 @@ pub fn analyze_by(
     walk(&other_path).map(|walk| walk.into_analysis(other_path, Rule::Paper)).map_err(|_| reason)
 }
 
-struct Walk<'t, 'a> {
+struct Walk<'t, 'r, 'a> {
     trace: &'t Trace<'a>,
-    rules: &'t Activities,
+    rules: &'r Activities,
     /// What is known of each span's activity: parts of services within each other may be many.
     activities: Vec<Option<Activity>>,
     pieces: Vec<Piece>,
@@ -160,11 +188,11 @@ struct Walk<'t, 'a> {
 }
 
 /// Walks the path and makes all checks.
-fn walk<'t, 'a>(
+fn walk<'t, 'r, 'a>(
     trace: &'t Trace<'a>,
-    rules: &'t Activities,
+    rules: &'r Activities,
     path: &[SpanIndex],
-) -> Result<Walk<'t, 'a>, Invalid> {
+) -> Result<Walk<'t, 'r, 'a>, Invalid> {
     let mut walk = Walk {
         trace,
         rules,
@@ -213,7 +241,7 @@ fn initialization(trace: &Trace<'_>, span: SpanIndex) -> Option<SpanIndex> {
     trace.children(span).iter().copied().find(|&child| trace.node(child).is_initialization)
 }
 
-impl Walk<'_, '_> {
+impl<'t> Walk<'t, '_, '_> {
     fn add(&mut self, span: SpanIndex, activity: Activity, start: i64, end: i64) -> Result<(), Invalid> {
         if self.pieces.len() == self.limit {
             return Err(Invalid::TooLong { limit: self.limit });
@@ -376,7 +404,7 @@ impl Walk<'_, '_> {
         self.trace.span(span).id.to_string()
     }
 
-    fn into_analysis(self, path: Vec<SpanIndex>, rule: Rule) -> Analysis {
+    fn into_analysis(self, path: Vec<SpanIndex>, rule: Rule) -> Analysis<&'t str> {
         let flagged: BTreeSet<SpanIndex> =
             path.iter().copied().filter(|&span| self.trace.span(span).flags.cold_start).collect();
         let cold_starts = self.cold_starts + flagged.len() as u64;

@@ -1,7 +1,8 @@
 //! trace_breakdown.parquet: the columns of trace_breakdown.csv with real types, and the request type.
 //!
 //! Times are timestamps in microseconds (UTC), durations and parts are microseconds as 64-bit integers, services and
-//! names are lists of strings. `url`, `request` and the parts are null where there are none.
+//! names are lists of strings. `url`, `request` and the parts are null where there are none; so is `repaired`, by how
+//! many microseconds times were moved, a column that is there where traces may be repaired.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::breakdown::Activity;
+use super::repair::COLUMN;
 use super::requests::Requests;
 use super::row::BreakdownRow;
 use super::span::microseconds;
@@ -25,25 +27,32 @@ const BATCH: usize = 4_096;
 /// Rows of a row group, which is held in memory, encoded and compressed: some megabytes.
 const ROW_GROUP: usize = 32_768;
 
+/// A row, and by how many microseconds times were moved in all where the trace was valid only then.
+pub(super) struct Entry {
+    pub(super) row: BreakdownRow,
+    pub(super) repaired: Option<i64>,
+}
+
 /// Writes rows as Parquet.
 pub(super) struct Table<W: Write + Send> {
     writer: ArrowWriter<W>,
     schema: Arc<Schema>,
-    rows: Vec<BreakdownRow>,
+    with_repairs: bool,
+    rows: Vec<Entry>,
 }
 
 impl<W: Write + Send> Table<W> {
-    pub(super) fn new(out: W) -> io::Result<Self> {
-        let schema = Arc::new(schema());
+    pub(super) fn new(out: W, with_repairs: bool) -> io::Result<Self> {
+        let schema = Arc::new(schema(with_repairs));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
         let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(plain)?;
-        Ok(Self { writer, schema, rows: Vec::new() })
+        Ok(Self { writer, schema, with_repairs, rows: Vec::new() })
     }
 
-    pub(super) fn add(&mut self, rows: Vec<BreakdownRow>, requests: &Requests) -> io::Result<()> {
+    pub(super) fn add(&mut self, rows: Vec<Entry>, requests: &Requests) -> io::Result<()> {
         for row in rows {
             self.rows.push(row);
             if self.rows.len() == BATCH {
@@ -62,7 +71,7 @@ impl<W: Write + Send> Table<W> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let rows = &self.rows;
+        let rows: Vec<&BreakdownRow> = self.rows.iter().map(|entry| &entry.row).collect();
         let mut columns: Vec<ArrayRef> = vec![
             strings(rows.iter().map(|row| Some(row.trace_id.as_str()))),
             times(rows.iter().map(|row| row.start_time)),
@@ -78,13 +87,16 @@ impl<W: Write + Send> Table<W> {
         ];
         columns.extend(Activity::ALL.map(|activity| integers(rows.iter().map(|row| row.part(activity)))));
         columns.push(strings(rows.iter().map(|row| requests.get(&row.trace_id))));
+        if self.with_repairs {
+            columns.push(integers(self.rows.iter().map(|entry| entry.repaired)));
+        }
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(io::Error::other)?;
         self.rows.clear();
         self.writer.write(&batch).map_err(plain)
     }
 }
 
-fn schema() -> Schema {
+fn schema(with_repairs: bool) -> Schema {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let list = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
     let mut fields = vec![
@@ -101,6 +113,9 @@ fn schema() -> Schema {
     fields.extend(["services", "longest_path_names"].map(|name| Field::new(name, list.clone(), false)));
     fields.extend(Activity::ALL.map(|activity| Field::new(activity.name(), DataType::Int64, true)));
     fields.push(Field::new("request", DataType::Utf8, true));
+    if with_repairs {
+        fields.push(Field::new(COLUMN, DataType::Int64, true));
+    }
     Schema::new(fields)
 }
 
@@ -157,6 +172,7 @@ mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
+    use crate::measurement::{INVOCATIONS_FILE, Invocation, InvocationWriter, Outcome, Timestamp};
     use crate::trace::breakdown::Parts;
 
     #[test]
@@ -184,9 +200,32 @@ mod tests {
             })
             .collect();
         let mut bytes = Vec::new();
-        let mut table = Table::new(&mut bytes).unwrap();
-        table.add(rows.clone(), &Requests::default()).unwrap();
-        table.finish(&Requests::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut invocations =
+            InvocationWriter::new(std::fs::File::create(folder.path().join(INVOCATIONS_FILE)).unwrap())
+                .unwrap();
+        for number in (0..count).filter(|number| number % 5 == 0) {
+            let invocation = Invocation {
+                invocation: number.unsigned_abs() + 1,
+                request: format!("type {}", number % 2),
+                trace_id: format!("1-{number}"),
+                planned: Timestamp::from_micros(0),
+                sent: None,
+                answered: None,
+                status: None,
+                outcome: Outcome::Dropped,
+            };
+            invocations.write(&invocation).unwrap();
+        }
+        invocations.flush().unwrap();
+        let requests = Requests::beside(&folder.path().join("traces.json")).unwrap();
+        let entries = rows
+            .iter()
+            .zip(0..)
+            .map(|(row, number)| Entry { row: row.clone(), repaired: (number % 7 == 0).then_some(number) });
+        let mut table = Table::new(&mut bytes, true).unwrap();
+        table.add(entries.collect(), &requests).unwrap();
+        table.finish(&requests).unwrap();
 
         let reader =
             ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap().build().unwrap();
@@ -198,6 +237,7 @@ mod tests {
             let (starts, durations) = (column("start_time"), column("duration"));
             let (services, computation) = (column("services"), column("computation"));
             let (external, trigger) = (column("external_service"), column("trigger"));
+            let (request, repaired) = (column("request"), column("repaired"));
             for place in 0..batch.num_rows() {
                 let row = &rows[read];
                 let row_number = i64::try_from(read).unwrap();
@@ -211,7 +251,13 @@ mod tests {
                 assert_eq!(services.as_list::<i32>().value(place).len(), row.services.len());
                 assert_eq!(computation.as_primitive::<Int64Type>().value(place), row_number);
                 assert_eq!(external.as_primitive::<Int64Type>().value(place), -row_number);
-                assert!(trigger.is_null(place) && column("request").is_null(place));
+                assert!(trigger.is_null(place));
+                let expected = (row_number % 5 == 0).then(|| format!("type {}", row_number % 2));
+                let request = request.as_string::<i32>();
+                assert_eq!(request.is_valid(place).then(|| request.value(place)), expected.as_deref());
+                let repaired = repaired.as_primitive::<Int64Type>();
+                let expected = (row_number % 7 == 0).then_some(row_number);
+                assert_eq!(repaired.is_valid(place).then(|| repaired.value(place)), expected);
                 read += 1;
             }
         }
@@ -221,7 +267,7 @@ mod tests {
     #[test]
     fn a_table_without_rows_has_its_columns() {
         let mut bytes = Vec::new();
-        Table::new(&mut bytes).unwrap().finish(&Requests::default()).unwrap();
+        Table::new(&mut bytes, false).unwrap().finish(&Requests::default()).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
         let names: Vec<_> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
         let csv = super::super::row::BREAKDOWN_HEADER.trim_end();

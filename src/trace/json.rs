@@ -418,7 +418,7 @@ impl<'a, N: Notation> Reader<'a, N> {
     pub(super) fn unicode_escape(&mut self, backslash: &[u8]) -> Result<char, JsonError> {
         let unit = self.four_digits()?;
         let code = if (0xD800..0xDC00).contains(&unit) {
-            if !self.rest().strip_prefix(backslash).is_some_and(|rest| rest.first() == Some(&b'u')) {
+            if self.rest().strip_prefix(backslash).is_none_or(|rest| rest.first() != Some(&b'u')) {
                 return Err(self.error("half of a surrogate pair"));
             }
             self.at += backslash.len() + 1;

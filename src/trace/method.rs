@@ -38,12 +38,17 @@ impl Method {
         self.explain(self.record(text, &mut Documents::default())?)
     }
 
-    /// The format must be known, and be one that holds a trace per document.
-    pub(super) fn analyze_with(&self, text: &str, documents: &mut Documents) -> Result<Analysis, Rejected> {
+    /// Calls `found` with what a text comes to. The format must be known, and be one that holds a trace per document.
+    pub(super) fn analyze_with(
+        &self,
+        text: &str,
+        documents: &mut Documents,
+        found: impl FnOnce(Analysis<&str>),
+    ) -> Result<(), Rejected> {
         if self.source == Source::AppInsights {
-            return self.explain(app_insights::read(text)?);
+            return self.explain_with(app_insights::read(text)?, found);
         }
-        self.explain(xray::record(text, documents)?)
+        self.explain_with(xray::record(text, documents)?, found)
     }
 
     /// What one text recorded, in whatever format.
@@ -61,16 +66,36 @@ impl Method {
     }
 
     /// Joins what was recorded to a trace and explains it, repaired if that is wanted and needed.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path stands for one lifetime, the closure for any"
+    )]
     pub fn explain(&self, recorded: Recorded<'_>) -> Result<Analysis, Rejected> {
+        self.explain_with(recorded, |analysis| analysis.into_owned())
+    }
+
+    /// Like [`Self::explain`], for what does not outlive the trace.
+    pub(super) fn explain_with<T>(
+        &self,
+        recorded: Recorded<'_>,
+        found: impl FnOnce(Analysis<&str>) -> T,
+    ) -> Result<T, Rejected> {
         let before = self.repair.map(|repair| (repair, recorded.clone()));
-        let id = recorded.id.to_string();
-        let outcome = self.explain_as_recorded(recorded);
-        let (Err(reason), Some((repair, recorded))) = (&outcome, before) else {
-            return outcome.map_err(|reason| Rejected { id: Some(id), reason });
+        let id = recorded.id.clone();
+        let reason = match recorded.join() {
+            Ok(trace) => match breakdown::explain(&trace, &self.activities, self.algorithm) {
+                Ok(analysis) => return Ok(found(analysis)),
+                Err(reason) => reason,
+            },
+            Err(reason) => reason,
         };
-        let repaired =
-            repair::repair(&recorded, repair, reason, |changed| self.explain_as_recorded(changed).ok());
-        repaired.map_or(outcome, Ok).map_err(|reason| Rejected { id: Some(id), reason })
+        let repaired = before.and_then(|(repair, recorded)| {
+            repair::repair(&recorded, repair, &reason, |changed| self.explain_as_recorded(changed).ok())
+        });
+        match repaired {
+            Some(analysis) => Ok(found(analysis.as_borrowed())),
+            None => Err(Rejected { id: Some(id.into_owned()), reason }),
+        }
     }
 
     /// The first line of trace_breakdown.csv; with repair there is one column more.
@@ -84,7 +109,7 @@ impl Method {
 
     /// Appends the row of a valid trace. The column of repairs has by how much times were moved in all; it is empty
     /// where the trace was valid as it was recorded.
-    pub(super) fn write_row(&self, analysis: &Analysis, out: &mut String) {
+    pub(super) fn write_row(&self, analysis: &Analysis<&str>, out: &mut String) {
         analysis.row.write(out);
         if self.repair.is_some() {
             add_last_field(out, &analysis.repaired.map(format_duration).unwrap_or_default());

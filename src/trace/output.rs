@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::input::with_path;
 
@@ -24,10 +26,27 @@ impl Replacement {
         Ok(Self { file, temporary, target, is_finished: false })
     }
 
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.file
-            .sync_all()
-            .and_then(|()| fs::rename(&self.temporary, &self.target))
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.sync()?;
+        self.take_place()
+    }
+
+    /// Finishes all of them: they wait for the disk together, and none takes its place before all are safe there.
+    pub(super) fn finish_all(files: Vec<Self>) -> io::Result<()> {
+        thread::scope(|scope| {
+            let waiting: Vec<_> = files.iter().map(|file| scope.spawn(|| file.sync())).collect();
+            let mut joined = waiting.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.try_for_each(|outcome| outcome.unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
+        files.into_iter().try_for_each(Self::take_place)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_all().map_err(|error| with_path(&error, "write", &self.target))
+    }
+
+    fn take_place(mut self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.target)
             .map_err(|error| with_path(&error, "write", &self.target))?;
         self.is_finished = true;
         Ok(())

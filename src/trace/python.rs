@@ -13,14 +13,35 @@ pub fn format_duration(microseconds: i64) -> String {
 
 pub(super) fn push_duration(out: &mut String, microseconds: i64) {
     let days = microseconds.div_euclid(DAY);
-    let rest = microseconds.rem_euclid(DAY);
+    // Within a day, so nothing is lost.
+    let rest = microseconds.rem_euclid(DAY).unsigned_abs();
     if days != 0 {
         push(out, format_args!("{days} day{}, ", if days.abs() == 1 { "" } else { "s" }));
     }
-    let (seconds, fraction) = (rest / SECOND, rest % SECOND);
-    push(out, format_args!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60));
+    let (seconds, fraction) = (rest / SECOND.unsigned_abs(), rest % SECOND.unsigned_abs());
+    push_integer(out, seconds / 3600);
+    push_digits::<3>(out, ':', seconds / 60 % 60);
+    push_digits::<3>(out, ':', seconds % 60);
     if fraction != 0 {
-        push(out, format_args!(".{fraction:06}"));
+        push_digits::<7>(out, '.', fraction);
+    }
+}
+
+/// A mark, then the number with zeros in front, in so many characters together.
+fn push_digits<const LENGTH: usize>(out: &mut String, mark: char, mut number: u64) {
+    let mut text = [mark; LENGTH];
+    for place in text[1..].iter_mut().rev() {
+        *place = char::from(b'0' + (number % 10) as u8);
+        number /= 10;
+    }
+    out.extend(text);
+}
+
+pub(super) fn push_integer(out: &mut String, number: u64) {
+    if number < 10 {
+        out.push(char::from(b'0' + number as u8));
+    } else {
+        push(out, format_args!("{number}"));
     }
 }
 

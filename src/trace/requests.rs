@@ -44,3 +44,50 @@ impl Requests {
         self.0.get(trace_id).map(|name| &**name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measurement::{Invocation, InvocationWriter, Outcome, Timestamp};
+
+    #[test]
+    fn the_invocations_beside_the_traces_tell_the_types() {
+        let folder = tempfile::tempdir().unwrap();
+        let traces = folder.path().join("traces.json.gz");
+        let known = |id: &str| Requests::beside(&traces).unwrap().get(id).map(str::to_owned);
+        assert_eq!(known("1-a"), None, "there are no invocations");
+
+        let mut writer =
+            InvocationWriter::new(File::create(folder.path().join(INVOCATIONS_FILE)).unwrap()).unwrap();
+        for (invocation, trace_id, request) in
+            [(1, "1-a", "list"), (2, "1-b", "upload, \"large\""), (3, "1-c", "list")]
+        {
+            let time = Timestamp::from_micros(1_700_000_000_000_000);
+            let row = Invocation {
+                invocation,
+                request: request.to_owned(),
+                trace_id: trace_id.to_owned(),
+                planned: time,
+                sent: Some(time),
+                answered: Some(time),
+                status: Some(200),
+                outcome: Outcome::Ok,
+            };
+            writer.write(&row).unwrap();
+        }
+        writer.flush().unwrap();
+        for (id, expected) in
+            [("1-a", Some("list")), ("1-b", Some("upload, \"large\"")), ("1-c", Some("list")), ("1-d", None)]
+        {
+            assert_eq!(known(id).as_deref(), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn damaged_invocations_are_an_error_with_their_path() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(INVOCATIONS_FILE), "a,b\n1,2\n").unwrap();
+        let message = Requests::beside(&folder.path().join("traces.json")).unwrap_err().to_string();
+        assert!(message.contains(INVOCATIONS_FILE), "{message}");
+    }
+}

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::breakdown::{Activity, Parts};
 use super::invalid::Invalid;
-use super::python::{parse_duration, parse_list, push_duration, push_list, push_number};
+use super::python::{parse_duration, parse_list, push_duration, push_integer, push_list, push_number};
 use super::span::{SpanIndex, Trace, microseconds};
 
 pub use super::python::format_duration;
@@ -18,10 +18,10 @@ pub const BREAKDOWN_HEADER: &str = "trace_id,start_time,end_time,duration,url,nu
 /// The first line of invalid_traces.csv.
 pub const INVALID_HEADER: &str = "trace_id,message\r\n";
 
-/// One valid trace: a row of trace_breakdown.csv.
+/// One valid trace: a row of trace_breakdown.csv. Its texts may be borrowed from the trace.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BreakdownRow {
-    pub trace_id: String,
+pub struct BreakdownRow<S = String> {
+    pub trace_id: S,
     /// Seconds since the epoch.
     pub start_time: f64,
     /// Seconds since the epoch.
@@ -29,7 +29,7 @@ pub struct BreakdownRow {
     /// Microseconds, as the tracer gave it.
     pub duration: i64,
     /// Empty where the trace has no gateway.
-    pub url: String,
+    pub url: S,
     /// On the critical path.
     pub num_cold_starts: u64,
     /// How many spans are flagged as errors; throttles and faults alike.
@@ -37,27 +37,27 @@ pub struct BreakdownRow {
     pub throttles: u64,
     pub faults: u64,
     /// The origins of all spans that have one.
-    pub services: Vec<String>,
+    pub services: Vec<S>,
     /// The names of the spans on the critical path.
-    pub longest_path_names: Vec<String>,
+    pub longest_path_names: Vec<S>,
     /// Microseconds per activity.
     pub parts: Parts,
 }
 
-impl BreakdownRow {
-    pub(super) fn new(trace: &Trace<'_>, path: &[SpanIndex], parts: Parts, num_cold_starts: u64) -> Self {
+impl<'t> BreakdownRow<&'t str> {
+    pub(super) fn new(trace: &'t Trace<'_>, path: &[SpanIndex], parts: Parts, num_cold_starts: u64) -> Self {
         let mut row = Self {
-            trace_id: trace.id.to_string(),
+            trace_id: &trace.id,
             start_time: trace.span(trace.root()).start,
             end_time: trace.span(trace.last()).end,
             duration: microseconds(trace.duration),
-            url: String::new(),
+            url: "",
             num_cold_starts,
             errors: 0,
             throttles: 0,
             faults: 0,
-            services: Vec::new(),
-            longest_path_names: path.iter().map(|&span| trace.span(span).name.to_string()).collect(),
+            services: services(trace),
+            longest_path_names: path.iter().map(|&span| &*trace.span(span).name).collect(),
             parts,
         };
         for span in trace.spans() {
@@ -65,14 +65,43 @@ impl BreakdownRow {
             row.throttles += u64::from(span.flags.throttle);
             row.faults += u64::from(span.flags.fault);
             if let Some(url) = &span.url {
-                row.url.clear();
-                row.url.push_str(url);
+                row.url = url;
             }
         }
-        row.services = services(trace);
         row
     }
 
+    pub(super) fn into_owned(self) -> BreakdownRow {
+        self.with_texts(|text| (*text).to_owned())
+    }
+}
+
+impl BreakdownRow {
+    pub(super) fn as_borrowed(&self) -> BreakdownRow<&str> {
+        self.with_texts(String::as_str)
+    }
+}
+
+impl<S> BreakdownRow<S> {
+    fn with_texts<'s, T>(&'s self, text: impl Fn(&'s S) -> T) -> BreakdownRow<T> {
+        BreakdownRow {
+            trace_id: text(&self.trace_id),
+            start_time: self.start_time,
+            end_time: self.end_time,
+            duration: self.duration,
+            url: text(&self.url),
+            num_cold_starts: self.num_cold_starts,
+            errors: self.errors,
+            throttles: self.throttles,
+            faults: self.faults,
+            services: self.services.iter().map(&text).collect(),
+            longest_path_names: self.longest_path_names.iter().map(&text).collect(),
+            parts: self.parts,
+        }
+    }
+}
+
+impl<S: AsRef<str>> BreakdownRow<S> {
     /// Microseconds spent on an activity on the critical path; `None` where it got no piece of time.
     pub fn part(&self, activity: Activity) -> Option<i64> {
         self.parts.get(activity)
@@ -80,32 +109,27 @@ impl BreakdownRow {
 
     /// Appends the row, its line end included.
     pub fn write(&self, out: &mut String) {
-        push_field(out, &self.trace_id);
+        push_field(out, self.trace_id.as_ref());
         out.push(',');
         push_number(out, self.start_time);
         out.push(',');
         push_number(out, self.end_time);
         out.push(',');
-        push_field(out, &format_duration(self.duration));
+        push_field_of(out, |out| push_duration(out, self.duration));
         out.push(',');
-        push_field(out, &self.url);
+        push_field(out, self.url.as_ref());
         for count in [self.num_cold_starts, self.errors, self.throttles, self.faults] {
             out.push(',');
-            out.push_str(&count.to_string());
+            push_integer(out, count);
         }
-        let mut field = String::new();
         for list in [&self.services, &self.longest_path_names] {
             out.push(',');
-            field.clear();
-            push_list(&mut field, list);
-            push_field(out, &field);
+            push_field_of(out, |out| push_list(out, list));
         }
         for (_, part) in self.parts.iter() {
             out.push(',');
             if let Some(part) = part {
-                field.clear();
-                push_duration(&mut field, part);
-                push_field(out, &field);
+                push_field_of(out, |out| push_duration(out, part));
             }
         }
         out.push_str("\r\n");
@@ -113,7 +137,7 @@ impl BreakdownRow {
 }
 
 /// Each origin in the order in which its span is first met: itself, then the parent that it refers to.
-fn services(trace: &Trace<'_>) -> Vec<String> {
+fn services<'t>(trace: &'t Trace<'_>) -> Vec<&'t str> {
     let mut met = vec![false; trace.spans().len()];
     let mut services = Vec::new();
     for span in trace.indices() {
@@ -121,7 +145,7 @@ fn services(trace: &Trace<'_>) -> Vec<String> {
             if !std::mem::replace(&mut met[span.get()], true)
                 && let Some(origin) = &trace.span(span).origin
             {
-                services.push(origin.to_string());
+                services.push(&**origin);
             }
         }
     }
@@ -138,10 +162,28 @@ pub fn write_invalid(out: &mut String, trace_id: &str, reason: &Invalid) {
 
 /// In quotes only where needed.
 fn push_field(out: &mut String, field: &str) {
-    if !field.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
+    if needs_quotes(field) {
+        push_quoted(out, field);
+    } else {
         out.push_str(field);
-        return;
     }
+}
+
+/// What `write` appends becomes a field.
+fn push_field_of(out: &mut String, write: impl FnOnce(&mut String)) {
+    let start = out.len();
+    write(out);
+    if needs_quotes(&out[start..]) {
+        let field = out.split_off(start);
+        push_quoted(out, &field);
+    }
+}
+
+fn needs_quotes(field: &str) -> bool {
+    field.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'))
+}
+
+fn push_quoted(out: &mut String, field: &str) {
     out.push('"');
     for (place, part) in field.split('"').enumerate() {
         if place > 0 {

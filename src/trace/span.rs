@@ -4,8 +4,9 @@
 //! there are no loops, the root starts first, and the times are real ones.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::invalid::Invalid;
 

@@ -44,7 +44,7 @@ pub fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorde
 }
 
 fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recorded<'a>> {
-    let mut found = Spans { spans: Vec::new(), defect: None, open: &mut documents.open };
+    let mut found = Found { spans: Vec::new(), defect: None, open: &mut documents.open };
     let (mut reader, mut id) = (Reader::new(text), None);
     let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
     reader.end().ok()?;
@@ -126,14 +126,14 @@ impl Segments<'_> for Documents {
 }
 
 /// Reads their spans.
-struct Spans<'a, 'open> {
+struct Found<'a, 'open> {
     spans: Vec<Span<'a>>,
     /// The first field that is missing.
     defect: Option<Invalid>,
     open: &'open mut Vec<OpenSpan>,
 }
 
-impl<'a> Segments<'a> for Spans<'a, '_> {
+impl<'a> Segments<'a> for Found<'a, '_> {
     fn start(&mut self) {
         self.spans.clear();
         self.defect = None;
@@ -144,7 +144,7 @@ impl<'a> Segments<'a> for Spans<'a, '_> {
     }
 }
 
-impl<'a> Spans<'a, '_> {
+impl<'a> Found<'a, '_> {
     /// Reads a segment's document: the segment, then its subsegments depth first.
     fn read<N: Notation>(&mut self, reader: &mut Reader<'a, N>) -> Result<(), JsonError> {
         self.open.clear();
@@ -206,7 +206,7 @@ fn read_documents<'a>(
     documents: &'a mut Documents,
 ) -> Result<Recorded<'a>, Rejected> {
     let rejected = |reason, id: Cow<'_, str>| Rejected { id: Some(id.into_owned()), reason };
-    let mut found = Spans { spans: Vec::new(), defect: None, open: &mut documents.open };
+    let mut found = Found { spans: Vec::new(), defect: None, open: &mut documents.open };
     let mut from = 0;
     for &to in &documents.ends {
         let text = match documents.text.text(from, to) {
@@ -220,7 +220,7 @@ fn read_documents<'a>(
         }
         from = to;
     }
-    let Spans { spans, defect, .. } = found;
+    let Found { spans, defect, .. } = found;
     // A span in progress lacks its end, so that reason goes before a missing field.
     let unfinished = duration.is_none() || spans.iter().any(|span| span.flags.in_progress);
     if let Some(reason) = defect.filter(|_| !unfinished) {
