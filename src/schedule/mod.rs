@@ -8,6 +8,7 @@ mod deployments;
 mod dispatch;
 pub mod estimate;
 mod ready;
+mod spending;
 mod takeover;
 mod tally;
 #[cfg(test)]
