@@ -13,13 +13,14 @@ use super::plan::build;
 use crate::cli::Confirm;
 use crate::event::Event;
 use crate::exit_code::Exit;
-use crate::graph::RunGraph;
+use crate::graph::{self, Parts, RunGraph};
+use crate::plan::expand;
 use crate::run_state::{RunState, StepPhase};
 use crate::schedule::estimate::{Assumptions, Basis, Estimate, History, estimate};
 use crate::settings::{Settings, absolute};
 use crate::store::Store;
 use crate::terminal::Terminal;
-use crate::validate::{Plan, Prices};
+use crate::validate::{Order, Plan, Prices};
 
 /// Earlier runs that are looked at for the durations of steps.
 const RUNS: usize = 20;
@@ -44,11 +45,17 @@ pub(super) async fn show(
     } else {
         History::default()
     };
-    let estimate = estimate(&plan, &graph, &assumptions, &history, &prices);
+    let found = estimate(&plan, &graph, &assumptions, &history, &prices);
+    // Applications overlap in every order but this one.
+    let interleaved = (plan.order == Order::Sequential && plan.entries.len() > 1).then(|| {
+        let other = Plan { order: Order::Interleaved, ..plan.clone() };
+        let graph = graph::build(&other, expand(&other), Parts::ALL);
+        estimate(&other, &graph, &assumptions, &history, &prices).makespan
+    });
     let text = if settings.json() {
-        format!("{:#}\n", as_json(&plan, &estimate, &prices))
+        format!("{:#}\n", as_json(&plan, &found, &prices, interleaved))
     } else {
-        as_text(&plan, &estimate, &prices)
+        as_text(&plan, &found, &prices, interleaved)
     };
     terminal.data(&text)?;
     Ok(Exit::Done)
@@ -186,9 +193,9 @@ async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
     Ok(history)
 }
 
-fn as_text(plan: &Plan, estimate: &Estimate, prices: &Prices) -> String {
+fn as_text(plan: &Plan, estimate: &Estimate, prices: &Prices, interleaved: Option<Duration>) -> String {
     let mut text = String::new();
-    let _ = write_text(&mut text, plan, estimate, prices);
+    let _ = write_text(&mut text, plan, estimate, prices, interleaved);
     text
 }
 
@@ -197,6 +204,7 @@ fn write_text(
     plan: &Plan,
     estimate: &Estimate,
     prices: &Prices,
+    interleaved: Option<Duration>,
 ) -> Result<(), std::fmt::Error> {
     writeln!(
         out,
@@ -217,6 +225,10 @@ fn write_text(
         short(estimate.sequential),
         ratio(estimate.sequential, makespan)
     )?;
+    if let Some(interleaved) = interleaved {
+        let (what, other) = ("in interleaved order", short(interleaved));
+        writeln!(out, "{what:<22}{other:>14}   [trials] order; this plan's is sequential")?;
+    }
     writeln!(out, "\nno run can be shorter than")?;
     for bound in &estimate.bounds {
         writeln!(out, "  {:>14}  {}", short(bound.duration), bound.what)?;
@@ -262,7 +274,12 @@ fn write_text(
     Ok(())
 }
 
-fn as_json(plan: &Plan, estimate: &Estimate, prices: &Prices) -> serde_json::Value {
+fn as_json(
+    plan: &Plan,
+    estimate: &Estimate,
+    prices: &Prices,
+    interleaved: Option<Duration>,
+) -> serde_json::Value {
     let kinds = estimate.kinds.iter().map(|kind| {
         json!({ "what": kind.what, "basis": kind.basis, "count": kind.count, "total_s": kind.total.as_secs_f64() })
     });
@@ -291,6 +308,7 @@ fn as_json(plan: &Plan, estimate: &Estimate, prices: &Prices) -> serde_json::Val
         "predicted_s": estimate.makespan.as_secs_f64(),
         "lower_bound_s": estimate.lower_bound().as_secs_f64(),
         "sequential_s": estimate.sequential.as_secs_f64(),
+        "interleaved_s": interleaved.map(|duration| duration.as_secs_f64()),
         "bounds": bounds
             .map(|bound| json!({ "what": bound.what, "duration_s": bound.duration.as_secs_f64() }))
             .collect::<Vec<_>>(),

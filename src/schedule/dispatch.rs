@@ -17,16 +17,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::deployments::Live;
-use super::estimate::unit_costs;
 use super::ready::{Ready, Slots};
+use super::spending::Spending;
 use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
 use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use crate::execute::{Attempt, Finished};
 use crate::graph::{Step, Wait};
-use crate::run_state::{RunState, StepPhase};
+use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
-use crate::validate::Action;
 
 /// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
 pub async fn drive(
@@ -104,8 +103,7 @@ pub(super) struct Dispatch {
     open: usize,
     pub(super) errors: u32,
     tally: Tally,
-    /// US dollars, as predicted for what was sent and deployed so far; counted where the plan has such a budget.
-    spent_usd: f64,
+    spending: Spending,
     pub(super) deadline_ms: Option<i64>,
     /// What the journal must hold before anything further starts. An end and the start that follows from it
     /// share a transaction.
@@ -157,7 +155,7 @@ impl Dispatch {
             settling: Vec::new(),
             errors: 0,
             tally: Tally::default(),
-            spent_usd: spent_before(&job, state),
+            spending: Spending::before(&job, state),
             deadline_ms: None,
             unsaved: Vec::new(),
             job,
@@ -336,7 +334,7 @@ impl Dispatch {
             }
         };
         if step.is_deploy() && live.row.debt != Debt::Owed {
-            self.spent_usd += deployment_cost(job, step.deployment);
+            self.spending.deployment(job, step.deployment);
             live.row.debt = Debt::Owed;
             let deployment = live.row.id.clone();
             changes.push(event(&job.run, now, Event::DebtRecorded { deployment: deployment.clone() }));
@@ -478,7 +476,7 @@ impl Dispatch {
                 self.job.store.check_writable()?;
             }
             self.slots.release(&self.job.graph.graph[index]);
-            self.spent_usd += load_cost(&self.job, &self.job.graph.graph[index]);
+            self.spending.attempt(&self.job, &self.job.graph.graph[index]);
             let changes = self.end_attempt(index, finished)?;
             self.unsaved.extend(changes);
         }
@@ -489,12 +487,9 @@ impl Dispatch {
             let why = format!("{} steps have failed, and the plan's error budget is {limit}", self.errors);
             self.stop(StopCause::Budget, why).await?;
         }
-        if let Some(limit) = self.job.plan.budget.cost_usd
-            && self.spent_usd >= limit
+        if let Some(why) = self.spending.used_up(&self.job)
             && self.stopping.is_none()
         {
-            let spent = self.spent_usd;
-            let why = format!("about {spent:.2} USD are spent, and the plan's budget is {limit} USD");
             self.stop(StopCause::Budget, why).await?;
         }
         Ok(())
@@ -673,42 +668,6 @@ impl Dispatch {
         }
         Ok(self.job.store.append(std::mem::take(&mut self.unsaved)).await?)
     }
-}
-
-/// What an attempt of a step is predicted to cost in US dollars; 0 where the plan has no such budget.
-fn load_cost(job: &Job, step: &Step) -> f64 {
-    let loads = step.manifest().is_some_and(|step| matches!(step.action, Action::Load));
-    if !loads || job.plan.budget.cost_usd.is_none() {
-        return 0.0;
-    }
-    let deployment = &job.graph.deployments[step.deployment];
-    unit_costs(&job.plan, deployment.entry, deployment.point, &job.prices).0
-}
-
-/// What a deployment is predicted to cost in US dollars beside its loads; 0 where the plan has no such budget.
-fn deployment_cost(job: &Job, index: usize) -> f64 {
-    if job.plan.budget.cost_usd.is_none() {
-        return 0.0;
-    }
-    let deployment = &job.graph.deployments[index];
-    unit_costs(&job.plan, deployment.entry, deployment.point, &job.prices).1
-}
-
-/// What earlier runners of the run have spent. An attempt that still runs counts when it ends.
-fn spent_before(job: &Job, state: &RunState) -> f64 {
-    if job.plan.budget.cost_usd.is_none() || state.steps.is_empty() {
-        return 0.0;
-    }
-    let loads = job.graph.graph.node_weights().filter_map(|step| {
-        let known = state.step(&step.id)?;
-        let ended = known.attempts - u32::from(known.phase == StepPhase::Running);
-        Some(f64::from(ended) * load_cost(job, step))
-    });
-    let deployments = job.graph.deployments.iter().enumerate().filter_map(|(index, deployment)| {
-        let id = job.naming.name(&job.run, deployment);
-        state.debts.contains_key(&id).then(|| deployment_cost(job, index))
-    });
-    loads.sum::<f64>() + deployments.sum::<f64>()
 }
 
 /// Milliseconds since the epoch.

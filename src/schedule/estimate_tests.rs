@@ -140,7 +140,7 @@ fn a_cloud_is_assumed_to_be_slower_than_this_machine() {
     let cloud = predicted(CLOUD, &plan_text(1, ONE));
     assert_eq!(kind(&here, "deploy: run").total, Duration::from_secs(1));
     assert_eq!(kind(&cloud, "deploy: run").total, Duration::from_secs(90));
-    assert_eq!(kind(&cloud, "cleanup: run").total, Duration::from_secs(60));
+    assert_eq!(kind(&cloud, "cleanup: run").total, Duration::from_mins(1));
 }
 
 #[test]

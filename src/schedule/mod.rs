@@ -9,6 +9,7 @@ mod dispatch;
 pub mod estimate;
 mod policy;
 mod ready;
+mod spending;
 mod takeover;
 mod tally;
 #[cfg(test)]

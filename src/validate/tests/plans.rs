@@ -395,7 +395,7 @@ fn variables_parameters_and_labels_belong_to_one_application() {
             (point.labels["what"].clone(), point.params["memory_size"].clone(), point.load.shape.clone())
         })
         .collect();
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let load = |rate| LoadShape::Constant { rate, duration: minute };
     assert_eq!(
         seen,
