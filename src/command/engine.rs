@@ -25,7 +25,7 @@ use crate::progress;
 use crate::run_state::RunState;
 use crate::schedule::{self, End, Job, Naming, Stop, now_ms};
 use crate::settings::{Settings, absolute};
-use crate::store::{Lock, RunRow, Store};
+use crate::store::{Lock, RunRow, Shared, Store, machine_folder};
 use crate::terminal::Terminal;
 use crate::validate::{self, Overrides, Plan};
 use crate::workload::Load;
@@ -284,6 +284,11 @@ async fn drive(
         parts: request.parts,
         naming: request.naming(),
         store: store.clone(),
+        shared: Shared::new(
+            store.folder(),
+            machine_folder(std::env::var_os("XDG_RUNTIME_DIR").as_deref()),
+            run.clone(),
+        ),
         executor,
         notices,
     };

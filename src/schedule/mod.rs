@@ -6,6 +6,7 @@
 
 mod deployments;
 mod dispatch;
+mod machine;
 mod ready;
 mod takeover;
 mod tally;
@@ -24,7 +25,7 @@ use crate::execute::Execute;
 use crate::graph::{Parts, RunGraph};
 use crate::id::{DeploymentId, RunId};
 use crate::plan::Deployment;
-use crate::store::{Store, StoreError};
+use crate::store::{Shared, Store, StoreError};
 use crate::validate::Plan;
 
 /// A run to be driven to its end.
@@ -35,6 +36,8 @@ pub struct Job {
     pub parts: Parts,
     pub naming: Naming,
     pub store: Store,
+    /// What it shares with other runs.
+    pub shared: Shared,
     pub executor: Arc<dyn Execute>,
     pub notices: UnboundedSender<Notice>,
 }
