@@ -184,6 +184,11 @@ pub enum Notice {
         step: StepId,
         until_ms: i64,
     },
+    /// A step could start, and waits for another run: `for lock …, held by run …`.
+    Waiting {
+        step: StepId,
+        why: String,
+    },
     /// One line about how far a step is.
     Progress {
         step: StepId,

@@ -29,7 +29,7 @@ use crate::progress;
 use crate::run_state::RunState;
 use crate::schedule::{self, End, Job, Naming, Policy, Stop, now_ms};
 use crate::settings::{Settings, absolute};
-use crate::store::{Debt, Lock, RunRow, Store};
+use crate::store::{Debt, Lock, RunRow, Shared, Store, machine_folder};
 use crate::terminal::Terminal;
 use crate::validate::{self, Overrides, Plan};
 use crate::workload::Load;
@@ -399,6 +399,11 @@ impl Work {
             policy,
             naming,
             store: store.clone(),
+            shared: Shared::new(
+                store.folder(),
+                machine_folder(std::env::var_os("XDG_RUNTIME_DIR").as_deref()),
+                run.clone(),
+            ),
             executor: Arc::clone(&executor) as Arc<dyn Execute>,
             prices: estimate::prices(settings)?,
             notices,

@@ -39,6 +39,11 @@ pub(super) async fn run(
         seed: seed(attempt),
         values: (*attempt.values).clone(),
         secrets: secrets(attempt),
+        locks: attempt
+            .holds
+            .iter()
+            .map(|(path, alone)| crate::load::LoadLock { path: path.clone(), alone: *alone })
+            .collect(),
         max_in_flight: crate::load::DEFAULT_MAX_IN_FLIGHT,
     };
     if (!attempt.reattach || !spec_path.exists())

@@ -54,6 +54,8 @@ pub struct Attempt {
     pub values: Arc<Value>,
     /// Folder of the invocation, for the steps of a trial.
     pub logs: Option<PathBuf>,
+    /// Files that the process of a load locks as long as it sends; whether alone, or together with other loads.
+    pub holds: Vec<(PathBuf, bool)>,
     /// Set when the step should end early; it then cleans up after itself and reports [`Outcome::Cancelled`].
     pub cancel: CancellationToken,
     pub notices: UnboundedSender<Notice>,

@@ -71,9 +71,22 @@ pub struct LoadSpec {
     /// Texts that must not appear in the result files; they are blotted out of URLs there.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Locked in this order before the first request, and until the last has ended: whoever else sends load on this
+    /// machine sees that this one does, even when its runner is dead.
+    #[serde(default)]
+    pub locks: Vec<LoadLock>,
     /// Requests under way beyond which an invocation is dropped instead of sent.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: u64,
+}
+
+/// A file that a load locks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadLock {
+    pub path: PathBuf,
+    /// Excludes every other load, instead of those alone that exclude others.
+    pub alone: bool,
 }
 
 /// Without the values and secrets, so that it may be logged.

@@ -1,14 +1,16 @@
 //! A load as a process of its own: described by one file, seen through another, stopped by a signal.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{LoadError, LoadSpec, Progress, run};
+use super::{LoadError, LoadLock, LoadSpec, Progress, run};
 use crate::measurement::{LoadSummary, SUMMARY_FILE};
 
 /// The progress file starts anew with its latest line when it grows beyond this many bytes.
@@ -32,11 +34,12 @@ pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, L
     raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
-    let summary = runtime.block_on(async {
+    let (summary, _held) = runtime.block_on(async {
         let cancel = CancellationToken::new();
         cancel_on_signals(&cancel).map_err(LoadError::Start)?;
+        let held = hold(&spec.locks, &cancel).await;
         let mut file = ProgressFile::create(progress_file)?;
-        run(spec, |progress| file.append(&progress), cancel).await
+        Ok::<_, LoadError>((run(spec, |progress| file.append(&progress), cancel).await?, held))
     })?;
     write_summary(&folder, &summary)?;
     Ok(summary)
@@ -55,6 +58,29 @@ fn raise_file_limit() {
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+}
+
+/// Waits until all are locked; a load that is stopped meanwhile sends nothing, and holds no more than it has.
+///
+/// Its runner holds locks of its own for the same purpose, so there is something to wait for only if that one died just
+/// before, and another run came in between. A file that cannot be locked at all is no reason not to measure.
+async fn hold(locks: &[LoadLock], cancel: &CancellationToken) -> Vec<File> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let mut held = Vec::new();
+    for LoadLock { path, alone } in locks {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let Ok(file) = options.open(path) else { continue };
+        loop {
+            match if *alone { file.try_lock() } else { file.try_lock_shared() } {
+                Ok(()) => break held.push(file),
+                Err(TryLockError::Error(_)) => break,
+                Err(TryLockError::WouldBlock) if cancel.is_cancelled() => return held,
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+    held
 }
 
 fn cancel_on_signals(cancel: &CancellationToken) -> io::Result<()> {
@@ -131,6 +157,22 @@ fn beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_load_waits_for_one_that_still_sends_and_can_be_stopped_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = |alone| vec![LoadLock { path: folder.path().join("load"), alone }];
+        let cancel = CancellationToken::new();
+        let first = hold(&locks(false), &cancel).await;
+        assert_eq!(hold(&locks(false), &cancel).await.len(), 1, "those that are not alone stand each other");
+        let waits = tokio::time::timeout(Duration::from_millis(100), hold(&locks(true), &cancel)).await;
+        assert!(waits.is_err());
+        drop(first);
+        let alone = hold(&locks(true), &cancel).await;
+        assert_eq!(alone.len(), 1);
+        cancel.cancel();
+        assert_eq!(hold(&locks(false), &cancel).await.len(), 0);
+    }
 
     #[test]
     fn the_progress_file_is_bounded_and_always_ends_with_the_latest_line() {

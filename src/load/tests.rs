@@ -127,6 +127,7 @@ impl Trial {
     fn new(requests: Vec<Request>, shape: LoadShape) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spec = LoadSpec {
+            locks: vec![],
             workload: Workload { requests, timeout: Duration::from_secs(10) },
             load: Load::new(shape),
             folder: folder.path().to_owned(),

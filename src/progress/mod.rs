@@ -93,6 +93,7 @@ impl View {
                 }
                 self.begin(step, format!("waiting {left}"), PathBuf::new());
             }
+            Notice::Waiting { step, why } => self.terminal.say(&format!("{:<10} {step} {why}", "waiting")),
             Notice::Progress { step, message } => self.message(&step, message),
             Notice::Loading { step, progress } => self.loading(&step, progress),
             Notice::Retrying { step, attempt, outcome, delay } => {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::deployments::Live;
+use super::machine::Machine;
 use super::ready::{Ready, Slots};
 use super::spending::Spending;
 use super::tally::Tally;
@@ -46,6 +47,8 @@ pub async fn drive(
 enum Wake {
     Ended(Vec<(NodeIndex, Finished)>),
     Due,
+    /// A lock that another run held may be free.
+    Retry,
     Stop(Stop),
     OutOfTime,
 }
@@ -85,6 +88,7 @@ pub(super) struct Dispatch {
     /// When timed steps go on, milliseconds since the epoch.
     timers: BinaryHeap<Reverse<(i64, NodeIndex)>>,
     slots: Slots,
+    machine: Machine,
     tasks: JoinSet<(NodeIndex, Finished)>,
     cancels: HashMap<NodeIndex, CancellationToken>,
     pub(super) live: HashMap<usize, Live>,
@@ -134,6 +138,7 @@ impl Dispatch {
             .collect::<Vec<_>>();
         Self {
             slots: Slots::new(&job.plan),
+            machine: Machine::new(job.shared.clone(), &job.plan),
             open: nodes.len(),
             nodes,
             ready: Ready::default(),
@@ -177,6 +182,7 @@ impl Dispatch {
             match self.wake(stops).await {
                 Wake::Ended(ended) => self.end_attempts(ended).await?,
                 Wake::Due => self.fire_timers(),
+                Wake::Retry => {}
                 Wake::Stop(Stop::Finish) => {
                     self.stop(StopCause::User, "stopped by a signal".to_owned()).await?;
                 }
@@ -279,8 +285,15 @@ impl Dispatch {
     }
 
     async fn start_ready(&mut self) -> Result<(), ScheduleError> {
-        let chosen =
-            self.slots.choose(&mut self.ready, &self.job.graph.graph, &mut |_, _| super::ready::Claim::Taken);
+        self.machine.begin();
+        let machine = &mut self.machine;
+        let chosen = self
+            .slots
+            .choose(&mut self.ready, &self.job.graph.graph, &mut |index, step| machine.claim(index, step));
+        for (index, why) in self.machine.end() {
+            let step = self.job.graph.graph[index].id.clone();
+            let _ = self.job.notices.send(Notice::Waiting { step, why });
+        }
         if chosen.is_empty() {
             return self.save().await;
         }
@@ -375,6 +388,7 @@ impl Dispatch {
 
     pub(super) fn spawn(&mut self, index: NodeIndex, reattach: bool) {
         self.slots.take(&self.job.graph.graph[index]);
+        self.machine.reclaim(index, &self.job.graph.graph[index]);
         self.nodes[index.index()].status = Status::Running;
         self.spawn_taken(index, reattach);
     }
@@ -412,6 +426,7 @@ impl Dispatch {
             deployment: Arc::clone(&live.deployed),
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
             logs,
+            holds: self.machine.while_loading(&step),
             cancel: cancel.clone(),
             notices: job.notices.clone(),
             step,
@@ -442,6 +457,7 @@ impl Dispatch {
                 Wake::Ended(all)
             }
             () = sleep(due) => Wake::Due,
+            () = sleep(self.machine.retry()) => Wake::Retry,
             () = sleep(out_of_time) => Wake::OutOfTime,
         }
     }
@@ -477,6 +493,7 @@ impl Dispatch {
             }
             self.slots.release(&self.job.graph.graph[index]);
             self.spending.attempt(&self.job, &self.job.graph.graph[index]);
+            self.machine.release(index, &self.job.graph.graph[index]);
             let changes = self.end_attempt(index, finished)?;
             self.unsaved.extend(changes);
         }

@@ -7,6 +7,7 @@
 mod deployments;
 mod dispatch;
 pub mod estimate;
+mod machine;
 mod policy;
 mod ready;
 mod spending;
@@ -28,7 +29,7 @@ use crate::execute::Execute;
 use crate::graph::{Parts, RunGraph};
 use crate::id::{DeploymentId, RunId};
 use crate::plan::Deployment;
-use crate::store::{Store, StoreError};
+use crate::store::{Shared, Store, StoreError};
 use crate::validate::{Plan, Prices};
 
 /// A run to be driven to its end.
@@ -40,6 +41,8 @@ pub struct Job {
     pub policy: Policy,
     pub naming: Naming,
     pub store: Store,
+    /// What it shares with other runs.
+    pub shared: Shared,
     pub executor: Arc<dyn Execute>,
     /// By which the plan's budget of money is spent.
     pub prices: Prices,

@@ -179,20 +179,6 @@ impl Slots {
         }
     }
 
-    /// Loads of this plan that may leave at once.
-    pub(super) fn invoke_limit(&self) -> u32 {
-        self.invoke
-    }
-
-    pub(super) fn quiet(&self) -> bool {
-        self.quiet
-    }
-
-    /// Steps of this plan that may hold a lock at once.
-    pub(super) fn lock_limit(&self, lock: &str) -> u32 {
-        self.locks.get(lock).copied().unwrap_or(1)
-    }
-
     fn may_deploy(&self, step: &Step) -> bool {
         !step.is_deploy()
             || self.deploying.contains_key(&step.deployment)

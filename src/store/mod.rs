@@ -6,6 +6,7 @@
 mod lock;
 mod rows;
 mod secrets;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 pub use lock::{Lock, LockError};
 pub use rows::{Debt, DeploymentRow, RunRow};
 pub use secrets::Secrets;
+pub use shared::{Guard, Shared, Taken, machine_folder};
 
 use crate::event::{Event, Record};
 use crate::id::{DeploymentId, RunId, file_name};

@@ -204,3 +204,72 @@ fn a_cleanup_that_failed_in_a_plan_is_tried_again_by_resume() {
     work.sb(&["leaks"]).expect(0);
     assert!(work.sb(&["resume", &run]).expect(0).stderr.contains("nothing to resume"));
 }
+
+#[test]
+fn a_load_that_outlives_its_runner_is_alone_on_the_machine_until_it_ends() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let folder = work.path().join("examples/hello-http");
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let mut runner = work
+        .command(&["test", "constant", "--rate", "20", "--duration", "4s", "--executor", "host"])
+        .current_dir(&folder)
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    assert!(
+        work.appears("runner.log", "started    hello-http.1/t1/invoke/load"),
+        "{}",
+        work.read("runner.log")
+    );
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    kill(&mut runner);
+
+    // Another workspace of the same user.
+    let other = Workspace::new();
+    other.write("benchmark.toml", SLOW);
+    let log = std::fs::File::create(other.path().join("runner.log")).unwrap();
+    let mut second = other
+        .command(&["test", "--executor", "host"])
+        .env("XDG_RUNTIME_DIR", work.path().join(".runtime"))
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let waits = "waiting    slow.1/deploy/one for lock `quiet`, held by run";
+    assert!(other.appears("runner.log", waits), "{}", other.read("runner.log"));
+    assert!(other.appears("trail", "begin one"), "{}", other.read("runner.log"));
+    let invocation = std::fs::read_dir(folder.join("logs")).unwrap().flatten().next().unwrap().path();
+    assert!(invocation.join("load_summary.json").exists(), "the load had ended");
+    assert!(second.wait().unwrap().success(), "{}", other.read("runner.log"));
+    assert_eq!(other.read("trail"), ALL);
+
+    work.sb(&["resume"]).expect(0);
+    let rows = std::fs::read_to_string(invocation.join("invocations.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 81, "80 invocations and a header");
+}
+
+#[test]
+fn two_runs_of_a_workspace_share_its_named_locks() {
+    let work = Workspace::new();
+    let step = "name = \"one\"\nlocks = [\"region\"]\n";
+    work.write("benchmark.toml", &SLOW.replace("name = \"one\"\n", step));
+    for name in ["p", "q"] {
+        work.write(
+            &format!("plans/{name}.toml"),
+            &format!("[plan]\nname = \"{name}\"\nexecutor = \"host\"\n[[applications]]\nmanifest = \"../benchmark.toml\"\n[locks]\nregion = 1\n[concurrency]\nquiet = false\n"),
+        );
+    }
+    let mut runner = work.start(&["run", "plans/p.toml"]);
+    assert!(work.appears("trail", "begin one"), "{}", work.read("runner.log"));
+    let second = work.sb(&["run", "plans/q.toml"]).expect(0);
+    assert!(runner.wait().unwrap().success());
+    assert!(
+        second.stderr.contains("waiting    slow.1/deploy/one for lock `region`, held by run 2"),
+        "{}",
+        second.stderr
+    );
+    let trail = work.read("trail");
+    let after_first_end = trail.split_once("end one").unwrap().1;
+    assert!(after_first_end.contains("begin one"), "{trail}");
+    assert_eq!(trail.matches("begin one").count(), 2, "{trail}");
+}

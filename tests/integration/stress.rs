@@ -152,7 +152,7 @@ fn where_the_state_is_read_only_nothing_starts_and_the_run_goes_on_later() {
     for arguments in [&["resume"][..], &["test", "--executor", "host"]] {
         let refused = stressed.sb(arguments).expect(7);
         assert!(
-            refused.stderr.contains("state.db") && refused.stderr.contains("--state-dir"),
+            refused.stderr.contains("/disk/.sb/") && refused.stderr.contains("--state-dir"),
             "{}",
             refused.stderr
         );
