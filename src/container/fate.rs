@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::EventsOptions;
@@ -90,9 +91,16 @@ impl Engine {
                     break;
                 }
             }
+            // A new life of an engine stops the containers that it finds, and may tell that it did after they have died.
+            if self.doubt.load(Ordering::Relaxed) && story.died && !story.killed {
+                while let Ok(Some(event)) = tokio::time::timeout(SILENCE, events.next()).await {
+                    let event = event.map_err(api("reading the engine's events"))?;
+                    story.killed |= event.action.as_deref() == Some("kill");
+                }
+            }
             Ok(())
         };
-        match tokio::time::timeout(LATE, listen).await {
+        match tokio::time::timeout(2 * LATE, listen).await {
             // An engine without events tells nothing.
             Ok(Err(ContainerError::Api { source, doing })) if is_connection(&source) => {
                 Err(ContainerError::Api { doing, source })

@@ -16,6 +16,7 @@ mod ssh;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ pub struct Engine {
     making: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
     /// Ids of images that the engine had when it was asked: by name.
     images: Arc<Mutex<HashMap<String, String>>>,
+    /// The engine was out of reach, or an earlier runner began some of the containers: it may have had another life since.
+    doubt: Arc<AtomicBool>,
     /// Removals of containers whose end is recorded.
     removing: Arc<Mutex<JoinSet<Result<(), ContainerError>>>>,
 }
@@ -146,6 +149,7 @@ impl Engine {
             cancelled: Arc::default(),
             making: Arc::default(),
             images: Arc::default(),
+            doubt: Arc::default(),
             removing: Arc::default(),
         })
     }
@@ -160,6 +164,7 @@ impl Engine {
     /// # Errors
     /// [`ContainerError::Unreachable`] after two minutes.
     pub async fn until_it_answers(&self, tell: &(dyn Fn() + Send + Sync)) -> Result<(), ContainerError> {
+        self.doubt.store(true, Ordering::Relaxed);
         let begun = Instant::now();
         loop {
             if matches!(tokio::time::timeout(CONNECT_WITHIN, self.docker.ping()).await, Ok(Ok(_))) {

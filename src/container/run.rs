@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error as ApiError;
@@ -285,6 +286,7 @@ impl Engine {
     /// What became of the attempt in `dir`, whose container is `name`. Of a container that has ended, the output is
     /// kept and the end recorded on the way.
     pub async fn look(&self, dir: &Path, name: &str) -> Result<Found, ContainerError> {
+        self.doubt.store(true, Ordering::Relaxed);
         let dir = &absolute(dir)?;
         if let Some(record) = ExitRecord::read(dir).map_err(folder(dir))? {
             // We may have been killed between the record and this.

@@ -135,7 +135,7 @@ fn docker(host: &str, arguments: &[&str]) -> std::process::Output {
 
 /// An engine that dies under a step: nobody knows what the step would have done, whatever its exit says.
 #[track_caller]
-fn check_engine_dies(signal: Signal, trail: &str) {
+fn check_engine_dies(signal: Signal, trails: &[&str]) {
     let boxed = Boxed::new(
         r#"
 [[invoke]]
@@ -163,7 +163,8 @@ run = "trap 'echo told >> trail; exit 0' TERM; echo begin >> trail; echo printed
     let told = boxed.work.read("runner.log");
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("interrupted"), "{told}");
-    assert_eq!(boxed.work.read("trail"), trail, "{told}");
+    let trail = boxed.work.read("trail");
+    assert!(trails.contains(&trail.as_str()), "{trail}{told}");
     let mut folders: Vec<_> = std::fs::read_dir(boxed.work.path().join("logs"))
         .unwrap()
         .map(|folder| folder.unwrap().path())
@@ -179,13 +180,14 @@ run = "trap 'echo told >> trail; exit 0' TERM; echo begin >> trail; echo printed
 #[test]
 #[ignore = "needs a Docker engine"]
 fn docker_a_step_whose_engine_is_killed_is_interrupted_and_runs_again() {
-    check_engine_dies(Signal::SIGKILL, "begin\nbegin\nend\n");
+    // Its next life kills or stops what it finds.
+    check_engine_dies(Signal::SIGKILL, &["begin\nbegin\nend\n", "begin\ntold\nbegin\nend\n"]);
 }
 
 #[test]
 #[ignore = "needs a Docker engine"]
 fn docker_a_step_that_ends_well_because_its_engine_stops_is_interrupted_all_the_same() {
-    check_engine_dies(Signal::SIGTERM, "begin\ntold\nbegin\nend\n");
+    check_engine_dies(Signal::SIGTERM, &["begin\ntold\nbegin\nend\n"]);
 }
 
 /// Asks for credentials in one step, and not in the other; shows what it can of them.
@@ -477,7 +479,7 @@ fn docker_a_run_stays_with_its_engine() {
 fn docker_output_without_end_needs_little_memory() {
     const MEGABYTES: u64 = 200;
     let boxed = Boxed::new(&format!(
-        "\n[[deploy]]\nname = \"loud\"\nimage = \"box\"\nnetwork = \"none\"\nrun = \"yes $(printf %4000d 7) | head -c {MEGABYTES}000000\"\n"
+        "\n[[deploy]]\nname = \"loud\"\nimage = \"box\"\nnetwork = \"none\"\nrun = 'yes \"$(printf %4000d 7)\" | head -c {MEGABYTES}000000'\n"
     ));
     let mut runner = boxed.start();
     let status = format!("/proc/{}/status", runner.id());
