@@ -62,7 +62,7 @@ pub(super) type Sources = BTreeMap<PathBuf, String>;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum What {
     Plan { path: PathBuf },
-    Single { manifest: PathBuf, target: String, deployment: DeploymentId, load: Option<Load> },
+    Single { manifest: PathBuf, target: String, deployment: DeploymentId, load: Option<Box<Load>> },
 }
 
 /// Overrides may hold secrets: they are kept in a file of their own that only the user can read.
@@ -87,7 +87,8 @@ impl Request {
                 let checked = validate::benchmark(files, manifest);
                 match checked.value {
                     Some(benchmark) => {
-                        let mut single = validate::single(benchmark, target, load.clone(), &overrides);
+                        let mut single =
+                            validate::single(benchmark, target, load.as_deref().cloned(), &overrides);
                         single.problems.splice(0..0, checked.problems);
                         single
                     }

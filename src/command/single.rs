@@ -66,7 +66,7 @@ async fn start(
     }
     let request = Request {
         version: 1,
-        what: What::Single { manifest: manifest.clone(), target, deployment, load },
+        what: What::Single { manifest: manifest.clone(), target, deployment, load: load.map(Box::new) },
         parts,
         executor: settings.executor.map(engine::place_name),
         seed: None,

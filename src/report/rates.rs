@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::measurement::Invocation;
+use crate::measurement::{Invocation, Timestamp};
 
 /// Counts in intervals of equal length, one line of them for each kind of event.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +52,8 @@ impl Rates {
         let micros = |invocation: &Invocation| {
             [
                 Some(invocation.planned.micros()),
-                invocation.sent.map(|time| time.micros()),
-                invocation.answered.map(|time| time.micros()),
+                invocation.sent.map(Timestamp::micros),
+                invocation.answered.map(Timestamp::micros),
             ]
         };
         let all = || invocations.iter().flat_map(micros).flatten();
@@ -257,7 +257,7 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measurement::{Outcome, Timestamp};
+    use crate::measurement::Outcome;
 
     fn planned(times: &[f64], length: f64) -> Rates {
         let times = times.iter().copied().map(Duration::from_secs_f64);

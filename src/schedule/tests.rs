@@ -194,7 +194,7 @@ impl Case {
             notices,
         };
         let end =
-            tokio::time::timeout(Duration::from_secs(60), drive(job, &before, stops)).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_mins(1), drive(job, &before, stops)).await.unwrap().unwrap();
         let mut waiting = Vec::new();
         while let Ok(notice) = watch.try_recv() {
             if let crate::event::Notice::Waiting { step, why } = notice {

@@ -217,16 +217,16 @@ fn holder_of(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    struct Two {
+    struct Runs {
         _folder: tempfile::TempDir,
         one: Shared,
         two: Shared,
     }
 
-    fn two() -> Two {
+    fn runs() -> Runs {
         let folder = tempfile::tempdir().unwrap();
         let of = |run: &str| Shared::new(folder.path(), folder.path().join("machine"), RunId::new(run));
-        Two { one: of("one"), two: of("two"), _folder: folder }
+        Runs { one: of("one"), two: of("two"), _folder: folder }
     }
 
     #[track_caller]
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_named_lock_has_as_many_slots_as_it_says() {
-        let Two { one, two, _folder } = two();
+        let Runs { one, two, _folder } = runs();
         let first = held(one.named("region/a", 2));
         let _second = held(two.named("region/a", 2));
         busy(two.named("region/a", 2), "one");
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_load_that_is_alone_excludes_every_other_and_others_stand_each_other() {
-        let Two { one, two, _folder } = two();
+        let Runs { one, two, _folder } = runs();
         let alone = held(one.invoke(1));
         busy(two.invoke(1), "one");
         busy(two.invoke(3), "one");
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn work_and_quiet_exclude_each_other_and_who_waits_for_quiet_comes_next() {
-        let Two { one, two, _folder } = two();
+        let Runs { one, two, _folder } = runs();
         let work = held(one.work(false));
         let more = held(two.work(false));
         let next = held(two.next_for_quiet());
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn a_load_that_outlives_its_runner_keeps_others_out_and_its_own_runner_takes_over() {
         for (limit, quiet) in [(1, true), (1, false), (2, true), (2, false)] {
-            let Two { one, two, _folder } = two();
+            let Runs { one, two, _folder } = runs();
             let runner = (held(one.invoke(limit)), quiet.then(|| held(one.quiet())));
             let load: Vec<_> = one
                 .while_loading(limit, quiet)
