@@ -56,7 +56,7 @@ impl Engine {
         if !story.died {
             // Told to stop by an engine that then stopped, or killed by one that found it when it began.
             let abrupt = matches!(exit, Exit::Signal(9 | 15) | Exit::Code(255));
-            let foreign = abrupt || self.has_restarted_since(seen).await?;
+            let foreign = story.killed || abrupt || self.has_restarted_since(seen).await?;
             return Ok(if foreign { End::Foreign } else { End::Natural });
         }
         Ok(match story {

@@ -94,8 +94,9 @@ async fn patiently(
         progress(attempt, format!("waiting for the Docker engine at {}…", engine.host()));
     };
     let mut begun = attempt.reattach;
+    let asked = AtomicBool::new(false);
     loop {
-        match try_run(executor, engine, attempt, prepared, environment, folder, begun).await {
+        match try_run(executor, engine, attempt, prepared, environment, folder, begun, &asked).await {
             Err(error) if error.is_connection() => engine.until_it_answers(&tell).await?,
             other => return other,
         }
@@ -110,7 +111,12 @@ fn progress(attempt: &Attempt, message: String) {
     let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
 }
 
-/// None: the container is gone, and nobody knows how it ended.
+/// None: the container is gone, and nobody knows how it ended. `begun`: an earlier runner, or this one before the
+/// engine went away, may have started it; `asked`: this one has asked for it.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the attempt, its parts that are made once, and what is known of it"
+)]
 async fn try_run(
     executor: &Executor,
     engine: &Engine,
@@ -119,6 +125,7 @@ async fn try_run(
     environment: &Environment,
     folder: &Path,
     begun: bool,
+    asked: &AtomicBool,
 ) -> Result<Option<Exit>, ContainerError> {
     let name = name(attempt, folder);
     let found = if begun { engine.look(folder, &name).await? } else { Found::NotStarted };
@@ -126,6 +133,11 @@ async fn try_run(
         Found::Gone => return Ok(None),
         Found::Ended(exit) => return Ok(Some(exit)),
         Found::Running => {}
+        // The engine went away as it was asked to start the container, and may have forgotten that it did.
+        Found::NotStarted if asked.load(Ordering::Relaxed) => {
+            engine.remove(&name).await?;
+            return Ok(None);
+        }
         Found::NotStarted => {
             if let Some(missing) = missing_workdir(executor, attempt, prepared) {
                 return Ok(Some(missing));
@@ -144,6 +156,7 @@ async fn try_run(
                 () = attempt.cancel.cancelled() => return Ok(Some(Exit::Cancelled)),
             };
             let command = container_command(executor, attempt, prepared, environment, image);
+            asked.store(true, Ordering::Relaxed);
             engine.start(folder, &command, &name).await?;
         }
     }

@@ -156,6 +156,10 @@ run = "trap 'echo told >> trail; exit 0' TERM; echo begin >> trail; echo printed
         .spawn()
         .unwrap();
     boxed.appears("trail", "begin");
+    // An engine that is killed before it has noted a start forgets the container, and leaves its process behind.
+    while dockerd.docker(&["ps", "-q"]).is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     dockerd.die(signal);
     std::thread::sleep(Duration::from_secs(1));
     dockerd.restart();
