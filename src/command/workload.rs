@@ -34,7 +34,7 @@ fn show(terminal: &Terminal, settings: &Settings, load: LoadArguments, svg: Opti
             let load = open_load(terminal, load)?;
             let Planned::Open(schedule) = planned(&load) else { return Err(closed()) };
             let length = planned(&load).length().unwrap_or_default();
-            Rates::planned(title, schedule, length)
+            Rates::planned(title, schedule, planned(&load).total(), length)
         }
     };
     if let Some(path) = svg {

@@ -37,9 +37,14 @@ const INTERVALS: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 86400.0];
 
 impl Rates {
-    /// A load as planned: its send times, and its length.
-    pub fn planned(title: String, times: impl Iterator<Item = Duration>, length: Duration) -> Self {
-        let interval = interval_for(length.as_secs_f64());
+    /// A load as planned: its send times, how many there are, and its length.
+    pub fn planned(
+        title: String,
+        times: impl Iterator<Item = Duration>,
+        count: u64,
+        length: Duration,
+    ) -> Self {
+        let interval = interval_for(length.as_secs_f64(), count);
         let mut planned = Series { name: "planned", counts: intervals(length.as_secs_f64(), interval) };
         for time in times {
             planned.count(time.as_secs_f64(), interval);
@@ -59,7 +64,7 @@ impl Rates {
         let all = || invocations.iter().flat_map(micros).flatten();
         let start = invocations.iter().map(|one| one.planned.micros()).min().unwrap_or(0);
         let length = all().max().map_or(0, |end| end - start) as f64 / 1e6;
-        let interval = interval_for(length);
+        let interval = interval_for(length, invocations.len() as u64);
         let mut series: Vec<Series> = ["planned", "sent", "answered"]
             .into_iter()
             .map(|name| Series { name, counts: intervals(length, interval) })
@@ -102,7 +107,7 @@ impl Rates {
         const HEIGHT: usize = 10;
         const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
         let highest = self.highest() as f64 / self.interval;
-        let label = short(highest).len().max(1);
+        let label = short(highest).len().max(short(highest / 2.0).len());
         let Some(first) = self.series.first() else { return Ok(()) };
         let columns = width.saturating_sub(label + 2).clamp(10, 200).min(first.counts.len().max(1));
         // The highest of what falls into a column: a spike must not vanish in a mean.
@@ -220,8 +225,10 @@ impl Series {
     }
 }
 
-fn interval_for(length: f64) -> f64 {
-    let fits = INTERVALS.into_iter().find(|interval| length / interval <= MOST_INTERVALS);
+/// Not more intervals than can be seen, nor than there are invocations: between single ones there is no rate.
+fn interval_for(length: f64, invocations: u64) -> f64 {
+    let most = MOST_INTERVALS.min(invocations as f64);
+    let fits = INTERVALS.into_iter().find(|interval| length / interval <= most + 1e-9);
     fits.unwrap_or(INTERVALS[INTERVALS.len() - 1])
 }
 
@@ -261,23 +268,35 @@ mod tests {
 
     fn planned(times: &[f64], length: f64) -> Rates {
         let times = times.iter().copied().map(Duration::from_secs_f64);
-        Rates::planned("a load".to_owned(), times, Duration::from_secs_f64(length))
+        Rates::planned(
+            "a load".to_owned(),
+            times.clone(),
+            times.len() as u64,
+            Duration::from_secs_f64(length),
+        )
     }
 
     #[test]
     fn invocations_are_counted_in_the_interval_in_which_they_are_due() {
-        let rates = planned(&[0.0, 0.999, 1.0, 1.5, 2.0, 1200.0], 1200.0);
+        let twice: Vec<f64> =
+            (0..2400).map(|number| f64::from(number) / 2.0).chain([7.999, 1200.0]).collect();
+        let rates = planned(&twice, 1200.0);
         assert_eq!(rates.interval.to_bits(), 1f64.to_bits());
         let counts = &rates.series[0].counts;
-        assert_eq!((counts.len(), &counts[..3], counts[1199]), (1200, &[2, 2, 1][..], 1));
+        assert_eq!((counts.len(), &counts[6..9], counts[1199]), (1200, &[2, 3, 2][..], 3));
         let figures = rates.figures(&rates.series[0]);
-        assert_eq!((figures.total, figures.mean.to_bits()), (6, (6.0f64 / 1200.0).to_bits()));
-        assert!(figures.peak > 1.9 && figures.p95 < 0.1, "{figures:?}");
-        // A load that is played fast is looked at closely: rates stay per second.
-        let fast = planned(&[0.0, 0.005, 0.0099], 10.0);
-        assert!(
-            (fast.interval - 0.01).abs() < 1e-12 && (fast.figures(&fast.series[0]).peak - 300.0).abs() < 1e-6
+        assert_eq!(
+            (figures.total, figures.peak.to_bits(), figures.p95.to_bits()),
+            (2402, 3f64.to_bits(), 2f64.to_bits())
         );
+        // A load that is played fast is looked at closely: rates stay per second.
+        let fast: Vec<f64> = (0..3000).map(|number| f64::from(number) / 300.0).collect();
+        let rates = planned(&fast, 10.0);
+        assert!((rates.interval - 0.01).abs() < 1e-12 && rates.figures(&rates.series[0]).peak < 401.0);
+        // Ten in a second are no rate of a hundred in a hundredth of it.
+        let even: Vec<f64> = (0..100).map(|number| f64::from(number) / 10.0).collect();
+        let rates = planned(&even, 10.0);
+        assert!((rates.figures(&rates.series[0]).peak - 10.0).abs() < 1e-9, "{rates:?}");
         assert_eq!(planned(&[0.0, 0.0], 0.0).series[0].counts, [2], "a burst has no length");
     }
 
@@ -297,13 +316,13 @@ mod tests {
         let rates = Rates::measured(
             "a run".to_owned(),
             &[
-                invocation(0.0, Some(0.0), Some(1100.0)),
+                invocation(0.0, Some(0.0), Some(2.9)),
                 invocation(1.0, Some(1.2), Some(1.9)),
                 invocation(2.0, None, None),
             ],
         );
         let counts = |series: usize| &rates.series[series].counts[..3];
-        assert_eq!((counts(0), counts(1), counts(2)), (&[1, 1, 1][..], &[1, 1, 0][..], &[0, 1, 0][..]));
+        assert_eq!((counts(0), counts(1), counts(2)), (&[1, 1, 1][..], &[1, 1, 0][..], &[0, 1, 1][..]));
         let mut svg = String::new();
         rates.to_svg(&mut svg).unwrap();
         assert!(svg.contains("planned (3)") && svg.contains("sent (2)") && svg.contains("answered (2)"));
@@ -312,13 +331,13 @@ mod tests {
 
     #[test]
     fn a_terminal_shows_a_spike_however_narrow_it_is() {
-        let spike: Vec<f64> = (0..100).map(|_| 700.5).chain([3.0]).collect();
+        let spike: Vec<f64> = (0..10_000).map(|_| 700.5).chain([3.0]).collect();
         let mut text = String::new();
         planned(&spike, 1200.0).to_terminal(&mut text, 40).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "a load, invocations per second");
-        assert_eq!((lines[1].matches('█').count(), lines[1].starts_with("100 │")), (1, true), "{text}");
+        assert_eq!((lines[1].matches('█').count(), lines[1].starts_with("10000 │")), (1, true), "{text}");
         assert!(lines[10].contains('▁') && lines.iter().all(|line| line.chars().count() <= 90), "{text}");
-        assert_eq!(lines[13], "planned  101 in 20min: mean 0.08/s, 95th percentile 0/s, peak 100/s");
+        assert_eq!(lines[13], "planned  10001 in 20min: mean 8.3/s, 95th percentile 0/s, peak 10000/s");
     }
 }
