@@ -157,7 +157,11 @@ async fn try_run(
             };
             let command = container_command(executor, attempt, prepared, environment, image);
             asked.store(true, Ordering::Relaxed);
-            engine.start(folder, &command, &name).await?;
+            match engine.start(folder, &command, &name).await {
+                // The request of a runner that was killed in between arrived after all: it is this very attempt.
+                Ok(_) | Err(ContainerError::AlreadyStarted { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     match until_ended(engine, attempt, folder, &name).await {
