@@ -379,11 +379,11 @@ fn with_quiet_nothing_else_runs_beside_a_load() {
 #[test]
 fn pauses_hold_no_slot() {
     let mut plan = plan(&["one", "two"], &steps());
-    plan.timing.before_traces = Duration::from_millis(150);
+    plan.timing.before_traces = Duration::from_millis(700);
     let begun = std::time::Instant::now();
     let ran = Case::new(plan).run();
     assert_eq!(ran.end, complete());
-    let both_waited_together = begun.elapsed() < Duration::from_millis(290);
+    let both_waited_together = begun.elapsed() < Duration::from_millis(1390);
     assert!(both_waited_together, "{:?}", begun.elapsed());
     assert!(ran.position("start two.1/t1/invoke/load 1") < ran.position("start one.1/t1/get-traces 1"));
 }
@@ -579,8 +579,8 @@ fn pauses_between_attempts_grow() {
         .map(|record| record.at_ms)
         .collect();
     // Started, ended, started, ended …
-    assert!((40..120).contains(&(times[2] - times[1])), "{times:?}");
-    assert!(times[4] - times[3] >= 120, "{times:?}");
+    let (first, second) = (times[2] - times[1], times[4] - times[3]);
+    assert!(first >= 40 && second >= 120 && first < second, "{times:?}");
 }
 
 #[test]
