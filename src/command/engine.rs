@@ -259,15 +259,14 @@ pub(super) async fn resume(
     let row = store.run(&row.id).await?.unwrap_or(row);
     let request = Request::read(&row)?;
     if let Some((measurement, cleanup)) = row.ended {
-        let owed = owed_by(&store, &row.id).await?;
+        let owes = store.owes(&row.id).await?;
         let named = matches!(request.what, What::Single { .. });
-        if owed.is_empty() && (files != Edited::Accept || named) {
+        if !owes && (files != Edited::Accept || named) {
             let text = format!("{} has ended ({measurement}; cleanup {cleanup}): nothing to resume", row.id);
             terminal.say(&text);
             return Ok(Exit::of_run(measurement, cleanup));
         }
-        let kept = store.state(&row.id).await?.kept;
-        if files != Edited::Accept && owed.iter().all(|id| kept.contains_key(id)) {
+        if files != Edited::Accept && owes_only_what_is_kept(&store, &row.id).await? {
             terminal.say(&format!(
                 "{} has ended; what failed was kept on purpose: `sb cleanup {}` removes it",
                 row.id, row.id
@@ -288,7 +287,7 @@ pub(super) async fn pay(terminal: &Terminal, settings: &Settings, run: &str) -> 
     let store = Store::open(&settings.state_folder(Path::new(".")))?;
     let row = status::find_run(&store, run).await?;
     let _lock = store.lock_run(&row.id)?;
-    if owed_by(&store, &row.id).await?.is_empty() {
+    if !store.owes(&row.id).await? {
         terminal.say(&format!("{} owes no cleanup", row.id));
         return Ok(Exit::Done);
     }
@@ -318,10 +317,11 @@ pub(super) async fn pay(terminal: &Terminal, settings: &Settings, run: &str) -> 
     })
 }
 
-/// Deployments of the run whose cleanup is owed.
-async fn owed_by(store: &Store, run: &RunId) -> Result<Vec<DeploymentId>, Failed> {
-    let rows = store.deployments().await?.into_iter();
-    Ok(rows.filter(|row| row.run == *run && row.debt == Debt::Owed).map(|row| row.id).collect())
+async fn owes_only_what_is_kept(store: &Store, run: &RunId) -> Result<bool, Failed> {
+    let kept = store.state(run).await?.kept;
+    let deployments = store.deployments().await?;
+    let mut owed = deployments.iter().filter(|row| row.run == *run && row.debt == Debt::Owed);
+    Ok(owed.all(|row| kept.contains_key(&row.id)))
 }
 
 /// A run that this process holds.

@@ -13,7 +13,6 @@ use crate::event::Verdict;
 use crate::exit_code::Exit;
 use crate::graph::{RunGraph, Step};
 use crate::id::RunId;
-use crate::run_state::RunState;
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, RunRow, Store};
 use crate::terminal::Terminal;
@@ -60,8 +59,8 @@ pub(super) async fn last_run(store: &Store) -> Result<RunRow, Failed> {
 }
 
 /// What a run is at, in a word or two.
-pub(super) fn word(store: &Store, run: &RunId, state: &RunState) -> String {
-    match (&state.ended, store.runner_of(run)) {
+fn word(store: &Store, row: &RunRow) -> String {
+    match (&row.ended, store.runner_of(&row.id)) {
         (Some((measurement, Verdict::None)), _) => measurement.to_string(),
         (Some((Verdict::None, cleanup)), _) => format!("cleanup {cleanup}"),
         (Some((measurement, cleanup)), _) => format!("{measurement}; cleanup {cleanup}"),
@@ -104,22 +103,21 @@ pub(super) async fn status(
     let rows = store.runs().await?;
     let mut runs = Vec::new();
     for row in rows.iter().take(RUNS) {
-        let state = RunState { ended: row.ended, ..RunState::default() };
-        runs.push((row, word(&store, &row.id, &state), state));
+        runs.push((row, word(&store, row)));
     }
     let deployments: Vec<_> =
         store.deployments().await?.into_iter().filter(|row| row.debt == Debt::Owed).collect();
     if settings.json() {
         let runs: Vec<_> = runs
             .iter()
-            .map(|(row, _, state)| {
+            .map(|(row, _)| {
                 json!({
                     "id": row.id,
                     "created_ms": row.created_ms,
                     "title": Request::read(row).map(|request| request.title()).ok(),
                     "runner": store.runner_of(&row.id),
-                    "measurement": state.ended.map(|(measurement, _)| measurement),
-                    "cleanup": state.ended.map(|(_, cleanup)| cleanup),
+                    "measurement": row.ended.map(|(measurement, _)| measurement),
+                    "cleanup": row.ended.map(|(_, cleanup)| cleanup),
                 })
             })
             .collect();
@@ -132,7 +130,7 @@ pub(super) async fn status(
     if runs.is_empty() {
         terminal.say(&format!("no runs yet in {}", store.folder().display()));
     }
-    for (row, word, _) in &runs {
+    for (row, word) in &runs {
         let _ = writeln!(text, "{}  {word}", row.id);
     }
     if rows.len() > RUNS {

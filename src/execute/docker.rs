@@ -93,30 +93,32 @@ async fn patiently(
         waiting.store(true, Ordering::Relaxed);
         progress(attempt, format!("waiting for the Docker engine at {}…", engine.host()));
     };
-    let mut begun = attempt.reattach;
-    let asked = AtomicBool::new(false);
+    let mut known = Known { begun: attempt.reattach, asked: false };
     loop {
-        match try_run(executor, engine, attempt, prepared, environment, folder, begun, &asked).await {
+        match try_run(executor, engine, attempt, prepared, environment, folder, &mut known).await {
             Err(error) if error.is_connection() => engine.until_it_answers(&tell).await?,
             other => return other,
         }
         if waiting.swap(false, Ordering::Relaxed) {
             progress(attempt, "the Docker engine answers again".to_owned());
         }
-        begun = true;
+        known.begun = true;
     }
+}
+
+/// What a runner knows of an attempt.
+struct Known {
+    /// An earlier runner, or this one before the engine went away, may have started it.
+    begun: bool,
+    /// This one has asked for the container to be started.
+    asked: bool,
 }
 
 fn progress(attempt: &Attempt, message: String) {
     let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
 }
 
-/// None: the container is gone, and nobody knows how it ended. `begun`: an earlier runner, or this one before the
-/// engine went away, may have started it; `asked`: this one has asked for it.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the attempt, its parts that are made once, and what is known of it"
-)]
+/// None: the container is gone, and nobody knows how it ended.
 async fn try_run(
     executor: &Executor,
     engine: &Engine,
@@ -124,17 +126,16 @@ async fn try_run(
     prepared: &Prepared,
     environment: &Environment,
     folder: &Path,
-    begun: bool,
-    asked: &AtomicBool,
+    known: &mut Known,
 ) -> Result<Option<Exit>, ContainerError> {
     let name = name(attempt, folder);
-    let found = if begun { engine.look(folder, &name).await? } else { Found::NotStarted };
+    let found = if known.begun { engine.look(folder, &name).await? } else { Found::NotStarted };
     match found {
         Found::Gone => return Ok(None),
         Found::Ended(exit) => return Ok(Some(exit)),
         Found::Running => {}
         // The engine went away as it was asked to start the container, and may have forgotten that it did.
-        Found::NotStarted if asked.load(Ordering::Relaxed) => {
+        Found::NotStarted if known.asked => {
             engine.remove(&name).await?;
             return Ok(None);
         }
@@ -156,7 +157,7 @@ async fn try_run(
                 () = attempt.cancel.cancelled() => return Ok(Some(Exit::Cancelled)),
             };
             let command = container_command(executor, attempt, prepared, environment, image);
-            asked.store(true, Ordering::Relaxed);
+            known.asked = true;
             match engine.start(folder, &command, &name).await {
                 // The request of a runner that was killed in between arrived after all: it is this very attempt.
                 Ok(_) | Err(ContainerError::AlreadyStarted { .. }) => {}
