@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +19,15 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trace::activities::Activities;
 use crate::trace::analyze::{self, Options, Tables};
+use crate::trace::breakdown::Analysis;
 use crate::trace::input;
+use crate::trace::invalid::Invalid;
 use crate::trace::method::Method;
 use crate::trace::repair::Repair;
 use crate::trace::requests::Requests;
 use crate::trace::row::format_duration;
+use crate::trace::span::{Recorded, Trace};
+use crate::trace::xray::Rejected;
 
 /// Analyses files of traces; the results go beside each.
 pub(super) fn analyze(
@@ -43,20 +48,11 @@ pub(super) fn analyze(
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };
     let mut results = Vec::new();
     for file in &files {
-        let length = std::fs::metadata(file).map_or(0, |data| data.len());
-        let bar = terminal.lively.then(|| terminal.bars().add(progress_bar(length, file)));
-        let progress = |bytes| {
-            if let Some(bar) = &bar {
-                bar.set_position(bytes);
-            }
-        };
-        let options =
-            Options { tables, jobs, progress: Some(&progress), method: method.clone(), ..Options::default() };
-        let analysed = analyze::analyze_file(file, &options);
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
-        let summary = analysed?;
+        let summary = with_progress(terminal, file, |progress| {
+            let progress = Some(progress);
+            let options = Options { tables, jobs, progress, method: method.clone(), ..Options::default() };
+            analyze::analyze_file(file, &options)
+        })?;
         let table = |wanted: bool, name| wanted.then(|| file.with_file_name(name));
         let breakdown = table(tables.csv, "trace_breakdown.csv");
         let parquet = table(tables.parquet, "trace_breakdown.parquet");
@@ -108,7 +104,7 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
 }
 
 /// Two files of one folder would write the same results.
-fn refuse_common_results(files: &[PathBuf]) -> Result<(), Failed> {
+pub(super) fn refuse_common_results(files: &[PathBuf]) -> Result<(), Failed> {
     let mut folders: HashMap<PathBuf, &Path> = HashMap::new();
     for file in files {
         let folder = crate::settings::absolute(file).with_file_name("");
@@ -125,6 +121,25 @@ fn refuse_common_results(files: &[PathBuf]) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Shows how many bytes of a file are done while it is worked on.
+pub(super) fn with_progress<T>(
+    terminal: &Terminal,
+    file: &Path,
+    work: impl FnOnce(&dyn Fn(u64)) -> io::Result<T>,
+) -> io::Result<T> {
+    let length = std::fs::metadata(file).map_or(0, |data| data.len());
+    let bar = terminal.lively.then(|| terminal.bars().add(progress_bar(length, file)));
+    let done = work(&|bytes| {
+        if let Some(bar) = &bar {
+            bar.set_position(bytes);
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    done
 }
 
 fn progress_bar(length: u64, file: &Path) -> indicatif::ProgressBar {
@@ -144,35 +159,32 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
     };
     let files = input::find(&[path])?;
     match command {
-        TraceCommand::Show { id, svg, .. } => show(terminal, &find(&files, &id)?, svg.as_deref()),
-        TraceCommand::Path { id, .. } => print_path(terminal, settings, &find(&files, &id)?),
+        TraceCommand::Show { id, svg, .. } => show(terminal, find(&files, &id)?, svg.as_deref()),
+        TraceCommand::Path { id, .. } => print_path(terminal, settings, find(&files, &id)?),
         TraceCommand::List { slowest, .. } => list(terminal, settings, &files, slowest),
     }
 }
 
-/// The text of the trace with an id or with the only one that starts so.
-fn find(files: &[PathBuf], wanted: &str) -> Result<String, Failed> {
-    let mut found: Vec<(String, String)> = Vec::new();
+/// The trace with an id or with the only one that starts so.
+fn find(files: &[PathBuf], wanted: &str) -> Result<Recorded<'static>, Failed> {
+    let mut found: Vec<Recorded<'static>> = Vec::new();
     let mut exact = None;
     for file in files {
-        analyze::for_each_text(file, |text| {
-            // Most traces need not be read: an id stands in the text as it is written.
-            if !text.contains(wanted) {
-                return true;
-            }
-            let id = analyze::id_of(text).unwrap_or_default();
-            if id == wanted {
-                exact = Some(text.to_owned());
-            } else if id.starts_with(wanted)
-                && found.iter().all(|(known, _)| *known != id)
+        // Most traces need not be read: an id stands in the text as it is written.
+        analyze::for_each_trace(file, wanted, |recorded| {
+            let Ok(recorded) = recorded else { return true };
+            if recorded.id == wanted {
+                exact = Some(recorded.into_owned());
+            } else if recorded.id.starts_with(wanted)
+                && found.iter().all(|known| known.id != recorded.id)
                 && found.len() < 10
             {
-                found.push((id, text.to_owned()));
+                found.push(recorded.into_owned());
             }
             exact.is_none()
         })?;
-        if let Some(text) = exact {
-            return Ok(text);
+        if let Some(recorded) = exact {
+            return Ok(recorded);
         }
     }
     match found.as_slice() {
@@ -181,16 +193,16 @@ fn find(files: &[PathBuf], wanted: &str) -> Result<String, Failed> {
             format!("there is no trace `{wanted}`"),
             "`sb trace list` lists the traces",
         )),
-        [_] => Ok(found.swap_remove(0).1),
+        [_] => Ok(found.swap_remove(0)),
         _ => {
-            let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+            let ids: Vec<&str> = found.iter().map(|recorded| &*recorded.id).collect();
             Err(Failed::helped(Exit::Usage, format!("several traces start with `{wanted}`"), ids.join(", ")))
         }
     }
 }
 
-fn show(terminal: &Terminal, text: &str, svg: Option<&Path>) -> Outcome {
-    let waterfall = analyze::view_text(text, |trace, analysis| Waterfall::new(trace, &analysis))
+fn show(terminal: &Terminal, recorded: Recorded<'_>, svg: Option<&Path>) -> Outcome {
+    let waterfall = analyze::view(recorded, |trace, analysis| Waterfall::new(trace, &analysis))
         .map_err(|rejected| Failed::message(Exit::Failed, rejected.reason.to_string()))?;
     let mut out = String::new();
     if let Some(file) = svg {
@@ -211,8 +223,8 @@ fn show(terminal: &Terminal, text: &str, svg: Option<&Path>) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn print_path(terminal: &Terminal, settings: &Settings, text: &str) -> Outcome {
-    let (value, lines) = analyze::view_text(text, |trace, analysis| {
+fn print_path(terminal: &Terminal, settings: &Settings, recorded: Recorded<'_>) -> Outcome {
+    let (value, lines) = analyze::view(recorded, |trace, analysis| {
         let analysis = analysis?;
         let start = trace.span(trace.root()).start;
         let offset = |seconds: f64| crate::trace::span::microseconds(seconds - start);
@@ -275,8 +287,8 @@ fn list(terminal: &Terminal, settings: &Settings, files: &[PathBuf], slowest: Op
     let mut traces = Vec::new();
     for file in files {
         let requests = Requests::beside(file)?;
-        analyze::for_each_text(file, |text| {
-            traces.push(listed(text, &requests));
+        analyze::for_each_trace(file, "", |recorded| {
+            traces.push(listed(recorded, &requests));
             if let Some(slowest) = slowest.filter(|slowest| traces.len() > 4 * slowest + 1_000) {
                 keep_slowest(&mut traces, slowest);
             }
@@ -323,8 +335,8 @@ fn keep_slowest(traces: &mut Vec<Listed>, count: usize) {
     traces.truncate(count);
 }
 
-fn listed(text: &str, requests: &Requests) -> Listed {
-    let seen = analyze::view_text(text, |trace, analysis| {
+fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Listed {
+    let look = |trace: &Trace<'_>, analysis: Result<Analysis, Invalid>| {
         let (cold_starts, reason) = match analysis {
             Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
             Err(reason) => (None, Some(reason.code().to_owned())),
@@ -336,7 +348,8 @@ fn listed(text: &str, requests: &Requests) -> Listed {
             cold_starts,
             reason,
         }
-    });
+    };
+    let seen = recorded.and_then(|recorded| analyze::view(recorded, look));
     seen.unwrap_or_else(|rejected| {
         let id = rejected.id.unwrap_or_default();
         Listed {

@@ -6,20 +6,21 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Outcome;
-use super::output::Failed;
+use super::trace::{refuse_common_results, with_progress};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
+use crate::trace::input;
 use crate::trace::triggers::{self, INVALID_FILE, Quantiles, TRIGGER_FILE};
 
 /// Measures the triggers in files of traces; the results go beside each.
 pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf]) -> Outcome {
     let mut results = Vec::new();
+    let files = input::find(files)?;
+    refuse_common_results(&files)?;
     for file in files {
-        let file = if file.is_dir() { file.join("traces.json") } else { file.clone() };
-        let summary = triggers::analyze_file(&file).map_err(|error| {
-            Failed::message(Exit::Failed, format!("cannot analyse `{}`: {error}", file.display()))
-        })?;
+        let summary =
+            with_progress(terminal, &file, |progress| triggers::analyze_file(&file, progress))?;
         let written = [TRIGGER_FILE, INVALID_FILE].map(|name| file.with_file_name(name));
         if settings.json() {
             results.push(json!({

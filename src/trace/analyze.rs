@@ -1,36 +1,35 @@
 //! Analyses files of traces: rows for those that are valid, reasons for those that are not.
 //!
 //! The input is read in bounded chunks of whole traces; threads take one chunk after the other, and the results are
-//! written in the order of the input. Memory depends on the number of threads and the longest trace
-//! (at most [`LONGEST`] bytes), not on the size of the file.
+//! written in the order of the input. Where the spans of a trace may be spread over the file, they are gathered first
+//! ([`super::gather`]). Memory depends on the number of threads and the longest trace (at most [`LONGEST`] bytes), not
+//! on the size of the file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::breakdown::Analysis;
 use super::columnar::{Entry, Table};
 use super::critical_path::Rule;
-use super::input::{Input, Position, with_path};
+use super::gather::{Gathered, Gathering, Group, Prepared};
+use super::input::{Input, Named, Position};
 use super::invalid::Invalid;
 use super::method::Method;
 use super::otlp;
 use super::output::Replacement;
+use super::parallel::in_order;
 use super::requests::Requests;
 use super::row::{INVALID_HEADER, write_invalid};
-use super::source::Source;
-use super::span::Trace;
-use super::split::{Chunk, Texts};
+use super::sorted::Room;
+use super::source::{Source, documents};
+use super::span::{Recorded, Trace};
+use super::split::{CHUNK, Chunk, Long, Texts};
 use super::xray::{self, Documents, Rejected};
 
 pub use super::split::LONGEST;
-
-/// Chunks per thread that may wait for an earlier one to be written.
-const AHEAD: u64 = 4;
 
 /// Bytes of rows that most chunks come to at most.
 const ROWS: usize = 1 << 16;
@@ -89,7 +88,8 @@ pub(super) fn analyze_by(
         requests: Requests::default(),
         invalid,
     };
-    run_any(input, &position, default_jobs(), method, writer, progress)
+    let room = Room::new(&std::env::temp_dir());
+    run_any(input, &position, default_jobs(), method, room, writer, progress)
 }
 
 /// With other limits than the usual ones, for tests.
@@ -112,6 +112,25 @@ pub(super) fn analyze_in_chunks(
     run(texts, &Position::default(), jobs, &Method::default(), writer, &|_| {})
 }
 
+/// An OpenTelemetry export with other limits than the usual ones, for tests.
+#[cfg(test)]
+pub(super) fn analyze_gathered(
+    (chunk, longest, jobs): (usize, usize, usize),
+    room: Room,
+    input: Vec<u8>,
+    breakdown: impl Write,
+    invalid: impl Write,
+) -> io::Result<Summary> {
+    let texts = Texts::with_limits(Cursor::new(input), chunk, longest);
+    let (rows, table) = (Some(breakdown), None::<Table<io::Sink>>);
+    let writer = Writer { rows, table, requests: Requests::default(), invalid };
+    let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
+    let (position, progress) = (Position::default(), &|_| {});
+    let gathered = gather(texts, jobs, room, &position, progress)?;
+    let method = Method { source: Source::Otlp, ..Method::default() };
+    run_gathered(&gathered, &position, jobs, &method, writer, progress)
+}
+
 /// Analyses one trace; for other features than the files, too.
 pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
     Method::default().analyze_text(text)
@@ -120,36 +139,53 @@ pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
 /// Shows the spans of one trace, and what the analysis makes of them, to `view`.
 ///
 /// # Errors
-/// Where the text is no tree of spans. A tree that cannot be explained is shown with the reason.
-pub fn view_text<T>(
-    text: &str,
+/// Where there is no tree of spans. A tree that cannot be explained is shown with the reason.
+pub fn view<T>(
+    recorded: Recorded<'_>,
     view: impl FnOnce(&Trace<'_>, Result<Analysis, Invalid>) -> T,
 ) -> Result<T, Rejected> {
-    let mut documents = Documents::default();
-    let method = Method::default();
-    let recorded = method.record(text, &mut documents)?;
     let id = recorded.id.to_string();
     let trace = recorded.join().map_err(|reason| Rejected { id: Some(id), reason })?;
-    let analysis = method.explain_trace(&trace);
+    let analysis = Method::default().explain_trace(&trace);
     Ok(view(&trace, analysis))
 }
 
-/// The id of a trace; none where the text is damaged before it.
-pub fn id_of(text: &str) -> Option<String> {
-    match Method::default().record(text, &mut Documents::default()) {
-        Ok(recorded) => Some(recorded.id.into_owned()),
-        Err(rejected) => rejected.id,
-    }
+/// [`view`] of the one trace in a text.
+pub fn view_text<T>(
+    text: &str,
+    look: impl FnOnce(&Trace<'_>, Result<Analysis, Invalid>) -> T,
+) -> Result<T, Rejected> {
+    view(Method::default().record(text, &mut Documents::default())?, look)
 }
 
-/// Calls `each` for the traces of a file, one after the other and with their texts, until it says to stop (false).
-pub fn for_each_text(path: &Path, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
-    let unreadable = |error| with_path(&error, "read", path);
-    let mut texts = Texts::new(Input::open(path)?);
-    let mut chunk = Chunk::default();
-    while texts.read(&mut chunk).map_err(unreadable)? {
-        for text in chunk.texts().filter_map(|text| std::str::from_utf8(text).ok()) {
-            if !text.is_empty() && !each(text) {
+/// Calls `each` for the traces of a file, one after the other, until it says to stop (false). Those whose text does not
+/// contain `part` may be left out.
+pub fn for_each_trace(
+    path: &Path,
+    part: &str,
+    mut each: impl FnMut(Result<Recorded<'_>, Rejected>) -> bool,
+) -> io::Result<()> {
+    let mut input = Named { input: Input::open(path)?, path };
+    let position = input.input.position();
+    let (start, source) = recognize(&mut input, Source::Auto)?;
+    let mut texts = Texts::new(Cursor::new(start).chain(input));
+    if source == Source::Otlp {
+        // The folder of the file need not be one to write into.
+        let room = Room::new(&std::env::temp_dir());
+        return gather(texts, default_jobs(), room, &position, &|_| {})?.for_each(each);
+    }
+    let method = Method { source, ..Method::default() };
+    let (mut chunk, mut documents) = (Chunk::default(), Documents::default());
+    while texts.read(&mut chunk)? {
+        for text in chunk.texts() {
+            if text.is_empty() || memchr::memmem::find(text, part.as_bytes()).is_none() {
+                continue;
+            }
+            let recorded = match std::str::from_utf8(text) {
+                Ok(text) => method.record(text, &mut documents),
+                Err(error) => Err(not_utf8(error)),
+            };
+            if !each(recorded) {
                 return Ok(());
             }
         }
@@ -212,28 +248,14 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     let jobs = options.jobs.unwrap_or_else(default_jobs);
     let input = Named { input, path };
     let progress = options.progress.unwrap_or(&|_| {});
-    let summary = run_any(input, &position, jobs, &options.method, writer, progress)?;
+    let room = Room::beside(path);
+    let summary = run_any(input, &position, jobs, &options.method, room, writer, progress)?;
     Replacement::finish_all([breakdown, table, invalid].into_iter().flatten().collect())?;
     Ok(summary)
 }
 
 fn default_jobs() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-/// An input whose errors name its path.
-struct Named<'a> {
-    input: Input,
-    path: &'a Path,
-}
-
-impl Read for Named<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.input.read(out).map_err(|error| match error.kind() {
-            io::ErrorKind::Interrupted => error,
-            _ => with_path(&error, "read", self.path),
-        })
-    }
 }
 
 /// The outputs.
@@ -296,41 +318,44 @@ struct Results {
     position: u64,
 }
 
-/// Finds out what the input is, and analyses it: in bounded chunks, or, where the spans of a trace may be spread over
-/// documents, as a whole.
+/// Finds out what the input is, and analyses it: in chunks, or, where the spans of a trace may be spread over documents,
+/// when all of them are gathered.
 fn run_any<R: Write, T: Write + Send, I: Write>(
     mut input: impl Read + Send,
     position: &Position,
     jobs: NonZeroUsize,
     method: &Method,
-    mut writer: Writer<R, T, I>,
+    room: Room,
+    writer: Writer<R, T, I>,
     progress: &dyn Fn(u64),
 ) -> io::Result<Summary> {
+    let (start, source) = recognize(&mut input, method.source)?;
+    let method = Method { source, ..method.clone() };
+    let texts = Texts::new(Cursor::new(start).chain(input));
+    match source {
+        Source::Otlp => {
+            let gathered = gather(texts, jobs, room, position, progress)?;
+            run_gathered(&gathered, position, jobs, &method, writer, progress)
+        }
+        _ => run(texts, position, jobs, &method, writer, progress),
+    }
+}
+
+/// Reads enough of an input to tell what wrote it.
+fn recognize(input: &mut impl Read, source: Source) -> io::Result<(Vec<u8>, Source)> {
     const ENOUGH: u64 = 1 << 20;
     let mut start = Vec::new();
-    input.by_ref().take(ENOUGH).read_to_end(&mut start)?;
-    let source = method.source.resolve(start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start));
-    let method = Method { source, ..method.clone() };
-    let mut input = Cursor::new(start).chain(input);
-    if source != Source::Otlp {
-        return run(Texts::new(input), position, jobs, &method, writer, progress);
-    }
-    let mut text = Vec::new();
-    input.read_to_end(&mut text)?;
-    let mut results = Results { tables: writer.tables(), position: position.bytes(), ..Results::default() };
-    for recorded in otlp::read(&String::from_utf8_lossy(&text)) {
-        let outcome = recorded
-            .and_then(|recorded| method.explain_with(recorded, |analysis| results.add(&method, analysis)));
-        if let Err(rejected) = outcome {
-            results.add_invalid(&rejected);
-        }
-    }
-    let summary = std::mem::take(&mut results.summary);
-    writer.start(&method)?;
-    writer.add(results)?;
-    writer.finish()?;
-    progress(position.bytes());
-    Ok(summary)
+    input.take(ENOUGH).read_to_end(&mut start)?;
+    let source = source.resolve(start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start));
+    Ok((start, source))
+}
+
+/// Texts that are worked on together, and where the input was after them.
+#[derive(Default)]
+struct Batch {
+    chunk: Chunk,
+    position: u64,
+    documents: Documents,
 }
 
 fn run<R: Write, T: Write + Send, I: Write>(
@@ -344,132 +369,137 @@ fn run<R: Write, T: Write + Send, I: Write>(
     let task = Task { method, tables: writer.tables() };
     let mut summary = Summary::default();
     writer.start(method)?;
-    let mut add = |mut results: Results| {
-        summary.add(std::mem::take(&mut results.summary));
-        let position = results.position;
-        writer.add(results)?;
-        progress(position);
-        io::Result::Ok(())
-    };
-    if jobs.get() == 1 {
-        let (mut chunk, mut documents) = (Chunk::default(), Documents::default());
-        while texts.read(&mut chunk)? {
-            let position = position.bytes();
-            add(analyze_chunk(&chunk, task, position, &mut documents))?;
-        }
-    } else {
-        in_parallel(texts, position, jobs, task, &mut add)?;
-    }
+    in_order(
+        jobs,
+        |batch: &mut Batch| {
+            let found = texts.read(&mut batch.chunk)?;
+            batch.position = position.bytes();
+            Ok(found)
+        },
+        |batch| analyze_chunk(&batch.chunk, task, batch.position, &mut batch.documents),
+        &mut |results| add_results(results, &mut summary, &mut writer, progress),
+    )?;
     writer.finish()?;
     Ok(summary)
 }
 
-/// Threads take chunks in turn; `add` gets the results in order, on this thread.
-fn in_parallel(
-    texts: Texts<impl Read + Send>,
-    position: &Position,
-    jobs: NonZeroUsize,
-    task: Task<'_>,
-    add: &mut dyn FnMut(Results) -> io::Result<()>,
+fn add_results<R: Write, T: Write + Send, I: Write>(
+    mut results: Results,
+    summary: &mut Summary,
+    writer: &mut Writer<R, T, I>,
+    progress: &dyn Fn(u64),
 ) -> io::Result<()> {
-    let queue = Queue {
-        state: Mutex::new(State { texts, taken: 0, written: 0, is_over: false }),
-        changed: Condvar::new(),
-        ahead: AHEAD * jobs.get() as u64,
-    };
-    thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel();
-        for _ in 0..jobs.get() {
-            let (sender, queue) = (sender.clone(), &queue);
-            scope.spawn(move || {
-                // Also when the analysis panics: others must not wait for its chunk.
-                let _end = EndOnDrop(queue);
-                queue.work(position, task, &sender);
-            });
-        }
-        drop(sender);
-        let _end = EndOnDrop(&queue);
-        write_in_order(&queue, &receiver, add)
-    })
-}
-
-/// A chunk's number and what it comes to; an error of the input takes the place of a chunk.
-type Numbered = (u64, io::Result<Results>);
-
-fn write_in_order<R: Read>(
-    queue: &Queue<R>,
-    receiver: &Receiver<Numbered>,
-    add: &mut dyn FnMut(Results) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut early = BTreeMap::new();
-    let mut next = 0;
-    for (number, results) in receiver {
-        early.insert(number, results);
-        while let Some(results) = early.remove(&next) {
-            add(results?)?;
-            next += 1;
-        }
-        queue.lock().written = next;
-        queue.changed.notify_all();
-    }
+    summary.add(std::mem::take(&mut results.summary));
+    let position = results.position;
+    writer.add(results)?;
+    progress(position);
     Ok(())
 }
 
-struct Queue<R> {
-    state: Mutex<State<R>>,
-    /// More was written, or all is over.
-    changed: Condvar,
-    ahead: u64,
-}
-
-struct State<R> {
-    texts: Texts<R>,
-    taken: u64,
-    written: u64,
-    is_over: bool,
-}
-
-impl<R: Read> Queue<R> {
-    fn lock(&self) -> MutexGuard<'_, State<R>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Gathers the spans of an OpenTelemetry export, in whichever of its documents they are.
+fn gather(
+    texts: Texts<impl Read + Send>,
+    jobs: NonZeroUsize,
+    room: Room,
+    position: &Position,
+    progress: &dyn Fn(u64),
+) -> io::Result<Gathered> {
+    let mut gathering = Gathering::new(room);
+    let mut texts = texts.keeping_long();
+    loop {
+        in_order(
+            jobs,
+            |chunk: &mut Chunk| texts.read(chunk),
+            |chunk| prepare_chunk(chunk),
+            &mut |prepared| {
+                gathering.add_all(prepared)?;
+                progress(position.bytes());
+                Ok(())
+            },
+        )?;
+        let Some(long) = texts.long() else { break };
+        gather_long(long, &mut gathering)?;
+        progress(position.bytes());
     }
+    gathering.finish()
+}
 
-    fn work(&self, position: &Position, task: Task<'_>, sender: &Sender<Numbered>) {
-        let (mut chunk, mut documents) = (Chunk::default(), Documents::default());
-        loop {
-            let mut state = self.lock();
-            while !state.is_over && state.taken >= state.written + self.ahead {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.is_over {
-                return;
-            }
-            let found = state.texts.read(&mut chunk);
-            let number = state.taken;
-            state.taken += 1;
-            state.is_over = !matches!(found, Ok(true));
-            let position = position.bytes();
-            drop(state);
-            let results = match found {
-                Ok(false) => return,
-                Ok(true) => Ok(analyze_chunk(&chunk, task, position, &mut documents)),
-                Err(error) => Err(error),
-            };
-            if sender.send((number, results)).is_err() {
-                return;
-            }
+fn prepare_chunk(chunk: &Chunk) -> Vec<Prepared> {
+    let texts = chunk.texts().zip(chunk.first..).filter(|(text, _)| !text.is_empty());
+    let prepare = |(text, number): (&[u8], u64)| {
+        let text = String::from_utf8_lossy(text);
+        // Several documents may share a line.
+        let prepared = documents(&text).into_iter().flat_map(|text| otlp::prepare(text, number));
+        prepared.collect::<Vec<_>>()
+    };
+    texts.flat_map(prepare).collect()
+}
+
+/// A document that is longer than a trace may be: its spans are taken while it is read.
+fn gather_long(mut long: Long<'_, impl Read>, gathering: &mut Gathering) -> io::Result<()> {
+    let (before, number) = (gathering.count(), long.number);
+    let mut failed = None;
+    let mut document = serde_json::Deserializer::from_reader(&mut long);
+    let read = otlp::for_each_span(&mut document, &mut |found| {
+        if failed.is_none() {
+            failed = gathering.add(Prepared::new(found, number)).err();
         }
+    });
+    if let Some(error) = failed {
+        return Err(error);
     }
+    let was_whole = match read {
+        Ok(()) => true,
+        Err(error) if error.is_io() => return Err(error.into()),
+        Err(error) => {
+            gathering.withdraw(before);
+            gathering.add(Prepared::damaged(number, &error.to_string()))?;
+            false
+        }
+    };
+    long.finish(was_whole)
 }
 
-/// Ends the work of all threads when one of them can go on no more.
-struct EndOnDrop<'a, R: Read>(&'a Queue<R>);
-
-impl<R: Read> Drop for EndOnDrop<'_, R> {
-    fn drop(&mut self) {
-        self.0.lock().is_over = true;
-        self.0.changed.notify_all();
-    }
+/// Analyses what was gathered, in the order of the traces' ids.
+fn run_gathered<R: Write, T: Write + Send, I: Write>(
+    gathered: &Gathered,
+    position: &Position,
+    jobs: NonZeroUsize,
+    method: &Method,
+    mut writer: Writer<R, T, I>,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    let tables = writer.tables();
+    let mut summary = Summary::default();
+    writer.start(method)?;
+    let mut groups = gathered.groups()?;
+    in_order(
+        jobs,
+        |batch: &mut Vec<Group>| {
+            let mut bytes = 0;
+            while bytes < CHUNK {
+                let Some(group) = groups.next()? else { break };
+                bytes += group.bytes();
+                batch.push(group);
+            }
+            Ok(!batch.is_empty())
+        },
+        |batch| {
+            let mut results = Results { tables, position: position.bytes(), ..Results::default() };
+            for group in batch.drain(..) {
+                let outcome = group.finish()?.and_then(|recorded| {
+                    method.explain_with(recorded, |analysis| results.add(method, analysis))
+                });
+                if let Err(rejected) = outcome {
+                    results.add_invalid(&rejected);
+                }
+            }
+            Ok(results)
+        },
+        &mut |results: io::Result<Results>| add_results(results?, &mut summary, &mut writer, progress),
+    )?;
+    writer.finish()?;
+    Ok(summary)
 }
 
 fn analyze_chunk(chunk: &Chunk, task: Task<'_>, position: u64, documents: &mut Documents) -> Results {
@@ -500,7 +530,7 @@ fn add_result(
     let outcome = match std::str::from_utf8(text) {
         _ if is_cut => Err(too_long(text, documents)),
         Ok(text) => method.analyze_with(text, documents, |analysis| results.add(method, analysis)),
-        Err(error) => Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }),
+        Err(error) => Err(not_utf8(error)),
     };
     match outcome {
         Ok(()) => {}
@@ -510,6 +540,10 @@ fn add_result(
         }
         Err(other) => results.add_invalid(&other),
     }
+}
+
+fn not_utf8(error: std::str::Utf8Error) -> Rejected {
+    Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }
 }
 
 impl Results {

@@ -80,6 +80,21 @@ impl Read for Input {
     }
 }
 
+/// An input whose errors name its path.
+pub(super) struct Named<'a> {
+    pub(super) input: Input,
+    pub(super) path: &'a Path,
+}
+
+impl Read for Named<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.input.read(out).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => with_path(&error, "read", self.path),
+        })
+    }
+}
+
 /// The files of traces that are meant: a file stands for itself, a folder for the `traces.json` in it and below it
 /// (also compressed; where several forms lie in one folder, the first of [`NAMES`]). In the order of the paths,
 /// each once; hidden folders and symbolic links within folders are passed over.

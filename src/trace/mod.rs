@@ -29,9 +29,12 @@ pub mod xray;
 
 mod caller;
 mod embedded;
+mod gather;
 mod json;
 mod output;
+mod parallel;
 mod python;
+mod sorted;
 mod split;
 mod time;
 

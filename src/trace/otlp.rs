@@ -1,5 +1,5 @@
 //! Reads OpenTelemetry traces in OTLP's JSON form (`resourceSpans`, `scopeSpans`, `spans`): any number of documents, each
-//! with spans of any number of traces. Spans are grouped by trace id, so all documents are read first.
+//! with spans of any number of traces, which [`super::gather`] brings together.
 //!
 //! The origin of a span follows its kind and the semantic conventions:
 //!
@@ -16,60 +16,88 @@
 //!
 //! A receiver (SERVER, CONSUMER) without a parent that links to exactly one other span of the export, as consumers of
 //! messages do, becomes the child of that span; if that belongs to another trace, the two traces are one. What links to
-//! several, such as a batch of messages, stays a trace of its own.
+//! several, such as a batch of messages, stays a trace of its own, and so do traces that link to each other in a circle.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::caller::forget_unknown_caller;
+use super::gather::{Gathering, Prepared};
 use super::invalid::Invalid;
+use super::sorted::Room;
 use super::source::documents;
 use super::span::{Flags, OTEL_FUNCTION, Parent, Recorded, Span};
 use super::time::seconds_of_nanoseconds;
 use super::xray::Rejected;
 
-/// Seconds by which a cause may seem to start after its effect.
-const CLOCKS_DIFFER: f64 = 0.01;
-
 const CLIENT: &str = "OTel::Client";
 const INVOCATION: &str = "OTel::Invocation";
 
-/// The traces of a text, in the order in which their first spans come, then what could not be read.
+/// The traces of a text, by trace id, then what could not be read.
 pub fn read(text: &str) -> Vec<Result<Recorded<'static>, Rejected>> {
-    let mut export = Export::default();
-    for (place, document) in documents(text).into_iter().enumerate() {
-        export.add(document, place + 1);
+    let mut gathering = Gathering::new(Room::unlimited());
+    let mut traces = Vec::new();
+    let gathered = documents(text)
+        .into_iter()
+        .zip(1..)
+        .try_for_each(|(document, number)| gathering.add_all(prepare(document, number)))
+        .and_then(|()| gathering.finish())
+        .and_then(|gathered| gathered.for_each(|trace| { traces.push(trace); true }));
+    if let Err(error) = gathered {
+        traces.push(Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }));
     }
-    export.finish()
+    traces
 }
 
-/// Spans of many documents, grouped by trace.
-#[derive(Default)]
-struct Export {
-    traces: Vec<Group>,
-    places: HashMap<String, usize>,
-    unreadable: Vec<Rejected>,
+/// A span of a document, or what is lost of it.
+pub(super) enum Found {
+    Span { trace_id: String, span: Result<Item, String> },
+    Lost(&'static str),
 }
 
-#[derive(Default)]
-struct Group {
-    id: String,
-    items: Vec<Item>,
-    defect: Option<Invalid>,
+/// All spans of a document, or what is wrong with it.
+pub(super) fn prepare(text: &str, number: u64) -> Vec<Prepared> {
+    let mut prepared = Vec::new();
+    let read = for_each_span(&mut serde_json::Deserializer::from_str(text), &mut |found| {
+        prepared.push(Prepared::new(found, number));
+    });
+    if let Err(error) = read {
+        prepared = vec![Prepared::damaged(number, &error.to_string())];
+    }
+    prepared
+}
+
+/// Calls `each` for the spans of a document while it is read. After an error, they are those before it.
+pub(super) fn for_each_span<'de, R: serde_json::de::Read<'de>>(
+    document: &mut serde_json::Deserializer<R>,
+    each: &mut dyn FnMut(Found),
+) -> Result<(), serde_json::Error> {
+    DocumentSeed(&RefCell::new(each)).deserialize(document)
 }
 
 /// A span and what it takes to connect it.
-struct Item {
-    span: Span<'static>,
-    kind: SpanKind,
-    links: Vec<Link>,
+pub(super) struct Item {
+    pub(super) span: Span<'static>,
+    pub(super) kind: SpanKind,
+    /// Trace and span that it links to, where there is but one.
+    pub(super) link: Option<(String, String)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SpanKind {
+impl Item {
+    /// What caused it, where no parent says so.
+    pub(super) fn cause(&self) -> Option<&(String, String)> {
+        self.link.as_ref().filter(|_| self.span.parent == Parent::None && self.kind.is_receiver())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum SpanKind {
     Internal,
     Server,
     Client,
@@ -95,29 +123,8 @@ impl SpanKind {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DocumentFile {
-    #[serde(alias = "batches")]
-    resource_spans: Vec<ResourceSpansFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ResourceSpansFile {
-    resource: Option<ResourceFile>,
-    #[serde(alias = "instrumentationLibrarySpans")]
-    scope_spans: Option<Vec<ScopeSpansFile>>,
-}
-
-#[derive(Deserialize)]
 struct ResourceFile {
     attributes: Option<Vec<AttributeFile>>,
-}
-
-#[derive(Deserialize)]
-struct ScopeSpansFile {
-    /// Each is read on its own, so that a damaged one touches its own trace only.
-    spans: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -169,139 +176,193 @@ fn attributes(files: Option<Vec<AttributeFile>>) -> Attributes {
     files.into_iter().filter_map(|file| Some((file.key, text(&file.value)?))).collect()
 }
 
-impl Export {
-    fn add(&mut self, text: &str, number: usize) {
-        let document: DocumentFile = match serde_json::from_str(text) {
-            Ok(document) => document,
-            Err(error) => return self.lose(number, &error.to_string()),
-        };
-        for resource_spans in document.resource_spans {
-            let resource = attributes(resource_spans.resource.and_then(|resource| resource.attributes));
-            for scope_spans in resource_spans.scope_spans.unwrap_or_default() {
-                for value in scope_spans.spans.unwrap_or_default() {
-                    self.add_span(value, &resource, number);
-                }
-            }
-        }
-    }
+/// Told of what is found.
+type Each<'e> = &'e RefCell<&'e mut dyn FnMut(Found)>;
 
-    fn lose(&mut self, number: usize, detail: &str) {
-        let detail = format!("document {number} of the file: {detail}");
-        self.unreadable.push(Rejected { id: None, reason: Invalid::Malformed { detail } });
-    }
+/// `{"resourceSpans": [...]}`; other keys are passed over.
+#[derive(Clone, Copy)]
+struct DocumentSeed<'e>(Each<'e>);
 
-    fn add_span(&mut self, value: Value, resource: &Attributes, number: usize) {
-        let trace_id = value["traceId"].as_str().filter(|id| !id.is_empty()).map(normal_id);
-        let Some(trace_id) = trace_id else {
-            return self.lose(number, "a span has no traceId");
-        };
-        let place = *self.places.entry(trace_id.clone()).or_insert_with(|| {
-            self.traces.push(Group { id: trace_id, ..Group::default() });
-            self.traces.len() - 1
-        });
-        let group = &mut self.traces[place];
-        match read_span(value, resource) {
-            Ok(item) => group.items.push(item),
-            Err(detail) => group.defect = Some(Invalid::Malformed { detail }),
-        }
-    }
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = ();
 
-    fn finish(mut self) -> Vec<Result<Recorded<'static>, Rejected>> {
-        self.follow_links();
-        let traces =
-            self.traces.into_iter().filter(|group| group.defect.is_some() || !group.items.is_empty());
-        traces.map(Group::finish).chain(self.unreadable.into_iter().map(Err)).collect()
-    }
-
-    /// Connects spans without a parent to the one span that they link to.
-    fn follow_links(&mut self) {
-        // The place of the trace of each span, and when the span starts.
-        let mut owners: HashMap<(&str, &str), (usize, f64)> = HashMap::new();
-        for (place, group) in self.traces.iter().enumerate() {
-            for item in &group.items {
-                owners.insert((&group.id, &item.span.id), (place, item.span.start));
-            }
-        }
-        // From group and item to the group of the linked span and its id.
-        let mut edges = Vec::new();
-        for (place, group) in self.traces.iter().enumerate() {
-            let roots = group.items.iter().filter(|item| item.span.parent == Parent::None).count();
-            for (at, item) in group.items.iter().enumerate() {
-                let is_start = item.span.parent == Parent::None && item.kind.is_receiver();
-                let ([link], true) = (item.links.as_slice(), is_start) else { continue };
-                let (trace, span) = (normal_id(&link.trace_id), normal_id(&link.span_id));
-                let Some(&(owner, start)) = owners.get(&(&*trace, &*span)) else { continue };
-                // The only root of a trace cannot hang on its own trace, nor an effect on what comes after it.
-                if (owner != place || roots > 1) && start <= item.span.start + CLOCKS_DIFFER {
-                    edges.push((place, at, owner, span));
-                }
-            }
-        }
-        let mut joined_to: Vec<usize> = (0..self.traces.len()).collect();
-        let mut is_own_root = vec![true; self.traces.len()];
-        for (place, at, owner, span) in edges {
-            let root = follow(&joined_to, owner);
-            if owner != place {
-                // Traces that link to each other in a circle stay apart, and so do those that start in several places.
-                if root == follow(&joined_to, place) || !std::mem::replace(&mut is_own_root[place], false) {
-                    continue;
-                }
-                joined_to[place] = root;
-            }
-            self.traces[place].items[at].span.parent = Parent::Id(Cow::Owned(span));
-        }
-        for place in 0..self.traces.len() {
-            let root = follow(&joined_to, place);
-            if root != place {
-                let items = std::mem::take(&mut self.traces[place].items);
-                let defect = self.traces[place].defect.take();
-                self.traces[root].items.extend(items);
-                self.traces[root].defect = self.traces[root].defect.take().or(defect);
-            }
-        }
+    fn deserialize<D: Deserializer<'de>>(self, document: D) -> Result<(), D::Error> {
+        document.deserialize_map(self)
     }
 }
 
-fn follow(joined_to: &[usize], place: usize) -> usize {
-    let mut here = place;
-    while joined_to[here] != here {
-        here = joined_to[here];
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `resourceSpans`")
     }
-    here
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut is_export = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if matches!(&*key, "resourceSpans" | "batches") {
+                is_export = true;
+                map.next_value_seed(ListOf(ResourceSeed(self.0)))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if is_export { Ok(()) } else { Err(serde::de::Error::missing_field("resourceSpans")) }
+    }
 }
 
-impl Group {
-    fn finish(self) -> Result<Recorded<'static>, Rejected> {
-        if let Some(reason) = self.defect {
-            return Err(Rejected { id: Some(self.id), reason });
-        }
-        let parent_of = |item: &Item| match &item.span.parent {
-            Parent::Id(id) => Some(id.clone()),
-            Parent::None | Parent::Enclosing(_) => None,
-        };
-        let called: HashSet<_> =
-            self.items.iter().filter(|item| item.kind == SpanKind::Server).filter_map(parent_of).collect();
-        let initialized: HashSet<_> = self
-            .items
-            .iter()
-            .filter(|item| item.span.name == "Initialization")
-            .filter_map(parent_of)
-            .collect();
-        let mut spans: Vec<Span<'static>> = self.items.into_iter().map(|item| item.span).collect();
-        for span in &mut spans {
-            if span.origin.as_deref() == Some(CLIENT) && called.contains(&span.id) {
-                span.origin = Some(Cow::Borrowed(INVOCATION));
-            }
-            span.flags.cold_start &= !initialized.contains(&span.id);
-        }
-        forget_unknown_caller(&mut spans);
-        for span in &mut spans {
-            if span.parent != Parent::None {
-                span.url = None;
-            }
-        }
-        Ok(Recorded::measured(Cow::Owned(self.id), spans))
+/// `{"resource": {...}, "scopeSpans": [...]}`
+#[derive(Clone, Copy)]
+struct ResourceSeed<'e>(Each<'e>);
+
+impl<'de> DeserializeSeed<'de> for ResourceSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, resource: D) -> Result<(), D::Error> {
+        resource.deserialize_map(self)
     }
+}
+
+impl<'de> Visitor<'de> for ResourceSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `scopeSpans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut resource = None;
+        // Spans that come before their resource wait for it.
+        let mut waiting = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                "resource" => {
+                    let file: Option<ResourceFile> = map.next_value()?;
+                    resource = Some(attributes(file.and_then(|file| file.attributes)));
+                }
+                "scopeSpans" | "instrumentationLibrarySpans" => {
+                    let mut add = |value: Value| match &resource {
+                        Some(resource) => (self.0.borrow_mut())(span_of(value, resource)),
+                        None => waiting.push(value),
+                    };
+                    map.next_value_seed(ListOf(ScopeSeed(&RefCell::new(&mut add))))?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let resource = resource.unwrap_or_default();
+        for value in waiting {
+            (self.0.borrow_mut())(span_of(value, &resource));
+        }
+        Ok(())
+    }
+}
+
+/// `{"spans": [...]}`. Each span is read on its own, so that a damaged one touches its own trace only.
+#[derive(Clone, Copy)]
+struct ScopeSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
+
+impl<'de> DeserializeSeed<'de> for ScopeSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, scope: D) -> Result<(), D::Error> {
+        scope.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ScopeSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `spans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "spans" {
+                map.next_value_seed(ListOf(SpanSeed(self.0)))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SpanSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
+
+impl<'de> DeserializeSeed<'de> for SpanSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, span: D) -> Result<(), D::Error> {
+        (self.0.borrow_mut())(Value::deserialize(span)?);
+        Ok(())
+    }
+}
+
+/// A list, or null, of what a seed reads.
+struct ListOf<S>(S);
+
+impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> DeserializeSeed<'de> for ListOf<S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<(), D::Error> {
+        list.deserialize_any(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> Visitor<'de> for ListOf<S> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self.0)?.is_some() {}
+        Ok(())
+    }
+}
+
+fn span_of(value: Value, resource: &Attributes) -> Found {
+    match value["traceId"].as_str().filter(|id| !id.is_empty()).map(normal_id) {
+        Some(trace_id) => Found::Span { trace_id, span: read_span(value, resource) },
+        None => Found::Lost("a span has no traceId"),
+    }
+}
+
+/// What the spans of a trace come to, those of other traces among them that were joined to it.
+pub(super) fn join(id: String, items: Vec<Item>) -> Recorded<'static> {
+    let parent_of = |item: &Item| match &item.span.parent {
+        Parent::Id(id) => Some(id.clone()),
+        Parent::None | Parent::Enclosing(_) => None,
+    };
+    let called: HashSet<_> =
+        items.iter().filter(|item| item.kind == SpanKind::Server).filter_map(parent_of).collect();
+    let initialized: HashSet<_> =
+        items.iter().filter(|item| item.span.name == "Initialization").filter_map(parent_of).collect();
+    let mut spans: Vec<Span<'static>> = items.into_iter().map(|item| item.span).collect();
+    for span in &mut spans {
+        if span.origin.as_deref() == Some(CLIENT) && called.contains(&span.id) {
+            span.origin = Some(Cow::Borrowed(INVOCATION));
+        }
+        span.flags.cold_start &= !initialized.contains(&span.id);
+    }
+    forget_unknown_caller(&mut spans);
+    for span in &mut spans {
+        if span.parent != Parent::None {
+            span.url = None;
+        }
+    }
+    Recorded::measured(Cow::Owned(id), spans)
 }
 
 fn read_span(value: Value, resource: &Attributes) -> Result<Item, String> {
@@ -339,7 +400,11 @@ fn read_span(value: Value, resource: &Attributes) -> Result<Item, String> {
         flags,
         parent: parent.map_or(Parent::None, |parent| Parent::Id(Cow::Owned(normal_id(&parent)))),
     };
-    Ok(Item { span, kind, links: file.links.unwrap_or_default() })
+    let link = match file.links.unwrap_or_default().as_slice() {
+        [link] => Some((normal_id(&link.trace_id), normal_id(&link.span_id))),
+        _ => None,
+    };
+    Ok(Item { span, kind, link })
 }
 
 /// Ids are hexadecimal in either case; others, such as base64, stay as they are.

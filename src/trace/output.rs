@@ -26,11 +26,6 @@ impl Replacement {
         Ok(Self { file, temporary, target, is_finished: false })
     }
 
-    pub(super) fn finish(self) -> io::Result<()> {
-        self.sync()?;
-        self.take_place()
-    }
-
     /// Finishes all of them: they wait for the disk together, and none takes its place before all are safe there.
     pub(super) fn finish_all(files: Vec<Self>) -> io::Result<()> {
         thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::analyze::{Summary, analyze, analyze_text};
+use super::analyze::{Summary, analyze, analyze_gathered, analyze_text};
 use super::breakdown::Activity::{
     self, Computation, ContainerInitialization, ExternalService, Orchestration, RuntimeInitialization,
     Trigger,
@@ -13,6 +13,7 @@ use super::breakdown::Activity::{
 use super::breakdown::Analysis;
 use super::method::Method;
 use super::otlp;
+use super::sorted::Room;
 use super::source::Source;
 
 /// What a service is, whichever tracer tells of it.
@@ -625,8 +626,100 @@ fn a_damaged_result_of_a_query_is_invalid_alone() {
     check_invalid(&json!({ "tables": [insights_table(&[])] }).to_string(), "malformed");
 }
 
+/// Rows and reasons of an OpenTelemetry export, analysed with these limits.
+fn run_gathered(text: &str, limits: (usize, usize, usize), bytes: usize) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let room = Room { folder: folder.path().to_owned(), bytes };
+    let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
+    analyze_gathered(limits, room, text.as_bytes().to_vec(), &mut breakdown, &mut invalid).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "files are left");
+    (String::from_utf8(breakdown).unwrap(), String::from_utf8(invalid).unwrap())
+}
+
+/// Traces that hang on each other by links: the consumer of `traces[place]` links to the producer of `traces[to]`, one
+/// level deeper each. The spans of all of them.
+fn linked(links: &[Option<usize>]) -> Vec<Value> {
+    let id = |place: usize| format!("{:04x}", (place * 40_503) % 65_536);
+    let spans = links.iter().enumerate().flat_map(|(place, link)| {
+        let at = place as f64;
+        let mut consumer = otlp_span(&id(place), ("c1", "", "work", Service::Function, at, at + 0.6));
+        if let Some(to) = link {
+            consumer["links"] = json!([{ "traceId": id(*to), "spanId": format!("c2{to:04x}") }]);
+        }
+        let mut producer = otlp_span(&id(place), ("c2", "", "send", Service::Queue, at + 0.1, at + 0.3));
+        (consumer["spanId"], producer["spanId"]) = (json!(format!("c1{place:04x}")), json!(format!("c2{place:04x}")));
+        (consumer["kind"], producer["parentSpanId"]) = (json!(5), consumer["spanId"].clone());
+        [consumer, producer]
+    });
+    spans.collect()
+}
+
+#[test]
+fn a_chain_of_links_is_one_trace_of_its_first_one_and_a_circle_stays_apart() {
+    let ids = |links: &[Option<usize>]| {
+        let (rows, invalid) = run_gathered(&otlp_document(&linked(links)), (1 << 20, 1 << 20, 2), 1 << 24);
+        assert_eq!(invalid.lines().count(), 1, "{invalid}");
+        let rows = rows.lines().skip(1);
+        rows.map(|row| row.split(',').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let chain: Vec<_> = (0..100_usize).map(|place| place.checked_sub(1)).collect();
+    assert_eq!(ids(&chain), ["0000"]);
+    assert_eq!(ids(&[None, Some(0), Some(0), None]).len(), 2);
+    assert_eq!(ids(&[Some(1), Some(0)]).len(), 2);
+    assert_eq!(ids(&[Some(0)]).len(), 1);
+    // A cause does not come after its effect.
+    let late: Vec<_> = (0..12_usize).map(|place| (place == 0).then_some(11)).collect();
+    assert_eq!(ids(&late).len(), 12);
+}
+
+#[test]
+fn a_document_that_is_longer_than_a_trace_may_be_is_read_piece_by_piece() {
+    let spans: Vec<Value> = (0..40)
+        .flat_map(|trace| SYNCHRONOUS.iter().map(move |&span| otlp_span(&format!("0a{trace:02}"), span)))
+        .collect();
+    let (long, short) = (otlp_document(&spans), otlp("0b00", &SYNCHRONOUS));
+    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&long).unwrap()).unwrap();
+    let late = long.replacen("{\"resourceSpans\":[{", "{\"resourceSpans\":[{\"schemaUrl\":\"\",", 1);
+    for (text, valid) in [
+        (format!("{long}\n{short}\n"), 41),
+        (format!("{short}\n{late}\n{long}"), 41),
+        (format!("{pretty}\n{pretty}\n{short}\n"), 41),
+        (format!("{pretty}{long}\n"), 40),
+        // What is damaged anywhere gives no spans at all.
+        (format!("{}\n{short}\n", &long[..long.len() - 2]), 1),
+        (format!("{}\n{short}\n", &pretty[..pretty.len() - 3]), 1),
+        (format!("{short}\n{}\u{1}\"\n{short}", &long[..5_000]), 1),
+    ] {
+        let expected = run_gathered(&text, (1 << 20, 1 << 24, 1), 1 << 24);
+        assert_eq!(expected.0.lines().count(), valid + 1, "{}", expected.1);
+        for limits in [(300, 3_000, 1), (64, 3_000, 2), (3_000, 3_000, 3)] {
+            let found = run_gathered(&text, limits, 2_000);
+            assert_eq!(found.0, expected.0);
+            let has_lost = |(_, invalid): &(String, String)| invalid.lines().count() > 1;
+            assert_eq!(has_lost(&found), has_lost(&expected), "{}", found.1);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn gathering_depends_neither_on_room_nor_on_jobs_nor_on_the_order_of_spans(
+        (spans, order) in proptest::collection::vec(proptest::option::of(0..12_usize), 1..12)
+            .prop_map(|links| {
+                let count = links.len();
+                linked(&links.into_iter().map(|link| link.filter(|to| *to < count)).collect::<Vec<_>>())
+            })
+            .prop_flat_map(|spans| (Just(spans.clone()), Just(spans).prop_shuffle())),
+        (bytes, chunk, jobs, each) in (0..3_000_usize, 1..2_000_usize, 1..4_usize, 1..5_usize),
+    ) {
+        let document = |spans: &[Value]| otlp_document(spans);
+        let expected = run_gathered(&document(&spans), (1 << 20, 1 << 24, 1), usize::MAX);
+        let spread: Vec<String> = order.chunks(each).map(document).collect();
+        let limits = (chunk.min(3_000), 3_000, jobs);
+        prop_assert_eq!(run_gathered(&spread.join("\n"), limits, bytes), expected);
+    }
 
     #[test]
     fn the_order_of_spans_does_not_matter(

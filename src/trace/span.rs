@@ -115,6 +115,29 @@ impl<'a> Recorded<'a> {
         Self { id, duration, spans, may_end_in_leaf: true }
     }
 
+    /// For what outlives the text.
+    pub fn into_owned(self) -> Recorded<'static> {
+        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
+        let spans = self.spans.into_iter().map(|span| Span {
+            id: own(span.id),
+            name: own(span.name),
+            origin: span.origin.map(own),
+            url: span.url.map(own),
+            start: span.start,
+            end: span.end,
+            flags: span.flags,
+            parent: match span.parent {
+                Parent::None => Parent::None,
+                Parent::Enclosing(place) => Parent::Enclosing(place),
+                Parent::Id(id) => Parent::Id(own(id)),
+            },
+        });
+        let (duration, may_end_in_leaf) = (self.duration, self.may_end_in_leaf);
+        Recorded { id: own(self.id), duration, spans: spans.collect(), may_end_in_leaf }
+    }
+
     /// Joins the spans to a trace; see [`Trace::new`].
     pub fn join(self) -> Result<Trace<'a>, Invalid> {
         let trace = Trace::new(self.id, self.duration, self.spans)?;

@@ -105,6 +105,9 @@ pub(super) struct Texts<R> {
     rest: Vec<u8>,
     next: u64,
     at_end: bool,
+    /// Whether the start of a text beyond the limit is kept for [`Self::long`].
+    keeps_long: bool,
+    long: Option<Buffer>,
 }
 
 impl<R: Read> Texts<R> {
@@ -114,10 +117,26 @@ impl<R: Read> Texts<R> {
 
     /// `chunk` and `longest` in bytes, the first no larger than the second.
     pub(super) fn with_limits(input: R, chunk: usize, longest: usize) -> Self {
-        Self { input, chunk, longest, layout: Layout::Unknown, rest: Vec::new(), next: 1, at_end: false }
+        let layout = Layout::Unknown;
+        let (rest, next, at_end) = (Vec::new(), 1, false);
+        Self { input, chunk, longest, layout, rest, next, at_end, keeps_long: false, long: None }
     }
 
-    /// The next chunk; false at the end.
+    /// Texts beyond the limit end the chunks before them and are then read by [`Self::long`], not cut.
+    pub(super) fn keeping_long(mut self) -> Self {
+        self.keeps_long = true;
+        self
+    }
+
+    /// The text beyond the limit that comes next; none at the end of the input.
+    pub(super) fn long(&mut self) -> Option<Long<'_, R>> {
+        let buffer = self.long.take()?;
+        let number = self.next;
+        self.next += 1;
+        Some(Long { texts: self, buffer, at: 0, number })
+    }
+
+    /// The next chunk; false at the end, or before a text beyond the limit that is kept.
     pub(super) fn read(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
         chunk.texts.clear();
         chunk.is_cut = false;
@@ -139,6 +158,10 @@ impl<R: Read> Texts<R> {
             };
             if !chunk.texts.is_empty() || (self.at_end && end == buffer.len()) {
                 self.rest.extend_from_slice(&buffer.bytes()[end..]);
+                break;
+            }
+            if buffer.len() > self.longest && self.keeps_long {
+                self.long = Some(std::mem::take(buffer));
                 break;
             }
             if buffer.len() > self.longest {
@@ -228,9 +251,14 @@ impl<R: Read> Texts<R> {
         }
     }
 
+    /// What a text that cannot be read ends with: the next one is expected after its first byte.
+    fn separator(&self) -> &'static [u8] {
+        if self.layout == Layout::Values { b"\n{" } else { b"\n" }
+    }
+
     /// Passes over the rest of a text that is too long.
     fn skip_text(&mut self, start: &[u8]) -> io::Result<()> {
-        let end: &[u8] = if self.layout == Layout::Values { b"\n{" } else { b"\n" };
+        let end = self.separator();
         // The separator may lie across the border of two reads.
         let mut buffer = Buffer::default();
         buffer.push(&start[start.len().saturating_sub(end.len() - 1)..]);
@@ -244,6 +272,56 @@ impl<R: Read> Texts<R> {
             buffer.drop_front(buffer.len().saturating_sub(end.len() - 1));
         }
         Ok(())
+    }
+}
+
+/// A text beyond the limit, read piece by piece. Ends where its line does, unless texts are spread over lines.
+pub(super) struct Long<'t, R> {
+    texts: &'t mut Texts<R>,
+    buffer: Buffer,
+    at: usize,
+    /// As [`Chunk::first`].
+    pub(super) number: u64,
+}
+
+impl<R: Read> Long<'_, R> {
+    fn unread(&self) -> &[u8] {
+        let bytes = &self.buffer.bytes()[self.at..];
+        let is_line = self.texts.layout != Layout::Values;
+        let end = if is_line { memchr::memchr(b'\n', bytes) } else { None };
+        &bytes[..end.unwrap_or(bytes.len())]
+    }
+
+    /// Goes on behind the text: where reading stopped, if that `was_whole`, or where the next text is expected.
+    pub(super) fn finish(self, was_whole: bool) -> io::Result<()> {
+        let Self { texts, buffer, at, .. } = self;
+        let bytes = buffer.bytes();
+        if was_whole && texts.layout == Layout::Values {
+            texts.rest.extend_from_slice(&bytes[at..]);
+            return Ok(());
+        }
+        // What stopped the reader may be the separator itself.
+        let from = at.saturating_sub(texts.separator().len());
+        match memchr::memmem::find(&bytes[from..], texts.separator()) {
+            Some(found) => texts.rest.extend_from_slice(&bytes[from + found + 1..]),
+            None => texts.skip_text(bytes)?,
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Long<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.buffer.len() && !self.texts.at_end {
+            self.buffer.clear(2 * self.texts.chunk);
+            self.at = 0;
+            self.texts.fill(&mut self.buffer, self.texts.chunk)?;
+        }
+        let unread = self.unread();
+        let length = unread.len().min(out.len());
+        out[..length].copy_from_slice(&unread[..length]);
+        self.at += length;
+        Ok(length)
     }
 }
 

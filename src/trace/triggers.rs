@@ -10,17 +10,18 @@
 //! | t5 … t9 | dependencies `receiver1` … `receiver5`: what taking a time costs |
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::app_insights::{QueryResult, Row};
-use super::input::with_path;
+use super::input::{Input, Named};
 use super::invalid::Invalid;
 use super::output::Replacement;
+use super::sorted::{Matching, Room, Sorter};
 use super::source::documents;
+use super::split::{Chunk, LONGEST, Texts};
 
 /// Where the times go, beside the input; the names are the dataset's.
 pub const TRIGGER_FILE: &str = "trigger.csv";
@@ -104,47 +105,76 @@ pub struct Summary {
     pub triggers: BTreeMap<String, TriggerLatency>,
 }
 
-/// Analyses a file of traces, one JSON object per trace, into [`TRIGGER_FILE`] and [`INVALID_FILE`] beside it.
+/// Analyses a file of traces, compressed or not, one JSON object per trace, into [`TRIGGER_FILE`] and [`INVALID_FILE`]
+/// beside it. `progress` is told how many bytes of the file are done.
 ///
-/// The file is held in memory. Whatever is wrong with a trace makes that trace invalid and nothing else.
-pub fn analyze_file(path: &Path) -> io::Result<Summary> {
-    let text = fs::read(path).map_err(|error| with_path(&error, "read", path))?;
+/// Whatever is wrong with a trace makes that trace invalid and nothing else. Memory does not grow with the file.
+pub fn analyze_file(path: &Path, progress: &dyn Fn(u64)) -> io::Result<Summary> {
+    let input = Input::open(path)?;
+    let position = input.position();
     let triggers = Replacement::create(path.with_file_name(TRIGGER_FILE))?;
     let invalid = Replacement::create(path.with_file_name(INVALID_FILE))?;
-    let summary = analyze(&String::from_utf8_lossy(&text), &triggers, &invalid)?;
-    triggers.finish()?;
-    invalid.finish()?;
+    let input = Named { input, path };
+    let summary =
+        analyze(Texts::new(input), &triggers, &invalid, Room::beside(path), &|| progress(position.bytes()))?;
+    Replacement::finish_all(vec![triggers, invalid])?;
     Ok(summary)
 }
 
-/// Analyses traces and writes a row for each to one of the outputs, headers included.
-pub fn analyze(text: &str, triggers: impl Write, invalid: impl Write) -> io::Result<Summary> {
+/// Analyses traces and writes a row for each to one of the outputs, headers included. `progress` is called now and then.
+fn analyze(
+    mut texts: Texts<impl Read>,
+    triggers: impl Write,
+    invalid: impl Write,
+    room: Room,
+    progress: &dyn Fn(),
+) -> io::Result<Summary> {
     let mut builder = csv::WriterBuilder::new();
     builder.terminator(csv::Terminator::CRLF);
     let (mut triggers, mut invalid) = (builder.from_writer(triggers), builder.from_writer(invalid));
     triggers.write_record(HEADER)?;
     invalid.write_record(INVALID_HEADER)?;
-    let text = text.trim_start_matches('\u{feff}');
-    let outcomes: Vec<_> = documents(text).into_iter().map(read).collect();
-    let mut rows = Vec::new();
     let mut summary = Summary::default();
-    for outcome in outcomes {
-        match outcome {
-            Ok(row) => {
-                triggers.write_record(fields(&row))?;
-                rows.push(row);
-            }
-            Err(InvalidTrigger { root_trace_id, receiver_trace_id, message }) => {
-                invalid.write_record([root_trace_id, receiver_trace_id, message])?;
-                summary.invalid += 1;
+    let mut latencies = Latencies { values: Sorter::new(room), cold: BTreeMap::new() };
+    let mut chunk = Chunk::default();
+    while texts.read(&mut chunk)? {
+        let count = chunk.texts().len();
+        for (place, text) in chunk.texts().enumerate() {
+            let is_cut = chunk.is_cut && place + 1 == count;
+            // Several may share a line.
+            for text in documents(&String::from_utf8_lossy(text)) {
+                let outcome = if is_cut { Err(too_long()) } else { read(text) };
+                match outcome {
+                    Ok(row) => {
+                        triggers.write_record(fields(&row))?;
+                        summary.valid += 1;
+                        latencies.add(&row)?;
+                    }
+                    Err(InvalidTrigger { root_trace_id, receiver_trace_id, message }) => {
+                        invalid.write_record([root_trace_id, receiver_trace_id, message])?;
+                        summary.invalid += 1;
+                    }
+                }
+                if is_cut {
+                    break;
+                }
             }
         }
+        progress();
     }
     triggers.flush()?;
     invalid.flush()?;
-    summary.valid = rows.len();
-    summary.triggers = latencies(&rows);
+    summary.triggers = latencies.finish()?;
     Ok(summary)
+}
+
+fn too_long() -> InvalidTrigger {
+    let reason = Invalid::Malformed { detail: format!("it is longer than {LONGEST} bytes") };
+    InvalidTrigger {
+        root_trace_id: String::new(),
+        receiver_trace_id: String::new(),
+        message: reason.message(),
+    }
 }
 
 /// Takes the times of one trace.
@@ -227,34 +257,73 @@ fn format_time(nanoseconds: i128) -> String {
     format!("{}{fraction}+00:00", whole.strftime("%Y-%m-%d %H:%M:%S"))
 }
 
-fn latencies(rows: &[TriggerRow]) -> BTreeMap<String, TriggerLatency> {
-    let mut by_type: BTreeMap<&str, Vec<&TriggerRow>> = BTreeMap::new();
-    for row in rows {
-        by_type.entry(&row.trigger).or_default().push(row);
-    }
-    let latency = |rows: &[&TriggerRow]| {
-        let between = |from: usize, to: usize| {
-            quantiles(rows.iter().map(|row| row.times[to - 1] - row.times[from - 1]).collect())
-        };
-        TriggerLatency {
-            traces: rows.len(),
-            cold: rows.iter().filter(|row| row.coldstart_f1 || row.coldstart_f2).count(),
-            trigger_ms: between(2, 3),
-            start_ms: between(3, 4),
-            total_ms: between(1, 4),
-        }
-    };
-    by_type.into_iter().map(|(trigger, rows)| (trigger.to_owned(), latency(&rows))).collect()
+/// The latencies of all traces: exact, however many there are.
+struct Latencies {
+    /// By type of trigger and [`BETWEEN`], each shifted to be positive.
+    values: Sorter,
+    /// Traces with a cold start, by type.
+    cold: BTreeMap<String, usize>,
 }
 
-/// Of at least one value, in nanoseconds.
-fn quantiles(mut values: Vec<i128>) -> Quantiles {
-    values.sort_unstable();
-    let at = |quantile: f64| {
-        let rank = (quantile * values.len() as f64).ceil().max(1.0) as usize;
-        values.get(rank - 1).map_or(f64::NAN, |&value| value as f64 / 1e6)
-    };
-    Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+/// Which of the times t1 to t9 a latency lies between.
+const BETWEEN: [(usize, usize); 3] = [(2, 3), (3, 4), (1, 4)];
+
+/// Makes a signed number sort like an unsigned one.
+const SHIFT: u64 = 1 << 63;
+
+impl Latencies {
+    fn add(&mut self, row: &TriggerRow) -> io::Result<()> {
+        *self.cold.entry(row.trigger.clone()).or_default() += usize::from(row.coldstart_f1 || row.coldstart_f2);
+        for (which, (from, to)) in (0..).zip(BETWEEN) {
+            let nanoseconds = row.times[to - 1] - row.times[from - 1];
+            let shifted = (i64::try_from(nanoseconds).unwrap_or(i64::MAX) as u64).wrapping_add(SHIFT);
+            let key = [row.trigger.as_bytes(), &[0, which]].concat();
+            self.values.push(&key, shifted, &[])?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<BTreeMap<String, TriggerLatency>> {
+        let values = self.values.sort()?;
+        let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        let mut records = values.records()?;
+        while let Some(record) = records.next()? {
+            *counts.entry(record.key).or_default() += 1;
+        }
+        let mut values = Matching::new(&values)?;
+        let mut found = BTreeMap::new();
+        for (trigger, cold) in self.cold {
+            let mut latencies = [Quantiles { p50: f64::NAN, p95: f64::NAN, p99: f64::NAN }; 3];
+            let mut traces = 0;
+            for (which, latency) in (0..).zip(&mut latencies) {
+                let key = [trigger.as_bytes(), &[0, which]].concat();
+                traces = counts.get(&key).copied().unwrap_or_default();
+                let in_order = || {
+                    let record = values.next(&key)?;
+                    Ok(record.map(|record| record.order.wrapping_sub(SHIFT) as i64))
+                };
+                *latency = quantiles(traces, in_order)?;
+            }
+            let [trigger_ms, start_ms, total_ms] = latencies;
+            found.insert(trigger, TriggerLatency { traces, cold, trigger_ms, start_ms, total_ms });
+        }
+        Ok(found)
+    }
+}
+
+/// Of so many values, in nanoseconds and in order: at the nearest rank.
+fn quantiles(count: usize, mut next: impl FnMut() -> io::Result<Option<i64>>) -> io::Result<Quantiles> {
+    let rank = |quantile: f64| (quantile * count as f64).ceil().max(1.0) as usize;
+    let ranks = [rank(0.5), rank(0.95), rank(0.99)];
+    let mut found = [f64::NAN; 3];
+    for place in 1..=count {
+        let Some(value) = next()? else { break };
+        for (found, _) in found.iter_mut().zip(ranks).filter(|(_, rank)| *rank == place) {
+            *found = value as f64 / 1e6;
+        }
+    }
+    let [p50, p95, p99] = found;
+    Ok(Quantiles { p50, p95, p99 })
 }
 
 #[cfg(test)]
@@ -297,8 +366,16 @@ mod tests {
     }
 
     fn run(text: &str) -> (String, String, Summary) {
-        let (mut triggers, mut invalid) = (Vec::new(), Vec::new());
-        let summary = analyze(text, &mut triggers, &mut invalid).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut results = [(1 << 20, 1 << 24), (64, 1_000)].map(|(chunk, bytes)| {
+            let (mut triggers, mut invalid) = (Vec::new(), Vec::new());
+            let texts = Texts::with_limits(text.as_bytes(), chunk, LONGEST);
+            let room = Room { folder: folder.path().to_owned(), bytes };
+            let summary = analyze(texts, &mut triggers, &mut invalid, room, &|| {}).unwrap();
+            (triggers, invalid, summary)
+        });
+        assert!(results[0] == results[1], "with little room");
+        let (triggers, invalid, summary) = std::mem::take(&mut results[0]);
         (String::from_utf8(triggers).unwrap(), String::from_utf8(invalid).unwrap(), summary)
     }
 
@@ -318,6 +395,21 @@ mod tests {
         let queue = &summary.triggers["queue"];
         assert_eq!((queue.traces, queue.cold), (1, 1));
         assert_eq!((queue.trigger_ms.p50, queue.start_ms.p95, queue.total_ms.p99), (123.0, 7.0, 142.5));
+    }
+
+    #[test]
+    fn latencies_are_those_of_a_type_and_may_be_negative() {
+        let of = |name: &'static str, call: f64| {
+            let mut rows = ROWS;
+            rows[1] = ("dependency", name, call, 10.0, "root", "");
+            text(&rows)
+        };
+        let texts: Vec<String> =
+            [("queue_trigger", 173.0), ("http_trigger", 200.0), ("queue_trigger", 73.0)].map(|(n, c)| of(n, c)).into();
+        let (_, _, summary) = run(&texts.join("\n"));
+        let (http, queue) = (&summary.triggers["http"], &summary.triggers["queue"]);
+        assert_eq!((http.traces, http.trigger_ms.p50), (1, -27.0));
+        assert_eq!((queue.traces, queue.trigger_ms.p50, queue.trigger_ms.p99), (2, 0.0, 100.0));
     }
 
     #[test]
@@ -368,9 +460,12 @@ mod tests {
 
     #[test]
     fn quantiles_are_measured_values_at_the_nearest_rank() {
-        let nanoseconds = (1..=200).rev().map(|value| value * 1_000_000).collect();
-        assert_eq!(quantiles(nanoseconds), Quantiles { p50: 100.0, p95: 190.0, p99: 198.0 });
-        assert_eq!(quantiles(vec![-500_000]), Quantiles { p50: -0.5, p95: -0.5, p99: -0.5 });
+        let of = |mut values: std::ops::RangeInclusive<i64>| {
+            let count = values.clone().count();
+            quantiles(count, || Ok(values.next().map(|value| value * 500_000))).unwrap()
+        };
+        assert_eq!(of(1..=200), Quantiles { p50: 50.0, p95: 95.0, p99: 99.0 });
+        assert_eq!(of(-1..=-1), Quantiles { p50: -0.5, p95: -0.5, p99: -0.5 });
     }
 
     #[test]

@@ -11,7 +11,11 @@ use tokio::sync::Mutex;
 
 use crate::report::waterfall::Waterfall;
 use crate::report::waterfall_svg;
+use crate::trace::breakdown::Analysis;
+use crate::trace::invalid::Invalid;
 use crate::trace::requests::Requests;
+use crate::trace::span::{Recorded, Trace};
+use crate::trace::xray::Rejected;
 use crate::trace::{analyze, input, span};
 
 /// Traces in each list.
@@ -68,12 +72,11 @@ impl Traces {
             let _turn = turn;
             let Some(path) = file_in(&folder).filter(|_| !id.is_empty()) else { return Ok(None) };
             let mut image = None;
-            analyze::for_each_text(&path, |text| {
-                if text.contains(&id) && analyze::id_of(text).as_deref() == Some(id.as_str()) {
-                    image = draw(text);
-                    return false;
-                }
-                true
+            analyze::for_each_trace(&path, &id, |recorded| {
+                let recorded = recorded.ok().filter(|recorded| recorded.id == *id);
+                let goes_on = recorded.is_none();
+                image = recorded.and_then(draw);
+                goes_on
             })?;
             Ok(image)
         })
@@ -95,13 +98,13 @@ fn read(path: &Path) -> io::Result<Value> {
     let mut last: Vec<Value> = Vec::new();
     let mut count = 0;
     let mut more = false;
-    analyze::for_each_text(path, |text| {
+    analyze::for_each_trace(path, "", |recorded| {
         if count == LOOKED_AT {
             more = true;
             return false;
         }
         count += 1;
-        let line = describe(text, &requests);
+        let line = describe(recorded, &requests);
         last.push(line.shown.clone());
         if last.len() >= 2 * LISTED {
             last.drain(..LISTED);
@@ -128,14 +131,15 @@ fn keep_slowest(lines: &mut Vec<Line>) {
     lines.truncate(LISTED);
 }
 
-fn describe(text: &str, requests: &Requests) -> Line {
-    let seen = analyze::view_text(text, |trace, analysis| {
+fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Line {
+    let look = |trace: &Trace<'_>, analysis: Result<Analysis, Invalid>| {
         let (cold_starts, reason) = match analysis {
             Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
             Err(reason) => (None, Some(reason.code().to_owned())),
         };
         (trace.id.to_string(), Some(span::microseconds(trace.duration)), cold_starts, reason)
-    });
+    };
+    let seen = recorded.and_then(|recorded| analyze::view(recorded, look));
     let (id, duration, cold_starts, reason) = seen.unwrap_or_else(|rejected| {
         let reason = rejected.reason.code().to_owned();
         (rejected.id.unwrap_or_default(), None, None, Some(reason))
@@ -147,8 +151,8 @@ fn describe(text: &str, requests: &Requests) -> Line {
     Line { id, duration, shown }
 }
 
-fn draw(text: &str) -> Option<String> {
-    let waterfall = analyze::view_text(text, |trace, analysis| Waterfall::new(trace, &analysis)).ok()?;
+fn draw(recorded: Recorded<'_>) -> Option<String> {
+    let waterfall = analyze::view(recorded, |trace, analysis| Waterfall::new(trace, &analysis)).ok()?;
     let mut image = String::new();
     waterfall_svg::render(&mut image, &waterfall).ok()?;
     Some(image)
