@@ -269,7 +269,7 @@ pub enum Command {
             Example:\n  sb analyze-triggers logs/2022-04-15_21-58-52/traces.json"
     )]
     AnalyzeTriggers {
-        /// Files of Application Insights results, one JSON object per trace
+        /// Files of Application Insights results, one JSON object per trace (also .gz and .zst), or folders to search for traces.json
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },

@@ -19,8 +19,7 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
     let files = input::find(files)?;
     refuse_common_results(&files)?;
     for file in files {
-        let summary =
-            with_progress(terminal, &file, |progress| triggers::analyze_file(&file, progress))?;
+        let summary = with_progress(terminal, &file, |progress| triggers::analyze_file(&file, progress))?;
         let written = [TRIGGER_FILE, INVALID_FILE].map(|name| file.with_file_name(name));
         if settings.json() {
             results.push(json!({

@@ -39,7 +39,7 @@ impl Prepared {
             Found::Span { trace_id, span: Ok(item) } => {
                 let cause = item.cause().filter(|(trace, _)| *trace != trace_id);
                 let cause = cause.map(|(trace, span)| (trace.clone(), span.clone(), item.span.start));
-                Self::Span { value: Kept::from(item).encode(), trace_id, cause }
+                Self::Span { value: Kept::from(*item).encode(), trace_id, cause }
             }
             Found::Span { trace_id, span: Err(detail) } => {
                 Self::Span { trace_id, value: Kept::Defect(detail).encode(), cause: None }
@@ -181,8 +181,13 @@ impl Gathering {
         let Self { room, spans, causes, lost, withdrawn, .. } = self;
         let has_causes = !causes.is_empty();
         let nothing = || Sorter::new(room.clone()).sort();
-        let mut gathered =
-            Gathered { spans: spans.sort()?, moved: nothing()?, guests: nothing()?, lost: lost.sort()?, withdrawn };
+        let mut gathered = Gathered {
+            spans: spans.sort()?,
+            moved: nothing()?,
+            guests: nothing()?,
+            lost: lost.sort()?,
+            withdrawn,
+        };
         if has_causes {
             let hung = first_of_each(&gathered.hang(&causes.sort()?, &room)?, &room)?;
             let moved = follow(&hung, &room)?;
@@ -242,8 +247,7 @@ impl Gathered {
                     none => none.insert(group.starts()?),
                 };
                 let (span, trace, start): (String, String, u64) = serde_json::from_slice(&effect.value)?;
-                let is_before =
-                    |cause: &f64| *cause <= f64::from_bits(start) + CLOCKS_DIFFER;
+                let is_before = |cause: &f64| *cause <= f64::from_bits(start) + CLOCKS_DIFFER;
                 if !self.is_withdrawn(effect.order) && starts.get(&span).is_some_and(is_before) {
                     let target = serde_json::to_vec(&(&*String::from_utf8_lossy(&group.id), span))?;
                     hung.push(trace.as_bytes(), effect.order, &target)?;
@@ -259,7 +263,9 @@ impl Gathered {
         let (mut hung, mut moved) = (Matching::new(hung)?, Matching::new(moved)?);
         let mut groups = OwnGroups::new(self)?;
         while let Some(group) = groups.next()? {
-            let (Some(target), Some(hung)) = (moved.next(&group.id)?, hung.next(&group.id)?) else { continue };
+            let (Some(target), Some(hung)) = (moved.next(&group.id)?, hung.next(&group.id)?) else {
+                continue;
+            };
             let (_, cause): (String, String) = serde_json::from_slice(&hung.value)?;
             let orders: Vec<u64> = group.spans.iter().map(|(order, _)| *order).collect();
             for (order, item) in orders.into_iter().zip(group.decode()?) {
@@ -454,8 +460,11 @@ impl Group {
         if self.is_too_long() {
             return Ok(vec![Err(format!("it is longer than {LONGEST} bytes"))]);
         }
-        let mut items =
-            self.spans.iter().map(|(_, value)| Ok(Kept::decode(value)?.into())).collect::<io::Result<Vec<_>>>()?;
+        let mut items = self
+            .spans
+            .iter()
+            .map(|(_, value)| Ok(Kept::decode(value)?.into()))
+            .collect::<io::Result<Vec<_>>>()?;
         connect(&mut items, &self.id);
         Ok(items)
     }

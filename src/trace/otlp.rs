@@ -48,7 +48,12 @@ pub fn read(text: &str) -> Vec<Result<Recorded<'static>, Rejected>> {
         .zip(1..)
         .try_for_each(|(document, number)| gathering.add_all(prepare(document, number)))
         .and_then(|()| gathering.finish())
-        .and_then(|gathered| gathered.for_each(|trace| { traces.push(trace); true }));
+        .and_then(|gathered| {
+            gathered.for_each(|trace| {
+                traces.push(trace);
+                true
+            })
+        });
     if let Err(error) = gathered {
         traces.push(Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }));
     }
@@ -57,7 +62,7 @@ pub fn read(text: &str) -> Vec<Result<Recorded<'static>, Rejected>> {
 
 /// A span of a document, or what is lost of it.
 pub(super) enum Found {
-    Span { trace_id: String, span: Result<Item, String> },
+    Span { trace_id: String, span: Result<Box<Item>, String> },
     Lost(&'static str),
 }
 
@@ -334,7 +339,7 @@ impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> Visitor<'de> for ListOf<S>
 
 fn span_of(value: Value, resource: &Attributes) -> Found {
     match value["traceId"].as_str().filter(|id| !id.is_empty()).map(normal_id) {
-        Some(trace_id) => Found::Span { trace_id, span: read_span(value, resource) },
+        Some(trace_id) => Found::Span { trace_id, span: read_span(value, resource).map(Box::new) },
         None => Found::Lost("a span has no traceId"),
     }
 }

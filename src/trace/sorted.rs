@@ -162,8 +162,13 @@ impl Spilled {
         let number = NUMBER.fetch_add(1, Atomic::Relaxed);
         let path = folder.join(format!(".traces-{}-{number}.partial", std::process::id()));
         let open = || {
-            let file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path)?;
             fs::remove_file(&path)?;
             Ok(file)
         };

@@ -647,7 +647,8 @@ fn linked(links: &[Option<usize>]) -> Vec<Value> {
             consumer["links"] = json!([{ "traceId": id(*to), "spanId": format!("c2{to:04x}") }]);
         }
         let mut producer = otlp_span(&id(place), ("c2", "", "send", Service::Queue, at + 0.1, at + 0.3));
-        (consumer["spanId"], producer["spanId"]) = (json!(format!("c1{place:04x}")), json!(format!("c2{place:04x}")));
+        (consumer["spanId"], producer["spanId"]) =
+            (json!(format!("c1{place:04x}")), json!(format!("c2{place:04x}")));
         (consumer["kind"], producer["parentSpanId"]) = (json!(5), consumer["spanId"].clone());
         [consumer, producer]
     });

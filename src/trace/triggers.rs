@@ -273,10 +273,11 @@ const SHIFT: u64 = 1 << 63;
 
 impl Latencies {
     fn add(&mut self, row: &TriggerRow) -> io::Result<()> {
-        *self.cold.entry(row.trigger.clone()).or_default() += usize::from(row.coldstart_f1 || row.coldstart_f2);
+        *self.cold.entry(row.trigger.clone()).or_default() +=
+            usize::from(row.coldstart_f1 || row.coldstart_f2);
         for (which, (from, to)) in (0..).zip(BETWEEN) {
             let nanoseconds = row.times[to - 1] - row.times[from - 1];
-            let shifted = (i64::try_from(nanoseconds).unwrap_or(i64::MAX) as u64).wrapping_add(SHIFT);
+            let shifted = i64::try_from(nanoseconds).unwrap_or(i64::MAX).cast_unsigned().wrapping_add(SHIFT);
             let key = [row.trigger.as_bytes(), &[0, which]].concat();
             self.values.push(&key, shifted, &[])?;
         }
@@ -300,7 +301,7 @@ impl Latencies {
                 traces = counts.get(&key).copied().unwrap_or_default();
                 let in_order = || {
                     let record = values.next(&key)?;
-                    Ok(record.map(|record| record.order.wrapping_sub(SHIFT) as i64))
+                    Ok(record.map(|record| record.order.wrapping_sub(SHIFT).cast_signed()))
                 };
                 *latency = quantiles(traces, in_order)?;
             }
@@ -404,8 +405,9 @@ mod tests {
             rows[1] = ("dependency", name, call, 10.0, "root", "");
             text(&rows)
         };
-        let texts: Vec<String> =
-            [("queue_trigger", 173.0), ("http_trigger", 200.0), ("queue_trigger", 73.0)].map(|(n, c)| of(n, c)).into();
+        let texts: Vec<String> = [("queue_trigger", 173.0), ("http_trigger", 200.0), ("queue_trigger", 73.0)]
+            .map(|(n, c)| of(n, c))
+            .into();
         let (_, _, summary) = run(&texts.join("\n"));
         let (http, queue) = (&summary.triggers["http"], &summary.triggers["queue"]);
         assert_eq!((http.traces, http.trigger_ms.p50), (1, -27.0));
