@@ -16,7 +16,13 @@ use crate::id::{DeploymentId, StepId};
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// A runner took the run: first, or again after the one before was killed.
-    RunnerStarted { pid: u32 },
+    RunnerStarted {
+        pid: u32,
+        /// The boot of its machine. A claim of an attempt outlives processes, and not the machine: what was begun under
+        /// another boot, and is not known to have ended, is lost. None was noted when claims outlived the machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot: Option<String>,
+    },
     /// From here on the deployment's cleanup is owed. Written before its first deploy step starts.
     DebtRecorded { deployment: DeploymentId },
     /// Durable before the first side effect of the attempt.

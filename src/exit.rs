@@ -130,8 +130,6 @@ pub(crate) fn make_room(dir: &Path) {
 pub(crate) enum Durability {
     /// The end of every process.
     Processes,
-    /// The end of the machine; of the content it may lose all, but that the file was there stays known.
-    Existence,
     /// The end of the machine.
     Disk,
 }
@@ -150,7 +148,7 @@ pub(crate) fn write_json(
         file.sync_all()?;
     }
     fs::rename(&temporary, dir.join(name))?;
-    if durability != Durability::Processes {
+    if durability == Durability::Disk {
         File::open(dir)?.sync_all()?;
     }
     Ok(())

@@ -22,8 +22,8 @@ pub struct RunState {
     pub stopped: Option<(StopCause, String)>,
     /// Set when every step has ended: measurement and cleanup.
     pub ended: Option<(Verdict, Verdict)>,
-    /// How many runners have worked on it.
-    pub runners: u32,
+    /// The boots under which runners have worked on it, a runner each.
+    pub runners: Vec<Option<String>>,
     /// Time of the first event, milliseconds since the epoch.
     pub first_ms: Option<i64>,
     /// Time of the last event, milliseconds since the epoch.
@@ -36,6 +36,8 @@ pub struct StepState {
     pub attempts: u32,
     /// Attempts that failed, which is what retries are counted against; interruptions are not.
     pub failures: u32,
+    /// Who began the last attempt; runners are counted from 1.
+    pub runner: usize,
     /// When the last attempt started, milliseconds since the epoch.
     pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,
@@ -69,7 +71,7 @@ impl Default for RunState {
             version: 1,
             stopped: None,
             ended: None,
-            runners: 0,
+            runners: vec![],
             first_ms: None,
             last_ms: 0,
         }
@@ -95,8 +97,8 @@ impl RunState {
         self.first_ms.get_or_insert(at_ms);
         self.last_ms = at_ms;
         match event {
-            Event::RunnerStarted { .. } => {
-                self.runners += 1;
+            Event::RunnerStarted { boot, .. } => {
+                self.runners.push(boot);
                 self.ended = None;
             }
             Event::DebtRecorded { deployment } => {
@@ -109,6 +111,7 @@ impl RunState {
             Event::StepStarted { step, attempt, logs } => {
                 let step = self.steps.entry(step).or_default();
                 step.attempts = attempt;
+                step.runner = self.runners.len();
                 step.started_ms = Some(at_ms);
                 step.ended_ms = None;
                 step.logs = logs;
@@ -143,6 +146,12 @@ impl RunState {
             }
             Event::RunEnded { measurement, cleanup } => self.ended = Some((measurement, cleanup)),
         }
+    }
+
+    /// Whether the last attempt of a step was begun under another boot than this one.
+    pub fn is_of_another_boot(&self, step: &StepState, boot: &str) -> bool {
+        let began = step.runner.checked_sub(1).and_then(|index| self.runners.get(index));
+        began.and_then(Option::as_deref).is_some_and(|began| began != boot)
     }
 
     pub fn step(&self, id: &StepId) -> Option<&StepState> {

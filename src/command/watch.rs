@@ -268,7 +268,7 @@ fn change(record: &Record, state: &RunState, as_json: bool) -> String {
         return json!({ "version": 1, "at_ms": record.at_ms, "event": record.event }).to_string();
     }
     match &record.event {
-        Event::RunnerStarted { pid } => format!("{:<10} process {pid}", "runner"),
+        Event::RunnerStarted { pid, .. } => format!("{:<10} process {pid}", "runner"),
         Event::StepStarted { step, attempt, .. } => {
             let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
             format!("{:<10} {step}{again}", "started")

@@ -66,7 +66,7 @@ impl Engine {
         }
     }
 
-    async fn image_id(&self, reference: &str) -> Result<Option<String>, ContainerError> {
+    pub(super) async fn image_id(&self, reference: &str) -> Result<Option<String>, ContainerError> {
         if let Some(id) = self.images().get(reference) {
             return Ok(Some(id.clone()));
         }

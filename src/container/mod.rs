@@ -9,6 +9,7 @@ mod endpoint;
 mod fate;
 mod ignore;
 mod image;
+mod network;
 mod output;
 mod run;
 mod ssh;
@@ -51,6 +52,9 @@ pub struct Engine {
     doubt: Arc<AtomicBool>,
     /// Removals of containers whose end is recorded.
     removing: Arc<Mutex<JoinSet<Result<(), ContainerError>>>>,
+    /// Of its machine, in Docker's words.
+    architecture: Option<String>,
+    networks: Arc<network::Networks>,
 }
 
 /// An engine on this machine answers at once; one behind a slow line in a second or two.
@@ -151,6 +155,8 @@ impl Engine {
             images: Arc::default(),
             doubt: Arc::default(),
             removing: Arc::default(),
+            architecture: about.arch,
+            networks: Arc::default(),
         })
     }
 
@@ -165,6 +171,7 @@ impl Engine {
     /// [`ContainerError::Unreachable`] after two minutes.
     pub async fn until_it_answers(&self, tell: &(dyn Fn() + Send + Sync)) -> Result<(), ContainerError> {
         self.doubt.store(true, Ordering::Relaxed);
+        self.networks.forget();
         let begun = Instant::now();
         loop {
             if matches!(tokio::time::timeout(CONNECT_WITHIN, self.docker.ping()).await, Ok(Ok(_))) {

@@ -225,42 +225,68 @@ impl Engine {
             record(dir, Exit::Cancelled, None, None)?;
             return Ok(name.to_owned());
         }
-        let body = body_of(command, dir, self.log())?;
+        self.borrow_network(name, command).await;
+        loop {
+            let id = match self.create(dir, command, name).await {
+                Ok(id) => id,
+                Err(ContainerError::Refused { .. }) if self.has_lost_network(name).await? => continue,
+                Err(error) => {
+                    self.networks.give_back(name);
+                    return Err(error);
+                }
+            };
+            let created = Created { version: 1, id: id.clone(), name: name.to_owned() };
+            exit::write_json(dir, CREATED_FILE, &created, Durability::Disk).map_err(folder(dir))?;
+            match self.docker.start_container(&id, None::<StartContainerOptions>).await {
+                Ok(()) => return Ok(id),
+                Err(error) if status_of(&error).is_some() => {
+                    if self.has_lost_network(name).await? {
+                        // In this order: between the two it is one that was never started.
+                        forget(dir, CREATED_FILE)?;
+                        if !self.remove_idle(&id).await? {
+                            return Err(already());
+                        }
+                        continue;
+                    }
+                    remove_home(dir);
+                    record(dir, Exit::SpawnFailed { message: engine_message(&error) }, None, None)?;
+                    self.remove(&id).await?;
+                    self.networks.give_back(name);
+                    return Ok(id);
+                }
+                Err(error) => return Err(api(format!("starting container `{name}`"))(error)),
+            }
+        }
+    }
+
+    /// Nothing of the command runs yet.
+    async fn create(
+        &self,
+        dir: &Path,
+        command: &ContainerCommand,
+        name: &str,
+    ) -> Result<String, ContainerError> {
+        let body = body_of(command, dir, self.network_of(name, command), self.log())?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         let mut answer = self.docker.create_container(Some(options.clone()), body.clone()).await;
         if answer.as_ref().is_err_and(is_taken) {
             self.clear_idle(dir, name).await?;
             answer = self.docker.create_container(Some(options), body).await;
         }
-        let id = match answer {
-            Ok(created) => created.id,
-            Err(error) => {
-                remove_home(dir);
-                return Err(match status_of(&error) {
-                    // A start of a runner that was killed in between arrived after all.
-                    Some(_) if is_taken(&error) => already(),
-                    Some(status) => {
-                        if status == 404 {
-                            self.forget_images();
-                        }
-                        self.refused(name, &error)
+        answer.map(|created| created.id).map_err(|error| {
+            remove_home(dir);
+            match status_of(&error) {
+                // A start of a runner that was killed in between arrived after all.
+                Some(_) if is_taken(&error) => ContainerError::AlreadyStarted { name: name.to_owned() },
+                Some(status) => {
+                    if status == 404 {
+                        self.forget_images();
                     }
-                    None => api(format!("creating container `{name}`"))(error),
-                });
+                    self.refused(name, &error)
+                }
+                None => api(format!("creating container `{name}`"))(error),
             }
-        };
-        let created = Created { version: 1, id: id.clone(), name: name.to_owned() };
-        exit::write_json(dir, CREATED_FILE, &created, Durability::Disk).map_err(folder(dir))?;
-        match self.docker.start_container(&id, None::<StartContainerOptions>).await {
-            Ok(()) => {}
-            Err(error) if status_of(&error).is_some() => {
-                remove_home(dir);
-                record(dir, Exit::SpawnFailed { message: engine_message(&error) }, None, None)?;
-                self.remove(&id).await?;
-            }
-            Err(error) => return Err(api(format!("starting container `{name}`"))(error)),
-        }
-        Ok(id)
+        })
     }
 
     /// Waits for the end of the container `name`, whoever started it, keeps its output in `dir`, records its end there
@@ -299,7 +325,7 @@ impl Engine {
             Some(seen) => match seen.phase() {
                 Phase::Created => Ok(Found::NotStarted),
                 Phase::Running => Ok(Found::Running),
-                Phase::Ended => Ok(match self.finish(dir, &seen).await? {
+                Phase::Ended => Ok(match self.finish(dir, name, &seen).await? {
                     Some(exit) => Found::Ended(exit),
                     None => Found::Gone,
                 }),
@@ -413,6 +439,7 @@ impl Engine {
         record(dir, exit.clone(), None, None)?;
         remove_home(dir);
         self.remove(name).await?;
+        self.networks.give_back(name);
         Ok(exit)
     }
 
@@ -432,7 +459,7 @@ impl Engine {
             match seen.phase() {
                 Phase::Created => return Err(ContainerError::NotStarted { name: name.to_owned() }),
                 Phase::Running => self.follow(dir, &seen).await?,
-                Phase::Ended => return self.finish(dir, &seen).await?.ok_or_else(gone),
+                Phase::Ended => return self.finish(dir, name, &seen).await?.ok_or_else(gone),
             }
         }
     }
@@ -503,7 +530,7 @@ impl Engine {
 
     /// Of a container that has ended: completes the output, records the end, and only then removes it (soon:
     /// [`Engine::settle`] waits for that). None: something else ended it, so nothing is recorded.
-    async fn finish(&self, dir: &Path, seen: &Seen) -> Result<Option<Exit>, ContainerError> {
+    async fn finish(&self, dir: &Path, name: &str, seen: &Seen) -> Result<Option<Exit>, ContainerError> {
         // First of all: the engine remembers events for a while only, and much output takes its time.
         let exit = exit_of(dir, seen, &[])?;
         let ours = matches!(exit, Exit::Cancelled | Exit::TimedOut | Exit::OutOfMemory);
@@ -517,6 +544,7 @@ impl Engine {
         output.flush().map_err(folder(dir))?;
         let mut exit = exit_of(dir, seen, &output.stderr_tail)?;
         remove_home(dir);
+        self.networks.give_back(name);
         match end {
             End::Foreign => {
                 self.remove(&seen.id).await?;
@@ -584,6 +612,7 @@ pub fn state_label(state: &Path) -> String {
 fn body_of(
     command: &ContainerCommand,
     dir: &Path,
+    network: Option<String>,
     log: HostConfigLogConfig,
 ) -> Result<ContainerCreateBody, ContainerError> {
     let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -613,7 +642,7 @@ fn body_of(
         labels: Some(labels),
         host_config: Some(HostConfig {
             mounts: Some(mounts),
-            network_mode: command.network.clone(),
+            network_mode: network,
             nano_cpus: command.cpus.map(|cpus| (cpus * 1e9).round() as i64),
             memory,
             memory_swap: memory,

@@ -398,6 +398,82 @@ fn docker_orphans_are_listed_by_run_and_removed() {
     });
 }
 
+/// Of a container that asks for no network: which network namespace it is in.
+async fn namespace(engine: &Engine, image: &str, run_label: &str) -> String {
+    let (attempt, exit) = run(engine, &networked(image, "readlink /proc/self/ns/net", run_label)).await;
+    assert_eq!(exit, Exit::Code(0));
+    attempt.read("stdout")
+}
+
+fn networked(image: &str, script: &str, run_label: &str) -> ContainerCommand {
+    let mut command = shell(image, script);
+    command.network = None;
+    command.labels.insert(RUN_LABEL.to_owned(), run_label.to_owned());
+    command
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn docker_containers_take_turns_in_a_network_namespace() {
+    with_engine(async |engine, image| {
+        let label = format!("sb-test-{:016x}", rand::random::<u64>());
+        let of_run = async || engine.list_orphans(RUN_LABEL, Some(&label)).await.unwrap();
+        let alone = namespace(&engine, &image, &label).await;
+        assert_eq!(of_run().await, [], "one alone needs nobody to keep it");
+        let second = namespace(&engine, &image, &label).await;
+        assert_ne!(alone, second);
+        assert_eq!(namespace(&engine, &image, &label).await, second);
+        let asking = run(&engine, &shell(&image, "readlink /proc/self/ns/net")).await.0.read("stdout");
+        assert_ne!(asking, second, "one that asks for a network has it");
+
+        // Two at once never share one, and each is used again.
+        let meet = |number: u32| {
+            let (engine, command) = (&engine, networked(&image, "readlink /proc/self/ns/net; sleep 2", &label));
+            async move {
+                tokio::time::sleep(Duration::from_millis(number.into())).await;
+                run(engine, &command).await.0.read("stdout")
+            }
+        };
+        let (one, other) = tokio::join!(meet(0), meet(1));
+        assert_ne!(one, other);
+        assert!([&one, &other].contains(&&second));
+        assert_eq!(of_run().await.len(), 2);
+
+        // A program that is not there keeps none.
+        let mut missing = networked(&image, "", &label);
+        missing.argv = vec!["no-such-program".to_owned()];
+        missing.workdir = Some("/proc/nowhere".to_owned());
+        let (_, exit) = run(&engine, &missing).await;
+        assert!(matches!(exit, Exit::SpawnFailed { .. }), "{exit:?}");
+        let (one, other) = tokio::join!(meet(0), meet(1));
+        assert_ne!(one, other);
+        assert_eq!(of_run().await.len(), 2);
+
+        engine.sweep(&label).await.unwrap();
+        assert_eq!(of_run().await, []);
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn docker_a_network_namespace_that_somebody_removed_is_replaced() {
+    with_engine(async |engine, image| {
+        let label = format!("sb-test-{:016x}", rand::random::<u64>());
+        for how in [&["rm", "-f"][..], &["stop"]] {
+            namespace(&engine, &image, &label).await;
+            let kept = namespace(&engine, &image, &label).await;
+            let holders = engine.list_orphans(RUN_LABEL, Some(&label)).await.unwrap();
+            let begun = Instant::now();
+            let removed = std::process::Command::new("docker").args(how).arg(&holders[0].id).output().unwrap();
+            assert!(removed.status.success(), "{removed:?}");
+            assert!(begun.elapsed() < Duration::from_secs(8), "it does not wait to be killed");
+            assert_ne!(namespace(&engine, &image, &label).await, kept, "{how:?}");
+        }
+        engine.sweep(&label).await.unwrap();
+        assert_eq!(engine.list_orphans(RUN_LABEL, Some(&label)).await.unwrap(), []);
+    });
+}
+
 #[test]
 #[ignore = "needs a Docker engine"]
 fn docker_an_image_is_built_once_and_again_when_its_context_changes() {

@@ -154,6 +154,8 @@ pub(super) async fn on_host(
     let found = if attempt.reattach { host::look(folder) } else { Ok(Found::NotStarted) };
     let exit = match found {
         Ok(Found::Gone) => return Outcome::Interrupted,
+        // Claimed or not: that nobody claimed it may be what the restart left of it.
+        Ok(Found::NotStarted) if attempt.lost_boot => return Outcome::Interrupted,
         Ok(Found::Ended(exit)) => Ok(exit),
         Ok(Found::Running) => wait(attempt, Running::found(folder)).await,
         Ok(Found::NotStarted) => match executor.supervisors.start(folder, command).await {

@@ -25,7 +25,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// `start ID n`, `reattach ID n`, `end ID n`, in the order in which it happened.
+    /// `start ID n`, `reattach ID n` (`recover ID n` after a restart of the machine), `end ID n`, in the order in which it happened.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -39,7 +39,11 @@ impl Execute for Fake {
     fn execute(self: Arc<Self>, attempt: Attempt) -> Executing {
         Box::pin(async move {
             let id = attempt.step.id.as_str().to_owned();
-            let word = if attempt.reattach { "reattach" } else { "start" };
+            let word = match (attempt.reattach, attempt.lost_boot) {
+                (false, _) => "start",
+                (true, false) => "reattach",
+                (true, true) => "recover",
+            };
             self.note(format!("{word} {id} {}", attempt.number));
             let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.most_running.fetch_max(running, Ordering::SeqCst);
@@ -65,6 +69,10 @@ impl Execute for Fake {
     fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf> {
         let number = self.folders.fetch_add(1, Ordering::SeqCst) + 1;
         Ok(manifest.with_file_name("logs").join(number.to_string()))
+    }
+
+    fn boot_id(&self) -> io::Result<String> {
+        Ok("this boot".to_owned())
     }
 
     fn log_of(&self, _run: &RunId, step: &Step, attempt: u32) -> PathBuf {

@@ -49,6 +49,8 @@ pub struct Attempt {
     pub again: bool,
     /// An earlier runner began this attempt: find out what became of it before doing anything.
     pub reattach: bool,
+    /// It did so before this machine was started: no process is left, and the disk may have kept nothing of it.
+    pub lost_boot: bool,
     pub deployment: Arc<Deployed>,
     /// What templates may use: `params`, `outputs`, `benchmark`, `target`, `run`, `trial`, `logs_dir`.
     pub values: Arc<Value>,
@@ -107,6 +109,9 @@ pub trait Execute: Send + Sync {
 
     /// Makes the folder of a new invocation beside a manifest, one that did not exist before.
     fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf>;
+
+    /// Of the machine that steps run on, until it is started again.
+    fn boot_id(&self) -> io::Result<String>;
 
     /// Where the output of an attempt is logged.
     fn log_of(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf;

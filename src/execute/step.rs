@@ -134,6 +134,10 @@ impl Execute for Executor {
         files::new_logs_folder(manifest)
     }
 
+    fn boot_id(&self) -> io::Result<String> {
+        crate::host::boot_id()
+    }
+
     fn log_of(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf {
         self.folder(run, step, attempt).join(crate::exit::LOG_FILE)
     }

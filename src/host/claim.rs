@@ -201,7 +201,8 @@ impl Stat {
     }
 }
 
-fn boot_id() -> io::Result<String> {
+/// Of this machine, until it is started again.
+pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 

@@ -37,6 +37,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use pool::{Running, Supervisors};
+pub use claim::boot_id;
 pub use supervisor::supervise;
 
 use self::claim::Claim;
@@ -128,7 +129,8 @@ pub async fn wait(dir: &Path) -> Result<Exit, HostError> {
     }
 }
 
-/// What became of the attempt in `dir`. Before [`Found::Gone`] is returned, what is left of the command is
+/// What became of the attempt in `dir`. [`Found::NotStarted`] is certain only under the boot in which it may have been
+/// started: a claim need not outlive the machine. Before [`Found::Gone`] is returned, what is left of the command is
 /// killed (this takes milliseconds; up to five seconds if the kernel holds a process).
 pub fn look(dir: &Path) -> Result<Found, HostError> {
     look_absolute(&absolute(dir)?)

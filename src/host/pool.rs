@@ -38,8 +38,9 @@ impl Supervisors {
         Self { binary, shown, idle: Arc::new(Idle::open()), processes: Mutex::default() }
     }
 
-    /// Starts `command` as the attempt in `dir`, which must exist. When this returns, the attempt is claimed durably:
-    /// whatever happens to this process, [`look`](super::look) and [`wait`](super::wait) tell how the command ended.
+    /// Starts `command` as the attempt in `dir`, which must exist. When this returns, the attempt is claimed:
+    /// whatever happens to this process, [`look`](super::look) and [`wait`](super::wait) tell how the command ended, as long as
+    /// the machine runs. A loss of power may take the claim along: see [`look`](super::look).
     ///
     /// An attempt is started once, however often this is called: a second call is an error, unless the two meet
     /// before either is claimed (a runner that was killed while starting, and its successor), in which case exactly

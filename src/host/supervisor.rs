@@ -41,7 +41,7 @@ pub(super) struct Order {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
-    /// The attempt is ours, durably; the command starts now.
+    /// The attempt is ours, whatever becomes of the runner; the command starts now.
     Claimed,
     /// The attempt belongs to another supervisor. This one is free again.
     Refused,
@@ -128,8 +128,8 @@ fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Op
         }
     }
     let output = Output::create(dir)?;
-    // What it says matters only as long as this machine runs; that there is one matters longer.
-    claim.write(dir, Durability::Existence)?;
+    // It need not outlive this machine: who is asked after another start of it knows that no process is left.
+    claim.write(dir, Durability::Processes)?;
     Ok(Some(Attempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))
 }
 

@@ -322,7 +322,7 @@ impl Dispatch {
                 let _ = self.job.notices.send(Notice::Pausing { step: step.id.clone(), until_ms });
                 self.time(index, until_ms);
             } else {
-                self.spawn_taken(index, false);
+                self.spawn(index, false, false);
             }
         }
         Ok(())
@@ -386,14 +386,15 @@ impl Dispatch {
         self.logs.insert((deployment, trial), logs);
     }
 
-    pub(super) fn spawn(&mut self, index: NodeIndex, reattach: bool) {
+    /// Takes up an attempt that an earlier runner began.
+    pub(super) fn reattach(&mut self, index: NodeIndex, lost_boot: bool) {
         self.slots.take(&self.job.graph.graph[index]);
         self.machine.reclaim(index, &self.job.graph.graph[index]);
         self.nodes[index.index()].status = Status::Running;
-        self.spawn_taken(index, reattach);
+        self.spawn(index, true, lost_boot);
     }
 
-    fn spawn_taken(&mut self, index: NodeIndex, reattach: bool) {
+    fn spawn(&mut self, index: NodeIndex, reattach: bool, lost_boot: bool) {
         let job = &self.job;
         let step = job.graph.graph[index].clone();
         let number = self.nodes[index.index()].attempts;
@@ -423,6 +424,7 @@ impl Dispatch {
             number,
             again: self.nodes[index.index()].again,
             reattach,
+            lost_boot,
             deployment: Arc::clone(&live.deployed),
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
             logs,

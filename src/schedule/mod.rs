@@ -92,6 +92,8 @@ pub enum ScheduleError {
     Store(#[from] StoreError),
     #[error("cannot read or write the deployment's secrets: {0}")]
     Secrets(std::io::Error),
+    #[error("cannot tell this start of the machine from others: {0}; is /proc mounted?")]
+    Boot(std::io::Error),
     #[error("cannot make a folder for the invocation beside `{}`: {source}", manifest.display())]
     Logs { manifest: std::path::PathBuf, source: std::io::Error },
     #[error(

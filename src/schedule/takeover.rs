@@ -21,7 +21,9 @@ impl Dispatch {
         let now = now_ms();
         let begun = state.first_ms.unwrap_or(now);
         self.deadline_ms = self.job.plan.budget.duration.map(|limit| begun.saturating_add(millis(limit)));
-        self.unsaved.push(event(&self.job.run, now, Event::RunnerStarted { pid: std::process::id() }));
+        let boot = self.job.executor.boot_id().map_err(ScheduleError::Boot)?;
+        let started = Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()) };
+        self.unsaved.push(event(&self.job.run, now, started));
         self.save().await?;
         self.adopt_deployments().await?;
         let mut running = Vec::new();
@@ -60,7 +62,7 @@ impl Dispatch {
                     }
                     None => {
                         self.nodes[index.index()].status = Status::Running;
-                        running.push(index);
+                        running.push((index, state.is_of_another_boot(past, &boot)));
                     }
                 },
                 StepPhase::Retrying(outcome) => {
@@ -88,8 +90,8 @@ impl Dispatch {
         for index in self.job.graph.graph.node_indices() {
             self.count_pending(index);
         }
-        for index in running {
-            self.spawn(index, true);
+        for (index, lost_boot) in running {
+            self.reattach(index, lost_boot);
         }
         self.end_hopeless_pauses();
         Ok(())

@@ -472,6 +472,25 @@ fn a_resumed_run_reattaches_to_what_was_running() {
 }
 
 #[test]
+fn what_was_begun_before_the_machine_was_started_is_told_apart() {
+    let debt = Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") };
+    let runner = |boot: Option<&str>| Event::RunnerStarted { pid: 1, boot: boot.map(str::to_owned) };
+    let begun = || started("app.1/deploy/a", 1);
+    let (this, other) = (Some("this boot"), Some("another boot"));
+    for (events, word) in [
+        (vec![runner(this), debt.clone(), begun()], "reattach"),
+        (vec![runner(other), debt.clone(), begun()], "recover"),
+        // A runner of this boot that was killed before it knew what had become of the step.
+        (vec![runner(other), debt.clone(), begun(), runner(this)], "recover"),
+        (vec![runner(other), debt.clone(), runner(this), begun()], "reattach"),
+        // Noted by no runner: of a version whose claims outlived the machine.
+        (vec![runner(None), debt.clone(), begun()], "reattach"),
+    ] {
+        check_resume(events, &[&format!("{word} app.1/deploy/a 1"), "start app.1/deploy/b 1"]);
+    }
+}
+
+#[test]
 fn an_interrupted_step_runs_again_and_counts_no_failure() {
     let good = Finished::from(Outcome::Succeeded);
     let ran = Case::new(plan(&["app"], &steps()))

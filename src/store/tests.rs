@@ -44,7 +44,7 @@ fn ended(step: &str) -> Event {
 fn what_was_appended_is_there_when_the_store_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunId::new("r");
-    let events = [Event::RunnerStarted { pid: 1 }, ended("a"), ended("b")];
+    let events = [Event::RunnerStarted { pid: 1, boot: None }, ended("a"), ended("b")];
     block_on(async {
         let store = Store::open(folder.path()).unwrap();
         store.create_run(run_row("r")).await.unwrap();
@@ -93,7 +93,7 @@ fn appends_of_many_tasks_keep_the_order_of_each() {
                 let run = RunId::new(format!("r{run}"));
                 store.create_run(run_row(run.as_str())).await.unwrap();
                 for pid in 0..20 {
-                    store.append(vec![event(&run, 1, Event::RunnerStarted { pid })]).await.unwrap();
+                    store.append(vec![event(&run, 1, Event::RunnerStarted { pid, boot: None })]).await.unwrap();
                 }
             });
         }
@@ -103,7 +103,7 @@ fn appends_of_many_tasks_keep_the_order_of_each() {
             let pids: Vec<_> = records
                 .iter()
                 .map(|record| match record.event {
-                    Event::RunnerStarted { pid } => pid,
+                    Event::RunnerStarted { pid, .. } => pid,
                     _ => u32::MAX,
                 })
                 .collect();
@@ -163,9 +163,9 @@ fn a_run_that_has_ended_is_known_from_its_row_until_another_runner_takes_it_up()
         store.create_run(run_row("r")).await.unwrap();
         let end = Event::RunEnded { measurement: Verdict::Invalid, cleanup: Verdict::None };
         for (given, ended) in [
-            (Event::RunnerStarted { pid: 1 }, None),
+            (Event::RunnerStarted { pid: 1, boot: None }, None),
             (end.clone(), Some((Verdict::Invalid, Verdict::None))),
-            (Event::RunnerStarted { pid: 2 }, None),
+            (Event::RunnerStarted { pid: 2, boot: None }, None),
             (end, Some((Verdict::Invalid, Verdict::None))),
         ] {
             store.append(vec![event(&run, 1, given)]).await.unwrap();
@@ -182,7 +182,7 @@ fn a_state_folded_by_the_store_is_that_of_all_its_events() {
         let store = Store::open(folder.path()).unwrap();
         store.create_run(run_row("r")).await.unwrap();
         let started = Event::StepStarted { step: StepId::new("a"), attempt: 1, logs: Some("/l".into()) };
-        let events = [Event::RunnerStarted { pid: 1 }, started, ended("a"), ended("b")];
+        let events = [Event::RunnerStarted { pid: 1, boot: None }, started, ended("a"), ended("b")];
         store.append(events.into_iter().map(|e| event(&run, 3, e)).collect()).await.unwrap();
         let folded = RunState::fold(&store.events(&run).await.unwrap());
         assert_eq!(folded.steps.len(), 2);

@@ -75,6 +75,38 @@ fn a_step_that_ended_while_no_runner_lived_is_not_run_again() {
     assert_eq!(work.read("trail"), ALL);
 }
 
+/// A machine that lost its power kept the journal, and of the step's folder nothing: whether the step had begun is not known.
+#[track_caller]
+fn check_lost_folder(boot: &str, attempts: &[u32]) {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin two"));
+    kill(&mut runner);
+    for process in work.processes() {
+        let pid = process.split(':').next().unwrap().parse().unwrap();
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    let steps = std::fs::read_dir(work.path().join(".sb/runs")).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_dir_all(steps.join("steps/slow.1/deploy/two")).unwrap();
+    let state = rusqlite::Connection::open(work.path().join(".sb/state.db")).unwrap();
+    let sql = "UPDATE events SET event = json_set(event, '$.boot', ?1) WHERE event ->> 'boot' IS NOT NULL AND ?1 <> ''";
+    state.execute(sql, [boot]).unwrap();
+    work.sb(&["resume"]).expect(0);
+    let sql = "SELECT event ->> 'attempt' FROM events
+               WHERE event ->> 'event' = 'step_ended' AND event ->> 'step' LIKE '%/deploy/two' ORDER BY number";
+    let mut statement = state.prepare(sql).unwrap();
+    let ended: Vec<u32> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(ended, attempts, "{}", work.read("trail"));
+    assert!(work.read("trail").ends_with("end two\nbegin call\nend call\nbegin cleanup\nend cleanup\n"));
+}
+
+#[test]
+fn a_step_that_nobody_claimed_is_lost_after_a_restart_of_the_machine_and_else_just_started() {
+    check_lost_folder("another boot", &[1, 2]);
+    check_lost_folder("", &[1]);
+}
+
 #[test]
 fn nothing_else_is_done_with_a_deployment_while_a_step_of_a_killed_run_may_be_running() {
     let work = Workspace::new();

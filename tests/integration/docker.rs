@@ -253,6 +253,21 @@ fn a_container_that_was_removed_while_no_runner_lived_runs_again_as_a_new_attemp
     boxed.leaves_nothing();
 }
 
+#[test]
+#[ignore = "needs a Docker engine"]
+fn a_container_that_somebody_stops_by_hand_is_interrupted_and_runs_again_as_a_new_attempt() {
+    let boxed = Boxed::new(&LONG.replace("echo begin >> trail", "trap 'exit 0' TERM; echo begin >> trail"));
+    let mut runner = boxed.start();
+    boxed.appears("trail", "begin");
+    let containers = boxed.containers();
+    assert_eq!(containers.len(), 1);
+    assert!(Command::new("docker").arg("stop").args(containers).output().unwrap().status.success());
+    assert!(runner.wait().unwrap().success(), "{}", boxed.work.read("runner.log"));
+    assert!(boxed.work.read("runner.log").contains("interrupted"), "{}", boxed.work.read("runner.log"));
+    assert_eq!(boxed.work.read("trail"), "begin\nbegin\nend\nafter made-by-long\ncleanup\n");
+    boxed.leaves_nothing();
+}
+
 /// A step that ends only when it is told to.
 const ENDLESS: &str = r#"
 [[deploy]]
