@@ -294,6 +294,37 @@ pub enum Command {
         #[command(flatten)]
         keep: KeepArguments,
     },
+    /// Log in to a provider, for steps that ask for its credentials
+    #[command(
+        after_help = "Asks with the provider's own command line, in its image, and keeps the answers in the engine's volume P-secrets.\n\
+            With --executor host, steps use your own files: the provider's command line is run on this machine.\n\n\
+            Examples:\n  \
+            sb login aws                                   asks, as `aws configure` does\n  \
+            sb login aws --prompt                          paste a credentials file, which is not shown\n  \
+            sb login google --prompt < key.json            the key of a service account\n  \
+            sb check-credentials aws                       whose they are"
+    )]
+    Login {
+        provider: Provider,
+        /// Take a file that is pasted, or piped in, instead of asking: see docs/providers.md for each provider's
+        #[arg(long)]
+        prompt: bool,
+    },
+    /// Forget a provider's credentials: the engine's volume is removed
+    #[command(after_help = "Example:\n  sb logout aws")]
+    Logout {
+        provider: Provider,
+        /// Even if a run may still need them
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Say whose credentials steps will use
+    #[command(
+        alias = "check_credentials",
+        after_help = "Exit code 1: nobody is logged in, or the credentials do not hold.\n\nExamples:\n  \
+            sb check-credentials aws\n  sb check-credentials azure --executor host --format json"
+    )]
+    CheckCredentials { provider: Provider },
     /// Values of the deployment: parameters and outputs
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -307,6 +338,16 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Print the version
     Version,
+}
+
+/// Who takes credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Provider {
+    Aws,
+    Azure,
+    Google,
+    Ibm,
+    Pulumi,
 }
 
 /// When a run asks before it starts.

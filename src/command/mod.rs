@@ -4,12 +4,15 @@ mod config;
 mod edits;
 mod engine;
 mod estimate;
+mod init;
 mod leaks;
 mod local;
+mod login;
 mod logs;
 mod manifest;
 mod misc;
 mod output;
+mod passthrough;
 mod plan;
 mod report;
 mod runs;
@@ -199,6 +202,9 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
             single::run(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
         }
         Command::Test { load, keep } => single::test(terminal, settings, load, keep.keep_on_failure).await,
+        Command::Login { provider, prompt } => login::login(terminal, settings, provider, prompt).await,
+        Command::Logout { provider, yes } => login::logout(terminal, settings, provider, yes).await,
+        Command::CheckCredentials { provider } => login::check(terminal, settings, provider).await,
         Command::Config(command) => config::config(terminal, settings, command).await,
         Command::Trace(command) => trace::trace(terminal, settings, command).await,
         Command::Local(command) => local::local(terminal, settings, command).await,

@@ -17,10 +17,7 @@ use crate::event::{FailureClass, Notice, Outcome};
 use crate::exit::{Exit, Found};
 use crate::graph::{RunGraph, Step};
 use crate::id::RunId;
-use crate::validate::{self, Action, Environment};
-
-/// For steps that name no image.
-const DEFAULT_IMAGE: &str = "alpine:3.22";
+use crate::validate::{self, Action, Environment, Images};
 
 impl Executor {
     /// The engine, connected once.
@@ -144,7 +141,7 @@ async fn try_run(
                 return Ok(Some(missing));
             }
             credentials::check(engine, &environment.credentials).await?;
-            let wanted = image(environment);
+            let wanted = image(environment.image.as_ref(), &executor.images);
             let lines = Mutex::new(Telling::new(&wanted));
             let tell = |now: ImageProgress| {
                 let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
@@ -177,9 +174,12 @@ async fn try_run(
     }
 }
 
-fn image(environment: &Environment) -> Image {
-    match &environment.image {
-        None => Image::Reference(DEFAULT_IMAGE.to_owned()),
+/// What the engine is asked for; none: the image of steps that name none.
+pub fn image(wanted: Option<&validate::Image>, defaults: &Images) -> Image {
+    let default = |name: &str| Image::Reference(defaults.reference(name).to_owned());
+    match wanted {
+        None => default(Images::STEP),
+        Some(validate::Image::Default(name)) => default(name),
         Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
         Some(validate::Image::Build { dockerfile, context, args }) => {
             Image::Build { dockerfile: dockerfile.clone(), context: context.clone(), args: args.clone() }
@@ -230,6 +230,7 @@ fn container_command(
         entrypoint: Some(vec![]),
         argv: prepared.argv.clone(),
         volumes: credentials::volumes(&environment.credentials, home),
+        in_memory: vec![],
         env,
         workdir: Some(prepared.workdir.to_string_lossy().into_owned()),
         mounts: mounts(executor, attempt),

@@ -4,7 +4,7 @@
 //! scheduler.
 
 mod command;
-mod credentials;
+pub mod credentials;
 mod docker;
 pub mod fake;
 mod files;

@@ -147,6 +147,7 @@ impl Checker<'_> {
             description: header.description.clone().unwrap_or_default(),
             root: place.root,
             params,
+            images,
             targets,
             workload: workload.map(Arc::new),
         }
