@@ -294,6 +294,19 @@ pub enum Command {
         #[command(flatten)]
         keep: KeepArguments,
     },
+    /// Get the images that the manifests in reach need, or set an account up
+    #[command(after_help = "Pulls and builds what is missing, and says what each image is for: those of steps, and the command lines\n\
+        of the providers whose credentials targets ask for. SB_IMAGES names a table that replaces default images.\n\n\
+        Examples:\n  \
+        sb init                                        every manifest below this folder\n  \
+        sb init --file benchmark.toml --target aws     one application, on one target\n  \
+        sb init aws --xray-sampling                    a sampling rule by which X-Ray keeps every trace")]
+    Init {
+        provider: Option<Provider>,
+        /// Create the X-Ray sampling rule NoSampling in the account: every request of every service is traced
+        #[arg(long, requires = "provider")]
+        xray_sampling: bool,
+    },
     /// Log in to a provider, for steps that ask for its credentials
     #[command(
         after_help = "Asks with the provider's own command line, in its image, and keeps the answers in the engine's volume P-secrets.\n\
@@ -325,6 +338,25 @@ pub enum Command {
             sb check-credentials aws\n  sb check-credentials azure --executor host --format json"
     )]
     CheckCredentials { provider: Provider },
+    /// Open a shell where a step of the application would run: its files, environment, credentials, user and network
+    #[command(
+        after_help = "Examples:\n  \
+            sb shell                                the image of steps that name none, with the target's credentials\n  \
+            sb shell deploy                         the image that the manifest calls so\n  \
+            sb shell --step deploy/stack            exactly what that step gets\n  \
+            sb shell debian:12 -- cat /etc/os-release\n\n\
+            The exit code is the command's."
+    )]
+    Shell {
+        /// An alias of [images], or a reference [default: the step's]
+        image: Option<String>,
+        /// As this step of the target: PHASE/NAME, or NAME
+        #[arg(long, value_name = "STEP")]
+        step: Option<String>,
+        /// Run this instead of a shell
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Values of the deployment: parameters and outputs
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -15,7 +15,7 @@ use super::Outcome;
 use super::edits::{self, Edited};
 use super::{estimate, init};
 use super::output::{Failed, accept};
-use super::{report, status, tmux};
+use super::{preflight, report, status, tmux};
 use crate::cli::Confirm;
 use crate::event::Verdict;
 use crate::execute::{self, Execute, Executor};
@@ -195,6 +195,7 @@ pub(super) async fn start(
         estimate::confirm(terminal, &plan, &graph, &store, &prices, limits).await?;
     }
     let executor = executor_of(settings, &store, &plan, &graph).await?;
+    preflight::warn(terminal, &plan, request.parts).await;
     let run = new_run_id(&plan.name);
     let lock = store.lock_run(&run)?;
     write_private(&store.run_folder(&run), &private)?;
@@ -510,7 +511,7 @@ async fn watch_signals(stop: mpsc::UnboundedSender<Stop>) {
 }
 
 /// `20260131-120000-quickstart-7f3a`: sorts by time, and no two are alike.
-fn new_run_id(name: &str) -> RunId {
+pub(super) fn new_run_id(name: &str) -> RunId {
     let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();

@@ -9,9 +9,9 @@ use super::init::images;
 use super::output::Failed;
 use super::{Outcome, passthrough};
 use crate::cli::Provider as Word;
-use crate::container::{ContainerError, Engine};
+use crate::container::{ContainerError, Engine, Image};
 use crate::execute::credentials::{self as kept, Identity, LoginError, Pasted, Provider};
-use crate::execute::explain;
+use crate::execute::{ensure_image, explain};
 use crate::exit_code::Exit;
 use crate::id::RunId;
 use crate::settings::Settings;
@@ -51,7 +51,7 @@ pub(super) async fn login(terminal: &Terminal, settings: &Settings, word: Word, 
     };
     let engine = connect().await?;
     let reference = images(settings)?.reference(provider.name).to_owned();
-    let image = kept::prepare(&engine, &reference, &|line| terminal.say(&line)).await.map_err(failed)?;
+    let image = cli_image(terminal, &engine, &reference).await?;
     let volume = provider.volume();
     if let Some(pasted) = pasted {
         kept::keep(&engine, provider, image, pasted).await.map_err(|error| failed_login(provider, &error))?;
@@ -115,7 +115,7 @@ pub(super) async fn check(terminal: &Terminal, settings: &Settings, word: Word) 
         let engine = connect().await?;
         if engine.has_volume(&provider.volume()).await.map_err(failed)? {
             let reference = images(settings)?.reference(provider.name).to_owned();
-            let image = kept::prepare(&engine, &reference, &|line| terminal.say(&line)).await.map_err(failed)?;
+            let image = cli_image(terminal, &engine, &reference).await?;
             kept::check_in_container(&engine, provider, image).await
         } else {
             Err(ContainerError::NoVolume { volume: provider.volume() }.into())
@@ -226,6 +226,11 @@ fn asks(step: &validate::Step, provider: &Provider) -> bool {
         environment.credentials.iter().any(|name| name == provider.name)
     };
     named(&step.environment) || step.recover.iter().any(|recovery| named(&recovery.environment))
+}
+
+async fn cli_image(terminal: &Terminal, engine: &Engine, reference: &str) -> Result<String, Failed> {
+    let image = Image::Reference(reference.to_owned());
+    ensure_image(engine, &image, &|line| terminal.say(&line)).await.map_err(failed)
 }
 
 async fn connect() -> Result<Engine, Failed> {

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
-use super::image_progress::Telling;
+use super::image_progress::ensure_image;
 use super::step::Executor;
 use super::{Attempt, Deployed, credentials};
 use crate::container::{
-    ContainerCommand, ContainerError, Engine, HOME, Image, ImageProgress, Mount, RUN_LABEL, STATE_LABEL,
+    ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL,
     state_label,
 };
 use crate::event::{FailureClass, Notice, Outcome};
@@ -142,15 +141,9 @@ async fn try_run(
             }
             credentials::check(engine, &environment.credentials).await?;
             let wanted = image(environment.image.as_ref(), &executor.images);
-            let lines = Mutex::new(Telling::new(&wanted));
-            let tell = |now: ImageProgress| {
-                let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
-                if let Some(line) = line {
-                    progress(attempt, line);
-                }
-            };
+            let tell = |line| progress(attempt, line);
             let image = tokio::select! {
-                image = engine.ensure_image(&wanted, &tell) => image?,
+                image = ensure_image(engine, &wanted, &tell) => image?,
                 () = attempt.cancel.cancelled() => return Ok(Some(Exit::Cancelled)),
             };
             let command = container_command(executor, attempt, prepared, environment, image);
@@ -202,7 +195,7 @@ async fn until_ended(
 }
 
 /// The engine would make a missing working directory, and it would belong to root.
-fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) -> Option<Exit> {
+pub(super) fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) -> Option<Exit> {
     let shared = mounts(executor, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
     (shared && !prepared.workdir.is_dir()).then(|| Exit::SpawnFailed {
         message: format!(
@@ -212,7 +205,7 @@ fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) 
     })
 }
 
-fn container_command(
+pub(super) fn container_command(
     executor: &Executor,
     attempt: &Attempt,
     prepared: &Prepared,

@@ -40,6 +40,7 @@ pub use overrides::Overrides;
 pub use plan::{plan, single};
 pub use prices::{Charge, Price, PriceError, Prices, Usage};
 pub use retry::Retry;
+pub use step::is_image_reference;
 
 /// A checked `benchmark.toml`.
 #[derive(Clone, Debug, PartialEq)]

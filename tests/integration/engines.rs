@@ -249,7 +249,7 @@ fn docker_credentials_are_in_the_containers_of_steps_that_ask_for_them_and_nowhe
     let boxed = asking();
     let dockerd = Dockerd::start();
     let missing = dockerd.sb(&boxed, &["test", "--executor", "docker"]).expect(1);
-    for words in ["no volume `aws-secrets`", "docker volume create aws-secrets", "chown -R 0:0"] {
+    for words in ["no volume `aws-secrets`", "sb login aws"] {
         assert!(missing.stderr.contains(words), "no `{words}` in:\n{}", missing.stderr);
     }
     assert_eq!(boxed.work.read("trail"), "", "nothing was deployed");

@@ -3,16 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Pasted, Provider};
 use crate::container::{
-    ContainerCommand, ContainerError, Engine, Files, HOME, Image, ImageProgress, Opening, Session,
+    ContainerCommand, ContainerError, Engine, Files, HOME, Opening, Session,
 };
-use crate::execute::image_progress::Telling;
 
 /// Of an identity command's output; the rest would not be shown anyway.
 const OUTPUT: usize = 64 * 1024;
@@ -41,23 +39,6 @@ pub enum Identity {
     Of { who: String, said: Value },
     /// The provider's command says that nobody is logged in, or that the credentials do not hold.
     Nobody { said: String },
-}
-
-/// The image of a provider's command line, pulled if it is missing.
-pub async fn prepare(
-    engine: &Engine,
-    reference: &str,
-    tell: &(dyn Fn(String) + Send + Sync),
-) -> Result<String, ContainerError> {
-    let image = Image::Reference(reference.to_owned());
-    let lines = Mutex::new(Telling::new(&image));
-    let progress = |now: ImageProgress| {
-        let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
-        if let Some(line) = line {
-            tell(line);
-        }
-    };
-    engine.ensure_image(&image, &progress).await
 }
 
 /// The provider's own way to log in, in a terminal of so many rows and columns. The volume is made if it is missing.

@@ -6,7 +6,7 @@ mod pasted;
 
 use crate::container::{ContainerError, Engine, Volume};
 
-pub use login::{Identity, LoginError, check_in_container, check_on_host, interactive, keep, logout, prepare};
+pub use login::{Identity, LoginError, check_in_container, check_on_host, interactive, keep, logout};
 pub use pasted::{Pasted, PastedError};
 
 /// What differs between providers.
