@@ -363,6 +363,9 @@ pub enum Command {
     /// The embedded function runtime
     #[command(subcommand)]
     Local(LocalCommand),
+    /// A machine that sends the load, reached by ssh
+    #[command(subcommand)]
+    Remote(RemoteCommand),
     /// Print the JSON Schema of a file format
     Schema { kind: SchemaKind },
     /// Print a completion script for a shell
@@ -581,6 +584,41 @@ pub enum ConfigCommand {
     Get { name: String },
     /// Set a parameter of the deployment for the commands that follow
     Set { name: String, value: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RemoteCommand {
+    /// Get a machine ready: Docker, rsync and this sb; what is there is left alone
+    #[command(after_help = "Uses your own ssh configuration and agent. Installs with apt-get, dnf or yum, as root or by sudo without a password.\n\
+        docs/load-generator.md says which machine to take.\n\n\
+        Examples:\n  sb remote setup lg1\n  sb remote setup ec2-user@203.0.113.7 --dry-run")]
+    Setup {
+        /// A name of ~/.ssh/config, or USER@ADDRESS
+        host: String,
+        /// The command that logs in
+        #[arg(long, value_name = "COMMAND", default_value = "ssh", env = "SB_SSH")]
+        ssh: String,
+        /// Only look, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring the logs folders of a machine here: nothing else, and only what is new
+    #[command(after_help = "What was broken off is gone on with. The exit code is rsync's.\n\
+        SB_DATA_SOURCE names the host, or HOST:FOLDER, or the folder there; SB_DATA_DIR the folder here.\n\n\
+        Examples:\n  sb remote fetch lg1\n  sb remote fetch lg1:work/serverless --into data/lg1")]
+    Fetch {
+        /// A name of ~/.ssh/config, or USER@ADDRESS, and :FOLDER [default: SB_DATA_SOURCE; its home folder]
+        host: Option<String>,
+        /// Folder here [default: SB_DATA_DIR, else data/HOST/raw]
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        /// The command that logs in
+        #[arg(long, value_name = "COMMAND", default_value = "ssh", env = "SB_SSH")]
+        ssh: String,
+        /// Only say what would come
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -80,10 +80,8 @@ pub(super) async fn login(terminal: &Terminal, settings: &Settings, word: Word, 
 }
 
 async fn ask_for_file(terminal: &Terminal, provider: &Provider) -> Result<Pasted, Failed> {
-    if std::io::stdin().is_terminal() {
-        terminal.say(&format!("paste {}, then press Ctrl-D; nothing is shown", provider.file));
-    }
-    let Some(text) = passthrough::paste(terminal).await? else {
+    let question = format!("paste {}, then press Ctrl-D; nothing is shown", provider.file);
+    let Some(text) = passthrough::paste(terminal, &question).await? else {
         return Err(Failed::message(Exit::Interrupted, "given up: nothing was kept"));
     };
     Pasted::read(provider, &text).map_err(|error| {

@@ -15,6 +15,7 @@ mod output;
 mod passthrough;
 mod plan;
 mod preflight;
+mod remote;
 mod report;
 mod runs;
 mod sampling;
@@ -208,6 +209,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Init { provider, xray_sampling } => {
             init::init(terminal, settings, provider, xray_sampling).await
         }
+        Command::Remote(command) => remote::remote(terminal, settings, command).await,
         Command::Login { provider, prompt } => login::login(terminal, settings, provider, prompt).await,
         Command::Logout { provider, yes } => login::logout(terminal, settings, provider, yes).await,
         Command::CheckCredentials { provider } => login::check(terminal, settings, provider).await,

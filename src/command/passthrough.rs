@@ -140,10 +140,14 @@ fn failed(error: ContainerError) -> Failed {
 }
 
 /// What is pasted into this terminal until Ctrl-D, which shows none of it; or all that is piped in. None: given up.
-pub(super) async fn paste(terminal: &Terminal) -> Result<Option<Vec<u8>>, Failed> {
+pub(super) async fn paste(terminal: &Terminal, question: &str) -> Result<Option<Vec<u8>>, Failed> {
     let mut ends = Ends::watch()?;
-    let mut keys = Keys::listen()?;
+    // Before anybody is asked: an answer that comes at once must not show either.
     let raw = RawMode::enter()?;
+    let mut keys = Keys::listen()?;
+    if raw.is_some() {
+        terminal.say(&format!("{question}\r\n"));
+    }
     let mut text = Vec::new();
     let given = loop {
         tokio::select! {

@@ -15,6 +15,7 @@ mod local;
 mod planning;
 mod policy;
 mod pseudo_terminal;
+mod remote;
 mod stress;
 mod tmux;
 mod trace_files;
