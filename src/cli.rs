@@ -295,12 +295,14 @@ pub enum Command {
         keep: KeepArguments,
     },
     /// Get the images that the manifests in reach need, or set an account up
-    #[command(after_help = "Pulls and builds what is missing, and says what each image is for: those of steps, and the command lines\n\
+    #[command(
+        after_help = "Pulls and builds what is missing, and says what each image is for: those of steps, and the command lines\n\
         of the providers whose credentials targets ask for. SB_IMAGES names a table that replaces default images.\n\n\
         Examples:\n  \
         sb init                                        every manifest below this folder\n  \
         sb init --file benchmark.toml --target aws     one application, on one target\n  \
-        sb init aws --xray-sampling                    a sampling rule by which X-Ray keeps every trace")]
+        sb init aws --xray-sampling                    a sampling rule by which X-Ray keeps every trace"
+    )]
     Init {
         provider: Option<Provider>,
         /// Create the X-Ray sampling rule NoSampling in the account: every request of every service is traced
@@ -339,14 +341,12 @@ pub enum Command {
     )]
     CheckCredentials { provider: Provider },
     /// Open a shell where a step of the application would run: its files, environment, credentials, user and network
-    #[command(
-        after_help = "Examples:\n  \
+    #[command(after_help = "Examples:\n  \
             sb shell                                the image of steps that name none, with the target's credentials\n  \
             sb shell deploy                         the image that the manifest calls so\n  \
             sb shell --step deploy/stack            exactly what that step gets\n  \
             sb shell debian:12 -- cat /etc/os-release\n\n\
-            The exit code is the command's."
-    )]
+            The exit code is the command's.")]
     Shell {
         /// An alias of [images], or a reference [default: the step's]
         image: Option<String>,
@@ -589,9 +589,11 @@ pub enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub enum RemoteCommand {
     /// Get a machine ready: Docker, rsync and this sb; what is there is left alone
-    #[command(after_help = "Uses your own ssh configuration and agent. Installs with apt-get, dnf or yum, as root or by sudo without a password.\n\
+    #[command(
+        after_help = "Uses your own ssh configuration and agent. Installs with apt-get, dnf or yum, as root or by sudo without a password.\n\
         docs/load-generator.md says which machine to take.\n\n\
-        Examples:\n  sb remote setup lg1\n  sb remote setup ec2-user@203.0.113.7 --dry-run")]
+        Examples:\n  sb remote setup lg1\n  sb remote setup ec2-user@203.0.113.7 --dry-run"
+    )]
     Setup {
         /// A name of ~/.ssh/config, or USER@ADDRESS
         host: String,

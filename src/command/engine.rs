@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Outcome;
 use super::edits::{self, Edited};
-use super::{estimate, init};
 use super::output::{Failed, accept};
+use super::{estimate, init};
 use super::{preflight, report, status, tmux};
 use crate::cli::Confirm;
 use crate::event::Verdict;
@@ -475,12 +475,8 @@ pub(super) async fn executor_of(
     graph: &RunGraph,
 ) -> Result<Arc<Executor>, Failed> {
     let place = plan.executor.unwrap_or(validate::Executor::Docker);
-    let executor = Executor::new(
-        place,
-        store.folder().to_owned(),
-        std::env::current_exe()?,
-        init::images(settings)?,
-    );
+    let executor =
+        Executor::new(place, store.folder().to_owned(), std::env::current_exe()?, init::images(settings)?);
     if place == validate::Executor::Docker && runs_commands(graph) {
         let prepared = executor.prepare_engine(graph).await;
         prepared.map_err(|error| Failed::message(Exit::Failed, execute::explain(&error)))?;

@@ -109,7 +109,8 @@ async fn get_images(terminal: &Terminal, settings: &Settings) -> Outcome {
         let width = rows.iter().map(|(need, ..)| need.name.width()).max().unwrap_or(0);
         let mut text = String::new();
         for (need, state, ..) in &rows {
-            let (first, rest) = need.purposes.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+            let (first, rest) =
+                need.purposes.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
             let pad = width - need.name.width();
             let _ = writeln!(text, "{}{:pad$}  {state:<6}  {first}", need.name, "");
             for purpose in rest {
@@ -120,7 +121,10 @@ async fn get_images(terminal: &Terminal, settings: &Settings) -> Outcome {
     };
     terminal.data(&text)?;
     if failed > 0 {
-        return Err(Failed::message(Exit::Failed, format!("{failed} of {} images could not be had", rows.len())));
+        return Err(Failed::message(
+            Exit::Failed,
+            format!("{failed} of {} images could not be had", rows.len()),
+        ));
     }
     Ok(Exit::Done)
 }
@@ -164,7 +168,9 @@ fn needs(benchmarks: &[Arc<Benchmark>], only: Option<&str>, defaults: &Images) -
         }
     };
     for benchmark in benchmarks {
-        for (name, target) in benchmark.targets.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        for (name, target) in
+            benchmark.targets.iter().filter(|(name, _)| only.is_none_or(|only| only == *name))
+        {
             for step in target.deploy.iter().chain(&target.invoke).chain(&target.cleanup) {
                 let purpose = |what| format!("{}@{name}: {what} `{}`", benchmark.name, step.name);
                 if matches!(step.action, Action::Run(_)) {
@@ -175,7 +181,8 @@ fn needs(benchmarks: &[Arc<Benchmark>], only: Option<&str>, defaults: &Images) -
                 }
             }
             for provider in &target.credentials {
-                let purpose = format!("{} ({}@{name}: credentials)", defaults.purpose(provider), benchmark.name);
+                let purpose =
+                    format!("{} ({}@{name}: credentials)", defaults.purpose(provider), benchmark.name);
                 add(Image::Reference(defaults.reference(provider).to_owned()), purpose);
             }
         }

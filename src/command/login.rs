@@ -45,8 +45,10 @@ pub(super) async fn login(terminal: &Terminal, settings: &Settings, word: Word, 
     } else if typed {
         None
     } else {
-        let message = format!("`{}` asks questions, and standard output is no terminal", provider.login.join(" "));
-        let help = format!("run it in a terminal, or give a file: sb login {} --prompt < FILE", provider.name);
+        let message =
+            format!("`{}` asks questions, and standard output is no terminal", provider.login.join(" "));
+        let help =
+            format!("run it in a terminal, or give a file: sb login {} --prompt < FILE", provider.name);
         return Err(Failed::helped(Exit::Usage, message, help));
     };
     let engine = connect().await?;
@@ -57,7 +59,10 @@ pub(super) async fn login(terminal: &Terminal, settings: &Settings, word: Word, 
         kept::keep(&engine, provider, image, pasted).await.map_err(|error| failed_login(provider, &error))?;
     } else {
         let is_new = !engine.has_volume(&volume).await.map_err(failed)?;
-        terminal.say(&format!("`{}` of {reference}; what it keeps goes to the volume `{volume}`", provider.login.join(" ")));
+        terminal.say(&format!(
+            "`{}` of {reference}; what it keeps goes to the volume `{volume}`",
+            provider.login.join(" ")
+        ));
         let ended = match kept::interactive(&engine, provider, image, terminal.size()).await {
             Ok(session) => passthrough::pass_through(terminal, session).await,
             Err(error) => Err(failed(error)),
@@ -85,18 +90,26 @@ async fn ask_for_file(terminal: &Terminal, provider: &Provider) -> Result<Pasted
         return Err(Failed::message(Exit::Interrupted, "given up: nothing was kept"));
     };
     Pasted::read(provider, &text).map_err(|error| {
-        Failed::helped(Exit::Usage, format!("{error}; nothing was kept"), format!("what is wanted is {}", provider.file))
+        Failed::helped(
+            Exit::Usage,
+            format!("{error}; nothing was kept"),
+            format!("what is wanted is {}", provider.file),
+        )
     })
 }
 
 async fn login_on_host(terminal: &Terminal, provider: &Provider, prompt: bool) -> Outcome {
     let line = provider.login.join(" ");
     if prompt || !std::io::stdin().is_terminal() {
-        let message = "with the host executor, steps use your own files and environment, which sb does not write";
+        let message =
+            "with the host executor, steps use your own files and environment, which sb does not write";
         let help = format!("log in with `{line}`, or put the file below ~/{}", provider.folder);
         return Err(Failed::helped(Exit::Usage, message, help));
     }
-    terminal.say(&format!("with the host executor, steps use your own ~/{} and environment: `{line}`", provider.folder));
+    terminal.say(&format!(
+        "with the host executor, steps use your own ~/{} and environment: `{line}`",
+        provider.folder
+    ));
     let mut command = tokio::process::Command::new(provider.login[0]);
     command.args(&provider.login[1..]);
     passthrough::run_here(command).await.map_err(|source| {
@@ -161,7 +174,10 @@ pub(super) async fn check(terminal: &Terminal, settings: &Settings, word: Word) 
 pub(super) async fn logout(terminal: &Terminal, settings: &Settings, word: Word, yes: bool) -> Outcome {
     let provider = provider(word);
     if on_host(settings) {
-        let message = format!("with the host executor, steps use your own ~/{}, which sb does not touch", provider.folder);
+        let message = format!(
+            "with the host executor, steps use your own ~/{}, which sb does not touch",
+            provider.folder
+        );
         return Err(Failed::helped(Exit::Usage, message, "remove what is there by the provider's own means"));
     }
     let engine = connect().await?;
@@ -173,7 +189,8 @@ pub(super) async fn logout(terminal: &Terminal, settings: &Settings, word: Word,
     let needed = if yes { vec![] } else { runs_that_need(terminal, settings, provider).await? };
     if !needed.is_empty() {
         let names: Vec<_> = needed.iter().map(|run| format!("`{run}`")).collect();
-        let what = format!("{} of this workspace may still need the credentials, to clean up too", names.join(", "));
+        let what =
+            format!("{} of this workspace may still need the credentials, to clean up too", names.join(", "));
         match terminal.ask(&format!("{what}.\nLog out? [y/N] "))? {
             Some(true) => {}
             Some(false) => return Err(Failed::message(Exit::Usage, "still logged in")),
@@ -208,7 +225,11 @@ async fn runs_that_need(
         let needs = match Request::read(&row).and_then(|request| request.rebuild(terminal, &store, &row.id)) {
             Ok((plan, graph)) => {
                 plan.executor != Some(Executor::Host)
-                    && graph.graph.node_weights().filter_map(crate::graph::Step::manifest).any(|step| asks(step, provider))
+                    && graph
+                        .graph
+                        .node_weights()
+                        .filter_map(crate::graph::Step::manifest)
+                        .any(|step| asks(step, provider))
             }
             Err(_) => true,
         };

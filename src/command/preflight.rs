@@ -46,9 +46,8 @@ pub(super) async fn look(plan: &Plan, sampling: bool) -> Vec<Found> {
     }
     let asked = wanted(plan).into_iter().map(|wanted| async move {
         let region = wanted.region.as_deref();
-        let rules = async {
-            if sampling && wanted.xray { Some(sampling::verdict(region).await) } else { None }
-        };
+        let rules =
+            async { if sampling && wanted.xray { Some(sampling::verdict(region).await) } else { None } };
         let (account, rules) = tokio::join!(account(region), rules);
         Found {
             peak: wanted.peak,
@@ -76,7 +75,9 @@ pub(super) async fn warn(terminal: &Terminal, plan: &Plan, parts: Parts) {
 
 fn is_aws(entry: &Entry) -> bool {
     entry.benchmark.targets.get(&entry.target).is_some_and(|target| {
-        target.traces == Traces::Xray || entry.target == "aws" || target.credentials.iter().any(|name| name == "aws")
+        target.traces == Traces::Xray
+            || entry.target == "aws"
+            || target.credentials.iter().any(|name| name == "aws")
     })
 }
 
@@ -92,7 +93,8 @@ fn region(entry: &Entry, point: &Point) -> Option<String> {
 fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     let mut regions: BTreeMap<Option<String>, (Vec<(f64, &str)>, bool)> = BTreeMap::new();
     for entry in plan.entries.iter().filter(|entry| is_aws(entry)) {
-        let xray = entry.benchmark.targets.get(&entry.target).is_some_and(|target| target.traces == Traces::Xray);
+        let xray =
+            entry.benchmark.targets.get(&entry.target).is_some_and(|target| target.traces == Traces::Xray);
         let mut peaks: BTreeMap<Option<String>, f64> = BTreeMap::new();
         for point in &entry.points {
             let peak = peaks.entry(region(entry, point)).or_default();
@@ -143,7 +145,8 @@ impl Found {
             ));
         }
         if let Some(Ok(Verdict::Loses { rule, rate, narrow })) = &self.sampling {
-            let some = if *narrow { "requests that it matches" } else { "requests that bring no decision along" };
+            let some =
+                if *narrow { "requests that it matches" } else { "requests that bring no decision along" };
             warnings.push(format!(
                 "X-Ray may lose traces in {}: by the sampling rule `{rule}`, {} % of {some} are traced. \
                  `sb init aws --xray-sampling` creates a rule that keeps all",
@@ -164,7 +167,9 @@ impl Found {
             let peak = self.peak.ceil();
             text += &match &account.concurrency {
                 Ok(limit) => format!("  {peak:.0} of {limit} concurrent executions of Lambda at the peak\n"),
-                Err(reason) => format!("  {peak:.0} concurrent executions at the peak; the limit is not known: {reason}\n"),
+                Err(reason) => format!(
+                    "  {peak:.0} concurrent executions at the peak; the limit is not known: {reason}\n"
+                ),
             };
         }
         match &self.sampling {

@@ -108,7 +108,11 @@ fn source_and_place(
         (Some(host), Some(source)) => {
             let mut host = Host::parse(&host)?;
             if host.folder.is_empty() {
-                let folder = if is_folder(&source) { source.as_str() } else { source.split_once(':').map_or("", |both| both.1) };
+                let folder = if is_folder(&source) {
+                    source.as_str()
+                } else {
+                    source.split_once(':').map_or("", |both| both.1)
+                };
                 host.folder = folder_there(folder);
             }
             host
@@ -128,8 +132,9 @@ fn source_and_place(
 }
 
 async fn fetch(terminal: &Terminal, host: &Host, into: &Path, ssh: &str, dry_run: bool) -> Outcome {
-    std::fs::create_dir_all(into)
-        .map_err(|error| Failed::message(Exit::Failed, format!("cannot make `{}`: {error}", into.display())))?;
+    std::fs::create_dir_all(into).map_err(|error| {
+        Failed::message(Exit::Failed, format!("cannot make `{}`: {error}", into.display()))
+    })?;
     let mut command = Command::new("rsync");
     command
         .args(["--archive", "--compress", "--human-readable", "--prune-empty-dirs", "--secluded-args"])
@@ -145,13 +150,21 @@ async fn fetch(terminal: &Terminal, host: &Host, into: &Path, ssh: &str, dry_run
     } else if terminal.lively {
         command.arg("--info=progress2");
     }
-    let from = if host.folder.is_empty() { format!("{}:", host.name) } else { format!("{}:{}/", host.name, host.folder) };
+    let from = if host.folder.is_empty() {
+        format!("{}:", host.name)
+    } else {
+        format!("{}:{}/", host.name, host.folder)
+    };
     command.arg("--").arg(&from).arg(into.join(""));
     terminal.say(&format!("logs folders of {from} into {}", into.display()));
     let exit = run_here(command).await.map_err(|error| not_here("rsync", &error))?;
     if exit == Exit::Done {
         let count = invocations(into);
-        terminal.say(&format!("{count} invocation{} in {}", if count == 1 { "" } else { "s" }, into.display()));
+        terminal.say(&format!(
+            "{count} invocation{} in {}",
+            if count == 1 { "" } else { "s" },
+            into.display()
+        ));
     } else {
         terminal.say(&format!(
             "rsync ended with code {}: run the same again to go on; `sb remote setup {}` checks the host",
@@ -247,7 +260,9 @@ async fn setup(
             terminal.say(&format!("on {}: {line}", host.name));
             // A password that sudo asks for would have no terminal to come from.
             let line = line.replace("sudo ", "sudo -n ");
-            let exit = run_here(at(host, ssh, &line, Stdio::null())).await.map_err(|error| not_here(&ssh[0], &error))?;
+            let exit = run_here(at(host, ssh, &line, Stdio::null()))
+                .await
+                .map_err(|error| not_here(&ssh[0], &error))?;
             if exit == Exit::Done {
                 changed.push("installed what was missing");
             }
@@ -280,7 +295,10 @@ async fn setup(
         advice.push("its clock is not synchronised (chrony on EC2: 169.254.169.123): latencies between machines would be wrong".to_owned());
     }
     if probed.get("files").and_then(|files| files.parse::<u64>().ok()).is_some_and(|files| files < 4096) {
-        advice.push(format!("it allows {} open files: high rates need more (ulimit -n)", probed.get("files").unwrap_or_default()));
+        advice.push(format!(
+            "it allows {} open files: high rates need more (ulimit -n)",
+            probed.get("files").unwrap_or_default()
+        ));
     }
     if settings.json() {
         let all = json!({
@@ -296,7 +314,8 @@ async fn setup(
             terminal.say(&format!("missing: {problem}"));
         }
         if problems.is_empty() {
-            let what = if changed.is_empty() { "nothing had to be done".to_owned() } else { changed.join(", ") };
+            let what =
+                if changed.is_empty() { "nothing had to be done".to_owned() } else { changed.join(", ") };
             terminal.say(&format!(
                 "{} is ready ({what}): Docker {}, rsync {}, sb in ~/{PLACE}",
                 host.name,
@@ -317,8 +336,11 @@ fn at(host: &Host, ssh: &[String], line: &str, input: Stdio) -> Command {
 async fn probe(host: &Host, ssh: &[String]) -> Result<Probed, Failed> {
     use tokio::io::AsyncWriteExt as _;
     let mut command = at(host, ssh, "sh -s", Stdio::piped());
-    let mut child =
-        command.stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(|error| not_here(&ssh[0], &error))?;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| not_here(&ssh[0], &error))?;
     if let Some(mut input) = child.stdin.take() {
         // A connection that is refused says so by its exit.
         let _ = input.write_all(PROBE.as_bytes()).await;
@@ -334,8 +356,10 @@ async fn probe(host: &Host, ssh: &[String]) -> Result<Probed, Failed> {
 
 /// True if this program was copied, or would be; false if the host has it.
 async fn copy(host: &Host, ssh: &[String], probed: &Probed, dry_run: bool) -> Result<bool, String> {
-    let (system, machine) = (probed.get("system").unwrap_or_default(), probed.get("machine").unwrap_or_default());
-    let same = system == "Linux" && cfg!(target_os = "linux") && machine_name(machine) == std::env::consts::ARCH;
+    let (system, machine) =
+        (probed.get("system").unwrap_or_default(), probed.get("machine").unwrap_or_default());
+    let same =
+        system == "Linux" && cfg!(target_os = "linux") && machine_name(machine) == std::env::consts::ARCH;
     if !same {
         return Err(format!(
             "this sb is made for {} on {}, and the host is {system} on {machine}: build sb there (`cargo install --path .`), \
@@ -353,7 +377,8 @@ async fn copy(host: &Host, ssh: &[String], probed: &Probed, dry_run: bool) -> Re
     if dry_run {
         return Ok(true);
     }
-    let open = std::fs::File::open(program).map_err(|error| format!("this program cannot be read: {error}"))?;
+    let open =
+        std::fs::File::open(program).map_err(|error| format!("this program cannot be read: {error}"))?;
     let line = format!(
         "umask 022 && mkdir -p \"$HOME/.local/bin\" && cat > \"$HOME/{PLACE}.new\" && chmod 755 \"$HOME/{PLACE}.new\" && \
          \"$HOME/{PLACE}.new\" version > /dev/null && mv \"$HOME/{PLACE}.new\" \"$HOME/{PLACE}\""
@@ -388,12 +413,19 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_source(host: Option<&str>, source: Option<&str>, dir: Option<&str>, expected: (&str, &str, &str)) {
+    fn check_source(
+        host: Option<&str>,
+        source: Option<&str>,
+        dir: Option<&str>,
+        expected: (&str, &str, &str),
+    ) {
         let variable = |name: &str| match name {
             "SB_DATA_SOURCE" => source.map(str::to_owned),
             _ => dir.map(str::to_owned),
         };
-        let Ok((host, into)) = source_and_place(host.map(str::to_owned), None, &variable) else { panic!("refused") };
+        let Ok((host, into)) = source_and_place(host.map(str::to_owned), None, &variable) else {
+            panic!("refused")
+        };
         assert_eq!((host.name.as_str(), host.folder.as_str(), into.to_str().unwrap()), expected);
     }
 
@@ -401,7 +433,12 @@ mod tests {
     fn the_source_is_named_or_comes_from_the_environment() {
         check_source(Some("lg1"), None, None, ("lg1", "", "data/lg1/raw"));
         check_source(None, Some("lg12"), None, ("lg12", "", "data/lg12/raw"));
-        check_source(None, Some("ec2-user@lg12:/home/ec2-user/"), Some("d"), ("ec2-user@lg12", "/home/ec2-user", "d"));
+        check_source(
+            None,
+            Some("ec2-user@lg12:/home/ec2-user/"),
+            Some("d"),
+            ("ec2-user@lg12", "/home/ec2-user", "d"),
+        );
         check_source(Some("u@lg1"), Some("~/work"), None, ("u@lg1", "work", "data/lg1/raw"));
         check_source(Some("lg1:work"), Some("other:folder"), None, ("lg1", "work", "data/lg1/raw"));
         check_source(Some("lg1"), Some("lg12:folder"), None, ("lg1", "folder", "data/lg1/raw"));

@@ -25,7 +25,8 @@ pub(super) async fn create(terminal: &Terminal, settings: &Settings) -> Outcome 
         Made::WasThere => "was there",
     };
     if settings.json() {
-        let all = json!({ "version": 1, "rule": RULE, "region": region, "made": word, "remove_with": remove });
+        let all =
+            json!({ "version": 1, "rule": RULE, "region": region, "made": word, "remove_with": remove });
         terminal.data(&format!("{all:#}"))?;
     } else {
         terminal.say(&format!(

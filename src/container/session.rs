@@ -111,11 +111,7 @@ impl Engine {
         }
     }
 
-    async fn connect_session(
-        &self,
-        id: &str,
-        opening: &Opening<'_>,
-    ) -> Result<Streams, ContainerError> {
+    async fn connect_session(&self, id: &str, opening: &Opening<'_>) -> Result<Streams, ContainerError> {
         if let Some(files) = opening.files {
             self.put(id, files).await?;
         }
@@ -246,7 +242,6 @@ impl Session {
         }
         Ok((self.end().await?, output, error))
     }
-
 }
 
 async fn ended(engine: Engine, id: String) -> Result<i64, ContainerError> {

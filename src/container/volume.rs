@@ -76,15 +76,15 @@ impl Engine {
     /// Into a container that exists and need not run; a folder that is a volume keeps them.
     pub(super) async fn put(&self, container: &str, files: &Files) -> Result<(), ContainerError> {
         let doing = || format!("putting files into `{}` of a container", files.folder);
-        let tar = archive(files).map_err(|source| ContainerError::Folder { dir: files.folder.clone().into(), source })?;
+        let tar = archive(files)
+            .map_err(|source| ContainerError::Folder { dir: files.folder.clone().into(), source })?;
         let options = UploadToContainerOptions { path: files.folder.clone(), ..Default::default() };
         let sent = self.docker.upload_to_container(container, Some(options), bollard::body_full(tar)).await;
         sent.map_err(|error| match status_of(&error) {
             // What the engine says about an archive may quote it.
-            Some(status) if status < 500 => ContainerError::Refused {
-                name: container.to_owned(),
-                message: engine_message(&error),
-            },
+            Some(status) if status < 500 => {
+                ContainerError::Refused { name: container.to_owned(), message: engine_message(&error) }
+            }
             _ => api(doing())(error),
         })
     }

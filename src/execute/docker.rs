@@ -9,8 +9,7 @@ use super::image_progress::ensure_image;
 use super::step::Executor;
 use super::{Attempt, Deployed, credentials};
 use crate::container::{
-    ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL,
-    state_label,
+    ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
 };
 use crate::event::{FailureClass, Notice, Outcome};
 use crate::exit::{Exit, Found};

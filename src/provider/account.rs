@@ -57,12 +57,13 @@ pub(super) async fn settings(region: Option<&str>) -> SdkConfig {
 pub async fn account(region: Option<&str>) -> Result<Account, AccountError> {
     let config = settings(region).await;
     let region = config.region().ok_or(AccountError::NoRegion)?.to_string();
-    let credentials = config.credentials_provider().ok_or_else(|| AccountError::NoCredentials {
-        reason: "no way to get them is set up".to_owned(),
-    })?;
-    let credentials = credentials.provide_credentials().await.map_err(|error| AccountError::NoCredentials {
-        reason: DisplayErrorContext(error).to_string(),
-    })?;
+    let credentials = config
+        .credentials_provider()
+        .ok_or_else(|| AccountError::NoCredentials { reason: "no way to get them is set up".to_owned() })?;
+    let credentials = credentials
+        .provide_credentials()
+        .await
+        .map_err(|error| AccountError::NoCredentials { reason: DisplayErrorContext(error).to_string() })?;
     let client = aws_sdk_sts::Client::new(&config);
     let identity = client.get_caller_identity().send().await.map_err(|error| {
         let reason = DisplayErrorContext(&error).to_string();

@@ -55,7 +55,8 @@ async fn rules(client: &Client) -> Result<Vec<SamplingRule>, SamplingError> {
     let mut pages = client.get_sampling_rules().into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = page.map_err(failed("read"))?;
-        rules.extend(page.sampling_rule_records().iter().filter_map(|record| record.sampling_rule().cloned()));
+        rules
+            .extend(page.sampling_rule_records().iter().filter_map(|record| record.sampling_rule().cloned()));
     }
     Ok(rules)
 }
@@ -82,9 +83,16 @@ fn judge(mut rules: Vec<SamplingRule>) -> Verdict {
 }
 
 fn matches_everything(rule: &SamplingRule) -> bool {
-    let parts =
-        [rule.service_name(), rule.service_type(), rule.host(), rule.http_method(), rule.url_path(), rule.resource_arn()];
-    parts.into_iter().all(|part| part == ANY) && rule.attributes().is_none_or(std::collections::HashMap::is_empty)
+    let parts = [
+        rule.service_name(),
+        rule.service_type(),
+        rule.host(),
+        rule.http_method(),
+        rule.url_path(),
+        rule.resource_arn(),
+    ];
+    parts.into_iter().all(|part| part == ANY)
+        && rule.attributes().is_none_or(std::collections::HashMap::is_empty)
 }
 
 /// Makes the rule, or makes it right; changes nothing if it is. Also gives the region it was made in.
@@ -94,7 +102,9 @@ pub async fn create(region: Option<&str>) -> Result<(Made, Option<String>), Samp
     let client = Client::new(&config);
     let found = rules(&client).await?.into_iter().find(|rule| rule.rule_name() == Some(RULE));
     let made = match found {
-        Some(rule) if matches_everything(&rule) && rule.fixed_rate() >= 1.0 && rule.priority() == 1 => Made::WasThere,
+        Some(rule) if matches_everything(&rule) && rule.fixed_rate() >= 1.0 && rule.priority() == 1 => {
+            Made::WasThere
+        }
         Some(_) => {
             let update = SamplingRuleUpdate::builder()
                 .rule_name(RULE)
@@ -109,7 +119,12 @@ pub async fn create(region: Option<&str>) -> Result<(Made, Option<String>), Samp
                 .resource_arn(ANY)
                 .set_attributes(Some(std::collections::HashMap::new()))
                 .build();
-            client.update_sampling_rule().sampling_rule_update(update).send().await.map_err(failed("corrected"))?;
+            client
+                .update_sampling_rule()
+                .sampling_rule_update(update)
+                .send()
+                .await
+                .map_err(failed("corrected"))?;
             Made::Corrected
         }
         None => {
@@ -157,10 +172,13 @@ mod tests {
 
     #[track_caller]
     fn check(rules: &[(&str, i32, f64, &str)], expected: Option<(&str, bool)>) {
-        let rules = rules.iter().map(|(name, priority, rate, path)| rule(name, *priority, *rate, path)).collect();
+        let rules =
+            rules.iter().map(|(name, priority, rate, path)| rule(name, *priority, *rate, path)).collect();
         match (judge(rules), expected) {
             (Verdict::Complete, None) => {}
-            (Verdict::Loses { rule, narrow, .. }, Some(expected)) => assert_eq!((rule.as_str(), narrow), expected),
+            (Verdict::Loses { rule, narrow, .. }, Some(expected)) => {
+                assert_eq!((rule.as_str(), narrow), expected)
+            }
             (found, _) => panic!("{found:?}"),
         }
     }

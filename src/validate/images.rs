@@ -35,11 +35,15 @@ pub struct DefaultImage {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImagesError {
-    #[error("the table of images cannot be read: {0}; the built-in one (see docs/providers.md) is an example")]
+    #[error(
+        "the table of images cannot be read: {0}; the built-in one (see docs/providers.md) is an example"
+    )]
     Form(String),
     #[error("there is no default image called `{name}`; {help}")]
     Unknown { name: String, help: String },
-    #[error("the image `{name}` is `{image}`, which is no image reference: write \"name:tag\" or \"registry/name:tag\"")]
+    #[error(
+        "the image `{name}` is `{image}`, which is no image reference: write \"name:tag\" or \"registry/name:tag\""
+    )]
     Reference { name: String, image: String },
 }
 
@@ -88,8 +92,11 @@ impl Images {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::validate::CREDENTIALS;
+    use crate::manifest::read::Snapshot;
+    use crate::validate::{CREDENTIALS, Image, benchmark};
 
     #[test]
     fn every_built_in_image_is_pinned_and_says_what_it_is_for() {
@@ -97,7 +104,8 @@ mod tests {
         assert_eq!(table.len(), BUILT_IN.table.len());
         for (name, image) in &table {
             assert!(is_image_reference(&image.image), "{name}");
-            let tag = image.image.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
+            let tag =
+                image.image.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
             assert!(tag.is_some_and(|tag| tag != "latest" && tag.contains('.')), "{name} is not pinned");
             assert!(!image.what.is_empty() && image.tags.starts_with("https://"), "{name}");
         }
@@ -112,6 +120,26 @@ mod tests {
         assert_eq!(images.reference("aws"), "registry.local:5000/aws:1");
         assert_eq!(images.purpose("aws"), "the command line of AWS");
         assert_eq!(images.reference("step"), Images::built_in().reference("step"));
+    }
+
+    #[track_caller]
+    fn check_step(images: &str, step: &str, expected: Option<Image>) {
+        let text = format!(
+            "[benchmark]\nname = \"a\"\n[images]\n{images}\n[targets.t]\n[[deploy]]\nname = \"s\"\nrun = \"true\"\n{step}\n"
+        );
+        let files = Snapshot::new([("/b/benchmark.toml", text.as_str())]);
+        let benchmark = benchmark(&files, Path::new("/b/benchmark.toml")).value.unwrap();
+        assert_eq!(benchmark.targets["t"].deploy[0].environment.image, expected);
+    }
+
+    #[test]
+    fn a_step_may_name_a_default_image_and_a_manifest_may_replace_one() {
+        let reference = |text: &str| Some(Image::Reference(text.to_owned()));
+        check_step("", "", None);
+        check_step("", "image = \"aws\"", Some(Image::Default("aws".to_owned())));
+        check_step("aws = \"mine:1\"", "image = \"aws\"", reference("mine:1"));
+        check_step("step = \"mine:2\"", "", reference("mine:2"));
+        check_step("", "image = \"a/b:1\"", reference("a/b:1"));
     }
 
     #[track_caller]

@@ -19,7 +19,8 @@ use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{
-    Action, Command, Environment, Image, Images, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step, WaitFor,
+    Action, Command, Environment, Image, Images, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step,
+    WaitFor,
 };
 
 /// Shells whose quoting is that of `sh`.

@@ -57,12 +57,8 @@ impl Lab {
 
     fn piped(&self, arguments: &[&str], text: &str) -> Ran {
         let mut command = self.command(arguments);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         Ran::of(child.wait_with_output().unwrap())
     }
@@ -84,7 +80,8 @@ impl Lab {
         let saved = self.work.path().join("saved.tar");
         let images = self.engine.docker(&["images", "--all", "--quiet", "--no-trunc"]);
         let images: Vec<&str> = images.lines().collect();
-        self.engine.docker(&[&["save", "--output", &saved.display().to_string()], images.as_slice()].concat());
+        self.engine
+            .docker(&[&["save", "--output", &saved.display().to_string()], images.as_slice()].concat());
         assert!(std::fs::metadata(&saved).unwrap().len() > 500_000, "the layers are there");
         assert_eq!(self.work.files_with(secret), Vec::<std::path::PathBuf>::new(), "image layers");
         std::fs::remove_file(saved).unwrap();
@@ -229,13 +226,17 @@ fn credentials_from_a_file_are_checked_taken_up_and_found_nowhere() {
     let sampled = Sampled::start(SECRET);
     for (provider, file) in &files {
         let wrong = lab.piped(&["login", provider, "--prompt"], &format!("{SECRET} {file}")).expect(2);
-        assert!(!wrong.stderr.contains(SECRET) && wrong.stderr.contains("nothing was kept"), "{}", wrong.stderr);
-        assert_eq!(lab.volumes(), "", "{provider}");
+        assert!(
+            !wrong.stderr.contains(SECRET) && wrong.stderr.contains("nothing was kept"),
+            "{}",
+            wrong.stderr
+        );
+        assert!(!lab.volumes().contains(provider), "{provider}");
         let kept = lab.piped(&["login", provider], file).expect(0);
         assert!(!kept.stderr.contains(SECRET) && kept.stdout.is_empty(), "{}", kept.stderr);
         lab.sb(&["check-credentials", provider]).expect(0);
         lab.sb(&["logout", provider]).expect(0);
-        assert_eq!(lab.volumes(), "", "{provider}");
+        assert!(!lab.volumes().contains(provider), "{provider}");
 
         // As it is pasted: with carriage returns, and nothing shown.
         let pasted = format!("{}\u{4}", file.replace('\n', "\r"));
@@ -280,4 +281,153 @@ fn a_login_that_is_broken_off_gives_the_terminal_back_and_keeps_nothing() {
     assert_eq!((seen.code, seen.restored), (9, true), "{}", seen.text);
     assert_eq!(lab.volumes(), "");
     assert_eq!(lab.engine.docker(&["ps", "--all", "--quiet"]), "");
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn a_shell_has_what_a_step_has() {
+    let lab = Lab::new();
+    let look = "pwd; id -u; id -g; echo ~; ls -a ~; ls -ld ~/.aws; env | grep -v ^SB_ | sort; cat /proc/net/dev | wc -l; \
+                grep -c . /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null; ls -A .sb .. 2>&1";
+    lab.work.write(
+        "benchmark.toml",
+        &format!(
+            r#"
+[benchmark]
+name = "kept"
+
+[params]
+size = 7
+
+[images]
+tool = "sb-stand-in:1"
+
+[targets.cloud]
+credentials = ["aws"]
+
+[[deploy]]
+name = "look"
+image = "tool"
+network = "none"
+workdir = "sub"
+limits = {{ memory = "64MiB" }}
+credentials = ["aws"]
+env = {{ LOOK = "{look}", SIZE = "{{{{params.size}}}}", MADE = "a b" }}
+run = "sh -c "$LOOK" > ../step.txt 2>&1; id -u > ../id"
+outputs.id = {{ file = "id" }}
+
+[[deploy]]
+name = "after"
+image = "tool"
+env = {{ ID = "{{{{outputs.id}}}}" }}
+run = "true"
+
+[[cleanup]]
+name = "nothing"
+image = "tool"
+run = "true"
+"#
+        ),
+    );
+    std::fs::create_dir(lab.work.path().join("sub")).unwrap();
+    let aws = format!("[default]\naws_access_key_id = A\naws_secret_access_key = {SECRET}\n");
+    lab.piped(&["login", "aws"], &aws).expect(0);
+    let early = lab.sb(&["shell", "--step", "after", "--", "true"]).expect(1);
+    assert!(early.stderr.contains("sb prepare"), "{}", early.stderr);
+    lab.sb(&["prepare"]).expect(0);
+
+    let shown =
+        lab.sb(&["shell", "--step", "deploy/look", "--", "sh", "-c", "sh -c \"$LOOK\" 2>&1"]).expect(0);
+    assert_eq!(shown.stdout, lab.work.read("step.txt"));
+    assert!(shown.stdout.contains("SIZE=7") && shown.stdout.contains(".aws"), "{}", shown.stdout);
+    let id = lab.sb(&["shell", "--step", "after", "--", "sh", "-c", "echo $ID; exit 3"]).expect(3);
+    assert_eq!(id.stdout, lab.work.read("id"));
+    // Streams that are no terminal stay apart.
+    let piped =
+        lab.piped(&["shell", "tool", "--", "sh", "-c", "cat; echo error >&2; tty"], "given\n").expect(1);
+    assert_eq!((piped.stdout.as_str(), piped.stderr.as_str()), ("given\nnot a tty\n", "error\n"));
+    let denied = lab.sb(&["shell", "--", "touch", "/sb-home/.aws/x"]).expect(1);
+    assert!(denied.stderr.contains("Read-only file system"), "{}", denied.stderr);
+
+    // What is sent is what the shell shows that it was sent: the keys come through as they are.
+    let script = [
+        answer("# ", "stty size; tty\r"),
+        json!({ "expect": "/dev/pts/0", "size": [40, 123] }),
+        answer("# ", "sleep 0.3; stty size; sleep 60\r"),
+        // Ctrl-C ends the sleep, not the shell.
+        answer("40 123", "\u{3}"),
+        answer("# ", "exit 7\r"),
+    ];
+    let seen = lab.play(&["shell"], &script);
+    assert_eq!((seen.code, seen.restored), (7, true), "{}", seen.text);
+    assert!(seen.text.contains("24 80"), "{}", seen.text);
+    let killed = lab.play(&["shell"], &[json!({ "expect": "# ", "signal": 15 })]);
+    assert_eq!((killed.code, killed.restored), (130, true), "{}", killed.text);
+
+    assert_eq!(lab.engine.docker(&["ps", "--all", "--quiet"]), "");
+    assert_eq!(std::fs::read_dir(lab.work.path().join(".sb/shells")).unwrap().count(), 0);
+    lab.sb(&["shell", "--step", "none"]).expect(2);
+    lab.sb(&["shell", "a b"]).expect(2);
+    lab.sb(&["cleanup"]).expect(0);
+    lab.holds_nowhere(SECRET);
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn images_are_made_ready_before_they_are_needed() {
+    let lab = Lab::new();
+    lab.work.write("app/Dockerfile", &format!("FROM {IMAGE}\nCOPY Dockerfile /x\n"));
+    lab.work.write(
+        "app/benchmark.toml",
+        r#"
+[benchmark]
+name = "app"
+[images]
+own = { dockerfile = "Dockerfile" }
+[targets.cloud]
+credentials = ["google"]
+[[deploy]]
+name = "build"
+image = "own"
+run = "true"
+recover = [ { image = "pulumi", run = "true" } ]
+[[deploy]]
+name = "plain"
+run = "true"
+[[cleanup]]
+name = "build"
+image = "own"
+run = "true"
+"#,
+    );
+    let init = |code| {
+        let ran = lab.sb(&["init", "--format", "json"]).expect(code);
+        let all: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let images = all["images"].as_array().unwrap().clone();
+        images
+            .into_iter()
+            .map(|image| (image["state"].as_str().unwrap().to_owned(), image["for"].to_string()))
+            .collect::<Vec<_>>()
+    };
+    let first = init(0);
+    assert_eq!(
+        first.iter().map(|image| image.0.as_str()).collect::<Vec<_>>(),
+        ["built", "there"],
+        "{first:?}"
+    );
+    assert_eq!(first[0].1, r#"["app@cloud: step `build`"]"#);
+    for purpose in ["recovery of step `build`", "step `plain`", "the command line of Google Cloud"] {
+        assert!(first[1].1.contains(purpose), "{first:?}");
+    }
+    assert!(init(0).iter().all(|image| image.0 == "there"));
+    let shown = lab.sb(&["init"]).expect(0);
+    assert!(shown.stdout.contains("there   app@cloud: step `build`"), "{}", shown.stdout);
+
+    lab.work.write("images.toml", "[google]\nimage = \"127.0.0.1:9/nothing:1\"\n[step]\nimage = \"sb-stand-in:1\"\n[pulumi]\nimage = \"sb-stand-in:1\"\n");
+    let failed = init(1);
+    assert_eq!(failed.last().unwrap().0, "failed", "{failed:?}");
+    assert!(
+        failed.iter().take(failed.len() - 1).all(|image| image.0 == "there"),
+        "the others are looked at: {failed:?}"
+    );
 }

@@ -14,6 +14,7 @@ mod layers;
 mod local;
 mod planning;
 mod policy;
+mod preflight;
 mod pseudo_terminal;
 mod remote;
 mod stress;

@@ -24,7 +24,9 @@ impl Host {
         let path = |name: &str| work.path().join(name).display().to_string();
         std::fs::create_dir_all(work.path().join("home/bin")).unwrap();
         for name in ["host_key", "key"] {
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(name)]).status();
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f", &path(name)])
+                .status();
             assert!(made.expect("ssh-keygen, of openssh-client").success());
         }
         std::fs::copy(path("key.pub"), path("authorized_keys")).unwrap();
@@ -94,7 +96,10 @@ impl Host {
 
     /// Names of files below a folder of the workspace, sorted.
     fn files(&self, folder: &str) -> Vec<String> {
-        let found = Command::new("find").args([".", "-type", "f"]).current_dir(self.work.path().join(folder)).output();
+        let found = Command::new("find")
+            .args([".", "-type", "f"])
+            .current_dir(self.work.path().join(folder))
+            .output();
         let mut names: Vec<_> = found.unwrap().stdout.lines().map(|line| line.unwrap()).collect();
         names.sort();
         names
@@ -194,7 +199,10 @@ fn sshd_a_fetch_that_was_broken_off_goes_on_where_it_was() {
     assert!(kept >= 1 << 20, "{kept}");
 
     host.sb(&["remote", "fetch", "lg", "--into", "here"]).expect(0);
-    let same = Command::new("cmp").arg(folder.join("traces.json")).arg(host.work.path().join("home").join(name)).status();
+    let same = Command::new("cmp")
+        .arg(folder.join("traces.json"))
+        .arg(host.work.path().join("home").join(name))
+        .status();
     assert!(same.unwrap().success());
     assert_eq!(host.files("here"), [format!("./{name}")], "and no part is left");
 }
@@ -210,7 +218,11 @@ fn sshd_a_host_is_set_up_once_and_told_what_it_misses() {
     };
     let place = host.work.path().join("home/.local/bin/sb");
     let looked = setup(&["--dry-run"], 0);
-    assert_eq!((&looked["ready"], &looked["found"]["engine"]), (&true.into(), &"28.5.1".into()), "{looked:#}");
+    assert_eq!(
+        (&looked["ready"], &looked["found"]["engine"]),
+        (&true.into(), &"28.5.1".into()),
+        "{looked:#}"
+    );
     assert!(!place.exists(), "a dry run changes nothing");
     assert_eq!(setup(&[], 0)["changed"], serde_json::json!(["copied sb"]));
     let version = Command::new(&place).arg("version").output().unwrap();

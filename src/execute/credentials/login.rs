@@ -8,9 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Pasted, Provider};
-use crate::container::{
-    ContainerCommand, ContainerError, Engine, Files, HOME, Opening, Session,
-};
+use crate::container::{ContainerCommand, ContainerError, Engine, Files, HOME, Opening, Session};
 
 /// Of an identity command's output; the rest would not be shown anyway.
 const OUTPUT: usize = 64 * 1024;
@@ -28,7 +26,9 @@ pub enum LoginError {
     Refused { command: String, code: i64, output: String },
     #[error("`{command}` did not answer within {} s", PATIENCE.as_secs())]
     Silent { command: String },
-    #[error("`{program}` cannot be started on this machine: {source}; install it, or use the one in its image with `--executor docker`")]
+    #[error(
+        "`{program}` cannot be started on this machine: {source}; install it, or use the one in its image with `--executor docker`"
+    )]
     NoProgram { program: String, source: std::io::Error },
 }
 

@@ -89,7 +89,11 @@ impl Provider {
 
 /// The volumes of these credentials, in the container of a step whose home is `home`.
 pub(super) fn volumes(names: &[String], home: &str) -> Vec<Volume> {
-    names.iter().filter_map(|name| Provider::named(name)).map(|provider| provider.mount(home, false)).collect()
+    names
+        .iter()
+        .filter_map(|name| Provider::named(name))
+        .map(|provider| provider.mount(home, false))
+        .collect()
 }
 
 /// An engine makes a volume that is missing, and the step would find no credentials in it: better to say so.

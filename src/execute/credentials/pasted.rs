@@ -108,7 +108,9 @@ fn aws(text: &str) -> Result<Pasted, PastedError> {
             complete(profile.replace((number, vec![])))?;
             continue;
         }
-        let Some((name, value)) = line.split_once('=') else { return Err(PastedError::Line { line: number }) };
+        let Some((name, value)) = line.split_once('=') else {
+            return Err(PastedError::Line { line: number });
+        };
         let (name, value) = (name.trim(), value.trim());
         if name.is_empty() || name.contains(' ') || value.is_empty() {
             return Err(PastedError::Line { line: number });
@@ -135,8 +137,17 @@ fn azure(text: &str) -> Result<Pasted, PastedError> {
     let password = text_of(&object, &["password", "clientSecret"])?;
     let name = "service-principal-password";
     let pasted = Pasted::file(name, password.to_owned()).then(&[
-        "az", "login", "--service-principal", "--username", app, "--password", "@{}/service-principal-password", "--tenant",
-        tenant, "--output", "none",
+        "az",
+        "login",
+        "--service-principal",
+        "--username",
+        app,
+        "--password",
+        "@{}/service-principal-password",
+        "--tenant",
+        tenant,
+        "--output",
+        "none",
     ]);
     // The command line keeps a copy of its own.
     Ok(Pasted { remove: Some(name.to_owned()), ..pasted })
@@ -155,7 +166,12 @@ fn google(text: &str) -> Result<Pasted, PastedError> {
     // Where Google's libraries look by themselves; its command line is told.
     let pasted = Pasted::file("application_default_credentials.json", format!("{text}\n"));
     Ok(pasted.then(&[
-        "gcloud", "auth", "activate-service-account", "--key-file={}/application_default_credentials.json", "--project", project,
+        "gcloud",
+        "auth",
+        "activate-service-account",
+        "--key-file={}/application_default_credentials.json",
+        "--project",
+        project,
         "--quiet",
     ]))
 }
@@ -169,9 +185,9 @@ fn ibm(text: &str) -> Result<Pasted, PastedError> {
 
 fn pulumi(text: &str) -> Result<Pasted, PastedError> {
     const CLOUD: &str = "https://api.pulumi.com";
-    let token = text.strip_prefix("pul-").is_some_and(|rest| {
-        rest.len() >= 16 && rest.chars().all(|c| c.is_ascii_alphanumeric())
-    });
+    let token = text
+        .strip_prefix("pul-")
+        .is_some_and(|rest| rest.len() >= 16 && rest.chars().all(|c| c.is_ascii_alphanumeric()));
     let content = if token {
         let file = serde_json::json!({
             "current": CLOUD, "accessTokens": { CLOUD: text }, "accounts": { CLOUD: { "accessToken": text } },
@@ -205,7 +221,8 @@ fn text_of<'a>(object: &'a Map<String, Value>, keys: &[&'static str]) -> Result<
 /// One that becomes a word of a command line.
 fn plain<'a>(object: &'a Map<String, Value>, keys: &[&'static str]) -> Result<&'a str, PastedError> {
     let text = text_of(object, keys)?;
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c)) && !text.starts_with('-');
+    let plain =
+        text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c)) && !text.starts_with('-');
     if plain { Ok(text) } else { Err(PastedError::Malformed { key: keys[0] }) }
 }
 
@@ -213,7 +230,8 @@ fn plain<'a>(object: &'a Map<String, Value>, keys: &[&'static str]) -> Result<&'
 mod tests {
     use super::*;
 
-    const AWS: &str = "[default]\naws_access_key_id = AKIAHUSH\naws_secret_access_key = hush/+=\nregion=eu-west-1\n";
+    const AWS: &str =
+        "[default]\naws_access_key_id = AKIAHUSH\naws_secret_access_key = hush/+=\nregion=eu-west-1\n";
     const AZURE: &str = r#"{"appId":"0a-1b","displayName":"x","password":"hush~1","tenant":"2c-3d"}"#;
     const GOOGLE: &str = r#"{"type":"service_account","project_id":"p-1","client_email":"a@b","private_key":"-----BEGIN hush"}"#;
     const IBM: &str = r#"{"name":"n","apikey":"hush"}"#;
@@ -255,7 +273,12 @@ mod tests {
         );
         check("ibm", IBM, "apikey.json", Some("ibmcloud login --apikey @{}/apikey.json --no-region --quiet"));
         check("pulumi", "pul-hush0123456789abcdef\n", "credentials.json", None);
-        check("pulumi", r#"{"current":"https://api.pulumi.com","accessTokens":{"a":"hush"}}"#, "credentials.json", None);
+        check(
+            "pulumi",
+            r#"{"current":"https://api.pulumi.com","accessTokens":{"a":"hush"}}"#,
+            "credentials.json",
+            None,
+        );
         assert_eq!(read("azure", AZURE).unwrap().remove.as_deref(), Some("service-principal-password"));
     }
 
@@ -290,7 +313,11 @@ mod tests {
             PastedError::Malformed { key: "appId" },
         );
         check_refused("google", r#"{"type":"authorized_user","x":"hush"}"#, PastedError::NotServiceAccount);
-        check_refused("google", &GOOGLE.replace("-----BEGIN", "hush"), PastedError::Malformed { key: "private_key" });
+        check_refused(
+            "google",
+            &GOOGLE.replace("-----BEGIN", "hush"),
+            PastedError::Malformed { key: "private_key" },
+        );
         check_refused("ibm", r#"["hush"]"#, PastedError::NotJson { line: 1 });
         check_refused("ibm", r#"{"apikey": 7}"#, PastedError::Missing { key: "apikey" });
         check_refused("pulumi", "hush", PastedError::NotPulumi);
