@@ -294,12 +294,78 @@ pub enum Command {
         #[command(flatten)]
         keep: KeepArguments,
     },
+    /// Get the images that the manifests in reach need, or set an account up
+    #[command(
+        after_help = "Pulls and builds what is missing, and says what each image is for: those of steps, and the command lines\n\
+        of the providers whose credentials targets ask for. SB_IMAGES names a table that replaces default images.\n\n\
+        Examples:\n  \
+        sb init                                        every manifest below this folder\n  \
+        sb init --file benchmark.toml --target aws     one application, on one target\n  \
+        sb init aws --xray-sampling                    a sampling rule by which X-Ray keeps every trace"
+    )]
+    Init {
+        provider: Option<Provider>,
+        /// Create the X-Ray sampling rule NoSampling in the account: every request of every service is traced
+        #[arg(long, requires = "provider")]
+        xray_sampling: bool,
+    },
+    /// Log in to a provider, for steps that ask for its credentials
+    #[command(
+        after_help = "Asks with the provider's own command line, in its image, and keeps the answers in the engine's volume P-secrets.\n\
+            With --executor host, steps use your own files: the provider's command line is run on this machine.\n\n\
+            Examples:\n  \
+            sb login aws                                   asks, as `aws configure` does\n  \
+            sb login aws --prompt                          paste a credentials file, which is not shown\n  \
+            sb login google --prompt < key.json            the key of a service account\n  \
+            sb check-credentials aws                       whose they are"
+    )]
+    Login {
+        provider: Provider,
+        /// Take a file that is pasted, or piped in, instead of asking: see docs/providers.md for each provider's
+        #[arg(long)]
+        prompt: bool,
+    },
+    /// Forget a provider's credentials: the engine's volume is removed
+    #[command(after_help = "Example:\n  sb logout aws")]
+    Logout {
+        provider: Provider,
+        /// Even if a run may still need them
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Say whose credentials steps will use
+    #[command(
+        alias = "check_credentials",
+        after_help = "Exit code 1: nobody is logged in, or the credentials do not hold.\n\nExamples:\n  \
+            sb check-credentials aws\n  sb check-credentials azure --executor host --format json"
+    )]
+    CheckCredentials { provider: Provider },
+    /// Open a shell where a step of the application would run: its files, environment, credentials, user and network
+    #[command(after_help = "Examples:\n  \
+            sb shell                                the image of steps that name none, with the target's credentials\n  \
+            sb shell deploy                         the image that the manifest calls so\n  \
+            sb shell --step deploy/stack            exactly what that step gets\n  \
+            sb shell debian:12 -- cat /etc/os-release\n\n\
+            The exit code is the command's.")]
+    Shell {
+        /// An alias of [images], or a reference [default: the step's]
+        image: Option<String>,
+        /// As this step of the target: PHASE/NAME, or NAME
+        #[arg(long, value_name = "STEP")]
+        step: Option<String>,
+        /// Run this instead of a shell
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Values of the deployment: parameters and outputs
     #[command(subcommand)]
     Config(ConfigCommand),
     /// The embedded function runtime
     #[command(subcommand)]
     Local(LocalCommand),
+    /// A machine that sends the load, reached by ssh
+    #[command(subcommand)]
+    Remote(RemoteCommand),
     /// Print the JSON Schema of a file format
     Schema { kind: SchemaKind },
     /// Print a completion script for a shell
@@ -307,6 +373,16 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Print the version
     Version,
+}
+
+/// Who takes credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Provider {
+    Aws,
+    Azure,
+    Google,
+    Ibm,
+    Pulumi,
 }
 
 /// When a run asks before it starts.
@@ -508,6 +584,43 @@ pub enum ConfigCommand {
     Get { name: String },
     /// Set a parameter of the deployment for the commands that follow
     Set { name: String, value: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RemoteCommand {
+    /// Get a machine ready: Docker, rsync and this sb; what is there is left alone
+    #[command(
+        after_help = "Uses your own ssh configuration and agent. Installs with apt-get, dnf or yum, as root or by sudo without a password.\n\
+        docs/load-generator.md says which machine to take.\n\n\
+        Examples:\n  sb remote setup lg1\n  sb remote setup ec2-user@203.0.113.7 --dry-run"
+    )]
+    Setup {
+        /// A name of ~/.ssh/config, or USER@ADDRESS
+        host: String,
+        /// The command that logs in
+        #[arg(long, value_name = "COMMAND", default_value = "ssh", env = "SB_SSH")]
+        ssh: String,
+        /// Only look, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring the logs folders of a machine here: nothing else, and only what is new
+    #[command(after_help = "What was broken off is gone on with. The exit code is rsync's.\n\
+        SB_DATA_SOURCE names the host, or HOST:FOLDER, or the folder there; SB_DATA_DIR the folder here.\n\n\
+        Examples:\n  sb remote fetch lg1\n  sb remote fetch lg1:work/serverless --into data/lg1")]
+    Fetch {
+        /// A name of ~/.ssh/config, or USER@ADDRESS, and :FOLDER [default: SB_DATA_SOURCE; its home folder]
+        host: Option<String>,
+        /// Folder here [default: SB_DATA_DIR, else data/HOST/raw]
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        /// The command that logs in
+        #[arg(long, value_name = "COMMAND", default_value = "ssh", env = "SB_SSH")]
+        ssh: String,
+        /// Only say what would come
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -25,6 +25,8 @@ pub enum Exit {
     Store,
     /// 130: stopped by a signal; what is left can be resumed.
     Interrupted,
+    /// That of a command which `sb` ran for somebody in a terminal: `sb shell`, `sb login`, `sb remote`.
+    OfCommand(u8),
 }
 
 impl Exit {
@@ -39,6 +41,16 @@ impl Exit {
             Self::Locked => 6,
             Self::Store => 7,
             Self::Interrupted => 130,
+            Self::OfCommand(code) => code,
+        }
+    }
+
+    /// The exit code of a command, as it gave it.
+    pub fn of_command(code: i64) -> Self {
+        match u8::try_from(code) {
+            Ok(0) => Self::Done,
+            Ok(code) => Self::OfCommand(code),
+            Err(_) => Self::Failed,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Settings {
     pub verbose: bool,
     /// SB_PRICES: a price table for estimates of cost.
     pub prices: Option<PathBuf>,
+    /// SB_IMAGES: a table of default images.
+    pub images: Option<PathBuf>,
     /// The tmux session that was made around this run.
     pub inside_tmux: Option<String>,
     /// The `SB_PARAM_NAME` variables.
@@ -59,6 +61,7 @@ impl Settings {
             let not_text = |_| SettingsError::NotText { name: name.to_owned() };
             environment.insert(name.to_owned(), value.into_string().map_err(not_text)?);
         }
+        let file = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(Self {
             file: global.file,
             target: global.target,
@@ -70,7 +73,8 @@ impl Settings {
             params,
             state_dir: global.state_dir,
             verbose: global.verbose,
-            prices: std::env::var_os("SB_PRICES").filter(|path| !path.is_empty()).map(PathBuf::from),
+            prices: file("SB_PRICES"),
+            images: file("SB_IMAGES"),
             inside_tmux: global.inside_tmux,
             environment,
         })

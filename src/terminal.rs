@@ -1,8 +1,12 @@
 //! The sole writer to standard output (data) and standard error (for people).
 
+mod raw;
+
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
+
+pub use raw::RawMode;
 
 /// Cheap to clone; bars drawn through it never tear the lines it prints.
 #[derive(Clone, Debug)]
@@ -64,6 +68,21 @@ impl Terminal {
             out.write_all(bytes)?;
             out.flush()
         })
+    }
+
+    /// As [`Terminal::raw`], to standard error.
+    pub fn raw_error(&self, bytes: &[u8]) -> io::Result<()> {
+        self.bars.suspend(|| io::stderr().lock().write_all(bytes))
+    }
+
+    /// Whether somebody types and reads: standard input and output are terminals.
+    pub fn is_interactive(&self) -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// Rows and columns of the terminal that somebody reads.
+    pub fn size(&self) -> (u16, u16) {
+        console::Term::stdout().size()
     }
 
     /// Emphasis for standard output, where it shows.

@@ -230,7 +230,7 @@ async fn retire(begun: &Begun<'_>, request: &Request, edit: Edit<'_>) -> Result<
     let graph = graph::build(old, expand(old), request.parts.with_cleanup())
         .only(|step| change.retired.contains(&step.deployment) || stopped.contains(&step.id));
     begun.terminal.say("ending first what the changed files leave no place for");
-    let executor = executor_of(begun.store, old, &graph).await?;
+    let executor = executor_of(begun.settings, begun.store, old, &graph).await?;
     let work = Work {
         plan: old.clone(),
         graph,

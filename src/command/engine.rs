@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 
 use super::Outcome;
 use super::edits::{self, Edited};
-use super::estimate;
 use super::output::{Failed, accept};
-use super::{report, status, tmux};
+use super::{estimate, init};
+use super::{preflight, report, status, tmux};
 use crate::cli::Confirm;
 use crate::event::Verdict;
 use crate::execute::{self, Execute, Executor};
@@ -194,7 +194,8 @@ pub(super) async fn start(
         let prices = estimate::prices(settings)?;
         estimate::confirm(terminal, &plan, &graph, &store, &prices, limits).await?;
     }
-    let executor = executor_of(&store, &plan, &graph).await?;
+    let executor = executor_of(settings, &store, &plan, &graph).await?;
+    preflight::warn(terminal, &plan, request.parts).await;
     let run = new_run_id(&plan.name);
     let lock = store.lock_run(&run)?;
     write_private(&store.run_folder(&run), &private)?;
@@ -278,7 +279,7 @@ pub(super) async fn resume(
     let begun = Begun { terminal, settings, store: &store, run: &row.id };
     let planned = edits::settle(&begun, request, files).await?;
     terminal.say(&format!("resuming {} ({})", row.id, planned.request.title()));
-    let executor = executor_of(&store, &planned.plan, &planned.graph).await?;
+    let executor = executor_of(settings, &store, &planned.plan, &planned.graph).await?;
     drive(terminal, settings, &store, lock, planned, executor).await
 }
 
@@ -298,7 +299,7 @@ pub(super) async fn pay(terminal: &Terminal, settings: &Settings, run: &str) -> 
     let request = Request::read(&row)?;
     let _deployment_lock = lock_deployment(&store, &request)?;
     let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
-    let executor = executor_of(&store, &plan, &graph).await?;
+    let executor = executor_of(settings, &store, &plan, &graph).await?;
     let work = Work {
         plan,
         graph,
@@ -468,12 +469,14 @@ fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), Fa
 /// What executes the run's steps, in reach: better to say that an engine or credentials are missing than to let a step
 /// fail in the middle of a deployment.
 pub(super) async fn executor_of(
+    settings: &Settings,
     store: &Store,
     plan: &Plan,
     graph: &RunGraph,
 ) -> Result<Arc<Executor>, Failed> {
     let place = plan.executor.unwrap_or(validate::Executor::Docker);
-    let executor = Executor::new(place, store.folder().to_owned(), std::env::current_exe()?);
+    let executor =
+        Executor::new(place, store.folder().to_owned(), std::env::current_exe()?, init::images(settings)?);
     if place == validate::Executor::Docker && runs_commands(graph) {
         let prepared = executor.prepare_engine(graph).await;
         prepared.map_err(|error| Failed::message(Exit::Failed, execute::explain(&error)))?;
@@ -504,7 +507,7 @@ async fn watch_signals(stop: mpsc::UnboundedSender<Stop>) {
 }
 
 /// `20260131-120000-quickstart-7f3a`: sorts by time, and no two are alike.
-fn new_run_id(name: &str) -> RunId {
+pub(super) fn new_run_id(name: &str) -> RunId {
     let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();

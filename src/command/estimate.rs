@@ -10,6 +10,7 @@ use super::Outcome;
 use super::engine::{Request, What};
 use super::output::Failed;
 use super::plan::build;
+use super::preflight;
 use crate::cli::Confirm;
 use crate::event::Event;
 use crate::exit_code::Exit;
@@ -52,10 +53,17 @@ pub(super) async fn show(
         let graph = graph::build(&other, expand(&other), Parts::ALL);
         estimate(&other, &graph, &assumptions, &history, &prices).makespan
     });
+    let accounts = preflight::look(&plan, true).await;
     let text = if settings.json() {
-        format!("{:#}\n", as_json(&plan, &found, &prices, interleaved))
+        let mut all = as_json(&plan, &found, &prices, interleaved);
+        all["accounts"] = accounts.iter().map(preflight::Found::to_json).collect();
+        format!("{all:#}\n")
     } else {
-        as_text(&plan, &found, &prices, interleaved)
+        let mut text = as_text(&plan, &found, &prices, interleaved);
+        for account in &accounts {
+            text += &format!("\n{}", account.to_text());
+        }
+        text
     };
     terminal.data(&text)?;
     Ok(Exit::Done)

@@ -18,28 +18,7 @@ const SKIPPED: &[&str] = &["target", "node_modules", "logs", "schemas"];
 const DEEPEST: usize = 12;
 
 pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBuf]) -> Outcome {
-    let here = [PathBuf::from(".")];
-    let given = match (&settings.file, paths) {
-        (Some(file), []) => vec![file.clone()],
-        (_, []) => here.to_vec(),
-        (_, paths) => paths.to_vec(),
-    };
-    let mut files = Vec::new();
-    for path in &given {
-        if path.is_dir() {
-            search(path, DEEPEST, &mut files)?;
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            return Err(Failed::message(Exit::Usage, format!("there is no `{}`", path.display())));
-        }
-    }
-    if files.is_empty() {
-        let help = "a manifest is called benchmark.toml (or .yaml), a plan lies in a folder called plans";
-        return Err(Failed::helped(Exit::Usage, "there are no manifests or plans here", help));
-    }
-    files.sort();
-    files.dedup();
+    let files = in_reach(settings, paths)?;
     let mut problems: Vec<Problem> = Vec::new();
     for file in &files {
         let path = absolute(file);
@@ -67,6 +46,33 @@ pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBu
     Ok(if errors == 0 { Exit::Done } else { Exit::InvalidManifest })
 }
 
+/// The manifests and plans that are meant: those named, or all below the folder.
+pub(super) fn in_reach(settings: &Settings, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
+    let here = [PathBuf::from(".")];
+    let given = match (&settings.file, paths) {
+        (Some(file), []) => vec![file.clone()],
+        (_, []) => here.to_vec(),
+        (_, paths) => paths.to_vec(),
+    };
+    let mut files = Vec::new();
+    for path in &given {
+        if path.is_dir() {
+            search(path, DEEPEST, &mut files)?;
+        } else if path.exists() {
+            files.push(path.clone());
+        } else {
+            return Err(Failed::message(Exit::Usage, format!("there is no `{}`", path.display())));
+        }
+    }
+    if files.is_empty() {
+        let help = "a manifest is called benchmark.toml (or .yaml), a plan lies in a folder called plans";
+        return Err(Failed::helped(Exit::Usage, "there are no manifests or plans here", help));
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
 fn search(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for item in std::fs::read_dir(folder)? {
         let item = item?;
@@ -89,7 +95,7 @@ fn in_plans(path: &Path) -> bool {
 }
 
 /// A file is a plan when it has a `[plan]` table; one that cannot be read at all goes by its place.
-fn is_plan(path: &Path) -> bool {
+pub(super) fn is_plan(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if is_benchmark(&name) {
         return false;

@@ -4,15 +4,22 @@ mod config;
 mod edits;
 mod engine;
 mod estimate;
+mod init;
 mod leaks;
 mod local;
+mod login;
 mod logs;
 mod manifest;
 mod misc;
 mod output;
+mod passthrough;
 mod plan;
+mod preflight;
+mod remote;
 mod report;
 mod runs;
+mod sampling;
+mod shell;
 mod single;
 mod status;
 mod tmux;
@@ -199,6 +206,16 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
             single::run(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
         }
         Command::Test { load, keep } => single::test(terminal, settings, load, keep.keep_on_failure).await,
+        Command::Init { provider, xray_sampling } => {
+            init::init(terminal, settings, provider, xray_sampling).await
+        }
+        Command::Remote(command) => remote::remote(terminal, settings, command).await,
+        Command::Login { provider, prompt } => login::login(terminal, settings, provider, prompt).await,
+        Command::Logout { provider, yes } => login::logout(terminal, settings, provider, yes).await,
+        Command::CheckCredentials { provider } => login::check(terminal, settings, provider).await,
+        Command::Shell { image, step, command } => {
+            shell::shell(terminal, settings, image.as_deref(), step.as_deref(), command).await
+        }
         Command::Config(command) => config::config(terminal, settings, command).await,
         Command::Trace(command) => trace::trace(terminal, settings, command).await,
         Command::Local(command) => local::local(terminal, settings, command).await,

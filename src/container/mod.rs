@@ -12,7 +12,9 @@ mod image;
 mod network;
 mod output;
 mod run;
+mod session;
 mod ssh;
+mod volume;
 
 use std::collections::HashMap;
 use std::io;
@@ -30,6 +32,8 @@ pub use endpoint::EndpointError;
 pub use ignore::IgnoreError;
 pub use image::{Image, ImageProgress};
 pub use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
+pub use session::{Opening, Piece, Session};
+pub use volume::Files;
 
 use endpoint::Endpoint;
 
@@ -80,6 +84,8 @@ pub enum ContainerError {
     Endpoint(#[from] EndpointError),
     #[error("the engine has no volume `{volume}`: make it with `docker volume create {volume}`, and fill it")]
     NoVolume { volume: String },
+    #[error("the volume `{volume}` is in use by {}: stop what uses it first", containers.join(", "))]
+    VolumeInUse { volume: String, containers: Vec<String> },
     #[error(
         "cannot get image `{reference}`: {message}; check its name, and that this machine reaches its registry"
     )]

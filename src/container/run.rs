@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bollard::errors::Error as ApiError;
 use bollard::models::{
     ContainerCreateBody, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum, HostConfig,
-    HostConfigLogConfig, Mount as ApiMount, MountType, MountVolumeOptions,
+    HostConfigLogConfig, Mount as ApiMount, MountTmpfsOptions, MountType, MountVolumeOptions,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
@@ -41,9 +41,12 @@ pub struct ContainerCommand {
     /// Absolute, in the container. None: the image's own.
     pub workdir: Option<String>,
     pub mounts: Vec<Mount>,
-    /// Must exist: see [`Engine::has_volume`]. Read-only.
+    /// Must exist: see [`Engine::has_volume`].
     #[serde(default)]
     pub volumes: Vec<Volume>,
+    /// Folders in memory, absolute, that any user may write.
+    #[serde(default)]
+    pub in_memory: Vec<String>,
     /// `user`, `uid` or `uid:gid`. None: who runs this program, so that files in mounted folders belong to them; HOME
     /// is then an empty writable folder that lives as long as the container, unless `env` sets it.
     pub user: Option<String>,
@@ -72,13 +75,16 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// A named volume of the engine in the container, for reading.
+/// A named volume of the engine in the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
     pub name: String,
     /// Absolute.
     pub target: String,
+    /// Otherwise it can only be read.
+    #[serde(default)]
+    pub writable: bool,
 }
 
 /// A container that carries the label `sb.run`.
@@ -101,6 +107,7 @@ impl std::fmt::Debug for ContainerCommand {
             .field("workdir", &self.workdir)
             .field("mounts", &self.mounts)
             .field("volumes", &self.volumes)
+            .field("in_memory", &self.in_memory)
             .field("user", &self.user)
             .field("network", &self.network)
             .field("cpus", &self.cpus)
@@ -421,7 +428,7 @@ impl Engine {
         }
     }
 
-    async fn kill(&self, container: &str, signal: &str) -> Result<(), ContainerError> {
+    pub(super) async fn kill(&self, container: &str, signal: &str) -> Result<(), ContainerError> {
         let options = KillContainerOptions { signal: signal.to_owned() };
         match self.docker.kill_container(container, Some(options)).await {
             Ok(()) => Ok(()),
@@ -558,15 +565,6 @@ impl Engine {
         Ok(Some(exit))
     }
 
-    /// Whether there is a named volume of this name.
-    pub async fn has_volume(&self, name: &str) -> Result<bool, ContainerError> {
-        match self.docker.inspect_volume(name).await {
-            Ok(_) => Ok(true),
-            Err(error) if status_of(&error) == Some(404) => Ok(false),
-            Err(error) => Err(api(format!("looking for volume `{name}`"))(error)),
-        }
-    }
-
     /// What was left by a runner that was killed while it started the attempt: nothing has run in it.
     async fn clear_idle(&self, dir: &Path, name: &str) -> Result<(), ContainerError> {
         let already = || ContainerError::AlreadyStarted { name: name.to_owned() };
@@ -579,7 +577,7 @@ impl Engine {
         }
     }
 
-    fn refused(&self, name: &str, error: &ApiError) -> ContainerError {
+    pub(super) fn refused(&self, name: &str, error: &ApiError) -> ContainerError {
         let mut message = engine_message(error);
         if message.contains("bind source path does not exist") && !self.endpoint.is_local() {
             let host = self.host();
@@ -609,7 +607,7 @@ pub fn state_label(state: &Path) -> String {
     format!("{}:{}", machine.trim(), state.display())
 }
 
-fn body_of(
+pub(super) fn body_of(
     command: &ContainerCommand,
     dir: &Path,
     network: Option<String>,
@@ -617,6 +615,7 @@ fn body_of(
 ) -> Result<ContainerCreateBody, ContainerError> {
     let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut mounts: Vec<ApiMount> = command.mounts.iter().map(mount_of).collect();
+    mounts.extend(command.in_memory.iter().map(memory_of));
     mounts.extend(command.volumes.iter().map(volume_of));
     let user = command.user.clone().unwrap_or_else(|| {
         format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
@@ -665,12 +664,21 @@ fn mount_of(mount: &Mount) -> ApiMount {
     }
 }
 
+fn memory_of(target: &String) -> ApiMount {
+    ApiMount {
+        typ: Some(MountType::TMPFS),
+        target: Some(target.clone()),
+        tmpfs_options: Some(MountTmpfsOptions { mode: Some(0o1777), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
 fn volume_of(volume: &Volume) -> ApiMount {
     ApiMount {
         typ: Some(MountType::VOLUME),
         source: Some(volume.name.clone()),
         target: Some(volume.target.clone()),
-        read_only: Some(true),
+        read_only: Some(!volume.writable),
         // What the image has at that place must not end up in the volume.
         volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
         ..Default::default()
@@ -733,7 +741,7 @@ fn forget(dir: &Path, name: &str) -> Result<(), ContainerError> {
 }
 
 /// As far as it goes: what a program with other rights made there must not keep the step from ending.
-fn remove_home(dir: &Path) {
+pub(super) fn remove_home(dir: &Path) {
     let _ = fs::remove_dir_all(dir.join(HOME_FOLDER));
 }
 

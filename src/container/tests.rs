@@ -59,6 +59,7 @@ fn shell(image: &str, script: &str) -> ContainerCommand {
         workdir: None,
         mounts: Vec::new(),
         volumes: Vec::new(),
+        in_memory: Vec::new(),
         user: None,
         network: Some("none".to_owned()),
         cpus: None,

@@ -74,7 +74,7 @@ pub(super) struct Prepared {
     pub(super) timeout: Option<Duration>,
 }
 
-fn prepare(
+pub(super) fn prepare(
     attempt: &Attempt,
     command: &Command,
     environment: &Environment,

@@ -3,24 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
-use super::image_progress::Telling;
+use super::image_progress::ensure_image;
 use super::step::Executor;
 use super::{Attempt, Deployed, credentials};
 use crate::container::{
-    ContainerCommand, ContainerError, Engine, HOME, Image, ImageProgress, Mount, RUN_LABEL, STATE_LABEL,
-    state_label,
+    ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
 };
 use crate::event::{FailureClass, Notice, Outcome};
 use crate::exit::{Exit, Found};
 use crate::graph::{RunGraph, Step};
 use crate::id::RunId;
-use crate::validate::{self, Action, Environment};
-
-/// For steps that name no image.
-const DEFAULT_IMAGE: &str = "alpine:3.22";
+use crate::validate::{self, Action, Environment, Images};
 
 impl Executor {
     /// The engine, connected once.
@@ -144,16 +139,10 @@ async fn try_run(
                 return Ok(Some(missing));
             }
             credentials::check(engine, &environment.credentials).await?;
-            let wanted = image(environment);
-            let lines = Mutex::new(Telling::new(&wanted));
-            let tell = |now: ImageProgress| {
-                let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
-                if let Some(line) = line {
-                    progress(attempt, line);
-                }
-            };
+            let wanted = image(environment.image.as_ref(), &executor.images);
+            let tell = |line| progress(attempt, line);
             let image = tokio::select! {
-                image = engine.ensure_image(&wanted, &tell) => image?,
+                image = ensure_image(engine, &wanted, &tell) => image?,
                 () = attempt.cancel.cancelled() => return Ok(Some(Exit::Cancelled)),
             };
             let command = container_command(executor, attempt, prepared, environment, image);
@@ -177,9 +166,12 @@ async fn try_run(
     }
 }
 
-fn image(environment: &Environment) -> Image {
-    match &environment.image {
-        None => Image::Reference(DEFAULT_IMAGE.to_owned()),
+/// What the engine is asked for; none: the image of steps that name none.
+pub fn image(wanted: Option<&validate::Image>, defaults: &Images) -> Image {
+    let default = |name: &str| Image::Reference(defaults.reference(name).to_owned());
+    match wanted {
+        None => default(Images::STEP),
+        Some(validate::Image::Default(name)) => default(name),
         Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
         Some(validate::Image::Build { dockerfile, context, args }) => {
             Image::Build { dockerfile: dockerfile.clone(), context: context.clone(), args: args.clone() }
@@ -202,7 +194,7 @@ async fn until_ended(
 }
 
 /// The engine would make a missing working directory, and it would belong to root.
-fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) -> Option<Exit> {
+pub(super) fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) -> Option<Exit> {
     let shared = mounts(executor, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
     (shared && !prepared.workdir.is_dir()).then(|| Exit::SpawnFailed {
         message: format!(
@@ -212,7 +204,7 @@ fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) 
     })
 }
 
-fn container_command(
+pub(super) fn container_command(
     executor: &Executor,
     attempt: &Attempt,
     prepared: &Prepared,
@@ -230,6 +222,7 @@ fn container_command(
         entrypoint: Some(vec![]),
         argv: prepared.argv.clone(),
         volumes: credentials::volumes(&environment.credentials, home),
+        in_memory: vec![],
         env,
         workdir: Some(prepared.workdir.to_string_lossy().into_owned()),
         mounts: mounts(executor, attempt),

@@ -1,17 +1,34 @@
 //! How far an image is, in one line: the layers of a pull arrive side by side, and each tells of itself alone.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::DecimalBytes;
 
-use crate::container::{Image, ImageProgress};
+use crate::container::{ContainerError, Engine, Image, ImageProgress};
 
 /// Between two lines that differ in bytes only.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The id of an image, pulled or built where the engine does not have it; `tell` hears how far it is.
+pub async fn ensure_image(
+    engine: &Engine,
+    image: &Image,
+    tell: &(dyn Fn(String) + Send + Sync),
+) -> Result<String, ContainerError> {
+    let lines = Mutex::new(Telling::new(image));
+    let progress = |now: ImageProgress| {
+        let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
+        if let Some(line) = line {
+            tell(line);
+        }
+    };
+    engine.ensure_image(image, &progress).await
+}
+
 /// Turns events into lines; most events make none.
-pub(super) struct Telling {
+struct Telling {
     image: String,
     layers: HashMap<String, Layer>,
     told: Option<(Instant, usize, String)>,
@@ -28,7 +45,7 @@ struct Layer {
 }
 
 impl Telling {
-    pub(super) fn new(image: &Image) -> Self {
+    fn new(image: &Image) -> Self {
         let image = match image {
             Image::Reference(reference) => reference.clone(),
             Image::Build { dockerfile, .. } => dockerfile.display().to_string(),
@@ -37,7 +54,7 @@ impl Telling {
     }
 
     /// The line that is worth telling now.
-    pub(super) fn line(&mut self, event: ImageProgress) -> Option<String> {
+    fn line(&mut self, event: ImageProgress) -> Option<String> {
         let (layer, status, current, total) = match event {
             ImageProgress::Building { line } => return Some(line),
             ImageProgress::Pulling { layer, status, current, total } => (layer, status, current, total),

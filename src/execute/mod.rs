@@ -4,7 +4,7 @@
 //! scheduler.
 
 mod command;
-mod credentials;
+pub mod credentials;
 mod docker;
 pub mod fake;
 mod files;
@@ -12,13 +12,17 @@ mod image_progress;
 mod load;
 mod local;
 mod outputs;
+mod shell;
 mod step;
 mod throttling;
 mod traces;
 mod wait_for;
 
 pub use credentials::explain;
+pub use docker::image;
+pub use image_progress::ensure_image;
 pub use load::{LOAD_ARGUMENT, PROGRESS_FILE};
+pub use shell::{Workplace, WorkplaceError, workplace};
 pub use step::{Executor, local_folder};
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use crate::event::{FailureClass, Outcome};
 use crate::graph::{Step, StepKind};
 use crate::host::Supervisors;
 use crate::id::{RunId, file_name};
-use crate::validate::{self, Action};
+use crate::validate::{self, Action, Images};
 
 /// Executes steps on this machine or in Docker.
 pub struct Executor {
@@ -23,14 +23,16 @@ pub struct Executor {
     pub state: PathBuf,
     /// This program: supervisors are copies of it.
     pub sb: PathBuf,
+    /// Default images.
+    pub images: Images,
     pub(super) supervisors: Supervisors,
     pub(super) engine: OnceCell<Engine>,
 }
 
 impl Executor {
-    pub fn new(place: validate::Executor, state: PathBuf, sb: PathBuf) -> Self {
+    pub fn new(place: validate::Executor, state: PathBuf, sb: PathBuf, images: Images) -> Self {
         let supervisors = Supervisors::new(sb.clone(), state.clone());
-        Self { place, state, sb, supervisors, engine: OnceCell::new() }
+        Self { place, state, sb, images, supervisors, engine: OnceCell::new() }
     }
 
     /// To be called when no step runs any more: returns when nothing that was started for steps is left.

@@ -22,6 +22,47 @@ pub(super) struct Live {
     secrets: Secrets,
 }
 
+/// A named deployment as it is stored, or where there is none as far as its manifest tells, and what templates may use of it:
+/// for somebody who looks around in it, so nothing is drawn or written.
+pub fn look_at(
+    plan: &Plan,
+    deployment: &Deployment,
+    id: DeploymentId,
+    run: &RunId,
+    stored: Option<(&Store, DeploymentRow)>,
+) -> Result<(Arc<Deployed>, Value), ScheduleError> {
+    let live = match stored {
+        Some((store, row)) => Live::adopt(plan, deployment, row, store)?,
+        None => {
+            let entry = &plan.entries[deployment.entry];
+            let point = &entry.points[deployment.point];
+            let mut params = Map::new();
+            for (name, param) in &entry.benchmark.params {
+                let value = match (point.params.get(name), &param.source) {
+                    (Some(value), _) | (None, ParamSource::Value(value)) => value.clone(),
+                    (None, ParamSource::RandomHex(_) | ParamSource::Env { .. }) => continue,
+                };
+                params.insert(name.clone(), value);
+            }
+            let row = DeploymentRow {
+                id,
+                run: run.clone(),
+                benchmark: entry.benchmark.name.clone(),
+                target: entry.target.clone(),
+                manifest: entry.benchmark.path.clone(),
+                opened_ms: 0,
+                debt: Debt::Open,
+                params,
+                outputs: Map::new(),
+                logs: None,
+            };
+            Live::assemble(plan, entry, point, row, Secrets::default())
+        }
+    };
+    let values = live.values(run, None, live.row.logs.as_deref());
+    Ok((live.deployed, values))
+}
+
 /// What an environment variable holds.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
 

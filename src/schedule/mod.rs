@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-pub use deployments::missing_variables;
+pub use deployments::{look_at, missing_variables};
 pub use dispatch::{drive, now_ms};
 pub use policy::{Policy, pause_after, retry_of};
 

@@ -65,6 +65,7 @@ fn plan(applications: &[&str], steps: &[Step]) -> Plan {
         description: String::new(),
         root: "/nowhere".into(),
         params: BTreeMap::new(),
+        images: BTreeMap::new(),
         targets: BTreeMap::from([("local".to_owned(), target)]),
         workload: None,
     });

@@ -147,6 +147,7 @@ impl Checker<'_> {
             description: header.description.clone().unwrap_or_default(),
             root: place.root,
             params,
+            images,
             targets,
             workload: workload.map(Arc::new),
         }
@@ -284,6 +285,18 @@ impl Checker<'_> {
             .map(|(name, target)| {
                 check::name(&name.value, &name.span, "a target", &mut self.report);
                 let allowed = check::credentials(target.value.credentials.as_ref(), None, &mut self.report);
+                if let [only] = target.value.credentials.as_deref().unwrap_or_default()
+                    && only.value == "pulumi"
+                {
+                    self.report.push(
+                        Problem::warning(
+                            "sb::validate::credentials",
+                            "`pulumi` credentials reach Pulumi's own service, and no cloud",
+                        )
+                        .at(&only.span, "alone")
+                        .help("add those of the cloud that it deploys to: [\"pulumi\", \"aws\"]"),
+                    );
+                }
                 (name.value.clone(), allowed)
             })
             .collect()

@@ -4,6 +4,7 @@
 
 mod benchmark;
 mod check;
+mod images;
 mod load;
 mod load_arguments;
 mod matrix;
@@ -32,12 +33,14 @@ use crate::workload::{Load, Workload};
 pub use crate::manifest::problem::{Checked, Problem, Severity};
 pub use benchmark::benchmark;
 pub use check::CREDENTIALS;
+pub use images::{DefaultImage, Images, ImagesError};
 pub use load::load_file;
 pub use load_arguments::{LoadArguments, load_arguments};
 pub use overrides::Overrides;
 pub use plan::{plan, single};
 pub use prices::{Charge, Price, PriceError, Prices, Usage};
 pub use retry::Retry;
+pub use step::is_image_reference;
 
 /// A checked `benchmark.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,8 @@ pub struct Benchmark {
     /// The folder mounted into containers and the working directory's base, absolute.
     pub root: PathBuf,
     pub params: BTreeMap<String, Param>,
+    /// Of `[images]`, by alias.
+    pub images: BTreeMap<String, Image>,
     /// At least one.
     pub targets: BTreeMap<String, Target>,
     pub workload: Option<Arc<Workload>>,
@@ -132,7 +137,7 @@ pub struct Recovery {
 /// Where and as what a command runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Environment {
-    /// None: the default image.
+    /// None: that of [`Images::STEP`].
     pub image: Option<Image>,
     /// The shell that runs a shell string; default `["sh", "-c"]`.
     pub shell: Vec<String>,
@@ -148,6 +153,8 @@ pub struct Environment {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Image {
     Reference(String),
+    /// A name of the table of default images ([`Images`]).
+    Default(String),
     /// Absolute paths.
     Build {
         dockerfile: PathBuf,

@@ -19,7 +19,8 @@ use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{
-    Action, Command, Environment, Image, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step, WaitFor,
+    Action, Command, Environment, Image, Images, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step,
+    WaitFor,
 };
 
 /// Shells whose quoting is that of `sh`.
@@ -266,7 +267,10 @@ impl Steps<'_> {
 
     fn environment(&self, file: &StepFile, targets: &[String], report: &mut Report) -> Environment {
         Environment {
-            image: file.image.as_ref().and_then(|image| self.image(image, report)),
+            image: match &file.image {
+                Some(image) => self.image(image, report),
+                None => self.images.get(Images::STEP).cloned(),
+            },
             shell: shell(file.shell.as_ref(), report),
             env: variables(file.env.as_ref(), report),
             workdir: file.workdir.as_ref().map(|workdir| workdir.value.clone()),
@@ -321,6 +325,9 @@ impl Steps<'_> {
     fn image(&self, image: &Text, report: &mut Report) -> Option<Image> {
         if let Some(known) = self.images.get(&image.value) {
             return Some(known.clone());
+        }
+        if Images::has(&image.value) {
+            return Some(Image::Default(image.value.clone()));
         }
         let problem = if !is_image_reference(&image.value) {
             Problem::error("sb::validate::image", format!("`{}` is not an image", image.value))

@@ -197,6 +197,18 @@ fn names_targets_images_and_credentials_are_known() {
 }
 
 #[test]
+fn pulumi_credentials_stand_beside_those_of_a_cloud() {
+    let warnings = |credentials: &str| {
+        let checked = read(&with_local(&format!("credentials = [{credentials}]\n")));
+        assert!(checked.value.is_some());
+        checked.problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("\"pulumi\""), ["sb::validate::credentials"]);
+    assert_eq!(warnings("\"pulumi\", \"aws\""), Vec::<&str>::new());
+    assert_eq!(warnings("\"aws\""), Vec::<&str>::new());
+}
+
+#[test]
 fn values_lie_in_their_ranges() {
     check(
         "ranges",

@@ -49,7 +49,9 @@ impl Watched {
     /// Nothing has been read yet: [`Watched::refresh`] does.
     pub fn new(store: Store, row: RunRow, plan: Plan, graph: RunGraph) -> Self {
         let place = plan.executor.unwrap_or(validate::Executor::Docker);
-        let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new());
+        // It starts nothing: it knows where things are.
+        let images = validate::Images::built_in();
+        let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new(), images);
         let state = RunState::default();
         Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, executor }
     }

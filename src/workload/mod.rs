@@ -84,6 +84,22 @@ impl Load {
             tolerances: Tolerances::default(),
         }
     }
+
+    /// How many invocations are under way at once, at the highest rate, when each takes as long as expected.
+    pub fn peak_concurrency(&self) -> f64 {
+        let at_rate = |rate: f64| (rate * self.speed * self.expected_latency.as_secs_f64()).max(1.0);
+        match &self.shape {
+            LoadShape::Iterations { .. } => 1.0,
+            LoadShape::Constant { rate, .. } => at_rate(*rate),
+            LoadShape::Stages { start_rate, stages } => {
+                at_rate(stages.iter().map(|stage| stage.target).fold(*start_rate, f64::max))
+            }
+            LoadShape::Trace(trace) => {
+                at_rate(f64::from(trace.per_second().into_iter().max().unwrap_or_default()))
+            }
+            LoadShape::Bursts { size, .. } => *size as f64,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,4 +176,38 @@ pub struct Tolerances {
     pub max_error_rate: Option<f64>,
     pub max_dropped: Option<f64>,
     pub max_lateness: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_peak(shape: LoadShape, speed: f64, latency_ms: u64, expected: f64) {
+        let expected_latency = Duration::from_millis(latency_ms);
+        let load = Load { speed, expected_latency, ..Load::new(shape) };
+        assert!((load.peak_concurrency() - expected).abs() < 1e-9, "{}", load.peak_concurrency());
+    }
+
+    #[test]
+    fn the_peak_of_a_load_is_its_highest_rate_times_what_an_answer_takes() {
+        let minute = Duration::from_mins(1);
+        check_peak(LoadShape::Iterations { iterations: 1000 }, 10.0, 5000, 1.0);
+        check_peak(LoadShape::Constant { rate: 100.0, duration: minute }, 1.0, 2500, 250.0);
+        check_peak(LoadShape::Constant { rate: 0.1, duration: minute }, 1.0, 100, 1.0);
+        let stages = [30.0, 10.0].map(|target| Stage { target, duration: minute }).to_vec();
+        check_peak(LoadShape::Stages { start_rate: 5.0, stages }, 2.0, 1000, 60.0);
+        check_peak(LoadShape::Bursts { size: 500, at: vec![Duration::ZERO] }, 1.0, 1, 500.0);
+        let trace = TraceLoad {
+            name: "t".to_owned(),
+            per_minute: vec![60.0, 120.0],
+            skip: Duration::ZERO,
+            scaling: Scaling::None,
+            seed: 1,
+            arrivals: ArrivalProcess::Even,
+        };
+        let highest = f64::from(trace.per_second().into_iter().max().unwrap());
+        assert!(highest >= 2.0);
+        check_peak(LoadShape::Trace(trace), 1.0, 1000, highest);
+    }
 }

@@ -30,14 +30,14 @@ run = "echo cleanup >> trail"
 
 /// A Docker engine of a test's own, which may die. In a network namespace of its own: an engine without a bridge
 /// removes that of the machine.
-struct Dockerd {
+pub struct Dockerd {
     folder: tempfile::TempDir,
     process: Child,
 }
 
 impl Dockerd {
     #[track_caller]
-    fn start() -> Self {
+    pub fn start() -> Self {
         assert!(rustix::process::geteuid().is_root(), "starting a Docker engine needs root");
         let folder = tempfile::Builder::new().prefix("sb-dockerd-").tempdir_in("/tmp").unwrap();
         // Others than root may talk to it.
@@ -76,7 +76,12 @@ impl Dockerd {
         process
     }
 
-    fn host(&self) -> String {
+    /// Where it keeps images, containers and volumes.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn host(&self) -> String {
         host_in(self.folder.path())
     }
 
@@ -95,7 +100,7 @@ impl Dockerd {
     }
 
     #[track_caller]
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub fn docker(&self, arguments: &[&str]) -> String {
         let output = docker(&self.host(), arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -244,7 +249,7 @@ fn docker_credentials_are_in_the_containers_of_steps_that_ask_for_them_and_nowhe
     let boxed = asking();
     let dockerd = Dockerd::start();
     let missing = dockerd.sb(&boxed, &["test", "--executor", "docker"]).expect(1);
-    for words in ["no volume `aws-secrets`", "docker volume create aws-secrets", "chown -R 0:0"] {
+    for words in ["no volume `aws-secrets`", "sb login aws"] {
         assert!(missing.stderr.contains(words), "no `{words}` in:\n{}", missing.stderr);
     }
     assert_eq!(boxed.work.read("trail"), "", "nothing was deployed");

@@ -1,0 +1,167 @@
+//! `sb shell`: a shell where a step would run.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::init::images;
+use super::output::{Failed, accept};
+use super::{Outcome, engine, passthrough, single};
+use crate::container::Opening;
+use crate::execute::{Attempt, Executor, Workplace, WorkplaceError, explain, workplace};
+use crate::exit_code::Exit;
+use crate::graph::{Step, StepKind};
+use crate::id::{DeploymentId, StepId};
+use crate::manifest::read::Disk;
+use crate::plan::expand;
+use crate::schedule;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::terminal::Terminal;
+use crate::validate::{self, Action, Benchmark, Environment, Image, Images, Overrides, Phase, Target};
+
+pub(super) async fn shell(
+    terminal: &Terminal,
+    settings: &Settings,
+    image: Option<&str>,
+    step: Option<&str>,
+    argv: Vec<String>,
+) -> Outcome {
+    let manifest = settings.manifest()?;
+    let benchmark = accept(terminal, validate::benchmark(&Disk, &manifest))?;
+    let name = single::target(settings, &benchmark)?;
+    let target = &benchmark.targets[&name];
+    let found = step.map(|step| find(target, step)).transpose()?;
+    let mut environment = match &found {
+        Some(step) => step.environment.clone(),
+        // The most that a step of the target may have.
+        None => Environment {
+            image: benchmark.images.get(Images::STEP).cloned(),
+            credentials: target.credentials.clone(),
+            ..Environment::default()
+        },
+    };
+    if let Some(image) = image {
+        environment.image = Some(named(&benchmark, image)?);
+    }
+    let overrides = Overrides {
+        params: settings.params.clone(),
+        executor: settings.executor,
+        environment: settings.environment.clone(),
+        ..Overrides::default()
+    };
+    let plan = accept(terminal, validate::single(Arc::clone(&benchmark), &name, None, &overrides))?;
+    let place = plan.executor.unwrap_or(validate::Executor::Docker);
+    let folder = settings.state_folder(&manifest);
+    let run = engine::new_run_id("shell");
+    let id = DeploymentId::new(format!("{}@{name}", benchmark.name));
+    let store = if folder.join("state.db").exists() { Some(Store::open(&folder)?) } else { None };
+    let row = match &store {
+        Some(store) => store.deployment(&id).await?,
+        None => None,
+    };
+    let deployment = &expand(&plan).deployments[0];
+    let stored = store.as_ref().zip(row);
+    let (deployed, values) = schedule::look_at(&plan, deployment, id, &run, stored)
+        .map_err(|error| Failed::message(Exit::Store, error.to_string()))?;
+    let (notices, _) = mpsc::unbounded_channel();
+    let step = StepId::new(format!("{}@{name}/shell", benchmark.name));
+    let attempt = Attempt {
+        run: run.clone(),
+        step: Step { id: step, deployment: 0, trial: None, rank: 0, kind: StepKind::GetTraces },
+        number: 1,
+        again: false,
+        reattach: false,
+        deployment: deployed,
+        values: Arc::new(values),
+        logs: None,
+        holds: vec![],
+        cancel: CancellationToken::new(),
+        notices,
+    };
+    let executor = Executor::new(place, folder.clone(), std::env::current_exe()?, images(settings)?);
+    let tell = |line: String| terminal.say(&line);
+    let made = workplace(&executor, &attempt, &environment, argv, &tell).await.map_err(refused)?;
+    match made {
+        Workplace::Host { argv, env, workdir } => {
+            let mut command = tokio::process::Command::new(&argv[0]);
+            command.args(&argv[1..]).envs(env).current_dir(&workdir);
+            passthrough::run_here(command).await.map_err(|error| {
+                let message = format!("cannot start `{}` in `{}`: {error}", argv[0], workdir.display());
+                Failed::message(Exit::Failed, message)
+            })
+        }
+        Workplace::Container(command) => {
+            let home = folder.join("shells").join(run.as_str());
+            DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
+            let size = terminal.is_interactive().then(|| terminal.size());
+            let opening = Opening { terminal: size, files: None, folder: Some(&home) };
+            let engine = executor.reach_engine().await.map_err(|error| refused(error.into()))?;
+            let ended = match engine.open(&command, &opening).await {
+                Ok(session) => passthrough::pass_through(terminal, session).await,
+                Err(error) => Err(refused(error.into())),
+            };
+            let _ = std::fs::remove_dir_all(&home);
+            ended
+        }
+    }
+}
+
+fn refused(error: WorkplaceError) -> Failed {
+    match &error {
+        WorkplaceError::Undefined(_) => Failed::helped(
+            Exit::Failed,
+            error.to_string(),
+            "deploy the application first (`sb prepare`), or leave out --step",
+        ),
+        WorkplaceError::Container(error) => Failed::message(Exit::Failed, explain(error)),
+        WorkplaceError::Workdir { .. } => Failed::message(Exit::Failed, error.to_string()),
+    }
+}
+
+/// `stack`, or `deploy/stack` where several phases have one.
+fn find<'a>(target: &'a Target, wanted: &str) -> Result<&'a validate::Step, Failed> {
+    let steps = || target.deploy.iter().chain(&target.invoke).chain(&target.cleanup);
+    let phase = |phase| match phase {
+        Phase::Deploy => "deploy",
+        Phase::Invoke => "invoke",
+        Phase::Cleanup => "cleanup",
+    };
+    let full = |step: &validate::Step| format!("{}/{}", phase(step.phase), step.name);
+    let matching: Vec<_> = steps().filter(|step| step.name == wanted || full(step) == wanted).collect();
+    match matching.as_slice() {
+        [step] if matches!(step.action, Action::Run(_)) => Ok(step),
+        [_] => Err(Failed::message(Exit::Usage, format!("the step `{wanted}` runs no command"))),
+        [] => {
+            let names: Vec<_> = steps().map(|step| full(step)).collect();
+            let help = format!("its steps are: {}", names.join(", "));
+            Err(Failed::helped(Exit::Usage, format!("the target has no step `{wanted}`"), help))
+        }
+        several => {
+            let names: Vec<_> = several.iter().map(|step| full(step)).collect();
+            let help = format!("say which: {}", names.join(", "));
+            Err(Failed::helped(Exit::Usage, format!("several steps are called `{wanted}`"), help))
+        }
+    }
+}
+
+/// An alias of the manifest, a name of the table of defaults, or a reference.
+fn named(benchmark: &Benchmark, image: &str) -> Result<Image, Failed> {
+    if let Some(known) = benchmark.images.get(image) {
+        return Ok(known.clone());
+    }
+    if Images::has(image) {
+        return Ok(Image::Default(image.to_owned()));
+    }
+    if validate::is_image_reference(image) {
+        return Ok(Image::Reference(image.to_owned()));
+    }
+    Err(Failed::helped(
+        Exit::Usage,
+        format!("`{image}` is not an image"),
+        "use an alias of [images], or a reference such as \"debian:12\"",
+    ))
+}
