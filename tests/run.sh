@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs all tests and says at the end how many ran and how many were skipped, and why.
-# Tests that need a Docker engine are marked `ignored`: they run when an engine answers, and are counted as skipped when none does.
+# Tests that need a Docker engine or Node.js are marked `ignored`: they run where it is, and are counted as skipped where it is not.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 log=$(mktemp) || exit 1
@@ -20,29 +20,27 @@ run() { # run cargo test, show and keep what it prints
 
 failed_runs=0
 run
-# Disks of their own are mounted by root only.
-mounts=""
-[ "$(id -u)" -eq 0 ] || mounts="--skip stress"
 passed=$(count passed)
 failed=$(count failed)
 skipped=$(count ignored)
+
+# Ignored tests, helpers of other tests among them: all that this machine has the tools for.
+without=""
 reasons=""
+lacks() { # tests with this in their path, and why they cannot run
+    without="$without --skip $1"
+    reasons="$reasons${reasons:+; }$2"
+}
+docker version > /dev/null 2>&1 || lacks docker "no Docker engine answers"
+command -v node > /dev/null || lacks local::node "there is no Node.js"
+[ "$(id -u)" -eq 0 ] || lacks stress "disks of their own are mounted by root only"
 if [ "$skipped" -gt 0 ]; then
-    if docker version > /dev/null 2>&1; then
-        run -- --ignored $mounts
-        passed=$((passed + $(count passed)))
-        failed=$((failed + $(count failed)))
-        skipped=0
-    else
-        # Helpers of other tests are ignored too, and need no engine.
-        run -- --ignored --skip docker $mounts
-        ran=$(count passed)
-        passed=$((passed + ran))
-        failed=$((failed + $(count failed)))
-        skipped=$((skipped - ran))
-        reasons="$skipped tests need a Docker engine, and none answers"
-    fi
+    run -- --ignored $without
+    passed=$((passed + $(count passed)))
+    failed=$((failed + $(count failed)))
+    skipped=$((skipped - $(count passed) - $(count failed)))
 fi
+[ "$skipped" -gt 0 ] || reasons=""
 
 echo
 [ -z "$reasons" ] || echo "skipped: $reasons"

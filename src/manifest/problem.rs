@@ -31,6 +31,8 @@ pub struct Problem {
 pub enum Severity {
     Error,
     Warning,
+    /// Nothing is wrong; worth knowing.
+    Note,
 }
 
 /// The text of a file, shared by the problems in it.
@@ -72,6 +74,10 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
+    pub fn note(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(code, message) }
+    }
+
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -105,6 +111,7 @@ impl Problem {
             "severity": match self.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
+                Severity::Note => "note",
             },
             "code": self.code,
             "message": self.message,
@@ -130,6 +137,7 @@ impl miette::Diagnostic for Problem {
         Some(match self.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
+            Severity::Note => miette::Severity::Advice,
         })
     }
 

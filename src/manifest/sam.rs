@@ -101,6 +101,8 @@ pub struct Place {
 pub enum Severity {
     /// The local target leaves it out, and the application works without it.
     Warning,
+    /// The local target does not have it, and the application does not work without: nothing is wrong elsewhere.
+    Unsupported,
     Error,
 }
 
@@ -125,9 +127,9 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads and evaluates a template. `parameters` override the defaults of `Parameters`.
+/// Reads and evaluates a template. `parameters` override the defaults of `Parameters`; `memory_size` is `MemorySize`.
 ///
-/// All problems are returned, warnings among them, when at least one is an error.
+/// All problems are returned, warnings among them, when at least one is more than a warning.
 pub fn application(
     source: &str,
     parameters: &BTreeMap<String, String>,
@@ -136,7 +138,7 @@ pub fn application(
     let root = tree::parse(source).map_err(|fault| vec![problem(None, fault)])?;
     let mut reader = Reader { root: &root, problems: Vec::new() };
     let application = reader.read(parameters, place);
-    if reader.problems.iter().any(|problem| problem.severity == Severity::Error) {
+    if reader.problems.iter().any(|problem| problem.severity != Severity::Warning) {
         return Err(reader.problems);
     }
     Ok(Application { warnings: reader.problems, ..application })
@@ -264,7 +266,7 @@ impl<'a> Reader<'a> {
         let mut values = BTreeMap::new();
         for entry in declared {
             let default = entry.node.get("Default").map(|node| node.as_text().unwrap_or_default().to_owned());
-            match overrides.get(&entry.key).cloned().or(default) {
+            match overriding(overrides, &entry.key).cloned().or(default) {
                 Some(value) => {
                     values.insert(entry.key.clone(), value);
                 }
@@ -315,7 +317,7 @@ impl<'a> Reader<'a> {
                     match entry.key.as_str() {
                         "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled" => {}
                         "DefinitionBody" | "DefinitionUri" => {
-                            self.error(Some(resource.id), entry.line, format!("property `{}` is not supported: declare routes as events of the functions", entry.key));
+                            self.unsupported(resource.id, entry.line, format!("property `{}` is not supported: declare routes as events of the functions", entry.key));
                         }
                         _ => self.warning(Some(resource.id), entry.line, message),
                     }
@@ -327,14 +329,14 @@ impl<'a> Reader<'a> {
                     let message = format!(
                         "{kind} is supported by the local target only as the destination of failed events (OnFailure, DeadLetterQueue)"
                     );
-                    self.error(Some(resource.id), resource.line, message);
+                    self.unsupported(resource.id, resource.line, message);
                 }
             }
             kind if HARMLESS_TYPES.iter().any(|prefix| kind.starts_with(prefix)) => {
                 self.warning(Some(resource.id), resource.line, format!("{kind} is left out by the local target"));
             }
-            kind => self.error(
-                Some(resource.id),
+            kind => self.unsupported(
+                resource.id,
                 resource.line,
                 format!("{kind} is not supported by the local target, which runs functions and HTTP routes: deploy to a cloud target, or keep it out with a `Condition`"),
             ),
@@ -417,7 +419,7 @@ impl<'a> Reader<'a> {
                     "event `{}` of type `{kind}` is not supported by the local target: only Api and HttpApi are, and the Lambda Invoke API",
                     event.key
                 );
-                self.error(Some(resource.id), event.line, message);
+                self.unsupported(resource.id, event.line, message);
                 continue;
             }
             match self.route(resource, kind, properties, event.line, scope) {
@@ -505,22 +507,29 @@ impl<'a> Reader<'a> {
     }
 
     fn error(&mut self, resource: Option<&str>, line: usize, message: String) {
-        self.problems.push(Problem {
-            severity: Severity::Error,
-            resource: resource.map(str::to_owned),
-            line,
-            message,
-        });
+        self.report(Severity::Error, resource, line, message);
+    }
+
+    fn unsupported(&mut self, resource: &str, line: usize, message: String) {
+        self.report(Severity::Unsupported, Some(resource), line, message);
     }
 
     fn warning(&mut self, resource: Option<&str>, line: usize, message: String) {
-        self.problems.push(Problem {
-            severity: Severity::Warning,
-            resource: resource.map(str::to_owned),
-            line,
-            message,
-        });
+        self.report(Severity::Warning, resource, line, message);
     }
+
+    fn report(&mut self, severity: Severity, resource: Option<&str>, line: usize, message: String) {
+        self.problems.push(Problem { severity, resource: resource.map(str::to_owned), line, message });
+    }
+}
+
+/// The value given for a parameter of a template: under its name, or under the name as manifests write it
+/// (`memory_size` for `MemorySize`).
+fn overriding<'a>(overrides: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    overrides
+        .get(name)
+        .or_else(|| overrides.iter().find(|(given, _)| plain(given) == plain(name)).map(|(_, value)| value))
 }
 
 /// What references to the resources give, SAM's implicit APIs and roles among them.
@@ -586,7 +595,7 @@ fn entries(node: Option<&Node>) -> &[Entry] {
 
 fn problem(resource: Option<&str>, fault: Fault) -> Problem {
     Problem {
-        severity: Severity::Error,
+        severity: if fault.unsupported { Severity::Unsupported } else { Severity::Error },
         resource: resource.map(str::to_owned),
         line: fault.line,
         message: fault.message,

@@ -12,15 +12,15 @@ use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Source, Span, did_you_mean, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::sam;
-use crate::manifest::template::{Piece, Template};
+use crate::manifest::template::{Piece, Template, plain_text};
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, Place};
 use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{
-    Action, Command, Environment, Image, Images, Limits, OnInterrupt, Param, Phase, Recovery, Retry, Step,
-    WaitFor,
+    Action, Command, Environment, Image, Images, Limits, OnInterrupt, Param, ParamSource, Phase, Recovery,
+    Retry, Step, WaitFor,
 };
 
 /// Shells whose quoting is that of `sh`.
@@ -66,7 +66,7 @@ impl Steps<'_> {
             outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
         if let Some(Action::LocalUp { template }) = &action {
-            output_names.extend(self.local_outputs(template, file, report));
+            output_names.extend(self.local_outputs(template, file, &targets, report));
         }
         let recover = file.recover.iter().flatten();
         let recover =
@@ -205,7 +205,13 @@ impl Steps<'_> {
         None
     }
 
-    fn local_outputs(&self, template: &Path, file: &StepFile, report: &mut Report) -> Vec<String> {
+    fn local_outputs(
+        &self,
+        template: &Path,
+        file: &StepFile,
+        targets: &[String],
+        report: &mut Report,
+    ) -> Vec<String> {
         let mut names = vec!["endpoint".to_owned()];
         let Some(local) = &file.local else { return names };
         if let Some(outputs) = &file.outputs
@@ -223,7 +229,7 @@ impl Steps<'_> {
         match sam::output_names(&text) {
             Ok(more) => {
                 names.extend(more.into_iter().filter(|name| name != "endpoint"));
-                self.sam_problems(template, &text, report);
+                self.sam_problems(template, &text, &local.span, targets, report);
             }
             Err(message) => report.push(
                 Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {message}"))
@@ -234,10 +240,17 @@ impl Steps<'_> {
         names
     }
 
-    /// What the embedded runtime does not provide of a template, at its place in the template.
-    fn sam_problems(&self, template: &Path, text: &str, report: &mut Report) {
-        // Values do not matter here, only that every parameter has one.
-        let parameters = self.params.keys().map(|name| (name.clone(), "1".to_owned())).collect();
+    /// What the embedded runtime does not provide of a template, at its place in the template. Where the benchmark
+    /// has other targets too, that is no fault of the manifest.
+    fn sam_problems(
+        &self,
+        template: &Path,
+        text: &str,
+        step: &Span,
+        targets: &[String],
+        report: &mut Report,
+    ) {
+        let parameters = self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
         let place = sam::Place {
             region: "us-east-1".to_owned(),
             account: "123456789012".to_owned(),
@@ -245,9 +258,32 @@ impl Steps<'_> {
             api_base: "http://127.0.0.1".to_owned(),
         };
         // Warnings are of things that the application works without: the runtime's own log has them.
-        let Err(problems) = sam::application(text, &parameters, &place) else { return };
+        let Err(mut problems) = sam::application(text, &parameters, &place) else { return };
+        problems.retain(|found| found.severity != sam::Severity::Warning);
+        let elsewhere = self.ceilings.keys().any(|target| !targets.contains(target));
+        if elsewhere && problems.iter().all(|found| found.severity == sam::Severity::Unsupported) {
+            let message = format!(
+                "target `{}` cannot be deployed: the embedded runtime does not have everything that {} needs",
+                targets.join("`, `"),
+                template.file_name().unwrap_or_default().to_string_lossy()
+            );
+            problems.dedup_by_key(|found| found.resource.clone());
+            let missing: Vec<String> = problems
+                .iter()
+                .map(|found| match &found.resource {
+                    Some(resource) => format!("`{resource}` (line {})", found.line),
+                    None => format!("what line {} says", found.line),
+                })
+                .collect();
+            report.push(
+                Problem::note("sb::validate::sam", message).at(step, "refused when it is deployed").help(
+                    format!("other targets are not concerned. It does not have: {}", missing.join(", ")),
+                ),
+            );
+            return;
+        }
         let source = Arc::new(Source::new(template, text));
-        for found in problems.into_iter().filter(|found| found.severity == sam::Severity::Error) {
+        for found in problems {
             let message = match &found.resource {
                 Some(resource) => format!("resource `{resource}`: {}", found.message),
                 None => found.message,
@@ -543,5 +579,14 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
                 .at(span, "has no effect here")
                 .help(format!("remove `{key}`, or move it to a step with `run`")),
         );
+    }
+}
+
+/// The value of a parameter as far as the manifest knows it.
+fn likely(param: &Param) -> String {
+    match &param.source {
+        ParamSource::Value(value) => plain_text(value),
+        ParamSource::RandomHex(digits) => "1".repeat(*digits),
+        ParamSource::Env { default, .. } => default.clone().unwrap_or_else(|| "1".to_owned()),
     }
 }

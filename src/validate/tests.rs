@@ -735,6 +735,23 @@ fn what_the_local_target_does_not_provide_is_shown_in_the_template() {
 }
 
 #[test]
+fn what_the_local_target_does_not_provide_is_no_fault_of_a_manifest_with_other_targets() {
+    let manifest = with_local(
+        "[[deploy]]\nname = \"a\"\ntarget = \"local\"\nlocal = { template = \"template.yaml\" }\n",
+    ) + "[targets.aws]\n";
+    let with = |more: &str| {
+        let template = TEMPLATE.replace("Outputs:", &format!("{more}\nOutputs:"));
+        let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
+        benchmark(&files, Path::new("/repo/app/benchmark.toml"))
+    };
+    let checked = with("  Items: { Type: AWS::DynamoDB::Table }\n  Images: { Type: AWS::S3::Bucket }");
+    assert!(checked.value.is_some());
+    insta::assert_snapshot!(rendered(&checked.problems));
+    let wrong = with("  Items: { Type: AWS::DynamoDB::Table }\n  Nothing: {}");
+    assert!(wrong.value.is_none(), "{}", rendered(&wrong.problems));
+}
+
+#[test]
 fn retries_say_when_and_how_long() {
     let retry = |keys: &str| {
         let step = format!("[[deploy]]\nname = \"a\"\nrun = \"x\"\n{keys}\n");

@@ -76,7 +76,7 @@ pub(super) fn set_property(function: &mut Function, entry: &Entry, scope: &Scope
             function.dead_letter = scope.text(target)?;
         }
         other => {
-            return Err(Fault::new(
+            return Err(Fault::unsupported(
                 entry.line,
                 format!(
                     "property `{other}` is not supported by the local target: remove it, or deploy to a cloud target"
@@ -103,7 +103,7 @@ fn set_event_invoke(function: &mut Function, node: &Node, scope: &Scope<'_>) -> 
                             "destination `{}` of type `{kind}` is not supported by the local target: OnFailure to SQS or SNS is (kept in dead-letters.jsonl)",
                             destination.key
                         );
-                        return Err(Fault::new(destination.line, message));
+                        return Err(Fault::unsupported(destination.line, message));
                     }
                     // Without a destination SAM makes a queue of its own.
                     function.dead_letter = match destination.node.get("Destination") {

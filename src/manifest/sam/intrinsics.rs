@@ -167,7 +167,7 @@ impl Scope<'_> {
                 let holds = self.holds(condition.as_text().unwrap_or_default(), line)?;
                 self.resolve(if holds { yes } else { no })
             }
-            (other, _) => Err(Fault::new(
+            (other, _) => Err(Fault::unsupported(
                 line,
                 format!(
                     "`{other}` is not supported in this form: write the value out, or use Ref, GetAtt, Sub, Join, Select, Split, FindInMap or If"
@@ -218,7 +218,7 @@ impl Scope<'_> {
             .get(resource)
             .ok_or_else(|| Fault::new(line, format!("`{resource}` is not a resource of this template")))?;
         referent.attributes.get(attribute).cloned().ok_or_else(|| {
-            Fault::new(
+            Fault::unsupported(
                 line,
                 format!("the local target does not know the attribute `{attribute}` of `{resource}`"),
             )

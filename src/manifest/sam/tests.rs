@@ -120,6 +120,16 @@ fn parameters_override_defaults() {
     let overrides = BTreeMap::from([("Size".to_owned(), "1024".to_owned())]);
     let shop = application(SHOP, &overrides, &place()).unwrap();
     assert_eq!(shop.functions[0].memory_mib, 1024);
+    // As manifests write names; the exact name goes first.
+    let given = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let snake = SHOP
+        .replace("Size:", "MemorySize:")
+        .replace("!Ref Size", "!Ref MemorySize")
+        .replace("MemoryMemorySize", "MemorySize");
+    let overrides = BTreeMap::from([given("memory_size", "2048")]);
+    assert_eq!(application(&snake, &overrides, &place()).unwrap().functions[0].memory_mib, 2048);
+    let overrides = BTreeMap::from([given("MemorySize", "512"), given("memory_size", "2048")]);
+    assert_eq!(application(&snake, &overrides, &place()).unwrap().functions[0].memory_mib, 512);
 }
 
 #[test]
@@ -151,7 +161,7 @@ fn check_error(tail: &str, expected: &str) {
         "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties: {{ Handler: a.b, Runtime: python3.11 }}\n{tail}"
     );
     let problems = read(&source).unwrap_err();
-    let first = problems.iter().find(|problem| problem.severity == Severity::Error).unwrap();
+    let first = problems.iter().find(|problem| problem.severity != Severity::Warning).unwrap();
     assert!(first.to_string().starts_with(expected), "{first}");
 }
 

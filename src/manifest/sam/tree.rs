@@ -37,11 +37,17 @@ pub(super) struct Entry {
 pub(super) struct Fault {
     pub line: usize,
     pub message: String,
+    /// Nothing is wrong with it: the local target does not have it.
+    pub unsupported: bool,
 }
 
 impl Fault {
     pub fn new(line: usize, message: impl Into<String>) -> Self {
-        Self { line, message: message.into() }
+        Self { line, message: message.into(), unsupported: false }
+    }
+
+    pub fn unsupported(line: usize, message: impl Into<String>) -> Self {
+        Self { unsupported: true, ..Self::new(line, message) }
     }
 }
 

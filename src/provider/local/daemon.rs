@@ -1,10 +1,8 @@
 //! The daemon's body: from a spec to listening sockets, until a signal ends it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +19,7 @@ use super::journal::Journal;
 use super::lifetime::{lock, log_file, runtime_file, spec_file, write_json};
 use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
+use super::runtimes::Runtimes;
 use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
 use crate::manifest::sam;
 
@@ -29,7 +28,6 @@ pub const SERVE: &str = "internal-local";
 
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
-const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// How often idle instances are looked at.
 const RETIRE_EVERY: Duration = Duration::from_secs(1);
 /// How long open connections may take to finish after a stop.
@@ -177,7 +175,7 @@ fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application
         path: spec.template.clone(),
         problems: problems
             .iter()
-            .filter(|problem| problem.severity == sam::Severity::Error)
+            .filter(|problem| problem.severity != sam::Severity::Warning)
             .map(ToString::to_string)
             .collect(),
     })
@@ -193,15 +191,13 @@ fn make_functions(
 ) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
     let logs = spec.state_dir.join("functions");
     fs::create_dir_all(&logs).map_err(LocalError::io("make", &logs))?;
-    let bootstrap = spec.state_dir.join("bootstrap.py");
-    fs::write(&bootstrap, BOOTSTRAP).map_err(LocalError::io("write", &bootstrap))?;
+    let mut runtimes = Runtimes::write(&spec.state_dir)?;
     let base = spec.template.parent().unwrap_or(Path::new("/"));
-    let mut interpreters = BTreeMap::new();
     let mut functions = BTreeMap::new();
     let mut problems = Vec::new();
     for function in &application.functions {
         let made = code_folder(base, function).and_then(|folder| {
-            let command = command(function, &folder, &bootstrap, &mut interpreters)?;
+            let command = runtimes.command(function, &folder)?;
             Ok((folder, command))
         });
         match made {
@@ -232,62 +228,6 @@ fn code_folder(base: &Path, function: &sam::Function) -> Result<PathBuf, String>
         Ok(folder)
     } else {
         Err(format!("CodeUri `{}` must be a folder: unpack the archive", function.code))
-    }
-}
-
-/// Program and arguments of a function's process.
-fn command(
-    function: &sam::Function,
-    folder: &Path,
-    bootstrap: &Path,
-    interpreters: &mut BTreeMap<String, Option<Interpreter>>,
-) -> Result<Vec<OsString>, String> {
-    let runtime = function.runtime.as_str();
-    if runtime.starts_with("python3.") {
-        let found = interpreters.entry(runtime.to_owned()).or_insert_with(|| Interpreter::find(runtime));
-        let interpreter = found.as_ref().ok_or_else(|| {
-            format!("neither `{runtime}` nor `python3` can be run here: install one of them")
-        })?;
-        let program = OsString::from(&interpreter.program);
-        return Ok(if interpreter.has_client {
-            vec![program, "-u".into(), "-m".into(), "awslambdaric".into(), function.handler.clone().into()]
-        } else {
-            vec![program, "-u".into(), bootstrap.into()]
-        });
-    }
-    if runtime.starts_with("provided") {
-        use std::os::unix::fs::PermissionsExt;
-        let program = folder.join("bootstrap");
-        let executable =
-            fs::metadata(&program).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-        return if executable {
-            Ok(vec![program.into()])
-        } else {
-            Err(format!(
-                "runtime `{runtime}` needs an executable file `bootstrap` in CodeUri: build the function first"
-            ))
-        };
-    }
-    Err(format!("runtime `{runtime}` is not supported by the local target: python3.x and provided.* are"))
-}
-
-/// A Python that can be run.
-struct Interpreter {
-    program: String,
-    /// Whether AWS's own Runtime API client is installed.
-    has_client: bool,
-}
-
-impl Interpreter {
-    /// The version asked for; failing that, whatever `python3` is.
-    fn find(runtime: &str) -> Option<Self> {
-        let runs = |program: &str, code: &str| {
-            let mut command = Command::new(program);
-            command.args(["-c", code]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        let program = [runtime, "python3"].into_iter().find(|program| runs(program, ""))?;
-        Some(Self { program: program.to_owned(), has_client: runs(program, "import awslambdaric") })
     }
 }
 

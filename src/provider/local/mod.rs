@@ -41,6 +41,7 @@ mod proxy;
 mod recorder;
 mod routes;
 mod runtime_api;
+mod runtimes;
 mod segment;
 mod udp;
 mod xray_api;

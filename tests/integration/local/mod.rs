@@ -2,6 +2,7 @@
 
 mod harness;
 mod lifetime;
+mod node;
 mod traces;
 
 use std::time::{Duration, Instant};

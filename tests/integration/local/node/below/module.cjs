@@ -1,0 +1,1 @@
+exports.group = { nested: () => Promise.resolve("nested") };
