@@ -235,7 +235,9 @@ mod tests {
             url: Template::parse(url).unwrap(),
             headers: vec![(header.0.to_owned(), Template::parse(header.1).unwrap())],
             body,
-            expect: Expect { status: vec![] },
+            expect: Expect::default(),
+            timeout: None,
+            extract: vec![],
         }
     }
 

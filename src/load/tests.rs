@@ -110,7 +110,9 @@ fn request(name: &str, url: &str) -> Request {
         url: Template::parse(url).unwrap(),
         headers: vec![],
         body: Body::Empty,
-        expect: Expect { status: vec![] },
+        expect: Expect::default(),
+        timeout: None,
+        extract: vec![],
     }
 }
 
@@ -128,7 +130,7 @@ impl Trial {
         let folder = tempfile::tempdir().unwrap();
         let spec = LoadSpec {
             locks: vec![],
-            workload: Workload { requests, timeout: Duration::from_secs(10) },
+            workload: Workload { requests, timeout: Duration::from_secs(10), ..Workload::default() },
             load: Load::new(shape),
             folder: folder.path().to_owned(),
             seed: 7,

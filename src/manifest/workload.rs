@@ -3,7 +3,7 @@
 use crate::manifest::decode::{Map, Text, choice, shape, words};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
-use crate::manifest::values::Period;
+use crate::manifest::values::{Period, Scalar};
 
 shape! {
     /// What is sent, whatever the load.
@@ -13,8 +13,22 @@ shape! {
         engine: Option<EngineWord>,
         /// A request that takes longer counts as timed out. Default: `"30s"`.
         timeout: Option<Spanned<Period>>,
-        /// At least one; each invocation picks one by weight.
-        requests: Spanned<Vec<Spanned<RequestFile>>>,
+        /// Each invocation picks one of them, or of the sequences, by weight.
+        requests: Option<Spanned<Vec<Spanned<RequestFile>>>>,
+        /// Requests that one invocation sends one after another, and that pass values on.
+        sequences: Option<Spanned<Vec<Spanned<SequenceFile>>>>,
+        /// Default: HTTP/1.1 over http, what the server prefers over https. `"2"` over http needs a server that knows without being asked.
+        http_version: Option<HttpVersionWord>,
+        /// `false`: every request opens a connection of its own. Default: `true`.
+        connection_reuse: Option<bool>,
+        /// Which certificates are trusted. Default: those that the system trusts.
+        tls: Option<TlsFile>,
+        /// Which header carries the trace id of an invocation. Default: `"xray"`.
+        trace_header: Option<TraceHeaderWord>,
+        /// `true`: cookies of an answer are sent with the later requests of its sequence. Default: `false`.
+        cookies: Option<bool>,
+        /// `false`: `k6_metrics.csv` is not written (some 13 rows for each request). Default: `true`.
+        k6_metrics: Option<bool>,
     }
     unsupported {
         "script" => "describe the requests as [[workload.requests]] tables",
@@ -33,12 +47,70 @@ words! {
     }
 }
 
+words! {
+    /// A version of HTTP.
+    pub enum HttpVersionWord {
+        /// HTTP/1.1.
+        Http1 = "1.1",
+        /// HTTP/2: agreed in the TLS handshake over https, without asking over http.
+        Http2 = "2",
+    }
+}
+
+words! {
+    /// Which header carries the trace id.
+    pub enum TraceHeaderWord {
+        /// `X-Amzn-Trace-Id`.
+        Xray = "xray",
+        /// `traceparent`, of W3C Trace Context, with the same id.
+        Traceparent = "traceparent",
+        /// Both of them.
+        Both = "both",
+        /// Neither: answers cannot be told from their traces.
+        None = "none",
+    }
+}
+
+shape! {
+    /// Which certificates are trusted.
+    pub struct TlsFile {
+        /// A PEM file with certificates that are trusted besides those of the system, relative to this file. Example: `"test-ca.pem"`.
+        ca_file: Option<Text>,
+        /// `false`: every certificate will do. For test servers only. Default: `true`.
+        verify: Option<Spanned<bool>>,
+    }
+}
+
+shape! {
+    /// Requests that one invocation sends one after another: each when the one before was answered as expected.
+    pub struct SequenceFile {
+        /// Unique among sequences. Example: `"checkout"`.
+        name: Text,
+        /// Share among the requests and sequences, above 0. Default: 1.
+        weight: Option<Spanned<f64>>,
+        /// In the order in which they are sent.
+        requests: Spanned<Vec<Spanned<RequestFile>>>,
+    }
+}
+
+shape! {
+    /// A value taken from an answer: exactly one of `json`, `regex` (from the body) and `header` (all of it, or what `regex` finds in it).
+    pub struct ExtractFile {
+        /// JSON pointer into the body. Example: `"/items/0/id"`.
+        json: Option<Text>,
+        /// Regular expression: its group, or all that it matches. Example: `'token=(\w+)'`.
+        regex: Option<Text>,
+        /// Name of a header. Example: `"Location"`.
+        header: Option<Text>,
+    }
+}
+
 shape! {
     /// One kind of request.
     pub struct RequestFile {
         /// Also the request type by which reports group. Example: `"upload"`.
         name: Text,
-        /// Share among the requests, above 0. Default: 1.
+        /// Share among the requests and sequences, above 0; not within a sequence. Default: 1.
         weight: Option<Spanned<f64>>,
         /// HTTP method. Default: `"GET"`, or `"POST"` with a body. Example: `"PUT"`.
         method: Option<Text>,
@@ -52,14 +124,24 @@ shape! {
         body_file: Option<Text>,
         /// Which answers count as a success. Default: every 2xx and 3xx. Example: `expect = { status = [200, 201] }`.
         expect: Option<ExpectFile>,
+        /// In place of the workload's. Example: `"5s"`.
+        timeout: Option<Spanned<Period>>,
+        /// Values that later requests of the sequence know as `{{extracted.NAME}}`. Example: `extract.id = { json = "/id" }`.
+        extract: Option<Map<Spanned<ExtractFile>>>,
     }
 }
 
 shape! {
-    /// Which answers count as a success.
+    /// Which answers count as a success: all that is said must hold.
     pub struct ExpectFile {
-        /// One status or a list. Example: `[200, 201]`.
-        status: StatusFile,
+        /// One status or a list. Default: every 2xx and 3xx. Example: `[200, 201]`.
+        status: Option<StatusFile>,
+        /// A text that the body holds. Example: `"ready"`.
+        contains: Option<Text>,
+        /// JSON pointers into the body, and the values there. Example: `json = { "/status" = "done" }`.
+        json: Option<Map<Scalar>>,
+        /// A regular expression that matches somewhere in the body.
+        regex: Option<Text>,
     }
 }
 

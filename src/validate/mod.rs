@@ -2,6 +2,7 @@
 //!
 //! Only this module makes a [`Benchmark`] or a [`Plan`]; what holds one need not check again.
 
+mod answer;
 mod benchmark;
 mod check;
 mod images;

@@ -74,7 +74,7 @@ pub fn output(output: &Spanned<OutputFile>, files: &dyn Files, place: &Place, re
     }
 }
 
-fn pointer_syntax(pointer: &Text, report: &mut Report) {
+pub(super) fn pointer_syntax(pointer: &Text, report: &mut Report) {
     if !pointer.value.is_empty() && !pointer.value.starts_with('/') {
         let fixed = pointer.value.trim_start_matches(['$', '.']).replace('.', "/");
         report.push(
@@ -85,7 +85,8 @@ fn pointer_syntax(pointer: &Text, report: &mut Report) {
     }
 }
 
-fn regex(pattern: &Text, report: &mut Report) {
+/// A pattern that finds one value.
+pub(super) fn regex(pattern: &Text, report: &mut Report) {
     let problem = match regex::Regex::new(&pattern.value) {
         Err(error) => {
             // The last line says what is wrong; the lines before repeat the pattern.

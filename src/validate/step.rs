@@ -389,7 +389,7 @@ impl Steps<'_> {
         let user = User {
             phase: draft.step.phase,
             step: Some(&draft.step.name),
-            request: false,
+            request: None,
             targets: &draft.targets,
         };
         let mut command = |run: &Spanned<RunFile>| match &run.value {

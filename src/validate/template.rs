@@ -23,8 +23,8 @@ pub struct User<'a> {
     pub phase: Phase,
     /// None: the workload.
     pub step: Option<&'a str>,
-    /// Part of a request: `request.*` has a value.
-    pub request: bool,
+    /// Part of a request, where `request.*` has a value: what requests before it in its sequence have extracted.
+    pub request: Option<&'a [String]>,
     pub targets: &'a [String],
 }
 
@@ -147,7 +147,10 @@ impl Scope {
     fn check_path(&self, path: &str, span: &Span, role: Role, user: User<'_>, report: &mut Report) {
         if ALWAYS.contains(&path)
             || (IN_TRIALS.contains(&path) && user.phase == Phase::Invoke)
-            || (IN_REQUESTS.contains(&path) && user.request)
+            || (IN_REQUESTS.contains(&path) && user.request.is_some())
+            || path
+                .strip_prefix("extracted.")
+                .is_some_and(|name| user.request.is_some_and(|known| known.iter().any(|it| it == name)))
         {
             return;
         }
@@ -193,7 +196,8 @@ impl Scope {
         if user.phase == Phase::Invoke {
             known.extend(IN_TRIALS.map(str::to_owned));
         }
-        if user.request {
+        if let Some(extracted) = user.request {
+            known.extend(extracted.iter().map(|name| format!("extracted.{name}")));
             known.extend(IN_REQUESTS.map(str::to_owned));
         }
         known

@@ -14,12 +14,76 @@ use serde::{Deserialize, Serialize};
 use self::upscale::Scaling;
 use crate::manifest::template::Template;
 
-/// What is sent: weighted requests, checked, paths made absolute.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What is sent: weighted requests and sequences of requests, checked, paths made absolute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
     pub requests: Vec<Request>,
-    /// Seconds until a request counts as timed out.
+    #[serde(default)]
+    pub sequences: Vec<Sequence>,
+    /// Until a request counts as timed out, where it does not say so itself.
     pub timeout: Duration,
+    #[serde(default)]
+    pub settings: Settings,
+}
+
+/// Requests that one invocation sends one after another, each when the one before was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequence {
+    pub name: String,
+    /// Relative share among the requests and sequences of the workload, above 0.
+    pub weight: f64,
+    pub requests: Vec<Request>,
+}
+
+/// How the native engine speaks to servers, and what it writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// `None`: HTTP/1.1 over http, and what the server prefers over https.
+    pub http_version: Option<HttpVersion>,
+    /// Otherwise every request has a connection of its own.
+    pub connection_reuse: bool,
+    /// Certificates (PEM) that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Otherwise any certificate will do.
+    pub verify_certificates: bool,
+    pub trace_header: TraceHeader,
+    /// Cookies of an answer are sent with the later requests of its sequence.
+    pub cookies: bool,
+    /// Whether `k6_metrics.csv` is written: some 13 rows for each request.
+    pub k6_metrics: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http_version: None,
+            connection_reuse: true,
+            ca_file: None,
+            verify_certificates: true,
+            trace_header: TraceHeader::Xray,
+            cookies: false,
+            k6_metrics: true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+/// Which header tells the application an invocation's trace id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceHeader {
+    /// `X-Amzn-Trace-Id`.
+    #[default]
+    Xray,
+    /// `traceparent` of W3C Trace Context.
+    Traceparent,
+    Both,
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +96,31 @@ pub struct Request {
     pub url: Template,
     pub headers: Vec<(String, Template)>,
     pub body: Body,
+    #[serde(default)]
     pub expect: Expect,
+    /// In place of the workload's.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// What the later requests of a sequence know as `extracted.NAME`.
+    #[serde(default)]
+    pub extract: Vec<Extract>,
+}
+
+/// A value taken from an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extract {
+    pub name: String,
+    pub source: ExtractSource,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExtractSource {
+    /// What a JSON pointer finds in the body.
+    Json(String),
+    /// The group of a regular expression, or all that it matches, in the body.
+    Regex(String),
+    /// A header, or what a regular expression finds in it.
+    Header { name: String, regex: Option<String> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,10 +136,17 @@ pub enum Body {
     File(PathBuf),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Expect {
     /// Accepted status codes; empty: every 2xx and 3xx.
     pub status: Vec<u16>,
+    /// A text that the body holds.
+    pub contains: Option<String>,
+    /// Values at JSON pointers of the body.
+    pub json: Vec<(String, serde_json::Value)>,
+    /// A regular expression that matches in the body.
+    pub regex: Option<String>,
 }
 
 /// When it is sent, and what makes the result unusable.
