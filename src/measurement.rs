@@ -70,12 +70,14 @@ pub enum Outcome {
     Exhausted,
     /// Never sent: too many requests were under way.
     Dropped,
+    /// Never sent: an earlier request of its sequence failed.
+    Skipped,
     /// Sent, then given up because the load was cancelled.
     Cancelled,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::FailedCheck,
         Self::Timeout,
@@ -87,6 +89,7 @@ impl Outcome {
         Self::Protocol,
         Self::Exhausted,
         Self::Dropped,
+        Self::Skipped,
         Self::Cancelled,
     ];
 
@@ -103,6 +106,7 @@ impl Outcome {
             Self::Protocol => "protocol",
             Self::Exhausted => "exhausted",
             Self::Dropped => "dropped",
+            Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
         }
     }
@@ -113,7 +117,8 @@ impl Outcome {
             Self::Ok | Self::FailedCheck | Self::Timeout | Self::Reset | Self::Protocol | Self::Cancelled => {
                 true
             }
-            Self::Refused | Self::Unreachable | Self::Dns | Self::Tls | Self::Exhausted | Self::Dropped => {
+            Self::Refused | Self::Unreachable | Self::Dns | Self::Tls | Self::Exhausted | Self::Dropped
+            | Self::Skipped => {
                 false
             }
         }
@@ -121,7 +126,7 @@ impl Outcome {
 
     /// Sent, and not answered as expected.
     pub fn is_failure(self) -> bool {
-        !matches!(self, Self::Ok | Self::Dropped)
+        !matches!(self, Self::Ok | Self::Dropped | Self::Skipped)
     }
 }
 
@@ -250,7 +255,8 @@ pub enum MeasurementError {
     Value { line: u64, column: &'static str, problem: String },
 }
 
-const COLUMNS: [&str; 10] = [
+/// Columns of `invocations.csv`.
+pub const COLUMNS: [&str; 10] = [
     "invocation",
     "request",
     "trace_id",

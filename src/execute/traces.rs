@@ -88,7 +88,7 @@ fn trace_ids(invocations: &Path) -> Result<Vec<String>, String> {
         let mut ids = Vec::new();
         for row in InvocationReader::new(std::fs::File::open(invocations)?)? {
             let row = row?;
-            if row.sent.is_some() {
+            if row.sent.is_some() && !row.trace_id.is_empty() {
                 ids.push(row.trace_id);
             }
         }

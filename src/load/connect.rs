@@ -1,54 +1,34 @@
-//! Connections that know their times: name resolution, TCP and TLS each on the clock, and every byte that passes.
-//!
-//! The HTTP client pools connections and does not tell which request caused which; so each connection carries a
-//! [`Connection`] record that the client hands back with every response, and the first response claims the
-//! cost of opening it.
+//! Opens connections: name resolution, TCP and TLS, each on the clock, and every byte that passes counted.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect as pool;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tower_service::Service;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
+
+use crate::workload::{HttpVersion, Settings};
 
 /// How long a resolved address is used, and how long a failure to resolve is believed.
 const DNS_KEPT: Duration = Duration::from_mins(1);
 const DNS_FAILURE_KEPT: Duration = Duration::from_secs(1);
-
-type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-
-/// Opens connections for the pool.
-#[derive(Clone)]
-pub(super) struct Connector {
-    tcp: Tcp,
-    /// `None`: no request needs TLS, so the root certificates were not read.
-    https: Option<HttpsConnector<Tcp>>,
-}
-
-impl Connector {
-    /// With `tls`, reads the system's root certificates: fails where there are none, or they cannot be read.
-    pub(super) fn new(tls: bool) -> io::Result<Self> {
-        let tcp = Tcp { resolver: Arc::default() };
-        let https = if tls {
-            let builder =
-                HttpsConnectorBuilder::new().with_native_roots()?.https_only().enable_all_versions();
-            Some(builder.wrap_connector(tcp.clone()))
-        } else {
-            None
-        };
-        Ok(Self { tcp, https })
-    }
-}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -58,156 +38,165 @@ pub(super) enum ConnectFailure {
     #[error("dial: {0}")]
     Tcp(io::Error),
     #[error("tls: {0}")]
-    Tls(Box<dyn std::error::Error + Send + Sync>),
+    Tls(io::Error),
 }
 
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<Wire>>;
-    type Error = ConnectFailure;
-    type Future = Answer<Self::Response, ConnectFailure>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let plain = uri.scheme_str() == Some("http");
-        let (mut tcp, https) = (self.tcp.clone(), self.https.clone());
-        Box::pin(async move {
-            let stream = match https {
-                _ if plain => MaybeHttpsStream::Http(tcp.call(uri).await?),
-                Some(mut https) => {
-                    https.call(uri).await.map_err(|error| match error.downcast::<ConnectFailure>() {
-                        Ok(failure) => *failure,
-                        Err(other) => ConnectFailure::Tls(other),
-                    })?
-                }
-                None => return Err(ConnectFailure::Tls("no request began with https at the start".into())),
-            };
-            let (connection, tls_version) = match &stream {
-                MaybeHttpsStream::Http(wire) => (&wire.inner().connection, None),
-                MaybeHttpsStream::Https(tls) => {
-                    let (tcp, session) = tls.inner().get_ref();
-                    let version = session.protocol_version().map(|version| format!("{version:?}"));
-                    (&tcp.inner().inner().connection, version)
-                }
-            };
-            connection.opened(tls_version);
-            Ok(stream)
-        })
-    }
+/// Why no TLS can be spoken at all.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsSetupError {
+    #[error("the system has no root certificates that can be read; install the `ca-certificates` package")]
+    NoRoots,
+    #[error("cannot read {}: {problem}; `ca_file` names a PEM file of certificates", path.display())]
+    CaFile { path: PathBuf, problem: String },
+    #[error("cannot set TLS up: {0}")]
+    Setup(#[from] TlsError),
 }
 
-/// What a connection knows of itself.
-#[derive(Debug)]
-pub(super) struct Connection {
-    /// How long TCP took, name resolution excluded.
-    pub(super) connecting: Duration,
-    tcp_ready: Instant,
-    opened: OnceLock<Opened>,
-    claimed: AtomicBool,
-    written: AtomicU64,
-    read: AtomicU64,
-    exchanges: Mutex<[Option<Exchange>; 2]>,
+/// What opens connections, for all threads of a load.
+pub(super) struct Connector {
+    resolver: Resolver,
+    /// `None`: no request needs TLS, so the root certificates were not read.
+    tls: Option<TlsConnector>,
 }
 
-#[derive(Clone, Debug)]
+/// A new connection, and what opening it took.
 pub(super) struct Opened {
+    pub(super) stream: Stream,
+    pub(super) connecting: Duration,
     pub(super) tls_handshaking: Duration,
-    /// As rustls names it: `TLSv1_3`. `None` without TLS.
-    pub(super) tls_version: Option<String>,
+    /// The server agreed to HTTP/2 in the TLS handshake.
+    pub(super) http2: bool,
 }
 
-/// One request and its answer on an HTTP/1 connection, where they never overlap with others.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Exchange {
-    pub(super) first_write: Instant,
-    pub(super) last_write: Instant,
-    pub(super) first_read: Option<Instant>,
+impl Connector {
+    /// With `tls`, reads the root certificates: fails where there are none, or they cannot be read.
+    pub(super) fn new(tls: bool, settings: &Settings) -> Result<Self, TlsSetupError> {
+        let tls = if tls { Some(TlsConnector::from(Arc::new(configuration(settings)?))) } else { None };
+        Ok(Self { resolver: Resolver::default(), tls })
+    }
+
+    pub(super) async fn open(&self, host: &str, port: u16, tls: bool) -> Result<Opened, ConnectFailure> {
+        let addresses = self.resolver.resolve(host, port).await.map_err(ConnectFailure::Dns)?;
+        let begin = Instant::now();
+        let stream = connect(&addresses).await.map_err(ConnectFailure::Tcp)?;
+        stream.set_nodelay(true).map_err(ConnectFailure::Tcp)?;
+        let connected = Instant::now();
+        let connecting = connected - begin;
+        let wire = Wire { stream, counts: Rc::default() };
+        if !tls {
+            let stream = Stream::Plain(wire);
+            return Ok(Opened { stream, connecting, tls_handshaking: Duration::ZERO, http2: false });
+        }
+        let Some(connector) = &self.tls else {
+            return Err(ConnectFailure::Tls(io::Error::other("no request began with https at the start")));
+        };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| ConnectFailure::Tls(io::Error::other(error)))?;
+        let stream = connector.connect(name, wire).await.map_err(ConnectFailure::Tls)?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let stream = Stream::Tls(Box::new(stream));
+        Ok(Opened { stream, connecting, tls_handshaking: connected.elapsed(), http2 })
+    }
 }
 
-impl Connection {
-    fn new(connecting: Duration) -> Self {
-        Self {
-            connecting,
-            tcp_ready: Instant::now(),
-            opened: OnceLock::new(),
-            claimed: AtomicBool::new(false),
-            written: AtomicU64::new(0),
-            read: AtomicU64::new(0),
-            exchanges: Mutex::new([None; 2]),
-        }
-    }
+fn configuration(settings: &Settings) -> Result<ClientConfig, TlsSetupError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let mut configuration = if settings.verify_certificates {
+        builder.with_root_certificates(roots(settings.ca_file.as_deref())?).with_no_client_auth()
+    } else {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth()
+    };
+    let protocols: &[&[u8]] = match settings.http_version {
+        None => &[b"h2", b"http/1.1"],
+        Some(HttpVersion::Http1) => &[b"http/1.1"],
+        Some(HttpVersion::Http2) => &[b"h2"],
+    };
+    configuration.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(configuration)
+}
 
-    fn opened(&self, tls_version: Option<String>) {
-        let tls_handshaking = if tls_version.is_some() { self.tcp_ready.elapsed() } else { Duration::ZERO };
-        let _ = self.opened.set(Opened { tls_handshaking, tls_version });
-        // What passed so far was the handshake, no exchange.
-        *self.lock() = [None; 2];
-    }
-
-    /// `None` while it is being opened.
-    pub(super) fn opened_with(&self) -> Option<&Opened> {
-        self.opened.get()
-    }
-
-    /// True for the first to ask: that request pays for opening the connection.
-    pub(super) fn claim(&self) -> bool {
-        !self.claimed.swap(true, Ordering::Relaxed)
-    }
-
-    /// Bytes (written, read) since the last call, TLS and HTTP framing included.
-    pub(super) fn take_bytes(&self) -> (u64, u64) {
-        (self.written.swap(0, Ordering::Relaxed), self.read.swap(0, Ordering::Relaxed))
-    }
-
-    /// The newest exchange that was answered by `head`, when the head of the answer was there. The connection may
-    /// already serve the next request by the time this is asked.
-    pub(super) fn exchange(&self, head: Instant) -> Option<Exchange> {
-        self.lock()
-            .iter()
-            .flatten()
-            .find(|exchange| exchange.first_read.is_some_and(|first_read| first_read <= head))
-            .copied()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, [Option<Exchange>; 2]> {
-        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wrote(&self, begin: Instant, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
-        let mut exchanges = self.lock();
-        match &mut exchanges[0] {
-            Some(current) if current.first_read.is_none() => current.last_write = Instant::now(),
-            latest => {
-                let new = Exchange { first_write: begin, last_write: Instant::now(), first_read: None };
-                let before = latest.replace(new);
-                exchanges[1] = before;
-            }
-        }
-    }
-
-    fn has_read(&self, bytes: usize) {
-        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Some(current) = &mut self.lock()[0]
-            && current.first_read.is_none()
+/// Those of the system, and those that the workload names.
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsSetupError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let wrong = |problem: String| TlsSetupError::CaFile { path: path.to_owned(), problem };
+        let before = roots.len();
+        for certificate in
+            CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?
         {
-            current.first_read = Some(Instant::now());
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
         }
+        if roots.len() == before {
+            return Err(wrong("it has no certificate".to_owned()));
+        }
+    }
+    if roots.is_empty() { Err(TlsSetupError::NoRoots) } else { Ok(roots) }
+}
+
+/// For test servers: takes whatever certificate there is, but checks that the server holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
-/// A TCP connection that keeps its record.
+/// Bytes on the wire, TLS and HTTP framing included.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    written: Cell<u64>,
+    read: Cell<u64>,
+}
+
+impl Counts {
+    /// Bytes (written, read) since the last call.
+    pub(super) fn take(&self) -> (u64, u64) {
+        (self.written.take(), self.read.take())
+    }
+}
+
+/// A TCP connection that counts.
 pub(super) struct Wire {
     stream: TcpStream,
-    connection: Arc<Connection>,
-}
-
-impl pool::Connection for Wire {
-    fn connected(&self) -> pool::Connected {
-        pool::Connected::new().extra(Arc::clone(&self.connection))
-    }
+    counts: Rc<Counts>,
 }
 
 impl AsyncRead for Wire {
@@ -218,10 +207,8 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let bytes = buffer.filled().len() - before;
-        if bytes > 0 {
-            self.connection.has_read(bytes);
-        }
+        let read = buffer.filled().len() - before;
+        self.counts.read.set(self.counts.read.get() + read as u64);
         polled
     }
 }
@@ -232,25 +219,11 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let begin = Instant::now();
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note_written(begin, &polled);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.counts.written.set(self.counts.written.get() + written as u64);
+        }
         polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let begin = Instant::now();
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note_written(begin, &polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -262,44 +235,72 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Wire {
-    fn note_written(&self, begin: Instant, polled: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = polled
-            && *bytes > 0
-        {
-            self.connection.wrote(begin, *bytes);
+/// A connection without or with TLS.
+pub(super) enum Stream {
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
+}
+
+impl Stream {
+    pub(super) fn counts(&self) -> Rc<Counts> {
+        let wire = match self {
+            Self::Plain(wire) => wire,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        Rc::clone(&wire.counts)
+    }
+
+    /// In k6's spelling: `tls1.3`; empty without TLS.
+    pub(super) fn tls_version(&self) -> &'static str {
+        use tokio_rustls::rustls::ProtocolVersion;
+        match self {
+            Self::Plain(_) => "",
+            Self::Tls(stream) => match stream.get_ref().1.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "tls1.3",
+                Some(ProtocolVersion::TLSv1_2) => "tls1.2",
+                _ => "",
+            },
         }
     }
 }
 
-/// Resolves and connects, without TLS.
-#[derive(Clone)]
-struct Tcp {
-    resolver: Arc<Resolver>,
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(wire) => Pin::new(wire).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
 }
 
-impl Service<Uri> for Tcp {
-    type Response = TokioIo<Wire>;
-    type Error = ConnectFailure;
-    type Future = Answer<TokioIo<Wire>, ConnectFailure>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        Poll::Ready(Ok(()))
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(wire) => Pin::new(wire).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let resolver = Arc::clone(&self.resolver);
-        Box::pin(async move {
-            let host =
-                uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-            let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-            let addresses = resolver.resolve(host, port).await.map_err(ConnectFailure::Dns)?;
-            let begin = Instant::now();
-            let stream = connect(&addresses).await.map_err(ConnectFailure::Tcp)?;
-            stream.set_nodelay(true).map_err(ConnectFailure::Tcp)?;
-            let connection = Arc::new(Connection::new(begin.elapsed()));
-            Ok(TokioIo::new(Wire { stream, connection }))
-        })
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(wire) => Pin::new(wire).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(wire) => Pin::new(wire).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }
 
@@ -329,12 +330,12 @@ struct Known {
 
 impl Resolver {
     /// All addresses of a host, beginning with another one each time.
-    async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let mut known = self.known.lock().await;
-        let key = (host, port);
+        let key = (host.to_owned(), port);
         let fresh = known.get(&key).is_some_and(|entry| {
             entry.since.elapsed() < if entry.addresses.is_ok() { DNS_KEPT } else { DNS_FAILURE_KEPT }
         });

@@ -17,8 +17,49 @@ pub(super) struct Draw {
     /// Which request of the workload.
     pub(super) choice: usize,
     pub(super) random: u32,
-    pub(super) trace_id: String,
+    pub(super) trace_id: TraceId,
     pub(super) unique: u128,
+}
+
+/// `1-<8 hex digits>-<24 hex digits>`: X-Ray's form of a 128-bit trace id that begins with the epoch second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TraceId(u128);
+
+impl TraceId {
+    fn new(seconds: i64, random: u128) -> Self {
+        Self(u128::from(seconds as u32) << 96 | random >> 32)
+    }
+
+    /// As X-Ray writes it.
+    pub(super) fn xray(self) -> [u8; 35] {
+        let digits = hex(self.0);
+        let mut text = [b'-'; 35];
+        text[0] = b'1';
+        text[2..10].copy_from_slice(&digits[..8]);
+        text[11..].copy_from_slice(&digits[8..]);
+        text
+    }
+
+    /// The `traceparent` of W3C Trace Context, sampled, with a parent that is made of `unique`.
+    pub(super) fn traceparent(self, unique: u128) -> [u8; 55] {
+        let mut text = [b'-'; 55];
+        text[..2].copy_from_slice(b"00");
+        text[3..35].copy_from_slice(&hex(self.0));
+        // All zeros would be no parent.
+        text[36..52].copy_from_slice(&hex((unique >> 64) | 1)[16..]);
+        text[53..].copy_from_slice(b"01");
+        text
+    }
+}
+
+fn hex(value: u128) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (byte, pair) in value.to_be_bytes().into_iter().zip(text.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
 }
 
 impl Draw {
@@ -31,10 +72,27 @@ impl Draw {
     }
 }
 
+/// Makes ids, other ones in each run.
+pub(super) struct Ids {
+    fresh: ChaCha8Rng,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        Self { fresh: rand::make_rng() }
+    }
+
+    /// Gives a request new ids.
+    pub(super) fn renew(&mut self, draw: &mut Draw, planned: Timestamp) {
+        draw.trace_id = TraceId::new(planned.seconds(), self.fresh.random());
+        draw.unique = self.fresh.random();
+    }
+}
+
 /// Draws invocation after invocation.
 pub(super) struct Draws {
     seeded: ChaCha8Rng,
-    fresh: ChaCha8Rng,
+    ids: Ids,
     /// Ends of the requests' intervals, as shares: the last is 1.
     ends: Vec<f64>,
     next_number: u64,
@@ -53,7 +111,7 @@ impl Draws {
         for end in &mut ends {
             *end /= sum;
         }
-        Self { seeded: ChaCha8Rng::seed_from_u64(seed), fresh: rand::make_rng(), ends, next_number: 1 }
+        Self { seeded: ChaCha8Rng::seed_from_u64(seed), ids: Ids::new(), ends, next_number: 1 }
     }
 
     pub(super) fn draw(&mut self, planned: Timestamp) -> Draw {
@@ -61,15 +119,19 @@ impl Draws {
         let choice = self.ends.partition_point(|end| *end <= point).min(self.ends.len().saturating_sub(1));
         let number = self.next_number;
         self.next_number += 1;
-        let id = self.fresh.random::<u128>() >> 32;
-        Draw {
-            number,
-            choice,
-            random: self.seeded.next_u32(),
-            trace_id: format!("1-{:08x}-{id:024x}", planned.seconds()),
-            unique: self.fresh.random(),
-        }
+        let mut draw = Draw { number, choice, random: self.seeded.next_u32(), ..Draw::default() };
+        self.ids.renew(&mut draw, planned);
+        draw
     }
+
+    /// Passes over one invocation, which another thread sends.
+    pub(super) fn pass(&mut self) {
+        let _: f64 = self.seeded.random();
+        let _ = self.seeded.next_u32();
+        self.next_number += 1;
+    }
+
+
 }
 
 #[cfg(test)]
@@ -90,8 +152,20 @@ mod tests {
         };
         assert_eq!(pairs(11), pairs(11));
         assert_ne!(pairs(11), pairs(12));
-        let ids = |draws: Vec<Draw>| draws.into_iter().map(|draw| draw.trace_id).collect::<HashSet<_>>();
+        let ids = |draws: Vec<Draw>| draws.into_iter().map(|draw| draw.trace_id.xray()).collect::<HashSet<_>>();
         assert!(ids(draws(11, &[1.0], 50)).is_disjoint(&ids(draws(11, &[1.0], 50))));
+    }
+
+    #[test]
+    fn what_is_passed_over_changes_nothing_for_the_others() {
+        let mut all = Draws::new(3, [1.0, 2.0].into_iter());
+        let mut every_other = Draws::new(3, [1.0, 2.0].into_iter());
+        for _ in 0..50 {
+            all.draw(Timestamp::default());
+            every_other.pass();
+            let (one, other) = (all.draw(Timestamp::default()), every_other.draw(Timestamp::default()));
+            assert_eq!((one.number, one.choice, one.random), (other.number, other.choice, other.random));
+        }
     }
 
     #[test]
@@ -107,8 +181,13 @@ mod tests {
     #[test]
     fn ids_have_their_prescribed_shape() {
         for draw in draws(3, &[1.0], 100) {
-            let parts: Vec<&str> = draw.trace_id.split('-').collect();
+            let id = String::from_utf8(draw.trace_id.xray().to_vec()).unwrap();
+            let parts: Vec<&str> = id.split('-').collect();
             assert_eq!((parts[0], parts[1], parts[2].len()), ("1", "5759e988", 24));
+            let parent = String::from_utf8(draw.trace_id.traceparent(draw.unique).to_vec()).unwrap();
+            let words: Vec<&str> = parent.split('-').collect();
+            assert_eq!((words[0], words[3], words[2].len()), ("00", "01", 16));
+            assert_eq!(words[1], format!("{}{}", parts[1], parts[2]), "the same id in both forms");
             let uuid = draw.uuid();
             let lengths: Vec<usize> = uuid.split('-').map(str::len).collect();
             assert_eq!(lengths, [8, 4, 4, 4, 12]);

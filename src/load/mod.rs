@@ -2,16 +2,21 @@
 //! every answer measured both from the moment of sending and from the planned time, so that a stall of the
 //! server is not hidden by a generator that waits for it (coordinated omission).
 //!
-//! A thread paces (`pace`), tasks send ([`send`]), a thread writes ([`record`]). All that can be wrong with a request
+//! Threads send, each its share of the plan (`lane`), and one writes ([`record`]). All that can be wrong with a request
 //! is found before the first one leaves (`prepare`).
 
+mod answer;
 mod connect;
 mod draw;
-mod k6_csv;
+mod http1;
+mod lane;
+mod latency_log;
 mod pace;
+mod pool;
 mod prepare;
 mod process;
 mod record;
+mod rows;
 mod send;
 mod summary;
 #[cfg(test)]
@@ -19,6 +24,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,16 +35,18 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::draw::{Draw, Draws};
-use self::pace::{Clock, Pacer, Stop};
-use self::prepare::{Prepared, Values};
-use self::record::{Ended, Record, Recorder, SharedTally};
-use self::send::{Exchanged, HttpClient};
-use crate::measurement::{LoadSummary, Outcome};
+use self::draw::Draws;
+use self::lane::{Counted, Shared, Share};
+use self::latency_log::LatencyLog;
+use self::pace::Clock;
+use self::prepare::Values;
+use self::record::{Block, Recorder, Tally, percentiles};
+use crate::measurement::LoadSummary;
 use crate::workload::k6_options::k6_options;
-use crate::workload::schedule::{Planned, Schedule, planned};
+use crate::workload::schedule::{Planned, planned};
 use crate::workload::{Load, Workload};
 
+pub use self::connect::TlsSetupError;
 pub use self::process::run_from_file;
 
 /// The options file that is written beside the results.
@@ -143,16 +151,16 @@ pub enum LoadError {
     Header { request: String, header: String, problem: String },
     #[error("request `{request}`: cannot read its body from {}: {source}; check `body_file`", path.display())]
     BodyFile { request: String, path: PathBuf, source: io::Error },
-    #[error(
-        "cannot read the system's root certificates, which https needs: {0}; install the `ca-certificates` package"
-    )]
-    Certificates(io::Error),
+    #[error("request `{request}`: `{pattern}` is not a regular expression")]
+    Pattern { request: String, pattern: String },
+    #[error("https cannot be spoken: {0}")]
+    Tls(#[from] TlsSetupError),
     #[error("cannot create {}: {source}; each invocation needs a folder of its own that exists and can be written", path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error(
         "cannot record the results: {0}; the load was stopped, since it could not be measured: is the disk full?"
     )]
-    Record(csv::Error),
+    Record(io::Error),
     #[error(
         "cannot start the load's threads or signal handlers: {0}; check the limits on processes and memory"
     )]
@@ -165,28 +173,13 @@ pub enum LoadError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// What all parts of a running load share.
-struct Engine {
-    client: HttpClient,
-    requests: Arc<[Prepared]>,
-    values: Values,
-    timeout: Duration,
-    max_in_flight: u64,
-    flow: Arc<Flow>,
-    records: mpsc::Sender<Record>,
-    abort: CancellationToken,
-}
-
-/// Counts that are ahead of the tally: that one knows an invocation when it is over.
-#[derive(Default)]
-struct Flow {
-    sent: AtomicU64,
-    in_flight: AtomicU64,
-}
+/// A thread more for so many invocations per second. One can send several times as many; but it also receives them.
+const LANE_RATE: f64 = 10_000.0;
 
 /// Sends the whole load, reporting progress five times per second and once at the end.
 ///
-/// Writes `invocations.csv`, `k6_metrics.csv` and `workload_options.json` into the folder of `spec`, as results come in.
+/// Writes `invocations.csv`, `k6_metrics.csv`, `latency.hlog` and `workload_options.json` into the folder of `spec`, as
+/// results come in.
 /// When `cancel` fires, nothing more is sent, answers under way have two seconds to arrive, and the summary
 /// says `cancelled`. Requests that fail are results, not errors.
 ///
@@ -197,60 +190,83 @@ pub async fn run(
     mut progress: impl FnMut(Progress) + Send,
     cancel: CancellationToken,
 ) -> Result<LoadSummary, LoadError> {
-    if spec.workload.requests.is_empty() {
+    let values = Values::new(spec.values, &spec.secrets);
+    let settings = spec.workload.settings.clone();
+    let choices = prepare::prepare(&spec.workload, &values)?;
+    if choices.is_empty() {
         return Err(LoadError::NoRequests);
     }
-    let values = Values::new(spec.values, &spec.secrets);
-    let requests: Arc<[Prepared]> = Prepared::all(&spec.workload, &values)?.into();
-    let needs_tls = requests.iter().any(|request| request.needs_tls);
-    let client = send::client(connect::Connector::new(needs_tls).map_err(LoadError::Certificates)?);
+    let needs_tls = choices.iter().flat_map(|choice| &choice.requests).any(prepare::Prepared::needs_tls);
+    let connector = Arc::new(connect::Connector::new(needs_tls, &settings)?);
+    let draws = |choices: &[prepare::Choice]| Draws::new(spec.seed, choices.iter().map(|choice| choice.weight));
 
     let clock = Clock::new();
-    let tally = SharedTally::new();
-    let recorder =
-        Recorder::create(&spec.folder, Arc::clone(&requests), clock, tally.clone(), spec.max_in_flight)?;
-    write_options(&spec.folder, &spec.load, spec.max_in_flight)?;
-    let (records, queue) = mpsc::channel(record::QUEUE);
-    let written = start_recorder(recorder, queue)?;
-
-    // Weak: the writer ends with the last invocation, and progress must not keep it alive.
-    let under_way = records.downgrade();
-    let flow = Arc::new(Flow::default());
-    let abort = CancellationToken::new();
-    // Whoever drops this future stops the load.
-    let _abort_in_the_end = abort.clone().drop_guard();
-    let engine = Arc::new(Engine {
-        client,
-        requests,
-        values,
-        timeout: spec.workload.timeout,
-        max_in_flight: spec.max_in_flight,
-        flow: Arc::clone(&flow),
-        records,
-        abort: abort.clone(),
-    });
-
-    let draws = Draws::new(spec.seed, spec.workload.requests.iter().map(|request| request.weight));
     let plan = planned(&spec.load);
     let total = plan.total();
-    let expected_s = plan.length().map(|length| length.as_secs_f64());
+    let expected = plan.length();
+    let with_k6 = settings.k6_metrics;
+    let recorder = Recorder::create(&spec.folder, with_k6)?;
+    write_options(&spec.folder, &spec.load, spec.max_in_flight)?;
     let began = Instant::now();
-    let sending = Sending::start(engine, plan, draws, clock, began + LEAD)?;
-    let mut report = || {
-        let tally = tally.lock();
-        let latency = tally.latency();
+    let mut latency_log = LatencyLog::create(&spec.folder, began, expected)?;
+    let (writer, queue) = mpsc::channel(record::QUEUE);
+    let written = start_recorder(recorder, queue)?;
+
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    // Whoever drops this future stops the load.
+    let _in_the_end = (stop.clone().drop_guard(), abort.clone().drop_guard());
+    let shared = Arc::new(Shared {
+        choices,
+        values,
+        settings,
+        connector,
+        clock,
+        max_in_flight: spec.max_in_flight,
+        in_flight: AtomicU64::new(0),
+        stop: stop.clone(),
+        abort: abort.clone(),
+    });
+    let mut threads = Vec::new();
+    let mut lanes: Vec<Arc<Counted>> = Vec::new();
+    for share in shares(plan, began + LEAD) {
+        let counted = Arc::new(Counted::new());
+        lanes.push(Arc::clone(&counted));
+        let (shared, writer) = (Arc::clone(&shared), writer.clone());
+        let draws = draws(&shared.choices);
+        let thread = std::thread::Builder::new()
+            .name(format!("load-send-{}", lanes.len()))
+            .spawn(move || lane::run(shared, counted, writer, draws, share))
+            .map_err(LoadError::Start)?;
+        threads.push(thread);
+    }
+    // Weak: the writer ends with the last thread that sends, and this one must not keep it alive.
+    let under_way = writer.downgrade();
+    drop(writer);
+
+    let mut tally = Tally::new();
+    let mut collect = |tally: &mut Tally| {
+        for lane in &lanes {
+            let mut counted = lane.tally.lock();
+            latency_log.add(&counted)?;
+            tally.collect(&mut counted);
+        }
+        Ok::<_, LoadError>(())
+    };
+    let mut report = |tally: &Tally| {
+        let sent: u64 = lanes.iter().map(|lane| lane.sent.load(Ordering::Relaxed)).sum();
+        let latency = percentiles(&tally.latency);
         progress(Progress {
             planned: total,
-            sent: flow.sent.load(Ordering::Relaxed).max(tally.sent),
+            sent: sent.max(tally.sent),
             answered: tally.answered,
             failed: tally.failed,
             dropped: tally.dropped,
-            in_flight: flow.in_flight.load(Ordering::Relaxed),
+            in_flight: shared.in_flight.load(Ordering::Relaxed),
             p50_ms: latency.map(|latency| latency.p50),
             p95_ms: latency.map(|latency| latency.p95),
             p99_ms: latency.map(|latency| latency.p99),
             elapsed_s: began.elapsed().as_secs_f64(),
-            expected_s,
+            expected_s: expected.map(|length| length.as_secs_f64()),
         });
     };
 
@@ -269,38 +285,54 @@ pub async fn run(
         tokio::select! {
             result = &mut written => break result,
             () = cancelled_or_late, if !abort.is_cancelled() => {
-                sending.stop();
+                stop.cancel();
                 match give_up_at {
                     None => give_up_at = Some(tokio::time::Instant::now() + CANCEL_GRACE),
                     Some(_) => abort.cancel(),
                 }
             }
             _ = ticks.tick() => {
-                report();
+                collect(&mut tally)?;
+                report(&tally);
                 tick_count += 1;
-                if tick_count.is_multiple_of(5) && let Some(records) = under_way.upgrade() {
-                    let requests = flow.in_flight.load(Ordering::Relaxed);
+                if with_k6 && tick_count.is_multiple_of(5) && let Some(writer) = under_way.upgrade() {
+                    let requests = shared.in_flight.load(Ordering::Relaxed);
                     // A full queue means that rows are being written anyway.
-                    let _ = records.try_send(Record::UnderWay { at: Instant::now(), requests });
+                    let _ = writer.try_send(record::under_way(clock, requests, spec.max_in_flight));
                 }
             }
         }
     };
-    drop(sending);
     result.unwrap_or(Err(LoadError::ThreadLost { thread: "recording" }))?;
-    report();
+    for thread in threads {
+        // The last of their senders is gone, so they are about to end.
+        thread.join().map_err(|_| LoadError::ThreadLost { thread: "sending" })?.map_err(LoadError::Start)?;
+    }
+    collect(&mut tally)?;
+    report(&tally);
+    latency_log.write()?;
 
-    let ended = Instant::now();
-    let cancelled = give_up_at.is_some();
-    let tally = tally.lock();
     Ok(summary::summarize(
         &tally,
         total,
-        cancelled,
+        give_up_at.is_some(),
         &spec.load.tolerances,
         clock.time(began),
-        clock.time(ended),
+        clock.time(Instant::now()),
     ))
+}
+
+/// Divides a plan among threads.
+fn shares(plan: Planned, start: Instant) -> Vec<Share> {
+    match plan {
+        Planned::Closed { total } => vec![Share::InTurn { total }],
+        Planned::Open(schedule) => {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let of = ((schedule.peak_rate() / LANE_RATE).ceil() as usize).clamp(1, processors);
+            let share = |first| Share::Open { schedule: schedule.clone(), first, of, start };
+            (0..of).map(share).collect()
+        }
+    }
 }
 
 fn write_options(folder: &std::path::Path, load: &Load, max_vus: u64) -> Result<(), LoadError> {
@@ -311,7 +343,7 @@ fn write_options(folder: &std::path::Path, load: &Load, max_vus: u64) -> Result<
 
 fn start_recorder(
     recorder: Recorder,
-    queue: mpsc::Receiver<Record>,
+    queue: mpsc::Receiver<Block>,
 ) -> Result<oneshot::Receiver<Result<(), LoadError>>, LoadError> {
     let (done, written) = oneshot::channel();
     std::thread::Builder::new()
@@ -322,130 +354,4 @@ fn start_recorder(
         })
         .map_err(LoadError::Start)?;
     Ok(written)
-}
-
-/// What makes the requests leave.
-enum Sending {
-    Paced { stop: Stop, thread: std::thread::JoinHandle<()> },
-    InTurn { stop: Stop },
-}
-
-impl Sending {
-    fn start(
-        engine: Arc<Engine>,
-        plan: Planned,
-        draws: Draws,
-        clock: Clock,
-        start: Instant,
-    ) -> Result<Self, LoadError> {
-        let stop = Stop::new();
-        match plan {
-            Planned::Open(schedule) => {
-                let runtime = tokio::runtime::Handle::current();
-                let pacer_stop = stop.clone();
-                let thread = std::thread::Builder::new()
-                    .name("load-pace".to_owned())
-                    .spawn(move || pace_all(engine, schedule, draws, clock, start, pacer_stop, &runtime))
-                    .map_err(LoadError::Start)?;
-                Ok(Self::Paced { stop, thread })
-            }
-            Planned::Closed { total } => {
-                tokio::spawn(send_in_turn(engine, total, draws, clock, stop.clone()));
-                Ok(Self::InTurn { stop })
-            }
-        }
-    }
-
-    /// Nothing more is sent.
-    fn stop(&self) {
-        match self {
-            Self::Paced { stop, thread } => stop.set_and_wake(thread.thread()),
-            Self::InTurn { stop } => stop.set(),
-        }
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Open loop: hands every invocation over at its time.
-fn pace_all(
-    engine: Arc<Engine>,
-    schedule: Schedule,
-    mut draws: Draws,
-    clock: Clock,
-    start: Instant,
-    stop: Stop,
-    runtime: &tokio::runtime::Handle,
-) {
-    let pacer = Pacer::on_this_thread(stop);
-    for offset in schedule {
-        // Drawing first: only the handing over is left to do at the due time.
-        let Some(due) = start.checked_add(offset) else { return };
-        let draw = draws.draw(clock.time(due));
-        if !pacer.wait_until(due) {
-            return;
-        }
-        if engine.flow.in_flight.load(Ordering::Relaxed) >= engine.max_in_flight {
-            let dropped = Ended { draw, planned: due, exchanged: None };
-            if engine.records.blocking_send(Record::Ended(Box::new(dropped))).is_err() {
-                return;
-            }
-        } else {
-            engine.flow.in_flight.fetch_add(1, Ordering::Relaxed);
-            runtime.spawn(invoke(Arc::clone(&engine), draw, due));
-        }
-    }
-}
-
-/// Closed loop: the next invocation is due when the last one is over.
-async fn send_in_turn(engine: Arc<Engine>, total: u64, mut draws: Draws, clock: Clock, stop: Stop) {
-    for _ in 0..total {
-        if stop.is_set() {
-            return;
-        }
-        let due = Instant::now();
-        let draw = draws.draw(clock.time(due));
-        engine.flow.in_flight.fetch_add(1, Ordering::Relaxed);
-        invoke(Arc::clone(&engine), draw, due).await;
-    }
-}
-
-/// Sends one invocation and records what came of it. It counts as under way until the record is accepted.
-async fn invoke(engine: Arc<Engine>, draw: Draw, planned: Instant) {
-    let prepared = &engine.requests[draw.choice];
-    engine.flow.sent.fetch_add(1, Ordering::Relaxed);
-    let (exchanged, url) = match prepared.message(&draw, &engine.values) {
-        Ok(message) => {
-            let url = Arc::clone(&message.url.shown);
-            (send::send(&engine.client, prepared, message, engine.timeout, &engine.abort).await, url)
-        }
-        Err(problem) => (Exchanged::unsendable(problem), Arc::from("")),
-    };
-    let ended = Ended { draw, planned, exchanged: Some((exchanged, url)) };
-    // Fails only when the files cannot be written, which ends the load.
-    let _ = engine.records.send(Record::Ended(Box::new(ended))).await;
-    engine.flow.in_flight.fetch_sub(1, Ordering::Relaxed);
-}
-
-impl Exchanged {
-    /// A request that could not be built.
-    fn unsendable(problem: String) -> Self {
-        let now = Instant::now();
-        Self {
-            sent: now,
-            ended: now,
-            status: None,
-            outcome: Outcome::Protocol,
-            error: problem,
-            version: None,
-            tls_version: None,
-            phases: send::Phases::default(),
-            bytes_sent: 0,
-            bytes_received: 0,
-        }
-    }
 }

@@ -1,71 +1,117 @@
 //! Waits until a request is due, to some microseconds.
 //!
-//! The timers of the async runtime tick in milliseconds, so pacing has a thread of its own, which sleeps until shortly
-//! before the time and spins for the rest.
+//! The timers of the async runtime tick in milliseconds; the kernel's are exact, and can be waited for beside the sockets.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::measurement::Timestamp;
 
-/// How long before a due time sleeping ends and spinning begins: what waking up takes on an idle machine.
+/// How long before a due time sleeping ends and looking at the clock begins: what waking up takes on an idle machine.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// Made on the pacing thread, waits on it.
+/// Where requests are at least this far apart, looking at the clock costs at most a hundredth of a processor.
+const SPARSE: Duration = Duration::from_millis(6);
+
+/// Requests that are due within this time are sent together: waking up for each would take the time that they need.
+const TOGETHER: Duration = Duration::from_micros(100);
+
+/// Waits for due times; belongs to the runtime on whose thread it was made.
 pub(super) struct Pacer {
-    stop: Stop,
-}
-
-/// Stops a pacer from another thread.
-#[derive(Clone)]
-pub(super) struct Stop {
-    stopped: Arc<AtomicBool>,
-}
-
-impl Stop {
-    pub(super) fn new() -> Self {
-        Self { stopped: Arc::new(AtomicBool::new(false)) }
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set(&self) {
-        self.stopped.store(true, Ordering::Release);
-    }
-
-    /// Sets it and wakes the pacer on `thread`.
-    pub(super) fn set_and_wake(&self, thread: &Thread) {
-        self.set();
-        thread.unpark();
-    }
+    timer: timer::Timer,
+    latest: Option<Instant>,
 }
 
 impl Pacer {
-    pub(super) fn on_this_thread(stop: Stop) -> Self {
-        // By default Linux may let a thread sleep 50 µs longer, to save wake-ups.
-        #[cfg(target_os = "linux")]
-        let _ = nix::sys::prctl::set_timerslack(1);
-        Self { stop }
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { timer: timer::Timer::new()?, latest: None })
     }
 
-    /// Returns at `due`, at once if that is past; `false` as soon as the pacer is stopped.
-    pub(super) fn wait_until(&self, due: Instant) -> bool {
-        loop {
-            if self.stop.is_set() {
-                return false;
+    /// Returns at `due` or shortly after, at once if that is past; never before.
+    pub(super) async fn wait_until(&mut self, due: Instant) -> std::io::Result<()> {
+        let is_sparse = self.latest.is_none_or(|latest| due.saturating_duration_since(latest) >= SPARSE);
+        self.latest = Some(due);
+        let now = Instant::now();
+        if is_sparse {
+            if let Some(early) = due.checked_sub(SPIN).filter(|early| *early > now) {
+                self.timer.sleep_until(early).await?;
             }
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
+            while Instant::now() < due {
+                // Sockets are served meanwhile.
+                tokio::task::yield_now().await;
             }
-            match left.checked_sub(SPIN) {
-                Some(sleep) => std::thread::park_timeout(sleep),
-                None => std::hint::spin_loop(),
+            Ok(())
+        } else if due > now {
+            self.timer.sleep_until(due.max(now + TOGETHER)).await
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod timer {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::time::Instant;
+
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    };
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    pub(super) struct Timer(AsyncFd<OwnedFd>);
+
+    impl Timer {
+        pub(super) fn new() -> io::Result<Self> {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe because of types that lie about their descriptor; this one cannot"
+            )]
+            let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+            Ok(Self(timer))
+        }
+
+        pub(super) async fn sleep_until(&self, due: Instant) -> io::Result<()> {
+            const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+            loop {
+                let left = due.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(());
+                }
+                // Setting it anew takes an earlier expiry back, so that none need be read.
+                let once = Itimerspec {
+                    it_interval: NEVER,
+                    it_value: Timespec {
+                        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                        tv_nsec: left.subsec_nanos().into(),
+                    },
+                };
+                timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &once)?;
+                self.0.readable().await?.clear_ready();
             }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod timer {
+    use std::io;
+    use std::time::Instant;
+
+    /// Exact to a millisecond.
+    pub(super) struct Timer;
+
+    impl Timer {
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(super) async fn sleep_until(&self, due: Instant) -> io::Result<()> {
+            tokio::time::sleep_until(due.into()).await;
+            Ok(())
         }
     }
 }
@@ -97,34 +143,35 @@ impl Clock {
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_to_the_due_time_and_never_returns_early() {
-        let pacer = Pacer::on_this_thread(Stop::new());
-        let mut lateness: Vec<Duration> = (0..40)
-            .map(|_| {
-                let due = Instant::now() + Duration::from_millis(3);
-                assert!(pacer.wait_until(due));
-                Instant::now().checked_duration_since(due).expect("not early")
-            })
-            .collect();
-        lateness.sort();
-        // Far below the millisecond of a timer wheel, even on a machine that is busy with other tests.
-        assert!(lateness[5] < Duration::from_micros(300), "{lateness:?}");
+    /// How late, sorted.
+    fn lateness(gap: Duration, count: u32) -> Vec<Duration> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut pacer = Pacer::new().unwrap();
+            let begin = Instant::now();
+            let mut lateness = Vec::new();
+            for number in 1..=count {
+                let due = begin + gap * number;
+                pacer.wait_until(due).await.unwrap();
+                lateness.push(Instant::now().checked_duration_since(due).expect("not early"));
+            }
+            lateness.sort();
+            lateness
+        })
     }
 
     #[test]
-    fn a_stopped_pacer_wakes_at_once() {
-        let stop = Stop::new();
-        let pacing = {
-            let stop = stop.clone();
-            std::thread::spawn(move || {
-                Pacer::on_this_thread(stop).wait_until(Instant::now() + Duration::from_mins(10))
-            })
-        };
-        std::thread::sleep(Duration::from_millis(20));
-        let begin = Instant::now();
-        stop.set_and_wake(pacing.thread());
-        assert!(!pacing.join().unwrap());
-        assert!(begin.elapsed() < Duration::from_secs(5));
+    fn waits_to_the_due_time_and_never_returns_early() {
+        // Far below the millisecond of a timer wheel, even on a machine that is busy with other tests.
+        for gap in [Duration::from_millis(7), Duration::from_millis(2)] {
+            let lateness = lateness(gap, 40);
+            assert!(lateness[5] < Duration::from_micros(300), "{lateness:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_due_together_is_not_waited_for_one_by_one() {
+        let lateness = lateness(Duration::from_micros(1), 2000);
+        assert!(lateness[20] < Duration::from_millis(1), "{:?}", &lateness[..30]);
     }
 }

@@ -32,8 +32,9 @@ pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, L
     let spec = read_spec(spec)?;
     let folder = spec.folder.clone();
     raise_file_limit();
+    // Only looks on: what sends has threads of its own.
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)?;
     let (summary, _held) = runtime.block_on(async {
         let cancel = CancellationToken::new();
         cancel_on_signals(&cancel).map_err(LoadError::Start)?;

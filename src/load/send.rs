@@ -1,34 +1,24 @@
 //! One request and what came of it: sent, answered or failed, with every phase on the clock.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Bytes};
-use hyper::{Request, Version};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::BodyExt as _;
+use hyper::Version;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{ConnectFailure, Connection, Connector};
-use super::prepare::{Message, Prepared};
+use super::answer::{Extracted, Given, Jar};
+use super::connect::{ConnectFailure, Counts, Stream};
+use super::http1::{Answer, Garbage, LARGEST_BODY};
+use super::pool::{Connection, Http1, Http2, Pool};
+use super::prepare::{Prepared, Scope, Url};
 use crate::measurement::Outcome;
-
-/// Idle connections are closed before the load balancers of the clouds do it (60 s at AWS): a request that meets the
-/// other side's close would count as reset.
-const IDLE: Duration = Duration::from_secs(50);
-
-pub(super) type HttpClient = Client<Connector, Full<Bytes>>;
-
-pub(super) fn client(connector: Connector) -> HttpClient {
-    Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE)
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .build(connector)
-}
 
 /// How a request went.
 pub(super) struct Exchanged {
@@ -40,7 +30,8 @@ pub(super) struct Exchanged {
     /// Why it failed, for `k6_metrics.csv`; empty otherwise.
     pub(super) error: String,
     pub(super) version: Option<Version>,
-    pub(super) tls_version: Option<String>,
+    /// In k6's spelling.
+    pub(super) tls_version: &'static str,
     pub(super) phases: Phases,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
@@ -65,131 +56,311 @@ impl Phases {
     }
 }
 
-/// What is known of the answer so far: it outlives a timeout that cuts the exchange off.
-#[derive(Default)]
-struct Answer {
-    status: Option<u16>,
+/// What is known of an exchange so far: it outlives a timeout that cuts the exchange off.
+struct Seen {
+    answer: Answer,
     version: Option<Version>,
-    connection: Option<Arc<Connection>>,
-    head: Option<Instant>,
+    tls_version: &'static str,
+    connecting: Duration,
+    tls_handshaking: Duration,
+    counts: Option<Rc<Counts>>,
+    /// When there was a connection, when the request had left, and when the answer began.
+    begun: Option<Instant>,
+    written: Option<Instant>,
+    first_read: Option<Instant>,
+}
+
+/// Why there is no complete answer.
+pub(super) enum Failure {
+    Connect(ConnectFailure),
+    Io(io::Error),
+    Closed,
+    Garbage(Garbage),
+    Http2(hyper::Error),
+    NoHttp2,
+    /// A template made something that cannot be sent.
+    Unsendable(String),
+}
+
+/// What a request goes with.
+pub(super) struct Luggage<'a> {
+    pub(super) scope: Scope<'a>,
+    pub(super) url: &'a Url,
+    pub(super) jar: Option<&'a mut Jar>,
 }
 
 /// Sends one request and reads its answer to the end. Redirects are not followed, nothing is sent twice.
+///
+/// What the answer gives to the requests after it is added to `extracted`.
 pub(super) async fn send(
-    client: &HttpClient,
+    pool: &Pool,
     prepared: &Prepared,
-    message: Message,
-    timeout: Duration,
+    luggage: Luggage<'_>,
+    extracted: &mut Extracted,
     abort: &CancellationToken,
 ) -> Exchanged {
-    let mut request = Request::new(Full::new(message.body));
-    *request.method_mut() = prepared.method.clone();
-    *request.uri_mut() = message.url.uri;
-    *request.headers_mut() = message.headers;
-
-    let mut answer = Answer::default();
+    let Luggage { scope, url, mut jar } = luggage;
+    let to_head = prepared.method == hyper::Method::HEAD;
+    let mut seen = Seen {
+        answer: Answer::new(to_head, prepared.wanted.keep()),
+        version: None,
+        tls_version: "",
+        connecting: Duration::ZERO,
+        tls_handshaking: Duration::ZERO,
+        counts: None,
+        begun: None,
+        written: None,
+        first_read: None,
+    };
     let sent = Instant::now();
+    let exchange = exchange(pool, prepared, url, jar.as_deref(), scope, &mut seen);
     let (mut outcome, mut error) = tokio::select! {
-        exchanged = tokio::time::timeout(timeout, exchange(client, request, &mut answer)) => match exchanged {
+        biased;
+        exchanged = tokio::time::timeout(prepared.timeout, exchange) => match exchanged {
             Ok(Ok(())) => (Outcome::Ok, String::new()),
-            Ok(Err(failure)) => classify(&*failure),
+            Ok(Err(failure)) => failure.classify(),
             Err(_) => (Outcome::Timeout, "request timeout".to_owned()),
         },
         () = abort.cancelled() => (Outcome::Cancelled, "the load was cancelled".to_owned()),
     };
     let ended = Instant::now();
-    if let (Outcome::Ok, Some(status)) = (outcome, answer.status)
-        && !prepared.accepts(status)
-    {
-        (outcome, error) = (Outcome::FailedCheck, String::new());
+    if let (Outcome::Ok, Some(status)) = (outcome, seen.answer.status) {
+        let answer = &seen.answer;
+        if let Some(jar) = &mut jar {
+            jar.take_from(&url.host, &url.path, &answer.fields);
+        }
+        let given =
+            Given { status, fields: &answer.fields, body: &answer.body, body_cut: answer.body_cut };
+        if let Err(problem) = prepared.wanted.examine(&given, extracted) {
+            (outcome, error) = (Outcome::FailedCheck, problem);
+        }
     }
-    let (bytes_sent, bytes_received) =
-        answer.connection.as_ref().map_or((0, 0), |connection| connection.take_bytes());
+    let (bytes_sent, bytes_received) = seen.counts.as_ref().map_or((0, 0), |counts| counts.take());
     Exchanged {
         sent,
         ended,
-        status: answer.status,
+        status: seen.answer.status,
         outcome,
         error,
-        version: answer.version,
-        tls_version: answer
-            .connection
-            .as_ref()
-            .and_then(|connection| connection.opened_with()?.tls_version.clone()),
-        phases: phases(&answer, outcome, sent, ended),
+        version: seen.version,
+        tls_version: seen.tls_version,
+        phases: phases(&seen, outcome, sent, ended),
         bytes_sent,
         bytes_received,
     }
 }
 
+impl Exchanged {
+    /// A request that could not be built.
+    pub(super) fn unsendable(problem: String) -> Self {
+        let now = Instant::now();
+        Self {
+            sent: now,
+            ended: now,
+            status: None,
+            outcome: Outcome::Protocol,
+            error: problem,
+            version: None,
+            tls_version: "",
+            phases: Phases::default(),
+            bytes_sent: 0,
+            bytes_received: 0,
+        }
+    }
+}
+
+fn phases(seen: &Seen, outcome: Outcome, sent: Instant, ended: Instant) -> Phases {
+    let Some(begun) = seen.begun else {
+        // k6 counts the time until it gives up as waiting.
+        let waited = matches!(outcome, Outcome::Timeout | Outcome::Reset | Outcome::Protocol);
+        let waiting = if waited { ended - sent } else { Duration::ZERO };
+        return Phases { waiting, ..Phases::default() };
+    };
+    let written = seen.written.unwrap_or(ended);
+    let first_read = seen.first_read.unwrap_or(ended);
+    Phases {
+        blocked: begun - sent,
+        connecting: seen.connecting,
+        tls_handshaking: seen.tls_handshaking,
+        sending: written - begun,
+        waiting: first_read.saturating_duration_since(written),
+        receiving: ended.saturating_duration_since(first_read),
+    }
+}
+
 async fn exchange(
-    client: &HttpClient,
-    request: Request<Full<Bytes>>,
-    answer: &mut Answer,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let response = client.request(request).await?;
-    answer.head = Some(Instant::now());
-    answer.status = Some(response.status().as_u16());
-    answer.version = Some(response.version());
-    answer.connection = response.extensions().get::<Arc<Connection>>().cloned();
+    pool: &Pool,
+    prepared: &Prepared,
+    url: &Url,
+    jar: Option<&Jar>,
+    scope: Scope<'_>,
+    seen: &mut Seen,
+) -> Result<(), Failure> {
+    let origin = pool.origin(url);
+    let connection = match pool.idle(&origin).await {
+        Some(connection) => connection,
+        None => {
+            let (connection, opened) = pool.open(&origin).await?;
+            seen.connecting = opened.connecting;
+            seen.tls_handshaking = opened.tls_handshaking;
+            connection
+        }
+    };
+    match connection {
+        Connection::Http1(mut connection) => {
+            connection.out.clear();
+            prepared.write_http1(&mut connection.out, url, jar, scope).map_err(Failure::Unsendable)?;
+            seen.tls_version = connection.tls_version;
+            // Only what passes from here on is the request's: a handshake is not.
+            connection.counts.take();
+            seen.counts = Some(Rc::clone(&connection.counts));
+            seen.begun = Some(Instant::now());
+            over_http1(&mut connection, pool, seen).await?;
+            seen.version =
+                Some(if seen.answer.minor_version == 0 { Version::HTTP_10 } else { Version::HTTP_11 });
+            if seen.answer.reusable {
+                pool.put_back(&origin, connection);
+            }
+            Ok(())
+        }
+        Connection::Http2(connection) => {
+            let request = prepared.to_http2(url, jar, scope).map_err(Failure::Unsendable)?;
+            seen.tls_version = connection.tls_version;
+            seen.counts = Some(Rc::clone(&connection.counts));
+            let now = Instant::now();
+            seen.begun = Some(now);
+            // Exchanges overlap on the connection: when one's bytes have left cannot be told.
+            seen.written = Some(now);
+            over_http2(connection, request, prepared, seen).await.map_err(Failure::Http2)
+        }
+    }
+}
+
+/// Writes the request and reads the answer, side by side: a server may answer before it has read everything.
+async fn over_http1(connection: &mut Http1, pool: &Pool, seen: &mut Seen) -> Result<(), Failure> {
+    let mut written = 0;
+    let mut write_failure = None;
+    poll_fn(|context| {
+        if seen.written.is_none() && write_failure.is_none() {
+            match poll_write_all(&mut connection.stream, &connection.out, &mut written, context) {
+                Poll::Ready(Ok(())) => seen.written = Some(Instant::now()),
+                // The server may have said why before it closed.
+                Poll::Ready(Err(error)) => write_failure = Some(error),
+                Poll::Pending => {}
+            }
+        }
+        let mut scratch = pool.scratch.borrow_mut();
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut connection.stream).poll_read(context, &mut buffer) {
+                Poll::Pending if write_failure.is_some() => {
+                    // Nothing has been said, and nothing can be.
+                    let error = write_failure.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+                    return Poll::Ready(Err(Failure::Io(error)));
+                }
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(Failure::Io(write_failure.take().unwrap_or(error))));
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                let end = if seen.answer.closed() { Ok(()) } else { Err(Failure::Closed) };
+                return Poll::Ready(end);
+            }
+            seen.first_read.get_or_insert_with(Instant::now);
+            if let Err(garbage) = seen.answer.feed(bytes) {
+                return Poll::Ready(Err(Failure::Garbage(garbage)));
+            }
+            if seen.answer.is_complete() {
+                if seen.written.is_none() {
+                    seen.answer.reusable = false;
+                }
+                return Poll::Ready(Ok(()));
+            }
+        }
+    })
+    .await
+}
+
+fn poll_write_all(
+    stream: &mut Stream,
+    bytes: &[u8],
+    written: &mut usize,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while *written < bytes.len() {
+        match Pin::new(&mut *stream).poll_write(context, &bytes[*written..]) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(count)) => *written += count,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    // TLS keeps what it could not write yet.
+    Pin::new(stream).poll_flush(context)
+}
+
+async fn over_http2(
+    mut connection: Http2,
+    request: hyper::Request<http_body_util::Full<hyper::body::Bytes>>,
+    prepared: &Prepared,
+    seen: &mut Seen,
+) -> Result<(), hyper::Error> {
+    let response = connection.sender.send_request(request).await?;
+    seen.first_read = Some(Instant::now());
+    seen.version = Some(response.version());
+    seen.answer.status = Some(response.status().as_u16());
+    let keep = prepared.wanted.keep();
+    if keep.fields {
+        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let fields = response.headers().iter().map(|(name, value)| (name.to_string(), text(value)));
+        seen.answer.fields = fields.collect();
+    }
     let mut body = response.into_body();
-    while !body.is_end_stream() {
-        match body.frame().await {
-            // The content is not kept: only its end matters.
-            Some(frame) => drop(frame?),
-            None => break,
+    while let Some(frame) = body.frame().await {
+        let frame = frame?;
+        if let Some(data) = frame.data_ref().filter(|_| keep.body) {
+            let kept = data.len().min(LARGEST_BODY - seen.answer.body.len());
+            seen.answer.body_cut |= kept < data.len();
+            seen.answer.body.extend_from_slice(&data[..kept]);
         }
     }
     Ok(())
 }
 
-fn phases(answer: &Answer, outcome: Outcome, sent: Instant, ended: Instant) -> Phases {
-    let Some((connection, head)) = answer.connection.as_ref().zip(answer.head) else {
-        // Without an answer there is no connection to ask. k6 counts the time until it gives up as waiting.
-        let waited = matches!(outcome, Outcome::Timeout | Outcome::Reset | Outcome::Protocol);
-        let waiting = if waited { ended - sent } else { Duration::ZERO };
-        return Phases { waiting, ..Phases::default() };
-    };
-    let mut phases = Phases::default();
-    if connection.claim() {
-        phases.connecting = connection.connecting;
-        phases.tls_handshaking =
-            connection.opened_with().map_or(Duration::ZERO, |opened| opened.tls_handshaking);
+impl From<ConnectFailure> for Failure {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::Connect(failure)
     }
-    let exclusive = answer.version != Some(Version::HTTP_2);
-    let exchange = if exclusive { connection.exchange(head) } else { None };
-    if let Some(exchange) = exchange.filter(|exchange| exchange.first_write >= sent) {
-        let first_read = exchange.first_read.unwrap_or(head);
-        phases.blocked = exchange.first_write - sent;
-        phases.sending = exchange.last_write.saturating_duration_since(exchange.first_write);
-        phases.waiting = first_read.saturating_duration_since(exchange.last_write);
-        phases.receiving = ended.saturating_duration_since(first_read);
-    } else {
-        // Exchanges overlap on an HTTP/2 connection: when one's bytes left cannot be told.
-        phases.blocked = (phases.connecting + phases.tls_handshaking).min(head - sent);
-        phases.waiting = (head - sent).saturating_sub(phases.blocked);
-        phases.receiving = ended - head;
+}
+
+impl Failure {
+    fn classify(self) -> (Outcome, String) {
+        match self {
+            Self::Connect(failure) => (of_connecting(&failure), failure.to_string()),
+            Self::Io(error) => (of_io(&error), error.to_string()),
+            Self::Closed => {
+                (Outcome::Reset, "the connection was closed before the answer was complete".to_owned())
+            }
+            Self::Garbage(garbage) => (Outcome::Protocol, garbage.to_string()),
+            Self::Http2(error) => of_http2(&error),
+            Self::NoHttp2 => (Outcome::Protocol, "the server does not speak HTTP/2".to_owned()),
+            Self::Unsendable(problem) => (Outcome::Protocol, problem),
+        }
     }
-    phases
 }
 
 /// Finds the cause in a chain of errors.
-fn classify(failure: &(dyn Error + 'static)) -> (Outcome, String) {
-    let mut cause = Some(failure);
-    let mut innermost = failure;
-    let mut outcome = None;
-    while let Some(error) = cause {
+fn of_http2(failure: &hyper::Error) -> (Outcome, String) {
+    let mut outcome = of_hyper(failure);
+    let mut innermost: &(dyn Error + 'static) = failure;
+    while let Some(error) = innermost.source() {
         innermost = error;
-        if let Some(failure) = error.downcast_ref::<ConnectFailure>() {
-            return (of_connecting(failure), failure.to_string());
-        }
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            outcome = outcome.or_else(|| of_hyper(error));
-        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             outcome = Some(of_io(error));
         }
-        cause = error.source();
     }
     (outcome.unwrap_or(Outcome::Protocol), innermost.to_string())
 }
@@ -258,6 +429,6 @@ mod tests {
         check(ConnectFailure::Tcp(system(Errno::EADDRNOTAVAIL)), Outcome::Exhausted);
         check(ConnectFailure::Tcp(system(Errno::ECONNRESET)), Outcome::Reset);
         check(ConnectFailure::Dns(io::Error::other("no such host")), Outcome::Dns);
-        check(ConnectFailure::Tls("bad certificate".into()), Outcome::Tls);
+        check(ConnectFailure::Tls(io::Error::other("bad certificate")), Outcome::Tls);
     }
 }

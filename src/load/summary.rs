@@ -1,6 +1,6 @@
 //! The summary of a load, and whether it may be used.
 
-use super::record::Tally;
+use super::record::{Tally, percentiles};
 use crate::measurement::{LoadSummary, Timestamp};
 use crate::workload::Tolerances;
 
@@ -19,31 +19,29 @@ pub(super) fn summarize(
         answered: tally.answered,
         failed: tally.failed,
         dropped: tally.dropped,
-        outcomes: tally.outcomes.clone(),
-        latency_ms: tally.latency(),
-        latency_from_planned_ms: tally.latency_from_planned(),
+        outcomes: tally.outcomes(),
+        latency_ms: percentiles(&tally.latency),
+        latency_from_planned_ms: percentiles(&tally.latency_from_planned),
         lateness_ms: tally.lateness(),
         started,
         ended,
         cancelled,
         invalid: vec![],
     };
-    summary.invalid = verdict(&summary, tolerances);
+    summary.invalid = verdict(&summary, tally.begun + tally.dropped, tolerances);
     summary
 }
 
-/// One sentence per reason not to use the measurement. The error rate is failed of sent, the share of dropped ones is of
+/// One sentence per reason not to use the measurement. `over`: the invocations that began, or were dropped. The error rate is failed of sent, the share of dropped ones is of
 /// planned, and the lateness is that of the latest invocation.
-fn verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<String> {
+fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     if summary.cancelled {
         reasons.push(format!(
-            "The load was cancelled after {} of {} invocations.",
-            summary.sent + summary.dropped,
+            "The load was cancelled after {over} of {} invocations.",
             summary.planned
         ));
     }
-    let over = summary.sent + summary.dropped;
     if !summary.cancelled && over != summary.planned {
         reasons.push(format!(
             "Only {over} of {} invocations are accounted for: sb lost some, please report it.",
@@ -129,7 +127,7 @@ mod tests {
 
     #[track_caller]
     fn check(tolerances: Tolerances, expected: &[&str]) {
-        assert_eq!(verdict(&summary(), &tolerances), expected);
+        assert_eq!(verdict(&summary(), 1000, &tolerances), expected);
     }
 
     #[test]
@@ -164,7 +162,7 @@ mod tests {
     fn lost_invocations_are_never_silent() {
         let lossy = LoadSummary { sent: 980, ..summary() };
         assert_eq!(
-            verdict(&lossy, &Tolerances::default()),
+            verdict(&lossy, 990, &Tolerances::default()),
             ["Only 990 of 1000 invocations are accounted for: sb lost some, please report it."]
         );
     }
@@ -173,7 +171,7 @@ mod tests {
     fn a_cancelled_load_is_invalid() {
         let cancelled = LoadSummary { cancelled: true, sent: 20, dropped: 1, ..summary() };
         assert_eq!(
-            verdict(&cancelled, &Tolerances::default()),
+            verdict(&cancelled, 21, &Tolerances::default()),
             ["The load was cancelled after 21 of 1000 invocations."]
         );
     }

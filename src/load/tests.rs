@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::manifest::template::Template;
-use crate::measurement::{INVOCATIONS_FILE, Invocation, InvocationReader, SUMMARY_FILE};
+use crate::measurement::{INVOCATIONS_FILE, Invocation, InvocationReader, Outcome, SUMMARY_FILE};
 use crate::workload::{Body, Expect, LoadShape, Request, Stage};
 
 /// A request as it arrived: path and query, headers, body.

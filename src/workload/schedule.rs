@@ -167,6 +167,19 @@ impl Schedule {
         Self { total, length, speed, next: 0, latest: Duration::ZERO, arrivals }
     }
 
+    /// The highest rate, per second after `speed`; a burst counts as sent within a tenth of a second.
+    pub fn peak_rate(&self) -> f64 {
+        let peak = match &self.arrivals {
+            Arrivals::Even { rate } => *rate,
+            Arrivals::Ramps { ramps, .. } => {
+                ramps.iter().flat_map(|ramp| [ramp.from, ramp.to]).fold(0.0, f64::max)
+            }
+            Arrivals::Seconds(seconds) => f64::from(seconds.counts.iter().copied().max().unwrap_or(0)),
+            Arrivals::Bursts { size, .. } => return *size as f64 * 10.0,
+        };
+        peak * self.speed
+    }
+
     /// How many send times there are in all, whether taken already or not.
     pub fn total(&self) -> u64 {
         self.total
