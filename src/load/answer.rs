@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::LoadError;
 use super::http1::{Keep, LARGEST_BODY};
-use crate::manifest::template::plain_text;
 use crate::workload::{ExtractSource, Request};
 
 /// What has been extracted within a sequence so far, the newest last.
@@ -213,11 +212,6 @@ impl Jar {
 /// A value as templates see it, by its name; the newest of a name counts.
 pub(super) fn lookup(extracted: &Extracted, name: &str) -> Option<Value> {
     extracted.iter().rev().find(|(known, _)| &**known == name).map(|(_, value)| value.clone())
-}
-
-/// Whether a value may stand in a header or URL at all: those of servers are not to be trusted with line ends.
-pub(super) fn is_clean(value: &Value) -> bool {
-    !plain_text(value).contains(['\r', '\n', '\0'])
 }
 
 #[cfg(test)]

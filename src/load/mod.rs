@@ -21,6 +21,8 @@ mod send;
 mod summary;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workload_tests;
 
 use std::fmt;
 use std::io;
