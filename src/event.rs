@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{DeploymentId, StepId};
+use crate::measurement::LoadSummary;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
@@ -204,6 +205,12 @@ pub enum Notice {
     Loading {
         step: StepId,
         progress: LoadProgress,
+    },
+    /// A load is over, and what it was lies in this folder.
+    Loaded {
+        step: StepId,
+        summary: Box<LoadSummary>,
+        folder: PathBuf,
     },
     Retrying {
         step: StepId,

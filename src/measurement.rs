@@ -117,10 +117,13 @@ impl Outcome {
             Self::Ok | Self::FailedCheck | Self::Timeout | Self::Reset | Self::Protocol | Self::Cancelled => {
                 true
             }
-            Self::Refused | Self::Unreachable | Self::Dns | Self::Tls | Self::Exhausted | Self::Dropped
-            | Self::Skipped => {
-                false
-            }
+            Self::Refused
+            | Self::Unreachable
+            | Self::Dns
+            | Self::Tls
+            | Self::Exhausted
+            | Self::Dropped
+            | Self::Skipped => false,
         }
     }
 

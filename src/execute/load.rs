@@ -67,10 +67,10 @@ pub(super) async fn run(
         never = watch(attempt, &progress_path) => match never {},
     };
     let _ = std::fs::remove_file(&spec_path);
-    finish(outcome, logs, folder)
+    finish(attempt, outcome, logs, folder)
 }
 
-fn finish(outcome: Outcome, logs: &Path, folder: &Path) -> Finished {
+fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Finished {
     match outcome {
         Outcome::Succeeded => {}
         Outcome::Failed(failure) if failure.class == FailureClass::Step => {
@@ -84,6 +84,11 @@ fn finish(outcome: Outcome, logs: &Path, folder: &Path) -> Finished {
     let summary = std::fs::read(logs.join(SUMMARY_FILE))
         .map_err(|error| error.to_string())
         .and_then(|bytes| serde_json::from_slice::<LoadSummary>(&bytes).map_err(|error| error.to_string()));
+    if let Ok(summary) = &summary {
+        let summary = Box::new(summary.clone());
+        let step = attempt.step.id.clone();
+        let _ = attempt.notices.send(Notice::Loaded { step, summary, folder: logs.to_owned() });
+    }
     match summary {
         Ok(summary) if summary.planned > 0 && summary.answered == 0 => {
             let why = summary.outcomes.iter().max_by_key(|(_, count)| **count);

@@ -39,10 +39,8 @@ pub(super) struct Given<'a> {
 impl Wanted {
     pub(super) fn new(request: &Request, cookies: bool) -> Result<Self, LoadError> {
         let compiled = |pattern: &String| {
-            Regex::new(pattern).map_err(|_| LoadError::Pattern {
-                request: request.name.clone(),
-                pattern: pattern.clone(),
-            })
+            Regex::new(pattern)
+                .map_err(|_| LoadError::Pattern { request: request.name.clone(), pattern: pattern.clone() })
         };
         let extract = request.extract.iter().map(|extract| {
             let source = match &extract.source {
@@ -169,7 +167,8 @@ impl Jar {
         for (_, text) in fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")) {
             let mut parts = text.split(';').map(str::trim);
             let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { continue };
-            let directory = path.split('?').next().unwrap_or("/").rsplit_once('/').map_or("", |(start, _)| start);
+            let directory =
+                path.split('?').next().unwrap_or("/").rsplit_once('/').map_or("", |(start, _)| start);
             let mut cookie = Cookie {
                 host: host.to_owned(),
                 path: if directory.is_empty() { "/" } else { directory }.to_owned(),
@@ -188,7 +187,9 @@ impl Jar {
                     gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0);
                 }
             }
-            self.0.retain(|old| (&old.host, &old.path, &old.name) != (&cookie.host, &cookie.path, &cookie.name));
+            self.0.retain(|old| {
+                (&old.host, &old.path, &old.name) != (&cookie.host, &cookie.path, &cookie.name)
+            });
             if !gone {
                 self.0.push(cookie);
             }
@@ -270,7 +271,8 @@ mod tests {
         check(contains("done"), BODY, Ok(()));
         check(contains("gone"), BODY, Err("the body does not hold `gone`"));
         check(contains("done"), b"\xff done \xfe", Ok(()));
-        let json = |pointer: &str, value| Expect { json: vec![(pointer.to_owned(), value)], ..Expect::default() };
+        let json =
+            |pointer: &str, value| Expect { json: vec![(pointer.to_owned(), value)], ..Expect::default() };
         check(json("/status", json!("done")), BODY, Ok(()));
         check(json("/n", json!(3.0)), BODY, Ok(()));
         check(json("/n", json!("3")), BODY, Err("`/n` is not \"3\""));
@@ -279,7 +281,11 @@ mod tests {
         check(regex(r"token=\w+"), BODY, Ok(()));
         check(regex("^x"), BODY, Err("nothing in the body matches `^x`"));
         assert!(examined(&wanted(json("/a", json!(1)), &[]), 200, b"oops").unwrap_err().contains("not JSON"));
-        assert_eq!(examined(&wanted(contains("done"), &[]), 500, BODY), Err(String::new()), "the status first");
+        assert_eq!(
+            examined(&wanted(contains("done"), &[]), 500, BODY),
+            Err(String::new()),
+            "the status first"
+        );
     }
 
     #[test]

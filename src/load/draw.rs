@@ -130,8 +130,6 @@ impl Draws {
         let _ = self.seeded.next_u32();
         self.next_number += 1;
     }
-
-
 }
 
 #[cfg(test)]
@@ -152,7 +150,8 @@ mod tests {
         };
         assert_eq!(pairs(11), pairs(11));
         assert_ne!(pairs(11), pairs(12));
-        let ids = |draws: Vec<Draw>| draws.into_iter().map(|draw| draw.trace_id.xray()).collect::<HashSet<_>>();
+        let ids =
+            |draws: Vec<Draw>| draws.into_iter().map(|draw| draw.trace_id.xray()).collect::<HashSet<_>>();
         assert!(ids(draws(11, &[1.0], 50)).is_disjoint(&ids(draws(11, &[1.0], 50))));
     }
 

@@ -4,9 +4,11 @@
 //! invocation, so the choice of requests depends on the seed alone; each has connections, a tally and rows of its own.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
@@ -74,11 +76,43 @@ struct Lane {
     pool: Pool,
     rows: Rows,
     ids: RefCell<Ids>,
+    /// Those who have nothing to send.
+    idle: RefCell<Vec<Rc<Sender>>>,
     /// Invocations of this thread that are not over.
     under_way: Cell<u64>,
     /// One of them is over.
     one_over: Notify,
     abort: CancellationToken,
+}
+
+/// A task that sends one invocation after another: making one for each would cost more than all else that is done for it.
+#[derive(Default)]
+struct Sender {
+    job: RefCell<Option<(Draw, Instant)>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Sender {
+    fn give(&self, draw: Draw, due: Instant) {
+        *self.job.borrow_mut() = Some((draw, due));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    async fn job(&self) -> (Draw, Instant) {
+        poll_fn(|context| {
+            if let Some(job) = self.job.borrow_mut().take() {
+                return Poll::Ready(job);
+            }
+            let mut waker = self.waker.borrow_mut();
+            if waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
 }
 
 /// Sends a share of the load, to its end.
@@ -95,6 +129,7 @@ pub(super) fn run(
         pool: Pool::new(Arc::clone(&shared.connector), &shared.settings),
         rows: Rows::new(writer, shared.settings.k6_metrics),
         ids: RefCell::new(Ids::new()),
+        idle: RefCell::default(),
         under_way: Cell::new(0),
         one_over: Notify::new(),
         // Not shared with other threads, since every request asks it.
@@ -184,7 +219,13 @@ impl Lane {
         let shared = &self.shared;
         if shared.in_flight.fetch_add(1, Ordering::Relaxed) < shared.max_in_flight {
             self.under_way.set(self.under_way.get() + 1);
-            tokio::task::spawn_local(Rc::clone(self).invoke(draw, due));
+            let idle = self.idle.borrow_mut().pop();
+            let sender = idle.unwrap_or_else(|| {
+                let sender = Rc::<Sender>::default();
+                tokio::task::spawn_local(Rc::clone(self).serve(Rc::clone(&sender)));
+                sender
+            });
+            sender.give(draw, due);
             return true;
         }
         shared.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -206,8 +247,17 @@ impl Lane {
         room
     }
 
+    /// Sends whatever the sender is given.
+    async fn serve(self: Rc<Self>, sender: Rc<Sender>) {
+        loop {
+            let (draw, due) = sender.job().await;
+            self.invoke(draw, due).await;
+            self.idle.borrow_mut().push(Rc::clone(&sender));
+        }
+    }
+
     /// Closed loop: the next invocation is due when the last one is over.
-    async fn send_in_turn(self: &Rc<Self>, mut draws: Draws, total: u64) {
+    async fn send_in_turn(&self, mut draws: Draws, total: u64) {
         for _ in 0..total {
             if self.shared.stop.is_cancelled() {
                 return;
@@ -216,12 +266,12 @@ impl Lane {
             let draw = draws.draw(self.shared.clock.time(due));
             self.shared.in_flight.fetch_add(1, Ordering::Relaxed);
             self.under_way.set(self.under_way.get() + 1);
-            Rc::clone(self).invoke(draw, due).await;
+            self.invoke(draw, due).await;
         }
     }
 
     /// Sends one invocation and records what came of it. It counts as under way until there is room for its rows.
-    async fn invoke(self: Rc<Self>, mut draw: Draw, mut planned: Instant) {
+    async fn invoke(&self, mut draw: Draw, mut planned: Instant) {
         let choice = &self.shared.choices[draw.choice];
         let begun = Instant::now();
         let mut ended = begun;

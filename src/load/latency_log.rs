@@ -33,10 +33,15 @@ pub(super) struct LatencyLog {
 
 impl LatencyLog {
     /// `expected`: how long the load will take, when that is known.
-    pub(super) fn create(folder: &Path, began: Instant, expected: Option<Duration>) -> Result<Self, LoadError> {
+    pub(super) fn create(
+        folder: &Path,
+        began: Instant,
+        expected: Option<Duration>,
+    ) -> Result<Self, LoadError> {
         let mut file = record::create(folder, LATENCY_FILE)?;
         let mut serializer = V2DeflateSerializer::new();
-        let start = SystemTime::now().duration_since(UNIX_EPOCH).map_or(UNIX_EPOCH, |since| UNIX_EPOCH + since);
+        let start =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(UNIX_EPOCH, |since| UNIX_EPOCH + since);
         IntervalLogWriterBuilder::new()
             .add_comment("latencies in microseconds, their maxima in milliseconds")
             .with_start_time(start)
@@ -56,7 +61,8 @@ impl LatencyLog {
 
     /// Adds what was counted since the last time, and writes it when the interval is over.
     pub(super) fn add(&mut self, counted: &Tally) -> Result<(), LoadError> {
-        for ((_, sum), part) in self.tagged.iter_mut().zip([&counted.latency, &counted.latency_from_planned]) {
+        for ((_, sum), part) in self.tagged.iter_mut().zip([&counted.latency, &counted.latency_from_planned])
+        {
             // Fails only for a histogram that may not grow.
             let _ = sum.add(part);
         }

@@ -13,7 +13,7 @@ const SPIN: Duration = Duration::from_micros(60);
 const SPARSE: Duration = Duration::from_millis(6);
 
 /// Requests that are due within this time are sent together: waking up for each would take the time that they need.
-const TOGETHER: Duration = Duration::from_micros(100);
+const TOGETHER: Duration = Duration::from_micros(200);
 
 /// Waits for due times; belongs to the runtime on whose thread it was made.
 pub(super) struct Pacer {
@@ -55,7 +55,8 @@ mod timer {
     use std::time::Instant;
 
     use rustix::time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
     };
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;

@@ -153,7 +153,8 @@ impl Pool {
         }
         let (counts, tls_version) = (stream.counts(), stream.tls_version());
         if !wanted && !http2 {
-            let connection = Http1 { stream, counts, tls_version, out: Vec::new(), idle_since: Instant::now() };
+            let connection =
+                Http1 { stream, counts, tls_version, out: Vec::new(), idle_since: Instant::now() };
             return Ok((Connection::Http1(connection), times));
         }
         counts.take();

@@ -252,8 +252,11 @@ impl Prepared {
         let url = self.render(template, context, scope)?;
         let shown = if template.paths().any(|path| path.starts_with("extracted.")) {
             // What is extracted may be a secret, and is another one each time.
-            let names: Extracted =
-                scope.extracted.iter().map(|(name, _)| (Arc::clone(name), Value::from(&*format!("~{name}")))).collect();
+            let names: Extracted = scope
+                .extracted
+                .iter()
+                .map(|(name, _)| (Arc::clone(name), Value::from(&*format!("~{name}"))))
+                .collect();
             Cow::Owned(self.render(template, context, Scope { extracted: &names, ..scope })?)
         } else {
             Cow::Borrowed(url.as_str())
@@ -415,7 +418,11 @@ fn to_url(text: &str, shown: &str) -> Result<Url, String> {
         host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
         port,
         // As browsers do it: the port only where it is not the usual one.
-        authority: if port == default_port { authority.host().to_owned() } else { authority.as_str().to_owned() },
+        authority: if port == default_port {
+            authority.host().to_owned()
+        } else {
+            authority.as_str().to_owned()
+        },
         path,
         shown: field,
     })

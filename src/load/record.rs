@@ -49,13 +49,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(writer: mpsc::Sender<Block>, with_k6: bool) -> Self {
-        Self {
-            block: RefCell::default(),
-            tags: RefCell::default(),
-            writer,
-            with_k6,
-            lost: Cell::new(false),
-        }
+        Self { block: RefCell::default(), tags: RefCell::default(), writer, with_k6, lost: Cell::new(false) }
     }
 
     /// Waits until there is room for more; false when results can no longer be recorded.

@@ -210,11 +210,9 @@ fn error_code(exchanged: &Exchanged) -> Option<u16> {
         Outcome::Refused => Some(1212),
         Outcome::Reset => Some(1220),
         Outcome::Tls => Some(1300),
-        Outcome::Protocol
-        | Outcome::Exhausted
-        | Outcome::Dropped
-        | Outcome::Skipped
-        | Outcome::Cancelled => Some(1000),
+        Outcome::Protocol | Outcome::Exhausted | Outcome::Dropped | Outcome::Skipped | Outcome::Cancelled => {
+            Some(1000)
+        }
     }
 }
 

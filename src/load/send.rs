@@ -129,8 +129,7 @@ pub(super) async fn send(
         if let Some(jar) = &mut jar {
             jar.take_from(&url.host, &url.path, &answer.fields);
         }
-        let given =
-            Given { status, fields: &answer.fields, body: &answer.body, body_cut: answer.body_cut };
+        let given = Given { status, fields: &answer.fields, body: &answer.body, body_cut: answer.body_cut };
         if let Err(problem) = prepared.wanted.examine(&given, extracted) {
             (outcome, error) = (Outcome::FailedCheck, problem);
         }
@@ -314,7 +313,8 @@ async fn over_http2(
     seen.answer.status = Some(response.status().as_u16());
     let keep = prepared.wanted.keep();
     if keep.fields {
-        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let text =
+            |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let fields = response.headers().iter().map(|(name, value)| (name.to_string(), text(value)));
         seen.answer.fields = fields.collect();
     }

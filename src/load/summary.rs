@@ -37,10 +37,7 @@ pub(super) fn summarize(
 fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     if summary.cancelled {
-        reasons.push(format!(
-            "The load was cancelled after {over} of {} invocations.",
-            summary.planned
-        ));
+        reasons.push(format!("The load was cancelled after {over} of {} invocations.", summary.planned));
     }
     if !summary.cancelled && over != summary.planned {
         reasons.push(format!(

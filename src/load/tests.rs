@@ -317,7 +317,8 @@ async fn failures_are_counted_by_kind() {
     check(format!("http://{resets}/"), Outcome::Reset, None).await;
 
     let trickles = raw_server(|mut stream| async move {
-        for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n".iter().chain(std::iter::repeat(&b'x')) {
+        for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n".iter().chain(std::iter::repeat(&b'x'))
+        {
             if stream.write_all(&[*byte]).await.is_err() {
                 return;
             }

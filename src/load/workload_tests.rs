@@ -1,6 +1,5 @@
 //! What a workload can say, against real sockets: sequences, checks, HTTP versions, TLS, headers, files.
 
-
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -42,7 +41,10 @@ fn sequence(address: std::net::SocketAddr) -> Sequence {
     let take = Request {
         method: "POST".to_owned(),
         headers: vec![("x-id".to_owned(), Template::parse("{{extracted.id}}").unwrap())],
-        body: Body::Text { template: Template::parse(r#"{"place": {{extracted.place}}}"#).unwrap(), json: true },
+        body: Body::Text {
+            template: Template::parse(r#"{"place": {{extracted.place}}}"#).unwrap(),
+            json: true,
+        },
         ..request("take", &format!("{base}/take"))
     };
     Sequence { name: "checkout".to_owned(), weight: 1.0, requests: vec![login, find, take] }
@@ -84,7 +86,10 @@ async fn a_sequence_passes_values_on_and_each_request_has_a_row_and_a_trace_of_i
     let count = |metric: &str| k6.iter().filter(|row| row["metric_name"] == metric).count();
     assert_eq!((count("http_reqs"), count("iterations")), (6, 2));
     let find = k6.iter().find(|row| row["name"] == "find").unwrap();
-    assert_eq!((find["group"].as_str(), find["url"].as_str()), ("::checkout", format!("http://{address}/find/~id?n=1").as_str()));
+    assert_eq!(
+        (find["group"].as_str(), find["url"].as_str()),
+        ("::checkout", format!("http://{address}/find/~id?n=1").as_str())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +118,10 @@ async fn cookies_stay_within_a_sequence_where_they_are_wanted() {
     let cookies: Vec<Option<String>> =
         seen.requests().into_iter().map(|(_, mut headers, _)| headers.remove("cookie")).collect();
     let some = |text: &str| Some(text.to_owned());
-    assert_eq!(cookies, [None, some("session=1"), some("session=2"), None, some("session=4"), some("session=5")]);
+    assert_eq!(
+        cookies,
+        [None, some("session=1"), some("session=2"), None, some("session=4"), some("session=5")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,8 +138,12 @@ async fn requests_and_sequences_are_chosen_by_weight_and_bursts_leave_together()
     // Expected 150; six standard deviations are 37.
     assert!((113..=187).contains(&alone), "{alone}");
     assert_eq!((login, summary.failed), (count("/take"), 0));
-    let mut planned: Vec<i64> =
-        trial.rows().iter().filter(|row| ["alone", "login"].contains(&row.request.as_str())).map(|row| row.planned.micros()).collect();
+    let mut planned: Vec<i64> = trial
+        .rows()
+        .iter()
+        .filter(|row| ["alone", "login"].contains(&row.request.as_str()))
+        .map(|row| row.planned.micros())
+        .collect();
     planned.sort_unstable();
     planned.dedup();
     assert_eq!(planned.len(), 2, "each burst has one planned time");
@@ -163,8 +175,10 @@ async fn answers_are_checked_and_each_request_has_its_own_patience() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_reuse_every_request_has_a_connection_of_its_own() {
     let (address, seen) = http_server(|| Duration::ZERO).await;
-    let mut trial =
-        Trial::new(vec![request("get", &format!("http://{address}/"))], LoadShape::Iterations { iterations: 5 });
+    let mut trial = Trial::new(
+        vec![request("get", &format!("http://{address}/"))],
+        LoadShape::Iterations { iterations: 5 },
+    );
     trial.spec.workload.settings.connection_reuse = false;
     assert_eq!(trial.run().await.failed, 0);
     assert_eq!(seen.connections.load(Ordering::Relaxed), 5);
@@ -215,9 +229,11 @@ async fn http2_shares_connections_and_opens_more_where_requests_would_wait() {
     let old = raw_server(|mut stream| async move {
         use tokio::io::AsyncWriteExt as _;
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
     })
     .await;
-    trial = Trial::new(vec![request("get", &format!("http://{old}/"))], LoadShape::Iterations { iterations: 2 });
+    trial =
+        Trial::new(vec![request("get", &format!("http://{old}/"))], LoadShape::Iterations { iterations: 2 });
     trial.spec.workload.settings.http_version = Some(HttpVersion::Http2);
     assert_eq!(trial.run().await.outcomes.into_iter().collect::<Vec<_>>(), [(Outcome::Protocol, 2)]);
 }
@@ -230,8 +246,10 @@ async fn tls_server() -> (std::net::SocketAddr, Arc<Seen>, String) {
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(authority, authority_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate =
-        rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -277,9 +295,10 @@ async fn tls_trusts_a_named_authority_or_none_and_agrees_on_the_version_of_http(
     assert_eq!(trusting.run().await.failed, 0);
     let row = &trusting.k6_rows()[0];
     assert_eq!((row["proto"].as_str(), row["tls_version"].as_str()), ("HTTP/2.0", "tls1.3"));
-    let handshakes = trusting.k6_rows().into_iter().filter(|row| {
-        row["metric_name"] == "http_req_tls_handshaking" && row["metric_value"] != "0.000000"
-    });
+    let handshakes = trusting
+        .k6_rows()
+        .into_iter()
+        .filter(|row| row["metric_name"] == "http_req_tls_handshaking" && row["metric_value"] != "0.000000");
     assert_eq!(handshakes.count(), 1, "one handshake for three requests");
 
     let mut old = trial("old");
@@ -372,7 +391,10 @@ async fn patterns_are_sent_as_planned_to_the_last_invocation() {
         let before = seen.requests().len();
         let summary = trial.run().await;
         assert_eq!((summary.planned, summary.sent, summary.dropped), (20_400, 20_400, 0), "{pattern}");
-        assert_eq!(summary.answered + summary.failed - summary.outcomes.get(&Outcome::FailedCheck).unwrap_or(&0), 20_400);
+        assert_eq!(
+            summary.answered + summary.failed - summary.outcomes.get(&Outcome::FailedCheck).unwrap_or(&0),
+            20_400
+        );
         assert_eq!(seen.requests().len() - before, summary.answered as usize);
 
         let mut rows = trial.rows();

@@ -1,5 +1,7 @@
 //! Live progress: bars on a terminal, plain lines elsewhere. What a run reports comes as [`Notice`]s.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -96,6 +98,11 @@ impl View {
             Notice::Waiting { step, why } => self.terminal.say(&format!("{:<10} {step} {why}", "waiting")),
             Notice::Progress { step, message } => self.message(&step, message),
             Notice::Loading { step, progress } => self.loading(&step, progress),
+            Notice::Loaded { step, summary, folder } => {
+                for line in load::lines(&step, &summary, &folder) {
+                    self.terminal.say(&line);
+                }
+            }
             Notice::Retrying { step, attempt, outcome, delay } => {
                 self.end(&step);
                 let delay = humantime::format_duration(delay);

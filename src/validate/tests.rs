@@ -359,6 +359,52 @@ fn requests_are_checked() {
 }
 
 #[test]
+fn sequences_are_checked() {
+    let sequence = |requests: &str| with_local(&format!("[[workload.sequences]]\nname = \"s\"\n{requests}"));
+    let request = |name: &str, rest: &str| {
+        format!("[[workload.sequences.requests]]\nname = \"{name}\"\nurl = \"http://x\"\n{rest}\n")
+    };
+    let first = request("a", "extract.token = { json = \"/token\" }");
+    let benchmark =
+        valid(&sequence(&(first.clone() + &request("b", "headers = { A = \"{{extracted.token}}\" }"))));
+    let workload = benchmark.workload.as_ref().unwrap();
+    assert_eq!((workload.requests.len(), workload.sequences[0].requests.len()), (0, 2));
+
+    let before = request("b", "body = \"{{extracted.token}}\"") + &first;
+    check("sequence_order", &sequence(&before), &["template::undefined"]);
+    let slip = first.clone() + &request("b", "body = \"{{extracted.tokem}}\"");
+    check("sequence_slip", &sequence(&slip), &["template::undefined"]);
+    check(
+        "sequence_requests",
+        &sequence(
+            &(request(
+                "a",
+                "weight = 2\nextract = { a = { json = \"x\" }, b = { regex = \"(\" }, c = {}, d = { header = \"a b\" } }",
+            ) + &request("a", "timeout = \"0s\"\nexpect = { json = { status = 1 }, regex = \"(a)(b)\" }")),
+        ),
+        &[
+            "validate::pointer",
+            "validate::regex",
+            "validate::extract",
+            "validate::header",
+            "validate::weight",
+            "validate::pointer",
+            "validate::regex",
+            "validate::duration",
+            "validate::duplicate",
+        ],
+    );
+    check("sequence_empty", &sequence("requests = []\n"), &["validate::workload"]);
+    check(
+        "sequence_settings",
+        &with_local(
+            "[workload]\ncookies = true\ntls = { ca_file = \"gone.pem\", verify = false }\n[[workload.requests]]\nname = \"a\"\nurl = \"http://x\"\nextract.a = { json = \"/a\" }\n",
+        ),
+        &["validate::extract", "validate::tls", "validate::cookies", "validate::no_file"],
+    );
+}
+
+#[test]
 fn the_root_stays_inside_the_work_tree() {
     check(
         "root_outside",
@@ -649,7 +695,7 @@ fn a_workload_file_is_checked_in_its_own_place() {
         (good.replace("QueueUrl", "QueueUrk"), vec!["sb::template::undefined"]),
         (
             good.replace("[[requests]]", "[[workload.requests]]"),
-            vec!["sb::manifest::missing_key", "sb::manifest::unknown_key"],
+            vec!["sb::validate::workload", "sb::manifest::unknown_key"],
         ),
     ] {
         let files = Kept::new(

@@ -1,0 +1,69 @@
+//! What a load was, on one screen.
+
+use std::path::Path;
+
+use crate::id::StepId;
+use crate::measurement::{LoadSummary, Outcome, Percentiles};
+
+pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<String> {
+    let seconds = (summary.ended.micros() - summary.started.micros()) as f64 / 1e6;
+    let rate = if seconds > 0.0 { summary.sent as f64 / seconds } else { 0.0 };
+    let mut lines = vec![format!(
+        "{:<10} {step}: planned {}, sent {} in {seconds:.1} s ({rate:.1}/s), answered {}, failed {}, dropped {}",
+        "load", summary.planned, summary.sent, summary.answered, summary.failed, summary.dropped
+    )];
+    let mut line = |name: &str, text: String| lines.push(format!("{:<10}   {name:<13}{text}", ""));
+    let spread = |of: Percentiles| {
+        format!(
+            "p50 {:.2}  p90 {:.2}  p95 {:.2}  p99 {:.2}  max {:.2} ms",
+            of.p50, of.p90, of.p95, of.p99, of.max
+        )
+    };
+    if let Some(latency) = summary.latency_ms {
+        line("latency", spread(latency));
+    }
+    if let Some(latency) = summary.latency_from_planned_ms {
+        line("from planned", spread(latency));
+    }
+    if let Some(late) = summary.lateness_ms {
+        line("sent late by", format!("p50 {:.3}  p99 {:.3}  max {:.3} ms", late.p50, late.p99, late.max));
+    }
+    if summary.outcomes.keys().any(|outcome| *outcome != Outcome::Ok) {
+        let outcomes: Vec<String> =
+            summary.outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+        line("outcomes", outcomes.join(", "));
+    }
+    line("files", folder.display().to_string());
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::measurement::{Lateness, Timestamp};
+
+    #[test]
+    fn a_load_fits_on_one_screen_with_all_that_tells_whether_it_was_good() {
+        let latency = Percentiles { p50: 1.25, p90: 2.0, p95: 3.0, p99: 14.333, max: 2000.0 };
+        let summary = LoadSummary {
+            version: LoadSummary::VERSION,
+            planned: 100,
+            sent: 98,
+            answered: 97,
+            failed: 1,
+            dropped: 2,
+            outcomes: BTreeMap::from([(Outcome::Ok, 97), (Outcome::Reset, 1), (Outcome::Dropped, 2)]),
+            latency_ms: Some(latency),
+            latency_from_planned_ms: Some(latency),
+            lateness_ms: Some(Lateness { p50: 0.001, p99: 0.09, max: 1.5 }),
+            started: Timestamp::from_micros(1_000_000),
+            ended: Timestamp::from_micros(11_000_000),
+            cancelled: false,
+            invalid: vec![],
+        };
+        let text = lines(&StepId::new("a/load"), &summary, Path::new("logs/x")).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}
