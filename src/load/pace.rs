@@ -169,10 +169,4 @@ mod tests {
             assert!(lateness[5] < Duration::from_micros(300), "{lateness:?}");
         }
     }
-
-    #[test]
-    fn what_is_due_together_is_not_waited_for_one_by_one() {
-        let lateness = lateness(Duration::from_micros(1), 2000);
-        assert!(lateness[20] < Duration::from_millis(1), "{:?}", &lateness[..30]);
-    }
 }

@@ -64,6 +64,13 @@ mod tests {
             invalid: vec![],
         };
         let text = lines(&StepId::new("a/load"), &summary, Path::new("logs/x")).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        load       a/load: planned 100, sent 98 in 10.0 s (9.8/s), answered 97, failed 1, dropped 2
+                     latency      p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
+                     from planned p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
+                     sent late by p50 0.001  p99 0.090  max 1.500 ms
+                     outcomes     ok 97, reset 1, dropped 2
+                     files        logs/x
+        ");
     }
 }

@@ -383,15 +383,15 @@ fn sequences_are_checked() {
             ) + &request("a", "timeout = \"0s\"\nexpect = { json = { status = 1 }, regex = \"(a)(b)\" }")),
         ),
         &[
+            "validate::weight",
             "validate::pointer",
             "validate::regex",
             "validate::extract",
             "validate::header",
-            "validate::weight",
+            "validate::duplicate",
+            "validate::duration",
             "validate::pointer",
             "validate::regex",
-            "validate::duration",
-            "validate::duplicate",
         ],
     );
     check("sequence_empty", &sequence("requests = []\n"), &["validate::workload"]);
@@ -400,7 +400,7 @@ fn sequences_are_checked() {
         &with_local(
             "[workload]\ncookies = true\ntls = { ca_file = \"gone.pem\", verify = false }\n[[workload.requests]]\nname = \"a\"\nurl = \"http://x\"\nextract.a = { json = \"/a\" }\n",
         ),
-        &["validate::extract", "validate::tls", "validate::cookies", "validate::no_file"],
+        &["validate::cookies", "validate::tls", "validate::no_file", "validate::extract"],
     );
 }
 
