@@ -13,6 +13,7 @@ mod host;
 mod layers;
 mod local;
 mod planning;
+mod other_engines;
 mod policy;
 mod preflight;
 mod pseudo_terminal;
