@@ -75,6 +75,7 @@ pub(super) async fn shell(
         number: 1,
         again: false,
         reattach: false,
+        lost_boot: false,
         deployment: deployed,
         values: Arc::new(values),
         logs: None,

@@ -87,10 +87,9 @@ impl Engine {
         }
     }
 
-    /// The network that the container `name` is created in; none is the engine's default.
-    pub(super) fn network_of(&self, name: &str, command: &ContainerCommand) -> Option<String> {
-        let held = self.networks.known().taken.get(name).map(|holder| format!("container:{holder}"));
-        held.or_else(|| command.network.clone())
+    /// What the container `name` is to join, in the words of the engine.
+    pub(super) fn borrowed_network(&self, name: &str) -> Option<String> {
+        self.networks.known().taken.get(name).map(|holder| format!("container:{holder}"))
     }
 
     /// Whether the namespace is gone that the container `name` was to join: then it is forgotten, and the container gets one
@@ -184,8 +183,8 @@ fn holder_program(architecture: &str) -> Option<Vec<u8>> {
         "arm64" => (
             183,
             &[
-                0x00, 0x00, 0x80, 0xd2, 0x01, 0x00, 0x80, 0xd2, 0x02, 0x00, 0x80, 0xd2, 0x03, 0x00, 0x80, 0xd2,
-                0x28, 0x09, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4, 0xfa, 0xff, 0xff, 0x17,
+                0x00, 0x00, 0x80, 0xd2, 0x01, 0x00, 0x80, 0xd2, 0x02, 0x00, 0x80, 0xd2, 0x03, 0x00, 0x80,
+                0xd2, 0x28, 0x09, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4, 0xfa, 0xff, 0xff, 0x17,
             ],
         ),
         _ => return None,

@@ -429,7 +429,8 @@ fn docker_containers_take_turns_in_a_network_namespace() {
 
         // Two at once never share one, and each is used again.
         let meet = |number: u32| {
-            let (engine, command) = (&engine, networked(&image, "readlink /proc/self/ns/net; sleep 2", &label));
+            let (engine, command) =
+                (&engine, networked(&image, "readlink /proc/self/ns/net; sleep 2", &label));
             async move {
                 tokio::time::sleep(Duration::from_millis(number.into())).await;
                 run(engine, &command).await.0.read("stdout")
@@ -465,7 +466,8 @@ fn docker_a_network_namespace_that_somebody_removed_is_replaced() {
             let kept = namespace(&engine, &image, &label).await;
             let holders = engine.list_orphans(RUN_LABEL, Some(&label)).await.unwrap();
             let begun = Instant::now();
-            let removed = std::process::Command::new("docker").args(how).arg(&holders[0].id).output().unwrap();
+            let removed =
+                std::process::Command::new("docker").args(how).arg(&holders[0].id).output().unwrap();
             assert!(removed.status.success(), "{removed:?}");
             assert!(begun.elapsed() < Duration::from_secs(8), "it does not wait to be killed");
             assert_ne!(namespace(&engine, &image, &label).await, kept, "{how:?}");

@@ -36,8 +36,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub use pool::{Running, Supervisors};
 pub use claim::boot_id;
+pub use pool::{Running, Supervisors};
 pub use supervisor::supervise;
 
 use self::claim::Claim;

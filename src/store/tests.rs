@@ -93,7 +93,10 @@ fn appends_of_many_tasks_keep_the_order_of_each() {
                 let run = RunId::new(format!("r{run}"));
                 store.create_run(run_row(run.as_str())).await.unwrap();
                 for pid in 0..20 {
-                    store.append(vec![event(&run, 1, Event::RunnerStarted { pid, boot: None })]).await.unwrap();
+                    store
+                        .append(vec![event(&run, 1, Event::RunnerStarted { pid, boot: None })])
+                        .await
+                        .unwrap();
                 }
             });
         }
