@@ -87,10 +87,9 @@ impl Engine {
         }
     }
 
-    /// The network that the container `name` is created in; none is the engine's default.
-    pub(super) fn network_of(&self, name: &str, command: &ContainerCommand) -> Option<String> {
-        let held = self.networks.known().taken.get(name).map(|holder| format!("container:{holder}"));
-        held.or_else(|| command.network.clone())
+    /// What the container `name` is to join, in the words of the engine.
+    pub(super) fn borrowed_network(&self, name: &str) -> Option<String> {
+        self.networks.known().taken.get(name).map(|holder| format!("container:{holder}"))
     }
 
     /// Whether the namespace is gone that the container `name` was to join: then it is forgotten, and the container gets one

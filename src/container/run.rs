@@ -273,7 +273,10 @@ impl Engine {
         command: &ContainerCommand,
         name: &str,
     ) -> Result<String, ContainerError> {
-        let body = body_of(command, dir, self.network_of(name, command), self.log())?;
+        let mut body = body_of(command, dir, self.log())?;
+        if let (Some(network), Some(host)) = (self.borrowed_network(name), &mut body.host_config) {
+            host.network_mode = Some(network);
+        }
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         let mut answer = self.docker.create_container(Some(options.clone()), body.clone()).await;
         if answer.as_ref().is_err_and(is_taken) {
@@ -610,7 +613,6 @@ pub fn state_label(state: &Path) -> String {
 pub(super) fn body_of(
     command: &ContainerCommand,
     dir: &Path,
-    network: Option<String>,
     log: HostConfigLogConfig,
 ) -> Result<ContainerCreateBody, ContainerError> {
     let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -641,7 +643,7 @@ pub(super) fn body_of(
         labels: Some(labels),
         host_config: Some(HostConfig {
             mounts: Some(mounts),
-            network_mode: network,
+            network_mode: command.network.clone(),
             nano_cpus: command.cpus.map(|cpus| (cpus * 1e9).round() as i64),
             memory,
             memory_swap: memory,

@@ -14,7 +14,7 @@ use crate::docker::Boxed;
 use crate::workspace::Ran;
 
 /// One step in a container, and its cleanup.
-const SHORT: &str = r#"
+pub const SHORT: &str = r#"
 [[deploy]]
 name = "one"
 image = "box"
@@ -33,25 +33,32 @@ run = "echo cleanup >> trail"
 pub struct Dockerd {
     folder: tempfile::TempDir,
     process: Child,
+    arguments: Vec<String>,
 }
 
 impl Dockerd {
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    #[track_caller]
+    pub fn start_with(arguments: &[String]) -> Self {
         assert!(rustix::process::geteuid().is_root(), "starting a Docker engine needs root");
         let folder = tempfile::Builder::new().prefix("sb-dockerd-").tempdir_in("/tmp").unwrap();
         // Others than root may talk to it.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let process = Self::launch(folder.path());
-        Self { folder, process }
+        let process = Self::launch(folder.path(), arguments);
+        Self { folder, process, arguments: arguments.to_owned() }
     }
 
     #[track_caller]
-    fn launch(folder: &Path) -> Child {
+    fn launch(folder: &Path, arguments: &[String]) -> Child {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
         let mut process = Command::new("unshare")
-            .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--group=docker"])
+            .args(["--net", "sh", "-c", "/bin/busybox ip link set lo up && exec dockerd \"$@\"", "sh"])
+            .args(["--bridge=none", "--iptables=false", "--group=docker"])
             .arg(format!("--data-root={}", folder.join("data").display()))
             .arg(format!("--exec-root={}", folder.join("exec").display()))
             .arg(format!("--pidfile={}", folder.join("pid").display()))
@@ -60,6 +67,7 @@ impl Dockerd {
                 format!("--containerd-namespace={name}"),
                 format!("--containerd-plugins-namespace={name}-plugins"),
             ])
+            .args(arguments)
             .env_remove("DOCKER_HOST")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -85,6 +93,11 @@ impl Dockerd {
         host_in(self.folder.path())
     }
 
+    /// Of the engine, in whose network namespace it listens.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     fn die(&mut self, signal: Signal) {
         let _ = kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), signal);
         self.process.wait().unwrap();
@@ -96,7 +109,7 @@ impl Dockerd {
         for file in ["pid", "exec/containerd/containerd.pid"] {
             let _ = std::fs::remove_file(self.folder.path().join(file));
         }
-        self.process = Self::launch(self.folder.path());
+        self.process = Self::launch(self.folder.path(), &self.arguments);
     }
 
     #[track_caller]
@@ -486,7 +499,7 @@ fn docker_a_run_stays_with_its_engine() {
 #[test]
 #[ignore = "needs a Docker engine"]
 fn docker_output_without_end_needs_little_memory() {
-    const MEGABYTES: u64 = 200;
+    const MEGABYTES: u64 = 2000;
     let boxed = Boxed::new(&format!(
         "\n[[deploy]]\nname = \"loud\"\nimage = \"box\"\nnetwork = \"none\"\nrun = 'yes \"$(printf %4000d 7)\" | head -c {MEGABYTES}000000'\n"
     ));

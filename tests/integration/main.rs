@@ -12,6 +12,7 @@ mod engines;
 mod host;
 mod layers;
 mod local;
+mod other_engines;
 mod planning;
 mod policy;
 mod preflight;
