@@ -28,6 +28,8 @@ lacks() { # tests with this in their path, and why they cannot run
 docker version > /dev/null 2>&1 || lacks docker "no Docker engine answers"
 command -v podman > /dev/null || lacks podman "there is no Podman"
 command -v node > /dev/null || lacks local::node "there is no Node.js"
+{ [ -x /usr/sbin/sshd ] && command -v rsync > /dev/null; } || lacks sshd "sshd or rsync is missing"
+command -v moto_server > /dev/null || lacks moto "moto_server (PyPI: moto[server]) is missing"
 [ "$(id -u)" -eq 0 ] || lacks stress "disks of their own are mounted by root only"
 
 failed_runs=0

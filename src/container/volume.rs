@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListContainersOptions, RemoveVolumeOptions, UploadToContainerOptions};
@@ -75,17 +76,18 @@ impl Engine {
 
     /// Into a container that exists and need not run; a folder that is a volume keeps them.
     pub(super) async fn put(&self, container: &str, files: &Files) -> Result<(), ContainerError> {
-        let doing = || format!("putting files into `{}` of a container", files.folder);
+        let folder = Path::new(&files.folder);
         let tar = archive(files)
             .map_err(|source| ContainerError::Folder { dir: files.folder.clone().into(), source })?;
-        let options = UploadToContainerOptions { path: files.folder.clone(), ..Default::default() };
+        // Beside the folder, not in it: of what it unpacks in, the engine leaves owner and permissions alone.
+        let path = folder.parent().unwrap_or(folder).to_string_lossy().into_owned();
+        let options = UploadToContainerOptions { path, ..Default::default() };
         let sent = self.docker.upload_to_container(container, Some(options), bollard::body_full(tar)).await;
         sent.map_err(|error| match status_of(&error) {
-            // What the engine says about an archive may quote it.
             Some(status) if status < 500 => {
                 ContainerError::Refused { name: container.to_owned(), message: engine_message(&error) }
             }
-            _ => api(doing())(error),
+            _ => api(format!("putting files into `{}` of a container", files.folder))(error),
         })
     }
 }
@@ -101,11 +103,12 @@ fn archive(files: &Files) -> std::io::Result<Bytes> {
         header.set_gid(u64::from(files.owner.1));
         header
     };
+    let folder = Path::new(files.folder.rsplit('/').next().unwrap_or_default());
     // The folder itself: a new volume belongs to root.
-    tar.append_data(&mut header(tar::EntryType::Directory, 0o700, 0), "./", std::io::empty())?;
+    tar.append_data(&mut header(tar::EntryType::Directory, 0o700, 0), folder, std::io::empty())?;
     for (name, content) in &files.contents {
         let mut header = header(tar::EntryType::Regular, 0o600, content.len() as u64);
-        tar.append_data(&mut header, name, content.as_bytes())?;
+        tar.append_data(&mut header, folder.join(name), content.as_bytes())?;
     }
     Ok(tar.into_inner()?.into())
 }
@@ -117,7 +120,7 @@ mod tests {
     #[test]
     fn files_of_an_archive_are_for_their_owner_alone_and_are_not_shown() {
         let files = Files {
-            folder: "/x".to_owned(),
+            folder: "/home/x".to_owned(),
             owner: (1000, 1001),
             contents: vec![("key".to_owned(), "hush".to_owned())],
         };
@@ -133,7 +136,7 @@ mod tests {
                 (path, header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap())
             })
             .collect();
-        assert_eq!(seen, [("./".to_owned(), 0o700, 1000, 1001), ("key".to_owned(), 0o600, 1000, 1001)]);
+        assert_eq!(seen, [("x".to_owned(), 0o700, 1000, 1001), ("x/key".to_owned(), 0o600, 1000, 1001)]);
         assert!(!format!("{files:?}").contains("hush"));
     }
 }

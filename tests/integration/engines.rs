@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -279,24 +280,26 @@ fn docker_credentials_are_in_the_containers_of_steps_that_ask_for_them_and_nowhe
 }
 
 /// A user of this machine for the time of a test.
-struct User {
+pub struct User {
     name: String,
 }
 
 impl User {
-    fn new() -> Self {
-        let name = format!("sb-test-{}", std::process::id());
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sb-test-{}-{number}", std::process::id());
         let made =
             Command::new("useradd").args(["--create-home", "--groups", "docker", &name]).output().unwrap();
         assert!(made.status.success(), "useradd (needs root): {}", String::from_utf8_lossy(&made.stderr));
         Self { name }
     }
 
-    fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         PathBuf::from("/home").join(&self.name)
     }
 
-    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid", &self.name, "--regid", &self.name, "--init-groups", "--"])
