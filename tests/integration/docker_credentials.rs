@@ -342,7 +342,7 @@ workdir = "sub"
 limits = {{ memory = "64MiB" }}
 credentials = ["aws"]
 env = {{ LOOK = "{look}", SIZE = "{{{{params.size}}}}", MADE = "a b" }}
-run = 'sh -c "$LOOK" > ../step.txt 2>&1; id -u > ../id'
+run = 'id -u > ../id; sh -c "$LOOK" > ../step.txt 2>&1'
 outputs.id = {{ file = "id" }}
 
 [[deploy]]

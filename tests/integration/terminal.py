@@ -34,7 +34,7 @@ if child == 0:
     for stream in range(3):
         os.dup2(slave, stream)
     os.closerange(3, 256)
-    os.execv(spec["argv"][0], spec["argv"])
+    os.execvp(spec["argv"][0], spec["argv"])
 
 seen = b""
 searched = 0
