@@ -91,30 +91,32 @@ fn region(entry: &Entry, point: &Point) -> Option<String> {
 }
 
 fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
-    let mut regions: BTreeMap<Option<String>, (Vec<(f64, &str)>, bool)> = BTreeMap::new();
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
+    let mut peaks: BTreeMap<Option<String>, Vec<(f64, &str)>> = BTreeMap::new();
     for entry in plan.entries.iter().filter(|entry| is_aws(entry)) {
-        let xray =
-            entry.benchmark.targets.get(&entry.target).is_some_and(|target| target.traces == Traces::Xray);
-        let mut peaks: BTreeMap<Option<String>, f64> = BTreeMap::new();
+        let target = entry.benchmark.targets.get(&entry.target);
+        let xray = target.is_some_and(|target| target.traces == Traces::Xray);
+        let mut own: BTreeMap<Option<String>, f64> = BTreeMap::new();
         for point in &entry.points {
-            let peak = peaks.entry(region(entry, point)).or_default();
+            let peak = own.entry(region(entry, point)).or_default();
             *peak = peak.max(point.load.peak_concurrency());
         }
-        for (region, peak) in peaks {
-            let (all, any_xray) = regions.entry(region).or_default();
-            all.push((peak, &entry.application));
-            *any_xray |= xray;
+        for (region, peak) in own {
+            match wanted.iter_mut().find(|wanted| wanted.region == region) {
+                Some(known) => known.xray |= xray,
+                None => wanted.push(Wanted { region: region.clone(), peak: 0.0, applications: vec![], xray }),
+            }
+            peaks.entry(region).or_default().push((peak, &entry.application));
         }
     }
     // Deployments of one application follow each other: of each, one load is sent at a time.
     let together = usize::try_from(plan.concurrency.invoke).unwrap_or(usize::MAX).max(1);
-    let mut wanted = Vec::new();
-    for (region, (mut peaks, xray)) in regions {
+    for wanted in &mut wanted {
+        let mut peaks = peaks.remove(&wanted.region).unwrap_or_default();
         peaks.sort_by(|a, b| b.0.total_cmp(&a.0));
         peaks.truncate(together);
-        let peak = peaks.iter().map(|(peak, _)| peak).sum();
-        let applications = peaks.into_iter().map(|(_, name)| name).collect();
-        wanted.push(Wanted { region, peak, applications, xray });
+        wanted.peak = peaks.iter().map(|(peak, _)| peak).sum();
+        wanted.applications = peaks.into_iter().map(|(_, name)| name).collect();
     }
     wanted
 }

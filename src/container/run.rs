@@ -617,7 +617,7 @@ pub(super) fn body_of(
 ) -> Result<ContainerCreateBody, ContainerError> {
     let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut mounts: Vec<ApiMount> = command.mounts.iter().map(mount_of).collect();
-    mounts.extend(command.in_memory.iter().map(memory_of));
+    mounts.extend(command.in_memory.iter().map(|target| memory_of(target)));
     mounts.extend(command.volumes.iter().map(volume_of));
     let user = command.user.clone().unwrap_or_else(|| {
         format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
@@ -666,10 +666,10 @@ fn mount_of(mount: &Mount) -> ApiMount {
     }
 }
 
-fn memory_of(target: &String) -> ApiMount {
+fn memory_of(target: &str) -> ApiMount {
     ApiMount {
         typ: Some(MountType::TMPFS),
-        target: Some(target.clone()),
+        target: Some(target.to_owned()),
         tmpfs_options: Some(MountTmpfsOptions { mode: Some(0o1777), ..Default::default() }),
         ..Default::default()
     }

@@ -25,7 +25,11 @@ impl fmt::Debug for Files {
     /// Without the contents: they may be secrets.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.contents.iter().map(|(name, _)| name).collect();
-        out.debug_struct("Files").field("folder", &self.folder).field("contents", &names).finish()
+        out.debug_struct("Files")
+            .field("folder", &self.folder)
+            .field("owner", &self.owner)
+            .field("contents", &names)
+            .finish()
     }
 }
 

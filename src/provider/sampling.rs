@@ -177,7 +177,7 @@ mod tests {
         match (judge(rules), expected) {
             (Verdict::Complete, None) => {}
             (Verdict::Loses { rule, narrow, .. }, Some(expected)) => {
-                assert_eq!((rule.as_str(), narrow), expected)
+                assert_eq!((rule.as_str(), narrow), expected);
             }
             (found, _) => panic!("{found:?}"),
         }

@@ -49,3 +49,40 @@ fn give_back() {
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What the test below starts in a terminal.
+    #[test]
+    #[ignore = "does something in a terminal only"]
+    fn panics_in_raw_mode() {
+        if let Some(raw) = RawMode::enter().unwrap() {
+            // Not even dropped: the hook alone has to do it.
+            std::mem::forget(raw);
+            panic!("with a terminal in raw mode");
+        }
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/terminal.py");
+        let program = std::env::current_exe().unwrap();
+        let arguments = ["--ignored", "--exact", "--nocapture", "terminal::raw::tests::panics_in_raw_mode"];
+        let mut argv = vec![program.to_str().unwrap()];
+        argv.extend(arguments);
+        let spec =
+            serde_json::json!({ "argv": argv, "script": [{ "expect": "with a terminal in raw mode" }] });
+        let mut player = Command::new("python3");
+        let mut player = player.arg(driver).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        player.stdin.take().unwrap().write_all(spec.to_string().as_bytes()).unwrap();
+        let seen = player.wait_with_output().unwrap();
+        let seen: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
+        assert_eq!((&seen["restored"], &seen["left"]), (&true.into(), &serde_json::json!([])), "{seen:#}");
+        assert_eq!(seen["code"], 101, "{seen:#}");
+    }
+}

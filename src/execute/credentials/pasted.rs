@@ -51,7 +51,11 @@ impl std::fmt::Debug for Pasted {
     /// Without the contents.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.files.iter().map(|(name, _)| name).collect();
-        out.debug_struct("Pasted").field("files", &names).field("then", &self.then).finish()
+        out.debug_struct("Pasted")
+            .field("files", &names)
+            .field("then", &self.then)
+            .field("remove", &self.remove)
+            .finish()
     }
 }
 
