@@ -36,7 +36,10 @@ pub fn play(command: &Command, script: &[Value]) -> Seen {
         player.current_dir(folder);
     }
     let mut player = player.spawn().expect("python3");
-    let spec = json!({ "argv": argv, "script": script });
+    let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
+    let env: std::collections::BTreeMap<String, String> =
+        command.get_envs().filter_map(|(name, value)| Some((text(name), text(value?)))).collect();
+    let spec = json!({ "argv": argv, "env": env, "script": script });
     player.stdin.take().unwrap().write_all(spec.to_string().as_bytes()).unwrap();
     let output = player.wait_with_output().unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).expect("what was seen");

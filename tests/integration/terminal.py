@@ -1,6 +1,6 @@
 """A person at a terminal, played: runs a command in a pseudo-terminal, answers what it asks, and tells what was seen.
 
-Reads a JSON object from standard input: argv, and script, a list of steps: {"expect": TEXT, "send": TEXT},
+Reads a JSON object from standard input: argv, env (added to its own), and script, a list of steps: {"expect": TEXT, "send": TEXT},
 {"expect": TEXT, "signal": NUMBER}, {"expect": TEXT, "size": [ROWS, COLUMNS]}.
 """
 
@@ -34,6 +34,8 @@ if child == 0:
     for stream in range(3):
         os.dup2(slave, stream)
     os.closerange(3, 256)
+    # As given: a python3 that is a wrapper changes PATH on the way.
+    os.environ.update(spec.get("env", {}))
     os.execvp(spec["argv"][0], spec["argv"])
 
 seen = b""
