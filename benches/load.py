@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the native load engine can do, beside k6 and oha, against one trivial HTTP server on the loopback interface.
 
-    just bench load [--seconds 10] [--only sb,sb-csv,k6,k6-csv,oha] [--half] [--rates 1000] [--baseline OLD_SB]
+    just bench load [--seconds 10] [--only sb,sb-csv,k6,k6-csv,oha] [--start sb=40000,k6=6000] [--at RATE] [--baseline OLD_SB]
 
 Three questions, each put to all generators in turn, in one run:
 
@@ -14,8 +14,8 @@ Three questions, each put to all generators in turn, in one run:
 - The latency that each reports at 1,000 requests per second.
 
 `sb` writes a row per request to invocations.csv, `sb-csv` (its default) the rows of k6_metrics.csv as well; `k6-csv` is k6 with
-`--out csv`. The server is nginx, or where there is none a server in Python, which is slow: it says so. k6 and oha come from the PATH; what
-is missing is named. Generators and server share the processors of this machine, so the figures are of both together.
+`--out csv`. The server is nginx, or where there is none a server in Python, which is slow: it says so. k6 and oha come from the PATH, oha also
+from the variable OHA; what is missing is named. Generators and server share the processors of this machine, so the figures are of both together.
 """
 
 import argparse
@@ -145,7 +145,7 @@ class Result:
 
 
 class Sb:
-    def __init__(self, binary, k6_metrics, spec_of=None):
+    def __init__(self, binary, k6_metrics):
         self.binary, self.k6_metrics = binary, k6_metrics
 
     def missing(self):
@@ -161,6 +161,7 @@ class Sb:
             "timeout": {"secs": 10, "nanos": 0},
         }
         if self.k6_metrics is not None:
+            # An earlier `sb` knows no settings.
             workload["settings"] = {"k6_metrics": self.k6_metrics}
         return {
             "workload": workload,
@@ -286,6 +287,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.serve:
         return serve(arguments.serve)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 

@@ -31,8 +31,9 @@ use crate::workload::schedule::Schedule;
 /// How often rows go to the files although there are few.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// So many invocations are begun before the sockets have their turn.
-const AT_ONCE: usize = 32;
+/// So many invocations are begun before the sockets have their turn. The runtime does 61 things in a turn: enough of them must
+/// be ends of requests, or a thread that is late would only begin more and more, each on a connection of its own.
+const AT_ONCE: usize = 8;
 
 /// What all threads of a load have in common.
 pub(super) struct Shared {

@@ -400,7 +400,7 @@ fn sequences_are_checked() {
         &with_local(
             "[workload]\ncookies = true\ntls = { ca_file = \"gone.pem\", verify = false }\n[[workload.requests]]\nname = \"a\"\nurl = \"http://x\"\nextract.a = { json = \"/a\" }\n",
         ),
-        &["validate::cookies", "validate::tls", "validate::no_file", "validate::extract"],
+        &["validate::cookies", "validate::no_file", "validate::tls", "validate::extract"],
     );
 }
 

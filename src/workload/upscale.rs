@@ -317,6 +317,14 @@ mod tests {
             for (found, source) in minutes(&counts).into_iter().zip(&source) {
                 prop_assert!((found as f64 - source * factor).abs() <= 1.0 + 1e-6);
             }
+            let sum: f64 = source.iter().sum();
+            if sum > 0.0 {
+                let total = factor * source.len() as f64 * 60.0;
+                let counts = per_second(&source, 0, Scaling::Rate(factor), seed);
+                for (found, source) in minutes(&counts).into_iter().zip(&source) {
+                    prop_assert!((found as f64 - source / sum * total).abs() <= 1.0 + 1e-6);
+                }
+            }
         }
     }
 }
