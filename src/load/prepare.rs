@@ -16,6 +16,8 @@ use crate::workload::{Body, Request, Workload};
 
 /// The header that carries the trace id; X-Ray's name for it.
 pub(super) const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+/// The one of W3C, for OpenTelemetry and Azure, with the same id.
+const W3C_HEADER: HeaderName = HeaderName::from_static("traceparent");
 
 /// Everything of one request type that does not change from invocation to invocation.
 pub(super) struct Prepared {
@@ -173,6 +175,9 @@ impl Prepared {
         let trace = HeaderValue::try_from(format!("Root={};Sampled=1", draw.trace_id))
             .map_err(|error| error.to_string())?;
         headers.insert(TRACE_HEADER, trace);
+        if let Some(parent) = traceparent(&draw.trace_id) {
+            headers.insert(W3C_HEADER, HeaderValue::try_from(parent).map_err(|error| error.to_string())?);
+        }
         let body = match &self.body {
             Text::Fixed(body) => body.clone(),
             Text::PerInvocation { template, context } => Bytes::from(render(template, *context)?),
@@ -194,6 +199,13 @@ impl<T> Text<T> {
             Self::Fixed(rendered)
         }
     }
+}
+
+/// Of a trace id such as `1-5759e988-bd862e3fe1be46a994272793`. The parent is the load itself, which exports no span.
+fn traceparent(trace_id: &str) -> Option<String> {
+    let id = trace_id.strip_prefix("1-")?.replace('-', "");
+    let parent = id.get(16..32)?;
+    Some(format!("00-{id}-{parent}-01"))
 }
 
 fn to_url(text: &str, values: &Values) -> Result<Url, String> {
@@ -268,6 +280,8 @@ mod tests {
         assert_eq!(&*message.url.shown, "http://127.0.0.1:9/base/up%20load/7?q=say%20%22hi%22%0A&key=***");
         assert_eq!(message.headers["x-size"], "1024");
         assert_eq!(message.headers["x-amzn-trace-id"], "Root=1-0-0;Sampled=1");
+        let parent = traceparent("1-5759e988-bd862e3fe1be46a994272793");
+        assert_eq!(parent.as_deref(), Some("00-5759e988bd862e3fe1be46a994272793-e1be46a994272793-01"));
         assert_eq!(&message.body[..], br#"{"text": "say \"hi\"\n", "size": 1024, "n": 42}"#);
     }
 

@@ -1,4 +1,10 @@
 //! Clouds, and the local target that stands in for one.
 
+pub mod app_insights;
 pub mod aws;
+pub mod collect;
 pub mod local;
+pub mod otlp;
+pub mod retrieval;
+
+mod pace;
