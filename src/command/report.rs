@@ -188,14 +188,17 @@ fn show_retrievals(
         Some((folder, report))
     });
     if settings.json() && !is_part {
-        let all: Vec<_> = found.map(|(folder, report)| json!({ "folder": folder, "retrieval": report })).collect();
+        let all: Vec<_> =
+            found.map(|(folder, report)| json!({ "folder": folder, "retrieval": report })).collect();
         terminal.data(&format!("{:#}", json!({ "version": 1, "invocations": all })))?;
         return Ok(());
     }
     for (folder, report) in found {
         match report.shortfall() {
             Some(shortfall) => terminal.say(&format!("{}: {shortfall}", folder.display())),
-            None if !is_part => terminal.say(&format!("{}: all {} traces found", folder.display(), report.found)),
+            None if !is_part => {
+                terminal.say(&format!("{}: all {} traces found", folder.display(), report.found))
+            }
             None => {}
         }
     }

@@ -33,19 +33,27 @@ async fn scripted(script: Vec<(u16, Value)>) -> (InsightsConfig, Asked) {
             let service = service_fn(move |request: Request<Incoming>| {
                 let (script, asked) = (script.clone(), asked.clone());
                 async move {
-                    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+                    let header =
+                        |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
                     let credential = header("x-api-key").or_else(|| header("authorization")).unwrap();
                     let path = request.uri().path().to_owned();
                     let body = request.into_body().collect().await.unwrap().to_bytes();
                     let query: Value = serde_json::from_slice(&body).unwrap();
-                    asked.lock().unwrap().push((path, credential, query["query"].as_str().unwrap().to_owned()));
+                    asked.lock().unwrap().push((
+                        path,
+                        credential,
+                        query["query"].as_str().unwrap().to_owned(),
+                    ));
                     let mut script = script.lock().unwrap();
-                    let (status, body) = if script.len() > 1 { script.pop_front().unwrap() } else { script[0].clone() };
+                    let (status, body) =
+                        if script.len() > 1 { script.pop_front().unwrap() } else { script[0].clone() };
                     let answer = Response::builder().status(status).header("retry-after", "0");
                     Ok::<_, Infallible>(answer.body(Full::new(Bytes::from(body.to_string()))).unwrap())
                 }
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     let credential = Credential::ApiKey("secret-key".to_owned());
@@ -53,15 +61,45 @@ async fn scripted(script: Vec<(u16, Value)>) -> (InsightsConfig, Asked) {
 }
 
 fn request(operation: &str) -> Value {
-    json!(["request", format!("r-{operation}"), operation, "load", "GET /x", "2026-01-01T00:00:00.000Z", 20.0, "True", "200"])
+    json!([
+        "request",
+        format!("r-{operation}"),
+        operation,
+        "load",
+        "GET /x",
+        "2026-01-01T00:00:00.000Z",
+        20.0,
+        "True",
+        "200"
+    ])
 }
 
 fn dependency(operation: &str, parent: &str) -> Value {
-    json!(["dependency", format!("d-{operation}-{parent}"), operation, parent, "sql", "2026-01-01T00:00:00.005Z", 5.0, "True", "0"])
+    json!([
+        "dependency",
+        format!("d-{operation}-{parent}"),
+        operation,
+        parent,
+        "sql",
+        "2026-01-01T00:00:00.005Z",
+        5.0,
+        "True",
+        "0"
+    ])
 }
 
 fn table(rows: &[Value]) -> Value {
-    let columns = ["itemType", "id", "operation_Id", "operation_ParentId", "name", "timestamp", "duration", "success", "resultCode"];
+    let columns = [
+        "itemType",
+        "id",
+        "operation_Id",
+        "operation_ParentId",
+        "name",
+        "timestamp",
+        "duration",
+        "success",
+        "resultCode",
+    ];
     let columns: Vec<Value> = columns.iter().map(|name| json!({ "name": name, "type": "string" })).collect();
     json!({ "tables": [{ "name": "PrimaryResult", "columns": columns, "rows": rows }] })
 }
@@ -71,7 +109,12 @@ fn ids(count: usize) -> (Vec<String>, Vec<String>) {
     (0..count).map(|at| (format!("1-{at:08x}-{:024x}", 7), format!("{at:08x}{:024x}", 7))).unzip()
 }
 
-async fn fetch(config: &InsightsConfig, ids: &[String], deadline: Duration, out: &Path) -> Result<Retrieval, FetchError> {
+async fn fetch(
+    config: &InsightsConfig,
+    ids: &[String],
+    deadline: Duration,
+    out: &Path,
+) -> Result<Retrieval, FetchError> {
     fetch_traces(config, ids, deadline, out, &|_| {}).await
 }
 
@@ -81,12 +124,21 @@ async fn traces_come_in_batches_through_every_trouble_and_are_analysed_as_they_a
     let out = folder.path().join("traces.json");
     let (ids, operations) = ids(3);
     let mut partial = table(&[request(&operations[0])]);
-    partial["error"] = json!({ "code": "PartialError", "message": "There were some errors when processing your query." });
+    partial["error"] =
+        json!({ "code": "PartialError", "message": "There were some errors when processing your query." });
     let (config, asked) = scripted(vec![
         (429, json!({})),
         (503, json!({ "error": { "message": "later" } })),
         (200, partial),
-        (200, table(&[request(&operations[0]), dependency(&operations[1], "gone"), request(&operations[2]), request("of-another")])),
+        (
+            200,
+            table(&[
+                request(&operations[0]),
+                dependency(&operations[1], "gone"),
+                request(&operations[2]),
+                request("of-another"),
+            ]),
+        ),
         (200, table(&[request(&operations[1]), dependency(&operations[1], &format!("r-{}", operations[1]))])),
     ])
     .await;
@@ -96,10 +148,16 @@ async fn traces_come_in_batches_through_every_trouble_and_are_analysed_as_they_a
     assert!(asked.iter().all(|(path, key, _)| path == "/v1/apps/app-1/query" && key == "secret-key"));
     assert!(operations.iter().all(|id| asked[0].2.contains(id)), "one query has all of them: {}", asked[0].2);
     let last = &asked.last().unwrap().2;
-    assert!(last.contains(&operations[1]) && !last.contains(&operations[0]), "what is complete is not asked for again");
+    assert!(
+        last.contains(&operations[1]) && !last.contains(&operations[0]),
+        "what is complete is not asked for again"
+    );
     let lines = std::fs::read_to_string(&out).unwrap();
     assert!(!lines.contains("of-another"));
-    let roots: Vec<Value> = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["attrs"]["rootTraceId"].clone()).collect();
+    let roots: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["attrs"]["rootTraceId"].clone())
+        .collect();
     assert_eq!(json!(roots), json!(operations));
     let summary = sb::trace::analyze::analyze_file(&out, &sb::trace::analyze::Options::default()).unwrap();
     assert_eq!((summary.valid, summary.invalid), (3, 0), "{summary:?}");
@@ -114,13 +172,29 @@ async fn a_result_that_is_too_large_is_asked_for_in_smaller_pages() {
     let rows: Vec<Value> = std::iter::once(request(&operations[0]))
         .chain((1..1250).map(|_| dependency(&operations[0], &format!("r-{}", operations[0]))))
         .collect();
-    let (config, asked) =
-        scripted(vec![(200, too_large.clone()), (200, too_large), (200, table(&rows)), (200, table(&rows[..9]))]).await;
+    let (config, asked) = scripted(vec![
+        (200, too_large.clone()),
+        (200, too_large),
+        (200, table(&rows)),
+        (200, table(&rows[..9])),
+    ])
+    .await;
     let report = fetch(&config, &ids, Duration::from_mins(1), &out).await.unwrap();
     assert_eq!((report.found, report.shortfall()), (1, None));
     let asked = asked.lock().unwrap();
-    let ranges: Vec<&str> = asked.iter().map(|(_, _, query)| query.split("where sb_row ").nth(1).unwrap().split(" |").next().unwrap()).collect();
-    assert_eq!(ranges, ["> 0 and sb_row <= 20000", "> 0 and sb_row <= 5000", "> 0 and sb_row <= 1250", "> 1250 and sb_row <= 2500"]);
+    let ranges: Vec<&str> = asked
+        .iter()
+        .map(|(_, _, query)| query.split("where sb_row ").nth(1).unwrap().split(" |").next().unwrap())
+        .collect();
+    assert_eq!(
+        ranges,
+        [
+            "> 0 and sb_row <= 20000",
+            "> 0 and sb_row <= 5000",
+            "> 0 and sb_row <= 1250",
+            "> 1250 and sb_row <= 2500"
+        ]
+    );
 }
 
 #[tokio::test]

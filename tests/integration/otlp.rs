@@ -34,15 +34,23 @@ fn an_instrumented_application_goes_from_its_deployment_to_a_breakdown() {
     let logs = invocation(&folder);
     let read = |name: &str| std::fs::read_to_string(logs.join(name)).unwrap();
     let report: Value = serde_json::from_str(&read("trace_retrieval.json")).unwrap();
-    assert_eq!((&report["source"], &report["expected"], &report["found"]), (&json!("otlp"), &json!(9), &json!(9)));
+    assert_eq!(
+        (&report["source"], &report["expected"], &report["found"]),
+        (&json!("otlp"), &json!(9), &json!(9))
+    );
     assert_eq!((&report["incomplete"], &report["missing"]), (&json!({}), &json!({})));
     assert_eq!(read("traces.json").lines().count(), 9);
     assert_eq!(read("invalid_traces.csv").lines().count(), 1, "{}", read("invalid_traces.csv"));
     let breakdown = read("trace_breakdown.csv");
     assert_eq!(breakdown.lines().count(), 10);
-    assert_eq!(breakdown.matches("['POST /orders', 'insert order', 'orders publish', 'pack order']").count(), 9, "{breakdown}");
+    assert_eq!(
+        breakdown.matches("['POST /orders', 'insert order', 'orders publish', 'pack order']").count(),
+        9,
+        "{breakdown}"
+    );
     // Each row is a trace that was sent.
-    let ids: Vec<String> = breakdown.lines().skip(1).map(|row| row.split(',').next().unwrap().to_owned()).collect();
+    let ids: Vec<String> =
+        breakdown.lines().skip(1).map(|row| row.split(',').next().unwrap().to_owned()).collect();
     let sent = read("invocations.csv");
     assert!(ids.iter().all(|id| sent.contains(&format!("1-{}-{}", &id[..8], &id[8..]))), "{ids:?}");
     sb(&["leaks"]).expect(4);
@@ -58,24 +66,42 @@ fn a_file_of_spans_is_a_source_too() {
     work.copy("examples/otel-shop");
     let app = "examples/otel-shop";
     let manifest = manifest
-        .replace("traces = \"otlp\"", "traces = { otlp = \"{{params.spans}}\" }\n\n[params]\nspans = \"spans.json\"")
-        .replace("python3 shop.py start", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 python3 shop.py start");
+        .replace(
+            "traces = \"otlp\"",
+            "traces = { otlp = \"{{params.spans}}\" }\n\n[params]\nspans = \"spans.json\"",
+        )
+        .replace(
+            "python3 shop.py start",
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 python3 shop.py start",
+        );
     work.write(&format!("{app}/benchmark.toml"), &manifest);
     let sb = |arguments: &[&str]| work.sb_in(app, &[arguments, &["--executor", "host"]].concat());
     sb(&["prepare"]).expect(0);
     sb(&["invoke", "2"]).expect(0);
     let refused = sb(&["get-traces"]).expect(1);
-    assert!(refused.stderr.contains("there are no spans in") && refused.stderr.contains("spans.json"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("there are no spans in") && refused.stderr.contains("spans.json"),
+        "{}",
+        refused.stderr
+    );
     let folder = work.path().join(app);
     let sent = std::fs::read_to_string(invocation(&folder).join("invocations.csv")).unwrap();
     let place = sent.lines().next().unwrap().split(',').position(|name| name == "trace_id").unwrap();
-    let ids: Vec<String> = sent.lines().skip(1).map(|row| row.split(',').nth(place).unwrap()[2..].replace('-', "")).collect();
-    let span = |trace: &str| json!({ "traceId": trace, "spanId": "a1", "parentSpanId": "f0", "name": "x", "kind": 2,
-                                     "startTimeUnixNano": "1650000000000000000", "endTimeUnixNano": "1650000001000000000" });
+    let ids: Vec<String> =
+        sent.lines().skip(1).map(|row| row.split(',').nth(place).unwrap()[2..].replace('-', "")).collect();
+    let span = |trace: &str| {
+        json!({ "traceId": trace, "spanId": "a1", "parentSpanId": "f0", "name": "x", "kind": 2,
+                                     "startTimeUnixNano": "1650000000000000000", "endTimeUnixNano": "1650000001000000000" })
+    };
     let spans = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span(&ids[0]), span(&"ab".repeat(16))] }] }] });
     work.write(&format!("{app}/spans.json"), &spans.to_string());
     let fetched = sb(&["get-traces", "--format", "json"]).expect(0);
-    assert!(fetched.stderr.contains("1 of 2 traces found") || fetched.stdout.contains("missing"), "{} {}", fetched.stdout, fetched.stderr);
+    assert!(
+        fetched.stderr.contains("1 of 2 traces found") || fetched.stdout.contains("missing"),
+        "{} {}",
+        fetched.stdout,
+        fetched.stderr
+    );
     sb(&["analyze-traces"]).expect(0);
     let breakdown = std::fs::read_to_string(invocation(&folder).join("trace_breakdown.csv")).unwrap();
     assert_eq!(breakdown.lines().count(), 2);
@@ -104,11 +130,13 @@ async fn a_receiver_keeps_what_it_has_answered_for_through_a_kill() {
     let sb = Path::new(env!("CARGO_BIN_EXE_sb"));
     let receiver = otlp::up(&state, sb).await.unwrap();
     assert_eq!(otlp::up(&state, sb).await.unwrap(), receiver, "one that runs is taken");
-    let export = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{ "traceId": "ab" }] }] }] }).to_string();
+    let export =
+        json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{ "traceId": "ab" }] }] }] }).to_string();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(export.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
-    let (as_json, as_protobuf) = (("content-type", "application/json"), ("content-type", "application/x-protobuf"));
+    let (as_json, as_protobuf) =
+        (("content-type", "application/json"), ("content-type", "application/x-protobuf"));
     let compressed = ("content-encoding", "gzip");
     // A resource of one span: {1: {2: {2: {5: "x"}}}}
     let protobuf = [0x0a, 7, 0x12, 5, 0x12, 3, 0x2a, 1, b'x'];
@@ -125,7 +153,13 @@ async fn a_receiver_keeps_what_it_has_answered_for_through_a_kill() {
     ] {
         assert_eq!(send(&receiver.endpoint, path, headers, body).await, expected, "{path} {headers:?}");
     }
-    let lines = || std::fs::read_to_string(otlp::spans_file(&state)).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    let lines = || {
+        std::fs::read_to_string(otlp::spans_file(&state))
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(lines().len(), 3);
     assert_eq!(lines()[1], lines()[0]);
     let sends = (0..40).map(|_| send(&receiver.endpoint, "/v1/traces", &[as_json], export.as_bytes()));
