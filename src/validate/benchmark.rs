@@ -120,7 +120,7 @@ impl Checker<'_> {
                 }
             }
             if target.invoke.is_empty() && file.workload.is_some() {
-                target.invoke.push(Arc::new(default_load_step()));
+                target.invoke.push(Arc::new(built_in_step(Phase::Invoke, "load", Action::Load, Vec::new())));
                 target_scope.loads.push("load".to_owned());
                 target_scope.before.insert((Phase::Invoke, "load".to_owned()), BTreeSet::new());
             }
@@ -504,12 +504,13 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-fn default_load_step() -> Step {
+/// A step that no manifest spells out.
+pub(super) fn built_in_step(phase: Phase, name: &str, action: Action, needs: Vec<String>) -> Step {
     Step {
-        phase: Phase::Invoke,
-        name: "load".to_owned(),
-        needs: Vec::new(),
-        action: Action::Load,
+        phase,
+        name: name.to_owned(),
+        needs,
+        action,
         environment: Environment { shell: vec!["sh".to_owned(), "-c".to_owned()], ..Environment::default() },
         timeout: None,
         retry: Retry::once(),

@@ -1,10 +1,11 @@
 //! Where a target's traces come from, and the steps that this takes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::benchmark::built_in_step;
 use super::template::{Maker, Role, Scope, TargetScope, User};
-use super::{Action, AppInsights, Environment, OnInterrupt, Phase, Retry, Step, Target, Traces};
+use super::{Action, AppInsights, Phase, Target, Traces};
 use crate::manifest::benchmark::{TracesFile, TracesSourceFile, TracesWord};
 use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::template::Template;
@@ -114,7 +115,7 @@ pub(super) fn add_receiver(target: &mut Target, scope: &mut TargetScope, span: &
     for ((_, _), before) in scope.before.iter_mut().filter(|((phase, _), _)| *phase == Phase::Deploy) {
         before.insert(RECEIVER.to_owned());
     }
-    scope.before.insert((Phase::Deploy, RECEIVER.to_owned()), std::collections::BTreeSet::new());
+    scope.before.insert((Phase::Deploy, RECEIVER.to_owned()), BTreeSet::new());
     let maker = Maker {
         phase: Phase::Deploy,
         step: RECEIVER.to_owned(),
@@ -124,23 +125,6 @@ pub(super) fn add_receiver(target: &mut Target, scope: &mut TargetScope, span: &
     };
     scope.outputs.entry(RECEIVER_OUTPUT.to_owned()).or_insert(maker);
     let names = target.cleanup.iter().map(|step| step.name.clone()).collect();
-    target.deploy.insert(0, Arc::new(step(Phase::Deploy, Action::OtlpUp, Vec::new())));
-    target.cleanup.push(Arc::new(step(Phase::Cleanup, Action::OtlpDown, names)));
-}
-
-fn step(phase: Phase, action: Action, needs: Vec<String>) -> Step {
-    Step {
-        phase,
-        name: RECEIVER.to_owned(),
-        needs,
-        action,
-        environment: Environment { shell: vec!["sh".to_owned(), "-c".to_owned()], ..Environment::default() },
-        timeout: None,
-        retry: Retry::once(),
-        allow_failure: false,
-        recover: Vec::new(),
-        outputs: BTreeMap::new(),
-        on_interrupt: OnInterrupt::Rerun,
-        locks: Vec::new(),
-    }
+    target.deploy.insert(0, Arc::new(built_in_step(Phase::Deploy, RECEIVER, Action::OtlpUp, Vec::new())));
+    target.cleanup.push(Arc::new(built_in_step(Phase::Cleanup, RECEIVER, Action::OtlpDown, names)));
 }
