@@ -1,6 +1,7 @@
 //! What a load leaves behind: one [`Invocation`] per row of `invocations.csv`, and a [`LoadSummary`]. The load engine
 //! writes them, reports and trace collection read them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -42,6 +43,15 @@ impl Invocation {
     pub fn latency_from_planned_micros(&self) -> Option<i64> {
         Some(self.answered?.micros() - self.planned.micros())
     }
+}
+
+/// The id of a trace as [`Invocation::trace_id`] has it: tracers that follow W3C write the same as 32 hexadecimal digits.
+pub fn sent_id(trace_id: &str) -> Cow<'_, str> {
+    if trace_id.len() == 32 && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let id = trace_id.to_ascii_lowercase();
+        return Cow::Owned(format!("1-{}-{}", &id[..8], &id[8..]));
+    }
+    Cow::Borrowed(trace_id)
 }
 
 /// How an invocation ended. The names are stable: they stand in files.
@@ -495,6 +505,18 @@ mod tests {
         let (read, cut_off) = read(&text);
         assert_eq!(read.unwrap(), rows);
         assert_eq!(cut_off, None);
+    }
+
+    #[test]
+    fn an_id_of_w3c_is_that_which_was_sent() {
+        for (id, expected) in [
+            ("5759E988bd862e3fe1be46a994272793", "1-5759e988-bd862e3fe1be46a994272793"),
+            ("1-5759e988-bd862e3fe1be46a994272793", "1-5759e988-bd862e3fe1be46a994272793"),
+            ("4bf9", "4bf9"),
+            ("", ""),
+        ] {
+            assert_eq!(sent_id(id), expected);
+        }
     }
 
     #[test]

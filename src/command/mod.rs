@@ -41,6 +41,7 @@ use crate::exit_code::Exit;
 use crate::host;
 use crate::load;
 use crate::provider::local as local_target;
+use crate::provider::otlp;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -62,7 +63,8 @@ pub fn hidden() -> Option<ExitCode> {
         (LOAD_ARGUMENT, [spec, progress]) => load::run_from_file(Path::new(spec), Path::new(progress))
             .map(drop)
             .map_err(|error| error.to_string()),
-        (local_target::SERVE, [state]) => serve_local(Path::new(state)),
+        (local_target::SERVE, [state]) => serve(local_target::serve(Path::new(state))),
+        (otlp::SERVE, [state]) => serve(otlp::serve(Path::new(state))),
         (tmux::LAUNCH, [file]) => Err(tmux::launch(Path::new(file))),
         // Returns only when the program could not be started: as in shells, 127.
         (local_target::LAUNCH, _) => {
@@ -81,12 +83,12 @@ pub fn hidden() -> Option<ExitCode> {
     })
 }
 
-fn serve_local(state: &Path) -> Result<(), String> {
+fn serve(daemon: impl Future<Output = Result<(), local_target::LocalError>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(local_target::serve(state));
+    let ended = runtime.block_on(daemon);
     runtime.shutdown_background();
     ended.map_err(|error| error.to_string())
 }

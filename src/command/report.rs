@@ -14,6 +14,7 @@ use crate::event::Verdict;
 use crate::exit_code::Exit;
 use crate::graph::RunGraph;
 use crate::id::RunId;
+use crate::provider::retrieval::Retrieval;
 use crate::report::{summary, table};
 use crate::run_state::RunState;
 use crate::schedule::Naming;
@@ -139,6 +140,9 @@ pub(super) async fn finish(
     if request.parts.deploy && !request.parts.cleanup && !settings.json() {
         show_outputs(terminal, store, &request, &graph, run).await?;
     }
+    if request.parts.get_traces {
+        show_retrievals(terminal, settings, request.parts.invoke, &folders)?;
+    }
     let mut written = Vec::new();
     for folder in folders.values().flatten() {
         written.push(format!("{}/", folder.display()));
@@ -170,6 +174,35 @@ pub(super) async fn finish(
         terminal.say(&text);
     }
     Ok(exit)
+}
+
+/// How complete the traces are: all of it where they are what was asked for, and otherwise what people should know.
+fn show_retrievals(
+    terminal: &Terminal,
+    settings: &Settings,
+    is_part: bool,
+    folders: &BTreeMap<String, Vec<PathBuf>>,
+) -> Result<(), Failed> {
+    let found = folders.values().flatten().filter_map(|folder| {
+        let report = Retrieval::read(&folder.join(crate::trace::input::NAMES[0]))?;
+        Some((folder, report))
+    });
+    if settings.json() && !is_part {
+        let all: Vec<_> =
+            found.map(|(folder, report)| json!({ "folder": folder, "retrieval": report })).collect();
+        terminal.data(&format!("{:#}", json!({ "version": 1, "invocations": all })))?;
+        return Ok(());
+    }
+    for (folder, report) in found {
+        match report.shortfall() {
+            Some(shortfall) => terminal.say(&format!("{}: {shortfall}", folder.display())),
+            None if !is_part => {
+                terminal.say(&format!("{}: all {} traces found", folder.display(), report.found))
+            }
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 async fn show_outputs(

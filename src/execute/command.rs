@@ -94,6 +94,7 @@ pub(super) fn prepare(
         Command::Argv(words) => words.iter().map(plain).collect::<Result<_, _>>()?,
     };
     let mut env = identity(attempt);
+    env.extend(super::otlp::environment(attempt));
     for (name, value) in &environment.env {
         env.insert(name.clone(), plain(value)?);
     }

@@ -11,6 +11,7 @@ mod files;
 mod image_progress;
 mod load;
 mod local;
+mod otlp;
 mod outputs;
 mod shell;
 mod step;

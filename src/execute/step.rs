@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{Attempt, Execute, Executing, Finished, command, files, load, local, traces, wait_for};
+use super::{Attempt, Execute, Executing, Finished, command, files, load, local, otlp, traces, wait_for};
 use crate::container::Engine;
 use crate::event::{FailureClass, Outcome};
 use crate::graph::{Step, StepKind};
@@ -54,6 +54,11 @@ impl Executor {
         local_folder(&self.state, attempt.deployment.id.as_str())
     }
 
+    /// Where the receiver of OpenTelemetry of a deployment keeps its state and what arrived.
+    pub(super) fn receiver_state(&self, attempt: &Attempt) -> PathBuf {
+        self.state.join("otlp").join(file_name(attempt.deployment.id.as_str()))
+    }
+
     async fn perform(&self, attempt: &Attempt) -> Finished {
         let folder = self.folder(&attempt.run, &attempt.step, attempt.number);
         if let Err(error) = std::fs::create_dir_all(&folder) {
@@ -94,6 +99,8 @@ impl Executor {
                 Action::Load => load::run(self, attempt, step, folder).await,
                 Action::LocalUp { template } => local::up(self, attempt, step, template).await,
                 Action::LocalDown => local::down(self, attempt).await,
+                Action::OtlpUp => otlp::up(self, attempt).await,
+                Action::OtlpDown => otlp::down(self, attempt).await,
                 Action::Wait(_) => Outcome::Succeeded.into(),
             }
         };

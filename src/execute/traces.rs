@@ -3,15 +3,22 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::command::manifest_folder;
 use super::step::Executor;
 use super::{Attempt, Finished};
 use crate::event::{FailureClass, Notice, Outcome};
+use crate::manifest::template::{Context, Template, lookup_in};
 use crate::measurement::{INVOCATIONS_FILE, InvocationReader};
+use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
-use crate::provider::local;
+use crate::provider::collect::{FetchError, FetchProgress};
+use crate::provider::retrieval::Retrieval;
+use crate::provider::{local, otlp};
 use crate::trace::analyze;
+use crate::trace::method::Method;
 use crate::trace::row::{self, BreakdownRow};
-use crate::validate::Traces;
+use crate::trace::source::Source;
+use crate::validate::{AppInsights, Traces};
 
 pub const TRACES_FILE: &str = "traces.json";
 const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
@@ -20,6 +27,11 @@ const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
 const DEADLINE: Duration = Duration::from_mins(2);
 /// The embedded runtime has its traces at once; only asynchronous work may still be under way.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(20);
+/// Azure shows rows after some minutes.
+const INSIGHTS_DEADLINE: Duration = Duration::from_mins(10);
+
+const API_KEY_VARIABLE: &str = "SB_APP_INSIGHTS_API_KEY";
+const TOKEN_VARIABLE: &str = "SB_APP_INSIGHTS_TOKEN";
 
 pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
     let Some(logs) = &attempt.logs else {
@@ -30,56 +42,112 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
         Ok(ids) => ids,
         Err(error) => return Outcome::failed(FailureClass::Step, error).into(),
     };
-    let target = attempt.deployment.benchmark.targets.get(&attempt.deployment.target);
-    let (config, deadline) = match target.map_or(Traces::None, |target| target.traces) {
-        Traces::None => return Outcome::Succeeded.into(),
-        Traces::Xray => {
-            let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
-            (XrayConfig { endpoint: None, region }, DEADLINE)
-        }
-        Traces::Local => match local::find(&executor.local_state(attempt)) {
-            Some(runtime) => {
-                (XrayConfig { endpoint: Some(runtime.xray_endpoint), region: None }, LOCAL_DEADLINE)
-            }
-            None => {
-                let message = "the embedded runtime is not running, and its traces went with it: deploy and invoke again";
-                return Outcome::failed(FailureClass::Step, message).into();
-            }
-        },
-    };
     let step = attempt.step.id.clone();
-    let progress = |now: aws::FetchProgress| {
+    let progress = |now: FetchProgress| {
         let message = format!("{} of {} traces", now.complete, now.expected);
         let _ = attempt.notices.send(Notice::Progress { step: step.clone(), message });
     };
     let file = logs.join(TRACES_FILE);
     let fetched = tokio::select! {
-        fetched = aws::fetch_traces(&config, &ids, deadline, &file, &progress) => fetched,
+        fetched = fetch(executor, attempt, &ids, &file, &progress) => fetched,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match fetched {
-        Ok(report) if report.expected > 0 && report.found == 0 => {
-            let message = format!("none of the {} traces was found", report.expected);
-            Outcome::failed(FailureClass::Step, message).into()
-        }
-        Ok(report) => {
-            if !report.missing.is_empty() || report.incomplete > 0 {
-                let message = format!(
-                    "{} of {} traces found, {} of them incomplete, {} missing",
-                    report.found,
-                    report.expected,
-                    report.incomplete,
-                    report.missing.len()
-                );
-                let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
-            }
-            Outcome::Succeeded.into()
-        }
-        Err(error @ aws::FetchError::Throttled { .. }) => {
-            Outcome::failed(FailureClass::Throttled, error.to_string()).into()
-        }
-        Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),
+        Ok(Some(report)) => judge(attempt, &report),
+        Ok(None) => Outcome::Succeeded.into(),
+        Err((class, message)) => Outcome::failed(class, message).into(),
     }
+}
+
+/// From where the target says; none where it has no traces.
+async fn fetch(
+    executor: &Executor,
+    attempt: &Attempt,
+    ids: &[String],
+    file: &Path,
+    progress: &(dyn Fn(FetchProgress) + Send + Sync),
+) -> Result<Option<Retrieval>, (FailureClass, String)> {
+    let failed = |message: String| (FailureClass::Step, message);
+    let fetched = match source(attempt) {
+        Traces::None => return Ok(None),
+        Traces::Xray => {
+            let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
+            let config = XrayConfig { endpoint: None, region };
+            aws::fetch_traces(&config, ids, DEADLINE, file, progress).await
+        }
+        Traces::Local => {
+            let Some(runtime) = local::find(&executor.local_state(attempt)) else {
+                let message = "the embedded runtime is not running, and its traces went with it: deploy and invoke again";
+                return Err(failed(message.to_owned()));
+            };
+            let config = XrayConfig { endpoint: Some(runtime.xray_endpoint), region: None };
+            aws::fetch_traces(&config, ids, LOCAL_DEADLINE, file, progress).await
+        }
+        Traces::AppInsights(insights) => {
+            let config = insights_config(attempt, insights).map_err(failed)?;
+            app_insights::fetch_traces(&config, ids, INSIGHTS_DEADLINE, file, progress).await
+        }
+        Traces::Otlp(exported) => {
+            let spans = match exported {
+                Some(path) => manifest_folder(attempt).join(rendered(attempt, path).map_err(failed)?),
+                None => otlp::spans_file(&executor.receiver_state(attempt)),
+            };
+            let selected = otlp::select_traces(&spans, ids, LOCAL_DEADLINE, file, progress).await;
+            return selected.map(Some).map_err(|error| failed(error.to_string()));
+        }
+    };
+    fetched.map(Some).map_err(|error| {
+        let class = match error {
+            FetchError::Throttled { .. } => FailureClass::Throttled,
+            _ => FailureClass::Step,
+        };
+        (class, error.to_string())
+    })
+}
+
+fn source(attempt: &Attempt) -> &Traces {
+    let target = attempt.deployment.benchmark.targets.get(&attempt.deployment.target);
+    target.map_or(&Traces::None, |target| &target.traces)
+}
+
+fn rendered(attempt: &Attempt, template: &Template) -> Result<String, String> {
+    let lookup = |path: &str| lookup_in(&attempt.values, path);
+    template.render(Context::Plain, &lookup).map_err(|error| error.to_string())
+}
+
+fn insights_config(attempt: &Attempt, insights: &AppInsights) -> Result<InsightsConfig, String> {
+    let optional = |template: &Option<Template>| {
+        template.as_ref().map(|template| rendered(attempt, template)).transpose()
+    };
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let key = |key: String| Credential::ApiKey(key.trim().to_owned());
+    let token = |token: String| Credential::Token(token.trim().to_owned());
+    let given = optional(&insights.api_key)?.map(key).or(optional(&insights.token)?.map(token));
+    let found = || variable(API_KEY_VARIABLE).map(key).or_else(|| variable(TOKEN_VARIABLE).map(token));
+    let credential = given.or_else(found).ok_or_else(|| {
+        format!(
+            "there is no credential for Application Insights: set {API_KEY_VARIABLE}, or {TOKEN_VARIABLE} to what \
+             `az account get-access-token --resource https://api.applicationinsights.io --query accessToken -o tsv` \
+             prints, or give `api_key` in the target's `traces`"
+        )
+    })?;
+    Ok(InsightsConfig {
+        endpoint: optional(&insights.endpoint)?.unwrap_or_else(|| app_insights::ENDPOINT.to_owned()),
+        application: rendered(attempt, &insights.application)?.trim().to_owned(),
+        credential,
+    })
+}
+
+/// Some missing traces are told, a lack of all is a failure.
+fn judge(attempt: &Attempt, report: &Retrieval) -> Finished {
+    let Some(shortfall) = report.shortfall() else { return Outcome::Succeeded.into() };
+    if report.expected > 0 && report.found == 0 {
+        let message = format!("none of the {} traces was found: {shortfall}", report.expected);
+        return Outcome::failed(FailureClass::Step, message).into();
+    }
+    let step = attempt.step.id.clone();
+    let _ = attempt.notices.send(Notice::Progress { step, message: shortfall });
+    Outcome::Succeeded.into()
 }
 
 /// The trace ids of all invocations that were sent, in the order of the file.
@@ -105,8 +173,16 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
     let file = logs.join(TRACES_FILE);
     let number = attempt.step.trial.map_or(1, |trial| trial as u32 + 1);
     let must_be_cold = attempt.deployment.start.map(|start| start.is_cold(number));
+    let source = match source(attempt) {
+        Traces::Xray | Traces::Local => Source::Xray,
+        Traces::AppInsights(_) => Source::AppInsights,
+        Traces::Otlp(_) => Source::Otlp,
+        Traces::None => Source::Auto,
+    };
+    let method = Method { source, ..Method::default() };
     let analysed = tokio::task::spawn_blocking(move || {
-        let summary = analyze::analyze_file(&file, &analyze::Options::default())?;
+        let options = analyze::Options { method, ..analyze::Options::default() };
+        let summary = analyze::analyze_file(&file, &options)?;
         let Some(must_be_cold) = must_be_cold else { return Ok((summary, None)) };
         let breakdown = std::fs::File::open(file.with_file_name(BREAKDOWN_FILE))?;
         let rows = row::read_breakdown(breakdown).map_err(std::io::Error::other)?;

@@ -220,7 +220,7 @@ impl Compared<'_> {
     fn same(&self, before: &Step, now: &Step, past: Option<&StepState>) -> bool {
         let target = |side: Definition<'_>, step: &Step| {
             let entry = entry(side.plan, &side.graph.deployments[step.deployment]);
-            entry.benchmark.targets.get(&entry.target).map(|target| target.traces)
+            entry.benchmark.targets.get(&entry.target).map(|target| target.traces.clone())
         };
         match (&before.kind, &now.kind) {
             (StepKind::Manifest(one), StepKind::Manifest(two)) => {

@@ -81,6 +81,8 @@ impl Step {
                 Action::Load => "load",
                 Action::LocalUp { .. } => "local up",
                 Action::LocalDown => "local down",
+                Action::OtlpUp => "receiver up",
+                Action::OtlpDown => "receiver down",
             },
         }
     }

@@ -92,12 +92,22 @@ shape! {
     pub struct TargetFile {
         /// The most that steps of this target may ask for. Example: `["aws"]`.
         credentials: Option<Vec<Text>>,
-        /// Where traces come from. Example: `"xray"`. Default: `"none"`.
-        traces: Option<TracesWord>,
+        /// Where traces come from: a word, or a table with `app_insights` or `otlp`. Example: `"xray"`. Default: `"none"`.
+        traces: Option<Spanned<TracesFile>>,
         /// What one invocation uses, in units of the price table, for estimates of cost. Example: `{ lambda_requests = 2, lambda_gb_seconds = 0.6, xray_traces = 1 }`.
         usage: Option<Map<Spanned<f64>>>,
         /// What one deployment uses beside its invocations. Example: `{ s3_writes = 20 }`.
         usage_per_deployment: Option<Map<Spanned<f64>>>,
+    }
+}
+
+choice! {
+    /// Where traces come from.
+    pub enum TracesFile: "a word such as \"xray\" or a table with `app_insights` or `otlp`" {
+        /// A tracer.
+        String => Word(TracesWord),
+        /// A tracer that needs to be told more.
+        Table => Source(TracesSourceFile),
     }
 }
 
@@ -106,14 +116,30 @@ words! {
     pub enum TracesWord {
         /// AWS X-Ray.
         Xray = "xray",
+        /// Azure Application Insights: the application's id is `{{outputs.app_insights_id}}`, the API key or the token is in the environment.
+        AppInsights = "app_insights",
+        /// A receiver for OpenTelemetry on this machine, which runs from the first deploy step to the last cleanup step.
+        Otlp = "otlp",
         /// The embedded runtime.
         Local = "local",
         /// No traces are collected.
         None = "none",
     }
-    unsupported {
-        "app_insights" => "traces are read from `xray` and `local`; use `none` to measure without traces",
-        "otlp" => "traces are read from `xray` and `local`; use `none` to measure without traces",
+}
+
+shape! {
+    /// Where traces come from: exactly one of `app_insights` and `otlp`.
+    pub struct TracesSourceFile {
+        /// The id of the application in Azure Application Insights. Example: `"{{outputs.app_insights_id}}"`.
+        app_insights: Option<Spanned<Template>>,
+        /// With `app_insights`: its API key, best a secret parameter. Default: the environment variable `SB_APP_INSIGHTS_API_KEY`. Example: `"{{params.insights_key}}"`.
+        api_key: Option<Spanned<Template>>,
+        /// With `app_insights`, instead of a key: a token of Entra. Default: the environment variable `SB_APP_INSIGHTS_TOKEN`. Example: `"{{params.insights_token}}"`.
+        token: Option<Spanned<Template>>,
+        /// With `app_insights`: where its API is, for other clouds than the public one. Default: `"https://api.applicationinsights.io"`.
+        endpoint: Option<Spanned<Template>>,
+        /// A file to which the application's spans are exported as OTLP JSON, relative to this file. Example: `"spans.json"`.
+        otlp: Option<Spanned<Template>>,
     }
 }
 

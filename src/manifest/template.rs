@@ -62,6 +62,12 @@ const LIKE_AN_OPTION: &str = "starts with `-` and would be read as an option of 
                               `env`, as `--name={{…}}`, or after `--`";
 
 impl Template {
+    /// One placeholder by itself.
+    pub fn value(path: &str) -> Self {
+        let pieces = vec![Piece::Value { path: path.to_owned(), raw: false }];
+        Self { source: format!("{{{{{path}}}}}"), pieces }
+    }
+
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let parsed = handlebars::Template::compile(source).map_err(|_| explain(source))?;
         let mut pieces: Vec<Piece> = Vec::with_capacity(parsed.elements.len());

@@ -23,7 +23,7 @@ shape! {
         connection_reuse: Option<bool>,
         /// Which certificates are trusted. Default: those that the system trusts.
         tls: Option<TlsFile>,
-        /// Which header carries the trace id of an invocation. Default: `"xray"`.
+        /// Which header carries the trace id of an invocation. Default: `"both"`.
         trace_header: Option<TraceHeaderWord>,
         /// `true`: cookies of an answer are sent with the later requests of its sequence. Default: `false`.
         cookies: Option<bool>,

@@ -2,77 +2,45 @@
 //!
 //! The local target speaks the same API: with an endpoint of its own, nothing else differs.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::time::Duration;
 
 use aws_sdk_xray::config::retry::RetryConfig;
+use aws_sdk_xray::config::timeout::TimeoutConfig;
 use aws_sdk_xray::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_xray::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_xray::operation::batch_get_traces::BatchGetTracesError;
 use aws_sdk_xray::{Client, types};
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// X-Ray's limit for one request.
-const IDS_PER_REQUEST: usize = 5;
-const REQUESTS_IN_FLIGHT: usize = 6;
-/// Between asking for the same traces again: doubled from the first to the last.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LAST_DELAY: Duration = Duration::from_secs(15);
-/// So often may every request fail without an answer from X-Ray until it counts as unreachable.
-const SILENT_ROUNDS: u32 = 3;
+use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, collect};
+use super::retrieval::Retrieval;
+
+const XRAY: Service = Service {
+    name: "X-Ray",
+    check: "the trace ids, the region and the permission `xray:BatchGetTraces`",
+    unknown: "X-Ray does not know it: it was not sampled, or is not there yet",
+    // X-Ray's limit.
+    ids_per_request: 5,
+};
+
+/// A request without an answer by then has failed.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which X-Ray.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct XrayConfig {
-    /// Instead of AWS's own, for the local target. Then no credentials are looked up.
+    /// Instead of AWS's own, for the local target. Then no credentials are looked up. (Other endpoints are given as the AWS
+    /// SDK has them, by `AWS_ENDPOINT_URL_XRAY` or the profile.)
     pub endpoint: Option<String>,
     /// Instead of the one that the environment or the profile says.
     pub region: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FetchProgress {
-    pub expected: usize,
-    /// Complete so far.
-    pub complete: usize,
-    /// How often the remaining ones have been asked for.
-    pub rounds: u32,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FetchReport {
-    /// Different trace ids asked for.
-    pub expected: usize,
-    /// Traces written, incomplete ones among them.
-    pub found: usize,
-    /// Written, but with a span in progress or a parent missing when the deadline came.
-    pub incomplete: usize,
-    /// Not known to X-Ray when the deadline came, sorted.
-    pub missing: Vec<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    #[error(
-        "X-Ray refused the request: {reason} (check the trace ids, the region and the permission `xray:BatchGetTraces`)"
-    )]
-    Refused { reason: String },
-    #[error("X-Ray cannot be reached: {reason} (check credentials, region and network)")]
-    Unreachable { reason: String },
-    #[error(
-        "X-Ray answered nothing but that it is asked too much: {reason} (try again later, with fewer trials at once)"
-    )]
-    Throttled { reason: String },
-    #[error("cannot write `{}`: {source} (check that the folder exists and has room)", path.display())]
-    Write { path: PathBuf, source: io::Error },
-}
-
-/// Fetches traces and writes them to `out`, one per line, sorted by id, all or nothing.
+/// Fetches traces and writes them to `out`, one per line, sorted by id, all or nothing, with a report beside them. A
+/// retrieval that was killed goes on where it was.
 ///
 /// Traces that are absent or not complete are asked for again until `deadline` has passed since the call; what
 /// is there by then is written. Throttling and failing connections are retried, too.
@@ -85,81 +53,18 @@ pub async fn fetch_traces(
     deadline: Duration,
     out: &Path,
     progress: &(dyn Fn(FetchProgress) + Send + Sync),
-) -> Result<FetchReport, FetchError> {
-    let until = Instant::now() + deadline;
+) -> Result<Retrieval, FetchError> {
     let client = client(config).await;
-    let mut pending: BTreeSet<String> = trace_ids.iter().cloned().collect();
-    let expected = pending.len();
-    let mut complete: BTreeMap<String, TraceLine> = BTreeMap::new();
-    let mut partial: BTreeMap<String, TraceLine> = BTreeMap::new();
-    let mut delay = FIRST_DELAY;
-    let mut answered = false;
-    // Until X-Ray gives a trace, or says that it has none.
-    let mut throttled = None;
-    let mut heard = false;
-    let mut rounds = 0;
-    loop {
-        let ids: Vec<String> = pending.iter().cloned().collect();
-        let batches: Vec<Vec<String>> = ids.chunks(IDS_PER_REQUEST).map(<[String]>::to_vec).collect();
-        let mut answers = futures_util::stream::iter(batches)
-            .map(|batch| fetch_batch(&client, batch))
-            .buffer_unordered(REQUESTS_IN_FLIGHT);
-        let mut silence = None;
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(traces) => {
-                    (answered, heard) = (true, true);
-                    for trace in traces {
-                        if !pending.contains(&trace.id) {
-                            continue;
-                        }
-                        if trace.is_complete() {
-                            pending.remove(&trace.id);
-                            partial.remove(&trace.id);
-                            complete.insert(trace.id.clone(), trace);
-                        } else {
-                            partial.insert(trace.id.clone(), trace);
-                        }
-                    }
-                }
-                Err(Failure::Refused(reason)) => return Err(FetchError::Refused { reason }),
-                Err(Failure::Busy) => answered = true,
-                Err(Failure::Throttled(reason)) => {
-                    answered = true;
-                    throttled = Some(reason);
-                }
-                Err(Failure::Silence(reason)) => silence = Some(reason),
-            }
-            progress(FetchProgress { expected, complete: complete.len(), rounds });
-        }
-        rounds += 1;
-        progress(FetchProgress { expected, complete: complete.len(), rounds });
-        let left = until.saturating_duration_since(Instant::now());
-        if let Some(reason) = silence
-            && !answered
-            && (rounds >= SILENT_ROUNDS || left.is_zero())
-        {
-            return Err(FetchError::Unreachable { reason });
-        }
-        if pending.is_empty() || left.is_zero() {
-            break;
-        }
-        tokio::time::sleep(delay.min(left)).await;
-        delay = (delay * 2).min(LAST_DELAY);
-    }
-    if let Some(reason) = throttled.filter(|_| !heard) {
-        return Err(FetchError::Throttled { reason });
-    }
-    let missing = pending.into_iter().filter(|id| !partial.contains_key(id)).collect();
-    let incomplete = partial.len();
-    complete.append(&mut partial);
-    write(&complete, out).map_err(|source| FetchError::Write { path: out.to_owned(), source })?;
-    Ok(FetchReport { expected, found: complete.len(), incomplete, missing })
+    let source = if config.endpoint.is_some() { "local" } else { "xray" };
+    let fetch = |ids| fetch_batch(&client, ids);
+    collect(&XRAY, (source, trace_ids), deadline, out, fetch, progress).await
 }
 
 async fn client(config: &XrayConfig) -> Client {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(5).with_max_backoff(Duration::from_secs(10)));
+        // Tries again are paced over all requests.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ANSWER_WITHIN).build());
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
     }
@@ -175,19 +80,7 @@ async fn client(config: &XrayConfig) -> Client {
     Client::new(&loader.load().await)
 }
 
-/// Why a batch has no answer.
-enum Failure {
-    /// Asking again would not help.
-    Refused(String),
-    /// X-Ray is there, but cannot answer now.
-    Busy,
-    /// X-Ray was asked too much too fast.
-    Throttled(String),
-    /// No answer at all.
-    Silence(String),
-}
-
-async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<TraceLine>, Failure> {
+async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<Fetched>, Failure> {
     let mut traces: BTreeMap<String, TraceLine> = BTreeMap::new();
     let mut token = None;
     loop {
@@ -204,7 +97,7 @@ async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<TraceLine>
         }
         token = output.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if token.is_none() {
-            return Ok(traces.into_values().collect());
+            return traces.into_values().map(TraceLine::fetched).collect();
         }
     }
 }
@@ -218,9 +111,9 @@ fn classify(error: &SdkError<BatchGetTracesError>) -> Failure {
                 || service.err().code().is_some_and(|code| code.contains("Throttl"))
                 || status == 429;
             if throttled {
-                Failure::Throttled(reason())
+                Failure::Throttled(reason(), None)
             } else if status >= 500 {
-                Failure::Busy
+                Failure::Busy(reason())
             } else {
                 Failure::Refused(reason())
             }
@@ -282,20 +175,34 @@ impl TraceLine {
         }
     }
 
-    /// All spans have ended, all parents are there, and one segment has none. Segments still on their way to X-Ray that nothing
-    /// refers to cannot be missed.
-    fn is_complete(&self) -> bool {
+    fn fetched(self) -> Result<Fetched, Failure> {
+        let defect = self.defect();
+        // Only strings and numbers are written.
+        let text = serde_json::to_string(&self).map_err(|error| Failure::Refused(error.to_string()))?;
+        Ok(Fetched { id: self.id, text, defect })
+    }
+
+    /// Why it is not complete. It is when all spans have ended, all parents are there, and one segment has none. Segments
+    /// still on their way to X-Ray that nothing refers to cannot be missed.
+    fn defect(&self) -> Option<String> {
         let spans: Option<Vec<Span>> =
             self.segments.iter().map(|segment| serde_json::from_str(&segment.document).ok()).collect();
-        let Some(spans) = spans else {
-            // Malformed: asking again gives the same.
-            return true;
-        };
+        // Malformed: asking again gives the same.
+        let spans = spans?;
         let mut ids = HashSet::new();
         let mut parents = Vec::new();
         let ended = spans.iter().all(|span| visit(span, &mut ids, &mut parents));
         let has_root = spans.iter().any(|span| span.parent_id.is_none());
-        ended && has_root && parents.iter().all(|parent| ids.contains(parent))
+        let reason = if !ended {
+            "a span is in progress"
+        } else if !has_root {
+            "its root is missing"
+        } else if !parents.iter().all(|parent| ids.contains(parent)) {
+            "a parent is missing"
+        } else {
+            return None;
+        };
+        Some(reason.to_owned())
     }
 }
 
@@ -305,28 +212,6 @@ fn visit<'a>(span: &'a Span, ids: &mut HashSet<&'a str>, parents: &mut Vec<&'a s
     // All are visited: a short circuit would lose ids, but then the answer is no anyway.
     span.in_progress != Some(Value::Bool(true))
         && span.subsegments.iter().all(|child| visit(child, ids, parents))
-}
-
-fn write(traces: &BTreeMap<String, TraceLine>, out: &Path) -> io::Result<()> {
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = out.with_file_name(name);
-    let written = (|| {
-        let mut file = BufWriter::new(File::create(&temporary)?);
-        for trace in traces.values() {
-            serde_json::to_writer(&mut file, trace)?;
-            file.write_all(b"\n")?;
-        }
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&temporary, out)?;
-        // The rename is durable only with its folder.
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }
 
 #[cfg(test)]
@@ -340,7 +225,7 @@ mod tests {
             .map(|document| SegmentEntry { id: "x".to_owned(), document: (*document).to_owned() })
             .collect();
         let line = TraceLine { id: "1".to_owned(), duration: None, limit_exceeded: false, segments };
-        assert_eq!(line.is_complete(), expected, "{documents:?}");
+        assert_eq!(line.defect().is_none(), expected, "{documents:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::measurement::{
-    INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, Outcome, SUMMARY_FILE,
+    INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, Outcome, SUMMARY_FILE, sent_id,
 };
 use crate::trace::breakdown::Activity;
 use crate::trace::row::{BreakdownRow, RowError, read_breakdown, read_invalid};
@@ -247,10 +247,11 @@ impl Gathered {
             None => vec![],
         };
         if let Some(expected) = expected {
-            let found: HashSet<&str> = valid
+            let found: HashSet<_> = valid
                 .iter()
                 .map(|row| row.trace_id.as_str())
                 .chain(invalid.iter().map(String::as_str))
+                .map(sent_id)
                 .collect();
             let missing = expected.iter().filter(|id| !found.contains(id.as_str())).count() as u64;
             *self.missing_traces.get_or_insert(0) += missing;
@@ -321,7 +322,7 @@ impl Gathered {
     fn traces_by_request(&self) -> Vec<RequestTraceFigures> {
         let mut by_request: BTreeMap<&str, Vec<&BreakdownRow>> = BTreeMap::new();
         for trace in &self.traces {
-            if let Some(name) = self.request_of.get(&trace.trace_id) {
+            if let Some(name) = self.request_of.get(&*sent_id(&trace.trace_id)) {
                 by_request.entry(name).or_default().push(trace);
             }
         }

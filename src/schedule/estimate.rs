@@ -165,8 +165,9 @@ impl Assumptions {
         match &step.kind {
             StepKind::Pause { duration, .. } => *duration,
             StepKind::GetTraces => self.get_traces.unwrap_or(match target.traces {
+                Traces::AppInsights(_) => Duration::from_mins(3),
                 Traces::Xray => Duration::from_secs(10),
-                Traces::Local | Traces::None => Duration::from_millis(100),
+                Traces::Local | Traces::Otlp(_) | Traces::None => Duration::from_millis(100),
             }),
             StepKind::AnalyzeTraces => self.analyze_traces,
             StepKind::Manifest(manifest) => match &manifest.action {
@@ -175,7 +176,7 @@ impl Assumptions {
                 Action::Run(_) | Action::Load => self.command,
                 Action::Wait(duration) => *duration,
                 Action::WaitFor(_) => self.wait_for.unwrap_or(cloud_or(5, Duration::from_millis(300))),
-                Action::LocalUp { .. } | Action::LocalDown => self.local,
+                Action::LocalUp { .. } | Action::LocalDown | Action::OtlpUp | Action::OtlpDown => self.local,
             },
         }
     }

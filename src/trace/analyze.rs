@@ -396,6 +396,11 @@ fn add_results<R: Write, T: Write + Send, I: Write>(
     Ok(())
 }
 
+/// [`gather`] for those who wait for nothing else.
+pub(super) fn gather_export(texts: Texts<impl Read + Send>, room: Room) -> io::Result<Gathered> {
+    gather(texts, default_jobs(), room, &Position::default(), &|_| {})
+}
+
 /// Gathers the spans of an OpenTelemetry export, in whichever of its documents they are.
 fn gather(
     texts: Texts<impl Read + Send>,

@@ -5,7 +5,7 @@
 //! Traces come by their id, and so do not depend on the order of the export. What cannot be read comes last.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 
@@ -223,6 +223,20 @@ impl Gathered {
             }
         }
         Ok(())
+    }
+
+    /// Which traces are part of these: for each, the one that it is part of.
+    pub(super) fn parts_of(&self, traces: &HashSet<String>) -> io::Result<HashMap<String, String>> {
+        let mut parts = HashMap::new();
+        let mut moved = self.moved.records()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        while let Some(record) = moved.next()? {
+            let target = text(&record.value);
+            if traces.contains(&target) {
+                parts.insert(text(&record.key), target);
+            }
+        }
+        Ok(parts)
     }
 
     pub(super) fn groups(&self) -> io::Result<Groups<'_>> {

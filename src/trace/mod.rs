@@ -22,6 +22,7 @@ pub mod otlp;
 pub mod repair;
 pub mod requests;
 pub mod row;
+pub mod select;
 pub mod source;
 pub mod span;
 pub mod triggers;

@@ -413,7 +413,7 @@ fn read_span(value: Value, resource: &Attributes) -> Result<Item, String> {
 }
 
 /// Ids are hexadecimal in either case; others, such as base64, stay as they are.
-fn normal_id(id: &str) -> String {
+pub(super) fn normal_id(id: &str) -> String {
     if id.bytes().all(|byte| byte.is_ascii_hexdigit()) { id.to_ascii_lowercase() } else { id.to_owned() }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::input::with_path;
-use crate::measurement::{INVOCATIONS_FILE, InvocationReader};
+use crate::measurement::{INVOCATIONS_FILE, InvocationReader, sent_id};
 
 /// Request types by trace id.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl Requests {
     }
 
     pub fn get(&self, trace_id: &str) -> Option<&str> {
-        self.0.get(trace_id).map(|name| &**name)
+        self.0.get(&*sent_id(trace_id)).map(|name| &**name)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::manifest::benchmark::{
-    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, TracesWord, WorkloadOrPath,
+    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
 };
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
@@ -19,6 +19,7 @@ use crate::validate::check::{self, Place};
 use crate::validate::prices;
 use crate::validate::step::{Draft, Steps, is_image_reference};
 use crate::validate::template::{Maker, Scope, TargetScope};
+use crate::validate::traces;
 use crate::validate::workload::{place_of, workload};
 use crate::validate::{
     Action, Benchmark, Environment, Image, OnInterrupt, Param, ParamSource, Phase, Retry, Step, Target,
@@ -97,11 +98,11 @@ impl Checker<'_> {
         for (name, raw) in file.targets.iter() {
             let mut target = Target {
                 credentials: ceilings.get(&name.value).cloned().unwrap_or_default(),
-                traces: match raw.value.traces {
-                    Some(TracesWord::Xray) => Traces::Xray,
-                    Some(TracesWord::Local) => Traces::Local,
-                    Some(TracesWord::None) | None => Traces::None,
-                },
+                traces: raw
+                    .value
+                    .traces
+                    .as_ref()
+                    .map_or(Traces::None, |raw| traces::checked(raw, &mut self.report)),
                 usage: self.usage(&raw.value),
                 deploy: Vec::new(),
                 invoke: Vec::new(),
@@ -119,14 +120,22 @@ impl Checker<'_> {
                 }
             }
             if target.invoke.is_empty() && file.workload.is_some() {
-                target.invoke.push(Arc::new(default_load_step()));
+                target.invoke.push(Arc::new(built_in_step(Phase::Invoke, "load", Action::Load, Vec::new())));
                 target_scope.loads.push("load".to_owned());
                 target_scope.before.insert((Phase::Invoke, "load".to_owned()), BTreeSet::new());
+            }
+            if target.traces == Traces::Otlp(None) {
+                traces::add_receiver(&mut target, &mut target_scope, &name.span, &mut self.report);
             }
             scope.targets.insert(name.value.clone(), target_scope);
             targets.insert(name.value.clone(), target);
         }
 
+        for (name, raw) in file.targets.iter() {
+            if let Some(source) = &raw.value.traces {
+                traces::check_templates(source, &name.value, &scope, &mut self.report);
+            }
+        }
         for draft in phases.iter().flat_map(|phase| &phase.drafts) {
             Steps::check_templates(draft, &scope, &mut self.report);
             if file.workload.is_none()
@@ -508,12 +517,13 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-fn default_load_step() -> Step {
+/// A step that no manifest spells out.
+pub(super) fn built_in_step(phase: Phase, name: &str, action: Action, needs: Vec<String>) -> Step {
     Step {
-        phase: Phase::Invoke,
-        name: "load".to_owned(),
-        needs: Vec::new(),
-        action: Action::Load,
+        phase,
+        name: name.to_owned(),
+        needs,
+        action,
         environment: Environment { shell: vec!["sh".to_owned(), "-c".to_owned()], ..Environment::default() },
         timeout: None,
         retry: Retry::once(),

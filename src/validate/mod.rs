@@ -18,6 +18,7 @@ mod shell;
 mod step;
 mod template;
 mod trace_load;
+mod traces;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use plan::{plan, single};
 pub use prices::{Charge, Price, PriceError, Prices, Usage};
 pub use retry::Retry;
 pub use step::is_image_reference;
+pub use traces::RECEIVER_OUTPUT;
 
 /// A checked `benchmark.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,12 +77,24 @@ pub struct Target {
     pub cleanup: Vec<Arc<Step>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// Where traces come from.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Traces {
     Xray,
+    AppInsights(Box<AppInsights>),
+    /// A receiver on this machine; or the file that the application's spans are exported to.
+    Otlp(Option<Template>),
     Local,
     None,
+}
+
+/// What of Azure Application Insights the manifest says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppInsights {
+    pub application: Template,
+    pub api_key: Option<Template>,
+    pub token: Option<Template>,
+    pub endpoint: Option<Template>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +195,9 @@ pub enum Action {
         template: PathBuf,
     },
     LocalDown,
+    /// Starts, and stops, the receiver of OpenTelemetry.
+    OtlpUp,
+    OtlpDown,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -141,10 +141,60 @@ fn what_is_not_supported_says_what_is() {
     check(
         "unsupported",
         &format!(
-            "{HEAD}[targets.aws]\ntraces = \"app_insights\"\n[targets.x]\ntraces = \"otlp\"\n[workload]\nengine = \"k6\"\nscript = \"x.js\"\nrequests = []\n"
+            "{HEAD}[targets.aws]\ntraces = \"xray\"\n[workload]\nengine = \"k6\"\nscript = \"x.js\"\nrequests = []\n"
         ),
-        &["manifest::unsupported"; 4],
+        &["manifest::unsupported"; 2],
     );
+}
+
+#[test]
+fn a_receiver_of_spans_is_there_before_the_first_step_and_after_the_last() {
+    let benchmark = valid(&format!(
+        "{HEAD}[targets.host]\ntraces = \"otlp\"\n[targets.other]\n\
+         [[deploy]]\ntarget = \"host\"\nname = \"a\"\nrun = \"start {{{{outputs.otlp_endpoint}}}}\"\n\
+         [[deploy]]\nname = \"b\"\nneeds = []\nrun = \"x\"\n[[cleanup]]\nname = \"c\"\nrun = \"x\"\n"
+    ));
+    let steps = |steps: &[Arc<Step>]| -> Vec<_> {
+        steps.iter().map(|step| format!("{} after {}", step.name, step.needs.join(","))).collect()
+    };
+    let target = &benchmark.targets["host"];
+    assert_eq!(
+        steps(&target.deploy),
+        ["otlp-receiver after ", "a after otlp-receiver", "b after otlp-receiver"]
+    );
+    assert_eq!(steps(&target.cleanup), ["c after ", "otlp-receiver after c"]);
+    let other = &benchmark.targets["other"];
+    assert_eq!(
+        (steps(&other.deploy), steps(&other.cleanup)),
+        (vec!["b after ".to_owned()], vec!["c after ".to_owned()])
+    );
+}
+
+#[test]
+fn a_source_of_traces_is_one_and_complete() {
+    #[track_caller]
+    fn check(traces: &str, expected: &str) {
+        let checked = read(&format!(
+            "{HEAD}[params]\nkey = {{ env = \"KEY\", secret = true }}\n[targets.x]\ntraces = {traces}\n\
+             [[deploy]]\nname = \"a\"\nrun = \"x\"\noutputs.app_id = {{ line = 1 }}\n"
+        ));
+        let found: Vec<_> = checked.problems.iter().filter(|problem| problem.is_error()).collect();
+        let found = found.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("; ");
+        assert!(
+            if expected.is_empty() { found.is_empty() } else { found.contains(expected) },
+            "{traces}: {found}"
+        );
+    }
+    check("{ app_insights = \"{{outputs.app_id}}\", api_key = \"{{params.key}}\" }", "");
+    check("{ otlp = \"spans.json\" }", "");
+    check("\"app_insights\"", "outputs.app_insights_id");
+    check("{ app_insights = \"{{outputs.none}}\" }", "outputs.none");
+    check("{ otlp = \"a\", app_insights = \"b\" }", "exactly one");
+    check("{}", "exactly one");
+    check("{ otlp = \"a\", token = \"b\" }", "neither credentials");
+    check("{ app_insights = \"a\", token = \"b\", api_key = \"c\" }", "an API key and a token");
+    check("{ otlp = 7 }", "otlp");
+    check("\"jaeger\"", "jaeger");
 }
 
 #[test]

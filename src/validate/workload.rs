@@ -174,9 +174,9 @@ fn settings(file: &WorkloadFile, files: &dyn Files, place: &Place, report: &mut 
         ca_file: ca_file.map(|path| place.existing(files, path, false, "the file of certificates", report)),
         verify_certificates: verify.is_none_or(|verify| verify.value),
         trace_header: match file.trace_header {
-            None | Some(TraceHeaderWord::Xray) => TraceHeader::Xray,
+            Some(TraceHeaderWord::Xray) => TraceHeader::Xray,
             Some(TraceHeaderWord::Traceparent) => TraceHeader::Traceparent,
-            Some(TraceHeaderWord::Both) => TraceHeader::Both,
+            None | Some(TraceHeaderWord::Both) => TraceHeader::Both,
             Some(TraceHeaderWord::None) => TraceHeader::None,
         },
         cookies: file.cookies.unwrap_or(false),

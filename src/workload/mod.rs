@@ -61,7 +61,7 @@ impl Default for Settings {
             connection_reuse: true,
             ca_file: None,
             verify_certificates: true,
-            trace_header: TraceHeader::Xray,
+            trace_header: TraceHeader::Both,
             cookies: false,
             k6_metrics: true,
         }
@@ -78,10 +78,10 @@ pub enum HttpVersion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceHeader {
     /// `X-Amzn-Trace-Id`.
-    #[default]
     Xray,
     /// `traceparent` of W3C Trace Context.
     Traceparent,
+    #[default]
     Both,
     None,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,9 +11,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sb::provider::aws::{FetchError, FetchReport, XrayConfig, fetch_traces};
+use sb::provider::aws::{XrayConfig, fetch_traces};
+use sb::provider::collect::FetchError;
+use sb::provider::retrieval::Retrieval;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::xray_server::{self, Manners};
 
 /// Status, error type and body of one answer.
 type Script = Vec<(u16, Option<&'static str>, Value)>;
@@ -67,12 +72,17 @@ async fn fetch(
     config: &XrayConfig,
     ids: &[&str],
     deadline: Duration,
-) -> Result<(FetchReport, String), FetchError> {
+) -> Result<(Retrieval, String), FetchError> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("traces.json");
     let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     let report = fetch_traces(config, &ids, deadline, &out, &|_| {}).await?;
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "only the traces and the report are left"
+    );
+    assert_eq!(Retrieval::read(&out), Some(report.clone()));
     Ok((report, std::fs::read_to_string(out).unwrap()))
 }
 
@@ -88,7 +98,7 @@ async fn pages_are_joined_and_unfinished_traces_are_asked_for_again() {
     ])
     .await;
     let (report, lines) = fetch(&config, &["t2", "t1", "t2"], Duration::from_secs(30)).await.unwrap();
-    assert_eq!(report, FetchReport { expected: 2, found: 2, incomplete: 0, missing: vec![] });
+    assert_eq!((report.expected, report.found, report.shortfall(), report.throttled), (2, 2, None, 1));
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let written = |id: &str, documents: &[Value]| {
         let mut line = trace(id, documents);
@@ -113,7 +123,9 @@ async fn what_is_not_there_by_the_deadline_is_missing_or_incomplete() {
     )])
     .await;
     let (report, lines) = fetch(&config, &["t1", "t2"], Duration::from_millis(700)).await.unwrap();
-    assert_eq!(report, FetchReport { expected: 2, found: 1, incomplete: 1, missing: vec!["t2".to_owned()] });
+    assert_eq!((report.expected, report.found), (2, 1));
+    assert_eq!(report.incomplete["t1"], "a parent is missing");
+    assert!(report.missing["t2"].contains("not sampled"), "{report:?}");
     assert_eq!(lines.lines().count(), 1);
 }
 
@@ -139,7 +151,7 @@ async fn nothing_but_throttling_until_the_deadline_is_an_error_of_its_own() {
     let nothing = (200, None, json!({ "Traces": [], "UnprocessedTraceIds": ["t1"] }));
     let (config, _) = scripted(vec![nothing, throttled]).await;
     let (report, _) = fetch(&config, &["t1"], Duration::from_millis(600)).await.unwrap();
-    assert_eq!(report.missing, ["t1"]);
+    assert!(report.missing.contains_key("t1"));
 }
 
 #[tokio::test]
@@ -148,4 +160,96 @@ async fn an_endpoint_that_nobody_serves_is_unreachable_long_before_the_deadline(
     let fetching = fetch(&config, &["t1"], Duration::from_mins(10));
     let error = tokio::time::timeout(Duration::from_mins(2), fetching).await.unwrap().unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }), "{error}");
+}
+
+fn ids(count: usize) -> Vec<String> {
+    (0..count).map(xray_server::id).collect()
+}
+
+fn config(endpoint: String) -> XrayConfig {
+    XrayConfig { endpoint: Some(endpoint), region: None }
+}
+
+/// The ids of a file of traces; each must be once, in order.
+fn written(out: &Path) -> Vec<String> {
+    let lines = std::fs::read_to_string(out).unwrap();
+    let ids = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["Id"].as_str().unwrap().to_owned());
+    ids.collect()
+}
+
+#[tokio::test]
+async fn ten_thousand_traces_are_complete_whatever_their_service_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let latency = Duration::from_millis(2);
+    let manners = Manners { latency, most_per_second: Some(400), failing: Some(11), pages: true };
+    let (endpoint, _) = xray_server::serve(manners).await;
+    let ids = ids(10_000);
+    let report = fetch_traces(&config(endpoint), &ids, Duration::from_mins(5), &out, &|_| {}).await.unwrap();
+    assert_eq!((report.expected, report.found, report.shortfall()), (10_000, 10_000, None));
+    assert_eq!(written(&out), ids);
+}
+
+/// Where the process that is killed finds what to fetch: endpoint and output, by line.
+const KILLED: &str = "SB_TEST_FETCH_INTO";
+
+#[tokio::test]
+#[ignore = "the process that `a_killed_retrieval_goes_on_where_it_was` kills"]
+async fn fetch_until_killed() {
+    let Ok(orders) = std::env::var(KILLED) else { return };
+    let (endpoint, out) = orders.split_once(' ').unwrap();
+    let (config, ids) = (config(endpoint.to_owned()), ids(3_000));
+    fetch_traces(&config, &ids, Duration::from_mins(5), Path::new(out), &|_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_retrieval_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let partial = folder.path().join("traces.json.partial");
+    let manners = Manners { latency: Duration::from_millis(20), pages: true, ..Manners::default() };
+    let (endpoint, seen) = xray_server::serve(manners).await;
+    let stored = || -> std::collections::HashSet<String> {
+        let text = std::fs::read_to_string(&partial).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| line[1..].split(' ').next().unwrap().to_owned()).collect()
+    };
+    let mut kills = 0;
+    let mut last = 0;
+    while kills < 20 {
+        let before = stored();
+        seen.asked.lock().unwrap().clear();
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "xray_fetch::fetch_until_killed", "--ignored"])
+            .env(KILLED, format!("{endpoint} {}", out.display()))
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        // Some traces later, wherever that is within a line, a request or a second.
+        let wanted = last + rand::random_range(1..95);
+        let begun = std::time::Instant::now();
+        while stored().len() < wanted && begun.elapsed() < Duration::from_mins(2) {
+            tokio::time::sleep(Duration::from_millis(rand::random_range(1..4))).await;
+        }
+        child.kill().await.unwrap();
+        assert!(!out.exists(), "it was not to end before it was killed");
+        kills += 1;
+        let after = stored();
+        assert!(after.is_superset(&before) && after.len() >= wanted, "what was stored stays stored");
+        last = after.len();
+        let asked = seen.asked.lock().unwrap();
+        let again = asked.iter().flatten().find(|id| before.contains(*id));
+        assert_eq!(again, None, "it was stored already");
+    }
+    let before = stored();
+    seen.asked.lock().unwrap().clear();
+    let report =
+        fetch_traces(&config(endpoint), &ids(3_000), Duration::from_mins(5), &out, &|_| {}).await.unwrap();
+    assert_eq!((report.found, report.resumed, report.shortfall()), (3_000, before.len(), None));
+    assert!(!seen.asked.lock().unwrap().iter().flatten().any(|id| before.contains(id)));
+    assert_eq!(written(&out), ids(3_000));
+    assert!(!partial.exists());
 }

@@ -16,14 +16,14 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(in crate::provider) type Answer = Response<Full<Bytes>>;
 
 /// Lambda's limit for a request or a response of a synchronous invocation, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
 /// Ends servers: they stop accepting, and open connections finish what they are answering.
 #[derive(Clone)]
-pub(super) struct Lifetime {
+pub(in crate::provider) struct Lifetime {
     stopping: watch::Receiver<bool>,
     /// Held by every connection: when all are gone, the receiver sees the end.
     _open: mpsc::Sender<()>,
@@ -43,8 +43,11 @@ impl Lifetime {
 }
 
 /// Accepts connections until the runtime stops.
-pub(super) async fn serve<Handler, Answering>(listener: TcpListener, lifetime: Lifetime, handler: Handler)
-where
+pub(in crate::provider) async fn serve<Handler, Answering>(
+    listener: TcpListener,
+    lifetime: Lifetime,
+    handler: Handler,
+) where
     Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Answer> + Send + 'static,
 {
@@ -82,7 +85,7 @@ where
 }
 
 /// Reads a whole body of at most `limit` bytes.
-pub(super) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
+pub(in crate::provider) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
@@ -90,13 +93,13 @@ pub(super) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Sta
     }
 }
 
-pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
+pub(in crate::provider) fn json(status: StatusCode, value: &Value) -> Answer {
     let mut answer = bytes(status, Bytes::from(value.to_string()));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
-pub(super) fn bytes(status: StatusCode, body: Bytes) -> Answer {
+pub(in crate::provider) fn bytes(status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
     answer

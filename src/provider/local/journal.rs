@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone)]
-pub(super) struct Journal {
+pub(in crate::provider) struct Journal {
     file: Arc<Mutex<File>>,
 }
 

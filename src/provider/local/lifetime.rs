@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{LocalError, LocalRuntime, LocalSpec, SERVE};
 
@@ -21,11 +23,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// How much of the log an error quotes, in bytes.
 const TAIL: u64 = 4096;
 
-pub(super) fn spec_file(state_dir: &Path) -> PathBuf {
+pub(in crate::provider) fn spec_file(state_dir: &Path) -> PathBuf {
     state_dir.join("local.json")
 }
 
-pub(super) fn runtime_file(state_dir: &Path) -> PathBuf {
+pub(in crate::provider) fn runtime_file(state_dir: &Path) -> PathBuf {
     state_dir.join("runtime.json")
 }
 
@@ -33,7 +35,7 @@ pub(super) fn lock_file(state_dir: &Path) -> PathBuf {
     state_dir.join("runtime.lock")
 }
 
-pub(super) fn log_file(state_dir: &Path) -> PathBuf {
+pub(in crate::provider) fn log_file(state_dir: &Path) -> PathBuf {
     state_dir.join("runtime.log")
 }
 
@@ -49,15 +51,26 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     }
     let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
     let spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
-    write_json(&spec_file(&state_dir), &spec)?;
-    let log = log_file(&state_dir);
+    start(SERVE, &state_dir, &spec, sb_binary).await
+}
+
+/// Starts this program as a daemon, `sb ARGUMENT STATE_DIR`, which finds its spec in the folder, and waits until it says
+/// how it can be used. The folder exists.
+pub(in crate::provider) async fn start<R: DeserializeOwned>(
+    argument: &str,
+    state_dir: &Path,
+    spec: &impl Serialize,
+    sb_binary: &Path,
+) -> Result<R, LocalError> {
+    write_json(&spec_file(state_dir), spec)?;
+    let log = log_file(state_dir);
     let output =
         OpenOptions::new().create(true).append(true).open(&log).map_err(LocalError::io("write", &log))?;
     let earlier = output.metadata().map_or(0, |log| log.len());
     let errors = output.try_clone().map_err(LocalError::io("write", &log))?;
     let mut child = tokio::process::Command::new(sb_binary)
-        .arg(SERVE)
-        .arg(&state_dir)
+        .arg(argument)
+        .arg(state_dir)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(output)
@@ -66,14 +79,14 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
         .map_err(LocalError::io("start", sb_binary))?;
     let begun = Instant::now();
     loop {
-        if let Some(runtime) = find(&state_dir) {
+        if let Some(runtime) = find_running(state_dir) {
             // Dropped, not ended: tokio reaps it when its time comes.
             return Ok(runtime);
         }
         let ended = child.try_wait().map_err(LocalError::io("watch", sb_binary))?;
         let reason = match ended {
             // Another call was faster, and its runtime is still getting ready.
-            Some(_) if holder(&state_dir).is_some() && begun.elapsed() < READY_WITHIN => {
+            Some(_) if holder(state_dir).is_some() && begun.elapsed() < READY_WITHIN => {
                 tokio::time::sleep(POLL).await;
                 continue;
             }
@@ -94,11 +107,16 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
 
 /// The local target that runs from this state folder and is ready.
 pub fn find(state_dir: &Path) -> Option<LocalRuntime> {
+    find_running(state_dir)
+}
+
+/// How the daemon that runs from this state folder can be used, with its `pid` among it.
+pub(in crate::provider) fn find_running<R: DeserializeOwned>(state_dir: &Path) -> Option<R> {
     let holder = holder(state_dir)?;
     let text = fs::read(runtime_file(state_dir)).ok()?;
-    let runtime: LocalRuntime = serde_json::from_slice(&text).ok()?;
+    let runtime: Value = serde_json::from_slice(&text).ok()?;
     // A file of an earlier runtime may lie there while the next one is starting.
-    (runtime.pid == holder).then_some(runtime)
+    (runtime["pid"] == holder).then(|| serde_json::from_value(runtime).ok()).flatten()
 }
 
 /// Stops the local target and waits for its end; then no process and no port of it is left. Nothing to do is fine.
@@ -140,7 +158,7 @@ fn holder(state_dir: &Path) -> Option<u32> {
 }
 
 /// Takes the lock for this process; it is held until the file is dropped.
-pub(super) fn lock(state_dir: &Path) -> Result<File, LocalError> {
+pub(in crate::provider) fn lock(state_dir: &Path) -> Result<File, LocalError> {
     let path = lock_file(state_dir);
     let io = LocalError::io("lock", &path);
     let open = || OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
@@ -166,7 +184,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, LocalError> {
 }
 
 /// Writes a file so that readers see all of it or the one before.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LocalError> {
+pub(in crate::provider) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LocalError> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|source| LocalError::Malformed { path: path.to_owned(), source })?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));

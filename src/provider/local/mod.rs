@@ -29,11 +29,11 @@ mod context;
 mod daemon;
 mod events;
 mod gateway;
-mod http;
+pub(super) mod http;
 mod instances;
 mod invoke;
 mod invoke_api;
-mod journal;
+pub(super) mod journal;
 mod launch;
 mod lifetime;
 mod process;
@@ -55,6 +55,7 @@ use serde::{Deserialize, Serialize};
 pub use daemon::{SERVE, serve};
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
+pub(super) use lifetime::{find_running, lock, log_file, runtime_file, start, write_json};
 
 /// What the local target runs, and where it keeps its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,7 +133,10 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + use<'a> {
+    pub(super) fn io<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(std::io::Error) -> Self + use<'a> {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }

@@ -118,7 +118,7 @@ impl App {
         &self,
         ids: &[String],
         deadline: Duration,
-    ) -> (sb::provider::aws::FetchReport, Vec<Value>) {
+    ) -> (sb::provider::retrieval::Retrieval, Vec<Value>) {
         let config = sb::provider::aws::XrayConfig {
             endpoint: Some(self.runtime.xray_endpoint.clone()),
             region: None,

@@ -98,7 +98,7 @@ fn outline(spans: &[Span]) -> String {
 
 async fn one_trace(app: &App, id: &str) -> Value {
     let (report, mut traces) = app.traces(&[id.to_owned()], PATIENCE).await;
-    assert_eq!((report.found, report.incomplete), (1, 0), "{report:?}");
+    assert_eq!((report.found, report.incomplete.len()), (1, 0), "{report:?}");
     traces.remove(0)
 }
 
@@ -150,7 +150,7 @@ async fn an_asynchronous_pipeline_is_one_trace() {
         }
     }
     let (report, traces) = app.traces(&ids, PATIENCE).await;
-    assert_eq!((report.expected, report.found, report.incomplete, report.missing.len()), (7, 7, 0, 0));
+    assert_eq!((report.expected, report.found, report.incomplete.len(), report.missing.len()), (7, 7, 0, 0));
     let listed: Vec<&str> = traces.iter().map(|trace| trace["Id"].as_str().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(listed, ids);
@@ -253,7 +253,8 @@ async fn nothing_is_recorded_of_a_request_that_is_not_sampled() {
     let answer = app.invoke("app-Echo", &json!({}), &[("x-amzn-trace-id", &header)]).await;
     assert!(answer.json()["trace"].as_str().unwrap().ends_with(";Sampled=0"));
     let (report, traces) = app.traces(&[root.to_owned()], Duration::ZERO).await;
-    assert_eq!((report.found, report.missing, traces.len()), (0, vec![root.to_owned()], 0));
+    assert_eq!((report.found, report.missing.len(), traces.len()), (0, 1, 0));
+    assert!(report.missing.contains_key(root));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,9 +264,9 @@ async fn a_trace_in_progress_is_waited_for_and_incomplete_at_the_deadline() {
     let answer = app.invoke("app-Two", &event, &[("x-amz-invocation-type", "Event")]).await;
     let ids = [trace_id(&answer)];
     let (early, _) = app.traces(&ids, Duration::ZERO).await;
-    assert_eq!((early.found, early.incomplete), (1, 1));
+    assert_eq!((early.found, early.incomplete.len()), (1, 1));
     let (late, traces) = app.traces(&ids, PATIENCE).await;
-    assert_eq!((late.found, late.incomplete), (1, 0));
+    assert_eq!((late.found, late.incomplete.len()), (1, 0));
     check_valid(&traces[0]);
 }
 

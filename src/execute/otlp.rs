@@ -1,0 +1,50 @@
+//! The receiver of OpenTelemetry as a step: up, and down.
+
+use std::collections::BTreeMap;
+
+use super::step::Executor;
+use super::{Attempt, Finished, Produced};
+use crate::event::{FailureClass, Outcome};
+use crate::provider::otlp;
+use crate::validate::{RECEIVER_OUTPUT, Traces};
+
+pub(super) async fn up(executor: &Executor, attempt: &Attempt) -> Finished {
+    let state = executor.receiver_state(attempt);
+    let receiver = tokio::select! {
+        receiver = otlp::up(&state, &executor.sb) => receiver,
+        () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
+    };
+    match receiver {
+        Ok(receiver) => {
+            let endpoint = Produced { value: receiver.endpoint.into(), secret: false };
+            let outputs = BTreeMap::from([(RECEIVER_OUTPUT.to_owned(), endpoint)]);
+            Finished { outcome: Outcome::Succeeded, outputs, invalid: vec![] }
+        }
+        Err(error) => {
+            let message = format!("the receiver of OpenTelemetry: {error}");
+            Outcome::failed(FailureClass::NotStarted, message).into()
+        }
+    }
+}
+
+/// Its traces go with the deployment: what was asked for has been written to the folders of the invocations.
+pub(super) async fn down(executor: &Executor, attempt: &Attempt) -> Finished {
+    match otlp::down(&executor.receiver_state(attempt)).await {
+        Ok(()) => Outcome::Succeeded.into(),
+        Err(error) => {
+            let message = format!("the receiver of OpenTelemetry: {error}");
+            Outcome::failed(FailureClass::Step, message).into()
+        }
+    }
+}
+
+/// How applications find the receiver, as OpenTelemetry's SDKs read it.
+pub(super) fn environment(attempt: &Attempt) -> Vec<(String, String)> {
+    let target = attempt.deployment.benchmark.targets.get(&attempt.deployment.target);
+    let has_receiver = target.is_some_and(|target| target.traces == Traces::Otlp(None));
+    let endpoint = attempt.values["outputs"][RECEIVER_OUTPUT].as_str().filter(|_| has_receiver);
+    let Some(endpoint) = endpoint else { return Vec::new() };
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}

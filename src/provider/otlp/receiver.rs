@@ -1,0 +1,216 @@
+//! The receiver's body: from a socket to a durable file, until a signal ends it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::super::local::http::{self, Answer, Lifetime};
+use super::super::local::journal::Journal;
+use super::super::local::{LocalError, lock, log_file, runtime_file, write_json};
+use super::{Receiver, protobuf, spans_file};
+
+/// The first argument that makes `sb` the receiver; the second is the state folder.
+pub const SERVE: &str = "internal-otlp";
+
+/// The most bytes of a request, compressed or not.
+const LONGEST: usize = 64 << 20;
+/// Requests that wait for the disk; others wait for their turn.
+const WAITING: usize = 64;
+/// How long open connections may take to finish after a stop.
+const DRAIN: Duration = Duration::from_secs(5);
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// A line, and who waits for it to be safe.
+type Order = (Vec<u8>, oneshot::Sender<io::Result<()>>);
+
+/// Runs the receiver of a state folder until SIGTERM or SIGINT.
+pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
+    // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
+    let _ = nix::unistd::setsid();
+    let log = log_file(state_dir);
+    let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
+    let _lock = lock(state_dir)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Listen)?;
+    let listener = listen(state_dir).await.map_err(LocalError::Listen)?;
+    let endpoint = format!("http://{}", listener.local_addr().map_err(LocalError::Listen)?);
+    let path = spans_file(state_dir);
+    let spans = open(&path).map_err(LocalError::io("write", &path))?;
+    let (orders, inbox) = mpsc::channel(WAITING);
+    let notes = journal.clone();
+    let writer = std::thread::spawn(move || write(spans, inbox, &notes));
+
+    let (stop, stopping) = watch::channel(false);
+    let (open, mut all_closed) = mpsc::channel(1);
+    let lifetime = Lifetime::new(stopping, open);
+    tokio::spawn(http::serve(listener, lifetime.clone(), move |request| {
+        let orders = orders.clone();
+        async move { answer(request, &orders).await }
+    }));
+    let receiver = Receiver { endpoint: endpoint.clone(), pid: std::process::id() };
+    write_json(&runtime_file(state_dir), &receiver)?;
+    journal.note(&format!("ready: {endpoint}"));
+    let received = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    journal.note(&format!("{received}: stopping"));
+    let _ = stop.send(true);
+    drop(lifetime);
+    let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
+    let _ = fs::remove_file(runtime_file(state_dir));
+    if writer.is_finished() {
+        journal.note("stopped");
+    } else {
+        journal.note("stopped; some requests were not finished");
+    }
+    Ok(())
+}
+
+/// On the port of an earlier receiver of this folder, if that is free: applications know it.
+async fn listen(state_dir: &Path) -> io::Result<TcpListener> {
+    let earlier = fs::read(runtime_file(state_dir)).ok();
+    let earlier: Option<Receiver> = earlier.and_then(|text| serde_json::from_slice(&text).ok());
+    if let Some(receiver) = earlier
+        && let Some(address) = receiver.endpoint.strip_prefix("http://127.0.0.1:")
+        && let Ok(port) = address.parse::<u16>()
+        && let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind("127.0.0.1:0").await
+}
+
+/// What a machine that stopped has left of a line becomes a line of its own.
+fn open(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+/// Appends what is ordered until nobody can order any more; what has arrived together is synced together.
+fn write(mut file: File, mut inbox: mpsc::Receiver<Order>, journal: &Journal) {
+    while let Some(first) = inbox.blocking_recv() {
+        let mut waiting = Vec::new();
+        let mut next = Some(first);
+        let length = file.metadata().map(|data| data.len());
+        let mut written = Ok(());
+        while let Some((line, reply)) = next {
+            written = written.and_then(|()| file.write_all(&line));
+            waiting.push(reply);
+            next = if waiting.len() < WAITING { inbox.try_recv().ok() } else { None };
+        }
+        let written = written.and_then(|()| file.sync_data());
+        if let Err(error) = &written {
+            journal.note(&format!("spans cannot be written: {error}"));
+            // A line that was cut off would take the next one with it.
+            if let Ok(length) = length {
+                let _ = file.set_len(length);
+            }
+        }
+        for reply in waiting {
+            let told = match &written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
+            // Who has hung up sends it again.
+            let _ = reply.send(told);
+        }
+    }
+}
+
+async fn answer(request: Request<Incoming>, orders: &mpsc::Sender<Order>) -> Answer {
+    let refuse = |status, message: &str| http::json(status, &json!({ "message": message }));
+    if request.method() != Method::POST {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "spans are sent with POST /v1/traces");
+    }
+    let is_traces = match request.uri().path() {
+        "/v1/traces" => true,
+        "/v1/metrics" | "/v1/logs" => false,
+        _ => return refuse(StatusCode::NOT_FOUND, "spans are sent with POST /v1/traces"),
+    };
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_json = match header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim() {
+        "application/json" => true,
+        PROTOBUF => false,
+        _ => {
+            return refuse(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send application/x-protobuf or application/json",
+            );
+        }
+    };
+    let is_compressed = match header(CONTENT_ENCODING) {
+        "gzip" => true,
+        "" | "identity" => false,
+        _ => return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compress with gzip, or not at all"),
+    };
+    let body = match http::read_body(request.into_body(), LONGEST).await {
+        Ok(body) => body,
+        Err(status) => return refuse(status, "the body cannot be read, or is too long"),
+    };
+    if is_traces {
+        let line = match to_line(&body, is_compressed, is_json) {
+            Ok(line) => line,
+            Err(reason) => return refuse(StatusCode::BAD_REQUEST, &reason),
+        };
+        let (reply, safe) = oneshot::channel();
+        let stored = match orders.send((line, reply)).await {
+            Ok(()) => safe.await.is_ok_and(|written| written.is_ok()),
+            Err(_) => false,
+        };
+        if !stored {
+            // Exporters try again after this one.
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the spans cannot be stored; see runtime.log");
+        }
+    }
+    if is_json {
+        return http::json(StatusCode::OK, &json!({}));
+    }
+    let mut answer = http::bytes(StatusCode::OK, Bytes::new());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    answer
+}
+
+/// A request as one line of JSON.
+fn to_line(body: &[u8], is_compressed: bool, is_json: bool) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    let body = if is_compressed {
+        let mut decoder = flate2::read::MultiGzDecoder::new(body).take(LONGEST as u64 + 1);
+        decoder.read_to_end(&mut plain).map_err(|error| format!("not gzip: {error}"))?;
+        if plain.len() > LONGEST {
+            return Err("the body is too long".to_owned());
+        }
+        &plain
+    } else {
+        body
+    };
+    let export = if is_json {
+        let value: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
+        if !value["resourceSpans"].is_array() {
+            return Err("there is no list `resourceSpans`".to_owned());
+        }
+        value
+    } else {
+        protobuf::to_json(body).map_err(|error| error.to_string())?
+    };
+    let mut line = export.to_string().into_bytes();
+    line.push(b'\n');
+    Ok(line)
+}
