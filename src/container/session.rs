@@ -76,8 +76,7 @@ impl Engine {
         opening: &Opening<'_>,
     ) -> Result<Session, ContainerError> {
         let none = HostConfigLogConfig { typ: Some("none".to_owned()), config: None };
-        let mut body =
-            body_of(command, opening.folder.unwrap_or(Path::new("/")), command.network.clone(), none)?;
+        let mut body = body_of(command, opening.folder.unwrap_or(Path::new("/")), none)?;
         body.tty = Some(opening.terminal.is_some());
         body.open_stdin = Some(true);
         body.stdin_once = Some(true);
@@ -151,7 +150,7 @@ impl Engine {
     /// Puts files into a volume, by a container of this command that is never started.
     pub async fn put_into(&self, command: &ContainerCommand, files: &Files) -> Result<(), ContainerError> {
         let none = HostConfigLogConfig { typ: Some("none".to_owned()), config: None };
-        let body = body_of(command, Path::new("/"), command.network.clone(), none)?;
+        let body = body_of(command, Path::new("/"), none)?;
         let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
         let id = created.map_err(|error| self.refused("a container for files", &error))?.id;
         let put = self.put(&id, files).await;

@@ -10,6 +10,7 @@ mod docker_credentials;
 mod docs;
 mod engines;
 mod host;
+mod k6;
 mod layers;
 mod local;
 mod other_engines;
