@@ -481,8 +481,11 @@ pub struct LoadArguments {
     /// What an answer is expected to take, for the virtual users of k6 [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub expected_latency: Option<Duration>,
+    /// Options for k6 (JSON) instead of a load, for workloads with a script
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency"])]
+    pub k6_options: Option<PathBuf>,
     /// A file with the keys that `[load]` has in a plan
-    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency"])]
+    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency", "k6_options"])]
     pub load_file: Option<PathBuf>,
 }
 

@@ -21,8 +21,10 @@ pub struct Invocation {
     /// The request's name, which is also its type.
     pub request: String,
     /// `1-<8 hex digits>-<24 hex digits>`, as X-Ray has it.
+    /// Empty: nothing tells which trace it is, as of a k6 script that tags no requests.
     pub trace_id: String,
-    pub planned: Timestamp,
+    /// `None`: only the generator knew, as k6 does.
+    pub planned: Option<Timestamp>,
     /// When the request was handed to the HTTP client (before a connection is looked for); `None`: never sent.
     pub sent: Option<Timestamp>,
     /// When the last byte of the answer was there; `None`: no complete answer.
@@ -41,7 +43,7 @@ impl Invocation {
     /// Microseconds from the planned time to answered: includes what the load generator or a full queue added, so
     /// a stalled server shows in every invocation that was due meanwhile.
     pub fn latency_from_planned_micros(&self) -> Option<i64> {
-        Some(self.answered?.micros() - self.planned.micros())
+        Some(self.answered?.micros() - self.planned?.micros())
     }
 }
 
@@ -216,13 +218,20 @@ pub struct LoadSummary {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Of complete answers, from the moment of sending. `None`: nothing was answered.
     pub latency_ms: Option<Percentiles>,
-    /// Of complete answers, from the planned time.
+    /// Of complete answers, from the planned time; `None` also where that is not known.
     pub latency_from_planned_ms: Option<Percentiles>,
-    /// Sent minus planned, over all that were sent. `None`: nothing was sent.
+    /// Sent minus planned, over all that were sent. `None`: nothing was sent, or k6 sent it, which does not tell.
     pub lateness_ms: Option<Lateness>,
     pub started: Timestamp,
     pub ended: Timestamp,
     pub cancelled: bool,
+    /// Of a script: how often it ran to its end. It may send several requests each time, or none, so `planned` and
+    /// `dropped` count its runs, and `sent`, `answered` and `failed` its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
+    /// What to know about the measurement, though it may be used: one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Why the measurement must not be used, one sentence with numbers per reason; empty: it is valid.
     pub invalid: Vec<String>,
 }
@@ -301,7 +310,7 @@ impl<W: Write> InvocationWriter<W> {
             row.invocation.to_string().as_str(),
             &row.request,
             &row.trace_id,
-            &row.planned.to_string(),
+            &time(row.planned),
             &time(row.sent),
             &time(row.answered),
             &milliseconds(row.latency_micros()),
@@ -388,13 +397,15 @@ fn parse(record: &csv::StringRecord, line: u64) -> Result<Invocation, Measuremen
             .parse::<u64>()
             .map_err(|_| wrong(column, format!("`{}` is not a whole number", &record[column])))
     };
-    let time = |column: usize| record[column].parse::<Timestamp>().map_err(|problem| wrong(column, problem));
-    let optional = |column: usize| if record[column].is_empty() { Ok(None) } else { time(column).map(Some) };
+    let optional = |column: usize| match &record[column] {
+        "" => Ok(None),
+        text => text.parse::<Timestamp>().map(Some).map_err(|problem| wrong(column, problem)),
+    };
     let row = Invocation {
         invocation: number(0)?,
         request: record[1].to_owned(),
         trace_id: record[2].to_owned(),
-        planned: time(3)?,
+        planned: optional(3)?,
         sent: optional(4)?,
         answered: optional(5)?,
         status: match &record[8] {
@@ -453,7 +464,7 @@ mod tests {
             invocation: 1,
             request: "upload, \"large\"".to_owned(),
             trace_id: "1-5759e988-bd862e3fe1be46a994272793".to_owned(),
-            planned: Timestamp::from_micros(1_700_000_000_000_000),
+            planned: Some(Timestamp::from_micros(1_700_000_000_000_000)),
             sent: Some(Timestamp::from_micros(1_700_000_000_000_042)),
             answered: Some(Timestamp::from_micros(1_700_000_000_012_345)),
             status: Some(201),

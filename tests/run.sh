@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs all tests and says at the end how many ran and how many were skipped, and why.
-# Tests that need a tool, a Docker engine or Node.js, are marked `ignored`: they run where it is, and are counted as skipped where it is not.
+# Tests that need a tool, a Docker engine, Node.js or k6, are marked `ignored`: they run where it is, and are counted as skipped where it is not.
 # With the argument `docker`: those alone that need an engine, which all have the word in their path.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -27,6 +27,7 @@ lacks() { # tests with this in their path, and why they cannot run
 }
 docker version > /dev/null 2>&1 || lacks docker "no Docker engine answers"
 command -v podman > /dev/null || lacks podman "there is no Podman"
+k6 version > /dev/null 2>&1 || lacks k6:: "there is no k6"
 command -v node > /dev/null || lacks local::node "there is no Node.js"
 { [ -x /usr/sbin/sshd ] && command -v rsync > /dev/null; } || lacks sshd "sshd or rsync is missing"
 command -v moto_server > /dev/null || lacks moto "moto_server (PyPI: moto[server]) is missing"

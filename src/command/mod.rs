@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand, WorkloadCommand};
-use crate::execute::LOAD_ARGUMENT;
+use crate::execute::{K6_ARGUMENT, LOAD_ARGUMENT, run_k6};
 use crate::exit_code::Exit;
 use crate::host;
 use crate::load;
@@ -63,6 +63,9 @@ pub fn hidden() -> Option<ExitCode> {
         (LOAD_ARGUMENT, [spec, progress]) => load::run_from_file(Path::new(spec), Path::new(progress))
             .map(drop)
             .map_err(|error| error.to_string()),
+        (K6_ARGUMENT, [spec, progress]) => {
+            run_k6(Path::new(spec), Path::new(progress)).map(drop).map_err(|error| error.to_string())
+        }
         (local_target::SERVE, [state]) => serve(local_target::serve(Path::new(state))),
         (otlp::SERVE, [state]) => serve(otlp::serve(Path::new(state))),
         (tmux::LAUNCH, [file]) => Err(tmux::launch(Path::new(file))),

@@ -144,6 +144,7 @@ pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Res
         arrivals: arguments.arrivals,
         speed: arguments.speed,
         expected_latency: arguments.expected_latency,
+        k6_options: arguments.k6_options,
         folder: absolute(std::path::Path::new(".")),
         ..validate::LoadArguments::default()
     };

@@ -32,7 +32,7 @@ fn show(terminal: &Terminal, settings: &Settings, load: LoadArguments, svg: Opti
         None => {
             let title = title(&load);
             let load = open_load(terminal, load)?;
-            let Planned::Open(schedule) = planned(&load) else { return Err(closed()) };
+            let Planned::Open(schedule) = planned(&load) else { return Err(no_rates(&load)) };
             let length = planned(&load).length().unwrap_or_default();
             Rates::planned(title, schedule, planned(&load).total(), length)
         }
@@ -77,7 +77,7 @@ fn generate(terminal: &Terminal, settings: &Settings, load: LoadArguments) -> Ou
         return Ok(Exit::Done);
     }
     let load = open_load(terminal, load)?;
-    let Planned::Open(schedule) = planned(&load) else { return Err(closed()) };
+    let Planned::Open(schedule) = planned(&load) else { return Err(no_rates(&load)) };
     let length = planned(&load).length().unwrap_or_default().as_secs_f64();
     let mut counts = vec![0_u64; (length.ceil() as usize).max(1)];
     let last = counts.len() - 1;
@@ -98,21 +98,23 @@ fn generate(terminal: &Terminal, settings: &Settings, load: LoadArguments) -> Ou
 
 /// A load whose invocations have planned times.
 fn open_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, Failed> {
-    if arguments.load.is_none() && arguments.load_file.is_none() {
+    if arguments.load.is_none() && arguments.load_file.is_none() && arguments.k6_options.is_none() {
         return Err(Failed::helped(
             Exit::Usage,
             "which load?",
             "name a pattern (`sb workload show fluctuating`), a CSV file, or a load with --load FILE",
         ));
     }
-    let load = resolve_load(terminal, arguments)?;
-    if matches!(load.shape, LoadShape::Iterations { .. }) { Err(closed()) } else { Ok(load) }
+    resolve_load(terminal, arguments)
 }
 
-fn closed() -> Failed {
+fn no_rates(load: &Load) -> Failed {
     Failed::helped(
         Exit::Usage,
-        "iterations have no rate: each is sent when the one before was answered",
+        match load.shape {
+            LoadShape::K6(_) => "only k6 knows the rates of options of its own",
+            _ => "iterations have no rate: each is sent when the one before was answered",
+        },
         "name a pattern, a CSV file, or `constant --rate 20 --duration 90s`",
     )
 }

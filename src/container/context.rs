@@ -29,6 +29,8 @@ struct Entry {
 enum Content {
     Path(PathBuf),
     Text(Vec<u8>),
+    /// One that anybody may write to.
+    Folder,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +91,27 @@ impl Context {
         Ok(Self { entries, dockerfile: name.to_string_lossy().into_owned() })
     }
 
+    /// The files of a folder for a container, below `prefix` there. What `.dockerignore` names stays here, and so does what
+    /// lies at its top under a name in `left_out`.
+    pub(super) fn of_folder(root: &Path, prefix: &Path, left_out: &[&str]) -> Result<Self, ContextError> {
+        let ignored = fs::read_to_string(root.join(".dockerignore")).unwrap_or_default();
+        let mut found = Vec::new();
+        walk(root, Path::new(""), &Rules::parse(&ignored)?, &mut found)?;
+        found.retain(|name| !left_out.iter().any(|other| name.starts_with(other)));
+        let mut entries: Vec<Entry> = found
+            .into_iter()
+            .map(|name| Entry { content: Content::Path(root.join(&name)), name: prefix.join(name) })
+            .collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { entries, dockerfile: String::new() })
+    }
+
+    /// Adds a folder that anybody may write to, with one file.
+    pub(super) fn add_folder(&mut self, folder: &Path, file: &str, text: Vec<u8>) {
+        self.entries.push(Entry { name: folder.to_owned(), content: Content::Folder });
+        self.entries.push(Entry { name: folder.join(file), content: Content::Text(text) });
+    }
+
     /// Writes the tar stream and returns the digest of what went into it: names, kinds, permissions and contents.
     /// Times and owners do not count: they differ between checkouts of the same files.
     pub(super) fn write_tar(&self, out: impl Write) -> Result<[u8; 32], ContextError> {
@@ -98,7 +121,7 @@ impl Context {
         for entry in &self.entries {
             let path = match &entry.content {
                 Content::Path(path) => path.as_path(),
-                Content::Text(_) => entry.name.as_path(),
+                Content::Text(_) | Content::Folder => entry.name.as_path(),
             };
             append(&mut tar, &mut digest, entry).map_err(read_error(path))?;
         }
@@ -113,7 +136,7 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, digest: &mut Sha256, entry: &Entr
     header.set_gid(0);
     let metadata = match &entry.content {
         Content::Path(path) => Some(fs::symlink_metadata(path)?),
-        Content::Text(_) => None,
+        Content::Text(_) | Content::Folder => None,
     };
     header.set_mode(metadata.as_ref().map_or(0o644, |metadata| metadata.mode() & 0o7777));
     header.set_mtime(metadata.as_ref().map_or(0, |metadata| u64::try_from(metadata.mtime()).unwrap_or(0)));
@@ -144,6 +167,13 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, digest: &mut Sha256, entry: &Entr
             let mut content = Hashing { inner: File::open(path)?.take(size), digest, read: 0 };
             tar.append_data(&mut header, &entry.name, &mut content)?;
             if content.read == size { Ok(()) } else { Err(io::Error::other("it changed while it was read")) }
+        }
+        (Content::Folder, _) => {
+            tell("folder", 0, 0o777);
+            header.set_mode(0o777);
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            tar.append_data(&mut header, &entry.name, io::empty())
         }
         (Content::Text(text), _) => {
             tell("file", text.len() as u64, 0o644);
@@ -259,7 +289,7 @@ mod tests {
         assert_eq!(all, [".dockerignore", &context.dockerfile, "a"]);
         let ignored = match &context.entries[0].content {
             Content::Text(text) => String::from_utf8(text.clone()).unwrap(),
-            Content::Path(_) => panic!("it was made for this build"),
+            Content::Path(_) | Content::Folder => panic!("it was made for this build"),
         };
         assert!(Rules::parse(&ignored).unwrap().excludes(&context.dockerfile));
         assert!(!root.join(".dockerignore").exists());

@@ -61,13 +61,7 @@ impl Endpoint {
             .map(PathBuf::from)
             .or_else(|| given("HOME").map(|home| Path::new(&home).join(".docker")));
         if let Some(host) = given("DOCKER_HOST") {
-            let folder = given("DOCKER_CERT_PATH").map(PathBuf::from).or(config);
-            let tls = given("DOCKER_TLS_VERIFY").and(folder).filter(|_| is_tcp(&host));
-            return Ok(Self {
-                host,
-                from: "from DOCKER_HOST".to_owned(),
-                tls: tls.map(|folder| Tls::in_folder(&folder)),
-            });
+            return Ok(Self { from: "from DOCKER_HOST".to_owned(), ..Self::at(&host, variable) });
         }
         let default = || Self {
             host: DEFAULT.to_owned(),
@@ -87,6 +81,22 @@ impl Endpoint {
             }
         };
         if name == NO_CONTEXT { Ok(default()) } else { Self::of_context(&config, name, from) }
+    }
+
+    /// An address of the user's own, with the certificates that DOCKER_TLS_VERIFY asks for.
+    pub(super) fn at(host: &str, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let folder = || {
+            let home = || given("HOME").map(|home| Path::new(&home).join(".docker"));
+            let config = || given("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
+            given("DOCKER_CERT_PATH").map(PathBuf::from).or_else(config)
+        };
+        let tls = given("DOCKER_TLS_VERIFY").filter(|_| is_tcp(host)).and_then(|_| folder());
+        Self {
+            host: host.to_owned(),
+            from: "a load generator".to_owned(),
+            tls: tls.map(|folder| Tls::in_folder(&folder)),
+        }
     }
 
     fn of_context(config: &Path, name: String, from: String) -> Result<Self, EndpointError> {

@@ -7,16 +7,18 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, TagImageOptions};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use hyper::body::Bytes;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::context::{Context, hex};
 use super::{ContainerError, ContextError, Engine, api, engine_message, is_connection, status_of};
 
 /// What a container runs on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Image {
     /// `name`, `name:tag` or `name@sha256:…`; without a tag, `latest`.
     Reference(String),
@@ -147,20 +149,7 @@ impl Engine {
             buildargs: Some(args.clone().into_iter().collect::<HashMap<_, _>>()),
             ..Default::default()
         };
-        let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(16);
-        let sent = Arc::clone(&files);
-        let sending = tokio::task::spawn_blocking(move || {
-            let mut chunks = Chunks { sender, buffer: Vec::with_capacity(CHUNK) };
-            let result = sent.write_tar(&mut chunks);
-            if let Err(error) = &result {
-                // Breaks the request off: a stream that just ends would be built.
-                let _ = chunks.sender.blocking_send(Err(io::Error::other(error.to_string())));
-            }
-            result
-        });
-        let body = stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|chunk| (chunk, receiver))
-        });
+        let (sending, body) = tar_stream(Arc::clone(&files));
         let docker = self.docker.clone().with_timeout(BUILD_SILENCE);
         let mut events = docker.build_image(options, None, Some(bollard::body_try_stream(body)));
         let mut log = Log { partial: String::new(), tail: VecDeque::new() };
@@ -207,6 +196,26 @@ impl Engine {
             (None, None, Ok(_)) => Err(failed("the engine named no image".to_owned())),
         }
     }
+}
+
+/// The files as a tar stream, and the task that makes it.
+pub(super) fn tar_stream(
+    files: Arc<Context>,
+) -> (JoinHandle<Result<[u8; 32], ContextError>>, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
+    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(16);
+    let sending = tokio::task::spawn_blocking(move || {
+        let mut chunks = Chunks { sender, buffer: Vec::with_capacity(CHUNK) };
+        let result = files.write_tar(&mut chunks);
+        if let Err(error) = &result {
+            // Breaks the request off: a stream that just ends would be used.
+            let _ = chunks.sender.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        result
+    });
+    let body = stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    });
+    (sending, body)
 }
 
 /// Of everything that a build depends on (what `FROM` names at the registry is not looked at again).

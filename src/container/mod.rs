@@ -6,6 +6,7 @@
 
 mod context;
 mod endpoint;
+mod errand;
 mod fate;
 mod ignore;
 mod image;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 
 pub use context::ContextError;
 pub use endpoint::EndpointError;
+pub use errand::Luggage;
 pub use ignore::IgnoreError;
 pub use image::{Image, ImageProgress};
 pub use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
@@ -128,6 +130,11 @@ impl Engine {
         let variable = |name: &str| std::env::var(name).ok();
         let version = endpoint::version_asked_for(variable)?;
         Self::connect_to(Endpoint::find(variable)?, version).await
+    }
+
+    /// The engine at an address, as DOCKER_HOST would have it.
+    pub async fn connect_at(address: &str) -> Result<Self, ContainerError> {
+        Self::connect_to(Endpoint::at(address, |name| std::env::var(name).ok()), None).await
     }
 
     async fn connect_to(endpoint: Endpoint, version: Option<(usize, usize)>) -> Result<Self, ContainerError> {

@@ -594,7 +594,7 @@ impl Engine {
 
 impl Engine {
     /// The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
-    fn log(&self) -> HostConfigLogConfig {
+    pub(super) fn log(&self) -> HostConfigLogConfig {
         if self.is_podman {
             return HostConfigLogConfig { typ: Some("k8s-file".to_owned()), config: None };
         }

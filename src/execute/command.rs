@@ -107,7 +107,7 @@ pub(super) fn prepare(
 }
 
 /// By which a command can tell what it is part of, wherever it runs; the manifest's own `env` wins.
-fn identity(attempt: &Attempt) -> BTreeMap<String, String> {
+pub(super) fn identity(attempt: &Attempt) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("SB_RUN".to_owned(), attempt.run.to_string()),
         ("SB_STEP".to_owned(), attempt.step.id.to_string()),

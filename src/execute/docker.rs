@@ -230,19 +230,24 @@ pub(super) fn container_command(
         network: environment.network.clone().or_else(|| default_network(&attempt.deployment)),
         cpus: environment.limits.cpus,
         memory_bytes: environment.limits.memory_bytes,
-        labels: BTreeMap::from([
-            (RUN_LABEL.to_owned(), attempt.run.to_string()),
-            (STATE_LABEL.to_owned(), state_label(&executor.state)),
-            ("sb.step".to_owned(), attempt.step.id.to_string()),
-            ("sb.attempt".to_owned(), attempt.number.to_string()),
-        ]),
+        labels: labels(executor, attempt),
         timeout: prepared.timeout,
         grace: GRACE,
     }
 }
 
+/// By which a container is found again.
+pub(super) fn labels(executor: &Executor, attempt: &Attempt) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (RUN_LABEL.to_owned(), attempt.run.to_string()),
+        (STATE_LABEL.to_owned(), state_label(&executor.state)),
+        ("sb.step".to_owned(), attempt.step.id.to_string()),
+        ("sb.attempt".to_owned(), attempt.number.to_string()),
+    ])
+}
+
 /// The manifest's root, at the same path as on this machine, so that paths mean the same in both executors.
-fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
+pub(super) fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
     let root = &attempt.deployment.benchmark.root;
     let mount = |source: &Path, target: &Path, read_only| Mount {
         source: source.to_owned(),
@@ -265,14 +270,14 @@ fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
 }
 
 /// The embedded runtime listens on this machine's loopback only: containers of its applications share its network.
-fn default_network(deployment: &Deployed) -> Option<String> {
+pub(super) fn default_network(deployment: &Deployed) -> Option<String> {
     let target = deployment.benchmark.targets.get(&deployment.target)?;
     let local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp { .. }));
     local.then(|| "host".to_owned())
 }
 
 /// Unique for the attempt: readable, and with a digest of what a name cannot hold.
-fn name(attempt: &Attempt, folder: &Path) -> String {
+pub(super) fn name(attempt: &Attempt, folder: &Path) -> String {
     use sha2::Digest as _;
     let id: String = attempt
         .step

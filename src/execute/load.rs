@@ -5,17 +5,27 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use super::k6::{self, Containers, K6_ARGUMENT, K6Spec};
 use super::step::Executor;
-use super::{Attempt, Finished, command};
+use super::{Attempt, Finished, command, docker};
+use crate::container::Mount;
 use crate::event::{FailureClass, LoadProgress, Notice, Outcome};
 use crate::host::HostCommand;
-use crate::load::{LoadSpec, Progress};
+use crate::load::{LoadLock, LoadSpec, Progress};
+use crate::manifest::template::{Context, Undefined, lookup_in};
 use crate::measurement::{LoadSummary, SUMMARY_FILE};
-use crate::validate;
+use crate::validate::{self, Script, Sent};
 
 /// The hidden argument under which this program sends load.
 pub const LOAD_ARGUMENT: &str = "internal-load";
 
+/// The default image of scripts.
+const K6_IMAGE: &str = "k6";
+
+/// In the attempt's folder: what k6 reads and writes.
+const K6_FOLDER: &str = "k6";
 const SPEC_FILE: &str = "load.json";
 /// In the attempt's folder: how far its load is, a [`Progress`] a line, the latest last.
 pub const PROGRESS_FILE: &str = "progress.jsonl";
@@ -27,34 +37,61 @@ pub(super) async fn run(
     step: &validate::Step,
     folder: &Path,
 ) -> Finished {
-    let (Some(logs), Some(workload)) = (&attempt.logs, &attempt.deployment.benchmark.workload) else {
+    let (Some(logs), Some(sent)) = (&attempt.logs, &attempt.deployment.benchmark.workload) else {
         return Outcome::failed(FailureClass::Step, "the manifest has no [workload] to send").into();
     };
+    let outcome = match sent {
+        Sent::Requests(workload) => {
+            let spec = LoadSpec {
+                workload: (**workload).clone(),
+                load: (*attempt.deployment.load).clone(),
+                folder: logs.clone(),
+                seed: seed(attempt),
+                values: (*attempt.values).clone(),
+                secrets: secrets(attempt),
+                locks: locks(attempt),
+                max_in_flight: crate::load::DEFAULT_MAX_IN_FLIGHT,
+            };
+            supervised(executor, attempt, step, folder, LOAD_ARGUMENT, &spec).await
+        }
+        Sent::Script(script) => {
+            let spec = match k6_spec(executor, attempt, step, script, logs, folder) {
+                Ok(spec) => spec,
+                Err(error) => return Outcome::failed(FailureClass::Step, error.to_string()).into(),
+            };
+            let outcome = supervised(executor, attempt, step, folder, K6_ARGUMENT, &spec).await;
+            if !outcome.is_success()
+                && let Some(containers) = &spec.containers
+            {
+                // Of a process that could not do it itself.
+                k6::remove_leftovers(containers).await;
+            }
+            outcome
+        }
+    };
+    finish(attempt, outcome, logs, folder)
+}
+
+/// A load in a process of its own, or what became of one that an earlier runner started.
+async fn supervised(
+    executor: &Executor,
+    attempt: &Attempt,
+    step: &validate::Step,
+    folder: &Path,
+    argument: &str,
+    spec: &impl Serialize,
+) -> Outcome {
     let spec_path = folder.join(SPEC_FILE);
     let progress_path = folder.join(PROGRESS_FILE);
-    let spec = LoadSpec {
-        workload: (**workload).clone(),
-        load: (*attempt.deployment.load).clone(),
-        folder: logs.clone(),
-        seed: seed(attempt),
-        values: (*attempt.values).clone(),
-        secrets: secrets(attempt),
-        locks: attempt
-            .holds
-            .iter()
-            .map(|(path, alone)| crate::load::LoadLock { path: path.clone(), alone: *alone })
-            .collect(),
-        max_in_flight: crate::load::DEFAULT_MAX_IN_FLIGHT,
-    };
     if (!attempt.reattach || !spec_path.exists())
-        && let Err(error) = write_private(&spec_path, &spec)
+        && let Err(error) = write_private(&spec_path, spec)
     {
         let message = format!("cannot write `{}`: {error}", spec_path.display());
-        return Outcome::failed(FailureClass::NotStarted, message).into();
+        return Outcome::failed(FailureClass::NotStarted, message);
     }
     let word = |path: &Path| path.to_string_lossy().into_owned();
     let command = HostCommand {
-        argv: vec![word(&executor.sb), LOAD_ARGUMENT.to_owned(), word(&spec_path), word(&progress_path)],
+        argv: vec![word(&executor.sb), argument.to_owned(), word(&spec_path), word(&progress_path)],
         env: std::collections::BTreeMap::new(),
         clear_env: false,
         workdir: command::manifest_folder(attempt).to_owned(),
@@ -67,7 +104,55 @@ pub(super) async fn run(
         never = watch(attempt, &progress_path) => match never {},
     };
     let _ = std::fs::remove_file(&spec_path);
-    finish(attempt, outcome, logs, folder)
+    outcome
+}
+
+fn k6_spec(
+    executor: &Executor,
+    attempt: &Attempt,
+    step: &validate::Step,
+    script: &Script,
+    logs: &Path,
+    folder: &Path,
+) -> Result<K6Spec, Undefined> {
+    let lookup = |path: &str| lookup_in(&attempt.values, path);
+    let mut env = command::identity(attempt);
+    for (name, value) in &script.env {
+        env.insert(name.clone(), value.render(Context::Plain, &lookup)?);
+    }
+    let in_containers = executor.place == validate::Executor::Docker || !script.generators.is_empty();
+    let environment = &step.environment;
+    let default = validate::Image::Default(K6_IMAGE.to_owned());
+    let containers = in_containers.then(|| {
+        // A load reads the application's files, and writes to its own folder only.
+        let read_only = |mount| Mount { read_only: true, ..mount };
+        Containers {
+            generators: script.generators.clone(),
+            image: docker::image(Some(script.image.as_ref().unwrap_or(&default)), &executor.images),
+            name: docker::name(attempt, folder),
+            labels: docker::labels(executor, attempt),
+            mounts: docker::mounts(executor, attempt).into_iter().map(read_only).collect(),
+            user: environment.user.clone(),
+            network: environment.network.clone().or_else(|| docker::default_network(&attempt.deployment)),
+            cpus: environment.limits.cpus,
+            memory_bytes: environment.limits.memory_bytes,
+        }
+    });
+    Ok(K6Spec {
+        script: script.path.clone(),
+        env,
+        options: script.options.clone(),
+        load: (*attempt.deployment.load).clone(),
+        folder: logs.to_owned(),
+        work: folder.join(K6_FOLDER),
+        secrets: secrets(attempt),
+        locks: locks(attempt),
+        containers,
+    })
+}
+
+fn locks(attempt: &Attempt) -> Vec<LoadLock> {
+    attempt.holds.iter().map(|(path, alone)| LoadLock { path: path.clone(), alone: *alone }).collect()
 }
 
 fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Finished {
@@ -95,11 +180,7 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
             let why = why.map_or_else(String::new, |(outcome, count)| format!(": {count} × {outcome}"));
             Outcome::failed(FailureClass::Step, format!("no invocation was answered{why}")).into()
         }
-        Ok(summary) => Finished {
-            outcome: Outcome::Succeeded,
-            outputs: std::collections::BTreeMap::new(),
-            invalid: summary.invalid,
-        },
+        Ok(summary) => Finished { invalid: summary.invalid, ..Outcome::Succeeded.into() },
         Err(error) => {
             let message = format!("the load left no readable summary in `{}`: {error}", logs.display());
             Outcome::failed(FailureClass::Step, message).into()
@@ -129,7 +210,7 @@ fn secrets(attempt: &Attempt) -> Vec<String> {
         .collect()
 }
 
-fn write_private(path: &Path, spec: &LoadSpec) -> std::io::Result<()> {
+fn write_private(path: &Path, spec: &impl Serialize) -> std::io::Result<()> {
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(&serde_json::to_vec(spec)?)

@@ -9,6 +9,7 @@ mod answer;
 mod connect;
 mod draw;
 mod http1;
+pub mod k6;
 mod lane;
 mod latency_log;
 mod pace;
@@ -49,7 +50,7 @@ use crate::workload::schedule::{Planned, planned};
 use crate::workload::{Load, Workload};
 
 pub use self::connect::TlsSetupError;
-pub use self::process::run_from_file;
+pub use self::process::{as_process, read_spec, run_from_file};
 
 /// The options file that is written beside the results.
 pub const OPTIONS_FILE: &str = "workload_options.json";
@@ -171,6 +172,15 @@ pub enum LoadError {
     ThreadLost { thread: &'static str },
     #[error("cannot read the description of the load from {}: {problem}; start loads through `sb invoke` or `sb run`", path.display())]
     Spec { path: PathBuf, problem: String },
+    #[error("options for k6 drive scripts only; use another load, or a workload with a script")]
+    OptionsOfK6,
+    #[error("cannot read the script {}: {source}; check the path and its permissions", path.display())]
+    Script { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is not the module that sb writes there, and the script imports it: rename yours, or remove it to get that of sb",
+        path.display()
+    )]
+    ForeignModule { path: PathBuf },
     #[error("cannot write {}: {source}; check the space and permissions of the folder", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -206,6 +216,9 @@ pub async fn run(
 
     let clock = Clock::new();
     let plan = planned(&spec.load);
+    if matches!(plan, Planned::Unknown) {
+        return Err(LoadError::OptionsOfK6);
+    }
     let total = plan.total();
     let expected = plan.length();
     let with_k6 = settings.k6_metrics;
@@ -329,6 +342,7 @@ pub async fn run(
 /// Divides a plan among threads.
 fn shares(plan: Planned, start: Instant) -> Vec<Share> {
     match plan {
+        Planned::Unknown => vec![],
         Planned::Closed { total } => vec![Share::InTurn { total }],
         Planned::Open(schedule) => {
             let processors = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -29,24 +30,39 @@ const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
 /// Those of [`run`], and files that cannot be read or written. A progress file that fails later on is given up, the load
 /// goes on.
 pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, LoadError> {
-    let spec = read_spec(spec)?;
-    let folder = spec.folder.clone();
+    let spec: LoadSpec = read_spec(spec)?;
+    let (folder, locks) = (spec.folder.clone(), spec.locks.clone());
+    as_process(&folder, &locks, progress_file, async |progress, cancel| run(spec, progress, cancel).await)
+}
+
+/// Sends a load as this process: `send` reports progress to what it is given, and ends early when it is told to.
+///
+/// # Errors
+/// Those of `send`, and files that cannot be written.
+pub fn as_process<E: From<LoadError>>(
+    folder: &Path,
+    locks: &[LoadLock],
+    progress_file: &Path,
+    send: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send), CancellationToken) -> Result<LoadSummary, E>,
+) -> Result<LoadSummary, E> {
     raise_file_limit();
+    hear_signals();
     // Only looks on: what sends has threads of its own.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)?;
     let (summary, _held) = runtime.block_on(async {
         let cancel = CancellationToken::new();
         cancel_on_signals(&cancel).map_err(LoadError::Start)?;
-        let held = hold(&spec.locks, &cancel).await;
+        let held = hold(locks, &cancel).await;
         let mut file = ProgressFile::create(progress_file)?;
-        Ok::<_, LoadError>((run(spec, |progress| file.append(&progress), cancel).await?, held))
+        Ok::<_, E>((send(&mut |progress| file.append(&progress), cancel).await?, held))
     })?;
-    write_summary(&folder, &summary)?;
+    write_summary(folder, &summary)?;
     Ok(summary)
 }
 
-fn read_spec(path: &Path) -> Result<LoadSpec, LoadError> {
+/// The description of a load that a runner left for its process.
+pub fn read_spec<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LoadError> {
     let wrong = |problem: String| LoadError::Spec { path: path.to_owned(), problem };
     let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
@@ -59,6 +75,12 @@ fn raise_file_limit() {
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+}
+
+/// The supervisor blocks the signals that it reads, and a program that it starts inherits that. Before any thread starts.
+fn hear_signals() {
+    // Fails only for a signal that does not exist.
+    let _ = SigSet::all().thread_unblock();
 }
 
 /// Waits until all are locked; a load that is stopped meanwhile sends nothing, and holds no more than it has.

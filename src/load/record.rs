@@ -160,6 +160,23 @@ impl Tally {
         }
     }
 
+    /// A request of a script: when it was due, only k6 knew.
+    pub(super) fn add_unplanned(&mut self, outcome: Outcome, sent: Timestamp, answered: Option<Timestamp>) {
+        self.outcomes[outcome as usize] += 1;
+        self.failed += u64::from(outcome.is_failure());
+        self.sent += 1;
+        if let Some(answered) = answered {
+            self.answered += 1;
+            record(&mut self.latency, answered.micros() - sent.micros());
+        }
+    }
+
+    /// Invocations that were not sent.
+    pub(super) fn add_dropped(&mut self, count: u64) {
+        self.outcomes[Outcome::Dropped as usize] += count;
+        self.dropped += count;
+    }
+
     /// Takes over all that `other` has counted.
     pub(super) fn collect(&mut self, other: &mut Self) {
         for (mine, others) in [

@@ -323,7 +323,7 @@ mod tests {
             };
             row.write(&mut out);
             let expected = Invocation {
-                invocation, request: name, trace_id: String::from_utf8(trace_id.to_vec()).unwrap(), planned, sent, answered,
+                invocation, request: name, trace_id: String::from_utf8(trace_id.to_vec()).unwrap(), planned: Some(planned), sent, answered,
                 status, outcome: Outcome::Ok,
             };
             let read: Vec<_> = InvocationReader::new(std::io::Cursor::new(out)).unwrap().collect::<Result<_, _>>().unwrap();

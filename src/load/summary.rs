@@ -26,6 +26,8 @@ pub(super) fn summarize(
         started,
         ended,
         cancelled,
+        iterations: None,
+        notes: vec![],
         invalid: vec![],
     };
     summary.invalid = verdict(&summary, tally.begun + tally.dropped, tolerances);
@@ -36,14 +38,34 @@ pub(super) fn summarize(
 /// planned, and the lateness is that of the latest invocation.
 fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
-    if summary.cancelled {
-        reasons.push(format!("The load was cancelled after {over} of {} invocations.", summary.planned));
-    }
     if !summary.cancelled && over != summary.planned {
         reasons.push(format!(
             "Only {over} of {} invocations are accounted for: sb lost some, please report it.",
             summary.planned
         ));
+    }
+    reasons.extend(common_verdict(summary, over, tolerances));
+    reasons
+}
+
+/// Of a load that k6 sent. Its scenarios begin or end with an invocation more or less than the plan has, and what is
+/// under way when one ends may be given up; more than one per cent is another load.
+pub(super) fn k6_verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let made = summary.iterations.unwrap_or(0) + summary.dropped;
+    let off = made.abs_diff(summary.planned);
+    if !summary.cancelled && off > 1 + summary.planned / 100 {
+        reasons.push(format!("k6 came to {made} of {} planned invocations.", summary.planned));
+    }
+    reasons.extend(common_verdict(summary, made, tolerances));
+    reasons
+}
+
+/// `over`: invocations that are over, sent or not.
+fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if summary.cancelled {
+        reasons.push(format!("The load was cancelled after {over} of {} invocations.", summary.planned));
     }
     if let Some(most) = tolerances.max_error_rate {
         let share = share(summary.failed, summary.sent);
@@ -118,6 +140,8 @@ mod tests {
             started: Timestamp::default(),
             ended: Timestamp::default(),
             cancelled: false,
+            iterations: None,
+            notes: vec![],
             invalid: vec![],
         }
     }

@@ -80,7 +80,7 @@ async fn a_sequence_passes_values_on_and_each_request_has_a_row_and_a_trace_of_i
     let ids: std::collections::HashSet<&str> = rows.iter().map(|row| row.trace_id.as_str()).collect();
     assert_eq!(ids.len(), 6);
     for pair in rows[..3].windows(2) {
-        assert_eq!(pair[1].planned, pair[0].answered.unwrap(), "due when the one before is answered");
+        assert_eq!(pair[1].planned, pair[0].answered, "due when the one before is answered");
     }
     let k6 = trial.k6_rows();
     let count = |metric: &str| k6.iter().filter(|row| row["metric_name"] == metric).count();
@@ -142,7 +142,7 @@ async fn requests_and_sequences_are_chosen_by_weight_and_bursts_leave_together()
         .rows()
         .iter()
         .filter(|row| ["alone", "login"].contains(&row.request.as_str()))
-        .map(|row| row.planned.micros())
+        .map(|row| row.planned.unwrap().micros())
         .collect();
     planned.sort_unstable();
     planned.dedup();
@@ -402,11 +402,11 @@ async fn patterns_are_sent_as_planned_to_the_last_invocation() {
         // The start is that of the first planned time, which is known from the plan.
         let Planned::Open(mut schedule) = planned(&trial.spec.load) else { unreachable!() };
         let first = schedule.next().unwrap().as_secs_f64() * 1e6;
-        let start = rows[0].planned.micros() as f64 - first;
+        let start = rows[0].planned.unwrap().micros() as f64 - first;
         let mut found = vec![0_u32; per_second.len()];
         for row in &rows {
             // A microsecond here is a quarter of a millisecond there.
-            let second = (row.planned.micros() as f64 - start + 1.0) * SPEED / 1e6;
+            let second = (row.planned.unwrap().micros() as f64 - start + 1.0) * SPEED / 1e6;
             found[(second as usize).min(per_second.len() - 1)] += 1;
         }
         assert_eq!(found, per_second, "{pattern}");

@@ -19,15 +19,13 @@ pub trait Decode: Sized {
     }
 }
 
-/// Declares a table: its keys (a type of `Option<…>` makes a key optional), and keys that this version does
-/// not support, each with what works instead.
+/// Declares a table: its keys (a type of `Option<…>` makes a key optional).
 macro_rules! shape {
     (
         $(#[$meta:meta])*
         pub struct $name:ident {
             $( $(#[$field_meta:meta])* $field:ident: $type:ty, )*
         }
-        $( unsupported { $( $key:literal => $instead:literal, )* } )?
     ) => {
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
@@ -44,11 +42,9 @@ macro_rules! shape {
                 let table = $crate::manifest::decode::Table::open(
                     node,
                     &[ $( stringify!($field), )* ],
-                    &[ $( $( ($key, $instead), )* )? ],
                     report,
                 )?;
                 $( let $field: Option<$type> = table.field(stringify!($field), report); )*
-                table.close()?;
                 Some(Self { $( $field: $field?, )* })
             }
         }
@@ -86,14 +82,13 @@ macro_rules! choice {
     };
 }
 
-/// Declares a closed set of words, and words that this version does not support.
+/// Declares a closed set of words.
 macro_rules! words {
     (
         $(#[$meta:meta])*
         pub enum $name:ident {
             $( $(#[$variant_meta:meta])* $variant:ident = $word:literal, )*
         }
-        $( unsupported { $( $key:literal => $instead:literal, )* } )?
     ) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
         $(#[$meta])*
@@ -109,7 +104,6 @@ macro_rules! words {
                 $crate::manifest::decode::word(
                     node,
                     &[ $( ($word, Self::$variant), )* ],
-                    &[ $( $( ($key, $instead), )* )? ],
                     report,
                 )
             }
@@ -123,37 +117,22 @@ pub(crate) use {choice, shape, words};
 pub struct Table<'a> {
     entries: &'a [(Spanned<String>, Node)],
     span: &'a Span,
-    holds_unsupported: bool,
 }
 
 impl<'a> Table<'a> {
     /// Reports keys that are not `known`.
-    pub fn open(
-        node: &'a Node,
-        known: &[&'static str],
-        unsupported: &[(&'static str, &'static str)],
-        report: &mut Report,
-    ) -> Option<Self> {
+    pub fn open(node: &'a Node, known: &[&'static str], report: &mut Report) -> Option<Self> {
         let Kind::Table(entries) = &node.value else {
             return wrong_type(node, "a table", report);
         };
-        let mut holds_unsupported = false;
-        for (key, _) in entries {
-            if known.contains(&key.value.as_str()) {
-                continue;
-            }
-            let unsupported = unsupported.iter().find(|(name, _)| *name == key.value);
-            holds_unsupported |= unsupported.is_some();
-            report.push(match unsupported {
-                Some((name, instead)) => {
-                    unsupported_problem(&format!("the key `{name}`"), &key.span, instead)
-                }
-                None => Problem::error("sb::manifest::unknown_key", format!("unknown key `{}`", key.value))
+        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
+            report.push(
+                Problem::error("sb::manifest::unknown_key", format!("unknown key `{}`", key.value))
                     .at(&key.span, "not known here")
                     .help(suggest(&key.value, "known keys", known.iter().copied())),
-            });
+            );
         }
-        Some(Self { entries, span: &node.span, holds_unsupported })
+        Some(Self { entries, span: &node.span })
     }
 
     /// The value of a key; reports one that is missing but required.
@@ -180,17 +159,6 @@ impl<'a> Table<'a> {
         }
         absent
     }
-
-    /// None when a key that is not supported makes the table unusable.
-    pub fn close(self) -> Option<()> {
-        (!self.holds_unsupported).then_some(())
-    }
-}
-
-fn unsupported_problem(what: &str, span: &Span, instead: &str) -> Problem {
-    Problem::error("sb::manifest::unsupported", format!("this version does not support {what}"))
-        .at(span, "not supported yet")
-        .help(instead)
 }
 
 /// Reports a value of the wrong kind.
@@ -217,24 +185,18 @@ pub fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) -> Option
 }
 
 /// Picks one of a closed set of words.
-pub fn word<T: Copy>(
-    node: &Node,
-    words: &[(&'static str, T)],
-    unsupported: &[(&'static str, &'static str)],
-    report: &mut Report,
-) -> Option<T> {
+pub fn word<T: Copy>(node: &Node, words: &[(&'static str, T)], report: &mut Report) -> Option<T> {
     let Kind::String(text) = &node.value else {
         return wrong_type(node, "a string", report);
     };
     if let Some((_, value)) = words.iter().find(|(word, _)| word == text) {
         return Some(*value);
     }
-    report.push(match unsupported.iter().find(|(name, _)| name == text) {
-        Some((name, instead)) => unsupported_problem(&format!("the value `{name}`"), &node.span, instead),
-        None => Problem::error("sb::manifest::unknown_word", format!("unknown value `{text}`"))
+    report.push(
+        Problem::error("sb::manifest::unknown_word", format!("unknown value `{text}`"))
             .at(&node.span, "not one of the known words")
             .help(suggest(text, "known values", words.iter().map(|(word, _)| *word))),
-    });
+    );
     None
 }
 

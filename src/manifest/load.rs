@@ -16,7 +16,7 @@ choice! {
 }
 
 shape! {
-    /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, `stages`, `pattern`, `csv` and `bursts`.
+    /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, `stages`, `pattern`, `csv`, `bursts` and `k6_options`.
     #[schemars(title = "sb load")]
     pub struct LoadFile {
         /// That many invocations, one after another. Example: `iterations = 10`.
@@ -47,6 +47,8 @@ shape! {
         arrivals: Option<Spanned<Template>>,
         /// So many invocations together, at each of these times. Example: `bursts = { size = 20, at = ["0s", "60s"] }`.
         bursts: Option<Spanned<BurstsFile>>,
+        /// A JSON file with options for k6, which then say when to send; for workloads with a script. Relative to this file. Example: `k6_options = "options.json"`.
+        k6_options: Option<Spanned<Template>>,
         /// What an answer is expected to take: for the virtual users in the k6 options. Default: `"1s"`.
         expected_latency: Option<Spanned<Or<Period>>>,
         /// Plays the load this many times faster. Default: 1. Example: `120` plays a minute in half a second.
@@ -57,9 +59,6 @@ shape! {
         max_dropped: Option<Spanned<Or<f64>>>,
         /// Lateness of a sent invocation above which a trial is invalid. Example: `"50ms"`.
         max_lateness: Option<Spanned<Or<Period>>>,
-    }
-    unsupported {
-        "k6_options" => "use `constant` with `duration`, or `stages`, which say the same as k6's arrival-rate executors",
     }
 }
 

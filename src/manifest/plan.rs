@@ -49,6 +49,8 @@ shape! {
         description: Option<String>,
         /// Where steps run; default: what the settings say. Example: `"docker"`.
         executor: Option<ExecutorWord>,
+        /// Docker engines that send the loads of k6 scripts together, each its share; instead of those that a workload names. Example: `["ssh://lg1", "ssh://lg2"]`.
+        load_generators: Option<Spanned<Vec<Text>>>,
     }
 }
 

@@ -194,7 +194,14 @@ mod tests {
         check(SchemaKind::Plan, &format!("{plan}budget.cost_usd = 1"), true);
         check(SchemaKind::Plan, &format!("{plan}budget.cost = 1"), false);
         check(SchemaKind::Workload, "requests = [{ name = 'a', url = 'http://x' }]", true);
-        check(SchemaKind::Workload, "engine = 'k6'\nrequests = []", false);
+        check(SchemaKind::Workload, "engine = 'k7'\nrequests = []", false);
+        check(SchemaKind::Workload, "engine = 'k6'\nscript = 'a.js'\noptions = { batch = 3 }", true);
+        check(
+            SchemaKind::Workload,
+            "script = 'a.js'\noptions = 'o.json'\nload_generators = ['ssh://a']",
+            true,
+        );
+        check(SchemaKind::Workload, "script = 3", false);
     }
 
     #[test]

@@ -141,6 +141,43 @@ impl JsonSchema for Size {
     }
 }
 
+/// Any value, for a program that has its own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Json(pub Value);
+
+impl Decode for Json {
+    fn decode(node: &Node, _: &mut Report) -> Option<Self> {
+        fn value(node: &Node) -> Value {
+            match &node.value {
+                Kind::Table(entries) => {
+                    entries.iter().map(|(key, node)| (key.value.clone(), value(node))).collect()
+                }
+                Kind::Array(items) => items.iter().map(value).collect(),
+                Kind::String(text) => text.as_str().into(),
+                Kind::Integer(integer) => (*integer).into(),
+                Kind::Float(float) => (*float).into(),
+                Kind::Boolean(boolean) => (*boolean).into(),
+                Kind::Null => Value::Null,
+            }
+        }
+        Some(Self(value(node)))
+    }
+}
+
+impl JsonSchema for Json {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object" })
+    }
+}
+
 /// A value, or a string with `{{…}}` that becomes one.
 #[derive(Clone, Debug)]
 pub enum Or<T> {

@@ -3,14 +3,24 @@
 use crate::manifest::decode::{Map, Text, choice, shape, words};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
-use crate::manifest::values::{Period, Scalar};
+use crate::manifest::values::{Json, Period, Scalar};
 
 shape! {
     /// What is sent, whatever the load.
     #[schemars(title = "sb workload")]
     pub struct WorkloadFile {
-        /// What sends the requests. Default: `"native"`.
-        engine: Option<EngineWord>,
+        /// What sends the requests. Default: `"native"`, or `"k6"` with a script.
+        engine: Option<Spanned<EngineWord>>,
+        /// A k6 script instead of requests, relative to this file. Example: `"workload.js"`.
+        script: Option<Text>,
+        /// Of a script: what it finds in `__ENV`. Example: `env = { BASE_URL = "{{outputs.endpoint}}" }`.
+        env: Option<Map<Spanned<Template>>>,
+        /// Of a script: options for k6 (a table, or a JSON file), laid over those that the load gives. Example: `options = { thresholds = { http_req_failed = ["rate<0.01"] } }`.
+        options: Option<Spanned<OptionsFile>>,
+        /// Of a script, in containers: an alias from `[images]` or a reference. Default: the image `k6` of the table of default images.
+        image: Option<Text>,
+        /// Of a script: Docker engines that send the load together, each its share. Example: `["ssh://lg1", "ssh://lg2"]`.
+        load_generators: Option<Spanned<Vec<Text>>>,
         /// A request that takes longer counts as timed out. Default: `"30s"`.
         timeout: Option<Spanned<Period>>,
         /// Each invocation picks one of them, or of the sequences, by weight.
@@ -30,10 +40,6 @@ shape! {
         /// `false`: `k6_metrics.csv` is not written (some 13 rows for each request). Default: `true`.
         k6_metrics: Option<bool>,
     }
-    unsupported {
-        "script" => "describe the requests as [[workload.requests]] tables",
-        "env" => "describe the requests as [[workload.requests]] tables; k6 scripts are not run",
-    }
 }
 
 words! {
@@ -41,9 +47,18 @@ words! {
     pub enum EngineWord {
         /// The built-in load generator.
         Native = "native",
+        /// k6, with a script.
+        K6 = "k6",
     }
-    unsupported {
-        "k6" => "use `native` (or leave the key out) and describe the requests as [[workload.requests]] tables",
+}
+
+choice! {
+    /// Options for k6.
+    pub enum OptionsFile: "a table of options or the path of a JSON file" {
+        /// A JSON file, relative to this file. Example: `"options.json"`.
+        String => Path(String),
+        /// The options themselves.
+        Table => Inline(Json),
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<
             summary.outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
         line("outcomes", outcomes.join(", "));
     }
+    for note in &summary.notes {
+        line("note", note.clone());
+    }
     line("files", folder.display().to_string());
     lines
 }
@@ -61,6 +64,8 @@ mod tests {
             started: Timestamp::from_micros(1_000_000),
             ended: Timestamp::from_micros(11_000_000),
             cancelled: false,
+            iterations: None,
+            notes: vec!["Mind the gap.".to_owned()],
             invalid: vec![],
         };
         let text = lines(&StepId::new("a/load"), &summary, Path::new("logs/x")).join("\n");
@@ -70,6 +75,7 @@ mod tests {
                      from planned p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
                      sent late by p50 0.001  p99 0.090  max 1.500 ms
                      outcomes     ok 97, reset 1, dropped 2
+                     note         Mind the gap.
                      files        logs/x
         ");
     }

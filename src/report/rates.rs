@@ -56,25 +56,30 @@ impl Rates {
     pub fn measured(title: String, invocations: &[Invocation]) -> Self {
         let micros = |invocation: &Invocation| {
             [
-                Some(invocation.planned.micros()),
+                invocation.planned.map(Timestamp::micros),
                 invocation.sent.map(Timestamp::micros),
                 invocation.answered.map(Timestamp::micros),
             ]
         };
         let all = || invocations.iter().flat_map(micros).flatten();
-        let start = invocations.iter().map(|one| one.planned.micros()).min().unwrap_or(0);
+        let start = all().min().unwrap_or(0);
         let length = all().max().map_or(0, |end| end - start) as f64 / 1e6;
         let interval = interval_for(length, invocations.len() as u64);
         let mut series: Vec<Series> = ["planned", "sent", "answered"]
             .into_iter()
             .map(|name| Series { name, counts: intervals(length, interval) })
             .collect();
+        let is_planned = invocations.iter().all(|one| one.planned.is_some());
         for invocation in invocations {
             for (series, time) in series.iter_mut().zip(micros(invocation)) {
                 if let Some(time) = time {
                     series.count((time - start) as f64 / 1e6, interval);
                 }
             }
+        }
+        if !is_planned {
+            // Only the generator knew when they were due.
+            series.remove(0);
         }
         Self { title, interval, series }
     }
@@ -307,7 +312,7 @@ mod tests {
             invocation: 1,
             request: "get".to_owned(),
             trace_id: String::new(),
-            planned: at(due),
+            planned: Some(at(due)),
             sent: sent.map(at),
             answered: answered.map(at),
             status: None,

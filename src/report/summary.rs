@@ -203,13 +203,16 @@ impl Gathered {
             count += 1;
             *self.outcomes.entry(row.outcome).or_default() += 1;
             let (latency, from_planned) = (row.latency_micros(), row.latency_from_planned_micros());
-            self.request_of.insert(row.trace_id.clone(), row.request.clone());
+            let is_traced = !row.trace_id.is_empty();
+            if is_traced {
+                self.request_of.insert(row.trace_id.clone(), row.request.clone());
+            }
             let of_request = self.by_request.entry(row.request).or_default();
             of_request.sent += u64::from(row.sent.is_some());
             of_request.failed += u64::from(row.outcome.is_failure());
             of_request.latencies.extend(latency);
             self.latencies_from_planned.extend(from_planned);
-            if row.outcome.may_leave_a_trace() {
+            if is_traced && row.outcome.may_leave_a_trace() {
                 expected.insert(row.trace_id);
             }
         }
@@ -222,6 +225,7 @@ impl Gathered {
                 })
                 .map_err(|source| ReportError::Summary { path: path.clone(), source })?;
             self.planned += summary.planned;
+            self.warnings.extend(summary.notes.into_iter().map(|note| format!("{prefix}{note}")));
             self.invalid.extend(summary.invalid.into_iter().map(|reason| format!("{prefix}{reason}")));
         } else {
             self.planned += count;
@@ -396,7 +400,7 @@ mod tests {
             invocation: number,
             request: request.to_owned(),
             trace_id: format!("1-{number:08x}-000000000000000000000000"),
-            planned: Timestamp::from_micros(planned),
+            planned: Some(Timestamp::from_micros(planned)),
             sent,
             answered: latency_ms.map(|latency| Timestamp::from_micros(planned + 1_000 + latency * 1_000)),
             status: latency_ms.map(|_| 200),
@@ -508,6 +512,8 @@ mod tests {
             started: Timestamp::from_micros(1),
             ended: Timestamp::from_micros(2),
             cancelled: true,
+            iterations: None,
+            notes: vec![],
             invalid: vec!["The load was cancelled.".to_owned()],
         };
         let path = folder.path().join(SUMMARY_FILE);

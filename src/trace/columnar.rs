@@ -209,7 +209,7 @@ mod tests {
                 invocation: number.unsigned_abs() + 1,
                 request: format!("type {}", number % 2),
                 trace_id: format!("1-{number}"),
-                planned: Timestamp::from_micros(0),
+                planned: Some(Timestamp::from_micros(0)),
                 sent: None,
                 answered: None,
                 status: None,

@@ -35,7 +35,9 @@ impl Requests {
                     name
                 }
             };
-            by_trace.insert(row.trace_id, name);
+            if !row.trace_id.is_empty() {
+                by_trace.insert(row.trace_id, name);
+            }
         }
         Ok(Self(by_trace))
     }
@@ -67,7 +69,7 @@ mod tests {
                 invocation,
                 request: request.to_owned(),
                 trace_id: trace_id.to_owned(),
-                planned: time,
+                planned: Some(time),
                 sent: Some(time),
                 answered: Some(time),
                 status: Some(200),

@@ -16,16 +16,17 @@ use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, Place};
+use crate::validate::load::first_line;
 use crate::validate::prices;
+use crate::validate::script::{Around, Sent, sent};
 use crate::validate::step::{Draft, Steps, is_image_reference};
 use crate::validate::template::{Maker, Scope, TargetScope};
 use crate::validate::traces;
-use crate::validate::workload::{place_of, workload};
+use crate::validate::workload::place_of;
 use crate::validate::{
     Action, Benchmark, Environment, Image, OnInterrupt, Param, ParamSource, Phase, Retry, Step, Target,
     Traces, Usage,
 };
-use crate::workload::Workload;
 
 /// Reads and checks a benchmark with everything it refers to. A relative path counts from the working directory.
 pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
@@ -149,7 +150,7 @@ impl Checker<'_> {
                 );
             }
         }
-        let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &scope));
+        let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &images, &scope));
         Benchmark {
             path: self.path.clone(),
             name: header.name.value.clone(),
@@ -158,7 +159,7 @@ impl Checker<'_> {
             params,
             images,
             targets,
-            workload: workload.map(Arc::new),
+            workload,
         }
     }
 
@@ -319,11 +320,19 @@ impl Checker<'_> {
         })
     }
 
-    fn workload(&mut self, raw: &Spanned<WorkloadOrPath>, place: &Place, scope: &Scope) -> Option<Workload> {
+    fn workload(
+        &mut self,
+        raw: &Spanned<WorkloadOrPath>,
+        place: &Place,
+        images: &BTreeMap<String, Image>,
+        scope: &Scope,
+    ) -> Option<Sent> {
         let targets: Vec<String> = scope.targets.keys().cloned().collect();
+        let span = first_line(&raw.span, &self.report);
+        let around = Around { files: self.files, place, images, scope, targets: &targets, span: &span };
         let path = match &raw.value {
             WorkloadOrPath::Inline(file) => {
-                return Some(workload(file, self.files, place, scope, &targets, &mut self.report));
+                return sent(file, &around, &mut self.report);
             }
             WorkloadOrPath::Path(path) => Spanned { value: path.clone(), span: raw.span.clone() },
         };
@@ -336,7 +345,8 @@ impl Checker<'_> {
         let file = node.and_then(|node| WorkloadFile::decode(&node, &mut report));
         let decoded = report.problems.len();
         let place = place_of(&absolute, place);
-        let workload = file.map(|file| workload(&file, self.files, &place, scope, &targets, &mut report));
+        let workload = file
+            .and_then(|file| sent(&file, &Around { place: &place, span: &(0..0), ..around }, &mut report));
         check::without_echoes(&mut report, decoded);
         self.others.extend(report.problems);
         workload

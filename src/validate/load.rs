@@ -12,16 +12,16 @@ use crate::manifest::read::Files;
 use crate::manifest::template::{Template, plain_text};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
-use crate::validate::{Checked, check, trace_load};
-use crate::workload::schedule::planned;
+use crate::validate::{Checked, check, script, trace_load};
+use crate::workload::schedule::{Planned, planned};
 use crate::workload::{Load, LoadShape, Stage, Tolerances};
 
 /// Invocations per second that no machine of today sends.
 pub(super) const HIGHEST_RATE: f64 = 1e6;
 
 pub(super) const SHAPES: &str = "use exactly one of `iterations = 10`, `constant = 20` with `duration = \"90s\"`, \
-                      `stages = [ { target = 10, duration = \"30s\" } ]`, `pattern = \"steady\"`, `csv = \"trace.csv\"` and \
-                      `bursts = { size = 20, at = [\"0s\"] }`";
+                      `stages = [ { target = 10, duration = \"30s\" } ]`, `pattern = \"steady\"`, `csv = \"trace.csv\"`, \
+                      `bursts = { size = 20, at = [\"0s\"] }` and `k6_options = \"options.json\"`";
 
 /// A value that a template may have given.
 pub(super) trait FromValue: Sized {
@@ -85,7 +85,7 @@ pub fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
         add(&mut found, Some(&bursts.value.size));
         bursts.value.at.value.iter().for_each(|time| add(&mut found, Some(time)));
     }
-    let words = [&load.pattern, &load.csv, &load.scale_type, &load.arrivals];
+    let words = [&load.pattern, &load.csv, &load.scale_type, &load.arrivals, &load.k6_options];
     found.extend(words.into_iter().flatten().filter(|word| !word.value.is_literal()).cloned());
     found
 }
@@ -108,7 +108,8 @@ pub fn resolve(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut R
         return None;
     }
     let resolved = Load { shape: shape?, speed: speed?, expected_latency, tolerances };
-    if planned(&resolved).total() == 0 {
+    let planned = planned(&resolved);
+    if planned.total() == 0 && !matches!(planned, Planned::Unknown) {
         report.push(
             Problem::error(
                 "sb::validate::load",
@@ -130,6 +131,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     given.extend(load.pattern.as_ref().map(|value| ("pattern", &value.span)));
     given.extend(load.csv.as_ref().map(|value| ("csv", &value.span)));
     given.extend(load.bursts.as_ref().map(|value| ("bursts", &value.span)));
+    given.extend(load.k6_options.as_ref().map(|value| ("k6_options", &value.span)));
     if let [(first, _), .., (second, at)] = given.as_slice() {
         report.push(
             Problem::error("sb::validate::load", format!("the load has both `{first}` and `{second}`"))
@@ -163,6 +165,9 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     }
     if let Some(bursts) = &load.bursts {
         return trace_load::bursts(&bursts.value, values, report);
+    }
+    if let Some(path) = &load.k6_options {
+        return script::load(load, path, values, report);
     }
     if let Some(iterations) = &load.iterations {
         let number = value(iterations, values, report)?;
@@ -220,7 +225,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     None
 }
 
-fn first_line(span: &Span, report: &Report) -> Span {
+pub(super) fn first_line(span: &Span, report: &Report) -> Span {
     let text = report.source.text().get(span.clone()).unwrap_or_default();
     span.start..span.start + text.find('\n').unwrap_or(text.len())
 }

@@ -30,6 +30,8 @@ pub struct LoadArguments {
     pub arrivals: Option<String>,
     pub expected_latency: Option<Duration>,
     pub speed: Option<f64>,
+    /// A file of options for k6, instead of a load.
+    pub k6_options: Option<PathBuf>,
     pub max_error_rate: Option<f64>,
     pub max_dropped: Option<f64>,
     pub max_lateness: Option<Duration>,
@@ -38,7 +40,7 @@ pub struct LoadArguments {
 }
 
 const USAGE: &str = "use a number of invocations (`10`), `constant --rate 20 --duration 90s`, a pattern (`fluctuating --rate 20`), \
-                     a CSV file, or `--load FILE`";
+                     a CSV file, `--k6-options FILE`, or `--load FILE`";
 
 /// A load from the command line: `10`, `constant --rate 20 --duration 90s`, `fluctuating --rate 20`, `trace.csv`.
 pub fn load_arguments(files: &dyn Files, arguments: &LoadArguments) -> Checked<Load> {
@@ -84,12 +86,16 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
         seed: arguments.seed.map(spanned),
         arrivals: arguments.arrivals.as_deref().map(word).transpose()?,
         bursts: None,
+        k6_options: arguments.k6_options.as_deref().map(|path| word(&path.to_string_lossy())).transpose()?,
         expected_latency: arguments.expected_latency.map(lasting),
         speed: arguments.speed.map(spanned),
         max_error_rate: arguments.max_error_rate.map(spanned),
         max_dropped: arguments.max_dropped.map(spanned),
         max_lateness: arguments.max_lateness.map(lasting),
     };
+    if raw.k6_options.is_some() && arguments.load.is_none() {
+        return Ok(raw);
+    }
     let given = arguments.load.as_deref().unwrap_or("1");
     if arguments.duration.is_some() && given != "constant" {
         return Err(fail("`--duration` belongs to `constant`".to_owned()));

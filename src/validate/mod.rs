@@ -14,6 +14,7 @@ mod overrides;
 mod plan;
 mod prices;
 mod retry;
+mod script;
 mod shell;
 mod step;
 mod template;
@@ -30,7 +31,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::manifest::template::Template;
-use crate::workload::{Load, Workload};
+use crate::workload::Load;
 
 pub use crate::manifest::problem::{Checked, Problem, Severity};
 pub use benchmark::benchmark;
@@ -42,6 +43,7 @@ pub use overrides::Overrides;
 pub use plan::{plan, single};
 pub use prices::{Charge, Price, PriceError, Prices, Usage};
 pub use retry::Retry;
+pub use script::{Script, Sent};
 pub use step::is_image_reference;
 pub use traces::RECEIVER_OUTPUT;
 
@@ -60,7 +62,7 @@ pub struct Benchmark {
     pub images: BTreeMap<String, Image>,
     /// At least one.
     pub targets: BTreeMap<String, Target>,
-    pub workload: Option<Arc<Workload>>,
+    pub workload: Option<Sent>,
 }
 
 /// What one target of a benchmark does: its steps, in an order that satisfies `needs`.

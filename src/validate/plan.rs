@@ -15,9 +15,10 @@ use crate::manifest::read::{Files, normal};
 use crate::manifest::template::Template;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period, Scalar};
-use crate::validate::load::{self, Values, default_load};
+use crate::validate::load::{self, Values, default_load, first_line};
 use crate::validate::matrix::{Factors, Matrix, describe};
 use crate::validate::overrides::{Overrides, accept};
+use crate::validate::script::{self, Script, Sent};
 use crate::validate::{
     Benchmark, Budget, Charge, Concurrency, Entry, Executor, Order, Plan, Point, Start, Step, Timing, Traces,
     benchmark, check, step, template,
@@ -32,8 +33,15 @@ pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Pl
         return Checked::new(None, report.problems);
     };
     let decoded = report.problems.len();
-    let mut checker =
-        Checker { files, path, overrides, report, others: Vec::new(), benchmarks: BTreeMap::new() };
+    let mut checker = Checker {
+        files,
+        path,
+        overrides,
+        report,
+        others: Vec::new(),
+        benchmarks: BTreeMap::new(),
+        generators: None,
+    };
     let plan = checker.check(&file);
     check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
@@ -58,16 +66,13 @@ pub fn single(
             .help(suggest(target, "targets", benchmark.targets.keys().map(String::as_str))),
         );
     }
+    let load = load.unwrap_or_else(default_load);
+    problems.extend(script::mismatch(benchmark.workload.as_ref(), &load));
     let mut params = overrides.from_environment(&benchmark, &mut problems);
     params.extend(overrides.from_command_line(&benchmark, &mut problems));
     overrides.report_unknown(&[benchmark.as_ref()], &mut problems);
-    let point = Point {
-        factors: Vec::new(),
-        params,
-        labels: BTreeMap::new(),
-        load: Arc::new(load.unwrap_or_else(default_load)),
-        start: None,
-    };
+    let point =
+        Point { factors: Vec::new(), params, labels: BTreeMap::new(), load: Arc::new(load), start: None };
     let plan = Plan {
         path: benchmark.path.clone(),
         name: benchmark.name.clone(),
@@ -100,6 +105,8 @@ struct Checker<'a> {
     others: Vec<Problem>,
     /// Read once each; None: with errors.
     benchmarks: BTreeMap<PathBuf, Option<Arc<Benchmark>>>,
+    /// None: those that workloads name.
+    generators: Option<Vec<String>>,
 }
 
 /// An application whose manifest and target are known.
@@ -113,6 +120,8 @@ struct Application<'a> {
 impl Checker<'_> {
     fn check(&mut self, file: &PlanFile) -> Plan {
         check::name(&file.plan.name.value, &file.plan.name.span, "a plan", &mut self.report);
+        let generators = file.plan.load_generators.as_ref();
+        self.generators = generators.map(|list| script::generators(list, &mut self.report));
         let locks = self.locks(file);
         let applications = self.applications(file, &locks);
         let names: Vec<&str> = applications.iter().map(|application| application.name.as_str()).collect();
@@ -355,6 +364,11 @@ impl Checker<'_> {
             self.benchmarks.insert(manifest.clone(), checked.value);
         }
         let mut benchmark = self.benchmarks.get(&manifest).cloned().flatten()?;
+        if let (Some(generators), Some(Sent::Script(script))) = (&self.generators, &benchmark.workload) {
+            let script = Script { generators: generators.clone(), ..(**script).clone() };
+            let sent = Some(Sent::Script(Arc::new(script)));
+            benchmark = Arc::new(Benchmark { workload: sent, ..(*benchmark).clone() });
+        }
         let target = self.target(raw, &benchmark)?;
         if !taken.is_empty() {
             benchmark = Arc::new(with_locks(&benchmark, &taken));
@@ -491,6 +505,10 @@ impl Checker<'_> {
                 }
                 continue;
             };
+            if let Some(problem) = script::mismatch(benchmark.workload.as_ref(), &load) {
+                let span = choice.map_or(&application.raw.manifest.span, |choice| &choice.span);
+                self.report.push(problem.at(&first_line(span, &self.report), "this load"));
+            }
             let start = self.start(file, &lookup, &factors);
             if self.report.problems.len() > before {
                 break;

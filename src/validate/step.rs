@@ -304,7 +304,7 @@ impl Steps<'_> {
     fn environment(&self, file: &StepFile, targets: &[String], report: &mut Report) -> Environment {
         Environment {
             image: match &file.image {
-                Some(image) => self.image(image, report),
+                Some(image) => image_of(self.images, image, report),
                 None => self.images.get(Images::STEP).cloned(),
             },
             shell: shell(file.shell.as_ref(), report),
@@ -327,7 +327,7 @@ impl Steps<'_> {
         let file = &recovery.value;
         let mut environment = step.clone();
         if let Some(image) = &file.image {
-            environment.image = self.image(image, report);
+            environment.image = image_of(self.images, image, report);
         }
         if file.shell.is_some() {
             environment.shell = shell(file.shell.as_ref(), report);
@@ -354,33 +354,6 @@ impl Steps<'_> {
             checked = check::credentials(names, ceiling, report);
         }
         checked
-    }
-
-    /// An alias or a reference. A bare word is taken for a misspelt alias rather than for a public image of
-    /// that name.
-    fn image(&self, image: &Text, report: &mut Report) -> Option<Image> {
-        if let Some(known) = self.images.get(&image.value) {
-            return Some(known.clone());
-        }
-        if Images::has(&image.value) {
-            return Some(Image::Default(image.value.clone()));
-        }
-        let problem = if !is_image_reference(&image.value) {
-            Problem::error("sb::validate::image", format!("`{}` is not an image", image.value))
-        } else if image.value.contains(['/', ':', '@']) {
-            return Some(Image::Reference(image.value.clone()));
-        } else {
-            Problem::error("sb::validate::image", format!("no alias `{}` in [images]", image.value))
-        };
-        let near = did_you_mean(&image.value, self.images.keys().map(String::as_str));
-        report.push(problem.at(&image.span, "neither an alias nor a full reference").help(match near {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!(
-                "add the alias to [images], or write a reference with its tag: \"{}:latest\"",
-                if is_image_reference(&image.value) { image.value.as_str() } else { "alpine" }
-            ),
-        }));
-        None
     }
 
     /// Checks the placeholders of a step, now that all outputs are known.
@@ -433,6 +406,33 @@ pub fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<String> {
             name.value.clone()
         })
         .collect()
+}
+
+/// An alias or a reference. A bare word is taken for a misspelt alias rather than for a public image of
+/// that name.
+pub fn image_of(images: &BTreeMap<String, Image>, image: &Text, report: &mut Report) -> Option<Image> {
+    if let Some(known) = images.get(&image.value) {
+        return Some(known.clone());
+    }
+    if Images::has(&image.value) {
+        return Some(Image::Default(image.value.clone()));
+    }
+    let problem = if !is_image_reference(&image.value) {
+        Problem::error("sb::validate::image", format!("`{}` is not an image", image.value))
+    } else if image.value.contains(['/', ':', '@']) {
+        return Some(Image::Reference(image.value.clone()));
+    } else {
+        Problem::error("sb::validate::image", format!("no alias `{}` in [images]", image.value))
+    };
+    let near = did_you_mean(&image.value, images.keys().map(String::as_str));
+    report.push(problem.at(&image.span, "neither an alias nor a full reference").help(match near {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!(
+            "add the alias to [images], or write a reference with its tag: \"{}:latest\"",
+            if is_image_reference(&image.value) { image.value.as_str() } else { "alpine" }
+        ),
+    }));
+    None
 }
 
 /// Letters, digits and the marks of registry, tag and digest.
@@ -506,7 +506,7 @@ fn shell(given: Option<&Spanned<Vec<String>>>, report: &mut Report) -> Vec<Strin
     shell.value.clone()
 }
 
-fn variables(env: Option<&Map<Spanned<Template>>>, report: &mut Report) -> BTreeMap<String, Template> {
+pub fn variables(env: Option<&Map<Spanned<Template>>>, report: &mut Report) -> BTreeMap<String, Template> {
     let mut variables = BTreeMap::new();
     for (name, template) in env.into_iter().flat_map(Map::iter) {
         let plain = name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -1,6 +1,7 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
 mod plans;
+mod scripts;
 
 use super::*;
 use crate::event::FailureClass;
@@ -133,17 +134,6 @@ fn a_wrong_type_does_not_hide_other_mistakes() {
             "validate::range",
             "template::quoted",
         ],
-    );
-}
-
-#[test]
-fn what_is_not_supported_says_what_is() {
-    check(
-        "unsupported",
-        &format!(
-            "{HEAD}[targets.aws]\ntraces = \"xray\"\n[workload]\nengine = \"k6\"\nscript = \"x.js\"\nrequests = []\n"
-        ),
-        &["manifest::unsupported"; 2],
     );
 }
 
@@ -417,7 +407,7 @@ fn sequences_are_checked() {
     let first = request("a", "extract.token = { json = \"/token\" }");
     let benchmark =
         valid(&sequence(&(first.clone() + &request("b", "headers = { A = \"{{extracted.token}}\" }"))));
-    let workload = benchmark.workload.as_ref().unwrap();
+    let Some(Sent::Requests(workload)) = &benchmark.workload else { panic!("no requests") };
     assert_eq!((workload.requests.len(), workload.sequences[0].requests.len()), (0, 2));
 
     let before = request("b", "body = \"{{extracted.token}}\"") + &first;
@@ -581,7 +571,8 @@ fn a_full_manifest_becomes_checked_types() {
     );
     assert!(matches!(local.cleanup[0].action, Action::LocalDown));
     assert!(matches!(local.invoke[0].action, Action::Load));
-    let request = &benchmark.workload.as_ref().unwrap().requests[0];
+    let Some(Sent::Requests(workload)) = &benchmark.workload else { panic!("no requests") };
+    let request = &workload.requests[0];
     assert_eq!(request.method, "POST");
     assert_eq!(request.body, Body::File("/repo/app/images/cat.jpg".into()));
     assert_eq!(benchmark.params["deploy_id"].source, ParamSource::RandomHex(10));

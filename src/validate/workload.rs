@@ -23,17 +23,18 @@ pub fn workload(
     place: &Place,
     scope: &Scope,
     targets: &[String],
+    span: &Span,
     report: &mut Report,
 ) -> Workload {
     let no_requests = file.requests.as_ref().is_none_or(|requests| requests.value.is_empty());
     let no_sequences = file.sequences.as_ref().is_none_or(|sequences| sequences.value.is_empty());
     if no_requests && no_sequences {
-        let problem = Problem::error("sb::validate::workload", "the workload has no requests");
-        let problem = match file.requests.as_ref().map(|requests| &requests.span) {
-            Some(span) => problem.at(span, "empty"),
-            None => problem,
-        };
-        report.push(problem.help("add a [[workload.requests]] table with `name` and `url`"));
+        let span = file.requests.as_ref().map_or(span, |requests| &requests.span);
+        report.push(
+            Problem::error("sb::validate::workload", "the workload has no requests").at(span, "sends nothing").help(
+                "add a [[workload.requests]] table with `name` and `url`, or a k6 script: `script = \"workload.js\"`",
+            ),
+        );
     }
     let mut checker = Checker { files, place, scope, targets, report };
     let requests = checker.requests(file.requests.as_ref(), false);

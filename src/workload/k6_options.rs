@@ -86,8 +86,35 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
             });
             return json!({ "scenarios": scenarios.collect::<serde_json::Map<_, _>>() });
         }
+        LoadShape::K6(options) => return options.clone(),
     };
     json!({ "scenarios": { SCENARIO: scenario } })
+}
+
+/// Lays options over others: tables are merged key by key, anything else is replaced.
+pub fn overlay(options: &mut Value, over: &Value) {
+    match (options, over) {
+        (Value::Object(options), Value::Object(over)) => {
+            for (key, value) in over {
+                overlay(options.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (options, over) => *options = over.clone(),
+    }
+}
+
+/// How many virtual users these options have at most, each of which waits for one answer at a time; 1 where they say nothing.
+pub fn most_users(options: &Value) -> f64 {
+    let users = |of: &Value| {
+        let steps = of["stages"].as_array().into_iter().flatten().filter(|_| of["executor"] == "ramping-vus");
+        let ramp = steps.filter_map(|stage| stage["target"].as_f64()).fold(0.0, f64::max);
+        ["maxVUs", "preAllocatedVUs", "vus", "startVUs"]
+            .iter()
+            .filter_map(|key| of[key].as_f64())
+            .fold(ramp, f64::max)
+    };
+    let scenarios = options["scenarios"].as_object().into_iter().flatten();
+    scenarios.map(|(_, scenario)| users(scenario)).sum::<f64>().max(users(options)).max(1.0)
 }
 
 /// How many virtual users a scenario with an arrival rate gets.
@@ -255,5 +282,23 @@ mod tests {
         let burst = |start: &str| json!({ "executor": "per-vu-iterations", "vus": 20, "iterations": 1, "startTime": start });
         let expected = json!({ "benchmark_scenario": burst("0s"), "benchmark_scenario_2": burst("60s") });
         assert_eq!(k6_options(&load, 100)["scenarios"], expected);
+    }
+
+    #[test]
+    fn the_users_of_options_are_those_of_their_scenarios() {
+        let of = |options: Value| most_users(&options);
+        assert!((of(json!({})) - 1.0).abs() < 1e-9);
+        assert!((of(json!({ "vus": 7 })) - 7.0).abs() < 1e-9);
+        let ramp = json!({ "executor": "ramping-vus", "startVUs": 2, "stages": [{ "target": 30 }, { "target": 1 }] });
+        let arrivals = json!({ "executor": "ramping-arrival-rate", "preAllocatedVUs": 5, "stages": [{ "target": 900 }] });
+        assert!((of(json!({ "scenarios": { "a": ramp, "b": arrivals } })) - 35.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn options_are_laid_over_others_key_by_key() {
+        let mut options = json!({ "scenarios": { "a": { "vus": 1, "iterations": 3 } }, "batch": [1, 2] });
+        overlay(&mut options, &json!({ "scenarios": { "a": { "vus": 2 } }, "batch": 5, "new": {} }));
+        let expected = json!({ "scenarios": { "a": { "vus": 2, "iterations": 3 } }, "batch": 5, "new": {} });
+        assert_eq!(options, expected);
     }
 }

@@ -193,6 +193,7 @@ impl Load {
                 at_rate(f64::from(trace.per_second().into_iter().max().unwrap_or_default()))
             }
             LoadShape::Bursts { size, .. } => *size as f64,
+            LoadShape::K6(options) => k6_options::most_users(options),
         }
     }
 }
@@ -209,6 +210,8 @@ pub enum LoadShape {
     Trace(TraceLoad),
     /// `size` invocations together at each of these times from the start, earliest first.
     Bursts { size: u64, at: Vec<Duration> },
+    /// What k6 reads from these options: how much that is, only k6 knows.
+    K6(serde_json::Value),
 }
 
 /// Rates of a trace, brought from minutes to seconds when the load is planned.

@@ -24,6 +24,7 @@ pub fn planned(load: &Load) -> Planned {
         }
         LoadShape::Trace(trace) => Planned::Open(Schedule::trace(trace, load.speed)),
         LoadShape::Bursts { size, at } => Planned::Open(Schedule::bursts(*size, at, load.speed)),
+        LoadShape::K6(_) => Planned::Unknown,
     }
 }
 
@@ -33,21 +34,24 @@ pub enum Planned {
     Closed { total: u64 },
     /// Every invocation has its own time, whatever happens to the ones before.
     Open(Schedule),
+    /// Only the generator knows.
+    Unknown,
 }
 
 impl Planned {
-    /// How many invocations there will be, exactly.
+    /// How many invocations there will be, exactly; 0 where that is not known.
     pub fn total(&self) -> u64 {
         match self {
             Self::Closed { total } => *total,
             Self::Open(schedule) => schedule.total,
+            Self::Unknown => 0,
         }
     }
 
-    /// How long the load lasts by plan, after `speed`; `None` for a closed loop.
+    /// How long the load lasts by plan, after `speed`; `None` where that is not known beforehand.
     pub fn length(&self) -> Option<Duration> {
         match self {
-            Self::Closed { .. } => None,
+            Self::Closed { .. } | Self::Unknown => None,
             Self::Open(schedule) => Some(schedule.length),
         }
     }
@@ -265,7 +269,7 @@ mod tests {
     fn times(load: &Load) -> Vec<f64> {
         match planned(load) {
             Planned::Open(schedule) => schedule.map(|time| time.as_secs_f64()).collect(),
-            Planned::Closed { total } => panic!("closed loop of {total}"),
+            other => panic!("no times: {other:?}"),
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Dockerd {
     folder: tempfile::TempDir,
     process: Child,
     arguments: Vec<String>,
+    /// What comes before the command, so that it runs in the right namespace.
+    place: Vec<String>,
 }
 
 impl Dockerd {
@@ -45,20 +47,37 @@ impl Dockerd {
 
     #[track_caller]
     pub fn start_with(arguments: &[String]) -> Self {
+        Self::start_in(vec!["unshare".to_owned(), "--net".to_owned()], arguments)
+    }
+
+    /// Another one in the network of this one.
+    #[track_caller]
+    pub fn start_beside(&self) -> Self {
+        Self::start_in(self.beside(), &[])
+    }
+
+    /// What runs a command in the network of this engine.
+    pub fn beside(&self) -> Vec<String> {
+        vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.process.id())]
+    }
+
+    #[track_caller]
+    fn start_in(place: Vec<String>, arguments: &[String]) -> Self {
         assert!(rustix::process::geteuid().is_root(), "starting a Docker engine needs root");
         let folder = tempfile::Builder::new().prefix("sb-dockerd-").tempdir_in("/tmp").unwrap();
         // Others than root may talk to it.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let process = Self::launch(folder.path(), arguments);
-        Self { folder, process, arguments: arguments.to_owned() }
+        let process = Self::launch(folder.path(), &place, arguments);
+        Self { folder, process, arguments: arguments.to_owned(), place }
     }
 
     #[track_caller]
-    fn launch(folder: &Path, arguments: &[String]) -> Child {
+    fn launch(folder: &Path, place: &[String], arguments: &[String]) -> Child {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let mut process = Command::new("unshare")
-            .args(["--net", "sh", "-c", "/bin/busybox ip link set lo up && exec dockerd \"$@\"", "sh"])
+        let mut process = Command::new(&place[0])
+            .args(&place[1..])
+            .args(["sh", "-c", "/bin/busybox ip link set lo up && exec dockerd \"$@\"", "sh"])
             .args(["--bridge=none", "--iptables=false", "--group=docker"])
             .arg(format!("--data-root={}", folder.join("data").display()))
             .arg(format!("--exec-root={}", folder.join("exec").display()))
@@ -110,7 +129,7 @@ impl Dockerd {
         for file in ["pid", "exec/containerd/containerd.pid"] {
             let _ = std::fs::remove_file(self.folder.path().join(file));
         }
-        self.process = Self::launch(self.folder.path(), &self.arguments);
+        self.process = Self::launch(self.folder.path(), &self.place, &self.arguments);
     }
 
     #[track_caller]

@@ -12,6 +12,7 @@ mod engines;
 mod host;
 mod host_credentials;
 mod insights;
+mod k6;
 mod layers;
 mod local;
 mod other_engines;

@@ -125,7 +125,7 @@ fn loads_have_one_shape_in_range() {
         ),
         ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["validate::load"]),
         ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
-        ("load_unsupported", "k6_options = \"options.json\"", vec!["manifest::unsupported"]),
+        ("load_k6_missing", "k6_options = \"options.json\"", vec!["validate::script"]),
         ("load_pattern", "pattern = \"stedy\"", vec!["validate::load"]),
         ("load_scaled_twice", "pattern = \"jump\"\nrate = 5\nscale_factor = 2", vec!["validate::load"]),
         ("load_scale_type", "pattern = \"jump\"\nrate = 5\nscale_type = \"cubic\"", vec!["validate::load"]),
