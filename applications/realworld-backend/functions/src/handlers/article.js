@@ -1,0 +1,4 @@
+import { article } from "../endpoints/articles.js";
+import { services } from "../services.js";
+
+export const handler = article(services);

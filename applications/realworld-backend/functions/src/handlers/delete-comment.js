@@ -1,0 +1,4 @@
+import { deleteComment } from "../endpoints/comments.js";
+import { services } from "../services.js";
+
+export const handler = deleteComment(services);

@@ -1,0 +1,4 @@
+import { feed } from "../endpoints/articles.js";
+import { services } from "../services.js";
+
+export const handler = feed(services);

@@ -1,0 +1,4 @@
+import { register } from "../endpoints/users.js";
+import { services } from "../services.js";
+
+export const handler = register(services);

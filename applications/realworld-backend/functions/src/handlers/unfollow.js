@@ -1,0 +1,4 @@
+import { unfollow } from "../endpoints/profiles.js";
+import { services } from "../services.js";
+
+export const handler = unfollow(services);

@@ -1,0 +1,100 @@
+// The same requests as [workload] of benchmark.toml, for k6: k6 run -e BASE_URL=https://… workload.js
+// The reader and the articles are made by `setup`, so that it runs on any deployment.
+import http from "k6/http";
+import { check, fail } from "k6";
+import exec from "k6/execution";
+
+export const options = { vus: 1, iterations: 10 };
+
+const json = { "Content-Type": "application/json" };
+
+function made(path, body, token) {
+  const headers = token ? { ...json, Authorization: `Token ${token}` } : json;
+  const answer = http.post(`${__ENV.BASE_URL}${path}`, JSON.stringify(body), { headers, tags: { name: "setup" } });
+  if (answer.status !== 201) fail(`${path}: ${answer.status} ${answer.body}`);
+  return answer.json();
+}
+
+const written = (token, title) =>
+  made("/articles", { article: { title, description: "For the workload", body: "Text", tagList: ["cloud"] } }, token).article.slug;
+
+export function setup() {
+  const name = `reader-${crypto.randomUUID()}`;
+  const account = { email: `${name}@example.org`, password: name };
+  const { token } = made("/users", { user: { username: name, ...account } }).user;
+  const author = `author-${crypto.randomUUID()}`;
+  const own = made("/users", { user: { username: author, email: `${author}@example.org`, password: author } }).user.token;
+  const [read, discussed, liked] = ["read", "discussed", "liked"].map((title) => written(own, title));
+  return { account, token, author, read, discussed, liked };
+}
+
+const get = (name, weight, path, signed = false) => ({ name, weight, method: "GET", path, signed, status: 200 });
+const send = (name, weight, method, path, body, { signed = true, status = 200 } = {}) => ({
+  name,
+  weight,
+  method,
+  path,
+  body,
+  signed,
+  status,
+});
+const at = (path) => () => path;
+const number = () => exec.scenario.iterationInTest + 1;
+
+const requests = [
+  get("list-articles", 12, at("/articles?limit=10")),
+  get("list-by-tag", 5, at("/articles?limit=10&tag=cloud")),
+  get("list-by-author", 3, ({ author }) => `/articles?limit=10&author=${author}`),
+  get("article", 12, ({ read }) => `/articles/${read}`),
+  get("list-comments", 6, ({ read }) => `/articles/${read}/comments`),
+  get("tags", 6, at("/tags")),
+  get("profile", 4, ({ author }) => `/profiles/${author}`),
+  send("login", 3, "POST", at("/users/login"), ({ account }) => ({ user: account }), { signed: false }),
+  get("current-user", 6, at("/user"), true),
+  get("feed", 8, at("/articles/feed?limit=10"), true),
+  send("follow", 2, "POST", ({ author }) => `/profiles/${author}/follow`),
+  send("favorite", 3, "POST", ({ liked }) => `/articles/${liked}/favorite`),
+  send(
+    "add-comment",
+    2,
+    "POST",
+    ({ discussed }) => `/articles/${discussed}/comments`,
+    () => ({ comment: { body: `Remark ${number()}` } }),
+  ),
+  send(
+    "create-article",
+    2,
+    "POST",
+    at("/articles"),
+    () => ({ article: { title: `Notes ${number()}`, description: "What was seen", body: crypto.randomUUID(), tagList: ["notes"] } }),
+    { status: 201 },
+  ),
+  send("update-user", 1, "PUT", at("/user"), () => ({ user: { bio: `Reads since ${number()}` } })),
+  send(
+    "register",
+    2,
+    "POST",
+    at("/users"),
+    () => {
+      const id = crypto.randomUUID();
+      return { user: { username: `u-${id}`, email: `${id}@example.org`, password: id } };
+    },
+    { signed: false, status: 201 },
+  ),
+];
+const total = requests.reduce((sum, { weight }) => sum + weight, 0);
+
+function pick() {
+  let left = Math.random() * total;
+  return requests.find(({ weight }) => (left -= weight) < 0) ?? requests.at(-1);
+}
+
+export default function (seeded) {
+  const { name, method, path, body, signed, status } = pick();
+  const answer = http.request(method, `${__ENV.BASE_URL}${path(seeded)}`, body ? JSON.stringify(body(seeded)) : null, {
+    headers: { ...(body && json), ...(signed && { Authorization: `Token ${seeded.token}` }) },
+    tags: { name },
+    timeout: "30s",
+  });
+  check(answer, { [`${name}: status is ${status}`]: (response) => response.status === status });
+}
