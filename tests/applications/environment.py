@@ -1,4 +1,4 @@
-"""A Python of our own with requirements.txt, below target/, made once for each state of that file."""
+"""Pythons of our own with pinned packages, below target/, made once for each state of a file of requirements."""
 
 import hashlib
 import os
@@ -11,20 +11,25 @@ ROOT = HERE.parents[1]
 WORK = ROOT / "target" / "applications"
 
 
-def folder():
-    key = hashlib.sha256((HERE / "requirements.txt").read_bytes() + sys.version.encode()).hexdigest()[:12]
-    return WORK / f"venv-{key}"
-
-
-def enter():
-    """Goes on in that Python, which is made where it is missing. Its programs are the first on the PATH."""
-    venv = folder()
-    os.environ["PATH"] = f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    if Path(sys.prefix) == venv:
-        return
+def made(name, requirements):
+    """The environment with these requirements; none when they cannot be installed."""
+    key = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    venv = WORK / f"{name}-{key}"
     if not (venv / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
         install = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "-r", HERE / "requirements.txt"], check=True)
+        if subprocess.run([*install, "-r", requirements]).returncode != 0:
+            return None
         (venv / "complete").touch()
+    return venv
+
+
+def enter():
+    """Goes on in a Python with requirements.txt, whose programs are the first on the PATH."""
+    if WORK in Path(sys.prefix).parents:
+        os.environ["PATH"] = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return
+    venv = made("venv", HERE / "requirements.txt")
+    if venv is None:
+        sys.exit("tests/applications/requirements.txt cannot be installed")
     os.execv(venv / "bin" / "python", [str(venv / "bin" / "python"), *sys.argv])

@@ -5,8 +5,8 @@ What is done here that moto does not do by itself:
 - A template with the SAM transform is transformed when it arrives, by AWS's own translator, as CloudFormation does it; the tags of a
   stack are put on its resources.
 - The OpenAPI document of a REST API is put into the API, through moto's own PutRestApi.
-- The public addresses of APIs, in outputs of stacks, lead back here. A request to one is answered with 200 where the template
-  declares the route, and as API Gateway does where it does not. No function is run.
+- The public addresses of APIs, in outputs of stacks, lead back here. A request to one is answered with 200, or as
+  the harness says, where the template declares the route, and as API Gateway does where it does not. No function is run.
 - A resource, or an upload, can be refused, so that a deployment stops half-way.
 """
 
@@ -31,6 +31,7 @@ from werkzeug.wrappers import Response
 REGION = "us-east-1"
 SAM = "AWS::Serverless-2016-10-31"
 API_URL = re.compile(r"https://(\$\{\w+\})\.execute-api\.[^/\"']+")
+ATTRIBUTE = re.compile(r"\$\{(\w+)\.([\w.]+)\}")
 GATEWAY = "/execute-api/"
 # Resources whose tags are a list of keys and values, as far as the applications use them.
 TAGGED = {
@@ -72,6 +73,7 @@ class StandIn:
 
     def __init__(self):
         self.templates = {}  # transformed, by the name of the stack
+        self.statuses = {}  # of the answers to requests, by path below the stage; else 200
         self.refuse_resource = None  # the n-th that is made from now on, from 1
         self.refuse_request = None  # a predicate over method and path
         self._made = 0
@@ -166,7 +168,13 @@ class StandIn:
                 own = properties.get("Tags", [])
                 added = [{"Key": key, "Value": value} for key, value in tags.items()]
                 properties["Tags"] = own + [tag for tag in added if tag["Key"] not in {one["Key"] for one in own}]
-        outputs = json.dumps(template.get("Outputs", {}))
+        # Moto refuses references to attributes of what it does not make: they become words that say so.
+        unmade = {name for name, one in template["Resources"].items() if one["Type"] not in parsing.get_model_map()}
+        for resource in template["Resources"].values():
+            if "Properties" in resource:
+                resource["Properties"] = without_attributes(resource["Properties"], unmade)
+        template["Outputs"] = without_attributes(template.get("Outputs", {}), unmade)
+        outputs = json.dumps(template["Outputs"])
         template["Outputs"] = json.loads(API_URL.sub(lambda found: f"{self.endpoint}{GATEWAY}{found[1]}", outputs))
         return template
 
@@ -189,7 +197,7 @@ class StandIn:
         wanted = ["", *path.strip("/").split("/")]
         for route, methods in declared.items():
             if fits(route.split("/"), wanted) and {method.lower(), "x-amazon-apigateway-any-method"} & set(methods):
-                return Response("{}", 200, content_type="application/json")
+                return Response("{}", self.statuses.get(f"/{path}", 200), content_type="application/json")
         return Response('{"message":"Missing Authentication Token"}', 403, content_type="application/json")
 
     def _declared(self, api, stage):
@@ -230,6 +238,20 @@ def fits(route, wanted):
         if index >= len(wanted) or not (part == wanted[index] or part.startswith("{")):
             return False
     return len(route) == len(wanted)
+
+
+def without_attributes(value, unmade):
+    """A part of a template, with placeholders for attributes of resources that are not made."""
+    if isinstance(value, list):
+        return [without_attributes(item, unmade) for item in value]
+    if isinstance(value, str):
+        return ATTRIBUTE.sub(lambda found: f"{found[1]}-{found[2]}" if found[1] in unmade else found[0], value)
+    if not isinstance(value, dict):
+        return value
+    resource, *attribute = as_list(value.get("Fn::GetAtt", [""]))
+    if resource in unmade:
+        return f"{resource}-{'.'.join(attribute)}"
+    return {key: without_attributes(item, unmade) for key, item in value.items()}
 
 
 def as_list(value):
