@@ -40,13 +40,38 @@ const toRow = (event) => ({
   details: JSON.stringify(event.details),
 });
 
+/** PostgreSQL's code of an error, which the Data API gives as part of its message. */
+const codeOf = (error) => error.code ?? /SQLState: (\w{5})/.exec(error.message)?.[1];
+
+const UNDEFINED_TABLE = "42P01";
+/** What is made by two at once is refused to one of them: the table, or the name that it takes. */
+const MADE_MEANWHILE = new Set(["42P07", "23505"]);
+
 export function eventStore(sql) {
+  async function createSchema() {
+    for (const statement of SCHEMA) {
+      try {
+        await sql.query(statement);
+      } catch (error) {
+        if (!MADE_MEANWHILE.has(codeOf(error))) throw error;
+      }
+    }
+  }
+
+  /** The first statement on an empty database makes the table, and is then tried again. */
+  async function withTable(work) {
+    try {
+      return await work();
+    } catch (error) {
+      if (codeOf(error) !== UNDEFINED_TABLE) throw error;
+    }
+    await createSchema();
+    return work();
+  }
+
   return {
-    async createSchema() {
-      for (const statement of SCHEMA) await sql.query(statement);
-    },
     /** When it fails, any of them may be stored; adding them again does no harm. */
-    add: (events) => sql.each(INSERT, events.map(toRow)),
+    add: (events) => withTable(() => sql.each(INSERT, events.map(toRow))),
     /** Newest first; `before` is the place of the last event of the page before. */
     async list({ type, limit, before }) {
       const conditions = [];
@@ -61,7 +86,9 @@ export function eventStore(sql) {
         values.before_id = before.id;
       }
       const where = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";
-      const rows = await sql.query(`SELECT ${COLUMNS} FROM events ${where} ORDER BY occurred_at DESC, id DESC LIMIT :limit`, values);
+      const rows = await withTable(() =>
+        sql.query(`SELECT ${COLUMNS} FROM events ${where} ORDER BY occurred_at DESC, id DESC LIMIT :limit`, values),
+      );
       return rows.map(fromRow);
     },
   };

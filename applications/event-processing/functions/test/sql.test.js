@@ -59,6 +59,34 @@ test("a paused database is waited for, though not for ever", async () => {
   assert.equal(pauses.length, 2 + 5);
 });
 
+const missingTable = (wrong) => {
+  const statements = [];
+  const client = fakeClient(({ sql }) => {
+    statements.push(sql.trim().split(/\s+/)[0]);
+    if (!statements.includes("CREATE"))
+      throw Object.assign(new Error('ERROR: relation "events" does not exist; SQLState: 42P01'), { name: "BadRequestException" });
+    if (sql.startsWith("CREATE") && wrong) throw new Error(wrong);
+    return {};
+  });
+  return { statements, store: eventStore(dataApi({ client, resourceArn: "c", secretArn: "s", database: "d" })) };
+};
+
+test("the first statement on an empty database makes the table", async () => {
+  const { statements, store } = missingTable();
+  assert.deepEqual(await store.list({ limit: 1 }), []);
+  assert.deepEqual(statements, ["SELECT", "CREATE", "CREATE", "CREATE", "SELECT"]);
+  const written = missingTable();
+  await written.store.add([event()]);
+  assert.deepEqual(written.statements, ["INSERT", "CREATE", "CREATE", "CREATE", "INSERT"]);
+});
+
+test("who makes the table at the same time as another goes on, other failures are told", async () => {
+  const raced = missingTable('ERROR: duplicate key value violates unique constraint "pg_type_typname_nsp_index"; SQLState: 23505');
+  await raced.store.add([event()]);
+  assert.equal(raced.statements.at(-1), "INSERT");
+  await assert.rejects(missingTable("ERROR: permission denied; SQLState: 42501").store.add([event()]), /permission denied/);
+});
+
 const fakePool = (failing = () => false) => {
   const log = [];
   const client = {
@@ -98,8 +126,7 @@ test(
     try {
       await pool.query("DROP TABLE IF EXISTS events");
       const store = eventStore(connection(pool));
-      await store.createSchema();
-      await store.createSchema();
+      assert.deepEqual(await store.list({ limit: 10 }), [], "an empty database becomes a store by itself");
       const id = (n) => ID.slice(0, -1) + n;
       const all = [
         event({ id: id(1) }),

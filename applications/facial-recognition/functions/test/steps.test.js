@@ -7,7 +7,7 @@ import { discard } from "../src/discard.js";
 import { indexFace } from "../src/index-face.js";
 import { notify, reasonOf } from "../src/notify.js";
 import { persist } from "../src/persist.js";
-import { user } from "../src/user.js";
+import { user, users } from "../src/user.js";
 
 const REQUEST = { userId: "ada", photo: "face-1.png", registration: "r1" };
 
@@ -204,4 +204,17 @@ test("nobody is answered by 404, nonsense by 400", async () => {
   assert.equal((await ask({ pathParameters: { userId: "a b" } })).statusCode, 400);
   assert.equal((await ask({ pathParameters: null })).statusCode, 400);
   assert.equal(documents.sent.length, 1);
+});
+
+test("users are listed in pages", async () => {
+  const item = { userId: "ada", photo: "p", thumbnail: "t", confidence: 99, registration: "r", registeredAt: "2026", faceId: "secret" };
+  const documents = fakeClient(({ ExclusiveStartKey }) =>
+    ExclusiveStartKey ? { Items: [] } : { Items: [item], LastEvaluatedKey: { userId: "ada" } },
+  );
+  const list = users({ documents, table: "users", subsegment });
+  const { faceId, ...shown } = item;
+  assert.deepEqual(JSON.parse((await list({ queryStringParameters: null })).body), { users: [shown], next: "ada" });
+  assert.deepEqual(JSON.parse((await list({ queryStringParameters: { after: "ada" } })).body), { users: [], next: null });
+  assert.deepEqual(documents.sent[1].input.ExclusiveStartKey, { userId: "ada" });
+  assert.equal((await list({ queryStringParameters: { after: "a b" } })).statusCode, 400);
 });
