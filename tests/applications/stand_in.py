@@ -245,13 +245,18 @@ def without_attributes(value, unmade):
     if isinstance(value, list):
         return [without_attributes(item, unmade) for item in value]
     if isinstance(value, str):
-        return ATTRIBUTE.sub(lambda found: f"{found[1]}-{found[2]}" if found[1] in unmade else found[0], value)
+        return ATTRIBUTE.sub(lambda found: placeholder(found[1], found[2]) if found[1] in unmade else found[0], value)
     if not isinstance(value, dict):
         return value
     resource, *attribute = as_list(value.get("Fn::GetAtt", [""]))
     if resource in unmade:
-        return f"{resource}-{'.'.join(attribute)}"
+        return placeholder(resource, ".".join(attribute))
     return {key: without_attributes(item, unmade) for key, item in value.items()}
+
+
+def placeholder(resource, attribute):
+    text = f"{resource}-{attribute}"
+    return f"arn:aws:unmade:{REGION}:123456789012:{text}" if attribute.lower().endswith("arn") else text
 
 
 def as_list(value):

@@ -138,11 +138,22 @@ class Application:
         return passed
 
 
-def compare(result, kept):
+def compare(result, before):
     """What is kept must be what is found; where deployments were stopped is not looked at."""
     shared = [key for key in result if key != "stopped_at"]
-    if kept is None or any(result[key] != kept[key] for key in shared):
+    if before is None or any(result[key] != before[key] for key in shared):
         raise Failed("applications/verified.json is not up to date: `just verify-applications` renews it")
+
+
+def kept():
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def keep(name, result, every):
+    """Keeps a result; of an application that failed, or is gone, nothing."""
+    results = kept() | {name: result}
+    remaining = {one: results[one] for one in sorted(results) if one in every and results[one]}
+    RESULTS.write_text(json.dumps(remaining, indent=1) + "\n")
 
 
 def main():
@@ -157,23 +168,19 @@ def main():
     if unknown := set(names) - set(every):
         parser.error(f"no such application: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     stand_in = StandIn()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = []
     for name in names:
         try:
             result = Application(name, arguments.sb, stand_in).verify(arguments.quick)
             if arguments.quick:
-                compare(result, results.get(name))
-            else:
-                results[name] = result
+                compare(result, kept().get(name))
         except Failed as error:
             failed.append(name)
-            results.pop(name, None)
+            result = None
             print(f"{name}: FAILED\n{error}", file=sys.stderr, flush=True)
+        if arguments.keep and not arguments.quick:
+            keep(name, result, every)
     stand_in.stop()
-    if arguments.keep and not arguments.quick:
-        kept = {name: results[name] for name in sorted(results) if name in every}
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
     print(f"verified: {len(names) - len(failed)} of {len(names)} applications")
     return 1 if failed else 0
 

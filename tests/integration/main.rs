@@ -11,6 +11,7 @@ mod engines;
 mod host;
 mod layers;
 mod local;
+mod new;
 mod planning;
 mod policy;
 mod stress;
