@@ -45,3 +45,8 @@ fuzz TARGET="xray_documents" RUNS="10000000":
 deny:
     cargo deny check licenses bans sources
     cargo deny check advisories || echo "skipped: advisories (is their database in reach?)"
+
+# deploy and clean up applications against a stand-in of AWS (moto), and keep what was verified in applications/verified.json
+verify-applications *NAMES:
+    cargo build
+    python3 tests/applications/verify.py --keep {{NAMES}}

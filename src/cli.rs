@@ -208,6 +208,15 @@ pub enum Command {
         #[arg(long, requires = "remove")]
         force: bool,
     },
+    /// Write a folder with an application that works, to start from
+    #[command(
+        after_help = "Example:\n  sb new shop --target aws,local      manifest, template, a function in Python with a test, README"
+    )]
+    New {
+        /// The folder, which is made; its last part is the application's name. `--target` says what it can be deployed to [default: aws,local]
+        #[arg(value_name = "NAME")]
+        folder: PathBuf,
+    },
     /// Check manifests and plans; nothing is run
     #[command(
         after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json"

@@ -56,6 +56,21 @@ if [ "$skipped" -gt 0 ]; then
     skipped=$((skipped - $(count passed) - $(count failed)))
 fi
 
+# The applications: unit tests of their functions, templates, k6 scripts, deployments against a stand-in of AWS.
+status=$(mktemp) || exit 1
+{ python3 tests/applications/check.py 2>&1; echo $? > "$status"; } | tee "$log"
+read -r code < "$status"
+rm -f "$status"
+[ "$code" -eq 0 ] || failed_runs=$((failed_runs + 1))
+applications() { # a number of the last line
+    sed -n "s/^applications: .*\b\([0-9][0-9]*\) $1.*/\1/p" "$log" | tail -n 1 | grep . || echo 0
+}
+passed=$((passed + $(applications passed)))
+failed=$((failed + $(applications failed)))
+skipped=$((skipped + $(applications skipped)))
+more=$(sed -n 's/^skipped: //p' "$log" | tail -n 1)
+reasons="$reasons${reasons:+${more:+; }}$more"
+
 echo
 [ "$skipped" -eq 0 ] || echo "skipped: $reasons"
 echo "tests: $passed passed, $failed failed, $skipped skipped"

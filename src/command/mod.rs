@@ -11,6 +11,7 @@ mod login;
 mod logs;
 mod manifest;
 mod misc;
+mod new;
 mod output;
 mod passthrough;
 mod plan;
@@ -130,6 +131,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
     }
     match command {
         Command::Validate { paths } => manifest::validate(terminal, settings, &paths),
+        Command::New { folder } => new::new(terminal, settings, &folder),
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => misc::completions(terminal, shell),
         Command::Version => misc::version(terminal, settings),
@@ -226,6 +228,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Local(command) => local::local(terminal, settings, command).await,
         // The rest needs no runtime and was dispatched before.
         Command::Validate { .. }
+        | Command::New { .. }
         | Command::Schema { .. }
         | Command::Completions { .. }
         | Command::Version

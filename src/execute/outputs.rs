@@ -64,7 +64,9 @@ fn read(source: &OutputSource, stdout: &str, folder: &Path) -> Result<Value, Str
 
 fn json(text: &str, pointer: &str, place: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{place} is not JSON: {error}"))?;
-    value.pointer(pointer).cloned().ok_or_else(|| format!("the JSON in {place} has nothing at `{pointer}`"))
+    // A query that finds nothing answers `null`, as the AWS CLI's `--query` does.
+    let found = value.pointer(pointer).filter(|found| !found.is_null());
+    found.cloned().ok_or_else(|| format!("the JSON in {place} has nothing at `{pointer}`"))
 }
 
 #[cfg(test)]
@@ -86,6 +88,7 @@ mod tests {
     fn outputs_are_read_from_what_a_step_wrote() {
         check(OutputSource::Json("/a/0/b".into()), r#"{"a": [{"b": 3}]}"#, Ok(json!(3)));
         check(OutputSource::Json("/a/1".into()), r#"{"a": []}"#, Err("nothing at `/a/1`"));
+        check(OutputSource::Json("/a".into()), r#"{"a": null}"#, Err("nothing at `/a`"));
         check(OutputSource::Json(String::new()), "oops", Err("not JSON"));
         check(OutputSource::Regex(r"id: (\w+)".into()), "x\nid: abc\n", Ok(json!("abc")));
         check(OutputSource::Regex("b+".into()), "abbba", Ok(json!("bbb")));

@@ -78,10 +78,15 @@ pub fn absolute(path: &Path) -> PathBuf {
     normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 
+/// Whether benchmarks, steps, parameters and the like can be called so.
+pub fn is_name(text: &str) -> bool {
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    plain && !text.is_empty() && text.len() <= 64 && !text.starts_with('-')
+}
+
 /// A name that becomes part of file names, labels and ids: 1 to 64 letters, digits, `-`, `_`.
 pub fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if plain && !text.is_empty() && text.len() <= 64 && !text.starts_with('-') {
+    if is_name(text) {
         return;
     }
     report.push(

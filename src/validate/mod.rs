@@ -35,7 +35,7 @@ use crate::workload::Load;
 
 pub use crate::manifest::problem::{Checked, Problem, Severity};
 pub use benchmark::benchmark;
-pub use check::CREDENTIALS;
+pub use check::{CREDENTIALS, is_name};
 pub use images::{DefaultImage, Images, ImagesError};
 pub use load::load_file;
 pub use load_arguments::{LoadArguments, load_arguments};
