@@ -197,7 +197,7 @@ fn show_retrievals(
         match report.shortfall() {
             Some(shortfall) => terminal.say(&format!("{}: {shortfall}", folder.display())),
             None if !is_part => {
-                terminal.say(&format!("{}: all {} traces found", folder.display(), report.found))
+                terminal.say(&format!("{}: all {} traces found", folder.display(), report.found));
             }
             None => {}
         }

@@ -107,7 +107,7 @@ choice! {
         /// A tracer.
         String => Word(TracesWord),
         /// A tracer that needs to be told more.
-        Table => Source(TracesSourceFile),
+        Table => Source(Box<TracesSourceFile>),
     }
 }
 

@@ -78,7 +78,7 @@ impl Pace {
 /// that failed together do not come again together.
 pub(super) fn back_off(attempt: u32) -> Duration {
     const LONGEST: f64 = 10.0;
-    let limit = (0.1 * 2_f64.powi(attempt.min(20) as i32)).min(LONGEST);
+    let limit = (0.1 * f64::from(1_u32 << attempt.min(20))).min(LONGEST);
     Duration::from_secs_f64(rand::rng().random_range(0.0..limit))
 }
 

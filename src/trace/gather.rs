@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::io;
 use std::ops::Range;
 
@@ -226,7 +227,10 @@ impl Gathered {
     }
 
     /// Which traces are part of these: for each, the one that it is part of.
-    pub(super) fn parts_of(&self, traces: &HashSet<String>) -> io::Result<HashMap<String, String>> {
+    pub(super) fn parts_of(
+        &self,
+        traces: &HashSet<String, impl BuildHasher>,
+    ) -> io::Result<HashMap<String, String>> {
         let mut parts = HashMap::new();
         let mut moved = self.moved.records()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -2,6 +2,7 @@
 //! Traces that links make part of one that is wanted come with it.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::io;
 use std::path::Path;
 
@@ -28,7 +29,7 @@ pub struct Selected {
 /// into memory goes through a file in `folder`. Damaged documents are passed over, and documents beyond 32 MiB.
 pub fn select(
     path: &Path,
-    wanted: &HashSet<String>,
+    wanted: &HashSet<String, impl BuildHasher>,
     folder: &Path,
     each: &mut dyn FnMut(Selected) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -79,7 +80,7 @@ pub fn select(
 /// The spans of a document that belong to wanted traces, with their resource and scope, by those traces.
 fn split(
     mut document: Value,
-    wanted: &HashSet<String>,
+    wanted: &HashSet<String, impl BuildHasher>,
     parts: &HashMap<String, String>,
 ) -> Vec<(String, Value)> {
     let mut found = Vec::new();

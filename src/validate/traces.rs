@@ -37,7 +37,7 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
         }
         TracesFile::Source(source) => source,
     };
-    let TracesSourceFile { app_insights, api_key, token, endpoint, otlp } = source;
+    let TracesSourceFile { app_insights, api_key, token, endpoint, otlp } = &**source;
     let plain =
         |template: &Option<Spanned<Template>>| template.as_ref().map(|template| template.value.clone());
     let problem = |message: &str, help: &str| {
@@ -88,7 +88,8 @@ pub(super) fn check_templates(raw: &Spanned<TracesFile>, target: &str, scope: &S
             scope.check(&template, Role::Plain, user, report);
         }
         TracesFile::Word(_) => {}
-        TracesFile::Source(TracesSourceFile { app_insights, api_key, token, endpoint, otlp }) => {
+        TracesFile::Source(source) => {
+            let TracesSourceFile { app_insights, api_key, token, endpoint, otlp } = &**source;
             for template in [app_insights, api_key, token, endpoint, otlp].into_iter().flatten() {
                 scope.check(template, Role::Plain, user, report);
             }

@@ -270,7 +270,7 @@ fn check_killed_runner(scripted: &Scripted, executor: &str) {
     };
     let waiting = std::time::Instant::now();
     while begun().is_none() {
-        assert!(waiting.elapsed() < Duration::from_secs(60), "{}", scripted.work.read("runner.log"));
+        assert!(waiting.elapsed() < Duration::from_mins(1), "{}", scripted.work.read("runner.log"));
         std::thread::sleep(Duration::from_millis(20));
     }
     kill(pid(&runner), Signal::SIGKILL).unwrap();
@@ -303,7 +303,7 @@ fn check_cancelled(scripted: &Scripted, executor: &str) {
     while !scripted.logs().iter().any(|folder| {
         std::fs::read_to_string(folder.join("invocations.csv")).is_ok_and(|text| text.lines().count() > 2)
     }) {
-        assert!(waiting.elapsed() < Duration::from_secs(60), "{}", scripted.work.read("runner.log"));
+        assert!(waiting.elapsed() < Duration::from_mins(1), "{}", scripted.work.read("runner.log"));
         std::thread::sleep(Duration::from_millis(20));
     }
     kill(pid(&runner), Signal::SIGTERM).unwrap();
@@ -615,7 +615,7 @@ fn docker_a_load_generator_that_fails_stops_the_others_and_makes_the_trial_inval
     let waiting = std::time::Instant::now();
     let running = |engine: &Dockerd| engine.docker(&["ps", "-q", "--filter", "name=-k6-[01]"]);
     while running(&generators.one).is_empty() || running(&generators.two).is_empty() {
-        assert!(waiting.elapsed() < Duration::from_secs(60), "{}", scripted.work.read("runner.log"));
+        assert!(waiting.elapsed() < Duration::from_mins(1), "{}", scripted.work.read("runner.log"));
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(Duration::from_secs(3));

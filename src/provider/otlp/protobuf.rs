@@ -282,7 +282,7 @@ mod tests {
             bytes(9, &value),
             bytes(9, &count),
             // A field of a later version: flags.
-            vec![16 << 3 & 0x7f | 5 | 0x80, 1, 1, 0, 0, 0],
+            vec![0x85, 1, 1, 0, 0, 0],
             bytes(13, &link),
             bytes(15, &[3 << 3, 2]),
         ]
