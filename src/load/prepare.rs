@@ -499,7 +499,8 @@ mod tests {
         let body = r#"{"text": "say \"hi\"\n", "size": 1024, "n": 42}"#;
         let expected = format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:9\r\nx-size: 1024\r\nuser-agent: sb/{}\r\n\
-             x-amzn-trace-id: Root=1-00000000-000000000000000000000000;Sampled=1\r\ncontent-length: {}\r\n\r\n{body}",
+             x-amzn-trace-id: Root=1-00000000-000000000000000000000000;Sampled=1\r\n\
+             traceparent: 00-00000000000000000000000000000000-0000000000000001-01\r\ncontent-length: {}\r\n\r\n{body}",
             env!("CARGO_PKG_VERSION"),
             body.len(),
         );

@@ -174,7 +174,7 @@ mod tests {
         check(SchemaKind::Benchmark, &format!("{benchmark}deploy = [{{ name = 'a', wiat = '1s' }}]"), false);
         check(SchemaKind::Benchmark, &format!("{benchmark}deploy = [{{ name = 'a', wait = '1s' }}]"), true);
         check(SchemaKind::Benchmark, &format!("{benchmark}deploy = [{{ name = 'a', wait = 1 }}]"), false);
-        check(SchemaKind::Benchmark, "targets.local = { traces = 'otlp' }\nbenchmark.name = 'x'", false);
+        check(SchemaKind::Benchmark, "targets.local = { traces = 'jaeger' }\nbenchmark.name = 'x'", false);
         let plan = "plan.name = 'x'\napplications = [{ manifest = 'b.toml' }]\n";
         check(SchemaKind::Plan, plan, true);
         check(

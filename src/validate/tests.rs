@@ -183,7 +183,7 @@ fn a_source_of_traces_is_one_and_complete() {
     check("{}", "exactly one");
     check("{ otlp = \"a\", token = \"b\" }", "neither credentials");
     check("{ app_insights = \"a\", token = \"b\", api_key = \"c\" }", "an API key and a token");
-    check("{ otlp = 7 }", "otlp");
+    check("{ otlp = 7 }", "expected a string");
     check("\"jaeger\"", "jaeger");
 }
 

@@ -37,7 +37,10 @@ fn every_key_and_word_of_the_schemas_is_documented() {
         fenced ^= line.starts_with("```");
         if !fenced {
             let quoted = line.split('`').skip(1).step_by(2);
-            code.extend(quoted.flat_map(|part| part.split(|c: char| !(c.is_alphanumeric() || c == '_'))));
+            for part in quoted {
+                code.insert(part.trim_matches('"'));
+                code.extend(part.split(|c: char| !(c.is_alphanumeric() || c == '_')));
+            }
         }
     }
     let mut missing = BTreeSet::new();
@@ -62,8 +65,13 @@ fn the_examples_in_the_documentation_are_valid() {
     work.write("applications/thumbnails/deploy.Dockerfile", "FROM scratch\n");
     work.write("applications/thumbnails/images/cat.jpg", "not really");
     work.write("plans/memory.toml", named("[plan]"));
-    assert_eq!(blocks.len(), 2, "every example is checked");
+    let sequence = named("[workload]\ncookies");
+    work.write(
+        "applications/shop/benchmark.toml",
+        &format!("[benchmark]\nname = \"shop\"\n[targets.local]\n[[deploy]]\nname = \"up\"\nrun = \"./up\"\noutputs.endpoint = {{ line = 1 }}\n{sequence}"),
+    );
+    assert_eq!(blocks.len(), 3, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
-    assert!(checked.stderr.contains("2 files checked, no errors"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("3 files checked, no errors"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("warning") && !checked.stderr.contains('⚠'), "{}", checked.stderr);
 }

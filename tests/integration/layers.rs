@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
 /// Imports within a layer.
 const SIDEWAYS: &[(&str, &str)] = &[
     ("event", "id"),
+    ("event", "measurement"),
     ("exit_code", "event"),
     ("workload", "manifest"),
     ("manifest", "workload"),

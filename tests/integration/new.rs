@@ -84,7 +84,7 @@ fn the_walk_through_runs_as_it_is_written() {
     let mut shell = std::process::Command::new("sh");
     shell.args(["-exc", &blocks.concat()]).current_dir(work.path()).env("PATH", path);
     let ran = Ran::of(shell.env_remove("SB_STATE_DIR").output().unwrap()).expect(0);
-    assert!(ran.stderr.contains("computation"), "the analysis is shown: {}", ran.stderr);
+    assert!(ran.stdout.contains("computation"), "the analysis is shown: {} {}", ran.stdout, ran.stderr);
     let folders = file_names(&work.path().join("shop/logs"));
     assert_eq!(folders.len(), 2, "{folders:?}");
     assert_eq!(work.processes(), Vec::<String>::new());

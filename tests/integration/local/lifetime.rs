@@ -91,7 +91,7 @@ async fn what_cannot_run_is_said_before_anything_starts() {
     };
     check_refused(
         &function("Handler: a.b, Runtime: cobol85"),
-        "line 2: function `F`: runtime `cobol85` is not supported by the local target: python3.x and provided.* are",
+        "line 2: function `F`: runtime `cobol85` is not supported by the local target: python3.x, nodejs* and provided.* are",
     )
     .await;
     check_refused(&function("Handler: a.b, Runtime: python3.11, CodeUri: nowhere"), "CodeUri `").await;
