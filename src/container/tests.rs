@@ -419,10 +419,11 @@ fn docker_containers_take_turns_in_a_network_namespace() {
     with_engine(async |engine, image| {
         let label = format!("sb-test-{:016x}", rand::random::<u64>());
         let of_run = async || engine.list_orphans(RUN_LABEL, Some(&label)).await.unwrap();
-        let alone = namespace(&engine, &image, &label).await;
+        namespace(&engine, &image, &label).await;
         assert_eq!(of_run().await, [], "one alone needs nobody to keep it");
+        // The number of a namespace that is gone may come again: that the second is another one shows its keeper.
         let second = namespace(&engine, &image, &label).await;
-        assert_ne!(alone, second);
+        assert_eq!(of_run().await.len(), 1, "somebody keeps the second");
         assert_eq!(namespace(&engine, &image, &label).await, second);
         let asking = run(&engine, &shell(&image, "readlink /proc/self/ns/net")).await.0.read("stdout");
         assert_ne!(asking, second, "one that asks for a network has it");

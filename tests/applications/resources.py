@@ -143,7 +143,7 @@ def role(one):
     own = set(client.list_role_policies(RoleName=one.physical_id)["PolicyNames"])
     if lacking := {policy["PolicyName"] for policy in one.properties.get("Policies", [])} - own:
         raise Missing(f"no inline policy {sorted(lacking)}")
-    return one.part("ManagedPolicyArns", set(one.properties.get("ManagedPolicyArns", [])) <= attached)
+    return one.part("ManagedPolicyArns", set(one.properties.get("ManagedPolicyArns") or []) <= attached)
 
 
 def managed_policy(one):
@@ -226,7 +226,7 @@ def database(one):
 
 
 def database_subnets(one):
-    one.client("rds").describe_db_subnet_groups(DBSubnetGroupName=one.physical_id)
+    one.client("rds").describe_db_subnet_groups(DBSubnetGroupName=one.physical_id or one.properties["DBSubnetGroupName"])
     return []
 
 
