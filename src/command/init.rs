@@ -19,7 +19,7 @@ use crate::exit_code::Exit;
 use crate::manifest::read::Disk;
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
-use crate::validate::{self, Action, Benchmark, Executor, Images, Overrides};
+use crate::validate::{self, Action, Benchmark, Executor, Images, Overrides, Sent};
 
 /// The built-in default images, with those of SB_IMAGES in their place.
 pub(super) fn images(settings: &Settings) -> Result<Images, Failed> {
@@ -175,6 +175,9 @@ fn needs(benchmarks: &[Arc<Benchmark>], only: Option<&str>, defaults: &Images) -
                 let purpose = |what| format!("{}@{name}: {what} `{}`", benchmark.name, step.name);
                 if matches!(step.action, Action::Run(_)) {
                     add(image(step.environment.image.as_ref(), defaults), purpose("step"));
+                }
+                if let (Action::Load, Some(Sent::Script(script))) = (&step.action, &benchmark.workload) {
+                    add(image(Some(&script.image), defaults), purpose("script of load"));
                 }
                 for recovery in &step.recover {
                     add(image(recovery.environment.image.as_ref(), defaults), purpose("recovery of step"));

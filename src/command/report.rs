@@ -197,7 +197,13 @@ fn show_retrievals(
         match report.shortfall() {
             Some(shortfall) => terminal.say(&format!("{}: {shortfall}", folder.display())),
             None if !is_part => {
-                terminal.say(&format!("{}: all {} traces found", folder.display(), report.found));
+                let by_time = match report.by_time {
+                    0 => String::new(),
+                    count => {
+                        format!(", {count} of them by their time alone: invocations were sent without an id")
+                    }
+                };
+                terminal.say(&format!("{}: all {} traces found{by_time}", folder.display(), report.found));
             }
             None => {}
         }

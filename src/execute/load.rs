@@ -21,9 +21,6 @@ use crate::validate::{self, Script, Sent};
 /// The hidden argument under which this program sends load.
 pub const LOAD_ARGUMENT: &str = "internal-load";
 
-/// The default image of scripts.
-const K6_IMAGE: &str = "k6";
-
 /// In the attempt's folder: what k6 reads and writes.
 const K6_FOLDER: &str = "k6";
 const SPEC_FILE: &str = "load.json";
@@ -122,13 +119,12 @@ fn k6_spec(
     }
     let in_containers = executor.place == validate::Executor::Docker || !script.generators.is_empty();
     let environment = &step.environment;
-    let default = validate::Image::Default(K6_IMAGE.to_owned());
     let containers = in_containers.then(|| {
         // A load reads the application's files, and writes to its own folder only.
         let read_only = |mount| Mount { read_only: true, ..mount };
         Containers {
             generators: script.generators.clone(),
-            image: docker::image(Some(script.image.as_ref().unwrap_or(&default)), &executor.images),
+            image: docker::image(Some(&script.image), &executor.images),
             name: docker::name(attempt, folder),
             labels: docker::labels(executor, attempt),
             mounts: docker::mounts(executor, attempt).into_iter().map(read_only).collect(),

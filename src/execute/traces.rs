@@ -1,5 +1,7 @@
 //! Traces of an invocation: fetched by the ids that were sent with the load, then analysed.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use super::step::Executor;
 use super::{Attempt, Finished};
 use crate::event::{FailureClass, Notice, Outcome};
 use crate::manifest::template::{Context, Template, lookup_in};
-use crate::measurement::{INVOCATIONS_FILE, InvocationReader};
+use crate::measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
 use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
 use crate::provider::collect::{FetchError, FetchProgress};
@@ -30,6 +32,9 @@ const LOCAL_DEADLINE: Duration = Duration::from_secs(20);
 /// Azure shows rows after some minutes.
 const INSIGHTS_DEADLINE: Duration = Duration::from_mins(10);
 
+/// Seconds by which the clocks of a load generator and of a cloud may differ.
+const CLOCKS_DIFFER: f64 = 2.0;
+
 const API_KEY_VARIABLE: &str = "SB_APP_INSIGHTS_API_KEY";
 const TOKEN_VARIABLE: &str = "SB_APP_INSIGHTS_TOKEN";
 
@@ -38,8 +43,8 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
         let message = "there is no invocation to get traces of: run `sb invoke` first";
         return Outcome::failed(FailureClass::Step, message).into();
     };
-    let ids = match trace_ids(&logs.join(INVOCATIONS_FILE)) {
-        Ok(ids) => ids,
+    let sent = match sent(&logs.join(INVOCATIONS_FILE)) {
+        Ok(sent) => sent,
         Err(error) => return Outcome::failed(FailureClass::Step, error).into(),
     };
     let step = attempt.step.id.clone();
@@ -49,7 +54,7 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
     };
     let file = logs.join(TRACES_FILE);
     let fetched = tokio::select! {
-        fetched = fetch(executor, attempt, &ids, &file, &progress) => fetched,
+        fetched = fetch(executor, attempt, &sent, &file, &progress) => fetched,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match fetched {
@@ -63,17 +68,18 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
 async fn fetch(
     executor: &Executor,
     attempt: &Attempt,
-    ids: &[String],
+    sent: &Sent,
     file: &Path,
     progress: &(dyn Fn(FetchProgress) + Send + Sync),
 ) -> Result<Option<Retrieval>, (FailureClass, String)> {
     let failed = |message: String| (FailureClass::Step, message);
+    let ids = &sent.ids;
     let fetched = match source(attempt) {
         Traces::None => return Ok(None),
         Traces::Xray => {
             let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
             let config = XrayConfig { endpoint: None, region };
-            aws::fetch_traces(&config, ids, DEADLINE, file, progress).await
+            from_xray(&config, sent, DEADLINE, file, progress).await
         }
         Traces::Local => {
             let Some(runtime) = local::find(&executor.local_state(attempt)) else {
@@ -81,7 +87,7 @@ async fn fetch(
                 return Err(failed(message.to_owned()));
             };
             let config = XrayConfig { endpoint: Some(runtime.xray_endpoint), region: None };
-            aws::fetch_traces(&config, ids, LOCAL_DEADLINE, file, progress).await
+            from_xray(&config, sent, LOCAL_DEADLINE, file, progress).await
         }
         Traces::AppInsights(insights) => {
             let config = insights_config(attempt, insights).map_err(failed)?;
@@ -103,6 +109,27 @@ async fn fetch(
         };
         (class, error.to_string())
     })
+}
+
+/// By the ids that were sent, and, where invocations have none, all that began while those were under way.
+async fn from_xray(
+    config: &XrayConfig,
+    sent: &Sent,
+    deadline: Duration,
+    file: &Path,
+    progress: &(dyn Fn(FetchProgress) + Send + Sync),
+) -> Result<Retrieval, FetchError> {
+    let Some(window) = &sent.without_id else {
+        return aws::fetch_traces(config, &sent.ids, deadline, file, progress).await;
+    };
+    let mut ids: BTreeSet<String> = sent.ids.iter().cloned().collect();
+    let known = ids.len();
+    ids.extend(aws::list_traces(config, window.clone(), deadline).await?);
+    let by_time = ids.len() - known;
+    let report = aws::fetch_traces(config, &Vec::from_iter(ids), deadline, file, progress).await?;
+    let report = Retrieval { by_time, ..report };
+    report.write(file).map_err(|source| FetchError::Write { path: file.to_owned(), source })?;
+    Ok(report)
 }
 
 fn source(attempt: &Attempt) -> &Traces {
@@ -150,17 +177,31 @@ fn judge(attempt: &Attempt, report: &Retrieval) -> Finished {
     Outcome::Succeeded.into()
 }
 
-/// The trace ids of all invocations that were sent, in the order of the file.
-fn trace_ids(invocations: &Path) -> Result<Vec<String>, String> {
-    let read = || -> Result<Vec<String>, crate::measurement::MeasurementError> {
-        let mut ids = Vec::new();
+/// What of the invocations tells which traces are theirs.
+struct Sent {
+    /// The trace ids of those that were sent, in the order of the file.
+    ids: Vec<String>,
+    /// When those were under way that were sent without an id, in seconds since 1970, as the clocks of two machines see it.
+    without_id: Option<Range<f64>>,
+}
+
+fn sent(invocations: &Path) -> Result<Sent, String> {
+    let read = || -> Result<Sent, crate::measurement::MeasurementError> {
+        let mut sent = Sent { ids: Vec::new(), without_id: None };
         for row in InvocationReader::new(std::fs::File::open(invocations)?)? {
             let row = row?;
-            if row.sent.is_some() && !row.trace_id.is_empty() {
-                ids.push(row.trace_id);
+            let Some(begun) = row.sent else { continue };
+            if row.trace_id.is_empty() {
+                let seconds = |time: Timestamp| time.micros() as f64 / 1e6;
+                let (from, to) =
+                    (seconds(begun) - CLOCKS_DIFFER, seconds(row.answered.unwrap_or(begun)) + CLOCKS_DIFFER);
+                let window = sent.without_id.get_or_insert(from..to);
+                *window = window.start.min(from)..window.end.max(to);
+            } else {
+                sent.ids.push(row.trace_id);
             }
         }
-        Ok(ids)
+        Ok(sent)
     };
     read().map_err(|error| format!("`{}`: {error}", invocations.display()))
 }

@@ -2,20 +2,23 @@
 //!
 //! The local target speaks the same API: with an endpoint of its own, nothing else differs.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_xray::config::retry::RetryConfig;
 use aws_sdk_xray::config::timeout::TimeoutConfig;
 use aws_sdk_xray::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_xray::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_xray::operation::batch_get_traces::BatchGetTracesError;
+use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::{Client, types};
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, collect};
+use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, ask, collect};
+use super::pace::Pace;
 use super::retrieval::Retrieval;
 
 const XRAY: Service = Service {
@@ -25,6 +28,12 @@ const XRAY: Service = Service {
     // X-Ray's limit.
     ids_per_request: 5,
 };
+
+/// Seconds of summaries that are asked for at once; X-Ray allows six hours.
+const LONGEST_WINDOW: f64 = 300.0;
+/// Seconds below which a window is not halved.
+const SHORTEST_WINDOW: f64 = 1.0;
+const WINDOWS_IN_FLIGHT: usize = 16;
 
 /// A request without an answer by then has failed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -58,6 +67,80 @@ pub async fn fetch_traces(
     let source = if config.endpoint.is_some() { "local" } else { "xray" };
     let fetch = |ids| fetch_batch(&client, ids);
     collect(&XRAY, (source, trace_ids), deadline, out, fetch, progress).await
+}
+
+/// The ids of all traces that began in `window`, in seconds since 1970: for invocations whose ids nobody knows.
+///
+/// What has more traces than one answer holds is asked for again in halves, down to a second, whose pages follow one another.
+///
+/// # Errors
+/// X-Ray refuses, cannot be reached, or throttles until the deadline.
+pub async fn list_traces(
+    config: &XrayConfig,
+    window: Range<f64>,
+    deadline: Duration,
+) -> Result<BTreeSet<String>, FetchError> {
+    let client = client(config).await;
+    let pace = Pace::new();
+    let until = Instant::now() + deadline;
+    let mut ids = BTreeSet::new();
+    let mut windows = split(&window, (window.end - window.start) / LONGEST_WINDOW);
+    while !windows.is_empty() {
+        let list = |window| list_window(&client, window);
+        let mut answers = futures_util::stream::iter(windows.drain(..).collect::<Vec<_>>())
+            .map(|window| ask(window, &list, &pace, until))
+            .buffer_unordered(WINDOWS_IN_FLIGHT);
+        while let Some(answer) = answers.next().await {
+            let (found, halves) = answer.map_err(|failure| {
+                let service = XRAY.name;
+                match failure {
+                    Failure::Refused(reason) => FetchError::Refused {
+                        service,
+                        reason,
+                        check: "the region and the permission `xray:GetTraceSummaries`",
+                    },
+                    Failure::Throttled(reason, _) => FetchError::Throttled { service, reason },
+                    Failure::Busy(reason) | Failure::Silence(reason) => {
+                        FetchError::Unreachable { service, reason }
+                    }
+                }
+            })?;
+            ids.extend(found);
+            windows.extend(halves);
+        }
+    }
+    Ok(ids)
+}
+
+/// Equal parts, at least one.
+fn split(window: &Range<f64>, parts: f64) -> Vec<Range<f64>> {
+    let parts = parts.ceil().clamp(1.0, 100_000.0);
+    let length = (window.end - window.start) / parts;
+    let starts = std::iter::successors(Some(0.0), |part| Some(part + 1.0)).take_while(|part| *part < parts);
+    // Ends meet: a trace that began at the very end of a part is in both, or in the next.
+    starts.map(|part| window.start + part * length..window.start + (part + 1.0) * length).collect()
+}
+
+/// The traces of a window; or the first of them and its halves, which have them all.
+async fn list_window(client: &Client, window: Range<f64>) -> Result<(Vec<String>, Vec<Range<f64>>), Failure> {
+    let mut ids = Vec::new();
+    let mut token = None;
+    loop {
+        let request = client
+            .get_trace_summaries()
+            .start_time(DateTime::from_secs_f64(window.start))
+            .end_time(DateTime::from_secs_f64(window.end))
+            .set_next_token(token.take());
+        let output = request.send().await.map_err(|error| classify(&error))?;
+        ids.extend(output.trace_summaries().iter().filter_map(|summary| summary.id().map(str::to_owned)));
+        token = output.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if token.is_none() {
+            return Ok((ids, Vec::new()));
+        }
+        if window.end - window.start > SHORTEST_WINDOW {
+            return Ok((ids, split(&window, 2.0)));
+        }
+    }
 }
 
 async fn client(config: &XrayConfig) -> Client {
@@ -102,14 +185,13 @@ async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<Fetched>, 
     }
 }
 
-fn classify(error: &SdkError<BatchGetTracesError>) -> Failure {
+fn classify<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> Failure {
     let reason = || DisplayErrorContext(error).to_string();
     match error {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let throttled = service.err().is_throttled_exception()
-                || service.err().code().is_some_and(|code| code.contains("Throttl"))
-                || status == 429;
+            let throttled =
+                status == 429 || service.err().code().is_some_and(|code| code.contains("Throttl"));
             if throttled {
                 Failure::Throttled(reason(), None)
             } else if status >= 500 {

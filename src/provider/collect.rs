@@ -172,6 +172,7 @@ pub(super) async fn collect<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
         version: 1,
         source: source.to_owned(),
         expected,
+        by_time: 0,
         found: 0,
         incomplete,
         missing,
@@ -184,21 +185,21 @@ pub(super) async fn collect<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
     Ok(report)
 }
 
-/// Asks for some traces, again after failures that may pass.
-async fn ask<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
-    batch: Vec<String>,
-    fetch: &impl Fn(Vec<String>) -> F,
+/// Asks for something, again after failures that may pass.
+pub(super) async fn ask<B: Clone, R, F: Future<Output = Result<R, Failure>>>(
+    what: B,
+    fetch: &impl Fn(B) -> F,
     pace: &Pace,
     until: Instant,
-) -> Result<Vec<Fetched>, Failure> {
+) -> Result<R, Failure> {
     let mut tries = 0;
     loop {
         pace.turn().await;
         tries += 1;
-        let failure = match fetch(batch.clone()).await {
-            Ok(traces) => {
+        let failure = match fetch(what.clone()).await {
+            Ok(answer) => {
                 pace.answered();
-                return Ok(traces);
+                return Ok(answer);
             }
             Err(failure) => failure,
         };

@@ -21,6 +21,9 @@ pub struct Retrieval {
     pub source: String,
     /// Different trace ids asked for.
     pub expected: usize,
+    /// Of those expected, known by the time when they began alone: invocations were sent without an id.
+    #[serde(default)]
+    pub by_time: usize,
     /// Traces written, incomplete ones among them.
     pub found: usize,
     /// Written, but not complete when the deadline came; and why.

@@ -28,6 +28,9 @@ pub enum Sent {
     Script(Arc<Script>),
 }
 
+/// The name of k6's image, in the table of default images and in `[images]`.
+const K6: &str = "k6";
+
 /// A k6 script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
@@ -37,8 +40,8 @@ pub struct Script {
     pub env: BTreeMap<String, Template>,
     /// Laid over those of the load.
     pub options: Value,
-    /// In containers; none: the usual one.
-    pub image: Option<Image>,
+    /// For containers.
+    pub image: Image,
     /// Addresses of Docker engines that share the load; empty: it leaves from where steps run.
     pub generators: Vec<String>,
 }
@@ -113,14 +116,15 @@ pub fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Op
         );
     }
     let before = report.problems.len();
+    let image = match &file.image {
+        Some(image) => step::image_of(around.images, image, report),
+        None => Some(around.images.get(K6).cloned().unwrap_or_else(|| Image::Default(K6.to_owned()))),
+    };
     let script = Script {
         path: around.place.existing(around.files, path, false, "the script", report),
         env: env(file, around, report),
         options: options(file, around, report),
-        image: match &file.image {
-            Some(image) => step::image_of(around.images, image, report),
-            None => around.images.get("k6").cloned(),
-        },
+        image: image?,
         generators: file.load_generators.as_ref().map(|list| generators(list, report)).unwrap_or_default(),
     };
     (report.problems.len() == before).then(|| Sent::Script(Arc::new(script)))

@@ -406,6 +406,8 @@ run = "true"
 fn images_are_made_ready_before_they_are_needed() {
     let lab = Lab::new();
     lab.work.write("app/Dockerfile", &format!("FROM {IMAGE}\nCOPY Dockerfile /x\n"));
+    lab.work.write("app/k6.Dockerfile", &format!("FROM {IMAGE}\nCOPY k6.Dockerfile /x\n"));
+    lab.work.write("app/workload.js", "export default function () {}\n");
     lab.work.write(
         "app/benchmark.toml",
         r#"
@@ -413,6 +415,9 @@ fn images_are_made_ready_before_they_are_needed() {
 name = "app"
 [images]
 own = { dockerfile = "Dockerfile" }
+k6 = { dockerfile = "k6.Dockerfile" }
+[workload]
+script = "workload.js"
 [targets.cloud]
 credentials = ["google"]
 [[deploy]]
@@ -441,13 +446,14 @@ run = "true"
     let first = init(0);
     assert_eq!(
         first.iter().map(|image| image.0.as_str()).collect::<Vec<_>>(),
-        ["built", "there"],
+        ["built", "there", "built"],
         "{first:?}"
     );
     assert_eq!(first[0].1, r#"["app@cloud: step `build`"]"#);
     for purpose in ["recovery of step `build`", "step `plain`", "the command line of Google Cloud"] {
         assert!(first[1].1.contains(purpose), "{first:?}");
     }
+    assert_eq!(first[2].1, r#"["app@cloud: script of load `load`"]"#);
     assert!(init(0).iter().all(|image| image.0 == "there"));
     let shown = lab.sb(&["init"]).expect(0);
     assert!(shown.stdout.contains("there   app@cloud: step `build`"), "{}", shown.stdout);

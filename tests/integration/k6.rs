@@ -219,6 +219,29 @@ fn a_script_is_sent_by_the_k6_of_this_machine_and_its_traces_are_found() {
 
 #[test]
 #[ignore = "needs k6"]
+fn traces_of_a_script_without_trace_ids_are_found_by_their_time() {
+    let work = Workspace::new();
+    work.copy("examples");
+    let script =
+        "import http from 'k6/http';\nexport default function () { http.get(`${__ENV.BASE_URL}/hello`); }\n";
+    work.write("examples/hello-k6/workload.js", script);
+    let folder = work.path().join("examples/hello-k6");
+    let arguments = [&["test", "--executor", "host"], &LOAD[..]].concat();
+    let ran = Ran::of(work.command(&arguments).current_dir(&folder).output().unwrap()).expect(0);
+    assert!(ran.stderr.contains("complete; cleanup complete"), "{}", ran.stderr);
+    let logs = logs_in(&folder);
+    let report = std::fs::read(logs[0].join("trace_retrieval.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let count = |key: &str| report[key].as_u64().unwrap();
+    // k6 may send one more than its plan has, and a request waited for the application.
+    assert!((30..=32).contains(&count("by_time")), "{report}");
+    assert_eq!((count("expected"), count("found")), (count("by_time"), count("by_time")), "{report}");
+    let breakdown = std::fs::read_to_string(logs[0].join("trace_breakdown.csv")).unwrap();
+    assert_eq!(breakdown.lines().count() as u64, count("found") + 1, "{breakdown}");
+}
+
+#[test]
+#[ignore = "needs k6"]
 fn the_plan_for_k6_runs() {
     let work = Workspace::new();
     work.copy("examples");

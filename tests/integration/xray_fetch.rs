@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sb::provider::aws::{XrayConfig, fetch_traces};
+use sb::provider::aws::{XrayConfig, fetch_traces, list_traces};
 use sb::provider::collect::FetchError;
 use sb::provider::retrieval::Retrieval;
 use serde_json::{Value, json};
@@ -252,4 +252,18 @@ async fn a_killed_retrieval_goes_on_where_it_was() {
     assert!(!seen.asked.lock().unwrap().iter().flatten().any(|id| before.contains(id)));
     assert_eq!(written(&out), ids(3_000));
     assert!(!partial.exists());
+}
+
+#[tokio::test]
+async fn traces_of_a_time_are_listed_in_windows_that_are_halved_until_they_fit() {
+    let manners = Manners { most_per_second: Some(400), failing: Some(50), ..Manners::default() };
+    let (endpoint, seen) = xray_server::serve(manners).await;
+    let listed = list_traces(&config(endpoint), 0.0..xray_server::LAST_SECOND, Duration::from_mins(1)).await;
+    // 500 in the first second, 100 in each later one.
+    let all: Vec<String> = listed.unwrap().into_iter().collect();
+    assert_eq!(all, ids(40_400));
+    let windows = seen.windows.lock().unwrap();
+    assert!(windows.iter().all(|(length, _)| *length <= 300.0));
+    let paged: Vec<_> = windows.iter().filter(|(_, from)| *from > 0).collect();
+    assert!(!paged.is_empty() && paged.iter().all(|(length, _)| *length <= 1.0), "{paged:?}");
 }

@@ -13,6 +13,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+/// Summaries are of traces that begin before.
+pub const LAST_SECOND: f64 = 400.0;
+
 /// How it answers.
 #[derive(Clone, Copy, Default)]
 pub struct Manners {
@@ -31,6 +34,8 @@ pub struct Seen {
     recent: Mutex<std::collections::VecDeque<Instant>>,
     /// The ids of each request.
     pub asked: Mutex<Vec<Vec<String>>>,
+    /// The length of each window of summaries in seconds, and the first trace of the page.
+    pub windows: Mutex<Vec<(f64, usize)>>,
 }
 
 /// Serves until the runtime ends; returns where.
@@ -69,6 +74,9 @@ impl Seen {
         if manners.failing.is_some_and(|every| number % every == every - 1) {
             return (500, json!({ "Message": "try again" }));
         }
+        if let Some(start) = request["StartTime"].as_f64() {
+            return (200, self.summaries(start..request["EndTime"].as_f64().unwrap(), &request["NextToken"]));
+        }
         let ids: Vec<String> = serde_json::from_value(request["TraceIds"].clone()).unwrap();
         let first_page = if manners.pages { ids.len().saturating_sub(1) } else { ids.len() };
         let is_first = request["NextToken"].is_null();
@@ -79,6 +87,24 @@ impl Seen {
             self.asked.lock().unwrap().push(ids);
         }
         (200, json!({ "Traces": traces, "UnprocessedTraceIds": [], "NextToken": token }))
+    }
+
+    /// A hundred a page, of traces that begin 100 a second, and 500 a second in the first, until [`LAST_SECOND`].
+    fn summaries(&self, window: std::ops::Range<f64>, token: &Value) -> Value {
+        let begun = |number: usize| {
+            let number = f64::from(u32::try_from(number).unwrap());
+            if number < 500.0 { number / 500.0 } else { (number - 400.0) / 100.0 }
+        };
+        let all = (0..).take_while(|number| begun(*number) < LAST_SECOND);
+        // Both ends belong to a window, as with X-Ray.
+        let inside: Vec<usize> =
+            all.filter(|number| (window.start..=window.end).contains(&begun(*number))).collect();
+        let from: usize = token.as_str().map_or(0, |token| token.parse().unwrap());
+        let page = &inside[from..inside.len().min(from + 100)];
+        let summaries: Vec<Value> = page.iter().map(|number| json!({ "Id": id(*number) })).collect();
+        let next = (from + page.len() < inside.len()).then(|| (from + page.len()).to_string());
+        self.windows.lock().unwrap().push((window.end - window.start, from));
+        json!({ "TraceSummaries": summaries, "NextToken": next })
     }
 
     fn is_too_fast(&self, most: usize) -> bool {

@@ -51,16 +51,13 @@ fn a_script_says_what_is_sent_and_the_rest_has_defaults() {
     let plain = script("script = \"workload.js\"");
     assert_eq!(plain.path, Path::new("/repo/app/workload.js"));
     assert_eq!((&plain.options, plain.generators.len()), (&serde_json::json!({}), 0));
-    assert!(
-        matches!(plain.image, Some(Image::Build { .. })),
-        "an alias `k6` is the default for its application"
-    );
+    assert!(matches!(plain.image, Image::Build { .. }), "an alias `k6` is the default for its application");
     let full = script(
         "engine = \"k6\"\nscript = \"workload.js\"\nenv = { URL = \"{{outputs.url}}\", KEY = \"{{params.key}}\" }\nimage = \"k6\"\n\
          options = \"options.json\"\nload_generators = [\"ssh://me@lg1\", \"tcp://lg2:2375\"]",
     );
     assert_eq!(full.env["URL"].source(), "{{outputs.url}}");
-    assert!(matches!(full.image, Some(Image::Build { .. })));
+    assert!(matches!(full.image, Image::Build { .. }));
     assert_eq!(full.options["thresholds"]["checks"][0], "rate>0.9");
     assert_eq!(full.generators, ["ssh://me@lg1", "tcp://lg2:2375"]);
     let inline =
