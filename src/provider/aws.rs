@@ -35,6 +35,8 @@ const LONGEST_WINDOW: f64 = 300.0;
 const SHORTEST_WINDOW: f64 = 1.0;
 const WINDOWS_IN_FLIGHT: usize = 16;
 
+const LONGEST_REASON: usize = 600;
+
 /// A request without an answer by then has failed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -87,7 +89,7 @@ pub async fn list_traces(
     let mut windows = split(&window, (window.end - window.start) / LONGEST_WINDOW);
     while !windows.is_empty() {
         let list = |window| list_window(&client, window);
-        let mut answers = futures_util::stream::iter(windows.drain(..).collect::<Vec<_>>())
+        let mut answers = futures_util::stream::iter(std::mem::take(&mut windows))
             .map(|window| ask(window, &list, &pace, until))
             .buffer_unordered(WINDOWS_IN_FLIGHT);
         while let Some(answer) = answers.next().await {
@@ -186,7 +188,8 @@ async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<Fetched>, 
 }
 
 fn classify<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> Failure {
-    let reason = || DisplayErrorContext(error).to_string();
+    // The SDK shows the whole of an answer that it cannot read.
+    let reason = || DisplayErrorContext(error).to_string().chars().take(LONGEST_REASON).collect();
     match error {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();

@@ -15,6 +15,7 @@ mod insights;
 mod k6;
 mod layers;
 mod local;
+mod moto;
 mod new;
 mod other_engines;
 mod otlp;

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::moto::Moto;
 use crate::workspace::{Ran, Workspace};
 
 const MANIFEST: &str = r#"
@@ -225,23 +226,12 @@ fn the_sampling_rule_is_made_once_and_made_right() {
 #[ignore = "needs moto_server"]
 fn moto_says_whose_account_it_is() {
     let account = Account::new(&json!({ "limit": 1, "rules": [] }));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let log = std::fs::File::create(account.work.path().join("moto.log")).unwrap();
-    let mut moto = Command::new("moto_server")
-        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .expect("moto_server, of moto[server]");
-    let ready = account.work.appears("moto.log", "Running on");
+    let moto = Moto::start(&account.work);
     let seen = account
         .command(&["plan", "estimate", "plan.toml", "--format", "json"])
-        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+        .env("AWS_ENDPOINT_URL", &moto.endpoint)
         .output()
         .unwrap();
-    let _ = moto.kill();
-    let _ = moto.wait();
-    assert!(ready, "{}", account.work.read("moto.log"));
     let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
     let of = &seen["accounts"][0];
     assert_eq!((&of["account"], &of["region"]), (&json!("123456789012"), &json!("eu-north-1")), "{seen:#}");

@@ -17,6 +17,8 @@ use sb::provider::retrieval::Retrieval;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::moto::Moto;
+use crate::workspace::Workspace;
 use crate::xray_server::{self, Manners};
 
 /// Status, error type and body of one answer.
@@ -266,4 +268,29 @@ async fn traces_of_a_time_are_listed_in_windows_that_are_halved_until_they_fit()
     assert!(windows.iter().all(|(length, _)| *length <= 300.0));
     let paged: Vec<_> = windows.iter().filter(|(_, from)| *from > 0).collect();
     assert!(!paged.is_empty() && paged.iter().all(|(length, _)| *length <= 1.0), "{paged:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"] // Its summaries are not as AWS has them: `Users` is an object.
+async fn traces_come_from_moto_by_their_ids() {
+    let work = Workspace::new();
+    let moto = Moto::start(&work);
+    let config = config(moto.endpoint.clone());
+    let sdk = aws_sdk_xray::Config::builder()
+        .behavior_version_latest()
+        .endpoint_url(&moto.endpoint)
+        .region(aws_sdk_xray::config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_xray::config::Credentials::new("x", "x", None, None, "test"));
+    let client = aws_sdk_xray::Client::from_conf(sdk.build());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let ids: Vec<String> = (0..40).map(|number| format!("1-{now:08x}-{number:024x}")).collect();
+    for id in &ids {
+        let document = json!({ "id": "53995c3f42cd8ad8", "name": "api", "trace_id": id, "start_time": now, "end_time": now + 1 });
+        client.put_trace_segments().trace_segment_documents(document.to_string()).send().await.unwrap();
+    }
+    let out = work.path().join("traces.json");
+    let wanted = [&ids[..], &[format!("1-{now:08x}-{:024x}", 99)]].concat();
+    let report = fetch_traces(&config, &wanted, Duration::from_secs(1), &out, &|_| {}).await.unwrap();
+    assert_eq!((report.expected, report.found, report.missing.len()), (41, 40, 1));
+    assert_eq!(written(&out), ids);
 }
