@@ -248,11 +248,6 @@ async fn setup(
     let mut problems = Vec::new();
     let mut changed = Vec::new();
     let remedy = probed.remedy();
-    let how = match &remedy {
-        Some(line) if line.is_empty() => String::new(),
-        Some(line) => format!("run on the host: {line}"),
-        None => "install Docker and rsync by the system's own means".to_owned(),
-    };
     match &remedy {
         Some(line) if line.is_empty() => {}
         Some(line) if dry_run => terminal.say(&format!("would run on {}: {line}", host.name)),
@@ -270,6 +265,11 @@ async fn setup(
         }
         _ => {}
     }
+    let how = match probed.remedy() {
+        Some(line) if line.is_empty() => String::new(),
+        Some(line) => format!("run on the host: {line}"),
+        None => "install Docker and rsync by the system's own means".to_owned(),
+    };
     if probed.get("rsync").is_none() {
         problems.push(format!("there is no rsync; {how}"));
     }

@@ -633,10 +633,17 @@ pub(super) fn body_of(
         labels.insert(TIMEOUT_LABEL.to_owned(), millis(timeout).to_string());
     }
     let memory = command.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    // Podman takes an empty entrypoint for the image's own; any other replaces it, and the image's command with it.
+    let (entrypoint, cmd) = match (&command.entrypoint, command.argv.split_first()) {
+        (Some(none), Some((program, arguments))) if none.is_empty() => {
+            (Some(vec![program.clone()]), arguments.to_vec())
+        }
+        (entrypoint, _) => (entrypoint.clone(), command.argv.clone()),
+    };
     Ok(ContainerCreateBody {
         image: Some(command.image.clone()),
-        entrypoint: command.entrypoint.clone(),
-        cmd: Some(command.argv.clone()),
+        entrypoint,
+        cmd: Some(cmd),
         env: Some(env),
         working_dir: command.workdir.clone(),
         user: Some(user),

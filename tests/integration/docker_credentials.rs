@@ -14,9 +14,29 @@ use crate::engines::{Dockerd, User};
 use crate::pseudo_terminal::{Seen, answer, play};
 use crate::workspace::{Ran, Workspace};
 
-const IMAGE: &str = "sb-stand-in:1";
+pub const IMAGE: &str = "sb-stand-in:1";
 const TOOLS: [(&str, &str); 5] =
     [("aws", "aws"), ("azure", "az"), ("google", "gcloud"), ("ibm", "ibmcloud"), ("pulumi", "pulumi")];
+
+/// Writes what an image with the stand-ins is built of, and a table that names it for every provider (`images.toml`).
+pub fn stand_ins(work: &Workspace) -> std::path::PathBuf {
+    let image = work.path().join("image");
+    std::fs::create_dir(&image).unwrap();
+    std::fs::copy("/bin/busybox", image.join("busybox")).expect("/bin/busybox, of busybox-static");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/stand_in.sh");
+    let mut recipe = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n".to_owned();
+    let mut table = format!("[step]\nimage = \"{IMAGE}\"\n");
+    for (provider, tool) in TOOLS {
+        std::fs::copy(script, image.join(tool)).unwrap();
+        recipe += &format!("COPY {tool} /bin/{tool}\n");
+        table += &format!("[{provider}]\nimage = \"{IMAGE}\"\n");
+    }
+    // As the real images have one.
+    recipe += "ENTRYPOINT [\"aws\"]\n";
+    work.write("image/Dockerfile", &recipe);
+    work.write("images.toml", &table);
+    image
+}
 
 struct Lab {
     engine: Dockerd,
@@ -26,22 +46,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let (engine, work) = (Dockerd::start(), Workspace::new());
-        let image = work.path().join("image");
-        std::fs::create_dir(&image).unwrap();
-        std::fs::copy("/bin/busybox", image.join("busybox")).expect("/bin/busybox, of busybox-static");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/stand_in.sh");
-        let mut recipe = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n".to_owned();
-        let mut table = format!("[step]\nimage = \"{IMAGE}\"\n");
-        for (provider, tool) in TOOLS {
-            std::fs::copy(script, image.join(tool)).unwrap();
-            recipe += &format!("COPY {tool} /bin/{tool}\n");
-            table += &format!("[{provider}]\nimage = \"{IMAGE}\"\n");
-        }
-        // As the real images have one.
-        recipe += "ENTRYPOINT [\"aws\"]\n";
-        work.write("image/Dockerfile", &recipe);
-        work.write("images.toml", &table);
-        let folder = image.display().to_string();
+        let folder = stand_ins(&work).display().to_string();
         engine.docker(&["build", "--quiet", "--network", "none", "--tag", IMAGE, &folder]);
         Self { engine, work }
     }

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use crate::docker::Boxed;
+use crate::docker_credentials::{IMAGE, stand_ins};
 use crate::engines::{Dockerd, SHORT};
-use crate::workspace::Ran;
+use crate::pseudo_terminal::{answer, play};
+use crate::workspace::{Ran, Workspace};
 
 /// Two authorities, `good` and `bad`, and from each a server of this machine (`NAME/server`) and a client (`NAME/client`), with
 /// file names as Docker wants them.
@@ -169,4 +172,51 @@ run = "echo cleanup >> trail; i=0; while [ ! -e go ] && [ $i -lt 600 ]; do sleep
     assert!(boxed.work.read("runner.log").contains("timeout of 1s"), "{}", boxed.work.read("runner.log"));
     let left = Podman::command(podman.folder.path()).args(["ps", "-aq"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "no container is left");
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn docker_credentials_lie_in_a_volume_of_podman_s_as_in_one_of_docker_s() {
+    const SECRET: &str = "hush4hush5hush6";
+    let (work, podman) = (Workspace::new(), Podman::start());
+    let folder = stand_ins(&work);
+    let built = Podman::command(podman.folder.path())
+        .args(["build", "--quiet", "--network", "none", "--tag", IMAGE])
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let command = |arguments: &[&str]| {
+        let mut command = work.command(arguments);
+        command.env("DOCKER_HOST", Podman::host_in(podman.folder.path()));
+        command.env("SB_IMAGES", work.path().join("images.toml"));
+        command
+    };
+    let sb = |arguments: &[&str]| Ran::of(command(arguments).output().unwrap());
+    work.write(
+        "benchmark.toml",
+        "[benchmark]\nname = \"kept\"\n[images]\ntool = \"sb-stand-in:1\"\n[targets.cloud]\ncredentials = [\"aws\"]\n\
+         [[deploy]]\nname = \"use\"\nimage = \"tool\"\nnetwork = \"none\"\ncredentials = [\"aws\"]\n\
+         run = \"aws sts get-caller-identity --output json > who; ls -ln ~/.aws > list; touch ~/.aws/x 2> denied; id -u > id\"\n",
+    );
+    sb(&["check-credentials", "aws"]).expect(1);
+    let script = [
+        json!({ "expect": "Key ID [None]: ", "size": [33, 111], "send": "AKIAME\r" }),
+        answer("Secret: ", &format!("{SECRET}\r")),
+        answer("33 111", ""),
+    ];
+    let seen = play(&command(&["login", "aws"]), &script);
+    assert_eq!((seen.code, seen.restored), (0, true), "{}", seen.text);
+    assert!(!seen.text.contains(SECRET), "{}", seen.text);
+    sb(&["check-credentials", "aws"]).expect(0);
+    sb(&["prepare"]).expect(0);
+    assert!(work.read("who").contains("Arn"), "{}", work.read("who"));
+    assert!(work.read("list").contains("-rw-------"), "{}", work.read("list"));
+    assert!(work.read("denied").contains("Read-only file system"), "{}", work.read("denied"));
+    sb(&["cleanup"]).expect(0);
+    sb(&["logout", "aws"]).expect(0);
+    sb(&["check-credentials", "aws"]).expect(1);
+    let volumes = Podman::command(podman.folder.path()).args(["volume", "ls", "--quiet"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&volumes.stdout), "");
+    assert_eq!(work.files_with(SECRET), Vec::<PathBuf>::new());
 }
