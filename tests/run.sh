@@ -13,7 +13,7 @@ count() { # the sum of the numbers before a word in cargo's closing lines
 
 run() { # run cargo test, show and keep what it prints
     status=$(mktemp) || exit 1
-    { cargo test "$@" 2>&1; echo $? > "$status"; } | tee "$log"
+    { cargo test --no-fail-fast "$@" 2>&1; echo $? > "$status"; } | tee "$log"
     read -r code < "$status"
     rm -f "$status"
     [ "$code" -eq 0 ] || failed_runs=$((failed_runs + 1))
