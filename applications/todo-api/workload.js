@@ -19,7 +19,22 @@ const requests = [
   { name: "get", weight: 3, method: "GET", path: () => "/todos/first", statuses: [200] },
   { name: "done", weight: 1, method: "PUT", path: () => "/todos/first/done", statuses: [200] },
   { name: "delete", weight: 1, method: "DELETE", path: () => `/todos/${uuid()}`, statuses: [204, 404] },
+  { name: "one-todo", weight: 1, sequence: oneTodo },
 ];
+
+// Each request with what the one before answered; after a failure the rest is not sent.
+function oneTodo() {
+  const created = send({
+    name: "create-own", method: "POST", path: () => "/todos", statuses: [201],
+    body: () => JSON.stringify({ title: `Todo ${exec.scenario.iterationInTest + 1}` }),
+  });
+  const id = created && created.json("id");
+  if (!id) return;
+  const path = `/todos/${id}`;
+  send({ name: "get-own", method: "GET", path: () => path, statuses: [200], holds: { done: false } }) &&
+    send({ name: "done-own", method: "PUT", path: () => `${path}/done`, statuses: [200], holds: { done: true } }) &&
+    send({ name: "delete-own", method: "DELETE", path: () => path, statuses: [204] });
+}
 
 // As often as its weight says.
 function pick() {
@@ -27,12 +42,20 @@ function pick() {
   return requests.find((request) => (left -= request.weight) < 0) || requests[0];
 }
 
-export default function () {
-  const request = pick();
+// The answer, or nothing when it is not what is expected.
+function send(request) {
   const answer = http.request(request.method, `${__ENV.BASE_URL}${request.path()}`, request.body ? request.body() : null, {
     headers: request.body ? { "Content-Type": "application/json" } : {},
     tags: { name: request.name },
     timeout: "15s",
   });
-  check(answer, { "status is as expected": (response) => request.statuses.includes(response.status) });
+  const holds = (response) => Object.entries(request.holds || {}).every(([key, value]) => response.json(key) === value);
+  const expected = (response) => request.statuses.includes(response.status) && holds(response);
+  return check(answer, { "answer is as expected": expected }) ? answer : null;
+}
+
+export default function () {
+  const picked = pick();
+  if (picked.sequence) picked.sequence();
+  else send(picked);
 }

@@ -68,12 +68,12 @@ class UploadHandlerTest {
         assertRefused(415, upload("cat.jpg", "hello".getBytes()));
         assertRefused(415, upload("cat.jpg", Pictures.of("png", 4, 4)));
         assertRefused(415, upload("cat.png", Pictures.sample()));
-        assertRefused(413, upload("cat.jpg", Arrays.copyOf(Pictures.sample(), UploadHandler.MAX_BYTES + 1)));
+        assertRefused(413, upload("cat.jpg", Arrays.copyOf(Pictures.sample(), Upload.MAX_BYTES + 1)));
     }
 
     @Test
     void theLargestImageIsKept() {
-        byte[] image = Arrays.copyOf(Pictures.sample(), UploadHandler.MAX_BYTES);
+        byte[] image = Arrays.copyOf(Pictures.sample(), Upload.MAX_BYTES);
         assertEquals(201, handler.handleRequest(upload("cat.jpg", image), context).getStatusCode());
     }
 

@@ -1,0 +1,103 @@
+// Everything of one deployment but its resource group, in which it lies and with which it goes.
+metadata description = 'sb thumbnail-generator: Azure Functions -> Blob Storage, its event -> Azure Functions -> Blob Storage'
+
+@description('Part of every name; drawn anew for each deployment')
+@minLength(1)
+@maxLength(14)
+param deployId string
+
+param location string = resourceGroup().location
+
+@description('The longer side of a thumbnail in pixels')
+@minValue(1)
+param maxSide int
+
+var tags = { 'sb-deployment': deployId }
+var connection = 'DefaultEndpointsProtocol=https;AccountName=${storage.name};AccountKey=${storage.listKeys().keys[0].value};EndpointSuffix=${environment().suffixes.storage}'
+
+resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: 'sbthumbs${deployId}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard_LRS' }
+  kind: 'StorageV2'
+  properties: {
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+    allowBlobPublicAccess: false
+  }
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
+  parent: storage
+  name: 'default'
+}
+
+resource images 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+  parent: blobs
+  name: 'images'
+}
+
+resource thumbnails 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+  parent: blobs
+  name: 'thumbnails'
+}
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+  name: 'sb-thumbnails-${deployId}'
+  location: location
+  tags: tags
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: 30
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: 'sb-thumbnails-${deployId}'
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+  }
+}
+
+// The consumption plan on Linux.
+resource plan 'Microsoft.Web/serverfarms@2023-12-01' = {
+  name: 'sb-thumbnails-${deployId}'
+  location: location
+  tags: tags
+  kind: 'linux'
+  sku: { name: 'Y1', tier: 'Dynamic' }
+  properties: { reserved: true }
+}
+
+resource functions 'Microsoft.Web/sites@2023-12-01' = {
+  name: 'sb-thumbnails-${deployId}'
+  location: location
+  tags: tags
+  kind: 'functionapp,linux'
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    siteConfig: {
+      linuxFxVersion: 'Java|17'
+      ftpsState: 'Disabled'
+      minTlsVersion: '1.2'
+      appSettings: [
+        { name: 'AzureWebJobsStorage', value: connection }
+        { name: 'FUNCTIONS_EXTENSION_VERSION', value: '~4' }
+        { name: 'FUNCTIONS_WORKER_RUNTIME', value: 'java' }
+        { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
+        // The platform's own agent for Java, which needs nothing in the code.
+        { name: 'APPLICATIONINSIGHTS_ENABLE_AGENT', value: 'true' }
+        { name: 'MAX_SIDE', value: string(maxSide) }
+      ]
+    }
+  }
+}
+
+output endpoint string = 'https://${functions.properties.defaultHostName}'
+output appInsightsId string = insights.properties.AppId
