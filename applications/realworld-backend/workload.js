@@ -81,6 +81,7 @@ const requests = [
     },
     { signed: false, status: 201 },
   ),
+  { name: "write", weight: 2, sequence: write },
 ];
 const total = requests.reduce((sum, { weight }) => sum + weight, 0);
 
@@ -89,12 +90,31 @@ function pick() {
   return requests.find(({ weight }) => (left -= weight) < 0) ?? requests.at(-1);
 }
 
-export default function (seeded) {
-  const { name, method, path, body, signed, status } = pick();
+// The answer, or nothing when it is not what is expected.
+function sent({ name, method, path, body, signed, status }, seeded) {
   const answer = http.request(method, `${__ENV.BASE_URL}${path(seeded)}`, body ? JSON.stringify(body(seeded)) : null, {
     headers: { ...(body && json), ...(signed && { Authorization: `Token ${seeded.token}` }) },
     tags: { name },
     timeout: "30s",
   });
-  check(answer, { [`${name}: status is ${status}`]: (response) => response.status === status });
+  return check(answer, { [`${name}: status is ${status}`]: (response) => response.status === status }) ? answer : null;
+}
+
+// A reader logs in, and with the token writes, likes and remarks; after a failure the rest is not sent.
+function write({ account }) {
+  const token = sent(send("write-login", 0, "POST", at("/users/login"), () => ({ user: account }), { signed: false }))?.json("user.token");
+  if (!token) return;
+  const article = { title: `Report ${number()}`, description: "What was seen", body: crypto.randomUUID(), tagList: ["reports"] };
+  const written = sent(send("write-article", 0, "POST", at("/articles"), () => ({ article }), { status: 201 }), { token });
+  const slug = written?.json("article.slug");
+  if (!slug) return;
+  const remark = () => ({ comment: { body: `Remark ${number()}` } });
+  sent(send("write-favorite", 0, "POST", at(`/articles/${slug}/favorite`)), { token }) &&
+    sent(send("write-comment", 0, "POST", at(`/articles/${slug}/comments`), remark), { token });
+}
+
+export default function (seeded) {
+  const picked = pick();
+  if (picked.sequence) picked.sequence(seeded);
+  else sent(picked, seeded);
 }

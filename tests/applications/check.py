@@ -3,7 +3,7 @@
     python3 tests/applications/check.py [NAME…]
 
 For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java),
-and its deployment against the stand-in of AWS (`verify.py --quick`). What needs a tool that is missing, or too old, is counted as skipped. The last line
+and its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`). What needs a tool that is missing, or too old, is counted as skipped. The last line
 has the counts, which tests/run.sh adds to its own.
 """
 
@@ -172,6 +172,18 @@ def check(checks, application, sb):
     else:
         words = [sys.executable, str(environment.HERE / "verify.py"), "--quick", "--sb", sb, name]
         checks.run(f"{name}: deployment", words, application)
+    if "[targets.azure]" in (application / "benchmark.toml").read_text():
+        azure(checks, name, application, sb, sorted(needs))
+
+
+def azure(checks, name, application, sb, needs):
+    """The target azure, which no account has seen: its deployment against a stand-in of az."""
+    if reason := lacking(*needs):
+        return checks.skip(f"{name}: deployment, azure", reason)
+    if environment.made("venv-azure", environment.HERE / "azure-requirements.txt") is None:
+        return checks.skip(f"{name}: deployment, azure", "azure-requirements.txt cannot be installed")
+    words = [sys.executable, str(environment.HERE / "verify_azure.py"), "--sb", sb, name]
+    return checks.run(f"{name}: deployment, azure", words, application)
 
 
 def main():

@@ -44,6 +44,8 @@ def row(folder, results):
     }
     languages = {name for runtime in runtimes for start, name in LANGUAGES.items() if runtime.startswith(start)}
     requests = [request["name"] for request in manifest["workload"]["requests"]]
+    for sequence in manifest["workload"].get("sequences", []):
+        requests += [request["name"] for request in sequence["requests"]]
     cells = [
         f"[{folder.name}]({folder.name})",
         ", ".join(sorted(services - {None})),
@@ -66,7 +68,7 @@ def verified(targets, result):
     if "local" in targets:
         how.append("local: `sb test`")
     if "azure" in targets:
-        how.append("azure: not run")
+        how.append("azure: not run (offline checks)")
     return "; ".join(how)
 
 
