@@ -3,8 +3,8 @@
     python3 tests/applications/check.py [NAME…]
 
 For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java),
-and its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`). What needs a tool that is missing, or too old, is counted as skipped. The last line
-has the counts, which tests/run.sh adds to its own.
+its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`). What needs
+a tool that is missing, or too old, is counted as skipped. The last line has the counts, which tests/run.sh adds to its own.
 """
 
 import argparse

@@ -169,7 +169,7 @@ def serve_todos(application, entities):
             rows = list(csv.DictReader(file))
         if bad := [row for row in rows if row["outcome"] != "ok"]:
             raise Failed(f"{len(bad)} of {len(rows)} requests failed, the first: {bad[0]}")
-        names = {row["name"] for row in rows}
+        names = {row["request"] for row in rows}
         if "delete-own" not in names:
             raise Failed(f"no sequence came to its end: {sorted(names)}")
         script = ["k6", "run", "--quiet", "--no-usage-report", "-i", "120", "-e", f"BASE_URL=http://127.0.0.1:{application.port}",
