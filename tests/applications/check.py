@@ -180,8 +180,11 @@ def azure(checks, name, application, sb, needs):
     """The target azure, which no account has seen: its deployment against a stand-in of az."""
     if reason := lacking(*needs):
         return checks.skip(f"{name}: deployment, azure", reason)
-    if environment.made("venv-azure", environment.HERE / "azure-requirements.txt") is None:
+    venv = environment.made("venv-azure", environment.HERE / "azure-requirements.txt")
+    if venv is None:
         return checks.skip(f"{name}: deployment, azure", "azure-requirements.txt cannot be installed")
+    words = [str(venv / "bin" / "python"), "-m", "unittest", "test_bicep"]
+    checks.run(f"{name}: Bicep template", words, environment.HERE, python_counts, APPLICATION=name, PYTHONDONTWRITEBYTECODE="1")
     words = [sys.executable, str(environment.HERE / "verify_azure.py"), "--sb", sb, name]
     return checks.run(f"{name}: deployment, azure", words, application)
 

@@ -240,6 +240,8 @@ def main():
     arguments = parser.parse_args()
     if VENV is None:
         sys.exit("tests/applications/azure-requirements.txt cannot be installed")
+    if others := environment.made("venv", environment.HERE / "requirements.txt"):
+        os.environ["PATH"] += f"{os.pathsep}{others / 'bin'}"  # k6
     failed = 0
     for name in arguments.names:
         try:
