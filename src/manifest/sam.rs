@@ -10,6 +10,7 @@
 
 mod function;
 mod intrinsics;
+mod services;
 mod tree;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
+pub use services::{EventSource, ServiceResource, Source, StateMachine};
 use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.
@@ -28,6 +30,11 @@ use tree::{Entry, Fault, Node};
 pub struct Application {
     pub functions: Vec<Function>,
     pub routes: Vec<Route>,
+    /// Tables, buckets, queues, topics …: what a service of its own provides.
+    pub resources: Vec<ServiceResource>,
+    /// What invokes functions beside requests.
+    pub sources: Vec<EventSource>,
+    pub machines: Vec<StateMachine>,
     /// In the order of the template.
     pub outputs: Vec<(String, String)>,
     /// Unsupported but harmless parts.

@@ -43,6 +43,7 @@ mod routes;
 mod runtime_api;
 mod runtimes;
 mod segment;
+mod service_client;
 mod udp;
 mod xray_api;
 
