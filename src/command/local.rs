@@ -24,13 +24,14 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 template: absolute(&template),
                 parameters,
                 name,
+                services: None,
                 options: local::Options::default(),
             };
             let runtime = local::up(spec, &std::env::current_exe()?).await.map_err(failed)?;
             if settings.json() {
                 let all = json!({
                     "version": 1, "endpoint": runtime.endpoint, "lambda_endpoint": runtime.lambda_endpoint,
-                    "xray_endpoint": runtime.xray_endpoint, "outputs": runtime.outputs, "pid": runtime.pid,
+                    "xray_endpoint": runtime.xray_endpoint, "aws_endpoint": runtime.aws_endpoint, "outputs": runtime.outputs, "pid": runtime.pid,
                 });
                 terminal.data(&format!("{all:#}"))?;
             } else {
@@ -38,6 +39,9 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                     "endpoint = {}\nlambda_endpoint = {}\nxray_endpoint = {}\n",
                     runtime.endpoint, runtime.lambda_endpoint, runtime.xray_endpoint
                 );
+                if let Some(endpoint) = &runtime.aws_endpoint {
+                    text += &format!("aws_endpoint = {endpoint}\n");
+                }
                 for (name, value) in &runtime.outputs {
                     text += &format!("outputs.{name} = {value}\n");
                 }
@@ -62,7 +66,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             if settings.json() {
                 let rows: Vec<_> = rows
                     .iter()
-                    .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "pid": runtime.pid }))
+                    .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "aws_endpoint": runtime.aws_endpoint, "pid": runtime.pid }))
                     .collect();
                 terminal.data(&format!("{:#}", json!({ "version": 1, "runtimes": rows })))?;
             } else if rows.is_empty() {

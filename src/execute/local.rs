@@ -22,6 +22,7 @@ pub(super) async fn up(
         template: template.to_owned(),
         parameters: params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect(),
         name: attempt.deployment.application.clone(),
+        services: None,
         options: local::Options::default(),
     };
     let runtime = tokio::select! {
@@ -36,6 +37,9 @@ pub(super) async fn up(
                 .map(|(name, value)| (name, Produced { value: value.into(), secret: false }))
                 .collect();
             outputs.insert("endpoint".into(), Produced { value: runtime.endpoint.into(), secret: false });
+            if let Some(endpoint) = runtime.aws_endpoint {
+                outputs.insert("aws_endpoint".into(), Produced { value: endpoint.into(), secret: false });
+            }
             for (name, output) in &step.outputs {
                 if let Some(produced) = outputs.get_mut(name) {
                     produced.secret = output.secret;

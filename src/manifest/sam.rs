@@ -1,6 +1,6 @@
 //! AWS SAM templates, as far as the local target and the validator need them.
 //!
-//! [`application`] reads functions, their HTTP routes and the outputs of a template (YAML or JSON) and evaluates
+//! [`application`] reads functions, their HTTP routes, tables, buckets and the outputs of a template (YAML or JSON) and evaluates
 //! CloudFormation's intrinsic functions and conditions. What the local target cannot provide is reported by
 //! resource and line: as a warning where the application still works (policies, roles, log groups), as an error
 //! where it could not.
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
-pub use services::{EventSource, ServiceResource, Source, StateMachine};
+pub use services::{Service, ServiceResource};
 use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.
@@ -30,11 +30,8 @@ use tree::{Entry, Fault, Node};
 pub struct Application {
     pub functions: Vec<Function>,
     pub routes: Vec<Route>,
-    /// Tables, buckets, queues, topics …: what a service of its own provides.
+    /// Tables and buckets.
     pub resources: Vec<ServiceResource>,
-    /// What invokes functions beside requests.
-    pub sources: Vec<EventSource>,
-    pub machines: Vec<StateMachine>,
     /// In the order of the template.
     pub outputs: Vec<(String, String)>,
     /// Unsupported but harmless parts.
@@ -177,8 +174,9 @@ const IMPLICIT_REST_API: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP_API: &str = "ServerlessHttpApi";
 
 /// Resources that change nothing for functions on one machine (prefixes of the type).
-const HARMLESS_TYPES: [&str; 8] = [
+const HARMLESS_TYPES: [&str; 9] = [
     "AWS::IAM::",
+    "AWS::S3::BucketPolicy",
     "AWS::Logs::",
     "AWS::CloudWatch::",
     "AWS::Lambda::Permission",
@@ -240,6 +238,7 @@ impl<'a> Reader<'a> {
         }
         for resource in &resources {
             self.judge(resource, &scope, &dead_letters);
+            application.resources.extend(self.service(resource, &scope));
         }
         if !resources.iter().any(|resource| resource.kind == FUNCTION) {
             self.error(
@@ -317,7 +316,7 @@ impl<'a> Reader<'a> {
     /// Reports what the local target does not provide of a resource that is not a function.
     fn judge(&mut self, resource: &Resource<'_>, scope: &Scope<'_>, dead_letters: &[String]) {
         match resource.kind {
-            FUNCTION => {}
+            FUNCTION | services::BUCKET | services::TABLE => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
@@ -345,7 +344,7 @@ impl<'a> Reader<'a> {
             kind => self.unsupported(
                 resource.id,
                 resource.line,
-                format!("{kind} is not supported by the local target, which runs functions and HTTP routes: deploy to a cloud target, or keep it out with a `Condition`"),
+                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables and buckets: deploy to a cloud target, or keep it out with a `Condition`"),
             ),
         }
     }
@@ -574,6 +573,18 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
                 let role_name = format!("{}Role", resource.id);
                 referents.entry(role_name.clone()).or_insert_with(|| with_arn(role_name, role));
                 let arn = arn("lambda", format!("function:{name}"));
+                with_arn(name, arn)
+            }
+            services::BUCKET => {
+                // Of a bucket, everything is lower case.
+                let name = named("BucketName");
+                let name = if name == default_name { name.to_ascii_lowercase() } else { name };
+                let arn = format!("arn:aws:s3:::{name}");
+                with_arn(name, arn)
+            }
+            services::TABLE => {
+                let name = named("TableName");
+                let arn = arn("dynamodb", format!("table/{name}"));
                 with_arn(name, arn)
             }
             "AWS::SQS::Queue" => {

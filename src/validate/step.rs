@@ -228,8 +228,10 @@ impl Steps<'_> {
         let text = String::from_utf8_lossy(&bytes);
         match sam::output_names(&text) {
             Ok(more) => {
-                names.extend(more.into_iter().filter(|name| name != "endpoint"));
-                self.sam_problems(template, &text, &local.span, targets, report);
+                names.extend(more.into_iter().filter(|name| name != "endpoint" && name != "aws_endpoint"));
+                if self.sam_problems(template, &text, &local.span, targets, report) {
+                    names.push("aws_endpoint".to_owned());
+                }
             }
             Err(message) => report.push(
                 Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {message}"))
@@ -241,7 +243,7 @@ impl Steps<'_> {
     }
 
     /// What the embedded runtime does not provide of a template, at its place in the template. Where the benchmark
-    /// has other targets too, that is no fault of the manifest.
+    /// has other targets too, that is no fault of the manifest. True: it has tables or buckets, or may have.
     fn sam_problems(
         &self,
         template: &Path,
@@ -249,7 +251,7 @@ impl Steps<'_> {
         step: &Span,
         targets: &[String],
         report: &mut Report,
-    ) {
+    ) -> bool {
         let parameters = self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
         let place = sam::Place {
             region: "us-east-1".to_owned(),
@@ -258,7 +260,10 @@ impl Steps<'_> {
             api_base: "http://127.0.0.1".to_owned(),
         };
         // Warnings are of things that the application works without: the runtime's own log has them.
-        let Err(mut problems) = sam::application(text, &parameters, &place) else { return };
+        let mut problems = match sam::application(text, &parameters, &place) {
+            Ok(application) => return !application.resources.is_empty(),
+            Err(problems) => problems,
+        };
         problems.retain(|found| found.severity != sam::Severity::Warning);
         let elsewhere = self.ceilings.keys().any(|target| !targets.contains(target));
         if elsewhere && problems.iter().all(|found| found.severity == sam::Severity::Unsupported) {
@@ -280,7 +285,7 @@ impl Steps<'_> {
                     format!("other targets are not concerned. It does not have: {}", missing.join(", ")),
                 ),
             );
-            return;
+            return true;
         }
         let source = Arc::new(Source::new(template, text));
         for found in problems {
@@ -299,6 +304,7 @@ impl Steps<'_> {
                 report.problems.push(problem);
             }
         }
+        true
     }
 
     fn environment(&self, file: &StepFile, targets: &[String], report: &mut Report) -> Environment {

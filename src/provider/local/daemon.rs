@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::aws_proxy::AwsProxy;
 use super::clock::Clock;
 use super::gateway::{self, Gateway};
 use super::http::{self, Lifetime};
@@ -20,6 +21,7 @@ use super::lifetime::{lock, log_file, runtime_file, spec_file, write_json};
 use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
 use super::runtimes::Runtimes;
+use super::services::Services;
 use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
 use crate::manifest::sam;
 
@@ -33,11 +35,12 @@ const RETIRE_EVERY: Duration = Duration::from_secs(1);
 /// How long open connections may take to finish after a stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The three sockets.
+/// The sockets.
 struct Sockets {
     gateway: TcpListener,
     control: TcpListener,
     daemon: UdpSocket,
+    aws: TcpListener,
 }
 
 /// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
@@ -63,6 +66,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         gateway: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
         control: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
         daemon: UdpSocket::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+        aws: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
     };
     let address = sockets.gateway.local_addr().map_err(LocalError::Listen)?;
     let endpoint = format!("http://{address}");
@@ -77,7 +81,19 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let (open, mut all_closed) = mpsc::channel(1);
     let lifetime = Lifetime::new(stopping, open);
     let clock = Clock::new();
-    let functions = make_functions(&spec, &application, &control, &daemon, journal)?;
+    let services = match (&spec.services, application.resources.as_slice()) {
+        (_, []) => None,
+        (None, _) => return Err(LocalError::Services("nobody has looked for moto".to_owned())),
+        (Some(python), resources) => {
+            Some(Services::start(python, state_dir, REGION, ACCOUNT, resources).await?)
+        }
+    };
+    let aws_endpoint = match &services {
+        Some(_) => Some(format!("http://{}", sockets.aws.local_addr().map_err(LocalError::Listen)?)),
+        None => None,
+    };
+    let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
+    let functions = make_functions(&spec, &application, endpoints, journal)?;
     let options = &spec.options;
     let machine = Arc::new(Machine {
         clock,
@@ -97,7 +113,9 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         dead_letters: state_dir.join("dead-letters.jsonl"),
         journal: journal.clone(),
     });
-    start_servers(sockets, &lifetime, &runtime, application.routes, address);
+    start_servers(sockets, &lifetime, &runtime, application.routes, address, services.as_ref());
+    // Dropped with the runtime, and ended thereby.
+    let watched = services.map(|services| tokio::spawn(services.ended(journal.clone())));
     let keep_alive = options.keep_alive;
     let retiring = runtime.clone();
     tokio::spawn(async move {
@@ -112,11 +130,13 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
             endpoint: endpoint.clone(),
             xray_endpoint: control.clone(),
             lambda_endpoint: control.clone(),
+            aws_endpoint: aws_endpoint.clone(),
             outputs: application.outputs.into_iter().collect(),
             pid: std::process::id(),
         },
     )?;
-    journal.note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp"));
+    let services = aws_endpoint.map(|endpoint| format!(", services {endpoint}")).unwrap_or_default();
+    journal.note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp{services}"));
 
     let received = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
@@ -130,6 +150,9 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     runtime.functions.values().for_each(|function| function.clear());
     machine.kill_all();
     let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
+    if let Some(watched) = watched {
+        watched.abort();
+    }
     machine.kill_all();
     let unfinished = options.queue as usize - runtime.queue.available_permits();
     journal.note(&format!(
@@ -145,6 +168,7 @@ fn start_servers(
     runtime: &Arc<Runtime>,
     routes: Vec<sam::Route>,
     address: std::net::SocketAddr,
+    services: Option<&Services>,
 ) {
     let gateway = Arc::new(Gateway { runtime: runtime.clone(), routes, address });
     let life = lifetime.clone();
@@ -155,6 +179,13 @@ fn start_servers(
     tokio::spawn(http::serve(sockets.control, lifetime.clone(), move |request| {
         http::detached(life.clone(), invoke_api::answer(own.clone(), request))
     }));
+    if let Some(services) = services {
+        let proxy = Arc::new(AwsProxy::new(runtime.clone(), services.address.clone()));
+        let life = lifetime.clone();
+        tokio::spawn(http::serve(sockets.aws, lifetime.clone(), move |request| {
+            http::detached(life.clone(), proxy.clone().answer(request))
+        }));
+    }
     tokio::spawn(udp::receive(sockets.daemon, lifetime.clone(), runtime.clone()));
 }
 
@@ -163,7 +194,7 @@ fn stack_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
-fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application, LocalError> {
+pub(super) fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application, LocalError> {
     let source = fs::read_to_string(&spec.template).map_err(LocalError::io("read", &spec.template))?;
     let place = sam::Place {
         region: REGION.to_owned(),
@@ -181,12 +212,19 @@ fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application
     })
 }
 
+/// Where functions find what they call.
+#[derive(Clone, Copy)]
+struct Endpoints<'a> {
+    control: &'a str,
+    daemon: &'a str,
+    aws: Option<&'a str>,
+}
+
 /// Makes every function ready to be started, and reports all that cannot be.
 fn make_functions(
     spec: &LocalSpec,
     application: &sam::Application,
-    control: &str,
-    daemon: &str,
+    endpoints: Endpoints<'_>,
     journal: &Journal,
 ) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
     let logs = spec.state_dir.join("functions");
@@ -206,7 +244,7 @@ fn make_functions(
             Ok((folder, command)) => {
                 let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
                 journal.note(&format!("function {} runs as: {}", function.name, words.join(" ")));
-                let environment = environment(function, &folder, control, daemon);
+                let environment = environment(function, &folder, endpoints);
                 let log = logs.join(format!("{}.log", function.name));
                 let made = Function::new(function.clone(), command, folder, environment, log);
                 functions.insert(function.name.clone(), Arc::new(made));
@@ -235,8 +273,7 @@ fn code_folder(base: &Path, function: &sam::Function) -> Result<PathBuf, String>
 fn environment(
     function: &sam::Function,
     folder: &Path,
-    control: &str,
-    daemon: &str,
+    Endpoints { control, daemon, aws }: Endpoints<'_>,
 ) -> BTreeMap<String, String> {
     let name = function.name.as_str();
     let (daemon_host, daemon_port) = daemon.split_once(':').unwrap_or((daemon, ""));
@@ -275,6 +312,7 @@ fn environment(
     ];
     let mut environment: BTreeMap<String, String> =
         platform.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    environment.extend(aws.map(|aws| ("AWS_ENDPOINT_URL".to_owned(), aws.to_owned())));
     environment.extend(function.environment.clone());
     environment
 }

@@ -13,10 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{LocalError, LocalRuntime, LocalSpec, SERVE};
+use super::daemon::read_application;
+use super::{LocalError, LocalRuntime, LocalSpec, SERVE, services};
 
-/// Time to start; the functions themselves start on demand.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Time to start, the services included; the functions themselves start on demand.
+const READY_WITHIN: Duration = Duration::from_secs(90);
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
@@ -50,7 +51,11 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
         return Ok(runtime);
     }
     let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
-    let spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
+    let mut spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
+    // A template that cannot be used is reported by the daemon, at its place.
+    if read_application(&spec, "http://127.0.0.1").is_ok_and(|application| !application.resources.is_empty()) {
+        spec.services = Some(services::python().await?);
+    }
     start(SERVE, &state_dir, &spec, sb_binary).await
 }
 

@@ -5,10 +5,11 @@
 //! benchmark's life cycle without a cloud account: deployment, load, asynchronous invocations, traces, cleanup. It is **not a
 //! model of AWS's speed**: its latencies are those of this machine.
 //!
-//! Three sockets, all on 127.0.0.1 with ports that the kernel chooses:
+//! Up to four sockets, all on 127.0.0.1 with ports that the kernel chooses:
 //! - the **gateway** (`endpoint`): the application's HTTP routes;
 //! - the **control port** (`lambda_endpoint`, `xray_endpoint`): Lambda's Invoke API and the X-Ray API;
-//! - the **X-Ray daemon's** UDP protocol.
+//! - the **X-Ray daemon's** UDP protocol;
+//! - where the template has tables or buckets, the **services** (`aws_endpoint`): moto's server, another program, stands behind it.
 //!
 //! Every function instance has a Runtime API on a port of its own.
 //!
@@ -24,6 +25,7 @@
 //! In the state folder: `local.json` (what to run), `runtime.json` (where it listens), `runtime.lock` (held while it runs),
 //! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`.
 
+mod aws_proxy;
 mod clock;
 mod context;
 mod daemon;
@@ -43,7 +45,7 @@ mod routes;
 mod runtime_api;
 mod runtimes;
 mod segment;
-mod service_client;
+mod services;
 mod udp;
 mod xray_api;
 
@@ -69,6 +71,9 @@ pub struct LocalSpec {
     pub parameters: BTreeMap<String, String>,
     /// Stands in for the stack's name (what is no letter or digit becomes `-`): functions are called `NAME-LOGICAL_ID`.
     pub name: String,
+    /// The Python that has moto, where the template needs it; [`up`] finds it.
+    #[serde(default)]
+    pub services: Option<PathBuf>,
     #[serde(default)]
     pub options: Options,
 }
@@ -110,6 +115,9 @@ pub struct LocalRuntime {
     pub endpoint: String,
     pub xray_endpoint: String,
     pub lambda_endpoint: String,
+    /// For `AWS_ENDPOINT_URL`: the services behind the application's tables and buckets; none where it has no such.
+    #[serde(default)]
+    pub aws_endpoint: Option<String>,
     /// The template's `Outputs`.
     pub outputs: BTreeMap<String, String>,
     pub pid: u32,
@@ -129,6 +137,8 @@ pub enum LocalError {
     NotReady { reason: String, log: PathBuf, tail: String },
     #[error("process {pid} of the local target still holds `{}` after SIGKILL: look at what blocks it with `ps`", lock.display())]
     WillNotEnd { pid: u32, lock: PathBuf },
+    #[error("the application has tables or buckets, and the services for them cannot be run: {0}")]
+    Services(String),
     #[error("`{}` is not a file of the local target: {source}; delete the folder and start it again", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
 }

@@ -1,0 +1,180 @@
+//! The services behind an application's tables and buckets: moto's server, in a process beside the runtime.
+//!
+//! It needs a Python with moto of the version below. A `python3` that has it is used; otherwise a virtual environment is made
+//! once, in `$XDG_CACHE_HOME/sb` or `~/.cache/sb`, from PyPI. What it keeps, it keeps in memory: all is gone with the runtime.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::LocalError;
+use super::journal::Journal;
+use crate::manifest::sam::{Service, ServiceResource};
+
+const MOTO: &str = "5.2.1";
+const SCRIPT: &str = include_str!("services.py");
+/// To import moto and make all resources; a busy machine may take long.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) struct Services {
+    /// `127.0.0.1:PORT`
+    pub address: String,
+    process: Child,
+    /// Its end ends the process.
+    _input: ChildStdin,
+}
+
+impl Services {
+    /// Starts the server and makes the resources.
+    pub async fn start(
+        python: &Path,
+        state_dir: &Path,
+        region: &str,
+        account: &str,
+        resources: &[ServiceResource],
+    ) -> Result<Self, LocalError> {
+        let script = state_dir.join("services.py");
+        fs::write(&script, SCRIPT).map_err(LocalError::io("write", &script))?;
+        let path = state_dir.join("services.log");
+        let log =
+            OpenOptions::new().create(true).append(true).open(&path).map_err(LocalError::io("write", &path))?;
+        let mut process = Command::new(python)
+            .arg("-u")
+            .arg(&script)
+            .env("MOTO_ACCOUNT_ID", account)
+            .env("AWS_REGION", region)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("AWS_ENDPOINT_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(LocalError::io("start", python))?;
+        let (Some(mut input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(LocalError::Services("its process has no pipes".to_owned()));
+        };
+        let orders = Value::Array(resources.iter().map(order).collect());
+        let exchange = async {
+            let mut line = String::new();
+            input.write_all(format!("{orders}\n").as_bytes()).await?;
+            BufReader::new(output).read_line(&mut line).await?;
+            Ok::<_, std::io::Error>(line)
+        };
+        let see = format!("see `{}`", path.display());
+        let line = tokio::time::timeout(READY_WITHIN, exchange)
+            .await
+            .map_err(|_| LocalError::Services(format!("not ready within {} s; {see}", READY_WITHIN.as_secs())))?
+            .map_err(|error| LocalError::Services(format!("{error}; {see}")))?;
+        match serde_json::from_str(&line) {
+            Ok(Ready::Port(port)) => {
+                Ok(Self { address: format!("127.0.0.1:{port}"), process, _input: input })
+            }
+            Ok(Ready::Error(error)) => Err(LocalError::Services(error)),
+            Err(_) => Err(LocalError::Services(format!("their process ended; {see}"))),
+        }
+    }
+
+    /// Returns when the process has ended, and says so in the runtime's log.
+    pub async fn ended(mut self, journal: Journal) {
+        let status = self.process.wait().await;
+        let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        journal.note(&format!("the services have ended ({how}): what functions ask of them fails from now on"));
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Ready {
+    Port(u16),
+    Error(String),
+}
+
+fn order(resource: &ServiceResource) -> Value {
+    let mut order = json!({ "logical_id": resource.logical_id, "name": resource.name, "line": resource.line });
+    match &resource.service {
+        Service::S3Bucket => order["kind"] = json!("bucket"),
+        Service::DynamoDbTable { definition, expires_by } => {
+            order["kind"] = json!("table");
+            order["definition"] = definition.clone();
+            order["expires_by"] = json!(expires_by);
+        }
+    }
+    order
+}
+
+/// A Python that has moto; where there is none, one is made, which takes a minute or so.
+pub(super) async fn python() -> Result<PathBuf, LocalError> {
+    let python3 = PathBuf::from("python3");
+    if has_moto(&python3).await {
+        return Ok(python3);
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .ok_or_else(|| LocalError::Services("there is no home folder to keep moto in: set XDG_CACHE_HOME".to_owned()))?
+        .join("sb");
+    let kept = cache.join(format!("moto-{MOTO}"));
+    let program = |folder: &Path| folder.join("bin/python");
+    if has_moto(&program(&kept)).await {
+        return Ok(program(&kept));
+    }
+    // Made under a name of its own: whoever finds the other finds all of it.
+    let new = cache.join(format!("moto-{MOTO}.{}", std::process::id()));
+    fs::create_dir_all(&cache).map_err(LocalError::io("make", &cache))?;
+    let made = make(&program(&new), &new).await;
+    if made.is_ok() {
+        let _ = fs::remove_dir_all(&kept);
+        // Fails when another one was faster; then that is there.
+        let _ = fs::rename(&new, &kept);
+    }
+    let _ = fs::remove_dir_all(&new);
+    made?;
+    if has_moto(&program(&kept)).await {
+        return Ok(program(&kept));
+    }
+    Err(LocalError::Services(format!("moto was installed into `{}`, and cannot be used there", kept.display())))
+}
+
+async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
+    let help = format!("install python3 with venv, or `pip install 'moto[server]=={MOTO}'` for the python3 on the PATH");
+    for (tool, arguments) in [
+        (Path::new("python3"), vec!["-m".into(), "venv".into(), folder.as_os_str().to_owned()]),
+        (
+            program,
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+                .map(Into::into)
+                .into_iter()
+                .chain([format!("moto[server]=={MOTO}").into()])
+                .collect(),
+        ),
+    ] {
+        let ran = Command::new(tool).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let ran = ran.map_err(|error| LocalError::Services(format!("`{}`: {error}; {help}", tool.display())))?;
+        if !ran.status.success() {
+            let said = String::from_utf8_lossy(if ran.stderr.is_empty() { &ran.stdout } else { &ran.stderr })
+                .trim()
+                .chars()
+                .take(600)
+                .collect::<String>();
+            return Err(LocalError::Services(format!("moto could not be installed from PyPI: {said}; {help}")));
+        }
+    }
+    Ok(())
+}
+
+async fn has_moto(python: &Path) -> bool {
+    let look = format!(
+        "import importlib.metadata as m, flask, werkzeug, boto3; raise SystemExit(m.version('moto') != '{MOTO}')"
+    );
+    let mut command = Command::new(python);
+    command.args(["-c", &look]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().await.is_ok_and(|status| status.success())
+}
