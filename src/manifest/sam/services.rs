@@ -122,8 +122,9 @@ impl Reader<'_> {
     }
 
     fn not_there(&mut self, resource: &Resource<'_>, line: usize, key: &str) {
-        let message =
-            format!("property `{key}` is not supported by the local target: remove it, or deploy to a cloud target");
+        let message = format!(
+            "property `{key}` is not supported by the local target: remove it, or deploy to a cloud target"
+        );
         self.unsupported(resource.id, line, message);
     }
 }
@@ -151,9 +152,11 @@ fn input(node: &Node) -> Result<Json, Fault> {
 fn throughput(node: &Node) -> Result<Json, Fault> {
     let mut object = Map::new();
     for entry in node.entries() {
-        let number = entry.node.as_text().and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| {
-            Fault::new(entry.line, format!("`{}` must be a whole number", entry.key))
-        })?;
+        let number = entry
+            .node
+            .as_text()
+            .and_then(|text| text.parse::<u64>().ok())
+            .ok_or_else(|| Fault::new(entry.line, format!("`{}` must be a whole number", entry.key)))?;
         object.insert(entry.key.clone(), json!(number));
     }
     Ok(Json::Object(object))

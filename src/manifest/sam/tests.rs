@@ -168,8 +168,20 @@ fn check_error(tail: &str, expected: &str) {
 #[test]
 fn what_is_not_supported_is_named_with_its_line() {
     check_error(
-        "  B:\n    Type: AWS::S3::Bucket\n",
-        "line 5: resource `B`: AWS::S3::Bucket is not supported",
+        "  S:\n    Type: AWS::Kinesis::Stream\n",
+        "line 5: resource `S`: AWS::Kinesis::Stream is not supported",
+    );
+    check_error(
+        "  B:\n    Type: AWS::S3::Bucket\n    Properties:\n      NotificationConfiguration: {}\n",
+        "line 8: resource `B`: property `NotificationConfiguration` is not supported",
+    );
+    check_error(
+        "  T: { Type: AWS::DynamoDB::Table }\n",
+        "line 5: resource `T`: a table needs `AttributeDefinitions`",
+    );
+    check_error(
+        "  T:\n    Type: AWS::DynamoDB::Table\n    Properties:\n      ProvisionedThroughput: { ReadCapacityUnits: many }\n",
+        "line 8: resource `T`: `ReadCapacityUnits` must be a whole number",
     );
     check_error(
         "  Q: { Type: AWS::SQS::Queue }\n",
@@ -208,6 +220,50 @@ fn what_is_not_supported_is_named_with_its_line() {
     check_error("Parameters:\n  P: { Type: String }\n", "line 6: parameter `P` has no value");
     check_error("Resource: {}\n", "line 5: unknown section `Resource`");
     check_error("  F: {}\n", "line 5: `F` was set on line 2 already");
+}
+
+#[test]
+fn tables_and_buckets_are_read_with_their_names() {
+    let shop = read(
+        r#"
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Runtime: python3.11
+      Environment: { Variables: { TABLE: !Ref Orders, TABLE_ARN: !GetAtt Orders.Arn, BUCKET: !Ref Files, BUCKET_ARN: !GetAtt Files.Arn } }
+  Files: { Type: AWS::S3::Bucket, DeletionPolicy: Delete }
+  Orders:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: !Sub "${AWS::StackName}-orders"
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+      ProvisionedThroughput: { ReadCapacityUnits: 5, WriteCapacityUnits: "1" }
+      TimeToLiveSpecification: { AttributeName: until, Enabled: true }
+"#,
+    )
+    .unwrap();
+    let environment: Vec<&str> = shop.functions[0].environment.values().map(String::as_str).collect();
+    assert_eq!(
+        environment,
+        [
+            "shop-files",
+            "arn:aws:s3:::shop-files",
+            "shop-orders",
+            "arn:aws:dynamodb:us-east-1:000000000000:table/shop-orders"
+        ]
+    );
+    let [files, orders] = shop.resources.as_slice() else { panic!("{:?}", shop.resources) };
+    assert_eq!((files.name.as_str(), &files.service, files.line), ("shop-files", &Service::S3Bucket, 9));
+    let definition = serde_json::json!({
+        "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+        "ProvisionedThroughput": { "ReadCapacityUnits": 5, "WriteCapacityUnits": 1 },
+    });
+    let table = Service::DynamoDbTable { definition, expires_by: Some("until".to_owned()) };
+    assert_eq!((orders.name.as_str(), &orders.service), ("shop-orders", &table));
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl AwsProxy {
     /// The `Host` stays: addresses in answers are made of it, and lead here.
     async fn pass_on(&self, mut request: Request<Incoming>) -> Answer {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri = Uri::builder().scheme("http").authority(self.services.as_str()).path_and_query(path).build();
+        let uri =
+            Uri::builder().scheme("http").authority(self.services.as_str()).path_and_query(path).build();
         let Ok(uri) = uri else {
             return error(StatusCode::BAD_REQUEST, "InvalidRequest", "the address is malformed");
         };
@@ -96,7 +97,11 @@ mod tests {
     fn the_scope_of_a_signature_names_the_service() {
         let header = "AWS4-HMAC-SHA256 Credential=local/20261126/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
         check(Some(header), "/", Some("dynamodb"));
-        check(None, "/bucket/key?X-Amz-Credential=local%2F20261126%2Fus-east-1%2Fs3%2Faws4_request", Some("s3"));
+        check(
+            None,
+            "/bucket/key?X-Amz-Credential=local%2F20261126%2Fus-east-1%2Fs3%2Faws4_request",
+            Some("s3"),
+        );
         check(Some("Bearer x"), "/", None);
         check(Some("AWS4-HMAC-SHA256 Credential=local"), "/", None);
         check(None, "/", None);

@@ -136,7 +136,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         },
     )?;
     let services = aws_endpoint.map(|endpoint| format!(", services {endpoint}")).unwrap_or_default();
-    journal.note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp{services}"));
+    journal
+        .note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp{services}"));
 
     let received = tokio::select! {
         _ = terminate.recv() => "SIGTERM",

@@ -42,8 +42,11 @@ impl Services {
         let script = state_dir.join("services.py");
         fs::write(&script, SCRIPT).map_err(LocalError::io("write", &script))?;
         let path = state_dir.join("services.log");
-        let log =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(LocalError::io("write", &path))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(LocalError::io("write", &path))?;
         let mut process = Command::new(python)
             .arg("-u")
             .arg(&script)
@@ -70,7 +73,9 @@ impl Services {
         let see = format!("see `{}`", path.display());
         let line = tokio::time::timeout(READY_WITHIN, exchange)
             .await
-            .map_err(|_| LocalError::Services(format!("not ready within {} s; {see}", READY_WITHIN.as_secs())))?
+            .map_err(|_| {
+                LocalError::Services(format!("not ready within {} s; {see}", READY_WITHIN.as_secs()))
+            })?
             .map_err(|error| LocalError::Services(format!("{error}; {see}")))?;
         match serde_json::from_str(&line) {
             Ok(Ready::Port(port)) => {
@@ -85,7 +90,8 @@ impl Services {
     pub async fn ended(mut self, journal: Journal) {
         let status = self.process.wait().await;
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        journal.note(&format!("the services have ended ({how}): what functions ask of them fails from now on"));
+        journal
+            .note(&format!("the services have ended ({how}): what functions ask of them fails from now on"));
     }
 }
 
@@ -97,7 +103,8 @@ enum Ready {
 }
 
 fn order(resource: &ServiceResource) -> Value {
-    let mut order = json!({ "logical_id": resource.logical_id, "name": resource.name, "line": resource.line });
+    let mut order =
+        json!({ "logical_id": resource.logical_id, "name": resource.name, "line": resource.line });
     match &resource.service {
         Service::S3Bucket => order["kind"] = json!("bucket"),
         Service::DynamoDbTable { definition, expires_by } => {
@@ -119,7 +126,9 @@ pub(super) async fn python() -> Result<PathBuf, LocalError> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .ok_or_else(|| LocalError::Services("there is no home folder to keep moto in: set XDG_CACHE_HOME".to_owned()))?
+        .ok_or_else(|| {
+            LocalError::Services("there is no home folder to keep moto in: set XDG_CACHE_HOME".to_owned())
+        })?
         .join("sb");
     let kept = cache.join(format!("moto-{MOTO}"));
     let program = |folder: &Path| folder.join("bin/python");
@@ -140,11 +149,16 @@ pub(super) async fn python() -> Result<PathBuf, LocalError> {
     if has_moto(&program(&kept)).await {
         return Ok(program(&kept));
     }
-    Err(LocalError::Services(format!("moto was installed into `{}`, and cannot be used there", kept.display())))
+    Err(LocalError::Services(format!(
+        "moto was installed into `{}`, and cannot be used there",
+        kept.display()
+    )))
 }
 
 async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
-    let help = format!("install python3 with venv, or `pip install 'moto[server]=={MOTO}'` for the python3 on the PATH");
+    let help = format!(
+        "install python3 with venv, or `pip install 'moto[server]=={MOTO}'` for the python3 on the PATH"
+    );
     for (tool, arguments) in [
         (Path::new("python3"), vec!["-m".into(), "venv".into(), folder.as_os_str().to_owned()]),
         (
@@ -157,14 +171,17 @@ async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
         ),
     ] {
         let ran = Command::new(tool).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
-        let ran = ran.map_err(|error| LocalError::Services(format!("`{}`: {error}; {help}", tool.display())))?;
+        let ran =
+            ran.map_err(|error| LocalError::Services(format!("`{}`: {error}; {help}", tool.display())))?;
         if !ran.status.success() {
             let said = String::from_utf8_lossy(if ran.stderr.is_empty() { &ran.stdout } else { &ran.stderr })
                 .trim()
                 .chars()
                 .take(600)
                 .collect::<String>();
-            return Err(LocalError::Services(format!("moto could not be installed from PyPI: {said}; {help}")));
+            return Err(LocalError::Services(format!(
+                "moto could not be installed from PyPI: {said}; {help}"
+            )));
         }
     }
     Ok(())

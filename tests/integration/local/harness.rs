@@ -46,6 +46,7 @@ pub fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
         template: template.to_owned(),
         parameters: BTreeMap::from([("Word".to_owned(), "given".to_owned())]),
         name: "app".to_owned(),
+        services: None,
         options: Options { retry_delay: Duration::from_millis(50), ..Options::default() },
     }
 }

@@ -2,6 +2,7 @@
 
 mod harness;
 mod lifetime;
+mod moto;
 mod node;
 mod traces;
 

@@ -1,0 +1,77 @@
+//! Tables and buckets of the local target, by moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sb::provider::local::{self, LocalError};
+use serde_json::json;
+
+use super::harness::{App, here, sb, spec, wait_until};
+
+const TEMPLATE: &str = "tests/integration/local/services.yaml";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_runtime() {
+    let app = App::of(TEMPLATE).await;
+    let endpoint = app.runtime.aws_endpoint.clone().expect("there are services");
+    for text in ["one", "a longer one, ü"] {
+        let kept = app.invoke("app-Keep", &json!({ "id": "x", "text": text }), &[]).await;
+        assert_eq!((kept.status, kept.header("x-amz-function-error")), (200, None), "{kept:?}");
+        assert_eq!(kept.json(), json!({ "item": text, "object": text }));
+    }
+    // The index that the template gives the table; and what is not there is an error of the service's own.
+    let found = app.invoke("app-Keep", &json!({ "find": "a longer one, ü" }), &[]).await;
+    assert_eq!(found.json(), json!({ "found": ["x"] }));
+    let missing = app.invoke("app-Keep", &json!({ "table": "nobody" }), &[]).await.json();
+    assert!(missing["error"].as_str().unwrap().contains("ResourceNotFoundException"), "{missing}");
+    // Calls of Lambda at the same address reach the runtime.
+    let called = app.invoke("app-Keep", &json!({ "invoke": "app-Keep" }), &[]).await.json();
+    assert_eq!(called, json!({ "answer": { "found": [] } }));
+    // From outside, as a step that fills a bucket does.
+    let scope = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none";
+    let put = app
+        .request("PUT", &format!("{endpoint}/app-files/given"), "by a step", &[("authorization", scope)])
+        .await;
+    assert_eq!(put.status, 200, "{put:?}");
+    let seen =
+        app.request("GET", &format!("{endpoint}/app-files/given"), "", &[("authorization", scope)]).await;
+    assert_eq!((seen.status, seen.text.as_str()), (200, "by a step"));
+
+    let services = || {
+        let listed = std::fs::read_dir("/proc").unwrap().flatten();
+        let script = app.state_dir().join("services.py");
+        listed
+            .filter(|item| {
+                let line = std::fs::read(item.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(script.to_str().unwrap())
+            })
+            .count()
+    };
+    assert_eq!(services(), 1);
+    // Even when nobody can tidy up.
+    kill(Pid::from_raw(i32::try_from(app.runtime.pid).unwrap()), Signal::SIGKILL).unwrap();
+    wait_until("the services to end", || services() == 0).await;
+    let again = local::up(spec(&here(TEMPLATE), &app.state_dir()), sb()).await.unwrap();
+    assert_eq!(services(), 1, "{again:?}");
+    tokio::time::timeout(Duration::from_secs(30), local::down(&app.state_dir())).await.unwrap().unwrap();
+    assert_eq!(services(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_table_that_the_service_refuses_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let template =
+        std::fs::read_to_string(here(TEMPLATE)).unwrap().replace("KeyType: HASH", "KeyType: RANGE");
+    let path = folder.path().join("template.yaml");
+    std::fs::write(
+        &path,
+        template.replace("CodeUri: .", &format!("CodeUri: {}", here("tests/integration/local").display())),
+    )
+    .unwrap();
+    let error = local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
+    let LocalError::NotReady { tail, .. } = &error else { panic!("{error}") };
+    assert!(tail.contains("resource `Items` (line "), "{tail}");
+}
