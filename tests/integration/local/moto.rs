@@ -63,8 +63,9 @@ async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_
 #[ignore = "needs moto_server"]
 async fn a_table_that_the_service_refuses_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
-    let template =
-        std::fs::read_to_string(here(TEMPLATE)).unwrap().replace("KeyType: HASH", "KeyType: RANGE");
+    let template = std::fs::read_to_string(here(TEMPLATE))
+        .unwrap()
+        .replace("AttributeName: id, AttributeType: S", "AttributeName: other, AttributeType: S");
     let path = folder.path().join("template.yaml");
     std::fs::write(
         &path,

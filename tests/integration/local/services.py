@@ -37,6 +37,6 @@ def keep(event, context):
         table("PutItem", TableName=name, Item={**key, "text": {"S": text}})
     except urllib.error.HTTPError as error:
         return {"error": error.read().decode()}
-    ask("s3", "PUT", f"/{bucket}/below/{event['id']}", text.encode())
+    ask("s3", "PUT", f"/{bucket}/below/{event['id']}", text.encode(), **{"Content-Type": "text/plain"})
     item = table("GetItem", TableName=name, Key=key)["Item"]
     return {"item": item["text"]["S"], "object": ask("s3", "GET", f"/{bucket}/below/{event['id']}", None).decode()}
