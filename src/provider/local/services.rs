@@ -20,7 +20,7 @@ use crate::manifest::sam::{Service, ServiceResource};
 const MOTO: &str = "5.2.1";
 const SCRIPT: &str = include_str!("services.py");
 /// To import moto and make all resources; a busy machine may take long.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 pub(super) struct Services {
     /// `127.0.0.1:PORT`
