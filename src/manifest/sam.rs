@@ -1,6 +1,6 @@
 //! AWS SAM templates, as far as the local target and the validator need them.
 //!
-//! [`application`] reads functions, their HTTP routes, tables, buckets and the outputs of a template (YAML or JSON) and evaluates
+//! [`application`] reads functions, what invokes them, tables, buckets, queues, topics and the outputs of a template (YAML or JSON) and evaluates
 //! CloudFormation's intrinsic functions and conditions. What the local target cannot provide is reported by
 //! resource and line: as a warning where the application still works (policies, roles, log groups), as an error
 //! where it could not.
@@ -11,6 +11,7 @@
 mod function;
 mod intrinsics;
 mod services;
+mod sources;
 mod tree;
 
 #[cfg(test)]
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
-pub use services::{Service, ServiceResource};
+pub use services::{Service, ServiceResource, Subscription};
+pub use sources::{EventSource, Source};
 use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.
@@ -30,7 +32,10 @@ use tree::{Entry, Fault, Node};
 pub struct Application {
     pub functions: Vec<Function>,
     pub routes: Vec<Route>,
-    /// Tables and buckets.
+    pub sources: Vec<EventSource>,
+    /// What topics pass on to queues.
+    pub subscriptions: Vec<Subscription>,
+    /// Tables, buckets, queues and topics.
     pub resources: Vec<ServiceResource>,
     /// In the order of the template.
     pub outputs: Vec<(String, String)>,
@@ -99,6 +104,8 @@ pub struct Place {
     pub stack: String,
     /// Stands in for `https://API.execute-api.REGION.amazonaws.com`.
     pub api_base: String,
+    /// Address of the services: queues' URLs begin so.
+    pub aws_base: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,9 +181,11 @@ const IMPLICIT_REST_API: &str = "ServerlessRestApi";
 const IMPLICIT_HTTP_API: &str = "ServerlessHttpApi";
 
 /// Resources that change nothing for functions on one machine (prefixes of the type).
-const HARMLESS_TYPES: [&str; 9] = [
+const HARMLESS_TYPES: [&str; 11] = [
     "AWS::IAM::",
     "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SNS::TopicPolicy",
     "AWS::Logs::",
     "AWS::CloudWatch::",
     "AWS::Lambda::Permission",
@@ -185,8 +194,6 @@ const HARMLESS_TYPES: [&str; 9] = [
     "AWS::ResourceGroups::",
     "AWS::XRay::",
 ];
-/// Usable as the destination of failed events, and only so.
-const DEAD_LETTER_TYPES: [&str; 2] = ["AWS::SQS::Queue", "AWS::SNS::Topic"];
 
 struct Reader<'a> {
     root: &'a Node,
@@ -226,7 +233,7 @@ impl<'a> Reader<'a> {
         let mut dead_letters = Vec::new();
         for resource in &resources {
             if resource.kind == FUNCTION
-                && let Some(function) = self.function(resource, &scope, &mut application.routes)
+                && let Some(function) = self.function(resource, &scope, &mut application)
             {
                 dead_letters.extend(function.dead_letter.clone());
                 if let Some(twin) = application.functions.iter().find(|other| other.name == function.name) {
@@ -237,8 +244,14 @@ impl<'a> Reader<'a> {
             }
         }
         for resource in &resources {
-            self.judge(resource, &scope, &dead_letters);
+            self.judge(resource);
             application.resources.extend(self.service(resource, &scope));
+            application.subscriptions.extend(self.subscription(resource, &scope));
+        }
+        self.check_sources(&application);
+        // Where nothing but failed events goes to queues and topics, their file is enough: no services are needed.
+        if application.resources.iter().all(|resource| dead_letters.contains(&resource.arn)) {
+            application.resources.clear();
         }
         if !resources.iter().any(|resource| resource.kind == FUNCTION) {
             self.error(
@@ -314,9 +327,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports what the local target does not provide of a resource that is not a function.
-    fn judge(&mut self, resource: &Resource<'_>, scope: &Scope<'_>, dead_letters: &[String]) {
+    fn judge(&mut self, resource: &Resource<'_>) {
         match resource.kind {
-            FUNCTION | services::BUCKET | services::TABLE => {}
+            FUNCTION | services::BUCKET | services::TABLE | services::QUEUE | services::TOPIC | services::SUBSCRIPTION => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
@@ -329,22 +342,13 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            kind if DEAD_LETTER_TYPES.contains(&kind) => {
-                let arn = scope.resources.get(resource.id).and_then(|referent| referent.attributes.get("Arn"));
-                if !arn.is_some_and(|arn| dead_letters.contains(arn)) {
-                    let message = format!(
-                        "{kind} is supported by the local target only as the destination of failed events (OnFailure, DeadLetterQueue)"
-                    );
-                    self.unsupported(resource.id, resource.line, message);
-                }
-            }
             kind if HARMLESS_TYPES.iter().any(|prefix| kind.starts_with(prefix)) => {
                 self.warning(Some(resource.id), resource.line, format!("{kind} is left out by the local target"));
             }
             kind => self.unsupported(
                 resource.id,
                 resource.line,
-                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables and buckets: deploy to a cloud target, or keep it out with a `Condition`"),
+                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues and topics: deploy to a cloud target, or keep it out with a `Condition`"),
             ),
         }
     }
@@ -353,7 +357,7 @@ impl<'a> Reader<'a> {
         &mut self,
         resource: &Resource<'_>,
         scope: &Scope<'_>,
-        routes: &mut Vec<Route>,
+        application: &mut Application,
     ) -> Option<Function> {
         let before = self.problems.len();
         let own = entries(resource.properties);
@@ -390,7 +394,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if key == "Events" {
-                self.events(resource, &entry.node, scope, routes);
+                self.events(resource, &entry.node, scope, application);
                 continue;
             }
             if let Err(fault) = set_property(&mut function, entry, scope) {
@@ -416,18 +420,21 @@ impl<'a> Reader<'a> {
         clean.then_some(function)
     }
 
-    fn events(&mut self, resource: &Resource<'_>, events: &Node, scope: &Scope<'_>, routes: &mut Vec<Route>) {
+    fn events(
+        &mut self,
+        resource: &Resource<'_>,
+        events: &Node,
+        scope: &Scope<'_>,
+        application: &mut Application,
+    ) {
         for event in events.entries() {
             let kind = event.node.get("Type").and_then(Node::as_text).unwrap_or_default();
-            let properties = event.node.get("Properties");
             if !matches!(kind, "Api" | "HttpApi") {
-                let message = format!(
-                    "event `{}` of type `{kind}` is not supported by the local target: only Api and HttpApi are, and the Lambda Invoke API",
-                    event.key
-                );
-                self.unsupported(resource.id, event.line, message);
+                application.sources.extend(self.source(resource, event, scope));
                 continue;
             }
+            let routes = &mut application.routes;
+            let properties = event.node.get("Properties");
             match self.route(resource, kind, properties, event.line, scope) {
                 Ok(route) => {
                     let same = |other: &&Route| {
@@ -587,14 +594,30 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
                 let arn = arn("dynamodb", format!("table/{name}"));
                 with_arn(name, arn)
             }
-            "AWS::SQS::Queue" => {
+            services::QUEUE => {
                 let name = named("QueueName");
                 let arn = arn("sqs", name.clone());
-                with_arn(name, arn)
+                let url = format!("{}/{}/{name}", place.aws_base.trim_end_matches('/'), place.account);
+                Referent {
+                    reference: url.clone(),
+                    attributes: BTreeMap::from([
+                        ("Arn".to_owned(), arn),
+                        ("QueueName".to_owned(), name),
+                        ("QueueUrl".to_owned(), url),
+                    ]),
+                }
             }
-            "AWS::SNS::Topic" => {
-                let arn = arn("sns", named("TopicName"));
-                with_arn(arn.clone(), arn)
+            services::TOPIC => {
+                let name = named("TopicName");
+                let arn = arn("sns", name.clone());
+                Referent {
+                    reference: arn.clone(),
+                    attributes: BTreeMap::from([
+                        ("TopicArn".to_owned(), arn.clone()),
+                        ("Arn".to_owned(), arn),
+                        ("TopicName".to_owned(), name),
+                    ]),
+                }
             }
             other => {
                 let service = other.split("::").nth(1).unwrap_or("other").to_ascii_lowercase();

@@ -258,6 +258,7 @@ impl Steps<'_> {
             account: "123456789012".to_owned(),
             stack: "stack".to_owned(),
             api_base: "http://127.0.0.1".to_owned(),
+            aws_base: "http://127.0.0.1".to_owned(),
         };
         // Warnings are of things that the application works without: the runtime's own log has them.
         let mut problems = match sam::application(text, &parameters, &place) {

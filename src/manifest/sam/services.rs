@@ -1,13 +1,16 @@
-//! Tables and buckets: resources that services of their own provide.
+//! Tables, buckets, queues and topics: resources that services of their own provide.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::intrinsics::Scope;
 use super::tree::{Fault, Node, Value};
-use super::{Reader, Resource, entries, problem};
+use super::{Application, Reader, Resource, Source, entries, problem};
 
 pub(super) const BUCKET: &str = "AWS::S3::Bucket";
 pub(super) const TABLE: &str = "AWS::DynamoDB::Table";
+pub(super) const QUEUE: &str = "AWS::SQS::Queue";
+pub(super) const TOPIC: &str = "AWS::SNS::Topic";
+pub(super) const SUBSCRIPTION: &str = "AWS::SNS::Subscription";
 
 /// A resource that a service other than Lambda and API Gateway provides.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +19,7 @@ pub struct ServiceResource {
     pub logical_id: String,
     /// As the service knows it: the template's, or one made of stack and logical id.
     pub name: String,
+    pub arn: String,
     pub service: Service,
     pub line: usize,
 }
@@ -29,6 +33,25 @@ pub enum Service {
         /// Attribute whose time ends an item, of `TimeToLiveSpecification`.
         expires_by: Option<String>,
     },
+    SqsQueue {
+        /// Attributes of `CreateQueue`: texts, and in `RedrivePolicy` an object.
+        attributes: Map<String, Json>,
+    },
+    SnsTopic {
+        /// The topic records a segment of its own.
+        traced: bool,
+        fifo: bool,
+    },
+}
+
+/// What a topic passes on to a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    pub topic_arn: String,
+    pub queue_arn: String,
+    /// The message as it was published, without the envelope.
+    pub raw: bool,
+    pub line: usize,
 }
 
 /// Properties of a bucket that change nothing for the functions of one application.
@@ -45,6 +68,28 @@ const HARMLESS_OF_BUCKET: [&str; 8] = [
 /// What `CreateTable` takes as it stands in a template.
 const OF_TABLE: [&str; 5] =
     ["AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes", "LocalSecondaryIndexes"];
+/// What a queue does with its messages; all else changes nothing on one machine.
+const OF_QUEUE: [&str; 9] = [
+    "ContentBasedDeduplication",
+    "DelaySeconds",
+    "FifoQueue",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "ReceiveMessageWaitTimeSeconds",
+    "VisibilityTimeout",
+    "DeduplicationScope",
+    "FifoThroughputLimit",
+];
+const HARMLESS_OF_QUEUE: [&str; 6] = [
+    "QueueName",
+    "Tags",
+    "KmsMasterKeyId",
+    "KmsDataKeyReusePeriodSeconds",
+    "SqsManagedSseEnabled",
+    "RedriveAllowPolicy",
+];
+const HARMLESS_OF_TOPIC: [&str; 6] =
+    ["TopicName", "DisplayName", "KmsMasterKeyId", "Tags", "SignatureVersion", "DeliveryStatusLogging"];
 const HARMLESS_OF_TABLE: [&str; 7] = [
     "TableName",
     "Tags",
@@ -68,10 +113,130 @@ impl Reader<'_> {
                 Service::S3Bucket
             }
             TABLE => self.table(resource, scope)?,
+            QUEUE => self.queue(resource, scope)?,
+            TOPIC => self.topic(resource, scope),
             _ => return None,
         };
-        let name = scope.resources.get(resource.id)?.reference.clone();
-        Some(ServiceResource { logical_id: resource.id.to_owned(), name, service, line: resource.line })
+        let referent = scope.resources.get(resource.id)?;
+        let attribute = |name: &str| referent.attributes.get(name).cloned();
+        let name = attribute("QueueName").or_else(|| attribute("TopicName"));
+        Some(ServiceResource {
+            logical_id: resource.id.to_owned(),
+            name: name.unwrap_or_else(|| referent.reference.clone()),
+            arn: attribute("Arn").unwrap_or_default(),
+            service,
+            line: resource.line,
+        })
+    }
+
+    fn queue(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<Service> {
+        let mut attributes = Map::new();
+        for entry in entries(resource.properties) {
+            let key = entry.key.as_str();
+            let value = match key {
+                "RedrivePolicy" => {
+                    scope.resolve(&entry.node).and_then(|node| node.as_ref().map(input).transpose())
+                }
+                key if OF_QUEUE.contains(&key) => scope.text(&entry.node).map(|text| text.map(Json::String)),
+                key if HARMLESS_OF_QUEUE.contains(&key) => continue,
+                _ => {
+                    self.not_there(resource, entry.line, key);
+                    continue;
+                }
+            };
+            match value {
+                Ok(value) => attributes.extend(value.map(|value| (key.to_owned(), value))),
+                Err(fault) => {
+                    self.problems.push(problem(Some(resource.id), fault));
+                    return None;
+                }
+            }
+        }
+        Some(Service::SqsQueue { attributes })
+    }
+
+    fn topic(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Service {
+        let (mut traced, mut fifo) = (false, false);
+        for entry in entries(resource.properties) {
+            let is = |value: &str| scope.text(&entry.node).is_ok_and(|text| text.as_deref() == Some(value));
+            match entry.key.as_str() {
+                "TracingConfig" => traced = is("Active"),
+                "FifoTopic" => fifo = is("true"),
+                key if HARMLESS_OF_TOPIC.contains(&key) => {}
+                key => self.not_there(resource, entry.line, key),
+            }
+        }
+        Service::SnsTopic { traced, fifo }
+    }
+
+    /// A subscription of a queue to a topic.
+    pub(super) fn subscription(
+        &mut self,
+        resource: &Resource<'_>,
+        scope: &Scope<'_>,
+    ) -> Option<Subscription> {
+        if resource.kind != SUBSCRIPTION {
+            return None;
+        }
+        let mut subscription = Subscription {
+            topic_arn: String::new(),
+            queue_arn: String::new(),
+            raw: false,
+            line: resource.line,
+        };
+        let mut protocol = String::new();
+        for entry in entries(resource.properties) {
+            let text = || scope.text(&entry.node).map(Option::unwrap_or_default);
+            let read = match entry.key.as_str() {
+                "TopicArn" => text().map(|text| subscription.topic_arn = text),
+                "Endpoint" => text().map(|text| subscription.queue_arn = text),
+                "Protocol" => text().map(|text| protocol = text),
+                "RawMessageDelivery" => text().map(|text| subscription.raw = text == "true"),
+                // Here a queue takes what it is given.
+                "RedrivePolicy" | "Region" => Ok(()),
+                key => {
+                    self.not_there(resource, entry.line, key);
+                    Ok(())
+                }
+            };
+            if let Err(fault) = read {
+                self.problems.push(problem(Some(resource.id), fault));
+                return None;
+            }
+        }
+        if protocol != "sqs" {
+            let message = format!(
+                "subscriptions with protocol `{protocol}` are not supported by the local target: `sqs` is, and functions subscribe by an event of type SNS"
+            );
+            self.unsupported(resource.id, resource.line, message);
+            return None;
+        }
+        Some(subscription)
+    }
+
+    /// What functions and topics wait for must be in the template: there is nothing else here.
+    pub(super) fn check_sources(&mut self, application: &Application) {
+        let has = |arn: &str| application.resources.iter().any(|resource| resource.arn == arn);
+        let functions = application.sources.iter().filter_map(|source| {
+            let arn = match &source.source {
+                Source::Sqs { queue_arn, .. } => queue_arn.clone(),
+                Source::Sns { topic_arn } => topic_arn.clone(),
+                Source::S3 { bucket, .. } => format!("arn:aws:s3:::{bucket}"),
+                Source::Schedule { .. } => return None,
+            };
+            Some((arn, source.line))
+        });
+        let topics = application.subscriptions.iter().flat_map(|subscription| {
+            [&subscription.topic_arn, &subscription.queue_arn].map(|arn| (arn.clone(), subscription.line))
+        });
+        for (arn, line) in functions.chain(topics).collect::<Vec<_>>() {
+            if !has(&arn) {
+                let message = format!(
+                    "`{arn}` is no queue, topic or bucket of this template: the local target has no others"
+                );
+                self.error(None, line, message);
+            }
+        }
     }
 
     fn table(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<Service> {

@@ -8,6 +8,7 @@ fn place() -> Place {
         account: "000000000000".to_owned(),
         stack: "shop".to_owned(),
         api_base: "http://127.0.0.1:8000".to_owned(),
+        aws_base: "http://127.0.0.1:9000".to_owned(),
     }
 }
 

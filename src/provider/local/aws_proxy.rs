@@ -1,71 +1,162 @@
 //! Where functions find AWS (`AWS_ENDPOINT_URL`): calls of Lambda and X-Ray are answered by the runtime, all others go on to the
-//! services.
+//! services. On the way messages get their sender's trace, which moto does not give them, and event sources hear of what happened.
 
 use std::sync::Arc;
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderValue};
-use hyper::{Request, StatusCode, Uri};
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
 
+use super::context::TraceContext;
 use super::http::{self, Answer};
 use super::invoke::Runtime;
-use super::invoke_api::{self, error};
+use super::invoke_api::{self, TRACE_HEADER, error, text};
+use super::service_client::{client, whole};
+use super::sources::{Publication, Sources, changes, name_of};
+
+/// More than the largest batch of messages, escaped.
+const MAX_MESSAGES: usize = 8 * 1024 * 1024;
 
 pub(super) struct AwsProxy {
     runtime: Arc<Runtime>,
+    sources: Arc<Sources>,
     /// `127.0.0.1:PORT`
     services: String,
-    client: Client<HttpConnector, Incoming>,
+    client: Client<HttpConnector, Either<Incoming, Full<Bytes>>>,
 }
 
 impl AwsProxy {
-    pub fn new(runtime: Arc<Runtime>, services: String) -> Self {
-        Self { runtime, services, client: Client::builder(TokioExecutor::new()).build_http() }
+    pub fn new(runtime: Arc<Runtime>, sources: Arc<Sources>, services: String) -> Self {
+        Self { runtime, sources, services, client: client() }
     }
 
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let service = service_of(&request).map(str::to_owned);
-        match service.as_deref() {
-            Some("lambda" | "xray") => invoke_api::answer(self.runtime.clone(), request).await,
-            _ => self.pass_on(request).await,
+        let answer = match service.as_deref() {
+            Some("lambda" | "xray") => return invoke_api::answer(self.runtime.clone(), request).await,
+            Some("sqs") => self.queue(request).await,
+            Some("sns") => self.topic(request).await,
+            Some("s3") => self.bucket(request).await,
+            _ => self.pass_on(request.map(Either::Left)).await,
+        };
+        answer.map_or_else(|refusal| refusal, |answer| answer.map(Full::new))
+    }
+
+    async fn queue(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Answer> {
+        let (mut request, mut body) = read(request).await?;
+        let target = text(request.headers(), "x-amz-target").unwrap_or_default();
+        let operation = target.strip_prefix("AmazonSQS.").unwrap_or_default().to_owned();
+        let mut woken = None;
+        if matches!(
+            operation.as_str(),
+            "SendMessage" | "SendMessageBatch" | "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch"
+        ) && let Ok(mut input) = serde_json::from_slice::<Value>(&body)
+        {
+            woken = input["QueueUrl"].as_str().map(name_of);
+            if operation.starts_with("Send")
+                && let Some(header) = text(request.headers(), TRACE_HEADER.as_str())
+                && add_trace(&mut input, header)
+            {
+                body = Bytes::from(input.to_string());
+                request.headers_mut().remove(CONTENT_LENGTH);
+            }
         }
+        let answer = self.pass_on(request.map(|()| Either::Right(Full::new(body)))).await?;
+        if let Some(queue) = woken {
+            self.sources.wake_queue(&queue);
+        }
+        Ok(answer)
+    }
+
+    async fn topic(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Answer> {
+        let (request, body) = read(request).await?;
+        let messages = Publication::of(&body);
+        let trace = text(request.headers(), TRACE_HEADER.as_str()).map(str::to_owned);
+        let answer = self.pass_on(request.map(|()| Either::Right(Full::new(body)))).await?;
+        if !messages.is_empty() && answer.status().is_success() {
+            let said = String::from_utf8_lossy(answer.body()).into_owned();
+            let sources = self.sources.clone();
+            tokio::spawn(async move {
+                sources.published(messages, &said, &TraceContext::from_header(trace.as_deref())).await;
+            });
+        }
+        Ok(answer)
+    }
+
+    async fn bucket(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Answer> {
+        let change = changes(request.method(), request.uri(), request.headers())
+            .filter(|change| self.sources.watch_bucket(change.bucket()));
+        let trace = text(request.headers(), TRACE_HEADER.as_str()).map(str::to_owned);
+        let answer = self.pass_on(request.map(Either::Left)).await?;
+        if let Some(change) = change
+            && answer.status().is_success()
+        {
+            let (headers, said, sources) =
+                (answer.headers().clone(), answer.body().clone(), self.sources.clone());
+            tokio::spawn(async move {
+                let trace = TraceContext::from_header(trace.as_deref());
+                sources.object_changed(change, &headers, &said, &trace).await;
+            });
+        }
+        Ok(answer)
     }
 
     /// The `Host` stays: addresses in answers are made of it, and lead here.
-    async fn pass_on(&self, mut request: Request<Incoming>) -> Answer {
+    async fn pass_on(
+        &self,
+        mut request: Request<Either<Incoming, Full<Bytes>>>,
+    ) -> Result<Response<Bytes>, Answer> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let uri =
             Uri::builder().scheme("http").authority(self.services.as_str()).path_and_query(path).build();
-        let Ok(uri) = uri else {
-            return error(StatusCode::BAD_REQUEST, "InvalidRequest", "the address is malformed");
+        *request.uri_mut() =
+            uri.map_err(|_| error(StatusCode::BAD_REQUEST, "InvalidRequest", "the address is malformed"))?;
+        let failed = |message: String| {
+            self.runtime.journal.note(&message);
+            error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &message)
         };
-        *request.uri_mut() = uri;
-        let answer = match self.client.request(request).await {
-            Ok(answer) => answer,
-            Err(fault) => {
-                let message = format!("the services of the local target do not answer: {fault}");
-                self.runtime.journal.note(&message);
-                return error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &message);
-            }
-        };
-        let (mut parts, body) = answer.into_parts();
-        match body.collect().await {
-            Ok(body) => {
-                // The body is whole now, and has its length.
-                parts.headers.remove(hyper::header::TRANSFER_ENCODING);
-                parts.headers.remove(hyper::header::CONNECTION);
-                Answer::from_parts(parts, http_body_util::Full::new(body.to_bytes()))
-            }
-            Err(fault) => {
-                let message = format!("the services of the local target broke off: {fault}");
-                self.runtime.journal.note(&message);
-                http::json(StatusCode::BAD_GATEWAY, &serde_json::json!({ "message": message }))
-            }
-        }
+        let answer =
+            self.client.request(request).await.map_err(|fault| {
+                failed(format!("the services of the local target do not answer: {fault}"))
+            })?;
+        let mut answer = whole(answer)
+            .await
+            .map_err(|fault| failed(format!("the services of the local target broke off: {fault}")))?;
+        // The body is whole now, and has its length.
+        answer.headers_mut().remove(hyper::header::TRANSFER_ENCODING);
+        answer.headers_mut().remove(hyper::header::CONNECTION);
+        Ok(answer)
+    }
+}
+
+/// A request and its body.
+async fn read(request: Request<Incoming>) -> Result<(Request<()>, Bytes), Answer> {
+    let (parts, body) = request.into_parts();
+    match http::read_body(body, MAX_MESSAGES).await {
+        Ok(body) => Ok((Request::from_parts(parts, ()), body)),
+        Err(status) => Err(error(status, "InvalidRequest", "the request could not be read")),
+    }
+}
+
+/// Gives each message the trace of the call that sends it, unless it has one. Whether any was changed.
+fn add_trace(input: &mut Value, header: &str) -> bool {
+    let add = |message: &mut Value| {
+        let Some(message) = message.as_object_mut() else { return false };
+        let attributes = message.entry("MessageSystemAttributes").or_insert_with(|| json!({}));
+        let Some(attributes) = attributes.as_object_mut() else { return false };
+        let given = attributes.contains_key("AWSTraceHeader");
+        attributes
+            .entry("AWSTraceHeader")
+            .or_insert_with(|| json!({ "DataType": "String", "StringValue": header }));
+        !given
+    };
+    match input.get_mut("Entries").and_then(Value::as_array_mut) {
+        Some(entries) => entries.iter_mut().fold(false, |any, entry| add(entry) | any),
+        None => add(input),
     }
 }
 
@@ -91,6 +182,27 @@ mod tests {
             request = request.header(AUTHORIZATION, header);
         }
         assert_eq!(service_of(&request.body(()).unwrap()), expected);
+    }
+
+    #[test]
+    fn messages_get_the_trace_of_their_call_but_keep_one_of_their_own() {
+        let own = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": "own" } });
+        let call = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": "call" } });
+        let mut one = json!({ "QueueUrl": "q", "MessageBody": "x" });
+        assert!(add_trace(&mut one, "call"));
+        assert_eq!(one["MessageSystemAttributes"], call);
+        let mut many = json!({ "Entries": [{ "Id": "1", "MessageSystemAttributes": own }, { "Id": "2" }] });
+        assert!(add_trace(&mut many, "call"));
+        assert_eq!(many["Entries"][0]["MessageSystemAttributes"], own);
+        assert_eq!(many["Entries"][1]["MessageSystemAttributes"], call);
+        for mut odd in [
+            json!(7),
+            json!({ "MessageSystemAttributes": 7 }),
+            json!({ "Entries": [7] }),
+            json!({ "Entries": [] }),
+        ] {
+            assert!(!add_trace(&mut odd, "call"), "{odd}");
+        }
     }
 
     #[test]

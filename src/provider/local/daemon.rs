@@ -21,7 +21,9 @@ use super::lifetime::{lock, log_file, runtime_file, spec_file, write_json};
 use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
 use super::runtimes::Runtimes;
+use super::service_client::ServiceClient;
 use super::services::Services;
+use super::sources::Sources;
 use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
 use crate::manifest::sam;
 
@@ -73,7 +75,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let control = format!("http://{}", sockets.control.local_addr().map_err(LocalError::Listen)?);
     let daemon = sockets.daemon.local_addr().map_err(LocalError::Listen)?.to_string();
 
-    let application = read_application(&spec, &endpoint)?;
+    let aws = format!("http://{}", sockets.aws.local_addr().map_err(LocalError::Listen)?);
+    let application = read_application(&spec, &endpoint, &aws)?;
     for warning in &application.warnings {
         journal.note(&format!("warning: {warning}"));
     }
@@ -88,10 +91,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
             Some(Services::start(python, state_dir, REGION, ACCOUNT, resources).await?)
         }
     };
-    let aws_endpoint = match &services {
-        Some(_) => Some(format!("http://{}", sockets.aws.local_addr().map_err(LocalError::Listen)?)),
-        None => None,
-    };
+    let aws_endpoint = services.as_ref().map(|_| aws);
     let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
     let functions = make_functions(&spec, &application, endpoints, journal)?;
     let options = &spec.options;
@@ -112,8 +112,13 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         retry_delay: options.retry_delay,
         dead_letters: state_dir.join("dead-letters.jsonl"),
         journal: journal.clone(),
+        services: services.as_ref().map(|services| ServiceClient::new(&services.address, REGION)),
     });
-    start_servers(sockets, &lifetime, &runtime, application.routes, address, services.as_ref());
+    let sources = Sources::start(&runtime, &application, &lifetime);
+    let proxy = services
+        .as_ref()
+        .map(|services| Arc::new(AwsProxy::new(runtime.clone(), sources, services.address.clone())));
+    start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy);
     // Dropped with the runtime, and ended thereby.
     let watched = services.map(|services| tokio::spawn(services.ended(journal.clone())));
     let keep_alive = options.keep_alive;
@@ -169,7 +174,7 @@ fn start_servers(
     runtime: &Arc<Runtime>,
     routes: Vec<sam::Route>,
     address: std::net::SocketAddr,
-    services: Option<&Services>,
+    proxy: Option<Arc<AwsProxy>>,
 ) {
     let gateway = Arc::new(Gateway { runtime: runtime.clone(), routes, address });
     let life = lifetime.clone();
@@ -180,8 +185,7 @@ fn start_servers(
     tokio::spawn(http::serve(sockets.control, lifetime.clone(), move |request| {
         http::detached(life.clone(), invoke_api::answer(own.clone(), request))
     }));
-    if let Some(services) = services {
-        let proxy = Arc::new(AwsProxy::new(runtime.clone(), services.address.clone()));
+    if let Some(proxy) = proxy {
         let life = lifetime.clone();
         tokio::spawn(http::serve(sockets.aws, lifetime.clone(), move |request| {
             http::detached(life.clone(), proxy.clone().answer(request))
@@ -195,13 +199,18 @@ fn stack_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
-pub(super) fn read_application(spec: &LocalSpec, endpoint: &str) -> Result<sam::Application, LocalError> {
+pub(super) fn read_application(
+    spec: &LocalSpec,
+    endpoint: &str,
+    aws_endpoint: &str,
+) -> Result<sam::Application, LocalError> {
     let source = fs::read_to_string(&spec.template).map_err(LocalError::io("read", &spec.template))?;
     let place = sam::Place {
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
         stack: stack_name(&spec.name),
         api_base: endpoint.to_owned(),
+        aws_base: aws_endpoint.to_owned(),
     };
     sam::application(&source, &spec.parameters, &place).map_err(|problems| LocalError::Template {
         path: spec.template.clone(),

@@ -14,6 +14,7 @@ use super::context::new_segment_id;
 use super::instances::{Caller, Permit};
 use super::invoke::{Call, Runtime};
 use super::segment::{Flags, Segment, Subsegment, fields};
+use super::sources::name_of;
 
 /// Waiting times while the function is throttled: doubled from the first to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
@@ -86,7 +87,7 @@ impl Runtime {
         };
         event.segment.flags = Flags::FAULT;
         self.close(&event.call.trace, &event.segment);
-        self.bury(&event, reason, attempt, &last_error);
+        self.bury(&event, reason, attempt, &last_error).await;
     }
 
     /// Waits until the function may run; none when the event has become too old meanwhile.
@@ -104,8 +105,8 @@ impl Runtime {
         }
     }
 
-    /// Appends an event that was given up to the file of dead letters.
-    fn bury(&self, event: &Event, reason: &str, attempts: u32, error: &Bytes) {
+    /// Appends an event that was given up to the file of dead letters, and sends it to the queue that the function names.
+    async fn bury(&self, event: &Event, reason: &str, attempts: u32, error: &Bytes) {
         let text = |bytes: &Bytes| -> Value {
             serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into())
         };
@@ -129,6 +130,13 @@ impl Runtime {
             .and_then(|mut file| file.write_all(format!("{letter}\n").as_bytes()));
         if let Err(error) = written {
             self.journal.note(&format!("a dead letter could not be kept ({error}): {letter}"));
+        }
+        let queue = event.call.function.spec.dead_letter.as_deref().filter(|arn| arn.contains(":sqs:"));
+        if let (Some(client), Some(queue)) = (&self.services, queue) {
+            let input = json!({ "QueueUrl": name_of(queue), "MessageBody": letter.to_string() });
+            if let Err(error) = client.sqs("SendMessage", &input).await {
+                self.journal.note(&format!("a dead letter did not reach its queue: {error}"));
+            }
         }
     }
 }

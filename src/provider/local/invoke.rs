@@ -20,6 +20,7 @@ use super::journal::Journal;
 use super::recorder::Recorder;
 use super::runtime_api::Job;
 use super::segment::{Flags, Head, Segment, Subsegment, fields};
+use super::service_client::ServiceClient;
 
 /// The running application.
 pub(super) struct Runtime {
@@ -36,6 +37,8 @@ pub(super) struct Runtime {
     /// One JSON object per event that was given up.
     pub dead_letters: PathBuf,
     pub journal: Journal,
+    /// Where the template has tables, buckets, queues or topics.
+    pub services: Option<ServiceClient>,
 }
 
 /// A request to run a function.

@@ -53,8 +53,8 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
     let mut spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
     // A template that cannot be used is reported by the daemon, at its place.
-    if read_application(&spec, "http://127.0.0.1").is_ok_and(|application| !application.resources.is_empty())
-    {
+    let here = "http://127.0.0.1";
+    if read_application(&spec, here, here).is_ok_and(|application| !application.resources.is_empty()) {
         spec.services = Some(services::python().await?);
     }
     start(SERVE, &state_dir, &spec, sb_binary).await

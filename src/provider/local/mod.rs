@@ -9,7 +9,7 @@
 //! - the **gateway** (`endpoint`): the application's HTTP routes;
 //! - the **control port** (`lambda_endpoint`, `xray_endpoint`): Lambda's Invoke API and the X-Ray API;
 //! - the **X-Ray daemon's** UDP protocol;
-//! - where the template has tables or buckets, the **services** (`aws_endpoint`): moto's server, another program, stands behind it.
+//! - where the template has tables, buckets, queues or topics, the **services** (`aws_endpoint`): moto's server, another program, stands behind it.
 //!
 //! Every function instance has a Runtime API on a port of its own.
 //!
@@ -45,7 +45,9 @@ mod routes;
 mod runtime_api;
 mod runtimes;
 mod segment;
+mod service_client;
 mod services;
+mod sources;
 mod udp;
 mod xray_api;
 
@@ -137,7 +139,9 @@ pub enum LocalError {
     NotReady { reason: String, log: PathBuf, tail: String },
     #[error("process {pid} of the local target still holds `{}` after SIGKILL: look at what blocks it with `ps`", lock.display())]
     WillNotEnd { pid: u32, lock: PathBuf },
-    #[error("the application has tables or buckets, and the services for them cannot be run: {0}")]
+    #[error(
+        "the application has tables, buckets, queues or topics, and the services for them cannot be run: {0}"
+    )]
     Services(String),
     #[error("`{}` is not a file of the local target: {source}; delete the folder and start it again", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },

@@ -1,4 +1,4 @@
-"""Runs moto's server for the tables and buckets of one application, and makes them.
+"""Runs moto's server for the tables, buckets, queues and topics of one application, and makes them.
 
 Reads the resources from standard input, one JSON document in the first line; answers with one line: {"port": N} or {"error": TEXT}. Ends
 when standard input ends, which it does with the runtime, whatever ends that.
@@ -15,27 +15,67 @@ def make(resources, endpoint):
     import boto3
     from botocore.config import Config
 
-    def client(service):
-        return boto3.client(
-            service, endpoint_url=endpoint, region_name=os.environ["AWS_REGION"],
-            aws_access_key_id="local", aws_secret_access_key="local", config=Config(retries={"max_attempts": 0}),
-        )
+    clients = {}
 
-    for resource in resources:
-        name, kind = resource["name"], resource["kind"]
+    def client(service):
+        if service not in clients:
+            clients[service] = boto3.client(
+                service, endpoint_url=endpoint, region_name=os.environ["AWS_REGION"],
+                aws_access_key_id="local", aws_secret_access_key="local", config=Config(retries={"max_attempts": 0}),
+            )
+        return clients[service]
+
+    def bucket(name, resource):
+        client("s3").create_bucket(Bucket=name)
+
+    def table(name, resource):
+        client("dynamodb").create_table(TableName=name, **resource["definition"])
+        if resource["expires_by"]:
+            ends = {"Enabled": True, "AttributeName": resource["expires_by"]}
+            client("dynamodb").update_time_to_live(TableName=name, TimeToLiveSpecification=ends)
+
+    def queue(name, resource):
+        attributes = {key: value for key, value in resource["attributes"].items() if key != "RedrivePolicy"}
+        resource["url"] = client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+    def redrive(name, resource):
+        policy = resource["attributes"].get("RedrivePolicy")
+        if policy:
+            client("sqs").set_queue_attributes(QueueUrl=resource["url"], Attributes={"RedrivePolicy": json.dumps(policy)})
+
+    def topic(name, resource):
+        client("sns").create_topic(Name=name, Attributes={"FifoTopic": "true"} if resource["fifo"] else {})
+
+    kinds = {"bucket": [bucket], "table": [table], "queue": [queue, redrive], "topic": [topic]}
+    # A queue for dead letters must be there before it is named.
+    for step in range(2):
+        for resource in resources:
+            try:
+                for act in kinds[resource["kind"]][step:step + 1]:
+                    act(resource["name"], resource)
+            except Exception as error:
+                raise RuntimeError(f"resource `{resource['logical_id']}` (line {resource['line']}): {error}") from error
+
+
+def keep_system_attributes():
+    """moto forgets those of messages that are sent in a batch, and with them whose trace they belong to."""
+    from moto.sqs.models import SQSBackend
+
+    one, many, batch = SQSBackend.send_message, SQSBackend.send_message_batch, threading.local()
+
+    def send_message(self, *arguments, **named):
+        if getattr(batch, "attributes", None):
+            named["system_attributes"] = batch.attributes.pop(0)
+        return one(self, *arguments, **named)
+
+    def send_message_batch(self, queue_name, entries):
+        batch.attributes = [entry.get("MessageSystemAttributes") for entry in entries.values()]
         try:
-            if kind == "bucket":
-                client("s3").create_bucket(Bucket=name)
-            else:
-                tables = client("dynamodb")
-                tables.create_table(TableName=name, **resource["definition"])
-                if resource["expires_by"]:
-                    tables.update_time_to_live(
-                        TableName=name,
-                        TimeToLiveSpecification={"Enabled": True, "AttributeName": resource["expires_by"]},
-                    )
-        except Exception as error:
-            raise RuntimeError(f"resource `{resource['logical_id']}` (line {resource['line']}): {error}") from error
+            return many(self, queue_name, entries)
+        finally:
+            batch.attributes = None
+
+    SQSBackend.send_message, SQSBackend.send_message_batch = send_message, send_message_batch
 
 
 def main():
@@ -46,6 +86,7 @@ def main():
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     # Connections are used again.
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
+    keep_system_attributes()
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     make(resources, f"http://127.0.0.1:{server.server_port}")

@@ -1,4 +1,4 @@
-//! The services behind an application's tables and buckets: moto's server, in a process beside the runtime.
+//! The services behind an application's tables, buckets, queues and topics: moto's server, in a process beside the runtime.
 //!
 //! It needs a Python with moto of the version below. A `python3` that has it is used; otherwise a virtual environment is made
 //! once, in `$XDG_CACHE_HOME/sb` or `~/.cache/sb`, from PyPI. What it keeps, it keeps in memory: all is gone with the runtime.
@@ -111,6 +111,14 @@ fn order(resource: &ServiceResource) -> Value {
             order["kind"] = json!("table");
             order["definition"] = definition.clone();
             order["expires_by"] = json!(expires_by);
+        }
+        Service::SqsQueue { attributes } => {
+            order["kind"] = json!("queue");
+            order["attributes"] = json!(attributes);
+        }
+        Service::SnsTopic { fifo, .. } => {
+            order["kind"] = json!("topic");
+            order["fifo"] = json!(fifo);
         }
     }
     order

@@ -1,0 +1,242 @@
+//! What invokes a function besides HTTP: queues, buckets, topics and schedules.
+
+use std::time::Duration;
+
+use super::intrinsics::Scope;
+use super::tree::{Entry, Fault, Node, Value};
+use super::{Reader, Resource, entries, problem};
+
+/// Something that invokes a function with what a service holds or says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventSource {
+    /// Logical id of the function.
+    pub function: String,
+    /// Key under `Events`.
+    pub name: String,
+    pub source: Source,
+    pub line: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    Sqs {
+        queue_arn: String,
+        /// 1 to 10 000, default 10.
+        batch_size: u32,
+        /// How long a batch is gathered: 0 to 300 s.
+        window: Duration,
+        /// `ReportBatchItemFailures`: the answer says which messages failed.
+        partial_failures: bool,
+        /// Batches at once: `ScalingConfig.MaximumConcurrency`, 2 to 1000.
+        maximum_concurrency: Option<u32>,
+    },
+    S3 {
+        bucket: String,
+        /// `s3:ObjectCreated:*` and the like.
+        events: Vec<String>,
+        prefix: String,
+        suffix: String,
+    },
+    Sns {
+        topic_arn: String,
+    },
+    Schedule {
+        every: Duration,
+        /// The event; without it the one that EventBridge makes.
+        input: Option<String>,
+    },
+}
+
+const KINDS: &str = "Api, HttpApi, SQS, S3, SNS and Schedule";
+
+impl Reader<'_> {
+    /// Reads an event of a function that is no HTTP route; none when it is turned off.
+    pub(super) fn source(
+        &mut self,
+        function: &Resource<'_>,
+        event: &Entry,
+        scope: &Scope<'_>,
+    ) -> Option<EventSource> {
+        let kind = event.node.get("Type").and_then(Node::as_text).unwrap_or_default();
+        let properties = entries(event.node.get("Properties"));
+        let read = || {
+            let mut fields = Fields { properties, scope, line: event.line, known: Vec::new() };
+            if fields.text("Enabled")?.as_deref() == Some("false")
+                || fields.text("State")?.as_deref() == Some("DISABLED")
+            {
+                return Ok(None);
+            }
+            let source = match kind {
+                "SQS" => fields.queue()?,
+                "S3" => fields.bucket()?,
+                "SNS" => Source::Sns { topic_arn: fields.needed("Topic")? },
+                "Schedule" => fields.schedule("Schedule")?,
+                "ScheduleV2" => fields.schedule("ScheduleExpression")?,
+                other => {
+                    let message = format!(
+                        "event `{}` of type `{other}` is not supported by the local target: {KINDS} are, and the Lambda Invoke API",
+                        event.key
+                    );
+                    return Err(Fault::unsupported(event.line, message));
+                }
+            };
+            fields.nothing_else(&event.key)?;
+            Ok(Some(source))
+        };
+        match read() {
+            Ok(source) => source.map(|source| EventSource {
+                function: function.id.to_owned(),
+                name: event.key.clone(),
+                source,
+                line: event.line,
+            }),
+            Err(fault) => {
+                self.problems.push(problem(Some(function.id), fault));
+                None
+            }
+        }
+    }
+}
+
+/// The properties of one event, and which of them were asked for.
+struct Fields<'a> {
+    properties: &'a [Entry],
+    scope: &'a Scope<'a>,
+    line: usize,
+    known: Vec<&'static str>,
+}
+
+impl Fields<'_> {
+    fn node(&mut self, key: &'static str) -> Option<&Node> {
+        self.known.push(key);
+        self.properties.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    fn text(&mut self, key: &'static str) -> Result<Option<String>, Fault> {
+        let scope = self.scope;
+        self.node(key).map_or(Ok(None), |node| scope.text(node))
+    }
+
+    fn needed(&mut self, key: &'static str) -> Result<String, Fault> {
+        self.text(key)?.ok_or_else(|| Fault::new(self.line, format!("the event needs `{key}`")))
+    }
+
+    fn number(
+        &mut self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Result<Option<u32>, Fault> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        let (low, high) = (range.start(), range.end());
+        value.map(Some).ok_or_else(|| {
+            Fault::new(
+                self.line,
+                format!("{key} is `{text}`: it must be a whole number from {low} to {high}"),
+            )
+        })
+    }
+
+    /// One text, or a list of them.
+    fn texts(&mut self, key: &'static str) -> Result<Vec<String>, Fault> {
+        let scope = self.scope;
+        let Some(node) = self.node(key) else { return Ok(Vec::new()) };
+        Ok(match scope.resolve(node)?.map(|node| node.value) {
+            Some(Value::Text(text)) => vec![text],
+            Some(Value::List(items)) => items.iter().filter_map(Node::as_text).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    fn nothing_else(&self, event: &str) -> Result<(), Fault> {
+        let extra = self.properties.iter().find(|entry| !self.known.contains(&entry.key.as_str()));
+        extra.map_or(Ok(()), |extra| {
+            let message = format!(
+                "property `{}` of event `{event}` is not supported by the local target: remove it, or deploy to a cloud target",
+                extra.key
+            );
+            Err(Fault::unsupported(extra.line, message))
+        })
+    }
+
+    fn queue(&mut self) -> Result<Source, Fault> {
+        let batch_size = self.number("BatchSize", 1..=10_000)?.unwrap_or(10);
+        let window = self.number("MaximumBatchingWindowInSeconds", 0..=300)?.unwrap_or(0);
+        if batch_size > 10 && window == 0 {
+            let message = "a BatchSize above 10 needs a MaximumBatchingWindowInSeconds of at least 1";
+            return Err(Fault::new(self.line, message));
+        }
+        let kinds = self.texts("FunctionResponseTypes")?;
+        let scope = self.scope;
+        let maximum = self.node("ScalingConfig").and_then(|node| node.get("MaximumConcurrency"));
+        let maximum = maximum.map_or(Ok(None), |node| scope.text(node))?;
+        let maximum_concurrency = match maximum {
+            None => None,
+            Some(text) => {
+                let value = text.parse().ok().filter(|value| (2..=1000).contains(value));
+                let message =
+                    format!("MaximumConcurrency is `{text}`: it must be a whole number from 2 to 1000");
+                Some(value.ok_or_else(|| Fault::new(self.line, message))?)
+            }
+        };
+        Ok(Source::Sqs {
+            queue_arn: self.needed("Queue")?,
+            batch_size,
+            window: Duration::from_secs(window.into()),
+            partial_failures: kinds.iter().any(|kind| kind == "ReportBatchItemFailures"),
+            maximum_concurrency,
+        })
+    }
+
+    fn bucket(&mut self) -> Result<Source, Fault> {
+        let bucket = self.needed("Bucket")?;
+        let events = self.texts("Events")?;
+        if let Some(other) = events
+            .iter()
+            .find(|event| !event.starts_with("s3:ObjectCreated:") && !event.starts_with("s3:ObjectRemoved:"))
+        {
+            let message = format!(
+                "the local target has no S3 event `{other}`: s3:ObjectCreated:* and s3:ObjectRemoved:* it has"
+            );
+            return Err(Fault::unsupported(self.line, message));
+        }
+        if events.is_empty() {
+            return Err(Fault::new(self.line, "the event needs `Events`"));
+        }
+        let scope = self.scope;
+        let (mut prefix, mut suffix) = (String::new(), String::new());
+        let rules = self.node("Filter").and_then(|node| node.get("S3Key")).and_then(|node| node.get("Rules"));
+        for rule in rules.and_then(Node::as_list).unwrap_or_default() {
+            let value = rule.get("Value").map_or(Ok(None), |node| scope.text(node))?.unwrap_or_default();
+            match rule.get("Name").and_then(Node::as_text).map(str::to_ascii_lowercase).as_deref() {
+                Some("prefix") => prefix = value,
+                Some("suffix") => suffix = value,
+                _ => return Err(Fault::new(rule.line, "a rule of a filter is called `prefix` or `suffix`")),
+            }
+        }
+        Ok(Source::S3 { bucket, events, prefix, suffix })
+    }
+
+    fn schedule(&mut self, key: &'static str) -> Result<Source, Fault> {
+        self.known.extend(["Name", "Description", "RetryPolicy"]);
+        let text = self.needed(key)?;
+        let inner = text.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')'));
+        let every = inner.and_then(|inner| {
+            let (count, unit) = inner.trim().split_once(' ')?;
+            let unit = match unit.trim().trim_end_matches('s') {
+                "minute" => 60,
+                "hour" => 3600,
+                "day" => 86_400,
+                _ => return None,
+            };
+            count.parse::<u64>().ok().filter(|count| *count > 0)?.checked_mul(unit).map(Duration::from_secs)
+        });
+        let every = every.ok_or_else(|| {
+            let message = format!(
+                "`{text}`: the local target has schedules such as `rate(1 minute)`, in minutes, hours or days, and no `cron(…)`"
+            );
+            Fault::unsupported(self.line, message)
+        })?;
+        Ok(Source::Schedule { every, input: self.text("Input")? })
+    }
+}

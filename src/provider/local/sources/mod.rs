@@ -1,0 +1,155 @@
+//! What invokes functions besides HTTP and the Invoke API: queues, buckets, topics and schedules.
+//!
+//! Whether the trace goes on is as on AWS: a notification of a bucket or a topic continues the trace of the call that caused it. A batch of
+//! messages of a queue begins a trace of its own, which is linked with the traces of their senders; a schedule begins a new one.
+
+mod bucket;
+mod queue;
+mod topic;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+pub(super) use bucket::changes;
+pub(super) use topic::Publication;
+
+use super::context::{TraceContext, new_request_id};
+use super::http::Lifetime;
+use super::instances::Function;
+use super::invoke::{Call, Runtime};
+use crate::manifest::sam::{self, Service, Source};
+
+/// The event sources of an application, as far as something else must tell them what happened.
+pub(super) struct Sources {
+    runtime: Arc<Runtime>,
+    /// Name of a queue, and who waits for its messages.
+    queues: Vec<(String, Arc<Notify>)>,
+    buckets: Vec<bucket::Notification>,
+    topics: BTreeMap<String, topic::Topic>,
+}
+
+impl Sources {
+    /// Starts what needs no call from outside: pollers and clocks.
+    pub fn start(runtime: &Arc<Runtime>, application: &sam::Application, lifetime: &Lifetime) -> Arc<Self> {
+        let mut sources = Self {
+            runtime: runtime.clone(),
+            queues: Vec::new(),
+            buckets: Vec::new(),
+            topics: BTreeMap::new(),
+        };
+        for resource in &application.resources {
+            if let Service::SnsTopic { traced, .. } = resource.service {
+                sources.topics.insert(resource.arn.clone(), topic::Topic::new(&resource.name, traced));
+            }
+        }
+        for subscription in &application.subscriptions {
+            if let Some(topic) = sources.topics.get_mut(&subscription.topic_arn) {
+                topic.queues.push((name_of(&subscription.queue_arn), subscription.raw));
+            }
+        }
+        for event in &application.sources {
+            let found =
+                runtime.functions.values().find(|function| function.spec.logical_id == event.function);
+            let Some(function) = found.cloned() else { continue };
+            match &event.source {
+                Source::Sqs { queue_arn, .. } => {
+                    let woken = Arc::new(Notify::new());
+                    sources.queues.push((name_of(queue_arn), woken.clone()));
+                    let poller = queue::Poller::new(runtime.clone(), function, &event.source, woken);
+                    tokio::spawn(poller.run(lifetime.clone()));
+                }
+                Source::S3 { bucket, events, prefix, suffix } => sources.buckets.push(bucket::Notification {
+                    id: event.name.clone(),
+                    function,
+                    bucket: bucket.clone(),
+                    events: events.clone(),
+                    prefix: prefix.clone(),
+                    suffix: suffix.clone(),
+                }),
+                Source::Sns { topic_arn } => {
+                    if let Some(topic) = sources.topics.get_mut(topic_arn) {
+                        topic.functions.push(function);
+                    }
+                }
+                Source::Schedule { every, input } => {
+                    let clock =
+                        schedule(runtime.clone(), function, event.name.clone(), *every, input.clone());
+                    let lifetime = lifetime.clone();
+                    tokio::spawn(async move {
+                        tokio::select! { () = lifetime.stopped() => {}, () = clock => {} }
+                    });
+                }
+            }
+        }
+        Arc::new(sources)
+    }
+
+    /// Whether anything waits for what happens in this bucket.
+    pub fn watch_bucket(&self, name: &str) -> bool {
+        self.buckets.iter().any(|notification| notification.bucket == name)
+    }
+
+    /// Something was put into a queue, or came back to it.
+    pub fn wake_queue(&self, name: &str) {
+        self.queues.iter().filter(|(queue, _)| queue == name).for_each(|(_, poller)| poller.notify_one());
+    }
+}
+
+/// Invokes a function as a service does: asynchronously.
+fn invoke(runtime: &Arc<Runtime>, function: &Arc<Function>, payload: &Value, trace: TraceContext) {
+    let call = Call {
+        function: function.clone(),
+        request_id: new_request_id(),
+        payload: Bytes::from(payload.to_string()),
+        client_context: None,
+        trace,
+    };
+    if !runtime.enqueue(call) {
+        runtime.journal.note(&format!(
+            "an event for `{}` was lost: the queue of asynchronous events is full",
+            function.spec.name
+        ));
+    }
+}
+
+async fn schedule(
+    runtime: Arc<Runtime>,
+    function: Arc<Function>,
+    name: String,
+    every: std::time::Duration,
+    input: Option<String>,
+) {
+    let (region, account) = (runtime.region.clone(), runtime.account.clone());
+    loop {
+        tokio::time::sleep(every).await;
+        let event =
+            input.as_deref().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_else(|| {
+                json!({
+                    "version": "0",
+                    "id": new_request_id(),
+                    "detail-type": "Scheduled Event",
+                    "source": "aws.events",
+                    "account": account,
+                    "time": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                    "region": region,
+                    "resources": [format!("arn:aws:events:{region}:{account}:rule/{name}")],
+                    "detail": {},
+                })
+            });
+        invoke(&runtime, &function, &event, TraceContext::from_header(None));
+    }
+}
+
+/// The last part of an ARN, or of a queue's URL.
+pub(super) fn name_of(address: &str) -> String {
+    address.rsplit([':', '/']).next().unwrap_or(address).to_owned()
+}
+
+/// `2026-11-26T10:00:00.000Z`
+fn timestamp() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}

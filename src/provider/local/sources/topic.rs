@@ -1,0 +1,207 @@
+//! Topics: what is published goes to functions and to queues at once.
+//!
+//! moto would pass messages on to queues, too, but without their trace: it knows of no subscription, and the runtime delivers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::super::context::{TraceContext, new_segment_id};
+use super::super::instances::Function;
+use super::super::invoke_api::percent_decode;
+use super::super::segment::{Flags, Head, Segment, fields};
+use super::{Sources, invoke, timestamp};
+
+pub(super) struct Topic {
+    name: String,
+    /// It records a segment of its own.
+    traced: bool,
+    pub functions: Vec<Arc<Function>>,
+    /// Name of the queue, and whether it gets the message without the envelope.
+    pub queues: Vec<(String, bool)>,
+}
+
+impl Topic {
+    pub fn new(name: &str, traced: bool) -> Self {
+        Self { name: name.to_owned(), traced, functions: Vec::new(), queues: Vec::new() }
+    }
+}
+
+/// A message for a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::provider::local) struct Publication {
+    topic_arn: String,
+    message: String,
+    subject: Option<String>,
+    /// Name, data type, value.
+    attributes: Vec<(String, String, String)>,
+}
+
+impl Publication {
+    /// The messages of a call of `Publish` or `PublishBatch`, in the query protocol.
+    pub fn of(body: &[u8]) -> Vec<Self> {
+        let form: BTreeMap<String, String> = String::from_utf8_lossy(body)
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (percent_decode(name), percent_decode(&value.replace('+', " "))))
+            .collect();
+        let topic_arn = form.get("TopicArn").or_else(|| form.get("TargetArn")).cloned().unwrap_or_default();
+        let read = |prefix: &str| {
+            let text = |name: &str| form.get(&format!("{prefix}{name}")).cloned();
+            let attribute = |index: usize| {
+                let text = |name: &str| text(&format!("MessageAttributes.entry.{index}.{name}"));
+                let value = text("Value.StringValue").or_else(|| text("Value.BinaryValue"))?;
+                Some((text("Name")?, text("Value.DataType")?, value))
+            };
+            Some(Self {
+                topic_arn: topic_arn.clone(),
+                message: text("Message")?,
+                subject: text("Subject"),
+                attributes: (1..).map_while(attribute).collect(),
+            })
+        };
+        match form.get("Action").map(String::as_str) {
+            Some("Publish") => read("").into_iter().collect(),
+            Some("PublishBatch") => (1..)
+                .map_while(|index| read(&format!("PublishBatchRequestEntries.member.{index}.")))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn envelope(&self, id: &str, functions: bool) -> Value {
+        let attributes: Map<String, Value> = self
+            .attributes
+            .iter()
+            .map(|(name, kind, value)| (name.clone(), json!({ "Type": kind, "Value": value })))
+            .collect();
+        // The same words, but for the capitals of two.
+        let (certificate, unsubscribe) = if functions {
+            ("SigningCertUrl", "UnsubscribeUrl")
+        } else {
+            ("SigningCertURL", "UnsubscribeURL")
+        };
+        let mut envelope = json!({
+            "Type": "Notification",
+            "MessageId": id,
+            "TopicArn": self.topic_arn,
+            "Message": self.message,
+            "Timestamp": timestamp(),
+            "SignatureVersion": "1",
+            "Signature": "local",
+            certificate: "http://127.0.0.1/",
+            unsubscribe: "http://127.0.0.1/",
+        });
+        if self.subject.is_some() || functions {
+            envelope["Subject"] = json!(self.subject);
+        }
+        if !attributes.is_empty() || functions {
+            envelope["MessageAttributes"] = attributes.into();
+        }
+        envelope
+    }
+}
+
+impl Sources {
+    /// Delivers what was published; `answer` is the service's, with an id for each message.
+    pub async fn published(&self, messages: Vec<Publication>, answer: &str, trace: &TraceContext) {
+        let ids = answer.split("<MessageId>").skip(1).filter_map(|rest| rest.split_once("</MessageId>"));
+        for (message, (id, _)) in messages.iter().zip(ids) {
+            if let Some(topic) = self.topics.get(&message.topic_arn) {
+                self.deliver(topic, message, id, trace).await;
+            }
+        }
+    }
+
+    async fn deliver(&self, topic: &Topic, message: &Publication, id: &str, trace: &TraceContext) {
+        let head = Head {
+            id: new_segment_id(),
+            name: topic.name.clone(),
+            parent: trace.parent.clone(),
+            origin: "AWS::SNS",
+            start: self.runtime.now(),
+        };
+        let onward = if topic.traced {
+            self.runtime.open(trace, &head);
+            trace.under(&head.id)
+        } else {
+            trace.clone()
+        };
+        for function in &topic.functions {
+            let record = json!({
+                "EventSource": "aws:sns",
+                "EventVersion": "1.0",
+                "EventSubscriptionArn": format!("{}:{}", message.topic_arn, function.spec.logical_id),
+                "Sns": message.envelope(id, true),
+            });
+            invoke(&self.runtime, function, &json!({ "Records": [record] }), onward.clone());
+        }
+        let mut failed = false;
+        for (queue, raw) in &topic.queues {
+            let mut input = json!({
+                "QueueUrl": queue,
+                "MessageBody": if *raw { message.message.clone() } else { message.envelope(id, false).to_string() },
+                "MessageSystemAttributes": {
+                    "AWSTraceHeader": { "DataType": "String", "StringValue": onward.to_string() },
+                },
+            });
+            if *raw {
+                let attributes: Map<String, Value> = message
+                    .attributes
+                    .iter()
+                    .map(|(name, kind, value)| {
+                        let field = if kind.starts_with("Binary") { "BinaryValue" } else { "StringValue" };
+                        (name.clone(), json!({ "DataType": kind, field: value }))
+                    })
+                    .collect();
+                input["MessageAttributes"] = attributes.into();
+            }
+            let Some(client) = &self.runtime.services else { continue };
+            match client.sqs("SendMessage", &input).await {
+                Ok(_) => self.wake_queue(queue),
+                Err(error) => {
+                    failed = true;
+                    let topic = &topic.name;
+                    self.runtime
+                        .journal
+                        .note(&format!("a message of `{topic}` did not reach `{queue}`: {error}"));
+                }
+            }
+        }
+        if topic.traced {
+            let fields = fields(json!({ "aws": {
+                "account_id": self.runtime.account, "message_id": id, "resource_names": [message.topic_arn],
+            } }));
+            let end = self.runtime.now();
+            let flags = Flags::of_failure(failed);
+            self.runtime.close(trace, &Segment { head, end, flags, fields, subsegments: Vec::new() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_from_a_form() {
+        let body = "Action=Publish&TopicArn=arn%3Aaws%3Asns%3Aus-east-1%3A0%3At&Message=a+b%2Bc&Subject=s\
+            &MessageAttributes.entry.1.Name=kind&MessageAttributes.entry.1.Value.DataType=String\
+            &MessageAttributes.entry.1.Value.StringValue=x";
+        let expected = Publication {
+            topic_arn: "arn:aws:sns:us-east-1:0:t".to_owned(),
+            message: "a b+c".to_owned(),
+            subject: Some("s".to_owned()),
+            attributes: vec![("kind".to_owned(), "String".to_owned(), "x".to_owned())],
+        };
+        assert_eq!(Publication::of(body.as_bytes()), [expected]);
+        let batch = "Action=PublishBatch&TopicArn=t&PublishBatchRequestEntries.member.1.Id=1\
+            &PublishBatchRequestEntries.member.1.Message=one&PublishBatchRequestEntries.member.2.Message=two";
+        let read = Publication::of(batch.as_bytes());
+        assert_eq!(read.iter().map(|message| message.message.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+        for other in ["", "Action=Subscribe&TopicArn=t", "Action=Publish&TopicArn=t", "%"] {
+            assert!(Publication::of(other.as_bytes()).is_empty(), "{other}");
+        }
+    }
+}
