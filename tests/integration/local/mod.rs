@@ -4,6 +4,7 @@ mod harness;
 mod lifetime;
 mod moto;
 mod node;
+mod sources;
 mod traces;
 
 use std::time::{Duration, Instant};

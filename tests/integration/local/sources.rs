@@ -1,0 +1,197 @@
+//! What invokes functions on the local target: queues, topics and buckets, by moto's server. Ignored, since they need it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::harness::{App, wait_until};
+
+const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
+const SENDER: &str = "53995c3f42cd8ad8";
+
+/// A call that a function makes, within the trace above.
+async fn call(app: &App, service: &str, method: &str, path: &str, body: Value, headers: Value) -> String {
+    let trace = format!("Root={ROOT};Parent={SENDER};Sampled=1");
+    let event =
+        json!({ "service": service, "method": method, "path": path, "body": body, "headers": headers });
+    let answer = app.invoke("app-Call", &event, &[("x-amzn-trace-id", &trace)]).await;
+    assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, None), "{answer:?}");
+    answer.text
+}
+
+async fn sqs(app: &App, operation: &str, body: Value) -> String {
+    let headers = json!({ "X-Amz-Target": format!("AmazonSQS.{operation}"), "Content-Type": "application/x-amz-json-1.0" });
+    call(app, "sqs", "POST", "/", body, headers).await
+}
+
+/// The lines that functions wrote, when there are as many.
+async fn noted(app: &App, count: usize) -> Vec<Value> {
+    let read = || {
+        let text = std::fs::read_to_string(app.note()).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    wait_until(&format!("{count} records"), || read().len() >= count).await;
+    // Nothing comes twice, and nothing comes that should not.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(read().len(), count, "{:#?}", read());
+    read()
+}
+
+fn root(line: &Value) -> String {
+    let header = line["trace"].as_str().unwrap();
+    header.split(';').next().unwrap().trim_start_matches("Root=").to_owned()
+}
+
+async fn segments(app: &App, trace: &str) -> Vec<Value> {
+    let (_, traces) = app.traces(&[trace.to_owned()], Duration::from_secs(10)).await;
+    let segments = traces[0]["Segments"].as_array().unwrap();
+    segments
+        .iter()
+        .map(|segment| serde_json::from_str(segment["Document"].as_str().unwrap()).unwrap())
+        .collect()
+}
+
+fn of_origin<'a>(segments: &'a [Value], origin: &str) -> Vec<&'a Value> {
+    segments.iter().filter(|segment| segment["origin"] == origin).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn messages_of_a_queue_come_in_batches_and_those_that_fail_end_among_the_dead_letters() {
+    let app = App::of("tests/integration/local/sources.yaml").await;
+    let url = &app.runtime.outputs["Jobs"];
+    let body = |fail: bool| json!({ "note": app.note(), "fail": fail }).to_string();
+    let kind = json!({ "kind": { "DataType": "String", "StringValue": "x" } });
+    let entries = json!([
+        { "Id": "a", "MessageBody": body(false), "MessageAttributes": kind },
+        { "Id": "b", "MessageBody": body(true) },
+        { "Id": "c", "MessageBody": body(false) },
+    ]);
+    sqs(&app, "SendMessageBatch", json!({ "QueueUrl": url, "Entries": entries })).await;
+    // Three, and once again the one that failed.
+    let lines = noted(&app, 4).await;
+    assert!(lines.iter().all(|line| line["function"] == "app-TakeJobs"));
+    assert_eq!(lines[0]["batch"], 3);
+    assert_eq!(lines[3]["batch"], 1);
+    assert_eq!(lines[3]["record"]["messageId"], lines[1]["record"]["messageId"]);
+    let counts: Vec<_> = lines
+        .iter()
+        .map(|line| line["record"]["attributes"]["ApproximateReceiveCount"].as_str().unwrap())
+        .collect();
+    assert_eq!(counts, ["1", "1", "1", "2"]);
+    let record = &lines[0]["record"];
+    assert_eq!(record["eventSource"], "aws:sqs");
+    assert_eq!(record["eventSourceARN"], "arn:aws:sqs:us-east-1:000000000000:app-Jobs");
+    assert_eq!(
+        record["messageAttributes"],
+        json!({ "kind": { "stringValue": "x", "dataType": "String", "stringListValues": [], "binaryListValues": [] } })
+    );
+    let receive = || sqs(&app, "ReceiveMessage", json!({ "QueueUrl": "app-Failed" }));
+    let mut dead = receive().await;
+    for _ in 0..50 {
+        if dead.contains("Messages") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        dead = receive().await;
+    }
+    let dead: Value = serde_json::from_str(&serde_json::from_str::<String>(&dead).unwrap()).unwrap();
+    assert_eq!(dead["Messages"][0]["MessageId"], lines[1]["record"]["messageId"], "{dead}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_message_begins_a_trace_that_is_linked_with_its_senders_and_shows_its_wait() {
+    let app = App::of("tests/integration/local/sources.yaml").await;
+    let body = json!({ "note": app.note() }).to_string();
+    sqs(&app, "SendMessage", json!({ "QueueUrl": app.runtime.outputs["Jobs"], "MessageBody": body })).await;
+    let lines = noted(&app, 1).await;
+    assert_ne!(root(&lines[0]), ROOT);
+    let header = lines[0]["record"]["attributes"]["AWSTraceHeader"].as_str().unwrap();
+    assert!(header.contains(ROOT), "{header}");
+    let sender = header.split("Parent=").nth(1).unwrap().split(';').next().unwrap();
+
+    let segments = segments(&app, &root(&lines[0])).await;
+    let link = json!([{ "trace_id": ROOT, "id": sender, "attributes": {} }]);
+    let [queue] = of_origin(&segments, "AWS::SQS::Queue")[..] else { panic!("{segments:#?}") };
+    assert_eq!((&queue["name"], &queue["links"]), (&json!("app-Jobs"), &link));
+    assert_eq!(queue["subsegments"][0]["name"], "Dwell Time");
+    let [lambda] = of_origin(&segments, "AWS::Lambda")[..] else { panic!("{segments:#?}") };
+    assert_eq!((&lambda["parent_id"], &lambda["links"]), (&queue["id"], &link));
+    assert!(queue["end_time"].as_f64() <= lambda["start_time"].as_f64());
+    assert_eq!(of_origin(&segments, "AWS::Lambda::Function").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_topic_reaches_functions_and_queues_and_carries_the_trace_on() {
+    let app = App::of("tests/integration/local/sources.yaml").await;
+    let message = json!({ "note": app.note() }).to_string().replace('"', "%22");
+    let form = format!(
+        "Action=Publish&Version=2010-03-31&TopicArn=arn:aws:sns:us-east-1:000000000000:app-News&Subject=all&Message={message}\
+         &MessageAttributes.entry.1.Name=kind&MessageAttributes.entry.1.Value.DataType=String&MessageAttributes.entry.1.Value.StringValue=x"
+    );
+    let headers = json!({ "Content-Type": "application/x-www-form-urlencoded" });
+    call(&app, "sns", "POST", "/", json!(form), headers).await;
+    let lines = noted(&app, 2).await;
+    let of = |name: &str| lines.iter().find(|line| line["function"] == name).unwrap();
+    let news = of("app-TakeNews");
+    assert_eq!(root(news), ROOT);
+    let notification = &news["record"]["Sns"];
+    assert_eq!((&notification["Subject"], &notification["Type"]), (&json!("all"), &json!("Notification")));
+    assert_eq!(notification["MessageAttributes"], json!({ "kind": { "Type": "String", "Value": "x" } }));
+    // Raw: the message itself, and its attributes as the queue's own.
+    let inbox = of("app-TakeInbox");
+    assert_ne!(root(inbox), ROOT);
+    assert_eq!(inbox["record"]["messageAttributes"]["kind"]["stringValue"], "x");
+
+    let segments = segments(&app, ROOT).await;
+    let [topic] = of_origin(&segments, "AWS::SNS")[..] else { panic!("{segments:#?}") };
+    let below = of_origin(&segments, "AWS::Lambda");
+    assert!(below.iter().any(|lambda| lambda["parent_id"] == topic["id"]), "{segments:#?}");
+    assert!(
+        inbox["record"]["attributes"]["AWSTraceHeader"]
+            .as_str()
+            .unwrap()
+            .contains(topic["id"].as_str().unwrap())
+    );
+    // The other queue got the message in its envelope.
+    let archived = sqs(&app, "ReceiveMessage", json!({ "QueueUrl": "app-Failed" })).await;
+    assert!(archived.contains("UnsubscribeURL") && archived.contains("TopicArn"), "{archived}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_bucket_tells_of_objects_that_its_filter_lets_through() {
+    let app = App::of("tests/integration/local/sources.yaml").await;
+    let body = json!({ "note": app.note() });
+    let headers = json!({ "Content-Type": "application/json" });
+    for key in ["in/a%20b.json", "in/other.text", "out/a.json"] {
+        call(&app, "s3", "PUT", &format!("/app-files/{key}"), body.clone(), headers.clone()).await;
+    }
+    let copy = json!({ "x-amz-copy-source": "/app-files/in/a%20b.json" });
+    call(&app, "s3", "PUT", "/app-files/in/copy.json", json!(""), copy).await;
+    let lines = noted(&app, 2).await;
+    // Not a change that anybody waits for.
+    call(&app, "s3", "DELETE", "/app-files/in/copy.json", json!(""), json!({})).await;
+    assert_eq!(noted(&app, 2).await, lines);
+    // The function writes it with a space.
+    let size = body.to_string().len() as u64 + 1;
+    let mut names = Vec::new();
+    for line in &lines {
+        let record = &line["record"];
+        assert_eq!(record["s3"]["bucket"]["name"], "app-files");
+        assert_eq!(record["s3"]["object"]["size"].as_u64(), Some(size), "{record}");
+        assert_eq!(record["s3"]["object"]["eTag"].as_str().map(str::len), Some(32));
+        assert_eq!(root(line), ROOT);
+        names.push((record["eventName"].clone(), record["s3"]["object"]["key"].clone()));
+    }
+    names.sort_by_key(|(name, _)| name.to_string());
+    assert_eq!(
+        names,
+        [
+            (json!("ObjectCreated:Copy"), json!("in/copy.json")),
+            (json!("ObjectCreated:Put"), json!("in/a+b.json"))
+        ]
+    );
+}
