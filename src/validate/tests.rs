@@ -814,7 +814,7 @@ fn what_the_local_target_does_not_provide_is_shown_in_the_template() {
     let manifest = with_local("[[deploy]]\nname = \"a\"\nlocal = { template = \"template.yaml\" }\n");
     let template = format!("{TEMPLATE}  Other: {{ Value: !Ref Nobody }}\n").replace(
         "Outputs:",
-        "      Events:\n        Jobs:\n          Type: SQS\n  Role:\n    Type: AWS::IAM::Role\nOutputs:",
+        "      Events:\n        Jobs:\n          Type: MSK\n  Role:\n    Type: AWS::IAM::Role\nOutputs:",
     );
     let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
     let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
@@ -831,10 +831,10 @@ fn what_the_local_target_does_not_provide_is_no_fault_of_a_manifest_with_other_t
         let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
         benchmark(&files, Path::new("/repo/app/benchmark.toml"))
     };
-    let checked = with("  Items: { Type: AWS::DynamoDB::Table }\n  Images: { Type: AWS::S3::Bucket }");
+    let checked = with("  Items: { Type: AWS::Kinesis::Stream }\n  Images: { Type: AWS::MSK::Cluster }");
     assert!(checked.value.is_some());
     insta::assert_snapshot!(rendered(&checked.problems));
-    let wrong = with("  Items: { Type: AWS::DynamoDB::Table }\n  Nothing: {}");
+    let wrong = with("  Items: { Type: AWS::Kinesis::Stream }\n  Nothing: {}");
     assert!(wrong.value.is_none(), "{}", rendered(&wrong.problems));
 }
 

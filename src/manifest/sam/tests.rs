@@ -185,8 +185,16 @@ fn what_is_not_supported_is_named_with_its_line() {
         "line 8: resource `T`: `ReadCapacityUnits` must be a whole number",
     );
     check_error(
-        "  Q: { Type: AWS::SQS::Queue }\n",
-        "line 5: resource `Q`: AWS::SQS::Queue is supported by the local target only as",
+        "  Q:\n    Type: AWS::SQS::Queue\n    Properties:\n      Colour: red\n",
+        "line 8: resource `Q`: property `Colour` is not supported",
+    );
+    check_error(
+        "  S:\n    Type: AWS::SNS::Subscription\n    Properties: { TopicArn: x, Protocol: email, Endpoint: y }\n",
+        "line 5: resource `S`: subscriptions with protocol `email` are not supported",
+    );
+    check_error(
+        "  S:\n    Type: AWS::SNS::Subscription\n    Properties: { TopicArn: x, Protocol: sqs, Endpoint: y }\n",
+        "line 5: `x` is no queue, topic or bucket of this template",
     );
     check_error(
         "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Runtime: python3.11\n",
@@ -207,8 +215,41 @@ fn what_is_not_supported_is_named_with_its_line() {
     );
     check_error(&function("      Timeout: 901\n"), "line 10: resource `G`: Timeout is `901`: it must be");
     check_error(
-        &function("      Events:\n        Up: { Type: S3 }\n"),
-        "line 11: resource `G`: event `Up` of type `S3`",
+        &function("      Events:\n        Up: { Type: MSK }\n"),
+        "line 11: resource `G`: event `Up` of type `MSK`",
+    );
+    let event = |text: &str| function(&format!("      Events:\n        E: {{ {text} }}\n"));
+    for (text, expected) in [
+        ("Type: SQS", "the event needs `Queue`"),
+        (
+            "Type: SQS, Properties: { Queue: q, BatchSize: 0 }",
+            "BatchSize is `0`: it must be a whole number from 1 to 10000",
+        ),
+        ("Type: SQS, Properties: { Queue: q, BatchSize: 11 }", "a BatchSize above 10 needs"),
+        (
+            "Type: SQS, Properties: { Queue: q, ScalingConfig: { MaximumConcurrency: 1 } }",
+            "MaximumConcurrency is `1`",
+        ),
+        (
+            "Type: SQS, Properties: { Queue: q, FilterCriteria: {} }",
+            "property `FilterCriteria` of event `E` is not supported",
+        ),
+        ("Type: S3, Properties: { Bucket: b }", "the event needs `Events`"),
+        (
+            "Type: S3, Properties: { Bucket: b, Events: 's3:ReducedRedundancyLostObject' }",
+            "the local target has no S3 event `s3:Reduced",
+        ),
+        (
+            "Type: Schedule, Properties: { Schedule: cron(0 * * * ? *) }",
+            "`cron(0 * * * ? *)`: the local target has schedules such as",
+        ),
+        ("Type: Schedule, Properties: { Schedule: rate(0 minutes) }", "`rate(0 minutes)`: the local target"),
+    ] {
+        check_error(&event(text), &format!("line 11: resource `G`: {expected}"));
+    }
+    check_error(
+        &event("Type: SNS, Properties: { Topic: t }"),
+        "line 11: `t` is no queue, topic or bucket of this template",
     );
     check_error(
         &function("      Environment:\n        Variables:\n          X: !Ref Nobody\n"),
@@ -221,6 +262,94 @@ fn what_is_not_supported_is_named_with_its_line() {
     check_error("Parameters:\n  P: { Type: String }\n", "line 6: parameter `P` has no value");
     check_error("Resource: {}\n", "line 5: unknown section `Resource`");
     check_error("  F: {}\n", "line 5: `F` was set on line 2 already");
+}
+
+#[test]
+fn queues_topics_and_what_invokes_functions_are_read() {
+    let shop = read(
+        r#"
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Runtime: python3.11
+      Environment: { Variables: { URL: !Ref Q, TOPIC: !Ref T, NAME: !GetAtt Q.QueueName } }
+      Events:
+        Jobs:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt Q.Arn
+            BatchSize: 20
+            MaximumBatchingWindowInSeconds: 2
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: { MaximumConcurrency: 3 }
+        Off: { Type: SQS, Properties: { Queue: !GetAtt Q.Arn, Enabled: false } }
+        News: { Type: SNS, Properties: { Topic: !Ref T } }
+        Files:
+          Type: S3
+          Properties: { Bucket: !Ref B, Events: ["s3:ObjectCreated:*"], Filter: { S3Key: { Rules: [{ Name: suffix, Value: .png }] } } }
+        Often: { Type: Schedule, Properties: { Schedule: rate(2 hours) } }
+  Q:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 120
+      RedrivePolicy: { deadLetterTargetArn: !GetAtt D.Arn, maxReceiveCount: 3 }
+  D: { Type: AWS::SQS::Queue, Properties: { QueueName: dead } }
+  T: { Type: AWS::SNS::Topic, Properties: { TracingConfig: Active } }
+  S: { Type: AWS::SNS::Subscription, Properties: { TopicArn: !Ref T, Protocol: sqs, Endpoint: !GetAtt Q.Arn, RawMessageDelivery: true } }
+  B: { Type: AWS::S3::Bucket }
+"#,
+    )
+    .unwrap();
+    let arn = |rest: &str| format!("arn:aws:{rest}").replace("HERE", "us-east-1:000000000000");
+    let environment = &shop.functions[0].environment;
+    assert_eq!(environment["URL"], "http://127.0.0.1:9000/000000000000/shop-Q");
+    assert_eq!(
+        (environment["TOPIC"].as_str(), environment["NAME"].as_str()),
+        (arn("sns:HERE:shop-T").as_str(), "shop-Q")
+    );
+    let sources: Vec<_> =
+        shop.sources.iter().map(|source| (source.name.as_str(), source.source.clone())).collect();
+    assert_eq!(
+        sources,
+        [
+            (
+                "Jobs",
+                Source::Sqs {
+                    queue_arn: arn("sqs:HERE:shop-Q"),
+                    batch_size: 20,
+                    window: Duration::from_secs(2),
+                    partial_failures: true,
+                    maximum_concurrency: Some(3),
+                }
+            ),
+            ("News", Source::Sns { topic_arn: arn("sns:HERE:shop-T") }),
+            (
+                "Files",
+                Source::S3 {
+                    bucket: "shop-b".to_owned(),
+                    events: vec!["s3:ObjectCreated:*".to_owned()],
+                    prefix: String::new(),
+                    suffix: ".png".to_owned(),
+                }
+            ),
+            ("Often", Source::Schedule { every: Duration::from_hours(2), input: None }),
+        ]
+    );
+    let subscription = &shop.subscriptions[0];
+    assert_eq!((subscription.queue_arn.as_str(), subscription.raw), (arn("sqs:HERE:shop-Q").as_str(), true));
+    let service =
+        |name: &str| shop.resources.iter().find(|resource| resource.name == name).unwrap().service.clone();
+    let Service::SqsQueue { attributes } = service("shop-Q") else { panic!("{shop:?}") };
+    assert_eq!(attributes["RedrivePolicy"]["deadLetterTargetArn"], arn("sqs:HERE:dead"));
+    assert_eq!(attributes["VisibilityTimeout"], "120");
+    assert_eq!(service("shop-T"), Service::SnsTopic { traced: true, fifo: false });
+}
+
+#[test]
+fn queues_for_failed_events_alone_need_no_services() {
+    assert_eq!(read(SHOP).unwrap().resources, []);
 }
 
 #[test]
