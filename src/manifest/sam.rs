@@ -24,7 +24,7 @@ use std::time::Duration;
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
 pub use services::{Service, ServiceResource, Subscription};
-pub use sources::{EventSource, Source};
+pub use sources::{EventSource, Source, StreamSource};
 use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.
@@ -329,7 +329,7 @@ impl<'a> Reader<'a> {
     /// Reports what the local target does not provide of a resource that is not a function.
     fn judge(&mut self, resource: &Resource<'_>) {
         match resource.kind {
-            FUNCTION | services::BUCKET | services::TABLE | services::QUEUE | services::TOPIC | services::SUBSCRIPTION => {}
+            FUNCTION | services::BUCKET | services::TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
@@ -348,7 +348,7 @@ impl<'a> Reader<'a> {
             kind => self.unsupported(
                 resource.id,
                 resource.line,
-                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues and topics: deploy to a cloud target, or keep it out with a `Condition`"),
+                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics and streams: deploy to a cloud target, or keep it out with a `Condition`"),
             ),
         }
     }
@@ -592,6 +592,13 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
             services::TABLE => {
                 let name = named("TableName");
                 let arn = arn("dynamodb", format!("table/{name}"));
+                let mut referent = with_arn(name, arn.clone());
+                referent.attributes.insert("StreamArn".to_owned(), format!("{arn}/stream/local"));
+                referent
+            }
+            services::STREAM => {
+                let name = named("Name");
+                let arn = arn("kinesis", format!("stream/{name}"));
                 with_arn(name, arn)
             }
             services::QUEUE => {

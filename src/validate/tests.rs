@@ -831,10 +831,10 @@ fn what_the_local_target_does_not_provide_is_no_fault_of_a_manifest_with_other_t
         let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
         benchmark(&files, Path::new("/repo/app/benchmark.toml"))
     };
-    let checked = with("  Items: { Type: AWS::Kinesis::Stream }\n  Images: { Type: AWS::MSK::Cluster }");
+    let checked = with("  Items: { Type: AWS::MSK::Cluster }\n  Images: { Type: AWS::MSK::Cluster }");
     assert!(checked.value.is_some());
     insta::assert_snapshot!(rendered(&checked.problems));
-    let wrong = with("  Items: { Type: AWS::Kinesis::Stream }\n  Nothing: {}");
+    let wrong = with("  Items: { Type: AWS::MSK::Cluster }\n  Nothing: {}");
     assert!(wrong.value.is_none(), "{}", rendered(&wrong.problems));
 }
 

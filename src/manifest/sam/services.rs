@@ -8,6 +8,7 @@ use super::{Application, Reader, Resource, Source, entries, problem};
 
 pub(super) const BUCKET: &str = "AWS::S3::Bucket";
 pub(super) const TABLE: &str = "AWS::DynamoDB::Table";
+pub(super) const STREAM: &str = "AWS::Kinesis::Stream";
 pub(super) const QUEUE: &str = "AWS::SQS::Queue";
 pub(super) const TOPIC: &str = "AWS::SNS::Topic";
 pub(super) const SUBSCRIPTION: &str = "AWS::SNS::Subscription";
@@ -32,6 +33,9 @@ pub enum Service {
         definition: Json,
         /// Attribute whose time ends an item, of `TimeToLiveSpecification`.
         expires_by: Option<String>,
+    },
+    KinesisStream {
+        shards: u32,
     },
     SqsQueue {
         /// Attributes of `CreateQueue`: texts, and in `RedrivePolicy` an object.
@@ -113,6 +117,7 @@ impl Reader<'_> {
                 Service::S3Bucket
             }
             TABLE => self.table(resource, scope)?,
+            STREAM => self.stream(resource, scope)?,
             QUEUE => self.queue(resource, scope)?,
             TOPIC => self.topic(resource, scope),
             _ => return None,
@@ -153,6 +158,27 @@ impl Reader<'_> {
             }
         }
         Some(Service::SqsQueue { attributes })
+    }
+
+    fn stream(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<Service> {
+        let mut shards = 1;
+        for entry in entries(resource.properties) {
+            match entry.key.as_str() {
+                "ShardCount" => {
+                    let text = scope.text(&entry.node).ok().flatten().unwrap_or_default();
+                    let Some(count) = text.parse().ok().filter(|count| (1..=100).contains(count)) else {
+                        let message =
+                            format!("ShardCount is `{text}`: it must be a whole number from 1 to 100");
+                        self.error(Some(resource.id), entry.line, message);
+                        return None;
+                    };
+                    shards = count;
+                }
+                "Name" | "Tags" | "RetentionPeriodHours" | "StreamEncryption" | "StreamModeDetails" => {}
+                key => self.not_there(resource, entry.line, key),
+            }
+        }
+        Some(Service::KinesisStream { shards })
     }
 
     fn topic(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Service {
@@ -222,6 +248,7 @@ impl Reader<'_> {
                 Source::Sqs { queue_arn, .. } => queue_arn.clone(),
                 Source::Sns { topic_arn } => topic_arn.clone(),
                 Source::S3 { bucket, .. } => format!("arn:aws:s3:::{bucket}"),
+                Source::Stream(stream) => stream.arn.split("/stream/").next().unwrap_or_default().to_owned(),
                 Source::Schedule { .. } => return None,
             };
             Some((arn, source.line))
@@ -232,7 +259,7 @@ impl Reader<'_> {
         for (arn, line) in functions.chain(topics).collect::<Vec<_>>() {
             if !has(&arn) {
                 let message = format!(
-                    "`{arn}` is no queue, topic or bucket of this template: the local target has no others"
+                    "`{arn}` is no queue, topic, bucket, table or stream of this template: the local target has no others"
                 );
                 self.error(None, line, message);
             }
@@ -254,6 +281,12 @@ impl Reader<'_> {
                     if let Some(node) = scope.resolve(&entry.node)? {
                         definition.insert(key.to_owned(), throughput(&node)?);
                     }
+                } else if key == "StreamSpecification" {
+                    let view =
+                        entry.node.get("StreamViewType").map(|node| scope.text(node)).transpose()?.flatten();
+                    let view = view.unwrap_or_else(|| "NEW_AND_OLD_IMAGES".to_owned());
+                    definition
+                        .insert(key.to_owned(), json!({ "StreamEnabled": true, "StreamViewType": view }));
                 } else if key == "TimeToLiveSpecification" {
                     let node = entry.node.get("AttributeName");
                     expires_by = node.map(|node| scope.text(node)).transpose()?.flatten();

@@ -40,6 +40,7 @@ pub enum Source {
     Sns {
         topic_arn: String,
     },
+    Stream(StreamSource),
     Schedule {
         every: Duration,
         /// The event; without it the one that EventBridge makes.
@@ -47,7 +48,22 @@ pub enum Source {
     },
 }
 
-const KINDS: &str = "Api, HttpApi, SQS, S3, SNS and Schedule";
+/// A Kinesis stream, or the changes of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSource {
+    /// Of the stream; of a table, `…:table/NAME/stream/local`.
+    pub arn: String,
+    pub kinesis: bool,
+    /// 1 to 10 000, default 100.
+    pub batch_size: u32,
+    /// `StartingPosition` is `TRIM_HORIZON` rather than `LATEST`.
+    pub from_start: bool,
+    pub partial_failures: bool,
+    /// Further attempts of a batch that failed; none: until it succeeds.
+    pub retries: Option<u32>,
+}
+
+const KINDS: &str = "Api, HttpApi, SQS, S3, SNS, DynamoDB, Kinesis and Schedule";
 
 impl Reader<'_> {
     /// Reads an event of a function that is no HTTP route; none when it is turned off.
@@ -70,6 +86,8 @@ impl Reader<'_> {
                 "SQS" => fields.queue()?,
                 "S3" => fields.bucket()?,
                 "SNS" => Source::Sns { topic_arn: fields.needed("Topic")? },
+                "DynamoDB" => fields.stream(false)?,
+                "Kinesis" => fields.stream(true)?,
                 "Schedule" => fields.schedule("Schedule")?,
                 "ScheduleV2" => fields.schedule("ScheduleExpression")?,
                 other => {
@@ -186,6 +204,32 @@ impl Fields<'_> {
             partial_failures: kinds.iter().any(|kind| kind == "ReportBatchItemFailures"),
             maximum_concurrency,
         })
+    }
+
+    fn stream(&mut self, kinesis: bool) -> Result<Source, Fault> {
+        let retries = self.text("MaximumRetryAttempts")?.filter(|text| text != "-1");
+        let retries = match retries {
+            None => None,
+            Some(_) => self.number("MaximumRetryAttempts", 0..=10_000)?,
+        };
+        let from_start = match self.needed("StartingPosition")?.as_str() {
+            "TRIM_HORIZON" => true,
+            "LATEST" => false,
+            other => {
+                let message =
+                    format!("StartingPosition `{other}`: the local target has TRIM_HORIZON and LATEST");
+                return Err(Fault::unsupported(self.line, message));
+            }
+        };
+        let kinds = self.texts("FunctionResponseTypes")?;
+        Ok(Source::Stream(StreamSource {
+            arn: self.needed("Stream")?,
+            kinesis,
+            batch_size: self.number("BatchSize", 1..=10_000)?.unwrap_or(100),
+            from_start,
+            partial_failures: kinds.iter().any(|kind| kind == "ReportBatchItemFailures"),
+            retries,
+        }))
     }
 
     fn bucket(&mut self) -> Result<Source, Fault> {

@@ -169,8 +169,8 @@ fn check_error(tail: &str, expected: &str) {
 #[test]
 fn what_is_not_supported_is_named_with_its_line() {
     check_error(
-        "  S:\n    Type: AWS::Kinesis::Stream\n",
-        "line 5: resource `S`: AWS::Kinesis::Stream is not supported",
+        "  S:\n    Type: AWS::MSK::Cluster\n",
+        "line 5: resource `S`: AWS::MSK::Cluster is not supported",
     );
     check_error(
         "  B:\n    Type: AWS::S3::Bucket\n    Properties:\n      NotificationConfiguration: {}\n",
@@ -194,7 +194,7 @@ fn what_is_not_supported_is_named_with_its_line() {
     );
     check_error(
         "  S:\n    Type: AWS::SNS::Subscription\n    Properties: { TopicArn: x, Protocol: sqs, Endpoint: y }\n",
-        "line 5: `x` is no queue, topic or bucket of this template",
+        "line 5: `x` is no queue, topic, bucket, table or stream of this template",
     );
     check_error(
         "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Runtime: python3.11\n",
@@ -249,7 +249,7 @@ fn what_is_not_supported_is_named_with_its_line() {
     }
     check_error(
         &event("Type: SNS, Properties: { Topic: t }"),
-        "line 11: `t` is no queue, topic or bucket of this template",
+        "line 11: `t` is no queue, topic, bucket, table or stream of this template",
     );
     check_error(
         &function("      Environment:\n        Variables:\n          X: !Ref Nobody\n"),

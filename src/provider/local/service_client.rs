@@ -55,10 +55,21 @@ impl ServiceClient {
 
     /// A call of SQS: `operation` is `ReceiveMessage` and the like.
     pub async fn sqs(&self, operation: &str, input: &Value) -> Result<Value, ServiceError> {
+        self.json("sqs", "AmazonSQS", operation, input).await
+    }
+
+    /// A call in the JSON protocol.
+    pub async fn json(
+        &self,
+        service: &str,
+        target: &str,
+        operation: &str,
+        input: &Value,
+    ) -> Result<Value, ServiceError> {
         let request = Request::post(format!("http://{}/", self.address))
             .header(CONTENT_TYPE, "application/x-amz-json-1.0")
-            .header("x-amz-target", format!("AmazonSQS.{operation}"));
-        let answer = self.send("sqs", operation, request, input.to_string()).await?;
+            .header("x-amz-target", format!("{target}.{operation}"));
+        let answer = self.send(service, operation, request, input.to_string()).await?;
         let body = answer.into_body();
         serde_json::from_slice(if body.is_empty() { b"null" } else { &body })
             .map_err(|source| ServiceError::Malformed { action: operation.to_owned(), source })

@@ -46,7 +46,10 @@ def make(resources, endpoint):
     def topic(name, resource):
         client("sns").create_topic(Name=name, Attributes={"FifoTopic": "true"} if resource["fifo"] else {})
 
-    kinds = {"bucket": [bucket], "table": [table], "queue": [queue, redrive], "topic": [topic]}
+    def stream(name, resource):
+        client("kinesis").create_stream(StreamName=name, ShardCount=resource["shards"])
+
+    kinds = {"stream": [stream], "bucket": [bucket], "table": [table], "queue": [queue, redrive], "topic": [topic]}
     # A queue for dead letters must be there before it is named.
     for step in range(2):
         for resource in resources:
@@ -78,6 +81,25 @@ def keep_system_attributes():
     SQSBackend.send_message, SQSBackend.send_message_batch = send_message, send_message_batch
 
 
+def forget_iterators():
+    """moto keeps every iterator of a table's stream for good, and makes one for each look at it."""
+    from moto.dynamodbstreams.models import DynamoDBStreamsBackend
+
+    look = DynamoDBStreamsBackend.get_records
+
+    def get_records(self, iterator_arn, limit):
+        result = look(self, iterator_arn, limit)
+        if result["Records"]:
+            self.shard_iterators.pop(iterator_arn, None)
+        else:
+            # The new one stands where the old one does.
+            self.shard_iterators.pop(result["NextShardIterator"], None)
+            result["NextShardIterator"] = iterator_arn
+        return result
+
+    DynamoDBStreamsBackend.get_records = get_records
+
+
 def main():
     resources = json.loads(sys.stdin.readline())
     from moto.server import DomainDispatcherApplication, create_backend_app
@@ -87,6 +109,7 @@ def main():
     # Connections are used again.
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
     keep_system_attributes()
+    forget_iterators()
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     make(resources, f"http://127.0.0.1:{server.server_port}")

@@ -112,6 +112,10 @@ fn order(resource: &ServiceResource) -> Value {
             order["definition"] = definition.clone();
             order["expires_by"] = json!(expires_by);
         }
+        Service::KinesisStream { shards } => {
+            order["kind"] = json!("stream");
+            order["shards"] = json!(shards);
+        }
         Service::SqsQueue { attributes } => {
             order["kind"] = json!("queue");
             order["attributes"] = json!(attributes);

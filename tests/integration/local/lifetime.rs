@@ -97,8 +97,8 @@ async fn what_cannot_run_is_said_before_anything_starts() {
     check_refused(&function("Handler: a.b, Runtime: python3.11, CodeUri: nowhere"), "CodeUri `").await;
     check_refused(&function("Runtime: provided.al2"), "needs an executable file `bootstrap`").await;
     check_refused(
-        "Resources:\n  B: { Type: AWS::Kinesis::Stream }\n",
-        "line 2: resource `B`: AWS::Kinesis::Stream is not supported",
+        "Resources:\n  B: { Type: AWS::MSK::Cluster }\n",
+        "line 2: resource `B`: AWS::MSK::Cluster is not supported",
     )
     .await;
 }

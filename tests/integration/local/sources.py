@@ -1,5 +1,6 @@
 """Functions that call services and write down what invoked them, with the standard library alone."""
 
+import base64
 import json
 import os
 import urllib.request
@@ -24,6 +25,10 @@ def order(record):
     if "s3" in record:
         at = record["s3"]
         return json.loads(ask("s3", "GET", f"/{at['bucket']['name']}/{at['object']['key'].replace('+', '%20')}", None, {}))
+    if "kinesis" in record:
+        return json.loads(base64.b64decode(record["kinesis"]["data"]))
+    if "dynamodb" in record:
+        return json.loads(record["dynamodb"]["NewImage"]["order"]["S"])
     return json.loads(record["Sns"]["Message"] if "Sns" in record else record["body"])
 
 
@@ -36,5 +41,6 @@ def take(event, context):
         with open(asked["note"], "a", encoding="utf-8") as note:
             note.write(json.dumps(line) + "\n")
         if asked.get("fail"):
-            failed.append({"itemIdentifier": record["messageId"]})
+            number = record.get("kinesis", {}).get("sequenceNumber")
+            failed.append({"itemIdentifier": record.get("messageId", number)})
     return {"batchItemFailures": failed}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::harness::{App, wait_until};
@@ -193,5 +195,52 @@ async fn a_bucket_tells_of_objects_that_its_filter_lets_through() {
             (json!("ObjectCreated:Copy"), json!("in/copy.json")),
             (json!("ObjectCreated:Put"), json!("in/a+b.json"))
         ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn records_of_streams_come_in_order_and_are_given_up_after_their_attempts() {
+    let app = App::of("tests/integration/local/sources.yaml").await;
+    let json_call =
+        |target: &str| json!({ "X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1" });
+    let order = json!({ "note": app.note() }).to_string();
+    for id in ["one", "two"] {
+        let item =
+            json!({ "TableName": "app-Items", "Item": { "id": { "S": id }, "order": { "S": order } } });
+        call(&app, "dynamodb", "POST", "/", item, json_call("DynamoDB_20120810.PutItem")).await;
+    }
+    let lines = noted(&app, 2).await;
+    let ids: Vec<_> =
+        lines.iter().map(|line| line["record"]["dynamodb"]["Keys"]["id"]["S"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["one", "two"]);
+    assert_eq!(lines[0]["record"]["eventName"], "INSERT");
+    assert_eq!(
+        lines[0]["record"]["eventSourceARN"],
+        "arn:aws:dynamodb:us-east-1:000000000000:table/app-Items/stream/local"
+    );
+    assert_ne!(root(&lines[0]), ROOT);
+
+    let order = |fail: bool| STANDARD.encode(json!({ "note": app.note(), "fail": fail }).to_string());
+    let records = json!([
+        { "Data": order(false), "PartitionKey": "a" },
+        { "Data": order(true), "PartitionKey": "a" },
+        { "Data": order(false), "PartitionKey": "a" },
+    ]);
+    let put = json!({ "StreamName": "app-Clicks", "Records": records });
+    call(&app, "kinesis", "POST", "/", put, json_call("Kinesis_20131202.PutRecords")).await;
+    // All three; from the one that failed on, twice more: what comes after it has to wait for it.
+    let lines = noted(&app, 2 + 3 + 2 + 2).await.split_off(2);
+    let numbers: Vec<u64> = lines
+        .iter()
+        .map(|line| line["record"]["kinesis"]["sequenceNumber"].as_str().unwrap().parse().unwrap())
+        .collect();
+    let first = numbers[0];
+    assert_eq!(numbers.iter().map(|number| number - first).collect::<Vec<_>>(), [0, 1, 2, 1, 2, 1, 2]);
+    assert!(lines[0]["record"]["eventID"].as_str().unwrap().starts_with("shardId-"));
+    let log = std::fs::read_to_string(app.state_dir().join("runtime.log")).unwrap();
+    assert!(
+        log.contains("2 records of `arn:aws:kinesis:us-east-1:000000000000:stream/app-Clicks` were given up"),
+        "{log}"
     );
 }

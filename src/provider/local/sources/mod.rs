@@ -1,10 +1,12 @@
 //! What invokes functions besides HTTP and the Invoke API: queues, buckets, topics and schedules.
 //!
 //! Whether the trace goes on is as on AWS: a notification of a bucket or a topic continues the trace of the call that caused it. A batch of
-//! messages of a queue begins a trace of its own, which is linked with the traces of their senders; a schedule begins a new one.
+//! messages of a queue begins a trace of its own, which is linked with the traces of their senders; a stream and a schedule
+//! begin a new one.
 
 mod bucket;
 mod queue;
+mod stream;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,13 @@ impl Sources {
                 Source::Sns { topic_arn } => {
                     if let Some(topic) = sources.topics.get_mut(topic_arn) {
                         topic.functions.push(function);
+                    }
+                }
+                Source::Stream(stream) => {
+                    if let Some(client) = runtime.services.clone() {
+                        let (runtime, source) = (runtime.clone(), stream.clone());
+                        let poller = stream::Poller { runtime, client, function, source };
+                        tokio::spawn(poller.run(lifetime.clone()));
                     }
                 }
                 Source::Schedule { every, input } => {

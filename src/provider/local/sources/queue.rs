@@ -63,8 +63,11 @@ impl Poller {
         };
         if let Source::Sqs { queue_arn, batch_size, window, partial_failures, maximum_concurrency } = source {
             // One batch after another keeps the order that a FIFO queue has.
-            let limit =
-                if queue_arn.strip_suffix(".fifo").is_some() { 1 } else { maximum_concurrency.unwrap_or(NO_LIMIT) };
+            let limit = if queue_arn.strip_suffix(".fifo").is_some() {
+                1
+            } else {
+                maximum_concurrency.unwrap_or(NO_LIMIT)
+            };
             poller.queue_arn.clone_from(queue_arn);
             poller.batch_size = *batch_size as usize;
             poller.window = *window;
