@@ -10,6 +10,7 @@
 
 mod function;
 mod intrinsics;
+mod machine;
 mod services;
 mod sources;
 mod tree;
@@ -72,8 +73,10 @@ pub struct Function {
 /// An HTTP route and the function behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// Logical id of the function.
+    /// Logical id of the function; empty where there is none behind it.
     pub function: String,
+    /// What is asked of Step Functions, where no function is behind it: the settings of [`crate::provider`]'s integrations.
+    pub integration: Option<serde_json::Value>,
     pub format: Format,
     /// Upper case, or `ANY`.
     pub method: String,
@@ -244,6 +247,11 @@ impl<'a> Reader<'a> {
             }
         }
         for resource in &resources {
+            match resource.kind {
+                machine::MACHINE => self.machine_events(resource, &scope, &mut application),
+                REST_API | HTTP_API => self.api_document(resource, &scope, &mut application),
+                _ => {}
+            }
             self.judge(resource);
             application.resources.extend(self.service(resource, &scope));
             application.subscriptions.extend(self.subscription(resource, &scope));
@@ -329,14 +337,14 @@ impl<'a> Reader<'a> {
     /// Reports what the local target does not provide of a resource that is not a function.
     fn judge(&mut self, resource: &Resource<'_>) {
         match resource.kind {
-            FUNCTION | services::BUCKET | services::TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION => {}
+            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
                     match entry.key.as_str() {
-                        "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled" => {}
-                        "DefinitionBody" | "DefinitionUri" => {
-                            self.unsupported(resource.id, entry.line, format!("property `{}` is not supported: declare routes as events of the functions", entry.key));
+                        "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled" | "DefinitionBody" => {}
+                        "DefinitionUri" => {
+                            self.unsupported(resource.id, entry.line, format!("property `{}` is not supported: write the document out as `DefinitionBody`, or declare routes as events of the functions", entry.key));
                         }
                         _ => self.warning(Some(resource.id), entry.line, message),
                     }
@@ -348,7 +356,7 @@ impl<'a> Reader<'a> {
             kind => self.unsupported(
                 resource.id,
                 resource.line,
-                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics and streams: deploy to a cloud target, or keep it out with a `Condition`"),
+                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics, streams and state machines: deploy to a cloud target, or keep it out with a `Condition`"),
             ),
         }
     }
@@ -436,22 +444,29 @@ impl<'a> Reader<'a> {
             let routes = &mut application.routes;
             let properties = event.node.get("Properties");
             match self.route(resource, kind, properties, event.line, scope) {
-                Ok(route) => {
-                    let same = |other: &&Route| {
-                        other.path == route.path && other.method == route.method && other.api == route.api
-                    };
-                    if let Some(twin) = routes.iter().find(same) {
-                        let message = format!(
-                            "`{} {}` already leads to `{}`: keep one",
-                            route.method, route.path, twin.function
-                        );
-                        self.error(Some(resource.id), event.line, message);
-                    }
-                    routes.push(route);
-                }
+                // A document that is written out holds the route; the event gives the function leave to be called.
+                Ok(route) if self.has_document(&route.api) => {}
+                Ok(route) => self.add_route(resource, event.line, route, routes),
                 Err(fault) => self.problems.push(problem(Some(resource.id), fault)),
             }
         }
+    }
+
+    fn has_document(&self, api: &str) -> bool {
+        let declared = self.root.get("Resources").and_then(|all| all.get(api));
+        declared.and_then(|node| node.get("Properties")?.get("DefinitionBody")).is_some()
+    }
+
+    fn add_route(&mut self, resource: &Resource<'_>, line: usize, route: Route, routes: &mut Vec<Route>) {
+        let same = |other: &&Route| {
+            other.path == route.path && other.method == route.method && other.api == route.api
+        };
+        if let Some(twin) = routes.iter().find(same) {
+            let message =
+                format!("`{} {}` already leads to `{}`: keep one", route.method, route.path, twin.function);
+            self.error(Some(resource.id), line, message);
+        }
+        routes.push(route);
     }
 
     fn route(
@@ -465,6 +480,7 @@ impl<'a> Reader<'a> {
         let rest = kind == "Api";
         let mut route = Route {
             function: resource.id.to_owned(),
+            integration: None,
             format: if rest { Format::Rest } else { Format::HttpV2 },
             method: if rest { String::new() } else { "ANY".to_owned() },
             path: if rest { String::new() } else { "$default".to_owned() },
@@ -594,6 +610,13 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
                 let arn = arn("dynamodb", format!("table/{name}"));
                 let mut referent = with_arn(name, arn.clone());
                 referent.attributes.insert("StreamArn".to_owned(), format!("{arn}/stream/local"));
+                referent
+            }
+            machine::MACHINE => {
+                let name = named("Name");
+                let arn = arn("states", format!("stateMachine:{name}"));
+                let mut referent = with_arn(arn.clone(), arn);
+                referent.attributes.insert("Name".to_owned(), name);
                 referent
             }
             services::STREAM => {

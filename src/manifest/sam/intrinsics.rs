@@ -29,7 +29,7 @@ impl Scope<'_> {
     pub fn resolve(&self, node: &Node) -> Resolved {
         match &node.value {
             Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(Node::text(node.line, self.localise(text)))),
+            Value::Text(text) | Value::Plain(text) => Ok(Some(Node::text(node.line, self.localise(text)))),
             Value::List(items) => {
                 let mut plain = Vec::with_capacity(items.len());
                 for item in items {

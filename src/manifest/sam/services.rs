@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::intrinsics::Scope;
+use super::machine::MACHINE;
 use super::tree::{Fault, Node, Value};
 use super::{Application, Reader, Resource, Source, entries, problem};
 
@@ -33,6 +34,11 @@ pub enum Service {
         definition: Json,
         /// Attribute whose time ends an item, of `TimeToLiveSpecification`.
         expires_by: Option<String>,
+    },
+    StateMachine {
+        /// In the Amazon States Language.
+        definition: Json,
+        express: bool,
     },
     KinesisStream {
         shards: u32,
@@ -117,6 +123,7 @@ impl Reader<'_> {
                 Service::S3Bucket
             }
             TABLE => self.table(resource, scope)?,
+            MACHINE => self.machine(resource, scope)?,
             STREAM => self.stream(resource, scope)?,
             QUEUE => self.queue(resource, scope)?,
             TOPIC => self.topic(resource, scope),
@@ -124,7 +131,7 @@ impl Reader<'_> {
         };
         let referent = scope.resources.get(resource.id)?;
         let attribute = |name: &str| referent.attributes.get(name).cloned();
-        let name = attribute("QueueName").or_else(|| attribute("TopicName"));
+        let name = ["QueueName", "TopicName", "Name"].into_iter().find_map(attribute);
         Some(ServiceResource {
             logical_id: resource.id.to_owned(),
             name: name.unwrap_or_else(|| referent.reference.clone()),
@@ -319,7 +326,7 @@ impl Reader<'_> {
         Some(Service::DynamoDbTable { definition: definition.into(), expires_by })
     }
 
-    fn not_there(&mut self, resource: &Resource<'_>, line: usize, key: &str) {
+    pub(super) fn not_there(&mut self, resource: &Resource<'_>, line: usize, key: &str) {
         let message = format!(
             "property `{key}` is not supported by the local target: remove it, or deploy to a cloud target"
         );
@@ -331,7 +338,7 @@ impl Reader<'_> {
 fn input(node: &Node) -> Result<Json, Fault> {
     Ok(match &node.value {
         Value::Null => Json::Null,
-        Value::Text(text) => json!(text),
+        Value::Text(text) | Value::Plain(text) => json!(text),
         Value::List(items) => Json::Array(items.iter().map(input).collect::<Result<_, _>>()?),
         Value::Map(entries) => {
             let mut object = Map::new();

@@ -19,8 +19,10 @@ pub(super) struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Null,
-    /// Every other scalar: what it means depends on the property.
+    /// A scalar in quotation marks, a block of text, or what an evaluated scalar gives.
     Text(String),
+    /// A scalar as it stands: what it means depends on the property.
+    Plain(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
@@ -70,7 +72,7 @@ impl Node {
 
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            Value::Text(text) | Value::Plain(text) => Some(text),
             _ => None,
         }
     }
@@ -123,8 +125,13 @@ impl Builder {
                 Err(Fault::new(line, "a second document starts here: keep one template per file"))
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let null = style == ScalarStyle::Plain && matches!(text.as_ref(), "" | "~" | "null" | "Null");
-                let value = if null { Value::Null } else { Value::Text(text.into_owned()) };
+                let plain = style == ScalarStyle::Plain;
+                let null = plain && matches!(text.as_ref(), "" | "~" | "null" | "Null");
+                let value = match (null, plain) {
+                    (true, _) => Value::Null,
+                    (false, true) => Value::Plain(text.into_owned()),
+                    (false, false) => Value::Text(text.into_owned()),
+                };
                 self.finish(Node { value, line }, anchor, tag.as_deref().and_then(intrinsic))
             }
             Event::SequenceStart(_, anchor, tag) => {

@@ -22,7 +22,7 @@ use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
 use super::runtimes::Runtimes;
 use super::service_client::ServiceClient;
-use super::services::Services;
+use super::services::{Addresses, Services};
 use super::sources::Sources;
 use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
 use crate::manifest::sam;
@@ -88,7 +88,9 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         (_, []) => None,
         (None, _) => return Err(LocalError::Services("nobody has looked for moto".to_owned())),
         (Some(python), resources) => {
-            Some(Services::start(python, state_dir, REGION, ACCOUNT, resources).await?)
+            let here =
+                Addresses { services: &aws, control: control.trim_start_matches("http://"), daemon: &daemon };
+            Some(Services::start(python, state_dir, (REGION, ACCOUNT), here, resources).await?)
         }
     };
     let aws_endpoint = services.as_ref().map(|_| aws);

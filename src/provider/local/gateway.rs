@@ -7,14 +7,15 @@ use std::time::Duration;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, StatusCode};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::context::{TraceContext, new_request_id, new_segment_id};
 use super::http::{self, Answer};
+use super::integrations;
 use super::invoke::{self, Call, Runtime};
 use super::invoke_api::{TRACE_HEADER, stamp, text};
 use super::proxy::{self, HttpRequest};
-use super::routes;
+use super::routes::{self, Match};
 use super::segment::{Flags, Head, Segment, Subsegment, fields};
 use crate::manifest::sam::Route;
 
@@ -40,12 +41,6 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
     let Some(found) = routes::find(&gateway.routes, method.as_str(), &path) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
-    let Some(function) =
-        runtime.functions.values().find(|function| function.spec.logical_id == found.route.function)
-    else {
-        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
-    };
-    let function = function.clone();
     let trace = TraceContext::from_header(text(request.headers(), TRACE_HEADER.as_str()));
     let request_id = new_request_id();
     let stage = Head {
@@ -67,8 +62,6 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
         Err(status) => message(status, status.canonical_reason().unwrap_or("Bad Request")),
         Ok(body) => {
             let mut headers = parts.headers;
-            let lambda = new_segment_id();
-            let inner = trace.under(&lambda);
             if let Ok(value) =
                 HeaderValue::from_str(&TraceContext { parent: None, ..trace.clone() }.to_string())
             {
@@ -88,26 +81,8 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
                 account: runtime.account.clone(),
                 time: jiff::Timestamp::now(),
             };
-            let event = Bytes::from(proxy::event(&incoming, &found).to_string());
-            let call = Call {
-                function: function.clone(),
-                // Lambda gives the invocation an id of its own.
-                request_id: new_request_id(),
-                payload: event,
-                client_context: None,
-                trace: inner,
-            };
-            let start = runtime.now();
-            let (answer, flags) = integrate(runtime, call, found.route).await;
-            subsegments.push(Subsegment {
-                id: lambda,
-                name: "Lambda".to_owned(),
-                namespace: Some("aws"),
-                start,
-                end: runtime.now(),
-                flags,
-                fields: lambda_fields(runtime, &function.spec.name, &function.spec.arn, answer.status()),
-            });
+            let (answer, subsegment) = behind(runtime, &found, &incoming, &trace).await;
+            subsegments.extend(subsegment);
             answer
         }
     };
@@ -144,6 +119,53 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
     answer
 }
 
+/// Has the request answered by what is behind the route: the answer, and the part of the gateway's segment for it.
+async fn behind(
+    runtime: &Arc<Runtime>,
+    found: &Match<'_>,
+    incoming: &HttpRequest,
+    trace: &TraceContext,
+) -> (Answer, Option<Subsegment>) {
+    let (id, start) = (new_segment_id(), runtime.now());
+    let inner = trace.under(&id);
+    let part = |name: &str, flags: Flags, fields: Map<String, Value>| {
+        let (name, namespace) = (name.to_owned(), Some("aws"));
+        Some(Subsegment { id: id.clone(), name, namespace, start, end: runtime.now(), flags, fields })
+    };
+    if let Some(settings) = &found.route.integration {
+        let answer = integrations::answer(runtime, settings, found, incoming, &inner).await;
+        let status = answer.status().as_u16();
+        let action = settings["action"].as_str().unwrap_or_default();
+        let fields = fields(json!({
+            "http": {
+                "request": {
+                    "url": format!("https://states.{}.amazonaws.com/?Action={action}", runtime.region),
+                    "method": "POST",
+                },
+                "response": { "status": status },
+            },
+            "aws": { "region": runtime.region },
+        }));
+        return (answer, part("STEPFUNCTIONS", Flags::of_status(status), fields));
+    }
+    let Some(function) =
+        runtime.functions.values().find(|function| function.spec.logical_id == found.route.function)
+    else {
+        return (message(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"), None);
+    };
+    let call = Call {
+        function: function.clone(),
+        // Lambda gives the invocation an id of its own.
+        request_id: new_request_id(),
+        payload: Bytes::from(proxy::event(incoming, found).to_string()),
+        client_context: None,
+        trace: inner,
+    };
+    let (answer, flags) = integrate(runtime, call, found.route).await;
+    let fields = lambda_fields(runtime, &function.spec.name, &function.spec.arn, answer.status());
+    (answer, part("Lambda", flags, fields))
+}
+
 /// Runs the function, and turns its outcome into what the client gets.
 async fn integrate(runtime: &Arc<Runtime>, call: Call, route: &Route) -> (Answer, Flags) {
     // On a task of its own: the function goes on when the gateway gives up on it.
@@ -165,12 +187,7 @@ async fn integrate(runtime: &Arc<Runtime>, call: Call, route: &Route) -> (Answer
     }
 }
 
-fn lambda_fields(
-    runtime: &Runtime,
-    name: &str,
-    arn: &str,
-    status: StatusCode,
-) -> Map<String, serde_json::Value> {
+fn lambda_fields(runtime: &Runtime, name: &str, arn: &str, status: StatusCode) -> Map<String, Value> {
     let throttled = status == StatusCode::TOO_MANY_REQUESTS;
     fields(json!({
         "http": {

@@ -33,6 +33,7 @@ mod events;
 mod gateway;
 pub(super) mod http;
 mod instances;
+mod integrations;
 mod invoke;
 mod invoke_api;
 pub(super) mod journal;

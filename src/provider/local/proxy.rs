@@ -304,6 +304,7 @@ mod tests {
 
     fn shape(format: Format, body: &'static [u8]) -> Value {
         let routes = [Route {
+            integration: None,
             function: "F".to_owned(),
             format,
             method: "POST".to_owned(),

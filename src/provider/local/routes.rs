@@ -89,6 +89,7 @@ mod tests {
     fn route(method: &str, path: &str) -> Route {
         Route {
             function: format!("{method} {path}"),
+            integration: None,
             format: Format::Rest,
             method: method.to_owned(),
             path: path.to_owned(),

@@ -75,6 +75,13 @@ impl ServiceClient {
             .map_err(|source| ServiceError::Malformed { action: operation.to_owned(), source })
     }
 
+    /// Has a call of API Gateway answered by Step Functions: status and body.
+    pub async fn integrate(&self, call: &Value) -> Result<(u16, Bytes), ServiceError> {
+        let request = Request::post(format!("http://{}/_sb/integration", self.address));
+        let answer = self.exchange("states", "an integration", request, call.to_string()).await?;
+        Ok((answer.status().as_u16(), answer.into_body()))
+    }
+
     /// `path` is `/BUCKET/KEY`, escaped.
     pub async fn head_object(&self, path: &str) -> Result<Object, ServiceError> {
         let request = Request::builder().method(Method::HEAD).uri(format!("http://{}{path}", self.address));
@@ -82,7 +89,26 @@ impl ServiceClient {
         Ok(Object::of(answer.headers(), None))
     }
 
+    /// An answer that is no success is an error.
     async fn send(
+        &self,
+        service: &str,
+        action: &str,
+        request: hyper::http::request::Builder,
+        body: String,
+    ) -> Result<Response<Bytes>, ServiceError> {
+        let answer = self.exchange(service, action, request, body).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(ServiceError::Refused {
+            action: action.to_owned(),
+            status: answer.status().as_u16(),
+            body: String::from_utf8_lossy(answer.body()).chars().take(600).collect(),
+        })
+    }
+
+    async fn exchange(
         &self,
         service: &str,
         action: &str,
@@ -103,18 +129,10 @@ impl ServiceClient {
             let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
             whole(answer).await.map_err(|error| error.to_string())
         };
-        let answer = tokio::time::timeout(TIMEOUT, exchange)
+        tokio::time::timeout(TIMEOUT, exchange)
             .await
             .map_err(|_| unreachable(format!("nothing within {} s", TIMEOUT.as_secs())))?
-            .map_err(unreachable)?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        Err(ServiceError::Refused {
-            action: action.to_owned(),
-            status: answer.status().as_u16(),
-            body: String::from_utf8_lossy(answer.body()).chars().take(600).collect(),
-        })
+            .map_err(unreachable)
     }
 }
 

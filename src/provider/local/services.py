@@ -1,4 +1,4 @@
-"""Runs moto's server for the tables, buckets, queues and topics of one application, and makes them.
+"""Runs moto's server for the tables, buckets, queues and the like of one application, and makes them.
 
 Reads the resources from standard input, one JSON document in the first line; answers with one line: {"port": N} or {"error": TEXT}. Ends
 when standard input ends, which it does with the runtime, whatever ends that.
@@ -49,7 +49,12 @@ def make(resources, endpoint):
     def stream(name, resource):
         client("kinesis").create_stream(StreamName=name, ShardCount=resource["shards"])
 
-    kinds = {"stream": [stream], "bucket": [bucket], "table": [table], "queue": [queue, redrive], "topic": [topic]}
+    def machine(name, resource):
+        role = f"arn:aws:iam::{os.environ['MOTO_ACCOUNT_ID']}:role/local"
+        client("stepfunctions").create_state_machine(
+            name=name, definition=json.dumps(resource["definition"]), roleArn=role, type=resource["type"])
+
+    kinds = {"machine": [machine], "stream": [stream], "bucket": [bucket], "table": [table], "queue": [queue, redrive], "topic": [topic]}
     # A queue for dead letters must be there before it is named.
     for step in range(2):
         for resource in resources:
@@ -110,7 +115,14 @@ def main():
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
     keep_system_attributes()
     forget_iterators()
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    serve = DomainDispatcherApplication(create_backend_app)
+    if any(resource["kind"] == "machine" for resource in resources):
+        import integrations
+        import state_machines
+
+        state_machines.install(os.environ["SB_SERVICES"], os.environ["SB_DAEMON"], os.environ["SB_CONTROL"])
+        serve = integrations.application(serve, os.environ["AWS_REGION"])
+    server = make_server("127.0.0.1", 0, serve, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     make(resources, f"http://127.0.0.1:{server.server_port}")
     print(json.dumps({"port": server.server_port}), flush=True)

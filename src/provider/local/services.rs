@@ -18,7 +18,13 @@ use super::journal::Journal;
 use crate::manifest::sam::{Service, ServiceResource};
 
 const MOTO: &str = "5.2.1";
-const SCRIPT: &str = include_str!("services.py");
+/// Renders mapping templates.
+const AIRSPEED: &str = "0.7.1";
+const SCRIPTS: [(&str, &str); 3] = [
+    ("services.py", include_str!("services.py")),
+    ("state_machines.py", include_str!("state_machines.py")),
+    ("integrations.py", include_str!("integrations.py")),
+];
 /// To import moto and make all resources; a busy machine may take long.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
@@ -30,17 +36,29 @@ pub(super) struct Services {
     _input: ChildStdin,
 }
 
+/// Where state machines find the application, and send their segments.
+pub(super) struct Addresses<'a> {
+    /// `http://127.0.0.1:PORT`
+    pub services: &'a str,
+    /// `127.0.0.1:PORT`
+    pub control: &'a str,
+    /// `127.0.0.1:PORT`
+    pub daemon: &'a str,
+}
+
 impl Services {
     /// Starts the server and makes the resources.
     pub async fn start(
         python: &Path,
         state_dir: &Path,
-        region: &str,
-        account: &str,
+        (region, account): (&str, &str),
+        here: Addresses<'_>,
         resources: &[ServiceResource],
     ) -> Result<Self, LocalError> {
-        let script = state_dir.join("services.py");
-        fs::write(&script, SCRIPT).map_err(LocalError::io("write", &script))?;
+        for (name, text) in SCRIPTS {
+            let script = state_dir.join(name);
+            fs::write(&script, text).map_err(LocalError::io("write", &script))?;
+        }
         let path = state_dir.join("services.log");
         let log = OpenOptions::new()
             .create(true)
@@ -49,9 +67,12 @@ impl Services {
             .map_err(LocalError::io("write", &path))?;
         let mut process = Command::new(python)
             .arg("-u")
-            .arg(&script)
+            .arg(state_dir.join(SCRIPTS[0].0))
             .env("MOTO_ACCOUNT_ID", account)
             .env("AWS_REGION", region)
+            .env("SB_SERVICES", here.services)
+            .env("SB_CONTROL", here.control)
+            .env("SB_DAEMON", here.daemon)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("AWS_ENDPOINT_URL")
             .stdin(Stdio::piped())
@@ -112,6 +133,11 @@ fn order(resource: &ServiceResource) -> Value {
             order["definition"] = definition.clone();
             order["expires_by"] = json!(expires_by);
         }
+        Service::StateMachine { definition, express } => {
+            order["kind"] = json!("machine");
+            order["definition"] = definition.clone();
+            order["type"] = json!(if *express { "EXPRESS" } else { "STANDARD" });
+        }
         Service::KinesisStream { shards } => {
             order["kind"] = json!("stream");
             order["shards"] = json!(shards);
@@ -169,7 +195,7 @@ pub(super) async fn python() -> Result<PathBuf, LocalError> {
 
 async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
     let help = format!(
-        "install python3 with venv, or `pip install 'moto[server]=={MOTO}'` for the python3 on the PATH"
+        "install python3 with venv, or `pip install 'moto[server]=={MOTO}' 'airspeed=={AIRSPEED}'` for the python3 on the PATH"
     );
     for (tool, arguments) in [
         (Path::new("python3"), vec!["-m".into(), "venv".into(), folder.as_os_str().to_owned()]),
@@ -178,7 +204,7 @@ async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
             ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
                 .map(Into::into)
                 .into_iter()
-                .chain([format!("moto[server]=={MOTO}").into()])
+                .chain([format!("moto[server]=={MOTO}").into(), format!("airspeed=={AIRSPEED}").into()])
                 .collect(),
         ),
     ] {
@@ -201,7 +227,7 @@ async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
 
 async fn has_moto(python: &Path) -> bool {
     let look = format!(
-        "import importlib.metadata as m, flask, werkzeug, boto3; raise SystemExit(m.version('moto') != '{MOTO}')"
+        "import importlib.metadata as m, airspeed, flask, werkzeug, boto3; raise SystemExit(m.version('moto') != '{MOTO}')"
     );
     let mut command = Command::new(python);
     command.args(["-c", &look]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,0 +1,286 @@
+//! State machines, and what an API's own document says of its routes.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::intrinsics::Scope;
+use super::tree::{Entry, Fault, Node, Value};
+use super::{Application, Format, Reader, Resource, Route, Service, entries, problem};
+
+pub(super) const MACHINE: &str = "AWS::Serverless::StateMachine";
+
+const HARMLESS_OF_MACHINE: [&str; 10] = [
+    "Name",
+    "Policies",
+    "Role",
+    "RolePath",
+    "PermissionsBoundary",
+    "Logging",
+    "Tracing",
+    "Tags",
+    "AutoPublishAlias",
+    "PropagateTags",
+];
+/// What an API may ask of Step Functions.
+const ACTIONS: [&str; 3] = ["StartExecution", "DescribeExecution", "StopExecution"];
+const METHODS: [&str; 8] =
+    ["get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"];
+
+impl Scope<'_> {
+    /// A value with the types that it has in the template. None for `AWS::NoValue`.
+    fn json(&self, node: &Node) -> Result<Option<Json>, Fault> {
+        Ok(Some(match &node.value {
+            Value::Null => Json::Null,
+            Value::Plain(text) => scalar(text),
+            Value::Text(text) => json!(text),
+            Value::List(items) => {
+                let items = items.iter().map(|item| self.json(item)).collect::<Result<Vec<_>, _>>()?;
+                Json::Array(items.into_iter().flatten().collect())
+            }
+            Value::Map(fields) => match fields.as_slice() {
+                [Entry { key, node: argument, line }] if key == "Fn::If" => {
+                    let [condition, yes, no] = argument.as_list().unwrap_or_default() else {
+                        return Err(Fault::new(*line, "If takes a condition and two values"));
+                    };
+                    let holds = self.holds(condition.as_text().unwrap_or_default(), *line)?;
+                    return self.json(if holds { yes } else { no });
+                }
+                [Entry { key, .. }] if key == "Ref" || key.starts_with("Fn::") => {
+                    return self.text(node).map(|text| text.map(Json::String));
+                }
+                fields => {
+                    let mut object = Map::new();
+                    for field in fields {
+                        if let Some(value) = self.json(&field.node)? {
+                            object.insert(field.key.clone(), value);
+                        }
+                    }
+                    Json::Object(object)
+                }
+            },
+        }))
+    }
+}
+
+/// A scalar without quotation marks, as YAML's core schema reads it.
+fn scalar(text: &str) -> Json {
+    match text {
+        "true" | "True" | "TRUE" => return json!(true),
+        "false" | "False" | "FALSE" => return json!(false),
+        _ => {}
+    }
+    let looks_like_one = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+    if looks_like_one {
+        if let Ok(number) = text.parse::<i64>() {
+            return json!(number);
+        }
+        if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
+            return json!(number);
+        }
+    }
+    json!(text)
+}
+
+/// Puts values into `${NAME}` of every text.
+fn substitute(value: &mut Json, values: &[(String, String)]) {
+    match value {
+        Json::String(text) => {
+            for (name, value) in values {
+                *text = text.replace(&format!("${{{name}}}"), value);
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| substitute(item, values)),
+        Json::Object(fields) => fields.values_mut().for_each(|field| substitute(field, values)),
+        _ => {}
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn machine(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<Service> {
+        let (mut definition, mut values, mut express) = (None, Vec::new(), false);
+        for entry in entries(resource.properties) {
+            let read = match entry.key.as_str() {
+                "Definition" => scope.json(&entry.node).map(|value| definition = value),
+                "DefinitionSubstitutions" => entry.node.entries().iter().try_for_each(|field| {
+                    let value = scope.text(&field.node)?.unwrap_or_default();
+                    values.push((field.key.clone(), value));
+                    Ok(())
+                }),
+                "Type" => scope.text(&entry.node).map(|text| express = text.as_deref() == Some("EXPRESS")),
+                "Events" => Ok(()),
+                key if HARMLESS_OF_MACHINE.contains(&key) => Ok(()),
+                key => {
+                    self.not_there(resource, entry.line, key);
+                    Ok(())
+                }
+            };
+            if let Err(fault) = read {
+                self.problems.push(problem(Some(resource.id), fault));
+                return None;
+            }
+        }
+        let Some(mut definition) = definition else {
+            self.error(Some(resource.id), resource.line, "a state machine needs a `Definition`".to_owned());
+            return None;
+        };
+        substitute(&mut definition, &values);
+        Some(Service::StateMachine { definition, express })
+    }
+
+    /// The routes that start executions.
+    pub(super) fn machine_events(
+        &mut self,
+        resource: &Resource<'_>,
+        scope: &Scope<'_>,
+        application: &mut Application,
+    ) {
+        let events = resource.properties.and_then(|properties| properties.get("Events"));
+        for event in entries(events) {
+            let kind = event.node.get("Type").and_then(Node::as_text).unwrap_or_default();
+            if kind != "Api" {
+                let message = format!(
+                    "event `{}` of type `{kind}` of a state machine is not supported by the local target: Api is",
+                    event.key
+                );
+                self.unsupported(resource.id, event.line, message);
+                continue;
+            }
+            let own = entries(event.node.get("Properties"))
+                .iter()
+                // Here nothing is escaped that would have to be undone.
+                .filter(|entry| entry.key != "UnescapeMappingTemplate")
+                .cloned()
+                .collect();
+            let properties = Node { value: Value::Map(own), line: event.line };
+            match self.route(resource, kind, Some(&properties), event.line, scope) {
+                Ok(mut route) => {
+                    route.function.clear();
+                    let arn = scope.resources.get(resource.id).map(|referent| referent.reference.clone());
+                    route.integration = Some(json!({
+                        "action": "StartExecution",
+                        "machine": arn,
+                        // As SAM has it: the answer of Step Functions, for better or worse.
+                        "responses": { "200": { "status": 200 }, "400": { "status": 400 } },
+                    }));
+                    self.add_route(resource, event.line, route, &mut application.routes);
+                }
+                Err(fault) => self.problems.push(problem(Some(resource.id), fault)),
+            }
+        }
+    }
+
+    /// The routes of an API whose document is written out: OpenAPI with API Gateway's extensions.
+    pub(super) fn api_document(
+        &mut self,
+        resource: &Resource<'_>,
+        scope: &Scope<'_>,
+        application: &mut Application,
+    ) {
+        let Some(node) = resource.properties.and_then(|properties| properties.get("DefinitionBody")) else {
+            return;
+        };
+        let document = match scope.json(node) {
+            Ok(document) => document.unwrap_or_default(),
+            Err(fault) => {
+                self.problems.push(problem(Some(resource.id), fault));
+                return;
+            }
+        };
+        let stage = self.stage_of(resource.id, scope).ok().flatten().unwrap_or_else(|| "Prod".to_owned());
+        let paths = node.get("paths");
+        for path in entries(paths) {
+            for method in path.node.entries().iter().filter(|method| METHODS.contains(&method.key.as_str())) {
+                let operation = &document["paths"][&path.key][&method.key];
+                match integration(operation, &document, application) {
+                    Ok((function, integration)) => {
+                        let any = method.key == "x-amazon-apigateway-any-method";
+                        let route = Route {
+                            function,
+                            integration,
+                            format: Format::Rest,
+                            method: if any { "ANY".to_owned() } else { method.key.to_ascii_uppercase() },
+                            path: path.key.clone(),
+                            api: resource.id.to_owned(),
+                            stage: stage.clone(),
+                        };
+                        self.add_route(resource, method.line, route, &mut application.routes);
+                    }
+                    Err(message) => self.unsupported(resource.id, method.line, message),
+                }
+            }
+        }
+    }
+}
+
+/// The function behind an operation, or what is asked of Step Functions.
+fn integration(
+    operation: &Json,
+    document: &Json,
+    application: &Application,
+) -> Result<(String, Option<Json>), String> {
+    let integration = &operation["x-amazon-apigateway-integration"];
+    let text = |key: &str| integration[key].as_str().unwrap_or_default();
+    let uri = text("uri");
+    match text("type") {
+        "aws_proxy" => {
+            let arn = uri.split("/functions/").nth(1).and_then(|rest| rest.strip_suffix("/invocations"));
+            let function = application.functions.iter().find(|function| Some(function.arn.as_str()) == arn);
+            let function =
+                function.ok_or_else(|| format!("`{uri}` leads to no function of this template"))?;
+            Ok((function.logical_id.clone(), None))
+        }
+        "aws" => {
+            let action = uri.split(":states:action/").nth(1).filter(|action| ACTIONS.contains(action));
+            let action = action.ok_or_else(|| {
+                format!(
+                    "integration `{uri}` is not supported by the local target: states:action/{} are",
+                    ACTIONS.join(", ")
+                )
+            })?;
+            let mut responses = Map::new();
+            for (pattern, response) in integration["responses"].as_object().into_iter().flatten() {
+                let mut taken = json!({ "status": number(&response["statusCode"], 200) });
+                if let Some(template) = response["responseTemplates"]["application/json"].as_str() {
+                    taken["template"] = json!(template);
+                }
+                responses.insert(pattern.clone(), taken);
+            }
+            let passthrough = integration["passthroughBehavior"].as_str().unwrap_or("when_no_match");
+            let mut settings = json!({
+                "action": action,
+                "responses": responses,
+                "passthrough": passthrough.to_ascii_lowercase(),
+            });
+            if let Some(template) = integration["requestTemplates"]["application/json"].as_str() {
+                settings["template"] = json!(template);
+            }
+            let validator = operation["x-amazon-apigateway-request-validator"]
+                .as_str()
+                .or_else(|| document["x-amazon-apigateway-request-validator"].as_str())
+                .unwrap_or_default();
+            let checks =
+                &document["x-amazon-apigateway-request-validators"][validator]["validateRequestBody"];
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            if checks == &json!(true) && schema.is_object() {
+                let mut schema = schema.clone();
+                // What it refers to.
+                schema["components"] = document["components"].clone();
+                settings["schema"] = schema;
+                let refusal = &document["x-amazon-apigateway-gateway-responses"]["BAD_REQUEST_BODY"];
+                let template = refusal["responseTemplates"]["application/json"].as_str();
+                settings["bad_request"] = json!({
+                    "status": number(&refusal["statusCode"], 400),
+                    "template": template.unwrap_or(r#"{"message": "$context.error.message"}"#),
+                });
+            }
+            Ok((String::new(), Some(settings)))
+        }
+        other => Err(format!(
+            "an integration of type `{other}` is not supported by the local target: aws_proxy and aws are"
+        )),
+    }
+}
+
+/// A status, which may be written as a text.
+fn number(value: &Json, default: u64) -> u64 {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,318 @@
+"""Step Functions on the local target: moto's interpreter, made to call the application's own functions and to record traces.
+
+The segments have the shapes of X-Ray: one for each execution; in it a subsegment for each state, one for each branch or iteration between
+a state and those within it, and one for each call of a service.
+"""
+
+import contextvars
+import functools
+import http.client
+import json
+import secrets
+import socket
+import sys
+import threading
+import time
+import uuid
+
+#: The span in whose name a thread works: those that it starts work in the same.
+current = contextvars.ContextVar("span", default=None)
+#: Executions of a state machine that are remembered; of those beyond, the oldest that have ended are forgotten.
+REMEMBERED = 10_000
+#: What fits into one datagram with certainty.
+DATAGRAM = 60_000
+
+
+class Recorder:
+    """Sends documents to the runtime, as X-Ray's SDKs do."""
+
+    def __init__(self, daemon, xray):
+        host, port = daemon.rsplit(":", 1)
+        self.daemon, self.xray = (host, int(port)), xray
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send(self, document):
+        text = json.dumps(document)
+        if len(text) <= DATAGRAM:
+            self.socket.sendto(b'{"format": "json", "version": 1}\n' + text.encode(), self.daemon)
+            return
+        connection = http.client.HTTPConnection(self.xray, timeout=10)
+        connection.request("POST", "/TraceSegments", json.dumps({"TraceSegmentDocuments": [text]}))
+        connection.getresponse().read()
+        connection.close()
+
+
+recorder = None
+
+
+class Span:
+    """A segment (without a parent of ours) or a subsegment; within `with`, the current one."""
+
+    def __init__(self, name, trace, parent, namespace=None, **fields):
+        self.name, self.trace, self.parent, self.namespace, self.fields = name, trace, parent, namespace, fields
+        self.id, self.start = secrets.token_hex(8), time.time()
+        self.failure = None
+
+    @classmethod
+    def below(cls, parent, name, namespace=None, **fields):
+        return cls(name, parent.trace, parent.id, namespace, type="subsegment", **fields)
+
+    def header(self):
+        return f"Root={self.trace[0]};Parent={self.id};Sampled={int(self.trace[1])}"
+
+    def record(self, **more):
+        if not self.trace[1]:
+            return
+        document = {"id": self.id, "name": self.name, "trace_id": self.trace[0], "start_time": self.start, **self.fields, **more}
+        if self.parent:
+            document["parent_id"] = self.parent
+        if self.namespace:
+            document["namespace"] = self.namespace
+        if self.failure:
+            document["fault"] = True
+            error, cause = self.failure
+            document["cause"] = {"exceptions": [{"id": secrets.token_hex(8), "type": error, "message": cause[:1000]}]}
+        recorder.send(document)
+
+    def __enter__(self):
+        self.token = current.set(self)
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        current.reset(self.token)
+        if error is not None and self.failure is None:
+            self.failure = describe(error)
+        self.record(end_time=time.time())
+
+
+def describe(error):
+    details = getattr(getattr(error, "failure_event", None), "event_details", None) or {}
+    for detail in details.values():
+        return str(detail.get("error") or "States.Runtime"), str(detail.get("cause") or "")
+    return type(error).__name__, str(error)
+
+
+def trace_of(header):
+    """Root, whether it is recorded, and the span that calls; a new trace where the header names none."""
+    parts = dict(part.strip().split("=", 1) for part in (header or "").split(";") if "=" in part)
+    if "Root" in parts:
+        return (parts["Root"], parts.get("Sampled") != "0"), parts.get("Parent")
+    return (f"1-{int(time.time()):08x}-{secrets.token_hex(12)}", True), None
+
+
+def wrap(owner, name, make):
+    setattr(owner, name, functools.wraps(getattr(owner, name))(make(getattr(owner, name))))
+
+
+def threads_inherit_context():
+    """As they do from Python 3.14 on: the interpreter starts a thread for each state, branch and iteration."""
+
+    def start(original):
+        def start(self):
+            self._context = contextvars.copy_context()
+            original(self)
+        return start
+
+    def run(original):
+        def run(self):
+            context = getattr(self, "_context", None)
+            return context.run(original, self) if context else original(self)
+        return run
+
+    wrap(threading.Thread, "start", start)
+    wrap(threading.Thread, "run", run)
+
+
+def record_executions():
+    from moto.stepfunctions.parser.api import ExecutionStatus
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.iteration_worker import IterationWorker
+    from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_worker import BranchWorker
+    from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchesDecl
+    from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
+    from moto.stepfunctions.parser.backend.execution import Execution
+    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+    from moto.stepfunctions.parser.utils import TMP_THREADS
+
+    def start(original):
+        def start(self):
+            trace, parent = trace_of(self.trace_header)
+            self.span = Span(
+                self.state_machine.name, trace, parent, origin="AWS::StepFunctions::StateMachine",
+                aws={"account_id": self.account_id, "resource_arn": self.exec_arn}, resource_arn=self.state_machine.arn,
+            )
+            # From now on there is something to wait for.
+            self.span.record(in_progress=True)
+            original(self)
+        return start
+
+    def logic(original):
+        def logic(self):
+            execution = self._execution_communication.execution
+            with execution.span as span:
+                original(self)
+                if execution.exec_status != ExecutionStatus.SUCCEEDED:
+                    span.failure = str(execution.error or execution.exec_status), str(execution.cause or "")
+            TMP_THREADS.clear()
+        return logic
+
+    def state(original):
+        def state(self, env):
+            parent = current.get()
+            if parent is None:
+                return original(self, env)
+            with Span.below(parent, self.name):
+                return original(self, env)
+        return state
+
+    def branches(original):
+        def branches(self, env):
+            numbers.numbers = iter(range(len(self.programs)))
+            return original(self, env)
+        return branches
+
+    def branch(original):
+        def branch(self, *arguments, **named):
+            original(self, *arguments, **named)
+            self.number = next(getattr(numbers, "numbers", iter(())), 0)
+        return branch
+
+    def routine(original):
+        def routine(self):
+            parent = current.get()
+            if parent is None:
+                return original(self)
+            with Span.below(parent, f"Branch {self.number}") as span:
+                original(self)
+                error = getattr(self.env.program_state(), "error", None)
+                if error:
+                    span.failure = str(error.get("error") or ""), str(error.get("cause") or "")
+        return routine
+
+    def iteration(original):
+        def iteration(self, env, job):
+            parent = current.get()
+            if parent is None:
+                return original(self, env, job)
+            with Span.below(parent, f"Iteration {job.job_index}") as span:
+                original(self, env, job)
+                if isinstance(job.job_output, Exception):
+                    span.failure = describe(job.job_output)
+        return iteration
+
+    numbers = threading.local()
+    wrap(Execution, "start", start)
+    wrap(ExecutionWorker, "_execution_logic", logic)
+    wrap(CommonStateField, "_eval_body", state)
+    wrap(BranchesDecl, "_eval_body", branches)
+    wrap(BranchWorker, "__init__", branch)
+    wrap(BranchWorker, "_thread_routine", routine)
+    wrap(IterationWorker, "_eval_job", iteration)
+
+
+def call_the_application(endpoint):
+    """The interpreter makes a client for each call, for an address that nobody listens on."""
+    import boto3
+    import moto.stepfunctions.parser.asl.utils.boto_client as module
+    from botocore.config import Config
+
+    making = threading.Lock()
+
+    def add_trace(request, **_):
+        span = current.get()
+        if span is not None:
+            request.headers["X-Amzn-Trace-Id"] = span.header()
+
+    def traced(client, service):
+        call = client._make_api_call
+        # As X-Ray calls them.
+        title = {"lambda": "Lambda", "dynamodb": "DynamoDB", "sqs": "SQS", "sns": "SNS", "s3": "S3"}.get(service, service)
+
+        def make_api_call(operation, parameters):
+            parent = current.get()
+            if parent is None:
+                return call(operation, parameters)
+            with Span.below(parent, title, "aws", aws={"operation": operation}) as span:
+                answer = call(operation, parameters)
+                span.fields["http"] = {"response": {"status": answer["ResponseMetadata"]["HTTPStatusCode"]}}
+                if answer.get("FunctionError"):
+                    span.failure = answer["FunctionError"], "the function failed"
+                return answer
+
+        client._make_api_call = make_api_call
+        client.meta.events.register("before-sign", add_trace)
+        return client
+
+    @functools.lru_cache(maxsize=None)
+    def kept(region, service):
+        # No more connections at once than the application has functions at once, by far.
+        config = Config(
+            parameter_validation=False, retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=1000,
+            max_pool_connections=200,
+        )
+        client = boto3.client(
+            service, region_name=region, endpoint_url=endpoint, aws_access_key_id="local", aws_secret_access_key="local",
+            config=config,
+        )
+        return traced(client, service)
+
+    def boto_client_for(region, service, state_credentials=None):
+        with making:
+            return kept(region, service)
+
+    original = module.boto_client_for
+    for other in list(sys.modules.values()):
+        if getattr(other, "boto_client_for", None) is original:
+            other.boto_client_for = boto_client_for
+
+
+def take_what_callers_say():
+    """moto leaves out the trace, and takes executions without a name for one and the same."""
+    from moto.core.responses import ActionResult
+    from moto.stepfunctions.responses import StepFunctionResponse
+
+    def start_execution(self):
+        execution = self.stepfunction_backend.start_execution(
+            self._get_param("stateMachineArn"), self._get_param("name") or str(uuid.uuid4()),
+            self._get_param("input", if_none="{}"),
+            self._get_param("traceHeader") or self.headers.get("X-Amzn-Trace-Id"),
+        )
+        forget(self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn")))
+        return ActionResult({"executionArn": execution.execution_arn, "startDate": execution.start_date})
+
+    StepFunctionResponse.start_execution = start_execution
+
+
+def forget(machine):
+    while len(machine.executions) > REMEMBERED and machine.executions[0].status != "RUNNING":
+        machine.executions.pop(0)
+
+
+def be_quick():
+    """An execution copied all earlier ones, and read the definition anew."""
+    import copy
+
+    from moto.stepfunctions.models import StateMachine
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+
+    def shallow(self, memo):
+        clone = copy.copy(self)
+        clone.executions = []
+        return clone
+
+    StateMachine.__deepcopy__ = shallow
+    AmazonStateLanguageParser.parse = staticmethod(functools.lru_cache(maxsize=256)(AmazonStateLanguageParser.parse))
+
+
+def install(endpoint, daemon, xray):
+    global recorder
+    from moto.core.config import default_user_config
+
+    default_user_config["stepfunctions"]["execute_state_machine"] = True
+    recorder = Recorder(daemon, xray)
+    threads_inherit_context()
+    import moto.stepfunctions.parser.models  # noqa: F401: with all that it loads
+
+    record_executions()
+    call_the_application(endpoint)
+    take_what_callers_say()
+    be_quick()
