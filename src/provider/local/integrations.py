@@ -94,7 +94,8 @@ def complaints(schema, body):
         value = json.loads(body)
     except ValueError:
         return ["the body is not JSON"]
-    return [error.message for error in validator(json.dumps(schema)).iter_errors(value)]
+    # As API Gateway quotes: an apostrophe would be escaped in a way that JSON does not know.
+    return [error.message.replace("'", '"') for error in validator(json.dumps(schema)).iter_errors(value)]
 
 
 def answer(call, ask):

@@ -32,6 +32,7 @@ mod daemon;
 mod events;
 mod gateway;
 pub(super) mod http;
+mod inferred;
 mod instances;
 mod integrations;
 mod invoke;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::clock::Clock;
 use super::context::{is_hex, is_trace_id};
+use super::inferred;
 use super::segment::{Head, Segment};
 
 /// Documents of one trace beyond this are dropped, as X-Ray does, and the trace is flagged `LimitExceeded`.
@@ -196,6 +197,7 @@ impl Trace {
         let mut documents: Vec<Value> = self.segments.iter().filter_map(parse).collect();
         documents.extend(self.open.iter().map(|head| head.in_progress(id, self.offset)));
         attach(&mut documents, self.subsegments.iter().filter_map(parse).collect());
+        inferred::add(&mut documents, id);
         documents.sort_by(|a, b| {
             let key =
                 |document: &Value| (number(document, "start_time"), document.get("parent_id").is_some());

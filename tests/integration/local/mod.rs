@@ -2,6 +2,7 @@
 
 mod harness;
 mod lifetime;
+mod machines;
 mod moto;
 mod node;
 mod sources;
