@@ -100,7 +100,8 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
     let repair = arguments.repair.map(|RepairKind::ClockSkew| Repair {
         limit: i64::try_from(arguments.repair_limit.as_micros()).unwrap_or(i64::MAX),
     });
-    Ok(Method { source: arguments.source, algorithm: arguments.algorithm, activities, repair })
+    let (source, algorithm, join_linked) = (arguments.source, arguments.algorithm, arguments.join_linked);
+    Ok(Method { source, algorithm, activities, repair, join_linked })
 }
 
 /// Two files of one folder would write the same results.
