@@ -574,6 +574,9 @@ pub enum TraceCommand {
         /// Write the waterfall as an SVG image instead
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
+        /// Together with the traces that link to it, such as of who gets its messages
+        #[arg(long)]
+        join_linked: bool,
     },
     /// Print the critical path of a trace and its pieces of time
     Path {
@@ -581,6 +584,9 @@ pub enum TraceCommand {
         id: String,
         /// A file of traces, or a folder with them [default: the last invocation's]
         file: Option<PathBuf>,
+        /// Together with the traces that link to it, such as of who gets its messages
+        #[arg(long)]
+        join_linked: bool,
     },
     /// List traces
     List {
@@ -589,6 +595,9 @@ pub enum TraceCommand {
         /// Only so many, those that took longest first
         #[arg(long, value_name = "N")]
         slowest: Option<usize>,
+        /// Together with the traces that link to them
+        #[arg(long)]
+        join_linked: bool,
     },
 }
 

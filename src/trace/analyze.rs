@@ -197,14 +197,19 @@ pub fn for_each_trace(
 /// [`for_each_trace`], traces that links connect joined ([`Method::join_linked`]).
 pub fn for_each_joined_trace(
     path: &Path,
+    part: &str,
     mut each: impl FnMut(Result<Recorded<'_>, Rejected>) -> bool,
 ) -> io::Result<()> {
-    let Some(linked) = Linked::of_file(path, Source::Auto, default_jobs(), &std::env::temp_dir(), &|_| {})? else {
-        return for_each_trace(path, "", each);
+    let Some(linked) = Linked::of_file(path, Source::Auto, default_jobs(), &std::env::temp_dir(), &|_| {})?
+    else {
+        return for_each_trace(path, part, each);
     };
     let mut groups = linked.groups(open_texts(path)?.0)?;
     let mut documents = Documents::default();
     while let Some(group) = groups.next()? {
+        if memchr::memmem::find(&group.text, part.as_bytes()).is_none() {
+            continue;
+        }
         let recorded = group.join(&mut documents).map(|mut recorded| {
             recorded.mark_linked();
             recorded

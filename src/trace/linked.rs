@@ -217,11 +217,8 @@ impl Linked {
                 found.iter().try_for_each(|(number, id, linked)| index.add(*number, id, linked))
             },
         )?;
-        let places = if index.links.is_empty() {
-            Sorter::new(room.clone()).sort()?
-        } else {
-            index.places()?
-        };
+        let places =
+            if index.links.is_empty() { Sorter::new(room.clone()).sort()? } else { index.places()? };
         let mut parts = Sorter::new(room.clone());
         let mut known = Matching::new(&places)?;
         let mut texts = open()?;
@@ -323,7 +320,8 @@ impl<R: Read> Groups<'_, R> {
                 continue;
             };
             let is_cut = self.chunk.whole_text(place).is_none();
-            let mut group = Group { number, text: text.to_vec(), is_cut, parts: Vec::new(), bytes: text.len() };
+            let mut group =
+                Group { number, text: text.to_vec(), is_cut, parts: Vec::new(), bytes: text.len() };
             while let Some(part) = self.parts.next(&number.to_be_bytes())? {
                 group.bytes += part.value.len();
                 if group.bytes <= LONGEST {

@@ -42,6 +42,8 @@ mod split;
 mod time;
 
 #[cfg(test)]
+mod linked_tests;
+#[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]
 mod source_tests;
