@@ -70,7 +70,7 @@ fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Rec
 }
 
 /// The trace's id, and the traces that its segments link to, each once; none where it cannot be read.
-pub(super) fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>)> {
+pub fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>)> {
     let mut traces: Vec<String> = Vec::new();
     if memchr::memmem::find(text.as_bytes(), b"links").is_none() {
         let (mut reader, mut id) = (Reader::new(text), None);
