@@ -256,7 +256,8 @@ pub enum Command {
             sb analyze-traces traces.json.zst                 writes trace_breakdown.csv beside it\n  \
             sb analyze-traces logs --write both               every traces.json below a folder, as CSV and as Parquet\n  \
             sb analyze-traces spans.json --source otlp        spans of OpenTelemetry\n  \
-            sb analyze-traces traces.json --activities my.toml --repair clock-skew"
+            sb analyze-traces traces.json --activities my.toml --repair clock-skew\n  \
+            sb analyze-traces traces.json --join-linked       senders and receivers of messages as one trace"
     )]
     AnalyzeTraces {
         /// Files of traces (X-Ray, Application Insights or OTLP; also .gz and .zst), or folders to search for
@@ -433,7 +434,7 @@ pub struct MethodArguments {
     /// How the critical path is extracted
     #[arg(long, value_name = "NAME", default_value = "servitrace", requires = "files")]
     pub algorithm: Algorithm,
-    /// A TOML file that extends and overrides which activity spans belong to: [origins], [parts."ORIGIN"], [names]
+    /// A TOML file that extends and overrides which activity spans belong to: [origins], [parts."ORIGIN"], [names], [linked]
     #[arg(long, value_name = "FILE", requires = "files")]
     pub activities: Option<PathBuf>,
     /// Recover traces that are invalid only for this; adds the column `repaired`
@@ -442,6 +443,9 @@ pub struct MethodArguments {
     /// The most by which a repair moves one time
     #[arg(long, value_name = "DURATION", default_value = "10ms", requires = "repair", value_parser = humantime::parse_duration)]
     pub repair_limit: Duration,
+    /// Make one trace of those that links connect, such as of who sends a message and of who gets it (X-Ray)
+    #[arg(long, requires = "files")]
+    pub join_linked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -570,6 +574,9 @@ pub enum TraceCommand {
         /// Write the waterfall as an SVG image instead
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
+        /// Together with the traces that link to it, such as of who gets its messages
+        #[arg(long)]
+        join_linked: bool,
     },
     /// Print the critical path of a trace and its pieces of time
     Path {
@@ -577,6 +584,9 @@ pub enum TraceCommand {
         id: String,
         /// A file of traces, or a folder with them [default: the last invocation's]
         file: Option<PathBuf>,
+        /// Together with the traces that link to it, such as of who gets its messages
+        #[arg(long)]
+        join_linked: bool,
     },
     /// List traces
     List {
@@ -585,6 +595,9 @@ pub enum TraceCommand {
         /// Only so many, those that took longest first
         #[arg(long, value_name = "N")]
         slowest: Option<usize>,
+        /// Together with the traces that link to them
+        #[arg(long)]
+        join_linked: bool,
     },
 }
 

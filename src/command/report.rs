@@ -203,7 +203,15 @@ fn show_retrievals(
                         format!(", {count} of them by their time alone: invocations were sent without an id")
                     }
                 };
-                terminal.say(&format!("{}: all {} traces found{by_time}", folder.display(), report.found));
+                let linked = match report.linked {
+                    0 => String::new(),
+                    count => format!(", {count} of them by links"),
+                };
+                terminal.say(&format!(
+                    "{}: all {} traces found{by_time}{linked}",
+                    folder.display(),
+                    report.found
+                ));
             }
             None => {}
         }

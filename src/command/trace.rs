@@ -100,7 +100,8 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
     let repair = arguments.repair.map(|RepairKind::ClockSkew| Repair {
         limit: i64::try_from(arguments.repair_limit.as_micros()).unwrap_or(i64::MAX),
     });
-    Ok(Method { source: arguments.source, algorithm: arguments.algorithm, activities, repair })
+    let (source, algorithm, join_linked) = (arguments.source, arguments.algorithm, arguments.join_linked);
+    Ok(Method { source, algorithm, activities, repair, join_linked })
 }
 
 /// Two files of one folder would write the same results.
@@ -159,19 +160,38 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
     };
     let files = input::find(&[path])?;
     match command {
-        TraceCommand::Show { id, svg, .. } => show(terminal, find(&files, &id)?, svg.as_deref()),
-        TraceCommand::Path { id, .. } => print_path(terminal, settings, find(&files, &id)?),
-        TraceCommand::List { slowest, .. } => list(terminal, settings, &files, slowest),
+        TraceCommand::Show { id, svg, join_linked, .. } => {
+            show(terminal, find(&files, &id, join_linked)?, svg.as_deref())
+        }
+        TraceCommand::Path { id, join_linked, .. } => {
+            print_path(terminal, settings, find(&files, &id, join_linked)?)
+        }
+        TraceCommand::List { slowest, join_linked, .. } => {
+            list(terminal, settings, &files, slowest, join_linked)
+        }
+    }
+}
+
+fn for_each(
+    file: &Path,
+    part: &str,
+    join_linked: bool,
+    each: impl FnMut(Result<Recorded<'_>, Rejected>) -> bool,
+) -> io::Result<()> {
+    if join_linked {
+        analyze::for_each_joined_trace(file, part, each)
+    } else {
+        analyze::for_each_trace(file, part, each)
     }
 }
 
 /// The trace with an id or with the only one that starts so.
-fn find(files: &[PathBuf], wanted: &str) -> Result<Recorded<'static>, Failed> {
+fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'static>, Failed> {
     let mut found: Vec<Recorded<'static>> = Vec::new();
     let mut exact = None;
     for file in files {
         // Most traces need not be read: an id stands in the text as it is written.
-        analyze::for_each_trace(file, wanted, |recorded| {
+        for_each(file, wanted, join_linked, |recorded| {
             let Ok(recorded) = recorded else { return true };
             if recorded.id == wanted {
                 exact = Some(recorded.into_owned());
@@ -191,7 +211,11 @@ fn find(files: &[PathBuf], wanted: &str) -> Result<Recorded<'static>, Failed> {
         [] => Err(Failed::helped(
             Exit::Failed,
             format!("there is no trace `{wanted}`"),
-            "`sb trace list` lists the traces",
+            if join_linked {
+                "`sb trace list --join-linked` lists the traces; what is part of another one is found without the option"
+            } else {
+                "`sb trace list` lists the traces"
+            },
         )),
         [_] => Ok(found.swap_remove(0)),
         _ => {
@@ -283,11 +307,17 @@ struct Listed {
     reason: Option<String>,
 }
 
-fn list(terminal: &Terminal, settings: &Settings, files: &[PathBuf], slowest: Option<usize>) -> Outcome {
+fn list(
+    terminal: &Terminal,
+    settings: &Settings,
+    files: &[PathBuf],
+    slowest: Option<usize>,
+    join_linked: bool,
+) -> Outcome {
     let mut traces = Vec::new();
     for file in files {
         let requests = Requests::beside(file)?;
-        analyze::for_each_trace(file, "", |recorded| {
+        for_each(file, "", join_linked, |recorded| {
             traces.push(listed(recorded, &requests));
             if let Some(slowest) = slowest.filter(|slowest| traces.len() > 4 * slowest + 1_000) {
                 keep_slowest(&mut traces, slowest);

@@ -20,7 +20,7 @@ use crate::trace::analyze;
 use crate::trace::method::Method;
 use crate::trace::row::{self, BreakdownRow};
 use crate::trace::source::Source;
-use crate::validate::{AppInsights, Traces};
+use crate::validate::{AppInsights, Target, Traces};
 
 pub const TRACES_FILE: &str = "traces.json";
 const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
@@ -79,7 +79,7 @@ async fn fetch(
         Traces::Xray => {
             let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
             let config = XrayConfig { endpoint: None, region };
-            from_xray(&config, sent, DEADLINE, file, progress).await
+            from_xray(&config, sent, joins_linked(attempt), DEADLINE, file, progress).await
         }
         Traces::Local => {
             let Some(runtime) = local::find(&executor.local_state(attempt)) else {
@@ -87,7 +87,7 @@ async fn fetch(
                 return Err(failed(message.to_owned()));
             };
             let config = XrayConfig { endpoint: Some(runtime.xray_endpoint), region: None };
-            from_xray(&config, sent, LOCAL_DEADLINE, file, progress).await
+            from_xray(&config, sent, joins_linked(attempt), LOCAL_DEADLINE, file, progress).await
         }
         Traces::AppInsights(insights) => {
             let config = insights_config(attempt, insights).map_err(failed)?;
@@ -111,30 +111,44 @@ async fn fetch(
     })
 }
 
-/// By the ids that were sent, and, where invocations have none, all that began while those were under way.
+/// By the ids that were sent, and, where invocations have none, all that began while those were under way; with what links to
+/// those, where that is wanted.
 async fn from_xray(
     config: &XrayConfig,
     sent: &Sent,
+    join_linked: bool,
     deadline: Duration,
     file: &Path,
     progress: &(dyn Fn(FetchProgress) + Send + Sync),
 ) -> Result<Retrieval, FetchError> {
-    let Some(window) = &sent.without_id else {
-        return aws::fetch_traces(config, &sent.ids, deadline, file, progress).await;
+    let fetch = async |ids: &[String]| {
+        if join_linked && sent.since.is_finite() {
+            let since = sent.since - CLOCKS_DIFFER;
+            return aws::fetch_linked_traces(config, ids, since, deadline, file, progress).await;
+        }
+        aws::fetch_traces(config, ids, deadline, file, progress).await
     };
+    let Some(window) = &sent.without_id else { return fetch(&sent.ids).await };
     let mut ids: BTreeSet<String> = sent.ids.iter().cloned().collect();
     let known = ids.len();
     ids.extend(aws::list_traces(config, window.clone(), deadline).await?);
     let by_time = ids.len() - known;
-    let report = aws::fetch_traces(config, &Vec::from_iter(ids), deadline, file, progress).await?;
+    let report = fetch(&Vec::from_iter(ids)).await?;
     let report = Retrieval { by_time, ..report };
     report.write(file).map_err(|source| FetchError::Write { path: file.to_owned(), source })?;
     Ok(report)
 }
 
 fn source(attempt: &Attempt) -> &Traces {
-    let target = attempt.deployment.benchmark.targets.get(&attempt.deployment.target);
-    target.map_or(&Traces::None, |target| &target.traces)
+    target(attempt).map_or(&Traces::None, |target| &target.traces)
+}
+
+fn joins_linked(attempt: &Attempt) -> bool {
+    target(attempt).is_some_and(|target| target.join_linked)
+}
+
+fn target(attempt: &Attempt) -> Option<&Target> {
+    attempt.deployment.benchmark.targets.get(&attempt.deployment.target)
 }
 
 fn rendered(attempt: &Attempt, template: &Template) -> Result<String, String> {
@@ -181,18 +195,21 @@ fn judge(attempt: &Attempt, report: &Retrieval) -> Finished {
 struct Sent {
     /// The trace ids of those that were sent, in the order of the file.
     ids: Vec<String>,
+    /// When the first was sent, in seconds since 1970; infinite where none was.
+    since: f64,
     /// When those were under way that were sent without an id, in seconds since 1970, as the clocks of two machines see it.
     without_id: Option<Range<f64>>,
 }
 
 fn sent(invocations: &Path) -> Result<Sent, String> {
     let read = || -> Result<Sent, crate::measurement::MeasurementError> {
-        let mut sent = Sent { ids: Vec::new(), without_id: None };
+        let mut sent = Sent { ids: Vec::new(), since: f64::INFINITY, without_id: None };
+        let seconds = |time: Timestamp| time.micros() as f64 / 1e6;
         for row in InvocationReader::new(std::fs::File::open(invocations)?)? {
             let row = row?;
             let Some(begun) = row.sent else { continue };
+            sent.since = sent.since.min(seconds(begun));
             if row.trace_id.is_empty() {
-                let seconds = |time: Timestamp| time.micros() as f64 / 1e6;
                 let (from, to) =
                     (seconds(begun) - CLOCKS_DIFFER, seconds(row.answered.unwrap_or(begun)) + CLOCKS_DIFFER);
                 let window = sent.without_id.get_or_insert(from..to);
@@ -220,7 +237,7 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
         Traces::Otlp(_) => Source::Otlp,
         Traces::None => Source::Auto,
     };
-    let method = Method { source, ..Method::default() };
+    let method = Method { source, join_linked: joins_linked(attempt), ..Method::default() };
     let analysed = tokio::task::spawn_blocking(move || {
         let options = analyze::Options { method, ..analyze::Options::default() };
         let summary = analyze::analyze_file(&file, &options)?;

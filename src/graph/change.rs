@@ -220,7 +220,11 @@ impl Compared<'_> {
     fn same(&self, before: &Step, now: &Step, past: Option<&StepState>) -> bool {
         let target = |side: Definition<'_>, step: &Step| {
             let entry = entry(side.plan, &side.graph.deployments[step.deployment]);
-            entry.benchmark.targets.get(&entry.target).map(|target| target.traces.clone())
+            entry
+                .benchmark
+                .targets
+                .get(&entry.target)
+                .map(|target| (target.traces.clone(), target.join_linked))
         };
         match (&before.kind, &now.kind) {
             (StepKind::Manifest(one), StepKind::Manifest(two)) => {
@@ -234,9 +238,11 @@ impl Compared<'_> {
                 same && (!load || self.same_load(before, now))
                     && (!command || self.old.plan.executor == self.new.plan.executor)
             }
-            (StepKind::GetTraces, StepKind::GetTraces) => target(self.old, before) == target(self.new, now),
-            (StepKind::AnalyzeTraces, StepKind::AnalyzeTraces)
-            | (StepKind::Pause { .. }, StepKind::Pause { .. }) => true,
+            (StepKind::GetTraces, StepKind::GetTraces)
+            | (StepKind::AnalyzeTraces, StepKind::AnalyzeTraces) => {
+                target(self.old, before) == target(self.new, now)
+            }
+            (StepKind::Pause { .. }, StepKind::Pause { .. }) => true,
             _ => false,
         }
     }

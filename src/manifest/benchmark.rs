@@ -94,6 +94,8 @@ shape! {
         credentials: Option<Vec<Text>>,
         /// Where traces come from: a word, or a table with `app_insights` or `otlp`. Example: `"xray"`. Default: `"none"`.
         traces: Option<Spanned<TracesFile>>,
+        /// With the traces `"xray"` and `"local"`: whether a trace and those that link to it, such as of who gets its messages, are fetched and analysed as one. Default: `false`.
+        join_linked: Option<Spanned<bool>>,
         /// What one invocation uses, in units of the price table, for estimates of cost. Example: `{ lambda_requests = 2, lambda_gb_seconds = 0.6, xray_traces = 1 }`.
         usage: Option<Map<Spanned<f64>>>,
         /// What one deployment uses beside its invocations. Example: `{ s3_writes = 20 }`.

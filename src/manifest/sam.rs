@@ -36,7 +36,7 @@ pub struct Application {
     pub sources: Vec<EventSource>,
     /// What topics pass on to queues.
     pub subscriptions: Vec<Subscription>,
-    /// Tables, buckets, queues and topics.
+    /// Tables, buckets, queues, topics, collections of faces …
     pub resources: Vec<ServiceResource>,
     /// In the order of the template.
     pub outputs: Vec<(String, String)>,
@@ -337,7 +337,7 @@ impl<'a> Reader<'a> {
     /// Reports what the local target does not provide of a resource that is not a function.
     fn judge(&mut self, resource: &Resource<'_>) {
         match resource.kind {
-            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION => {}
+            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION | services::COLLECTION => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
@@ -356,7 +356,7 @@ impl<'a> Reader<'a> {
             kind => self.unsupported(
                 resource.id,
                 resource.line,
-                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics, streams and state machines: deploy to a cloud target, or keep it out with a `Condition`"),
+                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics, streams, state machines and collections of faces: deploy to a cloud target, or keep it out with a `Condition`"),
             ),
         }
     }
@@ -623,6 +623,11 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
                 let name = named("Name");
                 let arn = arn("kinesis", format!("stream/{name}"));
                 with_arn(name, arn)
+            }
+            services::COLLECTION => {
+                let id = named("CollectionId");
+                let arn = arn("rekognition", format!("collection/{id}"));
+                with_arn(id, arn)
             }
             services::QUEUE => {
                 let name = named("QueueName");

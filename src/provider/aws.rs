@@ -17,9 +17,10 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, ask, collect};
+use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, ask, ask_for, collect};
 use super::pace::Pace;
-use super::retrieval::Retrieval;
+use super::retrieval::{Partial, Retrieval};
+use crate::trace::xray::{Documents, linked_traces};
 
 const XRAY: Service = Service {
     name: "X-Ray",
@@ -34,6 +35,13 @@ const LONGEST_WINDOW: f64 = 300.0;
 /// Seconds below which a window is not halved.
 const SHORTEST_WINDOW: f64 = 1.0;
 const WINDOWS_IN_FLIGHT: usize = 16;
+
+/// Between two lists of traces; when the second shows no more links than the first, there are no more.
+const LINKS_SETTLE: Duration = Duration::from_secs(5);
+/// Listing may take at least so long, even when the deadline has passed.
+const LIST_WITHIN: Duration = Duration::from_secs(60);
+/// Seconds by which the clocks of this machine and of X-Ray may differ.
+const CLOCKS_DIFFER: f64 = 2.0;
 
 const LONGEST_REASON: usize = 600;
 
@@ -69,6 +77,117 @@ pub async fn fetch_traces(
     let source = if config.endpoint.is_some() { "local" } else { "xray" };
     let fetch = |ids| fetch_batch(&client, ids);
     collect(&XRAY, (source, trace_ids), deadline, out, fetch, progress).await
+}
+
+/// Like [`fetch_traces`], with the traces whose segments link to those, to these, and so on: such as of who gets their messages.
+///
+/// No service tells what links to a trace. All traces that have begun since `since` (seconds since 1970) are therefore listed and
+/// fetched, and those that no links connect are dropped. That is repeated until it shows no more, at most until the deadline.
+///
+/// # Errors
+/// As [`fetch_traces`] and [`list_traces`].
+pub async fn fetch_linked_traces(
+    config: &XrayConfig,
+    trace_ids: &[String],
+    since: f64,
+    deadline: Duration,
+    out: &Path,
+    progress: &(dyn Fn(FetchProgress) + Send + Sync),
+) -> Result<Retrieval, FetchError> {
+    let unwritable = |source| FetchError::Write { path: out.to_owned(), source };
+    let client = client(config).await;
+    let until = Instant::now() + deadline;
+    let fetch = |ids| fetch_batch(&client, ids);
+    let pace = Pace::new();
+    let mut partial = Partial::open(out).map_err(unwritable)?;
+    let sent: BTreeSet<&str> = trace_ids.iter().map(String::as_str).collect();
+    let first = ask_for(&XRAY, &sent, &mut partial, &pace, until, &fetch, progress).await?;
+    let first = first.map_err(unwritable)?;
+    let mut incomplete = first.incomplete;
+    let mut links = Links::default();
+    let mut before = None;
+    let wanted = loop {
+        let now = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
+        let left = until.saturating_duration_since(Instant::now());
+        let listed = list_traces(config, since..now + CLOCKS_DIFFER, left.max(LIST_WITHIN)).await?;
+        let others: BTreeSet<&str> =
+            listed.iter().map(String::as_str).filter(|id| !sent.contains(id)).collect();
+        // Once: what is under way may be somebody else's.
+        let asked = ask_for(&XRAY, &others, &mut partial, &pace, Instant::now(), &fetch, &|_| {}).await?;
+        let asked = asked.map_err(unwritable)?;
+        incomplete.retain(|id, _| !partial.is_complete(id));
+        incomplete.extend(asked.incomplete);
+        links.read(&partial).map_err(unwritable)?;
+        let wanted = links.reached(&sent);
+        let is_whole = wanted.iter().all(|id| sent.contains(&**id) || partial.is_complete(id));
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || (is_whole && before.replace(wanted.len()) == Some(wanted.len())) {
+            break wanted;
+        }
+        tokio::time::sleep(LINKS_SETTLE.min(left)).await;
+    };
+    incomplete.retain(|id, _| wanted.contains(id));
+    let (requests, throttled) = pace.counts();
+    let mut report = Retrieval {
+        version: 1,
+        source: if config.endpoint.is_some() { "local" } else { "xray" }.to_owned(),
+        expected: wanted.len(),
+        by_time: 0,
+        linked: wanted.len() - sent.len(),
+        found: 0,
+        incomplete,
+        missing: first.missing,
+        resumed: first.resumed,
+        requests,
+        throttled,
+    };
+    report.found = partial.finish(&|id| wanted.contains(id)).map_err(unwritable)?;
+    report.write(out).map_err(unwritable)?;
+    Ok(report)
+}
+
+/// Which traces link to which.
+#[derive(Default)]
+struct Links {
+    /// By trace: those that link to it.
+    receivers: BTreeMap<String, BTreeSet<String>>,
+    /// Complete traces that have been read.
+    read: HashSet<String>,
+}
+
+impl Links {
+    /// Reads what is stored, complete traces once.
+    fn read(&mut self, partial: &Partial) -> std::io::Result<()> {
+        let mut documents = Documents::default();
+        for id in partial.ids() {
+            if self.read.contains(id) {
+                continue;
+            }
+            let text = partial.read(id)?;
+            let found = std::str::from_utf8(&text).ok().and_then(|text| linked_traces(text, &mut documents));
+            for sender in found.map(|(_, senders)| senders).unwrap_or_default() {
+                self.receivers.entry(sender).or_default().insert(id.to_owned());
+            }
+            if partial.is_complete(id) {
+                self.read.insert(id.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The traces `from`, and all that links lead back to them.
+    fn reached(&self, from: &BTreeSet<&str>) -> BTreeSet<String> {
+        let mut reached: BTreeSet<String> = from.iter().map(|id| (*id).to_owned()).collect();
+        let mut open: Vec<String> = reached.iter().cloned().collect();
+        while let Some(id) = open.pop() {
+            for receiver in self.receivers.get(&id).into_iter().flatten() {
+                if reached.insert(receiver.clone()) {
+                    open.push(receiver.clone());
+                }
+            }
+        }
+        reached
+    }
 }
 
 /// The ids of all traces that began in `window`, in seconds since 1970: for invocations whose ids nobody knows.

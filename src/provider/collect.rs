@@ -89,15 +89,55 @@ pub(super) async fn collect<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
     progress: &(dyn Fn(FetchProgress) + Send + Sync),
 ) -> Result<Retrieval, FetchError> {
     let unwritable = |source| FetchError::Write { path: out.to_owned(), source };
-    let begun = Instant::now();
-    let until = begun + deadline;
+    let until = Instant::now() + deadline;
     let all: BTreeSet<&str> = trace_ids.iter().map(String::as_str).collect();
-    let expected = all.len();
     let mut partial = Partial::open(out).map_err(unwritable)?;
+    let pace = Pace::new();
+    let asked =
+        ask_for(service, &all, &mut partial, &pace, until, &fetch, progress).await?.map_err(unwritable)?;
+    let (requests, throttled) = pace.counts();
+    let mut report = Retrieval {
+        version: 1,
+        source: source.to_owned(),
+        expected: all.len(),
+        by_time: 0,
+        linked: 0,
+        found: 0,
+        incomplete: asked.incomplete,
+        missing: asked.missing,
+        resumed: asked.resumed,
+        requests,
+        throttled,
+    };
+    report.found = partial.finish(&|id| all.contains(id)).map_err(unwritable)?;
+    report.write(out).map_err(unwritable)?;
+    Ok(report)
+}
+
+/// What asking for traces has come to.
+pub(super) struct Asked {
+    /// What is not complete, and why.
+    pub(super) incomplete: BTreeMap<String, String>,
+    /// What is not there, and why.
+    pub(super) missing: BTreeMap<String, String>,
+    /// How many were stored, complete, before.
+    pub(super) resumed: usize,
+}
+
+/// Asks for traces until all are stored and complete, or until a time; each at least once. An error within is one of the file.
+pub(super) async fn ask_for<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
+    service: &Service,
+    all: &BTreeSet<&str>,
+    partial: &mut Partial,
+    pace: &Pace,
+    until: Instant,
+    fetch: &impl Fn(Vec<String>) -> F,
+    progress: &(dyn Fn(FetchProgress) + Send + Sync),
+) -> Result<io::Result<Asked>, FetchError> {
+    let expected = all.len();
     let mut pending: BTreeSet<&str> = all.iter().copied().filter(|id| !partial.is_complete(id)).collect();
     let resumed = expected - pending.len();
     let mut incomplete: BTreeMap<String, String> = BTreeMap::new();
-    let pace = Pace::new();
     let mut delay = FIRST_DELAY;
     // Whether anything, and whether traces, were answered since the call.
     let (mut answered, mut heard) = (false, false);
@@ -107,7 +147,7 @@ pub(super) async fn collect<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
         let ids: Vec<String> = pending.iter().map(|&id| id.to_owned()).collect();
         let batches: Vec<Vec<String>> = ids.chunks(service.ids_per_request).map(<[String]>::to_vec).collect();
         let mut answers = futures_util::stream::iter(batches)
-            .map(|batch| ask(batch, &fetch, &pace, until))
+            .map(|batch| ask(batch, fetch, pace, until))
             .buffer_unordered(REQUESTS_IN_FLIGHT);
         while let Some(answer) = answers.next().await {
             match answer {
@@ -116,7 +156,9 @@ pub(super) async fn collect<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
                     for trace in traces {
                         // A service that gives what was not asked for gives nothing of this invocation.
                         let Some(&id) = pending.get(&*trace.id) else { continue };
-                        partial.put(id, trace.defect.is_none(), trace.text.as_bytes()).map_err(unwritable)?;
+                        if let Err(error) = partial.put(id, trace.defect.is_none(), trace.text.as_bytes()) {
+                            return Ok(Err(error));
+                        }
                         match trace.defect {
                             None => {
                                 pending.remove(id);
@@ -167,22 +209,7 @@ pub(super) async fn collect<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
     }
     let missing = pending.iter().filter(|id| !partial.contains(id));
     let missing = missing.map(|&id| (id.to_owned(), why.clone())).collect();
-    let (requests, throttled) = pace.counts();
-    let mut report = Retrieval {
-        version: 1,
-        source: source.to_owned(),
-        expected,
-        by_time: 0,
-        found: 0,
-        incomplete,
-        missing,
-        resumed,
-        requests,
-        throttled,
-    };
-    report.found = partial.finish(&|id| all.contains(id)).map_err(unwritable)?;
-    report.write(out).map_err(unwritable)?;
-    Ok(report)
+    Ok(Ok(Asked { incomplete, missing, resumed }))
 }
 
 /// Asks for something, again after failures that may pass.

@@ -24,6 +24,9 @@ pub struct Retrieval {
     /// Of those expected, known by the time when they began alone: invocations were sent without an id.
     #[serde(default)]
     pub by_time: usize,
+    /// Of those expected, found by links to the others.
+    #[serde(default)]
+    pub linked: usize,
     /// Traces written, incomplete ones among them.
     pub found: usize,
     /// Written, but not complete when the deadline came; and why.
@@ -146,6 +149,16 @@ impl Partial {
             self.synced = Instant::now();
         }
         Ok(())
+    }
+
+    /// The ids of what is stored.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
+    }
+
+    /// A trace as it was stored; empty where it is not.
+    pub(super) fn read(&self, id: &str) -> io::Result<Vec<u8>> {
+        self.stored.get(id).map_or(Ok(Vec::new()), |&stored| self.text(stored))
     }
 
     fn text(&self, stored: Stored) -> io::Result<Vec<u8>> {

@@ -52,6 +52,7 @@ fn steps() -> Vec<Step> {
 fn plan(applications: &[&str], steps: &[Step]) -> Plan {
     let phase = |phase| steps.iter().filter(|step| step.phase == phase).cloned().map(Arc::new).collect();
     let target = Target {
+        join_linked: false,
         credentials: vec![],
         traces: Traces::Local,
         usage: None,

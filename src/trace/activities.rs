@@ -35,6 +35,9 @@ struct Rules {
     parts: HashMap<String, HashMap<String, Activity>>,
     #[serde(default)]
     names: HashMap<String, Activity>,
+    /// By the origin of a span that carries links, where links count.
+    #[serde(default)]
+    linked: HashMap<String, Activity>,
 }
 
 impl Default for Activities {
@@ -61,7 +64,7 @@ pub enum ActivitiesError {
     Read { path: String, source: std::io::Error },
     #[error(
         "the activities in `{path}` are not valid: {source}correct that place; the tables are [origins], \
-         [parts.\"ORIGIN\"] and [names], and the activities are {}",
+         [parts.\"ORIGIN\"], [names] and [linked], and the activities are {}",
         activity_names()
     )]
     Invalid { path: String, source: Box<toml::de::Error> },
@@ -90,6 +93,7 @@ impl Activities {
         let mut rules = Rules::clone(&self.0);
         rules.origins.extend(added.origins);
         rules.names.extend(added.names);
+        rules.linked.extend(added.linked);
         for (origin, names) in added.parts {
             rules.parts.entry(origin).or_default().extend(names);
         }
@@ -100,6 +104,11 @@ impl Activities {
     pub(super) fn of(&self, trace: &Trace<'_>, span: SpanIndex) -> Option<Activity> {
         let (rules, here) = (&*self.0, trace.span(span));
         if let Some(origin) = &here.origin {
+            if here.flags.linked
+                && let Some(&activity) = rules.linked.get(&**origin)
+            {
+                return Some(activity);
+            }
             let activity = rules.origins.get(&**origin).copied().or_else(|| rules.by_prefix(origin));
             return Some(activity.unwrap_or(Activity::Unclassified));
         }

@@ -17,6 +17,7 @@ use super::critical_path::Rule;
 use super::gather::{Gathered, Gathering, Group, Prepared};
 use super::input::{Input, Named, Position};
 use super::invalid::Invalid;
+use super::linked::{self, Linked};
 use super::method::Method;
 use super::otlp;
 use super::output::Replacement;
@@ -193,6 +194,40 @@ pub fn for_each_trace(
     Ok(())
 }
 
+/// [`for_each_trace`], traces that links connect joined ([`Method::join_linked`]).
+pub fn for_each_joined_trace(
+    path: &Path,
+    part: &str,
+    mut each: impl FnMut(Result<Recorded<'_>, Rejected>) -> bool,
+) -> io::Result<()> {
+    let Some(linked) = Linked::of_file(path, Source::Auto, default_jobs(), &std::env::temp_dir(), &|_| {})?
+    else {
+        return for_each_trace(path, part, each);
+    };
+    let mut groups = linked.groups(open_texts(path)?.0)?;
+    let mut documents = Documents::default();
+    while let Some(group) = groups.next()? {
+        if memchr::memmem::find(&group.text, part.as_bytes()).is_none() {
+            continue;
+        }
+        let recorded = group.join(&mut documents).map(|mut recorded| {
+            recorded.mark_linked();
+            recorded
+        });
+        if !each(recorded) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A file of texts from its start, and how far it has been read.
+pub(super) fn open_texts(path: &Path) -> io::Result<(Texts<Named<'_>>, Position)> {
+    let input = Input::open(path)?;
+    let position = input.position();
+    Ok((Texts::new(Named { input, path }), position))
+}
+
 /// Which tables of the valid traces are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tables {
@@ -244,12 +279,26 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
             .as_ref()
             .map_or_else(|| Box::new(io::sink()) as Box<dyn Write>, |file| Box::new(file)),
     };
-    let position = input.position();
     let jobs = options.jobs.unwrap_or_else(default_jobs);
-    let input = Named { input, path };
     let progress = options.progress.unwrap_or(&|_| {});
-    let room = Room::beside(path);
-    let summary = run_any(input, &position, jobs, &options.method, room, writer, progress)?;
+    let method = &options.method;
+    let linked = if method.join_linked {
+        // Read twice: half of the work.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Linked::of_file(path, method.source, jobs, folder, &|bytes| progress(bytes / 2))?
+    } else {
+        None
+    };
+    let summary = if let Some(linked) = linked {
+        let (texts, position) = open_texts(path)?;
+        let length = std::fs::metadata(path)?.len();
+        let progress = |bytes| progress((length + bytes) / 2);
+        run_linked(&linked, texts, &position, jobs, method, writer, &progress)?
+    } else {
+        let position = input.position();
+        let room = Room::beside(path);
+        run_any(Named { input, path }, &position, jobs, method, room, writer, progress)?
+    };
     Replacement::finish_all([breakdown, table, invalid].into_iter().flatten().collect())?;
     Ok(summary)
 }
@@ -342,7 +391,7 @@ fn run_any<R: Write, T: Write + Send, I: Write>(
 }
 
 /// Reads enough of an input to tell what wrote it.
-fn recognize(input: &mut impl Read, source: Source) -> io::Result<(Vec<u8>, Source)> {
+pub(super) fn recognize(input: &mut impl Read, source: Source) -> io::Result<(Vec<u8>, Source)> {
     const ENOUGH: u64 = 1 << 20;
     let mut start = Vec::new();
     input.take(ENOUGH).read_to_end(&mut start)?;
@@ -471,34 +520,70 @@ fn run_gathered<R: Write, T: Write + Send, I: Write>(
     position: &Position,
     jobs: NonZeroUsize,
     method: &Method,
+    writer: Writer<R, T, I>,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    let mut groups = gathered.groups()?;
+    let next = || Ok(groups.next()?.map(|group| (group.bytes(), group)));
+    let work = |group: Group, _: &mut Documents, results: &mut Results| {
+        let outcome = group.finish()?;
+        results.explain(method, outcome);
+        Ok(())
+    };
+    run_groups(next, work, position, jobs, method, writer, progress)
+}
+
+/// Analyses the traces of a file of which some are part of others, in the order of the file.
+fn run_linked<R: Write, T: Write + Send, I: Write>(
+    linked: &Linked,
+    texts: Texts<impl Read + Send>,
+    position: &Position,
+    jobs: NonZeroUsize,
+    method: &Method,
+    writer: Writer<R, T, I>,
+    progress: &dyn Fn(u64),
+) -> io::Result<Summary> {
+    let mut groups = linked.groups(texts)?;
+    let next = || Ok(groups.next()?.map(|group| (group.bytes(), group)));
+    let method = &Method { source: Source::Xray, ..method.clone() };
+    let work = |group: linked::Group, documents: &mut Documents, results: &mut Results| {
+        if group.has_parts() {
+            results.explain(method, group.join(documents));
+        } else {
+            add_result(method, &group.text, group.is_cut, group.number, documents, results);
+        }
+        Ok(())
+    };
+    run_groups(next, work, position, jobs, method, writer, progress)
+}
+
+/// Analyses what `next` gives, each with its bytes, by `work`.
+fn run_groups<G: Send, R: Write, T: Write + Send, I: Write>(
+    mut next: impl FnMut() -> io::Result<Option<(usize, G)>> + Send,
+    work: impl Fn(G, &mut Documents, &mut Results) -> io::Result<()> + Sync,
+    position: &Position,
+    jobs: NonZeroUsize,
+    method: &Method,
     mut writer: Writer<R, T, I>,
     progress: &dyn Fn(u64),
 ) -> io::Result<Summary> {
     let tables = writer.tables();
     let mut summary = Summary::default();
     writer.start(method)?;
-    let mut groups = gathered.groups()?;
     in_order(
         jobs,
-        |batch: &mut Vec<Group>| {
+        |(batch, _): &mut (Vec<G>, Documents)| {
             let mut bytes = 0;
             while bytes < CHUNK {
-                let Some(group) = groups.next()? else { break };
-                bytes += group.bytes();
+                let Some((length, group)) = next()? else { break };
+                bytes += length;
                 batch.push(group);
             }
             Ok(!batch.is_empty())
         },
-        |batch| {
+        |(batch, documents)| {
             let mut results = Results { tables, position: position.bytes(), ..Results::default() };
-            for group in batch.drain(..) {
-                let outcome = group.finish()?.and_then(|recorded| {
-                    method.explain_with(recorded, |analysis| results.add(method, analysis))
-                });
-                if let Err(rejected) = outcome {
-                    results.add_invalid(&rejected);
-                }
-            }
+            batch.drain(..).try_for_each(|group| work(group, documents, &mut results))?;
             Ok(results)
         },
         &mut |results: io::Result<Results>| add_results(results?, &mut summary, &mut writer, progress),
@@ -547,11 +632,19 @@ fn add_result(
     }
 }
 
-fn not_utf8(error: std::str::Utf8Error) -> Rejected {
+pub(super) fn not_utf8(error: std::str::Utf8Error) -> Rejected {
     Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }
 }
 
 impl Results {
+    fn explain(&mut self, method: &Method, recorded: Result<Recorded<'_>, Rejected>) {
+        let explained = recorded
+            .and_then(|recorded| method.explain_with(recorded, |analysis| self.add(method, analysis)));
+        if let Err(rejected) = explained {
+            self.add_invalid(&rejected);
+        }
+    }
+
     fn add(&mut self, method: &Method, analysis: Analysis<&str>) {
         self.summary.valid += 1;
         self.summary.repaired += u64::from(analysis.repaired.is_some());
@@ -576,5 +669,9 @@ fn too_long(start: &[u8], documents: &mut Documents) -> Rejected {
     let valid = std::str::from_utf8(start)
         .unwrap_or_else(|error| std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default());
     let id = xray::read(valid, documents).err().and_then(|rejected| rejected.id);
-    Rejected { id, reason: Invalid::Malformed { detail: format!("it is longer than {LONGEST} bytes") } }
+    Rejected { id, reason: longer_than_the_limit() }
+}
+
+pub(super) fn longer_than_the_limit() -> Invalid {
+    Invalid::Malformed { detail: format!("it is longer than {LONGEST} bytes") }
 }

@@ -88,7 +88,7 @@ impl Kept {
 
 impl From<Item> for Kept {
     fn from(Item { span, kind, link }: Item) -> Self {
-        let Flags { error, fault, throttle, in_progress, cold_start } = span.flags;
+        let Flags { error, fault, throttle, in_progress, cold_start, .. } = span.flags;
         Self::Span {
             id: span.id.into_owned(),
             name: span.name.into_owned(),
@@ -119,7 +119,7 @@ impl From<Kept> for Result<Item, String> {
                     url: url.map(Cow::Owned),
                     start: f64::from_bits(start),
                     end: f64::from_bits(end),
-                    flags: Flags { error, fault, throttle, in_progress, cold_start },
+                    flags: Flags { error, fault, throttle, in_progress, cold_start, linked: false },
                     parent: parent.map_or(Parent::None, |id| Parent::Id(Cow::Owned(id))),
                 };
                 Ok(Item { span, kind, link })

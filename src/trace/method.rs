@@ -30,6 +30,8 @@ pub struct Method {
     pub activities: Activities,
     /// Whether traces are recovered whose clocks differ a little.
     pub repair: Option<Repair>,
+    /// Whether traces of X-Ray that links connect are joined. (Those of OpenTelemetry always are, as [`super::otlp`] says.)
+    pub join_linked: bool,
 }
 
 impl Method {
@@ -77,9 +79,12 @@ impl Method {
     /// Like [`Self::explain`], for what does not outlive the trace.
     pub(super) fn explain_with<T>(
         &self,
-        recorded: Recorded<'_>,
+        mut recorded: Recorded<'_>,
         found: impl FnOnce(Analysis<&str>) -> T,
     ) -> Result<T, Rejected> {
+        if self.join_linked {
+            recorded.mark_linked();
+        }
         let before = self.repair.map(|repair| (repair, recorded.clone()));
         let id = recorded.id.clone();
         let reason = match recorded.join() {

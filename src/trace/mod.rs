@@ -31,7 +31,9 @@ pub mod xray;
 mod caller;
 mod embedded;
 mod gather;
+mod joined;
 mod json;
+mod linked;
 mod output;
 mod parallel;
 mod python;
@@ -39,6 +41,8 @@ mod sorted;
 mod split;
 mod time;
 
+#[cfg(test)]
+mod linked_tests;
 #[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]

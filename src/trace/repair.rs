@@ -242,7 +242,8 @@ impl<'r> Skewed<'r> {
             }
         }
         let id = self.recorded.id.clone();
-        Some((Recorded { id, duration, spans, may_end_in_leaf: self.recorded.may_end_in_leaf }, moved))
+        let (links, may_end_in_leaf) = (Vec::new(), self.recorded.may_end_in_leaf);
+        Some((Recorded { id, duration, spans, links, may_end_in_leaf }, moved))
     }
 
     /// Moves times of a span into a range, and with them those of what is beneath it that lay within the span.

@@ -206,6 +206,10 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.spilled.is_none()
+    }
+
     pub(super) fn records(&self) -> io::Result<Records<'_>> {
         let mut runs = Vec::new();
         if let Some(spilled) = &self.spilled {

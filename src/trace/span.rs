@@ -56,6 +56,16 @@ pub enum Parent<'a> {
     Id(Cow<'a, str>),
 }
 
+/// That a span was caused by one of another trace, which is not its parent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link<'a> {
+    /// The place of the span that carries it.
+    pub from: usize,
+    /// The trace and the span that it leads to.
+    pub trace: Cow<'a, str>,
+    pub span: Cow<'a, str>,
+}
+
 /// What a tracer says of a span beside its times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent statements, named as in the documents")]
@@ -66,6 +76,8 @@ pub struct Flags {
     pub in_progress: bool,
     /// It had to be initialized first, which no span of its own tells of.
     pub cold_start: bool,
+    /// It carries links, and they count ([`super::method::Method::join_linked`]).
+    pub linked: bool,
 }
 
 /// What a tracer recorded of one trace; not checked yet.
@@ -75,6 +87,8 @@ pub struct Recorded<'a> {
     /// Seconds.
     pub duration: Option<f64>,
     pub spans: Vec<Span<'a>>,
+    /// What its spans say of other traces, in the order of the documents. (Those of OpenTelemetry are followed when a trace is gathered.)
+    pub links: Vec<Link<'a>>,
     /// Whether a trace may end with an asynchronous span that has no parts. With X-Ray it may not, since the service
     /// around a function is a span too: there, parts are missing.
     pub may_end_in_leaf: bool,
@@ -106,13 +120,17 @@ impl<'a> Recorded<'a> {
                 .then(right.end.total_cmp(&left.end))
                 .then_with(|| left.id.cmp(&right.id))
         });
-        let start = spans.iter().map(|span| span.start).fold(f64::INFINITY, f64::min);
-        let end = spans.iter().map(|span| span.end).fold(f64::NEG_INFINITY, f64::max);
-        let duration = (in_range(start) && in_range(end))
-            .then(|| (microseconds(end) - microseconds(start)) as f64 / 1e6)
+        let duration = between_first_and_last(&spans)
             // What is wrong with the times is found with the spans.
             .or((!spans.is_empty()).then_some(0.0));
-        Self { id, duration, spans, may_end_in_leaf: true }
+        Self { id, duration, spans, links: Vec::new(), may_end_in_leaf: true }
+    }
+
+    /// Lets the links that spans carry count.
+    pub(super) fn mark_linked(&mut self) {
+        for link in &self.links {
+            self.spans[link.from].flags.linked = true;
+        }
     }
 
     /// For what outlives the text.
@@ -134,8 +152,14 @@ impl<'a> Recorded<'a> {
                 Parent::Id(id) => Parent::Id(own(id)),
             },
         });
+        let links = self.links.into_iter().map(|link| Link {
+            from: link.from,
+            trace: own(link.trace),
+            span: own(link.span),
+        });
         let (duration, may_end_in_leaf) = (self.duration, self.may_end_in_leaf);
-        Recorded { id: own(self.id), duration, spans: spans.collect(), may_end_in_leaf }
+        let (spans, links) = (spans.collect(), links.collect());
+        Recorded { id: own(self.id), duration, spans, links, may_end_in_leaf }
     }
 
     /// Joins the spans to a trace; see [`Trace::new`].
@@ -143,6 +167,13 @@ impl<'a> Recorded<'a> {
         let trace = Trace::new(self.id, self.duration, self.spans)?;
         Ok(Trace { may_end_in_leaf: self.may_end_in_leaf, ..trace })
     }
+}
+
+/// Seconds from the first start to the last end, in whole microseconds; none where there are no such times.
+pub(super) fn between_first_and_last(spans: &[Span<'_>]) -> Option<f64> {
+    let start = spans.iter().map(|span| span.start).fold(f64::INFINITY, f64::min);
+    let end = spans.iter().map(|span| span.end).fold(f64::NEG_INFINITY, f64::max);
+    (in_range(start) && in_range(end)).then(|| (microseconds(end) - microseconds(start)) as f64 / 1e6)
 }
 
 /// What an origin means for the analysis, beside its activity ([`super::activities`]).

@@ -86,6 +86,17 @@ impl Chunk {
     pub(super) fn texts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.texts.iter().map(|range| self.buffer.bytes()[range.clone()].trim_ascii())
     }
+
+    /// The text at a place of [`Self::texts`], unless it is but the start of one.
+    pub(super) fn whole_text(&self, place: usize) -> Option<&[u8]> {
+        let is_cut = self.is_cut && place + 1 == self.texts.len();
+        if is_cut { None } else { self.text(place) }
+    }
+
+    pub(super) fn text(&self, place: usize) -> Option<&[u8]> {
+        let range = self.texts.get(place)?.clone();
+        Some(self.buffer.bytes()[range].trim_ascii())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

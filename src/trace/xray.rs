@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::invalid::Invalid;
 use super::json::{Decoded, JsonError, Next, Notation, Reader};
-use super::span::{Flags, Parent, Recorded, Span, Trace};
+use super::span::{Flags, Link, Parent, Recorded, Span, Trace};
 
 /// The origin whose span carries the URL of the request.
 const GATEWAY: &str = "AWS::ApiGateway::Stage";
@@ -44,12 +44,12 @@ pub fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorde
 }
 
 fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recorded<'a>> {
-    let mut found = Found { spans: Vec::new(), defect: None, open: &mut documents.open };
+    let mut found = Found { spans: Vec::new(), links: Vec::new(), defect: None, open: &mut documents.open };
     let (mut reader, mut id) = (Reader::new(text), None);
     let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
     reader.end().ok()?;
-    let is_sound = found.defect.is_none();
-    is_sound.then_some(Recorded { id: id?, duration, spans: found.spans, may_end_in_leaf: false })
+    let Found { spans, links, defect, .. } = found;
+    defect.is_none().then_some(Recorded { id: id?, duration, spans, links, may_end_in_leaf: false })
 }
 
 fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
@@ -67,6 +67,23 @@ fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Rec
         Ok(()) => read_documents(id, duration, documents),
         Err(error) => Err(rejected(Some(id), error)),
     }
+}
+
+/// The trace's id, and the traces that its segments link to, each once; none where it cannot be read.
+pub fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>)> {
+    let mut traces: Vec<String> = Vec::new();
+    if memchr::memmem::find(text.as_bytes(), b"links").is_none() {
+        let (mut reader, mut id) = (Reader::new(text), None);
+        read_envelope(&mut reader, &mut id, &mut Unread).ok()?;
+        return Some((id?.into_owned(), traces));
+    }
+    let Recorded { id, links, .. } = record(text, documents).ok()?;
+    for link in links {
+        if link.trace != id && traces.iter().all(|known| *known != link.trace) {
+            traces.push(link.trace.into_owned());
+        }
+    }
+    Some((id.into_owned(), traces))
 }
 
 /// What a text starts with.
@@ -125,9 +142,21 @@ impl Segments<'_> for Documents {
     }
 }
 
+/// Passes over them.
+struct Unread;
+
+impl<'a> Segments<'a> for Unread {
+    fn start(&mut self) {}
+
+    fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
+        reader.skip_value()
+    }
+}
+
 /// Reads their spans.
 struct Found<'a, 'open> {
     spans: Vec<Span<'a>>,
+    links: Vec<Link<'a>>,
     /// The first field that is missing.
     defect: Option<Invalid>,
     open: &'open mut Vec<OpenSpan>,
@@ -136,6 +165,7 @@ struct Found<'a, 'open> {
 impl<'a> Segments<'a> for Found<'a, '_> {
     fn start(&mut self) {
         self.spans.clear();
+        self.links.clear();
         self.defect = None;
     }
 
@@ -148,7 +178,8 @@ impl<'a> Found<'a, '_> {
     /// Reads a segment's document: the segment, then its subsegments depth first.
     fn read<N: Notation>(&mut self, reader: &mut Reader<'a, N>) -> Result<(), JsonError> {
         self.open.clear();
-        Document { reader, spans: &mut self.spans, defect: &mut self.defect, open: self.open }.read()
+        let Self { spans, links, defect, open } = self;
+        Document { reader, spans, links, defect, open }.read()
     }
 }
 
@@ -206,7 +237,7 @@ fn read_documents<'a>(
     documents: &'a mut Documents,
 ) -> Result<Recorded<'a>, Rejected> {
     let rejected = |reason, id: Cow<'_, str>| Rejected { id: Some(id.into_owned()), reason };
-    let mut found = Found { spans: Vec::new(), defect: None, open: &mut documents.open };
+    let mut found = Found { spans: Vec::new(), links: Vec::new(), defect: None, open: &mut documents.open };
     let mut from = 0;
     for &to in &documents.ends {
         let text = match documents.text.text(from, to) {
@@ -220,19 +251,20 @@ fn read_documents<'a>(
         }
         from = to;
     }
-    let Found { spans, defect, .. } = found;
+    let Found { spans, links, defect, .. } = found;
     // A span in progress lacks its end, so that reason goes before a missing field.
     let unfinished = duration.is_none() || spans.iter().any(|span| span.flags.in_progress);
     if let Some(reason) = defect.filter(|_| !unfinished) {
         return Err(rejected(reason, id));
     }
-    Ok(Recorded { id, duration, spans, may_end_in_leaf: false })
+    Ok(Recorded { id, duration, spans, links, may_end_in_leaf: false })
 }
 
 /// A segment's document that is being read.
 struct Document<'a, 'out, N> {
     reader: &'out mut Reader<'a, N>,
     spans: &'out mut Vec<Span<'a>>,
+    links: &'out mut Vec<Link<'a>>,
     /// The first field that is missing.
     defect: &'out mut Option<Invalid>,
     /// The spans whose objects are open, and for each whether its id, name, start and end were found.
@@ -345,6 +377,7 @@ impl<'a, N: Notation> Document<'a, '_, N> {
             "throttle" => span.flags.throttle = flag(reader)?,
             "in_progress" => span.flags.in_progress = flag(reader)?,
             "http" => span.url = read_url(reader)?,
+            "links" if is_segment => read_links(reader, place, self.links)?,
             _ => reader.skip_value()?,
         }
         Ok(())
@@ -377,6 +410,38 @@ fn read_url<'a, N: Notation>(reader: &mut Reader<'a, N>) -> Result<Option<Cow<'a
         })
     })?;
     Ok(url)
+}
+
+/// `[{"trace_id": …, "id": …}]`: what a segment says of the spans that caused it. Anything of another shape is no link.
+fn read_links<'a, N: Notation>(
+    reader: &mut Reader<'a, N>,
+    from: usize,
+    links: &mut Vec<Link<'a>>,
+) -> Result<(), JsonError> {
+    if reader.next()? != Next::Array {
+        return reader.skip_value();
+    }
+    let mut more = reader.first_element()?;
+    while more {
+        let (mut trace, mut span) = (None, None);
+        in_object(reader, |reader, key| {
+            let field = match key {
+                "trace_id" => &mut trace,
+                "id" => &mut span,
+                _ => return reader.skip_value(),
+            };
+            if reader.next()? == Next::String {
+                *field = Some(reader.string()?);
+                return Ok(());
+            }
+            reader.skip_value()
+        })?;
+        if let (Some(trace), Some(span)) = (trace, span) {
+            links.push(Link { from, trace, span });
+        }
+        more = reader.next_element()?;
+    }
+    Ok(())
 }
 
 /// Calls `field` for each key of the next value, which must then read the value; passes over what is no object.

@@ -104,11 +104,22 @@ impl Checker<'_> {
                     .traces
                     .as_ref()
                     .map_or(Traces::None, |raw| traces::checked(raw, &mut self.report)),
+                join_linked: raw.value.join_linked.as_ref().is_some_and(|join| join.value),
                 usage: self.usage(&raw.value),
                 deploy: Vec::new(),
                 invoke: Vec::new(),
                 cleanup: Vec::new(),
             };
+            if let Some(join) = raw.value.join_linked.as_ref().filter(|_| target.join_linked)
+                && !matches!(target.traces, Traces::Xray | Traces::Local)
+            {
+                let message = "`join_linked` is for the traces of X-Ray and of the local target";
+                self.report.push(
+                    Problem::error("sb::validate::traces", message).at(&join.span, "here").help(
+                        "remove it, or write `traces = \"xray\"`: links of OpenTelemetry are followed anyway",
+                    ),
+                );
+            }
             let mut target_scope = TargetScope::default();
             for PhaseDrafts { phase, drafts } in &phases {
                 let drafts: Vec<&Draft<'_>> =

@@ -71,6 +71,8 @@ pub struct Target {
     /// The most that a step of this target may ask for.
     pub credentials: Vec<String>,
     pub traces: Traces,
+    /// Whether a trace is joined with those that link to it.
+    pub join_linked: bool,
     /// None: not declared.
     pub usage: Option<Usage>,
     pub deploy: Vec<Arc<Step>>,

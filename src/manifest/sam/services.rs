@@ -1,4 +1,4 @@
-//! Tables, buckets, queues and topics: resources that services of their own provide.
+//! Tables, buckets, queues, topics and collections of faces: resources that services of their own provide.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -13,6 +13,7 @@ pub(super) const STREAM: &str = "AWS::Kinesis::Stream";
 pub(super) const QUEUE: &str = "AWS::SQS::Queue";
 pub(super) const TOPIC: &str = "AWS::SNS::Topic";
 pub(super) const SUBSCRIPTION: &str = "AWS::SNS::Subscription";
+pub(super) const COLLECTION: &str = "AWS::Rekognition::Collection";
 
 /// A resource that a service other than Lambda and API Gateway provides.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,8 @@ pub enum Service {
         traced: bool,
         fifo: bool,
     },
+    /// Of faces.
+    RekognitionCollection,
 }
 
 /// What a topic passes on to a queue.
@@ -100,6 +103,7 @@ const HARMLESS_OF_QUEUE: [&str; 6] = [
 ];
 const HARMLESS_OF_TOPIC: [&str; 6] =
     ["TopicName", "DisplayName", "KmsMasterKeyId", "Tags", "SignatureVersion", "DeliveryStatusLogging"];
+const HARMLESS_OF_COLLECTION: [&str; 2] = ["CollectionId", "Tags"];
 const HARMLESS_OF_TABLE: [&str; 7] = [
     "TableName",
     "Tags",
@@ -115,12 +119,12 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<ServiceResource> {
         let service = match resource.kind {
             BUCKET => {
-                for entry in entries(resource.properties) {
-                    if !HARMLESS_OF_BUCKET.contains(&entry.key.as_str()) {
-                        self.not_there(resource, entry.line, &entry.key);
-                    }
-                }
+                self.only(resource, &HARMLESS_OF_BUCKET);
                 Service::S3Bucket
+            }
+            COLLECTION => {
+                self.only(resource, &HARMLESS_OF_COLLECTION);
+                Service::RekognitionCollection
             }
             TABLE => self.table(resource, scope)?,
             MACHINE => self.machine(resource, scope)?,
@@ -324,6 +328,15 @@ impl Reader<'_> {
             definition.insert("BillingMode".to_owned(), json!("PAY_PER_REQUEST"));
         }
         Some(Service::DynamoDbTable { definition: definition.into(), expires_by })
+    }
+
+    /// Reports all properties but these.
+    fn only(&mut self, resource: &Resource<'_>, properties: &[&str]) {
+        for entry in entries(resource.properties) {
+            if !properties.contains(&entry.key.as_str()) {
+                self.not_there(resource, entry.line, &entry.key);
+            }
+        }
     }
 
     pub(super) fn not_there(&mut self, resource: &Resource<'_>, line: usize, key: &str) {

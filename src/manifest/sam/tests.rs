@@ -397,6 +397,30 @@ Resources:
 }
 
 #[test]
+fn collections_of_faces_are_read_with_their_ids() {
+    let source = r#"
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: a.b
+      Runtime: python3.11
+      Environment: { Variables: { ARN: !GetAtt Faces.Arn, ID: !Ref Faces } }
+  Faces: { Type: AWS::Rekognition::Collection, Properties: { CollectionId: !Sub "${AWS::StackName}-faces" } }
+"#;
+    let shop = read(source).unwrap();
+    let environment: Vec<&str> = shop.functions[0].environment.values().map(String::as_str).collect();
+    assert_eq!(
+        environment,
+        ["arn:aws:rekognition:us-east-1:000000000000:collection/shop-faces", "shop-faces"]
+    );
+    let [faces] = shop.resources.as_slice() else { panic!("{:?}", shop.resources) };
+    assert_eq!((faces.name.as_str(), &faces.service), ("shop-faces", &Service::RekognitionCollection));
+    let problems = read(&source.replace("CollectionId", "Collection")).unwrap_err();
+    assert!(problems[0].message.contains("property `Collection` is not supported"), "{problems:?}");
+}
+
+#[test]
 fn aliases_cannot_unfold_without_end() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {

@@ -1,5 +1,6 @@
-//! Where functions find AWS (`AWS_ENDPOINT_URL`): calls of Lambda and X-Ray are answered by the runtime, all others go on to the
-//! services. On the way messages get their sender's trace, which moto does not give them, and event sources hear of what happened.
+//! Where functions find AWS (`AWS_ENDPOINT_URL`): calls of Lambda and X-Ray are answered by the runtime, those of Rekognition by a
+//! stand-in, all others go on to the services. On the way messages get their sender's trace, which moto does not give them, and event
+//! sources hear of what happened.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::context::TraceContext;
 use super::http::{self, Answer};
 use super::invoke::Runtime;
 use super::invoke_api::{self, TRACE_HEADER, error, text};
+use super::rekognition::Rekognition;
 use super::service_client::{client, whole};
 use super::sources::{Publication, Sources, changes, name_of};
 
@@ -26,18 +28,27 @@ pub(super) struct AwsProxy {
     sources: Arc<Sources>,
     /// `127.0.0.1:PORT`
     services: String,
+    rekognition: Rekognition,
     client: Client<HttpConnector, Either<Incoming, Full<Bytes>>>,
 }
 
 impl AwsProxy {
-    pub fn new(runtime: Arc<Runtime>, sources: Arc<Sources>, services: String) -> Self {
-        Self { runtime, sources, services, client: client() }
+    /// `collections` are those of the template.
+    pub fn new(
+        runtime: Arc<Runtime>,
+        sources: Arc<Sources>,
+        services: String,
+        collections: &[String],
+    ) -> Self {
+        let rekognition = Rekognition::new(services.clone(), &runtime.region, &runtime.account, collections);
+        Self { runtime, sources, services, rekognition, client: client() }
     }
 
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let service = service_of(&request).map(str::to_owned);
         let answer = match service.as_deref() {
             Some("lambda" | "xray") => return invoke_api::answer(self.runtime.clone(), request).await,
+            Some("rekognition") => return self.rekognition.answer(request).await,
             Some("sqs") => self.queue(request).await,
             Some("sns") => self.topic(request).await,
             Some("s3") => self.bucket(request).await,

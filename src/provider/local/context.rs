@@ -58,7 +58,11 @@ pub(super) fn new_segment_id() -> String {
 
 /// A fresh request id: a random UUID (version 4).
 pub(super) fn new_request_id() -> String {
-    let bits = rand::random::<u128>();
+    uuid(rand::random())
+}
+
+/// A version 4 UUID of these bits.
+pub(super) fn uuid(bits: u128) -> String {
     let hex = format!("{:032x}", (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62));
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -25,7 +25,7 @@ use super::service_client::ServiceClient;
 use super::services::{Addresses, Services};
 use super::sources::Sources;
 use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
-use crate::manifest::sam;
+use crate::manifest::sam::{self, Service};
 
 /// The first argument that makes `sb` the daemon; the second is the state folder.
 pub const SERVE: &str = "internal-local";
@@ -117,9 +117,15 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         services: services.as_ref().map(|services| ServiceClient::new(&services.address, REGION)),
     });
     let sources = Sources::start(&runtime, &application, &lifetime);
-    let proxy = services
-        .as_ref()
-        .map(|services| Arc::new(AwsProxy::new(runtime.clone(), sources, services.address.clone())));
+    let collections: Vec<String> = application
+        .resources
+        .iter()
+        .filter(|resource| resource.service == Service::RekognitionCollection)
+        .map(|resource| resource.name.clone())
+        .collect();
+    let proxy = services.as_ref().map(|services| {
+        Arc::new(AwsProxy::new(runtime.clone(), sources, services.address.clone(), &collections))
+    });
     start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy);
     // Dropped with the runtime, and ended thereby.
     let watched = services.map(|services| tokio::spawn(services.ended(journal.clone())));

@@ -43,6 +43,7 @@ mod lifetime;
 mod process;
 mod proxy;
 mod recorder;
+mod rekognition;
 mod routes;
 mod runtime_api;
 mod runtimes;

@@ -84,7 +84,7 @@ impl Services {
         let (Some(mut input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(LocalError::Services("its process has no pipes".to_owned()));
         };
-        let orders = Value::Array(resources.iter().map(order).collect());
+        let orders = Value::Array(resources.iter().filter_map(order).collect());
         let exchange = async {
             let mut line = String::new();
             input.write_all(format!("{orders}\n").as_bytes()).await?;
@@ -123,7 +123,8 @@ enum Ready {
     Error(String),
 }
 
-fn order(resource: &ServiceResource) -> Value {
+/// What the process is to make; none for what the runtime itself provides.
+fn order(resource: &ServiceResource) -> Option<Value> {
     let mut order =
         json!({ "logical_id": resource.logical_id, "name": resource.name, "line": resource.line });
     match &resource.service {
@@ -150,8 +151,9 @@ fn order(resource: &ServiceResource) -> Value {
             order["kind"] = json!("topic");
             order["fifo"] = json!(fifo);
         }
+        Service::RekognitionCollection => return None,
     }
-    order
+    Some(order)
 }
 
 /// A Python that has moto; where there is none, one is made, which takes a minute or so.

@@ -1,4 +1,4 @@
-//! Tables and buckets of the local target, by moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
+//! Tables, buckets and collections of faces of the local target, with moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
 
 use std::time::Duration;
 
@@ -75,4 +75,28 @@ async fn a_table_that_the_service_refuses_is_named_with_its_line() {
     let error = local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
     let LocalError::NotReady { tail, .. } = &error else { panic!("{error}") };
     assert!(tail.contains("resource `Items` (line "), "{tail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn functions_ask_about_faces_in_a_bucket() {
+    let app = App::of(TEMPLATE).await;
+    let ask = async |operation: &str, picture: &str| {
+        let event = json!({ "operation": operation, "picture": picture });
+        app.invoke("app-Faces", &event, &[]).await.json()
+    };
+    let seen = ask("DetectFaces", "below/person ada, ü.jpg").await;
+    assert_eq!(seen["FaceDetails"].as_array().map(Vec::len), Some(1), "{seen}");
+    assert_eq!(ask("DetectFaces", "no-face.jpg").await, json!({ "FaceDetails": [] }));
+    let indexed = ask("IndexFaces", "person-ada.jpg").await;
+    let found = ask("SearchFacesByImage", "person-ada-turned.jpg").await;
+    assert_eq!(found["FaceMatches"][0]["Face"], indexed["FaceRecords"][0]["Face"], "{found}");
+    let none = ask("SearchFacesByImage", "no-face.jpg").await;
+    assert_eq!(
+        (&none["kind"], &none["error"]["__type"]),
+        (&json!("InvalidParameterException"), &none["kind"])
+    );
+    let missing = json!({ "operation": "DetectFaces", "picture": "a.jpg", "ask for": "b.jpg" });
+    let missing = app.invoke("app-Faces", &missing, &[]).await.json();
+    assert_eq!(missing["kind"], "InvalidS3ObjectException", "{missing}");
 }

@@ -1,9 +1,10 @@
-"""A function that keeps texts in a table and in a bucket, with the standard library alone."""
+"""Functions that keep texts in a table and in a bucket, and faces, with the standard library alone."""
 
 import json
 import os
 import urllib.error
 import urllib.request
+from urllib.parse import quote
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 SCOPE = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=none"
@@ -16,9 +17,26 @@ def ask(service, method, path, body, **headers):
         return answer.read()
 
 
+def call_json(service, target, **call):
+    headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
+    return json.loads(ask(service, "POST", "/", json.dumps(call).encode(), **headers))
+
+
 def table(operation, **call):
-    target = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Content-Type": "application/x-amz-json-1.0"}
-    return json.loads(ask("dynamodb", "POST", "/", json.dumps(call).encode(), **target))
+    return call_json("dynamodb", f"DynamoDB_20120810.{operation}", **call)
+
+
+def faces(event, context):
+    """Puts a picture into the bucket and asks about it there."""
+    name, bucket = event["picture"], os.environ["BUCKET"]
+    ask("s3", "PUT", f"/{bucket}/{quote(name)}", b"\xff\xd8\xff picture", **{"Content-Type": "image/jpeg"})
+    call = {"Image": {"S3Object": {"Bucket": bucket, "Name": event.get("ask for", name)}}, **event.get("call", {})}
+    if event["operation"] != "DetectFaces":
+        call["CollectionId"] = os.environ["COLLECTION"]
+    try:
+        return call_json("rekognition", f"RekognitionService.{event['operation']}", **call)
+    except urllib.error.HTTPError as error:
+        return {"kind": error.headers["x-amzn-errortype"], "error": json.loads(error.read())}
 
 
 def keep(event, context):
