@@ -25,7 +25,7 @@ torture N="200" SEED="1" *ARGS:
     cargo build --release
     python3 tests/torture.py --kills {{N}} --seed {{SEED}} {{ARGS}}
 
-# measurements: `just bench load`, `steps`, `start`, `analyze`, `fetch`, `estimate`, `plan`
+# measurements: `just bench load`, `steps`, `start`, `analyze`, `fetch`, `estimate`, `plan`, `local`
 bench NAME *ARGS:
     #!/bin/sh
     set -e

@@ -64,6 +64,29 @@ fn receiver(id: &str, name: &str, start: f64, to: &[(&str, &str)]) -> String {
     )
 }
 
+/// A batch, as the local target records it: for each message a wait of its own, linked with its sender alone; the function hangs below the
+/// oldest and is linked with all.
+fn batch(id: &str, name: &str, begun: f64, messages: &[(f64, (&str, &str))]) -> String {
+    let span = |what: &str| format!("{name}{what}");
+    let mut segments: Vec<Value> = messages
+        .iter()
+        .enumerate()
+        .map(|(at, (sent, link))| {
+            json!({ "id": span(&format!("q{at}")), "name": "queue", "origin": "AWS::SQS::Queue", "start_time": sent, "end_time": begun,
+                    "links": links(&[*link]),
+                    "subsegments": [{ "id": span(&format!("w{at}")), "name": "Dwell Time", "start_time": sent, "end_time": begun }] })
+        })
+        .collect();
+    let all: Vec<_> = messages.iter().map(|(_, link)| *link).collect();
+    segments.extend([
+        json!({ "id": span("l"), "parent_id": span("q0"), "name": "g", "origin": "AWS::Lambda", "start_time": begun,
+                "end_time": begun + 0.2, "links": links(&all) }),
+        json!({ "id": span("f"), "parent_id": span("l"), "name": "g", "origin": "AWS::Lambda::Function",
+                "start_time": begun + 0.01, "end_time": begun + 0.19 }),
+    ]);
+    line(id, &segments)
+}
+
 struct Found {
     rows: Vec<BreakdownRow>,
     invalid: String,
@@ -115,6 +138,24 @@ fn chains_are_followed_and_a_batch_is_part_of_each_sender() {
     // A trace that links to two traces of one whole hangs on the first.
     let both = receiver("1-e", "e", 10.225, &[("1-a", "as"), ("1-c", "cs")]);
     check(&[sender("1-a", "a", 10.0), receiver("1-c", "c", 10.025, &[("1-a", "as")]), both], &[("1-a", 525)]);
+}
+
+#[test]
+fn of_a_batch_each_sender_sees_the_wait_of_its_own_message() {
+    let lines = [
+        sender("1-a", "a", 10.0),
+        sender("1-b", "b", 10.2),
+        batch("1-c", "c", 10.3, &[(10.025, ("1-a", "as")), (10.225, ("1-b", "bs"))]),
+    ];
+    let rows = check(&lines, &[("1-a", 500), ("1-b", 300)]);
+    let waits: Vec<_> =
+        rows.iter().map(|row| row.part(Activity::Queueing).unwrap_or_default() / 1_000).collect();
+    assert_eq!(waits, [275, 75]);
+    // A message whose sender is not there is nobody's.
+    check(&[lines[1].clone(), lines[2].clone()], &[("1-b", 300)]);
+    // Two messages of one sender: both waits are its own.
+    let twice = batch("1-c", "c", 10.3, &[(10.025, ("1-a", "as")), (10.028, ("1-a", "as"))]);
+    check(&[sender("1-a", "a", 10.0), twice], &[("1-a", 500)]);
 }
 
 #[test]
