@@ -118,6 +118,30 @@ fn chains_are_followed_and_a_batch_is_part_of_each_sender() {
 }
 
 #[test]
+fn the_waits_of_other_senders_messages_are_left_out() {
+    // As the local target has it: a segment for the wait of each message, and the function below the one that waited longest.
+    let wait = |id: &str, start: f64, to: (&str, &str)| {
+        json!({ "id": id, "name": "queue", "origin": "AWS::SQS::Queue", "start_time": start, "end_time": 10.5, "links": links(&[to]),
+                "subsegments": [{ "id": format!("{id}d"), "name": "Dwell Time", "start_time": start, "end_time": 10.5 }] })
+    };
+    let all = links(&[("1-a", "as"), ("1-b", "bs"), ("1-x", "xs")]);
+    let service = json!({ "id": "l", "parent_id": "q3", "name": "g", "origin": "AWS::Lambda", "start_time": 10.51, "end_time": 10.7, "links": all });
+    let function = json!({ "id": "f", "parent_id": "l", "name": "g", "origin": "AWS::Lambda::Function", "start_time": 10.52, "end_time": 10.69 });
+    let waits = [
+        wait("q1", 10.025, ("1-a", "as")),
+        wait("q2", 10.225, ("1-b", "bs")),
+        wait("q3", 9.0, ("1-x", "xs")),
+        service,
+        function,
+    ];
+    let lines = [sender("1-a", "a", 10.0), sender("1-b", "b", 10.2), line("1-c", &waits)];
+    let rows = check(&lines, &[("1-a", 700), ("1-b", 500)]);
+    let waited: Vec<_> =
+        rows.iter().map(|row| row.part(Activity::Queueing).unwrap_or_default() / 1_000).collect();
+    assert_eq!(waited, [475, 275]);
+}
+
+#[test]
 fn links_to_what_is_not_there_leave_a_trace_as_it_is() {
     check(
         &[
@@ -160,7 +184,7 @@ fn links_of_another_shape_are_none() {
         json!("x"),
         json!({ "trace_id": "1-a" }),
         json!([]),
-        json!([7, { "trace_id": "1-a" }, { "trace_id": 1, "id": 2 }]),
+        json!([7, { "id": "as" }, { "trace_id": 1, "id": "as" }]),
     ] {
         let text = receiver("1-b", "b", 10.025, &[]);
         let mut value: Value = serde_json::from_str(&text).unwrap();
@@ -170,6 +194,9 @@ fn links_of_another_shape_are_none() {
         value["Segments"][0]["Document"] = json!(document.to_string());
         check(&[sender("1-a", "a", 10.0), value.to_string()], &[("1-a", 50), ("1-b", 300)]);
     }
+    // A link need not tell the span.
+    let part = receiver("1-b", "b", 10.06, &[("1-a", "as")]).replace("\\\"id\\\":\\\"as\\\",", "");
+    check(&[sender("1-a", "a", 10.0), part], &[("1-a", 360)]);
 }
 
 #[test]
