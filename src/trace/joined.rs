@@ -1,12 +1,13 @@
 //! Makes one trace of several that links connect: that of a sender, and those of its receivers, of theirs, and so on.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::span::{Link, MARGIN, Parent, Recorded, Span, between_first_and_last, microseconds};
 
 /// Hangs each of `guests` on what its first link leads to among the traces before it, `host` being the first. What links to
-/// none of them is left out.
+/// none of them is left out; so is a top of a guest that links to other traces only, which is how long the message of
+/// another sender waited.
 ///
 /// The trace's id is the host's. It lasts from the first start to the last end of all.
 pub(super) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> Recorded<'static> {
@@ -21,7 +22,9 @@ pub(super) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
         off: 0,
     };
     let may_end_in_leaf = host.may_end_in_leaf;
-    joined.add(host, &HashMap::new());
+    let tops = host.spans.iter().enumerate().filter(|(_, span)| span.parent == Parent::None);
+    let tops = tops.map(|(place, _)| (place, String::new())).collect();
+    joined.add(host, &tops);
     for guest in guests {
         let hung = joined.hang(&guest);
         if !hung.is_empty() {
@@ -58,28 +61,36 @@ struct Joined {
 }
 
 impl Joined {
-    /// On which span each top of a trace hangs, by its place; empty where nothing is there to hang it on.
-    fn hang(&self, guest: &Recorded<'_>) -> HashMap<usize, String> {
-        let tops = tops(&guest.spans, guest.links.iter().map(|link| link.from));
-        let mut hung = HashMap::new();
+    /// On which span each top of a trace hangs, by its place; empty where nothing is there to hang it on. Tops that are not among them
+    /// are those of other senders.
+    fn hang(&self, guest: &Recorded<'_>) -> BTreeMap<usize, String> {
+        let mut carriers: HashMap<usize, Option<String>> = HashMap::new();
+        let mut trees: HashMap<usize, String> = HashMap::new();
         let mut first = None;
-        for (link, top) in guest.links.iter().zip(tops) {
-            // A top that carries links hangs by these alone, and not by those of spans below it.
-            if link.from != top && carries_links(guest, top) {
-                continue;
-            }
-            let Some(target) = self.target(link) else { continue };
-            first.get_or_insert_with(|| target.clone());
-            hung.entry(top).or_insert(target);
-        }
-        if let Some(first) = first {
-            // Tops that carry no link belong to the same trace, and so to the same cause.
-            let others = guest.spans.iter().enumerate().filter(|(_, span)| span.parent == Parent::None);
-            for (place, _) in others.filter(|(place, _)| !carries_links(guest, *place)) {
-                hung.entry(place).or_insert_with(|| first.clone());
+        for (link, top) in
+            guest.links.iter().zip(tops(&guest.spans, guest.links.iter().map(|link| link.from)))
+        {
+            let target = self.target(link);
+            let carried = carriers.entry(link.from).or_default();
+            *carried = carried.take().or_else(|| target.clone());
+            if let Some(target) = target {
+                first.get_or_insert_with(|| target.clone());
+                trees.entry(top).or_insert(target);
             }
         }
-        hung
+        let Some(first) = first else { return BTreeMap::new() };
+        let all = || (0..guest.spans.len()).filter(|&place| guest.spans[place].parent == Parent::None);
+        let hung: BTreeMap<usize, String> = all()
+            .filter_map(|top| {
+                let target = match carriers.get(&top) {
+                    Some(own) => own.clone()?,
+                    // It belongs to the same trace, and so to the same cause.
+                    None => trees.get(&top).unwrap_or(&first).clone(),
+                };
+                Some((top, target))
+            })
+            .collect();
+        if hung.is_empty() { all().map(|top| (top, first.clone())).collect() } else { hung }
     }
 
     /// The trace without the tops that are only others' affair: of a batch of messages, those of other senders that waited in the
@@ -147,35 +158,55 @@ impl Joined {
         renamed.cloned().unwrap_or_else(|| span.to_owned())
     }
 
-    /// Adds a trace, its tops where they hang.
-    fn add(&mut self, trace: Recorded<'static>, hung: &HashMap<usize, String>) {
-        let id = trace.id.into_owned();
+    /// Adds a trace, its tops where they hang (nowhere, where that is empty), without other tops.
+    fn add(&mut self, trace: Recorded<'static>, hung: &BTreeMap<usize, String>) {
         self.measure(trace.duration, &trace.spans);
-        for span in &trace.spans {
-            let owner = self.owners.entry(span.id.to_string()).or_insert_with(|| id.clone());
+        let id = trace.id.to_string();
+        // Where each span comes to; none where it goes with a top that is left out.
+        let mut places: Vec<Option<usize>> = Vec::with_capacity(trace.spans.len());
+        let mut next = self.spans.len();
+        for (place, span) in trace.spans.iter().enumerate() {
+            let stays = match span.parent {
+                Parent::None => hung.contains_key(&place),
+                Parent::Enclosing(outer) => places[outer].is_some(),
+                Parent::Id(_) => true,
+            };
+            places.push(stays.then_some(next));
+            next += usize::from(stays);
+        }
+        let with = |stays: bool| {
+            let spans = trace.spans.iter().zip(&places).filter(move |(_, place)| place.is_some() == stays);
+            spans.map(|(span, _)| span.id.to_string()).collect::<HashSet<String>>()
+        };
+        let (ids, left_out) = (with(true), with(false));
+        for span in &ids {
+            let owner = self.owners.entry(span.clone()).or_insert_with(|| id.clone());
             if *owner != id {
-                let key = (id.clone(), span.id.to_string());
-                self.renamed.insert(key, format!("{id}/{}", span.id));
+                self.renamed.insert((id.clone(), span.clone()), format!("{id}/{span}"));
             }
         }
-        let offset = self.spans.len();
-        let top = trace.spans.iter().find(|span| span.parent == Parent::None).or(trace.spans.first());
-        let top = top.map(|span| self.name(&id, &span.id)).unwrap_or_default();
-        let ids = trace.spans.iter().map(|span| span.id.to_string()).collect();
-        let tree = &*self;
-        let spans = trace.spans.into_iter().enumerate().map(|(place, span)| {
+        let top = hung.keys().next().copied().unwrap_or_default();
+        let top = trace.spans.get(top).map(|span| self.name(&id, &span.id)).unwrap_or_default();
+        for ((place, span), stays) in trace.spans.into_iter().enumerate().zip(&places) {
+            if stays.is_none() {
+                continue;
+            }
             let parent = match span.parent {
-                Parent::None => {
-                    hung.get(&place).map_or(Parent::None, |target| Parent::Id(Cow::Owned(target.clone())))
+                Parent::None => match hung.get(&place) {
+                    Some(target) if !target.is_empty() => Parent::Id(Cow::Owned(target.clone())),
+                    _ => Parent::None,
+                },
+                Parent::Enclosing(outer) => places[outer].map_or(Parent::None, Parent::Enclosing),
+                Parent::Id(parent) if left_out.contains(&*parent) && !ids.contains(&*parent) => {
+                    Parent::Id(Cow::Owned(top.clone()))
                 }
-                Parent::Enclosing(place) => Parent::Enclosing(place + offset),
-                Parent::Id(parent) => Parent::Id(Cow::Owned(tree.name(&id, &parent))),
+                Parent::Id(parent) => Parent::Id(Cow::Owned(self.name(&id, &parent))),
             };
-            Span { id: Cow::Owned(tree.name(&id, &span.id)), parent, ..span }
-        });
-        let spans: Vec<Span<'static>> = spans.collect();
-        self.spans.extend(spans);
-        self.links.extend(trace.links.into_iter().map(|link| Link { from: link.from + offset, ..link }));
+            let name = self.name(&id, &span.id);
+            self.spans.push(Span { id: Cow::Owned(name), parent, ..span });
+        }
+        let links = trace.links.into_iter();
+        self.links.extend(links.filter_map(|link| Some(Link { from: places[link.from]?, ..link })));
         self.traces.insert(id, (ids, top));
     }
 

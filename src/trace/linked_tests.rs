@@ -141,21 +141,27 @@ fn chains_are_followed_and_a_batch_is_part_of_each_sender() {
 }
 
 #[test]
-fn of_a_batch_each_sender_sees_the_wait_of_its_own_message() {
-    let lines = [
-        sender("1-a", "a", 10.0),
-        sender("1-b", "b", 10.2),
-        batch("1-c", "c", 10.3, &[(10.025, ("1-a", "as")), (10.225, ("1-b", "bs"))]),
+fn the_waits_of_other_senders_messages_are_left_out() {
+    // As the local target has it: a segment for the wait of each message, and the function below the one that waited longest.
+    let wait = |id: &str, start: f64, to: (&str, &str)| {
+        json!({ "id": id, "name": "queue", "origin": "AWS::SQS::Queue", "start_time": start, "end_time": 10.5, "links": links(&[to]),
+                "subsegments": [{ "id": format!("{id}d"), "name": "Dwell Time", "start_time": start, "end_time": 10.5 }] })
+    };
+    let all = links(&[("1-a", "as"), ("1-b", "bs"), ("1-x", "xs")]);
+    let service = json!({ "id": "l", "parent_id": "q3", "name": "g", "origin": "AWS::Lambda", "start_time": 10.51, "end_time": 10.7, "links": all });
+    let function = json!({ "id": "f", "parent_id": "l", "name": "g", "origin": "AWS::Lambda::Function", "start_time": 10.52, "end_time": 10.69 });
+    let waits = [
+        wait("q1", 10.025, ("1-a", "as")),
+        wait("q2", 10.225, ("1-b", "bs")),
+        wait("q3", 9.0, ("1-x", "xs")),
+        service,
+        function,
     ];
-    let rows = check(&lines, &[("1-a", 500), ("1-b", 300)]);
-    let waits: Vec<_> =
+    let lines = [sender("1-a", "a", 10.0), sender("1-b", "b", 10.2), line("1-c", &waits)];
+    let rows = check(&lines, &[("1-a", 700), ("1-b", 500)]);
+    let waited: Vec<_> =
         rows.iter().map(|row| row.part(Activity::Queueing).unwrap_or_default() / 1_000).collect();
-    assert_eq!(waits, [275, 75]);
-    // A message whose sender is not there is nobody's.
-    check(&[lines[1].clone(), lines[2].clone()], &[("1-b", 300)]);
-    // Two messages of one sender: both waits are its own.
-    let twice = batch("1-c", "c", 10.3, &[(10.025, ("1-a", "as")), (10.028, ("1-a", "as"))]);
-    check(&[sender("1-a", "a", 10.0), twice], &[("1-a", 500)]);
+    assert_eq!(waited, [475, 275]);
 }
 
 #[test]
@@ -201,7 +207,7 @@ fn links_of_another_shape_are_none() {
         json!("x"),
         json!({ "trace_id": "1-a" }),
         json!([]),
-        json!([7, { "trace_id": "1-a" }, { "trace_id": 1, "id": 2 }]),
+        json!([7, { "id": "as" }, { "trace_id": 1, "id": "as" }]),
     ] {
         let text = receiver("1-b", "b", 10.025, &[]);
         let mut value: Value = serde_json::from_str(&text).unwrap();
@@ -211,6 +217,9 @@ fn links_of_another_shape_are_none() {
         value["Segments"][0]["Document"] = json!(document.to_string());
         check(&[sender("1-a", "a", 10.0), value.to_string()], &[("1-a", 50), ("1-b", 300)]);
     }
+    // A link need not tell the span.
+    let part = receiver("1-b", "b", 10.06, &[("1-a", "as")]).replace("\\\"id\\\":\\\"as\\\",", "");
+    check(&[sender("1-a", "a", 10.0), part], &[("1-a", 360)]);
 }
 
 #[test]

@@ -61,8 +61,9 @@ pub enum Parent<'a> {
 pub struct Link<'a> {
     /// The place of the span that carries it.
     pub from: usize,
-    /// The trace and the span that it leads to.
+    /// The trace that it leads to.
     pub trace: Cow<'a, str>,
+    /// The span there; empty where it is not told.
     pub span: Cow<'a, str>,
 }
 

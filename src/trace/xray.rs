@@ -412,7 +412,8 @@ fn read_url<'a, N: Notation>(reader: &mut Reader<'a, N>) -> Result<Option<Cow<'a
     Ok(url)
 }
 
-/// `[{"trace_id": …, "id": …}]`: what a segment says of the spans that caused it. Anything of another shape is no link.
+/// `[{"trace_id": …, "id": …}]`: what a segment says of the spans that caused it; the span may be missing. Anything of another
+/// shape is no link.
 fn read_links<'a, N: Notation>(
     reader: &mut Reader<'a, N>,
     from: usize,
@@ -436,8 +437,8 @@ fn read_links<'a, N: Notation>(
             }
             reader.skip_value()
         })?;
-        if let (Some(trace), Some(span)) = (trace, span) {
-            links.push(Link { from, trace, span });
+        if let Some(trace) = trace {
+            links.push(Link { from, trace, span: span.unwrap_or_default() });
         }
         more = reader.next_element()?;
     }

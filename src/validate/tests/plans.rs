@@ -449,5 +449,7 @@ fn a_budget_of_money_and_cold_starts_need_what_they_are_checked_against() {
     assert_eq!(codes("", "[budget]\ncost_usd = 0"), ["sb::validate::range"]);
     assert_eq!(codes("usage = { lambda_reqests = 1 }", ""), ["sb::validate::usage"]);
     assert_eq!(codes("usage_per_deployment = { usd = -1 }", ""), ["sb::validate::range"]);
+    assert_eq!(codes("traces = \"none\"\njoin_linked = true", ""), ["sb::validate::traces"]);
+    assert!(codes("traces = \"xray\"\njoin_linked = true", "").is_empty());
     assert_eq!(codes("traces = \"none\"", "[trials]\nstart = \"cold\""), ["sb::validate::start"]);
 }

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sb::provider::aws::{XrayConfig, fetch_linked_traces};
+use sb::trace::analyze::{Options, analyze_file};
+use sb::trace::breakdown::Activity;
+use sb::trace::method::Method;
+use sb::trace::row::read_breakdown;
 use serde_json::{Value, json};
 
 use super::harness::{App, wait_until};
@@ -122,6 +127,45 @@ async fn a_message_begins_a_trace_that_is_linked_with_its_senders_and_shows_its_
     assert_eq!((&lambda["parent_id"], &lambda["links"]), (&queue["id"], &link));
     assert!(queue["end_time"].as_f64() <= lambda["start_time"].as_f64());
     assert_eq!(of_origin(&segments, "AWS::Lambda::Function").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn what_gets_the_messages_of_an_invocation_is_fetched_with_its_trace_and_analysed_as_one() {
+    let app = App::of("tests/integration/local/sources.yaml").await;
+    let send = |body: Value| {
+        json!({ "service": "sqs", "method": "POST", "path": "/", "body": body,
+                "headers": { "X-Amz-Target": "AmazonSQS.SendMessage", "Content-Type": "application/x-amz-json-1.0" } })
+    };
+    let message = json!({ "note": app.note() }).to_string();
+    let event = send(json!({ "QueueUrl": app.runtime.outputs["Jobs"], "MessageBody": message }));
+    // Somebody else's work at the same time is not of interest.
+    for trace in [ROOT, "1-5759e988-bd862e3fe1be46a994272794"] {
+        let header = format!("Root={trace};Sampled=1");
+        let answer = app.invoke("app-Call", &event, &[("x-amzn-trace-id", &header)]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    noted(&app, 2).await;
+
+    let config = XrayConfig { endpoint: Some(app.runtime.xray_endpoint.clone()), region: None };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let wanted = [ROOT.to_owned()];
+    let fetched = fetch_linked_traces(&config, &wanted, now - 60.0, Duration::from_secs(20), &out, &|_| {});
+    let report = fetched.await.unwrap();
+    assert_eq!((report.expected, report.linked, report.found), (2, 1, 2), "{report:?}");
+    assert_eq!(report.shortfall(), None);
+
+    let method = Method { join_linked: true, ..Method::default() };
+    let summary = analyze_file(&out, &Options { method, ..Options::default() }).unwrap();
+    assert_eq!((summary.valid, summary.invalid), (1, 0), "{summary:?}");
+    let rows = std::fs::File::open(folder.path().join("trace_breakdown.csv")).unwrap();
+    let [row] = &read_breakdown(rows).unwrap()[..] else { panic!() };
+    assert_eq!(row.trace_id, ROOT);
+    assert!(row.part(Activity::Queueing).is_some_and(|waited| waited > 0), "{row:?}");
+    assert!(row.longest_path_names.iter().any(|name| name == "app-TakeJobs"), "{row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
