@@ -28,7 +28,6 @@ pub(super) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
     for guest in guests {
         let hung = joined.hang(&guest);
         if !hung.is_empty() {
-            let (guest, hung) = Joined::without_others(guest, hung);
             joined.add(guest, &hung);
         }
     }
@@ -39,11 +38,6 @@ pub(super) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
         .filter(|_| joined.is_timed);
     let Joined { spans, links, .. } = joined;
     Recorded { id, duration, spans, links, may_end_in_leaf }
-}
-
-/// Whether the span itself, rather than one below it, links to other traces.
-fn carries_links(trace: &Recorded<'_>, place: usize) -> bool {
-    trace.links.iter().any(|link| link.from == place)
 }
 
 struct Joined {
@@ -91,58 +85,6 @@ impl Joined {
             })
             .collect();
         if hung.is_empty() { all().map(|top| (top, first.clone())).collect() } else { hung }
-    }
-
-    /// The trace without the tops that are only others' affair: of a batch of messages, those of other senders that waited in the
-    /// queue. What hung below them hangs below the first top that stays.
-    fn without_others(
-        guest: Recorded<'static>,
-        hung: HashMap<usize, String>,
-    ) -> (Recorded<'static>, HashMap<usize, String>) {
-        let is_other = |place: usize| guest.spans[place].parent == Parent::None && !hung.contains_key(&place);
-        let mut stays: Vec<bool> = (0..guest.spans.len()).map(|place| !is_other(place)).collect();
-        if stays.iter().all(|stays| *stays) {
-            return (guest, hung);
-        }
-        let left_out: HashSet<String> = guest
-            .spans
-            .iter()
-            .zip(&stays)
-            .filter(|(_, stays)| !**stays)
-            .map(|(span, _)| span.id.to_string())
-            .collect();
-        // The parts of a top come after it.
-        for place in 0..guest.spans.len() {
-            if let Parent::Enclosing(parent) = guest.spans[place].parent {
-                stays[place] = stays[place] && stays[parent];
-            }
-        }
-        let first = (0..guest.spans.len())
-            .filter(|place| hung.contains_key(place) && carries_links(&guest, *place))
-            .min();
-        let first = first.or_else(|| hung.keys().copied().min());
-        let first = first.map(|place| guest.spans[place].id.to_string()).unwrap_or_default();
-        let mut moved = Vec::with_capacity(stays.len());
-        let mut count = 0;
-        for stays in &stays {
-            moved.push(stays.then_some(count));
-            count += usize::from(*stays);
-        }
-        let spans = guest.spans.into_iter().zip(&stays).filter(|(_, stays)| **stays).map(|(span, _)| {
-            let parent = match span.parent {
-                Parent::Enclosing(parent) => moved[parent].map_or(Parent::None, Parent::Enclosing),
-                Parent::Id(id) if left_out.contains(&*id) => Parent::Id(Cow::Owned(first.clone())),
-                parent => parent,
-            };
-            Span { parent, ..span }
-        });
-        let spans: Vec<Span<'static>> = spans.collect();
-        let links = guest.links.into_iter().filter_map(|link| Some(Link { from: moved[link.from]?, ..link }));
-        let hung = hung.into_iter().filter_map(|(place, target)| Some((moved[place]?, target))).collect();
-        // It lasts from the first of what stays.
-        let duration = guest.duration.and(between_first_and_last(&spans));
-        let links = links.collect();
-        (Recorded { spans, links, duration, id: guest.id, may_end_in_leaf: guest.may_end_in_leaf }, hung)
     }
 
     /// The span that a link leads to; the top of its trace where that was recorded without the span.

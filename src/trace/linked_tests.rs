@@ -64,29 +64,6 @@ fn receiver(id: &str, name: &str, start: f64, to: &[(&str, &str)]) -> String {
     )
 }
 
-/// A batch, as the local target records it: for each message a wait of its own, linked with its sender alone; the function hangs below the
-/// oldest and is linked with all.
-fn batch(id: &str, name: &str, begun: f64, messages: &[(f64, (&str, &str))]) -> String {
-    let span = |what: &str| format!("{name}{what}");
-    let mut segments: Vec<Value> = messages
-        .iter()
-        .enumerate()
-        .map(|(at, (sent, link))| {
-            json!({ "id": span(&format!("q{at}")), "name": "queue", "origin": "AWS::SQS::Queue", "start_time": sent, "end_time": begun,
-                    "links": links(&[*link]),
-                    "subsegments": [{ "id": span(&format!("w{at}")), "name": "Dwell Time", "start_time": sent, "end_time": begun }] })
-        })
-        .collect();
-    let all: Vec<_> = messages.iter().map(|(_, link)| *link).collect();
-    segments.extend([
-        json!({ "id": span("l"), "parent_id": span("q0"), "name": "g", "origin": "AWS::Lambda", "start_time": begun,
-                "end_time": begun + 0.2, "links": links(&all) }),
-        json!({ "id": span("f"), "parent_id": span("l"), "name": "g", "origin": "AWS::Lambda::Function",
-                "start_time": begun + 0.01, "end_time": begun + 0.19 }),
-    ]);
-    line(id, &segments)
-}
-
 struct Found {
     rows: Vec<BreakdownRow>,
     invalid: String,
