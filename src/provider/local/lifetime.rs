@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -195,7 +196,9 @@ pub(in crate::provider) fn write_json(path: &Path, value: &impl Serialize) -> Re
         .map_err(|source| LocalError::Malformed { path: path.to_owned(), source })?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let write = || {
-        let mut file = File::create(&temporary)?;
+        // Parameters may be secret.
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
