@@ -23,6 +23,7 @@ pub(super) async fn up(
         parameters: params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect(),
         name: attempt.deployment.application.clone(),
         services: None,
+        java_client: None,
         options: local::Options::default(),
     };
     let runtime = tokio::select! {
