@@ -32,6 +32,7 @@ pub(super) async fn up(
         parameters: values,
         name: attempt.deployment.application.clone(),
         services: None,
+        java_client: None,
         options: local::Options::default(),
     };
     let runtime = tokio::select! {

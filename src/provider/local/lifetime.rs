@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::daemon::read_application;
-use super::{LocalError, LocalRuntime, LocalSpec, SERVE, services};
+use super::{LocalError, LocalRuntime, LocalSpec, SERVE, java, services};
 
 /// Time to start, the services included; the functions themselves start on demand.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -55,8 +55,13 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     let mut spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
     // A template that cannot be used is reported by the daemon, at its place.
     let here = "http://127.0.0.1";
-    if read_application(&spec, here, here).is_ok_and(|application| !application.resources.is_empty()) {
-        spec.services = Some(services::python().await?);
+    if let Ok(application) = read_application(&spec, here, here) {
+        if !application.resources.is_empty() {
+            spec.services = Some(services::python().await?);
+        }
+        if application.functions.iter().any(|function| function.runtime.starts_with("java")) {
+            spec.java_client = Some(java::client().await?);
+        }
     }
     start(SERVE, &state_dir, &spec, sb_binary).await
 }
