@@ -25,6 +25,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 parameters,
                 name,
                 services: None,
+                java_client: None,
                 options: local::Options::default(),
             };
             let runtime = local::up(spec, &std::env::current_exe()?).await.map_err(failed)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::step::Executor;
 use super::{Attempt, Finished, Produced};
 use crate::event::{FailureClass, Outcome};
-use crate::manifest::template::plain_text;
+use crate::manifest::template::{Context, Template, lookup_in, plain_text};
 use crate::provider::local::{self, LocalSpec};
 use crate::validate;
 
@@ -15,14 +15,24 @@ pub(super) async fn up(
     attempt: &Attempt,
     step: &validate::Step,
     template: &Path,
+    parameters: &BTreeMap<String, Template>,
 ) -> Finished {
     let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
+    let mut values: BTreeMap<String, String> =
+        params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect();
+    for (name, value) in parameters {
+        match value.render(Context::Plain, &|path| lookup_in(&attempt.values, path)) {
+            Ok(value) => values.insert(name.clone(), value),
+            Err(error) => return Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
+        };
+    }
     let spec = LocalSpec {
         state_dir: executor.local_state(attempt),
         template: template.to_owned(),
-        parameters: params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect(),
+        parameters: values,
         name: attempt.deployment.application.clone(),
         services: None,
+        java_client: None,
         options: local::Options::default(),
     };
     let runtime = tokio::select! {

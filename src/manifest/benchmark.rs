@@ -234,6 +234,8 @@ shape! {
     pub struct LocalFile {
         /// Starts the functions of this SAM template; it runs until its cleanup. Example: `"template.yaml"`.
         template: Option<Text>,
+        /// Values of the template's parameters, before those of the benchmark. Example: `{ DatabaseUrl = "{{outputs.database_url}}" }`.
+        parameters: Option<Map<Spanned<Template>>>,
         /// Stops it; only in cleanup steps. Example: `local = { down = true }`.
         down: Option<Spanned<bool>>,
     }

@@ -160,8 +160,17 @@ pub fn application(
 
 /// The names under `Outputs:` of a SAM template.
 pub fn output_names(template: &str) -> Result<Vec<String>, String> {
+    names_under("Outputs", template)
+}
+
+/// The names under `Parameters:` of a SAM template.
+pub fn parameter_names(template: &str) -> Result<Vec<String>, String> {
+    names_under("Parameters", template)
+}
+
+fn names_under(section: &str, template: &str) -> Result<Vec<String>, String> {
     let root = tree::parse(template).map_err(|fault| problem(None, fault).to_string())?;
-    Ok(entries(root.get("Outputs")).iter().map(|entry| entry.key.clone()).collect())
+    Ok(entries(root.get(section)).iter().map(|entry| entry.key.clone()).collect())
 }
 
 const SECTIONS: [&str; 10] = [

@@ -197,6 +197,8 @@ pub enum Action {
     Load,
     LocalUp {
         template: PathBuf,
+        /// Of the template, beside the benchmark's.
+        parameters: BTreeMap<String, Template>,
     },
     LocalDown,
     /// Starts, and stops, the receiver of OpenTelemetry.

@@ -12,7 +12,7 @@ use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Source, Span, did_you_mean, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::sam;
-use crate::manifest::template::{Piece, Template, plain_text};
+use crate::manifest::template::{Context, Piece, Template, plain_text};
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, Place};
 use crate::validate::output::output as checked_output;
@@ -65,8 +65,8 @@ impl Steps<'_> {
             output_names.push(name.value.clone());
             outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
-        if let Some(Action::LocalUp { template }) = &action {
-            output_names.extend(self.local_outputs(template, file, &targets, report));
+        if let Some(Action::LocalUp { template, parameters }) = &action {
+            output_names.extend(self.local_outputs(template, parameters, file, &targets, report));
         }
         let recover = file.recover.iter().flatten();
         let recover =
@@ -184,9 +184,20 @@ impl Steps<'_> {
         let (message, help) = match (&local.value.template, &local.value.down) {
             (Some(template), None) if phase == Phase::Deploy => {
                 let template = self.place.existing(self.files, template, false, "the SAM template", report);
-                return Some(Action::LocalUp { template });
+                let parameters = local.value.parameters.iter().flat_map(Map::iter);
+                let parameters =
+                    parameters.map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
+                return Some(Action::LocalUp { template, parameters });
             }
-            (None, Some(down)) if phase == Phase::Cleanup && down.value => return Some(Action::LocalDown),
+            (None, Some(down))
+                if phase == Phase::Cleanup && down.value && local.value.parameters.is_none() =>
+            {
+                return Some(Action::LocalDown);
+            }
+            (None, _) if local.value.parameters.is_some() => (
+                "`parameters` are those of a template",
+                "write them beside `template`, in the step that deploys it",
+            ),
             (Some(_), None) => {
                 ("`local = { template = … }` belongs to deploy steps", "move the step to [[deploy]]")
             }
@@ -208,6 +219,7 @@ impl Steps<'_> {
     fn local_outputs(
         &self,
         template: &Path,
+        parameters: &BTreeMap<String, Template>,
         file: &StepFile,
         targets: &[String],
         report: &mut Report,
@@ -229,9 +241,10 @@ impl Steps<'_> {
         match sam::output_names(&text) {
             Ok(more) => {
                 names.extend(more.into_iter().filter(|name| name != "endpoint" && name != "aws_endpoint"));
-                if self.sam_problems(template, &text, &local.span, targets, report) {
+                if self.sam_problems(template, parameters, &text, &local.span, targets, report) {
                     names.push("aws_endpoint".to_owned());
                 }
+                unknown_parameters(local, &text, report);
             }
             Err(message) => report.push(
                 Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {message}"))
@@ -247,12 +260,19 @@ impl Steps<'_> {
     fn sam_problems(
         &self,
         template: &Path,
+        parameters: &BTreeMap<String, Template>,
         text: &str,
         step: &Span,
         targets: &[String],
         report: &mut Report,
     ) -> bool {
-        let parameters = self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
+        let of_benchmark = |name: &str| self.params.get(name.strip_prefix("params.")?).map(likely);
+        let value = |path: &str| Some(of_benchmark(path).unwrap_or_else(|| "1".to_owned()).into());
+        let mut likely: BTreeMap<String, String> =
+            self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
+        likely.extend(parameters.iter().filter_map(|(name, template)| {
+            Some((name.clone(), template.render(Context::Plain, &value).ok()?))
+        }));
         let place = sam::Place {
             region: "us-east-1".to_owned(),
             account: "123456789012".to_owned(),
@@ -261,7 +281,7 @@ impl Steps<'_> {
             aws_base: "http://127.0.0.1".to_owned(),
         };
         // Warnings are of things that the application works without: the runtime's own log has them.
-        let mut problems = match sam::application(text, &parameters, &place) {
+        let mut problems = match sam::application(text, &likely, &place) {
             Ok(application) => return !application.resources.is_empty(),
             Err(problems) => problems,
         };
@@ -399,6 +419,10 @@ impl Steps<'_> {
         }
         if let Some(wait_for) = &file.wait_for {
             scope.check(&wait_for.value.http, Role::Plain, user, report);
+        }
+        let parameters = file.local.as_ref().and_then(|local| local.value.parameters.as_ref());
+        for (_, template) in parameters.into_iter().flat_map(Map::iter) {
+            scope.check(template, Role::Plain, user, report);
         }
     }
 }
@@ -586,6 +610,21 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
                 .at(span, "has no effect here")
                 .help(format!("remove `{key}`, or move it to a step with `run`")),
         );
+    }
+}
+
+/// Parameters given to a template that does not have them.
+fn unknown_parameters(local: &Spanned<LocalFile>, text: &str, report: &mut Report) {
+    let known = sam::parameter_names(text).unwrap_or_default();
+    for (name, _) in local.value.parameters.iter().flat_map(Map::iter) {
+        if !known.contains(&name.value) {
+            let message = format!("the template has no parameter `{}`", name.value);
+            report.push(
+                Problem::error("sb::validate::sam", message)
+                    .at(&name.span, "not under `Parameters:`")
+                    .help(suggest(&name.value, "parameters", known.iter().map(String::as_str))),
+            );
+        }
     }
 }
 

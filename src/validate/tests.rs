@@ -567,7 +567,7 @@ fn a_full_manifest_becomes_checked_types() {
     assert_eq!(aws.deploy[1].needs, ["stack"]);
     let local = &benchmark.targets["local"];
     assert!(
-        matches!(&local.deploy[0].action, Action::LocalUp { template } if template == Path::new("/repo/app/template.yaml"))
+        matches!(&local.deploy[0].action, Action::LocalUp { template, .. } if template == Path::new("/repo/app/template.yaml"))
     );
     assert!(matches!(local.cleanup[0].action, Action::LocalDown));
     assert!(matches!(local.invoke[0].action, Action::Load));
@@ -819,6 +819,32 @@ fn what_the_local_target_does_not_provide_is_shown_in_the_template() {
     let files = Kept::new([("/repo/app/template.yaml".into(), template)].into(), files(&manifest));
     let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
     insta::assert_snapshot!(rendered(&checked.problems));
+}
+
+#[test]
+fn parameters_of_a_local_step_are_those_of_its_template() {
+    let step = |local: &str| with_local(&format!("[[deploy]]\nname = \"a\"\nlocal = {local}\n"));
+    let template = format!("Parameters:\n  Database: {{ Type: String }}\n{TEMPLATE}");
+    let check = |manifest: &str| {
+        let files = Kept::new([("/repo/app/template.yaml".into(), template.clone())].into(), files(manifest));
+        benchmark(&files, Path::new("/repo/app/benchmark.toml"))
+    };
+    let checked =
+        check(&step("{ template = \"template.yaml\", parameters = { Database = \"{{target}}\" } }"));
+    let benchmark = checked.value.unwrap_or_else(|| panic!("{}", rendered(&checked.problems)));
+    let Action::LocalUp { parameters, .. } = &benchmark.targets["local"].deploy[0].action else { panic!() };
+    assert_eq!(parameters["Database"].source(), "{{target}}");
+    let wrong =
+        "{ template = \"template.yaml\", parameters = { Databse = \"x\", Database = \"{{outputs.none}}\" } }";
+    let problems = [
+        check(&step(wrong)).problems,
+        check(&with_local(
+            "[[cleanup]]\nname = \"a\"\nlocal = { down = true, parameters = { Database = \"x\" } }\n",
+        ))
+        .problems,
+    ]
+    .concat();
+    insta::assert_snapshot!(rendered(&problems));
 }
 
 #[test]

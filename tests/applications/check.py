@@ -3,8 +3,8 @@
     python3 tests/applications/check.py [NAME…]
 
 For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java),
-its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`). What needs
-a tool that is missing, or too old, is counted as skipped. The last line has the counts, which tests/run.sh adds to its own.
+its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`); with a target local, all of
+it on this machine (`verify_local.py`). What needs a tool that is missing, or too old, is counted as skipped. The last line has the counts, which tests/run.sh adds to its own.
 """
 
 import argparse
@@ -172,8 +172,21 @@ def check(checks, application, sb):
     else:
         words = [sys.executable, str(environment.HERE / "verify.py"), "--quick", "--sb", sb, name]
         checks.run(f"{name}: deployment", words, application)
+    if "[targets.local]" in (application / "benchmark.toml").read_text():
+        local(checks, name, application, sb, sorted(needs))
     if "[targets.azure]" in (application / "benchmark.toml").read_text():
         azure(checks, name, application, sb, sorted(needs))
+
+
+def local(checks, name, application, sb, needs):
+    """The target local: deployed, loaded, traced, analysed and cleaned up on this machine."""
+    reason = lacking(*needs)
+    if (application / "local" / "database.sh").exists() and not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        reason = reason or "there is no PostgreSQL"
+    if reason:
+        return checks.skip(f"{name}: local", reason)
+    words = [sys.executable, str(environment.HERE / "verify_local.py"), "--sb", sb, name]
+    return checks.run(f"{name}: local", words, application)
 
 
 def azure(checks, name, application, sb, needs):

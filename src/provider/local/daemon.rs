@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::aws_proxy::AwsProxy;
 use super::clock::Clock;
+use super::code::Code;
 use super::gateway::{self, Gateway};
 use super::http::{self, Lifetime};
 use super::instances::{Function, Machine};
@@ -247,24 +248,24 @@ fn make_functions(
 ) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
     let logs = spec.state_dir.join("functions");
     fs::create_dir_all(&logs).map_err(LocalError::io("make", &logs))?;
-    let mut runtimes = Runtimes::write(&spec.state_dir)?;
+    let mut runtimes = Runtimes::write(&spec.state_dir, spec.java_client.clone())?;
     let base = spec.template.parent().unwrap_or(Path::new("/"));
     let mut functions = BTreeMap::new();
     let mut problems = Vec::new();
     for function in &application.functions {
-        let made = code_folder(base, function).and_then(|folder| {
-            let command = runtimes.command(function, &folder)?;
-            Ok((folder, command))
+        let made = Code::find(base, function, &spec.state_dir).and_then(|code| {
+            let program = runtimes.program(function, &code)?;
+            Ok((code.folder, program))
         });
         match made {
             Err(message) => problems
                 .push(format!("line {}: function `{}`: {message}", function.line, function.logical_id)),
-            Ok((folder, command)) => {
-                let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+            Ok((folder, program)) => {
+                let words: Vec<_> = program.command.iter().map(|word| word.to_string_lossy()).collect();
                 journal.note(&format!("function {} runs as: {}", function.name, words.join(" ")));
                 let environment = environment(function, &folder, endpoints);
                 let log = logs.join(format!("{}.log", function.name));
-                let made = Function::new(function.clone(), command, folder, environment, log);
+                let made = Function::new(function.clone(), program, folder, environment, log);
                 functions.insert(function.name.clone(), Arc::new(made));
             }
         }
@@ -273,17 +274,6 @@ fn make_functions(
         Ok(functions)
     } else {
         Err(LocalError::Template { path: spec.template.clone(), problems })
-    }
-}
-
-fn code_folder(base: &Path, function: &sam::Function) -> Result<PathBuf, String> {
-    let folder = base.join(&function.code);
-    let folder =
-        fs::canonicalize(&folder).map_err(|error| format!("CodeUri `{}`: {error}", folder.display()))?;
-    if folder.is_dir() {
-        Ok(folder)
-    } else {
-        Err(format!("CodeUri `{}` must be a folder: unpack the archive", function.code))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Function instances: started on demand, one invocation at a time each, kept for a while.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,6 +17,7 @@ use super::clock::{Clock, Stamp};
 use super::http::Lifetime;
 use super::process::{Launch, Process, Spawner};
 use super::runtime_api::{self, InstanceEvent, Job, Port};
+use super::runtimes::Program;
 use crate::manifest::sam;
 
 /// Lambda gives 10 s to initialize, and then the function's own timeout once more.
@@ -26,8 +26,7 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// One function: what it is, and its instances.
 pub(super) struct Function {
     pub spec: sam::Function,
-    /// Program and arguments of a process.
-    pub command: Vec<OsString>,
+    pub program: Program,
     pub folder: PathBuf,
     pub environment: BTreeMap<String, String>,
     pub log: PathBuf,
@@ -120,10 +119,10 @@ impl Machine {
         let (process, child) = self
             .spawner
             .spawn(Launch {
-                command: function.command.clone(),
+                command: function.program.command.clone(),
                 environment,
                 folder: function.folder.clone(),
-                memory_bytes: function.spec.memory_mib * 1024 * 1024,
+                memory_bytes: function.program.limited.then_some(function.spec.memory_mib * 1024 * 1024),
                 log,
             })
             .await?;
@@ -158,13 +157,13 @@ impl Machine {
 impl Function {
     pub fn new(
         spec: sam::Function,
-        command: Vec<OsString>,
+        program: Program,
         folder: PathBuf,
         environment: BTreeMap<String, String>,
         log: PathBuf,
     ) -> Self {
         let reserved = spec.reserved_concurrency.map(|limit| Arc::new(Semaphore::new(limit as usize)));
-        Self { spec, command, folder, environment, log, reserved, idle: Mutex::default() }
+        Self { spec, program, folder, environment, log, reserved, idle: Mutex::default() }
     }
 
     /// Runs one invocation on an idle instance, or on a new one.

@@ -15,14 +15,17 @@ use nix::unistd::{Pid, getppid, setpgid};
 
 /// The first argument that makes `sb` the launcher.
 pub const LAUNCH: &str = "internal-launch";
+/// Stands for a memory limit that there is not.
+pub(super) const NO_LIMIT: &str = "unlimited";
 
 /// Becomes the function's process; returns only when that failed.
 ///
-/// `args` are those after [`LAUNCH`]: the runtime's process id, the memory limit in bytes, the program, its arguments.
+/// `args` are those after [`LAUNCH`]: the runtime's process id, the memory limit in bytes or [`NO_LIMIT`], the program, its arguments.
 pub fn launch(args: impl IntoIterator<Item = OsString>) -> io::Error {
     let mut args = args.into_iter();
-    let mut number = || args.next()?.to_str()?.parse::<u64>().ok();
-    let (Some(parent), Some(memory)) = (number(), number()) else {
+    let number = |word: OsString| word.to_str()?.parse::<u64>().ok();
+    let memory = |word: OsString| if word == NO_LIMIT { Some(None) } else { number(word).map(Some) };
+    let (Some(parent), Some(memory)) = (args.next().and_then(number), args.next().and_then(memory)) else {
         return io::Error::new(
             io::ErrorKind::InvalidInput,
             "the launcher is started by the local target only",
@@ -37,7 +40,7 @@ pub fn launch(args: impl IntoIterator<Item = OsString>) -> io::Error {
     }
 }
 
-fn confine(parent: u64, memory: u64) -> io::Result<()> {
+fn confine(parent: u64, memory: Option<u64>) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     // The runtime may have died before the line above took effect.
     if u64::try_from(getppid().as_raw()).ok() != Some(parent) {
@@ -46,7 +49,9 @@ fn confine(parent: u64, memory: u64) -> io::Result<()> {
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     // Data rather than address space: interpreters reserve far more addresses than they ever use, and that is
     // not what a function's memory size means.
-    setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
+    if let Some(memory) = memory {
+        setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
+    }
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     Ok(())
 }

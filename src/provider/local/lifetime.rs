@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::daemon::read_application;
-use super::{LocalError, LocalRuntime, LocalSpec, SERVE, services};
+use super::{LocalError, LocalRuntime, LocalSpec, SERVE, java, services};
 
 /// Time to start, the services included; the functions themselves start on demand.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -54,8 +55,13 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     let mut spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
     // A template that cannot be used is reported by the daemon, at its place.
     let here = "http://127.0.0.1";
-    if read_application(&spec, here, here).is_ok_and(|application| !application.resources.is_empty()) {
-        spec.services = Some(services::python().await?);
+    if let Ok(application) = read_application(&spec, here, here) {
+        if !application.resources.is_empty() {
+            spec.services = Some(services::python().await?);
+        }
+        if application.functions.iter().any(|function| function.runtime.starts_with("java")) {
+            spec.java_client = Some(java::client().await?);
+        }
     }
     start(SERVE, &state_dir, &spec, sb_binary).await
 }
@@ -195,7 +201,9 @@ pub(in crate::provider) fn write_json(path: &Path, value: &impl Serialize) -> Re
         .map_err(|source| LocalError::Malformed { path: path.to_owned(), source })?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let write = || {
-        let mut file = File::create(&temporary)?;
+        // Parameters may be secret.
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

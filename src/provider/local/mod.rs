@@ -26,7 +26,9 @@
 //! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`.
 
 mod aws_proxy;
+mod cache;
 mod clock;
+mod code;
 mod context;
 mod daemon;
 mod events;
@@ -37,6 +39,7 @@ mod instances;
 mod integrations;
 mod invoke;
 mod invoke_api;
+mod java;
 pub(super) mod journal;
 mod launch;
 mod lifetime;
@@ -79,6 +82,9 @@ pub struct LocalSpec {
     /// The Python that has moto, where the template needs it; [`up`] finds it.
     #[serde(default)]
     pub services: Option<PathBuf>,
+    /// The folder with the client of the Runtime API for Java, where a function needs it; [`up`] finds it.
+    #[serde(default)]
+    pub java_client: Option<PathBuf>,
     #[serde(default)]
     pub options: Options,
 }
@@ -146,6 +152,8 @@ pub enum LocalError {
         "the application has tables, buckets, queues or topics, and the services for them cannot be run: {0}"
     )]
     Services(String),
+    #[error("{0}")]
+    Fetch(String),
     #[error("`{}` is not a file of the local target: {source}; delete the folder and start it again", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
 }

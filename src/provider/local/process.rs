@@ -15,14 +15,15 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
-use super::launch::LAUNCH;
+use super::launch::{LAUNCH, NO_LIMIT};
 
 /// What to start.
 pub(super) struct Launch {
     pub command: Vec<OsString>,
     pub environment: BTreeMap<String, String>,
     pub folder: PathBuf,
-    pub memory_bytes: u64,
+    /// The most data it may have.
+    pub memory_bytes: Option<u64>,
     /// Standard output and error are appended here.
     pub log: File,
 }
@@ -64,7 +65,7 @@ fn spawn(launch: Launch) -> io::Result<Child> {
     Command::new("/proc/self/exe")
         .arg(LAUNCH)
         .arg(std::process::id().to_string())
-        .arg(launch.memory_bytes.to_string())
+        .arg(launch.memory_bytes.map_or_else(|| NO_LIMIT.to_owned(), |bytes| bytes.to_string()))
         .args(&launch.command)
         .env_clear()
         .envs(&launch.environment)

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::LocalError;
+use super::code::Code;
+use super::{LocalError, java};
 use crate::manifest::sam;
 
 const PYTHON_CLIENT: &str = include_str!("bootstrap.py");
@@ -20,11 +21,22 @@ pub(super) struct Runtimes {
     /// By runtime; each is looked for once.
     pythons: BTreeMap<String, Option<Python>>,
     has_node: Option<bool>,
+    has_java: Option<bool>,
+    java_client: Option<PathBuf>,
+}
+
+/// What runs a function.
+pub(super) struct Program {
+    /// Program and arguments.
+    pub command: Vec<OsString>,
+    /// Whether the function's memory size limits the data of its process. A virtual machine for Java reserves far more than it
+    /// uses and would not start: its heap is limited instead.
+    pub limited: bool,
 }
 
 impl Runtimes {
     /// Puts the clients into the state folder, for the functions' processes to run.
-    pub fn write(state_dir: &Path) -> Result<Self, LocalError> {
+    pub fn write(state_dir: &Path, java_client: Option<PathBuf>) -> Result<Self, LocalError> {
         let write = |name: &str, text: &str| {
             let path = state_dir.join(name);
             fs::write(&path, text).map_err(LocalError::io("write", &path))?;
@@ -35,29 +47,43 @@ impl Runtimes {
             node_client: write("bootstrap.mjs", NODE_CLIENT)?,
             pythons: BTreeMap::new(),
             has_node: None,
+            has_java: None,
+            java_client,
         })
     }
 
-    /// Program and arguments of the process of a function whose code lies in `folder`.
-    pub fn command(&mut self, function: &sam::Function, folder: &Path) -> Result<Vec<OsString>, String> {
+    /// What runs a function with this code.
+    pub fn program(&mut self, function: &sam::Function, code: &Code) -> Result<Program, String> {
         let runtime = function.runtime.as_str();
-        if runtime.starts_with("python3.") {
+        let limited = !runtime.starts_with("java");
+        let command = if runtime.starts_with("python3.") {
             self.python(runtime, &function.handler)
         } else if runtime.starts_with("nodejs") {
-            self.node(runtime, &function.handler, folder)
+            self.node(runtime, &function.handler, &code.folder)
+        } else if runtime.starts_with("java") {
+            self.java(function, code)
         } else if runtime.starts_with("provided") {
-            let program = folder.join("bootstrap");
-            if is_executable(&program) {
-                return Ok(vec![program.into()]);
-            }
-            Err(format!(
-                "runtime `{runtime}` needs an executable file `bootstrap` in CodeUri: build the function first"
-            ))
+            bootstrap(runtime, &code.folder)
+        } else if runtime == "go1.x" {
+            Err("runtime `go1.x` has ended, on AWS too: write `provided.al2023`, and build the same program (with github.com/aws/aws-lambda-go) as `bootstrap`".to_owned())
         } else {
             Err(format!(
-                "runtime `{runtime}` is not supported by the local target: python3.x, nodejs* and provided.* are"
+                "runtime `{runtime}` is not supported by the local target: python3.x, nodejs*, java* and provided.* are"
             ))
+        };
+        Ok(Program { command: command?, limited })
+    }
+
+    fn java(&mut self, function: &sam::Function, code: &Code) -> Result<Vec<OsString>, String> {
+        if !*self.has_java.get_or_insert_with(|| runs("java", &["-version"])) {
+            let runtime = &function.runtime;
+            return Err(format!(
+                "runtime `{runtime}` needs `java`, which cannot be run here: install a JDK or a JRE"
+            ));
         }
+        let client =
+            self.java_client.as_deref().ok_or("nobody has looked for the client of the Runtime API")?;
+        Ok(java::command(function, code.file.as_ref().unwrap_or(&code.folder), client))
     }
 
     fn python(&mut self, runtime: &str, handler: &str) -> Result<Vec<OsString>, String> {
@@ -86,6 +112,16 @@ impl Runtimes {
         }
         Ok(vec!["node".into(), self.node_client.clone().into()])
     }
+}
+
+fn bootstrap(runtime: &str, folder: &Path) -> Result<Vec<OsString>, String> {
+    let program = folder.join("bootstrap");
+    if is_executable(&program) {
+        return Ok(vec![program.into()]);
+    }
+    Err(format!(
+        "runtime `{runtime}` needs an executable file `bootstrap` in CodeUri: build the function first"
+    ))
 }
 
 /// A Python that can be run.

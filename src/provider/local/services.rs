@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::LocalError;
+use super::cache::{self, Kept};
 use super::journal::Journal;
 use crate::manifest::sam::{Service, ServiceResource};
 
@@ -162,69 +163,30 @@ pub(super) async fn python() -> Result<PathBuf, LocalError> {
     if has_moto(&python3).await {
         return Ok(python3);
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .ok_or_else(|| {
-            LocalError::Services("there is no home folder to keep moto in: set XDG_CACHE_HOME".to_owned())
-        })?
-        .join("sb");
-    let kept = cache.join(format!("moto-{MOTO}"));
     let program = |folder: &Path| folder.join("bin/python");
-    if has_moto(&program(&kept)).await {
-        return Ok(program(&kept));
-    }
-    // Made under a name of its own: whoever finds the other finds all of it.
-    let new = cache.join(format!("moto-{MOTO}.{}", std::process::id()));
-    fs::create_dir_all(&cache).map_err(LocalError::io("make", &cache))?;
-    let made = make(&program(&new), &new).await;
-    if made.is_ok() {
-        let _ = fs::remove_dir_all(&kept);
-        // Fails when another one was faster; then that is there.
-        let _ = fs::rename(&new, &kept);
-    }
-    let _ = fs::remove_dir_all(&new);
-    made?;
-    if has_moto(&program(&kept)).await {
-        return Ok(program(&kept));
-    }
-    Err(LocalError::Services(format!(
-        "moto was installed into `{}`, and cannot be used there",
-        kept.display()
-    )))
-}
-
-async fn make(program: &Path, folder: &Path) -> Result<(), LocalError> {
-    let help = format!(
-        "install python3 with venv, or `pip install 'moto[server]=={MOTO}' 'airspeed=={AIRSPEED}'` for the python3 on the PATH"
-    );
-    for (tool, arguments) in [
-        (Path::new("python3"), vec!["-m".into(), "venv".into(), folder.as_os_str().to_owned()]),
-        (
-            program,
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-                .map(Into::into)
-                .into_iter()
-                .chain([format!("moto[server]=={MOTO}").into(), format!("airspeed=={AIRSPEED}").into()])
-                .collect(),
-        ),
-    ] {
-        let ran = Command::new(tool).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
-        let ran =
-            ran.map_err(|error| LocalError::Services(format!("`{}`: {error}; {help}", tool.display())))?;
-        if !ran.status.success() {
-            let said = String::from_utf8_lossy(if ran.stderr.is_empty() { &ran.stdout } else { &ran.stderr })
-                .trim()
-                .chars()
-                .take(600)
-                .collect::<String>();
-            return Err(LocalError::Services(format!(
-                "moto could not be installed from PyPI: {said}; {help}"
-            )));
+    let kept = Kept::named(&format!("moto-{MOTO}"))?;
+    if !has_moto(&program(&kept.folder)).await {
+        let new = kept.begin()?;
+        let made = make(&program(&new), &new).await;
+        kept.replace(new, made)?;
+        if !has_moto(&program(&kept.folder)).await {
+            return Err(kept.unusable());
         }
     }
-    Ok(())
+    Ok(program(&kept.folder))
+}
+
+async fn make(program: &Path, folder: &Path) -> Result<(), String> {
+    let help = |error| {
+        format!(
+            "the application has tables, buckets, queues or topics, and moto, which has them here, could not be installed from PyPI: {error}; install python3 with venv, or `pip install 'moto[server]=={MOTO}' 'airspeed=={AIRSPEED}'` for the python3 on the PATH"
+        )
+    };
+    cache::run(Command::new("python3").args(["-m", "venv"]).arg(folder)).await.map_err(help)?;
+    let mut pip = Command::new(program);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.args([format!("moto[server]=={MOTO}"), format!("airspeed=={AIRSPEED}")]);
+    cache::run(&mut pip).await.map_err(help)
 }
 
 async fn has_moto(python: &Path) -> bool {

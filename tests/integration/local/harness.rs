@@ -47,6 +47,7 @@ pub fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
         parameters: BTreeMap::from([("Word".to_owned(), "given".to_owned())]),
         name: "app".to_owned(),
         services: None,
+        java_client: None,
         options: Options { retry_delay: Duration::from_millis(50), ..Options::default() },
     }
 }

@@ -49,12 +49,12 @@ export function numbered(sql) {
   return { text, names };
 }
 
-/** `pool` is one of `pg`. */
-export function connection(pool) {
+/** `pool` is one of `pg`; `traced` runs the work of a statement. */
+export function connection(pool, traced = (_text, work) => work()) {
   const run = async (client, { text, names }, values) => {
     const missing = names.find((name) => !Object.hasOwn(values, name));
     if (missing) throw new Error(`the statement's parameter ${missing} has no value`);
-    return (await client.query({ text, values: names.map((name) => values[name]) })).rows;
+    return (await traced(text, () => client.query({ text, values: names.map((name) => values[name]) }))).rows;
   };
   return {
     query: (sql, values = {}) => run(pool, numbered(sql), values),

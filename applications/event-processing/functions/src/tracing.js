@@ -4,11 +4,23 @@ import AWSXRay from "aws-xray-sdk-core";
 export const traced = (client) => AWSXRay.captureAWSv3Client(client);
 
 /** Runs `work` in a subsegment that is closed, with the error if there is one, when the promise settles. */
-export function subsegment(name, annotations, work) {
-  return AWSXRay.captureAsyncFunc(name, async (segment) => {
+export const subsegment = (name, annotations, work) =>
+  within(name, work, (segment) => {
     for (const [key, value] of Object.entries(annotations)) {
-      if (value !== undefined) segment?.addAnnotation(key, value);
+      if (value !== undefined) segment.addAnnotation(key, value);
     }
+  });
+
+/** Runs a statement in a subsegment by which X-Ray knows that a database was called. `url` is shown: it must hold no password. */
+export const statement = (name, url) => (query, work) =>
+  within(name, work, (segment) => {
+    segment.namespace = "remote";
+    segment.addSqlData({ url, database_type: "PostgreSQL", sanitized_query: query });
+  });
+
+const within = (name, work, describe) =>
+  AWSXRay.captureAsyncFunc(name, async (segment) => {
+    if (segment) describe(segment);
     try {
       const result = await work();
       segment?.close();
@@ -18,4 +30,3 @@ export function subsegment(name, annotations, work) {
       throw error;
     }
   });
-}

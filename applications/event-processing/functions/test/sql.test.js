@@ -107,6 +107,18 @@ test("a batch over a connection is one transaction", async () => {
   assert.deepEqual(pool.log, ["BEGIN", "INSERT", "INSERT", "COMMIT", "released"]);
 });
 
+test("each statement of the store is traced, and the transaction around them is not", async () => {
+  const traced = [];
+  const trace = async (text, work) => {
+    traced.push(text.trim().split(/\s+/)[0]);
+    return work();
+  };
+  const store = eventStore(connection(fakePool(), trace));
+  await store.add([event(), event()]);
+  assert.deepEqual(await store.list({ limit: 1 }), []);
+  assert.deepEqual(traced, ["INSERT", "INSERT", "SELECT"]);
+});
+
 test("a batch that fails is rolled back, and a broken connection is not kept", async () => {
   const pool = fakePool((text) => text.startsWith("INSERT"));
   await assert.rejects(eventStore(connection(pool)).add([event()]), /failed: INSERT/);

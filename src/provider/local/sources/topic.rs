@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::context::{TraceContext, new_segment_id};
 use super::super::instances::Function;
 use super::super::invoke_api::percent_decode;
-use super::super::segment::{Flags, Head, Segment, fields};
+use super::super::segment::{Flags, Head, Segment, Subsegment, fields};
 use super::{Sources, invoke, timestamp};
 
 pub(super) struct Topic {
@@ -138,7 +138,10 @@ impl Sources {
             invoke(&self.runtime, function, &json!({ "Records": [record] }), onward.clone());
         }
         let mut failed = false;
+        let mut deliveries = Vec::new();
         for (queue, raw) in &topic.queues {
+            let (delivery, start) = (new_segment_id(), self.runtime.now());
+            let onward = if topic.traced { trace.under(&delivery) } else { trace.clone() };
             let mut input = json!({
                 "QueueUrl": queue,
                 "MessageBody": if *raw { message.message.clone() } else { message.envelope(id, false).to_string() },
@@ -158,7 +161,17 @@ impl Sources {
                 input["MessageAttributes"] = attributes.into();
             }
             let Some(client) = &self.runtime.services else { continue };
-            match client.sqs("SendMessage", &input).await {
+            let sent = client.sqs("SendMessage", &input).await;
+            deliveries.push(Subsegment {
+                id: delivery,
+                name: "SQS".to_owned(),
+                namespace: Some("aws"),
+                start,
+                end: self.runtime.now(),
+                flags: Flags::of_failure(sent.is_err()),
+                fields: fields(json!({ "aws": { "operation": "SendMessage", "queue_url": queue } })),
+            });
+            match sent {
                 Ok(_) => self.wake_queue(queue),
                 Err(error) => {
                     failed = true;
@@ -175,7 +188,7 @@ impl Sources {
             } }));
             let end = self.runtime.now();
             let flags = Flags::of_failure(failed);
-            self.runtime.close(trace, &Segment { head, end, flags, fields, subsegments: Vec::new() });
+            self.runtime.close(trace, &Segment { head, end, flags, fields, subsegments: deliveries });
         }
     }
 }

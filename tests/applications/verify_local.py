@@ -1,0 +1,140 @@
+"""Takes the target `local` of applications once through everything, and looks at what came of it.
+
+    python3 tests/applications/verify_local.py [NAME…]
+
+`sb test` deploys the application on this machine, loads it, fetches and analyses its traces, and cleans it up. Every request type must have been sent and
+answered as expected, every trace be valid, and every service of the template have its place in the traces; nothing that the application started may be left.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+
+import environment
+
+environment.enter()
+
+from stand_in import read_template  # noqa: E402
+
+APPLICATIONS = environment.ROOT / "applications"
+# Invocations per second, and for how long: enough for every request type, and few enough for two processors.
+LOADS = {
+    "event-processing": (6, 5),
+    "facial-recognition": (2, 10),
+    "hello-retail": (6, 8),
+    "matrix-multiplication": (0.5, 8),
+    "model-training": (1, 3),
+    "realworld-backend": (20, 11),
+    "video-processing": (1, 6),
+}
+OTHERS = (10, 5)
+# How X-Ray calls a service, by the start of its resources' type. A queue is reached by messages that have traces of their own.
+ORIGINS = {
+    "AWS::DynamoDB": "AWS::DynamoDB",
+    "AWS::RDS": "Database::SQL",
+    "AWS::Rekognition": "AWS::Rekognition",
+    "AWS::S3::Bucket": "AWS::S3",
+    "AWS::SNS::Topic": "AWS::SNS",
+    "AWS::Serverless::Api": "AWS::ApiGateway::Stage",
+    "AWS::Serverless::Function": "AWS::Lambda::Function",
+    "AWS::Serverless::StateMachine": "AWS::StepFunctions::StateMachine",
+}
+# Workflows of hello-retail have traces of their own: what starts them comes from a queue.
+ELSEWHERE = {"hello-retail": {"AWS::StepFunctions::StateMachine"}}
+
+
+class Failed(Exception):
+    """An application does not do what it must."""
+
+
+def verify(name, sb):
+    folder = APPLICATIONS / name
+    logs = folder / "logs"
+    before = set(logs.glob("*")) if logs.exists() else set()
+    rate, seconds = LOADS.get(name, OTHERS)
+    words = ["test", "--target", "local", "--executor", "host", "constant", "--rate", str(rate), "--duration", f"{seconds}s"]
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sb-local-") as state:
+        done = subprocess.run(
+            [sb, *words], cwd=folder, env=os.environ | {"SB_STATE_DIR": state}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        left = processes_of(state)
+    if done.returncode != 0:
+        raise Failed(f"`sb {' '.join(words)}` ended with {done.returncode}:\n{done.stdout}")
+    if left:
+        raise Failed(f"still running: {left}")
+    [written] = set(logs.glob("*")) - before
+    answered, traces = judge(folder, written)
+    for file in written.iterdir():
+        file.unlink()
+    written.rmdir()
+    print(f"{name}: {answered} requests answered, {traces} traces valid, {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def judge(folder, written):
+    with open(written / "invocations.csv", newline="") as rows:
+        requests = list(csv.DictReader(rows))
+    if wrong := [f"{one['request']}: {one['outcome']} {one['status']}" for one in requests if one["outcome"] != "ok"]:
+        raise Failed(f"{len(wrong)} of {len(requests)} requests failed: {', '.join(sorted(set(wrong)))}")
+    workload = tomllib.loads((folder / "benchmark.toml").read_text())["workload"]
+    parts = [workload, *workload.get("sequences", [])]
+    types = {request["name"] for part in parts for request in part.get("requests", [])}
+    if missing := types - {one["request"] for one in requests}:
+        raise Failed(f"never sent: {', '.join(sorted(missing))}")
+    with open(written / "invalid_traces.csv", newline="") as rows:
+        if invalid := list(csv.DictReader(rows)):
+            raise Failed(f"{len(invalid)} traces are invalid, such as {invalid[0]}")
+    with open(written / "trace_breakdown.csv", newline="") as rows:
+        traces = list(csv.DictReader(rows))
+    if len(traces) != len(requests):
+        raise Failed(f"{len(requests)} requests have {len(traces)} traces")
+    seen = " ".join(one["services"] for one in traces)
+    template = read_template((folder / "template.yaml").read_text())
+    kinds = {resource["Type"] for resource in template["Resources"].values()}
+    expected = {origin for start, origin in ORIGINS.items() if any(kind.startswith(start) for kind in kinds)}
+    if missing := {origin for origin in expected - ELSEWHERE.get(folder.name, set()) if origin.lower() not in seen.lower()}:
+        raise Failed(f"not in any trace: {', '.join(sorted(missing))}")
+    return len(requests), len(traces)
+
+
+def processes_of(state):
+    """Command lines of processes that have the folder among their arguments."""
+    found = []
+    for process in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as line:
+                words = line.read().decode(errors="replace").split("\0")
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+            continue
+        if process.isdigit() and any(word.startswith(state) for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="applications; default: all that have the target")
+    parser.add_argument("--sb", default=str(environment.ROOT / "target" / "debug" / "sb"), help="the program")
+    arguments = parser.parse_args()
+    every = sorted(path.parent.name for path in APPLICATIONS.glob("*/benchmark.toml") if "[targets.local]" in path.read_text())
+    if unknown := set(arguments.names) - set(every):
+        parser.error(f"no such application with a target local: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    failed = []
+    for name in arguments.names or every:
+        try:
+            verify(name, arguments.sb)
+        except Failed as error:
+            failed.append(name)
+            print(f"{name}: FAILED\n{error}", file=sys.stderr, flush=True)
+    names = arguments.names or every
+    print(f"verified: {len(names) - len(failed)} of {len(names)} applications")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
