@@ -39,8 +39,10 @@ impl Runtime {
             );
             return false;
         };
-        self.open(&call.trace, &head);
         let segment = self.lambda_segment(&call, head, 202, Flags::default(), Vec::new());
+        if call.trace.sampled {
+            self.recorder.accept(&call.trace.root, &segment);
+        }
         let event = Event { call, segment, accepted: Instant::now(), _place: place };
         let runtime = self.clone();
         tokio::spawn(async move { runtime.process(event).await });

@@ -19,11 +19,12 @@
 //! Events that failed all attempts are kept in `dead-letters.jsonl`, whether or not the template names a destination.
 //!
 //! A function's process ends with the runtime, whatever ends that: the kernel sees to it. Processes that a *function* starts
-//! end with their instance (timeout, retirement, `down`), but survive a runtime that is killed with SIGKILL. Events
-//! that wait in the queue are lost when the runtime stops; `runtime.log` says how many.
+//! end with their instance (timeout, retirement, `down`); those that survive a runtime that is killed with SIGKILL are ended by the
+//! next start or by `down`. Events that wait in the queue are lost when the runtime ends; `runtime.log` says how many, after
+//! SIGKILL when the runtime is started again. Traces are kept until then.
 //!
 //! In the state folder: `local.json` (what to run), `runtime.json` (where it listens), `runtime.lock` (held while it runs),
-//! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`.
+//! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`, `traces.jsonl`, `code/` (unpacked archives).
 
 mod aws_proxy;
 mod cache;
@@ -41,6 +42,7 @@ mod java;
 pub(super) mod journal;
 mod launch;
 mod lifetime;
+mod orphans;
 mod process;
 mod proxy;
 mod recorder;
@@ -51,6 +53,7 @@ mod segment;
 mod service_client;
 mod services;
 mod sources;
+mod trace_log;
 mod udp;
 mod xray_api;
 
