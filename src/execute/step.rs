@@ -97,8 +97,10 @@ impl Executor {
                 Action::Run(what) => command::run(self, attempt, step, what, folder).await,
                 Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
                 Action::Load => load::run(self, attempt, step, folder).await,
-                Action::LocalUp { template } => local::up(self, attempt, step, template).await,
-                Action::LocalDown => local::down(self, attempt).await,
+                Action::LocalUp { template, settings } => {
+                    local::up(self, attempt, step, template, settings).await
+                }
+                Action::LocalDown { failures } => local::down(self, attempt, *failures).await,
                 Action::OtlpUp => otlp::up(self, attempt).await,
                 Action::OtlpDown => otlp::down(self, attempt).await,
                 Action::Wait(_) => Outcome::Succeeded.into(),

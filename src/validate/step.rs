@@ -14,6 +14,7 @@ use crate::manifest::read::Files;
 use crate::manifest::sam;
 use crate::manifest::template::{Piece, Template, plain_text};
 use crate::manifest::tree::Spanned;
+use crate::validate::LocalSettings;
 use crate::validate::check::{self, Place};
 use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
@@ -65,7 +66,7 @@ impl Steps<'_> {
             output_names.push(name.value.clone());
             outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
-        if let Some(Action::LocalUp { template }) = &action {
+        if let Some(Action::LocalUp { template, .. }) = &action {
             output_names.extend(self.local_outputs(template, file, &targets, report));
         }
         let recover = file.recover.iter().flatten();
@@ -184,9 +185,11 @@ impl Steps<'_> {
         let (message, help) = match (&local.value.template, &local.value.down) {
             (Some(template), None) if phase == Phase::Deploy => {
                 let template = self.place.existing(self.files, template, false, "the SAM template", report);
-                return Some(Action::LocalUp { template });
+                return Some(Action::LocalUp { template, settings: LocalSettings::default() });
             }
-            (None, Some(down)) if phase == Phase::Cleanup && down.value => return Some(Action::LocalDown),
+            (None, Some(down)) if phase == Phase::Cleanup && down.value => {
+                return Some(Action::LocalDown { failures: 0 });
+            }
             (Some(_), None) => {
                 ("`local = { template = … }` belongs to deploy steps", "move the step to [[deploy]]")
             }

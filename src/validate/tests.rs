@@ -567,9 +567,9 @@ fn a_full_manifest_becomes_checked_types() {
     assert_eq!(aws.deploy[1].needs, ["stack"]);
     let local = &benchmark.targets["local"];
     assert!(
-        matches!(&local.deploy[0].action, Action::LocalUp { template } if template == Path::new("/repo/app/template.yaml"))
+        matches!(&local.deploy[0].action, Action::LocalUp { template, .. } if template == Path::new("/repo/app/template.yaml"))
     );
-    assert!(matches!(local.cleanup[0].action, Action::LocalDown));
+    assert!(matches!(local.cleanup[0].action, Action::LocalDown { failures: 0 }));
     assert!(matches!(local.invoke[0].action, Action::Load));
     let Some(Sent::Requests(workload)) = &benchmark.workload else { panic!("no requests") };
     let request = &workload.requests[0];

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::aws_proxy::AwsProxy;
 use super::clock::Clock;
 use super::code::Code;
+use super::dynamics::Dynamics;
 use super::gateway::{self, Gateway};
 use super::http::{self, Lifetime};
 use super::instances::{Function, Machine};
@@ -112,6 +113,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         account: Arc::new(Semaphore::new(options.concurrency as usize)),
         events: Arc::new(Semaphore::new((options.concurrency as usize).div_ceil(2))),
         processes: Mutex::default(),
+        dynamics: Dynamics::new(options.dynamics.clone()),
     });
     let runtime = Arc::new(Runtime {
         machine: machine.clone(),

@@ -32,6 +32,7 @@ mod clock;
 mod code;
 mod context;
 mod daemon;
+mod dynamics;
 mod events;
 mod gateway;
 pub(super) mod http;
@@ -63,6 +64,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::dynamics::Dynamics;
+
 pub use daemon::{SERVE, serve};
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
@@ -89,7 +92,7 @@ pub struct LocalSpec {
     pub options: Options,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Executions at once, all functions together; asynchronous events get at most half of them (rounded up).
@@ -104,6 +107,8 @@ pub struct Options {
     pub traces: usize,
     /// Bytes of trace documents kept in memory; above it the oldest traces go.
     pub trace_bytes: usize,
+    /// Delays and faults to imitate.
+    pub dynamics: Dynamics,
 }
 
 impl Default for Options {
@@ -115,6 +120,7 @@ impl Default for Options {
             queue: 100_000,
             traces: 100_000,
             trace_bytes: 256 * 1024 * 1024,
+            dynamics: Dynamics::default(),
         }
     }
 }
