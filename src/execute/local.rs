@@ -8,7 +8,7 @@ use super::{Attempt, Finished, Produced};
 use crate::event::{FailureClass, Outcome};
 use crate::manifest::template::{Context, Template, lookup_in, plain_text};
 use crate::provider::local::{self, LocalSpec};
-use crate::validate;
+use crate::validate::{self, LocalSettings};
 
 pub(super) async fn up(
     executor: &Executor,
@@ -16,7 +16,12 @@ pub(super) async fn up(
     step: &validate::Step,
     template: &Path,
     parameters: &BTreeMap<String, Template>,
+    settings: &LocalSettings,
 ) -> Finished {
+    if attempt.number <= settings.failing_deploys {
+        return on_purpose("deploy", attempt, settings.failing_deploys);
+    }
+    let defaults = local::Options::default();
     let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
     let mut values: BTreeMap<String, String> =
         params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect();
@@ -33,7 +38,12 @@ pub(super) async fn up(
         name: attempt.deployment.application.clone(),
         services: None,
         java_client: None,
-        options: local::Options::default(),
+        options: local::Options {
+            concurrency: settings.concurrency.unwrap_or(defaults.concurrency),
+            keep_alive: settings.keep_alive.unwrap_or(defaults.keep_alive),
+            dynamics: settings.dynamics.clone(),
+            ..defaults
+        },
     };
     let runtime = tokio::select! {
         runtime = local::up(spec, &executor.sb) => runtime,
@@ -61,7 +71,19 @@ pub(super) async fn up(
     }
 }
 
-pub(super) async fn down(executor: &Executor, attempt: &Attempt) -> Finished {
+/// A fault that the target declares. The n-th attempt fails whoever runs it: a resumed run goes on where it was.
+fn on_purpose(key: &str, attempt: &Attempt, failures: u32) -> Finished {
+    let message = format!(
+        "attempt {} of {failures} that fail on purpose (`faults.{key}` of the target)",
+        attempt.number
+    );
+    Outcome::failed(FailureClass::Step, message).into()
+}
+
+pub(super) async fn down(executor: &Executor, attempt: &Attempt, failures: u32) -> Finished {
+    if attempt.number <= failures {
+        return on_purpose("cleanup", attempt, failures);
+    }
     match local::down(&executor.local_state(attempt)).await {
         Ok(()) => Outcome::Succeeded.into(),
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),

@@ -80,7 +80,7 @@ impl Step {
                 Action::WaitFor(_) => "wait for",
                 Action::Load => "load",
                 Action::LocalUp { .. } => "local up",
-                Action::LocalDown => "local down",
+                Action::LocalDown { .. } => "local down",
                 Action::OtlpUp => "receiver up",
                 Action::OtlpDown => "receiver down",
             },

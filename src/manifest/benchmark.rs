@@ -100,6 +100,66 @@ shape! {
         usage: Option<Map<Spanned<f64>>>,
         /// What one deployment uses beside its invocations. Example: `{ s3_writes = 20 }`.
         usage_per_deployment: Option<Map<Spanned<f64>>>,
+        /// Of the embedded runtime: executions at once, all functions together. Default: 20.
+        concurrency: Option<Spanned<i64>>,
+        /// Of the embedded runtime: how long an idle instance is kept. Default: `"10m"`. Example: `"30s"`.
+        keep_alive: Option<Spanned<Period>>,
+        /// Of the embedded runtime: what its delays and faults are drawn from. Default: 0.
+        seed: Option<Spanned<i64>>,
+        /// Of the embedded runtime: delays that it adds. Example: `{ cold_start = { median = "200ms", p99 = "1s" }, trigger = "50ms" }`.
+        delays: Option<Spanned<DelaysFile>>,
+        /// Of the embedded runtime: what goes wrong on purpose. Example: `{ function_error = 0.01, deploy = 1 }`.
+        faults: Option<Spanned<FaultsFile>>,
+    }
+}
+
+shape! {
+    /// Delays that the embedded runtime adds to what this machine needs itself.
+    pub struct DelaysFile {
+        /// To the initialization of a new instance.
+        cold_start: Option<Spanned<DelayFile>>,
+        /// Between the acceptance of an asynchronous event and its first attempt.
+        trigger: Option<Spanned<DelayFile>>,
+        /// Before a function's call of another service is passed on.
+        service: Option<Spanned<DelayFile>>,
+    }
+}
+
+choice! {
+    /// A delay: always the same, or drawn anew each time.
+    pub enum DelayFile: "a duration or a table with `median` and `p99`" {
+        /// Always the same. Example: `"50ms"`.
+        String => Fixed(Period),
+        /// Drawn from a log-normal distribution.
+        Table => Distribution(DistributionFile),
+    }
+}
+
+shape! {
+    /// A log-normal distribution.
+    pub struct DistributionFile {
+        /// Half of the delays are shorter. Example: `"200ms"`.
+        median: Spanned<Period>,
+        /// Of 100 delays 99 are shorter. Example: `"1s"`.
+        p99: Spanned<Period>,
+    }
+}
+
+shape! {
+    /// What goes wrong on purpose: rates from 0 to 1, and numbers of times.
+    pub struct FaultsFile {
+        /// Share of invocations that fail instead of reaching the function.
+        function_error: Option<Spanned<f64>>,
+        /// Share of calls that are refused as one too many (429); an event waits and is tried again.
+        throttle: Option<Spanned<f64>>,
+        /// Share of asynchronous events that are accepted and never arrive.
+        lost_message: Option<Spanned<f64>>,
+        /// Share of calls of other services that take 2 s longer.
+        slow_service: Option<Spanned<f64>>,
+        /// So many first attempts of the step that starts the runtime fail.
+        deploy: Option<Spanned<i64>>,
+        /// So many first attempts of the step that stops it fail.
+        cleanup: Option<Spanned<i64>>,
     }
 }
 

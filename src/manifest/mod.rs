@@ -6,6 +6,7 @@
 
 pub mod benchmark;
 pub mod decode;
+pub mod dynamics;
 pub mod load;
 pub mod plan;
 pub mod problem;

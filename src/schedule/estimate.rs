@@ -176,7 +176,9 @@ impl Assumptions {
                 Action::Run(_) | Action::Load => self.command,
                 Action::Wait(duration) => *duration,
                 Action::WaitFor(_) => self.wait_for.unwrap_or(cloud_or(5, Duration::from_millis(300))),
-                Action::LocalUp { .. } | Action::LocalDown | Action::OtlpUp | Action::OtlpDown => self.local,
+                Action::LocalUp { .. } | Action::LocalDown { .. } | Action::OtlpUp | Action::OtlpDown => {
+                    self.local
+                }
             },
         }
     }

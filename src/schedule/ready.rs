@@ -327,7 +327,7 @@ mod tests {
             phase,
             name: "s".to_owned(),
             needs: vec![],
-            action: Action::LocalDown,
+            action: Action::LocalDown { failures: 0 },
             environment: Environment::default(),
             timeout: None,
             retry: Retry::times(1, std::time::Duration::ZERO),

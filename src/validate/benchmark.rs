@@ -17,6 +17,7 @@ use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, Place};
 use crate::validate::load::first_line;
+use crate::validate::local;
 use crate::validate::prices;
 use crate::validate::script::{Around, Sent, sent};
 use crate::validate::step::{Draft, Steps, is_image_reference};
@@ -136,6 +137,7 @@ impl Checker<'_> {
                 target_scope.loads.push("load".to_owned());
                 target_scope.before.insert((Phase::Invoke, "load".to_owned()), BTreeSet::new());
             }
+            local::settle(&raw.value, &mut target, &mut self.report);
             if target.traces == Traces::Otlp(None) {
                 traces::add_receiver(&mut target, &mut target_scope, &name.span, &mut self.report);
             }

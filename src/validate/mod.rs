@@ -8,6 +8,7 @@ mod check;
 mod images;
 mod load;
 mod load_arguments;
+mod local;
 mod matrix;
 mod output;
 mod overrides;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::manifest::dynamics::Dynamics;
 use crate::manifest::template::Template;
 use crate::workload::Load;
 
@@ -199,11 +201,27 @@ pub enum Action {
         template: PathBuf,
         /// Of the template, beside the benchmark's.
         parameters: BTreeMap<String, Template>,
+        settings: LocalSettings,
     },
-    LocalDown,
+    LocalDown {
+        /// So many first attempts fail on purpose.
+        failures: u32,
+    },
     /// Starts, and stops, the receiver of OpenTelemetry.
     OtlpUp,
     OtlpDown,
+}
+
+/// What a target says of the embedded runtime.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalSettings {
+    /// None: the runtime's default.
+    pub concurrency: Option<u32>,
+    pub keep_alive: Option<Duration>,
+    pub dynamics: Dynamics,
+    /// So many first attempts of the step that starts it fail on purpose.
+    pub failing_deploys: u32,
+    pub failing_cleanups: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -14,6 +14,7 @@ use crate::manifest::read::Files;
 use crate::manifest::sam;
 use crate::manifest::template::{Context, Piece, Template, plain_text};
 use crate::manifest::tree::Spanned;
+use crate::validate::LocalSettings;
 use crate::validate::check::{self, Place};
 use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
@@ -65,7 +66,7 @@ impl Steps<'_> {
             output_names.push(name.value.clone());
             outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
-        if let Some(Action::LocalUp { template, parameters }) = &action {
+        if let Some(Action::LocalUp { template, parameters, .. }) = &action {
             output_names.extend(self.local_outputs(template, parameters, file, &targets, report));
         }
         let recover = file.recover.iter().flatten();
@@ -187,12 +188,13 @@ impl Steps<'_> {
                 let parameters = local.value.parameters.iter().flat_map(Map::iter);
                 let parameters =
                     parameters.map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
-                return Some(Action::LocalUp { template, parameters });
+                let settings = LocalSettings::default();
+                return Some(Action::LocalUp { template, parameters, settings });
             }
             (None, Some(down))
                 if phase == Phase::Cleanup && down.value && local.value.parameters.is_none() =>
             {
-                return Some(Action::LocalDown);
+                return Some(Action::LocalDown { failures: 0 });
             }
             (None, _) if local.value.parameters.is_some() => (
                 "`parameters` are those of a template",

@@ -569,7 +569,7 @@ fn a_full_manifest_becomes_checked_types() {
     assert!(
         matches!(&local.deploy[0].action, Action::LocalUp { template, .. } if template == Path::new("/repo/app/template.yaml"))
     );
-    assert!(matches!(local.cleanup[0].action, Action::LocalDown));
+    assert!(matches!(local.cleanup[0].action, Action::LocalDown { failures: 0 }));
     assert!(matches!(local.invoke[0].action, Action::Load));
     let Some(Sent::Requests(workload)) = &benchmark.workload else { panic!("no requests") };
     let request = &workload.requests[0];

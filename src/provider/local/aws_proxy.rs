@@ -46,8 +46,11 @@ impl AwsProxy {
 
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let service = service_of(&request).map(str::to_owned);
+        if let Some("lambda" | "xray") = service.as_deref() {
+            return invoke_api::answer(self.runtime.clone(), request).await;
+        }
+        self.runtime.machine.dynamics.service(service.as_deref().unwrap_or_default()).await;
         let answer = match service.as_deref() {
-            Some("lambda" | "xray") => return invoke_api::answer(self.runtime.clone(), request).await,
             Some("rekognition") => return self.rekognition.answer(request).await,
             Some("sqs") => self.queue(request).await,
             Some("sns") => self.topic(request).await,

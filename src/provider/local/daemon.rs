@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::aws_proxy::AwsProxy;
 use super::clock::Clock;
 use super::code::Code;
+use super::dynamics::Dynamics;
 use super::gateway::{self, Gateway};
 use super::http::{self, Lifetime};
 use super::instances::{Function, Machine};
@@ -25,7 +26,8 @@ use super::runtimes::Runtimes;
 use super::service_client::ServiceClient;
 use super::services::{Addresses, Services};
 use super::sources::Sources;
-use super::{LocalError, LocalRuntime, LocalSpec, invoke_api, udp};
+use super::trace_log::TraceLog;
+use super::{LocalError, LocalRuntime, LocalSpec, Options, invoke_api, orphans, udp};
 use crate::manifest::sam::{self, Service};
 
 /// The first argument that makes `sb` the daemon; the second is the state folder.
@@ -65,11 +67,20 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Listen)?;
 
+    // Left over where the earlier runtime was killed.
+    let earlier: Option<LocalRuntime> =
+        fs::read(runtime_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let leftover = orphans::end(state_dir);
+    if leftover > 0 {
+        journal.note(&format!(
+            "{leftover} processes that functions of the earlier runtime had started were ended"
+        ));
+    }
     let sockets = Sockets {
-        gateway: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
-        control: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+        gateway: listen(earlier.as_ref().map(|runtime| runtime.endpoint.as_str())).await?,
+        control: listen(earlier.as_ref().map(|runtime| runtime.lambda_endpoint.as_str())).await?,
         daemon: UdpSocket::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
-        aws: TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+        aws: listen(earlier.as_ref().and_then(|runtime| runtime.aws_endpoint.as_deref())).await?,
     };
     let address = sockets.gateway.local_addr().map_err(LocalError::Listen)?;
     let endpoint = format!("http://{address}");
@@ -104,10 +115,11 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         account: Arc::new(Semaphore::new(options.concurrency as usize)),
         events: Arc::new(Semaphore::new((options.concurrency as usize).div_ceil(2))),
         processes: Mutex::default(),
+        dynamics: Dynamics::new(options.dynamics.clone()),
     });
     let runtime = Arc::new(Runtime {
         machine: machine.clone(),
-        recorder: Recorder::new(clock, Limits { traces: options.traces, bytes: options.trace_bytes }),
+        recorder: recorder(state_dir, clock, options, journal)?,
         functions,
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
@@ -169,12 +181,45 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         watched.abort();
     }
     machine.kill_all();
+    runtime.recorder.stopped();
     let unfinished = options.queue as usize - runtime.queue.available_permits();
     journal.note(&format!(
         "stopped; {unfinished} asynchronous events were not finished, {} traces were dropped for lack of room",
         runtime.recorder.evicted()
     ));
     Ok(())
+}
+
+/// With the traces that an earlier runtime of this deployment has left; what it has lost is told.
+fn recorder(
+    state_dir: &Path,
+    clock: Clock,
+    options: &Options,
+    journal: &Journal,
+) -> Result<Recorder, LocalError> {
+    let (log, left) = TraceLog::open(state_dir, options.trace_bytes as u64)
+        .map_err(LocalError::io("read the traces in", state_dir))?;
+    if let Some(lost) = &left.lost {
+        journal.note(&lost.to_string());
+    }
+    if !left.documents.is_empty() || left.unreadable > 0 {
+        journal.note(&format!(
+            "{} documents of traces were read again, {} torn lines were left out",
+            left.documents.len(),
+            left.unreadable
+        ));
+    }
+    let limits = Limits { traces: options.traces, bytes: options.trace_bytes };
+    Ok(Recorder::new(clock, limits).with_log(log, &left.documents))
+}
+
+/// The address that the earlier runtime had, if it is still free: then what was deployed keeps its endpoint over a restart.
+async fn listen(earlier: Option<&str>) -> Result<TcpListener, LocalError> {
+    let address = earlier.and_then(|url| url.strip_prefix("http://")).unwrap_or("127.0.0.1:0");
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen),
+    }
 }
 
 fn start_servers(
@@ -263,7 +308,8 @@ fn make_functions(
             Ok((folder, program)) => {
                 let words: Vec<_> = program.command.iter().map(|word| word.to_string_lossy()).collect();
                 journal.note(&format!("function {} runs as: {}", function.name, words.join(" ")));
-                let environment = environment(function, &folder, endpoints);
+                let mut environment = environment(function, &folder, endpoints);
+                environment.insert(orphans::MARK.to_owned(), spec.state_dir.to_string_lossy().into_owned());
                 let log = logs.join(format!("{}.log", function.name));
                 let made = Function::new(function.clone(), program, folder, environment, log);
                 functions.insert(function.name.clone(), Arc::new(made));

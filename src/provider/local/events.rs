@@ -31,6 +31,11 @@ struct Event {
 impl Runtime {
     /// Queues an event. False: the queue is full.
     pub fn enqueue(self: &Arc<Self>, call: Call) -> bool {
+        if self.machine.dynamics.lose_message(&call.function.spec.name) {
+            let name = &call.function.spec.name;
+            self.journal.note(&format!("an event for `{name}` was lost on purpose (`faults.lost_message`)"));
+            return true;
+        }
         let head = self.lambda_head(&call);
         let Ok(place) = self.queue.clone().try_acquire_owned() else {
             self.close(
@@ -39,8 +44,10 @@ impl Runtime {
             );
             return false;
         };
-        self.open(&call.trace, &head);
         let segment = self.lambda_segment(&call, head, 202, Flags::default(), Vec::new());
+        if call.trace.sampled {
+            self.recorder.accept(&call.trace.root, &segment);
+        }
         let event = Event { call, segment, accepted: Instant::now(), _place: place };
         let runtime = self.clone();
         tokio::spawn(async move { runtime.process(event).await });
@@ -50,6 +57,7 @@ impl Runtime {
     async fn process(self: Arc<Self>, mut event: Event) {
         let spec = &event.call.function.spec;
         let attempts = 1 + spec.retries;
+        self.machine.dynamics.trigger(&spec.name).await;
         let mut last_error = Bytes::new();
         let mut attempt = 0;
         let reason = loop {

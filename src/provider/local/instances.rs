@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::clock::{Clock, Stamp};
+use super::dynamics::Dynamics;
 use super::http::Lifetime;
 use super::process::{Launch, Process, Spawner};
 use super::runtime_api::{self, InstanceEvent, Job, Port};
@@ -72,6 +73,7 @@ pub(super) struct Machine {
     pub events: Arc<Semaphore>,
     /// All live processes, so that none is left at the end.
     pub processes: Mutex<Vec<Process>>,
+    pub dynamics: Dynamics,
 }
 
 struct Instance {
@@ -92,6 +94,9 @@ impl Drop for Instance {
 impl Machine {
     /// The right to run `function` now; none: throttled.
     pub fn admit(&self, function: &Function, caller: Caller) -> Option<Permit> {
+        if self.dynamics.throttle(&function.spec.name) {
+            return None;
+        }
         let events = match caller {
             Caller::Waiting => None,
             Caller::Event => Some(self.events.clone().try_acquire_owned().ok()?),
@@ -171,8 +176,8 @@ impl Function {
         loop {
             let (instance, started) = match self.take_idle() {
                 Some(instance) => (instance, None),
-                None => match machine.start(self).await {
-                    Ok(instance) => (instance, Some(machine.clock.now())),
+                None => match self.start(machine).await {
+                    Ok((instance, started)) => (instance, Some(started)),
                     Err(error) => {
                         let message =
                             format!("the process of `{}` could not be started: {error}", self.spec.name);
@@ -198,6 +203,13 @@ impl Function {
             }
             return outcome;
         }
+    }
+
+    /// A new instance, and when its initialization began: a declared delay belongs to it.
+    async fn start(&self, machine: &Arc<Machine>) -> io::Result<(Instance, Stamp)> {
+        let begun = machine.clock.now();
+        machine.dynamics.cold_start(&self.spec.name).await;
+        Ok((machine.start(self).await?, begun))
     }
 
     /// Gives the job to the instance and follows its events. The instance comes back when it can be used again.
@@ -309,6 +321,6 @@ impl Function {
 }
 
 /// An error document as Lambda writes it.
-fn failure(kind: &str, message: &str) -> Bytes {
+pub(super) fn failure(kind: &str, message: &str) -> Bytes {
     Bytes::from(json!({ "errorType": kind, "errorMessage": message }).to_string())
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::clock::Stamp;
 use super::context::{TraceContext, new_segment_id};
-use super::instances::{Caller, Function, Machine, Outcome, Permit};
+use super::instances::{Caller, Function, Machine, Outcome, Permit, failure};
 use super::journal::Journal;
 use super::recorder::Recorder;
 use super::runtime_api::Job;
@@ -111,7 +111,18 @@ impl Runtime {
             trace: call.trace.under(&invocation).to_string(),
             client_context: call.client_context.clone(),
         };
-        let outcome = call.function.run(&self.machine, permit, job).await;
+        let outcome = if self.machine.dynamics.function_error(&function.spec.name) {
+            let begun = self.now();
+            let message = "the function failed on purpose (`faults.function_error` of the target)";
+            Outcome {
+                result: Err(failure("Sb.DeclaredFault", message)),
+                initialization: None,
+                delivered: Some(begun),
+                answered: Stamp(begun.0 + 1),
+            }
+        } else {
+            call.function.run(&self.machine, permit, job).await
+        };
         if call.trace.sampled {
             self.close(&call.trace, &self.function_segment(&call.function, head, invocation, &outcome));
         }

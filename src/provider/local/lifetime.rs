@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::daemon::read_application;
-use super::{LocalError, LocalRuntime, LocalSpec, SERVE, java, services};
+use super::{LocalError, LocalRuntime, LocalSpec, SERVE, java, orphans, services, trace_log};
 
 /// Time to start, the services included; the functions themselves start on demand.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -63,7 +63,20 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
             spec.java_client = Some(java::client().await?);
         }
     }
+    if !is_the_same(&state_dir, &spec) {
+        trace_log::forget(&state_dir);
+    }
     start(SERVE, &state_dir, &spec, sb_binary).await
+}
+
+/// Whether what was last started from this folder is the same deployment; otherwise what is left of it is of no use.
+fn is_the_same(state_dir: &Path, spec: &LocalSpec) -> bool {
+    let earlier: Option<LocalSpec> =
+        fs::read(spec_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    earlier.is_some_and(|earlier| {
+        (earlier.template, earlier.parameters, earlier.name)
+            == (spec.template.clone(), spec.parameters.clone(), spec.name.clone())
+    })
 }
 
 /// Starts this program as a daemon, `sb ARGUMENT STATE_DIR`, which finds its spec in the folder, and waits until it says
@@ -153,6 +166,10 @@ pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
     }
     // Left over after a crash.
     let _ = fs::remove_file(runtime_file(state_dir));
+    if let Ok(folder) = fs::canonicalize(state_dir) {
+        orphans::end(&folder);
+        trace_log::forget(&folder);
+    }
     Ok(())
 }
 

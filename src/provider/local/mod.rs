@@ -19,11 +19,12 @@
 //! Events that failed all attempts are kept in `dead-letters.jsonl`, whether or not the template names a destination.
 //!
 //! A function's process ends with the runtime, whatever ends that: the kernel sees to it. Processes that a *function* starts
-//! end with their instance (timeout, retirement, `down`), but survive a runtime that is killed with SIGKILL. Events
-//! that wait in the queue are lost when the runtime stops; `runtime.log` says how many.
+//! end with their instance (timeout, retirement, `down`); those that survive a runtime that is killed with SIGKILL are ended by the
+//! next start or by `down`. Events that wait in the queue are lost when the runtime ends; `runtime.log` says how many, after
+//! SIGKILL when the runtime is started again. Traces are kept until then.
 //!
 //! In the state folder: `local.json` (what to run), `runtime.json` (where it listens), `runtime.lock` (held while it runs),
-//! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`.
+//! `runtime.log`, `functions/NAME.log`, `dead-letters.jsonl`, `traces.jsonl`, `code/` (unpacked archives).
 
 mod aws_proxy;
 mod cache;
@@ -31,6 +32,7 @@ mod clock;
 mod code;
 mod context;
 mod daemon;
+mod dynamics;
 mod events;
 mod gateway;
 pub(super) mod http;
@@ -43,6 +45,7 @@ mod java;
 pub(super) mod journal;
 mod launch;
 mod lifetime;
+mod orphans;
 mod process;
 mod proxy;
 mod recorder;
@@ -54,6 +57,7 @@ mod segment;
 mod service_client;
 mod services;
 mod sources;
+mod trace_log;
 mod udp;
 mod xray_api;
 
@@ -62,6 +66,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::manifest::dynamics::Dynamics;
 
 pub use daemon::{SERVE, serve};
 pub use launch::{LAUNCH, launch};
@@ -89,7 +95,7 @@ pub struct LocalSpec {
     pub options: Options,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Executions at once, all functions together; asynchronous events get at most half of them (rounded up).
@@ -104,6 +110,8 @@ pub struct Options {
     pub traces: usize,
     /// Bytes of trace documents kept in memory; above it the oldest traces go.
     pub trace_bytes: usize,
+    /// Delays and faults to imitate.
+    pub dynamics: Dynamics,
 }
 
 impl Default for Options {
@@ -115,6 +123,7 @@ impl Default for Options {
             queue: 100_000,
             traces: 100_000,
             trace_bytes: 256 * 1024 * 1024,
+            dynamics: Dynamics::default(),
         }
     }
 }

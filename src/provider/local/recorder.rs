@@ -1,6 +1,7 @@
 //! The traces of the local target: platform segments, and what SDKs send, merged when they are read.
 //!
-//! Memory is bounded by [`Limits`]: above it the oldest traces go, and are counted.
+//! Memory is bounded by [`Limits`]: above it the oldest traces go, and are counted. With a [`TraceLog`] all is kept on disk, too, before
+//! whoever waits for the invocation gets the answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use super::clock::Clock;
 use super::context::{is_hex, is_trace_id};
 use super::inferred;
 use super::segment::{Head, Segment};
+use super::trace_log::TraceLog;
 
 /// Documents of one trace beyond this are dropped, as X-Ray does, and the trace is flagged `LimitExceeded`.
 const MAX_TRACE_BYTES: usize = 500 * 1024;
@@ -25,6 +27,7 @@ pub(super) struct Limits {
 pub(super) struct Recorder {
     clock: Clock,
     limits: Limits,
+    log: Option<TraceLog>,
     traces: Mutex<Traces>,
 }
 
@@ -73,13 +76,51 @@ pub(super) struct Refused(&'static str);
 
 impl Recorder {
     pub fn new(clock: Clock, limits: Limits) -> Self {
-        Self { clock, limits, traces: Mutex::default() }
+        Self { clock, limits, log: None, traces: Mutex::default() }
+    }
+
+    /// From now on keeps all in the log as well; `left` is what was in it.
+    pub fn with_log(mut self, log: TraceLog, left: &[Value]) -> Self {
+        for document in left {
+            // What cannot be taken now was refused then.
+            let _ = self.receive(document);
+        }
+        self.log = Some(log);
+        self
+    }
+
+    /// Tells the log that the runtime stops.
+    pub fn stopped(&self) {
+        if let Some(log) = &self.log {
+            log.stopped();
+        }
+    }
+
+    fn keep_on_disk(&self, document: &str) {
+        if let Some(log) = &self.log {
+            log.append(document);
+        }
     }
 
     /// Notes that a segment has begun: until it is closed, its trace is not complete.
     pub fn open(&self, trace: &str, head: Head) {
         let mut traces = self.lock();
-        self.trace(&mut traces, trace).open.push(head);
+        let entry = self.trace(&mut traces, trace);
+        let document = self.log.as_ref().map(|_| head.in_progress(trace, entry.offset).to_string());
+        entry.open.push(head);
+        drop(traces);
+        self.keep_on_disk(&document.unwrap_or_default());
+    }
+
+    /// Notes that an event was accepted: its segment, as far as it is known.
+    pub fn accept(&self, trace: &str, segment: &Segment) {
+        let mut traces = self.lock();
+        let entry = self.trace(&mut traces, trace);
+        entry.open.push(segment.head.clone());
+        let mut document = segment.document(trace, entry.offset);
+        drop(traces);
+        document["in_progress"] = Value::Bool(true);
+        self.keep_on_disk(&document.to_string());
     }
 
     /// Records a finished segment.
@@ -89,7 +130,10 @@ impl Recorder {
         entry.open.retain(|head| head.id != segment.head.id);
         let document =
             Document { id: segment.head.id.clone(), text: segment.document(trace, entry.offset).to_string() };
+        let text = self.log.as_ref().map(|_| document.text.clone());
         self.keep(&mut traces, trace, document, true);
+        drop(traces);
+        self.keep_on_disk(&text.unwrap_or_default());
     }
 
     /// Takes a segment or subsegment document of an SDK. A later document with the same id replaces the earlier.
@@ -106,15 +150,27 @@ impl Recorder {
         if !is_segment && !text("parent_id").is_some_and(|id| is_hex(id, 16)) {
             return Err(Refused("a subsegment on its own needs `parent_id`"));
         }
+        let text = document.to_string();
+        self.keep_on_disk(&text);
         let mut traces = self.lock();
         self.trace(&mut traces, trace);
-        self.keep(&mut traces, trace, Document { id: id.to_owned(), text: document.to_string() }, is_segment);
+        self.keep(&mut traces, trace, Document { id: id.to_owned(), text }, is_segment);
         Ok(())
     }
 
     pub fn view(&self, id: &str) -> Option<View> {
         let traces = self.lock();
         traces.by_id.get(id).map(|trace| trace.view(id))
+    }
+
+    /// The traces whose id begins so, at most `limit`, the latest last.
+    pub fn latest(&self, prefix: &str, limit: usize) -> Vec<View> {
+        let traces = self.lock();
+        let ids = traces.order.iter().rev().filter(|id| id.starts_with(prefix)).take(limit);
+        let mut views: Vec<View> =
+            ids.filter_map(|id| traces.by_id.get(id).map(|trace| trace.view(id))).collect();
+        views.reverse();
+        views
     }
 
     /// All traces that started in a period (seconds since 1970), oldest first.

@@ -99,11 +99,22 @@ impl App {
         body: &str,
         headers: &[(&str, &str)],
     ) -> Result<Answer, hyper_util::client::legacy::Error> {
+        self.send(method, url, body.as_bytes().to_vec(), headers).await
+    }
+
+    /// A request whose body is no text.
+    pub async fn send(
+        &self,
+        method: &str,
+        url: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, hyper_util::client::legacy::Error> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = Full::new(Bytes::from(body.to_owned()));
+        let body = Full::new(Bytes::from(body));
         let (parts, body) = self.client.request(request.body(body).unwrap()).await?.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

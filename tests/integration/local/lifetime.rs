@@ -5,7 +5,7 @@ use std::time::Duration;
 use sb::provider::local::{self, LocalError};
 use serde_json::json;
 
-use super::harness::{App, is_alive, kill, read_pids, sb, spec, wait_until};
+use super::harness::{App, is_alive, kill, read_all_pids, read_pids, sb, spec, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_is_idempotent_and_down_leaves_neither_process_nor_port() {
@@ -74,6 +74,72 @@ async fn functions_die_with_a_runtime_that_is_killed() {
     local::down(&app.state_dir()).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_during_a_load_and_started_again_it_has_the_finished_traces_and_says_what_was_lost() {
+    let app = App::start().await;
+    let trace_of = |answer: &super::harness::Answer| {
+        answer.header("x-amzn-trace-id").unwrap().split(['=', ';']).nth(1).unwrap().to_owned()
+    };
+    // A function with a child, which the kernel does not end, and an event: both will be lost.
+    let event = json!({ "seconds": 9, "note": app.note(), "child": true });
+    let slow = app.invoke("app-Two", &event, &[("x-amz-invocation-type", "Event")]).await;
+    wait_until("the function to run", || !read_pids(&app.note()).is_empty()).await;
+    let pids = read_all_pids(&app.note());
+    assert_eq!(pids.len(), 2);
+
+    let mut finished = Vec::new();
+    let url = format!("{}/things/7", app.runtime.endpoint);
+    let load = async {
+        // One after another until the runtime is gone.
+        while let Ok(answer) = app.try_request("PUT", &url, "x", &[]).await {
+            assert_eq!(answer.status, 201, "{answer:?}");
+            finished.push(trace_of(&answer));
+        }
+    };
+    let (running, (), ()) = tokio::join!(
+        app.try_request(
+            "POST",
+            &format!("{}/2015-03-31/functions/app-Two/invocations", app.runtime.lambda_endpoint),
+            &event.to_string(),
+            &[]
+        ),
+        load,
+        async {
+            wait_until("both to run", || read_pids(&app.note()).len() == 2).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            kill(i64::from(app.runtime.pid));
+        }
+    );
+    assert!(running.is_err() && !finished.is_empty(), "{running:?}");
+
+    let template = super::harness::here("tests/integration/local/template.yaml");
+    let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    assert_eq!(
+        (&next.endpoint, &next.lambda_endpoint, &next.xray_endpoint),
+        (&app.runtime.endpoint, &app.runtime.lambda_endpoint, &app.runtime.xray_endpoint),
+        "what was deployed keeps its addresses"
+    );
+    for pid in read_all_pids(&app.note()) {
+        wait_until("children of functions to end", || !is_alive(pid)).await;
+    }
+    let (report, traces) = app.traces(&finished, Duration::from_secs(20)).await;
+    assert_eq!((report.found, report.expected), (finished.len(), finished.len()));
+    for trace in &traces {
+        let documents = trace.to_string();
+        assert!(documents.contains("AWS::ApiGateway::Stage") && documents.contains("Invocation"), "{trace}");
+        assert!(!documents.contains("in_progress"), "{trace}");
+    }
+    let log = std::fs::read_to_string(app.state_dir().join("runtime.log")).unwrap();
+    let said = log.lines().find(|line| line.contains("ended without a stop")).expect(&log);
+    assert!(said.contains("app-Two: 1 running") && said.contains("app-Two: 1 accepted"), "{said}");
+    // The trace of what was lost is there, and not complete.
+    let (_, lost) = app.traces(&[trace_of(&slow)], Duration::ZERO).await;
+    assert!(lost.is_empty() || lost[0].to_string().contains("in_progress"), "{lost:?}");
+    // After a cleanup nothing of it is left.
+    local::down(&app.state_dir()).await.unwrap();
+    assert!(!app.state_dir().join("traces.jsonl").exists());
+}
+
 /// `up` with this template must fail, and say why.
 async fn check_refused(template: &str, expected: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -91,7 +157,7 @@ async fn what_cannot_run_is_said_before_anything_starts() {
     };
     check_refused(
         &function("Handler: a.b, Runtime: cobol85"),
-        "line 2: function `F`: runtime `cobol85` is not supported by the local target: python3.x, nodejs* and provided.* are",
+        "line 2: function `F`: runtime `cobol85` is not supported by the local target: python3.x, nodejs*, java* and provided.* are",
     )
     .await;
     check_refused(&function("Handler: a.b, Runtime: python3.11, CodeUri: nowhere"), "CodeUri `").await;

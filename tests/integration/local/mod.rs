@@ -1,6 +1,7 @@
 //! The local target with real processes, a real X-Ray client and real signals.
 
 mod harness;
+mod java;
 mod lifetime;
 mod machines;
 mod moto;

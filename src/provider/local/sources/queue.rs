@@ -94,7 +94,10 @@ impl Poller {
                 Ok(messages) => {
                     complained = false;
                     let poller = self.clone();
-                    tokio::spawn(async move { poller.process(messages, permit, slot).await });
+                    tokio::spawn(async move {
+                        poller.runtime.machine.dynamics.trigger(&poller.function.spec.name).await;
+                        poller.process(messages, permit, slot).await;
+                    });
                 }
                 Err(error) => {
                     if !complained {

@@ -1,0 +1,28 @@
+//! Processes that functions have started and that outlive a runtime that was killed: known by a variable that they inherit.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// In the environment of every function: the state folder.
+pub(super) const MARK: &str = "SB_LOCAL_STATE";
+
+/// Ends what is left of an earlier runtime of this folder, and says how many processes that were. Only while no runtime runs.
+pub(super) fn end(state_dir: &Path) -> usize {
+    let mut mark = format!("{MARK}=").into_bytes();
+    mark.extend(state_dir.as_os_str().as_bytes());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ended = processes.filter(|process| {
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            return false;
+        };
+        // Those of other users cannot be read, and are none of ours.
+        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+            && kill(Pid::from_raw(id), Signal::SIGKILL).is_ok()
+    });
+    ended.count()
+}
