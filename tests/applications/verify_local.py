@@ -30,6 +30,7 @@ LOADS = {
     "matrix-multiplication": (0.5, 8),
     "model-training": (1, 3),
     "realworld-backend": (20, 11),
+    "thumbnail-generator": (0.4, 8),
     "video-processing": (1, 6),
 }
 OTHERS = (10, 5)
