@@ -25,11 +25,11 @@ APPLICATIONS = environment.ROOT / "applications"
 # Invocations per second, and for how long: enough for every request type, and few enough for two processors.
 LOADS = {
     "event-processing": (6, 5),
-    "facial-recognition": (2, 10),
+    "facial-recognition": (3, 15),
     "hello-retail": (6, 8),
     "matrix-multiplication": (0.5, 8),
     "model-training": (1, 3),
-    "realworld-backend": (20, 11),
+    "realworld-backend": (10, 25),
     "thumbnail-generator": (0.4, 8),
     "video-processing": (1, 6),
 }

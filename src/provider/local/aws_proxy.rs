@@ -3,6 +3,7 @@
 //! sources hear of what happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
@@ -22,6 +23,10 @@ use super::sources::{Publication, Sources, changes, name_of};
 
 /// More than the largest batch of messages, escaped.
 const MAX_MESSAGES: usize = 8 * 1024 * 1024;
+
+/// From a bucket's answer to its notification. One that came before the caller has read the answer would lie within the call, and no critical path
+/// leads out of a call to what outlasts it.
+const NOTIFIED_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) struct AwsProxy {
     runtime: Arc<Runtime>,
@@ -112,6 +117,7 @@ impl AwsProxy {
             let (headers, said, sources) =
                 (answer.headers().clone(), answer.body().clone(), self.sources.clone());
             tokio::spawn(async move {
+                tokio::time::sleep(NOTIFIED_AFTER).await;
                 let trace = TraceContext::from_header(trace.as_deref());
                 sources.object_changed(change, &headers, &said, &trace).await;
             });
