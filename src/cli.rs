@@ -49,6 +49,10 @@ pub fn words(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     };
     let mut place = 1;
     while let Some(word) = words.get(place).map(|word| word.to_string_lossy().into_owned()) {
+        if word == "local" {
+            place += 1;
+            continue;
+        }
         if word == "logs" {
             for word in words[place + 1..].iter_mut().filter(|word| *word == "-f") {
                 *word = "--follow".into();
@@ -665,9 +669,25 @@ pub enum LocalCommand {
     },
     /// The runtimes of this workspace
     Status,
+    /// List the latest traces of a runtime that runs, or draw one
+    #[command(
+        after_help = "Examples:\n  sb local trace                         the latest 20\n  sb local trace 1-6a1f --name shop@local   the one whose id begins so"
+    )]
+    Trace {
+        /// The trace's id, or how it begins
+        id: Option<String>,
+        /// So many are listed
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[arg(long, default_value = "local")]
+        name: String,
+    },
     /// Print the log of a function, or of the runtime itself
     Logs {
         function: Option<String>,
+        /// Go on as it grows, until the runtime ends; `-f` for short
+        #[arg(long)]
+        follow: bool,
         #[arg(long, default_value = "local")]
         name: String,
     },
@@ -689,6 +709,9 @@ mod tests {
         let words = super::words(line.split(' ').map(Into::into));
         match super::Cli::try_parse_from(words).unwrap().command {
             super::Command::Logs(arguments) => assert_eq!(arguments.follow, follow, "{line}"),
+            super::Command::Local(super::LocalCommand::Logs { follow: given, .. }) => {
+                assert_eq!(given, follow, "{line}");
+            }
             _ => assert!(!follow, "{line}"),
         }
     }
@@ -699,6 +722,8 @@ mod tests {
         check_follow("sb logs deploy/stack -f --run x", true);
         check_follow("sb -v --format json logs -f deploy/stack", true);
         check_follow("sb --state-dir logs logs --follow", true);
+        check_follow("sb local logs app-Echo -f", true);
+        check_follow("sb local logs app-Echo", false);
         check_follow("sb logs deploy/stack", false);
         check_follow("sb analyze-traces logs -f file", false);
         check_follow("sb --state-dir logs status -f file", false);

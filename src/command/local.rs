@@ -12,6 +12,10 @@ use crate::exit_code::Exit;
 use crate::provider::local::{self, LocalSpec};
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
+use crate::watch::files::Growing;
+
+/// How often a log is looked at.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: LocalCommand) -> Outcome {
     let state = settings.state_folder(Path::new("."));
@@ -67,7 +71,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             if settings.json() {
                 let rows: Vec<_> = rows
                     .iter()
-                    .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "aws_endpoint": runtime.aws_endpoint, "pid": runtime.pid }))
+                    .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "aws_endpoint": runtime.aws_endpoint, "functions": runtime.functions, "pid": runtime.pid }))
                     .collect();
                 terminal.data(&format!("{:#}", json!({ "version": 1, "runtimes": rows })))?;
             } else if rows.is_empty() {
@@ -75,12 +79,24 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             } else {
                 let lines: Vec<_> = rows
                     .iter()
-                    .map(|(name, runtime)| format!("{name}  {}  process {}", runtime.endpoint, runtime.pid))
+                    .map(|(name, runtime)| {
+                        let mut lines = format!("{name}  {}  process {}", runtime.endpoint, runtime.pid);
+                        if let Some(services) = &runtime.aws_endpoint {
+                            lines += &format!("\n  services   {services}");
+                        }
+                        if !runtime.functions.is_empty() {
+                            lines += &format!("\n  functions  {}", runtime.functions.join(", "));
+                        }
+                        lines
+                    })
                     .collect();
                 terminal.data(&lines.join("\n"))?;
             }
         }
-        LocalCommand::Logs { function, name } => {
+        LocalCommand::Trace { id, limit, name } => {
+            return trace(terminal, settings, &local_folder(&state, &name), &name, id, limit).await;
+        }
+        LocalCommand::Logs { function, follow, name } => {
             let folder = local_folder(&state, &name);
             let log = match &function {
                 Some(function) => folder.join("functions").join(format!("{function}.log")),
@@ -90,10 +106,79 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 let message = format!("cannot read `{}`: {error}", log.display());
                 Failed::helped(Exit::Failed, message, logs_there_are(&state, &folder, &name))
             })?;
-            terminal.data(&String::from_utf8_lossy(&text))?;
+            if follow {
+                self::follow(terminal, &folder, log).await?;
+            } else {
+                terminal.data(&String::from_utf8_lossy(&text))?;
+            }
         }
     }
     Ok(Exit::Done)
+}
+
+/// Prints a log as it grows, until the runtime is gone and all of it is printed.
+async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Result<()> {
+    let mut growing = Growing::new(log);
+    loop {
+        let runs = local::find(folder).is_some();
+        let new = growing.next(runs)?;
+        if !new.is_empty() {
+            terminal.data(&String::from_utf8_lossy(&new))?;
+        } else if runs {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+async fn trace(
+    terminal: &Terminal,
+    settings: &Settings,
+    folder: &Path,
+    name: &str,
+    id: Option<String>,
+    limit: usize,
+) -> Outcome {
+    let runtime = local::find(folder).ok_or_else(|| {
+        Failed::helped(
+            Exit::Failed,
+            format!("the runtime `{name}` is not running"),
+            "choose one with --name: `sb local status` lists them; the traces of a run are in its `logs` folder",
+        )
+    })?;
+    let wanted = if id.is_some() { 10 } else { limit };
+    let traces = local::latest_traces(&runtime, id.as_deref().unwrap_or_default(), wanted).await;
+    let traces = traces.map_err(failed)?;
+    // The readers of traces read files.
+    let file = folder.join(format!("shown.{}.json", std::process::id()));
+    std::fs::write(&file, &traces)?;
+    let shown = shown(terminal, settings, &file, id.as_deref(), &traces);
+    let _ = std::fs::remove_file(&file);
+    shown
+}
+
+fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>, traces: &[u8]) -> Outcome {
+    let files = [file.to_owned()];
+    match id {
+        None if traces.is_empty() && !settings.json() => {
+            terminal.say("there is no trace yet");
+            Ok(Exit::Done)
+        }
+        None => super::trace::list(terminal, settings, &files, None, false),
+        Some(id) => {
+            let found = super::trace::find(&files, id, false)?;
+            if settings.json() {
+                let lines = traces.split(|byte| *byte == b'\n');
+                let values = lines.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+                for value in values.filter(|value| value["Id"] == *found.id) {
+                    terminal.data(&format!("{value:#}"))?;
+                }
+                return Ok(Exit::Done);
+            }
+            super::trace::show(terminal, found, None)
+        }
+    }
 }
 
 /// What could have been meant: the functions of the runtime, or else the runtimes.

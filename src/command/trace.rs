@@ -186,7 +186,7 @@ fn for_each(
 }
 
 /// The trace with an id or with the only one that starts so.
-fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'static>, Failed> {
+pub(super) fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'static>, Failed> {
     let mut found: Vec<Recorded<'static>> = Vec::new();
     let mut exact = None;
     for file in files {
@@ -225,7 +225,7 @@ fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'
     }
 }
 
-fn show(terminal: &Terminal, recorded: Recorded<'_>, svg: Option<&Path>) -> Outcome {
+pub(super) fn show(terminal: &Terminal, recorded: Recorded<'_>, svg: Option<&Path>) -> Outcome {
     let waterfall = analyze::view(recorded, |trace, analysis| Waterfall::new(trace, &analysis))
         .map_err(|rejected| Failed::message(Exit::Failed, rejected.reason.to_string()))?;
     let mut out = String::new();
@@ -307,7 +307,7 @@ struct Listed {
     reason: Option<String>,
 }
 
-fn list(
+pub(super) fn list(
     terminal: &Terminal,
     settings: &Settings,
     files: &[PathBuf],

@@ -5,6 +5,7 @@ mod scripts;
 
 use super::*;
 use crate::event::FailureClass;
+use crate::manifest::dynamics::{Delay, Dynamics};
 use crate::manifest::read::{Disk, Files, Kept, Recording, Snapshot};
 use crate::workload::{Body, LoadShape};
 use std::fmt::Write as _;
@@ -158,6 +159,51 @@ fn a_receiver_of_spans_is_there_before_the_first_step_and_after_the_last() {
         (steps(&other.deploy), steps(&other.cleanup)),
         (vec!["b after ".to_owned()], vec!["c after ".to_owned()])
     );
+}
+
+#[test]
+fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
+    const STEPS: &str = "[[deploy]]\nname = \"up\"\nlocal = { template = \"template.yaml\" }\n[[cleanup]]\nname = \"down\"\nlocal = { down = true }\n";
+    let with = |settings: &str, steps: &str| with_local(&format!("{settings}\n{steps}"));
+    let benchmark = valid(&with(
+        "concurrency = 7\nkeep_alive = \"30s\"\nseed = 42\n\
+         delays = { cold_start = { median = \"200ms\", p99 = \"1s\" }, trigger = \"50ms\" }\n\
+         faults = { throttle = 0.25, lost_message = 1, deploy = 2, cleanup = 1 }",
+        STEPS,
+    ));
+    let target = &benchmark.targets["local"];
+    let Action::LocalUp { settings, .. } = &target.deploy[0].action else { panic!("{target:?}") };
+    assert_eq!((settings.concurrency, settings.keep_alive), (Some(7), Some(Duration::from_secs(30))));
+    assert_eq!((settings.failing_deploys, settings.failing_cleanups), (2, 1));
+    let expected = Dynamics {
+        seed: 42,
+        cold_start: Some(Delay::LogNormal {
+            median: Duration::from_millis(200),
+            p99: Duration::from_secs(1),
+        }),
+        trigger: Some(Delay::Fixed(Duration::from_millis(50))),
+        throttle: 0.25,
+        lost_message: 1.0,
+        ..Dynamics::default()
+    };
+    assert_eq!(settings.dynamics, expected);
+    assert_eq!(target.cleanup[0].action, Action::LocalDown { failures: 1 });
+
+    #[track_caller]
+    fn check(manifest: &str, expected: &str) {
+        let checked = read(manifest);
+        let found: Vec<_> = checked.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert!(found.iter().any(|message| message.contains(expected)), "{found:?}");
+    }
+    check(&with("concurrency = 0", STEPS), "concurrency");
+    check(&with("seed = -1", STEPS), "seed");
+    check(&with("faults = { throttle = 1.5 }", STEPS), "1.5 is no rate");
+    check(&with("faults = { throttle = nan }", STEPS), "is no rate");
+    check(&with("faults = { deploy = -1 }", STEPS), "number of failures");
+    check(&with("delays = { cold_start = \"2h\" }", STEPS), "at most 15 minutes");
+    check(&with("delays = { cold_start = 7 }", STEPS), "a duration or a table");
+    check(&with("delays = { trigger = { median = \"2s\", p99 = \"1s\" } }", STEPS), "below the median");
+    check(&with("seed = 1", "[[deploy]]\nname = \"a\"\nrun = \"x\"\n"), "only the embedded runtime");
 }
 
 #[test]

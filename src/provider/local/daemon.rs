@@ -158,6 +158,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
             lambda_endpoint: control.clone(),
             aws_endpoint: aws_endpoint.clone(),
             outputs: application.outputs.into_iter().collect(),
+            functions: runtime.functions.keys().cloned().collect(),
             pid: std::process::id(),
         },
     )?;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
-use rand::{RngExt as _, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use sha2::{Digest, Sha256};
 
@@ -70,7 +70,7 @@ impl Dynamics {
     }
 
     fn happens(&self, kind: &'static str, name: &str, rate: f64) -> bool {
-        rate > 0.0 && self.draw(kind, name, |row| row.random::<f64>()) < rate
+        rate > 0.0 && self.draw(kind, name, RngExt::random::<f64>) < rate
     }
 
     fn draw(&self, kind: &'static str, name: &str, one: impl FnOnce(&mut ChaCha8Rng) -> f64) -> f64 {

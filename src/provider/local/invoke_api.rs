@@ -12,7 +12,7 @@ use serde_json::json;
 use super::context::{TraceContext, new_request_id};
 use super::http::{self, Answer, MAX_PAYLOAD};
 use super::invoke::{self, Call, Runtime};
-use super::xray_api;
+use super::{inspect, xray_api};
 
 pub(super) const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -25,6 +25,9 @@ pub(super) async fn answer(runtime: Arc<Runtime>, request: Request<Incoming>) ->
         path.strip_prefix("/2015-03-31/functions/").and_then(|rest| rest.strip_suffix("/invocations"));
     match (request.method(), invoked) {
         (&Method::POST, Some(name)) => invoke(runtime, &percent_decode(name), request).await,
+        (&Method::GET, None) if path == inspect::PATH => {
+            inspect::answer(&runtime.recorder, request.uri().query().unwrap_or_default())
+        }
         (&Method::POST, None) => xray_api::answer(&runtime.recorder, &path, request).await,
         _ => error(StatusCode::NOT_FOUND, "UnknownOperationException", &format!("no operation at `{path}`")),
     }

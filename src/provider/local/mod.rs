@@ -37,6 +37,7 @@ mod events;
 mod gateway;
 pub(super) mod http;
 mod inferred;
+mod inspect;
 mod instances;
 mod integrations;
 mod invoke;
@@ -70,6 +71,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::dynamics::Dynamics;
 
 pub use daemon::{SERVE, serve};
+pub use inspect::latest_traces;
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
 pub(super) use lifetime::{find_running, lock, log_file, runtime_file, start, write_json};
@@ -140,6 +142,9 @@ pub struct LocalRuntime {
     pub aws_endpoint: Option<String>,
     /// The template's `Outputs`.
     pub outputs: BTreeMap<String, String>,
+    /// Their names.
+    #[serde(default)]
+    pub functions: Vec<String>,
     pub pid: u32,
 }
 
@@ -163,6 +168,10 @@ pub enum LocalError {
     Services(String),
     #[error("{0}")]
     Fetch(String),
+    #[error(
+        "the local target does not answer at {address}: {reason} (`sb local status` lists those that run)"
+    )]
+    Unreachable { address: String, reason: String },
     #[error("`{}` is not a file of the local target: {source}; delete the folder and start it again", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
 }

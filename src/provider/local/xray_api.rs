@@ -111,22 +111,25 @@ fn traces(recorder: &Recorder, input: &Value) -> Result<Value, String> {
     for id in ids.iter().filter_map(Value::as_str) {
         match recorder.view(id) {
             None => unprocessed.push(id),
-            Some(view) => {
-                let segments: Vec<Value> = view
-                    .documents
-                    .iter()
-                    .map(|document| json!({ "Id": document["id"], "Document": document.to_string() }))
-                    .collect();
-                found.push(json!({
-                    "Id": view.id,
-                    "Duration": view.duration(),
-                    "LimitExceeded": view.limit_exceeded,
-                    "Segments": segments,
-                }));
-            }
+            Some(view) => found.push(trace_of(&view)),
         }
     }
     Ok(json!({ "Traces": found, "UnprocessedTraceIds": unprocessed }))
+}
+
+/// A trace as BatchGetTraces gives it.
+pub(super) fn trace_of(view: &View) -> Value {
+    let segments: Vec<Value> = view
+        .documents
+        .iter()
+        .map(|document| json!({ "Id": document["id"], "Document": document.to_string() }))
+        .collect();
+    json!({
+        "Id": view.id,
+        "Duration": view.duration(),
+        "LimitExceeded": view.limit_exceeded,
+        "Segments": segments,
+    })
 }
 
 fn list<'a>(input: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {

@@ -96,20 +96,13 @@ async fn killed_during_a_load_and_started_again_it_has_the_finished_traces_and_s
             finished.push(trace_of(&answer));
         }
     };
-    let (running, (), ()) = tokio::join!(
-        app.try_request(
-            "POST",
-            &format!("{}/2015-03-31/functions/app-Two/invocations", app.runtime.lambda_endpoint),
-            &event.to_string(),
-            &[]
-        ),
-        load,
-        async {
-            wait_until("both to run", || read_pids(&app.note()).len() == 2).await;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            kill(i64::from(app.runtime.pid));
-        }
-    );
+    let invoke = format!("{}/2015-03-31/functions/app-Two/invocations", app.runtime.lambda_endpoint);
+    let payload = event.to_string();
+    let (running, (), ()) = tokio::join!(app.try_request("POST", &invoke, &payload, &[]), load, async {
+        wait_until("both to run", || read_pids(&app.note()).len() == 2).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        kill(i64::from(app.runtime.pid));
+    });
     assert!(running.is_err() && !finished.is_empty(), "{running:?}");
 
     let template = super::harness::here("tests/integration/local/template.yaml");

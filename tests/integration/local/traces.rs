@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use sb::manifest::dynamics::Delay;
 use serde_json::{Value, json};
 
 use super::harness::{Answer, App, wait_until};
@@ -100,6 +101,41 @@ async fn one_trace(app: &App, id: &str) -> Value {
     let (report, mut traces) = app.traces(&[id.to_owned()], PATIENCE).await;
     assert_eq!((report.found, report.incomplete.len()), (1, 0), "{report:?}");
     traces.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn declared_delays_and_faults_show_in_the_trace() {
+    let template = "tests/integration/local/template.yaml";
+    let app = App::with(template, |options| {
+        options.dynamics.cold_start = Some(Delay::Fixed(Duration::from_millis(400)));
+        options.dynamics.trigger = Some(Delay::Fixed(Duration::from_millis(300)));
+    })
+    .await;
+    let answer = app.invoke("app-Echo", &json!({}), &[("x-amz-invocation-type", "Event")]).await;
+    let id = answer.header("x-amzn-trace-id").unwrap().split(['=', ';']).nth(1).unwrap().to_owned();
+    let (_, traces) = app.traces(&[id], Duration::from_secs(20)).await;
+    let length = |name: &str| {
+        let documents = traces[0]["Segments"].as_array().unwrap().iter();
+        let documents =
+            documents.map(|it| serde_json::from_str::<Value>(it["Document"].as_str().unwrap()).unwrap());
+        let parts: Vec<Value> =
+            documents.flat_map(|it| it["subsegments"].as_array().cloned().unwrap_or_default()).collect();
+        let part =
+            parts.iter().find(|part| part["name"] == name).unwrap_or_else(|| panic!("{name}: {parts:?}"));
+        part["end_time"].as_f64().unwrap() - part["start_time"].as_f64().unwrap()
+    };
+    assert!(length("Initialization") >= 0.4 && length("Dwell Time") >= 0.3, "{traces:?}");
+
+    let app = App::with(template, |options| options.dynamics.function_error = 1.0).await;
+    let answer = app.invoke("app-Echo", &json!({}), &[]).await;
+    assert_eq!(answer.json()["errorType"], "Sb.DeclaredFault");
+    let app = App::with(template, |options| options.dynamics.throttle = 1.0).await;
+    assert_eq!(app.invoke("app-Echo", &json!({}), &[]).await.status, 429);
+    let app = App::with(template, |options| options.dynamics.lost_message = 1.0).await;
+    let event = json!({ "seconds": 0, "note": app.note() });
+    assert_eq!(app.invoke("app-Two", &event, &[("x-amz-invocation-type", "Event")]).await.status, 202);
+    let log = std::fs::read_to_string(app.state_dir().join("runtime.log")).unwrap();
+    assert!(log.contains("an event for `app-Two` was lost on purpose"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
