@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::*;
 
 fn place() -> Place {
@@ -460,7 +462,7 @@ fn a_definition_in_a_file_is_read_with_its_substitutions() {
 fn a_state_machine_has_one_definition_and_it_is_here() {
     const MACHINE: &str = "  M:\n    Type: AWS::Serverless::StateMachine\n    Properties: ";
     let both =
-        "line 7: resource `M`: a state machine needs a `Definition` or a `DefinitionUri`, and not both";
+        "line 5: resource `M`: a state machine needs a `Definition` or a `DefinitionUri`, and not both";
     check_error(&format!("{MACHINE}{{ Definition: {{ StartAt: A }}, DefinitionUri: a.json }}"), both);
     let bucket = "line 7: resource `M`: DefinitionUri must be a local file, not an object in a bucket";
     check_error(&format!("{MACHINE}{{ DefinitionUri: s3://bucket/key }}"), bucket);
