@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
+pub use machine::{Definition, definition};
 pub use services::{Service, ServiceResource, Subscription};
 pub use sources::{EventSource, Source, StreamSource};
 use tree::{Entry, Fault, Node};

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::intrinsics::Scope;
-use super::tree::{Entry, Fault, Node, Value};
+use super::tree::{self, Entry, Fault, Node, Value};
 use super::{Application, Format, Reader, Resource, Route, Service, entries, problem};
 
 pub(super) const MACHINE: &str = "AWS::Serverless::StateMachine";
@@ -80,6 +80,40 @@ fn scalar(text: &str) -> Json {
     json!(text)
 }
 
+/// What a state machine does, in the Amazon States Language.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Definition {
+    Inline(Json),
+    /// `DefinitionUri`: for [`definition`] to read.
+    File {
+        /// Relative to the template's folder.
+        path: String,
+        substitutions: Vec<(String, String)>,
+        line: usize,
+    },
+}
+
+/// The definition that a file (YAML or JSON) holds. CloudFormation's functions mean nothing in it.
+pub fn definition(text: &str, substitutions: &[(String, String)]) -> Result<Json, String> {
+    let root = tree::parse(text).map_err(|fault| format!("line {}: {}", fault.line, fault.message))?;
+    let mut definition = plain(&root);
+    if !definition.is_object() {
+        return Err("not the definition of a state machine: it has no fields".to_owned());
+    }
+    substitute(&mut definition, substitutions);
+    Ok(definition)
+}
+
+fn plain(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Plain(text) => scalar(text),
+        Value::Text(text) => json!(text),
+        Value::List(items) => items.iter().map(plain).collect(),
+        Value::Map(fields) => fields.iter().map(|field| (field.key.clone(), plain(&field.node))).collect(),
+    }
+}
+
 /// Puts values into `${NAME}` of every text.
 fn substitute(value: &mut Json, values: &[(String, String)]) {
     match value {
@@ -96,10 +130,18 @@ fn substitute(value: &mut Json, values: &[(String, String)]) {
 
 impl Reader<'_> {
     pub(super) fn machine(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<Service> {
-        let (mut definition, mut values, mut express) = (None, Vec::new(), false);
+        let (mut definition, mut file, mut values, mut express) = (None, None, Vec::new(), false);
         for entry in entries(resource.properties) {
             let read = match entry.key.as_str() {
                 "Definition" => scope.json(&entry.node).map(|value| definition = value),
+                "DefinitionUri" => match scope.resolve(&entry.node) {
+                    Ok(Some(node)) if node.as_text().is_none_or(|text| text.starts_with("s3://")) => {
+                        let message = "DefinitionUri must be a local file, not an object in a bucket";
+                        Err(Fault::new(entry.line, message))
+                    }
+                    Ok(_) => scope.text(&entry.node).map(|path| file = path.map(|path| (path, entry.line))),
+                    Err(fault) => Err(fault),
+                },
                 "DefinitionSubstitutions" => entry.node.entries().iter().try_for_each(|field| {
                     let value = scope.text(&field.node)?.unwrap_or_default();
                     values.push((field.key.clone(), value));
@@ -118,11 +160,18 @@ impl Reader<'_> {
                 return None;
             }
         }
-        let Some(mut definition) = definition else {
-            self.error(Some(resource.id), resource.line, "a state machine needs a `Definition`".to_owned());
-            return None;
+        let definition = match (definition, file) {
+            (Some(mut definition), None) => {
+                substitute(&mut definition, &values);
+                Definition::Inline(definition)
+            }
+            (None, Some((path, line))) => Definition::File { path, substitutions: values, line },
+            _ => {
+                let message = "a state machine needs a `Definition` or a `DefinitionUri`, and not both";
+                self.error(Some(resource.id), resource.line, message.to_owned());
+                return None;
+            }
         };
-        substitute(&mut definition, &values);
         Some(Service::StateMachine { definition, express })
     }
 

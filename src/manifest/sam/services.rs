@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::intrinsics::Scope;
-use super::machine::MACHINE;
+use super::machine::{Definition, MACHINE};
 use super::tree::{Fault, Node, Value};
 use super::{Application, Reader, Resource, Source, entries, problem};
 
@@ -37,8 +37,7 @@ pub enum Service {
         expires_by: Option<String>,
     },
     StateMachine {
-        /// In the Amazon States Language.
-        definition: Json,
+        definition: Definition,
         express: bool,
     },
     KinesisStream {

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::*;
 
 fn place() -> Place {
@@ -438,4 +440,31 @@ fn aliases_cannot_unfold_without_end() {
     }
     let problems = read(&bomb).unwrap_err();
     assert!(problems[0].message.contains("more than 200000 values"), "{problems:?}");
+}
+
+#[test]
+fn a_definition_in_a_file_is_read_with_its_substitutions() {
+    let yaml = "StartAt: A\nStates:\n  A: { Type: Task, Resource: '${Echo}', Parameters: { n: 2, t: '2' }, End: true }\n";
+    let expected = json!({
+        "StartAt": "A",
+        "States": {
+            "A": { "Type": "Task", "Resource": "arn:echo", "Parameters": { "n": 2, "t": "2" }, "End": true }
+        },
+    });
+    let values = [("Echo".to_owned(), "arn:echo".to_owned())];
+    assert_eq!(definition(yaml, &values), Ok(expected.clone()));
+    assert_eq!(definition(&expected.to_string(), &[]), Ok(expected));
+    assert!(definition("A", &values).unwrap_err().contains("no fields"));
+    assert!(definition("A: [", &values).unwrap_err().starts_with("line "));
+}
+
+#[test]
+fn a_state_machine_has_one_definition_and_it_is_here() {
+    const MACHINE: &str = "  M:\n    Type: AWS::Serverless::StateMachine\n    Properties: ";
+    let both =
+        "line 5: resource `M`: a state machine needs a `Definition` or a `DefinitionUri`, and not both";
+    check_error(&format!("{MACHINE}{{ Definition: {{ StartAt: A }}, DefinitionUri: a.json }}"), both);
+    let bucket = "line 7: resource `M`: DefinitionUri must be a local file, not an object in a bucket";
+    check_error(&format!("{MACHINE}{{ DefinitionUri: s3://bucket/key }}"), bucket);
+    check_error(&format!("{MACHINE}{{ DefinitionUri: {{ Bucket: b, Key: k }} }}"), bucket);
 }

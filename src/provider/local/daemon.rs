@@ -267,14 +267,34 @@ pub(super) fn read_application(
         api_base: endpoint.to_owned(),
         aws_base: aws_endpoint.to_owned(),
     };
-    sam::application(&source, &spec.parameters, &place).map_err(|problems| LocalError::Template {
-        path: spec.template.clone(),
-        problems: problems
-            .iter()
-            .filter(|problem| problem.severity != sam::Severity::Warning)
-            .map(ToString::to_string)
-            .collect(),
-    })
+    let refused = |problems| LocalError::Template { path: spec.template.clone(), problems };
+    let mut application = sam::application(&source, &spec.parameters, &place).map_err(|problems| {
+        let serious = problems.iter().filter(|problem| problem.severity != sam::Severity::Warning);
+        refused(serious.map(ToString::to_string).collect())
+    })?;
+    let folder = spec.template.parent().unwrap_or(Path::new(""));
+    read_definitions(&mut application, folder).map_err(refused)?;
+    Ok(application)
+}
+
+/// State machines whose definition lies in a file get it from there.
+fn read_definitions(application: &mut sam::Application, folder: &Path) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    for resource in &mut application.resources {
+        let sam::Service::StateMachine { definition, .. } = &mut resource.service else { continue };
+        let sam::Definition::File { path, substitutions, line } = definition else { continue };
+        let read = fs::read_to_string(folder.join(&path))
+            .map_err(|error| error.to_string())
+            .and_then(|text| sam::definition(&text, substitutions));
+        match read {
+            Ok(read) => *definition = sam::Definition::Inline(read),
+            Err(error) => problems.push(format!(
+                "line {line}: resource `{}`: DefinitionUri `{path}`: {error}",
+                resource.logical_id
+            )),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// Where functions find what they call.

@@ -52,7 +52,7 @@ def make(resources, endpoint):
     def machine(name, resource):
         role = f"arn:aws:iam::{os.environ['MOTO_ACCOUNT_ID']}:role/local"
         client("stepfunctions").create_state_machine(
-            name=name, definition=json.dumps(resource["definition"]), roleArn=role, type=resource["type"])
+            name=name, definition=json.dumps(resource["definition"], ensure_ascii=False), roleArn=role, type=resource["type"])
 
     kinds = {"machine": [machine], "stream": [stream], "bucket": [bucket], "table": [table], "queue": [queue, redrive], "topic": [topic]}
     # A queue for dead letters must be there before it is named.

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::LocalError;
 use super::cache::{self, Kept};
 use super::journal::Journal;
-use crate::manifest::sam::{Service, ServiceResource};
+use crate::manifest::sam::{Definition, Service, ServiceResource};
 
 const MOTO: &str = "5.2.1";
 /// Renders mapping templates.
@@ -135,7 +135,9 @@ fn order(resource: &ServiceResource) -> Option<Value> {
             order["definition"] = definition.clone();
             order["expires_by"] = json!(expires_by);
         }
-        Service::StateMachine { definition, express } => {
+        // Those in files have been read with the template.
+        Service::StateMachine { definition: Definition::File { .. }, .. } => return None,
+        Service::StateMachine { definition: Definition::Inline(definition), express } => {
             order["kind"] = json!("machine");
             order["definition"] = definition.clone();
             order["type"] = json!(if *express { "EXPRESS" } else { "STANDARD" });

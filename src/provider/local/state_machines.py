@@ -5,9 +5,11 @@ a state and those within it, and one for each call of a service.
 """
 
 import contextvars
+import datetime
 import functools
 import http.client
 import json
+import re
 import secrets
 import socket
 import sys
@@ -19,6 +21,8 @@ import uuid
 current = contextvars.ContextVar("span", default=None)
 #: Executions of a state machine that are remembered; of those beyond, the oldest that have ended are forgotten.
 REMEMBERED = 10_000
+#: What Step Functions takes for the name of an execution.
+NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}""")
 #: What fits into one datagram with certainty.
 DATAGRAM = 60_000
 
@@ -51,7 +55,7 @@ class Span:
     def __init__(self, name, trace, parent, namespace=None, **fields):
         self.name, self.trace, self.parent, self.namespace, self.fields = name, trace, parent, namespace, fields
         self.id, self.start = secrets.token_hex(8), time.time()
-        self.failure = None
+        self.failure, self.kind = None, {"fault": True}
 
     @classmethod
     def below(cls, parent, name, namespace=None, **fields):
@@ -69,10 +73,18 @@ class Span:
         if self.namespace:
             document["namespace"] = self.namespace
         if self.failure:
-            document["fault"] = True
+            document.update(self.kind)
             error, cause = self.failure
             document["cause"] = {"exceptions": [{"id": secrets.token_hex(8), "type": error, "message": cause[:1000]}]}
         recorder.send(document)
+
+    def refused(self, error):
+        """By the status, as X-Ray tells the faults of a service from the errors of its callers."""
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        self.fields["http"] = {"response": {"status": status}}
+        self.failure = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        if status < 500:
+            self.kind = {"error": True, "throttle": True} if status == 429 else {"error": True}
 
     def __enter__(self):
         self.token = current.set(self)
@@ -98,6 +110,13 @@ def trace_of(header):
     if "Root" in parts:
         return (parts["Root"], parts.get("Sampled") != "0"), parts.get("Parent")
     return (f"1-{int(time.time()):08x}-{secrets.token_hex(12)}", True), None
+
+
+def instant(date):
+    """As Step Functions writes it."""
+    if isinstance(date, str):
+        return date
+    return date.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def wrap(owner, name, make):
@@ -151,18 +170,30 @@ def record_executions():
             with execution.span as span:
                 original(self)
                 if execution.exec_status != ExecutionStatus.SUCCEEDED:
-                    span.failure = str(execution.error or execution.exec_status), str(execution.cause or "")
+                    span.failure = execution.error or execution.exec_status.value, execution.cause or ""
             TMP_THREADS.clear()
         return logic
 
     def state(original):
         def state(self, env):
+            # The interpreter goes on counting where a state is entered once more: its retries would run out.
+            for key in [key for key in env.heap if key.startswith(("MaxAttemptsDecl-", "BackoffRateDecl-"))]:
+                del env.heap[key]
             parent = current.get()
             if parent is None:
                 return original(self, env)
             with Span.below(parent, self.name):
                 return original(self, env)
         return state
+
+    def environment(original):
+        def environment(self):
+            env = original(self)
+            execution = env.states.context_object.context_object_data["Execution"]
+            # A date would neither fit into a function's event nor into the output.
+            execution["StartTime"] = instant(execution["StartTime"])
+            return env
+        return environment
 
     def branches(original):
         def branches(self, env):
@@ -202,6 +233,7 @@ def record_executions():
     numbers = threading.local()
     wrap(Execution, "start", start)
     wrap(ExecutionWorker, "_execution_logic", logic)
+    wrap(ExecutionWorker, "_get_evaluation_environment", environment)
     wrap(CommonStateField, "_eval_body", state)
     wrap(BranchesDecl, "_eval_body", branches)
     wrap(BranchWorker, "__init__", branch)
@@ -214,6 +246,7 @@ def call_the_application(endpoint):
     import boto3
     import moto.stepfunctions.parser.asl.utils.boto_client as module
     from botocore.config import Config
+    from botocore.exceptions import ClientError
 
     making = threading.Lock()
 
@@ -232,7 +265,13 @@ def call_the_application(endpoint):
             if parent is None:
                 return call(operation, parameters)
             with Span.below(parent, title, "aws", aws={"operation": operation}) as span:
-                answer = call(operation, parameters)
+                try:
+                    answer = call(operation, parameters)
+                except ClientError as error:
+                    # Causes name it.
+                    error.response["ResponseMetadata"].setdefault("RequestId", str(uuid.uuid4()))
+                    span.refused(error)
+                    raise
                 span.fields["http"] = {"response": {"status": answer["ResponseMetadata"]["HTTPStatusCode"]}}
                 if answer.get("FunctionError"):
                     span.failure = answer["FunctionError"], "the function failed"
@@ -265,15 +304,47 @@ def call_the_application(endpoint):
             other.boto_client_for = boto_client_for
 
 
+def name_refusals():
+    """A function that is named by its ARN and cannot be called: retriers ask for such errors by name, the interpreter says `Exception`."""
+    from botocore.exceptions import ClientError
+    from moto.stepfunctions.parser.api import HistoryEventType, LambdaFunctionFailedEventDetails
+    from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+    from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import StateTaskServiceLambda
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
+    from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+
+    def from_error(original):
+        def from_error(self, env, ex):
+            if not isinstance(ex, ClientError):
+                return original(self, env, ex)
+            error, cause = StateTaskServiceLambda._error_cause_from_client_error(ex)
+            details = LambdaFunctionFailedEventDetails(error=error, cause=cause)
+            return FailureEvent(
+                env=env, error_name=CustomErrorName(error), event_type=HistoryEventType.LambdaFunctionFailed,
+                event_details=EventDetails(lambdaFunctionFailedEventDetails=details),
+            )
+        return from_error
+
+    wrap(StateTaskLambda, "_from_error", from_error)
+
+
 def take_what_callers_say():
-    """moto leaves out the trace, and takes executions without a name for one and the same."""
+    """moto leaves out the trace, takes executions without a name for one and the same, and checks neither name nor input."""
     from moto.core.responses import ActionResult
+    from moto.stepfunctions.exceptions import InvalidExecutionInput, InvalidName
     from moto.stepfunctions.responses import StepFunctionResponse
 
     def start_execution(self):
+        name, given = self._get_param("name") or str(uuid.uuid4()), self._get_param("input", if_none="{}")
+        if not NAME.fullmatch(name):
+            raise InvalidName(f"Invalid Name: '{name}'")
+        try:
+            json.loads(given)
+        except ValueError as error:
+            raise InvalidExecutionInput(f"Invalid State Machine Execution Input: '{error}'") from None
         execution = self.stepfunction_backend.start_execution(
-            self._get_param("stateMachineArn"), self._get_param("name") or str(uuid.uuid4()),
-            self._get_param("input", if_none="{}"),
+            self._get_param("stateMachineArn"), name, given,
             self._get_param("traceHeader") or self.headers.get("X-Amzn-Trace-Id"),
         )
         forget(self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn")))
@@ -314,5 +385,6 @@ def install(endpoint, daemon, xray):
 
     record_executions()
     call_the_application(endpoint)
+    name_refusals()
     take_what_callers_say()
     be_quick()

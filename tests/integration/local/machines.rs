@@ -112,6 +112,67 @@ async fn a_failure_is_tried_again_caught_and_told_with_the_functions_own_error()
     );
 }
 
+/// What Step Functions itself says of an execution.
+async fn described(app: &App, arn: &str) -> Value {
+    let url = app.runtime.aws_endpoint.clone().unwrap();
+    let headers = [
+        (
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/states/aws4_request, SignedHeaders=host, Signature=none",
+        ),
+        ("x-amz-target", "AWSStepFunctions.DescribeExecution"),
+        ("content-type", "application/x-amz-json-1.0"),
+    ];
+    for _ in 0..400 {
+        let answer =
+            app.request("POST", &url, &json!({ "executionArn": arn }).to_string(), &headers).await.json();
+        if answer["status"] != "RUNNING" {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{arn} does not end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_definition_in_a_file_may_loop_with_retries_and_catches_refusals_by_their_names() {
+    let app = App::of("tests/integration/local/machines.yaml").await;
+    let started = app.request("POST", &format!("{}/v1/odd", app.runtime.endpoint), "{}", &[JSON]).await;
+    let arn = started.json()["executionArn"].as_str().unwrap().to_owned();
+    let state = described(&app, &arn).await;
+    assert_eq!(state["status"], "SUCCEEDED", "{state}");
+    let output: Value = serde_json::from_str(state["output"].as_str().unwrap()).unwrap();
+    assert_eq!((&output["round"], &output["text"]), (&json!(2), &json!("üß")), "{output}");
+    assert!(output["started"].as_str().unwrap().ends_with('Z'), "{output}");
+    assert_eq!(output["refusal"]["Error"], "Lambda.TooManyRequestsException", "{output}");
+    let cause = output["refusal"]["Cause"].as_str().unwrap();
+    assert!(cause.contains("Service: AWSLambda; Status Code: 429"), "{cause}");
+
+    let header = started.header("x-amzn-trace-id").unwrap();
+    let root = header.split(';').next().unwrap().trim_start_matches("Root=").to_owned();
+    let segments = trace(&app, &root).await;
+    let machine =
+        segments.iter().find(|segment| segment["origin"] == "AWS::StepFunctions::StateMachine").unwrap();
+    let twice = json!([["Lambda", []], ["Lambda", []]]);
+    assert_eq!(
+        names(machine),
+        json!([
+            ["Begin", []],
+            ["Again", twice],
+            ["Whether", []],
+            ["Count", []],
+            ["Again", twice],
+            ["Whether", []],
+            ["Refused", [["Lambda", []]]],
+            ["Done", []],
+        ])
+    );
+    let states = machine["subsegments"].as_array().unwrap();
+    let refused = states.iter().find(|state| state["name"] == "Refused").unwrap();
+    assert_eq!(refused["subsegments"][0]["throttle"], true, "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs moto_server"]
 async fn an_api_with_a_document_checks_bodies_maps_answers_and_has_functions_too() {
@@ -138,4 +199,5 @@ async fn an_api_with_a_document_checks_bodies_maps_answers_and_has_functions_too
     assert_eq!(ended(&app, run).await["error"], "ValueError");
     let refused = app.request("POST", &format!("{endpoint}/v1/flows"), "no JSON", &[JSON]).await;
     assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.text.contains("InvalidExecutionInput"), "{refused:?}");
 }
