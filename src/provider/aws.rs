@@ -39,7 +39,7 @@ const WINDOWS_IN_FLIGHT: usize = 16;
 /// Between two lists of traces; when the second shows no more links than the first, there are no more.
 const LINKS_SETTLE: Duration = Duration::from_secs(5);
 /// Listing may take at least so long, even when the deadline has passed.
-const LIST_WITHIN: Duration = Duration::from_secs(60);
+const LIST_WITHIN: Duration = Duration::from_mins(1);
 /// Seconds by which the clocks of this machine and of X-Ray may differ.
 const CLOCKS_DIFFER: f64 = 2.0;
 

@@ -292,7 +292,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     let summary = if let Some(linked) = linked {
         let (texts, position) = open_texts(path)?;
         let length = std::fs::metadata(path)?.len();
-        let progress = |bytes| progress((length + bytes) / 2);
+        let progress = |bytes| progress(u64::midpoint(length, bytes));
         run_linked(&linked, texts, &position, jobs, method, writer, &progress)?
     } else {
         let position = input.position();
