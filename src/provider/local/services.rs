@@ -136,7 +136,6 @@ fn order(resource: &ServiceResource) -> Option<Value> {
             order["expires_by"] = json!(expires_by);
         }
         // Those in files have been read with the template.
-        Service::StateMachine { definition: Definition::File { .. }, .. } => return None,
         Service::StateMachine { definition: Definition::Inline(definition), express } => {
             order["kind"] = json!("machine");
             order["definition"] = definition.clone();
@@ -154,7 +153,8 @@ fn order(resource: &ServiceResource) -> Option<Value> {
             order["kind"] = json!("topic");
             order["fifo"] = json!(fifo);
         }
-        Service::RekognitionCollection => return None,
+        Service::RekognitionCollection
+        | Service::StateMachine { definition: Definition::File { .. }, .. } => return None,
     }
     Some(order)
 }

@@ -199,7 +199,7 @@ async fn a_topic_reaches_functions_and_queues_and_carries_the_trace_on() {
         inbox["record"]["attributes"]["AWSTraceHeader"]
             .as_str()
             .unwrap()
-            .contains(topic["id"].as_str().unwrap())
+            .contains(topic["subsegments"][0]["id"].as_str().unwrap())
     );
     // The other queue got the message in its envelope.
     let archived = sqs(&app, "ReceiveMessage", json!({ "QueueUrl": "app-Failed" })).await;
