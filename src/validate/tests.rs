@@ -198,7 +198,7 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
     check(&with("concurrency = 0", STEPS), "concurrency");
     check(&with("seed = -1", STEPS), "seed");
     check(&with("faults = { throttle = 1.5 }", STEPS), "1.5 is no rate");
-    check(&with("faults = { throttle = nan }", STEPS), "is no rate");
+    check(&with("faults = { throttle = nan }", STEPS), "not finite");
     check(&with("faults = { deploy = -1 }", STEPS), "number of failures");
     check(&with("delays = { cold_start = \"2h\" }", STEPS), "at most 15 minutes");
     check(&with("delays = { cold_start = 7 }", STEPS), "a duration or a table");

@@ -135,7 +135,6 @@ fn order(resource: &ServiceResource) -> Option<Value> {
             order["definition"] = definition.clone();
             order["expires_by"] = json!(expires_by);
         }
-        // Those in files have been read with the template.
         Service::StateMachine { definition: Definition::Inline(definition), express } => {
             order["kind"] = json!("machine");
             order["definition"] = definition.clone();
@@ -153,6 +152,7 @@ fn order(resource: &ServiceResource) -> Option<Value> {
             order["kind"] = json!("topic");
             order["fifo"] = json!(fifo);
         }
+        // The runtime is the one; the other has been read with the template, and is inline.
         Service::RekognitionCollection
         | Service::StateMachine { definition: Definition::File { .. }, .. } => return None,
     }
