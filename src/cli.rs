@@ -655,12 +655,21 @@ pub enum RemoteCommand {
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
     /// Start the runtime with a SAM template; it runs until `sb local down`
+    #[command(
+        after_help = "Examples:\n  sb local up -p MemorySize=512\n  sb local up --containers\n  sb local up --containers --image python3.12=lambda-python:mine"
+    )]
     Up {
         #[arg(long, default_value = "template.yaml")]
         template: PathBuf,
         /// Name of the runtime, for several at once
         #[arg(long, default_value = "local")]
         name: String,
+        /// Run functions in containers (Docker or Podman), in AWS's base images
+        #[arg(long)]
+        containers: bool,
+        /// Another image for functions of a runtime
+        #[arg(long, value_name = "RUNTIME=IMAGE", requires = "containers", value_parser = parse_pair)]
+        image: Vec<(String, String)>,
     },
     /// Stop it
     Down {
@@ -691,6 +700,12 @@ pub enum LocalCommand {
         #[arg(long, default_value = "local")]
         name: String,
     },
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(runtime, image)| !runtime.is_empty() && !image.is_empty());
+    let (runtime, image) = pair.ok_or("write RUNTIME=IMAGE, such as python3.12=lambda-python:mine")?;
+    Ok((runtime.to_owned(), image.to_owned()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -20,7 +20,7 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: LocalCommand) -> Outcome {
     let state = settings.state_folder(Path::new("."));
     match command {
-        LocalCommand::Up { template, name } => {
+        LocalCommand::Up { template, name, containers, image } => {
             let mut parameters = std::collections::BTreeMap::new();
             parameters.extend(settings.params.iter().cloned());
             let spec = LocalSpec {
@@ -30,7 +30,11 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 name,
                 services: None,
                 java_client: None,
-                options: local::Options::default(),
+                options: local::Options {
+                    containers: containers
+                        .then(|| local::Containers { images: image.into_iter().collect(), client: None }),
+                    ..local::Options::default()
+                },
             };
             let runtime = local::up(spec, &std::env::current_exe()?).await.map_err(failed)?;
             if settings.json() {

@@ -1,6 +1,7 @@
 //! The embedded runtime as a step: up, and down.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use super::step::Executor;
@@ -18,8 +19,9 @@ pub(super) async fn up(
     parameters: &BTreeMap<String, Template>,
     settings: &LocalSettings,
 ) -> Finished {
-    if attempt.number <= settings.failing_deploys {
-        return on_purpose("deploy", attempt, settings.failing_deploys);
+    let folder = executor.local_state(attempt);
+    if let Some(failed) = on_purpose(&folder, "deploy", settings.failing_deploys) {
+        return failed;
     }
     let defaults = local::Options::default();
     let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
@@ -32,7 +34,7 @@ pub(super) async fn up(
         };
     }
     let spec = LocalSpec {
-        state_dir: executor.local_state(attempt),
+        state_dir: folder,
         template: template.to_owned(),
         parameters: values,
         name: attempt.deployment.application.clone(),
@@ -41,6 +43,7 @@ pub(super) async fn up(
         options: local::Options {
             concurrency: settings.concurrency.unwrap_or(defaults.concurrency),
             keep_alive: settings.keep_alive.unwrap_or(defaults.keep_alive),
+            containers: settings.containers.clone().map(|images| local::Containers { images, client: None }),
             dynamics: settings.dynamics.clone(),
             ..defaults
         },
@@ -71,20 +74,35 @@ pub(super) async fn up(
     }
 }
 
-/// A fault that the target declares. The n-th attempt fails whoever runs it: a resumed run goes on where it was.
-fn on_purpose(key: &str, attempt: &Attempt, failures: u32) -> Finished {
-    let message = format!(
-        "attempt {} of {failures} that fail on purpose (`faults.{key}` of the target)",
-        attempt.number
-    );
-    Outcome::failed(FailureClass::Step, message).into()
+/// A fault that the target declares: the first attempts fail, whichever runs make them. They are counted beside the runtime's files.
+fn on_purpose(folder: &Path, key: &str, failures: u32) -> Option<Finished> {
+    if failures == 0 {
+        return None;
+    }
+    let counter = folder.join(format!("failed-{key}s"));
+    let failed: u32 = fs::read_to_string(&counter).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    if failed >= failures {
+        // The next deployment begins anew.
+        let _ = fs::remove_file(&counter);
+        return None;
+    }
+    let number = failed + 1;
+    let message =
+        fs::create_dir_all(folder).and_then(|()| fs::write(&counter, number.to_string())).map_or_else(
+            |error| format!("`{}`: {error}", counter.display()),
+            |()| {
+                format!("attempt {number} of {failures} that fail on purpose (`faults.{key}` of the target)")
+            },
+        );
+    Some(Outcome::failed(FailureClass::Step, message).into())
 }
 
 pub(super) async fn down(executor: &Executor, attempt: &Attempt, failures: u32) -> Finished {
-    if attempt.number <= failures {
-        return on_purpose("cleanup", attempt, failures);
+    let folder = executor.local_state(attempt);
+    if let Some(failed) = on_purpose(&folder, "cleanup", failures) {
+        return failed;
     }
-    match local::down(&executor.local_state(attempt)).await {
+    match local::down(&folder).await {
         Ok(()) => Outcome::Succeeded.into(),
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),
     }

@@ -463,7 +463,7 @@ async fn the_metrics_of_k6_add_up() {
         let at = |metric: &str| values(metric)[index];
         let sum = at("http_req_sending") + at("http_req_waiting") + at("http_req_receiving");
         assert!((at("http_req_duration") - sum).abs() < 1e-5);
-        assert!((at("iteration_duration") - sum - at("http_req_blocked")).abs() < 0.5);
+        assert!((at("iteration_duration") - sum - at("http_req_blocked")).abs() < 20.0);
         assert!(at("http_req_waiting") >= 29.0, "{}", at("http_req_waiting"));
         assert!(at("data_sent") > 50.0 && at("data_received") > 50.0);
     }

@@ -104,6 +104,10 @@ shape! {
         concurrency: Option<Spanned<i64>>,
         /// Of the embedded runtime: how long an idle instance is kept. Default: `"10m"`. Example: `"30s"`.
         keep_alive: Option<Spanned<Period>>,
+        /// Of the embedded runtime: whether functions run in containers (Docker or Podman) instead of as processes. Default: `false`.
+        containers: Option<Spanned<bool>>,
+        /// Of the embedded runtime: images that take the place of AWS's, by the functions' runtime. Example: `{ "python3.12" = "registry.example/lambda-python:3.12" }`.
+        function_images: Option<Spanned<Map<Text>>>,
         /// Of the embedded runtime: what its delays and faults are drawn from. Default: 0.
         seed: Option<Spanned<i64>>,
         /// Of the embedded runtime: delays that it adds. Example: `{ cold_start = { median = "200ms", p99 = "1s" }, trigger = "50ms" }`.

@@ -18,6 +18,8 @@ pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report)
     let places = [
         raw.concurrency.as_ref().map(|value| &value.span),
         raw.keep_alive.as_ref().map(|value| &value.span),
+        raw.containers.as_ref().map(|value| &value.span),
+        raw.function_images.as_ref().map(|value| &value.span),
         raw.seed.as_ref().map(|value| &value.span),
         raw.delays.as_ref().map(|value| &value.span),
         raw.faults.as_ref().map(|value| &value.span),
@@ -52,6 +54,17 @@ fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
         settings.concurrency = u32::try_from(count).ok();
     }
     settings.keep_alive = raw.keep_alive.as_ref().map(|period| check::duration(period, true, report));
+    if raw.containers.as_ref().is_some_and(|containers| containers.value) {
+        let images = raw.function_images.as_ref().into_iter().flat_map(|images| images.value.iter());
+        settings.containers =
+            Some(images.map(|(runtime, image)| (runtime.value.clone(), image.value.clone())).collect());
+    } else if let Some(images) = &raw.function_images {
+        report.push(
+            Problem::error("sb::validate::local", "these functions run in no containers")
+                .at(&images.span, "has no effect")
+                .help("add `containers = true`, or remove the images"),
+        );
+    }
     let dynamics = &mut settings.dynamics;
     if let Some(seed) = &raw.seed {
         dynamics.seed = u64::try_from(check::count(seed, 0..=i64::MAX, "the seed", report)).unwrap_or(0);

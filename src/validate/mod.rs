@@ -218,6 +218,8 @@ pub struct LocalSettings {
     /// None: the runtime's default.
     pub concurrency: Option<u32>,
     pub keep_alive: Option<Duration>,
+    /// Functions run in containers; images by runtime, the others are AWS's.
+    pub containers: Option<BTreeMap<String, String>>,
     pub dynamics: Dynamics,
     /// So many first attempts of the step that starts it fail on purpose.
     pub failing_deploys: u32,

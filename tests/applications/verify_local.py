@@ -3,10 +3,12 @@
     python3 tests/applications/verify_local.py [NAME…]
 
 `sb test` deploys the application on this machine, loads it, fetches and analyses its traces, and cleans it up. Every request type must have been sent and
-answered as expected, every trace be valid, and every service of the template have its place in the traces; nothing that the application started may be left.
+answered as expected, every trace be valid, every service of the template have its place in the traces, and every function that the workload reaches be on
+the critical path of some trace; nothing that the application started may be left.
 """
 
 import argparse
+import ast
 import csv
 import os
 import subprocess
@@ -34,19 +36,25 @@ LOADS = {
     "video-processing": (1, 6),
 }
 OTHERS = (10, 5)
-# How X-Ray calls a service, by the start of its resources' type. A queue is reached by messages that have traces of their own.
+# How X-Ray calls a service, by the start of its resources' type.
 ORIGINS = {
     "AWS::DynamoDB": "AWS::DynamoDB",
     "AWS::RDS": "Database::SQL",
     "AWS::Rekognition": "AWS::Rekognition",
     "AWS::S3::Bucket": "AWS::S3",
     "AWS::SNS::Topic": "AWS::SNS",
+    "AWS::SQS::Queue": "AWS::SQS::Queue",
     "AWS::Serverless::Api": "AWS::ApiGateway::Stage",
     "AWS::Serverless::Function": "AWS::Lambda::Function",
     "AWS::Serverless::StateMachine": "AWS::StepFunctions::StateMachine",
 }
-# Workflows of hello-retail have traces of their own: what starts them comes from a queue.
-ELSEWHERE = {"hello-retail": {"AWS::StepFunctions::StateMachine"}}
+# Only failed events come to its queue.
+ELSEWHERE = {"thumbnail-generator": {"AWS::SQS::Queue"}}
+# Functions that no critical path crosses, and why.
+OFF_PATH = {}
+
+
+FUNCTION = "AWS::Serverless::Function"
 
 
 class Failed(Exception):
@@ -100,6 +108,10 @@ def judge(folder, written):
     expected = {origin for start, origin in ORIGINS.items() if any(kind.startswith(start) for kind in kinds)}
     if missing := {origin for origin in expected - ELSEWHERE.get(folder.name, set()) if origin.lower() not in seen.lower()}:
         raise Failed(f"not in any trace: {', '.join(sorted(missing))}")
+    crossed = {name for one in traces for name in ast.literal_eval(one["longest_path_names"])}
+    names = {resource["Properties"]["FunctionName"]["Fn::Sub"].rsplit("}", 1)[1] for resource in template["Resources"].values() if resource["Type"] == FUNCTION}
+    if missing := {name for name in names - OFF_PATH.get(folder.name, set()) if not any(one.endswith(name) for one in crossed)}:
+        raise Failed(f"on no critical path: {', '.join(sorted(missing))}; on some are {', '.join(sorted(crossed))}")
     return len(requests), len(traces)
 
 

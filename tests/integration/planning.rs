@@ -138,3 +138,38 @@ fn trials_that_are_not_as_cold_or_warm_as_declared_are_invalid() {
     check_start("warm", 5, &["was to be warm, and 1 of 3 traces met a cold start"]);
     check_start("cold", 5, &["was to be cold, and its first trace"]);
 }
+
+#[test]
+fn deployments_and_cleanups_fail_as_often_as_the_target_says() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let manifest = |deploys: u32, cleanups: u32| {
+        work.write(
+            "examples/hello-http/benchmark.toml",
+            &format!(
+                "[benchmark]\nname = \"hello\"\n[targets.local]\ntraces = \"local\"\n\
+                 faults = {{ deploy = {deploys}, cleanup = {cleanups} }}\n\
+                 [[deploy]]\nname = \"stack\"\nlocal = {{ template = \"template.yaml\" }}\n\
+                 retry = {{ attempts = 2, delay = \"10ms\" }}\n\
+                 [[workload.requests]]\nname = \"hello\"\nurl = \"{{{{outputs.endpoint}}}}/hello\"\n\
+                 [[cleanup]]\nname = \"stack\"\nlocal = {{ down = true }}\n"
+            ),
+        );
+        let ran = work.sb_in("examples/hello-http", &["test", "--executor", "host", "2"]);
+        (ran.code, format!("{}{}", ran.stdout, ran.stderr))
+    };
+    // One failure is outlived by a second attempt, two are not; and a cleanup that failed is owed, and paid later.
+    let (code, said) = manifest(1, 0);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = manifest(2, 0);
+    assert!(
+        code == 1 && said.contains("attempt 2 of 2 that fail on purpose (`faults.deploy`"),
+        "{code} {said}"
+    );
+    assert_eq!(work.processes(), Vec::<String>::new());
+    let (code, said) = manifest(0, 1);
+    assert!(code == 4 && said.contains("`faults.cleanup`"), "{code} {said}");
+    assert_ne!(work.processes(), Vec::<String>::new());
+    work.sb_in("examples/hello-http", &["cleanup", "--executor", "host"]).expect(0);
+    assert_eq!(work.processes(), Vec::<String>::new());
+}

@@ -22,12 +22,12 @@ use super::journal::Journal;
 use super::lifetime::{lock, log_file, runtime_file, spec_file, write_json};
 use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
-use super::runtimes::Runtimes;
+use super::runtimes::{Program, Runtimes};
 use super::service_client::ServiceClient;
 use super::services::{Addresses, Services};
 use super::sources::Sources;
 use super::trace_log::TraceLog;
-use super::{LocalError, LocalRuntime, LocalSpec, Options, invoke_api, orphans, udp};
+use super::{LocalError, LocalRuntime, LocalSpec, Options, containers, invoke_api, orphans, udp};
 use crate::manifest::sam::{self, Service};
 
 /// The first argument that makes `sb` the daemon; the second is the state folder.
@@ -75,6 +75,13 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         journal.note(&format!(
             "{leftover} processes that functions of the earlier runtime had started were ended"
         ));
+    }
+    let client = spec.options.containers.as_ref().and_then(|containers| containers.client.clone());
+    if let Some(client) = &client {
+        let leftover = containers::end(client, state_dir).await;
+        if leftover > 0 {
+            journal.note(&format!("{leftover} containers of the earlier runtime were removed"));
+        }
     }
     let sockets = Sockets {
         gateway: listen(earlier.as_ref().map(|runtime| runtime.endpoint.as_str())).await?,
@@ -182,6 +189,9 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         watched.abort();
     }
     machine.kill_all();
+    if let Some(client) = &client {
+        containers::end(client, state_dir).await;
+    }
     runtime.recorder.stopped();
     let unfinished = options.queue as usize - runtime.queue.available_permits();
     journal.note(&format!(
@@ -320,16 +330,26 @@ fn make_functions(
     let mut problems = Vec::new();
     for function in &application.functions {
         let made = Code::find(base, function, &spec.state_dir).and_then(|code| {
-            let program = runtimes.program(function, &code)?;
+            let program = match &spec.options.containers {
+                None => runtimes.program(function, &code)?,
+                Some(containers) => {
+                    Program::Container(containers.container(function, &code, &spec.state_dir)?)
+                }
+            };
             Ok((code.folder, program))
         });
         match made {
             Err(message) => problems
                 .push(format!("line {}: function `{}`: {message}", function.line, function.logical_id)),
             Ok((folder, program)) => {
-                let words: Vec<_> = program.command.iter().map(|word| word.to_string_lossy()).collect();
-                journal.note(&format!("function {} runs as: {}", function.name, words.join(" ")));
+                journal.note(&format!("function {} runs as: {program}", function.name));
                 let mut environment = environment(function, &folder, endpoints);
+                if let Program::Container(_) = program {
+                    // Of the image, not of this machine.
+                    environment.remove("PATH");
+                    environment.remove("LAMBDA_RUNTIME_DIR");
+                    environment.insert("LAMBDA_TASK_ROOT".to_owned(), containers::TASK.to_owned());
+                }
                 environment.insert(orphans::MARK.to_owned(), spec.state_dir.to_string_lossy().into_owned());
                 let log = logs.join(format!("{}.log", function.name));
                 let made = Function::new(function.clone(), program, folder, environment, log);

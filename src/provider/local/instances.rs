@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::clock::{Clock, Stamp};
+use super::containers::Container;
+use super::context::new_segment_id;
 use super::dynamics::Dynamics;
 use super::http::Lifetime;
 use super::process::{Launch, Process, Spawner};
@@ -121,16 +123,25 @@ impl Machine {
         let mut environment = function.environment.clone();
         environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), listener.local_addr()?.to_string());
         let log = OpenOptions::new().create(true).append(true).open(&function.log)?;
-        let (process, child) = self
-            .spawner
-            .spawn(Launch {
-                command: function.program.command.clone(),
-                environment,
-                folder: function.folder.clone(),
-                memory_bytes: function.program.limited.then_some(function.spec.memory_mib * 1024 * 1024),
-                log,
-            })
-            .await?;
+        let folder = function.folder.clone();
+        let launch = match &function.program {
+            Program::Process { command, limited } => {
+                let memory_bytes = limited.then_some(function.spec.memory_mib * 1024 * 1024);
+                Launch { command: command.clone(), environment, folder, memory_bytes, log, container: None }
+            }
+            Program::Container(container) => {
+                let name = format!("sb-local-{}-{}", function.spec.name, new_segment_id());
+                Launch {
+                    command: container.command(&name, &environment),
+                    environment: Container::environment(&environment),
+                    folder,
+                    memory_bytes: None,
+                    log,
+                    container: Some(container.running(name)),
+                }
+            }
+        };
+        let (process, child) = self.spawner.spawn(launch).await?;
         self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process.clone());
 
         let (jobs, inbox) = mpsc::channel(1);

@@ -1,10 +1,12 @@
 //! Functions in Java: a virtual machine with AWS's own client of the Runtime API, which Maven fetches once.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
+use zip::ZipArchive;
 
 use super::LocalError;
 use super::cache::{self, Kept};
@@ -13,6 +15,8 @@ use crate::manifest::sam;
 /// Of `com.amazonaws:aws-lambda-java-runtime-interface-client`.
 const VERSION: &str = "2.9.0";
 const PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+/// The client's own native library, beside its jar.
+const LIBRARY: &str = "libaws-lambda-jni.so";
 /// Percent of the memory size that the heap may take; the rest is for the machine itself.
 const HEAP: u64 = 85;
 
@@ -28,7 +32,28 @@ pub(super) async fn client() -> Result<PathBuf, LocalError> {
             return Err(kept.unusable());
         }
     }
+    unpack_library(&jar, &kept.folder).map_err(|error| {
+        LocalError::Fetch(format!("the native library in `{}` cannot be unpacked: {error}", jar.display()))
+    })?;
     Ok(kept.folder)
+}
+
+/// Left to itself, the client unpacks its library at every start to one place in `/tmp`, over the one that others have loaded: they crash.
+fn unpack_library(jar: &Path, folder: &Path) -> io::Result<()> {
+    let library = folder.join(LIBRARY);
+    let machine = std::env::consts::ARCH;
+    // Where there may be two C libraries, only the client can tell which one Java has.
+    if library.is_file() || Path::new(&format!("/lib/ld-musl-{machine}.so.1")).exists() {
+        return Ok(());
+    }
+    let machine = if machine == "aarch64" { "aarch_64" } else { machine };
+    let mut jar = ZipArchive::new(File::open(jar)?)?;
+    let Ok(mut packed) = jar.by_name(&format!("jni/libaws-lambda-jni.linux-{machine}.so")) else {
+        return Ok(());
+    };
+    let new = library.with_added_extension(std::process::id().to_string());
+    io::copy(&mut packed, &mut File::create(&new)?)?;
+    fs::rename(new, library)
 }
 
 async fn fetch(folder: &Path) -> Result<(), String> {
@@ -73,8 +98,15 @@ pub(super) fn command(function: &sam::Function, code: &Path, client: &Path) -> V
         classes.push(":");
         classes.push(part);
     }
-    vec![
-        "java".into(),
+    let mut command: Vec<OsString> = vec!["java".into()];
+    let library = client.join(LIBRARY);
+    if library.is_file() {
+        let mut property =
+            OsString::from("-Dcom.amazonaws.services.lambda.runtime.api.client.runtimeapi.NativeClient.JNI=");
+        property.push(library);
+        command.push(property);
+    }
+    command.extend([
         format!("-XX:MaxHeapSize={}m", function.memory_mib * HEAP / 100).into(),
         // As Lambda starts its own from Java 17 on.
         "-XX:+UseSerialGC".into(),
@@ -83,5 +115,6 @@ pub(super) fn command(function: &sam::Function, code: &Path, client: &Path) -> V
         classes,
         "com.amazonaws.services.lambda.runtime.api.client.AWSLambda".into(),
         function.handler.clone().into(),
-    ]
+    ]);
+    command
 }

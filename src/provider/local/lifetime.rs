@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::daemon::read_application;
-use super::{LocalError, LocalRuntime, LocalSpec, SERVE, java, orphans, services, trace_log};
+use super::{LocalError, LocalRuntime, LocalSpec, SERVE, containers, java, orphans, services, trace_log};
 
 /// Time to start, the services included; the functions themselves start on demand.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -48,8 +48,13 @@ pub(in crate::provider) fn log_file(state_dir: &Path) -> PathBuf {
 pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, LocalError> {
     fs::create_dir_all(&spec.state_dir).map_err(LocalError::io("make", &spec.state_dir))?;
     let state_dir = fs::canonicalize(&spec.state_dir).map_err(LocalError::io("find", &spec.state_dir))?;
-    if let Some(runtime) = find(&state_dir) {
-        return Ok(runtime);
+    let begun = Instant::now();
+    while let Some(runtime) = find(&state_dir) {
+        // One that was killed just now holds its lock for a moment longer.
+        if answers(&runtime).await || begun.elapsed() > GRACE {
+            return Ok(runtime);
+        }
+        tokio::time::sleep(POLL).await;
     }
     let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
     let mut spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
@@ -59,7 +64,9 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
         if !application.resources.is_empty() {
             spec.services = Some(services::python().await?);
         }
-        if application.functions.iter().any(|function| function.runtime.starts_with("java")) {
+        if let Some(containers) = &mut spec.options.containers {
+            containers.ready(&application.functions).await?;
+        } else if application.functions.iter().any(|function| function.runtime.starts_with("java")) {
             spec.java_client = Some(java::client().await?);
         }
     }
@@ -69,11 +76,23 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     start(SERVE, &state_dir, &spec, sb_binary).await
 }
 
+async fn answers(runtime: &LocalRuntime) -> bool {
+    let address = runtime.lambda_endpoint.trim_start_matches("http://");
+    tokio::net::TcpStream::connect(address).await.is_ok()
+}
+
+/// The command line by which functions of what was last started from this folder ran in containers.
+fn client_of(state_dir: &Path) -> Option<String> {
+    last_spec(state_dir)?.options.containers?.client
+}
+
+fn last_spec(state_dir: &Path) -> Option<LocalSpec> {
+    fs::read(spec_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok())
+}
+
 /// Whether what was last started from this folder is the same deployment; otherwise what is left of it is of no use.
 fn is_the_same(state_dir: &Path, spec: &LocalSpec) -> bool {
-    let earlier: Option<LocalSpec> =
-        fs::read(spec_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    earlier.is_some_and(|earlier| {
+    last_spec(state_dir).is_some_and(|earlier| {
         (earlier.template, earlier.parameters, earlier.name)
             == (spec.template.clone(), spec.parameters.clone(), spec.name.clone())
     })
@@ -168,6 +187,9 @@ pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
     let _ = fs::remove_file(runtime_file(state_dir));
     if let Ok(folder) = fs::canonicalize(state_dir) {
         orphans::end(&folder);
+        if let Some(client) = client_of(&folder) {
+            containers::end(&client, &folder).await;
+        }
         trace_log::forget(&folder);
     }
     Ok(())

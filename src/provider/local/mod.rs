@@ -30,6 +30,7 @@ mod aws_proxy;
 mod cache;
 mod clock;
 mod code;
+mod containers;
 mod context;
 mod daemon;
 mod dynamics;
@@ -70,6 +71,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::dynamics::Dynamics;
 
+pub use containers::Containers;
 pub use daemon::{SERVE, serve};
 pub use inspect::latest_traces;
 pub use launch::{LAUNCH, launch};
@@ -112,6 +114,8 @@ pub struct Options {
     pub traces: usize,
     /// Bytes of trace documents kept in memory; above it the oldest traces go.
     pub trace_bytes: usize,
+    /// Functions run in containers rather than as processes of this machine.
+    pub containers: Option<Containers>,
     /// Delays and faults to imitate.
     pub dynamics: Dynamics,
 }
@@ -125,6 +129,7 @@ impl Default for Options {
             queue: 100_000,
             traces: 100_000,
             trace_bytes: 256 * 1024 * 1024,
+            containers: None,
             dynamics: Dynamics::default(),
         }
     }

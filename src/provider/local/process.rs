@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
+use super::containers::Running;
 use super::launch::{LAUNCH, NO_LIMIT};
 
 /// What to start.
@@ -26,6 +27,8 @@ pub(super) struct Launch {
     pub memory_bytes: Option<u64>,
     /// Standard output and error are appended here.
     pub log: File,
+    /// What the command runs, where that is a container.
+    pub container: Option<Running>,
 }
 
 /// Starts processes from one thread that lives as long as the runtime: the kernel sends a parent's death signal
@@ -52,11 +55,14 @@ impl Spawner {
 
     pub async fn spawn(&self, launch: Launch) -> io::Result<(Process, Child)> {
         let gone = || io::Error::other("the runtime is stopping");
+        let container = launch.container.clone();
         let (reply, answer) = oneshot::channel();
         self.orders.send((launch, reply)).map_err(|_| gone())?;
         let child = answer.await.map_err(|_| gone())??;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or_else(gone)?;
-        Ok((Process { group: Pid::from_raw(pid), alive: Arc::new(AtomicBool::new(true)) }, child))
+        let process =
+            Process { group: Pid::from_raw(pid), alive: Arc::new(AtomicBool::new(true)), container };
+        Ok((process, child))
     }
 }
 
@@ -82,6 +88,7 @@ fn spawn(launch: Launch) -> io::Result<Child> {
 pub(super) struct Process {
     group: Pid,
     alive: Arc<AtomicBool>,
+    container: Option<Running>,
 }
 
 impl Process {
@@ -108,6 +115,9 @@ impl Process {
         let status = child.wait().await;
         let _ = killpg(self.group, Signal::SIGKILL);
         self.alive.store(false, Ordering::Release);
+        if let Some(container) = &self.container {
+            container.remove().await;
+        }
         status.map_or_else(|error| error.to_string(), describe)
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::code::Code;
+use super::containers::Container;
 use super::{LocalError, java};
 use crate::manifest::sam;
 
@@ -26,12 +27,27 @@ pub(super) struct Runtimes {
 }
 
 /// What runs a function.
-pub(super) struct Program {
-    /// Program and arguments.
-    pub command: Vec<OsString>,
-    /// Whether the function's memory size limits the data of its process. A virtual machine for Java reserves far more than it
-    /// uses and would not start: its heap is limited instead.
-    pub limited: bool,
+pub(super) enum Program {
+    Process {
+        /// Program and arguments.
+        command: Vec<OsString>,
+        /// Whether the function's memory size limits the data of its process. A virtual machine for Java reserves far more than it
+        /// uses and would not start: its heap is limited instead.
+        limited: bool,
+    },
+    Container(Container),
+}
+
+impl std::fmt::Display for Program {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Process { command, .. } => {
+                let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+                out.write_str(&words.join(" "))
+            }
+            Self::Container(container) => container.fmt(out),
+        }
+    }
 }
 
 impl Runtimes {
@@ -71,7 +87,7 @@ impl Runtimes {
                 "runtime `{runtime}` is not supported by the local target: python3.x, nodejs*, java* and provided.* are"
             ))
         };
-        Ok(Program { command: command?, limited })
+        Ok(Program::Process { command: command?, limited })
     }
 
     fn java(&mut self, function: &sam::Function, code: &Code) -> Result<Vec<OsString>, String> {

@@ -1,9 +1,10 @@
 //! Tables, buckets and collections of faces of the local target, with moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sb::manifest::dynamics::Delay;
 use sb::provider::local::{self, LocalError};
 use serde_json::json;
 
@@ -99,4 +100,26 @@ async fn functions_ask_about_faces_in_a_bucket() {
     let missing = json!({ "operation": "DetectFaces", "picture": "a.jpg", "ask for": "b.jpg" });
     let missing = app.invoke("app-Faces", &missing, &[]).await.json();
     assert_eq!(missing["kind"], "InvalidS3ObjectException", "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn calls_of_services_take_longer_where_that_is_declared() {
+    let seconds = async |service: Option<Delay>, slow: f64| {
+        let app = App::with(TEMPLATE, |options| {
+            options.dynamics.service = service;
+            options.dynamics.slow_service = slow;
+        })
+        .await;
+        app.invoke("app-Keep", &json!({ "find": "nothing" }), &[]).await;
+        let begun = Instant::now();
+        // Warm, and one call of the table.
+        let found = app.invoke("app-Keep", &json!({ "find": "nothing" }), &[]).await;
+        assert_eq!(found.json(), json!({ "found": [] }));
+        begun.elapsed().as_secs_f64()
+    };
+    let late = seconds(Some(Delay::Fixed(Duration::from_millis(700))), 0.0).await;
+    assert!((0.7..1.9).contains(&late), "{late}");
+    let slow = seconds(None, 1.0).await;
+    assert!((2.0..4.0).contains(&slow), "{slow}");
 }

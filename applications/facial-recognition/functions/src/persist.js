@@ -17,7 +17,8 @@ export const persist =
       documents.send(new PutCommand({ TableName: table, Item: item, ReturnValues: "ALL_OLD" })),
     );
     // An attempt that comes again after it had already succeeded finds its own item.
-    const replaced =
-      before && before.registration !== registration ? { index: { faceId: before.faceId }, thumbnail: { key: before.thumbnail } } : null;
+    const replaced = before && before.registration !== registration ? { thumbnail: { key: before.thumbnail } } : null;
+    // A photo that the user had registered before is indexed once: its face has the id that it had, and stays.
+    if (replaced && before.faceId !== item.faceId) replaced.index = { faceId: before.faceId };
     return { userId, faceId: item.faceId, thumbnail: item.thumbnail, registeredAt: item.registeredAt, replaced };
   };

@@ -134,6 +134,11 @@ test("a further registration names what it replaces, a repeated attempt does not
   assert.equal((await persisting({ ...before, registration: "r1" }).step(MADE)).replaced, null);
 });
 
+test("a photo that was registered before keeps its face, which has the id that it had", async () => {
+  const before = { registration: "r0", faceId: "f2", thumbnail: "t1" };
+  assert.deepEqual((await persisting(before).step(MADE)).replaced, { thumbnail: { key: "t1" } });
+});
+
 const discarding = (respondRekognition, respondS3) => {
   const rekognition = fakeClient(respondRekognition);
   const s3 = fakeClient(respondS3);
