@@ -267,7 +267,7 @@ def highest(name, generator, url, seconds, start):
             if best and best[0] >= rate:
                 return best
             best = (rate, result)
-            rate = int(rate * STEP // 100 * 100)
+            rate = max(rate + 25, int(rate * STEP) // 25 * 25)
         elif best:
             return best
         elif rate < 100:
