@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::daemon::read_application;
 use super::{LocalError, LocalRuntime, LocalSpec, SERVE, containers, java, orphans, services, trace_log};
@@ -76,9 +78,15 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     start(SERVE, &state_dir, &spec, sb_binary).await
 }
 
+/// Whether the runtime says anything at all: the sockets of one that was killed still take connections while the kernel tidies up.
 async fn answers(runtime: &LocalRuntime) -> bool {
     let address = runtime.lambda_endpoint.trim_start_matches("http://");
-    tokio::net::TcpStream::connect(address).await.is_ok()
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        stream.read(&mut [0; 64]).await
+    };
+    matches!(tokio::time::timeout(GRACE / 2, ask).await, Ok(Ok(1..)))
 }
 
 /// The command line by which functions of what was last started from this folder ran in containers.
