@@ -66,7 +66,7 @@ async fn functions_die_with_a_runtime_that_is_killed() {
 
     kill(i64::from(app.runtime.pid));
     wait_until("the functions to die", || !is_alive(idle) && !is_alive(busy)).await;
-    assert_eq!(local::find(&app.state_dir()), None);
+    wait_until("the lock to be free", || local::find(&app.state_dir()).is_none()).await;
     // The folder can be used again.
     let template = super::harness::here("tests/integration/local/template.yaml");
     let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
