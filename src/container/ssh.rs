@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
@@ -87,9 +87,16 @@ impl Service<Uri> for Dialer {
 struct Line {
     to: ChildStdin,
     from: ChildStdout,
+    /// Whether a request has been sent. Until then nothing is read, so that an ssh that ends at once fails the
+    /// request that waits for it, with what ssh said, and not an idle connection that nobody asks.
+    asked: bool,
     answered: bool,
+    /// Who waits to read until a request has been sent.
+    reader: Option<Waker>,
     /// The last line that ssh said.
     complaint: JoinHandle<String>,
+    /// The same, once it is known.
+    complained: Option<String>,
     _ssh: Child,
 }
 
@@ -109,7 +116,37 @@ impl Line {
         let (Some(to), Some(from), Some(said)) = streams else {
             return Err(io::Error::other("ssh has no standard streams"));
         };
-        Ok(Self { to, from, answered: false, complaint: tokio::spawn(last_line(said)), _ssh: ssh })
+        Ok(Self {
+            to,
+            from,
+            asked: false,
+            answered: false,
+            reader: None,
+            complaint: tokio::spawn(last_line(said)),
+            complained: None,
+            _ssh: ssh,
+        })
+    }
+
+    /// Why an ssh ended that never brought an answer.
+    fn poll_complaint(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let why = match &self.complained {
+            Some(why) => why,
+            None => {
+                let said = ready!(Pin::new(&mut self.complaint).poll(context));
+                self.complained.insert(said.unwrap_or_else(|error| error.to_string()))
+            }
+        };
+        let message = format!("ssh ended before the engine answered: {why}");
+        Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, message))
+    }
+
+    /// The result of a write, or why there is nobody to write to.
+    fn written<T>(&mut self, result: io::Result<T>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match result {
+            Err(_) if !self.answered => self.poll_complaint(context).map(Err),
+            result => Poll::Ready(result),
+        }
     }
 }
 
@@ -136,15 +173,16 @@ impl AsyncRead for Line {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.from).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
             self.answered = true;
         } else if !self.answered {
-            // The client reads no further after an error.
-            let why = ready!(Pin::new(&mut self.complaint).poll(context)).map_err(io::Error::other)?;
-            let message = format!("ssh ended before the engine answered: {why}");
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, message)));
+            return self.poll_complaint(context).map(Err);
         }
         Poll::Ready(Ok(()))
     }
@@ -156,11 +194,17 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.to).poll_write(context, bytes)
+        self.asked = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        let result = ready!(Pin::new(&mut self.to).poll_write(context, bytes));
+        self.written(result, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.to).poll_flush(context)
+        let result = ready!(Pin::new(&mut self.to).poll_flush(context));
+        self.written(result, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

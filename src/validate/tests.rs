@@ -203,6 +203,11 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
     check(&with("delays = { cold_start = \"2h\" }", STEPS), "at most 15 minutes");
     check(&with("delays = { cold_start = 7 }", STEPS), "a duration or a table");
     check(&with("delays = { trigger = { median = \"2s\", p99 = \"1s\" } }", STEPS), "below the median");
+    check(&with("function_images = { \"ruby3.4\" = \"i\" }", STEPS), "run in no containers");
+    check(
+        &with("containers = false\nfunction_images = { \"ruby3.4\" = \"i\" }", STEPS),
+        "run in no containers",
+    );
     check(&with("seed = 1", "[[deploy]]\nname = \"a\"\nrun = \"x\"\n"), "only the embedded runtime");
 }
 

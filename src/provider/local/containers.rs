@@ -3,10 +3,11 @@
 //! Such an image starts its client of the Runtime API when it is run with the handler as its argument, and finds the code in `/var/task`. It
 //! shares this machine's network, so that it reaches the runtime on the loopback interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::{getgid, getuid};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use crate::manifest::sam;
 
 /// On every container: the state folder.
 const LABEL: &str = "sb.local";
+/// How long the engine may take to remove containers.
+const GONE_WITHIN: Duration = Duration::from_secs(20);
 /// Where images expect the code.
 pub(super) const TASK: &str = "/var/task";
 /// What the command line itself needs from this process's environment.
@@ -100,12 +103,14 @@ impl Containers {
         };
         // What has no image is told with its place, later.
         let images = functions.iter().filter_map(|function| self.image(&function.runtime).ok());
-        for image in images.collect::<std::collections::BTreeSet<_>>() {
+        for image in images.collect::<BTreeSet<_>>() {
             if cache::run(Command::new(client).args(["image", "inspect", &image])).await.is_err() {
                 cache::run(Command::new(client).args(["pull", "--quiet", &image])).await.map_err(
                     |error| {
                         LocalError::Fetch(format!(
-                            "image `{image}` is not here and cannot be pulled: {error}"
+                            "image `{image}` is not here and cannot be pulled: {error}; name another for its runtime \
+                             (`--image RUNTIME=IMAGE`, `function_images` in a manifest), or load it with \
+                             `{client} load`"
                         ))
                     },
                 )?;
@@ -207,19 +212,25 @@ impl Running {
     }
 }
 
-/// Removes every container of a state folder, and says how many those were.
+/// Removes every container of a state folder, and says how many those were. One that is being removed already is waited for.
 pub(super) async fn end(client: &str, state_dir: &Path) -> usize {
     let mut filter = OsString::from(format!("label={LABEL}="));
     filter.push(state_dir);
-    let mut list = Command::new(client);
-    let listed =
-        list.args(["ps", "--all", "--quiet", "--filter"]).arg(filter).stdin(Stdio::null()).output().await;
-    let text = listed.map(|listed| String::from_utf8_lossy(&listed.stdout).into_owned()).unwrap_or_default();
-    let ids: Vec<&str> = text.split_whitespace().collect();
-    if !ids.is_empty() {
-        let _ = Command::new(client).args(["rm", "--force"]).args(&ids).stdin(Stdio::null()).output().await;
+    let mut found = BTreeSet::new();
+    let begun = Instant::now();
+    while begun.elapsed() < GONE_WITHIN {
+        let mut list = Command::new(client);
+        list.args(["ps", "--all", "--quiet", "--filter"]).arg(&filter).stdin(Stdio::null());
+        let text = list.output().await.map(|listed| listed.stdout).unwrap_or_default();
+        let ids: Vec<String> = String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned).collect();
+        if ids.is_empty() {
+            break;
+        }
+        let mut remove = Command::new(client);
+        let _ = remove.args(["rm", "--force"]).args(&ids).stdin(Stdio::null()).output().await;
+        found.extend(ids);
     }
-    ids.len()
+    found.len()
 }
 
 #[cfg(test)]

@@ -208,7 +208,7 @@ fn recorder(
     options: &Options,
     journal: &Journal,
 ) -> Result<Recorder, LocalError> {
-    let (log, left) = TraceLog::open(state_dir, options.trace_bytes as u64)
+    let (log, left) = TraceLog::open(state_dir, options.trace_bytes as u64, journal)
         .map_err(LocalError::io("read the traces in", state_dir))?;
     if let Some(lost) = &left.lost {
         journal.note(&lost.to_string());

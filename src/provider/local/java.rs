@@ -24,6 +24,7 @@ const HEAP: u64 = 85;
 pub(super) async fn client() -> Result<PathBuf, LocalError> {
     let kept = Kept::named(&format!("java-client-{VERSION}"))?;
     let jar = kept.folder.join(format!("aws-lambda-java-runtime-interface-client-{VERSION}.jar"));
+    let _lock = kept.lock().await?;
     if !jar.is_file() {
         let new = kept.begin()?;
         let made = fetch(&new).await;
@@ -51,7 +52,7 @@ fn unpack_library(jar: &Path, folder: &Path) -> io::Result<()> {
     let Ok(mut packed) = jar.by_name(&format!("jni/libaws-lambda-jni.linux-{machine}.so")) else {
         return Ok(());
     };
-    let new = library.with_added_extension(std::process::id().to_string());
+    let new = library.with_added_extension("new");
     io::copy(&mut packed, &mut File::create(&new)?)?;
     fs::rename(new, library)
 }

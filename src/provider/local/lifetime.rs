@@ -75,6 +75,11 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     if !is_the_same(&state_dir, &spec) {
         trace_log::forget(&state_dir);
     }
+    let client = spec.options.containers.as_ref().and_then(|containers| containers.client.as_deref());
+    if let Some(earlier) = client_of(&state_dir).filter(|earlier| Some(earlier.as_str()) != client) {
+        // The new runtime would not look for what a killed one has left there.
+        containers::end(&earlier, &state_dir).await;
+    }
     start(SERVE, &state_dir, &spec, sb_binary).await
 }
 

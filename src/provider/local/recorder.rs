@@ -61,7 +61,7 @@ struct Document {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     pub id: String,
-    /// Segments, each with its subsegments, by start.
+    /// Segments, each with its subsegments: those without a parent by start, the latest first, then the others, the earliest first.
     pub documents: Vec<Value>,
     pub start: f64,
     pub end: f64,
@@ -254,11 +254,13 @@ impl Trace {
         documents.extend(self.open.iter().map(|head| head.in_progress(id, self.offset)));
         attach(&mut documents, self.subsegments.iter().filter_map(parse).collect());
         inferred::add(&mut documents, id);
+        // What takes the last segment without a parent for the root, as the study's analyzer does, then takes the one that
+        // started first: a batch of messages has one for each.
         documents.sort_by(|a, b| {
-            let key =
-                |document: &Value| (number(document, "start_time"), document.get("parent_id").is_some());
-            let (a, b) = (key(a), key(b));
-            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+            let is_root = |document: &Value| document.get("parent_id").is_none();
+            let by_start = number(a, "start_time").total_cmp(&number(b, "start_time"));
+            let by_start = if is_root(a) && is_root(b) { by_start.reverse() } else { by_start };
+            is_root(b).cmp(&is_root(a)).then(by_start)
         });
         let mut view = View {
             id: id.to_owned(),
@@ -409,6 +411,18 @@ mod tests {
         recorder.receive(&subsegment(C, B)).unwrap();
         let view = recorder.view(TRACE).unwrap();
         assert!(view.documents.iter().any(|document| document["parent_id"] == json!(B)));
+    }
+
+    #[test]
+    fn of_segments_without_a_parent_the_one_that_started_first_comes_last() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        recorder.close(TRACE, &segment("dddddddddddddddd", Some(A), 40, 50));
+        for (id, start) in [(B, 20), (A, 10), (C, 15)] {
+            recorder.close(TRACE, &segment(id, None, start, 30));
+        }
+        let view = recorder.view(TRACE).unwrap();
+        let ids: Vec<_> = view.documents.iter().map(|document| document["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, [B, C, A, "dddddddddddddddd"]);
     }
 
     #[test]

@@ -86,6 +86,20 @@ def keep_system_attributes():
     SQSBackend.send_message, SQSBackend.send_message_batch = send_message, send_message_batch
 
 
+def one_at_a_time():
+    """moto serves each request on a thread of its own and looks at an item before it writes it; a transaction that fails even puts back whole
+    tables as they were. Conditions and transactions hold only where no two requests of DynamoDB meet."""
+    from moto.dynamodb.responses import DynamoHandler
+
+    act, lock = DynamoHandler.call_action, threading.Lock()
+
+    def call_action(self):
+        with lock:
+            return act(self)
+
+    DynamoHandler.call_action = call_action
+
+
 def forget_iterators():
     """moto keeps every iterator of a table's stream for good, and makes one for each look at it."""
     from moto.dynamodbstreams.models import DynamoDBStreamsBackend
@@ -114,6 +128,7 @@ def main():
     # Connections are used again.
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
     keep_system_attributes()
+    one_at_a_time()
     forget_iterators()
     serve = DomainDispatcherApplication(create_backend_app)
     if any(resource["kind"] == "machine" for resource in resources):

@@ -167,6 +167,10 @@ pub(super) async fn python() -> Result<PathBuf, LocalError> {
     }
     let program = |folder: &Path| folder.join("bin/python");
     let kept = Kept::named(&format!("moto-{MOTO}"))?;
+    if has_moto(&program(&kept.folder)).await {
+        return Ok(program(&kept.folder));
+    }
+    let _lock = kept.lock().await?;
     if !has_moto(&program(&kept.folder)).await {
         let new = kept.begin()?;
         let made = make(&program(&new), &new).await;

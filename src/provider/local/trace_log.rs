@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::journal::Journal;
+
 const NEWER: &str = "traces.jsonl";
 const OLDER: &str = "traces.1.jsonl";
 
@@ -20,6 +22,7 @@ pub(super) struct TraceLog {
     /// Of one file, in bytes.
     limit: u64,
     file: Mutex<Open>,
+    journal: Journal,
 }
 
 struct Open {
@@ -56,7 +59,7 @@ enum Mark {
 
 impl TraceLog {
     /// Reads what is there, and goes on at its end. `limit` holds for both files together, in bytes.
-    pub fn open(state_dir: &Path, limit: u64) -> io::Result<(Self, Left)> {
+    pub fn open(state_dir: &Path, limit: u64, journal: &Journal) -> io::Result<(Self, Left)> {
         let left = read(state_dir)?;
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(state_dir.join(NEWER))?;
         let mut bytes = file.metadata()?.len();
@@ -71,25 +74,38 @@ impl TraceLog {
             }
         }
         let open = Mutex::new(Open { file: Some(file), bytes });
-        let log = Self { state_dir: state_dir.to_owned(), limit: limit / 2, file: open };
+        let log =
+            Self { state_dir: state_dir.to_owned(), limit: limit / 2, file: open, journal: journal.clone() };
         log.mark(&Mark::Started(std::process::id()));
         Ok((log, left))
     }
 
-    /// Appends a document. A full disk must not stop the runtime: from then on nothing is kept.
+    /// Appends a document. A full disk must not stop the runtime: the journal tells it, and from then on nothing is kept.
     pub fn append(&self, document: &str) {
         let line = format!("{document}\n");
         let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = line.len() as u64;
-        if open.bytes + length > self.limit && open.bytes > 0 && open.file.is_some() {
-            *open =
-                self.turn().map_or(Open { file: None, bytes: 0 }, |file| Open { file: Some(file), bytes: 0 });
+        if open.file.is_none() {
+            return;
         }
-        let Some(file) = &mut open.file else { return };
-        if file.write_all(line.as_bytes()).is_err() {
+        if let Err(error) = self.write(&mut open, line.as_bytes()) {
             open.file = None;
+            self.journal.note(&format!(
+                "cannot write `{}`: {error}; traces from now on are in memory alone, and lost if the runtime is killed",
+                self.state_dir.join(NEWER).display()
+            ));
+        }
+    }
+
+    fn write(&self, open: &mut Open, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
+        if open.bytes + length > self.limit && open.bytes > 0 {
+            *open = Open { file: Some(self.turn()?), bytes: 0 };
+        }
+        if let Some(file) = &mut open.file {
+            file.write_all(line)?;
         }
         open.bytes += length;
+        Ok(())
     }
 
     /// From now on nothing counts as lost.
@@ -208,6 +224,11 @@ mod tests {
         segment
     }
 
+    fn open(folder: &Path, limit: u64) -> (TraceLog, Left) {
+        let journal = Journal::open(&folder.join("runtime.log")).unwrap();
+        TraceLog::open(folder, limit, &journal).unwrap()
+    }
+
     fn ids(left: &Left) -> Vec<&str> {
         left.documents.iter().filter_map(|document| document["id"].as_str()).collect()
     }
@@ -215,7 +236,7 @@ mod tests {
     #[test]
     fn what_was_begun_and_not_finished_is_lost_once() {
         let folder = tempfile::tempdir().unwrap();
-        let (log, left) = TraceLog::open(folder.path(), 1 << 20).unwrap();
+        let (log, left) = open(folder.path(), 1 << 20);
         assert_eq!(left, Left::default());
         let mut event = segment("c", true);
         event["http"] = json!({ "response": { "status": 202 } });
@@ -223,7 +244,7 @@ mod tests {
             log.append(&document.to_string());
         }
         drop(log);
-        let (log, left) = TraceLog::open(folder.path(), 1 << 20).unwrap();
+        let (log, left) = open(folder.path(), 1 << 20);
         assert_eq!(ids(&left), ["a", "b", "c", "a"]);
         let lost = left.lost.unwrap();
         let one = BTreeMap::from([("f".to_owned(), 1)]);
@@ -232,30 +253,30 @@ mod tests {
         log.append(&segment("d", true).to_string());
         log.stopped();
         drop(log);
-        assert_eq!(TraceLog::open(folder.path(), 1 << 20).unwrap().1.lost, None);
+        assert_eq!(open(folder.path(), 1 << 20).1.lost, None);
     }
 
     #[test]
     fn a_torn_line_takes_nothing_else_along() {
         let folder = tempfile::tempdir().unwrap();
-        let (log, _) = TraceLog::open(folder.path(), 1 << 20).unwrap();
+        let (log, _) = open(folder.path(), 1 << 20);
         log.append(&segment("a", false).to_string());
         drop(log);
         let path = folder.path().join(NEWER);
         let mut text = fs::read_to_string(&path).unwrap();
         text += "{\"id\": \"torn";
         fs::write(&path, text).unwrap();
-        let (log, left) = TraceLog::open(folder.path(), 1 << 20).unwrap();
+        let (log, left) = open(folder.path(), 1 << 20);
         assert_eq!((ids(&left), left.unreadable), (vec!["a"], 1));
         log.append(&segment("b", false).to_string());
         drop(log);
-        assert_eq!(ids(&TraceLog::open(folder.path(), 1 << 20).unwrap().1), ["a", "b"]);
+        assert_eq!(ids(&open(folder.path(), 1 << 20).1), ["a", "b"]);
     }
 
     #[test]
     fn both_files_together_stay_below_the_limit() {
         let folder = tempfile::tempdir().unwrap();
-        let (log, _) = TraceLog::open(folder.path(), 1000).unwrap();
+        let (log, _) = open(folder.path(), 1000);
         let ids_written: Vec<String> = (0..100).map(|index| format!("{index:03}")).collect();
         for id in &ids_written {
             log.append(&segment(id, false).to_string());
@@ -269,5 +290,19 @@ mod tests {
         assert_eq!(kept, &ids_written[100 - kept.len()..], "the latest");
         forget(folder.path());
         assert_eq!(read(folder.path()).unwrap(), Left::default());
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_once_and_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, _) = open(folder.path(), 1000);
+        // The full file cannot take the older one's place.
+        fs::create_dir(folder.path().join(OLDER)).unwrap();
+        for index in 0..100 {
+            log.append(&segment(&format!("{index:03}"), false).to_string());
+        }
+        let said = fs::read_to_string(folder.path().join("runtime.log")).unwrap();
+        assert!(said.contains("traces.jsonl`") && said.contains("in memory alone"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
 }

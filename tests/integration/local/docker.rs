@@ -106,8 +106,16 @@ async fn functions_run_in_containers_that_end_with_the_runtime() {
     assert_eq!(containers_of(&state_dir), 0);
     let answer = app.invoke("app-Ruby", &json!(3), &[]).await;
     assert_eq!(answer.json()["event"], 3);
-    local::down(&state_dir).await.unwrap();
+
+    // Nor one that is started again without containers.
+    app.invoke("app-Ruby", &json!("sleep"), &[("x-amz-invocation-type", "Event")]).await;
+    wait_until("the function to run", || containers_of(&state_dir) > 0).await;
+    let second = local::find(&state_dir).unwrap();
+    kill(i64::from(second.pid));
+    let other = super::harness::here("tests/integration/local/template.yaml");
+    local::up(spec(&other, &state_dir), sb()).await.unwrap();
     assert_eq!(containers_of(&state_dir), 0);
+    local::down(&state_dir).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,5 +129,7 @@ async fn an_image_that_cannot_be_had_is_named_before_anything_starts() {
     let error =
         tokio::time::timeout(Duration::from_mins(1), local::up(spec, sb())).await.unwrap().unwrap_err();
     assert!(matches!(error, LocalError::Fetch(_)), "{error}");
-    assert!(error.to_string().contains("127.0.0.1:1/nowhere:1"), "{error}");
+    for words in ["127.0.0.1:1/nowhere:1", "--image RUNTIME=IMAGE", "docker load"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

@@ -62,6 +62,76 @@ async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs moto_server"]
+async fn transactions_that_meet_leave_the_tables_as_if_they_had_followed_each_other() {
+    const ROUNDS: usize = 5;
+    const TOGETHER: usize = 24;
+    let app = App::of(TEMPLATE).await;
+    let endpoint = app.runtime.aws_endpoint.clone().unwrap();
+    let scope = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=none";
+    let ask = async |operation: &str, input: serde_json::Value| {
+        let target = format!("DynamoDB_20120810.{operation}");
+        let headers = [
+            ("authorization", scope),
+            ("x-amz-target", target.as_str()),
+            ("content-type", "application/x-amz-json-1.0"),
+        ];
+        app.request("POST", &endpoint, &input.to_string(), &headers).await
+    };
+    let key = |id: &str| json!({ "id": { "S": id } });
+    // In a table of some size a transaction takes moto long enough for others to come between.
+    for part in 0..20 {
+        let put =
+            |index: usize| json!({ "PutRequest": { "Item": key(&format!("other {}", part * 25 + index)) } });
+        let puts: Vec<_> = (0..25).map(put).collect();
+        let filled = ask("BatchWriteItem", json!({ "RequestItems": { "app-Items": puts } })).await;
+        assert_eq!(filled.status, 200, "{filled:?}");
+    }
+    for round in 0..ROUNDS {
+        let prize = format!("prize {round}");
+        let update = |id: &str, expression: &str, condition: &str, value: serde_json::Value| {
+            json!({
+                "TableName": "app-Items", "Key": key(id), "UpdateExpression": expression, "ConditionExpression": condition,
+                "ExpressionAttributeNames": { "#a": "amount" }, "ExpressionAttributeValues": { ":v": value },
+            })
+        };
+        let each = (0..TOGETHER).map(|who| {
+            let take =
+                update(&prize, "SET #a = :v", "attribute_not_exists(#a)", json!({ "N": who.to_string() }));
+            let mine = update(
+                &format!("{prize} {who}"),
+                "ADD #a :v",
+                "attribute_not_exists(#a)",
+                json!({ "N": "1" }),
+            );
+            let mut count = update("count", "ADD #a :v", "", json!({ "N": "1" }));
+            count.as_object_mut().unwrap().remove("ConditionExpression");
+            let ask = &ask;
+            async move {
+                let both = json!({ "TransactItems": [{ "Update": mine }, { "Update": take }] });
+                let (taken, counted) =
+                    tokio::join!(ask("TransactWriteItems", both), ask("UpdateItem", count));
+                assert_eq!(counted.status, 200, "{counted:?}");
+                assert!(taken.status == 200 || taken.text.contains("ConditionalCheckFailed"), "{taken:?}");
+                taken.status == 200
+            }
+        });
+        let taken: Vec<bool> = futures_util::future::join_all(each).await;
+        assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
+        let winner = taken.iter().position(|taken| *taken).unwrap();
+        let item =
+            async |id: &str| ask("GetItem", json!({ "TableName": "app-Items", "Key": key(id) })).await.json();
+        assert_eq!(item(&prize).await["Item"]["amount"]["N"], winner.to_string());
+        for who in 0..TOGETHER {
+            let has = !item(&format!("{prize} {who}")).await["Item"].is_null();
+            assert_eq!(has, who == winner, "{who}");
+        }
+        let counted = item("count").await["Item"]["amount"]["N"].clone();
+        assert_eq!(counted, ((round + 1) * TOGETHER).to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
 async fn a_table_that_the_service_refuses_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let template = std::fs::read_to_string(here(TEMPLATE))

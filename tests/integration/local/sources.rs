@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sb::manifest::dynamics::Delay;
 use sb::provider::aws::{XrayConfig, fetch_linked_traces};
 use sb::trace::analyze::{Options, analyze_file};
 use sb::trace::breakdown::Activity;
@@ -127,6 +128,59 @@ async fn a_message_begins_a_trace_that_is_linked_with_its_senders_and_shows_its_
     assert_eq!((&lambda["parent_id"], &lambda["links"]), (&queue["id"], &link));
     assert!(queue["end_time"].as_f64() <= lambda["start_time"].as_f64());
     assert_eq!(of_origin(&segments, "AWS::Lambda::Function").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_batch_of_messages_comes_later_where_that_is_declared_and_its_trace_is_valid_alone() {
+    let template = "tests/integration/local/sources.yaml";
+    let delay = Duration::from_millis(700);
+    let app = App::with(template, |options| options.dynamics.trigger = Some(Delay::Fixed(delay))).await;
+    let body = json!({ "note": app.note() }).to_string();
+    let url = &app.runtime.outputs["Jobs"];
+    // All within the same millisecond.
+    let entry = |id: &str| json!({ "Id": id, "MessageBody": body });
+    let entries = json!([entry("a"), entry("b"), entry("c")]);
+    sqs(&app, "SendMessageBatch", json!({ "QueueUrl": url, "Entries": entries })).await;
+    let lines = noted(&app, 3).await;
+    assert_eq!(lines[0]["batch"], 3);
+    let trace = root(&lines[0]);
+    let segments = segments(&app, &trace).await;
+    let waits = of_origin(&segments, "AWS::SQS::Queue");
+    assert_eq!(waits.len(), 3);
+    let [lambda] = of_origin(&segments, "AWS::Lambda")[..] else { panic!("{segments:#?}") };
+    let gap = lambda["start_time"].as_f64().unwrap() - waits[0]["end_time"].as_f64().unwrap();
+    assert!(gap >= delay.as_secs_f64(), "{gap}");
+
+    let out = app.note().with_file_name("traces.json");
+    let summary = analyze_file(&out, &Options::default()).unwrap();
+    assert_eq!((summary.valid, summary.invalid), (1, 0), "{summary:?}");
+    let rows = std::fs::File::open(out.with_file_name("trace_breakdown.csv")).unwrap();
+    let [row] = &read_breakdown(rows).unwrap()[..] else { panic!() };
+    assert!(row.longest_path_names.iter().any(|name| name == "app-TakeJobs"), "{row:?}");
+    assert!(row.part(Activity::Trigger).is_some_and(|time| time >= 700_000), "{row:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn messages_are_lost_where_that_is_declared() {
+    let template = "tests/integration/local/sources.yaml";
+    let app = App::with(template, |options| options.dynamics.lost_message = 1.0).await;
+    let body = json!({ "note": app.note() }).to_string();
+    let url = &app.runtime.outputs["Jobs"];
+    sqs(&app, "SendMessage", json!({ "QueueUrl": url, "MessageBody": body })).await;
+    let log = app.state_dir().join("runtime.log");
+    let told =
+        || std::fs::read_to_string(&log).unwrap().contains("1 messages of `app-Jobs` were lost on purpose");
+    wait_until("the loss to be told", told).await;
+    // Longer than the queue's visibility timeout: it does not come back.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!app.note().exists());
+    let counts = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
+    let counts = sqs(&app, "GetQueueAttributes", counts).await;
+    for name in ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"] {
+        assert!(counts.contains(&format!("{name}\\\": \\\"0\\\"")), "{counts}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

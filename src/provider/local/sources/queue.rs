@@ -95,6 +95,10 @@ impl Poller {
                     complained = false;
                     let poller = self.clone();
                     tokio::spawn(async move {
+                        let messages = poller.without_lost(messages).await;
+                        if messages.is_empty() {
+                            return;
+                        }
                         poller.runtime.machine.dynamics.trigger(&poller.function.spec.name).await;
                         poller.process(messages, permit, slot).await;
                     });
@@ -162,7 +166,12 @@ impl Poller {
         Ok(messages.into_iter().map(|message| Message::new(message, received, offset)).collect())
     }
 
-    async fn process(&self, messages: Vec<Message>, permit: Permit, _slot: OwnedSemaphorePermit) {
+    async fn process(&self, mut messages: Vec<Message>, permit: Permit, _slot: OwnedSemaphorePermit) {
+        // SQS counts in milliseconds. Of messages that were sent within the same one, that which leads to the function began first,
+        // so that there is one beginning.
+        if let Some(first) = messages.iter_mut().min_by_key(|message| message.sent) {
+            first.sent.0 -= 1;
+        }
         let records: Vec<Value> = messages.iter().map(|message| self.record(message)).collect();
         let senders: Vec<&TraceContext> =
             messages.iter().filter_map(|message| message.sender.as_ref()).collect();
@@ -195,6 +204,22 @@ impl Poller {
         }
         // A function that failed leaves its messages: they come back after the queue's visibility timeout.
         self.woken.notify_one();
+    }
+
+    /// Deletes the messages that shall be lost, and gives the others back.
+    async fn without_lost(&self, messages: Vec<Message>) -> Vec<Message> {
+        let dynamics = &self.runtime.machine.dynamics;
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|_| dynamics.lose_message(&self.function.spec.name));
+        if !lost.is_empty() {
+            self.runtime.journal.note(&format!(
+                "{} messages of `{}` were lost on purpose (`faults.lost_message`)",
+                lost.len(),
+                name_of(&self.queue_arn)
+            ));
+            self.delete(lost.iter().collect()).await;
+        }
+        kept
     }
 
     async fn delete(&self, messages: Vec<&Message>) {
