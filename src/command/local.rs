@@ -170,6 +170,11 @@ fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>
             Ok(Exit::Done)
         }
         None => super::trace::list(terminal, settings, &files, None, false),
+        Some(id) if traces.is_empty() => Err(Failed::helped(
+            Exit::Failed,
+            format!("the runtime has no trace `{id}`"),
+            "`sb local trace` lists the latest",
+        )),
         Some(id) => {
             let found = super::trace::find(&files, id, false)?;
             if settings.json() {

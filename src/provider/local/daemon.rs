@@ -72,9 +72,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         fs::read(runtime_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let leftover = orphans::end(state_dir);
     if leftover > 0 {
-        journal.note(&format!(
-            "{leftover} processes that functions of the earlier runtime had started were ended"
-        ));
+        journal.note(&format!("{leftover} processes of the earlier runtime or of its functions were ended"));
     }
     let client = spec.options.containers.as_ref().and_then(|containers| containers.client.clone());
     if let Some(client) = &client {

@@ -199,7 +199,11 @@ pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
     // Left over after a crash.
     let _ = fs::remove_file(runtime_file(state_dir));
     if let Ok(folder) = fs::canonicalize(state_dir) {
-        orphans::end(&folder);
+        // Its own processes were told to end with it, which takes those with much memory a moment.
+        let begun = Instant::now();
+        while orphans::end(&folder) > 0 && begun.elapsed() < GRACE && holder(&folder).is_none() {
+            tokio::time::sleep(POLL).await;
+        }
         if let Some(client) = client_of(&folder) {
             containers::end(&client, &folder).await;
         }

@@ -1,4 +1,4 @@
-//! Processes that functions have started and that outlive a runtime that was killed: known by a variable that they inherit.
+//! Processes that outlive the runtime that has started them (or whose functions have): known by a variable that they inherit.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -7,10 +7,12 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// In the environment of every function: the state folder.
+/// In the environment of every function and of the services: the state folder.
 pub(super) const MARK: &str = "SB_LOCAL_STATE";
 
 /// Ends what is left of an earlier runtime of this folder, and says how many processes that were. Only while no runtime runs.
+///
+/// One that is dying counts until the kernel has taken its memory.
 pub(super) fn end(state_dir: &Path) -> usize {
     let mut mark = format!("{MARK}=").into_bytes();
     mark.extend(state_dir.as_os_str().as_bytes());

@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::LocalError;
 use super::cache::{self, Kept};
 use super::journal::Journal;
+use super::orphans;
 use crate::manifest::sam::{Definition, Service, ServiceResource};
 
 const MOTO: &str = "5.2.1";
@@ -75,6 +76,7 @@ impl Services {
             .env("SB_CONTROL", here.control)
             .env("SB_DAEMON", here.daemon)
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env(orphans::MARK, state_dir)
             .env_remove("AWS_ENDPOINT_URL")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,5 +1,6 @@
 //! The local target with real processes, a real X-Ray client and real signals.
 
+mod command;
 mod docker;
 mod harness;
 mod java;
