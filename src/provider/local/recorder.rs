@@ -253,6 +253,7 @@ impl Trace {
         let mut documents: Vec<Value> = self.segments.iter().filter_map(parse).collect();
         documents.extend(self.open.iter().map(|head| head.in_progress(id, self.offset)));
         attach(&mut documents, self.subsegments.iter().filter_map(parse).collect());
+        documents.iter_mut().for_each(|document| begin_after_parents(document, f64::NEG_INFINITY));
         inferred::add(&mut documents, id);
         // What takes the last segment without a parent for the root, as the study's analyzer does, then takes the one that
         // started first: a batch of messages has one for each.
@@ -323,6 +324,23 @@ fn attach(documents: &mut Vec<Value>, mut loose: Vec<Value>) {
         }
     }
     documents.append(&mut loose);
+}
+
+/// A clock of whole milliseconds, as that of Node.js's SDK, may put a start up to a millisecond before the parent's: that span then
+/// begins with its parent.
+fn begin_after_parents(span: &mut Value, earliest: f64) {
+    let begun = number(span, "start_time");
+    let is_whole = ((begun * 1e3).round() / 1e3 - begun).abs() < 1e-7;
+    let start = if is_whole && begun < earliest && earliest < begun + 1e-3 { earliest } else { begun };
+    if start > begun {
+        span["start_time"] = start.into();
+        if let Some(end) = span.get("end_time").and_then(Value::as_f64) {
+            span["end_time"] = end.max(start).into();
+        }
+    }
+    if let Some(Value::Array(children)) = span.get_mut("subsegments") {
+        children.iter_mut().for_each(|child| begin_after_parents(child, start));
+    }
 }
 
 fn find<'a>(span: &'a mut Value, id: &str) -> Option<&'a mut Map<String, Value>> {
@@ -423,6 +441,32 @@ mod tests {
         let view = recorder.view(TRACE).unwrap();
         let ids: Vec<_> = view.documents.iter().map(|document| document["id"].as_str().unwrap()).collect();
         assert_eq!(ids, [B, C, A, "dddddddddddddddd"]);
+    }
+
+    #[test]
+    fn spans_timed_in_whole_milliseconds_begin_with_their_parents() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        let times = |span: &Value| (span["start_time"].as_f64().unwrap(), span["end_time"].as_f64().unwrap());
+        let mut parent = json!({
+            "id": format!("{:016x}", 1), "trace_id": TRACE, "name": "f", "start_time": 7.000_131, "end_time": 7.002_062, "subsegments": [
+                { "id": format!("{:016x}", 2), "name": "ms", "start_time": 7.0, "end_time": 7.0, "subsegments": [
+                    { "id": format!("{:016x}", 3), "name": "ms", "start_time": 7.0, "end_time": 7.002 },
+                ] },
+            ],
+        });
+        recorder.receive(&parent).unwrap();
+        let view = recorder.view(TRACE).unwrap();
+        let child = &children(&view.documents[0])[0];
+        assert_eq!(times(child), (7.000_131, 7.000_131));
+        assert_eq!(times(&children(child)[0]), (7.000_131, 7.002));
+        assert_eq!((view.start, view.end), (7.000_131, 7.002_062));
+
+        // A clock that is wrong, or exact, is left alone.
+        for early in [6.999, 7.000_1] {
+            parent["subsegments"][0]["start_time"] = early.into();
+            recorder.receive(&parent).unwrap();
+            assert_eq!(times(&children(&recorder.view(TRACE).unwrap().documents[0])[0]).0, early);
+        }
     }
 
     #[test]
