@@ -1,13 +1,15 @@
 //! The file of traces in the state folder: what is recorded is appended at once, so that it outlives a runtime that is killed.
 //!
 //! One document of X-Ray per line, first as it was when its segment began (`in_progress`), and between them a line for each start and
-//! stop of a runtime. Two files take turns, so that together they stay below the limit; the older goes when the newer is full.
+//! stop of a runtime. Two files take turns, so that together they stay below the limit; the older goes when the newer is full, on a
+//! thread of its own: a file system can need a second to give up so many blocks, and whoever records waits for the file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +18,8 @@ use super::journal::Journal;
 
 const NEWER: &str = "traces.jsonl";
 const OLDER: &str = "traces.1.jsonl";
+/// Being removed.
+const OLDEST: &str = "traces.2.jsonl";
 
 pub(super) struct TraceLog {
     state_dir: PathBuf,
@@ -61,6 +65,7 @@ impl TraceLog {
     /// Reads what is there, and goes on at its end. `limit` holds for both files together, in bytes.
     pub fn open(state_dir: &Path, limit: u64, journal: &Journal) -> io::Result<(Self, Left)> {
         let left = read(state_dir)?;
+        let _ = fs::remove_file(state_dir.join(OLDEST));
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(state_dir.join(NEWER))?;
         let mut bytes = file.metadata()?.len();
         if bytes > 0 {
@@ -120,15 +125,23 @@ impl TraceLog {
     }
 
     fn turn(&self) -> io::Result<File> {
-        let newer = self.state_dir.join(NEWER);
-        fs::rename(&newer, self.state_dir.join(OLDER))?;
+        let [newer, older, oldest] = [NEWER, OLDER, OLDEST].map(|name| self.state_dir.join(name));
+        match fs::rename(&older, &oldest) {
+            // Without a thread it stays until the next turn.
+            Ok(()) => {
+                drop(thread::Builder::new().name("traces".to_owned()).spawn(|| fs::remove_file(oldest)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        fs::rename(&newer, older)?;
         OpenOptions::new().create(true).append(true).open(newer)
     }
 }
 
 /// Removes what was kept: another deployment begins, or this one was cleaned up.
 pub(super) fn forget(state_dir: &Path) {
-    for name in [OLDER, NEWER] {
+    for name in [OLDEST, OLDER, NEWER] {
         let _ = fs::remove_file(state_dir.join(name));
     }
 }
@@ -288,6 +301,10 @@ mod tests {
         let kept = ids(&left);
         assert!(kept.len() >= 8, "{kept:?}");
         assert_eq!(kept, &ids_written[100 - kept.len()..], "the latest");
+        // A runtime that was killed may have left what it was removing.
+        fs::write(folder.path().join(OLDEST), "{}").unwrap();
+        drop(open(folder.path(), 1000));
+        assert!(!folder.path().join(OLDEST).exists());
         forget(folder.path());
         assert_eq!(read(folder.path()).unwrap(), Left::default());
     }
@@ -296,8 +313,8 @@ mod tests {
     fn a_log_that_cannot_be_written_is_told_once_and_stops_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (log, _) = open(folder.path(), 1000);
-        // The full file cannot take the older one's place.
-        fs::create_dir(folder.path().join(OLDER)).unwrap();
+        // The older file cannot make room for the newer one.
+        fs::create_dir(folder.path().join(OLDEST)).unwrap();
         for index in 0..100 {
             log.append(&segment(&format!("{index:03}"), false).to_string());
         }
