@@ -68,11 +68,22 @@ pub(super) fn uuid(bits: u128) -> String {
 }
 
 fn new_trace_id() -> String {
-    let random = rand::random::<u128>() & ((1 << 96) - 1);
-    format!("1-{:08x}-{random:024x}", wall_micros() / 1_000_000)
+    let seconds = wall_micros() / 1_000_000;
+    trace_id((u128::from(seconds.cast_unsigned()) << 96) | (rand::random::<u128>() >> 32))
 }
 
-pub(super) fn is_trace_id(text: &str) -> bool {
+/// The trace id whose 32 hex digits are this number: `1-5759e988-bd862e3fe1be46a994272793`.
+pub(super) fn trace_id(number: u128) -> String {
+    format!("1-{:08x}-{:024x}", number >> 96, number & ((1 << 96) - 1))
+}
+
+/// The number that a trace id's 32 hex digits make, if it is one.
+pub(super) fn trace_number(id: &str) -> Option<u128> {
+    let (seconds, random) = id.strip_prefix("1-").filter(|_| is_trace_id(id))?.split_once('-')?;
+    Some((u128::from_str_radix(seconds, 16).ok()? << 96) | u128::from_str_radix(random, 16).ok()?)
+}
+
+fn is_trace_id(text: &str) -> bool {
     let mut parts = text.split('-');
     let ok = parts.next() == Some("1")
         && parts.next().is_some_and(|part| is_hex(part, 8))
@@ -108,6 +119,17 @@ mod tests {
             let context = TraceContext::from_header(header);
             assert!(is_trace_id(&context.root), "{context}");
             assert_eq!(context.parent, None);
+        }
+    }
+
+    #[test]
+    fn a_trace_id_is_a_number() {
+        let number = 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793;
+        assert_eq!((trace_number(ROOT), trace_id(number).as_str()), (Some(number), ROOT));
+        for other in
+            ["", "1-5759e988", "2-5759e988-bd862e3fe1be46a994272793", "1-+759e988-bd862e3fe1be46a994272793"]
+        {
+            assert_eq!(trace_number(other), None);
         }
     }
 

@@ -3,13 +3,14 @@
 //! Memory is bounded by [`Limits`]: above it the oldest traces go, and are counted. With a [`TraceLog`] all is kept on disk, too, before
 //! whoever waits for the invocation gets the answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::clock::Clock;
-use super::context::{is_hex, is_trace_id};
+use super::clock::{Clock, wall_micros};
+use super::context::{is_hex, trace_id, trace_number};
 use super::inferred;
 use super::segment::{Head, Segment};
 use super::trace_log::TraceLog;
@@ -33,14 +34,19 @@ pub(super) struct Recorder {
 
 #[derive(Default)]
 struct Traces {
-    by_id: HashMap<String, Trace>,
-    /// Oldest first.
-    order: VecDeque<String>,
+    /// Entries are small, so that the table grows quickly: all invocations wait for it.
+    by_id: HashMap<u128, Box<Trace>>,
+    by_start: BTreeSet<Place>,
     bytes: usize,
     evicted: u64,
 }
 
+/// Where a trace is among all: its start in microseconds since 1970, and its id.
+pub(super) type Place = (i64, u128);
+
 struct Trace {
+    /// When the first of its documents began, in microseconds since 1970.
+    start: i64,
     /// From stamps to microseconds since 1970.
     offset: i64,
     open: Vec<Head>,
@@ -104,20 +110,26 @@ impl Recorder {
 
     /// Notes that a segment has begun: until it is closed, its trace is not complete.
     pub fn open(&self, trace: &str, head: Head) {
+        let Some(id) = trace_number(trace) else { return };
         let mut traces = self.lock();
-        let entry = self.trace(&mut traces, trace);
+        let entry = self.trace(&mut traces, id);
         let document = self.log.as_ref().map(|_| head.in_progress(trace, entry.offset).to_string());
+        let start = head.start.0 + entry.offset;
         entry.open.push(head);
+        traces.begins(id, start);
         drop(traces);
         self.keep_on_disk(&document.unwrap_or_default());
     }
 
     /// Notes that an event was accepted: its segment, as far as it is known.
     pub fn accept(&self, trace: &str, segment: &Segment) {
+        let Some(id) = trace_number(trace) else { return };
         let mut traces = self.lock();
-        let entry = self.trace(&mut traces, trace);
+        let entry = self.trace(&mut traces, id);
         entry.open.push(segment.head.clone());
         let mut document = segment.document(trace, entry.offset);
+        let start = segment.head.start.0 + entry.offset;
+        traces.begins(id, start);
         drop(traces);
         document["in_progress"] = Value::Bool(true);
         self.keep_on_disk(&document.to_string());
@@ -125,13 +137,16 @@ impl Recorder {
 
     /// Records a finished segment.
     pub fn close(&self, trace: &str, segment: &Segment) {
+        let Some(id) = trace_number(trace) else { return };
         let mut traces = self.lock();
-        let entry = self.trace(&mut traces, trace);
+        let entry = self.trace(&mut traces, id);
         entry.open.retain(|head| head.id != segment.head.id);
         let document =
             Document { id: segment.head.id.clone(), text: segment.document(trace, entry.offset).to_string() };
         let text = self.log.as_ref().map(|_| document.text.clone());
-        self.keep(&mut traces, trace, document, true);
+        let start = segment.head.start.0 + entry.offset;
+        traces.begins(id, start);
+        self.keep(&mut traces, id, document, true);
         drop(traces);
         self.keep_on_disk(&text.unwrap_or_default());
     }
@@ -140,12 +155,10 @@ impl Recorder {
     pub fn receive(&self, document: &Value) -> Result<(), Refused> {
         let text = |key: &str| document.get(key).and_then(Value::as_str);
         let id = text("id").filter(|id| is_hex(id, 16)).ok_or(Refused("`id` must be 16 hex digits"))?;
-        let trace = text("trace_id")
-            .filter(|id| is_trace_id(id))
-            .ok_or(Refused("`trace_id` is missing or malformed"))?;
-        if text("name").is_none() || document.get("start_time").and_then(Value::as_f64).is_none() {
-            return Err(Refused("`name` and `start_time` are needed"));
-        }
+        let trace =
+            text("trace_id").and_then(trace_number).ok_or(Refused("`trace_id` is missing or malformed"))?;
+        let start = document.get("start_time").and_then(Value::as_f64).filter(|_| text("name").is_some());
+        let start = micros(start.ok_or(Refused("`name` and `start_time` are needed"))?);
         let is_segment = text("type") != Some("subsegment");
         if !is_segment && !text("parent_id").is_some_and(|id| is_hex(id, 16)) {
             return Err(Refused("a subsegment on its own needs `parent_id`"));
@@ -154,36 +167,45 @@ impl Recorder {
         self.keep_on_disk(&text);
         let mut traces = self.lock();
         self.trace(&mut traces, trace);
+        traces.begins(trace, start);
         self.keep(&mut traces, trace, Document { id: id.to_owned(), text }, is_segment);
         Ok(())
     }
 
     pub fn view(&self, id: &str) -> Option<View> {
-        let traces = self.lock();
-        traces.by_id.get(id).map(|trace| trace.view(id))
+        let number = trace_number(id)?;
+        self.lock().by_id.get(&number).map(|trace| trace.view(id))
     }
 
     /// The traces whose id begins so, at most `limit`, the latest last.
     pub fn latest(&self, prefix: &str, limit: usize) -> Vec<View> {
         let traces = self.lock();
-        let ids = traces.order.iter().rev().filter(|id| id.starts_with(prefix)).take(limit);
-        let mut views: Vec<View> =
-            ids.filter_map(|id| traces.by_id.get(id).map(|trace| trace.view(id))).collect();
+        let places = traces.by_start.iter().rev().filter(|(_, id)| trace_id(*id).starts_with(prefix));
+        let mut views: Vec<View> = places.take(limit).filter_map(|place| traces.view(*place)).collect();
         views.reverse();
         views
     }
 
-    /// All traces that started in a period (seconds since 1970), oldest first.
-    pub fn between(&self, from: f64, to: f64) -> Vec<View> {
+    /// Traces that began in a period (seconds since 1970, both ends included), the earliest first, `limit` at most. `after` is where the page
+    /// before ended; where this one ends comes along if there are more.
+    pub fn between(
+        &self,
+        from: f64,
+        to: f64,
+        after: Option<Place>,
+        limit: usize,
+    ) -> (Vec<View>, Option<Place>) {
         let traces = self.lock();
-        let mut views: Vec<View> = traces
-            .by_id
-            .iter()
-            .map(|(id, trace)| trace.view(id))
-            .filter(|view| from <= view.start && view.start <= to)
-            .collect();
-        views.sort_by(|a, b| a.start.total_cmp(&b.start).then_with(|| a.id.cmp(&b.id)));
-        views
+        let first = match after {
+            Some(place) => Bound::Excluded(place),
+            None => Bound::Included((micros(from), 0)),
+        };
+        let last = micros(to);
+        let mut places =
+            traces.by_start.range((first, Bound::Unbounded)).take_while(|(start, _)| *start <= last);
+        let page: Vec<Place> = places.by_ref().take(limit).copied().collect();
+        let end = places.next().and(page.last().copied());
+        (page.into_iter().filter_map(|place| traces.view(place)).collect(), end)
     }
 
     /// Traces that were dropped because the memory was full.
@@ -196,25 +218,29 @@ impl Recorder {
     }
 
     /// The trace of this id, made when it is new.
-    fn trace<'a>(&self, traces: &'a mut Traces, id: &str) -> &'a mut Trace {
-        if !traces.by_id.contains_key(id) {
-            while traces.order.len() >= self.limits.traces {
+    fn trace<'a>(&self, traces: &'a mut Traces, id: u128) -> &'a mut Trace {
+        if !traces.by_id.contains_key(&id) {
+            while traces.by_id.len() >= self.limits.traces {
                 traces.evict_oldest();
             }
-            traces.order.push_back(id.to_owned());
         }
-        traces.by_id.entry(id.to_owned()).or_insert_with(|| Trace {
-            offset: self.clock.offset(),
-            open: Vec::new(),
-            segments: Vec::new(),
-            subsegments: Vec::new(),
-            bytes: 0,
-            limit_exceeded: false,
+        traces.by_id.entry(id).or_insert_with(|| {
+            let start = wall_micros();
+            traces.by_start.insert((start, id));
+            Box::new(Trace {
+                start,
+                offset: self.clock.offset(),
+                open: Vec::new(),
+                segments: Vec::new(),
+                subsegments: Vec::new(),
+                bytes: 0,
+                limit_exceeded: false,
+            })
         })
     }
 
-    fn keep(&self, traces: &mut Traces, id: &str, document: Document, is_segment: bool) {
-        let Some(trace) = traces.by_id.get_mut(id) else { return };
+    fn keep(&self, traces: &mut Traces, id: u128, document: Document, is_segment: bool) {
+        let Some(trace) = traces.by_id.get_mut(&id) else { return };
         let list = if is_segment { &mut trace.segments } else { &mut trace.subsegments };
         let added = document.text.len();
         let mut removed = 0;
@@ -232,7 +258,7 @@ impl Recorder {
         list.push(document);
         trace.bytes = trace.bytes - removed + added;
         traces.bytes = traces.bytes - removed + added;
-        while traces.bytes > self.limits.bytes && traces.order.len() > 1 {
+        while traces.bytes > self.limits.bytes && traces.by_id.len() > 1 {
             traces.evict_oldest();
         }
     }
@@ -240,10 +266,23 @@ impl Recorder {
 
 impl Traces {
     fn evict_oldest(&mut self) {
-        if let Some(trace) = self.order.pop_front().and_then(|id| self.by_id.remove(&id)) {
+        if let Some(trace) = self.by_start.pop_first().and_then(|(_, id)| self.by_id.remove(&id)) {
             self.bytes -= trace.bytes;
             self.evicted += 1;
         }
+    }
+
+    /// A document of the trace began then.
+    fn begins(&mut self, id: u128, start: i64) {
+        if let Some(trace) = self.by_id.get_mut(&id).filter(|trace| start < trace.start) {
+            self.by_start.remove(&(trace.start, id));
+            self.by_start.insert((start, id));
+            trace.start = start;
+        }
+    }
+
+    fn view(&self, (_, id): Place) -> Option<View> {
+        self.by_id.get(&id).map(|trace| trace.view(&trace_id(id)))
     }
 }
 
@@ -253,7 +292,9 @@ impl Trace {
         let mut documents: Vec<Value> = self.segments.iter().filter_map(parse).collect();
         documents.extend(self.open.iter().map(|head| head.in_progress(id, self.offset)));
         attach(&mut documents, self.subsegments.iter().filter_map(parse).collect());
-        documents.iter_mut().for_each(|document| begin_after_parents(document, f64::NEG_INFINITY));
+        for document in &mut documents {
+            begin_after_parents(document, f64::NEG_INFINITY);
+        }
         inferred::add(&mut documents, id);
         // What takes the last segment without a parent for the root, as the study's analyzer does, then takes the one that
         // started first: a batch of messages has one for each.
@@ -339,7 +380,9 @@ fn begin_after_parents(span: &mut Value, earliest: f64) {
         }
     }
     if let Some(Value::Array(children)) = span.get_mut("subsegments") {
-        children.iter_mut().for_each(|child| begin_after_parents(child, start));
+        for child in children {
+            begin_after_parents(child, start);
+        }
     }
 }
 
@@ -352,6 +395,10 @@ fn find<'a>(span: &'a mut Value, id: &str) -> Option<&'a mut Map<String, Value>>
 
 fn children(span: &Value) -> &[Value] {
     span.get("subsegments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn micros(seconds: f64) -> i64 {
+    (seconds * 1e6).round() as i64
 }
 
 fn number(span: &Value, key: &str) -> f64 {
@@ -465,7 +512,7 @@ mod tests {
         for early in [6.999, 7.000_1] {
             parent["subsegments"][0]["start_time"] = early.into();
             recorder.receive(&parent).unwrap();
-            assert_eq!(times(&children(&recorder.view(TRACE).unwrap().documents[0])[0]).0, early);
+            assert_eq!(children(&recorder.view(TRACE).unwrap().documents[0])[0]["start_time"], early);
         }
     }
 
@@ -486,10 +533,36 @@ mod tests {
         let recorder = Recorder::new(Clock::new(), LIMITS);
         let id = |index: usize| format!("1-5759e988-{index:024x}");
         for index in 0..5 {
-            recorder.close(&id(index), &segment(A, None, 10, 20));
+            let start = 1000 * i64::try_from(index).unwrap();
+            recorder.close(&id(index), &segment(A, None, start, start + 10));
         }
         assert_eq!(recorder.evicted(), 2);
         assert!(recorder.view(&id(1)).is_none() && recorder.view(&id(2)).is_some());
+    }
+
+    #[test]
+    fn a_period_is_read_by_pages_in_the_order_of_starts() {
+        let recorder = Recorder::new(Clock::new(), Limits { traces: 10, ..LIMITS });
+        let id = |index: usize| format!("1-5759e988-{index:024x}");
+        let send = |index: usize, start: f64| {
+            let mut document = subsegment(A, B);
+            (document["trace_id"], document["start_time"]) = (json!(id(index)), json!(start));
+            recorder.receive(&document).unwrap();
+        };
+        for (index, start) in [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0), (4, 2.0)] {
+            send(index, start);
+        }
+        let ids = |views: Vec<View>| views.into_iter().map(|view| view.id).collect::<Vec<_>>();
+        let (first, end) = recorder.between(1.5, 3.0, None, 2);
+        assert_eq!(ids(first), [id(2), id(4)]);
+        // What comes between two pages moves nothing.
+        send(5, 1.6);
+        let (second, end) = recorder.between(1.5, 3.0, end, 2);
+        assert_eq!((ids(second), end), (vec![id(1)], None));
+        // A trace begins with the earliest of its documents.
+        send(0, 2.5);
+        assert_eq!(ids(recorder.between(1.5, 3.0, None, 9).0), [id(5), id(2), id(4), id(0), id(1)]);
+        assert_eq!(ids(recorder.latest("1-5759e988-", 2)), [id(0), id(1)]);
     }
 
     #[test]

@@ -127,9 +127,10 @@ impl TraceLog {
     fn turn(&self) -> io::Result<File> {
         let [newer, older, oldest] = [NEWER, OLDER, OLDEST].map(|name| self.state_dir.join(name));
         match fs::rename(&older, &oldest) {
-            // Without a thread it stays until the next turn.
             Ok(()) => {
-                drop(thread::Builder::new().name("traces".to_owned()).spawn(|| fs::remove_file(oldest)))
+                let remover = thread::Builder::new().name("traces".to_owned());
+                // Without a thread it stays until the next turn.
+                let _ = remover.spawn(|| fs::remove_file(oldest));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

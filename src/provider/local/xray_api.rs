@@ -4,9 +4,10 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
 
+use super::context::{trace_id, trace_number};
 use super::http::{self, Answer};
 use super::invoke_api::error;
-use super::recorder::{Recorder, View};
+use super::recorder::{Place, Recorder, View};
 
 const MAX_BODY: usize = 4 * 1024 * 1024;
 /// X-Ray's own limit for one BatchGetTraces.
@@ -57,24 +58,30 @@ fn summaries(recorder: &Recorder, input: &Value) -> Result<Value, String> {
     let time = |key: &str| {
         input.get(key).and_then(Value::as_f64).ok_or(format!("`{key}` must be a time in seconds"))
     };
-    let from: usize = match input.get("NextToken").and_then(Value::as_str) {
-        Some(token) => token.parse().map_err(|_| "the NextToken is not one of ours".to_owned())?,
-        None => 0,
+    let after = match input.get("NextToken").and_then(Value::as_str) {
+        Some(token) => Some(place(token).ok_or("the NextToken is not one of ours")?),
+        None => None,
     };
     if input.get("FilterExpression").and_then(Value::as_str).is_some_and(|filter| !filter.is_empty()) {
         return Err("the local target takes no FilterExpression: filter the traces yourself".to_owned());
     }
-    let all = recorder.between(time("StartTime")?, time("EndTime")?);
-    let page: Vec<Value> = all.iter().skip(from).take(SUMMARIES_PER_PAGE).map(summary).collect();
+    let (views, end) = recorder.between(time("StartTime")?, time("EndTime")?, after, SUMMARIES_PER_PAGE);
+    let page: Vec<Value> = views.iter().map(summary).collect();
     let mut output = json!({
         "TraceSummaries": page,
         "TracesProcessedCount": page.len(),
         "ApproximateTime": super::clock::seconds(super::clock::wall_micros()),
     });
-    if from + page.len() < all.len() {
-        output["NextToken"] = json!((from + page.len()).to_string());
+    if let Some((start, id)) = end {
+        output["NextToken"] = json!(format!("{start}:{}", trace_id(id)));
     }
     Ok(output)
+}
+
+/// Where the page ended after which a token was given.
+fn place(token: &str) -> Option<Place> {
+    let (start, id) = token.split_once(':')?;
+    Some((start.parse().ok()?, trace_number(id)?))
 }
 
 fn summary(view: &View) -> Value {
