@@ -13,6 +13,7 @@ mod intrinsics;
 mod machine;
 mod services;
 mod sources;
+mod timing;
 mod tree;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use intrinsics::{Referent, Scope};
 pub use machine::{Definition, definition};
 pub use services::{Service, ServiceResource, Subscription};
 pub use sources::{EventSource, Source, StreamSource};
+pub use timing::Timing;
 use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.

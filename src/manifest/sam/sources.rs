@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::intrinsics::Scope;
+use super::timing::Timing;
 use super::tree::{Entry, Fault, Node, Value};
 use super::{Reader, Resource, entries, problem};
 
@@ -42,7 +43,7 @@ pub enum Source {
     },
     Stream(StreamSource),
     Schedule {
-        every: Duration,
+        timing: Timing,
         /// The event; without it the one that EventBridge makes.
         input: Option<String>,
     },
@@ -264,23 +265,12 @@ impl Fields<'_> {
     fn schedule(&mut self, key: &'static str) -> Result<Source, Fault> {
         self.known.extend(["Name", "Description", "RetryPolicy"]);
         let text = self.needed(key)?;
-        let inner = text.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')'));
-        let every = inner.and_then(|inner| {
-            let (count, unit) = inner.trim().split_once(' ')?;
-            let unit = match unit.trim().trim_end_matches('s') {
-                "minute" => 60,
-                "hour" => 3600,
-                "day" => 86_400,
-                _ => return None,
-            };
-            count.parse::<u64>().ok().filter(|count| *count > 0)?.checked_mul(unit).map(Duration::from_secs)
-        });
-        let every = every.ok_or_else(|| {
-            let message = format!(
-                "`{text}`: the local target has schedules such as `rate(1 minute)`, in minutes, hours or days, and no `cron(…)`"
-            );
-            Fault::unsupported(self.line, message)
+        let zone = if key == "ScheduleExpression" { self.text("ScheduleExpressionTimezone")? } else { None };
+        let timing = Timing::read(&text, zone.as_deref()).map_err(|message| Fault {
+            // `at(…)`, which fires once, is the one kind that AWS has besides.
+            unsupported: text.starts_with("at("),
+            ..Fault::new(self.line, message)
         })?;
-        Ok(Source::Schedule { every, input: self.text("Input")? })
+        Ok(Source::Schedule { timing, input: self.text("Input")? })
     }
 }

@@ -242,10 +242,14 @@ fn what_is_not_supported_is_named_with_its_line() {
             "the local target has no S3 event `s3:Reduced",
         ),
         (
-            "Type: Schedule, Properties: { Schedule: cron(0 * * * ? *) }",
-            "`cron(0 * * * ? *)`: the local target has schedules such as",
+            "Type: Schedule, Properties: { Schedule: cron(0 * * * *) }",
+            "`cron(0 * * * *)`: a cron expression has six",
         ),
-        ("Type: Schedule, Properties: { Schedule: rate(0 minutes) }", "`rate(0 minutes)`: the local target"),
+        (
+            "Type: ScheduleV2, Properties: { ScheduleExpression: at(2027-01-01T00:00:00) }",
+            "`at(2027-01-01T00:00:00)`: the local target has schedules such as",
+        ),
+        ("Type: Schedule, Properties: { Schedule: rate(0 minutes) }", "`rate(0 minutes)`: a rate is"),
     ] {
         check_error(&event(text), &format!("line 11: resource `G`: {expected}"));
     }
@@ -336,7 +340,7 @@ Resources:
                     suffix: ".png".to_owned(),
                 }
             ),
-            ("Often", Source::Schedule { every: Duration::from_hours(2), input: None }),
+            ("Often", Source::Schedule { timing: Timing::Every(Duration::from_hours(2)), input: None }),
         ]
     );
     let subscription = &shop.subscriptions[0];

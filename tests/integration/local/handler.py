@@ -18,6 +18,10 @@ def echo(event, context):
     }
 
 
+def tell(event, context):
+    print("got", json.dumps(event), flush=True)
+
+
 def http(event, context):
     if event["httpMethod"] == "DELETE":
         return {"no": "status"}

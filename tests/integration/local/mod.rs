@@ -183,3 +183,30 @@ async fn the_invoke_api_refuses_what_lambda_refuses() {
     let large = format!("\"{}\"", "x".repeat(7 << 20));
     assert_eq!(app.request("POST", &url, &large, &[]).await.status, 413);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedules_invoke_their_function_when_their_time_has_come() {
+    let app = App::of("tests/integration/local/schedules.yaml").await;
+    let started = jiff::Timestamp::now();
+    let log = app.state_dir().join("functions/app-Tell.log");
+    let got = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let events =
+            text.lines().filter_map(|line| line.split_once("got ")).map(|(_, event)| event.to_owned());
+        events.map(|event| serde_json::from_str(&event).unwrap()).collect::<Vec<Value>>()
+    };
+    // Neither fires more than a minute after the start.
+    while got().len() < 2 && jiff::Timestamp::now().duration_since(started).as_secs() < 75 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let events = got();
+    let of_rate: Vec<_> = events.iter().filter(|event| **event == json!({ "by": "rate" })).collect();
+    let of_cron: Vec<_> = events.iter().filter(|event| event["detail-type"] == "Scheduled Event").collect();
+    assert_eq!(of_rate.len(), 1, "{events:?}");
+    assert!((1..=2).contains(&of_cron.len()) && of_rate.len() + of_cron.len() == events.len(), "{events:?}");
+    let time: jiff::Timestamp = of_cron[0]["time"].as_str().unwrap().parse().unwrap();
+    assert_eq!(time.as_second() % 60, 0, "{time}");
+    assert!((0..=60).contains(&time.duration_since(started).as_secs()), "{time} after {started}");
+    let runtime_log = std::fs::read_to_string(app.state_dir().join("runtime.log")).unwrap();
+    assert!(runtime_log.contains("schedule `Past` has ended"), "{runtime_log}");
+}

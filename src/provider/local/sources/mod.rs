@@ -11,8 +11,10 @@ mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -23,7 +25,7 @@ use super::context::{TraceContext, new_request_id};
 use super::http::Lifetime;
 use super::instances::Function;
 use super::invoke::{Call, Runtime};
-use crate::manifest::sam::{self, Service, Source};
+use crate::manifest::sam::{self, Service, Source, Timing};
 
 /// The event sources of an application, as far as something else must tell them what happened.
 pub(super) struct Sources {
@@ -84,9 +86,9 @@ impl Sources {
                         tokio::spawn(poller.run(lifetime.clone()));
                     }
                 }
-                Source::Schedule { every, input } => {
-                    let clock =
-                        schedule(runtime.clone(), function, event.name.clone(), *every, input.clone());
+                Source::Schedule { timing, input } => {
+                    let (name, timing, input) = (event.name.clone(), timing.clone(), input.clone());
+                    let clock = schedule(runtime.clone(), function, name, timing, input);
                     let lifetime = lifetime.clone();
                     tokio::spawn(async move {
                         tokio::select! { () = lifetime.stopped() => {}, () = clock => {} }
@@ -129,12 +131,25 @@ async fn schedule(
     runtime: Arc<Runtime>,
     function: Arc<Function>,
     name: String,
-    every: std::time::Duration,
+    timing: Timing,
     input: Option<String>,
 ) {
     let (region, account) = (runtime.region.clone(), runtime.account.clone());
+    let mut last = Timestamp::now();
     loop {
-        tokio::time::sleep(every).await;
+        let Some(next) = timing.after(last) else {
+            runtime.journal.note(&format!("schedule `{name}` has ended: it names no time after {last}"));
+            return;
+        };
+        // In parts, since the clock may be set, and stands still in a machine that sleeps.
+        while let Ok(left) = Duration::try_from(next.duration_since(Timestamp::now()))
+            && !left.is_zero()
+        {
+            tokio::time::sleep(left.min(Duration::from_mins(1))).await;
+        }
+        // What a machine that slept has missed is not made up for.
+        let now = Timestamp::now();
+        last = if now.duration_since(next).as_secs() < 60 { next } else { now };
         let event =
             input.as_deref().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_else(|| {
                 json!({
@@ -143,7 +158,7 @@ async fn schedule(
                     "detail-type": "Scheduled Event",
                     "source": "aws.events",
                     "account": account,
-                    "time": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                    "time": next.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                     "region": region,
                     "resources": [format!("arn:aws:events:{region}:{account}:rule/{name}")],
                     "detail": {},
@@ -160,5 +175,5 @@ pub(super) fn name_of(address: &str) -> String {
 
 /// `2026-11-26T10:00:00.000Z`
 fn timestamp() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
