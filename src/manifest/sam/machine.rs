@@ -21,7 +21,7 @@ const HARMLESS_OF_MACHINE: [&str; 10] = [
     "PropagateTags",
 ];
 /// What an API may ask of Step Functions.
-const ACTIONS: [&str; 3] = ["StartExecution", "DescribeExecution", "StopExecution"];
+const ACTIONS: [&str; 4] = ["StartExecution", "StartSyncExecution", "DescribeExecution", "StopExecution"];
 const METHODS: [&str; 8] =
     ["get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"];
 

@@ -133,7 +133,10 @@ async fn behind(
         Some(Subsegment { id: id.clone(), name, namespace, start, end: runtime.now(), flags, fields })
     };
     if let Some(settings) = &found.route.integration {
-        let answer = integrations::answer(runtime, settings, found, incoming, &inner).await;
+        let answering = integrations::answer(runtime, settings, found, incoming, &inner);
+        let answer = tokio::time::timeout(INTEGRATION_TIMEOUT, answering)
+            .await
+            .unwrap_or_else(|_| message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"));
         let status = answer.status().as_u16();
         let action = settings["action"].as_str().unwrap_or_default();
         let fields = fields(json!({

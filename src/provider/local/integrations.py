@@ -123,7 +123,11 @@ def answer(call, ask):
     if chosen is None:
         return 500, json.dumps({"message": "Internal server error"})
     given = chosen.get("template")
-    return chosen["status"], said if given is None else render(given, said, call)
+    if given is None:
+        return chosen["status"], said
+    override = {"header": {}}
+    said = render(given, said, call, responseOverride=override)
+    return int(override.get("status", chosen["status"])), said
 
 
 def application(moto, region):

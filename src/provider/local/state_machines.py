@@ -21,6 +21,8 @@ import uuid
 current = contextvars.ContextVar("span", default=None)
 #: Executions of a state machine that are remembered; of those beyond, the oldest that have ended are forgotten.
 REMEMBERED = 10_000
+#: How long an express execution may take.
+EXPRESS_SECONDS = 300
 #: What Step Functions takes for the name of an execution.
 NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}""")
 #: What fits into one datagram with certainty.
@@ -159,6 +161,7 @@ def record_executions():
                 self.state_machine.name, trace, parent, origin="AWS::StepFunctions::StateMachine",
                 aws={"account_id": self.account_id, "resource_arn": self.exec_arn}, resource_arn=self.state_machine.arn,
             )
+            self.ended = threading.Event()
             # From now on there is something to wait for.
             self.span.record(in_progress=True)
             original(self)
@@ -167,10 +170,13 @@ def record_executions():
     def logic(original):
         def logic(self):
             execution = self._execution_communication.execution
-            with execution.span as span:
-                original(self)
-                if execution.exec_status != ExecutionStatus.SUCCEEDED:
-                    span.failure = execution.error or execution.exec_status.value, execution.cause or ""
+            try:
+                with execution.span as span:
+                    original(self)
+                    if execution.exec_status != ExecutionStatus.SUCCEEDED:
+                        span.failure = execution.error or execution.exec_status.value, execution.cause or ""
+            finally:
+                execution.ended.set()
             TMP_THREADS.clear()
         return logic
 
@@ -258,11 +264,11 @@ def call_the_application(endpoint):
     def traced(client, service):
         call = client._make_api_call
         # As X-Ray calls them.
-        title = {"lambda": "Lambda", "dynamodb": "DynamoDB", "sqs": "SQS", "sns": "SNS", "s3": "S3"}.get(service, service)
+        title = {"lambda": "Lambda", "dynamodb": "DynamoDB", "sqs": "SQS", "sns": "SNS", "s3": "S3", "stepfunctions": "STEPFUNCTIONS"}.get(service, service)
 
         def make_api_call(operation, parameters):
             parent = current.get()
-            if parent is None:
+            if parent is None or parent.namespace == "aws":
                 return call(operation, parameters)
             with Span.below(parent, title, "aws", aws={"operation": operation}) as span:
                 try:
@@ -330,12 +336,33 @@ def name_refusals():
 
 
 def take_what_callers_say():
-    """moto leaves out the trace, takes executions without a name for one and the same, and checks neither name nor input."""
+    """moto leaves out the trace and the kind of a state machine, takes executions without a name for one and the same, checks neither
+    name nor input, and does not know executions whose end the caller waits for."""
+    from moto.core.exceptions import AWSError
     from moto.core.responses import ActionResult
     from moto.stepfunctions.exceptions import InvalidExecutionInput, InvalidName
+    from moto.stepfunctions.models import StateMachine
     from moto.stepfunctions.responses import StepFunctionResponse
 
-    def start_execution(self):
+    class StateMachineTypeNotSupported(AWSError):
+        TYPE = "StateMachineTypeNotSupported"
+        STATUS = 400
+
+    def create_state_machine(original):
+        def create_state_machine(self):
+            answer = original(self)
+            machine = self.stepfunction_backend.describe_state_machine(answer.result["stateMachineArn"])
+            machine.type = machine.sm_type = self._get_param("type") or "STANDARD"
+            return answer
+        return create_state_machine
+
+    def same_name(original):
+        def same_name(self, *arguments):
+            # Express executions may be called alike.
+            return None if self.sm_type == "EXPRESS" else original(self, *arguments)
+        return same_name
+
+    def start(self):
         name, given = self._get_param("name") or str(uuid.uuid4()), self._get_param("input", if_none="{}")
         if not NAME.fullmatch(name):
             raise InvalidName(f"Invalid Name: '{name}'")
@@ -348,9 +375,72 @@ def take_what_callers_say():
             self._get_param("traceHeader") or self.headers.get("X-Amzn-Trace-Id"),
         )
         forget(self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn")))
+        return execution
+
+    def start_execution(self):
+        execution = start(self)
         return ActionResult({"executionArn": execution.execution_arn, "startDate": execution.start_date})
 
+    def start_sync_execution(self):
+        if self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn")).sm_type != "EXPRESS":
+            raise StateMachineTypeNotSupported("This operation is not supported by this type of state machine")
+        execution = start(self)
+        timely = execution.ended.wait(EXPRESS_SECONDS)
+        if not timely:
+            execution.stop(datetime.datetime.now(tz=datetime.timezone.utc), None, None)
+            execution.ended.wait(10)
+        answer = dict(execution.to_describe_output())
+        if not timely:
+            answer |= {"status": "TIMED_OUT", "error": "States.Timeout"}
+        elif answer["status"] == "ABORTED":
+            answer["status"] = "FAILED"
+        return ActionResult(answer)
+
+    wrap(StateMachine, "_handle_name_input_idempotency", same_name)
+    wrap(StepFunctionResponse, "create_state_machine", create_state_machine)
     StepFunctionResponse.start_execution = start_execution
+    StepFunctionResponse.start_sync_execution = start_sync_execution
+
+
+def executions_of_executions():
+    """Their parameters and answers begin with capitals in a task, which the API's own do not; moto leaves them as they are."""
+    import moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback as callback
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import StateTaskServiceSfn
+
+    def parameters(original):
+        def parameters(self, given, *arguments, **named):
+            original(self, given, *arguments, **named)
+            for name in list(given):
+                given[name[0].lower() + name[1:]] = given.pop(name)
+        return parameters
+
+    def response(original):
+        def response(self, response, *arguments, **named):
+            original(self, response, *arguments, **named)
+            for name in list(response):
+                value = response.pop(name)
+                if isinstance(value, datetime.datetime):
+                    value = int(value.timestamp() * 1000)
+                elif name.endswith("Details"):
+                    value = {key[0].upper() + key[1:]: of for key, of in value.items()}
+                response[name[0].upper() + name[1:]] = value
+        return response
+
+    def execution(original):
+        def execution(self, env):
+            parent = current.get()
+            if parent is None or self.resource.condition not in ("sync", "sync:2"):
+                return original(self, env)
+            # One call, which ends with what it waits for: not one for each look at it.
+            with Span.below(parent, "STEPFUNCTIONS", "aws", aws={"operation": "StartExecution"}):
+                return original(self, env)
+        return execution
+
+    wrap(StateTaskServiceSfn, "_eval_execution", execution)
+    wrap(StateTaskServiceSfn, "_normalise_parameters", parameters)
+    wrap(StateTaskServiceSfn, "_normalise_response", response)
+    # Seconds between two looks at an execution that another one waits for.
+    callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = 0.05
 
 
 def forget(machine):
@@ -387,4 +477,5 @@ def install(endpoint, daemon, xray):
     call_the_application(endpoint)
     name_refusals()
     take_what_callers_say()
+    executions_of_executions()
     be_quick()

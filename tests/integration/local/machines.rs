@@ -112,20 +112,24 @@ async fn a_failure_is_tried_again_caught_and_told_with_the_functions_own_error()
     );
 }
 
-/// What Step Functions itself says of an execution.
-async fn described(app: &App, arn: &str) -> Value {
+/// What Step Functions itself says.
+async fn asked(app: &App, action: &str, body: Value) -> Value {
     let url = app.runtime.aws_endpoint.clone().unwrap();
+    let target = format!("AWSStepFunctions.{action}");
     let headers = [
         (
             "authorization",
             "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/states/aws4_request, SignedHeaders=host, Signature=none",
         ),
-        ("x-amz-target", "AWSStepFunctions.DescribeExecution"),
+        ("x-amz-target", target.as_str()),
         ("content-type", "application/x-amz-json-1.0"),
     ];
+    app.request("POST", &url, &body.to_string(), &headers).await.json()
+}
+
+async fn described(app: &App, arn: &str) -> Value {
     for _ in 0..400 {
-        let answer =
-            app.request("POST", &url, &json!({ "executionArn": arn }).to_string(), &headers).await.json();
+        let answer = asked(app, "DescribeExecution", json!({ "executionArn": arn })).await;
         if answer["status"] != "RUNNING" {
             return answer;
         }
@@ -200,4 +204,68 @@ async fn an_api_with_a_document_checks_bodies_maps_answers_and_has_functions_too
     let refused = app.request("POST", &format!("{endpoint}/v1/flows"), "no JSON", &[JSON]).await;
     assert_eq!(refused.status, 400, "{refused:?}");
     assert!(refused.text.contains("InvalidExecutionInput"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn a_caller_waits_for_the_end_of_an_express_execution() {
+    let app = App::of("tests/integration/local/machines.yaml").await;
+    let url = format!("{}/v2/quick", app.runtime.endpoint);
+    // The same name each time.
+    for body in [r#"{"kind":"good","text":"a \"b\""}"#, r#"{"kind":"other"}"#] {
+        let answer = app.request("POST", &url, body, &[JSON]).await;
+        assert_eq!((answer.status, answer.text.trim()), (200, body), "{answer:?}");
+    }
+    let answer = app.request("POST", &url, r#"{"kind":"bad"}"#, &[JSON]).await;
+    assert_eq!((answer.status, answer.json()), (502, json!({ "error": "ValueError" })), "{answer:?}");
+
+    let arn = |name: &str| format!("arn:aws:states:us-east-1:000000000000:stateMachine:app-{name}");
+    let body = json!({ "stateMachineArn": arn("Quick"), "input": r#"{"kind":"good"}"# });
+    let said = asked(&app, "StartSyncExecution", body).await;
+    assert_eq!(
+        (&said["status"], &said["output"]),
+        (&json!("SUCCEEDED"), &json!(r#"{"kind":"good"}"#)),
+        "{said}"
+    );
+    let refused = asked(&app, "StartSyncExecution", json!({ "stateMachineArn": arn("Inner") })).await;
+    assert_eq!(refused["__type"], "StateMachineTypeNotSupported", "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn an_execution_starts_others_and_waits_for_their_ends() {
+    let app = App::of("tests/integration/local/machines.yaml").await;
+    let started = app.request("POST", &format!("{}/v1/outer", app.runtime.endpoint), "{}", &[JSON]).await;
+    let state = described(&app, started.json()["executionArn"].as_str().unwrap()).await;
+    assert_eq!(state["status"], "SUCCEEDED", "{state}");
+    let output: Value = serde_json::from_str(state["output"].as_str().unwrap()).unwrap();
+    let parsed = &output["parsed"];
+    assert_eq!(
+        (&parsed["Status"], &parsed["Output"]),
+        (&json!("SUCCEEDED"), &json!({ "fine": 1 })),
+        "{output}"
+    );
+    assert!(parsed["StopDate"].as_i64().unwrap() >= parsed["StartDate"].as_i64().unwrap(), "{output}");
+    let cause: Value = serde_json::from_str(output["failure"]["Cause"].as_str().unwrap()).unwrap();
+    assert_eq!((&cause["Status"], &cause["Error"]), (&json!("FAILED"), &json!("ValueError")), "{output}");
+    let last = output["started"]["ExecutionArn"].as_str().unwrap();
+    assert_eq!(described(&app, last).await["status"], "SUCCEEDED");
+
+    let header = started.header("x-amzn-trace-id").unwrap();
+    let root = header.split(';').next().unwrap().trim_start_matches("Root=").to_owned();
+    let segments = trace(&app, &root).await;
+    let of = |name: &str| segments.iter().filter(|segment| segment["name"] == name).collect::<Vec<_>>();
+    let [outer] = of("app-Outer")[..] else { panic!("{segments:#?}") };
+    let call = json!([["STEPFUNCTIONS", []]]);
+    assert_eq!(names(outer), json!([["Parsed", call], ["Broken", call], ["Started", call]]));
+    let states = outer["subsegments"].as_array().unwrap();
+    let parents: Vec<_> = states.iter().map(|state| &state["subsegments"][0]["id"]).collect();
+    let inner = of("app-Inner");
+    assert_eq!(inner.len(), 3, "{segments:#?}");
+    assert!(inner.iter().all(|segment| parents.contains(&&segment["parent_id"])), "{segments:#?}");
+    // The call lasts as long as what it waits for.
+    let ends = |span: &Value| span["end_time"].as_f64().unwrap();
+    let waited = &states.iter().find(|state| state["name"] == "Parsed").unwrap()["subsegments"][0];
+    let inside = inner.iter().find(|segment| segment["parent_id"] == waited["id"]).unwrap();
+    assert!(ends(waited) >= ends(inside), "{waited} {inside}");
 }
