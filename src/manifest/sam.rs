@@ -8,6 +8,7 @@
 //! The tree is built from `granit-parser`'s events (the parser beneath serde-saphyr): serde's data model carries
 //! neither tags such as `!Ref` nor the line of a value in a generic tree.
 
+mod filter;
 mod function;
 mod intrinsics;
 mod machine;
@@ -23,10 +24,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub use filter::Pattern;
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
 pub use machine::{Definition, definition};
-pub use services::{Service, ServiceResource, Subscription};
+pub use services::{Service, ServiceResource, Subscription, TopicFilter};
 pub use sources::{EventSource, Source, StreamSource};
 pub use timing::Timing;
 use tree::{Entry, Fault, Node};
@@ -349,7 +351,7 @@ impl<'a> Reader<'a> {
     /// Reports what the local target does not provide of a resource that is not a function.
     fn judge(&mut self, resource: &Resource<'_>) {
         match resource.kind {
-            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION | services::COLLECTION => {}
+            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::SIMPLE_TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION | services::COLLECTION => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
@@ -617,7 +619,7 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
                 let arn = format!("arn:aws:s3:::{name}");
                 with_arn(name, arn)
             }
-            services::TABLE => {
+            services::TABLE | services::SIMPLE_TABLE => {
                 let name = named("TableName");
                 let arn = arn("dynamodb", format!("table/{name}"));
                 let mut referent = with_arn(name, arn.clone());

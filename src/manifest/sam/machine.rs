@@ -27,7 +27,7 @@ const METHODS: [&str; 8] =
 
 impl Scope<'_> {
     /// A value with the types that it has in the template. None for `AWS::NoValue`.
-    fn json(&self, node: &Node) -> Result<Option<Json>, Fault> {
+    pub(super) fn json(&self, node: &Node) -> Result<Option<Json>, Fault> {
         Ok(Some(match &node.value {
             Value::Null => Json::Null,
             Value::Plain(text) => scalar(text),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::filter::Pattern;
 use super::intrinsics::Scope;
 use super::machine::{Definition, MACHINE};
 use super::tree::{Fault, Node, Value};
@@ -9,6 +10,7 @@ use super::{Application, Reader, Resource, Source, entries, problem};
 
 pub(super) const BUCKET: &str = "AWS::S3::Bucket";
 pub(super) const TABLE: &str = "AWS::DynamoDB::Table";
+pub(super) const SIMPLE_TABLE: &str = "AWS::Serverless::SimpleTable";
 pub(super) const STREAM: &str = "AWS::Kinesis::Stream";
 pub(super) const QUEUE: &str = "AWS::SQS::Queue";
 pub(super) const TOPIC: &str = "AWS::SNS::Topic";
@@ -56,6 +58,28 @@ pub enum Service {
     RekognitionCollection,
 }
 
+/// Which messages a subscription gets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicFilter {
+    pub pattern: Pattern,
+    /// It is about the message itself, which is JSON; else about its attributes.
+    pub of_body: bool,
+}
+
+impl TopicFilter {
+    /// Of `FilterPolicy` and `FilterPolicyScope`, as they stand in the template.
+    pub(super) fn read(policy: &Json, scope: Option<&str>) -> Result<Self, String> {
+        let of_body = match scope {
+            None | Some("MessageAttributes") => false,
+            Some("MessageBody") => true,
+            Some(other) => {
+                return Err(format!("FilterPolicyScope is MessageAttributes or MessageBody, not `{other}`"));
+            }
+        };
+        Ok(Self { pattern: Pattern::read(policy)?, of_body })
+    }
+}
+
 /// What a topic passes on to a queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
@@ -63,6 +87,7 @@ pub struct Subscription {
     pub queue_arn: String,
     /// The message as it was published, without the envelope.
     pub raw: bool,
+    pub filter: Option<TopicFilter>,
     pub line: usize,
 }
 
@@ -125,7 +150,7 @@ impl Reader<'_> {
                 self.only(resource, &HARMLESS_OF_COLLECTION);
                 Service::RekognitionCollection
             }
-            TABLE => self.table(resource, scope)?,
+            TABLE | SIMPLE_TABLE => self.table(resource, scope)?,
             MACHINE => self.machine(resource, scope)?,
             STREAM => self.stream(resource, scope)?,
             QUEUE => self.queue(resource, scope)?,
@@ -218,12 +243,18 @@ impl Reader<'_> {
             topic_arn: String::new(),
             queue_arn: String::new(),
             raw: false,
+            filter: None,
             line: resource.line,
         };
         let mut protocol = String::new();
+        let (mut policy, mut policy_scope) = (None, None);
         for entry in entries(resource.properties) {
             let text = || scope.text(&entry.node).map(Option::unwrap_or_default);
             let read = match entry.key.as_str() {
+                "FilterPolicy" => {
+                    scope.json(&entry.node).map(|json| policy = json.map(|json| (json, entry.line)))
+                }
+                "FilterPolicyScope" => scope.text(&entry.node).map(|text| policy_scope = text),
                 "TopicArn" => text().map(|text| subscription.topic_arn = text),
                 "Endpoint" => text().map(|text| subscription.queue_arn = text),
                 "Protocol" => text().map(|text| protocol = text),
@@ -247,6 +278,15 @@ impl Reader<'_> {
             self.unsupported(resource.id, resource.line, message);
             return None;
         }
+        if let Some((policy, line)) = policy {
+            match TopicFilter::read(&policy, policy_scope.as_deref()) {
+                Ok(filter) => subscription.filter = Some(filter),
+                Err(message) => {
+                    self.error(Some(resource.id), line, format!("FilterPolicy: {message}"));
+                    return None;
+                }
+            }
+        }
         Some(subscription)
     }
 
@@ -256,7 +296,7 @@ impl Reader<'_> {
         let functions = application.sources.iter().filter_map(|source| {
             let arn = match &source.source {
                 Source::Sqs { queue_arn, .. } => queue_arn.clone(),
-                Source::Sns { topic_arn } => topic_arn.clone(),
+                Source::Sns { topic_arn, .. } => topic_arn.clone(),
                 Source::S3 { bucket, .. } => format!("arn:aws:s3:::{bucket}"),
                 Source::Stream(stream) => stream.arn.split("/stream/").next().unwrap_or_default().to_owned(),
                 Source::Schedule { .. } => return None,
@@ -279,6 +319,8 @@ impl Reader<'_> {
     fn table(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<Service> {
         let mut definition = Map::new();
         let mut expires_by = None;
+        let simple = resource.kind == SIMPLE_TABLE;
+        let mut primary = ("id".to_owned(), "S");
         let mut take = || -> Result<Vec<(usize, String)>, Fault> {
             let mut not_there = Vec::new();
             for entry in entries(resource.properties) {
@@ -297,12 +339,40 @@ impl Reader<'_> {
                     let view = view.unwrap_or_else(|| "NEW_AND_OLD_IMAGES".to_owned());
                     definition
                         .insert(key.to_owned(), json!({ "StreamEnabled": true, "StreamViewType": view }));
+                } else if key == "PrimaryKey" && simple {
+                    let text = |key: &str| {
+                        let node = entry.node.get(key);
+                        node.map_or(Ok(None), |node| scope.text(node))
+                    };
+                    if let Some(name) = text("Name")? {
+                        primary.0 = name;
+                    }
+                    primary.1 = match text("Type")?.as_deref() {
+                        None | Some("String") => "S",
+                        Some("Number") => "N",
+                        Some("Binary") => "B",
+                        Some(other) => {
+                            let message = format!(
+                                "the type of a primary key is String, Number or Binary, not `{other}`"
+                            );
+                            return Err(Fault::new(entry.line, message));
+                        }
+                    };
                 } else if key == "TimeToLiveSpecification" {
                     let node = entry.node.get("AttributeName");
                     expires_by = node.map(|node| scope.text(node)).transpose()?.flatten();
                 } else if !HARMLESS_OF_TABLE.contains(&key) {
                     not_there.push((entry.line, entry.key.clone()));
                 }
+            }
+            if simple {
+                let (name, kind) = &primary;
+                definition.insert(
+                    "AttributeDefinitions".to_owned(),
+                    json!([{ "AttributeName": name, "AttributeType": kind }]),
+                );
+                definition
+                    .insert("KeySchema".to_owned(), json!([{ "AttributeName": name, "KeyType": "HASH" }]));
             }
             for needed in ["AttributeDefinitions", "KeySchema"] {
                 if !definition.contains_key(needed) {

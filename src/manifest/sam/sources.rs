@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::filter::Pattern;
 use super::intrinsics::Scope;
+use super::services::TopicFilter;
 use super::timing::Timing;
 use super::tree::{Entry, Fault, Node, Value};
 use super::{Reader, Resource, entries, problem};
@@ -30,6 +32,8 @@ pub enum Source {
         partial_failures: bool,
         /// Batches at once: `ScalingConfig.MaximumConcurrency`, 2 to 1000.
         maximum_concurrency: Option<u32>,
+        /// One of them lets a message through; none: all are let through.
+        filters: Vec<Pattern>,
     },
     S3 {
         bucket: String,
@@ -40,6 +44,7 @@ pub enum Source {
     },
     Sns {
         topic_arn: String,
+        filter: Option<TopicFilter>,
     },
     Stream(StreamSource),
     Schedule {
@@ -62,6 +67,8 @@ pub struct StreamSource {
     pub partial_failures: bool,
     /// Further attempts of a batch that failed; none: until it succeeds.
     pub retries: Option<u32>,
+    /// One of them lets a record through; none: all are let through.
+    pub filters: Vec<Pattern>,
 }
 
 const KINDS: &str = "Api, HttpApi, SQS, S3, SNS, DynamoDB, Kinesis and Schedule";
@@ -86,7 +93,7 @@ impl Reader<'_> {
             let source = match kind {
                 "SQS" => fields.queue()?,
                 "S3" => fields.bucket()?,
-                "SNS" => Source::Sns { topic_arn: fields.needed("Topic")? },
+                "SNS" => fields.topic()?,
                 "DynamoDB" => fields.stream(false)?,
                 "Kinesis" => fields.stream(true)?,
                 "Schedule" => fields.schedule("Schedule")?,
@@ -204,7 +211,31 @@ impl Fields<'_> {
             window: Duration::from_secs(window.into()),
             partial_failures: kinds.iter().any(|kind| kind == "ReportBatchItemFailures"),
             maximum_concurrency,
+            filters: self.filters()?,
         })
+    }
+
+    fn topic(&mut self) -> Result<Source, Fault> {
+        let (scope, line) = (self.scope, self.line);
+        let kind = self.text("FilterPolicyScope")?;
+        let policy = self.node("FilterPolicy").map_or(Ok(None), |node| scope.json(node))?;
+        let filter = policy.map(|policy| TopicFilter::read(&policy, kind.as_deref())).transpose();
+        let filter = filter.map_err(|message| Fault::new(line, format!("FilterPolicy: {message}")))?;
+        Ok(Source::Sns { topic_arn: self.needed("Topic")?, filter })
+    }
+
+    /// `FilterCriteria`, whose patterns are JSON in texts.
+    fn filters(&mut self) -> Result<Vec<Pattern>, Fault> {
+        let scope = self.scope;
+        let list = self.node("FilterCriteria").and_then(|node| node.get("Filters")).and_then(Node::as_list);
+        let read = |filter: &Node| {
+            let wrong = |message: String| Fault::new(filter.line, format!("FilterCriteria: {message}"));
+            let text = filter.get("Pattern").map_or(Ok(None), |node| scope.text(node))?;
+            let text = text.ok_or_else(|| wrong("a filter needs a `Pattern`".to_owned()))?;
+            let pattern = serde_json::from_str(&text).map_err(|error| wrong(format!("`{text}`: {error}")))?;
+            Pattern::read(&pattern).map_err(wrong)
+        };
+        list.unwrap_or_default().iter().map(read).collect()
     }
 
     fn stream(&mut self, kinesis: bool) -> Result<Source, Fault> {
@@ -230,6 +261,7 @@ impl Fields<'_> {
             from_start,
             partial_failures: kinds.iter().any(|kind| kind == "ReportBatchItemFailures"),
             retries,
+            filters: self.filters()?,
         }))
     }
 

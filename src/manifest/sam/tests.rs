@@ -233,8 +233,24 @@ fn what_is_not_supported_is_named_with_its_line() {
             "MaximumConcurrency is `1`",
         ),
         (
-            "Type: SQS, Properties: { Queue: q, FilterCriteria: {} }",
-            "property `FilterCriteria` of event `E` is not supported",
+            "Type: SQS, Properties: { Queue: q, KmsKeyArn: k }",
+            "property `KmsKeyArn` of event `E` is not supported",
+        ),
+        (
+            "Type: SQS, Properties: { Queue: q, FilterCriteria: { Filters: [{ Pattern: '{' }] } }",
+            "FilterCriteria: `{`: EOF while parsing",
+        ),
+        (
+            "Type: SQS, Properties: { Queue: q, FilterCriteria: { Filters: [{ Pattern: '{\"body\": 5}' }] } }",
+            "FilterCriteria: `body` must be a list",
+        ),
+        (
+            "Type: SNS, Properties: { Topic: t, FilterPolicy: { a: [{ cidr: x }] } }",
+            "FilterPolicy: `cidr` is no operator",
+        ),
+        (
+            "Type: SNS, Properties: { Topic: t, FilterPolicyScope: Body, FilterPolicy: { a: [b] } }",
+            "FilterPolicy: FilterPolicyScope is MessageAttributes",
         ),
         ("Type: S3, Properties: { Bucket: b }", "the event needs `Events`"),
         (
@@ -328,9 +344,10 @@ Resources:
                     window: Duration::from_secs(2),
                     partial_failures: true,
                     maximum_concurrency: Some(3),
+                    filters: Vec::new(),
                 }
             ),
-            ("News", Source::Sns { topic_arn: arn("sns:HERE:shop-T") }),
+            ("News", Source::Sns { topic_arn: arn("sns:HERE:shop-T"), filter: None }),
             (
                 "Files",
                 Source::S3 {
@@ -378,6 +395,8 @@ Resources:
       KeySchema: [{ AttributeName: id, KeyType: HASH }]
       ProvisionedThroughput: { ReadCapacityUnits: 5, WriteCapacityUnits: "1" }
       TimeToLiveSpecification: { AttributeName: until, Enabled: true }
+  Plain: { Type: AWS::Serverless::SimpleTable }
+  Keyed: { Type: AWS::Serverless::SimpleTable, Properties: { PrimaryKey: { Name: n, Type: Number } } }
 "#,
     )
     .unwrap();
@@ -391,7 +410,7 @@ Resources:
             "arn:aws:dynamodb:us-east-1:000000000000:table/shop-orders"
         ]
     );
-    let [files, orders] = shop.resources.as_slice() else { panic!("{:?}", shop.resources) };
+    let [files, orders, simple @ ..] = shop.resources.as_slice() else { panic!("{:?}", shop.resources) };
     assert_eq!((files.name.as_str(), &files.service, files.line), ("shop-files", &Service::S3Bucket, 9));
     let definition = serde_json::json!({
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
@@ -400,6 +419,14 @@ Resources:
     });
     let table = Service::DynamoDbTable { definition, expires_by: Some("until".to_owned()) };
     assert_eq!((orders.name.as_str(), &orders.service), ("shop-orders", &table));
+    for (table, (name, kind)) in simple.iter().zip([("id", "S"), ("n", "N")]) {
+        let definition = json!({
+            "AttributeDefinitions": [{ "AttributeName": name, "AttributeType": kind }],
+            "KeySchema": [{ "AttributeName": name, "KeyType": "HASH" }],
+            "BillingMode": "PAY_PER_REQUEST",
+        });
+        assert_eq!(table.service, Service::DynamoDbTable { definition, expires_by: None });
+    }
 }
 
 #[test]

@@ -342,3 +342,76 @@ async fn records_of_streams_come_in_order_and_are_given_up_after_their_attempts(
         "{log}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn filters_say_which_messages_and_records_reach_whom() {
+    let app = App::of("tests/integration/local/filters.yaml").await;
+    let order = |kind: &str, size: u32| json!({ "note": app.note(), "kind": kind, "size": size }).to_string();
+    let kinds = ["a", "c", "bc"].map(|kind| json!({ "Id": kind, "MessageBody": order(kind, 1) }));
+    let other = json!({ "Id": "x", "MessageBody": "no JSON" });
+    let entries: Vec<_> = kinds.into_iter().chain([other]).collect();
+    sqs(&app, "SendMessageBatch", json!({ "QueueUrl": "app-Jobs", "Entries": entries })).await;
+    let publish = |kind: Option<&str>, size: u32| {
+        let message = order("", size).replace('"', "%22");
+        let attribute = kind.map_or_else(String::new, |kind| {
+            format!(
+                "&MessageAttributes.entry.1.Name=kind&MessageAttributes.entry.1.Value.DataType=String\
+                 &MessageAttributes.entry.1.Value.StringValue={kind}"
+            )
+        });
+        format!(
+            "Action=Publish&Version=2010-03-31&TopicArn=arn:aws:sns:us-east-1:000000000000:app-News&Message={message}{attribute}"
+        )
+    };
+    let headers = json!({ "Content-Type": "application/x-www-form-urlencoded" });
+    for form in [publish(Some("loud"), 5), publish(Some("quiet"), 11), publish(None, 12)] {
+        call(&app, "sns", "POST", "/", json!(form), headers.clone()).await;
+    }
+    let record =
+        |kind: &str, key: &str| json!({ "Data": STANDARD.encode(order(kind, 1)), "PartitionKey": key });
+    let records = json!([record("a", "p"), record("a", "q"), record("b", "p")]);
+    let headers = json!({ "X-Amz-Target": "Kinesis_20131202.PutRecords", "Content-Type": "application/x-amz-json-1.1" });
+    let put = json!({ "StreamName": "app-Clicks", "Records": records });
+    call(&app, "kinesis", "POST", "/", put, headers).await;
+
+    let lines = noted(&app, 4).await;
+    let mut got: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let record = &line["record"];
+            let kind = |text: &str| serde_json::from_str::<Value>(text).unwrap()["kind"].to_string();
+            match record["body"].as_str() {
+                Some(body) => format!("queue {}", kind(body)),
+                None if record["Sns"].is_object() => {
+                    format!("topic {}", record["Sns"]["MessageAttributes"]["kind"]["Value"])
+                }
+                None => {
+                    let data = STANDARD.decode(record["kinesis"]["data"].as_str().unwrap()).unwrap();
+                    let key = record["kinesis"]["partitionKey"].as_str().unwrap();
+                    format!("stream {} {key}", kind(std::str::from_utf8(&data).unwrap()))
+                }
+            }
+        })
+        .collect();
+    got.sort();
+    assert_eq!(got, [r#"queue "a""#, r#"queue "bc""#, r#"stream "a" p"#, r#"topic "loud""#]);
+    // What no filter lets through does not wait in the queue.
+    let attributes = json!({ "QueueUrl": "app-Jobs", "AttributeNames": ["All"] });
+    // The answer is a text in the function's answer.
+    let read = |answer: String| -> Value {
+        serde_json::from_str(&serde_json::from_str::<String>(&answer).unwrap()).unwrap()
+    };
+    let left = read(sqs(&app, "GetQueueAttributes", attributes).await);
+    for count in ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"] {
+        assert_eq!(left["Attributes"][count], "0", "{left}");
+    }
+    let input = json!({ "QueueUrl": "app-Inbox", "MaxNumberOfMessages": 10 });
+    let inbox = read(sqs(&app, "ReceiveMessage", input).await);
+    let sizes = inbox["Messages"].as_array().unwrap().iter().map(|message| {
+        serde_json::from_str::<Value>(message["Body"].as_str().unwrap()).unwrap()["size"].as_u64().unwrap()
+    });
+    let mut sizes: Vec<_> = sizes.collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [11, 12]);
+}

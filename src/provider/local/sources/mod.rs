@@ -52,7 +52,11 @@ impl Sources {
         }
         for subscription in &application.subscriptions {
             if let Some(topic) = sources.topics.get_mut(&subscription.topic_arn) {
-                topic.queues.push((name_of(&subscription.queue_arn), subscription.raw));
+                topic.queues.push(topic::Subscriber {
+                    name: name_of(&subscription.queue_arn),
+                    raw: subscription.raw,
+                    filter: subscription.filter.clone(),
+                });
             }
         }
         for event in &application.sources {
@@ -74,9 +78,9 @@ impl Sources {
                     prefix: prefix.clone(),
                     suffix: suffix.clone(),
                 }),
-                Source::Sns { topic_arn } => {
+                Source::Sns { topic_arn, filter } => {
                     if let Some(topic) = sources.topics.get_mut(topic_arn) {
-                        topic.functions.push(function);
+                        topic.functions.push((function, filter.clone()));
                     }
                 }
                 Source::Stream(stream) => {

@@ -20,7 +20,7 @@ use super::super::invoke::{Call, Runtime};
 use super::super::segment::{Flags, Head, Segment, Subsegment, fields};
 use super::super::service_client::ServiceError;
 use super::name_of;
-use crate::manifest::sam::Source;
+use crate::manifest::sam::{Pattern, Source};
 
 /// How often a queue is looked at that nobody is known to have sent to.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(super) struct Poller {
     batch_size: usize,
     window: Duration,
     partial_failures: bool,
+    filters: Vec<Pattern>,
     /// Batches that may be worked on at once.
     slots: Arc<Semaphore>,
     woken: Arc<Notify>,
@@ -58,10 +59,13 @@ impl Poller {
             batch_size: AT_ONCE,
             window: Duration::ZERO,
             partial_failures: false,
+            filters: Vec::new(),
             slots: Arc::new(Semaphore::new(NO_LIMIT as usize)),
             woken,
         };
-        if let Source::Sqs { queue_arn, batch_size, window, partial_failures, maximum_concurrency } = source {
+        if let Source::Sqs { queue_arn, batch_size, window, partial_failures, maximum_concurrency, filters } =
+            source
+        {
             // One batch after another keeps the order that a FIFO queue has.
             let limit = if queue_arn.strip_suffix(".fifo").is_some() {
                 1
@@ -72,6 +76,7 @@ impl Poller {
             poller.batch_size = *batch_size as usize;
             poller.window = *window;
             poller.partial_failures = *partial_failures;
+            poller.filters.clone_from(filters);
             poller.slots = Arc::new(Semaphore::new(limit as usize));
         }
         Arc::new(poller)
@@ -95,6 +100,7 @@ impl Poller {
                     complained = false;
                     let poller = self.clone();
                     tokio::spawn(async move {
+                        let messages = poller.without_filtered(messages).await;
                         let messages = poller.without_lost(messages).await;
                         if messages.is_empty() {
                             return;
@@ -204,6 +210,27 @@ impl Poller {
         }
         // A function that failed leaves its messages: they come back after the queue's visibility timeout.
         self.woken.notify_one();
+    }
+
+    /// Deletes the messages that no filter lets through, as Lambda does, and gives the others back.
+    async fn without_filtered(&self, messages: Vec<Message>) -> Vec<Message> {
+        let (kept, other): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| self.passes(message));
+        if !other.is_empty() {
+            self.delete(other.iter().collect()).await;
+        }
+        kept
+    }
+
+    fn passes(&self, message: &Message) -> bool {
+        self.filters.is_empty()
+            || self.filters.iter().any(|filter| {
+                let mut record = self.record(message);
+                if filter.looks_into("body") {
+                    let body = record["body"].as_str().unwrap_or_default();
+                    record["body"] = serde_json::from_str(body).unwrap_or_default();
+                }
+                filter.matches(&record)
+            })
     }
 
     /// Deletes the messages that shall be lost, and gives the others back.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
@@ -105,13 +107,10 @@ impl Poller {
                     if let Some(next) = output["NextShardIterator"].as_str() {
                         next.clone_into(&mut iterator);
                     }
-                    let records: Vec<Value> = output["Records"]
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .map(|record| self.record(&shard, record))
-                        .collect();
-                    let full = records.len() as u64 == u64::from(self.source.batch_size);
+                    let found = output["Records"].as_array().map_or(&[][..], Vec::as_slice);
+                    let full = found.len() as u64 == u64::from(self.source.batch_size);
+                    let records = found.iter().map(|record| self.record(&shard, record));
+                    let records = records.filter(|record| self.passes(record)).collect();
                     self.work_on(records).await;
                     if full {
                         continue;
@@ -182,6 +181,24 @@ impl Poller {
             Ok(answer) if self.source.partial_failures => judge(records, &answer),
             Ok(_) => Attempt::Done,
         }
+    }
+
+    fn passes(&self, record: &Value) -> bool {
+        self.source.filters.is_empty()
+            || self.source.filters.iter().any(|filter| {
+                if !self.source.kinesis {
+                    return filter.matches(record);
+                }
+                let mut fields = record["kinesis"].clone();
+                let data =
+                    fields["data"].as_str().and_then(|data| STANDARD.decode(data).ok()).unwrap_or_default();
+                fields["data"] = if filter.looks_into("data") {
+                    serde_json::from_slice(&data).unwrap_or_default()
+                } else {
+                    json!(String::from_utf8_lossy(&data))
+                };
+                filter.matches(&fields)
+            })
     }
 
     /// The record as Lambda hands it to a function.

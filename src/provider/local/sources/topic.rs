@@ -12,14 +12,22 @@ use super::super::instances::Function;
 use super::super::invoke_api::percent_decode;
 use super::super::segment::{Flags, Head, Segment, Subsegment, fields};
 use super::{Sources, invoke, timestamp};
+use crate::manifest::sam::TopicFilter;
 
 pub(super) struct Topic {
     name: String,
     /// It records a segment of its own.
     traced: bool,
-    pub functions: Vec<Arc<Function>>,
-    /// Name of the queue, and whether it gets the message without the envelope.
-    pub queues: Vec<(String, bool)>,
+    pub functions: Vec<(Arc<Function>, Option<TopicFilter>)>,
+    pub queues: Vec<Subscriber>,
+}
+
+/// A queue that gets what is published.
+pub(super) struct Subscriber {
+    pub name: String,
+    /// The message without the envelope.
+    pub raw: bool,
+    pub filter: Option<TopicFilter>,
 }
 
 impl Topic {
@@ -68,6 +76,26 @@ impl Publication {
                 .collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a subscription with this filter gets it.
+    fn passes(&self, filter: Option<&TopicFilter>) -> bool {
+        let Some(filter) = filter else { return true };
+        if filter.of_body {
+            let body: Result<Value, _> = serde_json::from_str(&self.message);
+            return body.is_ok_and(|body| filter.pattern.matches(&body));
+        }
+        let read = |kind: &str, value: &str| match kind {
+            "Number" | "String.Array" => serde_json::from_str(value).ok(),
+            kind if kind.starts_with("String") => Some(json!(value)),
+            _ => None,
+        };
+        let attributes: Map<String, Value> = self
+            .attributes
+            .iter()
+            .filter_map(|(name, kind, value)| Some((name.clone(), read(kind, value)?)))
+            .collect();
+        filter.pattern.matches(&attributes.into())
     }
 
     fn envelope(&self, id: &str, functions: bool) -> Value {
@@ -128,7 +156,10 @@ impl Sources {
         } else {
             trace.clone()
         };
-        for function in &topic.functions {
+        for (function, filter) in &topic.functions {
+            if !message.passes(filter.as_ref()) {
+                continue;
+            }
             let record = json!({
                 "EventSource": "aws:sns",
                 "EventVersion": "1.0",
@@ -139,7 +170,9 @@ impl Sources {
         }
         let mut failed = false;
         let mut deliveries = Vec::new();
-        for (queue, raw) in &topic.queues {
+        for Subscriber { name: queue, raw, .. } in
+            topic.queues.iter().filter(|queue| message.passes(queue.filter.as_ref()))
+        {
             let (delivery, start) = (new_segment_id(), self.runtime.now());
             let onward = if topic.traced { trace.under(&delivery) } else { trace.clone() };
             let mut input = json!({
