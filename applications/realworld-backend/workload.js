@@ -8,24 +8,47 @@ export const options = { vus: 1, iterations: 10 };
 
 const json = { "Content-Type": "application/json" };
 
-function made(path, body, token) {
+const AUTHORS = 8;
+const ARTICLES = 4;
+const TAGS = ["cloud", "music", "travel"];
+
+function asked(path, body, token, status = 201) {
   const headers = token ? { ...json, Authorization: `Token ${token}` } : json;
   const answer = http.post(`${__ENV.BASE_URL}${path}`, JSON.stringify(body), { headers, tags: { name: "setup" } });
-  if (answer.status !== 201) fail(`${path}: ${answer.status} ${answer.body}`);
+  if (answer.status !== status) fail(`${path}: ${answer.status} ${answer.body}`);
   return answer.json();
 }
 
-const written = (token, title) =>
-  made("/articles", { article: { title, description: "For the workload", body: "Text", tagList: ["cloud"] } }, token).article.slug;
+function signUp(name) {
+  const username = `${name}-${crypto.randomUUID()}`;
+  const account = { email: `${username}@example.org`, password: username };
+  return { username, account, token: asked("/users", { user: { username, ...account } }).user.token };
+}
 
+// What data/make-items.mjs puts into the tables: a reader who follows half of the authors, their articles, five comments on one of them.
 export function setup() {
-  const name = `reader-${crypto.randomUUID()}`;
-  const account = { email: `${name}@example.org`, password: name };
-  const { token } = made("/users", { user: { username: name, ...account } }).user;
-  const author = `author-${crypto.randomUUID()}`;
-  const own = made("/users", { user: { username: author, email: `${author}@example.org`, password: author } }).user.token;
-  const [read, discussed, liked] = ["read", "discussed", "liked"].map((title) => written(own, title));
-  return { account, token, author, read, discussed, liked };
+  const reader = signUp("reader");
+  const written = [];
+  let first;
+  for (let number = 1; number <= AUTHORS; number += 1) {
+    const author = signUp(`author-${number}`);
+    first ??= author.username;
+    for (let part = 1; part <= ARTICLES; part += 1) {
+      const tag = TAGS[(number + part) % TAGS.length];
+      const article = {
+        title: `${author.username} on ${tag}, part ${part}`,
+        description: `What to know about ${tag}`,
+        body: "A paragraph of some length. ".repeat(40),
+        tagList: [tag],
+      };
+      written.push(asked("/articles", { article }, author.token).article.slug);
+    }
+    if (number % 2 === 1) asked(`/profiles/${author.username}/follow`, {}, reader.token, 200);
+  }
+  const [read, discussed, liked] = written;
+  for (let n = 1; n <= 5; n += 1) asked(`/articles/${read}/comments`, { comment: { body: `Remark ${n}` } }, reader.token, 200);
+  asked(`/articles/${liked}/favorite`, {}, reader.token, 200);
+  return { account: reader.account, token: reader.token, author: first, read, discussed, liked };
 }
 
 const get = (name, weight, path, signed = false) => ({ name, weight, method: "GET", path, signed, status: 200 });

@@ -1,6 +1,9 @@
 """Is each resource of a deployed stack there? Asked of its own service's API, never of the stack."""
 
+import io
 import json
+import re
+import zipfile
 from dataclasses import dataclass
 from functools import partial
 
@@ -109,13 +112,27 @@ def function(one):
     given = configuration.get("Environment", {}).get("Variables", {})
     if {key: str(value) for key, value in wanted.items()} != {key: str(value) for key, value in given.items()}:
         raise Missing(f"the environment is {given}, not {wanted}")
-    if not configuration["CodeSize"]:
-        raise Missing("there is no code")
+    code = one.properties["Code"]
+    entry = entry_of(one.properties["Handler"], configuration["Runtime"])
+    uploaded = one.client("s3").get_object(Bucket=code["S3Bucket"], Key=code["S3Key"])["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(uploaded)) as archive:
+        if not any(re.fullmatch(entry, name) for name in archive.namelist()):
+            raise Missing(f"the code has no {entry}: it holds {archive.namelist()[:5]} …")
     mode = one.properties.get("TracingConfig", {}).get("Mode")
     group = one.properties.get("LoggingConfig", {}).get("LogGroup")
     traced = configuration.get("TracingConfig", {}).get("Mode") == mode
     logged = configuration.get("LoggingConfig", {}).get("LogGroup") == group
     return one.part("TracingConfig", traced) + one.part("LoggingConfig", logged)
+
+
+def entry_of(handler, runtime):
+    """The file that Lambda starts with, as a pattern over the names in the archive."""
+    if runtime.startswith("provided"):
+        return "bootstrap"
+    if runtime.startswith("java"):
+        return re.escape(handler.partition("::")[0].replace(".", "/")) + r"\.class"
+    module = re.escape(handler.rpartition(".")[0])
+    return module + (r"\.py" if runtime.startswith("python") else r"\.[cm]?js")
 
 
 def permission(one):

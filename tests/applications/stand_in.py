@@ -8,6 +8,7 @@ What is done here that moto does not do by itself:
 - The public addresses of APIs, in outputs of stacks, lead back here. A request to one is answered with 200, or as
   the harness says, where the template declares the route, and as API Gateway does where it does not. No function is run.
 - A resource, or an upload, can be refused, so that a deployment stops half-way.
+- The index of tags goes on naming resources after they were deleted, as AWS's does.
 """
 
 import json
@@ -23,6 +24,7 @@ from moto.cloudformation import models, parsing
 from moto.core.exceptions import JsonRESTError
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.models import ManagedPolicy, iam_backends
+from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from samtranslator.translator.transform import transform
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -77,6 +79,7 @@ class StandIn:
         self.refuse_resource = None  # the n-th that is made from now on, from 1
         self.refuse_request = None  # a predicate over method and path
         self._made = 0
+        self._named = {}  # by the index of tags, ever: ARN -> entry
         self._patch()
         # Both tell of resources that moto does not know, which are listed as not verified.
         warnings.simplefilter("ignore", UserWarning)
@@ -93,6 +96,7 @@ class StandIn:
         """An empty account."""
         urllib.request.urlopen(f"{self.endpoint}/moto-api/reset", data=b"").close()
         self.templates.clear()
+        self._named.clear()
         self.allow()
 
     def allow(self):
@@ -142,6 +146,17 @@ class StandIn:
             return make(logical_id, resource, *arguments, **named)
 
         parsing.parse_and_create_resource = counted
+        index = ResourceGroupsTaggingAPIBackend.get_resources
+
+        def lasting(inner, *arguments, **named):
+            token, found = index(inner, *arguments, **named)
+            self._named |= {one["ResourceARN"]: one for one in found}
+            wanted = {(one["Key"], value) for one in named.get("tag_filters") or [] for value in one.get("Values", [])}
+            gone = [one for arn, one in self._named.items() if arn not in {other["ResourceARN"] for other in found}]
+            gone = [one for one in gone if wanted <= {(tag["Key"], tag["Value"]) for tag in one["Tags"]}]
+            return token, found + gone
+
+        ResourceGroupsTaggingAPIBackend.get_resources = lasting
         RestAPI.create_from_cloudformation_json = with_document(RestAPI.create_from_cloudformation_json)
         # Moto cannot delete these with their stack.
         RestAPI.delete = lambda api, account, region: apigateway_backends[account][region].delete_rest_api(api.id)
@@ -193,15 +208,19 @@ class StandIn:
     def _gateway(self, method, rest):
         api, _, path = rest.partition("/")
         stage, _, path = path.partition("/")
-        declared = self._declared(api, stage)
+        document = self._document(api, stage)
+        if document is None:
+            return Response('{"message":"Forbidden"}', 403, content_type="application/json")
         wanted = ["", *path.strip("/").split("/")]
-        for route, methods in declared.items():
+        for route, methods in document["paths"].items():
             if fits(route.split("/"), wanted) and {method.lower(), "x-amazon-apigateway-any-method"} & set(methods):
                 return Response("{}", self.statuses.get(f"/{path}", 200), content_type="application/json")
-        return Response('{"message":"Missing Authentication Token"}', 403, content_type="application/json")
+        refusal = document.get("x-amazon-apigateway-gateway-responses", {}).get("MISSING_AUTHENTICATION_TOKEN", {})
+        status = int(refusal.get("statusCode", 403))
+        return Response('{"message":"Missing Authentication Token"}', status, content_type="application/json")
 
-    def _declared(self, api, stage):
-        """The paths of a deployed API, as its template's OpenAPI document has them."""
+    def _document(self, api, stage):
+        """The OpenAPI document of a deployed API, as its template has it; none of one that has no such stage."""
         for stack in self._backend().stacks.values():
             template = self.templates.get(stack.name, {"Resources": {}})
             for name, resource in template["Resources"].items():
@@ -213,8 +232,8 @@ class StandIn:
                         if other["Type"] == "AWS::ApiGateway::Stage"
                         and other["Properties"]["RestApiId"] == {"Ref": name}
                     ]
-                    return resource["Properties"]["Body"]["paths"] if stage in stages else {}
-        return {}
+                    return resource["Properties"]["Body"] if stage in stages else None
+        return None
 
 
 def with_document(original):

@@ -4,13 +4,16 @@
 
 `sb test` deploys the application on this machine, loads it, fetches and analyses its traces, and cleans it up. Every request type must have been sent and
 answered as expected, every trace be valid, every service of the template have its place in the traces, and every function that the workload reaches be on
-the critical path of some trace; nothing that the application started may be left.
+the critical path of some trace; nothing that the application started may be left. Where k6 is, the application's script then sends its requests to
+a second deployment: every request type of the manifest, and no other, answered as the script expects.
 """
 
 import argparse
 import ast
 import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,6 +51,9 @@ ORIGINS = {
     "AWS::Serverless::Function": "AWS::Lambda::Function",
     "AWS::Serverless::StateMachine": "AWS::StepFunctions::StateMachine",
 }
+# Iterations of the k6 script.
+ITERATIONS = {"realworld-backend": 300, "matrix-multiplication": 6, "model-training": 2, "thumbnail-generator": 2, "video-processing": 6}
+OTHER_ITERATIONS = 50
 # Only failed events come to its queue.
 ELSEWHERE = {"thumbnail-generator": {"AWS::SQS::Queue"}}
 # Functions that no critical path crosses: index-face runs beside make-thumbnail, which takes longer; release is for photos that come too late; the others
@@ -84,10 +90,54 @@ def verify(name, sb):
         raise Failed(f"still running: {left}")
     [written] = set(logs.glob("*")) - before
     answered, traces = judge(folder, written)
+    scripted = k6(folder, sb) if shutil.which("k6") else 0
     for file in written.iterdir():
         file.unlink()
     written.rmdir()
-    print(f"{name}: {answered} requests answered, {traces} traces valid, {time.monotonic() - begun:.0f} s", flush=True)
+    print(
+        f"{name}: {answered} requests answered, {traces} traces valid, {scripted} requests of k6 answered, {time.monotonic() - begun:.0f} s",
+        flush=True,
+    )
+
+
+def k6(folder, sb):
+    """Runs the k6 script against a deployment of its own; gives how many requests it sent."""
+    with tempfile.TemporaryDirectory(prefix="sb-k6-") as state:
+        variables = os.environ | {"SB_STATE_DIR": state}
+
+        def run(*words):
+            done = subprocess.run(words, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            if done.returncode != 0:
+                raise Failed(f"`{' '.join(words)}` ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+            return done.stdout
+
+        target = ["--target", "local", "--executor", "host"]
+        try:
+            run(sb, "prepare", *target)
+            endpoint = json.loads(run(sb, "local", "status", "--format", "json"))[0]["endpoint"]
+            iterations = str(ITERATIONS.get(folder.name, OTHER_ITERATIONS))
+            out = f"{state}/k6.csv"
+            run("k6", "run", "--quiet", "--no-usage-report", "--no-color", "-e", f"BASE_URL={endpoint}", "--iterations", iterations, "--out", f"csv={out}", "workload.js")
+        finally:
+            run(sb, "cleanup", *target)
+        with open(out, newline="") as rows:
+            metrics = list(csv.DictReader(rows))
+    failed = {one["check"] for one in metrics if one["metric_name"] == "checks" and float(one["metric_value"]) == 0}
+    if failed:
+        raise Failed(f"checks of the k6 script failed: {', '.join(sorted(failed))}")
+    sent = [one["name"] for one in metrics if one["metric_name"] == "http_reqs" and one["name"] != "setup"]
+    # The script draws, so that a rare one may not have come: it must be there at least.
+    script = (folder / "workload.js").read_text()
+    types = request_types(folder)
+    if not set(sent) <= types or any(f'"{name}"' not in script for name in types - set(sent)):
+        raise Failed(f"the k6 script sends {', '.join(sorted(set(sent)))}, the manifest {', '.join(sorted(types))}")
+    return len(sent)
+
+
+def request_types(folder):
+    workload = tomllib.loads((folder / "benchmark.toml").read_text())["workload"]
+    parts = [workload, *workload.get("sequences", [])]
+    return {request["name"] for part in parts for request in part.get("requests", [])}
 
 
 def judge(folder, written):
@@ -95,10 +145,7 @@ def judge(folder, written):
         requests = list(csv.DictReader(rows))
     if wrong := [f"{one['request']}: {one['outcome']} {one['status']}" for one in requests if one["outcome"] != "ok"]:
         raise Failed(f"{len(wrong)} of {len(requests)} requests failed: {', '.join(sorted(set(wrong)))}")
-    workload = tomllib.loads((folder / "benchmark.toml").read_text())["workload"]
-    parts = [workload, *workload.get("sequences", [])]
-    types = {request["name"] for part in parts for request in part.get("requests", [])}
-    if missing := types - {one["request"] for one in requests}:
+    if missing := request_types(folder) - {one["request"] for one in requests}:
         raise Failed(f"never sent: {', '.join(sorted(missing))}")
     with open(written / "invalid_traces.csv", newline="") as rows:
         if invalid := list(csv.DictReader(rows)):

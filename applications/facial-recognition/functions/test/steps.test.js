@@ -139,10 +139,12 @@ test("a photo that was registered before keeps its face, which has the id that i
   assert.deepEqual((await persisting(before).step(MADE)).replaced, { thumbnail: { key: "t1" } });
 });
 
-const discarding = (respondRekognition, respondS3) => {
+const discarding = (respondRekognition, respondS3, respondTable) => {
   const rekognition = fakeClient(respondRekognition);
   const s3 = fakeClient(respondS3);
-  return { rekognition, s3, step: discard({ rekognition, s3, bucket: "b", collection: "c", subsegment }) };
+  const documents = fakeClient(respondTable);
+  const step = discard({ rekognition, s3, documents, bucket: "b", collection: "c", table: "t", subsegment });
+  return { rekognition, s3, documents, step };
 };
 
 test("what was made is discarded, whichever half of it there is", async () => {
@@ -154,6 +156,26 @@ test("what was made is discarded, whichever half of it there is", async () => {
   const half = discarding();
   assert.deepEqual(await half.step({ index: { failure: { Error: "x" } }, thumbnail: { key: "t1" } }), { discarded: 1 });
   assert.equal(half.rekognition.sent.length, 0);
+});
+
+test("a registration that failed takes no face away from the user who is registered with it", async () => {
+  const made = { userId: "ada", index: { faceId: "f1" }, thumbnail: { key: "t1" } };
+  const registered = discarding(undefined, undefined, () => ({ Item: { userId: "ada", faceId: "f1" } }));
+  assert.deepEqual(await registered.step(made), { discarded: 1 });
+  assert.deepEqual(registered.documents.sent[0].input, { TableName: "t", Key: { userId: "ada" }, ConsistentRead: true });
+  assert.equal(registered.rekognition.sent.length, 0);
+  assert.equal(registered.s3.sent.length, 1);
+
+  for (const item of [undefined, { userId: "ada", faceId: "f0" }]) {
+    const other = discarding(undefined, undefined, () => ({ Item: item }));
+    assert.deepEqual(await other.step(made), { discarded: 2 });
+    assert.deepEqual(other.rekognition.sent[0].input.FaceIds, ["f1"]);
+  }
+
+  const unknown = discarding(undefined, undefined, failing("InternalServerError"));
+  await assert.rejects(unknown.step(made), { name: "InternalServerError" });
+  assert.equal(unknown.rekognition.sent.length, 0);
+  assert.equal(unknown.s3.sent.length, 1);
 });
 
 test("a face that cannot be deleted does not keep the thumbnail, and fails the step", async () => {
