@@ -114,7 +114,7 @@ def k6(folder, sb):
         target = ["--target", "local", "--executor", "host"]
         try:
             run(sb, "prepare", *target)
-            endpoint = json.loads(run(sb, "local", "status", "--format", "json"))[0]["endpoint"]
+            endpoint = json.loads(run(sb, "local", "status", "--format", "json"))["runtimes"][0]["endpoint"]
             iterations = str(ITERATIONS.get(folder.name, OTHER_ITERATIONS))
             out = f"{state}/k6.csv"
             run("k6", "run", "--quiet", "--no-usage-report", "--no-color", "-e", f"BASE_URL={endpoint}", "--iterations", iterations, "--out", f"csv={out}", "workload.js")
