@@ -1,11 +1,13 @@
 //! `just bench analyze`: how fast traces are analysed, beside loops that only parse the same file.
 //!
-//! The file is generated anew from a seed (200 MiB by default; `-- MIB` for another size) and removed at the end.
-//! All measurements alternate in one process, so that the ratios hold on a machine that others use too.
+//! The file is generated anew from a seed (200 MiB by default; `-- MIB` for another size) and removed at the end. So is a second one of half the size,
+//! half of whose traces link to the other half: `--join-linked` against the analysis without it.
+//! All measurements of a file alternate in one process, so that the ratios hold on a machine that others use too.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that fails may panic")]
 #![expect(clippy::print_stdout, reason = "its results are what it prints")]
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -17,6 +19,7 @@ use std::time::Instant;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use sb::trace::analyze::{Options, analyze_file};
+use sb::trace::method::Method;
 use serde::Deserialize;
 
 const ROUNDS: usize = 7;
@@ -27,7 +30,7 @@ fn main() {
     let mebibytes = arguments.iter().find_map(|argument| argument.parse::<u64>().ok()).unwrap_or(200);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("traces.json");
-    let traces = generate(&path, mebibytes << 20);
+    let traces = generate(&path, mebibytes << 20, false);
     let bytes = fs::metadata(&path).unwrap().len();
     println!("{traces} traces, {:.1} MB, seed {SEED}", bytes as f64 / 1e6);
 
@@ -43,13 +46,47 @@ fn main() {
     analyse(2);
     println!("peak memory after another one:  {:.0} MiB with 2 threads", peak_memory());
 
-    let kinds: [(&str, &dyn Fn()); 4] = [
-        ("analysis, 1 thread", &|| analyse(1)),
-        ("analysis, 2 threads", &|| analyse(2)),
-        ("both levels parsed only, serde_json", &|| assert_eq!(parse_serde_json(&path), traces)),
-        ("both levels parsed only, sonic-rs", &|| assert_eq!(parse_sonic(&path), traces)),
-    ];
-    let mut seconds = [const { Vec::new() }; 4];
+    let medians = alternate(
+        &path,
+        traces,
+        &[
+            ("analysis, 1 thread", &|| analyse(1)),
+            ("analysis, 2 threads", &|| analyse(2)),
+            ("both levels parsed only, serde_json", &|| assert_eq!(parse_serde_json(&path), traces)),
+            ("both levels parsed only, sonic-rs", &|| assert_eq!(parse_sonic(&path), traces)),
+        ],
+    );
+    python(&path, bytes as f64 / traces as f64);
+    let limit = medians[2].min(medians[3]);
+    println!("1 thread against the faster parser:    {:.2}", limit / medians[0]);
+    println!("2 threads against 1:                   {:.2}", medians[0] / medians[1]);
+
+    let path = folder.path().join("linked.json");
+    let traces = generate(&path, mebibytes << 19, true);
+    println!("\n{traces} traces, of which each second one links to another");
+    let analyse = |join_linked: bool| {
+        let method = Method { join_linked, ..Method::default() };
+        let options = Options { jobs: NonZeroUsize::new(2), method, ..Options::default() };
+        let summary = analyze_file(&path, &options).expect("the analysis");
+        assert_eq!(summary.valid + summary.invalid, if join_linked { traces / 2 } else { traces });
+        assert!(summary.valid * 100 >= traces * 45, "most of the generated traces are valid: {summary:?}");
+    };
+    let medians = alternate(
+        &path,
+        traces,
+        &[("apart, 2 threads", &|| analyse(false)), ("--join-linked, 2 threads", &|| analyse(true))],
+    );
+    println!("peak memory after all:                 {:.0} MiB", peak_memory());
+    println!("joined against apart:                  {:.2}", medians[0] / medians[1]);
+}
+
+/// What is measured: its name and how it runs.
+type Kind<'a> = (&'a str, &'a dyn Fn());
+
+/// Each in turn, several times; prints their rates and returns their medians, in seconds.
+fn alternate(path: &Path, traces: u64, kinds: &[Kind<'_>]) -> Vec<f64> {
+    let bytes = fs::metadata(path).unwrap().len();
+    let mut seconds = vec![Vec::new(); kinds.len()];
     for _ in 0..ROUNDS {
         for ((_, run), seconds) in kinds.iter().zip(&mut seconds) {
             let begun = Instant::now();
@@ -57,21 +94,14 @@ fn main() {
             seconds.push(begun.elapsed().as_secs_f64());
         }
     }
-    let medians = seconds.map(|mut seconds| {
+    let median = |((name, _), mut seconds): (&Kind<'_>, Vec<f64>)| {
         seconds.sort_by(f64::total_cmp);
-        seconds[ROUNDS / 2]
-    });
-    for ((name, _), median) in kinds.iter().zip(medians) {
-        println!(
-            "{name:<38} {:>8.0} traces/s {:>7.0} MB/s",
-            traces as f64 / median,
-            bytes as f64 / 1e6 / median
-        );
-    }
-    python(&path, bytes as f64 / traces as f64);
-    let limit = medians[2].min(medians[3]);
-    println!("1 thread against the faster parser:    {:.2}", limit / medians[0]);
-    println!("2 threads against 1:                   {:.2}", medians[0] / medians[1]);
+        let median = seconds[ROUNDS / 2];
+        let (traces, megabytes) = (traces as f64 / median, bytes as f64 / 1e6 / median);
+        println!("{name:<38} {traces:>8.0} traces/s {megabytes:>7.0} MB/s");
+        median
+    };
+    kinds.iter().zip(seconds).map(median).collect()
 }
 
 /// Mebibytes.
@@ -191,14 +221,26 @@ fn parse_sonic(path: &Path) -> u64 {
     })
 }
 
-/// Writes traces until the file has so many bytes; returns how many.
-fn generate(path: &Path, bytes: u64) -> u64 {
+/// So many traces lie between one and that which links to it: messages wait, and traces are listed by their time.
+const BETWEEN_LINKED: usize = 1000;
+
+/// Writes traces until the file has so many bytes; returns how many. Where they are linked, there is one more for each, which links to it.
+fn generate(path: &Path, bytes: u64, linked: bool) -> u64 {
     let mut out = BufWriter::new(File::create(path).unwrap());
     let mut draw =
         Draw { random: ChaCha8Rng::seed_from_u64(SEED), documents: Vec::new(), now: 1_619_793_031.0 };
     let (mut written, mut traces) = (0, 0);
-    while written < bytes {
-        let line = draw.trace();
+    let mut later = VecDeque::new();
+    while written < bytes || !later.is_empty() {
+        let line = if written < bytes && later.len() < BETWEEN_LINKED {
+            let line = draw.trace();
+            if linked {
+                later.push_back(draw.linked(&line));
+            }
+            line
+        } else {
+            later.pop_front().unwrap()
+        };
         out.write_all(line.as_bytes()).unwrap();
         written += line.len() as u64;
         traces += 1;
@@ -274,6 +316,31 @@ impl Draw {
             let dwell = self.between(1.0, 20.0);
             cause = self.asynchronous(&cause, start, dwell, end);
         }
+        self.line(&trace_id, end)
+    }
+
+    /// An invocation that a message waited for, in a trace of its own which links to that in the line.
+    fn linked(&mut self, to: &str) -> String {
+        self.documents.clear();
+        let trace_id = format!("1-{:08x}-{:024x}", self.now as u64, self.random.random::<u128>() >> 32);
+        let end = self.between(60.0, 900.0);
+        let (wait, service) = (self.id(), self.id());
+        let document = to.find(r#"{\"id\":\""#).unwrap() + 10;
+        let links = format!(
+            r#""links":[{{"trace_id":"{}","id":"{}","attributes":{{}}}}]"#,
+            &to[7..42],
+            &to[document..document + 16]
+        );
+        let head = self.head(&wait, "bench", 0.0, 10.0);
+        self.documents.push(format!(r#"{head},"origin":"AWS::SQS::Queue",{links}}}"#));
+        let head = self.head(&service, "bench-receiver", 10.0, end);
+        self.documents.push(format!(r#"{head},"parent_id":"{wait}","origin":"AWS::Lambda",{links}}}"#));
+        self.runtime(&service, "bench-receiver", 12.0, end - 2.0);
+        self.line(&trace_id, end)
+    }
+
+    /// The documents as one line of the file.
+    fn line(&self, trace_id: &str, end: Millis) -> String {
         let duration = (end * 1e3).round() / 1e6;
         let mut line =
             format!(r#"{{"Id":"{trace_id}","Duration":{duration},"LimitExceeded":false,"Segments":["#);

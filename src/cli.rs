@@ -656,13 +656,13 @@ pub enum RemoteCommand {
 pub enum LocalCommand {
     /// Start the runtime with a SAM template; it runs until `sb local down`
     #[command(
-        after_help = "Examples:\n  sb local up -p MemorySize=512\n  sb local up --containers\n  sb local up --containers --image python3.12=lambda-python:mine"
+        after_help = "`-p` sets a parameter of the template.\n\nExamples:\n  sb local up -p MemorySize=512\n  sb local up --containers\n  sb local up --containers --image python3.12=lambda-python:mine"
     )]
     Up {
         #[arg(long, default_value = "template.yaml")]
         template: PathBuf,
         /// Name of the runtime, for several at once
-        #[arg(long, default_value = "local")]
+        #[arg(long, default_value = "local", value_parser = runtime_name)]
         name: String,
         /// Run functions in containers (Docker or Podman), in AWS's base images
         #[arg(long)]
@@ -673,7 +673,7 @@ pub enum LocalCommand {
     },
     /// Stop it
     Down {
-        #[arg(long, default_value = "local")]
+        #[arg(long, default_value = "local", value_parser = runtime_name)]
         name: String,
     },
     /// The runtimes of this workspace
@@ -688,18 +688,26 @@ pub enum LocalCommand {
         /// So many are listed
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        #[arg(long, default_value = "local")]
+        #[arg(long, default_value = "local", value_parser = runtime_name)]
         name: String,
     },
     /// Print the log of a function, or of the runtime itself
     Logs {
         function: Option<String>,
-        /// Go on as it grows, until the runtime ends; `-f` for short
+        /// Go on as it grows, until the runtime ends; here `-f` is short for it
         #[arg(long)]
         follow: bool,
-        #[arg(long, default_value = "local")]
+        #[arg(long, default_value = "local", value_parser = runtime_name)]
         name: String,
     },
+}
+
+/// A runtime's name is that of a folder.
+fn runtime_name(text: &str) -> Result<String, String> {
+    match text {
+        "" | "." | ".." => Err("it names a folder of its own: letters and digits, such as `shop`".to_owned()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

@@ -125,6 +125,47 @@ pub(crate) fn make_room(dir: &Path) {
     }
 }
 
+/// Takes secrets out of what a command that has ended wrote: of its log, and of its stdout beside it.
+pub(crate) fn blot(log: &Path, secrets: &[String]) -> io::Result<()> {
+    for path in [log, &log.with_file_name(STDOUT_FILE)] {
+        let before = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            read => read?,
+        };
+        let mut text = before.clone();
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            let escaped = serde_json::to_string(secret).map_err(io::Error::other)?;
+            for secret in [secret.as_str(), escaped.trim_matches('"')] {
+                text = replaced(&text, secret.as_bytes(), b"***");
+            }
+        }
+        if text != before {
+            let new = path.with_extension("new");
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)
+                .and_then(|mut file| file.write_all(&text))?;
+            fs::rename(&new, path)?;
+        }
+    }
+    Ok(())
+}
+
+fn replaced(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = 0;
+    for at in memchr::memmem::find_iter(text, part) {
+        out.extend_from_slice(&text[rest..at]);
+        out.extend_from_slice(by);
+        rest = at + part.len();
+    }
+    out.extend_from_slice(&text[rest..]);
+    out
+}
+
 /// What a written file survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {

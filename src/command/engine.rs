@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Outcome;
 use super::edits::{self, Edited};
+use super::manifest::is_application;
 use super::output::{Failed, accept};
 use super::{estimate, init};
 use super::{preflight, report, status, tmux};
@@ -147,6 +148,16 @@ pub(super) async fn run_plan(
     confirm: &Confirm,
 ) -> Outcome {
     let path = absolute(path);
+    if is_application(&path) {
+        return Err(Failed::helped(
+            Exit::Usage,
+            format!("`{}` is the manifest of an application, and no plan", path.display()),
+            format!(
+                "`sb test -f {}` takes it through its life once; a plan names it under `applications`",
+                path.display()
+            ),
+        ));
+    }
     let request = Request {
         version: 1,
         parts: Parts::ALL,
@@ -358,7 +369,7 @@ async fn drive(
         }
         End::Left => {
             terminal.say(&format!(
-                "left {run}; steps that were running go on by themselves; `sb resume` goes on"
+                "left {run}; steps that were running go on by themselves; `sb resume` cleans up after them"
             ));
             Ok(Exit::Interrupted)
         }
@@ -424,7 +435,14 @@ impl Work {
             }
         }
         end.map_err(|error| {
-            let help = format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)");
+            let help = if store.folder().is_dir() {
+                format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)")
+            } else {
+                format!(
+                    "`{}` is gone, and with it what sb knew of this run: look yourself for what it has deployed",
+                    store.folder().display()
+                )
+            };
             let cause =
                 std::error::Error::source(&error).map_or_else(String::new, |cause| format!("\n{cause}"));
             Failed::helped(Exit::Store, format!("{error}{cause}"), help)

@@ -9,11 +9,14 @@ use super::output::Failed;
 use crate::cli::LocalCommand;
 use crate::execute::local_folder;
 use crate::exit_code::Exit;
+use crate::manifest::sam;
 use crate::provider::local::{self, LocalSpec};
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
 use crate::watch::files::Growing;
 
+/// A start that takes longer is explained.
+const SAY_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 /// How often a log is looked at.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
@@ -21,13 +24,25 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
     let state = settings.state_folder(Path::new("."));
     match command {
         LocalCommand::Up { template, name, containers, image } => {
+            if let Some(manifest) = &settings.file {
+                return Err(Failed::helped(
+                    Exit::Usage,
+                    format!(
+                        "`sb local up` starts a template, and has no use for the manifest `{}`",
+                        manifest.display()
+                    ),
+                    "name the template with `--template`; `sb prepare -f MANIFEST` deploys by a manifest",
+                ));
+            }
             let mut parameters = std::collections::BTreeMap::new();
             parameters.extend(settings.params.iter().cloned());
+            only_declared(&template, &parameters)?;
             let spec = LocalSpec {
                 state_dir: local_folder(&state, &name),
                 template: absolute(&template),
                 parameters,
                 name,
+                template_sha256: String::new(),
                 services: None,
                 java_client: None,
                 options: local::Options {
@@ -36,7 +51,16 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                     ..local::Options::default()
                 },
             };
-            let runtime = local::up(spec, &std::env::current_exe()?).await.map_err(failed)?;
+            let sb = std::env::current_exe()?;
+            let mut starting = std::pin::pin!(local::up(spec, &sb));
+            let started = match tokio::time::timeout(SAY_AFTER, &mut starting).await {
+                Ok(started) => started,
+                Err(_) => {
+                    terminal.say("starting; the first time, the services (moto) or the client for Java are fetched, which takes a minute or so");
+                    starting.await
+                }
+            };
+            let runtime = started.map_err(failed)?;
             if settings.json() {
                 let all = json!({
                     "version": 1, "endpoint": runtime.endpoint, "lambda_endpoint": runtime.lambda_endpoint,
@@ -75,7 +99,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             if settings.json() {
                 let rows: Vec<_> = rows
                     .iter()
-                    .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "aws_endpoint": runtime.aws_endpoint, "functions": runtime.functions, "pid": runtime.pid }))
+                    .map(|(name, runtime)| json!({ "name": name, "endpoint": runtime.endpoint, "aws_endpoint": runtime.aws_endpoint, "functions": runtime.functions, "pid": runtime.pid, "broken": runtime.broken }))
                     .collect();
                 terminal.data(&format!("{:#}", json!({ "version": 1, "runtimes": rows })))?;
             } else if rows.is_empty() {
@@ -87,6 +111,9 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                         let mut lines = format!("{name}  {}  process {}", runtime.endpoint, runtime.pid);
                         if let Some(services) = &runtime.aws_endpoint {
                             lines += &format!("\n  services   {services}");
+                        }
+                        if let Some(reason) = &runtime.broken {
+                            lines += &format!("\n  broken     {reason}");
                         }
                         if !runtime.functions.is_empty() {
                             lines += &format!("\n  functions  {}", runtime.functions.join(", "));
@@ -118,6 +145,24 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         }
     }
     Ok(Exit::Done)
+}
+
+/// A parameter that the template does not have would silently change nothing.
+fn only_declared(template: &Path, given: &std::collections::BTreeMap<String, String>) -> Result<(), Failed> {
+    // What cannot be read is told when it is started.
+    let Ok(text) = std::fs::read_to_string(template) else { return Ok(()) };
+    match sam::unknown_parameters(&text, given) {
+        Ok((unknown, known)) if !unknown.is_empty() => {
+            let message = format!("`{}` has no parameter `{}`", template.display(), unknown.join("`, `"));
+            let help = if known.is_empty() {
+                "it has none at all: add it under `Parameters:`, or leave it out".to_owned()
+            } else {
+                format!("its parameters are: {}", known.join(", "))
+            };
+            Err(Failed::helped(Exit::Usage, message, help))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a log as it grows, until the runtime is gone and all of it is printed.

@@ -94,6 +94,14 @@ fn in_plans(path: &Path) -> bool {
     manifest && absolute(path).parent().and_then(Path::file_name).is_some_and(|folder| folder == "plans")
 }
 
+/// Whether a file is the manifest of an application by what it says of itself.
+pub(super) fn is_application(path: &Path) -> bool {
+    !is_plan(path)
+        && std::fs::read_to_string(path).is_ok_and(|text| {
+            text.lines().any(|line| line.trim_end() == "[benchmark]" || line.trim_end() == "benchmark:")
+        })
+}
+
 /// A file is a plan when it has a `[plan]` table; one that cannot be read at all goes by its place.
 pub(super) fn is_plan(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -13,7 +13,7 @@ use super::output::Failed;
 use super::report;
 use crate::cli::{MethodArguments, OutputFormat, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
-use crate::report::waterfall::{Ink, Waterfall};
+use crate::report::waterfall::{self, Ink, Waterfall};
 use crate::report::waterfall_svg;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -274,7 +274,8 @@ fn print_path(terminal: &Terminal, settings: &Settings, recorded: Recorded<'_>) 
                 })
             })
             .collect();
-        let mut lines = format!("{}  {}\n", trace.id, format_duration(analysis.row.duration));
+        let mut lines =
+            format!("{}  {}\n", waterfall::printable(&trace.id), format_duration(analysis.row.duration));
         for piece in &analysis.pieces {
             let from = (piece.start - origin) as f64 / 1e3;
             let length = (piece.end - piece.start) as f64 / 1e3;
@@ -282,7 +283,7 @@ fn print_path(terminal: &Terminal, settings: &Settings, recorded: Recorded<'_>) 
                 lines,
                 "  {from:>11.3} ms {length:>11.3} ms  {:<24}  {}",
                 piece.activity.name(),
-                trace.span(piece.span).name
+                waterfall::printable(&trace.span(piece.span).name)
             );
         }
         let value = json!({

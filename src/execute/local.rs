@@ -7,6 +7,7 @@ use std::path::Path;
 use super::step::Executor;
 use super::{Attempt, Finished, Produced};
 use crate::event::{FailureClass, Outcome};
+use crate::manifest::sam;
 use crate::manifest::template::{Context, Template, lookup_in, plain_text};
 use crate::provider::local::{self, LocalSpec};
 use crate::validate::{self, LocalSettings};
@@ -33,11 +34,18 @@ pub(super) async fn up(
             Err(error) => return Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
         };
     }
+    // What the template has no use for may be secret, and stays out of the runtime's files.
+    if let Ok(text) = fs::read_to_string(template)
+        && let Ok((unknown, _)) = sam::unknown_parameters(&text, &values)
+    {
+        values.retain(|name, _| !unknown.contains(name));
+    }
     let spec = LocalSpec {
         state_dir: folder,
         template: template.to_owned(),
         parameters: values,
         name: attempt.deployment.application.clone(),
+        template_sha256: String::new(),
         services: None,
         java_client: None,
         options: local::Options {

@@ -12,6 +12,7 @@ mod filter;
 mod function;
 mod intrinsics;
 mod machine;
+mod parameters;
 mod services;
 mod sources;
 mod timing;
@@ -28,6 +29,7 @@ pub use filter::Pattern;
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
 pub use machine::{Definition, definition};
+pub use parameters::{refused_parameters, unknown_parameters};
 pub use services::{Service, ServiceResource, Subscription, TopicFilter};
 pub use sources::{EventSource, Source, StreamSource};
 pub use timing::Timing;
@@ -47,6 +49,26 @@ pub struct Application {
     pub outputs: Vec<(String, String)>,
     /// Unsupported but harmless parts.
     pub warnings: Vec<Problem>,
+}
+
+impl Application {
+    /// Whether nothing but events that failed goes to a queue or a topic, and nothing of the application looks at it.
+    fn is_for_failures_alone(&self, resource: &ServiceResource) -> bool {
+        let buried = self.functions.iter().flat_map(|function| [&function.dead_letter, &function.on_failure]);
+        let awaited = self.sources.iter().filter_map(|source| source.source.arn());
+        let passed_on = self
+            .subscriptions
+            .iter()
+            .flat_map(|subscription| [&subscription.topic_arn, &subscription.queue_arn]);
+        let mut told = self
+            .functions
+            .iter()
+            .flat_map(|function| function.environment.values())
+            .chain(self.outputs.iter().map(|(_, value)| value));
+        buried.flatten().any(|arn| *arn == resource.arn)
+            && !awaited.chain(passed_on.cloned()).any(|arn| arn == resource.arn)
+            && !told.any(|text| text.contains(&resource.name))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +92,10 @@ pub struct Function {
     pub retries: u32,
     /// An asynchronous event older than this is given up; default 6 h.
     pub max_event_age: Duration,
-    /// Where events go that failed every attempt: the ARN of `OnFailure` or of `DeadLetterQueue`.
+    /// Where events go that failed every attempt: the ARN of `DeadLetterQueue`, a queue or a topic.
     pub dead_letter: Option<String>,
+    /// Where a record goes of an event that failed every attempt: the ARN of `OnFailure`, a queue or a topic.
+    pub on_failure: Option<String>,
     pub line: usize,
 }
 
@@ -191,6 +215,9 @@ const SECTIONS: [&str; 10] = [
     "Outputs",
 ];
 
+/// Characters.
+const MAX_FUNCTION_NAME: usize = 64;
+
 const FUNCTION: &str = "AWS::Serverless::Function";
 const REST_API: &str = "AWS::Serverless::Api";
 const HTTP_API: &str = "AWS::Serverless::HttpApi";
@@ -247,12 +274,10 @@ impl<'a> Reader<'a> {
         scope.resources = referents(&resources, &scope);
 
         let mut application = Application::default();
-        let mut dead_letters = Vec::new();
         for resource in &resources {
             if resource.kind == FUNCTION
                 && let Some(function) = self.function(resource, &scope, &mut application)
             {
-                dead_letters.extend(function.dead_letter.clone());
                 if let Some(twin) = application.functions.iter().find(|other| other.name == function.name) {
                     let message = format!("`{}` has the same FunctionName: rename one", twin.logical_id);
                     self.error(Some(resource.id), resource.line, message);
@@ -271,10 +296,6 @@ impl<'a> Reader<'a> {
             application.subscriptions.extend(self.subscription(resource, &scope));
         }
         self.check_sources(&application);
-        // Where nothing but failed events goes to queues and topics, their file is enough: no services are needed.
-        if application.resources.iter().all(|resource| dead_letters.contains(&resource.arn)) {
-            application.resources.clear();
-        }
         if !resources.iter().any(|resource| resource.kind == FUNCTION) {
             self.error(
                 None,
@@ -299,29 +320,11 @@ impl<'a> Reader<'a> {
                 Err(fault) => self.problems.push(problem(None, fault)),
             }
         }
-        application
-    }
-
-    fn parameters(&mut self, overrides: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let declared = entries(self.root.get("Parameters"));
-        let mut values = BTreeMap::new();
-        for entry in declared {
-            let default = entry.node.get("Default").map(|node| node.as_text().unwrap_or_default().to_owned());
-            match overriding(overrides, &entry.key).cloned().or(default) {
-                Some(value) => {
-                    values.insert(entry.key.clone(), value);
-                }
-                None => self.error(
-                    None,
-                    entry.line,
-                    format!(
-                        "parameter `{}` has no value: give it a `Default`, or set a parameter of that name",
-                        entry.key
-                    ),
-                ),
-            }
+        // Where nothing but failed events goes to queues and topics, their file is enough: no services are needed.
+        if application.resources.iter().all(|resource| application.is_for_failures_alone(resource)) {
+            application.resources.clear();
         }
-        values
+        application
     }
 
     fn resources(&mut self, scope: &Scope<'_>) -> Vec<Resource<'a>> {
@@ -382,6 +385,7 @@ impl<'a> Reader<'a> {
         application: &mut Application,
     ) -> Option<Function> {
         let before = self.problems.len();
+        let mut refused = Vec::new();
         let own = entries(resource.properties);
         let global = entries(self.root.get("Globals").and_then(|globals| globals.get("Function")));
         let merged = merge(global, own);
@@ -399,6 +403,7 @@ impl<'a> Reader<'a> {
             retries: 2,
             max_event_age: Duration::from_hours(6),
             dead_letter: None,
+            on_failure: None,
             line: resource.line,
         };
         if let Some(referent) = scope.resources.get(resource.id) {
@@ -415,13 +420,27 @@ impl<'a> Reader<'a> {
                 );
                 continue;
             }
+            if key == "Environment" {
+                self.environment(resource, &entry.node, scope, &mut function.environment);
+                continue;
+            }
             if key == "Events" {
                 self.events(resource, &entry.node, scope, application);
                 continue;
             }
             if let Err(fault) = set_property(&mut function, entry, scope) {
                 self.problems.push(problem(Some(resource.id), fault));
+                refused.push(key.to_owned());
             }
+        }
+        // One that CloudFormation makes up is cut.
+        let named = merged.iter().any(|entry| entry.key == "FunctionName");
+        if named && function.name.len() > MAX_FUNCTION_NAME {
+            let message = format!(
+                "its name has {} characters, and Lambda takes at most {MAX_FUNCTION_NAME}: set a shorter `FunctionName`",
+                function.name.len()
+            );
+            self.error(Some(resource.id), resource.line, message);
         }
         if !function.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
             let message =
@@ -430,7 +449,7 @@ impl<'a> Reader<'a> {
         }
         for (property, value) in [("Handler", &function.handler), ("Runtime", &function.runtime)] {
             let needed = property == "Runtime" || !function.runtime.starts_with("provided");
-            if value.is_empty() && needed {
+            if value.is_empty() && needed && !refused.iter().any(|key| key == property) {
                 self.error(
                     Some(resource.id),
                     resource.line,
@@ -564,15 +583,6 @@ impl<'a> Reader<'a> {
     fn report(&mut self, severity: Severity, resource: Option<&str>, line: usize, message: String) {
         self.problems.push(Problem { severity, resource: resource.map(str::to_owned), line, message });
     }
-}
-
-/// The value given for a parameter of a template: under its name, or under the name as manifests write it
-/// (`memory_size` for `MemorySize`).
-fn overriding<'a>(overrides: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
-    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    overrides
-        .get(name)
-        .or_else(|| overrides.iter().find(|(given, _)| plain(given) == plain(name)).map(|(_, value)| value))
 }
 
 /// What references to the resources give, SAM's implicit APIs and roles among them.

@@ -196,9 +196,13 @@ fn fitted(text: &str, columns: usize) -> String {
     fitted + &" ".repeat(columns - used)
 }
 
-/// Names come from files: none may steer the terminal.
-fn printable(name: &str) -> String {
-    name.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+/// Names come from files: none may steer the terminal, or turn the order of what is read.
+pub fn printable(name: &str) -> String {
+    let steers = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    name.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
 }
 
 pub(super) fn milliseconds(microseconds: i64) -> String {

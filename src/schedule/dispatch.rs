@@ -24,7 +24,9 @@ use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
 use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use crate::execute::{Attempt, Finished};
+use crate::exit;
 use crate::graph::{Step, Wait};
+use crate::manifest::template::plain_text;
 use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
 
@@ -112,6 +114,8 @@ pub(super) struct Dispatch {
     /// What the journal must hold before anything further starts. An end and the start that follows from it
     /// share a transaction.
     pub(super) unsaved: Vec<Change>,
+    /// Logs, and the secrets in them that are kept elsewhere once the journal is saved: before, another runner may have to read them again.
+    secretive: Vec<(PathBuf, Vec<String>)>,
 }
 
 impl Dispatch {
@@ -163,6 +167,7 @@ impl Dispatch {
             spending: Spending::before(&job, state),
             deadline_ms: None,
             unsaved: Vec::new(),
+            secretive: Vec::new(),
             job,
         }
     }
@@ -544,6 +549,16 @@ impl Dispatch {
         if let Some(live) = self.live.get_mut(&step.deployment)
             && !finished.outputs.is_empty()
         {
+            let secrets: Vec<String> = finished
+                .outputs
+                .values()
+                .filter(|produced| produced.secret)
+                .map(|produced| plain_text(&produced.value))
+                .collect();
+            if !secrets.is_empty() {
+                let log = self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt);
+                self.secretive.push((log, secrets));
+            }
             outputs = live.add_outputs(finished.outputs, &self.job.store)?;
             changes
                 .push(Change::Outputs { deployment: live.row.id.clone(), outputs: live.row.outputs.clone() });
@@ -685,7 +700,12 @@ impl Dispatch {
         if self.unsaved.is_empty() {
             return Ok(());
         }
-        Ok(self.job.store.append(std::mem::take(&mut self.unsaved)).await?)
+        self.job.store.append(std::mem::take(&mut self.unsaved)).await?;
+        for (log, secrets) in self.secretive.drain(..) {
+            // Where that fails, only the user can read the files in any case.
+            let _ = exit::blot(&log, &secrets);
+        }
+        Ok(())
     }
 }
 

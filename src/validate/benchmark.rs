@@ -404,14 +404,16 @@ impl Checker<'_> {
 
         // Repeatedly take the first step of the file whose needs are met.
         let mut done: Vec<usize> = Vec::new();
+        let mut is_done = vec![false; drafts.len()];
         let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); drafts.len()];
-        while let Some(next) = (0..drafts.len())
-            .find(|step| !done.contains(step) && needs[*step].iter().all(|need| done.contains(need)))
+        while let Some(next) =
+            (0..drafts.len()).find(|step| !is_done[*step] && needs[*step].iter().all(|need| is_done[*need]))
         {
             let mut earlier: BTreeSet<usize> = needs[next].iter().copied().collect();
             earlier.extend(needs[next].iter().flat_map(|need| before[*need].iter().copied()));
             before[next] = earlier;
             done.push(next);
+            is_done[next] = true;
         }
         if done.len() < drafts.len() {
             self.cycle(drafts, &needs, &done);

@@ -1,10 +1,11 @@
 //! The properties of a function.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::intrinsics::Scope;
 use super::tree::{Entry, Fault, Node, Value};
-use super::{Function, entries};
+use super::{Function, Reader, Resource, entries, problem};
 
 /// Properties of a function that are left out without harm.
 pub(super) const HARMLESS_PROPERTIES: [&str; 16] = [
@@ -25,6 +26,61 @@ pub(super) const HARMLESS_PROPERTIES: [&str; 16] = [
     "RolePath",
     "RecursiveLoop",
 ];
+
+/// Variables that Lambda sets, and lets nobody else
+/// [set](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime).
+const RESERVED_VARIABLES: [&str; 18] = [
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_LAMBDA_RUNTIME_API",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+];
+
+impl Reader<'_> {
+    /// Takes the variables of an `Environment` over.
+    pub(super) fn environment(
+        &mut self,
+        function: &Resource<'_>,
+        node: &Node,
+        scope: &Scope<'_>,
+        environment: &mut BTreeMap<String, String>,
+    ) {
+        for variable in entries(node.get("Variables")) {
+            let name = &variable.key;
+            let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+                && name.len() > 1
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if RESERVED_VARIABLES.contains(&name.as_str()) {
+                let message =
+                    format!("variable `{name}` is set by Lambda, which refuses another value: rename it");
+                self.error(Some(function.id), variable.line, message);
+            } else if !is_name {
+                let message = format!(
+                    "Lambda refuses a variable called `{name}`: at least two letters, digits and `_`, a letter first"
+                );
+                self.error(Some(function.id), variable.line, message);
+            }
+            match scope.text(&variable.node) {
+                Ok(value) => environment.extend(value.map(|value| (name.clone(), value))),
+                Err(fault) => self.problems.push(problem(Some(function.id), fault)),
+            }
+        }
+    }
+}
 
 /// Takes one property over into the function.
 pub(super) fn set_property(function: &mut Function, entry: &Entry, scope: &Scope<'_>) -> Result<(), Fault> {
@@ -60,13 +116,6 @@ pub(super) fn set_property(function: &mut Function, entry: &Entry, scope: &Scope
             function.reserved_concurrency = Some(number(&text()?, 0..=1_000, entry)? as u32);
         }
         "PackageType" if text()? == "Zip" => {}
-        "Environment" => {
-            for variable in entries(entry.node.get("Variables")) {
-                if let Some(value) = scope.text(&variable.node)? {
-                    function.environment.insert(variable.key.clone(), value);
-                }
-            }
-        }
         "EventInvokeConfig" => set_event_invoke(function, &entry.node, scope)?,
         "DeadLetterQueue" => {
             let target = entry
@@ -106,7 +155,7 @@ fn set_event_invoke(function: &mut Function, node: &Node, scope: &Scope<'_>) -> 
                         return Err(Fault::unsupported(destination.line, message));
                     }
                     // Without a destination SAM makes a queue of its own.
-                    function.dead_letter = match destination.node.get("Destination") {
+                    function.on_failure = match destination.node.get("Destination") {
                         Some(target) => scope.text(target)?,
                         None => Some(format!("{}OnFailure", function.logical_id)),
                     };

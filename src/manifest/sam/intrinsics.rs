@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Place;
+use super::parameters::{Parameters, items};
 use super::tree::{Entry, Fault, Node, Value};
 
 /// What the names in a template stand for.
 pub(super) struct Scope<'a> {
     pub place: &'a Place,
-    pub parameters: BTreeMap<String, String>,
+    pub parameters: Parameters,
     pub mappings: Option<&'a Node>,
     pub conditions: Option<&'a Node>,
     pub resources: BTreeMap<String, Referent>,
@@ -110,6 +111,11 @@ impl Scope<'_> {
         match (function, parts) {
             ("Ref", _) => match argument.as_text() {
                 Some("AWS::NoValue") => Ok(None),
+                Some(name) if self.parameters.lists.contains(name) => {
+                    let value = self.reference(name, line)?;
+                    let items = items(&value).map(|item| Node::text(line, item)).collect();
+                    Ok(Some(Node { value: Value::List(items), line }))
+                }
                 Some(name) => text(self.reference(name, line)?),
                 None => Err(Fault::new(line, "Ref takes one name")),
             },
@@ -158,7 +164,10 @@ impl Scope<'_> {
                     None => Err(Fault::new(
                         line,
                         format!(
-                            "FindInMap finds nothing for {map:?}, {first:?}, {second:?}: check `Mappings`"
+                            "FindInMap finds nothing for `{}`, `{}`, `{}`: check `Mappings`",
+                            map.unwrap_or_default(),
+                            first.unwrap_or_default(),
+                            second.unwrap_or_default()
                         ),
                     )),
                 }
@@ -186,7 +195,7 @@ impl Scope<'_> {
     }
 
     fn reference(&self, name: &str, line: usize) -> Result<String, Fault> {
-        if let Some(value) = self.parameters.get(name) {
+        if let Some(value) = self.parameters.values.get(name) {
             return Ok(value.clone());
         }
         let place = self.place;

@@ -101,7 +101,24 @@ pub fn definition(text: &str, substitutions: &[(String, String)]) -> Result<Json
         return Err("not the definition of a state machine: it has no fields".to_owned());
     }
     substitute(&mut definition, substitutions);
+    if uses_jsonata(&definition) {
+        return Err(NO_JSONATA.to_owned());
+    }
     Ok(definition)
+}
+
+const NO_JSONATA: &str =
+    "states with `QueryLanguage: JSONata` are not supported by the local target: those with JSONPath are";
+
+/// Whether a machine, or one within it, has states that are not written with JSONPath.
+fn uses_jsonata(machine: &Json) -> bool {
+    let says_so = |part: &Json| part["QueryLanguage"] == "JSONata";
+    let states = machine["States"].as_object();
+    says_so(machine)
+        || states.into_iter().flat_map(Map::values).any(|state| {
+            let branches = state["Branches"].as_array().into_iter().flatten();
+            says_so(state) || branches.chain([&state["Iterator"], &state["ItemProcessor"]]).any(uses_jsonata)
+        })
 }
 
 fn plain(node: &Node) -> Json {
@@ -163,6 +180,10 @@ impl Reader<'_> {
         let definition = match (definition, file) {
             (Some(mut definition), None) => {
                 substitute(&mut definition, &values);
+                if uses_jsonata(&definition) {
+                    self.unsupported(resource.id, resource.line, NO_JSONATA.to_owned());
+                    return None;
+                }
                 Definition::Inline(definition)
             }
             (None, Some((path, line))) => Definition::File { path, substitutions: values, line },

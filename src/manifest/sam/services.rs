@@ -31,7 +31,10 @@ pub struct ServiceResource {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Service {
-    S3Bucket,
+    S3Bucket {
+        /// It keeps every version of an object.
+        versioned: bool,
+    },
     DynamoDbTable {
         /// Input of `CreateTable`, but for its name.
         definition: Json,
@@ -92,7 +95,7 @@ pub struct Subscription {
 }
 
 /// Properties of a bucket that change nothing for the functions of one application.
-const HARMLESS_OF_BUCKET: [&str; 8] = [
+const HARMLESS_OF_BUCKET: [&str; 7] = [
     "BucketName",
     "BucketEncryption",
     "LifecycleConfiguration",
@@ -100,7 +103,6 @@ const HARMLESS_OF_BUCKET: [&str; 8] = [
     "PublicAccessBlockConfiguration",
     "Tags",
     "AccessControl",
-    "VersioningConfiguration",
 ];
 /// What `CreateTable` takes as it stands in a template.
 const OF_TABLE: [&str; 5] =
@@ -117,6 +119,8 @@ const OF_QUEUE: [&str; 9] = [
     "DeduplicationScope",
     "FifoThroughputLimit",
 ];
+/// In seconds.
+const DEFAULT_VISIBILITY_TIMEOUT: u64 = 30;
 const HARMLESS_OF_QUEUE: [&str; 6] = [
     "QueueName",
     "Tags",
@@ -143,8 +147,21 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> Option<ServiceResource> {
         let service = match resource.kind {
             BUCKET => {
-                self.only(resource, &HARMLESS_OF_BUCKET);
-                Service::S3Bucket
+                let mut versioned = false;
+                for entry in entries(resource.properties) {
+                    match entry.key.as_str() {
+                        "VersioningConfiguration" => {
+                            let status = entry.node.get("Status").map_or(Ok(None), |node| scope.text(node));
+                            match status {
+                                Ok(status) => versioned = status.as_deref() == Some("Enabled"),
+                                Err(fault) => self.problems.push(problem(Some(resource.id), fault)),
+                            }
+                        }
+                        key if HARMLESS_OF_BUCKET.contains(&key) => {}
+                        key => self.not_there(resource, entry.line, key),
+                    }
+                }
+                Service::S3Bucket { versioned }
             }
             COLLECTION => {
                 self.only(resource, &HARMLESS_OF_COLLECTION);
@@ -293,16 +310,8 @@ impl Reader<'_> {
     /// What functions and topics wait for must be in the template: there is nothing else here.
     pub(super) fn check_sources(&mut self, application: &Application) {
         let has = |arn: &str| application.resources.iter().any(|resource| resource.arn == arn);
-        let functions = application.sources.iter().filter_map(|source| {
-            let arn = match &source.source {
-                Source::Sqs { queue_arn, .. } => queue_arn.clone(),
-                Source::Sns { topic_arn, .. } => topic_arn.clone(),
-                Source::S3 { bucket, .. } => format!("arn:aws:s3:::{bucket}"),
-                Source::Stream(stream) => stream.arn.split("/stream/").next().unwrap_or_default().to_owned(),
-                Source::Schedule { .. } => return None,
-            };
-            Some((arn, source.line))
-        });
+        let functions =
+            application.sources.iter().filter_map(|source| Some((source.source.arn()?, source.line)));
         let topics = application.subscriptions.iter().flat_map(|subscription| {
             [&subscription.topic_arn, &subscription.queue_arn].map(|arn| (arn.clone(), subscription.line))
         });
@@ -312,6 +321,26 @@ impl Reader<'_> {
                     "`{arn}` is no queue, topic, bucket, table or stream of this template: the local target has no others"
                 );
                 self.error(None, line, message);
+            }
+        }
+        for source in &application.sources {
+            let Source::Sqs { queue_arn, .. } = &source.source else { continue };
+            let queue = application.resources.iter().find(|resource| resource.arn == *queue_arn);
+            let function =
+                application.functions.iter().find(|function| function.logical_id == source.function);
+            let (Some(Service::SqsQueue { attributes }), Some(function)) =
+                (queue.map(|queue| &queue.service), function)
+            else {
+                continue;
+            };
+            let hidden = attributes.get("VisibilityTimeout").and_then(Json::as_str);
+            let hidden = hidden.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_VISIBILITY_TIMEOUT);
+            if hidden < function.timeout.as_secs() {
+                let message = format!(
+                    "Lambda refuses a queue whose VisibilityTimeout ({hidden} s) is shorter than the function's Timeout ({} s): a message would come back while it is worked on",
+                    function.timeout.as_secs()
+                );
+                self.error(Some(&source.function), source.line, message);
             }
         }
     }

@@ -51,7 +51,22 @@ pub enum Source {
         timing: Timing,
         /// The event; without it the one that EventBridge makes.
         input: Option<String>,
+        /// It is one of EventBridge Scheduler, not a rule.
+        of_scheduler: bool,
     },
+}
+
+impl Source {
+    /// Of the queue, topic, bucket, table or stream; a schedule has none.
+    pub(super) fn arn(&self) -> Option<String> {
+        match self {
+            Self::Sqs { queue_arn, .. } => Some(queue_arn.clone()),
+            Self::Sns { topic_arn, .. } => Some(topic_arn.clone()),
+            Self::S3 { bucket, .. } => Some(format!("arn:aws:s3:::{bucket}")),
+            Self::Stream(stream) => stream.arn.split("/stream/").next().map(str::to_owned),
+            Self::Schedule { .. } => None,
+        }
+    }
 }
 
 /// A Kinesis stream, or the changes of a table.
@@ -303,6 +318,7 @@ impl Fields<'_> {
             unsupported: text.starts_with("at("),
             ..Fault::new(self.line, message)
         })?;
-        Ok(Source::Schedule { timing, input: self.text("Input")? })
+        let of_scheduler = key == "ScheduleExpression";
+        Ok(Source::Schedule { timing, input: self.text("Input")?, of_scheduler })
     }
 }

@@ -97,7 +97,7 @@ fn a_template_is_evaluated_with_intrinsics_globals_and_conditions() {
         ]
     );
     assert_eq!((back.retries, back.reserved_concurrency), (1, Some(2)));
-    assert_eq!(back.dead_letter.as_deref(), Some("arn:aws:sqs:us-east-1:000000000000:shop-Failed"));
+    assert_eq!(back.on_failure.as_deref(), Some("arn:aws:sqs:us-east-1:000000000000:shop-Failed"));
     let routes: Vec<_> = shop
         .routes
         .iter()
@@ -274,11 +274,11 @@ fn what_is_not_supported_is_named_with_its_line() {
         "line 11: `t` is no queue, topic, bucket, table or stream of this template",
     );
     check_error(
-        &function("      Environment:\n        Variables:\n          X: !Ref Nobody\n"),
+        &function("      Environment:\n        Variables:\n          WORD: !Ref Nobody\n"),
         "line 12: resource `G`: `Nobody` is neither",
     );
     check_error(
-        &function("      Environment:\n        Variables:\n          X: !ImportValue y\n"),
+        &function("      Environment:\n        Variables:\n          WORD: !ImportValue y\n"),
         "line 12: resource `G`: `Fn::ImportValue` is not supported",
     );
     check_error("Parameters:\n  P: { Type: String }\n", "line 6: parameter `P` has no value");
@@ -357,7 +357,14 @@ Resources:
                     suffix: ".png".to_owned(),
                 }
             ),
-            ("Often", Source::Schedule { timing: Timing::Every(Duration::from_hours(2)), input: None }),
+            (
+                "Often",
+                Source::Schedule {
+                    timing: Timing::Every(Duration::from_hours(2)),
+                    input: None,
+                    of_scheduler: false
+                }
+            ),
         ]
     );
     let subscription = &shop.subscriptions[0];
@@ -373,6 +380,72 @@ Resources:
 #[test]
 fn queues_for_failed_events_alone_need_no_services() {
     assert_eq!(read(SHOP).unwrap().resources, []);
+}
+
+#[test]
+fn queues_for_failed_events_that_somebody_looks_at_need_services() {
+    let with = |more: &str| {
+        let text = format!(
+            "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Runtime: python3.12\n      DeadLetterQueue: {{ Type: SQS, TargetArn: !GetAtt Dead.Arn }}\n{more}"
+        );
+        read(&text).unwrap().resources.len()
+    };
+    let dead = "  Dead: { Type: AWS::SQS::Queue }\n";
+    assert_eq!(with(dead), 0);
+    assert_eq!(with(&format!("      Environment: {{ Variables: {{ DEAD: !Ref Dead }} }}\n{dead}")), 1);
+    assert_eq!(with(&format!("{dead}Outputs: {{ Dead: {{ Value: !Ref Dead }} }}\n")), 1);
+    let event = "      Events: { Dead: { Type: SQS, Properties: { Queue: !GetAtt Dead.Arn } } }\n";
+    assert_eq!(with(&format!("{event}{dead}")), 1);
+}
+
+#[test]
+fn parameters_that_are_lists_are_lists_for_functions_of_lists() {
+    let shop = read(
+        "Parameters: { Names: { Type: CommaDelimitedList, Default: 'a, b' } }\nResources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Runtime: python3.12\n      Environment: { Variables: { ALL: !Join [';', !Ref Names], LAST: !Select [1, !Ref Names] } }\n",
+    )
+    .unwrap();
+    let values: Vec<&str> = shop.functions[0].environment.values().map(String::as_str).collect();
+    assert_eq!(values, ["a;b", "b"]);
+}
+
+#[test]
+fn what_lambda_or_step_functions_would_refuse_is_refused_here() {
+    let told = |properties: &str, more: &str| {
+        let text = format!(
+            "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Runtime: python3.12\n{properties}{more}"
+        );
+        let problems = read(&text).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let variables = told(
+        "      Environment:\n        Variables:\n          AWS_REGION: x\n          1bad: y\n          FINE: !GetAtt F.Nothing\n",
+        "",
+    );
+    assert!(
+        variables.contains("line 9: resource `F`: variable `AWS_REGION` is set by Lambda"),
+        "{variables}"
+    );
+    assert!(
+        variables.contains("line 10: resource `F`: Lambda refuses a variable called `1bad`"),
+        "{variables}"
+    );
+    assert!(variables.contains("line 11: resource `F`: the local target does not know"), "{variables}");
+    let name = told(&format!("      FunctionName: {}\n", "x".repeat(65)), "");
+    assert!(name.contains("has 65 characters"), "{name}");
+    let event =
+        "      Timeout: 6\n      Events: { Q: { Type: SQS, Properties: { Queue: !GetAtt Q.Arn } } }\n";
+    let queue = told(event, "  Q: { Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: 5 } }\n");
+    assert!(
+        queue.contains("VisibilityTimeout (5 s) is shorter than the function's Timeout (6 s)"),
+        "{queue}"
+    );
+    let default = told(&event.replace("Timeout: 6", "Timeout: 31"), "  Q: { Type: AWS::SQS::Queue }\n");
+    assert!(default.contains("VisibilityTimeout (30 s)"), "{default}");
+    let machine = told(
+        "",
+        "  M:\n    Type: AWS::Serverless::StateMachine\n    Properties:\n      Definition: { StartAt: P, States: { P: { Type: Parallel, End: true, Branches: [{ StartAt: A, States: { A: { Type: Pass, QueryLanguage: JSONata, End: true } } }] } } }\n",
+    );
+    assert!(machine.contains("line 7: resource `M`: states with `QueryLanguage: JSONata`"), "{machine}");
 }
 
 #[test]
@@ -411,7 +484,10 @@ Resources:
         ]
     );
     let [files, orders, simple @ ..] = shop.resources.as_slice() else { panic!("{:?}", shop.resources) };
-    assert_eq!((files.name.as_str(), &files.service, files.line), ("shop-files", &Service::S3Bucket, 9));
+    assert_eq!(
+        (files.name.as_str(), &files.service, files.line),
+        ("shop-files", &Service::S3Bucket { versioned: false }, 9)
+    );
     let definition = serde_json::json!({
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
         "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],

@@ -30,7 +30,7 @@ impl Timing {
         if let Some(inner) = inner("rate") {
             return rate(inner).map(Self::Every).ok_or_else(|| {
                 format!(
-                    "`{text}`: a rate is a whole number of minutes, hours or days, such as `rate(5 minutes)`"
+                    "`{text}`: a rate is a whole number of minutes, hours or days, such as `rate(5 minutes)` and `rate(1 minute)`"
                 )
             });
         }
@@ -83,13 +83,17 @@ impl Timing {
 /// `5 minutes`
 fn rate(text: &str) -> Option<Duration> {
     let (count, unit) = text.split_once(' ')?;
-    let unit = match unit.trim().trim_end_matches('s') {
+    let count = count.parse::<u64>().ok().filter(|count| *count > 0)?;
+    // One minute, two minutes: EventBridge refuses anything else.
+    let unit = unit.trim();
+    let singular = if count == 1 { unit } else { unit.strip_suffix('s')? };
+    let seconds = match singular {
         "minute" => 60,
         "hour" => 3_600,
         "day" => 86_400,
         _ => return None,
     };
-    count.parse::<u64>().ok().filter(|count| *count > 0)?.checked_mul(unit).map(Duration::from_secs)
+    count.checked_mul(seconds).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -147,6 +151,8 @@ mod tests {
             ("at(2027-01-01T00:00:00)", "schedules such as"),
             ("rate(0 minutes)", "a rate is a whole number"),
             ("rate(5 weeks)", "a rate is a whole number"),
+            ("rate(5 minute)", "a rate is a whole number"),
+            ("rate(1 minutes)", "a rate is a whole number"),
             ("rate(99999999999999999999 days)", "a rate is a whole number"),
             ("cron(0 12 * * ?)", "six fields"),
             ("cron(0 0 12 * * ? *)", "six fields"),

@@ -100,7 +100,7 @@ impl AwsProxy {
             let said = String::from_utf8_lossy(answer.body()).into_owned();
             let sources = self.sources.clone();
             tokio::spawn(async move {
-                sources.published(messages, &said, &TraceContext::from_header(trace.as_deref())).await;
+                sources.published(messages, &said, TraceContext::from_header(trace.as_deref())).await;
             });
         }
         Ok(answer)
@@ -119,7 +119,7 @@ impl AwsProxy {
             tokio::spawn(async move {
                 tokio::time::sleep(NOTIFIED_AFTER).await;
                 let trace = TraceContext::from_header(trace.as_deref());
-                sources.object_changed(change, &headers, &said, &trace).await;
+                sources.object_changed(change, &headers, &said, trace).await;
             });
         }
         Ok(answer)

@@ -3,6 +3,7 @@
 Standard library only. Protocol: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
+import decimal
 import http.client
 import importlib
 import json
@@ -48,6 +49,13 @@ def describe(error):
     ).encode()
 
 
+def plain(value):
+    """What Lambda's own client makes of a value that JSON does not have: DynamoDB's numbers become floating-point ones."""
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
 def load(name):
     module, _, function = name.rpartition(".")
     if not module:
@@ -75,7 +83,7 @@ def main():
         os.environ["_X_AMZN_TRACE_ID"] = response.headers.get("Lambda-Runtime-Trace-Id", "")
         path = f"/invocation/{context.aws_request_id}"
         try:
-            answer = json.dumps(handler(json.loads(payload or b"null"), context)).encode()
+            answer = json.dumps(handler(json.loads(payload or b"null"), context), default=plain).encode()
         except Exception as error:
             traceback.print_exc()
             post(connection, path + "/error", describe(error), {"Lambda-Runtime-Function-Error-Type": "Unhandled"})

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::http::{self, Lifetime};
 use super::instances::{Function, Machine};
 use super::invoke::Runtime;
 use super::journal::Journal;
-use super::lifetime::{lock, log_file, runtime_file, spec_file, write_json};
+use super::lifetime::{lock, lock_file, log_file, runtime_file, spec_file, write_json};
 use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
 use super::runtimes::{Program, Runtimes};
@@ -37,6 +38,7 @@ const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 /// How often idle instances are looked at.
 const RETIRE_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR_LOCK_EVERY: Duration = Duration::from_secs(5);
 /// How long open connections may take to finish after a stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -59,7 +61,7 @@ pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
 }
 
 async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
-    let _lock = lock(state_dir)?;
+    let held = lock(state_dir)?;
     let path = spec_file(state_dir);
     let text = fs::read(&path).map_err(LocalError::io("read", &path))?;
     let spec: LocalSpec =
@@ -133,6 +135,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         dead_letters: state_dir.join("dead-letters.jsonl"),
         journal: journal.clone(),
         services: services.as_ref().map(|services| ServiceClient::new(&services.address, REGION)),
+        aws: aws_endpoint.as_deref().map(|aws| ServiceClient::new(aws.trim_start_matches("http://"), REGION)),
     });
     let sources = Sources::start(&runtime, &application, &lifetime);
     let collections: Vec<String> = application
@@ -145,8 +148,6 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         Arc::new(AwsProxy::new(runtime.clone(), sources, services.address.clone(), &collections))
     });
     start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy);
-    // Dropped with the runtime, and ended thereby.
-    let watched = services.map(|services| tokio::spawn(services.ended(journal.clone())));
     let keep_alive = options.keep_alive;
     let retiring = runtime.clone();
     tokio::spawn(async move {
@@ -155,18 +156,27 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
             retiring.functions.values().for_each(|function| function.retire(keep_alive));
         }
     });
-    write_json(
-        &runtime_file(state_dir),
-        &LocalRuntime {
-            endpoint: endpoint.clone(),
-            xray_endpoint: control.clone(),
-            lambda_endpoint: control.clone(),
-            aws_endpoint: aws_endpoint.clone(),
-            outputs: application.outputs.into_iter().collect(),
-            functions: runtime.functions.keys().cloned().collect(),
-            pid: std::process::id(),
-        },
-    )?;
+    let said = LocalRuntime {
+        endpoint: endpoint.clone(),
+        xray_endpoint: control.clone(),
+        lambda_endpoint: control.clone(),
+        aws_endpoint: aws_endpoint.clone(),
+        outputs: application.outputs.into_iter().collect(),
+        functions: runtime.functions.keys().cloned().collect(),
+        pid: std::process::id(),
+        broken: None,
+    };
+    write_json(&runtime_file(state_dir), &said)?;
+    let watched = services.map(|services| {
+        let (journal, file) = (journal.clone(), runtime_file(state_dir));
+        tokio::spawn(async move {
+            let reason = services.ended().await;
+            journal.note(&reason);
+            if let Err(error) = write_json(&file, &LocalRuntime { broken: Some(reason), ..said }) {
+                journal.note(&error.to_string());
+            }
+        })
+    });
     let services = aws_endpoint.map(|endpoint| format!(", services {endpoint}")).unwrap_or_default();
     journal
         .note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp{services}"));
@@ -174,6 +184,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let received = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        () = lost(&held, state_dir) => "the state folder was removed",
     };
     journal.note(&format!("{received}: stopping"));
     // Ready no more, then told to stop: whoever waits for an answer gets one.
@@ -197,6 +208,20 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         runtime.recorder.evicted()
     ));
     Ok(())
+}
+
+/// Returns when the lock is not that of the state folder any more: then nobody could find this runtime, and end it.
+async fn lost(held: &fs::File, state_dir: &Path) {
+    let identity = |found: &fs::Metadata| (found.dev(), found.ino());
+    loop {
+        tokio::time::sleep(LOOK_FOR_LOCK_EVERY).await;
+        let (held, there) = (held.metadata(), fs::metadata(lock_file(state_dir)));
+        match (held, there) {
+            (Ok(held), Ok(there)) if identity(&held) != identity(&there) => return,
+            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
+            _ => {}
+        }
+    }
 }
 
 /// With the traces that an earlier runtime of this deployment has left; what it has lost is told.
@@ -267,7 +292,14 @@ pub(super) fn read_application(
     endpoint: &str,
     aws_endpoint: &str,
 ) -> Result<sam::Application, LocalError> {
-    let source = fs::read_to_string(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let bytes = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let source = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
+        let problems =
+            vec![format!("line {line}: it is no UTF-8 text from byte {} of the file on", valid + 1)];
+        LocalError::Template { path: spec.template.clone(), problems }
+    })?;
     let place = sam::Place {
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
@@ -280,6 +312,10 @@ pub(super) fn read_application(
         let serious = problems.iter().filter(|problem| problem.severity != sam::Severity::Warning);
         refused(serious.map(ToString::to_string).collect())
     })?;
+    let wrong = sam::refused_parameters(&source, &spec.parameters);
+    if !wrong.is_empty() {
+        return Err(refused(wrong.iter().map(ToString::to_string).collect()));
+    }
     let folder = spec.template.parent().unwrap_or(Path::new(""));
     read_definitions(&mut application, folder).map_err(refused)?;
     Ok(application)

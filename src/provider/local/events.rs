@@ -14,7 +14,7 @@ use super::context::new_segment_id;
 use super::instances::{Caller, Permit};
 use super::invoke::{Call, Runtime};
 use super::segment::{Flags, Segment, Subsegment, fields};
-use super::sources::name_of;
+use super::sources::{name_of, timestamp};
 
 /// Waiting times while the function is throttled: doubled from the first to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
@@ -95,7 +95,7 @@ impl Runtime {
         };
         event.segment.flags = Flags::FAULT;
         self.close(&event.call.trace, &event.segment);
-        self.bury(&event, reason, attempt, &last_error).await;
+        self.give_up(&event, reason, attempt, &last_error).await;
     }
 
     /// Waits until the function may run; none when the event has become too old meanwhile.
@@ -113,24 +113,36 @@ impl Runtime {
         }
     }
 
-    /// Appends an event that was given up to the file of dead letters, and sends it to the queue that the function names.
-    async fn bury(&self, event: &Event, reason: &str, attempts: u32, error: &Bytes) {
+    /// Keeps an event that was given up in the file of dead letters, and tells those whom the function names: its dead-letter queue or topic
+    /// gets the event, its destination on failure a record of what happened.
+    ///
+    /// Shapes: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>.
+    async fn give_up(&self, event: &Event, reason: &str, attempts: u32, error: &Bytes) {
         let text = |bytes: &Bytes| -> Value {
             serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into())
         };
-        let letter = json!({
-            "timestamp": super::clock::seconds(super::clock::wall_micros()),
+        let call = &event.call;
+        let spec = &call.function.spec;
+        let mut record = json!({
+            "version": "1.0",
+            "timestamp": timestamp(),
             "requestContext": {
-                "requestId": event.call.request_id,
-                "functionArn": event.call.function.spec.arn,
+                "requestId": call.request_id,
+                "functionArn": format!("{}:$LATEST", spec.arn),
                 "condition": reason,
                 "approximateInvokeCount": attempts,
             },
-            "destination": event.call.function.spec.dead_letter,
-            "traceId": event.call.trace.root,
-            "requestPayload": text(&event.call.payload),
-            "responsePayload": text(error),
+            "requestPayload": text(&call.payload),
         });
+        let error = text(error);
+        if attempts > 0 {
+            record["responseContext"] =
+                json!({ "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" });
+            record["responsePayload"] = error.clone();
+        }
+        let mut letter = record.clone();
+        letter["destination"] = json!(spec.on_failure.as_ref().or(spec.dead_letter.as_ref()));
+        letter["traceId"] = json!(call.trace.root);
         let written = OpenOptions::new()
             .create(true)
             .append(true)
@@ -139,12 +151,46 @@ impl Runtime {
         if let Err(error) = written {
             self.journal.note(&format!("a dead letter could not be kept ({error}): {letter}"));
         }
-        let queue = event.call.function.spec.dead_letter.as_deref().filter(|arn| arn.contains(":sqs:"));
-        if let (Some(client), Some(queue)) = (&self.services, queue) {
-            let input = json!({ "QueueUrl": name_of(queue), "MessageBody": letter.to_string() });
-            if let Err(error) = client.sqs("SendMessage", &input).await {
-                self.journal.note(&format!("a dead letter did not reach its queue: {error}"));
-            }
+        let trace = call.trace.under(&event.segment.head.id).to_string();
+        if let Some(arn) = &spec.dead_letter {
+            let message = error["errorMessage"].as_str().filter(|message| !message.is_empty());
+            // At most 1 KB of it.
+            let message: String = message.unwrap_or(reason).chars().take(1000).collect();
+            let attributes = [
+                ("RequestID", "String", call.request_id.as_str()),
+                ("ErrorCode", "Number", "200"),
+                ("ErrorMessage", "String", &message),
+            ];
+            self.tell(arn, &String::from_utf8_lossy(&call.payload), &attributes, &trace).await;
+        }
+        if let Some(arn) = &spec.on_failure {
+            self.tell(arn, &record.to_string(), &[], &trace).await;
+        }
+    }
+
+    /// Sends a message to a queue or a topic. `attributes` are name, data type and value.
+    async fn tell(&self, arn: &str, message: &str, attributes: &[(&str, &str, &str)], trace: &str) {
+        let Some(aws) = &self.aws else { return };
+        let sent = if arn.contains(":sqs:") {
+            let attributes: serde_json::Map<String, Value> = attributes
+                .iter()
+                .map(|(name, kind, value)| {
+                    ((*name).to_owned(), json!({ "DataType": kind, "StringValue": value }))
+                })
+                .collect();
+            let trace = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": trace } });
+            let input = json!({
+                "QueueUrl": name_of(arn),
+                "MessageBody": message,
+                "MessageAttributes": attributes,
+                "MessageSystemAttributes": trace,
+            });
+            aws.sqs("SendMessage", &input).await.map(|_| ())
+        } else {
+            aws.publish(arn, message, attributes, trace).await
+        };
+        if let Err(error) = sent {
+            self.journal.note(&format!("an event that failed did not reach `{arn}`: {error}"));
         }
     }
 }

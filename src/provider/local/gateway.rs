@@ -17,7 +17,7 @@ use super::invoke_api::{TRACE_HEADER, stamp, text};
 use super::proxy::{self, HttpRequest};
 use super::routes::{self, Match};
 use super::segment::{Flags, Head, Segment, Subsegment, fields};
-use crate::manifest::sam::Route;
+use crate::manifest::sam::{Format, Route};
 
 /// API Gateway's limit for an integration.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(29);
@@ -173,19 +173,31 @@ async fn behind(
 async fn integrate(runtime: &Arc<Runtime>, call: Call, route: &Route) -> (Answer, Flags) {
     // On a task of its own: the function goes on when the gateway gives up on it.
     let (caller, format) = (runtime.clone(), route.format);
+    let function = call.function.clone();
+    // A REST API and an HTTP API have words of their own.
+    let failed = || match format {
+        Format::Rest => message(StatusCode::BAD_GATEWAY, "Internal server error"),
+        _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    };
     let running = tokio::spawn(async move { caller.call(call).await });
     match tokio::time::timeout(INTEGRATION_TIMEOUT, running).await {
-        Err(_) => (message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"), Flags::FAULT),
+        Err(_) => match format {
+            Format::Rest => {
+                (message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"), Flags::FAULT)
+            }
+            _ => (message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"), Flags::FAULT),
+        },
         Ok(Err(_)) => (message(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"), Flags::FAULT),
         Ok(Ok(invoke::Answer::Throttled)) => {
             (message(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"), Flags::of_status(429))
         }
-        Ok(Ok(invoke::Answer::Failed(_))) => {
-            (message(StatusCode::BAD_GATEWAY, "Internal server error"), Flags::FAULT)
-        }
+        Ok(Ok(invoke::Answer::Failed(_))) => (failed(), Flags::FAULT),
         Ok(Ok(invoke::Answer::Payload(payload))) => match proxy::answer(format, &payload) {
             Some(answer) => (answer, Flags::default()),
-            None => (message(StatusCode::BAD_GATEWAY, "Internal server error"), Flags::default()),
+            None => {
+                function.write_log("malformed proxy response: it is no object with a `statusCode` and texts as headers and body, and API Gateway cannot answer with it");
+                (failed(), Flags::default())
+            }
         },
     }
 }

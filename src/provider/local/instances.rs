@@ -17,7 +17,8 @@ use super::clock::{Clock, Stamp};
 use super::containers::Container;
 use super::context::new_segment_id;
 use super::dynamics::Dynamics;
-use super::http::Lifetime;
+use super::http::{Lifetime, MAX_PAYLOAD};
+use super::orphans;
 use super::process::{Launch, Process, Spawner};
 use super::runtime_api::{self, InstanceEvent, Job, Port};
 use super::runtimes::Program;
@@ -122,6 +123,8 @@ impl Machine {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut environment = function.environment.clone();
         environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), listener.local_addr()?.to_string());
+        let id = new_segment_id();
+        environment.insert(orphans::INSTANCE.to_owned(), id.clone());
         let log = OpenOptions::new().create(true).append(true).open(&function.log)?;
         let folder = function.folder.clone();
         let launch = match &function.program {
@@ -130,7 +133,7 @@ impl Machine {
                 Launch { command: command.clone(), environment, folder, memory_bytes, log, container: None }
             }
             Program::Container(container) => {
-                let name = format!("sb-local-{}-{}", function.spec.name, new_segment_id());
+                let name = format!("sb-local-{}-{id}", function.spec.name);
                 Launch {
                     command: container.command(&name, &environment),
                     environment: Container::environment(&environment),
@@ -165,6 +168,8 @@ impl Machine {
                 .unwrap_or_else(PoisonError::into_inner)
                 .retain(|other| !other.is(&watched));
             let _ = sender.send(InstanceEvent::Exited(machine.clock.now(), how));
+            // What it has put into sessions of its own is not in its group. Looking through all processes takes a moment.
+            let _ = tokio::task::spawn_blocking(move || orphans::end_instance(&id)).await;
         });
         Ok(Instance { process, jobs, events, _api: api, last_used: Instant::now() })
     }
@@ -264,9 +269,18 @@ impl Function {
                 }
                 Some(InstanceEvent::Response(at, body)) => break (at, Ok(body), true),
                 Some(InstanceEvent::Error(at, body)) => break (at, Err(body), true),
+                Some(InstanceEvent::TooLarge(at)) => {
+                    let message = format!(
+                        "Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
+                    );
+                    self.write_log(&format!("RequestId: {request_id} Error: {message}"));
+                    // Lambda's clients end when their answer is refused.
+                    break (at, Err(failure("Function.ResponseSizeTooLarge", &message)), false);
+                }
                 Some(InstanceEvent::InitError(at, body)) => break (at, Err(body), false),
                 Some(InstanceEvent::Exited(at, how)) => {
                     let message = format!("RequestId: {request_id} Error: Runtime exited with error: {how}");
+                    self.write_log(&message);
                     break (at, Err(failure("Runtime.ExitError", &message)), false);
                 }
                 None => {
@@ -325,7 +339,7 @@ impl Function {
     }
 
     /// Appends a line to the function's log; a full disk must not fail an invocation.
-    fn write_log(&self, line: &str) {
+    pub fn write_log(&self, line: &str) {
         let file: io::Result<File> = OpenOptions::new().create(true).append(true).open(&self.log);
         let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }

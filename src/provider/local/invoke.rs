@@ -39,6 +39,8 @@ pub(super) struct Runtime {
     pub journal: Journal,
     /// Where the template has tables, buckets, queues or topics.
     pub services: Option<ServiceClient>,
+    /// The services as functions find them, where event sources hear of it.
+    pub aws: Option<ServiceClient>,
 }
 
 /// A request to run a function.

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -44,22 +45,30 @@ pub(in crate::provider) fn log_file(state_dir: &Path) -> PathBuf {
 }
 
 /// Starts the local target, detached, and waits until it answers. One that already runs from the same state folder is returned
-/// as it is.
+/// as it is, unless it runs something else than is asked for, which is an error.
 ///
 /// `sb_binary` is this program: it is started again as the daemon.
 pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, LocalError> {
     fs::create_dir_all(&spec.state_dir).map_err(LocalError::io("make", &spec.state_dir))?;
     let state_dir = fs::canonicalize(&spec.state_dir).map_err(LocalError::io("find", &spec.state_dir))?;
+    let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
+    let text = fs::read(&template).map_err(LocalError::io("read", &template))?;
+    let template_sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut spec = LocalSpec { state_dir: state_dir.clone(), template, template_sha256, ..spec };
     let begun = Instant::now();
     while let Some(runtime) = find(&state_dir) {
         // One that was killed just now holds its lock for a moment longer.
         if answers(&runtime).await || begun.elapsed() > GRACE {
-            return Ok(runtime);
+            if let Some(reason) = runtime.broken {
+                return Err(LocalError::Broken { state_dir, reason });
+            }
+            return match difference(&state_dir, &spec) {
+                Some(difference) => Err(LocalError::RunsOtherwise { state_dir, difference }),
+                None => Ok(runtime),
+            };
         }
         tokio::time::sleep(POLL).await;
     }
-    let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
-    let mut spec = LocalSpec { state_dir: state_dir.clone(), template, ..spec };
     // A template that cannot be used is reported by the daemon, at its place.
     let here = "http://127.0.0.1";
     if let Ok(application) = read_application(&spec, here, here) {
@@ -109,6 +118,28 @@ fn is_the_same(state_dir: &Path, spec: &LocalSpec) -> bool {
         (earlier.template, earlier.parameters, earlier.name)
             == (spec.template.clone(), spec.parameters.clone(), spec.name.clone())
     })
+}
+
+/// In what the running one differs from what is asked for.
+fn difference(state_dir: &Path, spec: &LocalSpec) -> Option<&'static str> {
+    let mut running = last_spec(state_dir)?;
+    // Found out when it started.
+    if let (Some(running), Some(containers)) = (&mut running.options.containers, &spec.options.containers) {
+        running.client.clone_from(&containers.client);
+    }
+    if running.template != spec.template {
+        Some("another template")
+    } else if running.template_sha256 != spec.template_sha256 {
+        Some("its template as it was before it was edited")
+    } else if running.parameters != spec.parameters {
+        Some("other parameters")
+    } else if running.name != spec.name {
+        Some("another name")
+    } else if running.options != spec.options {
+        Some("other settings")
+    } else {
+        None
+    }
 }
 
 /// Starts this program as a daemon, `sb ARGUMENT STATE_DIR`, which finds its spec in the folder, and waits until it says
@@ -209,6 +240,8 @@ pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
         }
         trace_log::forget(&folder);
     }
+    // Parameters may be secret: nobody needs them any more.
+    let _ = fs::remove_file(spec_file(state_dir));
     Ok(())
 }
 

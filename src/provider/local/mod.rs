@@ -89,6 +89,9 @@ pub struct LocalSpec {
     pub parameters: BTreeMap<String, String>,
     /// Stands in for the stack's name (what is no letter or digit becomes `-`): functions are called `NAME-LOGICAL_ID`.
     pub name: String,
+    /// Of the template's text; [`up`] writes it down, and tells by it that the template of a running one was changed.
+    #[serde(default)]
+    pub template_sha256: String,
     /// The Python that has moto, where the template needs it; [`up`] finds it.
     #[serde(default)]
     pub services: Option<PathBuf>,
@@ -151,6 +154,9 @@ pub struct LocalRuntime {
     #[serde(default)]
     pub functions: Vec<String>,
     pub pid: u32,
+    /// What has happened since, for which it must be started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +167,12 @@ pub enum LocalError {
     Template { path: PathBuf, problems: Vec<String> },
     #[error("a local target already runs from `{}`: stop it with `down` first", state_dir.display())]
     Running { state_dir: PathBuf },
+    #[error(
+        "a local target already runs from `{}`, and with {difference}: stop it first (`sb cleanup`, or `sb local down` for one that `sb local up` has started), since all that it holds goes with it", state_dir.display()
+    )]
+    RunsOtherwise { state_dir: PathBuf, difference: &'static str },
+    #[error("the local target that runs from `{}` is of no use any more: {reason}; stop it first (`sb cleanup`, or `sb local down` for one that `sb local up` has started)", state_dir.display())]
+    Broken { state_dir: PathBuf, reason: String },
     #[error("cannot listen on 127.0.0.1: {0} (check that the loopback interface is up)")]
     Listen(std::io::Error),
     #[error("the local target did not become ready: {reason}; `{}` says:\n{tail}", log.display())]

@@ -9,13 +9,24 @@ use nix::unistd::Pid;
 
 /// In the environment of every function and of the services: the state folder.
 pub(super) const MARK: &str = "SB_LOCAL_STATE";
+/// In the environment of an instance of a function: which it is.
+pub(super) const INSTANCE: &str = "SB_LOCAL_INSTANCE";
 
 /// Ends what is left of an earlier runtime of this folder, and says how many processes that were. Only while no runtime runs.
 ///
 /// One that is dying counts until the kernel has taken its memory.
 pub(super) fn end(state_dir: &Path) -> usize {
-    let mut mark = format!("{MARK}=").into_bytes();
-    mark.extend(state_dir.as_os_str().as_bytes());
+    end_marked(MARK, state_dir.as_os_str().as_bytes())
+}
+
+/// Ends what is left of an instance: processes that it has started in groups or sessions of their own.
+pub(super) fn end_instance(id: &str) -> usize {
+    end_marked(INSTANCE, id.as_bytes())
+}
+
+fn end_marked(variable: &str, value: &[u8]) -> usize {
+    let mut mark = format!("{variable}=").into_bytes();
+    mark.extend(value);
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ended = processes.filter(|process| {
         let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {

@@ -39,7 +39,7 @@ pub(super) fn event(request: &HttpRequest, found: &Match<'_>) -> Value {
 }
 
 fn event_v1(request: &HttpRequest, found: &Match<'_>, rest: bool) -> Value {
-    let (body, encoded) = body_text(&request.body);
+    let (body, encoded) = body_text(request, !rest);
     let header = |name: &HeaderName| if rest { title_case(name.as_str()) } else { name.as_str().to_owned() };
     let mut last = Map::new();
     let mut every = Map::new();
@@ -94,7 +94,7 @@ fn event_v1(request: &HttpRequest, found: &Match<'_>, rest: bool) -> Value {
 }
 
 fn event_v2(request: &HttpRequest, found: &Match<'_>) -> Value {
-    let (body, encoded) = body_text(&request.body);
+    let (body, encoded) = body_text(request, true);
     let mut headers = Map::new();
     for name in request.headers.keys().filter(|name| name.as_str() != "cookie") {
         headers.insert(
@@ -232,15 +232,24 @@ fn object<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (&'a String, 
     value.get(key).and_then(Value::as_object).into_iter().flatten()
 }
 
-/// A body that is text goes as it is, anything else as Base64.
-fn body_text(body: &Bytes) -> (Value, bool) {
+/// A body that is text goes as it is, anything else as Base64. An HTTP API goes by what the request says of it.
+fn body_text(request: &HttpRequest, http_api: bool) -> (Value, bool) {
+    let body = &request.body;
     if body.is_empty() {
         return (Value::Null, false);
     }
+    let kind = request.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     match std::str::from_utf8(body) {
-        Ok(text) => (json!(text), false),
-        Err(_) => (json!(STANDARD.encode(body)), true),
+        Ok(text) if !http_api || kind.is_none_or(is_text) => (json!(text), false),
+        _ => (json!(STANDARD.encode(body)), true),
     }
+}
+
+/// What an HTTP API takes for text.
+fn is_text(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind.starts_with("text/")
+        || ["/json", "+json", "/xml", "+xml", "/javascript"].iter().any(|end| kind.ends_with(end))
 }
 
 fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> {

@@ -37,6 +37,8 @@ pub(super) enum InstanceEvent {
     Response(Stamp, Bytes),
     /// The function failed; the body describes the error.
     Error(Stamp, Bytes),
+    /// The answer was larger than Lambda takes.
+    TooLarge(Stamp),
     /// It could not start; the body describes the error.
     InitError(Stamp, Bytes),
     /// The process has ended, for the reason given.
@@ -128,12 +130,7 @@ impl Port {
         match body {
             Ok(body) => self.accept(event(self.clock.now(), body)),
             Err(status) => {
-                let error = json!({
-                    "errorType": "Function.ResponseSizeTooLarge",
-                    "errorMessage": format!("Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."),
-                });
-                let _ =
-                    self.events.send(InstanceEvent::Error(self.clock.now(), Bytes::from(error.to_string())));
+                let _ = self.events.send(InstanceEvent::TooLarge(self.clock.now()));
                 refuse(status, "the response is too large")
             }
         }

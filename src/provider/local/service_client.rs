@@ -11,6 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use super::invoke_api::{TRACE_HEADER, percent_encode};
+
 /// More than any call of the runtime takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -73,6 +75,36 @@ impl ServiceClient {
         let body = answer.into_body();
         serde_json::from_slice(if body.is_empty() { b"null" } else { &body })
             .map_err(|source| ServiceError::Malformed { action: operation.to_owned(), source })
+    }
+
+    /// Publishes a message, whose attributes are name, data type and value.
+    pub async fn publish(
+        &self,
+        topic: &str,
+        message: &str,
+        attributes: &[(&str, &str, &str)],
+        trace: &str,
+    ) -> Result<(), ServiceError> {
+        let mut form = vec![
+            ("Action".to_owned(), "Publish"),
+            ("Version".to_owned(), "2010-03-31"),
+            ("TopicArn".to_owned(), topic),
+            ("Message".to_owned(), message),
+        ];
+        for (place, (name, kind, value)) in attributes.iter().enumerate() {
+            let key = |rest: &str| format!("MessageAttributes.entry.{}.{rest}", place + 1);
+            form.extend([
+                (key("Name"), *name),
+                (key("Value.DataType"), *kind),
+                (key("Value.StringValue"), *value),
+            ]);
+        }
+        let form: Vec<String> =
+            form.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        let request = Request::post(format!("http://{}/", self.address))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(TRACE_HEADER, trace);
+        self.send("sns", "Publish", request, form.join("&")).await.map(|_| ())
     }
 
     /// Has a call of API Gateway answered by Step Functions: status and body.

@@ -27,6 +27,8 @@ def make(resources, endpoint):
 
     def bucket(name, resource):
         client("s3").create_bucket(Bucket=name)
+        if resource["versioned"]:
+            client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
 
     def table(name, resource):
         client("dynamodb").create_table(TableName=name, **resource["definition"])

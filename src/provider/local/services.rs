@@ -15,7 +15,6 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::LocalError;
 use super::cache::{self, Kept};
-use super::journal::Journal;
 use super::orphans;
 use crate::manifest::sam::{Definition, Service, ServiceResource};
 
@@ -110,12 +109,11 @@ impl Services {
         }
     }
 
-    /// Returns when the process has ended, and says so in the runtime's log.
-    pub async fn ended(mut self, journal: Journal) {
+    /// Returns when the process has ended, with what is to be said of that.
+    pub async fn ended(mut self) -> String {
         let status = self.process.wait().await;
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        journal
-            .note(&format!("the services have ended ({how}): what functions ask of them fails from now on"));
+        format!("the services have ended ({how}): what functions ask of them fails from now on")
     }
 }
 
@@ -131,7 +129,10 @@ fn order(resource: &ServiceResource) -> Option<Value> {
     let mut order =
         json!({ "logical_id": resource.logical_id, "name": resource.name, "line": resource.line });
     match &resource.service {
-        Service::S3Bucket => order["kind"] = json!("bucket"),
+        Service::S3Bucket { versioned } => {
+            order["kind"] = json!("bucket");
+            order["versioned"] = json!(versioned);
+        }
         Service::DynamoDbTable { definition, expires_by } => {
             order["kind"] = json!("table");
             order["definition"] = definition.clone();

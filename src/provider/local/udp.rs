@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
@@ -10,10 +11,16 @@ use super::invoke::Runtime;
 
 /// The largest datagram.
 const MAX_DATAGRAM: usize = 64 * 1024;
+/// Bytes that may wait for us in the kernel, which gives as much of it as its limit allows.
+const WAITING: usize = 16 * 1024 * 1024;
 
 /// Takes datagrams until the runtime stops. What cannot be read is noted and dropped, as the daemon does.
 pub(super) async fn receive(socket: UdpSocket, lifetime: Lifetime, runtime: Arc<Runtime>) {
     let mut buffer = vec![0; MAX_DATAGRAM];
+    // A burst that finds no room is lost without a word. Only root may ask for more than the machine's limit.
+    if setsockopt(&socket, sockopt::RcvBufForce, &WAITING).is_err() {
+        let _ = setsockopt(&socket, sockopt::RcvBuf, &WAITING);
+    }
     loop {
         let length = tokio::select! {
             () = lifetime.stopped() => return,

@@ -32,7 +32,8 @@ def http(event, context):
 
 
 def sleep(event, context):
-    child = subprocess.Popen(["sleep", "60"]) if event.get("child") else None
+    wanted = event.get("child")
+    child = subprocess.Popen(["sleep", "60"], start_new_session=wanted == "detached") if wanted else None
     with open(event["note"], "a") as note:
         note.write(f"{os.getpid()} {child.pid if child else 0}\n")
     time.sleep(event["seconds"])

@@ -46,6 +46,7 @@ pub fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
         template: template.to_owned(),
         parameters: BTreeMap::from([("Word".to_owned(), "given".to_owned())]),
         name: "app".to_owned(),
+        template_sha256: String::new(),
         services: None,
         java_client: None,
         options: Options { retry_delay: Duration::from_millis(50), ..Options::default() },

@@ -28,6 +28,48 @@ async fn up_is_idempotent_and_down_leaves_neither_process_nor_port() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, value: &str| {
+        let path = folder.path().join(name);
+        let text = format!(
+            "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: f.f\n      Runtime: python3.12\n      Environment: {{ Variables: {{ VALUE: {value} }} }}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let template = write("template.yaml", "one");
+    let state_dir = folder.path().join("state");
+    let first = local::up(spec(&template, &state_dir), sb()).await.unwrap();
+    let refused = async |asked| {
+        let error = local::up(asked, sb()).await.unwrap_err();
+        assert!(matches!(error, LocalError::RunsOtherwise { .. }), "{error}");
+        error.to_string()
+    };
+    let mut other = spec(&template, &state_dir);
+    other.parameters.insert("Word".to_owned(), "another".to_owned());
+    assert!(refused(other).await.contains("with other parameters"));
+    let mut other = spec(&template, &state_dir);
+    other.options.concurrency += 1;
+    assert!(refused(other).await.contains("with other settings"));
+    let other = write("other.yaml", "one");
+    assert!(refused(spec(&other, &state_dir)).await.contains("with another template"));
+    write("template.yaml", "two");
+    assert!(refused(spec(&template, &state_dir)).await.contains("before it was edited"));
+    write("template.yaml", "one");
+    assert_eq!(local::up(spec(&template, &state_dir), sb()).await.unwrap(), first);
+    local::down(&state_dir).await.unwrap();
+    assert!(!state_dir.join("local.json").exists(), "parameters may be secret");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_nobody_could_find_any_more_ends_by_itself() {
+    let app = App::start().await;
+    std::fs::remove_dir_all(app.state_dir()).unwrap();
+    wait_until("the runtime to end", || !is_alive(i64::from(app.runtime.pid))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_calls_of_up_at_once_give_one_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = folder.path().join("state");

@@ -103,6 +103,12 @@ async fn a_function_that_exceeds_its_timeout_is_killed_with_its_children() {
     let pids = harness::read_all_pids(&app.note());
     assert_eq!(pids.len(), 2);
     wait_until("the processes to end", || pids.iter().all(|pid| !harness::is_alive(*pid))).await;
+    // A child in a session of its own is not in the function's process group.
+    let event = json!({ "seconds": 30, "note": app.note(), "child": "detached" });
+    app.invoke("app-Sleep", &event, &[]).await;
+    let pids = harness::read_all_pids(&app.note());
+    assert_eq!(pids.len(), 4);
+    wait_until("all processes to end", || pids.iter().all(|pid| !harness::is_alive(*pid))).await;
     // The next one gets a new instance.
     let quick = json!({ "seconds": 0, "note": app.note() });
     let pid = app.invoke("app-Sleep", &quick, &[]).await.json();

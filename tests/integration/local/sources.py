@@ -29,7 +29,13 @@ def order(record):
         return json.loads(base64.b64decode(record["kinesis"]["data"]))
     if "dynamodb" in record:
         return json.loads(record["dynamodb"]["NewImage"]["order"]["S"])
-    return json.loads(record["Sns"]["Message"] if "Sns" in record else record["body"])
+    said = json.loads(record["Sns"]["Message"] if "Sns" in record else record["body"])
+    # Of an event that failed, the event.
+    return said.get("requestPayload", said)
+
+
+def fail(event, context):
+    raise RuntimeError("asked to fail")
 
 
 def take(event, context):

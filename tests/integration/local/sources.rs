@@ -6,13 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sb::manifest::dynamics::Delay;
 use sb::provider::aws::{XrayConfig, fetch_linked_traces};
+use sb::provider::local::{self, LocalError};
 use sb::trace::analyze::{Options, analyze_file};
 use sb::trace::breakdown::Activity;
 use sb::trace::method::Method;
 use sb::trace::row::read_breakdown;
 use serde_json::{Value, json};
 
-use super::harness::{App, wait_until};
+use super::harness::{App, here, kill, sb, spec, wait_until};
 
 const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 const SENDER: &str = "53995c3f42cd8ad8";
@@ -109,6 +110,94 @@ async fn messages_of_a_queue_come_in_batches_and_those_that_fail_end_among_the_d
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs moto_server"]
+async fn an_event_that_failed_for_good_reaches_its_queue_and_its_topic_in_lambdas_shapes() {
+    let app = App::of("tests/integration/local/failures.yaml").await;
+    let event = json!({ "note": app.note() });
+    let answer = app.invoke("app-Fail", &event, &[("x-amz-invocation-type", "Event")]).await;
+    let lines = noted(&app, 3).await;
+    let of = |name: &str| lines.iter().find(|line| line["function"] == name).unwrap();
+
+    let dead = &of("app-TakeDead")["record"];
+    assert_eq!(serde_json::from_str::<Value>(dead["body"].as_str().unwrap()).unwrap(), event);
+    let attribute = |name: &str, kind: &str| {
+        let attribute = &dead["messageAttributes"][name];
+        assert_eq!(attribute["dataType"], kind, "{dead}");
+        attribute["stringValue"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(Some(attribute("RequestID", "String").as_str()), answer.header("x-amzn-requestid"));
+    assert_eq!(attribute("ErrorCode", "Number"), "200");
+    assert_eq!(attribute("ErrorMessage", "String"), "asked to fail");
+
+    let told = of("app-TakeTold");
+    let record: Value = serde_json::from_str(told["record"]["Sns"]["Message"].as_str().unwrap()).unwrap();
+    assert_eq!((&record["version"], &record["requestPayload"]), (&json!("1.0"), &event));
+    let context = &record["requestContext"];
+    assert_eq!(context["condition"], "RetriesExhausted");
+    assert_eq!(context["functionArn"], "arn:aws:lambda:us-east-1:000000000000:function:app-Fail:$LATEST");
+    assert_eq!(record["responseContext"]["functionError"], "Unhandled");
+    assert_eq!(record["responsePayload"]["errorMessage"], "asked to fail");
+    assert!(record["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{record}");
+    // Both that hear of it are part of the event's trace.
+    let trace = answer.header("x-amzn-trace-id").unwrap();
+    for line in [told, of("app-AlsoTold")] {
+        assert!(trace.contains(&root(line)), "{trace}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn what_a_call_without_a_trace_sets_off_has_one_beginning_each() {
+    let app = App::of("tests/integration/local/failures.yaml").await;
+    let message = json!({ "note": app.note() }).to_string();
+    let form = format!(
+        "Action=Publish&Version=2010-03-31&TopicArn=arn%3Aaws%3Asns%3Aus-east-1%3A000000000000%3Aapp-Told&Message={}",
+        message.replace('"', "%22").replace('/', "%2F")
+    );
+    let scope = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=none";
+    let headers = [("authorization", scope), ("content-type", "application/x-www-form-urlencoded")];
+    let answer = app.request("POST", app.runtime.aws_endpoint.as_ref().unwrap(), &form, &headers).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let lines = noted(&app, 2).await;
+    assert_ne!(root(&lines[0]), root(&lines[1]));
+    for line in &lines {
+        let segments = segments(&app, &root(line)).await;
+        let roots = segments.iter().filter(|segment| segment["parent_id"].is_null());
+        assert_eq!(roots.count(), 1, "{segments:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
+async fn without_its_services_it_is_broken_and_says_so() {
+    let app = App::of("tests/integration/local/failures.yaml").await;
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", app.runtime.pid));
+    let is_services = |pid: &i64| {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.contains("services.py")
+    };
+    // A thread has started it, and that may be any of the runtime's.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", app.runtime.pid)).unwrap().flatten();
+    let children: Vec<i64> = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .chain(children)
+        .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i64>>())
+        .collect();
+    let services = children.into_iter().find(is_services).expect("the services' process");
+    kill(services);
+    let broken = || local::find(&app.state_dir()).and_then(|runtime| runtime.broken);
+    wait_until("the runtime to notice", || broken().is_some()).await;
+    assert!(broken().unwrap().contains("the services have ended"), "{:?}", broken());
+    let template = here("tests/integration/local/failures.yaml");
+    let error = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap_err();
+    assert!(matches!(error, LocalError::Broken { .. }), "{error}");
+    local::down(&app.state_dir()).await.unwrap();
+    let again = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    assert_eq!(again.broken, None);
+    local::down(&app.state_dir()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs moto_server"]
 async fn a_message_begins_a_trace_that_is_linked_with_its_senders_and_shows_its_wait() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let body = json!({ "note": app.note() }).to_string();
@@ -174,7 +263,7 @@ async fn messages_are_lost_where_that_is_declared() {
         || std::fs::read_to_string(&log).unwrap().contains("1 messages of `app-Jobs` were lost on purpose");
     wait_until("the loss to be told", told).await;
     // Longer than the queue's visibility timeout: it does not come back.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
     assert!(!app.note().exists());
     let counts = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
     let counts = sqs(&app, "GetQueueAttributes", counts).await;

@@ -10,9 +10,9 @@ use serde_json::json;
 use super::super::clock::wall_micros;
 use super::super::context::{TraceContext, new_request_id};
 use super::super::instances::Function;
-use super::super::invoke_api::percent_decode;
+use super::super::invoke_api::{percent_decode, percent_encode};
 use super::super::service_client::Object;
-use super::{Sources, invoke, timestamp};
+use super::{Onward, Sources, invoke, timestamp};
 
 /// Who hears of what in which bucket.
 pub(super) struct Notification {
@@ -87,28 +87,35 @@ impl Sources {
         change: Change,
         headers: &HeaderMap,
         body: &Bytes,
-        trace: &TraceContext,
+        trace: TraceContext,
     ) {
+        let mut onward = Onward::new(trace);
         match change {
             Change::Objects { bucket } => {
                 for key in deleted(&String::from_utf8_lossy(body)) {
-                    self.notify("ObjectRemoved:Delete", &bucket, &key, None, trace);
+                    self.notify("ObjectRemoved:Delete", &bucket, &key, (None, None), &mut onward);
                 }
             }
-            Change::Object { event, bucket, key, size } => {
+            Change::Object { mut event, bucket, key, size } => {
+                let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+                if event == "ObjectRemoved:Delete" && header("x-amz-delete-marker") == Some("true") {
+                    event = "ObjectRemoved:DeleteMarkerCreated";
+                }
                 let object = match (event.starts_with("ObjectCreated"), size) {
                     (false, _) => None,
                     (true, Some(_)) => Some(Object::of(headers, size)),
                     (true, None) => self.head(&bucket, &key).await,
                 };
-                self.notify(event, &bucket, &key, object, trace);
+                let version = header("x-amz-version-id").filter(|version| *version != "null");
+                self.notify(event, &bucket, &key, (object, version), &mut onward);
             }
         }
     }
 
     async fn head(&self, bucket: &str, key: &str) -> Option<Object> {
         let client = self.runtime.services.as_ref()?;
-        let answer = client.head_object(&format!("/{}/{}", encode(bucket), encode(key))).await;
+        let answer =
+            client.head_object(&format!("/{}/{}", percent_encode(bucket), percent_encode(key))).await;
         answer
             .inspect_err(|error| {
                 self.runtime.journal.note(&format!("a notification of `{bucket}` has no size: {error}"));
@@ -116,18 +123,29 @@ impl Sources {
             .ok()
     }
 
-    fn notify(&self, event: &str, bucket: &str, key: &str, object: Option<Object>, trace: &TraceContext) {
+    /// `object` and its version, as far as there is one.
+    fn notify(
+        &self,
+        event: &str,
+        bucket: &str,
+        key: &str,
+        (object, version): (Option<Object>, Option<&str>),
+        onward: &mut Onward,
+    ) {
         let wanted = |notification: &&Notification| {
             notification.bucket == bucket
                 && key.starts_with(&notification.prefix)
                 && key.ends_with(&notification.suffix)
                 && notification.events.iter().any(|pattern| covers(pattern, event))
         };
-        let encoded = encode(key).replace("%20", "+").replace("%2F", "/");
+        let encoded = percent_encode(key).replace("%20", "+").replace("%2F", "/");
         let mut described = json!({ "key": encoded, "sequencer": format!("{:018X}", wall_micros()) });
         if let Some(object) = object {
             described["size"] = json!(object.size);
             described["eTag"] = json!(object.etag);
+        }
+        if let Some(version) = version {
+            described["versionId"] = json!(version);
         }
         for notification in self.buckets.iter().filter(wanted) {
             let record = json!({
@@ -150,7 +168,7 @@ impl Sources {
                     "object": described,
                 },
             });
-            invoke(&self.runtime, &notification.function, &json!({ "Records": [record] }), trace.clone());
+            invoke(&self.runtime, &notification.function, &json!({ "Records": [record] }), onward.next());
         }
     }
 }
@@ -180,19 +198,6 @@ fn unescape(text: &str) -> String {
     ]
     .iter()
     .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
-}
-
-/// For an address: all but letters, digits and `-_.~` as `%XX`.
-fn encode(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

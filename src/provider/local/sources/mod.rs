@@ -90,9 +90,13 @@ impl Sources {
                         tokio::spawn(poller.run(lifetime.clone()));
                     }
                 }
-                Source::Schedule { timing, input } => {
-                    let (name, timing, input) = (event.name.clone(), timing.clone(), input.clone());
-                    let clock = schedule(runtime.clone(), function, name, timing, input);
+                Source::Schedule { timing, input, of_scheduler } => {
+                    let event = match input {
+                        Some(input) => Scheduled::Input(input.clone()),
+                        None if *of_scheduler => Scheduled::Scheduler(event.name.clone()),
+                        None => Scheduled::Rule(event.name.clone()),
+                    };
+                    let clock = schedule(runtime.clone(), function, timing.clone(), event);
                     let lifetime = lifetime.clone();
                     tokio::spawn(async move {
                         tokio::select! { () = lifetime.stopped() => {}, () = clock => {} }
@@ -114,6 +118,27 @@ impl Sources {
     }
 }
 
+/// The trace of a call, for all that it sets off. A trace has one root: where the call belongs to no span, the first of them is it, and the
+/// others begin traces of their own.
+struct Onward {
+    trace: TraceContext,
+    given: bool,
+}
+
+impl Onward {
+    fn new(trace: TraceContext) -> Self {
+        Self { trace, given: false }
+    }
+
+    fn next(&mut self) -> TraceContext {
+        if self.trace.parent.is_none() && std::mem::replace(&mut self.given, true) {
+            TraceContext { sampled: self.trace.sampled, ..TraceContext::from_header(None) }
+        } else {
+            self.trace.clone()
+        }
+    }
+}
+
 /// Invokes a function as a service does: asynchronously.
 fn invoke(runtime: &Arc<Runtime>, function: &Arc<Function>, payload: &Value, trace: TraceContext) {
     let call = Call {
@@ -131,18 +156,51 @@ fn invoke(runtime: &Arc<Runtime>, function: &Arc<Function>, payload: &Value, tra
     }
 }
 
-async fn schedule(
-    runtime: Arc<Runtime>,
-    function: Arc<Function>,
-    name: String,
-    timing: Timing,
-    input: Option<String>,
-) {
-    let (region, account) = (runtime.region.clone(), runtime.account.clone());
+/// The event of a schedule.
+enum Scheduled {
+    /// As the template has it.
+    Input(String),
+    /// That of the rule of this name.
+    Rule(String),
+    /// That of the schedule of EventBridge Scheduler of this name.
+    Scheduler(String),
+}
+
+impl Scheduled {
+    fn event(&self, time: Timestamp, runtime: &Runtime) -> Value {
+        let (region, account) = (&runtime.region, &runtime.account);
+        let (source, arn, detail) = match self {
+            Self::Input(input) => return serde_json::from_str(input).unwrap_or_else(|_| json!(input)),
+            Self::Rule(name) => {
+                ("aws.events", format!("arn:aws:events:{region}:{account}:rule/{name}"), json!({}))
+            }
+            // Its detail is a text.
+            Self::Scheduler(name) => (
+                "aws.scheduler",
+                format!("arn:aws:scheduler:{region}:{account}:schedule/default/{name}"),
+                json!("{}"),
+            ),
+        };
+        json!({
+            "version": "0",
+            "id": new_request_id(),
+            "detail-type": "Scheduled Event",
+            "source": source,
+            "account": account,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "region": region,
+            "resources": [arn],
+            "detail": detail,
+        })
+    }
+}
+
+async fn schedule(runtime: Arc<Runtime>, function: Arc<Function>, timing: Timing, event: Scheduled) {
     let mut last = Timestamp::now();
     loop {
         let Some(next) = timing.after(last) else {
-            runtime.journal.note(&format!("schedule `{name}` has ended: it names no time after {last}"));
+            let name = &function.spec.name;
+            runtime.journal.note(&format!("a schedule of `{name}` has ended: it names no time after {last}"));
             return;
         };
         // In parts, since the clock may be set, and stands still in a machine that sleeps.
@@ -154,20 +212,7 @@ async fn schedule(
         // What a machine that slept has missed is not made up for.
         let now = Timestamp::now();
         last = if now.duration_since(next).as_secs() < 60 { next } else { now };
-        let event =
-            input.as_deref().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_else(|| {
-                json!({
-                    "version": "0",
-                    "id": new_request_id(),
-                    "detail-type": "Scheduled Event",
-                    "source": "aws.events",
-                    "account": account,
-                    "time": next.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-                    "region": region,
-                    "resources": [format!("arn:aws:events:{region}:{account}:rule/{name}")],
-                    "detail": {},
-                })
-            });
+        let event = event.event(next, &runtime);
         invoke(&runtime, &function, &event, TraceContext::from_header(None));
     }
 }
@@ -178,6 +223,6 @@ pub(super) fn name_of(address: &str) -> String {
 }
 
 /// `2026-11-26T10:00:00.000Z`
-fn timestamp() -> String {
+pub(super) fn timestamp() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

@@ -11,7 +11,7 @@ use super::super::context::{TraceContext, new_segment_id};
 use super::super::instances::Function;
 use super::super::invoke_api::percent_decode;
 use super::super::segment::{Flags, Head, Segment, Subsegment, fields};
-use super::{Sources, invoke, timestamp};
+use super::{Onward, Sources, invoke, timestamp};
 use crate::manifest::sam::TopicFilter;
 
 pub(super) struct Topic {
@@ -133,16 +133,19 @@ impl Publication {
 
 impl Sources {
     /// Delivers what was published; `answer` is the service's, with an id for each message.
-    pub async fn published(&self, messages: Vec<Publication>, answer: &str, trace: &TraceContext) {
+    pub async fn published(&self, messages: Vec<Publication>, answer: &str, trace: TraceContext) {
+        let mut onward = Onward::new(trace);
         let ids = answer.split("<MessageId>").skip(1).filter_map(|rest| rest.split_once("</MessageId>"));
         for (message, (id, _)) in messages.iter().zip(ids) {
             if let Some(topic) = self.topics.get(&message.topic_arn) {
-                self.deliver(topic, message, id, trace).await;
+                self.deliver(topic, message, id, &mut onward).await;
             }
         }
     }
 
-    async fn deliver(&self, topic: &Topic, message: &Publication, id: &str, trace: &TraceContext) {
+    async fn deliver(&self, topic: &Topic, message: &Publication, id: &str, causes: &mut Onward) {
+        // Without a segment of the topic's own, its functions hang on what has called it.
+        let trace = &if topic.traced { causes.next() } else { causes.trace.clone() };
         let head = Head {
             id: new_segment_id(),
             name: topic.name.clone(),
@@ -150,12 +153,9 @@ impl Sources {
             origin: "AWS::SNS",
             start: self.runtime.now(),
         };
-        let onward = if topic.traced {
+        if topic.traced {
             self.runtime.open(trace, &head);
-            trace.under(&head.id)
-        } else {
-            trace.clone()
-        };
+        }
         for (function, filter) in &topic.functions {
             if !message.passes(filter.as_ref()) {
                 continue;
@@ -166,7 +166,8 @@ impl Sources {
                 "EventSubscriptionArn": format!("{}:{}", message.topic_arn, function.spec.logical_id),
                 "Sns": message.envelope(id, true),
             });
-            invoke(&self.runtime, function, &json!({ "Records": [record] }), onward.clone());
+            let onward = if topic.traced { trace.under(&head.id) } else { causes.next() };
+            invoke(&self.runtime, function, &json!({ "Records": [record] }), onward);
         }
         let mut failed = false;
         let mut deliveries = Vec::new();
