@@ -257,6 +257,21 @@ impl Steps<'_> {
         names
     }
 
+    /// The values for a template's parameters that the manifest alone determines.
+    fn known_values(&self, parameters: &BTreeMap<String, Template>) -> BTreeMap<String, String> {
+        let known = |param: &Param| match &param.source {
+            ParamSource::Value(value) => Some(value.clone()),
+            ParamSource::RandomHex(_) | ParamSource::Env { .. } => None,
+        };
+        let look = |path: &str| self.params.get(path.strip_prefix("params.")?).and_then(known);
+        let own =
+            self.params.iter().filter_map(|(name, param)| Some((name.clone(), plain_text(&known(param)?))));
+        let given = parameters.iter().filter_map(|(name, template)| {
+            Some((name.clone(), template.render(Context::Plain, &look).ok()?))
+        });
+        own.chain(given).collect()
+    }
+
     /// What the embedded runtime does not provide of a template, at its place in the template. Where the benchmark
     /// has other targets too, that is no fault of the manifest. True: it has tables or buckets, or may have.
     fn sam_problems(
@@ -283,11 +298,15 @@ impl Steps<'_> {
             aws_base: "http://127.0.0.1".to_owned(),
         };
         // Warnings are of things that the application works without: the runtime's own log has them.
-        let mut problems = match sam::application(text, &likely, &place) {
-            Ok(application) => return !application.resources.is_empty(),
-            Err(problems) => problems,
+        let (mut problems, has_services) = match sam::application(text, &likely, &place) {
+            Ok(application) => (Vec::new(), !application.resources.is_empty()),
+            Err(problems) => (problems, true),
         };
+        problems.extend(sam::refused_parameters(text, &self.known_values(parameters)));
         problems.retain(|found| found.severity != sam::Severity::Warning);
+        if problems.is_empty() {
+            return has_services;
+        }
         let elsewhere = self.ceilings.keys().any(|target| !targets.contains(target));
         if elsewhere && problems.iter().all(|found| found.severity == sam::Severity::Unsupported) {
             let message = format!(

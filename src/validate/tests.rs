@@ -875,7 +875,8 @@ fn what_the_local_target_does_not_provide_is_shown_in_the_template() {
 #[test]
 fn parameters_of_a_local_step_are_those_of_its_template() {
     let step = |local: &str| with_local(&format!("[[deploy]]\nname = \"a\"\nlocal = {local}\n"));
-    let template = format!("Parameters:\n  Database: {{ Type: String }}\n{TEMPLATE}");
+    let template =
+        format!("Parameters:\n  Database: {{ Type: String, AllowedPattern: \"[a-z]+\" }}\n{TEMPLATE}");
     let check = |manifest: &str| {
         let files = Kept::new([("/repo/app/template.yaml".into(), template.clone())].into(), files(manifest));
         benchmark(&files, Path::new("/repo/app/benchmark.toml"))
@@ -885,6 +886,10 @@ fn parameters_of_a_local_step_are_those_of_its_template() {
     let benchmark = checked.value.unwrap_or_else(|| panic!("{}", rendered(&checked.problems)));
     let Action::LocalUp { parameters, .. } = &benchmark.targets["local"].deploy[0].action else { panic!() };
     assert_eq!(parameters["Database"].source(), "{{target}}");
+    // Only what is known beforehand is held to the template's constraints.
+    let refused = check(&step("{ template = \"template.yaml\", parameters = { Database = \"A\" } }"));
+    let refused = rendered(&refused.problems);
+    assert!(refused.contains("parameter `Database` is `A`: it must match `[a-z]+`"), "{refused}");
     let wrong =
         "{ template = \"template.yaml\", parameters = { Databse = \"x\", Database = \"{{outputs.none}}\" } }";
     let problems = [

@@ -93,6 +93,15 @@ fn values_are_quoted_outputs_captured_and_secrets_kept() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("url = http://127.0.0.1:9") && !out.contains("hush"), "{out}");
     assert!(work.read("trail").contains("deploying it's $HOME; `id`\n"), "{}", work.read("trail"));
+    // The step that made the secret has printed it, and its log does not show it any more.
+    let (code, log, err) = sb(&["logs", "notes.1/deploy/login"]);
+    assert_eq!((code, log.trim()), (0, "***"), "{err}");
+    let names: Vec<_> =
+        work.files_with("key-hush-hush").iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert!(
+        !names.is_empty() && !names.iter().any(|name| name == "stdout" || name == "output.log"),
+        "{names:?}"
+    );
     let (code, _, err) = sb(&["invoke"]);
     assert_eq!(code, 0, "{err}");
     assert!(work.read("trail").contains("calling http://127.0.0.1:9 in /"));
@@ -108,7 +117,7 @@ fn values_are_quoted_outputs_captured_and_secrets_kept() {
     let (code, _, err) = sb(&["config", "set", "greetin", "hello"]);
     assert!(code == 3 && err.contains("greeting"), "{code} {err}");
 
-    // Only the file of secrets, which nobody else can read, and the step's own captured output hold them.
+    // Only files that nobody else can read hold them.
     for path in work.files_with("hush-hush") {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());

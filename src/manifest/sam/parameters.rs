@@ -86,7 +86,7 @@ fn kind(declaration: &Node) -> &str {
 fn is_list(kind: &str) -> bool {
     kind == "CommaDelimitedList"
         || kind.starts_with("List<")
-        || kind.ends_with(">") && kind.contains("<List<")
+        || kind.ends_with('>') && kind.contains("<List<")
 }
 
 /// The items of a parameter that is a list.

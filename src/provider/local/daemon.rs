@@ -295,7 +295,7 @@ pub(super) fn read_application(
     let bytes = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
     let source = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..valid]).count();
         let problems =
             vec![format!("line {line}: it is no UTF-8 text from byte {} of the file on", valid + 1)];
         LocalError::Template { path: spec.template.clone(), problems }
@@ -308,14 +308,14 @@ pub(super) fn read_application(
         aws_base: aws_endpoint.to_owned(),
     };
     let refused = |problems| LocalError::Template { path: spec.template.clone(), problems };
-    let mut application = sam::application(&source, &spec.parameters, &place).map_err(|problems| {
-        let serious = problems.iter().filter(|problem| problem.severity != sam::Severity::Warning);
-        refused(serious.map(ToString::to_string).collect())
-    })?;
     let wrong = sam::refused_parameters(&source, &spec.parameters);
     if !wrong.is_empty() {
         return Err(refused(wrong.iter().map(ToString::to_string).collect()));
     }
+    let mut application = sam::application(&source, &spec.parameters, &place).map_err(|problems| {
+        let serious = problems.iter().filter(|problem| problem.severity != sam::Severity::Warning);
+        refused(serious.map(ToString::to_string).collect())
+    })?;
     let folder = spec.template.parent().unwrap_or(Path::new(""));
     read_definitions(&mut application, folder).map_err(refused)?;
     Ok(application)

@@ -356,6 +356,18 @@ mod tests {
         assert_eq!(shape(Format::HttpV1, b"")["version"], "1.0");
     }
 
+    #[test]
+    fn an_http_api_takes_for_text_what_says_so() {
+        for text in
+            ["text/plain", "Application/JSON; charset=utf-8", "application/problem+json", "image/svg+xml"]
+        {
+            assert!(is_text(text), "{text}");
+        }
+        for other in ["application/x-www-form-urlencoded", "application/octet-stream", "image/png", ""] {
+            assert!(!is_text(other), "{other}");
+        }
+    }
+
     /// The status, a header and the body of the answer; or none.
     #[track_caller]
     fn check(format: Format, payload: &str, header: &str, expected: Option<(u16, &str, &str)>) {

@@ -120,3 +120,23 @@ fn what_is_not_there_is_named_with_what_is() {
     check(&work, &["local", "logs", "--name", "other"], 1, &["`local`"]);
     work.sb(&["local", "down"]).expect(0);
 }
+
+#[test]
+fn what_up_would_ignore_is_refused_with_a_way_out() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let template = "examples/hello-http/template.yaml";
+    let refused = |arguments: &[&str], code: i32, expected: &[&str]| {
+        let all: Vec<&str> =
+            ["local", "up", "--template", template].iter().chain(arguments).copied().collect();
+        let said = work.sb(&all).expect(code).stderr;
+        assert!(expected.iter().all(|expected| said.contains(expected)), "{said}");
+    };
+    refused(&["-p", "Bogus=1"], 2, &["has no parameter `Bogus`", "MemorySize"]);
+    refused(&["-f", "other.yaml"], 2, &["has no use for the manifest `other.yaml`", "--template"]);
+    for name in ["", ".", ".."] {
+        refused(&["--name", name], 2, &["it names a folder of its own"]);
+    }
+    refused(&["-p", "MemorySize=much"], 1, &["parameter `MemorySize` is `much`: it must be a number"]);
+    assert_eq!(work.sb(&["local", "status"]).expect(0).stderr.trim(), "no runtime is running");
+}

@@ -1,5 +1,6 @@
 """Functions with which the tests look at the local target from inside."""
 
+import decimal
 import json
 import os
 import subprocess
@@ -45,6 +46,8 @@ def fail(event, context):
         os._exit(3)
     if event.get("how") == "memory":
         return len(bytearray(1 << 30))
+    if event.get("how") == "decimal":
+        return {"price": decimal.Decimal("1.5")}
     if event.get("how") == "none":
         return os.getpid()
     raise RuntimeError("asked to fail")

@@ -118,6 +118,9 @@ async fn a_function_that_exceeds_its_timeout_is_killed_with_its_children() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_of_all_kinds_are_reported_and_do_not_stay() {
     let app = App::start().await;
+    // No failure: Lambda's own client writes DynamoDB's numbers as floating-point ones.
+    let priced = app.invoke("app-Fail", &json!({ "how": "decimal" }), &[]).await;
+    assert_eq!(priced.json(), json!({ "price": 1.5 }), "{priced:?}");
     let check = async |function: &str, how: &str, kind: &str, message: &str| {
         let answer = app.invoke(function, &json!({ "how": how }), &[]).await;
         assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, Some("Unhandled")));

@@ -91,12 +91,13 @@ impl Sources {
                     }
                 }
                 Source::Schedule { timing, input, of_scheduler } => {
+                    let name = event.name.clone();
                     let event = match input {
                         Some(input) => Scheduled::Input(input.clone()),
-                        None if *of_scheduler => Scheduled::Scheduler(event.name.clone()),
-                        None => Scheduled::Rule(event.name.clone()),
+                        None if *of_scheduler => Scheduled::Scheduler(name.clone()),
+                        None => Scheduled::Rule(name.clone()),
                     };
-                    let clock = schedule(runtime.clone(), function, timing.clone(), event);
+                    let clock = schedule(runtime.clone(), function, name, timing.clone(), event);
                     let lifetime = lifetime.clone();
                     tokio::spawn(async move {
                         tokio::select! { () = lifetime.stopped() => {}, () = clock => {} }
@@ -195,12 +196,17 @@ impl Scheduled {
     }
 }
 
-async fn schedule(runtime: Arc<Runtime>, function: Arc<Function>, timing: Timing, event: Scheduled) {
+async fn schedule(
+    runtime: Arc<Runtime>,
+    function: Arc<Function>,
+    name: String,
+    timing: Timing,
+    event: Scheduled,
+) {
     let mut last = Timestamp::now();
     loop {
         let Some(next) = timing.after(last) else {
-            let name = &function.spec.name;
-            runtime.journal.note(&format!("a schedule of `{name}` has ended: it names no time after {last}"));
+            runtime.journal.note(&format!("schedule `{name}` has ended: it names no time after {last}"));
             return;
         };
         // In parts, since the clock may be set, and stands still in a machine that sleeps.
