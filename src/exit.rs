@@ -147,7 +147,7 @@ pub(crate) fn blot(log: &Path, secrets: &[String]) -> io::Result<()> {
                 .truncate(true)
                 .mode(0o600)
                 .open(&new)
-                .and_then(|mut file| file.write_all(&text))?;
+                .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_data()))?;
             fs::rename(&new, path)?;
         }
     }

@@ -149,20 +149,20 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
 
 /// A parameter that the template does not have would silently change nothing.
 fn only_declared(template: &Path, given: &std::collections::BTreeMap<String, String>) -> Result<(), Failed> {
+    let text = std::fs::read_to_string(template).unwrap_or_default();
     // What cannot be read is told when it is started.
-    let Ok(text) = std::fs::read_to_string(template) else { return Ok(()) };
-    match sam::unknown_parameters(&text, given) {
-        Ok((unknown, known)) if !unknown.is_empty() => {
-            let message = format!("`{}` has no parameter `{}`", template.display(), unknown.join("`, `"));
-            let help = if known.is_empty() {
-                "it has none at all: add it under `Parameters:`, or leave it out".to_owned()
-            } else {
-                format!("its parameters are: {}", known.join(", "))
-            };
-            Err(Failed::helped(Exit::Usage, message, help))
-        }
-        _ => Ok(()),
+    let Ok(known) = sam::parameter_names(&text) else { return Ok(()) };
+    let unknown = sam::unknown_parameters(&known, given);
+    if unknown.is_empty() {
+        return Ok(());
     }
+    let message = format!("`{}` has no parameter `{}`", template.display(), unknown.join("`, `"));
+    let help = if known.is_empty() {
+        "it has none at all: add it under `Parameters:`, or leave it out".to_owned()
+    } else {
+        format!("its parameters are: {}", known.join(", "))
+    };
+    Err(Failed::helped(Exit::Usage, message, help))
 }
 
 /// Prints a log as it grows, until the runtime is gone and all of it is printed.

@@ -36,8 +36,9 @@ pub(super) async fn up(
     }
     // What the template has no use for may be secret, and stays out of the runtime's files.
     if let Ok(text) = fs::read_to_string(template)
-        && let Ok((unknown, _)) = sam::unknown_parameters(&text, &values)
+        && let Ok(known) = sam::parameter_names(&text)
     {
+        let unknown = sam::unknown_parameters(&known, &values);
         values.retain(|name, _| !unknown.contains(name));
     }
     let spec = LocalSpec {

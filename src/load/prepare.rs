@@ -14,7 +14,7 @@ use super::LoadError;
 use super::answer::{self, Extracted, Jar, Wanted};
 use super::draw::Draw;
 use super::rows;
-use crate::manifest::template::{Context, Template, lookup_in};
+use crate::manifest::template::{Context, Template, lookup_in, percent_encoded};
 use crate::workload::{Body, Request, Settings, TraceHeader, Workload};
 
 /// The headers that carry the trace id: X-Ray's, and that of W3C Trace Context.
@@ -430,15 +430,6 @@ fn to_url(text: &str, shown: &str) -> Result<Url, String> {
 
 fn to_header(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(text.as_bytes()).ok()
-}
-
-/// As a value looks inside a URL.
-fn percent_encoded(text: &str) -> String {
-    let lookup = |_: &str| Some(Value::from(text));
-    Template::parse("-{{value}}")
-        .ok()
-        .and_then(|template| template.render(Context::Url, &lookup).ok())
-        .map_or_else(|| text.to_owned(), |rendered| rendered[1..].to_owned())
 }
 
 #[cfg(test)]

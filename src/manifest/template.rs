@@ -162,7 +162,7 @@ impl Template {
                     push_shell_quoted(&mut out, &text, before_redirect);
                 }
                 Context::Url if index == 0 => out.push_str(&text),
-                Context::Url => push_percent_encoded(&mut out, &text),
+                Context::Url => out.push_str(&percent_encoded(&text)),
                 Context::Json => push_json_escaped(&mut out, &value),
             }
         }
@@ -271,8 +271,10 @@ fn push_shell_quoted(out: &mut String, text: &str, before_redirect: bool) {
     out.push('\'');
 }
 
-fn push_percent_encoded(out: &mut String, text: &str) {
+/// As it looks inside a URL: all but letters, digits and `-._~` as `%XX`.
+pub fn percent_encoded(text: &str) -> String {
     use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
@@ -280,6 +282,7 @@ fn push_percent_encoded(out: &mut String, text: &str) {
             let _ = write!(out, "%{byte:02X}");
         }
     }
+    out
 }
 
 fn push_json_escaped(out: &mut String, value: &Value) {

@@ -61,7 +61,7 @@ pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
 }
 
 async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
-    let held = lock(state_dir)?;
+    let held = Arc::new(lock(state_dir)?);
     let path = spec_file(state_dir);
     let text = fs::read(&path).map_err(LocalError::io("read", &path))?;
     let spec: LocalSpec =
@@ -168,11 +168,14 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     };
     write_json(&runtime_file(state_dir), &said)?;
     let watched = services.map(|services| {
-        let (journal, file) = (journal.clone(), runtime_file(state_dir));
+        let (journal, held, state_dir) = (journal.clone(), held.clone(), state_dir.to_owned());
         tokio::spawn(async move {
             let reason = services.ended().await;
             journal.note(&reason);
-            if let Err(error) = write_json(&file, &LocalRuntime { broken: Some(reason), ..said }) {
+            if is_ours(&held, &state_dir)
+                && let Err(error) =
+                    write_json(&runtime_file(&state_dir), &LocalRuntime { broken: Some(reason), ..said })
+            {
                 journal.note(&error.to_string());
             }
         })
@@ -188,7 +191,10 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     };
     journal.note(&format!("{received}: stopping"));
     // Ready no more, then told to stop: whoever waits for an answer gets one.
-    let _ = fs::remove_file(runtime_file(state_dir));
+    let ours = is_ours(&held, state_dir);
+    if ours {
+        let _ = fs::remove_file(runtime_file(state_dir));
+    }
     let _ = stop.send(true);
     drop(lifetime);
     runtime.functions.values().for_each(|function| function.clear());
@@ -198,7 +204,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         watched.abort();
     }
     machine.kill_all();
-    if let Some(client) = &client {
+    // Those in a folder that was made anew may be another runtime's.
+    if let Some(client) = client.as_ref().filter(|_| ours) {
         containers::end(client, state_dir).await;
     }
     runtime.recorder.stopped();
@@ -210,17 +217,20 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     Ok(())
 }
 
-/// Returns when the lock is not that of the state folder any more: then nobody could find this runtime, and end it.
+/// Returns when the state folder was removed: then nobody could find this runtime, and end it.
 async fn lost(held: &fs::File, state_dir: &Path) {
-    let identity = |found: &fs::Metadata| (found.dev(), found.ino());
-    loop {
+    while is_ours(held, state_dir) {
         tokio::time::sleep(LOOK_FOR_LOCK_EVERY).await;
-        let (held, there) = (held.metadata(), fs::metadata(lock_file(state_dir)));
-        match (held, there) {
-            (Ok(held), Ok(there)) if identity(&held) != identity(&there) => return,
-            (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
-            _ => {}
-        }
+    }
+}
+
+/// Whether the lock that is held is the one of the state folder, which may have been removed, and made anew for another runtime.
+fn is_ours(held: &fs::File, state_dir: &Path) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    match (held.metadata(), fs::metadata(lock_file(state_dir))) {
+        (Ok(held), Ok(there)) => identity(held) == identity(there),
+        (_, Err(error)) => error.kind() != std::io::ErrorKind::NotFound,
+        (Err(_), _) => true,
     }
 }
 

@@ -122,19 +122,6 @@ pub(super) fn error(status: StatusCode, kind: &str, message: &str) -> Answer {
     answer
 }
 
-/// For an address: all but letters, digits and `-_.~` as `%XX`.
-pub(super) fn percent_encode(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
-}
-
 /// Decodes `%3A` and the like; what is no valid escape stays.
 pub(super) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();

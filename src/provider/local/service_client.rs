@@ -11,7 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::invoke_api::{TRACE_HEADER, percent_encode};
+use super::invoke_api::TRACE_HEADER;
+use crate::manifest::template::percent_encoded;
 
 /// More than any call of the runtime takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -100,7 +101,7 @@ impl ServiceClient {
             ]);
         }
         let form: Vec<String> =
-            form.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+            form.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
         let request = Request::post(format!("http://{}/", self.address))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(TRACE_HEADER, trace);

@@ -66,7 +66,13 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
 async fn one_that_nobody_could_find_any_more_ends_by_itself() {
     let app = App::start().await;
     std::fs::remove_dir_all(app.state_dir()).unwrap();
+    // The next one in its place is let alone.
+    let template = super::harness::here("tests/integration/local/template.yaml");
+    let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    assert_ne!(next.pid, app.runtime.pid);
     wait_until("the runtime to end", || !is_alive(i64::from(app.runtime.pid))).await;
+    assert_eq!(local::find(&app.state_dir()), Some(next));
+    local::down(&app.state_dir()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,6 +56,10 @@ async fn http_requests_become_proxy_events_and_back() {
     check("GET", "/nothing", 404).await;
     check("DELETE", "/things/7", 502).await;
     check("GET", "/things/7?fail=1", 502).await;
+    // An HTTP API has a status of its own for that.
+    check("GET", "/light/7?fail=1", 500).await;
+    check("DELETE", "/light/7", 500).await;
+    check("PUT", "/light/7", 201).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,6 +217,7 @@ async fn schedules_invoke_their_function_when_their_time_has_come() {
     let of_cron: Vec<_> = events.iter().filter(|event| event["detail-type"] == "Scheduled Event").collect();
     assert_eq!(of_rate.len(), 1, "{events:?}");
     assert!((1..=2).contains(&of_cron.len()) && of_rate.len() + of_cron.len() == events.len(), "{events:?}");
+    assert_eq!((&of_cron[0]["source"], &of_cron[0]["detail"]), (&json!("aws.scheduler"), &json!("{}")));
     let time: jiff::Timestamp = of_cron[0]["time"].as_str().unwrap().parse().unwrap();
     assert_eq!(time.as_second() % 60, 0, "{time}");
     assert!((0..=60).contains(&time.duration_since(started).as_secs()), "{time} after {started}");

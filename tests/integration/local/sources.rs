@@ -372,6 +372,8 @@ async fn a_bucket_tells_of_objects_that_its_filter_lets_through() {
         assert_eq!(record["s3"]["bucket"]["name"], "app-files");
         assert_eq!(record["s3"]["object"]["size"].as_u64(), Some(size), "{record}");
         assert_eq!(record["s3"]["object"]["eTag"].as_str().map(str::len), Some(32));
+        let version = record["s3"]["object"]["versionId"].as_str().unwrap_or_default();
+        assert!(!version.is_empty() && version != "null", "{record}");
         assert_eq!(root(line), ROOT);
         names.push((record["eventName"].clone(), record["s3"]["object"]["key"].clone()));
     }

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::super::clock::wall_micros;
 use super::super::context::{TraceContext, new_request_id};
 use super::super::instances::Function;
-use super::super::invoke_api::{percent_decode, percent_encode};
+use super::super::invoke_api::percent_decode;
 use super::super::service_client::Object;
 use super::{Onward, Sources, invoke, timestamp};
+use crate::manifest::template::percent_encoded;
 
 /// Who hears of what in which bucket.
 pub(super) struct Notification {
@@ -115,7 +116,7 @@ impl Sources {
     async fn head(&self, bucket: &str, key: &str) -> Option<Object> {
         let client = self.runtime.services.as_ref()?;
         let answer =
-            client.head_object(&format!("/{}/{}", percent_encode(bucket), percent_encode(key))).await;
+            client.head_object(&format!("/{}/{}", percent_encoded(bucket), percent_encoded(key))).await;
         answer
             .inspect_err(|error| {
                 self.runtime.journal.note(&format!("a notification of `{bucket}` has no size: {error}"));
@@ -138,7 +139,7 @@ impl Sources {
                 && key.ends_with(&notification.suffix)
                 && notification.events.iter().any(|pattern| covers(pattern, event))
         };
-        let encoded = percent_encode(key).replace("%20", "+").replace("%2F", "/");
+        let encoded = percent_encoded(key).replace("%20", "+").replace("%2F", "/");
         let mut described = json!({ "key": encoded, "sequencer": format!("{:018X}", wall_micros()) });
         if let Some(object) = object {
             described["size"] = json!(object.size);
