@@ -227,8 +227,12 @@ const BETWEEN_LINKED: usize = 1000;
 /// Writes traces until the file has so many bytes; returns how many. Where they are linked, there is one more for each, which links to it.
 fn generate(path: &Path, bytes: u64, linked: bool) -> u64 {
     let mut out = BufWriter::new(File::create(path).unwrap());
-    let mut draw =
-        Draw { random: ChaCha8Rng::seed_from_u64(SEED), documents: Vec::new(), now: 1_619_793_031.0 };
+    let mut draw = Draw {
+        random: ChaCha8Rng::seed_from_u64(SEED),
+        documents: Vec::new(),
+        now: 1_619_793_031.0,
+        ended: 0.0,
+    };
     let (mut written, mut traces) = (0, 0);
     let mut later = VecDeque::new();
     while written < bytes || !later.is_empty() {
@@ -255,6 +259,8 @@ struct Draw {
     documents: Vec<String>,
     /// Seconds since the epoch.
     now: f64,
+    /// When the last trace ended, after `now`.
+    ended: Millis,
 }
 
 /// Milliseconds after the start of a trace.
@@ -316,14 +322,16 @@ impl Draw {
             let dwell = self.between(1.0, 20.0);
             cause = self.asynchronous(&cause, start, dwell, end);
         }
-        self.line(&trace_id, end)
+        self.line(&trace_id, 0.0, end)
     }
 
     /// An invocation that a message waited for, in a trace of its own which links to that in the line.
     fn linked(&mut self, to: &str) -> String {
         self.documents.clear();
         let trace_id = format!("1-{:08x}-{:024x}", self.now as u64, self.random.random::<u128>() >> 32);
-        let end = self.between(60.0, 900.0);
+        let sent = self.ended;
+        let received = sent + 10.0;
+        let end = received + self.between(60.0, 900.0);
         let (wait, service) = (self.id(), self.id());
         let document = to.find(r#"{\"id\":\""#).unwrap() + 10;
         let links = format!(
@@ -331,17 +339,18 @@ impl Draw {
             &to[7..42],
             &to[document..document + 16]
         );
-        let head = self.head(&wait, "bench", 0.0, 10.0);
+        let head = self.head(&wait, "bench", sent, received);
         self.documents.push(format!(r#"{head},"origin":"AWS::SQS::Queue",{links}}}"#));
-        let head = self.head(&service, "bench-receiver", 10.0, end);
+        let head = self.head(&service, "bench-receiver", received, end);
         self.documents.push(format!(r#"{head},"parent_id":"{wait}","origin":"AWS::Lambda",{links}}}"#));
-        self.runtime(&service, "bench-receiver", 12.0, end - 2.0);
-        self.line(&trace_id, end)
+        self.runtime(&service, "bench-receiver", received + 2.0, end - 2.0);
+        self.line(&trace_id, sent, end)
     }
 
     /// The documents as one line of the file.
-    fn line(&self, trace_id: &str, end: Millis) -> String {
-        let duration = (end * 1e3).round() / 1e6;
+    fn line(&mut self, trace_id: &str, start: Millis, end: Millis) -> String {
+        self.ended = end;
+        let duration = ((end - start) * 1e3).round() / 1e6;
         let mut line =
             format!(r#"{{"Id":"{trace_id}","Duration":{duration},"LimitExceeded":false,"Segments":["#);
         for (place, document) in self.documents.iter().enumerate() {
