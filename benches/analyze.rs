@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
-use sb::trace::analyze::{Options, analyze_file};
-use sb::trace::method::Method;
+use sb_analysis::analyze::{Options, analyze_file};
+use sb_analysis::method::Method;
 use serde::Deserialize;
 
 const ROUNDS: usize = 7;

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::trace::method::Algorithm;
-use crate::trace::source::Source;
-
 #[derive(Debug, Parser)]
 #[command(
     name = "sb",
@@ -429,15 +426,58 @@ pub struct LogsArguments {
     pub attempt: Option<u32>,
 }
 
+/// A format of traces, as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SourceWord {
+    /// What the first document looks like
+    Auto,
+    /// AWS X-Ray, as BatchGetTraces returns traces: one a line
+    Xray,
+    /// Azure Application Insights, results of queries: one trace a line
+    AppInsights,
+    /// OpenTelemetry, JSON exports of traces
+    Otlp,
+}
+
+impl From<SourceWord> for sb_analysis::source::Source {
+    fn from(word: SourceWord) -> Self {
+        match word {
+            SourceWord::Auto => Self::Auto,
+            SourceWord::Xray => Self::Xray,
+            SourceWord::AppInsights => Self::AppInsights,
+            SourceWord::Otlp => Self::Otlp,
+        }
+    }
+}
+
+/// An algorithm, as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AlgorithmWord {
+    /// The study's, for synchronous and asynchronous traces
+    #[value(name = "servitrace")]
+    ServiTrace,
+    /// FIRM's, for synchronous traces: a reference to compare with
+    Firm,
+}
+
+impl From<AlgorithmWord> for sb_analysis::method::Algorithm {
+    fn from(word: AlgorithmWord) -> Self {
+        match word {
+            AlgorithmWord::ServiTrace => Self::ServiTrace,
+            AlgorithmWord::Firm => Self::Firm,
+        }
+    }
+}
+
 /// How traces are read and explained; for files that are named.
 #[derive(Debug, Args)]
 pub struct MethodArguments {
     /// Format of the files
     #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "files")]
-    pub source: Source,
+    pub source: SourceWord,
     /// How the critical path is extracted
     #[arg(long, value_name = "NAME", default_value = "servitrace", requires = "files")]
-    pub algorithm: Algorithm,
+    pub algorithm: AlgorithmWord,
     /// A TOML file that extends and overrides which activity spans belong to: [origins], [parts."ORIGIN"], [names], [linked]
     #[arg(long, value_name = "FILE", requires = "files")]
     pub activities: Option<PathBuf>,

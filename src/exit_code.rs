@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::event::Verdict;
+use sb_plan::event::Verdict;
 
 /// How a command ended, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,24 +6,11 @@
 //! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`watch`], [`ui`], [`command`]).
 //! `ARCHITECTURE.md` has the table of which layer may import which.
 
-pub mod event;
 pub mod exit;
 pub mod exit_code;
-pub mod id;
-pub mod measurement;
-
-pub mod manifest;
-pub mod run_state;
-pub mod trace;
-pub mod workload;
-
-pub mod graph;
-pub mod plan;
-pub mod validate;
 
 pub mod container;
 pub mod host;
-pub mod load;
 pub mod provider;
 pub mod store;
 
@@ -31,7 +18,6 @@ pub mod execute;
 pub mod schedule;
 
 pub mod progress;
-pub mod report;
 pub mod terminal;
 
 pub mod cli;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Global, OutputFormat, Place};
-use crate::validate::Executor;
+use sb_plan::validate::Executor;
 
 /// What the common options mean.
 #[derive(Clone, Debug)]

@@ -1,24 +1,15 @@
 //! What must hold for any input of the trace readers. The targets in `fuzz_targets/` differ only in how they make an
 //! input from the fuzzer's bytes.
-//!
-//! The modules under test are compiled from their sources and not through the crate `sb`: with instrumentation, its
-//! dependencies (clients of clouds, Docker, SQLite) would take a quarter of an hour to build.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
-#![allow(dead_code, reason = "the modules under test have more than is called here")]
 
-#[path = "../../src/measurement.rs"]
-pub mod measurement;
-#[path = "../../src/trace/mod.rs"]
-pub mod trace;
-
-use trace::analyze::{analyze, analyze_text};
-use trace::app_insights;
-use trace::breakdown::{Activity, Analysis};
-use trace::method::Method;
-use trace::otlp;
-use trace::row::{BREAKDOWN_HEADER, read_breakdown};
-use trace::xray::Rejected;
+use sb_analysis::analyze::{analyze, analyze_text};
+use sb_analysis::app_insights;
+use sb_analysis::breakdown::{Activity, Analysis};
+use sb_analysis::method::Method;
+use sb_analysis::otlp;
+use sb_analysis::row::{BREAKDOWN_HEADER, read_breakdown};
+use sb_analysis::xray::Rejected;
 
 /// One trace, in whatever format it looks like.
 pub fn check_text(text: &str) {

@@ -6,13 +6,13 @@ use super::output::{Failed, accept};
 use super::{Outcome, single};
 use crate::cli::ConfigCommand;
 use crate::exit_code::Exit;
-use crate::id::DeploymentId;
-use crate::manifest::read::Disk;
-use crate::manifest::template::plain_text;
 use crate::settings::Settings;
 use crate::store::{Change, Debt, Store};
 use crate::terminal::Terminal;
-use crate::validate;
+use sb_plan::id::DeploymentId;
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate;
+use sb_workload::template::plain_text;
 
 pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: ConfigCommand) -> Outcome {
     let manifest = settings.manifest()?;

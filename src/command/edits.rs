@@ -9,19 +9,19 @@ use similar::TextDiff;
 
 use super::engine::{Begun, Planned, Request, Sources, Work, executor_of, read_private};
 use super::output::{Failed, show_problems};
-use crate::event::Event;
 use crate::exit_code::Exit;
-use crate::graph::change::{Change, Definition, Standing, compare};
-use crate::graph::{self, Parts, RunGraph};
-use crate::id::{DeploymentId, RunId, StepId};
-use crate::manifest::problem::Problem;
-use crate::manifest::read::{Disk, Recording};
-use crate::plan::{Deployment, expand};
-use crate::run_state::{RunState, StepPhase};
 use crate::schedule::{End, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
 use crate::terminal::{Style, Terminal};
-use crate::validate::Plan;
+use sb_plan::event::Event;
+use sb_plan::graph::change::{Change, Definition, Standing, compare};
+use sb_plan::graph::{self, Parts, RunGraph};
+use sb_plan::id::{DeploymentId, RunId, StepId};
+use sb_plan::manifest::problem::Problem;
+use sb_plan::manifest::read::{Disk, Recording};
+use sb_plan::plan::{Deployment, expand};
+use sb_plan::run_state::{RunState, StepPhase};
+use sb_plan::validate::Plan;
 
 /// What to do with a run whose files were edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,22 +18,22 @@ use super::output::{Failed, accept};
 use super::{estimate, init};
 use super::{preflight, report, status, tmux};
 use crate::cli::Confirm;
-use crate::event::Verdict;
 use crate::execute::{self, Execute, Executor};
 use crate::exit_code::Exit;
-use crate::graph::{self, Parts, RunGraph};
-use crate::id::{DeploymentId, RunId};
-use crate::manifest::problem::{Checked, Problem};
-use crate::manifest::read::{Disk, Files, Kept, Recording};
-use crate::plan::expand;
 use crate::progress;
-use crate::run_state::RunState;
 use crate::schedule::{self, End, Job, Naming, Policy, Stop, now_ms};
 use crate::settings::{Settings, absolute};
 use crate::store::{Debt, Lock, RunRow, Shared, Store, machine_folder};
 use crate::terminal::Terminal;
-use crate::validate::{self, Overrides, Plan};
-use crate::workload::Load;
+use sb_plan::event::Verdict;
+use sb_plan::graph::{self, Parts, RunGraph};
+use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::manifest::problem::{Checked, Problem};
+use sb_plan::manifest::read::{Disk, Files, Kept, Recording};
+use sb_plan::plan::expand;
+use sb_plan::run_state::RunState;
+use sb_plan::validate::{self, Overrides, Plan};
+use sb_workload::Load;
 
 /// What was asked for: stored with the run, so that a resumed run is the run that was started, whatever has become
 /// of its files.

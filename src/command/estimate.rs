@@ -12,16 +12,16 @@ use super::output::Failed;
 use super::plan::build;
 use super::preflight;
 use crate::cli::Confirm;
-use crate::event::Event;
 use crate::exit_code::Exit;
-use crate::graph::{self, Parts, RunGraph};
-use crate::plan::expand;
-use crate::run_state::{RunState, StepPhase};
 use crate::schedule::estimate::{Assumptions, Basis, Estimate, History, estimate};
 use crate::settings::{Settings, absolute};
 use crate::store::Store;
 use crate::terminal::Terminal;
-use crate::validate::{Order, Plan, Prices};
+use sb_plan::event::Event;
+use sb_plan::graph::{self, Parts, RunGraph};
+use sb_plan::plan::expand;
+use sb_plan::run_state::{RunState, StepPhase};
+use sb_plan::validate::{Order, Plan, Prices};
 
 /// Earlier runs that are looked at for the durations of steps.
 const RUNS: usize = 20;
@@ -49,7 +49,8 @@ pub(super) async fn show(
     let found = estimate(&plan, &graph, &assumptions, &history, &prices);
     // Applications overlap in every order but this one.
     let interleaved = (plan.order == Order::Sequential && plan.entries.len() > 1).then(|| {
-        let other = Plan { order: Order::Interleaved, ..plan.clone() };
+        let mut other = plan.clone();
+        other.order = Order::Interleaved;
         let graph = graph::build(&other, expand(&other), Parts::ALL);
         estimate(&other, &graph, &assumptions, &history, &prices).makespan
     });
@@ -166,7 +167,7 @@ async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
                 Some(_) => None,
                 None => of.id.as_str().strip_prefix(&prefix).map(str::to_owned),
             };
-            let concerns = |entry: &crate::validate::Entry| {
+            let concerns = |entry: &sb_plan::validate::Entry| {
                 entry.benchmark.name == of.benchmark && entry.target == of.target
             };
             if let Some(key) = key.filter(|_| plan.entries.iter().any(concerns)) {

@@ -16,10 +16,10 @@ use crate::cli::Provider;
 use crate::container::{Engine, Image};
 use crate::execute::{ensure_image, explain, image};
 use crate::exit_code::Exit;
-use crate::manifest::read::Disk;
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
-use crate::validate::{self, Action, Benchmark, Executor, Images, Overrides, Sent};
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate::{self, Action, Benchmark, Executor, Images, Overrides, Sent};
 
 /// The built-in default images, with those of SB_IMAGES in their place.
 pub(super) fn images(settings: &Settings) -> Result<Images, Failed> {

@@ -11,10 +11,10 @@ use super::output::Failed;
 use super::status::{deployment_json, open};
 use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label};
 use crate::exit_code::Exit;
-use crate::id::{RunId, StepId};
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, LockError, Store};
 use crate::terminal::Terminal;
+use sb_plan::id::{RunId, StepId};
 
 /// Which containers are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,10 @@ use super::output::Failed;
 use crate::cli::LocalCommand;
 use crate::execute::local_folder;
 use crate::exit_code::Exit;
-use crate::manifest::sam;
-use crate::provider::local::{self, LocalSpec};
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
 use crate::watch::files::Growing;
+use sb_local::LocalSpec;
 
 /// A start that takes longer is explained.
 const SAY_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
@@ -45,14 +44,14 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 template_sha256: String::new(),
                 services: None,
                 java_client: None,
-                options: local::Options {
+                options: sb_local::Options {
                     containers: containers
-                        .then(|| local::Containers { images: image.into_iter().collect(), client: None }),
-                    ..local::Options::default()
+                        .then(|| sb_local::Containers { images: image.into_iter().collect(), client: None }),
+                    ..sb_local::Options::default()
                 },
             };
             let sb = std::env::current_exe()?;
-            let mut starting = std::pin::pin!(local::up(spec, &sb));
+            let mut starting = std::pin::pin!(sb_local::up(spec, &sb));
             let started = match tokio::time::timeout(SAY_AFTER, &mut starting).await {
                 Ok(started) => started,
                 Err(_) => {
@@ -83,15 +82,15 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         }
         LocalCommand::Down { name } => {
             let folder = local_folder(&state, &name);
-            if local::find(&folder).is_none() {
+            if sb_local::find(&folder).is_none() {
                 terminal.say(&format!("the runtime `{name}` is not running"));
             }
-            local::down(&folder).await.map_err(failed)?;
+            sb_local::down(&folder).await.map_err(failed)?;
         }
         LocalCommand::Status => {
             let mut rows = Vec::new();
             for folder in folders(&state) {
-                if let Some(runtime) = local::find(&folder) {
+                if let Some(runtime) = sb_local::find(&folder) {
                     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
                     rows.push((name.unwrap_or_default(), runtime));
                 }
@@ -151,8 +150,8 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
 fn only_declared(template: &Path, given: &std::collections::BTreeMap<String, String>) -> Result<(), Failed> {
     let text = std::fs::read_to_string(template).unwrap_or_default();
     // What cannot be read is told when it is started.
-    let Ok(known) = sam::parameter_names(&text) else { return Ok(()) };
-    let unknown = sam::unknown_parameters(&known, given);
+    let Ok(known) = sb_sam::parameter_names(&text) else { return Ok(()) };
+    let unknown = sb_sam::unknown_parameters(&known, given);
     if unknown.is_empty() {
         return Ok(());
     }
@@ -169,7 +168,7 @@ fn only_declared(template: &Path, given: &std::collections::BTreeMap<String, Str
 async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Result<()> {
     let mut growing = Growing::new(log);
     loop {
-        let runs = local::find(folder).is_some();
+        let runs = sb_local::find(folder).is_some();
         let new = growing.next(runs)?;
         if !new.is_empty() {
             terminal.data(&String::from_utf8_lossy(&new))?;
@@ -189,7 +188,7 @@ async fn trace(
     id: Option<String>,
     limit: usize,
 ) -> Outcome {
-    let runtime = local::find(folder).ok_or_else(|| {
+    let runtime = sb_local::find(folder).ok_or_else(|| {
         Failed::helped(
             Exit::Failed,
             format!("the runtime `{name}` is not running"),
@@ -197,7 +196,7 @@ async fn trace(
         )
     })?;
     let wanted = if id.is_some() { 10 } else { limit };
-    let traces = local::latest_traces(&runtime, id.as_deref().unwrap_or_default(), wanted).await;
+    let traces = sb_local::latest_traces(&runtime, id.as_deref().unwrap_or_default(), wanted).await;
     let traces = traces.map_err(failed)?;
     // The readers of traces read files.
     let file = folder.join(format!("shown.{}.json", std::process::id()));
@@ -266,6 +265,6 @@ fn folders(state: &Path) -> Vec<PathBuf> {
     folders
 }
 
-fn failed(error: local::LocalError) -> Failed {
+fn failed(error: sb_local::LocalError) -> Failed {
     Failed::message(Exit::Failed, error.to_string())
 }

@@ -13,11 +13,11 @@ use crate::container::{ContainerError, Engine, Image};
 use crate::execute::credentials::{self as kept, Identity, LoginError, Pasted, Provider};
 use crate::execute::{ensure_image, explain};
 use crate::exit_code::Exit;
-use crate::id::RunId;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
-use crate::validate::{self, Executor};
+use sb_plan::id::RunId;
+use sb_plan::validate::{self, Executor};
 
 fn provider(word: Word) -> &'static Provider {
     let name = match word {
@@ -228,7 +228,7 @@ async fn runs_that_need(
                     && graph
                         .graph
                         .node_weights()
-                        .filter_map(crate::graph::Step::manifest)
+                        .filter_map(sb_plan::graph::Step::manifest)
                         .any(|step| asks(step, provider))
             }
             Err(_) => true,

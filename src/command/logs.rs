@@ -8,16 +8,16 @@ use super::output::Failed;
 use super::status::{find_step, watched};
 use super::watch::{Alone, left};
 use crate::cli::LogsArguments;
-use crate::event::{Event, Outcome as StepOutcome};
 use crate::exit_code::Exit;
-use crate::graph::Step;
-use crate::id::StepId;
-use crate::run_state::{StepPhase, StepState};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::watch::Watched;
 use crate::watch::files::Growing;
 use crate::watch::overview::describe;
+use sb_plan::event::{Event, Outcome as StepOutcome};
+use sb_plan::graph::Step;
+use sb_plan::id::StepId;
+use sb_plan::run_state::{StepPhase, StepState};
 
 /// How often logs and journal are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);

@@ -7,11 +7,11 @@ use serde_json::json;
 use super::Outcome;
 use super::output::{Failed, show_problems};
 use crate::exit_code::Exit;
-use crate::manifest::problem::Problem;
-use crate::manifest::read::Disk;
 use crate::settings::{Settings, absolute, is_benchmark};
 use crate::terminal::Terminal;
-use crate::validate::{self, Overrides};
+use sb_plan::manifest::problem::Problem;
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate::{self, Overrides};
 
 /// Folders that hold no manifests of the user's own.
 const SKIPPED: &[&str] = &["target", "node_modules", "logs", "schemas"];

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::Outcome;
 use crate::cli::{Cli, SchemaKind};
 use crate::exit_code::Exit;
-use crate::manifest::schema;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
+use sb_plan::manifest::schema;
 
 pub(super) fn schema(terminal: &Terminal, kind: SchemaKind) -> Outcome {
     let kind = match kind {

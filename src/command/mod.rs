@@ -40,11 +40,10 @@ use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand, WorkloadCommand}
 use crate::execute::{K6_ARGUMENT, LOAD_ARGUMENT, run_k6};
 use crate::exit_code::Exit;
 use crate::host;
-use crate::load;
-use crate::provider::local as local_target;
 use crate::provider::otlp;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
+use sb_local as local_target;
 
 use edits::Edited;
 use output::Failed;
@@ -61,7 +60,7 @@ pub fn hidden() -> Option<ExitCode> {
     let ended: Result<(), String> = match (role.as_str(), rest.as_slice()) {
         // The folder is for people who look at the list of processes: orders come on stdin.
         (host::SUPERVISE_ARGUMENT, [_folder]) => host::supervise().map_err(|error| error.to_string()),
-        (LOAD_ARGUMENT, [spec, progress]) => load::run_from_file(Path::new(spec), Path::new(progress))
+        (LOAD_ARGUMENT, [spec, progress]) => sb_load::run_from_file(Path::new(spec), Path::new(progress))
             .map(drop)
             .map_err(|error| error.to_string()),
         (K6_ARGUMENT, [spec, progress]) => {
@@ -161,7 +160,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 }
 
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
-    use crate::graph::Parts;
+    use sb_plan::graph::Parts;
     match command {
         Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
         Command::Run { plan, seed, tmux: false, keep, confirm } => {

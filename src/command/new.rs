@@ -7,10 +7,10 @@ use std::path::Path;
 use super::Outcome;
 use super::output::{Failed, accept};
 use crate::exit_code::Exit;
-use crate::manifest::read::Disk;
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
-use crate::validate;
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate;
 
 /// What is written, by its path in the new folder.
 const FILES: [(&str, &str); 7] = [

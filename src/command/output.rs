@@ -1,10 +1,10 @@
 //! How commands fail, and how problems are shown.
 
 use crate::exit_code::Exit;
-use crate::manifest::problem::{Checked, Problem};
 use crate::settings::SettingsError;
 use crate::store::{LockError, StoreError};
 use crate::terminal::Terminal;
+use sb_plan::manifest::problem::{Checked, Problem};
 
 /// A command that could not do its work.
 pub(super) struct Failed {

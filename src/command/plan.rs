@@ -8,12 +8,12 @@ use super::Outcome;
 use super::output::{Failed, accept};
 use crate::cli::{OutputFormat, PlanCommand};
 use crate::exit_code::Exit;
-use crate::graph::{self, Format, Parts, RunGraph};
-use crate::manifest::read::Disk;
-use crate::plan::expand;
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
-use crate::validate::{self, Order, Overrides, Plan};
+use sb_plan::graph::{self, Format, Parts, RunGraph};
+use sb_plan::manifest::read::Disk;
+use sb_plan::plan::expand;
+use sb_plan::validate::{self, Order, Overrides, Plan};
 
 pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanCommand) -> Outcome {
     let mut text = String::new();

@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::graph::Parts;
 use crate::provider::account::{Account, AccountError, account};
 use crate::provider::sampling::{self, SamplingError, Verdict};
 use crate::terminal::{Style, Terminal};
-use crate::validate::{Entry, ParamSource, Plan, Point, Traces};
+use sb_plan::graph::Parts;
+use sb_plan::validate::{Entry, ParamSource, Plan, Point, Traces};
 
 /// For all questions together: a machine without credentials, or without a network, starts as well.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,18 +10,18 @@ use super::Outcome;
 use super::engine::{Request, What};
 use super::output::Failed;
 use super::status::{find_run, last_run, open};
-use crate::event::Verdict;
 use crate::exit_code::Exit;
-use crate::graph::RunGraph;
-use crate::id::RunId;
 use crate::provider::retrieval::Retrieval;
-use crate::report::{summary, table};
-use crate::run_state::RunState;
 use crate::schedule::Naming;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
-use crate::validate::Plan;
+use sb_analysis::report::{summary, table};
+use sb_plan::event::Verdict;
+use sb_plan::graph::RunGraph;
+use sb_plan::id::RunId;
+use sb_plan::run_state::RunState;
+use sb_plan::validate::Plan;
 
 /// The last run that sent load.
 async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
@@ -57,7 +57,7 @@ pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Res
         let found = folders(&plan, &graph, &state)
             .into_values()
             .flatten()
-            .rfind(|folder| crate::trace::input::NAMES.iter().any(|name| folder.join(name).is_file()));
+            .rfind(|folder| sb_analysis::input::NAMES.iter().any(|name| folder.join(name).is_file()));
         if let Some(folder) = found {
             return Ok(folder);
         }
@@ -93,7 +93,7 @@ fn show_report(
     for (application, folders) in folders {
         let measured: Vec<_> = folders
             .iter()
-            .filter(|folder| folder.join(crate::measurement::INVOCATIONS_FILE).exists())
+            .filter(|folder| folder.join(sb_measurement::INVOCATIONS_FILE).exists())
             .cloned()
             .collect();
         if measured.is_empty() {
@@ -184,7 +184,7 @@ fn show_retrievals(
     folders: &BTreeMap<String, Vec<PathBuf>>,
 ) -> Result<(), Failed> {
     let found = folders.values().flatten().filter_map(|folder| {
-        let report = Retrieval::read(&folder.join(crate::trace::input::NAMES[0]))?;
+        let report = Retrieval::read(&folder.join(sb_analysis::input::NAMES[0]))?;
         Some((folder, report))
     });
     if settings.json() && !is_part {
@@ -233,7 +233,7 @@ async fn show_outputs(
     for deployment in &graph.deployments {
         if let Some(row) = store.deployment(&naming.name(run, deployment)).await? {
             for (name, value) in &row.outputs {
-                terminal.data(&format!("{name} = {}", crate::manifest::template::plain_text(value)))?;
+                terminal.data(&format!("{name} = {}", sb_workload::template::plain_text(value)))?;
             }
         }
     }

@@ -8,14 +8,14 @@ use super::Outcome;
 use super::engine::Request;
 use super::output::Failed;
 use super::status::open;
-use crate::event::Verdict;
 use crate::exit_code::Exit;
-use crate::run_state::{RunState, StepPhase};
 use crate::schedule::now_ms;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::Terminal;
 use crate::watch::overview::elapsed;
+use sb_plan::event::Verdict;
+use sb_plan::run_state::{RunState, StepPhase};
 
 /// A run in a line.
 struct Line {

@@ -13,15 +13,15 @@ use super::{Outcome, engine, passthrough, single};
 use crate::container::Opening;
 use crate::execute::{Attempt, Executor, Workplace, WorkplaceError, explain, workplace};
 use crate::exit_code::Exit;
-use crate::graph::{Step, StepKind};
-use crate::id::{DeploymentId, StepId};
-use crate::manifest::read::Disk;
-use crate::plan::expand;
 use crate::schedule;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
-use crate::validate::{self, Action, Benchmark, Environment, Image, Images, Overrides, Phase, Target};
+use sb_plan::graph::{Step, StepKind};
+use sb_plan::id::{DeploymentId, StepId};
+use sb_plan::manifest::read::Disk;
+use sb_plan::plan::expand;
+use sb_plan::validate::{self, Action, Benchmark, Environment, Image, Images, Overrides, Phase, Target};
 
 pub(super) async fn shell(
     terminal: &Terminal,

@@ -8,14 +8,14 @@ use super::engine::{self, Request, What};
 use super::output::{Failed, accept, accept_arguments};
 use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
-use crate::graph::Parts;
-use crate::id::DeploymentId;
-use crate::manifest::read::Disk;
 use crate::settings::{Settings, absolute};
 use crate::store::{Debt, Store};
 use crate::terminal::Terminal;
-use crate::validate::{self, Benchmark};
-use crate::workload::Load;
+use sb_plan::graph::Parts;
+use sb_plan::id::DeploymentId;
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate::{self, Benchmark};
+use sb_workload::Load;
 
 pub(super) async fn run(
     terminal: &Terminal,

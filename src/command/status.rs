@@ -9,15 +9,15 @@ use super::Outcome;
 use super::engine::Request;
 use super::output::Failed;
 use super::watch;
-use crate::event::Verdict;
 use crate::exit_code::Exit;
-use crate::graph::{RunGraph, Step};
-use crate::id::RunId;
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, RunRow, Store};
 use crate::terminal::Terminal;
 use crate::watch::Watched;
 use crate::watch::overview::{Overview, describe};
+use sb_plan::event::Verdict;
+use sb_plan::graph::{RunGraph, Step};
+use sb_plan::id::RunId;
 
 /// Runs that `sb status` lists.
 const RUNS: usize = 20;

@@ -24,11 +24,11 @@ use super::output::{Failed, accept};
 use super::status::{find_run, open};
 use super::{Outcome, engine};
 use crate::exit_code::Exit;
-use crate::id::RunId;
-use crate::manifest::read::Disk;
 use crate::settings::{Settings, absolute};
 use crate::terminal::Terminal;
-use crate::validate::{self, Overrides};
+use sb_plan::id::RunId;
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate::{self, Overrides};
 
 /// The hidden argument under which this program becomes the run in a window.
 pub(super) const LAUNCH: &str = "internal-tmux";

@@ -13,21 +13,21 @@ use super::output::Failed;
 use super::report;
 use crate::cli::{MethodArguments, OutputFormat, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
-use crate::report::waterfall::{self, Ink, Waterfall};
-use crate::report::waterfall_svg;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trace::activities::Activities;
-use crate::trace::analyze::{self, Options, Tables};
-use crate::trace::breakdown::Analysis;
-use crate::trace::input;
-use crate::trace::invalid::Invalid;
-use crate::trace::method::Method;
-use crate::trace::repair::Repair;
-use crate::trace::requests::Requests;
-use crate::trace::row::format_duration;
-use crate::trace::span::{Recorded, Trace};
-use crate::trace::xray::Rejected;
+use sb_analysis::activities::Activities;
+use sb_analysis::analyze::{self, Options, Tables};
+use sb_analysis::breakdown::Analysis;
+use sb_analysis::input;
+use sb_analysis::invalid::Invalid;
+use sb_analysis::method::Method;
+use sb_analysis::repair::Repair;
+use sb_analysis::report::waterfall::{self, Ink, Waterfall};
+use sb_analysis::report::waterfall_svg;
+use sb_analysis::requests::Requests;
+use sb_analysis::row::format_duration;
+use sb_analysis::span::{Recorded, Trace};
+use sb_analysis::xray::Rejected;
 
 /// Analyses files of traces; the results go beside each.
 pub(super) fn analyze(
@@ -100,7 +100,8 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
     let repair = arguments.repair.map(|RepairKind::ClockSkew| Repair {
         limit: i64::try_from(arguments.repair_limit.as_micros()).unwrap_or(i64::MAX),
     });
-    let (source, algorithm, join_linked) = (arguments.source, arguments.algorithm, arguments.join_linked);
+    let (source, algorithm) = (arguments.source.into(), arguments.algorithm.into());
+    let join_linked = arguments.join_linked;
     Ok(Method { source, algorithm, activities, repair, join_linked })
 }
 
@@ -251,8 +252,8 @@ fn print_path(terminal: &Terminal, settings: &Settings, recorded: Recorded<'_>) 
     let (value, lines) = analyze::view(recorded, |trace, analysis| {
         let analysis = analysis?;
         let start = trace.span(trace.root()).start;
-        let offset = |seconds: f64| crate::trace::span::microseconds(seconds - start);
-        let origin = crate::trace::span::microseconds(start);
+        let offset = |seconds: f64| sb_analysis::span::microseconds(seconds - start);
+        let origin = sb_analysis::span::microseconds(start);
         let path: Vec<Value> = analysis
             .path
             .iter()
@@ -374,7 +375,7 @@ fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> List
         };
         Listed {
             id: trace.id.to_string(),
-            duration: Some(crate::trace::span::microseconds(trace.duration)),
+            duration: Some(sb_analysis::span::microseconds(trace.duration)),
             request: requests.get(&trace.id).map(str::to_owned),
             cold_starts,
             reason,

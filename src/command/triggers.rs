@@ -10,8 +10,8 @@ use super::trace::{refuse_common_results, with_progress};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trace::input;
-use crate::trace::triggers::{self, INVALID_FILE, Quantiles, TRIGGER_FILE};
+use sb_analysis::input;
+use sb_analysis::triggers::{self, INVALID_FILE, Quantiles, TRIGGER_FILE};
 
 /// Measures the triggers in files of traces; the results go beside each.
 pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf]) -> Outcome {

@@ -7,14 +7,14 @@ use unicode_width::UnicodeWidthChar;
 
 use super::Outcome;
 use super::engine::Request;
-use crate::event::{Event, Outcome as StepOutcome, Record};
 use crate::exit_code::Exit;
-use crate::run_state::{RunState, StepPhase};
 use crate::schedule::now_ms;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use crate::watch::Watched;
 use crate::watch::overview::{Column, Counts, Overview, elapsed, load_line};
+use sb_plan::event::{Event, Outcome as StepOutcome, Record};
+use sb_plan::run_state::{RunState, StepPhase};
 
 /// How often the run is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ pub(super) fn left(terminal: &Terminal, watched: &Watched) -> Exit {
 pub(super) fn state_word(watched: &Watched) -> String {
     match (&watched.state.ended, &watched.state.stopped, watched.runner()) {
         (Some((measurement, cleanup)), ..) => match cleanup {
-            crate::event::Verdict::None => measurement.to_string(),
+            sb_plan::event::Verdict::None => measurement.to_string(),
             cleanup => format!("{measurement}; cleanup {cleanup}"),
         },
         (None, Some((_, why)), Some(_)) => format!("stopping: {why}"),
@@ -209,7 +209,7 @@ fn body(watched: &Watched, running: usize, failed: usize, columns: usize) -> Vec
 }
 
 /// Steps that failed or are to be tried again, the last first.
-fn broken(watched: &Watched) -> Vec<(&crate::id::StepId, String)> {
+fn broken(watched: &Watched) -> Vec<(&sb_plan::id::StepId, String)> {
     let mut broken: Vec<_> = watched
         .state
         .steps
@@ -349,8 +349,8 @@ mod tests {
     use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
-    use crate::event::{Failure, FailureClass};
-    use crate::id::StepId;
+    use sb_plan::event::{Failure, FailureClass};
+    use sb_plan::id::StepId;
 
     #[test]
     fn a_line_never_takes_more_columns_than_there_are() {

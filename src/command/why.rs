@@ -11,16 +11,16 @@ use serde::Serialize;
 use super::Outcome as Done;
 use super::engine::Request;
 use super::status;
-use crate::event::{Event, FailureClass, Outcome, Record, StopCause};
 use crate::exit_code::Exit;
-use crate::graph::{RunGraph, Step, Wait};
-use crate::id::{DeploymentId, RunId, StepId};
-use crate::run_state::{RunState, StepPhase};
 use crate::schedule::{now_ms, pause_after, retry_of};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
-use crate::validate::Plan;
+use sb_plan::event::{Event, FailureClass, Outcome, Record, StopCause};
+use sb_plan::graph::{RunGraph, Step, Wait};
+use sb_plan::id::{DeploymentId, RunId, StepId};
+use sb_plan::run_state::{RunState, StepPhase};
+use sb_plan::validate::Plan;
 
 pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Done {
     let store = Store::open(&settings.state_folder(Path::new(".")))?;

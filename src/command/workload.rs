@@ -9,14 +9,14 @@ use super::output::Failed;
 use super::single::resolve_load;
 use crate::cli::{LoadArguments, OutputFormat, WorkloadCommand};
 use crate::exit_code::Exit;
-use crate::load::DEFAULT_MAX_IN_FLIGHT;
-use crate::measurement::{INVOCATIONS_FILE, Invocation, InvocationReader};
-use crate::report::rates::Rates;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::workload::k6_options::k6_options;
-use crate::workload::schedule::{Planned, planned};
-use crate::workload::{Load, LoadShape};
+use sb_analysis::report::rates::Rates;
+use sb_load::DEFAULT_MAX_IN_FLIGHT;
+use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationReader};
+use sb_workload::k6_options::k6_options;
+use sb_workload::schedule::{Planned, planned};
+use sb_workload::{Load, LoadShape};
 
 pub(super) fn workload(terminal: &Terminal, settings: &Settings, command: WorkloadCommand) -> Outcome {
     match command {

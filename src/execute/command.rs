@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::step::Executor;
 use super::{Attempt, Finished, outputs, throttling};
-use crate::event::{FailureClass, Outcome};
 use crate::exit::{Exit, Found, STDOUT_FILE};
 use crate::host::{self, HostCommand, Running};
-use crate::manifest::template::{Context, Template, Undefined, lookup_in};
-use crate::validate::{self, Command, Environment};
+use sb_plan::event::{FailureClass, Outcome};
+use sb_plan::validate::{self, Command, Environment};
+use sb_workload::template::{Context, Template, Undefined, lookup_in};
 
 /// From the polite signal to the other one.
 pub(super) const GRACE: Duration = Duration::from_secs(10);

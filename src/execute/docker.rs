@@ -11,11 +11,11 @@ use super::{Attempt, Deployed, credentials};
 use crate::container::{
     ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
 };
-use crate::event::{FailureClass, Notice, Outcome};
 use crate::exit::{Exit, Found};
-use crate::graph::{RunGraph, Step};
-use crate::id::RunId;
-use crate::validate::{self, Action, Environment, Images};
+use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::graph::{RunGraph, Step};
+use sb_plan::id::RunId;
+use sb_plan::validate::{self, Action, Environment, Images};
 
 impl Executor {
     /// The engine, connected once.

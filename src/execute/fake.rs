@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Attempt, Execute, Executing, Finished};
-use crate::event::Outcome;
-use crate::graph::Step;
-use crate::id::RunId;
+use sb_plan::event::Outcome;
+use sb_plan::graph::Step;
+use sb_plan::id::RunId;
 
 /// Ends each attempt as scripted (success by default) after a while, and remembers what it was asked.
 #[derive(Default)]

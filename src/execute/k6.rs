@@ -24,12 +24,12 @@ use self::containers::Container;
 pub(super) use self::containers::{Containers, remove_leftovers};
 use self::relay::Relay;
 use crate::container::ContainerError;
-use crate::load::k6::{self, Collecting, Share};
-use crate::load::{self, LoadError, LoadLock, OPTIONS_FILE, Progress};
-use crate::measurement::{LoadSummary, Timestamp};
-use crate::workload::Load;
-use crate::workload::k6_options::{k6_options, overlay};
-use crate::workload::schedule::{Planned, planned};
+use sb_load::k6::{self, Collecting, Share};
+use sb_load::{LoadError, LoadLock, OPTIONS_FILE, Progress};
+use sb_measurement::{LoadSummary, Timestamp};
+use sb_workload::Load;
+use sb_workload::k6_options::{k6_options, overlay};
+use sb_workload::schedule::{Planned, planned};
 
 /// The hidden argument under which this program has k6 send load.
 pub const K6_ARGUMENT: &str = "internal-k6";
@@ -93,10 +93,10 @@ pub enum K6Error {
     Cancelled,
 }
 
-/// Has k6 send the load that `spec` describes (JSON of a [`K6Spec`]); as [`load::run_from_file`].
+/// Has k6 send the load that `spec` describes (JSON of a [`K6Spec`]); as [`sb_load::run_from_file`].
 pub fn run_k6(spec: &Path, progress_file: &Path) -> Result<LoadSummary, K6Error> {
-    let spec: K6Spec = load::read_spec(spec)?;
-    load::as_process(&spec.folder, &spec.locks, progress_file, async |progress, cancel| {
+    let spec: K6Spec = sb_load::read_spec(spec)?;
+    sb_load::as_process(&spec.folder, &spec.locks, progress_file, async |progress, cancel| {
         drive(&spec, progress, cancel).await
     })
 }
@@ -137,7 +137,7 @@ async fn drive(
     progress: &mut (dyn FnMut(Progress) + Send),
     cancel: CancellationToken,
 ) -> Result<LoadSummary, K6Error> {
-    let mut options = k6_options(&spec.load, load::DEFAULT_MAX_IN_FLIGHT);
+    let mut options = k6_options(&spec.load, sb_load::DEFAULT_MAX_IN_FLIGHT);
     overlay(&mut options, &spec.options);
     let text = format!("{options:#}\n");
     write(&spec.folder.join(OPTIONS_FILE), &text)?;

@@ -11,12 +11,12 @@ use super::k6::{self, Containers, K6_ARGUMENT, K6Spec};
 use super::step::Executor;
 use super::{Attempt, Finished, command, docker};
 use crate::container::Mount;
-use crate::event::{FailureClass, LoadProgress, Notice, Outcome};
 use crate::host::HostCommand;
-use crate::load::{LoadLock, LoadSpec, Progress};
-use crate::manifest::template::{Context, Undefined, lookup_in};
-use crate::measurement::{LoadSummary, SUMMARY_FILE};
-use crate::validate::{self, Script, Sent};
+use sb_load::{LoadLock, LoadSpec, Progress};
+use sb_measurement::{LoadSummary, SUMMARY_FILE};
+use sb_plan::event::{FailureClass, LoadProgress, Notice, Outcome};
+use sb_plan::validate::{self, Script, Sent};
+use sb_workload::template::{Context, Undefined, lookup_in};
 
 /// The hidden argument under which this program sends load.
 pub const LOAD_ARGUMENT: &str = "internal-load";
@@ -47,7 +47,7 @@ pub(super) async fn run(
                 values: (*attempt.values).clone(),
                 secrets: secrets(attempt),
                 locks: locks(attempt),
-                max_in_flight: crate::load::DEFAULT_MAX_IN_FLIGHT,
+                max_in_flight: sb_load::DEFAULT_MAX_IN_FLIGHT,
             };
             supervised(executor, attempt, step, folder, LOAD_ARGUMENT, &spec).await
         }
@@ -202,7 +202,7 @@ fn secrets(attempt: &Attempt) -> Vec<String> {
         .filter_map(|table| attempt.values.get(table).and_then(serde_json::Value::as_object))
         .flatten()
         .filter(|(name, _)| deployment.secrets.contains(*name))
-        .map(|(_, value)| crate::manifest::template::plain_text(value))
+        .map(|(_, value)| sb_workload::template::plain_text(value))
         .collect()
 }
 

@@ -6,11 +6,10 @@ use std::path::Path;
 
 use super::step::Executor;
 use super::{Attempt, Finished, Produced};
-use crate::event::{FailureClass, Outcome};
-use crate::manifest::sam;
-use crate::manifest::template::{Context, Template, lookup_in, plain_text};
-use crate::provider::local::{self, LocalSpec};
-use crate::validate::{self, LocalSettings};
+use sb_local::LocalSpec;
+use sb_plan::event::{FailureClass, Outcome};
+use sb_plan::validate::{self, LocalSettings};
+use sb_workload::template::{Context, Template, lookup_in, plain_text};
 
 pub(super) async fn up(
     executor: &Executor,
@@ -24,7 +23,7 @@ pub(super) async fn up(
     if let Some(failed) = on_purpose(&folder, "deploy", settings.failing_deploys) {
         return failed;
     }
-    let defaults = local::Options::default();
+    let defaults = sb_local::Options::default();
     let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
     let mut values: BTreeMap<String, String> =
         params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect();
@@ -36,9 +35,9 @@ pub(super) async fn up(
     }
     // What the template has no use for may be secret, and stays out of the runtime's files.
     if let Ok(text) = fs::read_to_string(template)
-        && let Ok(known) = sam::parameter_names(&text)
+        && let Ok(known) = sb_sam::parameter_names(&text)
     {
-        let unknown = sam::unknown_parameters(&known, &values);
+        let unknown = sb_sam::unknown_parameters(&known, &values);
         values.retain(|name, _| !unknown.contains(name));
     }
     let spec = LocalSpec {
@@ -49,16 +48,19 @@ pub(super) async fn up(
         template_sha256: String::new(),
         services: None,
         java_client: None,
-        options: local::Options {
+        options: sb_local::Options {
             concurrency: settings.concurrency.unwrap_or(defaults.concurrency),
             keep_alive: settings.keep_alive.unwrap_or(defaults.keep_alive),
-            containers: settings.containers.clone().map(|images| local::Containers { images, client: None }),
+            containers: settings
+                .containers
+                .clone()
+                .map(|images| sb_local::Containers { images, client: None }),
             dynamics: settings.dynamics.clone(),
             ..defaults
         },
     };
     let runtime = tokio::select! {
-        runtime = local::up(spec, &executor.sb) => runtime,
+        runtime = sb_local::up(spec, &executor.sb) => runtime,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match runtime {
@@ -111,7 +113,7 @@ pub(super) async fn down(executor: &Executor, attempt: &Attempt, failures: u32) 
     if let Some(failed) = on_purpose(&folder, "cleanup", failures) {
         return failed;
     }
-    match local::down(&folder).await {
+    match sb_local::down(&folder).await {
         Ok(()) => Outcome::Succeeded.into(),
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),
     }

@@ -39,11 +39,11 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Notice, Outcome};
-use crate::graph::Step;
-use crate::id::{DeploymentId, RunId};
-use crate::validate::{Benchmark, Start};
-use crate::workload::Load;
+use sb_plan::event::{Notice, Outcome};
+use sb_plan::graph::Step;
+use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::validate::{Benchmark, Start};
+use sb_workload::Load;
 
 /// One attempt of a step, with all that it may use.
 #[derive(Clone)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::step::Executor;
 use super::{Attempt, Finished, Produced};
-use crate::event::{FailureClass, Outcome};
 use crate::provider::otlp;
-use crate::validate::{RECEIVER_OUTPUT, Traces};
+use sb_plan::event::{FailureClass, Outcome};
+use sb_plan::validate::{RECEIVER_OUTPUT, Traces};
 
 pub(super) async fn up(executor: &Executor, attempt: &Attempt) -> Finished {
     let state = executor.receiver_state(attempt);

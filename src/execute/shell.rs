@@ -8,8 +8,8 @@ use super::step::Executor;
 use super::{Attempt, command, credentials, docker};
 use crate::container::{ContainerCommand, ContainerError};
 use crate::exit::Exit;
-use crate::manifest::template::Undefined;
-use crate::validate::{self, Command, Environment};
+use sb_plan::validate::{self, Command, Environment};
+use sb_workload::template::Undefined;
 
 /// Where a command runs, made as for a step.
 #[derive(Debug)]

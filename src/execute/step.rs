@@ -9,11 +9,11 @@ use tokio::sync::OnceCell;
 
 use super::{Attempt, Execute, Executing, Finished, command, files, load, local, otlp, traces, wait_for};
 use crate::container::Engine;
-use crate::event::{FailureClass, Outcome};
-use crate::graph::{Step, StepKind};
 use crate::host::Supervisors;
-use crate::id::{RunId, file_name};
-use crate::validate::{self, Action, Images};
+use sb_plan::event::{FailureClass, Outcome};
+use sb_plan::graph::{Step, StepKind};
+use sb_plan::id::{RunId, file_name};
+use sb_plan::validate::{self, Action, Images};
 
 /// Executes steps on this machine or in Docker.
 pub struct Executor {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use crate::event::{Failure, FailureClass, Outcome};
 use crate::exit::LOG_FILE;
+use sb_plan::event::{Failure, FailureClass, Outcome};
 
 /// This much of the end of a log is looked at: tools say last why they failed.
 const TAIL: u64 = 64 * 1024;

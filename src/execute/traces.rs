@@ -8,19 +8,19 @@ use std::time::Duration;
 use super::command::manifest_folder;
 use super::step::Executor;
 use super::{Attempt, Finished};
-use crate::event::{FailureClass, Notice, Outcome};
-use crate::manifest::template::{Context, Template, lookup_in};
-use crate::measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
 use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
 use crate::provider::collect::{FetchError, FetchProgress};
+use crate::provider::otlp;
 use crate::provider::retrieval::Retrieval;
-use crate::provider::{local, otlp};
-use crate::trace::analyze;
-use crate::trace::method::Method;
-use crate::trace::row::{self, BreakdownRow};
-use crate::trace::source::Source;
-use crate::validate::{AppInsights, Target, Traces};
+use sb_analysis::analyze;
+use sb_analysis::method::Method;
+use sb_analysis::row::{self, BreakdownRow};
+use sb_analysis::source::Source;
+use sb_measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
+use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::validate::{AppInsights, Target, Traces};
+use sb_workload::template::{Context, Template, lookup_in};
 
 pub const TRACES_FILE: &str = "traces.json";
 const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
@@ -82,7 +82,7 @@ async fn fetch(
             from_xray(&config, sent, joins_linked(attempt), DEADLINE, file, progress).await
         }
         Traces::Local => {
-            let Some(runtime) = local::find(&executor.local_state(attempt)) else {
+            let Some(runtime) = sb_local::find(&executor.local_state(attempt)) else {
                 let message = "the embedded runtime is not running, and its traces went with it: deploy and invoke again";
                 return Err(failed(message.to_owned()));
             };
@@ -202,7 +202,7 @@ struct Sent {
 }
 
 fn sent(invocations: &Path) -> Result<Sent, String> {
-    let read = || -> Result<Sent, crate::measurement::MeasurementError> {
+    let read = || -> Result<Sent, sb_measurement::MeasurementError> {
         let mut sent = Sent { ids: Vec::new(), since: f64::INFINITY, without_id: None };
         let seconds = |time: Timestamp| time.micros() as f64 / 1e6;
         for row in InvocationReader::new(std::fs::File::open(invocations)?)? {
@@ -286,7 +286,7 @@ fn start_mismatch(must_be_cold: bool, rows: &[BreakdownRow]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::breakdown::Parts;
+    use sb_analysis::breakdown::Parts;
 
     fn row(start_time: f64, num_cold_starts: u64) -> BreakdownRow {
         BreakdownRow {

@@ -8,9 +8,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::{Attempt, Deployed, Finished};
-use crate::event::{FailureClass, Notice, Outcome};
-use crate::manifest::template::{Context, lookup_in};
-use crate::validate::{Action, WaitFor};
+use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::validate::{Action, WaitFor};
+use sb_workload::template::{Context, lookup_in};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::id::StepId;
-use crate::measurement::{LoadSummary, Outcome, Percentiles};
+use sb_measurement::{LoadSummary, Outcome, Percentiles};
+use sb_plan::id::StepId;
 
 pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<String> {
     let seconds = (summary.ended.micros() - summary.started.micros()) as f64 / 1e6;
@@ -45,7 +45,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::measurement::{Lateness, Timestamp};
+    use sb_measurement::{Lateness, Timestamp};
 
     #[test]
     fn a_load_fits_on_one_screen_with_all_that_tells_whether_it_was_good() {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::event::{LoadProgress, Notice, Outcome};
-use crate::id::StepId;
 use crate::terminal::{Style, Terminal};
+use sb_plan::event::{LoadProgress, Notice, Outcome};
+use sb_plan::id::StepId;
 
 /// How often step logs are looked at, and bars redrawn.
 const TICK: Duration = Duration::from_millis(200);

@@ -4,7 +4,6 @@ pub mod account;
 pub mod app_insights;
 pub mod aws;
 pub mod collect;
-pub mod local;
 pub mod otlp;
 pub mod retrieval;
 pub mod sampling;

@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::ScheduleError;
 use crate::execute::{Deployed, Produced};
-use crate::id::{DeploymentId, RunId, TrialId};
-use crate::plan::Deployment;
 use crate::store::{Debt, DeploymentRow, Secrets, Store};
-use crate::validate::{Entry, ParamSource, Plan, Point};
+use sb_plan::id::{DeploymentId, RunId, TrialId};
+use sb_plan::plan::Deployment;
+use sb_plan::validate::{Entry, ParamSource, Plan, Point};
 
 /// A deployment in use.
 pub(super) struct Live {

@@ -22,13 +22,13 @@ use super::ready::{Ready, Slots};
 use super::spending::Spending;
 use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
-use crate::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use crate::execute::{Attempt, Finished};
 use crate::exit;
-use crate::graph::{Step, Wait};
-use crate::manifest::template::plain_text;
-use crate::run_state::RunState;
 use crate::store::{Change, Debt, event};
+use sb_plan::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
+use sb_plan::graph::{Step, Wait};
+use sb_plan::run_state::RunState;
+use sb_workload::template::plain_text;
 
 /// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
 pub async fn drive(

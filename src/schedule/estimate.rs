@@ -14,9 +14,9 @@ use petgraph::graph::NodeIndex;
 use serde::Serialize;
 
 use super::ready::{Claim, Class, Ready, Slots, class, locks};
-use crate::graph::{RunGraph, Step, StepKind};
-use crate::validate::{self, Action, Charge, Plan, Prices, Traces};
-use crate::workload::schedule::planned;
+use sb_plan::graph::{RunGraph, Step, StepKind};
+use sb_plan::validate::{self, Action, Charge, Plan, Prices, Traces};
+use sb_workload::schedule::planned;
 
 /// The prediction for a plan.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::graph::{Parts, build};
-use crate::manifest::read::Snapshot;
-use crate::plan::expand;
-use crate::validate::Overrides;
+use sb_plan::graph::{Parts, build};
+use sb_plan::manifest::read::Snapshot;
+use sb_plan::plan::expand;
+use sb_plan::validate::Overrides;
 
 const HERE: &str = "[targets.here]\ntraces = \"local\"\n";
 const CLOUD: &str = "[targets.aws]\ntraces = \"xray\"\nusage = { lambda_requests = 2, lambda_gb_seconds = 0.5 }\nusage_per_deployment = { usd = 0.25 }\n";

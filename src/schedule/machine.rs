@@ -8,9 +8,9 @@ use std::time::Duration;
 use petgraph::graph::NodeIndex;
 
 use super::ready::{Claim, Class, class, locks};
-use crate::graph::Step;
 use crate::store::{Guard, Shared, Taken};
-use crate::validate::Plan;
+use sb_plan::graph::Step;
+use sb_plan::validate::Plan;
 
 /// Between two looks at a lock that another run holds.
 const RETRY: Duration = Duration::from_millis(250);

@@ -24,13 +24,13 @@ pub use deployments::{look_at, missing_variables};
 pub use dispatch::{drive, now_ms};
 pub use policy::{Policy, pause_after, retry_of};
 
-use crate::event::{Notice, Verdict};
 use crate::execute::Execute;
-use crate::graph::{Parts, RunGraph};
-use crate::id::{DeploymentId, RunId};
-use crate::plan::Deployment;
 use crate::store::{Shared, Store, StoreError};
-use crate::validate::{Plan, Prices};
+use sb_plan::event::{Notice, Verdict};
+use sb_plan::graph::{Parts, RunGraph};
+use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::plan::Deployment;
+use sb_plan::validate::{Plan, Prices};
 
 /// A run to be driven to its end.
 pub struct Job {

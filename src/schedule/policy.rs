@@ -7,11 +7,11 @@ use petgraph::graph::NodeIndex;
 use sha2::{Digest as _, Sha256};
 
 use super::dispatch::{Dispatch, now_ms};
-use crate::event::{Event, Failure, FailureClass, Outcome};
-use crate::graph::{Step, StepKind};
-use crate::id::RunId;
 use crate::store::{Change, event};
-use crate::validate::{OnInterrupt, Retry};
+use sb_plan::event::{Event, Failure, FailureClass, Outcome};
+use sb_plan::graph::{Step, StepKind};
+use sb_plan::id::RunId;
+use sb_plan::validate::{OnInterrupt, Retry};
 
 /// What a run does beyond its graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::graph::{Step, StepKind, Wait};
-use crate::validate::Plan;
+use sb_plan::graph::{Step, StepKind, Wait};
+use sb_plan::validate::Plan;
 
 /// What a step does to the machine and to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -306,8 +306,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::id::StepId;
-    use crate::validate::{Action, Environment, OnInterrupt, Phase, Retry};
+    use sb_plan::id::StepId;
+    use sb_plan::validate::{Action, Environment, OnInterrupt, Phase, Retry};
 
     fn slots(deploy: u32, invoke: u32, quiet: bool) -> Slots {
         Slots {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     fn step(phase: Phase, deployment: usize, rank: u32, locks: &[&str]) -> Step {
-        let manifest = crate::validate::Step {
+        let manifest = sb_plan::validate::Step {
             phase,
             name: "s".to_owned(),
             needs: vec![],

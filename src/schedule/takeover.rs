@@ -10,10 +10,10 @@ use super::ScheduleError;
 use super::deployments::Live;
 use super::dispatch::{Dispatch, Status, millis, now_ms};
 use super::policy::pause_after;
-use crate::event::{Event, Outcome};
-use crate::graph::Wait;
-use crate::run_state::{RunState, StepPhase, StepState};
 use crate::store::{Debt, event};
+use sb_plan::event::{Event, Outcome};
+use sb_plan::graph::Wait;
+use sb_plan::run_state::{RunState, StepPhase, StepState};
 
 impl Dispatch {
     /// Begins where the journal ends: at the start for a new run.

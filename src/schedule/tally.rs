@@ -1,6 +1,6 @@
 //! What the verdicts of a run are made of: measurement and cleanup, counted apart.
 
-use crate::event::{Outcome, Verdict};
+use sb_plan::event::{Outcome, Verdict};
 
 #[derive(Default)]
 pub(super) struct Tally {

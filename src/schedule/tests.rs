@@ -8,20 +8,20 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::event::{Event, FailureClass, Outcome, Record};
 use crate::execute::fake::Fake;
 use crate::execute::{Finished, Produced};
-use crate::graph;
-use crate::plan::expand;
 use crate::store::{Debt, RunRow, event};
-use crate::validate::{
-    Action, Benchmark, Budget, Command, Concurrency, Entry, Environment, OnInterrupt, Order, Phase, Point,
-    Retry, Step, Target, Timing, Traces,
+use sb_plan::event::{Event, FailureClass, Outcome, Record};
+use sb_plan::graph;
+use sb_plan::manifest::read::Snapshot;
+use sb_plan::plan::expand;
+use sb_plan::validate::{
+    self, Action, Benchmark, Command, Concurrency, Entry, Environment, OnInterrupt, Overrides, Phase, Retry,
+    Step, Timing, Traces,
 };
-use crate::workload::{Load, LoadShape};
 
 fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
-    let command = crate::manifest::template::Template::parse("true").unwrap();
+    let command = sb_workload::template::Template::parse("true").unwrap();
     Step {
         phase,
         name: name.to_owned(),
@@ -49,58 +49,35 @@ fn steps() -> Vec<Step> {
     ]
 }
 
+/// A checked plan, with these applications and steps put in the place of its own.
 fn plan(applications: &[&str], steps: &[Step]) -> Plan {
+    let manifest = "[benchmark]\nname = \"app\"\n[targets.local]\ntraces = \"local\"\n\
+        [[deploy]]\nname = \"stack\"\nrun = \"true\"\n[[invoke]]\nname = \"load\"\nrun = \"true\"\n";
+    let plan = "[plan]\nname = \"test\"\n[[applications]]\nmanifest = \"benchmark.toml\"\n\
+        [trials]\norder = \"interleaved\"\nseed = 1\n[load]\niterations = 1\n";
+    let files = Snapshot::new([("/nowhere/benchmark.toml", manifest), ("/nowhere/plan.toml", plan)]);
+    let checked = validate::plan(&files, "/nowhere/plan.toml".as_ref(), &Overrides::default());
+    let mut plan = checked.value.unwrap_or_else(|| panic!("{:?}", checked.problems));
+    let entry = plan.entries.remove(0);
+    let mut benchmark = Benchmark::clone(&entry.benchmark);
+    let target = benchmark.targets.get_mut("local").unwrap();
     let phase = |phase| steps.iter().filter(|step| step.phase == phase).cloned().map(Arc::new).collect();
-    let target = Target {
-        join_linked: false,
-        credentials: vec![],
-        traces: Traces::Local,
-        usage: None,
-        deploy: phase(Phase::Deploy),
-        invoke: phase(Phase::Invoke),
-        cleanup: phase(Phase::Cleanup),
-    };
-    let benchmark = Arc::new(Benchmark {
-        path: "/nowhere/benchmark.toml".into(),
-        name: "app".to_owned(),
-        description: String::new(),
-        root: "/nowhere".into(),
-        params: BTreeMap::new(),
-        images: BTreeMap::new(),
-        targets: BTreeMap::from([("local".to_owned(), target)]),
-        workload: None,
-    });
-    let load = Load::new(LoadShape::Iterations { iterations: 1 });
-    let point = Point {
-        factors: vec![],
-        params: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        load: Arc::new(load),
-        start: None,
-    };
-    Plan {
-        path: "/nowhere/plan.toml".into(),
-        name: "test".to_owned(),
-        description: String::new(),
-        executor: None,
-        entries: applications
-            .iter()
-            .map(|&application| Entry {
-                application: application.to_owned(),
-                benchmark: Arc::clone(&benchmark),
-                target: "local".to_owned(),
-                points: vec![point.clone()],
-            })
-            .collect(),
-        repetitions: 1,
-        trials_per_deployment: 1,
-        order: Order::Interleaved,
-        seed: 1,
-        timing: Timing::default(),
-        concurrency: Concurrency { deploy: 4, invoke: 1, quiet: false },
-        locks: BTreeMap::new(),
-        budget: Budget::default(),
-    }
+    target.traces = Traces::Local;
+    target.deploy = phase(Phase::Deploy);
+    target.invoke = phase(Phase::Invoke);
+    target.cleanup = phase(Phase::Cleanup);
+    let benchmark = Arc::new(benchmark);
+    plan.entries = applications
+        .iter()
+        .map(|&application| Entry {
+            application: application.to_owned(),
+            benchmark: Arc::clone(&benchmark),
+            ..entry.clone()
+        })
+        .collect();
+    plan.timing = Timing::default();
+    plan.concurrency = Concurrency { deploy: 4, invoke: 1, quiet: false };
+    plan
 }
 
 struct Outcomes {
@@ -192,14 +169,14 @@ impl Case {
                 crate::store::Shared::new(folder.path(), folder.path().join("machine"), run.clone())
             }),
             executor,
-            prices: crate::validate::Prices::built_in(),
+            prices: sb_plan::validate::Prices::built_in(),
             notices,
         };
         let end =
             tokio::time::timeout(Duration::from_mins(1), drive(job, &before, stops)).await.unwrap().unwrap();
         let mut waiting = Vec::new();
         while let Ok(notice) = watch.try_recv() {
-            if let crate::event::Notice::Waiting { step, why } = notice {
+            if let sb_plan::event::Notice::Waiting { step, why } = notice {
                 waiting.push(format!("{step} {why}"));
             }
         }
@@ -237,9 +214,9 @@ impl Outcomes {
     }
 
     fn outcome(&self, id: &str) -> Outcome {
-        let state = crate::run_state::RunState::fold(&self.records);
-        match &state.step(&crate::id::StepId::new(id)).unwrap_or_else(|| panic!("no step {id}")).phase {
-            crate::run_state::StepPhase::Ended(outcome) => outcome.clone(),
+        let state = sb_plan::run_state::RunState::fold(&self.records);
+        match &state.step(&sb_plan::id::StepId::new(id)).unwrap_or_else(|| panic!("no step {id}")).phase {
+            sb_plan::run_state::StepPhase::Ended(outcome) => outcome.clone(),
             other => panic!("{id} has not ended: {other:?}"),
         }
     }
@@ -448,11 +425,11 @@ fn check_resume(before: Vec<Event>, expected_first: &[&str]) {
 }
 
 fn started(id: &str, attempt: u32) -> Event {
-    Event::StepStarted { step: crate::id::StepId::new(id), attempt, logs: None }
+    Event::StepStarted { step: sb_plan::id::StepId::new(id), attempt, logs: None }
 }
 
 fn ended(id: &str, outcome: Outcome, retry: bool) -> Event {
-    let step = crate::id::StepId::new(id);
+    let step = sb_plan::id::StepId::new(id);
     Event::StepEnded { step, attempt: 1, outcome, outputs: BTreeMap::new(), invalid: vec![], retry }
 }
 
@@ -509,7 +486,7 @@ fn a_run_stopped_by_a_killed_runner_only_cleans_up() {
         Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") },
         started("app.1/deploy/a", 1),
         ended("app.1/deploy/a", Outcome::Succeeded, false),
-        Event::StopRequested { why: "stopped".into(), cause: crate::event::StopCause::User },
+        Event::StopRequested { why: "stopped".into(), cause: sb_plan::event::StopCause::User },
     ];
     let ran = case.run();
     assert_eq!(ran.started(), ["cleanup/x 1", "cleanup/y 1"]);
@@ -663,11 +640,12 @@ fn dear(applications: &[&str]) -> Plan {
     for entry in &mut plan.entries {
         let benchmark = Arc::make_mut(&mut entry.benchmark);
         let target = benchmark.targets.get_mut("local").unwrap();
-        target.usage = Some(crate::validate::Usage {
+        target.usage = Some(sb_plan::validate::Usage {
             per_invocation: BTreeMap::from([("usd".to_owned(), 0.01)]),
             per_deployment: BTreeMap::from([("usd".to_owned(), 3.0)]),
         });
-        Arc::make_mut(&mut entry.points[0].load).shape = LoadShape::Iterations { iterations: 1000 };
+        Arc::make_mut(&mut entry.points[0].load).shape =
+            sb_workload::LoadShape::Iterations { iterations: 1000 };
     }
     plan
 }

@@ -22,9 +22,9 @@ pub use rows::{Debt, DeploymentRow, RunRow};
 pub use secrets::Secrets;
 pub use shared::{Guard, Shared, Taken, machine_folder};
 
-use crate::event::{Event, Record};
-use crate::id::{DeploymentId, RunId, file_name};
-use crate::run_state::RunState;
+use sb_plan::event::{Event, Record};
+use sb_plan::id::{DeploymentId, RunId, file_name};
+use sb_plan::run_state::RunState;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::event::Verdict;
-use crate::id::{DeploymentId, RunId};
+use sb_plan::event::Verdict;
+use sb_plan::id::{DeploymentId, RunId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRow {

@@ -16,7 +16,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::id::{RunId, file_name};
+use sb_plan::id::{RunId, file_name};
 
 /// The locks as one run sees them.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use serde_json::{Map, json};
 
 use super::*;
-use crate::event::{Outcome, Verdict};
-use crate::id::StepId;
+use sb_plan::event::{Outcome, Verdict};
+use sb_plan::id::StepId;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(future)

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::rows::{Debt, DeploymentRow, RunRow};
 use super::{Change, StoreError};
-use crate::event::{Event, Record, Verdict};
-use crate::id::{DeploymentId, RunId};
-use crate::run_state::RunState;
+use sb_plan::event::{Event, Record, Verdict};
+use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::run_state::RunState;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 

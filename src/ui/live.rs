@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{RwLock, watch};
 
-use crate::event::Event;
-use crate::load::Progress;
 use crate::schedule::now_ms;
 use crate::store::StoreError;
 use crate::watch::Watched;
 use crate::watch::overview::{Column, Mark};
+use sb_load::Progress;
+use sb_plan::event::Event;
 
 /// How often the run is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

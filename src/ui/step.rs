@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::live::Live;
-use crate::run_state::StepPhase;
 use crate::watch::files;
 use crate::watch::overview::{Mark, describe as in_words};
+use sb_plan::run_state::StepPhase;
 
 /// Bytes of a log that are shown.
 const LOG: u64 = 32 * 1024;

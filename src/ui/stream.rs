@@ -17,8 +17,8 @@ use tokio::sync::watch::Receiver;
 
 use super::http::{Answer, text};
 use super::live::{Course, Live, Snapshot};
-use crate::load::Progress;
 use crate::schedule::now_ms;
+use sb_load::Progress;
 
 /// Viewers at once.
 const VIEWERS: usize = 32;

@@ -9,14 +9,14 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::report::waterfall::Waterfall;
-use crate::report::waterfall_svg;
-use crate::trace::breakdown::Analysis;
-use crate::trace::invalid::Invalid;
-use crate::trace::requests::Requests;
-use crate::trace::span::{Recorded, Trace};
-use crate::trace::xray::Rejected;
-use crate::trace::{analyze, input, span};
+use sb_analysis::breakdown::Analysis;
+use sb_analysis::invalid::Invalid;
+use sb_analysis::report::waterfall::Waterfall;
+use sb_analysis::report::waterfall_svg;
+use sb_analysis::requests::Requests;
+use sb_analysis::span::{Recorded, Trace};
+use sb_analysis::xray::Rejected;
+use sb_analysis::{analyze, input, span};
 
 /// Traces in each list.
 const LISTED: usize = 15;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::load::Progress;
+use sb_load::Progress;
 
 /// Bytes at the end of a file in which its last lines are looked for.
 const TAIL: u64 = 4096;

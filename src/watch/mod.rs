@@ -9,14 +9,14 @@ pub mod overview;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::event::{Event, Outcome, Record};
 use crate::execute::{Execute as _, Executor};
-use crate::graph::{RunGraph, Step};
-use crate::id::StepId;
-use crate::load::Progress;
-use crate::run_state::{RunState, StepPhase, StepState};
 use crate::store::{RunRow, Store, StoreError};
-use crate::validate::{self, Plan};
+use sb_load::Progress;
+use sb_plan::event::{Event, Outcome, Record};
+use sb_plan::graph::{RunGraph, Step};
+use sb_plan::id::StepId;
+use sb_plan::run_state::{RunState, StepPhase, StepState};
+use sb_plan::validate::{self, Plan};
 
 /// So many events are in memory at once.
 const PAGE: u32 = 4096;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::relay::{self, Relay};
 use super::{End, Ends, K6Error, K6Spec, check_script, make_folder, unusable, write};
 use crate::container::{ContainerCommand, ContainerError, Engine, Image, ImageProgress, Luggage, Mount};
-use crate::load::k6::{self, Share};
+use sb_load::k6::{self, Share};
 
 /// Where k6 reads its options and writes, in a container.
 const RESULTS: &str = "/sb-k6";

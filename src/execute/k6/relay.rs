@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::load::{Progress, k6};
+use sb_load::{Progress, k6};
 
 /// The longest line that is passed on whole.
 const LINE_LIMIT: usize = 64 * 1024;

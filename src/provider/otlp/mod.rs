@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::local::{self, LocalError};
+use sb_local::{self, LocalError};
 
 pub use receiver::{SERVE, serve};
 pub use select::{SelectError, select_traces};
@@ -44,17 +44,17 @@ pub async fn up(state_dir: &Path, sb_binary: &Path) -> Result<Receiver, LocalErr
     if let Some(receiver) = find(&state_dir) {
         return Ok(receiver);
     }
-    local::start(SERVE, &state_dir, &Spec { version: 1 }, sb_binary).await
+    sb_local::start(SERVE, &state_dir, &Spec { version: 1 }, sb_binary).await
 }
 
 /// The receiver that runs from a state folder.
 pub fn find(state_dir: &Path) -> Option<Receiver> {
-    local::find_running(state_dir)
+    sb_local::find_running(state_dir)
 }
 
 /// Stops the receiver, waits for its end, and removes what arrived. Nothing to do is fine.
 pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
-    local::down(state_dir).await?;
+    sb_local::down(state_dir).await?;
     match std::fs::remove_file(spans_file(state_dir)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(LocalError::io("remove", &spans_file(state_dir))(error))

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::super::local::http::{self, Answer, Lifetime};
-use super::super::local::journal::Journal;
-use super::super::local::{LocalError, lock, log_file, runtime_file, write_json};
 use super::{Receiver, protobuf, spans_file};
+use sb_local::http::{self, Answer, Lifetime};
+use sb_local::journal::Journal;
+use sb_local::{LocalError, lock, log_file, runtime_file, write_json};
 
 /// The first argument that makes `sb` the receiver; the second is the state folder.
 pub const SERVE: &str = "internal-otlp";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::super::app_insights::operation_id;
 use super::super::collect::FetchProgress;
 use super::super::retrieval::{Retrieval, replace};
-use crate::trace::select::select;
+use sb_analysis::select::select;
 
 /// SDKs export every 5 s: a file that has not grown for longer has all that was recorded.
 const QUIET: Duration = Duration::from_secs(6);

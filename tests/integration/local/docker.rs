@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sb::provider::local::{self, Containers, LocalError};
+use sb_local::{Containers, LocalError};
 use serde_json::json;
 
 use super::harness::{App, kill, sb, spec, wait_until};
@@ -102,7 +102,7 @@ async fn functions_run_in_containers_that_end_with_the_runtime() {
     kill(i64::from(app.runtime.pid));
     let mut again = spec(&template, &state_dir);
     again.options.containers = Some(containers);
-    local::up(again, sb()).await.unwrap();
+    sb_local::up(again, sb()).await.unwrap();
     assert_eq!(containers_of(&state_dir), 0);
     let answer = app.invoke("app-Ruby", &json!(3), &[]).await;
     assert_eq!(answer.json()["event"], 3);
@@ -110,12 +110,12 @@ async fn functions_run_in_containers_that_end_with_the_runtime() {
     // Nor one that is started again without containers.
     app.invoke("app-Ruby", &json!("sleep"), &[("x-amz-invocation-type", "Event")]).await;
     wait_until("the function to run", || containers_of(&state_dir) > 0).await;
-    let second = local::find(&state_dir).unwrap();
+    let second = sb_local::find(&state_dir).unwrap();
     kill(i64::from(second.pid));
     let other = super::harness::here("tests/integration/local/template.yaml");
-    local::up(spec(&other, &state_dir), sb()).await.unwrap();
+    sb_local::up(spec(&other, &state_dir), sb()).await.unwrap();
     assert_eq!(containers_of(&state_dir), 0);
-    local::down(&state_dir).await.unwrap();
+    sb_local::down(&state_dir).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +127,7 @@ async fn an_image_that_cannot_be_had_is_named_before_anything_starts() {
     let images = [("ruby3.4".to_owned(), "127.0.0.1:1/nowhere:1".to_owned())];
     spec.options.containers = Some(Containers { images: images.into(), client: None });
     let error =
-        tokio::time::timeout(Duration::from_mins(1), local::up(spec, sb())).await.unwrap().unwrap_err();
+        tokio::time::timeout(Duration::from_mins(1), sb_local::up(spec, sb())).await.unwrap().unwrap_err();
     assert!(matches!(error, LocalError::Fetch(_)), "{error}");
     for words in ["127.0.0.1:1/nowhere:1", "--image RUNTIME=IMAGE", "docker load"] {
         assert!(error.to_string().contains(words), "{error}");

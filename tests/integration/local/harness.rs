@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use sb::provider::local::{self, LocalRuntime, LocalSpec, Options};
+use sb_local::{LocalRuntime, LocalSpec, Options};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -76,7 +76,7 @@ impl App {
         let folder = tempfile::tempdir().unwrap();
         let mut spec = spec(&here(template), &folder.path().join("state"));
         change(&mut spec.options);
-        let runtime = local::up(spec, sb()).await.unwrap();
+        let runtime = sb_local::up(spec, sb()).await.unwrap();
         Self { folder, runtime, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
@@ -146,7 +146,7 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        if let Some(runtime) = local::find(&self.state_dir()) {
+        if let Some(runtime) = sb_local::find(&self.state_dir()) {
             kill(i64::from(runtime.pid));
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sb::provider::local::{self, LocalRuntime};
+use sb_local::LocalRuntime;
 use serde_json::json;
 
 use super::harness::{App, here, sb, spec};
@@ -22,10 +22,10 @@ async fn compile(folder: &Path, classes: &Path) {
     std::fs::create_dir_all(classes).unwrap();
     std::fs::write(&path, template(classes)).unwrap();
     let state = folder.join("compile");
-    let _: LocalRuntime = local::up(spec(&path, &state), sb()).await.unwrap();
+    let _: LocalRuntime = sb_local::up(spec(&path, &state), sb()).await.unwrap();
     let written: serde_json::Value =
         serde_json::from_slice(&std::fs::read(state.join("local.json")).unwrap()).unwrap();
-    local::down(&state).await.unwrap();
+    sb_local::down(&state).await.unwrap();
     let client = Path::new(written["java_client"].as_str().unwrap()).join("*");
     let compiled = Command::new("javac")
         .args(["-d".as_ref(), classes.as_os_str(), "-cp".as_ref(), client.as_os_str()])

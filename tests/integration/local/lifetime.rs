@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sb::provider::local::{self, LocalError};
+use sb_local::LocalError;
 use serde_json::json;
 
 use super::harness::{App, is_alive, kill, read_all_pids, read_pids, sb, spec, wait_until};
@@ -10,21 +10,21 @@ use super::harness::{App, is_alive, kill, read_all_pids, read_pids, sb, spec, wa
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_is_idempotent_and_down_leaves_neither_process_nor_port() {
     let app = App::start().await;
-    assert_eq!(local::find(&app.state_dir()).as_ref(), Some(&app.runtime));
+    assert_eq!(sb_local::find(&app.state_dir()).as_ref(), Some(&app.runtime));
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let again = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let again = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
     assert_eq!(again, app.runtime);
     let function = app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await.json().as_i64().unwrap();
 
-    local::down(&app.state_dir()).await.unwrap();
+    sb_local::down(&app.state_dir()).await.unwrap();
     assert!(!is_alive(i64::from(app.runtime.pid)) && !is_alive(function));
-    assert_eq!(local::find(&app.state_dir()), None);
+    assert_eq!(sb_local::find(&app.state_dir()), None);
     for endpoint in [&app.runtime.endpoint, &app.runtime.lambda_endpoint] {
         let address = endpoint.strip_prefix("http://").unwrap();
         assert!(std::net::TcpStream::connect(address).is_err(), "{endpoint} still answers");
     }
     // Nothing to do is fine.
-    local::down(&app.state_dir()).await.unwrap();
+    sb_local::down(&app.state_dir()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,9 +40,9 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
     };
     let template = write("template.yaml", "one");
     let state_dir = folder.path().join("state");
-    let first = local::up(spec(&template, &state_dir), sb()).await.unwrap();
+    let first = sb_local::up(spec(&template, &state_dir), sb()).await.unwrap();
     let refused = async |asked| {
-        let error = local::up(asked, sb()).await.unwrap_err();
+        let error = sb_local::up(asked, sb()).await.unwrap_err();
         assert!(matches!(error, LocalError::RunsOtherwise { .. }), "{error}");
         error.to_string()
     };
@@ -57,8 +57,8 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
     write("template.yaml", "two");
     assert!(refused(spec(&template, &state_dir)).await.contains("before it was edited"));
     write("template.yaml", "one");
-    assert_eq!(local::up(spec(&template, &state_dir), sb()).await.unwrap(), first);
-    local::down(&state_dir).await.unwrap();
+    assert_eq!(sb_local::up(spec(&template, &state_dir), sb()).await.unwrap(), first);
+    sb_local::down(&state_dir).await.unwrap();
     assert!(!state_dir.join("local.json").exists(), "parameters may be secret");
 }
 
@@ -68,11 +68,11 @@ async fn one_that_nobody_could_find_any_more_ends_by_itself() {
     std::fs::remove_dir_all(app.state_dir()).unwrap();
     // The next one in its place is let alone.
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let next = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
     assert_ne!(next.pid, app.runtime.pid);
     wait_until("the runtime to end", || !is_alive(i64::from(app.runtime.pid))).await;
-    assert_eq!(local::find(&app.state_dir()), Some(next));
-    local::down(&app.state_dir()).await.unwrap();
+    assert_eq!(sb_local::find(&app.state_dir()), Some(next));
+    sb_local::down(&app.state_dir()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,10 +80,10 @@ async fn two_calls_of_up_at_once_give_one_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = folder.path().join("state");
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let up = || local::up(spec(&template, &state_dir), sb());
+    let up = || sb_local::up(spec(&template, &state_dir), sb());
     let (first, second) = tokio::join!(up(), up());
     let (first, second) = (first.unwrap(), second.unwrap());
-    local::down(&state_dir).await.unwrap();
+    sb_local::down(&state_dir).await.unwrap();
     assert_eq!(first, second);
 }
 
@@ -93,7 +93,7 @@ async fn requests_in_flight_are_answered_with_503_when_it_stops() {
     let event = json!({ "seconds": 9, "note": app.note() });
     let (answer, stopped) = tokio::join!(app.invoke("app-Two", &event, &[]), async {
         wait_until("the function to run", || !read_pids(&app.note()).is_empty()).await;
-        local::down(&app.state_dir()).await
+        sb_local::down(&app.state_dir()).await
     });
     stopped.unwrap();
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -114,12 +114,12 @@ async fn functions_die_with_a_runtime_that_is_killed() {
 
     kill(i64::from(app.runtime.pid));
     wait_until("the functions to die", || !is_alive(idle) && !is_alive(busy)).await;
-    wait_until("the lock to be free", || local::find(&app.state_dir()).is_none()).await;
+    wait_until("the lock to be free", || sb_local::find(&app.state_dir()).is_none()).await;
     // The folder can be used again.
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let next = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
     assert_ne!(next.pid, app.runtime.pid);
-    local::down(&app.state_dir()).await.unwrap();
+    sb_local::down(&app.state_dir()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +154,7 @@ async fn killed_during_a_load_and_started_again_it_has_the_finished_traces_and_s
     assert!(running.is_err() && !finished.is_empty(), "{running:?}");
 
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let next = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let next = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
     assert_eq!(
         (&next.endpoint, &next.lambda_endpoint, &next.xray_endpoint),
         (&app.runtime.endpoint, &app.runtime.lambda_endpoint, &app.runtime.xray_endpoint),
@@ -177,7 +177,7 @@ async fn killed_during_a_load_and_started_again_it_has_the_finished_traces_and_s
     let (_, lost) = app.traces(&[trace_of(&slow)], Duration::ZERO).await;
     assert!(lost.is_empty() || lost[0].to_string().contains("in_progress"), "{lost:?}");
     // After a cleanup nothing of it is left.
-    local::down(&app.state_dir()).await.unwrap();
+    sb_local::down(&app.state_dir()).await.unwrap();
     assert!(!app.state_dir().join("traces.jsonl").exists());
 }
 
@@ -186,7 +186,7 @@ async fn check_refused(template: &str, expected: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("template.yaml");
     std::fs::write(&path, template).unwrap();
-    let error = local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
+    let error = sb_local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
     assert!(matches!(error, LocalError::NotReady { .. }));
     assert!(error.to_string().contains(expected), "{error}");
 }

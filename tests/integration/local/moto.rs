@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sb::manifest::dynamics::Delay;
-use sb::provider::local::{self, LocalError};
+use sb_local::LocalError;
+use sb_sam::dynamics::Delay;
 use serde_json::json;
 
 use super::harness::{App, here, sb, spec, wait_until};
@@ -54,9 +54,9 @@ async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_
     // Even when nobody can tidy up.
     kill(Pid::from_raw(i32::try_from(app.runtime.pid).unwrap()), Signal::SIGKILL).unwrap();
     wait_until("the services to end", || services() == 0).await;
-    let again = local::up(spec(&here(TEMPLATE), &app.state_dir()), sb()).await.unwrap();
+    let again = sb_local::up(spec(&here(TEMPLATE), &app.state_dir()), sb()).await.unwrap();
     assert_eq!(services(), 1, "{again:?}");
-    tokio::time::timeout(Duration::from_secs(30), local::down(&app.state_dir())).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), sb_local::down(&app.state_dir())).await.unwrap().unwrap();
     assert_eq!(services(), 0);
 }
 
@@ -143,7 +143,7 @@ async fn a_table_that_the_service_refuses_is_named_with_its_line() {
         template.replace("CodeUri: .", &format!("CodeUri: {}", here("tests/integration/local").display())),
     )
     .unwrap();
-    let error = local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
+    let error = sb_local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
     let LocalError::NotReady { tail, .. } = &error else { panic!("{error}") };
     assert!(tail.contains("resource `Items` (line "), "{tail}");
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sb::manifest::dynamics::Delay;
 use sb::provider::aws::{XrayConfig, fetch_linked_traces};
-use sb::provider::local::{self, LocalError};
-use sb::trace::analyze::{Options, analyze_file};
-use sb::trace::breakdown::Activity;
-use sb::trace::method::Method;
-use sb::trace::row::read_breakdown;
+use sb_analysis::analyze::{Options, analyze_file};
+use sb_analysis::breakdown::Activity;
+use sb_analysis::method::Method;
+use sb_analysis::row::read_breakdown;
+use sb_local::LocalError;
+use sb_sam::dynamics::Delay;
 use serde_json::{Value, json};
 
 use super::harness::{App, here, kill, sb, spec, wait_until};
@@ -184,16 +184,16 @@ async fn without_its_services_it_is_broken_and_says_so() {
         .collect();
     let services = children.into_iter().find(is_services).expect("the services' process");
     kill(services);
-    let broken = || local::find(&app.state_dir()).and_then(|runtime| runtime.broken);
+    let broken = || sb_local::find(&app.state_dir()).and_then(|runtime| runtime.broken);
     wait_until("the runtime to notice", || broken().is_some()).await;
     assert!(broken().unwrap().contains("the services have ended"), "{:?}", broken());
     let template = here("tests/integration/local/failures.yaml");
-    let error = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap_err();
+    let error = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap_err();
     assert!(matches!(error, LocalError::Broken { .. }), "{error}");
-    local::down(&app.state_dir()).await.unwrap();
-    let again = local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    sb_local::down(&app.state_dir()).await.unwrap();
+    let again = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
     assert_eq!(again.broken, None);
-    local::down(&app.state_dir()).await.unwrap();
+    sb_local::down(&app.state_dir()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use sb::manifest::dynamics::Delay;
+use sb_sam::dynamics::Delay;
 use serde_json::{Value, json};
 
 use super::harness::{Answer, App, wait_until};

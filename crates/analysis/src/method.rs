@@ -1,0 +1,149 @@
+//! How traces are read and explained: what the options of an analysis come to.
+
+use super::activities::Activities;
+use super::app_insights;
+use super::breakdown::{self, Analysis};
+use super::invalid::Invalid;
+use super::otlp;
+use super::repair::{self, Repair};
+use super::row::{BREAKDOWN_HEADER, format_duration};
+use super::source::Source;
+use super::span::{Recorded, Trace};
+use super::xray::{self, Documents, Rejected};
+
+/// Which algorithm extracts the critical path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The study's, for synchronous and asynchronous traces
+    #[default]
+    ServiTrace,
+    /// FIRM's, for synchronous traces: a reference to compare with
+    Firm,
+}
+
+/// How traces are read and explained. The default is that of the published dataset.
+#[derive(Clone, Debug, Default)]
+pub struct Method {
+    pub source: Source,
+    pub algorithm: Algorithm,
+    pub activities: Activities,
+    /// Whether traces are recovered whose clocks differ a little.
+    pub repair: Option<Repair>,
+    /// Whether traces of X-Ray that links connect are joined. (Those of OpenTelemetry always are, as [`super::otlp`] says.)
+    pub join_linked: bool,
+}
+
+impl Method {
+    /// Analyses a text that holds one trace, in any of the formats.
+    pub fn analyze_text(&self, text: &str) -> Result<Analysis, Rejected> {
+        self.explain(self.record(text, &mut Documents::default())?)
+    }
+
+    /// Calls `found` with what a text comes to. The format must be known, and be one that holds a trace per document.
+    pub(super) fn analyze_with(
+        &self,
+        text: &str,
+        documents: &mut Documents,
+        found: impl FnOnce(Analysis<&str>),
+    ) -> Result<(), Rejected> {
+        if self.source == Source::AppInsights {
+            return self.explain_with(app_insights::read(text)?, found);
+        }
+        self.explain_with(xray::record(text, documents)?, found)
+    }
+
+    /// What one text recorded, in whatever format.
+    pub fn record<'a>(&self, text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+        match self.source.resolve(text.as_bytes()) {
+            Source::AppInsights => app_insights::read(text),
+            Source::Otlp => only(otlp::read(text)),
+            Source::Xray | Source::Auto => xray::record(text, documents),
+        }
+    }
+
+    /// Explains a trace as it is, without repair.
+    pub fn explain_trace(&self, trace: &Trace<'_>) -> Result<Analysis, Invalid> {
+        breakdown::analyze_by(trace, &self.activities, self.algorithm)
+    }
+
+    /// Joins what was recorded to a trace and explains it, repaired if that is wanted and needed.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path stands for one lifetime, the closure for any"
+    )]
+    pub fn explain(&self, recorded: Recorded<'_>) -> Result<Analysis, Rejected> {
+        self.explain_with(recorded, |analysis| analysis.into_owned())
+    }
+
+    /// Like [`Self::explain`], for what does not outlive the trace.
+    pub(super) fn explain_with<T>(
+        &self,
+        mut recorded: Recorded<'_>,
+        found: impl FnOnce(Analysis<&str>) -> T,
+    ) -> Result<T, Rejected> {
+        if self.join_linked {
+            recorded.mark_linked();
+        }
+        let before = self.repair.map(|repair| (repair, recorded.clone()));
+        let id = recorded.id.clone();
+        let reason = match recorded.join() {
+            Ok(trace) => match breakdown::explain(&trace, &self.activities, self.algorithm) {
+                Ok(analysis) => return Ok(found(analysis)),
+                Err(reason) => reason,
+            },
+            Err(reason) => reason,
+        };
+        let repaired = before.and_then(|(repair, recorded)| {
+            repair::repair(&recorded, repair, &reason, |changed| self.explain_as_recorded(changed).ok())
+        });
+        match repaired {
+            Some(analysis) => Ok(found(analysis.as_borrowed())),
+            None => Err(Rejected { id: Some(id.into_owned()), reason }),
+        }
+    }
+
+    /// The first line of trace_breakdown.csv; with repair there is one column more.
+    pub(super) fn header(&self) -> String {
+        let mut header = BREAKDOWN_HEADER.to_owned();
+        if self.repair.is_some() {
+            add_last_field(&mut header, repair::COLUMN);
+        }
+        header
+    }
+
+    /// Appends the row of a valid trace. The column of repairs has by how much times were moved in all; it is empty
+    /// where the trace was valid as it was recorded.
+    pub(super) fn write_row(&self, analysis: &Analysis<&str>, out: &mut String) {
+        analysis.row.write(out);
+        if self.repair.is_some() {
+            add_last_field(out, &analysis.repaired.map(format_duration).unwrap_or_default());
+        }
+    }
+
+    fn explain_as_recorded(&self, recorded: Recorded<'_>) -> Result<Analysis, Invalid> {
+        let trace = recorded.join()?;
+        self.explain_trace(&trace)
+    }
+}
+
+/// The one trace of a text.
+fn only(mut traces: Vec<Result<Recorded<'static>, Rejected>>) -> Result<Recorded<'static>, Rejected> {
+    match (traces.pop(), traces.len()) {
+        (Some(recorded), 0) => recorded,
+        (last, others) => {
+            let count = others + usize::from(last.is_some());
+            let detail = format!("the text holds {count} traces instead of one");
+            Err(Rejected { id: None, reason: Invalid::Malformed { detail } })
+        }
+    }
+}
+
+/// To a row that has its line end already.
+fn add_last_field(row: &mut String, field: &str) {
+    row.truncate(row.trim_end_matches("\r\n").len());
+    row.push(',');
+    let needs_quotes = field.contains(',');
+    row.push_str(if needs_quotes { "\"" } else { "" });
+    row.push_str(field);
+    row.push_str(if needs_quotes { "\"\r\n" } else { "\r\n" });
+}

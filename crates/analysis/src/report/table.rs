@@ -1,0 +1,423 @@
+//! Summaries as tables for the terminal: at most 80 columns wide, plain or coloured.
+
+use std::fmt::{self, Write};
+
+use super::summary::{ApplicationSummary, LoadFigures, Quantiles, TraceBreakdown, TraceFigures};
+use crate::breakdown::Activity;
+use sb_measurement::Outcome;
+
+/// Nothing is wider.
+const WIDTH: usize = 80;
+
+/// Where figures begin: two columns of indent and the longest label, `container_initialization`.
+const LABEL: usize = 26;
+
+/// One figure with its unit.
+const FIGURE: usize = 13;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone, for files and pipes.
+    Plain,
+    /// With ANSI escapes for weight and colour.
+    Coloured,
+}
+
+#[derive(Clone, Copy)]
+enum Ink {
+    Heading,
+    Quiet,
+    Bad,
+}
+
+/// Writes one block per application, in the given order, with an empty line between them.
+pub fn render(out: &mut impl Write, summaries: &[ApplicationSummary], style: Style) -> fmt::Result {
+    for (index, summary) in summaries.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        Table { out, style }.application(summary)?;
+    }
+    Ok(())
+}
+
+struct Table<'a, W: Write> {
+    out: &'a mut W,
+    style: Style,
+}
+
+impl<W: Write> Table<'_, W> {
+    fn application(&mut self, summary: &ApplicationSummary) -> fmt::Result {
+        let name = shortened(&summary.application, WIDTH);
+        self.ink(Ink::Heading, &name)?;
+        let count = summary.folders.len();
+        let note = format!("{count} {}", if count == 1 { "invocation folder" } else { "invocation folders" });
+        let room = WIDTH.saturating_sub(name.chars().count());
+        if note.len() + 2 <= room {
+            write!(self.out, "{:1$}", "", room - note.len())?;
+            self.ink(Ink::Quiet, &note)?;
+        }
+        writeln!(self.out)?;
+        if let Some(load) = &summary.load {
+            self.load(load)?;
+        }
+        if let Some(traces) = &summary.traces {
+            self.traces(traces)?;
+        }
+        for reason in &summary.invalid {
+            self.sentence("invalid", Ink::Bad, reason)?;
+        }
+        for warning in &summary.warnings {
+            self.sentence("note", Ink::Quiet, warning)?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, load: &LoadFigures) -> fmt::Result {
+        writeln!(self.out)?;
+        self.columns("invocations", &["planned", "sent", "answered", "failed"])?;
+        self.label("")?;
+        for count in [load.planned, load.sent, load.answered] {
+            write!(self.out, "{:>FIGURE$}", grouped(count))?;
+        }
+        self.count_of_bad(load.failed)?;
+        writeln!(self.out)?;
+        for (outcome, count) in load.outcomes.iter().filter(|(outcome, _)| **outcome != Outcome::Ok) {
+            self.label(outcome.name())?;
+            self.count_of_bad(*count)?;
+            writeln!(self.out)?;
+        }
+
+        writeln!(self.out)?;
+        self.columns("latency (nearest rank)", &["p50", "p95", "p99"])?;
+        self.quantiles("from sending", load.latency_ms)?;
+        self.quantiles("from the planned time", load.latency_from_planned_ms)?;
+        if !load.requests.is_empty() {
+            writeln!(self.out)?;
+            self.columns("latency by request", &["p50", "p95", "p99", "failed"])?;
+            for request in &load.requests {
+                self.label(&request.name)?;
+                self.three(request.latency_ms)?;
+                self.count_of_bad(request.failed)?;
+                writeln!(self.out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn traces(&mut self, traces: &TraceFigures) -> fmt::Result {
+        writeln!(self.out)?;
+        self.columns("traces", &["valid", "invalid", "missing", "cold starts"])?;
+        self.label("")?;
+        write!(self.out, "{:>FIGURE$}", grouped(traces.valid))?;
+        self.count_of_bad(traces.invalid)?;
+        match traces.missing {
+            Some(missing) => self.count_of_bad(missing)?,
+            None => write!(self.out, "{:>FIGURE$}", "-")?,
+        }
+        writeln!(self.out, "{:>FIGURE$}", grouped(traces.cold_starts))?;
+        if let Some(share) = traces.cold_share {
+            self.label("with a cold start")?;
+            writeln!(self.out, "{:>1$}", percent(share), FIGURE)?;
+        }
+
+        self.critical_path("critical path", traces.median.as_ref(), traces.p99.as_ref())?;
+        for request in &traces.requests {
+            self.critical_path(
+                &format!("of {}", request.name),
+                request.median.as_ref(),
+                request.p99.as_ref(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn critical_path(
+        &mut self,
+        title: &str,
+        median: Option<&TraceBreakdown>,
+        p99: Option<&TraceBreakdown>,
+    ) -> fmt::Result {
+        let (Some(median), Some(p99)) = (median, p99) else { return Ok(()) };
+        writeln!(self.out)?;
+        self.columns(&shortened(title, LABEL - 2), &["median trace", "", "p99 trace", ""])?;
+        for activity in Activity::ALL {
+            if [median, p99].iter().all(|trace| trace.parts_ms.get(&activity).is_none_or(|part| *part == 0.0))
+            {
+                continue;
+            }
+            self.label(activity.name())?;
+            for trace in [median, p99] {
+                self.part(trace, activity)?;
+            }
+            writeln!(self.out)?;
+        }
+        self.label("whole trace")?;
+        writeln!(
+            self.out,
+            "{:>FIGURE$}{:>FIGURE$}{:>FIGURE$}",
+            duration(median.duration_ms),
+            "",
+            duration(p99.duration_ms)
+        )
+    }
+
+    fn part(&mut self, trace: &TraceBreakdown, activity: Activity) -> fmt::Result {
+        match trace.parts_ms.get(&activity) {
+            Some(part) => {
+                let share = if trace.duration_ms > 0.0 { part / trace.duration_ms } else { 0.0 };
+                write!(self.out, "{:>FIGURE$}{:>FIGURE$}", duration(*part), percent(share))
+            }
+            None => write!(self.out, "{:>FIGURE$}{:>FIGURE$}", "-", ""),
+        }
+    }
+
+    fn quantiles(&mut self, label: &str, quantiles: Option<Quantiles>) -> fmt::Result {
+        self.label(label)?;
+        self.three(quantiles)?;
+        writeln!(self.out)
+    }
+
+    fn three(&mut self, quantiles: Option<Quantiles>) -> fmt::Result {
+        let figures = match quantiles {
+            Some(of) => [of.p50, of.p95, of.p99].map(duration),
+            None => ["-"; 3].map(str::to_owned),
+        };
+        for figure in figures {
+            write!(self.out, "{figure:>FIGURE$}")?;
+        }
+        Ok(())
+    }
+
+    /// The heading of a group and of its columns of figures.
+    fn columns(&mut self, title: &str, names: &[&str]) -> fmt::Result {
+        let mut line = format!("  {title:<0$}", LABEL - 2);
+        for name in names {
+            write!(line, "{name:>FIGURE$}")?;
+        }
+        self.ink(Ink::Quiet, line.trim_end())?;
+        writeln!(self.out)
+    }
+
+    fn label(&mut self, label: &str) -> fmt::Result {
+        let label = shortened(label, LABEL - 2);
+        write!(self.out, "  {label:<0$}", LABEL - 2)
+    }
+
+    /// A count of what should not have been: it stands out unless it is zero.
+    fn count_of_bad(&mut self, count: u64) -> fmt::Result {
+        let text = grouped(count);
+        write!(self.out, "{:1$}", "", FIGURE.saturating_sub(text.len()))?;
+        if count == 0 { self.out.write_str(&text) } else { self.ink(Ink::Bad, &text) }
+    }
+
+    /// A sentence, broken between words where it is longer than the line.
+    fn sentence(&mut self, label: &str, ink: Ink, sentence: &str) -> fmt::Result {
+        let indent = label.len() + 4;
+        let mut lines = vec![String::new()];
+        for word in sentence.split_whitespace() {
+            let line = lines.last_mut().map_or("", |line| line.as_str());
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH - indent {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(&shortened(word, WIDTH - indent));
+            }
+        }
+        writeln!(self.out)?;
+        for (index, line) in lines.iter().enumerate() {
+            if index == 0 {
+                write!(self.out, "  ")?;
+                self.ink(ink, &format!("{label}:"))?;
+                writeln!(self.out, " {line}")?;
+            } else {
+                writeln!(self.out, "{:indent$}{line}", "")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ink(&mut self, ink: Ink, text: &str) -> fmt::Result {
+        if self.style == Style::Plain || text.is_empty() {
+            return self.out.write_str(text);
+        }
+        let code = match ink {
+            Ink::Heading => "1",
+            Ink::Quiet => "2",
+            Ink::Bad => "31",
+        };
+        write!(self.out, "\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+/// Milliseconds with a unit that keeps about three digits.
+fn duration(milliseconds: f64) -> String {
+    let magnitude = milliseconds.abs();
+    if magnitude < 10.0 {
+        format!("{milliseconds:.2} ms")
+    } else if magnitude < 1e3 {
+        format!("{milliseconds:.1} ms")
+    } else if magnitude < 600e3 {
+        format!("{:.2} s", milliseconds / 1e3)
+    } else {
+        format!("{:.1} min", milliseconds / 60e3)
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// `12,345,678`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Cut to `width` characters, the last of them an ellipsis; control characters become spaces.
+fn shortened(text: &str, width: usize) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if text.chars().count() <= width {
+        clean.collect()
+    } else {
+        clean.take(width.saturating_sub(1)).chain(['…']).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::summary::RequestFigures;
+
+    fn summary() -> ApplicationSummary {
+        let quantiles = Quantiles { p50: 102.25, p95: 998.04, p99: 1834.5 };
+        let request = |name: &str, failed| RequestFigures {
+            name: name.to_owned(),
+            sent: 600,
+            answered: 598,
+            failed,
+            latency_ms: Some(quantiles),
+        };
+        let trace = |duration_ms: f64, cold: Option<f64>| {
+            let mut parts_ms =
+                BTreeMap::from([(Activity::Computation, duration_ms * 0.75), (Activity::Unclassified, 0.0)]);
+            parts_ms.extend(cold.map(|cold| (Activity::ContainerInitialization, cold)));
+            TraceBreakdown { trace_id: "1-a".to_owned(), duration_ms, parts_ms }
+        };
+        ApplicationSummary {
+            version: ApplicationSummary::VERSION,
+            application: "thumbnail-generator".to_owned(),
+            folders: vec!["a".into(), "b".into()],
+            load: Some(LoadFigures {
+                planned: 1_234_567,
+                sent: 1_234_500,
+                answered: 1_234_490,
+                failed: 10,
+                dropped: 67,
+                outcomes: BTreeMap::from([
+                    (Outcome::Ok, 1_234_490),
+                    (Outcome::Timeout, 10),
+                    (Outcome::Dropped, 67),
+                ]),
+                latency_ms: Some(quantiles),
+                latency_from_planned_ms: None,
+                requests: vec![request("upload", 10), request("a request with quite a long name", 0)],
+            }),
+            traces: Some(TraceFigures {
+                requests: vec![],
+                valid: 970,
+                invalid: 12,
+                missing: Some(0),
+                cold_starts: 14,
+                cold_share: Some(0.0123),
+                median: Some(trace(96.5, None)),
+                p99: Some(trace(2500.0, Some(625.0))),
+            }),
+            invalid: vec![
+                "67 of 1234567 invocations were dropped: 0.0054 % where 0.0010 % is tolerated (max_dropped)."
+                    .to_owned(),
+            ],
+            warnings: vec![],
+        }
+    }
+
+    fn rendered(summary: &ApplicationSummary, style: Style) -> String {
+        let mut text = String::new();
+        render(&mut text, std::slice::from_ref(summary), style).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_summary_fits_a_terminal_and_reads_as_a_table() {
+        let text = rendered(&summary(), Style::Plain);
+        insta::assert_snapshot!(text);
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert_eq!(line, line.trim_end());
+        }
+    }
+
+    #[test]
+    fn colour_changes_no_character() {
+        let coloured = rendered(&summary(), Style::Coloured);
+        assert!(coloured.contains("\u{1b}[31m10\u{1b}[0m"));
+        let mut plain = String::new();
+        let mut rest = coloured.as_str();
+        while let Some(begin) = rest.find('\u{1b}') {
+            plain.push_str(&rest[..begin]);
+            rest = &rest[begin + rest[begin..].find('m').unwrap() + 1..];
+        }
+        plain.push_str(rest);
+        assert_eq!(plain, rendered(&summary(), Style::Plain));
+    }
+
+    #[test]
+    fn names_cannot_break_the_table_or_the_terminal() {
+        let mut hostile = summary();
+        hostile.application = format!("\u{1b}[31m{}", "x".repeat(200));
+        hostile.invalid = vec!["y".repeat(200)];
+        let text = rendered(&hostile, Style::Plain);
+        assert!(!text.contains('\u{1b}'));
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn figures_have_units_that_suit_them() {
+        for (milliseconds, expected) in [
+            (0.0, "0.00 ms"),
+            (9.876, "9.88 ms"),
+            (98.76, "98.8 ms"),
+            (1234.0, "1.23 s"),
+            (61_000.0, "61.00 s"),
+            (900_000.0, "15.0 min"),
+        ] {
+            assert_eq!(duration(milliseconds), expected);
+        }
+        for (count, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(count), expected);
+        }
+    }
+
+    #[test]
+    fn a_summary_survives_json() {
+        let summary = summary();
+        let text = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<ApplicationSummary>(&text).unwrap(), summary);
+        assert!(
+            text.contains(r#""parts_ms":{"container_initialization":625.0,"computation":1875.0"#),
+            "{text}"
+        );
+    }
+}

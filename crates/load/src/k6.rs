@@ -1,0 +1,186 @@
+//! What k6 needs to run a script, and what it leaves: its CSV in our files, its summary in our shape.
+//!
+//! k6 writes a CSV of every measurement while it runs. [`Collecting`] reads it as it grows, row by row, and makes
+//! `k6_metrics.csv` (the same rows; times in whole seconds, as the published dataset has them, and secrets blotted out)
+//! and `invocations.csv` of it, so that memory does not grow with the load. Whoever runs k6, and where, is no matter here.
+
+mod collect;
+mod module;
+mod rows;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::summary::{k6_verdict, summarize};
+use sb_measurement::{LoadSummary, Timestamp};
+use sb_workload::Tolerances;
+
+pub use collect::{Collected, Collecting};
+pub use module::{MODULE_FILE, MODULE_TEXT, place_module};
+
+/// The oldest k6 whose options and output are known to be understood.
+pub const OLDEST: (u32, u32) = (1, 0);
+/// In the folder that k6 writes to.
+pub const OPTIONS: &str = "options.json";
+pub const METRICS: &str = "metrics.csv";
+pub const SUMMARY: &str = "summary.json";
+
+/// How k6 says that it ended (its `errext/exitcodes`).
+pub const THRESHOLDS_FAILED: i32 = 99;
+pub const STOPPED: i32 = 105;
+
+/// One of several k6 that share a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub number: usize,
+    pub of: usize,
+}
+
+/// The arguments of `k6 run`: nothing that may be secret is among them. `folder` is where k6 finds its options and
+/// writes, as k6 sees it.
+pub fn run_arguments(script: &str, folder: &str, share: Share, tells_progress: bool) -> Vec<String> {
+    let mut arguments = vec![
+        "run".to_owned(),
+        format!("--config={folder}/{OPTIONS}"),
+        format!("--summary-export={folder}/{SUMMARY}"),
+        "--out=csv".to_owned(),
+        // No server beside the measurement: two k6 on a machine would want the same port.
+        "--address=".to_owned(),
+        "--no-usage-report".to_owned(),
+        "--no-color".to_owned(),
+    ];
+    if !tells_progress {
+        arguments.push("--quiet".to_owned());
+    }
+    if share.of > 1 {
+        let points: Vec<String> = (0..=share.of)
+            .map(|point| match point {
+                0 => "0".to_owned(),
+                last if last == share.of => "1".to_owned(),
+                inside => format!("{inside}/{}", share.of),
+            })
+            .collect();
+        arguments.push(format!("--execution-segment={}:{}", points[share.number], points[share.number + 1]));
+        arguments.push(format!("--execution-segment-sequence={}", points.join(",")));
+    }
+    arguments.push(script.to_owned());
+    arguments
+}
+
+/// The arguments that make k6 read a script and tell its options, without running it.
+pub fn inspect_arguments(script: &str) -> Vec<String> {
+    ["inspect", "--include-system-env-vars", "--address=", "--no-color", script].map(str::to_owned).to_vec()
+}
+
+/// What makes k6 write a CSV that [`Collecting`] reads. By environment: a comma in the path would end an argument.
+pub fn run_environment(folder: &str) -> [(String, String); 3] {
+    [
+        ("K6_CSV_FILENAME".to_owned(), format!("{folder}/{METRICS}")),
+        ("K6_CSV_TIME_FORMAT".to_owned(), "unix_micro".to_owned()),
+        ("K6_CSV_SAVE_INTERVAL".to_owned(), "250ms".to_owned()),
+    ]
+}
+
+/// The options that a script sets itself and that say when to send: k6 would take them instead of those it is given.
+pub fn own_load(inspected: &str) -> Vec<&'static str> {
+    let options: Value = serde_json::from_str(inspected).unwrap_or_default();
+    let when = ["scenarios", "stages", "vus", "duration", "iterations", "executionSegment"];
+    when.into_iter().filter(|key| !options[key].is_null()).collect()
+}
+
+/// The version in what `k6 version` prints: `k6 v1.1.0 (commit/…)`.
+pub fn version(printed: &str) -> Option<(u32, u32)> {
+    let mut numbers = printed.split_once(" v")?.1.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The last error in what k6 wrote, without the marks of its log.
+pub fn error_in(line: &str) -> Option<String> {
+    let (_, message) = line.split_once("level=error msg=")?;
+    let Some(quoted) = message.strip_prefix('"') else {
+        return message.split(' ').next().map(str::to_owned);
+    };
+    let mut text = String::new();
+    let mut letters = quoted.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => break,
+            '\\' => match letters.next() {
+                Some('n' | 't') => text.push(' '),
+                Some(other) => text.push(other),
+                None => {}
+            },
+            other => text.push(other),
+        }
+    }
+    Some(text.trim().to_owned())
+}
+
+/// What k6 says at its end (`--summary-export`).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// `http_req_duration: p(95)<500`
+    pub failed_thresholds: Vec<String>,
+    pub requests: u64,
+}
+
+/// None: there is no such file, or nobody can read it.
+pub fn exported(path: &Path) -> Option<Exported> {
+    let summary: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let metrics = summary["metrics"].as_object()?;
+    let mut failed_thresholds = Vec::new();
+    for (metric, values) in metrics {
+        for (threshold, failed) in values["thresholds"].as_object().into_iter().flatten() {
+            if failed.as_bool() == Some(true) {
+                failed_thresholds.push(format!("{metric}: {threshold}"));
+            }
+        }
+    }
+    failed_thresholds.sort();
+    let requests = metrics.get("http_reqs").and_then(|reqs| reqs["count"].as_u64()).unwrap_or(0);
+    Some(Exported { failed_thresholds, requests })
+}
+
+/// What a run of k6 was, beside its measurements.
+pub struct Ran {
+    /// By plan; none: only k6 knew.
+    pub planned: Option<u64>,
+    pub cancelled: bool,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    /// Why it must not be used.
+    pub invalid: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// The summary of a load that k6 sent.
+pub fn summary(collected: &Collected, ran: Ran, tolerances: &Tolerances) -> LoadSummary {
+    let made = collected.iterations + collected.tally.dropped;
+    let mut summary = summarize(
+        &collected.tally,
+        ran.planned.unwrap_or(made),
+        ran.cancelled,
+        tolerances,
+        ran.started,
+        ran.ended,
+    );
+    summary.iterations = Some(collected.iterations);
+    summary.invalid = ran.invalid;
+    summary.invalid.extend(k6_verdict(&summary, tolerances));
+    summary.notes = ran.notes;
+    let (sent, untraced) = (summary.sent, collected.untraced);
+    if untraced > 0 && untraced == sent {
+        summary.notes.push(format!(
+            "None of the {sent} requests carried a trace id, so no trace can be told to be theirs: the script can \
+             import `http` from './{MODULE_FILE}' instead of 'k6/http'."
+        ));
+    } else if untraced > 0 {
+        summary.notes.push(format!("{untraced} of {sent} requests carried no trace id."));
+    }
+    summary
+}
+
+#[cfg(test)]
+mod tests;

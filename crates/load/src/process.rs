@@ -1,0 +1,232 @@
+//! A load as a process of its own: described by one file, seen through another, stopped by a signal.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{LoadError, LoadLock, LoadSpec, Progress, run};
+use sb_measurement::{LoadSummary, SUMMARY_FILE};
+
+/// The progress file starts anew with its latest line when it grows beyond this many bytes.
+const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
+
+/// Runs the load that `spec` describes (JSON of a [`LoadSpec`]) until its end, SIGTERM or SIGINT.
+///
+/// Progress goes to `progress_file`, one JSON object ([`Progress`]) per line. The file stays below a bound: now and then
+/// it is replaced by one that has only the latest line, so open it anew for each look and take the last complete
+/// line. At the end `load_summary.json` appears in the load's folder, complete at once.
+///
+/// Makes its own async runtime: do not call it from within one. Raises this process's limit on open files as far as it
+/// may go, since every request under way may need a connection.
+///
+/// # Errors
+/// Those of [`run`], and files that cannot be read or written. A progress file that fails later on is given up, the load
+/// goes on.
+pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, LoadError> {
+    let spec: LoadSpec = read_spec(spec)?;
+    let (folder, locks) = (spec.folder.clone(), spec.locks.clone());
+    as_process(&folder, &locks, progress_file, async |progress, cancel| run(spec, progress, cancel).await)
+}
+
+/// Sends a load as this process: `send` reports progress to what it is given, and ends early when it is told to.
+///
+/// # Errors
+/// Those of `send`, and files that cannot be written.
+pub fn as_process<E: From<LoadError>>(
+    folder: &Path,
+    locks: &[LoadLock],
+    progress_file: &Path,
+    send: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send), CancellationToken) -> Result<LoadSummary, E>,
+) -> Result<LoadSummary, E> {
+    raise_file_limit();
+    hear_signals();
+    // Only looks on: what sends has threads of its own.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)?;
+    let (summary, _held) = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        cancel_on_signals(&cancel).map_err(LoadError::Start)?;
+        let held = hold(locks, &cancel).await;
+        let mut file = ProgressFile::create(progress_file)?;
+        Ok::<_, E>((send(&mut |progress| file.append(&progress), cancel).await?, held))
+    })?;
+    write_summary(folder, &summary)?;
+    Ok(summary)
+}
+
+/// The description of a load that a runner left for its process.
+pub fn read_spec<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LoadError> {
+    let wrong = |problem: String| LoadError::Spec { path: path.to_owned(), problem };
+    let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Best effort: where it fails, requests beyond the limit are counted as `exhausted`.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// The supervisor blocks the signals that it reads, and a program that it starts inherits that. Before any thread starts.
+fn hear_signals() {
+    // Fails only for a signal that does not exist.
+    let _ = SigSet::all().thread_unblock();
+}
+
+/// Waits until all are locked; a load that is stopped meanwhile sends nothing, and holds no more than it has.
+///
+/// Its runner holds locks of its own for the same purpose, so there is something to wait for only if that one died just
+/// before, and another run came in between. A file that cannot be locked at all is no reason not to measure.
+async fn hold(locks: &[LoadLock], cancel: &CancellationToken) -> Vec<File> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let mut held = Vec::new();
+    for LoadLock { path, alone } in locks {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let Ok(file) = options.open(path) else { continue };
+        loop {
+            match if *alone { file.try_lock() } else { file.try_lock_shared() } {
+                Ok(()) => break held.push(file),
+                Err(TryLockError::Error(_)) => break,
+                Err(TryLockError::WouldBlock) if cancel.is_cancelled() => return held,
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+    held
+}
+
+fn cancel_on_signals(cancel: &CancellationToken) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let cancel = cancel.clone();
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                cancel.cancel();
+            }
+        });
+    }
+    Ok(())
+}
+
+struct ProgressFile {
+    path: PathBuf,
+    /// `None` after it could not be written: a load goes on without being watched.
+    file: Option<File>,
+    length: u64,
+}
+
+impl ProgressFile {
+    fn create(path: &Path) -> Result<Self, LoadError> {
+        let file = File::create(path).map_err(|source| LoadError::Write { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file: Some(file), length: 0 })
+    }
+
+    fn append(&mut self, progress: &Progress) {
+        if self.file.is_some() && self.try_append(progress).is_err() {
+            self.file = None;
+        }
+    }
+
+    fn try_append(&mut self, progress: &Progress) -> io::Result<()> {
+        let mut line = serde_json::to_vec(progress)?;
+        line.push(b'\n');
+        if self.length + line.len() as u64 > PROGRESS_FILE_LIMIT {
+            let beside = beside(&self.path);
+            fs::write(&beside, &line)?;
+            fs::rename(&beside, &self.path)?;
+            self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+            self.length = line.len() as u64;
+        } else if let Some(file) = &mut self.file {
+            file.write_all(&line)?;
+            self.length += line.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Complete and durable, or not there.
+fn write_summary(folder: &Path, summary: &LoadSummary) -> Result<(), LoadError> {
+    let path = folder.join(SUMMARY_FILE);
+    let beside = beside(&path);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&beside)?;
+        serde_json::to_writer_pretty(&mut file, summary)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| LoadError::Write { path: path.clone(), source })
+}
+
+/// Where a file is written before it takes the place of `path`.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_load_waits_for_one_that_still_sends_and_can_be_stopped_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = |alone| vec![LoadLock { path: folder.path().join("load"), alone }];
+        let cancel = CancellationToken::new();
+        let first = hold(&locks(false), &cancel).await;
+        assert_eq!(hold(&locks(false), &cancel).await.len(), 1, "those that are not alone stand each other");
+        let waits = tokio::time::timeout(Duration::from_millis(100), hold(&locks(true), &cancel)).await;
+        assert!(waits.is_err());
+        drop(first);
+        let alone = hold(&locks(true), &cancel).await;
+        assert_eq!(alone.len(), 1);
+        cancel.cancel();
+        assert_eq!(hold(&locks(false), &cancel).await.len(), 0);
+    }
+
+    #[test]
+    fn the_progress_file_is_bounded_and_always_ends_with_the_latest_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.jsonl");
+        let mut file = ProgressFile::create(&path).unwrap();
+        let mut lines_before = 0;
+        let mut replaced = 0;
+        for sent in 0..4000 {
+            let progress = Progress {
+                planned: 4000,
+                sent,
+                answered: 0,
+                failed: 0,
+                dropped: 0,
+                in_flight: 0,
+                p50_ms: None,
+                p95_ms: Some(1.25),
+                p99_ms: None,
+                elapsed_s: 0.5,
+                expected_s: None,
+            };
+            file.append(&progress);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.len() as u64 <= PROGRESS_FILE_LIMIT && text.ends_with('\n'));
+            let last: Progress = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            assert_eq!(last, progress);
+            let lines = text.lines().count();
+            replaced += usize::from(lines < lines_before);
+            lines_before = lines;
+        }
+        assert!(replaced >= 1);
+    }
+}

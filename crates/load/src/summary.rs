@@ -1,0 +1,199 @@
+//! The summary of a load, and whether it may be used.
+
+use super::record::{Tally, percentiles};
+use sb_measurement::{LoadSummary, Timestamp};
+use sb_workload::Tolerances;
+
+pub(super) fn summarize(
+    tally: &Tally,
+    planned: u64,
+    cancelled: bool,
+    tolerances: &Tolerances,
+    started: Timestamp,
+    ended: Timestamp,
+) -> LoadSummary {
+    let mut summary = LoadSummary {
+        version: LoadSummary::VERSION,
+        planned,
+        sent: tally.sent,
+        answered: tally.answered,
+        failed: tally.failed,
+        dropped: tally.dropped,
+        outcomes: tally.outcomes(),
+        latency_ms: percentiles(&tally.latency),
+        latency_from_planned_ms: percentiles(&tally.latency_from_planned),
+        lateness_ms: tally.lateness(),
+        started,
+        ended,
+        cancelled,
+        iterations: None,
+        notes: vec![],
+        invalid: vec![],
+    };
+    summary.invalid = verdict(&summary, tally.begun + tally.dropped, tolerances);
+    summary
+}
+
+/// One sentence per reason not to use the measurement. `over`: the invocations that began, or were dropped. The error rate is failed of sent, the share of dropped ones is of
+/// planned, and the lateness is that of the latest invocation.
+fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !summary.cancelled && over != summary.planned {
+        reasons.push(format!(
+            "Only {over} of {} invocations are accounted for: sb lost some, please report it.",
+            summary.planned
+        ));
+    }
+    reasons.extend(common_verdict(summary, over, tolerances));
+    reasons
+}
+
+/// Of a load that k6 sent. Its scenarios begin or end with an invocation more or less than the plan has, and what is
+/// under way when one ends may be given up; more than one per cent is another load.
+pub(super) fn k6_verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let made = summary.iterations.unwrap_or(0) + summary.dropped;
+    let off = made.abs_diff(summary.planned);
+    if !summary.cancelled && off > 1 + summary.planned / 100 {
+        reasons.push(format!("k6 came to {made} of {} planned invocations.", summary.planned));
+    }
+    reasons.extend(common_verdict(summary, made, tolerances));
+    reasons
+}
+
+/// `over`: invocations that are over, sent or not.
+fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if summary.cancelled {
+        reasons.push(format!("The load was cancelled after {over} of {} invocations.", summary.planned));
+    }
+    if let Some(most) = tolerances.max_error_rate {
+        let share = share(summary.failed, summary.sent);
+        if share > most {
+            reasons.push(format!(
+                "{} of {} requests failed: an error rate of {} where {} is tolerated (max_error_rate).",
+                summary.failed,
+                summary.sent,
+                percent(share),
+                percent(most)
+            ));
+        }
+    }
+    if let Some(most) = tolerances.max_dropped {
+        let share = share(summary.dropped, summary.planned);
+        if share > most {
+            reasons.push(format!(
+                "{} of {} invocations were dropped: {} where {} is tolerated (max_dropped).",
+                summary.dropped,
+                summary.planned,
+                percent(share),
+                percent(most)
+            ));
+        }
+    }
+    if let (Some(most), Some(lateness)) = (tolerances.max_lateness, summary.lateness_ms) {
+        let most = most.as_secs_f64() * 1e3;
+        if lateness.max > most {
+            reasons.push(format!(
+                "An invocation was sent {:.3} ms late where {most:.3} ms is tolerated (max_lateness).",
+                lateness.max
+            ));
+        }
+    }
+    reasons
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Two significant digits below one per cent, so that a tolerance of 0.0001 does not read as zero.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 1.0 || percent == 0.0 {
+        return format!("{percent:.1} %");
+    }
+    let places = (1.0 - percent.log10().floor()).clamp(1.0, 12.0) as usize;
+    format!("{percent:.places$} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use sb_measurement::Lateness;
+
+    fn summary() -> LoadSummary {
+        LoadSummary {
+            version: 1,
+            planned: 1000,
+            sent: 990,
+            answered: 985,
+            failed: 11,
+            dropped: 10,
+            outcomes: BTreeMap::new(),
+            latency_ms: None,
+            latency_from_planned_ms: None,
+            lateness_ms: Some(Lateness { p50: 0.1, p99: 0.5, max: 2.5 }),
+            started: Timestamp::default(),
+            ended: Timestamp::default(),
+            cancelled: false,
+            iterations: None,
+            notes: vec![],
+            invalid: vec![],
+        }
+    }
+
+    #[track_caller]
+    fn check(tolerances: Tolerances, expected: &[&str]) {
+        assert_eq!(verdict(&summary(), 1000, &tolerances), expected);
+    }
+
+    #[test]
+    fn a_load_that_misses_a_tolerance_is_invalid_with_the_numbers() {
+        check(Tolerances::default(), &[]);
+        check(
+            Tolerances { max_error_rate: Some(0.01), max_dropped: Some(0.0001), max_lateness: None },
+            &[
+                "11 of 990 requests failed: an error rate of 1.1 % where 1.0 % is tolerated (max_error_rate).",
+                "10 of 1000 invocations were dropped: 1.0 % where 0.010 % is tolerated (max_dropped).",
+            ],
+        );
+        check(
+            Tolerances { max_lateness: Some(Duration::from_millis(2)), ..Tolerances::default() },
+            &["An invocation was sent 2.500 ms late where 2.000 ms is tolerated (max_lateness)."],
+        );
+    }
+
+    #[test]
+    fn a_load_just_within_its_tolerances_is_valid() {
+        check(
+            Tolerances {
+                max_error_rate: Some(11.0 / 990.0),
+                max_dropped: Some(0.01),
+                max_lateness: Some(Duration::from_micros(2500)),
+            },
+            &[],
+        );
+    }
+
+    #[test]
+    fn lost_invocations_are_never_silent() {
+        let lossy = LoadSummary { sent: 980, ..summary() };
+        assert_eq!(
+            verdict(&lossy, 990, &Tolerances::default()),
+            ["Only 990 of 1000 invocations are accounted for: sb lost some, please report it."]
+        );
+    }
+
+    #[test]
+    fn a_cancelled_load_is_invalid() {
+        let cancelled = LoadSummary { cancelled: true, sent: 20, dropped: 1, ..summary() };
+        assert_eq!(
+            verdict(&cancelled, 21, &Tolerances::default()),
+            ["The load was cancelled after 21 of 1000 invocations."]
+        );
+    }
+}

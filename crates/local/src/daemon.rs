@@ -1,0 +1,457 @@
+//! The daemon's body: from a spec to listening sockets, until a signal ends it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::aws_proxy::AwsProxy;
+use super::clock::Clock;
+use super::code::Code;
+use super::dynamics::Dynamics;
+use super::gateway::{self, Gateway};
+use super::http::{self, Lifetime};
+use super::instances::{Function, Machine};
+use super::invoke::Runtime;
+use super::journal::Journal;
+use super::lifetime::{lock, lock_file, log_file, runtime_file, spec_file, write_json};
+use super::process::Spawner;
+use super::recorder::{Limits, Recorder};
+use super::runtimes::{Program, Runtimes};
+use super::service_client::ServiceClient;
+use super::services::{Addresses, Services};
+use super::sources::Sources;
+use super::trace_log::TraceLog;
+use super::{LocalError, LocalRuntime, LocalSpec, Options, containers, invoke_api, orphans, udp};
+use sb_sam::Service;
+
+/// The first argument that makes `sb` the daemon; the second is the state folder.
+pub const SERVE: &str = "internal-local";
+
+const REGION: &str = "us-east-1";
+const ACCOUNT: &str = "000000000000";
+/// How often idle instances are looked at.
+const RETIRE_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR_LOCK_EVERY: Duration = Duration::from_secs(5);
+/// How long open connections may take to finish after a stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The sockets.
+struct Sockets {
+    gateway: TcpListener,
+    control: TcpListener,
+    daemon: UdpSocket,
+    aws: TcpListener,
+}
+
+/// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
+pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
+    // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
+    let _ = nix::unistd::setsid();
+    let log = log_file(state_dir);
+    let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
+    // An error is told by the caller, whose standard error is the same log.
+    run(state_dir, &journal).await
+}
+
+async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
+    let held = Arc::new(lock(state_dir)?);
+    let path = spec_file(state_dir);
+    let text = fs::read(&path).map_err(LocalError::io("read", &path))?;
+    let spec: LocalSpec =
+        serde_json::from_slice(&text).map_err(|source| LocalError::Malformed { path, source })?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Listen)?;
+
+    // Left over where the earlier runtime was killed.
+    let earlier: Option<LocalRuntime> =
+        fs::read(runtime_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let leftover = orphans::end(state_dir);
+    if leftover > 0 {
+        journal.note(&format!("{leftover} processes of the earlier runtime or of its functions were ended"));
+    }
+    let client = spec.options.containers.as_ref().and_then(|containers| containers.client.clone());
+    if let Some(client) = &client {
+        let leftover = containers::end(client, state_dir).await;
+        if leftover > 0 {
+            journal.note(&format!("{leftover} containers of the earlier runtime were removed"));
+        }
+    }
+    let sockets = Sockets {
+        gateway: listen(earlier.as_ref().map(|runtime| runtime.endpoint.as_str())).await?,
+        control: listen(earlier.as_ref().map(|runtime| runtime.lambda_endpoint.as_str())).await?,
+        daemon: UdpSocket::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
+        aws: listen(earlier.as_ref().and_then(|runtime| runtime.aws_endpoint.as_deref())).await?,
+    };
+    let address = sockets.gateway.local_addr().map_err(LocalError::Listen)?;
+    let endpoint = format!("http://{address}");
+    let control = format!("http://{}", sockets.control.local_addr().map_err(LocalError::Listen)?);
+    let daemon = sockets.daemon.local_addr().map_err(LocalError::Listen)?.to_string();
+
+    let aws = format!("http://{}", sockets.aws.local_addr().map_err(LocalError::Listen)?);
+    let application = read_application(&spec, &endpoint, &aws)?;
+    for warning in &application.warnings {
+        journal.note(&format!("warning: {warning}"));
+    }
+    let (stop, stopping) = watch::channel(false);
+    let (open, mut all_closed) = mpsc::channel(1);
+    let lifetime = Lifetime::new(stopping, open);
+    let clock = Clock::new();
+    let services = match (&spec.services, application.resources.as_slice()) {
+        (_, []) => None,
+        (None, _) => return Err(LocalError::Services("nobody has looked for moto".to_owned())),
+        (Some(python), resources) => {
+            let here =
+                Addresses { services: &aws, control: control.trim_start_matches("http://"), daemon: &daemon };
+            Some(Services::start(python, state_dir, (REGION, ACCOUNT), here, resources).await?)
+        }
+    };
+    let aws_endpoint = services.as_ref().map(|_| aws);
+    let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
+    let functions = make_functions(&spec, &application, endpoints, journal)?;
+    let options = &spec.options;
+    let machine = Arc::new(Machine {
+        clock,
+        spawner: Spawner::start().map_err(LocalError::io("start threads for", state_dir))?,
+        account: Arc::new(Semaphore::new(options.concurrency as usize)),
+        events: Arc::new(Semaphore::new((options.concurrency as usize).div_ceil(2))),
+        processes: Mutex::default(),
+        dynamics: Dynamics::new(options.dynamics.clone()),
+    });
+    let runtime = Arc::new(Runtime {
+        machine: machine.clone(),
+        recorder: recorder(state_dir, clock, options, journal)?,
+        functions,
+        region: REGION.to_owned(),
+        account: ACCOUNT.to_owned(),
+        queue: Arc::new(Semaphore::new(options.queue as usize)),
+        retry_delay: options.retry_delay,
+        dead_letters: state_dir.join("dead-letters.jsonl"),
+        journal: journal.clone(),
+        services: services.as_ref().map(|services| ServiceClient::new(&services.address, REGION)),
+        aws: aws_endpoint.as_deref().map(|aws| ServiceClient::new(aws.trim_start_matches("http://"), REGION)),
+    });
+    let sources = Sources::start(&runtime, &application, &lifetime);
+    let collections: Vec<String> = application
+        .resources
+        .iter()
+        .filter(|resource| resource.service == Service::RekognitionCollection)
+        .map(|resource| resource.name.clone())
+        .collect();
+    let proxy = services.as_ref().map(|services| {
+        Arc::new(AwsProxy::new(runtime.clone(), sources, services.address.clone(), &collections))
+    });
+    start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy);
+    let keep_alive = options.keep_alive;
+    let retiring = runtime.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RETIRE_EVERY).await;
+            retiring.functions.values().for_each(|function| function.retire(keep_alive));
+        }
+    });
+    let said = LocalRuntime {
+        endpoint: endpoint.clone(),
+        xray_endpoint: control.clone(),
+        lambda_endpoint: control.clone(),
+        aws_endpoint: aws_endpoint.clone(),
+        outputs: application.outputs.into_iter().collect(),
+        functions: runtime.functions.keys().cloned().collect(),
+        pid: std::process::id(),
+        broken: None,
+    };
+    write_json(&runtime_file(state_dir), &said)?;
+    let watched = services.map(|services| {
+        let (journal, held, state_dir) = (journal.clone(), held.clone(), state_dir.to_owned());
+        tokio::spawn(async move {
+            let reason = services.ended().await;
+            journal.note(&reason);
+            if is_ours(&held, &state_dir)
+                && let Err(error) =
+                    write_json(&runtime_file(&state_dir), &LocalRuntime { broken: Some(reason), ..said })
+            {
+                journal.note(&error.to_string());
+            }
+        })
+    });
+    let services = aws_endpoint.map(|endpoint| format!(", services {endpoint}")).unwrap_or_default();
+    journal
+        .note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp{services}"));
+
+    let received = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = lost(&held, state_dir) => "the state folder was removed",
+    };
+    journal.note(&format!("{received}: stopping"));
+    // Ready no more, then told to stop: whoever waits for an answer gets one.
+    let ours = is_ours(&held, state_dir);
+    if ours {
+        let _ = fs::remove_file(runtime_file(state_dir));
+    }
+    let _ = stop.send(true);
+    drop(lifetime);
+    runtime.functions.values().for_each(|function| function.clear());
+    machine.kill_all();
+    let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
+    if let Some(watched) = watched {
+        watched.abort();
+    }
+    machine.kill_all();
+    // Those in a folder that was made anew may be another runtime's.
+    if let Some(client) = client.as_ref().filter(|_| ours) {
+        containers::end(client, state_dir).await;
+    }
+    runtime.recorder.stopped();
+    let unfinished = options.queue as usize - runtime.queue.available_permits();
+    journal.note(&format!(
+        "stopped; {unfinished} asynchronous events were not finished, {} traces were dropped for lack of room",
+        runtime.recorder.evicted()
+    ));
+    Ok(())
+}
+
+/// Returns when the state folder was removed: then nobody could find this runtime, and end it.
+async fn lost(held: &fs::File, state_dir: &Path) {
+    while is_ours(held, state_dir) {
+        tokio::time::sleep(LOOK_FOR_LOCK_EVERY).await;
+    }
+}
+
+/// Whether the lock that is held is the one of the state folder, which may have been removed, and made anew for another runtime.
+fn is_ours(held: &fs::File, state_dir: &Path) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    match (held.metadata(), fs::metadata(lock_file(state_dir))) {
+        (Ok(held), Ok(there)) => identity(held) == identity(there),
+        (_, Err(error)) => error.kind() != std::io::ErrorKind::NotFound,
+        (Err(_), _) => true,
+    }
+}
+
+/// With the traces that an earlier runtime of this deployment has left; what it has lost is told.
+fn recorder(
+    state_dir: &Path,
+    clock: Clock,
+    options: &Options,
+    journal: &Journal,
+) -> Result<Recorder, LocalError> {
+    let (log, left) = TraceLog::open(state_dir, options.trace_bytes as u64, journal)
+        .map_err(LocalError::io("read the traces in", state_dir))?;
+    if let Some(lost) = &left.lost {
+        journal.note(&lost.to_string());
+    }
+    if !left.documents.is_empty() || left.unreadable > 0 {
+        journal.note(&format!(
+            "{} documents of traces were read again, {} torn lines were left out",
+            left.documents.len(),
+            left.unreadable
+        ));
+    }
+    let limits = Limits { traces: options.traces, bytes: options.trace_bytes };
+    Ok(Recorder::new(clock, limits).with_log(log, &left.documents))
+}
+
+/// The address that the earlier runtime had, if it is still free: then what was deployed keeps its endpoint over a restart.
+async fn listen(earlier: Option<&str>) -> Result<TcpListener, LocalError> {
+    let address = earlier.and_then(|url| url.strip_prefix("http://")).unwrap_or("127.0.0.1:0");
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen),
+    }
+}
+
+fn start_servers(
+    sockets: Sockets,
+    lifetime: &Lifetime,
+    runtime: &Arc<Runtime>,
+    routes: Vec<sb_sam::Route>,
+    address: std::net::SocketAddr,
+    proxy: Option<Arc<AwsProxy>>,
+) {
+    let gateway = Arc::new(Gateway { runtime: runtime.clone(), routes, address });
+    let life = lifetime.clone();
+    tokio::spawn(http::serve(sockets.gateway, lifetime.clone(), move |request| {
+        http::detached(life.clone(), gateway::answer(gateway.clone(), request))
+    }));
+    let (life, own) = (lifetime.clone(), runtime.clone());
+    tokio::spawn(http::serve(sockets.control, lifetime.clone(), move |request| {
+        http::detached(life.clone(), invoke_api::answer(own.clone(), request))
+    }));
+    if let Some(proxy) = proxy {
+        let life = lifetime.clone();
+        tokio::spawn(http::serve(sockets.aws, lifetime.clone(), move |request| {
+            http::detached(life.clone(), proxy.clone().answer(request))
+        }));
+    }
+    tokio::spawn(udp::receive(sockets.daemon, lifetime.clone(), runtime.clone()));
+}
+
+/// A deployment's name as CloudFormation would take it: it becomes part of function names.
+fn stack_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+pub(super) fn read_application(
+    spec: &LocalSpec,
+    endpoint: &str,
+    aws_endpoint: &str,
+) -> Result<sb_sam::Application, LocalError> {
+    let bytes = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let source = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..valid]).count();
+        let problems =
+            vec![format!("line {line}: it is no UTF-8 text from byte {} of the file on", valid + 1)];
+        LocalError::Template { path: spec.template.clone(), problems }
+    })?;
+    let place = sb_sam::Place {
+        region: REGION.to_owned(),
+        account: ACCOUNT.to_owned(),
+        stack: stack_name(&spec.name),
+        api_base: endpoint.to_owned(),
+        aws_base: aws_endpoint.to_owned(),
+    };
+    let refused = |problems| LocalError::Template { path: spec.template.clone(), problems };
+    let wrong = sb_sam::refused_parameters(&source, &spec.parameters);
+    if !wrong.is_empty() {
+        return Err(refused(wrong.iter().map(ToString::to_string).collect()));
+    }
+    let mut application = sb_sam::application(&source, &spec.parameters, &place).map_err(|problems| {
+        let serious = problems.iter().filter(|problem| problem.severity != sb_sam::Severity::Warning);
+        refused(serious.map(ToString::to_string).collect())
+    })?;
+    let folder = spec.template.parent().unwrap_or(Path::new(""));
+    read_definitions(&mut application, folder).map_err(refused)?;
+    Ok(application)
+}
+
+/// State machines whose definition lies in a file get it from there.
+fn read_definitions(application: &mut sb_sam::Application, folder: &Path) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    for resource in &mut application.resources {
+        let sb_sam::Service::StateMachine { definition, .. } = &mut resource.service else { continue };
+        let sb_sam::Definition::File { path, substitutions, line } = definition else { continue };
+        let read = fs::read_to_string(folder.join(&path))
+            .map_err(|error| error.to_string())
+            .and_then(|text| sb_sam::definition(&text, substitutions));
+        match read {
+            Ok(read) => *definition = sb_sam::Definition::Inline(read),
+            Err(error) => problems.push(format!(
+                "line {line}: resource `{}`: DefinitionUri `{path}`: {error}",
+                resource.logical_id
+            )),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Where functions find what they call.
+#[derive(Clone, Copy)]
+struct Endpoints<'a> {
+    control: &'a str,
+    daemon: &'a str,
+    aws: Option<&'a str>,
+}
+
+/// Makes every function ready to be started, and reports all that cannot be.
+fn make_functions(
+    spec: &LocalSpec,
+    application: &sb_sam::Application,
+    endpoints: Endpoints<'_>,
+    journal: &Journal,
+) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
+    let logs = spec.state_dir.join("functions");
+    fs::create_dir_all(&logs).map_err(LocalError::io("make", &logs))?;
+    let mut runtimes = Runtimes::write(&spec.state_dir, spec.java_client.clone())?;
+    let base = spec.template.parent().unwrap_or(Path::new("/"));
+    let mut functions = BTreeMap::new();
+    let mut problems = Vec::new();
+    for function in &application.functions {
+        let made = Code::find(base, function, &spec.state_dir).and_then(|code| {
+            let program = match &spec.options.containers {
+                None => runtimes.program(function, &code)?,
+                Some(containers) => {
+                    Program::Container(containers.container(function, &code, &spec.state_dir)?)
+                }
+            };
+            Ok((code.folder, program))
+        });
+        match made {
+            Err(message) => problems
+                .push(format!("line {}: function `{}`: {message}", function.line, function.logical_id)),
+            Ok((folder, program)) => {
+                journal.note(&format!("function {} runs as: {program}", function.name));
+                let mut environment = environment(function, &folder, endpoints);
+                if let Program::Container(_) = program {
+                    // Of the image, not of this machine.
+                    environment.remove("PATH");
+                    environment.remove("LAMBDA_RUNTIME_DIR");
+                    environment.insert("LAMBDA_TASK_ROOT".to_owned(), containers::TASK.to_owned());
+                }
+                environment.insert(orphans::MARK.to_owned(), spec.state_dir.to_string_lossy().into_owned());
+                let log = logs.join(format!("{}.log", function.name));
+                let made = Function::new(function.clone(), program, folder, environment, log);
+                functions.insert(function.name.clone(), Arc::new(made));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(functions)
+    } else {
+        Err(LocalError::Template { path: spec.template.clone(), problems })
+    }
+}
+
+/// What Lambda sets, and what leads SDKs to this runtime instead of AWS.
+fn environment(
+    function: &sb_sam::Function,
+    folder: &Path,
+    Endpoints { control, daemon, aws }: Endpoints<'_>,
+) -> BTreeMap<String, String> {
+    let name = function.name.as_str();
+    let (daemon_host, daemon_port) = daemon.split_once(':').unwrap_or((daemon, ""));
+    let memory = function.memory_mib.to_string();
+    let log_group = format!("/aws/lambda/{name}");
+    let folder = folder.to_string_lossy();
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let platform = [
+        ("PATH", path.as_str()),
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("_HANDLER", &function.handler),
+        ("LAMBDA_TASK_ROOT", &folder),
+        ("LAMBDA_RUNTIME_DIR", &folder),
+        ("AWS_EXECUTION_ENV", &format!("AWS_Lambda_{}", function.runtime)),
+        ("AWS_LAMBDA_FUNCTION_NAME", name),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        // Nothing here checks them; SDKs insist on having some.
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_SESSION_TOKEN", "local"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_XRAY_DAEMON_ADDRESS", daemon),
+        ("_AWS_XRAY_DAEMON_ADDRESS", daemon_host),
+        ("_AWS_XRAY_DAEMON_PORT", daemon_port),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
+        ("AWS_ENDPOINT_URL_LAMBDA", control),
+        ("AWS_ENDPOINT_URL_XRAY", control),
+    ];
+    let mut environment: BTreeMap<String, String> =
+        platform.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    environment.extend(aws.map(|aws| ("AWS_ENDPOINT_URL".to_owned(), aws.to_owned())));
+    environment.extend(function.environment.clone());
+    environment
+}

@@ -1,0 +1,350 @@
+//! Function instances: started on demand, one invocation at a time each, kept for a while.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::clock::{Clock, Stamp};
+use super::containers::Container;
+use super::context::new_segment_id;
+use super::dynamics::Dynamics;
+use super::http::{Lifetime, MAX_PAYLOAD};
+use super::orphans;
+use super::process::{Launch, Process, Spawner};
+use super::runtime_api::{self, InstanceEvent, Job, Port};
+use super::runtimes::Program;
+
+/// Lambda gives 10 s to initialize, and then the function's own timeout once more.
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// One function: what it is, and its instances.
+pub(super) struct Function {
+    pub spec: sb_sam::Function,
+    pub program: Program,
+    pub folder: PathBuf,
+    pub environment: BTreeMap<String, String>,
+    pub log: PathBuf,
+    /// Set by ReservedConcurrentExecutions; otherwise the account's limit alone holds.
+    pub reserved: Option<Arc<Semaphore>>,
+    idle: Mutex<Vec<Instance>>,
+}
+
+/// The right to one concurrent execution.
+pub(super) struct Permit {
+    _account: OwnedSemaphorePermit,
+    _reserved: Option<OwnedSemaphorePermit>,
+    _events: Option<OwnedSemaphorePermit>,
+}
+
+/// Who waits for an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Somebody, for the answer.
+    Waiting,
+    /// Nobody: an asynchronous event.
+    Event,
+}
+
+/// How one invocation went.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The function's answer, or its error as a JSON document.
+    pub result: Result<Bytes, Bytes>,
+    /// Start and end of the initialization, when a new instance was needed.
+    pub initialization: Option<(Stamp, Stamp)>,
+    /// When the function was given the event; none when it never was.
+    pub delivered: Option<Stamp>,
+    pub answered: Stamp,
+}
+
+/// What all instances share.
+pub(super) struct Machine {
+    pub clock: Clock,
+    pub spawner: Spawner,
+    pub account: Arc<Semaphore>,
+    /// Of the account's executions, those that events may take: a wave of events leaves room for requests.
+    pub events: Arc<Semaphore>,
+    /// All live processes, so that none is left at the end.
+    pub processes: Mutex<Vec<Process>>,
+    pub dynamics: Dynamics,
+}
+
+struct Instance {
+    process: Process,
+    jobs: mpsc::Sender<Job>,
+    events: mpsc::UnboundedReceiver<InstanceEvent>,
+    /// Ends the instance's Runtime API when dropped.
+    _api: watch::Sender<bool>,
+    last_used: Instant,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+impl Machine {
+    /// The right to run `function` now; none: throttled.
+    pub fn admit(&self, function: &Function, caller: Caller) -> Option<Permit> {
+        if self.dynamics.throttle(&function.spec.name) {
+            return None;
+        }
+        let events = match caller {
+            Caller::Waiting => None,
+            Caller::Event => Some(self.events.clone().try_acquire_owned().ok()?),
+        };
+        let reserved = match &function.reserved {
+            Some(semaphore) => Some(semaphore.clone().try_acquire_owned().ok()?),
+            None => None,
+        };
+        let account = self.account.clone().try_acquire_owned().ok()?;
+        Some(Permit { _account: account, _reserved: reserved, _events: events })
+    }
+
+    /// Ends every process of every function.
+    pub fn kill_all(&self) {
+        for process in self.processes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            process.kill();
+        }
+    }
+
+    async fn start(self: &Arc<Self>, function: &Function) -> io::Result<Instance> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut environment = function.environment.clone();
+        environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), listener.local_addr()?.to_string());
+        let id = new_segment_id();
+        environment.insert(orphans::INSTANCE.to_owned(), id.clone());
+        let log = OpenOptions::new().create(true).append(true).open(&function.log)?;
+        let folder = function.folder.clone();
+        let launch = match &function.program {
+            Program::Process { command, limited } => {
+                let memory_bytes = limited.then_some(function.spec.memory_mib * 1024 * 1024);
+                Launch { command: command.clone(), environment, folder, memory_bytes, log, container: None }
+            }
+            Program::Container(container) => {
+                let name = format!("sb-local-{}-{id}", function.spec.name);
+                Launch {
+                    command: container.command(&name, &environment),
+                    environment: Container::environment(&environment),
+                    folder,
+                    memory_bytes: None,
+                    log,
+                    container: Some(container.running(name)),
+                }
+            }
+        };
+        let (process, child) = self.spawner.spawn(launch).await?;
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process.clone());
+
+        let (jobs, inbox) = mpsc::channel(1);
+        let (sender, events) = mpsc::unbounded_channel();
+        let (api, stopping) = watch::channel(false);
+        let port = Arc::new(Port {
+            jobs: AsyncMutex::new(inbox),
+            events: sender.clone(),
+            current: Mutex::default(),
+            clock: self.clock,
+        });
+        // Nobody waits for these connections: they end with the process.
+        let lifetime = Lifetime::new(stopping, mpsc::channel(1).0);
+        tokio::spawn(runtime_api::serve(listener, lifetime, port));
+        let (machine, watched) = (self.clone(), process.clone());
+        tokio::spawn(async move {
+            let how = watched.wait(child).await;
+            machine
+                .processes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|other| !other.is(&watched));
+            let _ = sender.send(InstanceEvent::Exited(machine.clock.now(), how));
+            // What it has put into sessions of its own is not in its group. Looking through all processes takes a moment.
+            let _ = tokio::task::spawn_blocking(move || orphans::end_instance(&id)).await;
+        });
+        Ok(Instance { process, jobs, events, _api: api, last_used: Instant::now() })
+    }
+}
+
+impl Function {
+    pub fn new(
+        spec: sb_sam::Function,
+        program: Program,
+        folder: PathBuf,
+        environment: BTreeMap<String, String>,
+        log: PathBuf,
+    ) -> Self {
+        let reserved = spec.reserved_concurrency.map(|limit| Arc::new(Semaphore::new(limit as usize)));
+        Self { spec, program, folder, environment, log, reserved, idle: Mutex::default() }
+    }
+
+    /// Runs one invocation on an idle instance, or on a new one.
+    pub async fn run(&self, machine: &Arc<Machine>, _permit: Permit, job: Job) -> Outcome {
+        loop {
+            let (instance, started) = match self.take_idle() {
+                Some(instance) => (instance, None),
+                None => match self.start(machine).await {
+                    Ok((instance, started)) => (instance, Some(started)),
+                    Err(error) => {
+                        let message =
+                            format!("the process of `{}` could not be started: {error}", self.spec.name);
+                        self.write_log(&message);
+                        return Outcome {
+                            result: Err(failure("Runtime.StartError", &message)),
+                            initialization: None,
+                            delivered: None,
+                            answered: machine.clock.now(),
+                        };
+                    }
+                },
+            };
+            let (outcome, instance) = self.drive(machine, instance, job.clone(), started).await;
+            if started.is_none() && outcome.delivered.is_none() && instance.is_none() {
+                // The instance died while it was idle, which is no fault of this invocation.
+                continue;
+            }
+            self.report(&job.request_id, &outcome);
+            if let Some(mut instance) = instance {
+                instance.last_used = Instant::now();
+                self.idle().push(instance);
+            }
+            return outcome;
+        }
+    }
+
+    /// A new instance, and when its initialization began: a declared delay belongs to it.
+    async fn start(&self, machine: &Arc<Machine>) -> io::Result<(Instance, Stamp)> {
+        let begun = machine.clock.now();
+        machine.dynamics.cold_start(&self.spec.name).await;
+        Ok((machine.start(self).await?, begun))
+    }
+
+    /// Gives the job to the instance and follows its events. The instance comes back when it can be used again.
+    async fn drive(
+        &self,
+        machine: &Arc<Machine>,
+        mut instance: Instance,
+        job: Job,
+        started: Option<Stamp>,
+    ) -> (Outcome, Option<Instance>) {
+        let request_id = job.request_id.clone();
+        let timeout = self.spec.timeout;
+        let mut outcome = Outcome {
+            result: Ok(Bytes::new()),
+            initialization: None,
+            delivered: None,
+            answered: machine.clock.now(),
+        };
+        let mut deadline = tokio::time::Instant::now() + INIT_LIMIT + timeout;
+        // The mailbox is empty: an instance has one job at a time.
+        let _ = instance.jobs.try_send(job);
+        let (answered, result, usable) = loop {
+            let event = tokio::select! {
+                event = instance.events.recv() => event,
+                () = tokio::time::sleep_until(deadline) => {
+                    let limit = if outcome.delivered.is_some() { timeout } else { INIT_LIMIT + timeout };
+                    let message = format!("{request_id} Task timed out after {:.2} seconds", limit.as_secs_f64());
+                    self.write_log(&message);
+                    break (machine.clock.now(), Err(failure("Sandbox.Timedout", &format!("RequestId: {request_id} Error: Task timed out after {:.2} seconds", limit.as_secs_f64()))), false);
+                }
+            };
+            match event {
+                Some(InstanceEvent::Ready(at)) => {
+                    if outcome.initialization.is_none() && outcome.delivered.is_none() {
+                        outcome.initialization = started.map(|start| (start, at));
+                    }
+                }
+                Some(InstanceEvent::Delivered(at)) => {
+                    outcome.delivered = Some(at);
+                    deadline = tokio::time::Instant::now() + timeout;
+                }
+                Some(InstanceEvent::Response(at, body)) => break (at, Ok(body), true),
+                Some(InstanceEvent::Error(at, body)) => break (at, Err(body), true),
+                Some(InstanceEvent::TooLarge(at)) => {
+                    let message = format!(
+                        "Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
+                    );
+                    self.write_log(&format!("RequestId: {request_id} Error: {message}"));
+                    // Lambda's clients end when their answer is refused.
+                    break (at, Err(failure("Function.ResponseSizeTooLarge", &message)), false);
+                }
+                Some(InstanceEvent::InitError(at, body)) => break (at, Err(body), false),
+                Some(InstanceEvent::Exited(at, how)) => {
+                    let message = format!("RequestId: {request_id} Error: Runtime exited with error: {how}");
+                    self.write_log(&message);
+                    break (at, Err(failure("Runtime.ExitError", &message)), false);
+                }
+                None => {
+                    break (
+                        machine.clock.now(),
+                        Err(failure("Runtime.ExitError", "the instance is gone")),
+                        false,
+                    );
+                }
+            }
+        };
+        if outcome.initialization.is_none() {
+            outcome.initialization = started.map(|start| (start, answered));
+        }
+        outcome.answered = answered;
+        outcome.result = result;
+        (outcome, usable.then_some(instance))
+    }
+
+    /// Ends instances that have been idle for longer than `keep_alive`.
+    pub fn retire(&self, keep_alive: Duration) {
+        self.idle().retain(|instance| instance.last_used.elapsed() < keep_alive);
+    }
+
+    /// Drops all idle instances, and with them their processes.
+    pub fn clear(&self) {
+        self.idle().clear();
+    }
+
+    /// The instance used last; those that ended meanwhile are dropped.
+    fn take_idle(&self) -> Option<Instance> {
+        let mut idle = self.idle();
+        while let Some(instance) = idle.pop() {
+            if instance.process.is_alive() {
+                return Some(instance);
+            }
+        }
+        None
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, request_id: &str, outcome: &Outcome) {
+        let milliseconds = |from: Stamp, to: Stamp| (to.0 - from.0) as f64 / 1e3;
+        let duration = outcome.delivered.map_or(0.0, |from| milliseconds(from, outcome.answered));
+        let mut line = format!("REPORT RequestId: {request_id}\tDuration: {duration:.2} ms");
+        if let Some((start, end)) = outcome.initialization {
+            let _ = write!(line, "\tInit Duration: {:.2} ms", milliseconds(start, end));
+        }
+        if outcome.result.is_err() {
+            line.push_str("\tStatus: error");
+        }
+        self.write_log(&line);
+    }
+
+    /// Appends a line to the function's log; a full disk must not fail an invocation.
+    pub fn write_log(&self, line: &str) {
+        let file: io::Result<File> = OpenOptions::new().create(true).append(true).open(&self.log);
+        let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    }
+}
+
+/// An error document as Lambda writes it.
+pub(super) fn failure(kind: &str, message: &str) -> Bytes {
+    Bytes::from(json!({ "errorType": kind, "errorMessage": message }).to_string())
+}

@@ -1,0 +1,9 @@
+//! From manifests and plans to a checked graph of steps. Pure: no clock, no network.
+
+pub mod event;
+pub mod graph;
+pub mod id;
+pub mod manifest;
+pub mod plan;
+pub mod run_state;
+pub mod validate;

@@ -1,0 +1,16 @@
+//! The files users write: raw shapes of `benchmark.toml` and plans, read with the place of every value.
+//!
+//! A text becomes a [`tree`] whose nodes know where they stand, [`decode`] turns the tree into the raw shapes
+//! ([`benchmark`], [`workload`], [`load`], [`plan`]) and reports what does not fit, and `validate` gives the
+//! shapes their meaning. [`schema`] tells editors about the same shapes.
+
+pub mod benchmark;
+pub mod decode;
+pub mod load;
+pub mod plan;
+pub mod problem;
+pub mod read;
+pub mod schema;
+pub mod tree;
+pub mod values;
+pub mod workload;

@@ -1,0 +1,217 @@
+//! The raw shape of `plans/*.toml`. The doc comments are the descriptions in the JSON Schema.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::manifest::decode::{Decode, Map, Text, shape, words, wrong_type};
+use crate::manifest::load::{LoadFile, LoadOrName};
+use crate::manifest::problem::Report;
+use crate::manifest::tree::{Kind, Node, Spanned};
+use crate::manifest::values::{Or, Period, Scalar};
+use sb_workload::template::Template;
+
+shape! {
+    /// An experiment: applications, a matrix of factors, a load, and how often and in which order.
+    #[schemars(title = "sb plan")]
+    pub struct PlanFile {
+        /// What the plan is called.
+        plan: PlanHeaderFile,
+        /// The applications, at least one; the same manifest may appear twice under different names.
+        applications: Spanned<Vec<Spanned<ApplicationFile>>>,
+        /// Factors and their levels, `exclude` and `include`. Example: `memory_size = [512, 1024]`.
+        matrix: Option<MatrixFile>,
+        /// How factors reach a manifest: parameters of every application. Example: `memory_size = "{{matrix.memory_size}}"`.
+        params: Option<Map<Spanned<Or<Scalar>>>>,
+        /// How often and in which order.
+        trials: Option<TrialsFile>,
+        /// The load of every application without its own: a table, or a name from `[loads]` (then at the top of the file). Default: one invocation.
+        load: Option<Spanned<LoadOrName>>,
+        /// Loads by name. Example: `[loads.burst]`.
+        loads: Option<Map<LoadFile>>,
+        /// Pauses.
+        timing: Option<TimingFile>,
+        /// How much happens at once.
+        concurrency: Option<ConcurrencyFile>,
+        /// Further named limits, taken by steps or applications. Example: `us_east_1 = 2`.
+        locks: Option<Map<Spanned<i64>>>,
+        /// When to stop early.
+        budget: Option<BudgetFile>,
+        /// Names for the results, by which reports group. Example: `label = "exp3_{{matrix.rate}}"`.
+        labels: Option<Map<Spanned<Template>>>,
+    }
+}
+
+shape! {
+    /// What the plan is called.
+    pub struct PlanHeaderFile {
+        /// Letters, digits, `-` and `_`. Example: `"exp3-invocation-patterns"`.
+        name: Text,
+        /// One sentence for people.
+        description: Option<String>,
+        /// Where steps run; default: what the settings say. Example: `"docker"`.
+        executor: Option<ExecutorWord>,
+        /// Docker engines that send the loads of k6 scripts together, each its share; instead of those that a workload names. Example: `["ssh://lg1", "ssh://lg2"]`.
+        load_generators: Option<Spanned<Vec<Text>>>,
+    }
+}
+
+words! {
+    /// Where steps run.
+    pub enum ExecutorWord {
+        /// In containers.
+        Docker = "docker",
+        /// As processes of this machine.
+        Host = "host",
+    }
+}
+
+shape! {
+    /// One application at one target.
+    pub struct ApplicationFile {
+        /// Unique in the plan. Default: the benchmark's name.
+        name: Option<Text>,
+        /// Path of the benchmark's manifest, relative to this file. Example: `"../applications/thumbnail-generator/benchmark.toml"`.
+        manifest: Text,
+        /// A target of the manifest; may be left out when there is only one. Example: `"aws"`.
+        target: Option<Text>,
+        /// Parameters of this application only. Example: `params = { memory_size = 2048 }`.
+        params: Option<Map<Spanned<Or<Scalar>>>>,
+        /// Values for templates in this plan, as `{{vars.name}}`. Example: `vars = { rate = 37 }`.
+        vars: Option<Map<Scalar>>,
+        /// The load of this application: a table or a name from `[loads]`. Example: `load = "burst"`.
+        load: Option<Spanned<LoadOrName>>,
+        /// Named limits of `[locks]` taken by every step of this application. Example: `locks = ["us_east_1"]`.
+        locks: Option<Vec<Text>>,
+    }
+}
+
+shape! {
+    /// How often and in which order.
+    pub struct TrialsFile {
+        /// Deployments per application and matrix point. Default: 1.
+        repetitions: Option<Spanned<i64>>,
+        /// Trials on one deployment. Default: 1.
+        per_deployment: Option<Spanned<i64>>,
+        /// Order of the trials. Default: `"sequential"`.
+        order: Option<OrderWord>,
+        /// Of every random choice. Default: 0. Example: `11`.
+        seed: Option<u64>,
+        /// What the traces of a trial must show, or it is invalid: `"cold"`, `"warm"` or `"cold_then_warm"`. Default: anything. Example: `"{{matrix.start}}"`.
+        start: Option<Spanned<Or<StartWord>>>,
+    }
+}
+
+words! {
+    /// Order of the trials.
+    pub enum OrderWord {
+        /// All of one application and point, then the next.
+        Sequential = "sequential",
+        /// The first of each, then the second of each.
+        Interleaved = "interleaved",
+        /// Shuffled by the seed.
+        Random = "random",
+    }
+}
+
+words! {
+    /// What the traces of a trial must show.
+    pub enum StartWord {
+        /// The first invocation meets a cold start.
+        Cold = "cold",
+        /// No invocation meets a cold start.
+        Warm = "warm",
+        /// The first trial on each deployment is cold, later ones are warm.
+        ColdThenWarm = "cold_then_warm",
+    }
+}
+
+shape! {
+    /// Pauses. None of them holds a slot.
+    pub struct TimingFile {
+        /// Between deployment and load. Default: `"0s"`. Example: `"30s"`.
+        before_invoke: Option<Spanned<Period>>,
+        /// Between load and collecting traces. Default: `"0s"`. Example: `"5m"`.
+        before_traces: Option<Spanned<Period>>,
+        /// Between trials of one deployment. Default: `"0s"`.
+        min_idle: Option<Spanned<Period>>,
+    }
+}
+
+shape! {
+    /// How much happens at once.
+    pub struct ConcurrencyFile {
+        /// Deployments being made at once. Default: 1.
+        deploy: Option<Spanned<i64>>,
+        /// Loads leaving this machine at once. Default: 1.
+        invoke: Option<Spanned<i64>>,
+        /// No build and no deployment on this machine while a load runs. Default: true.
+        quiet: Option<bool>,
+    }
+}
+
+shape! {
+    /// When to stop early: nothing new starts, and everything is cleaned up.
+    pub struct BudgetFile {
+        /// Failed attempts of steps. Example: `10`.
+        errors: Option<Spanned<i64>>,
+        /// Time since the start. Example: `"48h"`.
+        duration: Option<Spanned<Period>>,
+        /// Predicted cost in US dollars, by what the targets declare as `usage`. Example: `200`.
+        cost_usd: Option<Spanned<f64>>,
+    }
+}
+
+/// Factors, and the two reserved keys that change their product.
+#[derive(Clone, Debug, Default)]
+pub struct MatrixFile {
+    pub factors: Map<Spanned<Vec<Spanned<Scalar>>>>,
+    pub exclude: Vec<Spanned<Map<Spanned<Scalar>>>>,
+    pub include: Vec<Spanned<Map<Spanned<Scalar>>>>,
+}
+
+impl Decode for MatrixFile {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        let Kind::Table(entries) = &node.value else {
+            return wrong_type(node, "a table", report);
+        };
+        let mut matrix = Self::default();
+        for (key, value) in entries {
+            match key.value.as_str() {
+                "exclude" => matrix.exclude = Decode::decode(value, report).unwrap_or_default(),
+                "include" => matrix.include = Decode::decode(value, report).unwrap_or_default(),
+                _ => {
+                    let levels = Decode::decode(value, report);
+                    matrix.factors.0.extend(levels.map(|levels| (key.clone(), levels)));
+                }
+            }
+        }
+        Some(matrix)
+    }
+}
+
+impl JsonSchema for MatrixFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "MatrixFile".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let levels = generator.subschema_for::<Vec<Scalar>>();
+        let points = generator.subschema_for::<Vec<Map<Scalar>>>();
+        json_schema!({
+            "description": "Factors and their levels: every combination is a point.",
+            "type": "object",
+            "properties": {
+                "exclude": {
+                    "description": "Points to leave out: every point that has all of these levels. `application` and `target` may be named too. Example: `[ { rate = 100, application = \"thumbnails\" } ]`.",
+                    "allOf": [points],
+                },
+                "include": {
+                    "description": "Points to add after the product; each gives every factor a level, and may name `application` and `target`.",
+                    "allOf": [points],
+                },
+                "application": false,
+                "target": false,
+            },
+            "additionalProperties": levels,
+        })
+    }
+}

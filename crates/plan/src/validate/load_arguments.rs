@@ -1,0 +1,124 @@
+//! A load from the command line: `sb invoke fluctuating --rate 20`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::manifest::load::LoadFile;
+use crate::manifest::problem::{Problem, Report, Source};
+use crate::manifest::read::Files;
+use crate::manifest::tree::Spanned;
+use crate::manifest::values::{Or, Period};
+use crate::validate::Checked;
+use crate::validate::load::{Values, resolve};
+use sb_workload::Load;
+use sb_workload::pattern::Pattern;
+use sb_workload::template::Template;
+
+/// What `sb invoke` and its like were told about the load.
+#[derive(Clone, Debug, Default)]
+pub struct LoadArguments {
+    /// `10`, `constant`, the name of a pattern, or a CSV file; none: one invocation.
+    pub load: Option<String>,
+    /// Invocations per second.
+    pub rate: Option<f64>,
+    pub duration: Option<Duration>,
+    pub scale_factor: Option<f64>,
+    pub scale_type: Option<String>,
+    pub skip: Option<Duration>,
+    pub seed: Option<u64>,
+    pub arrivals: Option<String>,
+    pub expected_latency: Option<Duration>,
+    pub speed: Option<f64>,
+    /// A file of options for k6, instead of a load.
+    pub k6_options: Option<PathBuf>,
+    pub max_error_rate: Option<f64>,
+    pub max_dropped: Option<f64>,
+    pub max_lateness: Option<Duration>,
+    /// What relative paths count from; absolute.
+    pub folder: PathBuf,
+}
+
+const USAGE: &str = "use a number of invocations (`10`), `constant --rate 20 --duration 90s`, a pattern (`fluctuating --rate 20`), \
+                     a CSV file, `--k6-options FILE`, or `--load FILE`";
+
+/// A load from the command line: `10`, `constant --rate 20 --duration 90s`, `fluctuating --rate 20`, `trace.csv`.
+pub fn load_arguments(files: &dyn Files, arguments: &LoadArguments) -> Checked<Load> {
+    let raw = match raw(arguments) {
+        Ok(raw) => raw,
+        Err(problem) => return Checked::new(None, vec![*problem]),
+    };
+    let mut report = Report::new(Arc::new(Source::new(Path::new("command line"), "")));
+    let values = Values { lookup: &|_| None, point: "", files, folder: &arguments.folder };
+    let load = resolve(&raw, &(0..0), &values, &mut report);
+    let problems = report.problems.into_iter().map(|problem| Problem {
+        source: None,
+        labels: Vec::new(),
+        message: format!("{} on the command line", problem.message),
+        ..problem
+    });
+    Checked::new(load, problems.collect())
+}
+
+fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
+    fn spanned<T>(value: T) -> Spanned<Or<T>> {
+        Spanned { value: Or::Value(value), span: 0..0 }
+    }
+    let fail = |message: String| Box::new(Problem::error("sb::load::arguments", message).help(USAGE));
+    let lasting = |value: Duration| spanned(Period(value));
+    let word = |text: &str| {
+        let template = Template::parse(text).ok().filter(Template::is_literal);
+        let template = template.ok_or_else(|| fail(format!("`{text}` holds a placeholder")))?;
+        Ok::<_, Box<Problem>>(Spanned { value: template, span: 0..0 })
+    };
+    let mut raw = LoadFile {
+        iterations: None,
+        constant: None,
+        duration: None,
+        stages: None,
+        start: None,
+        pattern: None,
+        csv: None,
+        rate: arguments.rate.map(spanned),
+        scale_factor: arguments.scale_factor.map(spanned),
+        scale_type: arguments.scale_type.as_deref().map(word).transpose()?,
+        skip: arguments.skip.map(lasting),
+        seed: arguments.seed.map(spanned),
+        arrivals: arguments.arrivals.as_deref().map(word).transpose()?,
+        bursts: None,
+        k6_options: arguments.k6_options.as_deref().map(|path| word(&path.to_string_lossy())).transpose()?,
+        expected_latency: arguments.expected_latency.map(lasting),
+        speed: arguments.speed.map(spanned),
+        max_error_rate: arguments.max_error_rate.map(spanned),
+        max_dropped: arguments.max_dropped.map(spanned),
+        max_lateness: arguments.max_lateness.map(lasting),
+    };
+    if raw.k6_options.is_some() && arguments.load.is_none() {
+        return Ok(raw);
+    }
+    let given = arguments.load.as_deref().unwrap_or("1");
+    if arguments.duration.is_some() && given != "constant" {
+        return Err(fail("`--duration` belongs to `constant`".to_owned()));
+    }
+    if given == "constant" {
+        let (Some(rate), Some(duration)) = (raw.rate.take(), arguments.duration) else {
+            return Err(fail("a constant load needs `--rate` and `--duration`".to_owned()));
+        };
+        raw.constant = Some(rate);
+        raw.duration = Some(lasting(duration));
+    } else if Pattern::by_name(given).is_some() {
+        raw.pattern = Some(word(given)?);
+    } else if Path::new(given).extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
+        raw.csv = Some(word(given)?);
+    } else if let Ok(iterations) = given.parse() {
+        if arguments.rate.is_some() {
+            return Err(fail("`--rate` belongs to `constant`, to patterns and to CSV files".to_owned()));
+        }
+        raw.iterations = Some(spanned(iterations));
+    } else if matches!(given, "bursts" | "stages") || given.to_ascii_lowercase().ends_with(".json") {
+        return Err(fail(format!("`{given}` cannot be given on the command line: describe it in a file")));
+    } else {
+        return Err(fail(format!("`{given}` is not a load")));
+    }
+    Ok(raw)
+}

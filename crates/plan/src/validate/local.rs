@@ -1,0 +1,140 @@
+//! What a target says of the embedded runtime: how much runs at once, and the delays and faults that it imitates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Action, LocalSettings, Target, check};
+use crate::manifest::benchmark::{DelayFile, TargetFile};
+use crate::manifest::problem::{Problem, Report};
+use crate::manifest::tree::Spanned;
+use crate::manifest::values::Period;
+use sb_sam::dynamics::{Delay, Dynamics};
+
+/// As long as a function may run.
+const LONGEST: Duration = Duration::from_mins(15);
+
+/// Gives the settings to the target's steps; a target without such a step can have none.
+pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report) {
+    let places = [
+        raw.concurrency.as_ref().map(|value| &value.span),
+        raw.keep_alive.as_ref().map(|value| &value.span),
+        raw.containers.as_ref().map(|value| &value.span),
+        raw.function_images.as_ref().map(|value| &value.span),
+        raw.seed.as_ref().map(|value| &value.span),
+        raw.delays.as_ref().map(|value| &value.span),
+        raw.faults.as_ref().map(|value| &value.span),
+    ];
+    let Some(place) = places.into_iter().flatten().next() else { return };
+    let settings = checked(raw, report);
+    let mut used = false;
+    for step in &mut target.deploy {
+        if let Action::LocalUp { settings: given, .. } = &mut Arc::make_mut(step).action {
+            given.clone_from(&settings);
+            used = true;
+        }
+    }
+    for step in &mut target.cleanup {
+        if let Action::LocalDown { failures } = &mut Arc::make_mut(step).action {
+            *failures = settings.failing_cleanups;
+        }
+    }
+    if !used {
+        report.push(
+            Problem::error("sb::validate::local", "only the embedded runtime has such settings")
+                .at(place, "this target does not use it")
+                .help("deploy with `local = { template = \"template.yaml\" }`, or remove the settings"),
+        );
+    }
+}
+
+fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
+    let mut settings = LocalSettings::default();
+    if let Some(concurrency) = &raw.concurrency {
+        let count = check::count(concurrency, 1..=10_000, "the concurrency", report);
+        settings.concurrency = u32::try_from(count).ok();
+    }
+    settings.keep_alive = raw.keep_alive.as_ref().map(|period| check::duration(period, true, report));
+    if raw.containers.as_ref().is_some_and(|containers| containers.value) {
+        let images = raw.function_images.as_ref().into_iter().flat_map(|images| images.value.iter());
+        settings.containers =
+            Some(images.map(|(runtime, image)| (runtime.value.clone(), image.value.clone())).collect());
+    } else if let Some(images) = &raw.function_images {
+        report.push(
+            Problem::error("sb::validate::local", "these functions run in no containers")
+                .at(&images.span, "has no effect")
+                .help("add `containers = true`, or remove the images"),
+        );
+    }
+    let dynamics = &mut settings.dynamics;
+    if let Some(seed) = &raw.seed {
+        dynamics.seed = u64::try_from(check::count(seed, 0..=i64::MAX, "the seed", report)).unwrap_or(0);
+    }
+    if let Some(delays) = &raw.delays {
+        let mut read = |file: &Option<Spanned<DelayFile>>| file.as_ref().and_then(|file| delay(file, report));
+        dynamics.cold_start = read(&delays.value.cold_start);
+        dynamics.trigger = read(&delays.value.trigger);
+        dynamics.service = read(&delays.value.service);
+    }
+    if let Some(faults) = &raw.faults {
+        let Dynamics { function_error, throttle, lost_message, slow_service, .. } = dynamics;
+        for (file, rate) in [
+            (&faults.value.function_error, function_error),
+            (&faults.value.throttle, throttle),
+            (&faults.value.lost_message, lost_message),
+            (&faults.value.slow_service, slow_service),
+        ] {
+            let Some(file) = file else { continue };
+            if (0.0..=1.0).contains(&file.value) {
+                *rate = file.value;
+            } else {
+                report.push(
+                    Problem::error("sb::validate::range", format!("{} is no rate", file.value))
+                        .at(&file.span, "not from 0 to 1")
+                        .help("write the share of cases that shall go wrong: 0.01 is one in a hundred"),
+                );
+            }
+        }
+        for (file, times) in [
+            (&faults.value.deploy, &mut settings.failing_deploys),
+            (&faults.value.cleanup, &mut settings.failing_cleanups),
+        ] {
+            if let Some(file) = file {
+                let count = check::count(file, 0..=1_000, "the number of failures", report);
+                *times = u32::try_from(count).unwrap_or(0);
+            }
+        }
+    }
+    settings
+}
+
+fn delay(file: &Spanned<DelayFile>, report: &mut Report) -> Option<Delay> {
+    let mut read = |period: &Spanned<Period>, positive: bool| {
+        let duration = check::duration(period, positive, report);
+        if duration <= LONGEST {
+            return Some(duration);
+        }
+        report.push(
+            Problem::error("sb::validate::range", "a delay is at most 15 minutes")
+                .at(&period.span, "too long")
+                .help("a function runs no longer"),
+        );
+        None
+    };
+    match &file.value {
+        DelayFile::Fixed(period) => {
+            read(&Spanned { value: *period, span: file.span.clone() }, false).map(Delay::Fixed)
+        }
+        DelayFile::Distribution(shape) => {
+            let (median, p99) = (read(&shape.median, true)?, read(&shape.p99, true)?);
+            if p99 < median {
+                report.push(
+                    Problem::error("sb::validate::range", "the 99th percentile is below the median")
+                        .at(&shape.p99.span, "shorter than the median")
+                        .help("exchange them, or write one duration for a delay that is always the same"),
+                );
+                return None;
+            }
+            Some(Delay::LogNormal { median, p99 })
+        }
+    }
+}

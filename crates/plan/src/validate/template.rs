@@ -1,0 +1,335 @@
+//! Are all placeholders defined where they stand, and may their values go there?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
+use crate::manifest::tree::Spanned;
+use crate::validate::{Phase, shell};
+use sb_workload::template::{Piece, Template};
+
+/// What a rendered string becomes, and so what may stand in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    ShellString,
+    ArgvWord,
+    FileName,
+    /// Environment variables, URLs, headers, bodies.
+    Plain,
+}
+
+/// Who uses a template, on which targets.
+#[derive(Clone, Copy, Debug)]
+pub struct User<'a> {
+    pub phase: Phase,
+    /// None: the workload.
+    pub step: Option<&'a str>,
+    /// Part of a request, where `request.*` has a value: what requests before it in its sequence have extracted.
+    pub request: Option<&'a [String]>,
+    pub targets: &'a [String],
+}
+
+/// An output and the step that makes it.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    pub phase: Phase,
+    pub step: String,
+    pub secret: bool,
+    pub has_default: bool,
+    /// The step may fail and others go on.
+    pub may_fail: bool,
+}
+
+/// What is defined on one target.
+#[derive(Clone, Debug, Default)]
+pub struct TargetScope {
+    pub outputs: BTreeMap<String, Maker>,
+    /// Steps that have succeeded when this one starts, by phase and name.
+    pub before: BTreeMap<(Phase, String), BTreeSet<String>>,
+    /// Names of the invoke steps that drive the workload.
+    pub loads: Vec<String>,
+}
+
+/// What is defined in a benchmark.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Name and secrecy.
+    pub params: BTreeMap<String, bool>,
+    pub targets: BTreeMap<String, TargetScope>,
+}
+
+const ALWAYS: [&str; 5] = ["benchmark.name", "benchmark.description", "benchmark.root", "target", "run.id"];
+const IN_TRIALS: [&str; 3] = ["trial.number", "trial.id", "logs_dir"];
+const IN_REQUESTS: [&str; 4] = ["request.uuid", "request.number", "request.name", "request.random"];
+
+/// Where a placeholder stands in the source: as narrowly as can be told.
+fn locate(report: &Report, span: &Span, path: &str, occurrence: usize) -> Span {
+    let text = report.source.text().get(span.clone()).unwrap_or_default();
+    let mut seen = 0;
+    for (at, _) in text.match_indices("{{") {
+        let inside = text[at..].trim_start_matches('{');
+        let open = text[at..].len() - inside.len();
+        // `{{{` holds two openings, of which the first counts.
+        if at > 0 && text.as_bytes()[at - 1] == b'{' {
+            continue;
+        }
+        let trimmed = inside.trim_start();
+        let ends = |c: char| !(c.is_alphanumeric() || "._-".contains(c));
+        if trimmed.starts_with(path) && trimmed[path.len()..].starts_with(ends) {
+            if seen == occurrence {
+                let close = inside.find('}').unwrap_or(inside.len());
+                let braces = inside[close..].len() - inside[close..].trim_start_matches('}').len();
+                let end = at + open + close + braces.min(open);
+                return span.start + at..span.start + end;
+            }
+            seen += 1;
+        }
+    }
+    span.clone()
+}
+
+/// Every placeholder with its rawness and place.
+fn placeholders<'a>(template: &'a Spanned<Template>, report: &Report) -> Vec<(&'a str, bool, Span)> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    template
+        .value
+        .pieces()
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Value { path, raw } => Some((path.as_str(), *raw)),
+            Piece::Literal(_) => None,
+        })
+        .map(|(path, raw)| {
+            let occurrence = seen.entry(path).or_insert(0);
+            let span = locate(report, &template.span, path, *occurrence);
+            *occurrence += 1;
+            (path, raw, span)
+        })
+        .collect()
+}
+
+impl Scope {
+    /// Checks one template of a benchmark.
+    pub fn check(&self, template: &Spanned<Template>, role: Role, user: User<'_>, report: &mut Report) {
+        let found = placeholders(template, report);
+        for (path, raw, span) in &found {
+            if *raw && role != Role::ArgvWord && role != Role::FileName {
+                report.push(
+                    Problem::warning(
+                        "sb::template::raw",
+                        format!("the value of `{{{{{{{path}}}}}}}` is not quoted"),
+                    )
+                    .at(span, "raw")
+                    .help(format!(
+                        "write `{{{{{path}}}}}` unless the value is meant to be read as code here"
+                    )),
+                );
+            }
+            self.check_path(path, span, role, user, report);
+        }
+        if role == Role::ShellString {
+            for (index, trap) in shell::traps(&template.value) {
+                let (path, _, span) = &found[index];
+                report.push(
+                    Problem::error(
+                        "sb::template::quoted",
+                        format!("`{{{{{path}}}}}` stands {}, where its value cannot be quoted", trap.place()),
+                    )
+                    .at(span, "quoting would break here")
+                    .help(format!(
+                        "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write `\"${variable}\"` here",
+                        variable = variable_for(path),
+                    )),
+                );
+            }
+        }
+    }
+
+    fn check_path(&self, path: &str, span: &Span, role: Role, user: User<'_>, report: &mut Report) {
+        if ALWAYS.contains(&path)
+            || (IN_TRIALS.contains(&path) && user.phase == Phase::Invoke)
+            || (IN_REQUESTS.contains(&path) && user.request.is_some())
+            || path
+                .strip_prefix("extracted.")
+                .is_some_and(|name| user.request.is_some_and(|known| known.iter().any(|it| it == name)))
+        {
+            return;
+        }
+        if IN_TRIALS.contains(&path) || IN_REQUESTS.contains(&path) {
+            let place =
+                if path.starts_with("request.") { "requests" } else { "invoke steps and the workload" };
+            report.push(
+                Problem::error(
+                    "sb::template::not_here",
+                    format!("`{{{{{path}}}}}` has a value only in {place}"),
+                )
+                .at(span, "has no value here")
+                .help(suggest(
+                    "",
+                    "defined here",
+                    self.known(user).iter().map(String::as_str),
+                )),
+            );
+            return;
+        }
+        if let Some(secret) = path.strip_prefix("params.").and_then(|name| self.params.get(name)) {
+            if *secret {
+                secret_use(path, span, role, report);
+            }
+            return;
+        }
+        if let Some(output) = path.strip_prefix("outputs.")
+            && self.targets.values().any(|scope| scope.outputs.contains_key(output))
+        {
+            self.check_output(output, span, role, user, report);
+            return;
+        }
+        report.push(undefined(path, span, &self.known(user)));
+    }
+
+    /// Everything that a user may name.
+    fn known(&self, user: User<'_>) -> Vec<String> {
+        let mut known: Vec<String> = self.params.keys().map(|name| format!("params.{name}")).collect();
+        let outputs: BTreeSet<&String> =
+            self.targets.values().flat_map(|scope| scope.outputs.keys()).collect();
+        known.extend(outputs.iter().map(|name| format!("outputs.{name}")));
+        known.extend(ALWAYS.map(str::to_owned));
+        if user.phase == Phase::Invoke {
+            known.extend(IN_TRIALS.map(str::to_owned));
+        }
+        if let Some(extracted) = user.request {
+            known.extend(extracted.iter().map(|name| format!("extracted.{name}")));
+            known.extend(IN_REQUESTS.map(str::to_owned));
+        }
+        known
+    }
+
+    /// An output must have been made, on every target where the user runs, before the user starts.
+    fn check_output(&self, output: &str, span: &Span, role: Role, user: User<'_>, report: &mut Report) {
+        let code = "sb::template::output";
+        let path = format!("outputs.{output}");
+        let mut secret = false;
+        for target in user.targets {
+            let Some(scope) = self.targets.get(target) else { continue };
+            let Some(maker) = scope.outputs.get(output) else {
+                let elsewhere: Vec<&str> = self
+                    .targets
+                    .iter()
+                    .filter(|(_, scope)| scope.outputs.contains_key(output))
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                report.push(
+                    Problem::error(
+                        code,
+                        format!("no step makes the output `{output}` on the target `{target}`"),
+                    )
+                    .at(span, format!("has no value on `{target}`"))
+                    .help(format!(
+                        "it is made on `{}`: add a step for `{target}` that makes it, or limit this one with `target = \"{}\"`",
+                        elsewhere.join("`, `"),
+                        elsewhere.first().unwrap_or(&""),
+                    )),
+                );
+                continue;
+            };
+            secret |= maker.secret;
+            let step = &maker.step;
+            let problem = if user.phase == Phase::Cleanup && maker.phase == Phase::Invoke {
+                Some((
+                    format!("the output `{output}` belongs to a trial, and cleanup is of the deployment"),
+                    "make it in a deploy step".to_owned(),
+                ))
+            } else if user.phase == Phase::Cleanup && !maker.has_default {
+                Some((
+                    format!("cleanup uses the output `{output}`, which has no default"),
+                    format!(
+                        "the deployment may have stopped before `{step}` made it: add `default = …` to the output"
+                    ),
+                ))
+            } else if user.phase == Phase::Cleanup {
+                None
+            } else if maker.phase == user.phase && !self.comes_before(scope, step, user) {
+                Some((
+                    format!(
+                        "the output `{output}` is made by `{step}`, which need not have run before {}{}",
+                        user.step.map_or("the load".to_owned(), |name| format!("`{name}`")),
+                        if self.targets.len() > 1 { format!(" on `{target}`") } else { String::new() },
+                    ),
+                    format!("add \"{step}\" to `needs` of the step that uses it"),
+                ))
+            } else if maker.phase > user.phase {
+                Some((
+                    format!("the output `{output}` is made by `{step}`, in a later phase"),
+                    "make it in a deploy step".to_owned(),
+                ))
+            } else if maker.may_fail && !maker.has_default {
+                Some((
+                    format!("the output `{output}` is missing when `{step}` fails, which it is allowed to"),
+                    "add `default = …` to the output, or remove `allow_failure`".to_owned(),
+                ))
+            } else {
+                None
+            };
+            if let Some((message, help)) = problem {
+                report.push(Problem::error(code, message).at(span, "may have no value here").help(help));
+            }
+        }
+        if secret {
+            secret_use(&path, span, role, report);
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a question to the scope")]
+    fn comes_before(&self, scope: &TargetScope, maker: &str, user: User<'_>) -> bool {
+        let before = |step: &str| {
+            scope.before.get(&(user.phase, step.to_owned())).is_some_and(|earlier| earlier.contains(maker))
+        };
+        match user.step {
+            Some(step) => before(step),
+            None => scope.loads.iter().all(|load| before(load)),
+        }
+    }
+}
+
+fn variable_for(path: &str) -> String {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+fn secret_use(path: &str, span: &Span, role: Role, report: &mut Report) {
+    let place = match role {
+        Role::ShellString | Role::ArgvWord => "an argument list, which every process can read",
+        Role::FileName => "a file name",
+        Role::Plain => return,
+    };
+    report.push(
+        Problem::error("sb::template::secret", format!("the secret `{{{{{path}}}}}` would land in {place}"))
+            .at(span, "secret")
+            .help(format!(
+                "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and let the command read `{variable}`",
+                variable = variable_for(path),
+            )),
+    );
+}
+
+fn undefined(path: &str, span: &Span, known: &[String]) -> Problem {
+    let problem = Problem::error("sb::template::undefined", format!("`{{{{{path}}}}}` is not defined here"))
+        .at(span, "not defined");
+    let names = known.iter().map(String::as_str);
+    // A name without its table is a common slip.
+    match known.iter().find(|name| name.split_once('.').is_some_and(|(_, last)| last == path)) {
+        Some(name) => problem.help(format!("did you mean `{name}`?")),
+        None if did_you_mean(path, names.clone()).is_none() && known.is_empty() => {
+            problem.help("nothing is defined here: write the value out")
+        }
+        None => problem.help(suggest(path, "defined here", names)),
+    }
+}
+
+/// Checks a template of a plan, where values are plain and only `known` names exist.
+pub fn check_plain(template: &Spanned<Template>, known: &[String], report: &mut Report) {
+    for (path, _, span) in placeholders(template, report) {
+        if !known.iter().any(|name| name == path) {
+            report.push(undefined(path, &span, known));
+        }
+    }
+}

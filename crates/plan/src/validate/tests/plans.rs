@@ -1,0 +1,455 @@
+//! Plans, loads and overrides.
+
+use super::*;
+use sb_workload::upscale::Scaling;
+use sb_workload::{ArrivalProcess, TraceLoad};
+
+const PLAN_HEAD: &str = "[plan]\nname = \"p\"\n";
+const APPLICATION: &str = "[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n";
+
+fn read_plan(text: &str, overrides: &Overrides) -> Checked<Plan> {
+    let files = Kept::new([("/repo/plans/p.toml".into(), text.to_owned())].into(), files(FULL));
+    plan(&files, Path::new("/repo/plans/p.toml"), overrides)
+}
+
+#[track_caller]
+fn check_plan(name: &str, text: &str, codes: &[&str]) {
+    let checked = read_plan(text, &Overrides::default());
+    let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    assert_eq!(found, codes, "{}", rendered(&checked.problems));
+    insta::assert_snapshot!(name, rendered(&checked.problems));
+}
+
+#[track_caller]
+fn valid_plan(text: &str, overrides: &Overrides) -> Plan {
+    let checked = read_plan(text, overrides);
+    assert!(checked.problems.is_empty(), "{}", rendered(&checked.problems));
+    checked.value.unwrap()
+}
+
+#[test]
+fn a_matrix_is_a_product_with_exclusions_and_inclusions() {
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}vars = {{ base = 2 }}\nparams = {{ debug = true }}\n[matrix]\nsize = [512, 1024]\nload = [\"slow\", \"fast\"]\nexclude = [ {{ size = 512, load = \"fast\", application = \"demo\" }} ]\ninclude = [ {{ load = \"fast\", size = 2048 }} ]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\n[labels]\nlabel = \"{{{{application}}}}_{{{{matrix.size}}}}\"\n[trials]\nrepetitions = 3\nseed = 5\n"
+        )
+        .replace("[plan]", "load = \"{{matrix.load}}\"\n[loads.slow]\nconstant = \"{{vars.base}}\"\nduration = \"{{matrix.size}}ms\"\n[loads.fast]\nstages = [{ target = 10, duration = \"1m\" }]\n[plan]"),
+        &Overrides::default(),
+    );
+    let points = &plan.entries[0].points;
+    let seen: Vec<String> = points
+        .iter()
+        .map(|point| {
+            format!(
+                "{} {} {} {:?}",
+                matrix::describe(&point.factors),
+                point.params["memory_size"],
+                point.labels["label"],
+                point.load.shape
+            )
+        })
+        .collect();
+    insta::assert_snapshot!("matrix_points", seen.join("\n"));
+    assert_eq!(points[0].params["debug"], true);
+    assert_eq!((plan.repetitions, plan.trials_per_deployment, plan.seed), (3, 1, 5));
+    assert!(plan.concurrency.quiet);
+}
+
+#[test]
+fn plan_problems_name_their_place_and_point() {
+    check_plan(
+        "plan_references",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}locks = [\"eu\"]\nload = \"brust\"\n{APPLICATION}[[applications]]\nname = \"c\"\nmanifest = \"../app/benchmark.toml\"\n[[applications]]\nmanifest = \"../gone.toml\"\n[[applications]]\nname = \"d\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"awz\"\n[loads.burst]\niterations = 1\n[locks]\nus = 0\n[trials]\nrepetitions = 0\n"
+        ),
+        &[
+            "validate::unknown_lock",
+            "validate::duplicate",
+            "validate::unknown_target",
+            "validate::no_file",
+            "validate::unknown_target",
+            "validate::range",
+            "validate::range",
+        ],
+    );
+    check_plan(
+        "plan_values",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}params = {{ memory = 1, api_key = \"x\", debug = 1 }}\n[matrix]\nrate = [1, 2, 2]\nsize = [\"big\"]\ntarget = [\"a\"]\nempty = []\nexclude = [ {{ rat = 1 }}, {{ rate = 7 }}, {{ application = \"dmo\" }} ]\ninclude = [ {{ rate = 1 }} ]\n[params]\nmemory_size = \"{{{{matrix.sise}}}}\"\n[labels]\nx = \"{{{{vars.a}}}}\"\n"
+        ),
+        &[
+            "validate::unknown_param",
+            "validate::secret",
+            "validate::factor",
+            "validate::factor",
+            "validate::factor",
+            "validate::matrix",
+            "validate::matrix",
+            "validate::matrix",
+            "validate::matrix",
+            "template::undefined",
+            "template::undefined",
+        ],
+    );
+    check_plan(
+        "plan_points",
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}[matrix]\nrate = [5, 0]\nsize = [\"big\"]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\ndebug = 1\n[load]\nconstant = \"{{{{matrix.rate}}}}\"\nduration = \"1m\"\n"
+        ),
+        &["validate::param", "validate::param", "validate::range"],
+    );
+}
+
+#[test]
+fn loads_have_one_shape_in_range() {
+    for (name, load, codes) in [
+        ("load_two", "iterations = 1\nconstant = 2", vec!["validate::load"]),
+        ("load_none", "speed = 2", vec!["validate::load"]),
+        ("load_endless", "constant = 2", vec!["validate::load"]),
+        (
+            "load_stray",
+            "iterations = 0\nduration = \"1s\"\nstart = 1",
+            vec!["validate::range", "validate::load", "validate::load"],
+        ),
+        (
+            "load_rates",
+            "constant = 1e7\nduration = \"0s\"\nspeed = 0\nmax_error_rate = 1.5\nmax_dropped = -1",
+            vec![
+                "validate::range",
+                "validate::duration",
+                "validate::range",
+                "validate::range",
+                "validate::range",
+            ],
+        ),
+        ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["validate::load"]),
+        ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
+        ("load_k6_missing", "k6_options = \"options.json\"", vec!["validate::script"]),
+        ("load_pattern", "pattern = \"stedy\"", vec!["validate::load"]),
+        ("load_scaled_twice", "pattern = \"jump\"\nrate = 5\nscale_factor = 2", vec!["validate::load"]),
+        ("load_scale_type", "pattern = \"jump\"\nrate = 5\nscale_type = \"cubic\"", vec!["validate::load"]),
+        ("load_arrivals", "pattern = \"jump\"\narrivals = \"late\"", vec!["validate::load"]),
+        ("load_compound", "pattern = \"jump\"\nscale_type = \"compound\"", vec!["validate::load"]),
+        ("load_skipped", "pattern = \"jump\"\nskip = \"20m\"", vec!["validate::load"]),
+        ("load_half_second", "pattern = \"jump\"\nskip = \"500ms\"", vec!["validate::range"]),
+        ("load_too_high", "pattern = \"spikes\"\nrate = 900000", vec!["validate::load"]),
+        ("load_stray_rate", "iterations = 2\nrate = 5\nskip = \"1m\"", vec!["validate::load"; 2]),
+        ("load_csv_missing", "csv = \"none.csv\"", vec!["validate::csv"]),
+        ("load_burst_size", "bursts = { size = 0, at = [\"0s\"] }", vec!["validate::range"]),
+        ("load_burst_times", "bursts = { size = 2, at = [] }", vec!["validate::load"]),
+    ] {
+        check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
+    }
+}
+
+fn overrides(params: &[(&str, &str)], environment: &[(&str, &str)]) -> Overrides {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Overrides {
+        params: params.iter().map(owned).collect(),
+        environment: environment.iter().map(owned).collect(),
+        ..Overrides::default()
+    }
+}
+
+#[test]
+fn later_sources_of_a_parameter_win() {
+    let text = format!(
+        "{PLAN_HEAD}{APPLICATION}params = {{ memory_size = 3 }}\n[params]\nmemory_size = 2\nratio = 1\n"
+    );
+    let environment = [("SB_PARAM_MEMORY_SIZE", "1"), ("SB_PARAM_DEBUG", "true"), ("HOME", "/")];
+    let plan = valid_plan(&text, &overrides(&[], &environment));
+    let params = &plan.entries[0].points[0].params;
+    assert_eq!(
+        (&params["memory_size"], &params["ratio"], &params["debug"]),
+        (&Value::from(3), &Value::from(1.0), &Value::from(true))
+    );
+    let plan = valid_plan(&text, &overrides(&[("memory_size", "4")], &environment));
+    assert_eq!(plan.entries[0].points[0].params["memory_size"], 4);
+}
+
+#[test]
+fn overrides_have_the_name_and_type_of_the_parameter() {
+    let benchmark = valid(FULL);
+    let given = overrides(
+        &[("memory_siz", "1"), ("memory_size", "big"), ("api_key", "hunter2"), ("debug", "yes")],
+        &[("SB_PARAM_RATIO", "high"), ("SB_PARAM_REGOIN", "x"), ("SB_PARAM_API_KEY", "hunter2")],
+    );
+    let checked = single(Arc::clone(&benchmark), "lokal", None, &given);
+    assert!(checked.value.is_none());
+    let text = rendered(&checked.problems);
+    assert!(!text.contains("hunter2"), "{text}");
+    insta::assert_snapshot!("overrides", text);
+
+    let plan = single(benchmark, "local", None, &overrides(&[("memory_size", "2048")], &[])).value.unwrap();
+    assert_eq!(plan.entries[0].points[0].params["memory_size"], 2048);
+    assert_eq!(plan.entries[0].points[0].load.shape, LoadShape::Iterations { iterations: 1 });
+}
+
+#[test]
+fn a_load_comes_from_the_command_line_or_a_file() {
+    let checked = load_arguments(
+        &Snapshot::default(),
+        &LoadArguments { load: Some("10".to_owned()), ..LoadArguments::default() },
+    );
+    assert_eq!(checked.value.unwrap().shape, LoadShape::Iterations { iterations: 10 });
+    let constant = LoadArguments {
+        load: Some("constant".to_owned()),
+        rate: Some(20.0),
+        duration: Some(Duration::from_secs(90)),
+        ..LoadArguments::default()
+    };
+    let expected = LoadShape::Constant { rate: 20.0, duration: Duration::from_secs(90) };
+    assert_eq!(load_arguments(&Snapshot::default(), &constant).value.unwrap().shape, expected);
+    let mut seen = Vec::new();
+    for arguments in [
+        LoadArguments { duration: None, ..constant.clone() },
+        LoadArguments { rate: Some(f64::NAN), ..constant.clone() },
+        LoadArguments { load: Some("12".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("fluctuating".to_owned()), ..constant.clone() },
+        LoadArguments { load: Some("trace.csv".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("bursts".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("3".to_owned()), rate: Some(2.0), ..LoadArguments::default() },
+        LoadArguments { load: Some("3".to_owned()), scale_factor: Some(2.0), ..LoadArguments::default() },
+        LoadArguments { load: Some("-5".to_owned()), ..LoadArguments::default() },
+        LoadArguments { load: Some("0".to_owned()), ..LoadArguments::default() },
+    ] {
+        let checked = load_arguments(&Snapshot::default(), &arguments);
+        assert!(checked.value.is_none());
+        seen.push(checked.problems[0].to_string());
+    }
+    insta::assert_snapshot!("load_arguments", seen.join("\n"));
+
+    let files = Snapshot::new([
+        ("/l.yaml", "stages: [{ target: 10, duration: 30s }]\nstart: 1\n"),
+        ("/t.toml", "iterations = \"{{matrix.n}}\""),
+    ]);
+    let stages = vec![sb_workload::Stage { target: 10.0, duration: Duration::from_secs(30) }];
+    assert_eq!(
+        load_file(&files, Path::new("/l.yaml")).value.unwrap().shape,
+        LoadShape::Stages { start_rate: 1.0, stages }
+    );
+    assert!(load_file(&files, Path::new("/t.toml")).value.is_none());
+}
+
+fn traced(load: Load) -> TraceLoad {
+    match load.shape {
+        LoadShape::Trace(trace) => trace,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pattern_is_scaled_and_skipped_as_the_plan_or_the_command_line_says() {
+    let load = |text: &str| {
+        let text = format!(
+            "{PLAN_HEAD}{APPLICATION}vars = {{ rate = 37 }}\n[matrix]\npattern = [\"spikes\", \"jump\"]\n[load]\n{text}\n"
+        );
+        let plan = valid_plan(&text, &Overrides::default());
+        plan.entries[0].points.iter().map(|point| traced((*point.load).clone())).collect::<Vec<_>>()
+    };
+    let loads = load("pattern = \"{{matrix.pattern}}\"\nrate = \"{{vars.rate}}\"");
+    assert_eq!((loads[0].name.as_str(), loads[1].name.as_str()), ("spikes", "jump"));
+    assert_eq!((loads[0].scaling, loads[0].skip), (Scaling::Rate(37.0), Duration::from_mins(3)));
+    assert_eq!(loads[1].per_minute[..3], [77.0, 169.0, 167.0]);
+    let loads = load(
+        "pattern = \"jump-20rps\"\nscale_factor = 0.5\nscale_type = \"compound\"\nskip = \"90s\"\nseed = 7\narrivals = \"poisson\"",
+    );
+    assert_eq!((loads[0].scaling, loads[0].seed), (Scaling::CompoundFactor(0.5), 7));
+    assert_eq!((loads[0].skip.as_secs(), loads[0].arrivals), (90, ArrivalProcess::Poisson));
+
+    let arguments = LoadArguments {
+        load: Some("fluctuating".to_owned()),
+        rate: Some(20.0),
+        skip: Some(Duration::ZERO),
+        speed: Some(120.0),
+        ..LoadArguments::default()
+    };
+    let load = load_arguments(&Snapshot::default(), &arguments).value.unwrap();
+    assert_eq!(load.speed.to_bits(), 120f64.to_bits());
+    assert_eq!(traced(load).scaling, Scaling::Rate(20.0));
+}
+
+#[test]
+fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
+    let read = |text: &str| {
+        let files = Snapshot::new([("/here/my trace.CSV", text)]);
+        let arguments = LoadArguments {
+            load: Some("my trace.CSV".to_owned()),
+            skip: Some(Duration::ZERO),
+            folder: "/here".into(),
+            ..LoadArguments::default()
+        };
+        let checked = load_arguments(&files, &arguments);
+        checked.value.map(|load| traced(load).per_minute).ok_or_else(|| checked.problems[0].to_string())
+    };
+    assert_eq!(read("\"InvocationsPerMinute\"\n5\n0\n7.5\n").unwrap(), [5.0, 0.0, 7.5]);
+    assert_eq!(read("\u{feff}minute, InvocationsPerMinute\r\n1, 12\r\n2,  3\r\n").unwrap(), [12.0, 3.0]);
+    for (text, expected) in [
+        ("", "`my trace.CSV`: there is no column `InvocationsPerMinute`, only: "),
+        ("Invocations\n5\n", "there is no column `InvocationsPerMinute`, only: Invocations"),
+        ("InvocationsPerMinute\n", "it has no minutes"),
+        ("InvocationsPerMinute\n5\n-1\n", "line 3: `-1` is not a number of invocations per minute"),
+        ("InvocationsPerMinute\nNaN\n", "line 2: `NaN`"),
+        ("InvocationsPerMinute\n1e300\n", "line 2: `1e300`"),
+        ("a,InvocationsPerMinute\n1,2\n3\n", "found record with 1 fields"),
+        ("InvocationsPerMinute\n0\n0\n", "the load is too short to send anything"),
+    ] {
+        let message = read(text).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn bursts_are_sorted_by_time() {
+    let text = format!("{PLAN_HEAD}{APPLICATION}[load]\nbursts = {{ size = 20, at = [\"60s\", \"0s\"] }}\n");
+    let plan = valid_plan(&text, &Overrides::default());
+    let expected = LoadShape::Bursts { size: 20, at: vec![Duration::ZERO, Duration::from_mins(1)] };
+    assert_eq!(plan.entries[0].points[0].load.shape, expected);
+}
+
+#[test]
+fn locks_of_an_application_are_taken_by_each_of_its_steps() {
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{APPLICATION}locks = [\"us\"]\n[[applications]]\nname = \"b\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n[locks]\nus = 2\n"
+        ),
+        &Overrides::default(),
+    );
+    let target = &plan.entries[0].benchmark.targets["local"];
+    for step in target.deploy.iter().chain(&target.invoke).chain(&target.cleanup) {
+        assert_eq!(step.locks, ["us"]);
+    }
+    assert!(plan.entries[1].benchmark.targets["local"].deploy[0].locks.is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_points_expand_quickly() {
+    let mut text = format!(
+        "{PLAN_HEAD}{APPLICATION}[params]\nmemory_size = \"{{{{matrix.f0}}}}\"\n[labels]\nl = \"{{{{matrix.f1}}}}\"\n[matrix]\n"
+    );
+    for factor in 0..5 {
+        let _ = writeln!(text, "f{factor} = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]");
+    }
+    let started = std::time::Instant::now();
+    let plan = valid_plan(&text, &Overrides::default());
+    // An unoptimized build takes several times as long as a release.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let points = &plan.entries[0].points;
+    assert_eq!(points.len(), 100_000);
+    assert_eq!(points[12_345].params["memory_size"], 1);
+    assert_eq!(points[12_345].labels["l"], "2");
+    let more = text.replace("f0 = [0,", "f5 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nf6 = [1, 2]\nf0 = [0,");
+    assert_eq!(read_plan(&more, &Overrides::default()).problems[0].code, "sb::validate::matrix");
+}
+
+#[test]
+fn a_run_can_keep_its_sources_and_read_them_again() {
+    let text = format!("{PLAN_HEAD}{APPLICATION}");
+    let below = Kept::new([("/repo/plans/p.toml".into(), text)].into(), files(FULL));
+    let recording = Recording::new(below);
+    let first = plan(&recording, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
+    let texts = recording.into_texts();
+    let read: Vec<&str> = texts.keys().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(read, ["/repo/app/benchmark.toml", "/repo/app/template.yaml", "/repo/plans/p.toml"]);
+    // The manifest has changed since, the other files are where they were.
+    let kept = Kept::new(texts, files("changed"));
+    let again = plan(&kept, Path::new("/repo/plans/p.toml"), &Overrides::default()).value.unwrap();
+    assert_eq!(format!("{first:?}"), format!("{again:?}"));
+}
+
+#[test]
+fn a_lock_is_named_after_an_account_and_a_region() {
+    let text =
+        |name: &str| format!("{PLAN_HEAD}{APPLICATION}locks = [\"{name}\"]\n[locks]\n\"{name}\" = 2\n");
+    let plan = valid_plan(&text("aws-123/us-east-1"), &Overrides::default());
+    assert_eq!(plan.locks["aws-123/us-east-1"], 2);
+    assert_eq!(plan.entries[0].benchmark.targets["local"].deploy[0].locks, ["aws-123/us-east-1"]);
+    for wrong in ["aws/", "/aws", "a//b", "a b", "-a", "aws/-b"] {
+        let problems = read_plan(&text(wrong), &Overrides::default()).problems;
+        assert!(problems.iter().all(|problem| problem.code == "sb::validate::name"), "{wrong}");
+        assert_eq!(problems.len(), 2, "{wrong}");
+    }
+}
+
+#[test]
+fn variables_parameters_and_labels_belong_to_one_application() {
+    let application = |name: &str, rate: u32| {
+        format!(
+            "{APPLICATION}name = \"{name}\"\nvars = {{ rate = {rate} }}\nparams = {{ memory_size = {rate} }}\n"
+        )
+    };
+    let plan = valid_plan(
+        &format!(
+            "{PLAN_HEAD}{}{}[load]\nconstant = \"{{{{vars.rate}}}}\"\nduration = \"1m\"\n[labels]\nwhat = \"{{{{application}}}}_{{{{vars.rate}}}}\"\n",
+            application("a", 2),
+            application("b", 5)
+        ),
+        &Overrides::default(),
+    );
+    let seen: Vec<_> = plan
+        .entries
+        .iter()
+        .map(|entry| {
+            let point = &entry.points[0];
+            (point.labels["what"].clone(), point.params["memory_size"].clone(), point.load.shape.clone())
+        })
+        .collect();
+    let minute = Duration::from_mins(1);
+    let load = |rate| LoadShape::Constant { rate, duration: minute };
+    assert_eq!(
+        seen,
+        [("a_2".to_owned(), Value::from(2), load(2.0)), ("b_5".to_owned(), Value::from(5), load(5.0))]
+    );
+}
+
+#[test]
+fn trials_may_be_declared_cold_or_warm_by_the_matrix() {
+    let text = |trials: &str, target: &str| {
+        format!(
+            "{PLAN_HEAD}[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"{target}\"\nvars = {{ begin = \"warm\" }}\n[matrix]\nstart = [\"cold\", \"cold_then_warm\"]\n[trials]\nstart = {trials}\n"
+        )
+    };
+    let starts = |trials: &str| -> Vec<Option<Start>> {
+        let plan = valid_plan(&text(trials, "local"), &Overrides::default());
+        plan.entries[0].points.iter().map(|point| point.start).collect()
+    };
+    assert_eq!(starts("\"{{matrix.start}}\""), [Some(Start::Cold), Some(Start::ColdThenWarm)]);
+    assert_eq!(starts("\"{{vars.begin}}\""), [Some(Start::Warm); 2]);
+    assert_eq!(starts("\"cold\""), [Some(Start::Cold); 2]);
+    let cold: Vec<bool> = (1..=3).map(|trial| Start::ColdThenWarm.is_cold(trial)).collect();
+    assert_eq!(cold, [true, false, false]);
+    let codes = |trials: &str| -> Vec<&str> {
+        let problems = read_plan(&text(trials, "local"), &Overrides::default()).problems;
+        problems.iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes("\"{{vars.gone}}\""), ["sb::template::undefined"]);
+    assert_eq!(codes("\"{{application}}\""), ["sb::validate::start"]);
+    assert_eq!(codes("\"hot\""), ["sb::manifest::unknown_word"]);
+}
+
+#[test]
+fn a_budget_of_money_and_cold_starts_need_what_they_are_checked_against() {
+    let files = |target: &str| {
+        let manifest = format!(
+            "[benchmark]\nname = \"demo\"\n[targets.x]\n{target}\n[[invoke]]\nname = \"call\"\nrun = \"true\"\n"
+        );
+        Snapshot::new([("/repo/.git/HEAD", ""), ("/repo/app/benchmark.toml", manifest.as_str())])
+    };
+    let codes = |target: &str, rest: &str| {
+        let text = format!("{PLAN_HEAD}[[applications]]\nmanifest = \"../app/benchmark.toml\"\n{rest}\n");
+        let files = Kept::new([("/repo/plans/p.toml".into(), text)].into(), files(target));
+        let problems = plan(&files, Path::new("/repo/plans/p.toml"), &Overrides::default()).problems;
+        problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    let budget = "[budget]\ncost_usd = 5";
+    assert_eq!(codes("credentials = [\"aws\"]", budget), ["sb::validate::usage"]);
+    assert!(codes("credentials = [\"aws\"]\nusage = { lambda_requests = 1 }", budget).is_empty());
+    assert!(codes("", budget).is_empty(), "nothing of a cloud, nothing to pay");
+    assert_eq!(codes("", "[budget]\ncost_usd = 0"), ["sb::validate::range"]);
+    assert_eq!(codes("usage = { lambda_reqests = 1 }", ""), ["sb::validate::usage"]);
+    assert_eq!(codes("usage_per_deployment = { usd = -1 }", ""), ["sb::validate::range"]);
+    assert_eq!(codes("traces = \"none\"\njoin_linked = true", ""), ["sb::validate::traces"]);
+    assert!(codes("traces = \"xray\"\njoin_linked = true", "").is_empty());
+    assert_eq!(codes("traces = \"none\"", "[trials]\nstart = \"cold\""), ["sb::validate::start"]);
+}

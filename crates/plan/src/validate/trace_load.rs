@@ -1,0 +1,254 @@
+//! Loads after traces of production (`pattern`, `csv`), and `bursts`.
+
+use std::time::Duration;
+
+use crate::manifest::load::{BurstsFile, LoadFile};
+use crate::manifest::problem::{Problem, Report, Span, suggest};
+use crate::manifest::tree::Spanned;
+use crate::validate::load::{HIGHEST_RATE, SHAPES, Values, out_of_range, period, positive, value};
+use sb_workload::pattern::Pattern;
+use sb_workload::template::{Context, Template};
+use sb_workload::upscale::Scaling;
+use sb_workload::{ArrivalProcess, LoadShape, TraceLoad};
+
+/// The first minutes of a fluctuation that starts at zero are no steady state: the study left out three.
+const DEFAULT_SKIP: Duration = Duration::from_mins(3);
+
+/// Ten weeks.
+const MOST_MINUTES: usize = 100_000;
+
+pub(super) const COLUMN: &str = "InvocationsPerMinute";
+
+/// `rate` and its like mean nothing in other loads.
+pub(super) fn refuse_scaling(load: &LoadFile, report: &mut Report) {
+    let keys = [
+        ("rate", load.rate.as_ref().map(|value| &value.span)),
+        ("scale_factor", load.scale_factor.as_ref().map(|value| &value.span)),
+        ("scale_type", load.scale_type.as_ref().map(|value| &value.span)),
+        ("skip", load.skip.as_ref().map(|value| &value.span)),
+        ("seed", load.seed.as_ref().map(|value| &value.span)),
+        ("arrivals", load.arrivals.as_ref().map(|value| &value.span)),
+    ];
+    for (key, span) in keys {
+        let Some(span) = span else { continue };
+        let help = match key {
+            "rate" => "the rate of an even load is `constant = 20` with `duration = \"90s\"`",
+            _ => SHAPES,
+        };
+        report.push(
+            Problem::error("sb::validate::load", format!("`{key}` belongs to `pattern` and `csv`"))
+                .at(span, "there is no trace to scale")
+                .help(help),
+        );
+    }
+}
+
+pub(super) fn pattern(
+    load: &LoadFile,
+    name: &Spanned<Template>,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<LoadShape> {
+    let text = text(name, values, report)?;
+    let Some(pattern) = Pattern::by_name(&text) else {
+        report.push(
+            Problem::error("sb::validate::load", format!("there is no pattern `{text}`{}", values.point))
+                .at(&name.span, "not a pattern")
+                .help(suggest(&text, "patterns", Pattern::ALL.map(Pattern::name))),
+        );
+        return None;
+    };
+    let per_minute = pattern.per_minute().iter().copied().map(f64::from).collect();
+    scaled(load, text, per_minute, &name.span, values, report)
+}
+
+pub(super) fn csv(
+    load: &LoadFile,
+    path: &Spanned<Template>,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<LoadShape> {
+    let name = text(path, values, report)?;
+    let file = crate::manifest::read::normal(&values.folder.join(&name));
+    let read = values
+        .files
+        .read(&file)
+        .map_err(|error| (format!("cannot read `{}`: {error}", file.display()), "check the path"))
+        .and_then(|bytes| read_minutes(&bytes).map_err(|error| (format!("`{name}`: {error}"), HELP)));
+    match read {
+        Ok(per_minute) => scaled(load, name, per_minute, &path.span, values, report),
+        Err((message, help)) => {
+            report.push(
+                Problem::error("sb::validate::csv", format!("{message}{}", values.point))
+                    .at(&path.span, "this trace")
+                    .help(help),
+            );
+            None
+        }
+    }
+}
+
+const HELP: &str = "write a first line with the names of the columns, one of them InvocationsPerMinute, and a line per minute";
+
+/// The column of a CSV file; the message says what is wrong with it.
+fn read_minutes(bytes: &[u8]) -> Result<Vec<f64>, String> {
+    // Spreadsheets begin a file with a mark that is not part of the first name.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+    let headers = reader.headers().map_err(|error| error.to_string())?;
+    let Some(column) = headers.iter().position(|name| name == COLUMN) else {
+        let names: Vec<&str> = headers.iter().collect();
+        return Err(format!("there is no column `{COLUMN}`, only: {}", names.join(", ")));
+    };
+    let mut minutes = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let text = record.get(column).unwrap_or_default();
+        let count = text.parse::<f64>().ok().filter(|count| (0.0..=60.0 * HIGHEST_RATE).contains(count));
+        let Some(count) = count else {
+            return Err(format!("line {line}: `{text}` is not a number of invocations per minute"));
+        };
+        if minutes.len() == MOST_MINUTES {
+            return Err(format!("it has more than {MOST_MINUTES} minutes"));
+        }
+        minutes.push(count);
+    }
+    if minutes.is_empty() { Err("it has no minutes".to_owned()) } else { Ok(minutes) }
+}
+
+fn scaled(
+    load: &LoadFile,
+    name: String,
+    per_minute: Vec<f64>,
+    span: &Span,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<LoadShape> {
+    if let (Some(_), Some(factor)) = (&load.rate, &load.scale_factor) {
+        report.push(
+            Problem::error("sb::validate::load", "the load has both `rate` and `scale_factor`")
+                .at(&factor.span, "a second scale")
+                .help("keep one of them"),
+        );
+        return None;
+    }
+    let compound = match &load.scale_type {
+        None => false,
+        Some(word) => match text(word, values, report)?.as_str() {
+            "linear" => false,
+            "compound" => true,
+            other => {
+                report.push(not_one_of(other, word, &["linear", "compound"], values));
+                return None;
+            }
+        },
+    };
+    let arrivals = match &load.arrivals {
+        None => ArrivalProcess::Even,
+        Some(word) => match text(word, values, report)?.as_str() {
+            "even" => ArrivalProcess::Even,
+            "uniform" => ArrivalProcess::Uniform,
+            "poisson" => ArrivalProcess::Poisson,
+            other => {
+                report.push(not_one_of(other, word, &["even", "uniform", "poisson"], values));
+                return None;
+            }
+        },
+    };
+    let scaling = match (&load.rate, &load.scale_factor) {
+        (Some(rate), _) => {
+            let rate = positive(rate, HIGHEST_RATE, values, report)?;
+            if compound { Scaling::CompoundRate(rate) } else { Scaling::Rate(rate) }
+        }
+        (None, Some(factor)) => {
+            let factor = positive(factor, HIGHEST_RATE, values, report)?;
+            if compound { Scaling::CompoundFactor(factor) } else { Scaling::Factor(factor) }
+        }
+        (None, None) => {
+            if let Some(word) = load.scale_type.as_ref().filter(|_| compound) {
+                report.push(
+                    Problem::error("sb::validate::load", "`scale_type` needs `rate` or `scale_factor`")
+                        .at(&word.span, "scaled by how much?")
+                        .help("add `scale_factor = 2`"),
+                );
+                return None;
+            }
+            Scaling::None
+        }
+    };
+    let skip = load.skip.as_ref().map_or(Some(DEFAULT_SKIP), |skip| period(skip, false, values, report))?;
+    let skip_span = load.skip.as_ref().map_or(span, |skip| &skip.span);
+    if skip.subsec_nanos() != 0 {
+        report.push(out_of_range(skip_span, "the part that is skipped", "a number of whole seconds", values));
+        return None;
+    }
+    if skip.as_secs() >= per_minute.len() as u64 * 60 {
+        let message = format!(
+            "the trace lasts {} min, and {} of it are skipped{}",
+            per_minute.len(),
+            humantime::format_duration(skip),
+            values.point
+        );
+        report.push(
+            Problem::error("sb::validate::load", message)
+                .at(skip_span, "nothing is left")
+                .help("set a shorter `skip`, for example \"0s\" (the default is \"3m\")"),
+        );
+        return None;
+    }
+    let seed = load.seed.as_ref().map_or(Some(0), |seed| value(seed, values, report))?;
+    let trace = TraceLoad { name, per_minute, skip, scaling, seed, arrivals };
+    let highest = trace.per_second().into_iter().max().unwrap_or(0);
+    if f64::from(highest) > HIGHEST_RATE {
+        report.push(
+            Problem::error(
+                "sb::validate::load",
+                format!("the load reaches {highest} invocations per second{}", values.point),
+            )
+            .at(span, "scaled too far")
+            .help(format!("at most {HIGHEST_RATE} are possible: use a lower `rate` or `scale_factor`")),
+        );
+        return None;
+    }
+    Some(LoadShape::Trace(trace))
+}
+
+pub(super) fn bursts(bursts: &BurstsFile, values: &Values<'_>, report: &mut Report) -> Option<LoadShape> {
+    let size = value(&bursts.size, values, report)?;
+    if !(1..=1_000_000).contains(&size) {
+        report.push(out_of_range(&bursts.size.span, "the size of a burst", "from 1 to 1000000", values));
+        return None;
+    }
+    let times = bursts.at.value.iter().map(|time| period(time, false, values, report)).collect::<Vec<_>>();
+    let mut at = times.into_iter().collect::<Option<Vec<_>>>()?;
+    if at.is_empty() {
+        report.push(
+            Problem::error("sb::validate::load", "the bursts have no times")
+                .at(&bursts.at.span, "empty")
+                .help("say when each is sent: `at = [\"0s\", \"60s\"]`"),
+        );
+        return None;
+    }
+    at.sort_unstable();
+    Some(LoadShape::Bursts { size, at })
+}
+
+fn text(word: &Spanned<Template>, values: &Values<'_>, report: &mut Report) -> Option<String> {
+    word.value
+        .render(Context::Plain, values.lookup)
+        .map_err(|error| {
+            report.push(
+                Problem::error("sb::validate::value", format!("{error}{}", values.point))
+                    .at(&word.span, "this template")
+                    .help("give the factor or variable a value"),
+            );
+        })
+        .ok()
+}
+
+fn not_one_of(found: &str, word: &Spanned<Template>, known: &[&str], values: &Values<'_>) -> Problem {
+    Problem::error("sb::validate::load", format!("`{found}` is none of {}{}", known.join(", "), values.point))
+        .at(&word.span, "not known")
+        .help(suggest(found, "words", known.iter().copied()))
+}

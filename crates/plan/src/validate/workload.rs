@@ -1,0 +1,333 @@
+//! What is sent: requests with their placeholders.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::manifest::decode::Map;
+use crate::manifest::problem::{Problem, Report, Span};
+use crate::manifest::read::Files;
+use crate::manifest::tree::Spanned;
+use crate::manifest::workload::{HttpVersionWord, RequestFile, TraceHeaderWord, WorkloadFile};
+use crate::validate::check::{self, Place};
+use crate::validate::template::{Role, Scope, User};
+use crate::validate::{Phase, answer, step};
+use sb_workload::template::{Context, Piece, Template};
+use sb_workload::{Body, HttpVersion, Request, Sequence, Settings, TraceHeader, Workload};
+
+/// Checks a raw workload. `place` is the folder of the file that holds it.
+pub fn workload(
+    file: &WorkloadFile,
+    files: &dyn Files,
+    place: &Place,
+    scope: &Scope,
+    targets: &[String],
+    span: &Span,
+    report: &mut Report,
+) -> Workload {
+    let no_requests = file.requests.as_ref().is_none_or(|requests| requests.value.is_empty());
+    let no_sequences = file.sequences.as_ref().is_none_or(|sequences| sequences.value.is_empty());
+    if no_requests && no_sequences {
+        let span = file.requests.as_ref().map_or(span, |requests| &requests.span);
+        report.push(
+            Problem::error("sb::validate::workload", "the workload has no requests").at(span, "sends nothing").help(
+                "add a [[workload.requests]] table with `name` and `url`, or a k6 script: `script = \"workload.js\"`",
+            ),
+        );
+    }
+    let mut checker = Checker { files, place, scope, targets, report };
+    let requests = checker.requests(file.requests.as_ref(), false);
+    let sequences = checker.sequences(file);
+    let settings = settings(file, files, place, report);
+    let timeout = file
+        .timeout
+        .as_ref()
+        .map_or(Duration::from_secs(30), |timeout| check::duration(timeout, true, report));
+    Workload { requests, sequences, timeout, settings }
+}
+
+/// What checks of requests need to know, and where their problems go.
+struct Checker<'a> {
+    files: &'a dyn Files,
+    place: &'a Place,
+    scope: &'a Scope,
+    targets: &'a [String],
+    report: &'a mut Report,
+}
+
+impl Checker<'_> {
+    /// A list of requests. Those of a sequence know what the ones before have extracted.
+    fn requests(
+        &mut self,
+        list: Option<&Spanned<Vec<Spanned<RequestFile>>>>,
+        in_sequence: bool,
+    ) -> Vec<Request> {
+        let list = list.map_or(&[][..], |list| &list.value);
+        let mut requests: Vec<Request> = Vec::new();
+        let mut extracted: Vec<String> = Vec::new();
+        for raw in list {
+            let request = request(&raw.value, self.files, self.place, self.report);
+            if let Some(index) = requests.iter().position(|earlier| earlier.name == request.name) {
+                self.report.push(
+                    Problem::error(
+                        "sb::validate::duplicate",
+                        format!("two requests are called `{}`", request.name),
+                    )
+                    .at(&raw.value.name.span, "again")
+                    .at(&list[index].value.name.span, "first")
+                    .help("reports group by this name: give each request its own"),
+                );
+            }
+            let user =
+                User { phase: Phase::Invoke, step: None, request: Some(&extracted), targets: self.targets };
+            for template in std::iter::once(&raw.value.url)
+                .chain(raw.value.headers.iter().flat_map(Map::iter).map(|(_, value)| value))
+                .chain(&raw.value.body)
+            {
+                self.scope.check(template, Role::Plain, user, self.report);
+            }
+            if in_sequence {
+                if let Some(weight) = &raw.value.weight {
+                    self.report.push(
+                        Problem::error(
+                            "sb::validate::weight",
+                            "a request of a sequence has no weight of its own",
+                        )
+                        .at(&weight.span, "would have no effect")
+                        .help("give the sequence a `weight`, or split it"),
+                    );
+                }
+            } else if let Some((name, _)) = raw.value.extract.iter().flat_map(Map::iter).next() {
+                self.report.push(
+                    Problem::error("sb::validate::extract", "nothing can use a value that is extracted here")
+                        .at(&name.span, "extracted by a request outside of sequences")
+                        .help("make it the first request of a [[workload.sequences]], with those that use the value after it"),
+                );
+            }
+            extracted.extend(request.extract.iter().map(|extract| extract.name.clone()));
+            requests.push(request);
+        }
+        requests
+    }
+
+    fn sequences(&mut self, file: &WorkloadFile) -> Vec<Sequence> {
+        let mut names: Vec<(&str, &Span)> = Vec::new();
+        let mut sequences = Vec::new();
+        for raw in file.sequences.iter().flat_map(|list| &list.value) {
+            let name = &raw.value.name;
+            check::name(&name.value, &name.span, "a sequence", self.report);
+            if let Some((_, first)) = names.iter().find(|(earlier, _)| *earlier == name.value) {
+                self.report.push(
+                    Problem::error(
+                        "sb::validate::duplicate",
+                        format!("two sequences are called `{}`", name.value),
+                    )
+                    .at(&name.span, "again")
+                    .at(first, "first")
+                    .help("give each its own name"),
+                );
+            }
+            names.push((&name.value, &name.span));
+            weight(raw.value.weight.as_ref(), "a sequence", self.report);
+            if raw.value.requests.value.is_empty() {
+                self.report.push(
+                    Problem::error("sb::validate::workload", "the sequence has no requests")
+                        .at(&raw.value.requests.span, "empty")
+                        .help("add a [[workload.sequences.requests]] table with `name` and `url`"),
+                );
+            }
+            sequences.push(Sequence {
+                name: name.value.clone(),
+                weight: raw.value.weight.as_ref().map_or(1.0, |weight| weight.value),
+                requests: self.requests(Some(&raw.value.requests), true),
+            });
+        }
+        sequences
+    }
+}
+
+fn settings(file: &WorkloadFile, files: &dyn Files, place: &Place, report: &mut Report) -> Settings {
+    let ca_file = file.tls.as_ref().and_then(|tls| tls.ca_file.as_ref());
+    let verify = file.tls.as_ref().and_then(|tls| tls.verify.as_ref());
+    if let (Some(verify), Some(ca_file)) = (verify.filter(|verify| !verify.value), ca_file) {
+        report.push(
+            Problem::error("sb::validate::tls", "every certificate will do, and one is named")
+                .at(&verify.span, "no certificate is checked")
+                .at(&ca_file.span, "has no effect")
+                .help("keep `ca_file`, which is the safer way"),
+        );
+    }
+    if file.cookies == Some(true)
+        && file.sequences.as_ref().is_none_or(|sequences| sequences.value.is_empty())
+    {
+        report.push(
+            Problem::warning("sb::validate::cookies", "cookies are kept within a sequence, and there is none")
+                .help("write the requests that share cookies as [[workload.sequences.requests]], or leave `cookies` out"),
+        );
+    }
+    Settings {
+        http_version: file.http_version.map(|version| match version {
+            HttpVersionWord::Http1 => HttpVersion::Http1,
+            HttpVersionWord::Http2 => HttpVersion::Http2,
+        }),
+        connection_reuse: file.connection_reuse.unwrap_or(true),
+        ca_file: ca_file.map(|path| place.existing(files, path, false, "the file of certificates", report)),
+        verify_certificates: verify.is_none_or(|verify| verify.value),
+        trace_header: match file.trace_header {
+            Some(TraceHeaderWord::Xray) => TraceHeader::Xray,
+            Some(TraceHeaderWord::Traceparent) => TraceHeader::Traceparent,
+            None | Some(TraceHeaderWord::Both) => TraceHeader::Both,
+            Some(TraceHeaderWord::None) => TraceHeader::None,
+        },
+        cookies: file.cookies.unwrap_or(false),
+        k6_metrics: file.k6_metrics.unwrap_or(true),
+    }
+}
+
+fn weight(weight: Option<&Spanned<f64>>, what: &str, report: &mut Report) {
+    if let Some(weight) = weight.filter(|weight| !(weight.value > 0.0 && weight.value <= 1e9)) {
+        report.push(
+            Problem::error("sb::validate::range", format!("the weight of {what} is above 0"))
+                .at(&weight.span, "outside of 0 to 1e9")
+                .help(format!(
+                    "use 1 for equal shares, 2 for twice as often; remove {what} to never send it"
+                )),
+        );
+    }
+}
+
+fn request(file: &RequestFile, files: &dyn Files, place: &Place, report: &mut Report) -> Request {
+    check::name(&file.name.value, &file.name.span, "a request", report);
+    step::url(&file.url, report);
+    weight(file.weight.as_ref(), "a request", report);
+    let headers = headers(file, report);
+    let body = body(file, &headers, files, place, report);
+    let method = method(file, &body, report);
+    Request {
+        name: file.name.value.clone(),
+        weight: file.weight.as_ref().map_or(1.0, |weight| weight.value),
+        method,
+        url: file.url.value.clone(),
+        headers,
+        body,
+        expect: file.expect.as_ref().map(|file| answer::expect(file, report)).unwrap_or_default(),
+        timeout: file.timeout.as_ref().map(|timeout| check::duration(timeout, true, report)),
+        extract: answer::extract(file, report),
+    }
+}
+
+fn method(file: &RequestFile, body: &Body, report: &mut Report) -> String {
+    let Some(method) = &file.method else {
+        return if *body == Body::Empty { "GET" } else { "POST" }.to_owned();
+    };
+    if method.value.is_empty() || !method.value.chars().all(|c| c.is_ascii_uppercase() || c == '-') {
+        let upper = method.value.to_ascii_uppercase();
+        let usable = !upper.is_empty() && upper.chars().all(|c| c.is_ascii_uppercase());
+        report.push(
+            Problem::error("sb::validate::method", format!("`{}` is not an HTTP method", method.value))
+                .at(&method.span, "methods are upper-case words")
+                .help(format!("write \"{}\"", if usable { &upper } else { "GET" })),
+        );
+    }
+    method.value.clone()
+}
+
+/// A token of RFC 9110.
+pub(super) fn is_header_name(name: &str) -> bool {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty() && name.chars().all(token)
+}
+
+fn headers(file: &RequestFile, report: &mut Report) -> Vec<(String, Template)> {
+    let mut headers: Vec<(String, Template)> = Vec::new();
+    for (name, value) in file.headers.iter().flat_map(Map::iter) {
+        let problem = if !is_header_name(&name.value) {
+            Some(format!("`{}` cannot be the name of a header", name.value))
+        } else if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(&name.value)) {
+            Some(format!("the header `{}` is given twice", name.value))
+        } else {
+            None
+        };
+        if let Some(message) = problem {
+            report.push(
+                Problem::error("sb::validate::header", message)
+                    .at(&name.span, "this header")
+                    .help("use letters, digits and `-`, each name once (case does not count)"),
+            );
+        }
+        let control =
+            |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(['\r', '\n', '\0']));
+        if value.value.pieces().iter().any(control) {
+            report.push(
+                Problem::error("sb::validate::header", "a header cannot hold a line break")
+                    .at(&value.span, "holds a line break or NUL")
+                    .help("write the value on one line"),
+            );
+        }
+        headers.push((name.value.clone(), value.value.clone()));
+    }
+    headers
+}
+
+fn body(
+    file: &RequestFile,
+    headers: &[(String, Template)],
+    files: &dyn Files,
+    place: &Place,
+    report: &mut Report,
+) -> Body {
+    match (&file.body, &file.body_file) {
+        (Some(body), Some(path)) => {
+            report.push(
+                Problem::error("sb::validate::body", "the request has both `body` and `body_file`")
+                    .at(&path.span, "a second body")
+                    .at(&body.span, "the first body")
+                    .help("keep one of them"),
+            );
+            Body::Empty
+        }
+        (None, None) => Body::Empty,
+        (None, Some(path)) => Body::File(place.existing(files, path, false, "the body file", report)),
+        (Some(body), None) => {
+            let said = headers
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+                .map(|(_, value)| value.source().contains("json"));
+            let looks = matches!(
+                body.value.pieces().first(),
+                Some(Piece::Literal(text)) if text.trim_start().starts_with(['{', '['])
+            );
+            let json = said.unwrap_or(looks);
+            if json {
+                check_json(body, report);
+            }
+            Body::Text { template: body.value.clone(), json }
+        }
+    }
+}
+
+/// With numbers in place of unknown values, and words for those that are known to be words, it must be JSON.
+fn check_json(body: &Spanned<Template>, report: &mut Report) {
+    let stand_in = |path: &str| {
+        Some(match path {
+            "request.uuid" | "request.name" | "target" | "run.id" => Value::from("x"),
+            _ => Value::from(0),
+        })
+    };
+    let Ok(rendered) = body.value.render(Context::Json, &stand_in) else { return };
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&rendered) {
+        report.push(
+            Problem::warning("sb::validate::json", format!("the body looks like JSON but is not: {error}"))
+                .at(&body.span, "this body")
+                .help(
+                    "strings need their own quotes: {\"id\": \"{{request.uuid}}\"}; for another format, say so in a Content-Type header",
+                ),
+        );
+    }
+}
+
+/// The workload's own folder, inside the benchmark's root.
+pub fn place_of(path: &Path, benchmark: &Place) -> Place {
+    Place { folder: path.parent().unwrap_or(path).to_owned(), root: benchmark.root.clone() }
+}

@@ -1,0 +1,704 @@
+//! AWS SAM templates, as far as the local target and the validator need them.
+//!
+//! [`application`] reads functions, what invokes them, tables, buckets, queues, topics and the outputs of a template (YAML or JSON) and evaluates
+//! CloudFormation's intrinsic functions and conditions. What the local target cannot provide is reported by
+//! resource and line: as a warning where the application still works (policies, roles, log groups), as an error
+//! where it could not.
+//!
+//! The tree is built from `granit-parser`'s events (the parser beneath serde-saphyr): serde's data model carries
+//! neither tags such as `!Ref` nor the line of a value in a generic tree.
+
+pub mod dynamics;
+mod filter;
+mod function;
+mod intrinsics;
+mod machine;
+mod parameters;
+mod services;
+mod sources;
+mod timing;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+pub use filter::Pattern;
+use function::{HARMLESS_PROPERTIES, merge, set_property};
+use intrinsics::{Referent, Scope};
+pub use machine::{Definition, definition};
+pub use parameters::{refused_parameters, unknown_parameters};
+pub use services::{Service, ServiceResource, Subscription, TopicFilter};
+pub use sources::{EventSource, Source, StreamSource};
+pub use timing::Timing;
+use tree::{Entry, Fault, Node};
+
+/// A template, evaluated for one place.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Application {
+    pub functions: Vec<Function>,
+    pub routes: Vec<Route>,
+    pub sources: Vec<EventSource>,
+    /// What topics pass on to queues.
+    pub subscriptions: Vec<Subscription>,
+    /// Tables, buckets, queues, topics, collections of faces …
+    pub resources: Vec<ServiceResource>,
+    /// In the order of the template.
+    pub outputs: Vec<(String, String)>,
+    /// Unsupported but harmless parts.
+    pub warnings: Vec<Problem>,
+}
+
+impl Application {
+    /// Whether nothing but events that failed goes to a queue or a topic, and nothing of the application looks at it.
+    fn is_for_failures_alone(&self, resource: &ServiceResource) -> bool {
+        let buried = self.functions.iter().flat_map(|function| [&function.dead_letter, &function.on_failure]);
+        let awaited = self.sources.iter().filter_map(|source| source.source.arn());
+        let passed_on = self
+            .subscriptions
+            .iter()
+            .flat_map(|subscription| [&subscription.topic_arn, &subscription.queue_arn]);
+        let mut told = self
+            .functions
+            .iter()
+            .flat_map(|function| function.environment.values())
+            .chain(self.outputs.iter().map(|(_, value)| value));
+        buried.flatten().any(|arn| *arn == resource.arn)
+            && !awaited.chain(passed_on.cloned()).any(|arn| arn == resource.arn)
+            && !told.any(|text| text.contains(&resource.name))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Function {
+    /// Key under `Resources`.
+    pub logical_id: String,
+    /// `FunctionName`, or stack and logical id joined by `-`.
+    pub name: String,
+    pub arn: String,
+    pub handler: String,
+    pub runtime: String,
+    /// `CodeUri`: relative to the template's folder.
+    pub code: String,
+    /// Default 3 s, as on Lambda; 1 to 900 s.
+    pub timeout: Duration,
+    /// MiB; default 128, as on Lambda.
+    pub memory_mib: u64,
+    pub environment: BTreeMap<String, String>,
+    pub reserved_concurrency: Option<u32>,
+    /// Further attempts of a failed asynchronous invocation: 0 to 2, default 2.
+    pub retries: u32,
+    /// An asynchronous event older than this is given up; default 6 h.
+    pub max_event_age: Duration,
+    /// Where events go that failed every attempt: the ARN of `DeadLetterQueue`, a queue or a topic.
+    pub dead_letter: Option<String>,
+    /// Where a record goes of an event that failed every attempt: the ARN of `OnFailure`, a queue or a topic.
+    pub on_failure: Option<String>,
+    pub line: usize,
+}
+
+/// An HTTP route and the function behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Logical id of the function; empty where there is none behind it.
+    pub function: String,
+    /// What is asked of Step Functions, where no function is behind it: the settings of [`crate::provider`]'s integrations.
+    pub integration: Option<serde_json::Value>,
+    pub format: Format,
+    /// Upper case, or `ANY`.
+    pub method: String,
+    /// `/orders/{id}`, `/files/{proxy+}`; `$default` matches what nothing else does.
+    pub path: String,
+    /// Logical id of the API.
+    pub api: String,
+    pub stage: String,
+}
+
+/// The shape of the event that the function gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// REST API: proxy event, version 1.0.
+    Rest,
+    /// HTTP API with payload format 1.0.
+    HttpV1,
+    /// HTTP API with payload format 2.0.
+    HttpV2,
+}
+
+/// Where the template is evaluated: what the pseudo-parameters give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+    pub stack: String,
+    /// Stands in for `https://API.execute-api.REGION.amazonaws.com`.
+    pub api_base: String,
+    /// Address of the services: queues' URLs begin so.
+    pub aws_base: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The local target leaves it out, and the application works without it.
+    Warning,
+    /// The local target does not have it, and the application does not work without: nothing is wrong elsewhere.
+    Unsupported,
+    Error,
+}
+
+/// Something in a template that the local target does not provide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// Key under `Resources`, where there is one.
+    pub resource: Option<String>,
+    /// 1-based.
+    pub line: usize,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "line {}: ", self.line)?;
+        if let Some(resource) = &self.resource {
+            write!(out, "resource `{resource}`: ")?;
+        }
+        out.write_str(&self.message)
+    }
+}
+
+/// Reads and evaluates a template. `parameters` override the defaults of `Parameters`; `memory_size` is `MemorySize`.
+///
+/// All problems are returned, warnings among them, when at least one is more than a warning.
+pub fn application(
+    source: &str,
+    parameters: &BTreeMap<String, String>,
+    place: &Place,
+) -> Result<Application, Vec<Problem>> {
+    let root = tree::parse(source).map_err(|fault| vec![problem(None, fault)])?;
+    let mut reader = Reader { root: &root, problems: Vec::new() };
+    let application = reader.read(parameters, place);
+    if reader.problems.iter().any(|problem| problem.severity != Severity::Warning) {
+        return Err(reader.problems);
+    }
+    Ok(Application { warnings: reader.problems, ..application })
+}
+
+/// The names under `Outputs:` of a SAM template.
+pub fn output_names(template: &str) -> Result<Vec<String>, String> {
+    names_under("Outputs", template)
+}
+
+/// The names under `Parameters:` of a SAM template.
+pub fn parameter_names(template: &str) -> Result<Vec<String>, String> {
+    names_under("Parameters", template)
+}
+
+fn names_under(section: &str, template: &str) -> Result<Vec<String>, String> {
+    let root = tree::parse(template).map_err(|fault| problem(None, fault).to_string())?;
+    Ok(entries(root.get(section)).iter().map(|entry| entry.key.clone()).collect())
+}
+
+const SECTIONS: [&str; 10] = [
+    "AWSTemplateFormatVersion",
+    "Transform",
+    "Description",
+    "Metadata",
+    "Globals",
+    "Parameters",
+    "Mappings",
+    "Conditions",
+    "Resources",
+    "Outputs",
+];
+
+/// Characters.
+const MAX_FUNCTION_NAME: usize = 64;
+
+const FUNCTION: &str = "AWS::Serverless::Function";
+const REST_API: &str = "AWS::Serverless::Api";
+const HTTP_API: &str = "AWS::Serverless::HttpApi";
+const IMPLICIT_REST_API: &str = "ServerlessRestApi";
+const IMPLICIT_HTTP_API: &str = "ServerlessHttpApi";
+
+/// Resources that change nothing for functions on one machine (prefixes of the type).
+const HARMLESS_TYPES: [&str; 11] = [
+    "AWS::IAM::",
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::Logs::",
+    "AWS::CloudWatch::",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::ApplicationInsights::",
+    "AWS::ResourceGroups::",
+    "AWS::XRay::",
+];
+
+struct Reader<'a> {
+    root: &'a Node,
+    problems: Vec<Problem>,
+}
+
+/// A resource whose condition holds.
+struct Resource<'a> {
+    id: &'a str,
+    kind: &'a str,
+    line: usize,
+    properties: Option<&'a Node>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, overrides: &BTreeMap<String, String>, place: &Place) -> Application {
+        for entry in self.root.entries() {
+            if !SECTIONS.contains(&entry.key.as_str()) {
+                self.error(
+                    None,
+                    entry.line,
+                    format!("unknown section `{}`: one of {}", entry.key, SECTIONS.join(", ")),
+                );
+            }
+        }
+        let mut scope = Scope {
+            place,
+            parameters: self.parameters(overrides),
+            mappings: self.root.get("Mappings"),
+            conditions: self.root.get("Conditions"),
+            resources: BTreeMap::new(),
+        };
+        let resources = self.resources(&scope);
+        scope.resources = referents(&resources, &scope);
+
+        let mut application = Application::default();
+        for resource in &resources {
+            if resource.kind == FUNCTION
+                && let Some(function) = self.function(resource, &scope, &mut application)
+            {
+                if let Some(twin) = application.functions.iter().find(|other| other.name == function.name) {
+                    let message = format!("`{}` has the same FunctionName: rename one", twin.logical_id);
+                    self.error(Some(resource.id), resource.line, message);
+                }
+                application.functions.push(function);
+            }
+        }
+        for resource in &resources {
+            match resource.kind {
+                machine::MACHINE => self.machine_events(resource, &scope, &mut application),
+                REST_API | HTTP_API => self.api_document(resource, &scope, &mut application),
+                _ => {}
+            }
+            self.judge(resource);
+            application.resources.extend(self.service(resource, &scope));
+            application.subscriptions.extend(self.subscription(resource, &scope));
+        }
+        self.check_sources(&application);
+        if !resources.iter().any(|resource| resource.kind == FUNCTION) {
+            self.error(
+                None,
+                self.root.line,
+                format!("the template has no resource of type {FUNCTION}: nothing to run"),
+            );
+        }
+        for entry in entries(self.root.get("Outputs")) {
+            let holds = entry.node.get("Condition").map_or(Ok(true), |condition| {
+                scope.holds(condition.as_text().unwrap_or_default(), condition.line)
+            });
+            let value = match (holds, entry.node.get("Value")) {
+                (Ok(false), _) => continue,
+                (Ok(true), Some(value)) => scope.text(value),
+                (Ok(true), None) => {
+                    Err(Fault::new(entry.line, format!("output `{}` has no `Value`", entry.key)))
+                }
+                (Err(fault), _) => Err(fault),
+            };
+            match value {
+                Ok(value) => application.outputs.push((entry.key.clone(), value.unwrap_or_default())),
+                Err(fault) => self.problems.push(problem(None, fault)),
+            }
+        }
+        // Where nothing but failed events goes to queues and topics, their file is enough: no services are needed.
+        if application.resources.iter().all(|resource| application.is_for_failures_alone(resource)) {
+            application.resources.clear();
+        }
+        application
+    }
+
+    fn resources(&mut self, scope: &Scope<'_>) -> Vec<Resource<'a>> {
+        let mut found = Vec::new();
+        for entry in entries(self.root.get("Resources")) {
+            let Some(kind) = entry.node.get("Type").and_then(Node::as_text) else {
+                self.error(Some(&entry.key), entry.line, "has no `Type`".to_owned());
+                continue;
+            };
+            if let Some(condition) = entry.node.get("Condition") {
+                match scope.holds(condition.as_text().unwrap_or_default(), condition.line) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(fault) => self.problems.push(problem(Some(&entry.key), fault)),
+                }
+            }
+            found.push(Resource {
+                id: &entry.key,
+                kind,
+                line: entry.line,
+                properties: entry.node.get("Properties"),
+            });
+        }
+        found
+    }
+
+    /// Reports what the local target does not provide of a resource that is not a function.
+    fn judge(&mut self, resource: &Resource<'_>) {
+        match resource.kind {
+            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::SIMPLE_TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION | services::COLLECTION => {}
+            REST_API | HTTP_API => {
+                for entry in entries(resource.properties) {
+                    let message = format!("property `{}` is left out by the local target", entry.key);
+                    match entry.key.as_str() {
+                        "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled" | "DefinitionBody" => {}
+                        "DefinitionUri" => {
+                            self.unsupported(resource.id, entry.line, format!("property `{}` is not supported: write the document out as `DefinitionBody`, or declare routes as events of the functions", entry.key));
+                        }
+                        _ => self.warning(Some(resource.id), entry.line, message),
+                    }
+                }
+            }
+            kind if HARMLESS_TYPES.iter().any(|prefix| kind.starts_with(prefix)) => {
+                self.warning(Some(resource.id), resource.line, format!("{kind} is left out by the local target"));
+            }
+            kind => self.unsupported(
+                resource.id,
+                resource.line,
+                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics, streams, state machines and collections of faces: deploy to a cloud target, or keep it out with a `Condition`"),
+            ),
+        }
+    }
+
+    fn function(
+        &mut self,
+        resource: &Resource<'_>,
+        scope: &Scope<'_>,
+        application: &mut Application,
+    ) -> Option<Function> {
+        let before = self.problems.len();
+        let mut refused = Vec::new();
+        let own = entries(resource.properties);
+        let global = entries(self.root.get("Globals").and_then(|globals| globals.get("Function")));
+        let merged = merge(global, own);
+        let mut function = Function {
+            logical_id: resource.id.to_owned(),
+            name: String::new(),
+            arn: String::new(),
+            handler: String::new(),
+            runtime: String::new(),
+            code: ".".to_owned(),
+            timeout: Duration::from_secs(3),
+            memory_mib: 128,
+            environment: BTreeMap::new(),
+            reserved_concurrency: None,
+            retries: 2,
+            max_event_age: Duration::from_hours(6),
+            dead_letter: None,
+            on_failure: None,
+            line: resource.line,
+        };
+        if let Some(referent) = scope.resources.get(resource.id) {
+            function.name.clone_from(&referent.reference);
+            function.arn = referent.attributes.get("Arn").cloned().unwrap_or_default();
+        }
+        for entry in &merged {
+            let key = entry.key.as_str();
+            if HARMLESS_PROPERTIES.contains(&key) {
+                self.warning(
+                    Some(resource.id),
+                    entry.line,
+                    format!("property `{key}` is left out by the local target"),
+                );
+                continue;
+            }
+            if key == "Environment" {
+                self.environment(resource, &entry.node, scope, &mut function.environment);
+                continue;
+            }
+            if key == "Events" {
+                self.events(resource, &entry.node, scope, application);
+                continue;
+            }
+            if let Err(fault) = set_property(&mut function, entry, scope) {
+                self.problems.push(problem(Some(resource.id), fault));
+                refused.push(key.to_owned());
+            }
+        }
+        // One that CloudFormation makes up is cut.
+        let named = merged.iter().any(|entry| entry.key == "FunctionName");
+        if named && function.name.len() > MAX_FUNCTION_NAME {
+            let message = format!(
+                "its name has {} characters, and Lambda takes at most {MAX_FUNCTION_NAME}: set a shorter `FunctionName`",
+                function.name.len()
+            );
+            self.error(Some(resource.id), resource.line, message);
+        }
+        if !function.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            let message =
+                format!("function name `{}`: only letters, digits, `-` and `_` are allowed", function.name);
+            self.error(Some(resource.id), resource.line, message);
+        }
+        for (property, value) in [("Handler", &function.handler), ("Runtime", &function.runtime)] {
+            let needed = property == "Runtime" || !function.runtime.starts_with("provided");
+            if value.is_empty() && needed && !refused.iter().any(|key| key == property) {
+                self.error(
+                    Some(resource.id),
+                    resource.line,
+                    format!("`{property}` is missing: set it here or under Globals.Function"),
+                );
+            }
+        }
+        let clean = self.problems[before..].iter().all(|problem| problem.severity == Severity::Warning);
+        clean.then_some(function)
+    }
+
+    fn events(
+        &mut self,
+        resource: &Resource<'_>,
+        events: &Node,
+        scope: &Scope<'_>,
+        application: &mut Application,
+    ) {
+        for event in events.entries() {
+            let kind = event.node.get("Type").and_then(Node::as_text).unwrap_or_default();
+            if !matches!(kind, "Api" | "HttpApi") {
+                application.sources.extend(self.source(resource, event, scope));
+                continue;
+            }
+            let routes = &mut application.routes;
+            let properties = event.node.get("Properties");
+            match self.route(resource, kind, properties, event.line, scope) {
+                // A document that is written out holds the route; the event gives the function leave to be called.
+                Ok(route) if self.has_document(&route.api) => {}
+                Ok(route) => self.add_route(resource, event.line, route, routes),
+                Err(fault) => self.problems.push(problem(Some(resource.id), fault)),
+            }
+        }
+    }
+
+    fn has_document(&self, api: &str) -> bool {
+        let declared = self.root.get("Resources").and_then(|all| all.get(api));
+        declared.and_then(|node| node.get("Properties")?.get("DefinitionBody")).is_some()
+    }
+
+    fn add_route(&mut self, resource: &Resource<'_>, line: usize, route: Route, routes: &mut Vec<Route>) {
+        let same = |other: &&Route| {
+            other.path == route.path && other.method == route.method && other.api == route.api
+        };
+        if let Some(twin) = routes.iter().find(same) {
+            let message =
+                format!("`{} {}` already leads to `{}`: keep one", route.method, route.path, twin.function);
+            self.error(Some(resource.id), line, message);
+        }
+        routes.push(route);
+    }
+
+    fn route(
+        &mut self,
+        resource: &Resource<'_>,
+        kind: &str,
+        properties: Option<&Node>,
+        line: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Route, Fault> {
+        let rest = kind == "Api";
+        let mut route = Route {
+            function: resource.id.to_owned(),
+            integration: None,
+            format: if rest { Format::Rest } else { Format::HttpV2 },
+            method: if rest { String::new() } else { "ANY".to_owned() },
+            path: if rest { String::new() } else { "$default".to_owned() },
+            api: if rest { IMPLICIT_REST_API } else { IMPLICIT_HTTP_API }.to_owned(),
+            stage: if rest { "Prod" } else { "$default" }.to_owned(),
+        };
+        for entry in entries(properties) {
+            let text = || Ok::<_, Fault>(scope.text(&entry.node)?.unwrap_or_default());
+            match entry.key.as_str() {
+                "Path" => route.path = text()?,
+                "Method" => route.method = text()?.to_ascii_uppercase(),
+                "RestApiId" | "ApiId" => route.api = text()?,
+                "PayloadFormatVersion" if !rest => {
+                    route.format = match text()?.as_str() {
+                        "1.0" => Format::HttpV1,
+                        "2.0" => Format::HttpV2,
+                        other => {
+                            return Err(Fault::new(
+                                entry.line,
+                                format!("PayloadFormatVersion `{other}`: 1.0 or 2.0"),
+                            ));
+                        }
+                    }
+                }
+                "Auth" => {
+                    let message = "the local target checks no authorisation: the route is open on loopback";
+                    self.warning(Some(resource.id), entry.line, message.to_owned());
+                }
+                other => {
+                    let message = format!("property `{other}` of the event is left out by the local target");
+                    self.warning(Some(resource.id), entry.line, message);
+                }
+            }
+        }
+        if route.method == "X-AMAZON-APIGATEWAY-ANY-METHOD" || route.method == "*" {
+            "ANY".clone_into(&mut route.method);
+        }
+        if route.method.is_empty() || !(route.path.starts_with('/') || route.path == "$default") {
+            return Err(Fault::new(line, "an HTTP event needs a `Method` and a `Path` that starts with `/`"));
+        }
+        if let Some(stage) = self.stage_of(&route.api, scope)? {
+            route.stage = stage;
+        }
+        Ok(route)
+    }
+
+    fn stage_of(&self, api: &str, scope: &Scope<'_>) -> Result<Option<String>, Fault> {
+        let declared = self.root.get("Resources").and_then(|all| all.get(api));
+        match declared.and_then(|node| node.get("Properties")).and_then(|node| node.get("StageName")) {
+            Some(node) => scope.text(node),
+            None => Ok(None),
+        }
+    }
+
+    fn error(&mut self, resource: Option<&str>, line: usize, message: String) {
+        self.report(Severity::Error, resource, line, message);
+    }
+
+    fn unsupported(&mut self, resource: &str, line: usize, message: String) {
+        self.report(Severity::Unsupported, Some(resource), line, message);
+    }
+
+    fn warning(&mut self, resource: Option<&str>, line: usize, message: String) {
+        self.report(Severity::Warning, resource, line, message);
+    }
+
+    fn report(&mut self, severity: Severity, resource: Option<&str>, line: usize, message: String) {
+        self.problems.push(Problem { severity, resource: resource.map(str::to_owned), line, message });
+    }
+}
+
+/// What references to the resources give, SAM's implicit APIs and roles among them.
+fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, Referent> {
+    let place = scope.place;
+    let mut referents = BTreeMap::new();
+    let arn =
+        |service: &str, rest: String| format!("arn:aws:{service}:{}:{}:{rest}", place.region, place.account);
+    let api = |id: &str| Referent {
+        reference: id.to_owned(),
+        attributes: BTreeMap::from([
+            ("RootResourceId".to_owned(), "root".to_owned()),
+            ("ApiEndpoint".to_owned(), place.api_base.clone()),
+        ]),
+    };
+    for id in [IMPLICIT_REST_API, IMPLICIT_HTTP_API] {
+        referents.insert(id.to_owned(), api(id));
+    }
+    for resource in resources {
+        let default_name = format!("{}-{}", place.stack, resource.id);
+        let named = |property: &str| {
+            let node = resource.properties.and_then(|properties| properties.get(property));
+            node.and_then(|node| scope.text(node).ok().flatten()).unwrap_or_else(|| default_name.clone())
+        };
+        let with_arn = |reference: String, arn: String| Referent {
+            reference,
+            attributes: BTreeMap::from([("Arn".to_owned(), arn)]),
+        };
+        let referent = match resource.kind {
+            REST_API | HTTP_API => api(resource.id),
+            FUNCTION => {
+                let name = named("FunctionName");
+                let role = arn("iam", format!("role/{}Role", resource.id))
+                    .replace(&format!(":{}:", place.region), "::");
+                let role_name = format!("{}Role", resource.id);
+                referents.entry(role_name.clone()).or_insert_with(|| with_arn(role_name, role));
+                let arn = arn("lambda", format!("function:{name}"));
+                with_arn(name, arn)
+            }
+            services::BUCKET => {
+                // Of a bucket, everything is lower case.
+                let name = named("BucketName");
+                let name = if name == default_name { name.to_ascii_lowercase() } else { name };
+                let arn = format!("arn:aws:s3:::{name}");
+                with_arn(name, arn)
+            }
+            services::TABLE | services::SIMPLE_TABLE => {
+                let name = named("TableName");
+                let arn = arn("dynamodb", format!("table/{name}"));
+                let mut referent = with_arn(name, arn.clone());
+                referent.attributes.insert("StreamArn".to_owned(), format!("{arn}/stream/local"));
+                referent
+            }
+            machine::MACHINE => {
+                let name = named("Name");
+                let arn = arn("states", format!("stateMachine:{name}"));
+                let mut referent = with_arn(arn.clone(), arn);
+                referent.attributes.insert("Name".to_owned(), name);
+                referent
+            }
+            services::STREAM => {
+                let name = named("Name");
+                let arn = arn("kinesis", format!("stream/{name}"));
+                with_arn(name, arn)
+            }
+            services::COLLECTION => {
+                let id = named("CollectionId");
+                let arn = arn("rekognition", format!("collection/{id}"));
+                with_arn(id, arn)
+            }
+            services::QUEUE => {
+                let name = named("QueueName");
+                let arn = arn("sqs", name.clone());
+                let url = format!("{}/{}/{name}", place.aws_base.trim_end_matches('/'), place.account);
+                Referent {
+                    reference: url.clone(),
+                    attributes: BTreeMap::from([
+                        ("Arn".to_owned(), arn),
+                        ("QueueName".to_owned(), name),
+                        ("QueueUrl".to_owned(), url),
+                    ]),
+                }
+            }
+            services::TOPIC => {
+                let name = named("TopicName");
+                let arn = arn("sns", name.clone());
+                Referent {
+                    reference: arn.clone(),
+                    attributes: BTreeMap::from([
+                        ("TopicArn".to_owned(), arn.clone()),
+                        ("Arn".to_owned(), arn),
+                        ("TopicName".to_owned(), name),
+                    ]),
+                }
+            }
+            other => {
+                let service = other.split("::").nth(1).unwrap_or("other").to_ascii_lowercase();
+                let arn = arn(&service, default_name.clone());
+                with_arn(default_name.clone(), arn)
+            }
+        };
+        referents.insert(resource.id.to_owned(), referent);
+    }
+    referents
+}
+
+fn entries(node: Option<&Node>) -> &[Entry] {
+    node.map(Node::entries).unwrap_or_default()
+}
+
+fn problem(resource: Option<&str>, fault: Fault) -> Problem {
+    Problem {
+        severity: if fault.unsupported { Severity::Unsupported } else { Severity::Error },
+        resource: resource.map(str::to_owned),
+        line: fault.line,
+        message: fault.message,
+    }
+}

@@ -1,0 +1,312 @@
+//! Workloads: WHAT is sent ([`Workload`]) and WHEN ([`Load`]). Pure: no clock, no network.
+
+pub mod k6_options;
+mod noise;
+pub mod pattern;
+pub mod schedule;
+pub mod template;
+pub mod upscale;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::upscale::Scaling;
+use crate::template::Template;
+
+/// What is sent: weighted requests and sequences of requests, checked, paths made absolute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Workload {
+    pub requests: Vec<Request>,
+    #[serde(default)]
+    pub sequences: Vec<Sequence>,
+    /// Until a request counts as timed out, where it does not say so itself.
+    pub timeout: Duration,
+    #[serde(default)]
+    pub settings: Settings,
+}
+
+/// Requests that one invocation sends one after another, each when the one before was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequence {
+    pub name: String,
+    /// Relative share among the requests and sequences of the workload, above 0.
+    pub weight: f64,
+    pub requests: Vec<Request>,
+}
+
+/// How the native engine speaks to servers, and what it writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// `None`: HTTP/1.1 over http, and what the server prefers over https.
+    pub http_version: Option<HttpVersion>,
+    /// Otherwise every request has a connection of its own.
+    pub connection_reuse: bool,
+    /// Certificates (PEM) that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Otherwise any certificate will do.
+    pub verify_certificates: bool,
+    pub trace_header: TraceHeader,
+    /// Cookies of an answer are sent with the later requests of its sequence.
+    pub cookies: bool,
+    /// Whether `k6_metrics.csv` is written: some 13 rows for each request.
+    pub k6_metrics: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http_version: None,
+            connection_reuse: true,
+            ca_file: None,
+            verify_certificates: true,
+            trace_header: TraceHeader::Both,
+            cookies: false,
+            k6_metrics: true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+/// Which header tells the application an invocation's trace id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceHeader {
+    /// `X-Amzn-Trace-Id`.
+    Xray,
+    /// `traceparent` of W3C Trace Context.
+    Traceparent,
+    #[default]
+    Both,
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Also the request type by which reports group.
+    pub name: String,
+    /// Relative share among the requests of the workload, above 0.
+    pub weight: f64,
+    pub method: String,
+    pub url: Template,
+    pub headers: Vec<(String, Template)>,
+    pub body: Body,
+    #[serde(default)]
+    pub expect: Expect,
+    /// In place of the workload's.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// What the later requests of a sequence know as `extracted.NAME`.
+    #[serde(default)]
+    pub extract: Vec<Extract>,
+}
+
+/// A value taken from an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extract {
+    pub name: String,
+    pub source: ExtractSource,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExtractSource {
+    /// What a JSON pointer finds in the body.
+    Json(String),
+    /// The group of a regular expression, or all that it matches, in the body.
+    Regex(String),
+    /// A header, or what a regular expression finds in it.
+    Header { name: String, regex: Option<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    Empty,
+    /// `body = "…"`: rendered with values as they are, or JSON-escaped where `json` is true
+    /// (the content-type header says JSON, or the body starts with `{` or `[`).
+    Text {
+        template: Template,
+        json: bool,
+    },
+    /// `body_file`: sent byte for byte.
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Expect {
+    /// Accepted status codes; empty: every 2xx and 3xx.
+    pub status: Vec<u16>,
+    /// A text that the body holds.
+    pub contains: Option<String>,
+    /// Values at JSON pointers of the body.
+    pub json: Vec<(String, serde_json::Value)>,
+    /// A regular expression that matches in the body.
+    pub regex: Option<String>,
+}
+
+/// When it is sent, and what makes the result unusable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    pub shape: LoadShape,
+    /// Plays the load this many times faster (above 0; 1 is real time).
+    pub speed: f64,
+    /// What an answer is expected to take: so many virtual users are made ready in the options for k6. The built-in
+    /// engine needs none.
+    #[serde(default = "default_expected_latency")]
+    pub expected_latency: Duration,
+    pub tolerances: Tolerances,
+}
+
+fn default_expected_latency() -> Duration {
+    Load::EXPECTED_LATENCY
+}
+
+impl Load {
+    /// Where nothing is said.
+    pub const EXPECTED_LATENCY: Duration = Duration::from_secs(1);
+
+    /// In real time, without tolerances.
+    pub fn new(shape: LoadShape) -> Self {
+        Self {
+            shape,
+            speed: 1.0,
+            expected_latency: Self::EXPECTED_LATENCY,
+            tolerances: Tolerances::default(),
+        }
+    }
+
+    /// How many invocations are under way at once, at the highest rate, when each takes as long as expected.
+    pub fn peak_concurrency(&self) -> f64 {
+        let at_rate = |rate: f64| (rate * self.speed * self.expected_latency.as_secs_f64()).max(1.0);
+        match &self.shape {
+            LoadShape::Iterations { .. } => 1.0,
+            LoadShape::Constant { rate, .. } => at_rate(*rate),
+            LoadShape::Stages { start_rate, stages } => {
+                at_rate(stages.iter().map(|stage| stage.target).fold(*start_rate, f64::max))
+            }
+            LoadShape::Trace(trace) => {
+                at_rate(f64::from(trace.per_second().into_iter().max().unwrap_or_default()))
+            }
+            LoadShape::Bursts { size, .. } => *size as f64,
+            LoadShape::K6(options) => k6_options::most_users(options),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LoadShape {
+    /// One invocation after another: the next is sent when the last was answered.
+    Iterations { iterations: u64 },
+    /// Open loop, evenly spaced, `rate` invocations per second.
+    Constant { rate: f64, duration: Duration },
+    /// Open loop, ramping linearly from stage to stage, starting at `start_rate` per second.
+    Stages { start_rate: f64, stages: Vec<Stage> },
+    /// Open loop, after invocations per minute of a production trace.
+    Trace(TraceLoad),
+    /// `size` invocations together at each of these times from the start, earliest first.
+    Bursts { size: u64, at: Vec<Duration> },
+    /// What k6 reads from these options: how much that is, only k6 knows.
+    K6(serde_json::Value),
+}
+
+/// Rates of a trace, brought from minutes to seconds when the load is planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceLoad {
+    /// The pattern's name, or the file's.
+    pub name: String,
+    pub per_minute: Vec<f64>,
+    /// What is left out at the beginning, in whole seconds.
+    pub skip: Duration,
+    pub scaling: Scaling,
+    /// Of the fluctuation within minutes, and of random arrivals.
+    pub seed: u64,
+    pub arrivals: ArrivalProcess,
+}
+
+/// When the invocations of a second leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrivalProcess {
+    /// At equal distances.
+    #[default]
+    Even,
+    /// Each at a random moment; the number per second stays as planned.
+    Uniform,
+    /// A Poisson process with the second's rate as its mean, so that the number is random too.
+    Poisson,
+}
+
+impl TraceLoad {
+    /// Invocations in each second, before `speed`.
+    pub fn per_second(&self) -> Vec<u32> {
+        use rand::SeedableRng as _;
+        use rand_distr::{Distribution as _, Poisson};
+
+        let skip = usize::try_from(self.skip.as_secs()).unwrap_or(usize::MAX);
+        let mut counts = upscale::per_second(&self.per_minute, skip, self.scaling, self.seed);
+        if self.arrivals == ArrivalProcess::Poisson {
+            let mut random = rand::rngs::ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1));
+            for count in &mut counts {
+                // Refused only for a mean of zero, which is zero.
+                *count =
+                    Poisson::new(f64::from(*count)).map_or(0, |poisson| poisson.sample(&mut random) as u32);
+            }
+        }
+        counts
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Invocations per second at the end of the stage.
+    pub target: f64,
+    pub duration: Duration,
+}
+
+/// A trial that misses one of these is marked invalid. Shares lie in 0..=1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tolerances {
+    pub max_error_rate: Option<f64>,
+    pub max_dropped: Option<f64>,
+    pub max_lateness: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_peak(shape: LoadShape, speed: f64, latency_ms: u64, expected: f64) {
+        let expected_latency = Duration::from_millis(latency_ms);
+        let load = Load { speed, expected_latency, ..Load::new(shape) };
+        assert!((load.peak_concurrency() - expected).abs() < 1e-9, "{}", load.peak_concurrency());
+    }
+
+    #[test]
+    fn the_peak_of_a_load_is_its_highest_rate_times_what_an_answer_takes() {
+        let minute = Duration::from_mins(1);
+        check_peak(LoadShape::Iterations { iterations: 1000 }, 10.0, 5000, 1.0);
+        check_peak(LoadShape::Constant { rate: 100.0, duration: minute }, 1.0, 2500, 250.0);
+        check_peak(LoadShape::Constant { rate: 0.1, duration: minute }, 1.0, 100, 1.0);
+        let stages = [30.0, 10.0].map(|target| Stage { target, duration: minute }).to_vec();
+        check_peak(LoadShape::Stages { start_rate: 5.0, stages }, 2.0, 1000, 60.0);
+        check_peak(LoadShape::Bursts { size: 500, at: vec![Duration::ZERO] }, 1.0, 1, 500.0);
+        let trace = TraceLoad {
+            name: "t".to_owned(),
+            per_minute: vec![60.0, 120.0],
+            skip: Duration::ZERO,
+            scaling: Scaling::None,
+            seed: 1,
+            arrivals: ArrivalProcess::Even,
+        };
+        let highest = f64::from(trace.per_second().into_iter().max().unwrap());
+        assert!(highest >= 2.0);
+        check_peak(LoadShape::Trace(trace), 1.0, 1000, highest);
+    }
+}
