@@ -6,8 +6,10 @@
 //! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`watch`], [`ui`], [`command`]).
 //! `ARCHITECTURE.md` has the table of which layer may import which.
 
-pub mod exit;
+pub mod attempt;
+pub mod command_exit;
 pub mod exit_code;
+pub mod workspace;
 
 pub mod container;
 pub mod host;
@@ -15,6 +17,8 @@ pub mod provider;
 pub mod store;
 
 pub mod execute;
+pub mod role;
+pub mod run;
 pub mod schedule;
 
 pub mod progress;

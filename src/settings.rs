@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Global, OutputFormat, Place};
+use crate::workspace::{Workspace, absolute};
 use sb_plan::validate::Executor;
 
 /// What the common options mean.
@@ -107,17 +108,17 @@ impl Settings {
         }
     }
 
-    /// The state folder for work on `beside`: the nearest ancestor's `.sb`, else at the root of the git work tree,
-    /// else beside it.
-    pub fn state_folder(&self, beside: &Path) -> PathBuf {
-        if let Some(folder) = &self.state_dir {
-            return absolute(folder);
+    /// The workspace for work on `beside`: `--state-dir`, or the one to which `beside` belongs.
+    pub fn workspace(&self, beside: &Path) -> Workspace {
+        match &self.state_dir {
+            Some(folder) => Workspace::at(&absolute(folder)),
+            None => Workspace::of(beside),
         }
-        let start = absolute(if beside.is_dir() { beside } else { beside.parent().unwrap_or(beside) });
-        let found = start.ancestors().map(|folder| folder.join(".sb")).find(|folder| folder.is_dir());
-        let at_root =
-            || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
-        found.or_else(at_root).unwrap_or_else(|| start.join(".sb"))
+    }
+
+    /// The workspace of the working directory.
+    pub fn workspace_here(&self) -> Workspace {
+        self.workspace(Path::new("."))
     }
 }
 
@@ -126,9 +127,4 @@ pub fn is_benchmark(name: &str) -> bool {
     ["benchmark.toml", "benchmark.yaml", "benchmark.yml"]
         .iter()
         .any(|end| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
-}
-
-/// Absolute, without `.` and with `..` resolved as far as folders exist.
-pub fn absolute(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }

@@ -19,7 +19,7 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
     let benchmark = accept(terminal, validate::benchmark(&Disk, &manifest))?;
     let target = single::target(settings, &benchmark)?;
     let id = DeploymentId::new(format!("{}@{target}", benchmark.name));
-    let store = Store::open(&settings.state_folder(&manifest))?;
+    let store = Store::open(&settings.workspace(&manifest))?;
     let missing = || {
         Failed::helped(
             Exit::Failed,

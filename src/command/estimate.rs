@@ -7,16 +7,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Outcome;
-use super::engine::{Request, What};
 use super::output::Failed;
 use super::plan::build;
 use super::preflight;
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
+use crate::run::{Request, What};
 use crate::schedule::estimate::{Assumptions, Basis, Estimate, History, estimate};
-use crate::settings::{Settings, absolute};
+use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
+use crate::workspace::absolute;
 use sb_plan::event::Event;
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::plan::expand;
@@ -40,9 +41,9 @@ pub(super) async fn show(
     }
     let prices = prices(settings)?;
     let (plan, graph) = build(terminal, settings, path)?;
-    let folder = settings.state_folder(&absolute(path));
-    let history = if folder.join("state.db").exists() {
-        history(&Store::open(&folder)?, &plan).await?
+    let workspace = settings.workspace(&absolute(path));
+    let history = if workspace.database().exists() {
+        history(&Store::open(&workspace)?, &plan).await?
     } else {
         History::default()
     };

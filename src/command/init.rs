@@ -16,8 +16,9 @@ use crate::cli::Provider;
 use crate::container::{Engine, Image};
 use crate::execute::{ensure_image, explain, image};
 use crate::exit_code::Exit;
-use crate::settings::{Settings, absolute};
+use crate::settings::Settings;
 use crate::terminal::Terminal;
+use crate::workspace::absolute;
 use sb_plan::manifest::read::Disk;
 use sb_plan::validate::{self, Action, Benchmark, Executor, Images, Overrides, Sent};
 

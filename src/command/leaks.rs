@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::Outcome;
-use super::engine::{Request, What, engine_of, open_run_of};
 use super::output::Failed;
 use super::status::{deployment_json, open};
 use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label};
 use crate::exit_code::Exit;
+use crate::run::{Request, What, engine_of, open_run_of};
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, LockError, Store};
 use crate::terminal::Terminal;

@@ -7,11 +7,11 @@ use serde_json::json;
 use super::Outcome;
 use super::output::Failed;
 use crate::cli::LocalCommand;
-use crate::execute::local_folder;
 use crate::exit_code::Exit;
-use crate::settings::{Settings, absolute};
+use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::watch::files::Growing;
+use crate::workspace::{Workspace, absolute};
 use sb_local::LocalSpec;
 
 /// A start that takes longer is explained.
@@ -20,7 +20,7 @@ const SAY_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: LocalCommand) -> Outcome {
-    let state = settings.state_folder(Path::new("."));
+    let workspace = settings.workspace_here();
     match command {
         LocalCommand::Up { template, name, containers, image } => {
             if let Some(manifest) = &settings.file {
@@ -37,7 +37,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             parameters.extend(settings.params.iter().cloned());
             only_declared(&template, &parameters)?;
             let spec = LocalSpec {
-                state_dir: local_folder(&state, &name),
+                state_dir: workspace.local_target(&name),
                 template: absolute(&template),
                 parameters,
                 name,
@@ -81,7 +81,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             }
         }
         LocalCommand::Down { name } => {
-            let folder = local_folder(&state, &name);
+            let folder = workspace.local_target(&name);
             if sb_local::find(&folder).is_none() {
                 terminal.say(&format!("the runtime `{name}` is not running"));
             }
@@ -89,7 +89,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         }
         LocalCommand::Status => {
             let mut rows = Vec::new();
-            for folder in folders(&state) {
+            for folder in workspace.local_targets() {
                 if let Some(runtime) = sb_local::find(&folder) {
                     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
                     rows.push((name.unwrap_or_default(), runtime));
@@ -124,17 +124,17 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             }
         }
         LocalCommand::Trace { id, limit, name } => {
-            return trace(terminal, settings, &local_folder(&state, &name), &name, id, limit).await;
+            return trace(terminal, settings, &workspace.local_target(&name), &name, id, limit).await;
         }
         LocalCommand::Logs { function, follow, name } => {
-            let folder = local_folder(&state, &name);
+            let folder = workspace.local_target(&name);
             let log = match &function {
                 Some(function) => folder.join("functions").join(format!("{function}.log")),
                 None => folder.join("runtime.log"),
             };
             let text = std::fs::read(&log).map_err(|error| {
                 let message = format!("cannot read `{}`: {error}", log.display());
-                Failed::helped(Exit::Failed, message, logs_there_are(&state, &folder, &name))
+                Failed::helped(Exit::Failed, message, logs_there_are(&workspace, &folder, &name))
             })?;
             if follow {
                 self::follow(terminal, &folder, log).await?;
@@ -235,7 +235,7 @@ fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>
 }
 
 /// What could have been meant: the functions of the runtime, or else the runtimes.
-fn logs_there_are(state: &Path, folder: &Path, name: &str) -> String {
+fn logs_there_are(workspace: &Workspace, folder: &Path, name: &str) -> String {
     let names = |paths: Vec<PathBuf>| {
         let names =
             paths.iter().filter_map(|path| Some(format!("`{}`", path.file_stem()?.to_string_lossy())));
@@ -248,21 +248,14 @@ fn logs_there_are(state: &Path, folder: &Path, name: &str) -> String {
     if !functions.is_empty() {
         return format!("functions of the runtime `{name}` with a log: {}", names(functions));
     }
-    let runtimes =
-        names(folders(state).iter().filter_map(|path| path.file_name()).map(PathBuf::from).collect());
+    let runtimes = names(
+        workspace.local_targets().iter().filter_map(|path| path.file_name()).map(PathBuf::from).collect(),
+    );
     if runtimes.is_empty() {
         "no runtime was ever started here: start one with `sb local up` or `sb prepare`".to_owned()
     } else {
         format!("choose a runtime with --name: {runtimes}")
     }
-}
-
-fn folders(state: &Path) -> Vec<PathBuf> {
-    let mut folders: Vec<_> = std::fs::read_dir(state.join("local"))
-        .map(|items| items.flatten().map(|item| item.path()).collect())
-        .unwrap_or_default();
-    folders.sort();
-    folders
 }
 
 fn failed(error: sb_local::LocalError) -> Failed {

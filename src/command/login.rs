@@ -4,7 +4,6 @@ use std::io::IsTerminal as _;
 
 use serde_json::{Value, json};
 
-use super::engine::Request;
 use super::init::images;
 use super::output::Failed;
 use super::{Outcome, passthrough};
@@ -13,6 +12,7 @@ use crate::container::{ContainerError, Engine, Image};
 use crate::execute::credentials::{self as kept, Identity, LoginError, Pasted, Provider};
 use crate::execute::{ensure_image, explain};
 use crate::exit_code::Exit;
+use crate::run::Request;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
@@ -186,7 +186,7 @@ pub(super) async fn logout(terminal: &Terminal, settings: &Settings, word: Word,
         terminal.say(&format!("nobody is logged in for {}: there is no volume `{volume}`", provider.name));
         return Ok(Exit::Done);
     }
-    let needed = if yes { vec![] } else { runs_that_need(terminal, settings, provider).await? };
+    let needed = if yes { vec![] } else { runs_that_need(settings, provider).await? };
     if !needed.is_empty() {
         let names: Vec<_> = needed.iter().map(|run| format!("`{run}`")).collect();
         let what =
@@ -206,23 +206,19 @@ pub(super) async fn logout(terminal: &Terminal, settings: &Settings, word: Word,
 }
 
 /// Runs that have not ended, or owe a cleanup, and whose steps ask for these credentials.
-async fn runs_that_need(
-    terminal: &Terminal,
-    settings: &Settings,
-    provider: &Provider,
-) -> Result<Vec<RunId>, Failed> {
-    let folder = settings.state_folder(std::path::Path::new("."));
-    if !folder.join("state.db").exists() {
+async fn runs_that_need(settings: &Settings, provider: &Provider) -> Result<Vec<RunId>, Failed> {
+    let workspace = settings.workspace_here();
+    if !workspace.database().exists() {
         return Ok(vec![]);
     }
-    let store = Store::open(&folder)?;
+    let store = Store::open(&workspace)?;
     let mut needing = Vec::new();
     for row in store.runs().await? {
         if row.ended.is_some() && !store.owes(&row.id).await? {
             continue;
         }
         // One that cannot be read any more may need them all the same.
-        let needs = match Request::read(&row).and_then(|request| request.rebuild(terminal, &store, &row.id)) {
+        let needs = match Request::read(&row).and_then(|request| request.rebuild(&store, &row.id)) {
             Ok((plan, graph)) => {
                 plan.executor != Some(Executor::Host)
                     && graph

@@ -1,8 +1,6 @@
 //! One file per subcommand; wiring only.
 
 mod config;
-mod edits;
-mod engine;
 mod estimate;
 mod init;
 mod leaks;
@@ -18,6 +16,7 @@ mod plan;
 mod preflight;
 mod remote;
 mod report;
+mod run;
 mod runs;
 mod sampling;
 mod shell;
@@ -37,15 +36,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand, WorkloadCommand};
-use crate::execute::{K6_ARGUMENT, LOAD_ARGUMENT, run_k6};
 use crate::exit_code::Exit;
-use crate::host;
-use crate::provider::otlp;
+use crate::role;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_local as local_target;
 
-use edits::Edited;
+use crate::run::Edited;
 use output::Failed;
 
 /// What a command comes to.
@@ -53,47 +49,11 @@ type Outcome = Result<Exit, Failed>;
 
 /// The roles in which this program starts copies of itself; none when a person started it.
 pub fn hidden() -> Option<ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    let role = arguments.next()?;
-    let role = role.to_str().filter(|role| role.starts_with("internal-"))?.to_owned();
-    let rest: Vec<_> = arguments.collect();
-    let ended: Result<(), String> = match (role.as_str(), rest.as_slice()) {
-        // The folder is for people who look at the list of processes: orders come on stdin.
-        (host::SUPERVISE_ARGUMENT, [_folder]) => host::supervise().map_err(|error| error.to_string()),
-        (LOAD_ARGUMENT, [spec, progress]) => sb_load::run_from_file(Path::new(spec), Path::new(progress))
-            .map(drop)
-            .map_err(|error| error.to_string()),
-        (K6_ARGUMENT, [spec, progress]) => {
-            run_k6(Path::new(spec), Path::new(progress)).map(drop).map_err(|error| error.to_string())
-        }
-        (local_target::SERVE, [state]) => serve(local_target::serve(Path::new(state))),
-        (otlp::SERVE, [state]) => serve(otlp::serve(Path::new(state))),
-        (tmux::LAUNCH, [file]) => Err(tmux::launch(Path::new(file))),
-        // Returns only when the program could not be started: as in shells, 127.
-        (local_target::LAUNCH, _) => {
-            let error = local_target::launch(rest);
-            Terminal::detect().say(&format!("the function could not be started: {error}"));
-            return Some(ExitCode::from(127));
-        }
-        _ => return None,
-    };
-    Some(match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            Terminal::detect().say(&message);
-            ExitCode::FAILURE
-        }
+    role::take().or_else(|| {
+        let mut arguments = std::env::args_os().skip(1);
+        let (role, file) = (arguments.next()?, arguments.next()?);
+        (role == tmux::LAUNCH).then(|| role::end(Err(tmux::launch(Path::new(&file)))))
     })
-}
-
-fn serve(daemon: impl Future<Output = Result<(), local_target::LocalError>>) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(daemon);
-    runtime.shutdown_background();
-    ended.map_err(|error| error.to_string())
 }
 
 /// Does what the command line says.
@@ -164,7 +124,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
     match command {
         Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
         Command::Run { plan, seed, tmux: false, keep, confirm } => {
-            engine::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, &confirm).await
+            run::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, &confirm).await
         }
         Command::Plan(PlanCommand::Estimate { plan, assume }) => {
             estimate::show(terminal, settings, &plan, &assume).await
@@ -175,11 +135,10 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
                 (_, true) => Edited::AsStarted,
                 _ => Edited::Refuse,
             };
-            if tmux {
-                tmux::resume(terminal, settings, run, files).await
-            } else {
-                engine::resume(terminal, settings, run, files).await
+            if tmux && let Some(exit) = tmux::resume(terminal, settings, run.as_deref()).await? {
+                return Ok(exit);
             }
+            run::resume(terminal, settings, run.as_deref(), files).await
         }
         Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
         Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
@@ -196,20 +155,20 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
             leaks::leaks(terminal, settings, what).await
         }
         Command::Prepare => {
-            single::run(terminal, settings, Parts { deploy: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { deploy: true, ..Parts::NONE }, None).await
         }
         Command::Invoke(load) => {
-            single::run(terminal, settings, Parts { invoke: true, ..Parts::NONE }, Some(load)).await
+            single::part(terminal, settings, Parts { invoke: true, ..Parts::NONE }, Some(load)).await
         }
         Command::GetTraces => {
-            single::run(terminal, settings, Parts { get_traces: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { get_traces: true, ..Parts::NONE }, None).await
         }
         Command::AnalyzeTraces { .. } => {
-            single::run(terminal, settings, Parts { analyze: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { analyze: true, ..Parts::NONE }, None).await
         }
-        Command::Cleanup { run: Some(run) } => engine::pay(terminal, settings, &run).await,
+        Command::Cleanup { run: Some(run) } => run::clean_up(terminal, settings, &run).await,
         Command::Cleanup { run: None } => {
-            single::run(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
         }
         Command::Test { load, keep } => single::test(terminal, settings, load, keep.keep_on_failure).await,
         Command::Init { provider, xray_sampling } => {

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::Outcome;
 use super::output::{Failed, accept};
 use crate::exit_code::Exit;
-use crate::settings::{Settings, absolute};
+use crate::settings::Settings;
 use crate::terminal::Terminal;
+use crate::workspace::absolute;
 use sb_plan::manifest::read::Disk;
 use sb_plan::validate;
 

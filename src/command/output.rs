@@ -1,42 +1,58 @@
 //! How commands fail, and how problems are shown.
 
+use similar::TextDiff;
+
 use crate::exit_code::Exit;
+use crate::run::{FileEdit, RunError};
 use crate::settings::SettingsError;
 use crate::store::{LockError, StoreError};
-use crate::terminal::Terminal;
+use crate::terminal::{Style, Terminal};
 use sb_plan::manifest::problem::{Checked, Problem};
 
 /// A command that could not do its work.
 pub(super) struct Failed {
     pub(super) exit: Exit,
-    /// None: everything has been said.
-    report: Option<miette::Report>,
+    why: Why,
+}
+
+enum Why {
+    /// Everything has been said.
+    Said,
+    Report(miette::Report),
+    Run(Box<RunError>),
 }
 
 impl Failed {
     pub(super) fn message(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, report: Some(miette::miette!("{}", message.into())) }
+        Self { exit, why: Why::Report(miette::miette!("{}", message.into())) }
     }
 
     /// With a way out.
     pub(super) fn helped(exit: Exit, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { exit, report: Some(miette::miette!(help = help.into(), "{}", message.into())) }
+        Self { exit, why: Why::Report(miette::miette!(help = help.into(), "{}", message.into())) }
     }
 
     pub(super) fn said(exit: Exit) -> Self {
-        Self { exit, report: None }
+        Self { exit, why: Why::Said }
     }
 
     pub(super) fn show(&self, terminal: &Terminal) {
-        if let Some(report) = &self.report {
-            terminal.say(&render(terminal, report.as_ref()));
+        match &self.why {
+            Why::Said => {}
+            Why::Report(report) => terminal.say(&render(terminal, report.as_ref())),
+            Why::Run(error) => {
+                show_details(terminal, error);
+                if !matches!(**error, RunError::Invalid(_)) {
+                    terminal.say(&render(terminal, &**error));
+                }
+            }
         }
     }
 }
 
 impl From<SettingsError> for Failed {
     fn from(error: SettingsError) -> Self {
-        Self { exit: Exit::Usage, report: Some(miette::Report::new(error)) }
+        Self { exit: Exit::Usage, why: Why::Report(miette::Report::new(error)) }
     }
 }
 
@@ -53,6 +69,37 @@ impl From<LockError> for Failed {
             LockError::Io { .. } => Exit::Store,
         };
         Self::message(exit, error.to_string())
+    }
+}
+
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Store(error) => error.into(),
+            RunError::Lock(error) => error.into(),
+            RunError::Io(error) => error.into(),
+            error => Self { exit: exit_of(&error), why: Why::Run(Box::new(error)) },
+        }
+    }
+}
+
+fn exit_of(error: &RunError) -> Exit {
+    match error {
+        RunError::Invalid(_) | RunError::ChangedInvalid { .. } | RunError::MissingVariables(_) => {
+            Exit::InvalidManifest
+        }
+        RunError::NoRun { .. } | RunError::SeveralRuns { .. } => Exit::Usage,
+        RunError::Stored { .. } | RunError::Drive { .. } | RunError::Store(_) => Exit::Store,
+        RunError::NotRetired { .. } => Exit::CleanupOwed,
+        RunError::LeftWhileChanging { .. } => Exit::Interrupted,
+        RunError::Lock(_) => Exit::Locked,
+        RunError::DeploymentInUse { .. }
+        | RunError::NotEnded { .. }
+        | RunError::Changed { .. }
+        | RunError::ChangeIncomplete { .. }
+        | RunError::Engine(_)
+        | RunError::OtherEngine { .. }
+        | RunError::Io(_) => Exit::Failed,
     }
 }
 
@@ -96,4 +143,43 @@ pub(super) fn show_problems(terminal: &Terminal, problems: &[Problem]) {
     if errors > 0 {
         terminal.say(&format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
     }
+}
+
+/// What belongs above the message of an error.
+fn show_details(terminal: &Terminal, error: &RunError) {
+    match error {
+        RunError::Invalid(problems) | RunError::ChangedInvalid { problems, .. } => {
+            show_problems(terminal, problems);
+        }
+        RunError::Changed { edits, consequences, .. } => {
+            for edit in edits {
+                show_difference(terminal, edit);
+            }
+            terminal.say(&consequences.to_string());
+        }
+        _ => {}
+    }
+}
+
+fn show_difference(terminal: &Terminal, edit: &FileEdit) {
+    let name = edit.path.display();
+    let Some(now) = &edit.now else {
+        terminal.say(&format!("{name}: cannot be read any more"));
+        return;
+    };
+    let difference = TextDiff::from_lines(edit.before.as_str(), now.as_str());
+    let text = difference
+        .unified_diff()
+        .context_radius(3)
+        .header(&format!("{name} (of the run)"), &format!("{name} (now)"))
+        .to_string();
+    let painted: Vec<_> = text
+        .lines()
+        .map(|line| match line.as_bytes().first() {
+            Some(b'+') => terminal.paint(Style::Good, line),
+            Some(b'-') => terminal.paint(Style::Bad, line),
+            _ => line.to_owned(),
+        })
+        .collect();
+    terminal.say(&painted.join("\n"));
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Outcome;
-use super::engine::{Request, What};
 use super::output::Failed;
-use super::status::{find_run, last_run, open};
+use super::status::{last_run, open};
 use crate::exit_code::Exit;
 use crate::provider::retrieval::Retrieval;
+use crate::run::{Request, What, find_run};
 use crate::schedule::Naming;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
@@ -44,16 +44,16 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
         _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
     };
     let state = store.state(&row.id).await?;
-    let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+    let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
     show_report(terminal, settings, &folders(&plan, &graph, &state))
 }
 
 /// The folder of the last invocation of the workspace's last run that has traces.
-pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
+pub(super) async fn last_traces(settings: &Settings) -> Result<PathBuf, Failed> {
     let store = open(settings)?;
     for row in store.runs().await? {
         let state = store.state(&row.id).await?;
-        let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+        let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
         let found = folders(&plan, &graph, &state)
             .into_values()
             .flatten()
@@ -132,7 +132,7 @@ pub(super) async fn finish(
     let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
     let request = Request::read(&row)?;
     let state = store.state(run).await?;
-    let (plan, graph) = request.rebuild(terminal, store, run)?;
+    let (plan, graph) = request.rebuild(store, run)?;
     let folders = folders(&plan, &graph, &state);
     if request.parts.invoke || request.parts.analyze {
         show_report(terminal, settings, &folders)?;

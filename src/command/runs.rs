@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::Outcome;
-use super::engine::Request;
 use super::output::Failed;
 use super::status::open;
 use crate::exit_code::Exit;
+use crate::run::Request;
 use crate::schedule::now_ms;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
@@ -30,7 +30,7 @@ struct Line {
 }
 
 impl Line {
-    async fn read(terminal: &Terminal, store: &Store, row: RunRow) -> Result<Self, Failed> {
+    async fn read(store: &Store, row: RunRow) -> Result<Self, Failed> {
         let state = store.state(&row.id).await?;
         let ended_steps =
             state.steps.values().filter(|past| matches!(past.phase, StepPhase::Ended(_))).count();
@@ -39,7 +39,7 @@ impl Line {
         let steps = if state.ended.is_some() {
             Some(ended_steps)
         } else {
-            let planned = request.as_ref().map(|request| request.rebuild(terminal, store, &row.id));
+            let planned = request.as_ref().map(|request| request.rebuild(store, &row.id));
             planned.and_then(Result::ok).map(|(_, graph)| graph.graph.node_count())
         };
         let runner = store.runner_of(&row.id);
@@ -67,7 +67,7 @@ pub(super) async fn runs(terminal: &Terminal, settings: &Settings, limit: usize)
     let older = rows.len().saturating_sub(limit);
     let mut lines = Vec::new();
     for row in rows.into_iter().take(limit) {
-        lines.push(Line::read(terminal, &store, row).await?);
+        lines.push(Line::read(&store, row).await?);
     }
     if settings.json() {
         let runs: Vec<_> = lines

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::init::images;
 use super::output::{Failed, accept};
-use super::{Outcome, engine, passthrough, single};
+use super::{Outcome, passthrough, single};
 use crate::container::Opening;
 use crate::execute::{Attempt, Executor, Workplace, WorkplaceError, explain, workplace};
 use crate::exit_code::Exit;
+use crate::run::new_run_id;
 use crate::schedule;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -55,10 +56,10 @@ pub(super) async fn shell(
     };
     let plan = accept(terminal, validate::single(Arc::clone(&benchmark), &name, None, &overrides))?;
     let place = plan.executor.unwrap_or(validate::Executor::Docker);
-    let folder = settings.state_folder(&manifest);
-    let run = engine::new_run_id("shell");
+    let workspace = settings.workspace(&manifest);
+    let run = new_run_id("shell");
     let id = DeploymentId::new(format!("{}@{name}", benchmark.name));
-    let store = if folder.join("state.db").exists() { Some(Store::open(&folder)?) } else { None };
+    let store = if workspace.database().exists() { Some(Store::open(&workspace)?) } else { None };
     let row = match &store {
         Some(store) => store.deployment(&id).await?,
         None => None,
@@ -83,7 +84,7 @@ pub(super) async fn shell(
         cancel: CancellationToken::new(),
         notices,
     };
-    let executor = Executor::new(place, folder.clone(), std::env::current_exe()?, images(settings)?);
+    let executor = Executor::new(place, workspace.clone(), std::env::current_exe()?, images(settings)?);
     let tell = |line: String| terminal.say(&line);
     let made = workplace(&executor, &attempt, &environment, argv, &tell).await.map_err(refused)?;
     match made {
@@ -96,7 +97,7 @@ pub(super) async fn shell(
             })
         }
         Workplace::Container(command) => {
-            let home = folder.join("shells").join(run.as_str());
+            let home = workspace.shell(&run);
             DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
             let size = terminal.is_interactive().then(|| terminal.size());
             let opening = Opening { terminal: size, files: None, folder: Some(&home) };

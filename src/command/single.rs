@@ -1,23 +1,22 @@
 //! `sb prepare`, `invoke`, `get-traces`, `analyze-traces`, `cleanup`, `test`: parts of the same graph, on a
 //! deployment that persists between them.
 
-use std::collections::BTreeMap;
-
-use super::Outcome;
-use super::engine::{self, Request, What};
 use super::output::{Failed, accept, accept_arguments};
+use super::{Outcome, run};
 use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
-use crate::settings::{Settings, absolute};
+use crate::run::{Request, What};
+use crate::settings::Settings;
 use crate::store::{Debt, Store};
 use crate::terminal::Terminal;
+use crate::workspace::absolute;
 use sb_plan::graph::Parts;
 use sb_plan::id::DeploymentId;
 use sb_plan::manifest::read::Disk;
 use sb_plan::validate::{self, Benchmark};
 use sb_workload::Load;
 
-pub(super) async fn run(
+pub(super) async fn part(
     terminal: &Terminal,
     settings: &Settings,
     parts: Parts,
@@ -64,17 +63,11 @@ async fn start(
             ));
         }
     }
-    let request = Request {
-        version: 1,
-        what: What::Single { manifest: manifest.clone(), target, deployment, load: load.map(Box::new) },
-        parts,
-        executor: settings.executor.map(engine::place_name),
-        seed: None,
-        keep_on_failure,
-        sources: BTreeMap::new(),
-        earlier: vec![],
-    };
-    engine::start(terminal, settings, request, &manifest, None).await
+    let load = load.map(Box::new);
+    let request = Request::new(What::Single { manifest, target, deployment, load }, parts)
+        .executor(settings.executor)
+        .keep_on_failure(keep_on_failure);
+    run::start(terminal, settings, request, None).await
 }
 
 /// `--target`, or the only one.
@@ -102,7 +95,7 @@ async fn expect_deployed(
     deployment: &DeploymentId,
     parts: Parts,
 ) -> Result<(), Failed> {
-    let store = Store::open(&settings.state_folder(&benchmark.path))?;
+    let store = Store::open(&settings.workspace(&benchmark.path))?;
     let row = store.deployment(deployment).await?;
     if let Some(row) = &row
         && row.manifest != benchmark.path

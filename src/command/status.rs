@@ -1,15 +1,14 @@
 //! What was done, and how far it is: `sb status`.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::engine::Request;
 use super::output::Failed;
 use super::watch;
 use crate::exit_code::Exit;
+use crate::run::{Request, find_run};
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, RunRow, Store};
 use crate::terminal::Terminal;
@@ -25,26 +24,7 @@ const RUNS: usize = 20;
 const STEPS: usize = 200;
 
 pub(super) fn open(settings: &Settings) -> Result<Store, Failed> {
-    Ok(Store::open(&settings.state_folder(Path::new(".")))?)
-}
-
-/// A run by its id, or by a part of it that only one has.
-pub(super) async fn find_run(store: &Store, name: &str) -> Result<RunRow, Failed> {
-    let mut found: Vec<_> =
-        store.runs().await?.into_iter().filter(|row| row.id.as_str().contains(name)).collect();
-    if let Some(exact) = found.iter().position(|row| row.id.as_str() == name) {
-        return Ok(found.swap_remove(exact));
-    }
-    match found.len() {
-        1 => Ok(found.swap_remove(0)),
-        0 => {
-            Err(Failed::helped(Exit::Usage, format!("there is no run `{name}`"), "`sb runs` lists the runs"))
-        }
-        _ => {
-            let names: Vec<_> = found.iter().map(|row| row.id.to_string()).collect();
-            Err(Failed::helped(Exit::Usage, format!("`{name}` could be several runs"), names.join(", ")))
-        }
-    }
+    Ok(Store::open(&settings.workspace_here())?)
 }
 
 /// The newest run.
@@ -70,17 +50,13 @@ fn word(store: &Store, row: &RunRow) -> String {
 }
 
 /// The run that a command means, ready to be watched: its plan is read as the run keeps it, its journal not yet.
-pub(super) async fn watched(
-    terminal: &Terminal,
-    settings: &Settings,
-    run: Option<&str>,
-) -> Result<Watched, Failed> {
+pub(super) async fn watched(settings: &Settings, run: Option<&str>) -> Result<Watched, Failed> {
     let store = open(settings)?;
     let row = match run {
         Some(name) => find_run(&store, name).await?,
         None => last_run(&store).await?,
     };
-    let (plan, graph) = Request::read(&row)?.rebuild(terminal, &store, &row.id)?;
+    let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
     Ok(Watched::new(store, row, plan, graph))
 }
 
@@ -92,10 +68,10 @@ pub(super) async fn status(
     all: bool,
 ) -> Outcome {
     if watch {
-        return watch::watch(terminal, settings, watched(terminal, settings, run.as_deref()).await?).await;
+        return watch::watch(terminal, settings, watched(settings, run.as_deref()).await?).await;
     }
     if run.is_some() || all {
-        let mut watched = watched(terminal, settings, run.as_deref()).await?;
+        let mut watched = watched(settings, run.as_deref()).await?;
         watched.refresh(|_, _| {}).await?;
         return steps(terminal, settings, &watched, all);
     }

@@ -18,14 +18,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::edits::Edited;
-use super::engine::Request;
+use super::Outcome;
 use super::output::{Failed, accept};
-use super::status::{find_run, open};
-use super::{Outcome, engine};
+use super::status::open;
 use crate::exit_code::Exit;
-use crate::settings::{Settings, absolute};
+use crate::run::{Request, find_run};
+use crate::settings::Settings;
 use crate::terminal::Terminal;
+use crate::workspace::{Workspace, absolute};
 use sb_plan::id::RunId;
 use sb_plan::manifest::read::Disk;
 use sb_plan::validate::{self, Overrides};
@@ -52,32 +52,31 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
         environment: settings.environment.clone(),
     };
     let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;
-    let state = settings.state_folder(&path);
-    let identity = identity(&state, &path.display().to_string());
+    let workspace = settings.workspace(&path);
+    let identity = identity(workspace.folder(), &path.display().to_string());
     let place = find_place(&session_name(&plan.name), &identity, None)?;
-    enter(terminal, &state, &identity, place, None)
+    enter(terminal, &workspace, &identity, place, None)
 }
 
 pub(super) async fn resume(
     terminal: &Terminal,
     settings: &Settings,
-    run: Option<String>,
-    files: Edited,
-) -> Outcome {
+    run: Option<&str>,
+) -> Result<Option<Exit>, Failed> {
     let store = open(settings)?;
-    let row = match &run {
+    let row = match run {
         Some(name) => Some(find_run(&store, name).await?),
         None => store.runs().await?.into_iter().find(|row| row.ended.is_none()),
     };
-    let Some(row) = row else { return engine::resume(terminal, settings, run, files).await };
+    let Some(row) = row else { return Ok(None) };
     let identity = identity(store.folder(), &Request::read(&row)?.title());
     let place = find_place(&session_name(plan_name(&row.id)), &identity, Some(&row.id))?;
     if matches!(place, Place::Free(_) | Place::Ended(_)) && store.runner_of(&row.id).is_some() {
         // It runs, and not in a session: the refusal says where.
-        return engine::resume(terminal, settings, run, files).await;
+        return Ok(None);
     }
     let named = run.is_none().then(|| row.id.to_string());
-    enter(terminal, store.folder(), &identity, place, named)
+    enter(terminal, store.workspace(), &identity, place, named).map(Some)
 }
 
 /// Once a run has a name: the window with its log, and the name as an option of the session. Best effort: a run does
@@ -201,7 +200,13 @@ fn find_place(name: &str, identity: &str, run: Option<&RunId>) -> Result<Place, 
 }
 
 /// Starts the run in its session, if it does not run there already, and shows it where there is a terminal.
-fn enter(terminal: &Terminal, state: &Path, identity: &str, place: Place, run: Option<String>) -> Outcome {
+fn enter(
+    terminal: &Terminal,
+    workspace: &Workspace,
+    identity: &str,
+    place: Place,
+    run: Option<String>,
+) -> Outcome {
     let name = match place {
         Place::Running(name) => {
             terminal
@@ -211,11 +216,11 @@ fn enter(terminal: &Terminal, state: &Path, identity: &str, place: Place, run: O
         Place::Ended(name) => {
             let exact = format!("={name}");
             tmux(&[&words(&["kill-session", "-t", &exact])])?;
-            start(state, identity, &name, run)?;
+            start(workspace, identity, &name, run)?;
             name
         }
         Place::Free(name) => {
-            start(state, identity, &name, run)?;
+            start(workspace, identity, &name, run)?;
             name
         }
     };
@@ -241,7 +246,7 @@ fn enter(terminal: &Terminal, state: &Path, identity: &str, place: Place, run: O
 }
 
 /// Starts a session with this command in it, without `--tmux`.
-fn start(state: &Path, identity: &str, name: &str, run: Option<String>) -> Result<(), Failed> {
+fn start(workspace: &Workspace, identity: &str, name: &str, run: Option<String>) -> Result<(), Failed> {
     let sb = std::env::current_exe()?;
     let mut arguments = vec![sb.clone().into_os_string(), "--inside-tmux".into(), name.into()];
     arguments.extend(std::env::args_os().skip(1).filter(|word| word != "--tmux"));
@@ -251,7 +256,7 @@ fn start(state: &Path, identity: &str, name: &str, run: Option<String>) -> Resul
         folder: std::env::current_dir()?.into_os_string(),
         environment: std::env::vars_os().collect(),
     };
-    let file = write_launch(state, name, &launch)?;
+    let file = write_launch(workspace, name, &launch)?;
     let size = console::Term::stdout().size_checked();
     let (rows, columns) = size.map_or((50, 200), |(rows, columns)| (rows, columns));
     let (rows, columns) = (rows.to_string(), columns.to_string());
@@ -289,8 +294,8 @@ fn start(state: &Path, identity: &str, name: &str, run: Option<String>) -> Resul
     Err(Failed::helped(Exit::Failed, format!("tmux could not start a session: {said}"), help))
 }
 
-fn write_launch(state: &Path, name: &str, launch: &Launch) -> Result<PathBuf, Failed> {
-    let folder = state.join("tmux");
+fn write_launch(workspace: &Workspace, name: &str, launch: &Launch) -> Result<PathBuf, Failed> {
+    let folder = workspace.tmux();
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{name}.{}.json", std::process::id()));
     // One that is left over may be readable by others, or be written through by who holds it open.

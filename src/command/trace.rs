@@ -109,7 +109,7 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
 pub(super) fn refuse_common_results(files: &[PathBuf]) -> Result<(), Failed> {
     let mut folders: HashMap<PathBuf, &Path> = HashMap::new();
     for file in files {
-        let folder = crate::settings::absolute(file).with_file_name("");
+        let folder = crate::workspace::absolute(file).with_file_name("");
         if let Some(other) = folders.insert(folder, file) {
             return Err(Failed::helped(
                 Exit::Usage,
@@ -157,7 +157,7 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
         &command;
     let path = match file {
         Some(file) => file.clone(),
-        None => report::last_traces(terminal, settings).await?,
+        None => report::last_traces(settings).await?,
     };
     let files = input::find(&[path])?;
     match command {

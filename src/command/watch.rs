@@ -6,8 +6,8 @@ use serde_json::json;
 use unicode_width::UnicodeWidthChar;
 
 use super::Outcome;
-use super::engine::Request;
 use crate::exit_code::Exit;
+use crate::run::Request;
 use crate::schedule::now_ms;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};

@@ -1,6 +1,5 @@
 //! `sb why`: why a step ran, ran again, was skipped, is waiting, or will run. Told from the journal and the graph.
 
-use std::path::Path;
 use std::time::Duration;
 
 use petgraph::Direction;
@@ -9,9 +8,9 @@ use petgraph::visit::EdgeRef as _;
 use serde::Serialize;
 
 use super::Outcome as Done;
-use super::engine::Request;
 use super::status;
 use crate::exit_code::Exit;
+use crate::run::{Request, find_run};
 use crate::schedule::{now_ms, pause_after, retry_of};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -23,14 +22,14 @@ use sb_plan::run_state::{RunState, StepPhase};
 use sb_plan::validate::Plan;
 
 pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Done {
-    let store = Store::open(&settings.state_folder(Path::new(".")))?;
+    let store = Store::open(&settings.workspace_here())?;
     let row = match run {
-        Some(name) => status::find_run(&store, &name).await?,
+        Some(name) => find_run(&store, &name).await?,
         None => status::last_run(&store).await?,
     };
     let records = store.events(&row.id).await?;
     let request = Request::read(&row)?;
-    let (plan, graph) = request.rebuild(terminal, &store, &row.id)?;
+    let (plan, graph) = request.rebuild(&store, &row.id)?;
     let step = status::find_step(&graph, &row.id, step)?;
     let deployment = request.naming().name(&row.id, &graph.deployments[step.deployment]);
     let asked = Asked {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::run::Seen;
 use super::{ContainerError, Engine, RUN_LABEL, api, is_connection};
-use crate::exit::Exit;
+use crate::command_exit::CommandExit;
 
 /// Who ended a container that we did not stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,22 +45,22 @@ struct Story {
 }
 
 impl Engine {
-    pub(super) async fn how_it_ended(&self, seen: &Seen, exit: &Exit) -> Result<End, ContainerError> {
+    pub(super) async fn how_it_ended(&self, seen: &Seen, exit: &CommandExit) -> Result<End, ContainerError> {
         // It has no process that could take its containers with it.
         if self.is_podman {
             return Ok(End::Natural);
         }
         // The engine may hear of the end before it hears why: the reason is then a little later still.
-        let expects_memory = *exit == Exit::Signal(9) && seen.has_memory_limit;
+        let expects_memory = *exit == CommandExit::Signal(9) && seen.has_memory_limit;
         let story = self.story(seen, expects_memory).await?;
         if !story.died {
             // Told to stop by an engine that then stopped, or killed by one that found it when it began.
-            let abrupt = matches!(exit, Exit::Signal(9 | 15) | Exit::Code(255));
+            let abrupt = matches!(exit, CommandExit::Signal(9 | 15) | CommandExit::Code(255));
             let foreign = story.killed || abrupt || self.has_restarted_since(seen).await?;
             return Ok(if foreign { End::Foreign } else { End::Natural });
         }
         Ok(match story {
-            Story { out_of_memory: true, .. } if *exit == Exit::Signal(9) => End::OutOfMemory,
+            Story { out_of_memory: true, .. } if *exit == CommandExit::Signal(9) => End::OutOfMemory,
             Story { killed: true, .. } => End::Foreign,
             _ => End::Natural,
         })

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bollard::container::LogOutput;
 
-use crate::exit::{LOG_FILE, STDOUT_FILE};
+use crate::attempt::{LOG_FILE, STDOUT_FILE};
 
 /// The engine cuts lines that are longer.
 const PIECE: usize = 16 * 1024;

@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize};
 use super::fate::End;
 use super::output::Output;
 use super::{ContainerError, Engine, api, engine_message, is_connection, status_of};
-use crate::exit::{self, Durability, Exit, ExitRecord, Found};
+use crate::attempt::{self, Durability, ExitRecord};
+use crate::command_exit::{CommandExit, Found};
 
 /// A command to run in a container. Its environment may hold secrets (anyone who may talk to the engine can read
 /// it while the container exists); its arguments must not.
@@ -213,7 +214,7 @@ impl Engine {
     /// and returns the container's id. A name is letters, digits, `_`, `.` and `-`, not first. Whatever happens to this process from then on, [`Engine::look`] and
     /// [`Engine::wait`] tell how the command ended.
     ///
-    /// A program that is not in the image, and an attempt that was cancelled before, are ends ([`Exit`]), not errors.
+    /// A program that is not in the image, and an attempt that was cancelled before, are ends ([`CommandExit`]), not errors.
     pub async fn start(
         &self,
         dir: &Path,
@@ -229,7 +230,7 @@ impl Engine {
             self.clear_idle(dir, name).await?;
         }
         if read::<Stop>(dir, CANCEL_FILE)?.is_some() {
-            record(dir, Exit::Cancelled, None, None)?;
+            record(dir, CommandExit::Cancelled, None, None)?;
             return Ok(name.to_owned());
         }
         self.borrow_network(name, command).await;
@@ -243,7 +244,7 @@ impl Engine {
                 }
             };
             let created = Created { version: 1, id: id.clone(), name: name.to_owned() };
-            exit::write_json(dir, CREATED_FILE, &created, Durability::Disk).map_err(folder(dir))?;
+            attempt::write_json(dir, CREATED_FILE, &created, Durability::Disk).map_err(folder(dir))?;
             match self.docker.start_container(&id, None::<StartContainerOptions>).await {
                 Ok(()) => return Ok(id),
                 Err(error) if status_of(&error).is_some() => {
@@ -256,7 +257,7 @@ impl Engine {
                         continue;
                     }
                     remove_home(dir);
-                    record(dir, Exit::SpawnFailed { message: engine_message(&error) }, None, None)?;
+                    record(dir, CommandExit::SpawnFailed { message: engine_message(&error) }, None, None)?;
                     self.remove(&id).await?;
                     self.networks.give_back(name);
                     return Ok(id);
@@ -311,7 +312,7 @@ impl Engine {
     /// [`ContainerError::Gone`] when something else than the command, this program and the kernel ended it: somebody who
     /// stopped or removed the container, or the end of the engine itself. When the connection breaks
     /// ([`ContainerError::is_connection`]), wait again once the engine answers.
-    pub async fn wait(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
+    pub async fn wait(&self, dir: &Path, name: &str) -> Result<CommandExit, ContainerError> {
         let dir = &absolute(dir)?;
         match self.wait_once(dir, name).await {
             Err(ContainerError::Folder { source, .. }) => self.give_up(dir, name, &source).await,
@@ -353,7 +354,7 @@ impl Engine {
             let kill_at = stop.kill_at().min(earlier.kill_at());
             stop = Stop { grace_ms: kill_at.saturating_sub(earlier.asked_unix_ms), ..earlier };
         }
-        exit::write_json(dir, CANCEL_FILE, &stop, Durability::Processes).map_err(folder(dir))?;
+        attempt::write_json(dir, CANCEL_FILE, &stop, Durability::Processes).map_err(folder(dir))?;
         self.kill(name, "SIGTERM").await?;
         self.cancelled.notify_waiters();
         Ok(())
@@ -442,10 +443,10 @@ impl Engine {
     }
 
     /// The output cannot be kept, of which a full disk is the usual reason: the container has no use any more.
-    async fn give_up(&self, dir: &Path, name: &str, why: &io::Error) -> Result<Exit, ContainerError> {
+    async fn give_up(&self, dir: &Path, name: &str, why: &io::Error) -> Result<CommandExit, ContainerError> {
         self.kill(name, "SIGKILL").await?;
-        exit::make_room(dir);
-        let exit = Exit::OutputLost { message: why.to_string() };
+        attempt::make_room(dir);
+        let exit = CommandExit::OutputLost { message: why.to_string() };
         record(dir, exit.clone(), None, None)?;
         remove_home(dir);
         self.remove(name).await?;
@@ -453,7 +454,7 @@ impl Engine {
         Ok(exit)
     }
 
-    async fn wait_once(&self, dir: &Path, name: &str) -> Result<Exit, ContainerError> {
+    async fn wait_once(&self, dir: &Path, name: &str) -> Result<CommandExit, ContainerError> {
         let gone = || ContainerError::Gone { name: name.to_owned(), dir: dir.to_owned() };
         loop {
             if let Some(record) = ExitRecord::read(dir).map_err(folder(dir))? {
@@ -530,7 +531,7 @@ impl Engine {
                     self.kill(&seen.id, "SIGKILL").await?;
                 } else {
                     let stop = Stop::now(grace);
-                    exit::write_json(dir, TIMED_OUT_FILE, &stop, Durability::Processes)
+                    attempt::write_json(dir, TIMED_OUT_FILE, &stop, Durability::Processes)
                         .map_err(folder(dir))?;
                     self.kill(&seen.id, "SIGTERM").await?;
                 }
@@ -540,10 +541,15 @@ impl Engine {
 
     /// Of a container that has ended: completes the output, records the end, and only then removes it (soon:
     /// [`Engine::settle`] waits for that). None: something else ended it, so nothing is recorded.
-    async fn finish(&self, dir: &Path, name: &str, seen: &Seen) -> Result<Option<Exit>, ContainerError> {
+    async fn finish(
+        &self,
+        dir: &Path,
+        name: &str,
+        seen: &Seen,
+    ) -> Result<Option<CommandExit>, ContainerError> {
         // First of all: the engine remembers events for a while only, and much output takes its time.
         let exit = exit_of(dir, seen, &[])?;
-        let ours = matches!(exit, Exit::Cancelled | Exit::TimedOut | Exit::OutOfMemory);
+        let ours = matches!(exit, CommandExit::Cancelled | CommandExit::TimedOut | CommandExit::OutOfMemory);
         let end = if ours { End::Natural } else { self.how_it_ended(seen, &exit).await? };
         let mut output = Output::open(dir).map_err(folder(dir))?;
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(false))));
@@ -560,7 +566,7 @@ impl Engine {
                 self.remove(&seen.id).await?;
                 return Ok(None);
             }
-            End::OutOfMemory => exit = Exit::OutOfMemory,
+            End::OutOfMemory => exit = CommandExit::OutOfMemory,
             End::Natural => {}
         }
         record(dir, exit.clone(), seen.started(), seen.finished())?;
@@ -694,7 +700,7 @@ fn volume_of(volume: &Volume) -> ApiMount {
     }
 }
 
-fn exit_of(dir: &Path, seen: &Seen, stderr_tail: &[u8]) -> Result<Exit, ContainerError> {
+fn exit_of(dir: &Path, seen: &Seen, stderr_tail: &[u8]) -> Result<CommandExit, ContainerError> {
     let code = seen.state.exit_code.unwrap_or(-1);
     // Told to stop after it had ended: that did not change how it ended.
     let before_the_end = |stop: Option<Stop>| {
@@ -703,13 +709,13 @@ fn exit_of(dir: &Path, seen: &Seen, stderr_tail: &[u8]) -> Result<Exit, Containe
     let cancelled = before_the_end(read(dir, CANCEL_FILE)?);
     let timed_out = before_the_end(read(dir, TIMED_OUT_FILE)?);
     Ok(match code {
-        _ if timed_out => Exit::TimedOut,
-        _ if cancelled => Exit::Cancelled,
-        0 => Exit::Code(0),
-        _ if seen.state.oom_killed == Some(true) => Exit::OutOfMemory,
-        126 | 127 if let Some(message) = init_complaint(stderr_tail) => Exit::SpawnFailed { message },
-        129..=192 => Exit::Signal(code as i32 - 128),
-        _ => Exit::Code(code as i32),
+        _ if timed_out => CommandExit::TimedOut,
+        _ if cancelled => CommandExit::Cancelled,
+        0 => CommandExit::Code(0),
+        _ if seen.state.oom_killed == Some(true) => CommandExit::OutOfMemory,
+        126 | 127 if let Some(message) = init_complaint(stderr_tail) => CommandExit::SpawnFailed { message },
+        129..=192 => CommandExit::Signal(code as i32 - 128),
+        _ => CommandExit::Code(code as i32),
     })
 }
 
@@ -730,7 +736,12 @@ fn logs(follow: bool) -> LogsOptions {
     LogsOptions { follow, stdout: true, stderr: true, ..Default::default() }
 }
 
-fn record(dir: &Path, exit: Exit, started: Option<u64>, ended: Option<u64>) -> Result<(), ContainerError> {
+fn record(
+    dir: &Path,
+    exit: CommandExit,
+    started: Option<u64>,
+    ended: Option<u64>,
+) -> Result<(), ContainerError> {
     let now = unix_ms_now();
     let ended = ended.unwrap_or(now);
     let time = |unix_ms| UNIX_EPOCH + Duration::from_millis(unix_ms);
@@ -789,7 +800,7 @@ async fn sleep_until(unix_ms: Option<u64>) {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(dir: &Path, name: &str) -> Result<Option<T>, ContainerError> {
-    exit::read_json(&dir.join(name)).map_err(folder(dir))
+    attempt::read_json(&dir.join(name)).map_err(folder(dir))
 }
 
 fn absolute(dir: &Path) -> Result<PathBuf, ContainerError> {

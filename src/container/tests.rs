@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
 use super::*;
-use crate::exit::{Exit, ExitRecord, Found};
+use crate::attempt::ExitRecord;
+use crate::command_exit::{CommandExit, Found};
 
 /// Runs a test with an engine and an image that holds busybox.
 fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(Engine, String) -> F) {
@@ -98,7 +99,7 @@ impl Drop for Attempt {
     }
 }
 
-async fn run(engine: &Engine, command: &ContainerCommand) -> (Attempt, Exit) {
+async fn run(engine: &Engine, command: &ContainerCommand) -> (Attempt, CommandExit) {
     let attempt = Attempt::new();
     engine.start(attempt.path(), command, &attempt.name).await.unwrap();
     let exit = engine.wait(attempt.path(), &attempt.name).await.unwrap();
@@ -128,9 +129,9 @@ async fn until_output(attempt: &Attempt, text: &str) {
 fn docker_an_exit_is_told_apart_from_other_ends() {
     with_engine(async |engine, image| {
         for (script, expected, log, stdout) in [
-            ("true", Exit::Code(0), "", ""),
-            ("echo out; sleep 0.1; echo err >&2; exit 3", Exit::Code(3), "out\nerr\n", "out\n"),
-            ("kill -SEGV $$", Exit::Signal(11), "", ""),
+            ("true", CommandExit::Code(0), "", ""),
+            ("echo out; sleep 0.1; echo err >&2; exit 3", CommandExit::Code(3), "out\nerr\n", "out\n"),
+            ("kill -SEGV $$", CommandExit::Signal(11), "", ""),
         ] {
             let (attempt, exit) = run(&engine, &shell(&image, script)).await;
             assert_eq!(exit, expected, "{script}");
@@ -141,22 +142,22 @@ fn docker_an_exit_is_told_apart_from_other_ends() {
         missing.argv = vec!["no-such-program".to_owned()];
         let (_attempt, exit) = run(&engine, &missing).await;
         let named = |message: &str| message.contains("no-such-program");
-        assert!(matches!(&exit, Exit::SpawnFailed { message } if named(message)), "{exit:?}");
+        assert!(matches!(&exit, CommandExit::SpawnFailed { message } if named(message)), "{exit:?}");
 
         let mut hungry = shell(&image, "");
         hungry.argv = ["tail", "/dev/zero"].map(str::to_owned).to_vec();
         hungry.memory_bytes = Some(16 << 20);
         let mut ends = Vec::new();
         // On a busy machine the engine misses the reason of about one in ten; five in a row it does not.
-        while ends.len() < 5 && !ends.contains(&Exit::OutOfMemory) {
+        while ends.len() < 5 && !ends.contains(&CommandExit::OutOfMemory) {
             ends.push(run(&engine, &hungry).await.1);
         }
-        assert_eq!(ends.pop(), Some(Exit::OutOfMemory));
-        assert!(ends.iter().all(|end| *end == Exit::Signal(9)), "{ends:?}");
+        assert_eq!(ends.pop(), Some(CommandExit::OutOfMemory));
+        assert!(ends.iter().all(|end| *end == CommandExit::Signal(9)), "{ends:?}");
         // Killed by hand, with a limit that was not reached.
         let mut killed = shell(&image, "kill -9 $$");
         killed.memory_bytes = Some(64 << 20);
-        assert_eq!(run(&engine, &killed).await.1, Exit::Signal(9));
+        assert_eq!(run(&engine, &killed).await.1, CommandExit::Signal(9));
     });
 }
 
@@ -169,13 +170,13 @@ fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
         polite.timeout = Some(Duration::from_millis(700));
         polite.grace = Duration::from_secs(30);
         let (attempt, exit) = run(&engine, &polite).await;
-        assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::TimedOut, "ready\nbye\n"));
+        assert_eq!((exit, attempt.read("stdout").as_str()), (CommandExit::TimedOut, "ready\nbye\n"));
 
         let mut stubborn = shell(&image, "trap '' TERM; echo ready; while :; do sleep 0.05; done");
         stubborn.timeout = Some(Duration::from_millis(700));
         let before = Instant::now();
         let (attempt, exit) = run(&engine, &stubborn).await;
-        assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::TimedOut, "ready\n"));
+        assert_eq!((exit, attempt.read("stdout").as_str()), (CommandExit::TimedOut, "ready\n"));
         assert!((1..15).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
 
         // It passes while nobody waits.
@@ -183,7 +184,7 @@ fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
         engine.start(attempt.path(), &stubborn, &attempt.name).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1200)).await;
         let later = Engine::connect().await.unwrap();
-        assert_eq!(later.wait(attempt.path(), &attempt.name).await.unwrap(), Exit::TimedOut);
+        assert_eq!(later.wait(attempt.path(), &attempt.name).await.unwrap(), CommandExit::TimedOut);
     });
 }
 
@@ -198,7 +199,7 @@ fn docker_output_is_kept_byte_for_byte() {
         let source = dir.path().to_owned();
         command.mounts.push(Mount { source, target: "/mnt".to_owned(), read_only: false });
         let (attempt, exit) = run(&engine, &command).await;
-        assert_eq!(exit, Exit::Code(0));
+        assert_eq!(exit, CommandExit::Code(0));
         let mut expected = fs::read(dir.path().join("bytes")).unwrap();
         expected.extend_from_slice(b"\n\nend");
         assert!(fs::read(attempt.path().join("stdout")).unwrap() == expected, "the bytes differ");
@@ -222,7 +223,10 @@ fn docker_a_container_whose_output_cannot_be_kept_is_ended() {
         // Every write fails, as on a full disk.
         std::os::unix::fs::symlink("/dev/full", attempt.path().join("output.log")).unwrap();
         let exit = engine.wait(attempt.path(), &attempt.name).await.unwrap();
-        assert!(matches!(&exit, Exit::OutputLost { message } if message.contains("space")), "{exit:?}");
+        assert!(
+            matches!(&exit, CommandExit::OutputLost { message } if message.contains("space")),
+            "{exit:?}"
+        );
         assert!(engine.inspect_state(&attempt.name).await.is_none(), "the container is removed");
         assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::Ended(exit));
     });
@@ -251,7 +255,7 @@ fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_no
                 break;
             }
         }
-        assert_eq!(exit, Some(Exit::Code(4)));
+        assert_eq!(exit, Some(CommandExit::Code(4)));
         let expected: String = (0..3000).map(|i| format!("line {i}\n")).chain(["end\n".to_owned()]).collect();
         assert!(attempt.read("stdout") == expected, "{}", attempt.read("stdout").len());
         assert!(attempt.read("output.log") == expected);
@@ -273,7 +277,7 @@ fn docker_looking_tells_what_became_of_an_attempt() {
         assert_eq!(engine.look(dir, name).await.unwrap(), Found::Running);
         tokio::time::sleep(Duration::from_millis(1500)).await;
         // Ended while nobody waited.
-        assert_eq!(engine.look(dir, name).await.unwrap(), Found::Ended(Exit::Code(6)));
+        assert_eq!(engine.look(dir, name).await.unwrap(), Found::Ended(CommandExit::Code(6)));
         assert_eq!(attempt.read("output.log"), "begun\n");
 
         let lost = Attempt::new();
@@ -297,7 +301,7 @@ fn docker_a_container_that_was_created_but_never_started_is_started() {
         assert!(created.status.success(), "{created:?}");
         assert_eq!(engine.look(attempt.path(), &attempt.name).await.unwrap(), Found::NotStarted);
         engine.start(attempt.path(), &shell(&image, "exit 2"), &attempt.name).await.unwrap();
-        assert_eq!(engine.wait(attempt.path(), &attempt.name).await.unwrap(), Exit::Code(2));
+        assert_eq!(engine.wait(attempt.path(), &attempt.name).await.unwrap(), CommandExit::Code(2));
     });
 }
 
@@ -317,20 +321,20 @@ fn docker_cancelling_stops_with_and_without_someone_waiting() {
             engine.cancel(dir, name, Duration::ZERO).await.unwrap();
         };
         let (exit, ()) = tokio::join!(engine.wait(dir, name), asking);
-        assert_eq!(exit.unwrap(), Exit::Cancelled);
+        assert_eq!(exit.unwrap(), CommandExit::Cancelled);
 
         let attempt = Attempt::new();
         let (dir, name) = (attempt.path(), attempt.name.as_str());
         engine.start(dir, &stubborn, name).await.unwrap();
         engine.cancel(dir, name, Duration::from_millis(200)).await.unwrap();
         let later = Engine::connect().await.unwrap();
-        assert_eq!(later.wait(dir, name).await.unwrap(), Exit::Cancelled);
+        assert_eq!(later.wait(dir, name).await.unwrap(), CommandExit::Cancelled);
 
         let attempt = Attempt::new();
         let (dir, name) = (attempt.path(), attempt.name.as_str());
         engine.cancel(dir, name, Duration::ZERO).await.unwrap();
         engine.start(dir, &shell(&image, "echo ran"), name).await.unwrap();
-        assert_eq!(engine.wait(dir, name).await.unwrap(), Exit::Cancelled);
+        assert_eq!(engine.wait(dir, name).await.unwrap(), CommandExit::Cancelled);
         assert!(!dir.join("stdout").exists());
     });
 }
@@ -354,7 +358,7 @@ fn docker_files_belong_to_the_caller_and_home_is_writable_and_short_lived() {
             });
         }
         let (attempt, exit) = run(&engine, &command).await;
-        assert_eq!(exit, Exit::Code(0));
+        assert_eq!(exit, CommandExit::Code(0));
         assert_eq!(attempt.read("stdout"), "/sb-home a 'quoted' $word /mnt\nread-only\n");
         let owner = fs::metadata(dir.path().join("made")).unwrap().uid();
         assert_eq!(owner, fs::metadata(dir.path()).unwrap().uid());
@@ -404,7 +408,7 @@ fn docker_orphans_are_listed_by_run_and_removed() {
 /// Of a container that asks for no network: which network namespace it is in.
 async fn namespace(engine: &Engine, image: &str, run_label: &str) -> String {
     let (attempt, exit) = run(engine, &networked(image, "readlink /proc/self/ns/net", run_label)).await;
-    assert_eq!(exit, Exit::Code(0));
+    assert_eq!(exit, CommandExit::Code(0));
     attempt.read("stdout")
 }
 
@@ -449,7 +453,7 @@ fn docker_containers_take_turns_in_a_network_namespace() {
         missing.argv = vec!["no-such-program".to_owned()];
         missing.workdir = Some("/proc/nowhere".to_owned());
         let (_, exit) = run(&engine, &missing).await;
-        assert!(matches!(exit, Exit::SpawnFailed { .. }), "{exit:?}");
+        assert!(matches!(exit, CommandExit::SpawnFailed { .. }), "{exit:?}");
         let (one, other) = tokio::join!(meet(0), meet(1));
         assert_ne!(one, other);
         assert_eq!(of_run().await.len(), 2);
@@ -667,7 +671,7 @@ fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
             }
         };
         let (exit, proxy) = tokio::join!(waiting, breaking);
-        assert_eq!(exit.unwrap(), Exit::Code(5));
+        assert_eq!(exit.unwrap(), CommandExit::Code(5));
         assert!(told.load(Ordering::Relaxed) > 0, "the wait for the engine is told");
         assert_eq!(attempt.read("output.log"), "1\n2\n3\n4\n5\n6\n7\n8\n");
         proxy.stop().await;
@@ -729,7 +733,7 @@ fn docker_the_version_of_the_interface_is_the_one_that_was_asked_for() {
             || Endpoint { host: "unix:///var/run/docker.sock".to_owned(), from: String::new(), tls: None };
         let old = Engine::connect_to(endpoint(), Some((1, 40))).await.unwrap();
         let (attempt, exit) = run(&old, &shell(&image, "echo as in Docker 19.03; exit 3")).await;
-        assert_eq!((exit, attempt.read("stdout").as_str()), (Exit::Code(3), "as in Docker 19.03\n"));
+        assert_eq!((exit, attempt.read("stdout").as_str()), (CommandExit::Code(3), "as in Docker 19.03\n"));
         let error = Engine::connect_to(endpoint(), Some((1, 99))).await.unwrap_err().to_string();
         assert!(error.contains("1.99"), "the engine saw the version: {error}");
     });

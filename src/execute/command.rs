@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::step::Executor;
 use super::{Attempt, Finished, outputs, throttling};
-use crate::exit::{Exit, Found, STDOUT_FILE};
+use crate::attempt::STDOUT_FILE;
+use crate::command_exit::{CommandExit, Found};
 use crate::host::{self, HostCommand, Running};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::validate::{self, Command, Environment};
@@ -174,7 +175,7 @@ pub(super) async fn on_host(
     }
 }
 
-async fn wait(attempt: &Attempt, mut running: Running) -> Result<Exit, host::HostError> {
+async fn wait(attempt: &Attempt, mut running: Running) -> Result<CommandExit, host::HostError> {
     tokio::select! {
         exit = running.wait() => return exit,
         () = attempt.cancel.cancelled() => {}
@@ -183,18 +184,18 @@ async fn wait(attempt: &Attempt, mut running: Running) -> Result<Exit, host::Hos
     running.wait().await
 }
 
-pub(super) fn outcome_of(exit: &Exit, timeout: Option<Duration>) -> Outcome {
+pub(super) fn outcome_of(exit: &CommandExit, timeout: Option<Duration>) -> Outcome {
     match exit {
-        Exit::Code(0) => Outcome::Succeeded,
-        Exit::Cancelled => Outcome::Cancelled,
-        Exit::TimedOut => {
+        CommandExit::Code(0) => Outcome::Succeeded,
+        CommandExit::Cancelled => Outcome::Cancelled,
+        CommandExit::TimedOut => {
             let limit = timeout
                 .map_or_else(String::new, |limit| format!(" of {}", humantime::format_duration(limit)));
             Outcome::failed(FailureClass::TimedOut, format!("it did not end within its timeout{limit}"))
         }
-        Exit::OutOfMemory => Outcome::failed(FailureClass::OutOfMemory, "it ran out of memory"),
-        Exit::SpawnFailed { message } => Outcome::failed(FailureClass::NotStarted, message.clone()),
-        Exit::Code(_) | Exit::Signal(_) | Exit::OutputLost { .. } => {
+        CommandExit::OutOfMemory => Outcome::failed(FailureClass::OutOfMemory, "it ran out of memory"),
+        CommandExit::SpawnFailed { message } => Outcome::failed(FailureClass::NotStarted, message.clone()),
+        CommandExit::Code(_) | CommandExit::Signal(_) | CommandExit::OutputLost { .. } => {
             Outcome::failed(FailureClass::Step, exit.to_string())
         }
     }

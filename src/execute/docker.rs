@@ -8,10 +8,10 @@ use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
 use super::image_progress::ensure_image;
 use super::step::Executor;
 use super::{Attempt, Deployed, credentials};
+use crate::command_exit::{CommandExit, Found};
 use crate::container::{
     ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
 };
-use crate::exit::{Exit, Found};
 use sb_plan::event::{FailureClass, Notice, Outcome};
 use sb_plan::graph::{RunGraph, Step};
 use sb_plan::id::RunId;
@@ -81,7 +81,7 @@ async fn patiently(
     prepared: &Prepared,
     environment: &Environment,
     folder: &Path,
-) -> Result<Option<Exit>, ContainerError> {
+) -> Result<Option<CommandExit>, ContainerError> {
     let engine = executor.reach_engine().await?;
     let waiting = AtomicBool::new(false);
     let tell = || {
@@ -122,7 +122,7 @@ async fn try_run(
     environment: &Environment,
     folder: &Path,
     known: &mut Known,
-) -> Result<Option<Exit>, ContainerError> {
+) -> Result<Option<CommandExit>, ContainerError> {
     let name = name(attempt, folder);
     let found = if known.begun { engine.look(folder, &name).await? } else { Found::NotStarted };
     match found {
@@ -143,7 +143,7 @@ async fn try_run(
             let tell = |line| progress(attempt, line);
             let image = tokio::select! {
                 image = ensure_image(engine, &wanted, &tell) => image?,
-                () = attempt.cancel.cancelled() => return Ok(Some(Exit::Cancelled)),
+                () = attempt.cancel.cancelled() => return Ok(Some(CommandExit::Cancelled)),
             };
             let command = container_command(executor, attempt, prepared, environment, image);
             known.asked = true;
@@ -184,7 +184,7 @@ async fn until_ended(
     attempt: &Attempt,
     folder: &Path,
     name: &str,
-) -> Result<Exit, ContainerError> {
+) -> Result<CommandExit, ContainerError> {
     tokio::select! {
         exit = engine.wait(folder, name) => return exit,
         () = attempt.cancel.cancelled() => {}
@@ -194,9 +194,13 @@ async fn until_ended(
 }
 
 /// The engine would make a missing working directory, and it would belong to root.
-pub(super) fn missing_workdir(executor: &Executor, attempt: &Attempt, prepared: &Prepared) -> Option<Exit> {
+pub(super) fn missing_workdir(
+    executor: &Executor,
+    attempt: &Attempt,
+    prepared: &Prepared,
+) -> Option<CommandExit> {
     let shared = mounts(executor, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
-    (shared && !prepared.workdir.is_dir()).then(|| Exit::SpawnFailed {
+    (shared && !prepared.workdir.is_dir()).then(|| CommandExit::SpawnFailed {
         message: format!(
             "the working directory `{}` does not exist: create it in an earlier step",
             prepared.workdir.display()
@@ -240,7 +244,7 @@ pub(super) fn container_command(
 pub(super) fn labels(executor: &Executor, attempt: &Attempt) -> BTreeMap<String, String> {
     BTreeMap::from([
         (RUN_LABEL.to_owned(), attempt.run.to_string()),
-        (STATE_LABEL.to_owned(), state_label(&executor.state)),
+        (STATE_LABEL.to_owned(), state_label(executor.workspace.folder())),
         ("sb.step".to_owned(), attempt.step.id.to_string()),
         ("sb.attempt".to_owned(), attempt.number.to_string()),
     ])
@@ -260,10 +264,10 @@ pub(super) fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
         mounts.push(mount(manifest, manifest, false));
     }
     // The state holds the secrets of every deployment: where it lies inside the root, containers see an empty folder.
-    if executor.state.starts_with(root) {
-        let empty = executor.state.join("empty");
+    if executor.workspace.folder().starts_with(root) {
+        let empty = executor.workspace.empty_folder();
         if std::fs::create_dir_all(&empty).is_ok() {
-            mounts.push(mount(&empty, &executor.state, true));
+            mounts.push(mount(&empty, executor.workspace.folder(), true));
         }
     }
     mounts

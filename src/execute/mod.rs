@@ -26,7 +26,7 @@ pub use image_progress::ensure_image;
 pub use k6::{K6_ARGUMENT, run_k6};
 pub use load::{LOAD_ARGUMENT, PROGRESS_FILE};
 pub use shell::{Workplace, WorkplaceError, workplace};
-pub use step::{Executor, local_folder};
+pub use step::Executor;
 
 use std::collections::BTreeMap;
 use std::future::Future;

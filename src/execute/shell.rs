@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::image_progress::ensure_image;
 use super::step::Executor;
 use super::{Attempt, command, credentials, docker};
+use crate::command_exit::CommandExit;
 use crate::container::{ContainerCommand, ContainerError};
-use crate::exit::Exit;
 use sb_plan::validate::{self, Command, Environment};
 use sb_workload::template::Undefined;
 
@@ -56,7 +56,8 @@ pub async fn workplace(
         prepared.argv = SHELL.map(str::to_owned).to_vec();
     }
     let engine = executor.reach_engine().await?;
-    if let Some(Exit::SpawnFailed { message }) = docker::missing_workdir(executor, attempt, &prepared) {
+    if let Some(CommandExit::SpawnFailed { message }) = docker::missing_workdir(executor, attempt, &prepared)
+    {
         return Err(WorkplaceError::Workdir { message });
     }
     credentials::check(engine, &environment.credentials).await?;

@@ -10,17 +10,17 @@ use tokio::sync::OnceCell;
 use super::{Attempt, Execute, Executing, Finished, command, files, load, local, otlp, traces, wait_for};
 use crate::container::Engine;
 use crate::host::Supervisors;
+use crate::workspace::Workspace;
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::graph::{Step, StepKind};
-use sb_plan::id::{RunId, file_name};
+use sb_plan::id::RunId;
 use sb_plan::validate::{self, Action, Images};
 
 /// Executes steps on this machine or in Docker.
 pub struct Executor {
     /// Where commands run.
     pub place: validate::Executor,
-    /// The workspace's state folder (`.sb`), absolute.
-    pub state: PathBuf,
+    pub workspace: Workspace,
     /// This program: supervisors are copies of it.
     pub sb: PathBuf,
     /// Default images.
@@ -30,9 +30,9 @@ pub struct Executor {
 }
 
 impl Executor {
-    pub fn new(place: validate::Executor, state: PathBuf, sb: PathBuf, images: Images) -> Self {
-        let supervisors = Supervisors::new(sb.clone(), state.clone());
-        Self { place, state, sb, images, supervisors, engine: OnceCell::new() }
+    pub fn new(place: validate::Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
+        let supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
+        Self { place, workspace, sb, images, supervisors, engine: OnceCell::new() }
     }
 
     /// To be called when no step runs any more: returns when nothing that was started for steps is left.
@@ -42,21 +42,16 @@ impl Executor {
 
     /// The attempt's own folder: claim, log, exit.
     pub(super) fn folder(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf {
-        self.state
-            .join("runs")
-            .join(run.as_str())
-            .join("steps")
-            .join(step.id.as_str())
-            .join(attempt.to_string())
+        self.workspace.attempt(run, &step.id, attempt)
     }
 
     pub(super) fn local_state(&self, attempt: &Attempt) -> PathBuf {
-        local_folder(&self.state, attempt.deployment.id.as_str())
+        self.workspace.local_target(attempt.deployment.id.as_str())
     }
 
     /// Where the receiver of OpenTelemetry of a deployment keeps its state and what arrived.
     pub(super) fn receiver_state(&self, attempt: &Attempt) -> PathBuf {
-        self.state.join("otlp").join(file_name(attempt.deployment.id.as_str()))
+        self.workspace.receiver(&attempt.deployment.id)
     }
 
     async fn perform(&self, attempt: &Attempt) -> Finished {
@@ -115,11 +110,6 @@ impl Executor {
     }
 }
 
-/// Where the embedded runtime of a deployment keeps its state.
-pub fn local_folder(state: &Path, deployment: &str) -> PathBuf {
-    state.join("local").join(file_name(deployment))
-}
-
 async fn within(limit: Option<Duration>, action: impl Future<Output = Finished>) -> Finished {
     let Some(limit) = limit else { return action.await };
     tokio::time::timeout(limit, action).await.unwrap_or_else(|_| {
@@ -130,7 +120,7 @@ async fn within(limit: Option<Duration>, action: impl Future<Output = Finished>)
 
 /// A copy of the step's log beside the results of its invocation. The original stays: losing the copy is no harm.
 fn keep_log(folder: &Path, copy: &Path) {
-    let log = folder.join(crate::exit::LOG_FILE);
+    let log = folder.join(crate::attempt::LOG_FILE);
     if log.metadata().is_ok_and(|metadata| metadata.len() > 0) {
         let _ = std::fs::copy(log, copy);
     }
@@ -150,6 +140,6 @@ impl Execute for Executor {
     }
 
     fn log_of(&self, run: &RunId, step: &Step, attempt: u32) -> PathBuf {
-        self.folder(run, step, attempt).join(crate::exit::LOG_FILE)
+        self.folder(run, step, attempt).join(crate::attempt::LOG_FILE)
     }
 }

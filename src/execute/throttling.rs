@@ -7,7 +7,7 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use crate::exit::LOG_FILE;
+use crate::attempt::LOG_FILE;
 use sb_plan::event::{Failure, FailureClass, Outcome};
 
 /// This much of the end of a log is looked at: tools say last why they failed.

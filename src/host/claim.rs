@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{self, Durability};
+use crate::attempt::{self, Durability};
 
 /// The content of `claim.json`. Written once before the command starts, and again when its process is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Claim {
 
     /// A claim whose content was lost with the machine it was made on is a claim of an unknown boot.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
-        match exit::read_json(&dir.join(CLAIM_FILE)) {
+        match attempt::read_json(&dir.join(CLAIM_FILE)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let nobody = Process { pid: 0, start_time: 0 };
                 Ok(Some(Self {
@@ -68,7 +68,7 @@ impl Claim {
     }
 
     pub(super) fn write(&self, dir: &Path, durability: Durability) -> io::Result<()> {
-        exit::write_json(dir, CLAIM_FILE, self, durability)
+        attempt::write_json(dir, CLAIM_FILE, self, durability)
     }
 
     /// The value of [`MARKER`]: different for every command that was ever started.

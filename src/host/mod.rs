@@ -11,7 +11,7 @@
 //! | `output.log` | stdout and stderr, in the order in which they came |
 //! | `stdout` | stdout alone |
 //! | `cancel` | the wish to stop it |
-//! | `exit.json` | how it ended ([`ExitRecord`](crate::exit::ExitRecord)); written last, durably |
+//! | `exit.json` | how it ended ([`ExitRecord`](crate::attempt::ExitRecord)); written last, durably |
 //!
 //! All of them are readable by their owner alone. The command itself, whose environment may hold secrets, is
 //! handed over through a pipe and stored nowhere.
@@ -41,7 +41,8 @@ pub use pool::{Running, Supervisors};
 pub use supervisor::supervise;
 
 use self::claim::Claim;
-use crate::exit::{self, Durability, Exit, ExitRecord, Found};
+use crate::attempt::{self, Durability, ExitRecord};
+use crate::command_exit::{CommandExit, Found};
 
 /// The hidden argument under which this program is a supervisor.
 pub const SUPERVISE_ARGUMENT: &str = "internal-supervise";
@@ -109,7 +110,7 @@ pub async fn start(dir: &Path, command: &HostCommand, sb_binary: &Path) -> Resul
 
 /// Waits for the end of the attempt in `dir`, whichever process started it. Dropping the future leaves nothing
 /// behind; the command runs on.
-pub async fn wait(dir: &Path) -> Result<Exit, HostError> {
+pub async fn wait(dir: &Path) -> Result<CommandExit, HostError> {
     let dir = &absolute(dir)?;
     loop {
         if let Some(record) = recorded(dir)? {
@@ -137,7 +138,7 @@ pub fn look(dir: &Path) -> Result<Found, HostError> {
 }
 
 /// Asks for the attempt in `dir` to be stopped: TERM to its process group, KILL after `grace`. Returns at once;
-/// [`wait`] tells how it ended ([`Exit::Cancelled`], unless it had ended before). An attempt that has not begun
+/// [`wait`] tells how it ended ([`CommandExit::Cancelled`], unless it had ended before). An attempt that has not begun
 /// ends without running its command. Asking again may shorten the grace period.
 pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
     let dir = &absolute(dir)?;
@@ -245,10 +246,10 @@ struct CancelRequest {
 
 impl CancelRequest {
     fn read(dir: &Path) -> io::Result<Option<Self>> {
-        exit::read_json(&dir.join(CANCEL_FILE))
+        attempt::read_json(&dir.join(CANCEL_FILE))
     }
 
     fn write(&self, dir: &Path) -> io::Result<()> {
-        exit::write_json(dir, CANCEL_FILE, self, Durability::Processes)
+        attempt::write_json(dir, CANCEL_FILE, self, Durability::Processes)
     }
 }

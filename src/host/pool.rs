@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::supervisor::{Answer, Order};
 use super::{HostCommand, HostError, SUPERVISE_ARGUMENT, absolute, cancel, claim_of, recorded, wait};
-use crate::exit::Exit;
+use crate::command_exit::CommandExit;
 
 /// Starts commands under supervisors of its own. When it is dropped (or its process dies), supervisors without work
 /// end at once, and the others with their attempts.
@@ -130,7 +130,7 @@ impl Running {
     /// Waits for its end. May be dropped and called again.
     ///
     /// The end that this returns is known to every process, and may reach the disk a moment later than this returns.
-    pub async fn wait(&mut self) -> Result<Exit, HostError> {
+    pub async fn wait(&mut self) -> Result<CommandExit, HostError> {
         if let Some(supervisor) = &mut self.supervisor {
             let answer = supervisor.answer().await;
             let supervisor = self.supervisor.take();

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
-use crate::exit::{self, Durability, Exit, ExitRecord, LOG_FILE, STDOUT_FILE};
+use crate::attempt::{self, Durability, ExitRecord, LOG_FILE, STDOUT_FILE};
+use crate::command_exit::CommandExit;
 
 /// What a supervisor is asked to run, as one line of JSON. Without its line feed it was not asked: the runner died
 /// while it wrote.
@@ -50,7 +51,7 @@ pub(super) enum Answer {
     },
     /// How it ended, as `exit.json` says. It is on its way to the disk, no more: who depends on the end makes it
     /// durable first (the journal does), or waits for it there.
-    Ended(Exit),
+    Ended(CommandExit),
     /// `exit.json` is durable, and the next attempt may come.
     Free,
 }
@@ -160,7 +161,7 @@ impl Attempt<'_> {
     fn run(mut self, command: &HostCommand) -> io::Result<Others> {
         let started = SystemTime::now();
         let exit = if CancelRequest::read(&self.dir)?.is_some() {
-            Exit::Cancelled
+            CommandExit::Cancelled
         } else {
             match spawn(command, &self.claim) {
                 Ok(child) => {
@@ -170,17 +171,17 @@ impl Attempt<'_> {
                         let _ = rustix::process::kill_process_group(group, Signal::KILL);
                     })?
                 }
-                Err(message) => Exit::SpawnFailed { message },
+                Err(message) => CommandExit::SpawnFailed { message },
             }
         };
         let exit = match self.output.keep() {
-            Err(error) => Exit::OutputLost { message: error.to_string() },
+            Err(error) => CommandExit::OutputLost { message: error.to_string() },
             Ok(()) => exit,
         };
         let record = ExitRecord::new(exit, started, SystemTime::now());
         let give_up = Instant::now() + DISK_PATIENCE;
-        if matches!(record.exit, Exit::OutputLost { .. }) {
-            exit::make_room(&self.dir);
+        if matches!(record.exit, CommandExit::OutputLost { .. }) {
+            attempt::make_room(&self.dir);
         }
         loop {
             match record.show(&self.dir) {
@@ -195,7 +196,7 @@ impl Attempt<'_> {
         reap_others()
     }
 
-    fn watch(&mut self, command: &HostCommand, mut child: Child) -> io::Result<Exit> {
+    fn watch(&mut self, command: &HostCommand, mut child: Child) -> io::Result<CommandExit> {
         let pid = Pid::from_child(&child);
         let mut stopping = Stopping::new(pid, command);
         self.claim.child = Process::of(pid.as_raw_pid())?;
@@ -218,7 +219,7 @@ impl Attempt<'_> {
             if asked {
                 let request = CancelRequest::read(&self.dir).ok().flatten();
                 let grace = request.map_or(command.grace, |request| request.grace);
-                stopping.begin(Exit::Cancelled, grace)?;
+                stopping.begin(CommandExit::Cancelled, grace)?;
             }
             stopping.pass_deadlines()?;
         };
@@ -292,7 +293,7 @@ struct Stopping {
     grace: Duration,
     kill_at: Option<Instant>,
     /// Why we stop it; nothing while it may run.
-    reason: Option<Exit>,
+    reason: Option<CommandExit>,
 }
 
 impl Stopping {
@@ -307,7 +308,7 @@ impl Stopping {
     }
 
     /// A second request may shorten the grace period, and never lengthens it.
-    fn begin(&mut self, reason: Exit, grace: Duration) -> io::Result<()> {
+    fn begin(&mut self, reason: CommandExit, grace: Duration) -> io::Result<()> {
         let kill_at = Instant::now().checked_add(grace);
         if self.reason.is_none() {
             self.reason = Some(reason);
@@ -322,7 +323,7 @@ impl Stopping {
     fn pass_deadlines(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if self.reason.is_none() && self.timeout_at.is_some_and(|at| at <= now) {
-            self.begin(Exit::TimedOut, self.grace)?;
+            self.begin(CommandExit::TimedOut, self.grace)?;
         }
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;
@@ -385,12 +386,12 @@ fn reap_others() -> io::Result<Others> {
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
+fn exit_of(status: WaitStatus) -> CommandExit {
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
+        (Some(code), _) => CommandExit::Code(code),
+        (None, Some(signal)) => CommandExit::Signal(signal),
         // Neither can be seen without options that we do not set; no success is invented from it.
-        (None, None) => Exit::Code(-1),
+        (None, None) => CommandExit::Code(-1),
     }
 }
 

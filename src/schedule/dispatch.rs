@@ -22,8 +22,8 @@ use super::ready::{Ready, Slots};
 use super::spending::Spending;
 use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
+use crate::attempt;
 use crate::execute::{Attempt, Finished};
-use crate::exit;
 use crate::store::{Change, Debt, event};
 use sb_plan::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use sb_plan::graph::{Step, Wait};
@@ -703,7 +703,7 @@ impl Dispatch {
         self.job.store.append(std::mem::take(&mut self.unsaved)).await?;
         for (log, secrets) in self.secretive.drain(..) {
             // Where that fails, only the user can read the files in any case.
-            let _ = exit::blot(&log, &secrets);
+            let _ = attempt::blot(&log, &secrets);
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ impl Case {
 
     async fn drive(self) -> Outcomes {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         let run = RunId::new("r");
         store
             .create_run(RunRow { id: run.clone(), created_ms: 0, request: "{}".into(), ended: None })
@@ -166,7 +166,11 @@ impl Case {
             naming: Naming::OfRun,
             store: store.clone(),
             shared: self.shared.unwrap_or_else(|| {
-                crate::store::Shared::new(folder.path(), folder.path().join("machine"), run.clone())
+                crate::store::Shared::new(
+                    &crate::workspace::Workspace::at(folder.path()),
+                    folder.path().join("machine"),
+                    run.clone(),
+                )
             }),
             executor,
             prices: sb_plan::validate::Prices::built_in(),
@@ -723,8 +727,13 @@ fn check_shared(
     waits: &[&str],
 ) {
     let folder = tempfile::tempdir().unwrap();
-    let shared =
-        |run: &str| crate::store::Shared::new(folder.path(), folder.path().join("machine"), RunId::new(run));
+    let shared = |run: &str| {
+        crate::store::Shared::new(
+            &crate::workspace::Workspace::at(folder.path()),
+            folder.path().join("machine"),
+            RunId::new(run),
+        )
+    };
     let held = hold(&shared("other"));
     assert!(matches!(held, crate::store::Taken::Held(_)));
     let mut steps = steps();

@@ -12,7 +12,6 @@ mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc;
 
 use tokio::sync::oneshot;
@@ -22,8 +21,9 @@ pub use rows::{Debt, DeploymentRow, RunRow};
 pub use secrets::Secrets;
 pub use shared::{Guard, Shared, Taken, machine_folder};
 
+use crate::workspace::Workspace;
 use sb_plan::event::{Event, Record};
-use sb_plan::id::{DeploymentId, RunId, file_name};
+use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::run_state::RunState;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum StoreError {
 /// A handle on the workspace's state; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    folder: Arc<Path>,
+    workspace: Workspace,
     sender: mpsc::Sender<worker::Request>,
 }
 
@@ -87,14 +87,20 @@ pub enum Change {
 }
 
 impl Store {
-    /// Opens the state in `folder` (`.sb`), made when it is missing.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let sender = worker::start(folder)?;
-        Ok(Self { folder: folder.into(), sender })
+    /// Opens the state of a workspace, made when it is missing.
+    pub fn open(workspace: &Workspace) -> Result<Self, StoreError> {
+        let sender = worker::start(workspace)?;
+        Ok(Self { workspace: workspace.clone(), sender })
     }
 
+    /// Where everything of the workspace lies.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// The folder of the state, `.sb`.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.workspace.folder()
     }
 
     pub async fn create_run(&self, run: RunRow) -> Result<(), StoreError> {
@@ -151,9 +157,9 @@ impl Store {
     /// # Errors
     /// They cannot, and why.
     pub fn check_writable(&self) -> Result<(), StoreError> {
-        let path = self.folder.join("state.db");
+        let path = self.workspace.database();
         worker::room(&path)?;
-        let probe = self.folder.join(format!(".probe.{}", std::process::id()));
+        let probe = self.workspace.probe();
         std::fs::write(&probe, b"probe")
             .and_then(|()| std::fs::remove_file(&probe))
             .map_err(|error| StoreError::Write { path, message: error.to_string() })
@@ -169,22 +175,17 @@ impl Store {
 
     /// The one process that may work on this run.
     pub fn lock_run(&self, run: &RunId) -> Result<Lock, LockError> {
-        lock::take(&self.run_folder(run).join("lock"), run.as_str())
+        lock::take(&self.workspace.run_lock(run), run.as_str())
     }
 
     /// The one process that may work on this deployment.
     pub fn lock_deployment(&self, deployment: &DeploymentId) -> Result<Lock, LockError> {
-        let file = format!("{}.lock", file_name(deployment.as_str()));
-        lock::take(&self.folder.join("deployments").join(file), deployment.as_str())
+        lock::take(&self.workspace.deployment_lock(deployment), deployment.as_str())
     }
 
     /// Whether a live process holds the run.
     pub fn runner_of(&self, run: &RunId) -> Option<u32> {
-        lock::holder(&self.run_folder(run).join("lock"))
-    }
-
-    pub fn run_folder(&self, run: &RunId) -> PathBuf {
-        self.folder.join("runs").join(run.as_str())
+        lock::holder(&self.workspace.run_lock(run))
     }
 
     async fn ask<T>(
@@ -193,7 +194,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Write {
-            path: self.folder.to_path_buf(),
+            path: self.folder().to_path_buf(),
             message: "the thread that owns it has ended".to_owned(),
         };
         self.sender.send(request(reply)).map_err(|_| gone())?;

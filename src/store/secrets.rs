@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Store;
-use sb_plan::id::{DeploymentId, file_name};
+use sb_plan::id::DeploymentId;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +29,7 @@ impl Secrets {
 impl Store {
     /// Empty when the deployment has none.
     pub fn secrets(&self, deployment: &DeploymentId) -> io::Result<Secrets> {
-        match std::fs::read(self.secrets_path(deployment)) {
+        match std::fs::read(self.workspace.secrets_file(deployment)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Secrets::default()),
             Err(error) => Err(error),
@@ -39,24 +38,20 @@ impl Store {
 
     /// Durable when it returns. Removes the file when nothing is secret.
     pub fn keep_secrets(&self, deployment: &DeploymentId, secrets: &Secrets) -> io::Result<()> {
-        let path = self.secrets_path(deployment);
+        let path = self.workspace.secrets_file(deployment);
         if secrets.is_empty() {
             return match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
             };
         }
-        let folder = self.folder().join("secrets");
-        std::fs::create_dir_all(&folder)?;
+        let folder = path.parent().unwrap_or(self.folder());
+        std::fs::create_dir_all(folder)?;
         let new = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(secrets).map_err(io::Error::other)?)?;
         file.sync_all()?;
         std::fs::rename(&new, &path)?;
-        std::fs::File::open(&folder)?.sync_all()
-    }
-
-    fn secrets_path(&self, deployment: &DeploymentId) -> PathBuf {
-        self.folder().join("secrets").join(format!("{}.json", file_name(deployment.as_str())))
+        std::fs::File::open(folder)?.sync_all()
     }
 }

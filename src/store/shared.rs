@@ -16,6 +16,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::workspace::Workspace;
 use sb_plan::id::{RunId, file_name};
 
 /// The locks as one run sees them.
@@ -57,9 +58,9 @@ const INVOKE_ALONE: &str = "invoke.alone";
 const QUIET_LOAD: &str = "quiet.load";
 
 impl Shared {
-    /// The named locks of the workspace whose state is in `state`, and the locks of the machine in `machine`.
-    pub fn new(state: &Path, machine: PathBuf, run: RunId) -> Self {
-        Self { named: state.join("locks"), machine, run }
+    /// The named locks of the workspace, and the locks of the machine in `machine`.
+    pub fn new(workspace: &Workspace, machine: PathBuf, run: RunId) -> Self {
+        Self { named: workspace.named_locks(), machine, run }
     }
 
     /// One of `slots` slots of a named lock.
@@ -225,7 +226,9 @@ mod tests {
 
     fn runs() -> Runs {
         let folder = tempfile::tempdir().unwrap();
-        let of = |run: &str| Shared::new(folder.path(), folder.path().join("machine"), RunId::new(run));
+        let of = |run: &str| {
+            Shared::new(&Workspace::at(folder.path()), folder.path().join("machine"), RunId::new(run))
+        };
         Runs { one: of("one"), two: of("two"), _folder: folder }
     }
 
@@ -330,7 +333,7 @@ mod tests {
         assert_eq!(machine_folder(Some("relative".as_ref())), Path::new(&own));
         let link = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/tmp", link.path().join("machine")).unwrap();
-        let shared = Shared::new(link.path(), link.path().join("machine"), RunId::new("r"));
+        let shared = Shared::new(&Workspace::at(link.path()), link.path().join("machine"), RunId::new("r"));
         assert!(shared.invoke(1).unwrap_err().to_string().contains("XDG_RUNTIME_DIR"));
     }
 }

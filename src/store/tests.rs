@@ -46,7 +46,7 @@ fn what_was_appended_is_there_when_the_store_is_opened_again() {
     let run = RunId::new("r");
     let events = [Event::RunnerStarted { pid: 1, boot: None }, ended("a"), ended("b")];
     block_on(async {
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         store.create_run(run_row("r")).await.unwrap();
         let mut changes: Vec<_> = events.iter().map(|e| event(&run, 9, e.clone())).collect();
         changes.push(Change::Open(deployment("d")));
@@ -55,7 +55,7 @@ fn what_was_appended_is_there_when_the_store_is_opened_again() {
         store.append(changes).await.unwrap();
     });
     block_on(async {
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         let found: Vec<_> =
             store.events(&run).await.unwrap().into_iter().map(|record| record.event).collect();
         assert_eq!(found, events);
@@ -69,7 +69,7 @@ fn what_was_appended_is_there_when_the_store_is_opened_again() {
 fn an_append_is_all_or_nothing() {
     let folder = tempfile::tempdir().unwrap();
     block_on(async {
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         store.create_run(run_row("r")).await.unwrap();
         let good = event(&RunId::new("r"), 1, ended("a"));
         let bad = event(&RunId::new("unknown run"), 1, ended("a"));
@@ -85,7 +85,7 @@ fn an_append_is_all_or_nothing() {
 fn appends_of_many_tasks_keep_the_order_of_each() {
     let folder = tempfile::tempdir().unwrap();
     block_on(async {
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for run in 0..20 {
             let store = store.clone();
@@ -118,16 +118,16 @@ fn appends_of_many_tasks_keep_the_order_of_each() {
 #[test]
 fn a_state_of_a_newer_version_or_of_something_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Store::open(folder.path()).unwrap());
+    drop(Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap());
     let file = folder.path().join("state.db");
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let message = Store::open(folder.path()).err().unwrap().to_string();
+    let message = Store::open(&crate::workspace::Workspace::at(folder.path())).err().unwrap().to_string();
     assert!(message.contains("newer sb") && message.contains("99"), "{message}");
 
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("state.db"), "this is not a database, it is a text of some length")
         .unwrap();
-    let message = Store::open(folder.path()).err().unwrap().to_string();
+    let message = Store::open(&crate::workspace::Workspace::at(folder.path())).err().unwrap().to_string();
     assert!(message.contains("is damaged") && message.contains("move it away"), "{message}");
 }
 
@@ -139,7 +139,7 @@ fn a_state_of_the_version_before_opens_and_knows_how_its_runs_ended() {
     std::fs::copy(stored, folder.path().join("state.db")).unwrap();
     for _ in 0..2 {
         block_on(async {
-            let store = Store::open(folder.path()).unwrap();
+            let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
             let runs = store.runs().await.unwrap();
             use Verdict::{Complete, Failed};
             let ended: Vec<_> = runs.iter().map(|row| row.ended).collect();
@@ -162,7 +162,7 @@ fn a_run_that_has_ended_is_known_from_its_row_until_another_runner_takes_it_up()
     let folder = tempfile::tempdir().unwrap();
     let run = RunId::new("r");
     block_on(async {
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         store.create_run(run_row("r")).await.unwrap();
         let end = Event::RunEnded { measurement: Verdict::Invalid, cleanup: Verdict::None };
         for (given, ended) in [
@@ -182,7 +182,7 @@ fn a_state_folded_by_the_store_is_that_of_all_its_events() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunId::new("r");
     block_on(async {
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         store.create_run(run_row("r")).await.unwrap();
         let started = Event::StepStarted { step: StepId::new("a"), attempt: 1, logs: Some("/l".into()) };
         let events = [Event::RunnerStarted { pid: 1, boot: None }, started, ended("a"), ended("b")];
@@ -196,7 +196,7 @@ fn a_state_folded_by_the_store_is_that_of_all_its_events() {
 #[test]
 fn a_lock_is_held_by_one_and_names_its_holder() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
     let run = RunId::new("r");
     assert_eq!(store.runner_of(&run), None);
     let held = store.lock_run(&run).unwrap();
@@ -212,7 +212,7 @@ fn a_lock_is_held_by_one_and_names_its_holder() {
 fn secrets_are_readable_by_their_owner_only_and_go_when_there_are_none() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
     let id = DeploymentId::new("a/b@c");
     assert_eq!(store.secrets(&id).unwrap(), Secrets::default());
     let secrets = Secrets { params: [("k".to_owned(), json!("v"))].into(), ..Secrets::default() };
@@ -229,8 +229,8 @@ fn a_second_process_reads_only_what_is_new() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunId::new("r");
     block_on(async {
-        let writer = Store::open(folder.path()).unwrap();
-        let reader = Store::open(folder.path()).unwrap();
+        let writer = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
+        let reader = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         writer.create_run(run_row("r")).await.unwrap();
         writer.create_run(run_row("other")).await.unwrap();
         let append = async |run: &RunId, names: &[&str]| {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::rows::{Debt, DeploymentRow, RunRow};
 use super::{Change, StoreError};
+use crate::workspace::Workspace;
 use sb_plan::event::{Event, Record, Verdict};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::run_state::RunState;
@@ -36,8 +37,8 @@ const BATCH: usize = 256;
 /// Bytes that must be free on the disk before anything is written.
 const ROOM: u128 = 1024 * 1024;
 
-pub(super) fn start(folder: &Path) -> Result<mpsc::Sender<Request>, StoreError> {
-    let path = folder.join("state.db");
+pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<Request>, StoreError> {
+    let (folder, path) = (workspace.folder(), workspace.database());
     let open = |message: String| StoreError::Open { path: path.clone(), message };
     std::fs::create_dir_all(folder).map_err(|error| open(error.to_string()))?;
     let ignore = folder.join(".gitignore");

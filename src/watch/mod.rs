@@ -51,7 +51,7 @@ impl Watched {
         let place = plan.executor.unwrap_or(validate::Executor::Docker);
         // It starts nothing: it knows where things are.
         let images = validate::Images::built_in();
-        let executor = Executor::new(place, store.folder().to_owned(), PathBuf::new(), images);
+        let executor = Executor::new(place, store.workspace().clone(), PathBuf::new(), images);
         let state = RunState::default();
         Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, executor }
     }

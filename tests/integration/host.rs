@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::RngExt as _;
-use sb::exit::{Exit, ExitRecord, Found};
+use sb::attempt::ExitRecord;
+use sb::command_exit::{CommandExit, Found};
 use sb::host::{self, HostCommand, HostError, Supervisors};
 use tempfile::TempDir;
 
@@ -32,7 +33,7 @@ fn command(argv: &[&str]) -> HostCommand {
     }
 }
 
-fn run(command: &HostCommand) -> (TempDir, Exit) {
+fn run(command: &HostCommand) -> (TempDir, CommandExit) {
     let dir = tempfile::tempdir().unwrap();
     let exit = runtime().block_on(async {
         host::start(dir.path(), command, Path::new(SB)).await.unwrap();
@@ -76,7 +77,7 @@ fn supervisor_of(dir: &Path) -> Pid {
 }
 
 #[track_caller]
-fn check(command: &HostCommand, expected: Exit, log: &str, stdout: &str) {
+fn check(command: &HostCommand, expected: CommandExit, log: &str, stdout: &str) {
     let (dir, exit) = run(command);
     assert_eq!(exit, expected);
     assert_eq!(read(dir.path(), "output.log"), log);
@@ -86,12 +87,12 @@ fn check(command: &HostCommand, expected: Exit, log: &str, stdout: &str) {
 
 #[test]
 fn the_exit_is_the_programs_own() {
-    check(&command(&["true"]), Exit::Code(0), "", "");
-    check(&shell("echo out; echo err >&2; exit 3"), Exit::Code(3), "out\nerr\n", "out\n");
-    check(&shell("exit 137"), Exit::Code(137), "", "");
-    check(&shell("kill -SEGV $$"), Exit::Signal(11), "", "");
-    check(&shell("kill -9 $$"), Exit::Signal(9), "", "");
-    check(&shell("kill -35 $$"), Exit::Signal(35), "", "");
+    check(&command(&["true"]), CommandExit::Code(0), "", "");
+    check(&shell("echo out; echo err >&2; exit 3"), CommandExit::Code(3), "out\nerr\n", "out\n");
+    check(&shell("exit 137"), CommandExit::Code(137), "", "");
+    check(&shell("kill -SEGV $$"), CommandExit::Signal(11), "", "");
+    check(&shell("kill -9 $$"), CommandExit::Signal(9), "", "");
+    check(&shell("kill -35 $$"), CommandExit::Signal(35), "", "");
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn the_command_sees_its_folder_its_environment_and_default_signals() {
         "{}\na 'quoted' $word\n0000000\n{background:07x}\n",
         workdir.display()
     );
-    check(&told, Exit::Code(0), &expected, &expected);
+    check(&told, CommandExit::Code(0), &expected, &expected);
 
     let mut bare = command(&["env"]);
     bare.clear_env = true;
@@ -134,7 +135,7 @@ fn a_program_that_cannot_start_is_named() {
         (command(&[]), "is empty"),
     ] {
         let (_dir, exit) = run(&command);
-        assert!(matches!(&exit, Exit::SpawnFailed { message } if message.contains(words)), "{exit:?}");
+        assert!(matches!(&exit, CommandExit::SpawnFailed { message } if message.contains(words)), "{exit:?}");
     }
 }
 
@@ -143,7 +144,7 @@ fn a_program_that_ignores_the_polite_signal_is_killed_after_the_grace_period() {
     let mut stubborn = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
     stubborn.timeout = Some(Duration::from_millis(300));
     let before = Instant::now();
-    check(&stubborn, Exit::TimedOut, "ready\n", "ready\n");
+    check(&stubborn, CommandExit::TimedOut, "ready\n", "ready\n");
     let took = before.elapsed();
     assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
 }
@@ -154,7 +155,7 @@ fn a_program_may_tidy_up_when_its_time_is_over() {
     tidy.timeout = Some(Duration::from_millis(200));
     tidy.grace = Duration::from_secs(20);
     let (dir, exit) = run(&tidy);
-    assert_eq!((exit, read(dir.path(), "stdout").as_str()), (Exit::TimedOut, "ready\nbye\n"));
+    assert_eq!((exit, read(dir.path(), "stdout").as_str()), (CommandExit::TimedOut, "ready\nbye\n"));
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn what_a_program_leaves_in_its_group_or_session_is_killed_and_what_left_on_purp
                   setsid sleep 987653 >/dev/null 2>&1 & \
                   sleep 0.3; echo done";
     let (dir, exit) = run(&shell(script));
-    assert_eq!((exit, read(dir.path(), "stdout").as_str()), (Exit::Code(0), "done\n"));
+    assert_eq!((exit, read(dir.path(), "stdout").as_str()), (CommandExit::Code(0), "done\n"));
     assert_eq!(processes_with("987651"), [0; 0]);
     assert_eq!(processes_with("987652"), [0; 0]);
     let free = processes_with("987653");
@@ -177,7 +178,7 @@ fn what_a_program_leaves_in_its_group_or_session_is_killed_and_what_left_on_purp
 fn a_daemon_that_keeps_the_pipe_does_not_hold_the_step() {
     let before = Instant::now();
     let (dir, exit) = run(&shell("setsid sleep 123450 & echo $!; sleep 0.3"));
-    assert_eq!(exit, Exit::Code(0));
+    assert_eq!(exit, CommandExit::Code(0));
     assert!(before.elapsed() < Duration::from_secs(5));
     let daemon = read(dir.path(), "stdout").trim().parse().unwrap();
     kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
@@ -200,7 +201,7 @@ fn two_hundred_megabytes_pass_in_bounded_memory() {
             }
             highest
         });
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Code(0));
         watch.join().unwrap()
     });
     assert!(highest > 0 && highest < 40_000, "{highest} kB resident at most");
@@ -220,7 +221,7 @@ fn secrets_reach_the_program_and_nothing_else() {
         host::start(dir.path(), &command, Path::new(SB)).await.unwrap();
         eventually("the program runs", || flag.exists());
         assert_eq!(processes_with(SECRET), [0; 0]);
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Code(0));
     });
     assert_eq!(read(dir.path(), "stdout"), "1\n");
     let mut files = 0;
@@ -253,7 +254,7 @@ fn an_attempt_is_started_once() {
         assert_eq!(host::look(dir.path()).unwrap(), Found::Running);
         let error = host::start(dir.path(), &shell(&script), Path::new(SB)).await.unwrap_err();
         assert!(matches!(error, HostError::AlreadyStarted { .. }), "{error}");
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Code(0));
         let error = host::start(dir.path(), &shell(&script), Path::new(SB)).await.unwrap_err();
         assert!(matches!(error, HostError::AlreadyStarted { .. }), "{error}");
     });
@@ -271,10 +272,10 @@ fn cancelling_stops_the_program_and_a_second_request_shortens_the_grace_period()
         let waited = tokio::time::timeout(Duration::from_millis(200), host::wait(dir.path())).await;
         assert!(waited.is_err(), "it ignores the polite signal");
         host::cancel(dir.path(), Duration::ZERO).await.unwrap();
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Cancelled);
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Cancelled);
         // A request that comes after the end changes nothing.
         host::cancel(dir.path(), Duration::ZERO).await.unwrap();
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Cancelled);
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Cancelled);
     });
 }
 
@@ -284,7 +285,7 @@ fn a_request_to_stop_that_comes_before_the_start_keeps_the_program_from_running(
     runtime().block_on(async {
         host::cancel(dir.path(), Duration::ZERO).await.unwrap();
         host::start(dir.path(), &shell("echo ran"), Path::new(SB)).await.unwrap();
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Cancelled);
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Cancelled);
     });
     assert_eq!(read(dir.path(), "output.log"), "");
 }
@@ -378,7 +379,7 @@ fn output_that_cannot_be_kept_is_no_success() {
         host::start(dir.path(), &shell("echo out; exit 0"), Path::new(SB)).await.unwrap();
         host::wait(dir.path()).await.unwrap()
     });
-    assert!(matches!(&exit, Exit::OutputLost { message } if message.contains("space")), "{exit:?}");
+    assert!(matches!(&exit, CommandExit::OutputLost { message } if message.contains("space")), "{exit:?}");
 }
 
 fn pids(dirs: &[&TempDir]) -> Vec<Pid> {
@@ -395,7 +396,7 @@ fn supervisors_of(home: &TempDir) -> Vec<i32> {
 }
 
 /// Runs it to its end, and until its supervisor is free (or has ended).
-async fn run_under(supervisors: &Supervisors, command: &HostCommand) -> (TempDir, Exit) {
+async fn run_under(supervisors: &Supervisors, command: &HostCommand) -> (TempDir, CommandExit) {
     let dir = tempfile::tempdir().unwrap();
     let exit = supervisors.start(dir.path(), command).await.unwrap().wait().await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -411,7 +412,10 @@ fn one_supervisor_runs_attempts_one_after_another_and_ends_with_its_runner() {
         let (one, first) = run_under(&all, &show).await;
         let (two, second) = run_under(&all, &show).await;
         let (three, third) = run_under(&all, &shell("exit 3")).await;
-        assert_eq!((first, second, third), (Exit::Code(0), Exit::Code(0), Exit::Code(3)));
+        assert_eq!(
+            (first, second, third),
+            (CommandExit::Code(0), CommandExit::Code(0), CommandExit::Code(3))
+        );
         let pids = pids(&[&one, &two, &three]);
         assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
         let [first, second] = [&one, &two].map(|dir| read(dir.path(), "stdout"));
@@ -435,7 +439,7 @@ fn a_supervisor_that_was_killed_while_it_had_no_work_is_replaced() {
         let (one, _) = run_under(&all, &shell("true")).await;
         kill(supervisor_of(one.path()), Signal::SIGKILL).unwrap();
         let (two, exit) = run_under(&all, &shell("echo ran")).await;
-        assert_eq!((exit, read(two.path(), "stdout").as_str()), (Exit::Code(0), "ran\n"));
+        assert_eq!((exit, read(two.path(), "stdout").as_str()), (CommandExit::Code(0), "ran\n"));
         assert_ne!(supervisor_of(one.path()), supervisor_of(two.path()));
     });
 }
@@ -448,7 +452,7 @@ fn a_supervisor_whose_command_left_a_daemon_takes_no_further_attempt() {
         let (one, _) =
             run_under(&all, &shell("setsid sleep 123451 >/dev/null 2>&1 & echo $!; sleep 0.3")).await;
         let (two, exit) = run_under(&all, &shell("true")).await;
-        assert_eq!(exit, Exit::Code(0));
+        assert_eq!(exit, CommandExit::Code(0));
         assert_ne!(supervisor_of(one.path()), supervisor_of(two.path()));
         let daemon = Pid::from_raw(read(one.path(), "stdout").trim().parse().unwrap());
         kill(daemon, Signal::SIGKILL).expect("it lives");
@@ -466,14 +470,14 @@ fn a_request_to_stop_that_comes_too_late_does_not_reach_the_next_attempt() {
         let two = tempfile::tempdir().unwrap();
         let mut running = all.start(two.path(), &shell("sleep 0.3")).await.unwrap();
         host::cancel(one.path(), Duration::ZERO).await.unwrap();
-        assert_eq!(running.wait().await.unwrap(), Exit::Code(0));
+        assert_eq!(running.wait().await.unwrap(), CommandExit::Code(0));
         assert_eq!(pids(&[&one]), pids(&[&two]));
         // One that is in time does.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let three = tempfile::tempdir().unwrap();
         let mut running = all.start(three.path(), &shell("sleep 60")).await.unwrap();
         running.cancel(Duration::ZERO).await.unwrap();
-        assert_eq!(running.wait().await.unwrap(), Exit::Cancelled);
+        assert_eq!(running.wait().await.unwrap(), CommandExit::Cancelled);
         assert_eq!(pids(&[&one]), pids(&[&three]));
     });
 }
@@ -503,7 +507,7 @@ fn runners_side_by_side_with_many_attempts_at_once_do_not_mix_them_up() {
             let dir = tempfile::tempdir().unwrap();
             let script = shell(&format!("sleep 0.0{}; echo {number}; exit {number}", number % 5));
             let mut running = all[number as usize % 2].start(dir.path(), &script).await.unwrap();
-            assert_eq!(running.wait().await.unwrap(), Exit::Code(number));
+            assert_eq!(running.wait().await.unwrap(), CommandExit::Code(number));
             assert_eq!(read(dir.path(), "stdout"), format!("{number}\n"));
         };
         for round in 0..3 {
@@ -566,7 +570,7 @@ fn a_killed_runner_takes_its_idle_supervisors_along_and_leaves_those_at_work() {
     let worker = supervisor_of(&work).as_raw();
     eventually("the idle ones end", || supervisors_of(&home) == [worker]);
     assert_eq!(host::look(&work).unwrap(), Found::Running, "the other goes on");
-    assert_eq!(runtime().block_on(host::wait(&work)).unwrap(), Exit::Code(0));
+    assert_eq!(runtime().block_on(host::wait(&work)).unwrap(), CommandExit::Code(0));
     assert_eq!(read(&work, "stdout"), "done\n");
     eventually("it ends with its attempt", || supervisors_of(&home).is_empty());
 }
@@ -634,7 +638,7 @@ fn a_runner_killed_at_any_point_loses_nothing_and_repeats_nothing() {
             .unwrap();
             host::wait(dir.path()).await.unwrap()
         });
-        assert_eq!(exit, Exit::Code(5));
+        assert_eq!(exit, CommandExit::Code(5));
         assert_eq!(read(dir.path(), "output.log"), "out\n");
         assert_eq!(fs::read_to_string(count).unwrap(), "x\n");
     }
@@ -654,7 +658,7 @@ fn waiting_ends_at_once_and_a_wait_that_is_dropped_leaves_no_thread() {
         }
         // Other tests of this process come and go on threads of their own: fifty leaked ones would stand out.
         assert!(threads() < before + 40);
-        assert_eq!(host::wait(dir.path()).await.unwrap(), Exit::Code(0));
+        assert_eq!(host::wait(dir.path()).await.unwrap(), CommandExit::Code(0));
     });
     let ended = ExitRecord::read(dir.path()).unwrap().unwrap();
     assert!((1000..4000).contains(&(ended.ended_unix_ms - ended.started_unix_ms)), "{ended:?}");

@@ -1,18 +1,19 @@
-//! A run whose plan or manifests were edited since it was started: the difference, what it means, and going on with
+//! A run whose plan or manifests were edited since it was started: what was edited, what it means, and going on with
 //! either. What counts is what the files say, not how: a comment is no edit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 
-use similar::TextDiff;
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::engine::{Begun, Planned, Request, Sources, Work, executor_of, read_private};
-use super::output::{Failed, show_problems};
-use crate::exit_code::Exit;
+use super::error::RunError;
+use super::events::{Control, RunEvent};
+use super::perform::{Work, reach};
+use super::request::{Given, Request, Sources};
+use super::service::Runs;
 use crate::schedule::{End, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
-use crate::terminal::{Style, Terminal};
 use sb_plan::event::Event;
 use sb_plan::graph::change::{Change, Definition, Standing, compare};
 use sb_plan::graph::{self, Parts, RunGraph};
@@ -25,8 +26,8 @@ use sb_plan::validate::Plan;
 
 /// What to do with a run whose files were edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edited {
-    /// Show the difference, and leave it to the user.
+pub enum Edited {
+    /// Refuse with the difference, and leave it to the user.
     Refuse,
     /// Go on with the files as they are now.
     Accept,
@@ -34,42 +35,92 @@ pub(super) enum Edited {
     AsStarted,
 }
 
-/// The run as it goes on.
-pub(super) async fn settle(begun: &Begun<'_>, request: Request, files: Edited) -> Result<Planned, Failed> {
-    let run = begun.run;
-    let state = begun.store.state(run).await?;
-    let (plan, _) = request.rebuild(begun.terminal, begun.store, run)?;
+/// A file of a run that is not what it was.
+#[derive(Clone, Debug)]
+pub struct FileEdit {
+    /// Absolute.
+    pub path: PathBuf,
+    /// As the run keeps it.
+    pub before: String,
+    /// None: it cannot be read any more.
+    pub now: Option<String>,
+}
+
+/// What a change of the files means for a run, to be read by people.
+#[derive(Clone, Debug)]
+pub struct Consequences(String);
+
+impl fmt::Display for Consequences {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// A run as it goes on.
+pub(super) struct Settled {
+    pub(super) request: Request,
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) state: RunState,
+}
+
+/// A run that this process holds, and those who watch it.
+struct Held<'a> {
+    runs: &'a Runs,
+    run: &'a RunId,
+    events: &'a UnboundedSender<RunEvent>,
+    control: &'a Control,
+}
+
+impl Held<'_> {
+    fn store(&self) -> &Store {
+        self.runs.store()
+    }
+
+    fn tell(&self, event: RunEvent) {
+        // Fails where nobody watches.
+        let _ = self.events.send(event);
+    }
+}
+
+pub(super) async fn settle(
+    runs: &Runs,
+    run: &RunId,
+    request: Request,
+    files: Edited,
+    events: &UnboundedSender<RunEvent>,
+    control: &Control,
+) -> Result<Settled, RunError> {
+    let held = Held { runs, run, events, control };
+    let state = held.store().state(run).await?;
+    let (plan, _) = request.rebuild(held.store(), run)?;
     if state.changing && files != Edited::Accept {
-        let message = format!("a change of the files of {run} was accepted, and is not complete");
-        let help = format!("`sb resume {run} --accept-changes` completes it, with the files as they are now");
-        return Err(Failed::helped(Exit::Failed, message, help));
+        return Err(RunError::ChangeIncomplete { run: run.clone() });
     }
     let texts = edited_files(&request.sources);
     let edit = if texts.is_empty() && !state.changing {
         None
     } else if files == Edited::AsStarted {
         for path in texts.keys() {
-            let path = path.display();
-            begun.terminal.say(&format!("note: `{path}` has changed; the run goes on as it was started"));
+            held.tell(RunEvent::GoesOnAsStarted(path.clone()));
         }
         None
     } else {
-        read(begun, &request, &plan, &texts, state.changing)?
+        read(&held, &request, &plan, &texts, state.changing)?
     };
     let Some((sources, edited)) = edit else {
-        let graph = Standings::read(begun.store, &request, run).await?.graph(&plan, request.parts);
-        return Ok(Planned { run: run.clone(), request, plan, graph, state });
+        let graph = Standings::read(held.store(), &request, run).await?.graph(&plan, request.parts);
+        return Ok(Settled { request, plan, graph, state });
     };
     if files == Edited::Accept {
-        return accept(begun, request, plan, sources, edited).await;
+        return accept(&held, request, plan, sources, edited).await;
     }
-    for (path, now) in &texts {
-        show_difference(begun.terminal, path, &request.sources[path], now.as_deref());
-    }
-    begun.terminal.say(&meaning(&Edit::read(begun, &request, &plan, &edited).await?));
-    let message = format!("the files of {run} have changed since it was started");
-    let help = "add --accept-changes to go on with the files as they are now, or --as-started to go on with them as they were";
-    Err(Failed::helped(Exit::Failed, message, help))
+    let consequences = meaning(&Edit::read(&held, &request, &plan, &edited).await?);
+    let edits = texts
+        .into_iter()
+        .map(|(path, now)| FileEdit { before: request.sources[&path].clone(), path, now })
+        .collect();
+    Err(RunError::Changed { run: run.clone(), edits, consequences })
 }
 
 /// Files whose text is another one now; None for those that cannot be read any more.
@@ -86,26 +137,22 @@ fn edited_files(sources: &Sources) -> BTreeMap<PathBuf, Option<String>> {
 
 /// The plan as the files define it now; None when that is what they defined before.
 fn read(
-    begun: &Begun<'_>,
+    held: &Held<'_>,
     request: &Request,
     plan: &Plan,
     texts: &BTreeMap<PathBuf, Option<String>>,
     changing: bool,
-) -> Result<Option<(Sources, Plan)>, Failed> {
-    let private = read_private(&begun.store.run_folder(begun.run))?;
+) -> Result<Option<(Sources, Plan)>, RunError> {
+    let given = Given::read(held.store(), held.run)?;
     let files = Recording::new(Disk);
-    let mut checked = request.plan(&files, &private);
+    let mut checked = request.check(&files, &given);
     checked.problems.retain(Problem::is_error);
-    show_problems(begun.terminal, &checked.problems);
     let Some(edited) = checked.value else {
-        let message = format!("the files of {} have changed, and are not valid any more", begun.run);
-        let help = "correct them, or add --as-started to go on with what the run was started with";
-        return Err(Failed::helped(Exit::InvalidManifest, message, help));
+        return Err(RunError::ChangedInvalid { run: held.run.clone(), problems: checked.problems });
     };
     if edited == *plan && !changing {
         for path in texts.keys() {
-            let path = path.display();
-            begun.terminal.say(&format!("note: `{path}` has changed, but not what the run is made of"));
+            held.tell(RunEvent::ChangedWithoutEffect(path.clone()));
         }
         return Ok(None);
     }
@@ -120,7 +167,7 @@ struct Standings<'a> {
 }
 
 impl<'a> Standings<'a> {
-    async fn read(store: &Store, request: &'a Request, run: &'a RunId) -> Result<Self, Failed> {
+    async fn read(store: &Store, request: &'a Request, run: &'a RunId) -> Result<Self, RunError> {
         let rows = store.deployments().await?.into_iter().map(|row| {
             let standing = match row.debt {
                 Debt::Open => Standing::Open,
@@ -155,9 +202,9 @@ struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    async fn read(begun: &Begun<'_>, request: &Request, old: &'a Plan, new: &Plan) -> Result<Self, Failed> {
-        let state = begun.store.state(begun.run).await?;
-        let standings = Standings::read(begun.store, request, begun.run).await?;
+    async fn read(held: &Held<'_>, request: &Request, old: &'a Plan, new: &Plan) -> Result<Self, RunError> {
+        let state = held.store().state(held.run).await?;
+        let standings = Standings::read(held.store(), request, held.run).await?;
         let old_graph = standings.graph(old, request.parts);
         let new_graph = standings.graph(new, request.parts);
         let change = compare(
@@ -173,24 +220,19 @@ impl<'a> Edit<'a> {
 
 /// Ends what the files leave no place for, and takes the run over to the files as they are now.
 async fn accept(
-    begun: &Begun<'_>,
+    held: &Held<'_>,
     request: Request,
     old: Plan,
     sources: Sources,
     new: Plan,
-) -> Result<Planned, Failed> {
-    let mut edit = Edit::read(begun, &request, &old, &new).await?;
-    begun.terminal.say(&meaning(&edit));
+) -> Result<Settled, RunError> {
+    let mut edit = Edit::read(held, &request, &old, &new).await?;
+    held.tell(RunEvent::Accepted(meaning(&edit)));
     if !edit.change.is_ready() {
-        retire(begun, &request, edit).await?;
-        edit = Edit::read(begun, &request, &old, &new).await?;
+        retire(held, &request, edit).await?;
+        edit = Edit::read(held, &request, &old, &new).await?;
         if !edit.change.is_ready() {
-            let message = "what the changed files leave no place for could not be ended and cleaned up";
-            let help = format!(
-                "see `sb status {}`; `--accept-changes` tries it again, also after you have put a part of the files back",
-                begun.run
-            );
-            return Err(Failed::helped(Exit::CleanupOwed, message, help));
+            return Err(RunError::NotRetired { run: held.run.clone() });
         }
     }
     let request = Request {
@@ -202,54 +244,51 @@ async fn accept(
     let changed = Event::PlanChanged { version, again: edit.change.again.clone() };
     let text = serde_json::to_string(&request).map_err(std::io::Error::from)?;
     let mut changes = vec![
-        event(begun.run, now_ms(), changed),
-        store::Change::Request { run: begun.run.clone(), request: text },
+        event(held.run, now_ms(), changed),
+        store::Change::Request { run: held.run.clone(), request: text },
     ];
     let reopened: HashSet<&String> = edit.change.reopened.iter().collect();
     for deployment in &edit.new_graph.deployments {
         if reopened.contains(&deployment.key) {
-            changes.push(store::Change::Forget(request.naming().name(begun.run, deployment)));
+            changes.push(store::Change::Forget(request.naming().name(held.run, deployment)));
         }
     }
-    begun.store.append(changes).await?;
-    let state = begun.store.state(begun.run).await?;
+    held.store().append(changes).await?;
+    let state = held.store().state(held.run).await?;
     let graph = edit.new_graph;
-    Ok(Planned { run: begun.run.clone(), request, plan: new, graph, state })
+    Ok(Settled { request, plan: new, graph, state })
 }
 
 /// Stops and cleans up as it was defined before.
-async fn retire(begun: &Begun<'_>, request: &Request, edit: Edit<'_>) -> Result<(), Failed> {
+async fn retire(held: &Held<'_>, request: &Request, edit: Edit<'_>) -> Result<(), RunError> {
     let naming = request.naming();
     let Edit { old, old_graph, change, .. } = edit;
     let retired =
-        change.retired.iter().map(|&index| naming.name(begun.run, &old_graph.deployments[index])).collect();
+        change.retired.iter().map(|&index| naming.name(held.run, &old_graph.deployments[index])).collect();
     let accepted = Event::ChangeAccepted { retired };
-    begun.store.append(vec![event(begun.run, now_ms(), accepted)]).await?;
+    held.store().append(vec![event(held.run, now_ms(), accepted)]).await?;
     let stopped: HashSet<_> = change.stopped.iter().collect();
     // A command for a part of the life cycle has no cleanup of its own, but here it may need one.
     let graph = graph::build(old, expand(old), request.parts.with_cleanup())
         .only(|step| change.retired.contains(&step.deployment) || stopped.contains(&step.id));
-    begun.terminal.say("ending first what the changed files leave no place for");
-    let executor = executor_of(begun.settings, begun.store, old, &graph).await?;
+    held.tell(RunEvent::Retiring);
+    let executor = reach(held.runs, old, &graph).await?;
     let work = Work {
         plan: old.clone(),
         graph,
         parts: request.parts.with_cleanup(),
         policy: Policy { keep_on_failure: false, retire: Some(change.retired) },
         naming,
-        state: begun.store.state(begun.run).await?,
+        state: held.store().state(held.run).await?,
     };
-    match work.perform(begun, executor).await? {
+    match work.perform(held.runs, held.run, executor, held.events, held.control).await? {
         End::Ended { .. } => Ok(()),
-        End::Left => Err(Failed::message(
-            Exit::Interrupted,
-            format!("left; `sb resume {} --accept-changes` goes on", begun.run),
-        )),
+        End::Left => Err(RunError::LeftWhileChanging { run: held.run.clone() }),
     }
 }
 
 /// What a change of the files means for the run.
-fn meaning(edit: &Edit<'_>) -> String {
+fn meaning(edit: &Edit<'_>) -> Consequences {
     const SHOWN: usize = 12;
     let change = &edit.change;
     let mut text = String::from("what it means:");
@@ -302,28 +341,5 @@ fn meaning(edit: &Edit<'_>) -> String {
         .count();
     let total = edit.new_graph.graph.node_count();
     let _ = write!(text, "\n  {kept} of {total} steps have ended and keep their results");
-    text
-}
-
-fn show_difference(terminal: &Terminal, path: &Path, before: &str, now: Option<&str>) {
-    let name = path.display();
-    let Some(now) = now else {
-        terminal.say(&format!("{name}: cannot be read any more"));
-        return;
-    };
-    let difference = TextDiff::from_lines(before, now);
-    let text = difference
-        .unified_diff()
-        .context_radius(3)
-        .header(&format!("{name} (of the run)"), &format!("{name} (now)"))
-        .to_string();
-    let painted: Vec<_> = text
-        .lines()
-        .map(|line| match line.as_bytes().first() {
-            Some(b'+') => terminal.paint(Style::Good, line),
-            Some(b'-') => terminal.paint(Style::Bad, line),
-            _ => line.to_owned(),
-        })
-        .collect();
-    terminal.say(&painted.join("\n"));
+    Consequences(text)
 }

@@ -1,7 +1,5 @@
-//! How a command ended: the words that every place where steps run shares, and `exit.json`, where an attempt
-//! keeps its end.
+//! The files of an attempt: its log, and `exit.json`, which keeps its end. The same wherever steps run.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,61 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// The program ended by itself with this code; 0 is success.
-    Code(i32),
-    /// A signal that we did not send ended the program. In a container the engine reports a signal as code
-    /// 128 + signal, so there a program that itself returns such a code is shown as ended by the signal.
-    Signal(i32),
-    /// The time limit passed; the program was told to stop, then killed.
-    TimedOut,
-    /// The program was stopped on request, or the request came before it started.
-    Cancelled,
-    /// The kernel ended the program because its memory limit was reached (containers only). Known from the engine, which
-    /// on a busy machine sometimes misses it: such an end is then shown as signal 9.
-    OutOfMemory,
-    /// The program never ran.
-    SpawnFailed { message: String },
-    /// The program ended, but its output could not be kept whole (a full disk, mostly), so nothing may be read
-    /// from it.
-    OutputLost { message: String },
-}
-
-impl Exit {
-    pub fn is_success(&self) -> bool {
-        *self == Exit::Code(0)
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Exit::Code(code) => write!(out, "exit code {code}"),
-            Exit::Signal(signal) => write!(out, "ended by signal {signal}"),
-            Exit::TimedOut => out.write_str("timed out"),
-            Exit::Cancelled => out.write_str("cancelled"),
-            Exit::OutOfMemory => out.write_str("out of memory"),
-            Exit::SpawnFailed { message } => write!(out, "did not start: {message}"),
-            Exit::OutputLost { message } => write!(out, "output lost: {message}"),
-        }
-    }
-}
-
-/// What became of an attempt, seen from a runner that may just have been started again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing was started. Start it again *in the same folder* (and under the same container name): should a
-    /// start of the former runner still be under way, only one of the two runs the command.
-    NotStarted,
-    /// Waiting for it gives its end.
-    Running,
-    Ended(Exit),
-    /// It was started, and it is no longer there, and how it ended is unknown. Nothing of it is left running.
-    Gone,
-}
+use crate::command_exit::CommandExit;
 
 /// The content of `exit.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +16,7 @@ pub enum Found {
 pub struct ExitRecord {
     /// Of this shape: 1.
     pub version: u32,
-    pub exit: Exit,
+    pub exit: CommandExit,
     /// Milliseconds since the Unix epoch. For a command that never ran both are the time of the decision.
     pub started_unix_ms: u64,
     pub ended_unix_ms: u64,
@@ -86,7 +30,7 @@ pub const LOG_FILE: &str = "output.log";
 pub const STDOUT_FILE: &str = "stdout";
 
 impl ExitRecord {
-    pub fn new(exit: Exit, started: SystemTime, ended: SystemTime) -> Self {
+    pub fn new(exit: CommandExit, started: SystemTime, ended: SystemTime) -> Self {
         Self { version: 1, exit, started_unix_ms: unix_ms(started), ended_unix_ms: unix_ms(ended) }
     }
 
@@ -216,38 +160,12 @@ fn unix_ms(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(exit: Exit, json: &str, words: &str) {
-        assert_eq!(serde_json::to_string(&exit).unwrap(), json);
-        assert_eq!(serde_json::from_str::<Exit>(json).unwrap(), exit);
-        assert_eq!(exit.to_string(), words);
-    }
-
-    #[test]
-    fn the_stored_shape_of_an_exit_is_fixed() {
-        check(Exit::Code(3), r#"{"code":3}"#, "exit code 3");
-        check(Exit::Signal(9), r#"{"signal":9}"#, "ended by signal 9");
-        check(Exit::TimedOut, r#""timed_out""#, "timed out");
-        check(Exit::Cancelled, r#""cancelled""#, "cancelled");
-        check(Exit::OutOfMemory, r#""out_of_memory""#, "out of memory");
-        check(
-            Exit::SpawnFailed { message: "no `x`".to_owned() },
-            r#"{"spawn_failed":{"message":"no `x`"}}"#,
-            "did not start: no `x`",
-        );
-        check(
-            Exit::OutputLost { message: "full".to_owned() },
-            r#"{"output_lost":{"message":"full"}}"#,
-            "output lost: full",
-        );
-    }
-
     #[test]
     fn a_record_is_read_back_and_a_torn_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(ExitRecord::read(dir.path()).unwrap(), None);
         let started = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-        let record = ExitRecord::new(Exit::Code(7), started, started + Duration::from_millis(5));
+        let record = ExitRecord::new(CommandExit::Code(7), started, started + Duration::from_millis(5));
         record.write(dir.path()).unwrap();
         assert_eq!(ExitRecord::read(dir.path()).unwrap(), Some(record));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");

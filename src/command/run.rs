@@ -1,0 +1,247 @@
+//! `sb run`, `sb resume`, `sb cleanup RUN`, and what they show.
+
+use std::path::Path;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+
+use super::Outcome;
+use super::manifest::is_application;
+use super::output::{Failed, show_problems};
+use super::{estimate, init, preflight, report, tmux};
+use crate::cli::Confirm;
+use crate::exit_code::Exit;
+use crate::progress;
+use crate::run::{
+    CleanedUp, Control, Draft, Driven, Edited, End, Given, Ready, Request, Resumed, RunEvent, Runs, Setup,
+};
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+use crate::workspace::{Workspace, absolute};
+use sb_plan::event::{Notice, Verdict};
+
+pub(super) async fn run_plan(
+    terminal: &Terminal,
+    settings: &Settings,
+    path: &Path,
+    seed: Option<u64>,
+    keep_on_failure: bool,
+    confirm: &Confirm,
+) -> Outcome {
+    let path = absolute(path);
+    if is_application(&path) {
+        return Err(Failed::helped(
+            Exit::Usage,
+            format!("`{}` is the manifest of an application, and no plan", path.display()),
+            format!(
+                "`sb test -f {}` takes it through its life once; a plan names it under `applications`",
+                path.display()
+            ),
+        ));
+    }
+    let request = Request::plan(path).executor(settings.executor).seed(seed).keep_on_failure(keep_on_failure);
+    start(terminal, settings, request, Some(confirm)).await
+}
+
+/// Checks, records and drives a new run.
+pub(super) async fn start(
+    terminal: &Terminal,
+    settings: &Settings,
+    request: Request,
+    confirm: Option<&Confirm>,
+) -> Outcome {
+    let given = Given { params: settings.params.clone(), environment: settings.environment.clone() };
+    let workspace = settings.workspace(request.file());
+    let draft = Draft::check(request, given)?;
+    show_problems(terminal, draft.warnings());
+    let runs = open(settings, &workspace)?;
+    let prepared = runs.prepare(draft).await?;
+    if let Some(limits) = confirm {
+        let prices = estimate::prices(settings)?;
+        let (plan, graph) = (prepared.plan(), prepared.graph());
+        estimate::confirm(terminal, plan, graph, runs.store(), &prices, limits).await?;
+    }
+    let ready = prepared.reach().await?;
+    preflight::warn(terminal, ready.plan(), ready.parts()).await;
+    drive(terminal, settings, &runs, ready).await
+}
+
+/// Goes on with a run. `files` says what to do if those of the run have been edited since.
+pub(super) async fn resume(
+    terminal: &Terminal,
+    settings: &Settings,
+    run: Option<&str>,
+    files: Edited,
+) -> Outcome {
+    let runs = open(settings, &settings.workspace_here())?;
+    let (shown, events, control) = Shown::begin(terminal, settings);
+    let resumed = runs.resume(run, files, &events, &control).await;
+    drop(events);
+    shown.end().await;
+    match resumed? {
+        Resumed::Nothing => {
+            terminal.say("every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)");
+            Ok(Exit::Done)
+        }
+        Resumed::Ended { run, measurement, cleanup } => {
+            terminal.say(&format!("{run} has ended ({measurement}; cleanup {cleanup}): nothing to resume"));
+            Ok(Exit::of_run(measurement, cleanup))
+        }
+        Resumed::Kept(run) => {
+            terminal.say(&format!(
+                "{run} has ended; what failed was kept on purpose: `sb cleanup {run}` removes it"
+            ));
+            Ok(Exit::CleanupOwed)
+        }
+        Resumed::Ready(ready) => drive(terminal, settings, &runs, *ready).await,
+    }
+}
+
+/// Cleans up whatever a run that has ended still owes.
+pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
+    let runs = open(settings, &settings.workspace_here())?;
+    let (shown, events, control) = Shown::begin(terminal, settings);
+    let cleaned = runs.clean_up(run, &events, &control).await;
+    drop(events);
+    shown.end().await;
+    Ok(match cleaned? {
+        CleanedUp::NothingOwed(run) => {
+            terminal.say(&format!("{run} owes no cleanup"));
+            Exit::Done
+        }
+        CleanedUp::Ended { run, cleanup } => {
+            terminal.say(&format!("run {run}: cleanup {cleanup}"));
+            Exit::of_run(Verdict::None, cleanup)
+        }
+        CleanedUp::Left(_) => Exit::Interrupted,
+    })
+}
+
+fn open(settings: &Settings, workspace: &Workspace) -> Result<Runs, Failed> {
+    let setup = Setup {
+        program: std::env::current_exe()?,
+        images: init::images(settings)?,
+        prices: estimate::prices(settings)?,
+    };
+    Ok(Runs::open(workspace, setup)?)
+}
+
+async fn drive(terminal: &Terminal, settings: &Settings, runs: &Runs, ready: Ready<'_>) -> Outcome {
+    let (shown, events, control) = Shown::begin(terminal, settings);
+    let driven = ready.drive(&events, &control).await;
+    drop(events);
+    shown.end().await;
+    let Driven { run, end } = driven?;
+    match end {
+        End::Ended { measurement, cleanup } => {
+            report::finish(terminal, settings, runs.store(), &run, measurement, cleanup).await
+        }
+        End::Left => {
+            terminal.say(&format!(
+                "left {run}; steps that were running go on by themselves; `sb resume` cleans up after them"
+            ));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// What happens to a run, shown on the terminal.
+struct Shown {
+    task: JoinHandle<()>,
+}
+
+impl Shown {
+    fn begin(terminal: &Terminal, settings: &Settings) -> (Self, UnboundedSender<RunEvent>, Control) {
+        let (events, seen) = mpsc::unbounded_channel();
+        let control = Control::new();
+        let task = tokio::spawn(show(terminal.clone(), settings.clone(), control.clone(), seen));
+        (Self { task }, events, control)
+    }
+
+    /// Returns when everything has been shown that was told.
+    async fn end(self) {
+        let _ = self.task.await;
+    }
+}
+
+/// The progress of one graph of steps, and the signals that stop it.
+struct Live {
+    notices: UnboundedSender<Notice>,
+    progress: JoinHandle<()>,
+    signals: JoinHandle<()>,
+}
+
+impl Live {
+    async fn end(self) {
+        self.signals.abort();
+        drop(self.notices);
+        let _ = self.progress.await;
+    }
+}
+
+async fn show(
+    terminal: Terminal,
+    settings: Settings,
+    control: Control,
+    mut events: UnboundedReceiver<RunEvent>,
+) {
+    let mut live: Option<Live> = None;
+    while let Some(event) = events.recv().await {
+        if !matches!(event, RunEvent::Step(_))
+            && let Some(ended) = live.take()
+        {
+            ended.end().await;
+        }
+        match event {
+            RunEvent::GoesOnAsStarted(path) => terminal
+                .say(&format!("note: `{}` has changed; the run goes on as it was started", path.display())),
+            RunEvent::ChangedWithoutEffect(path) => terminal
+                .say(&format!("note: `{}` has changed, but not what the run is made of", path.display())),
+            RunEvent::Accepted(consequences) => terminal.say(&consequences.to_string()),
+            RunEvent::Retiring => terminal.say("ending first what the changed files leave no place for"),
+            RunEvent::Resuming { run, title } => terminal.say(&format!("resuming {run} ({title})")),
+            RunEvent::Begun { run, steps, folder } => {
+                terminal.say(&format!("run {run}: {steps} steps; state in {}", folder.display()));
+                if let Some(session) = &settings.inside_tmux {
+                    tmux::show_log(session, &folder, &run);
+                }
+                let (notices, watched) = mpsc::unbounded_channel();
+                let shown = progress::show(terminal.clone(), steps as u64, settings.verbose, watched);
+                live = Some(Live {
+                    notices,
+                    progress: tokio::spawn(shown),
+                    signals: tokio::spawn(watch_signals(control.clone())),
+                });
+            }
+            RunEvent::Step(notice) => {
+                if let Some(live) = &live {
+                    let _ = live.notices.send(notice);
+                }
+            }
+            RunEvent::ContainersLeft(error) => {
+                terminal.say(&format!("note: containers may be left (`sb leaks` lists them): {error}"))
+            }
+        }
+    }
+    if let Some(ended) = live {
+        ended.end().await;
+    }
+}
+
+/// INT and TERM stop the run, a second time leaves it; HUP (the terminal is gone) changes nothing.
+async fn watch_signals(control: Control) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            Some(()) = interrupt.recv() => {}
+            Some(()) = terminate.recv() => {}
+            Some(()) = hang_up.recv() => continue,
+        }
+        control.stop();
+    }
+}

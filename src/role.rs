@@ -1,0 +1,59 @@
+//! The roles in which a program starts copies of itself: supervisors, loads, local targets, receivers, functions.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::execute::{K6_ARGUMENT, LOAD_ARGUMENT, run_k6};
+use crate::host;
+use crate::provider::otlp;
+use crate::terminal::Terminal;
+
+/// Takes the role that the command line gives; `None` when a person started the program. To be called before anything
+/// else: these copies must start fast.
+pub fn take() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let role = arguments.next()?;
+    let role = role.to_str().filter(|role| role.starts_with("internal-"))?.to_owned();
+    let rest: Vec<_> = arguments.collect();
+    let ended: Result<(), String> = match (role.as_str(), rest.as_slice()) {
+        // The folder is for people who look at the list of processes: orders come on stdin.
+        (host::SUPERVISE_ARGUMENT, [_folder]) => host::supervise().map_err(|error| error.to_string()),
+        (LOAD_ARGUMENT, [spec, progress]) => sb_load::run_from_file(Path::new(spec), Path::new(progress))
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        (K6_ARGUMENT, [spec, progress]) => {
+            run_k6(Path::new(spec), Path::new(progress)).map(drop).map_err(|error| error.to_string())
+        }
+        (sb_local::SERVE, [state]) => serve(sb_local::serve(Path::new(state))),
+        (otlp::SERVE, [state]) => serve(otlp::serve(Path::new(state))),
+        // Returns only when the program could not be started: as in shells, 127.
+        (sb_local::LAUNCH, _) => {
+            let error = sb_local::launch(rest);
+            Terminal::detect().say(&format!("the function could not be started: {error}"));
+            return Some(ExitCode::from(127));
+        }
+        _ => return None,
+    };
+    Some(end(ended))
+}
+
+/// Says why a role ended, where something went wrong.
+pub(crate) fn end(ended: Result<(), String>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            Terminal::detect().say(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(daemon: impl Future<Output = Result<(), sb_local::LocalError>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let ended = runtime.block_on(daemon);
+    runtime.shutdown_background();
+    ended.map_err(|error| error.to_string())
+}

@@ -1,0 +1,86 @@
+//! Why a run could not be started, resumed or cleaned up.
+
+use std::path::PathBuf;
+
+use crate::run::change::{Consequences, FileEdit};
+use crate::schedule::ScheduleError;
+use crate::store::{LockError, StoreError};
+use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::manifest::problem::Problem;
+
+/// Each says what happened and, where there is one, the way out.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RunError {
+    /// A manifest or plan is invalid; the problems say where.
+    #[error("the plan and its manifests are not valid")]
+    Invalid(Vec<Problem>),
+    #[error("the files of {run} have changed, and are not valid any more")]
+    #[diagnostic(help("correct them, or add --as-started to go on with what the run was started with"))]
+    ChangedInvalid { run: RunId, problems: Vec<Problem> },
+    #[error("{}", .0.join("\n"))]
+    #[diagnostic(help("set the variables to text, or give the parameters with -p NAME=VALUE"))]
+    MissingVariables(Vec<String>),
+    #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
+    #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
+    DeploymentInUse { run: RunId, deployment: DeploymentId },
+    #[error("{run} has not ended")]
+    #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
+    NotEnded { run: RunId },
+    #[error("there is no run `{name}`")]
+    #[diagnostic(help("`sb runs` lists the runs"))]
+    NoRun { name: String },
+    #[error("`{name}` could be several runs")]
+    #[diagnostic(help("{}", names.join(", ")))]
+    SeveralRuns { name: String, names: Vec<String> },
+    #[error("run {run} was stored in a form that this sb cannot read: {error}")]
+    Stored { run: RunId, error: serde_json::Error },
+    /// Nothing was said about what to do with edited files.
+    #[error("the files of {run} have changed since it was started")]
+    #[diagnostic(help(
+        "add --accept-changes to go on with the files as they are now, or --as-started to go on with them as they were"
+    ))]
+    Changed { run: RunId, edits: Vec<FileEdit>, consequences: Consequences },
+    #[error("a change of the files of {run} was accepted, and is not complete")]
+    #[diagnostic(help("`sb resume {run} --accept-changes` completes it, with the files as they are now"))]
+    ChangeIncomplete { run: RunId },
+    #[error("what the changed files leave no place for could not be ended and cleaned up")]
+    #[diagnostic(help(
+        "see `sb status {run}`; `--accept-changes` tries it again, also after you have put a part of the files back"
+    ))]
+    NotRetired { run: RunId },
+    #[error("left; `sb resume {run} --accept-changes` goes on")]
+    LeftWhileChanging { run: RunId },
+    /// The container engine, or credentials in it, are not in reach.
+    #[error("{0}")]
+    Engine(String),
+    #[error("run {run} has its containers on the engine at `{known}`, not on that at `{host}`")]
+    #[diagnostic(help(
+        "go on with: DOCKER_HOST={known} sb resume {run}; if both are the same engine, remove `{}`",
+        file.display()
+    ))]
+    OtherEngine { run: RunId, known: String, host: String, file: PathBuf },
+    /// The run could not go on.
+    #[error("{error}{}", cause(error))]
+    #[diagnostic(help("{}", after(run, folder)))]
+    Drive { run: RunId, folder: PathBuf, error: ScheduleError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+fn cause(error: &ScheduleError) -> String {
+    std::error::Error::source(error).map_or_else(String::new, |cause| format!("\n{cause}"))
+}
+
+fn after(run: &RunId, folder: &std::path::Path) -> String {
+    if folder.is_dir() {
+        return format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)");
+    }
+    format!(
+        "`{}` is gone, and with it what sb knew of this run: look yourself for what it has deployed",
+        folder.display()
+    )
+}

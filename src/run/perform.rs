@@ -1,0 +1,185 @@
+//! Steps are executed: by the scheduler, with what executes them in reach.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{self, UnboundedSender};
+
+use super::error::RunError;
+use super::events::{Control, RunEvent};
+use super::request::Request;
+use super::service::{Driven, Runs};
+use crate::execute::{self, Execute, Executor};
+use crate::schedule::{self, End, Job, Naming, Policy, Stop};
+use crate::store::{Lock, Shared, Store, machine_folder};
+use sb_plan::graph::{Parts, RunGraph};
+use sb_plan::id::RunId;
+use sb_plan::run_state::RunState;
+use sb_plan::validate::{self, Plan};
+
+/// A run that this process holds, with everything in reach that its steps need.
+pub struct Ready<'a> {
+    pub(super) runs: &'a Runs,
+    pub(super) run: RunId,
+    /// None: it is written when the run begins.
+    pub(super) fresh: Option<super::request::Given>,
+    pub(super) request: Request,
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) state: RunState,
+    pub(super) executor: Arc<Executor>,
+    /// Of the run, once it exists, and of its deployment, where it has a name.
+    pub(super) locks: Vec<Lock>,
+}
+
+impl Ready<'_> {
+    /// The checked plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The parts of the life cycle that run.
+    pub fn parts(&self) -> Parts {
+        self.request.parts
+    }
+
+    /// Runs what is left of the run to its end, or until `control` stops it.
+    ///
+    /// # Errors
+    /// The state cannot be written, or the run belongs to another container engine. What has begun goes on under its
+    /// supervisors, and [`Runs::resume`] takes it up.
+    pub async fn drive(
+        mut self,
+        events: &UnboundedSender<RunEvent>,
+        control: &Control,
+    ) -> Result<Driven, RunError> {
+        if let Some(given) = self.fresh.take() {
+            self.locks.push(self.runs.record(&self.run, &self.request, &given).await?);
+        }
+        let Self { runs, run, fresh: _, request, plan, graph, state, executor, locks: _locks } = self;
+        let policy = Policy { keep_on_failure: request.keep_on_failure, retire: None };
+        let work = Work { plan, graph, parts: request.parts, policy, naming: request.naming(), state };
+        let end = work.perform(runs, &run, executor, events, control).await?;
+        Ok(Driven { run, end })
+    }
+}
+
+/// What the scheduler is to do of a run.
+pub(super) struct Work {
+    pub(super) plan: Plan,
+    pub(super) graph: RunGraph,
+    pub(super) parts: Parts,
+    pub(super) policy: Policy,
+    pub(super) naming: Naming,
+    pub(super) state: RunState,
+}
+
+impl Work {
+    pub(super) async fn perform(
+        self,
+        runs: &Runs,
+        run: &RunId,
+        executor: Arc<Executor>,
+        events: &UnboundedSender<RunEvent>,
+        control: &Control,
+    ) -> Result<End, RunError> {
+        let Self { plan, graph, parts, policy, naming, state } = self;
+        let store = runs.store();
+        keep_engine(store, run, &executor)?;
+        // Fails where nobody watches.
+        let _ = events.send(RunEvent::Begun {
+            run: run.clone(),
+            steps: graph.graph.node_count(),
+            folder: store.folder().to_owned(),
+        });
+        let (notices, mut told) = mpsc::unbounded_channel();
+        let watchers = events.clone();
+        let forwarded = tokio::spawn(async move {
+            while let Some(notice) = told.recv().await {
+                let _ = watchers.send(RunEvent::Step(notice));
+            }
+        });
+        let (stop, stops) = mpsc::unbounded_channel();
+        let mut asked = control.listen();
+        let stopping = tokio::spawn(async move {
+            let mut next = Stop::Finish;
+            while !matches!(asked.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
+                if stop.send(next).is_err() {
+                    return;
+                }
+                next = Stop::Leave;
+            }
+        });
+        let job = Job {
+            run: run.clone(),
+            plan,
+            graph,
+            parts,
+            policy,
+            naming,
+            store: store.clone(),
+            shared: Shared::new(
+                store.workspace(),
+                machine_folder(std::env::var_os("XDG_RUNTIME_DIR").as_deref()),
+                run.clone(),
+            ),
+            executor: Arc::clone(&executor) as Arc<dyn Execute>,
+            prices: runs.setup().prices.clone(),
+            notices,
+        };
+        // On a thread of the runtime, where the ends of steps arrive, too: to wake this one for each takes its time.
+        let end = match tokio::spawn(async move { schedule::drive(job, &state, stops).await }).await {
+            Ok(end) => end,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        stopping.abort();
+        let _ = forwarded.await;
+        if matches!(end, Ok(End::Ended { .. })) {
+            executor.close().await;
+            if let Err(error) = executor.leave_engine(run).await {
+                let _ = events.send(RunEvent::ContainersLeft(error.to_string()));
+            }
+        }
+        end.map_err(|error| RunError::Drive { run: run.clone(), folder: store.folder().to_owned(), error })
+    }
+}
+
+/// The container engine that has a run's containers, if it has any.
+pub(crate) fn engine_of(store: &Store, run: &RunId) -> Option<String> {
+    let text = std::fs::read_to_string(store.workspace().engine_file(run)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// A run stays with its engine: to another one its containers would seem to be gone, and their steps would run twice.
+fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), RunError> {
+    let Some(host) = executor.engine_host() else { return Ok(()) };
+    let file: PathBuf = store.workspace().engine_file(run);
+    match engine_of(store, run) {
+        Some(known) if known != host => {
+            Err(RunError::OtherEngine { run: run.clone(), known, host: host.to_owned(), file })
+        }
+        Some(_) => Ok(()),
+        None => Ok(std::fs::write(file, format!("{host}\n"))?),
+    }
+}
+
+/// What executes the run's steps, in reach: better to say that an engine or credentials are missing than to let a step
+/// fail in the middle of a deployment.
+pub(super) async fn reach(runs: &Runs, plan: &Plan, graph: &RunGraph) -> Result<Arc<Executor>, RunError> {
+    let place = plan.executor.unwrap_or(validate::Executor::Docker);
+    let setup = runs.setup();
+    let workspace = runs.store().workspace().clone();
+    let executor = Executor::new(place, workspace, setup.program.clone(), setup.images.clone());
+    if place == validate::Executor::Docker && runs_commands(graph) {
+        let prepared = executor.prepare_engine(graph).await;
+        prepared.map_err(|error| RunError::Engine(execute::explain(&error)))?;
+    }
+    Ok(Arc::new(executor))
+}
+
+fn runs_commands(graph: &RunGraph) -> bool {
+    graph
+        .graph
+        .node_weights()
+        .any(|step| step.manifest().is_some_and(|step| matches!(step.action, validate::Action::Run(_))))
+}

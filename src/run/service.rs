@@ -1,0 +1,350 @@
+//! The runs of a workspace: from what was asked for to the end of every step, and again after a crash.
+
+use std::path::PathBuf;
+
+use rand::RngExt as _;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::change::{self, Edited};
+use super::error::RunError;
+use super::events::{Control, RunEvent};
+use super::perform::{Ready, Work, reach};
+use super::request::{Given, Request, What};
+use crate::schedule::{self, End, Policy, now_ms};
+use crate::store::{Debt, Lock, RunRow, Store};
+use crate::workspace::Workspace;
+use sb_plan::event::Verdict;
+use sb_plan::graph::{self, RunGraph};
+use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::manifest::problem::Problem;
+use sb_plan::manifest::read::{Disk, Recording};
+use sb_plan::plan::expand;
+use sb_plan::run_state::RunState;
+use sb_plan::validate::{Images, Plan, Prices};
+
+/// What runs need besides their workspace.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program whose copies supervise steps; see [`crate::role::take`].
+    pub program: PathBuf,
+    /// Default images of containers.
+    pub images: Images,
+    /// By which a plan's budget of money is spent.
+    pub prices: Prices,
+}
+
+/// The runs of one workspace.
+pub struct Runs {
+    store: Store,
+    setup: Setup,
+}
+
+/// What was asked for, with its files checked. Nothing has been written.
+pub struct Draft {
+    request: Request,
+    given: Given,
+    plan: Plan,
+    graph: RunGraph,
+    warnings: Vec<Problem>,
+}
+
+/// A run that may begin: nobody else works on its deployment.
+pub struct Prepared<'a> {
+    runs: &'a Runs,
+    draft: Draft,
+    locks: Vec<Lock>,
+}
+
+/// A run that was driven.
+#[derive(Clone, Debug)]
+pub struct Driven {
+    /// Its id.
+    pub run: RunId,
+    /// How it ended, or that it was left.
+    pub end: End,
+}
+
+/// What there is to resume.
+pub enum Resumed<'a> {
+    /// Every run has ended.
+    Nothing,
+    /// This one has, and nothing of it is left to do.
+    Ended { run: RunId, measurement: Verdict, cleanup: Verdict },
+    /// This one has, and what failed was kept on purpose.
+    Kept(RunId),
+    /// It goes on with [`Ready::drive`].
+    Ready(Box<Ready<'a>>),
+}
+
+/// What became of a run's owed cleanup.
+pub enum CleanedUp {
+    /// The run owes none.
+    NothingOwed(RunId),
+    Ended {
+        run: RunId,
+        cleanup: Verdict,
+    },
+    /// Left before it was done.
+    Left(RunId),
+}
+
+impl Draft {
+    /// Reads and checks the files of a run.
+    ///
+    /// # Errors
+    /// They are not valid, or an environment variable is missing from which a parameter takes its value.
+    pub fn check(mut request: Request, given: Given) -> Result<Self, RunError> {
+        let files = Recording::new(Disk);
+        let checked = request.check(&files, &given);
+        let Some(plan) = checked.value else { return Err(RunError::Invalid(checked.problems)) };
+        request.sources = files.into_texts();
+        if request.parts.deploy {
+            let missing = schedule::missing_variables(&plan, &|name| std::env::var(name));
+            if !missing.is_empty() {
+                return Err(RunError::MissingVariables(missing));
+            }
+        }
+        let graph = graph::build(&plan, expand(&plan), request.parts);
+        Ok(Self { request, given, plan, graph, warnings: checked.problems })
+    }
+
+    /// What is doubtful about the files, though they are valid.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+impl Runs {
+    /// Opens the state of a workspace, which is made where it is missing.
+    ///
+    /// # Errors
+    /// The state cannot be opened.
+    pub fn open(workspace: &Workspace, setup: Setup) -> Result<Self, RunError> {
+        Ok(Self { store: Store::open(workspace)?, setup })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Takes the deployment of a run, so that nobody else works on it.
+    ///
+    /// # Errors
+    /// Somebody does, or a run on it has not ended.
+    pub async fn prepare(&self, draft: Draft) -> Result<Prepared<'_>, RunError> {
+        let locks = self.lock_deployment(&draft.request)?.into_iter().collect();
+        if let What::Single { deployment, .. } = &draft.request.what
+            && let Some(run) = open_run_of(&self.store, deployment).await?
+        {
+            return Err(RunError::DeploymentInUse { run, deployment: deployment.clone() });
+        }
+        Ok(Prepared { runs: self, draft, locks })
+    }
+
+    /// Starts a run and drives it to its end: [`prepare`](Self::prepare), [`Prepared::reach`] and [`Ready::drive`].
+    ///
+    /// # Errors
+    /// As theirs.
+    pub async fn start(
+        &self,
+        draft: Draft,
+        events: &UnboundedSender<RunEvent>,
+        control: &Control,
+    ) -> Result<Driven, RunError> {
+        self.prepare(draft).await?.reach().await?.drive(events, control).await
+    }
+
+    /// Goes on with a run; with the newest that has not ended where none is named. `files` says what to do if those of
+    /// the run have been edited since. With [`Edited::Accept`], what the changes leave no place for is stopped and
+    /// cleaned up before this returns.
+    ///
+    /// # Errors
+    /// Another process holds the run, its files were edited, or what it needs is not in reach.
+    pub async fn resume(
+        &self,
+        run: Option<&str>,
+        files: Edited,
+        events: &UnboundedSender<RunEvent>,
+        control: &Control,
+    ) -> Result<Resumed<'_>, RunError> {
+        let store = &self.store;
+        let row = match run {
+            Some(name) => self.find(name).await?,
+            None => match store.runs().await?.into_iter().find(|row| row.ended.is_none()) {
+                Some(row) => row,
+                None => return Ok(Resumed::Nothing),
+            },
+        };
+        let lock = store.lock_run(&row.id)?;
+        // Read again: the runner that held the lock a moment ago may have ended the run.
+        let row = store.run(&row.id).await?.unwrap_or(row);
+        let request = Request::read(&row)?;
+        if let Some((measurement, cleanup)) = row.ended {
+            let owes = store.owes(&row.id).await?;
+            let named = matches!(request.what, What::Single { .. });
+            if !owes && (files != Edited::Accept || named) {
+                return Ok(Resumed::Ended { run: row.id, measurement, cleanup });
+            }
+            if files != Edited::Accept && self.owes_only_what_is_kept(&row.id).await? {
+                return Ok(Resumed::Kept(row.id));
+            }
+        }
+        let locks = self.lock_deployment(&request)?.into_iter().chain([lock]).collect();
+        let settled = change::settle(self, &row.id, request, files, events, control).await?;
+        let resuming = RunEvent::Resuming { run: row.id.clone(), title: settled.request.title() };
+        let _ = events.send(resuming);
+        let executor = reach(self, &settled.plan, &settled.graph).await?;
+        Ok(Resumed::Ready(Box::new(Ready {
+            runs: self,
+            run: row.id,
+            fresh: None,
+            request: settled.request,
+            plan: settled.plan,
+            graph: settled.graph,
+            state: settled.state,
+            executor,
+            locks,
+        })))
+    }
+
+    /// Cleans up whatever a run that has ended still owes, what it kept on purpose included.
+    ///
+    /// # Errors
+    /// The run has not ended, or what its cleanup needs is not in reach.
+    pub async fn clean_up(
+        &self,
+        run: &str,
+        events: &UnboundedSender<RunEvent>,
+        control: &Control,
+    ) -> Result<CleanedUp, RunError> {
+        let store = &self.store;
+        let row = self.find(run).await?;
+        let _lock = store.lock_run(&row.id)?;
+        if !store.owes(&row.id).await? {
+            return Ok(CleanedUp::NothingOwed(row.id));
+        }
+        if row.ended.is_none() {
+            return Err(RunError::NotEnded { run: row.id });
+        }
+        let request = Request::read(&row)?;
+        let _deployment_lock = self.lock_deployment(&request)?;
+        let (plan, graph) = request.rebuild(store, &row.id)?;
+        let executor = reach(self, &plan, &graph).await?;
+        let work = Work {
+            plan,
+            graph,
+            parts: request.parts.with_cleanup(),
+            policy: Policy::default(),
+            naming: request.naming(),
+            state: store.state(&row.id).await?,
+        };
+        Ok(match work.perform(self, &row.id, executor, events, control).await? {
+            End::Ended { cleanup, .. } => CleanedUp::Ended { run: row.id, cleanup },
+            End::Left => CleanedUp::Left(row.id),
+        })
+    }
+
+    /// A run by its id, or by a part of it that only one has.
+    pub(crate) async fn find(&self, name: &str) -> Result<RunRow, RunError> {
+        find_run(&self.store, name).await
+    }
+
+    /// Writes a new run down, and holds it.
+    pub(super) async fn record(
+        &self,
+        run: &RunId,
+        request: &Request,
+        given: &Given,
+    ) -> Result<Lock, RunError> {
+        let lock = self.store.lock_run(run)?;
+        given.write(&self.store, run)?;
+        let row = RunRow {
+            id: run.clone(),
+            created_ms: now_ms(),
+            request: serde_json::to_string(request).map_err(std::io::Error::from)?,
+            ended: None,
+        };
+        self.store.create_run(row).await?;
+        Ok(lock)
+    }
+
+    fn lock_deployment(&self, request: &Request) -> Result<Option<Lock>, RunError> {
+        match &request.what {
+            What::Single { deployment, .. } => Ok(Some(self.store.lock_deployment(deployment)?)),
+            What::Plan { .. } => Ok(None),
+        }
+    }
+
+    async fn owes_only_what_is_kept(&self, run: &RunId) -> Result<bool, RunError> {
+        let kept = self.store.state(run).await?.kept;
+        let deployments = self.store.deployments().await?;
+        let mut owed = deployments.iter().filter(|row| row.run == *run && row.debt == Debt::Owed);
+        Ok(owed.all(|row| kept.contains_key(&row.id)))
+    }
+}
+
+impl<'a> Prepared<'a> {
+    /// The checked plan.
+    pub fn plan(&self) -> &Plan {
+        &self.draft.plan
+    }
+
+    /// The steps that would run.
+    pub fn graph(&self) -> &RunGraph {
+        &self.draft.graph
+    }
+
+    /// Looks for what the steps need: the container engine, and credentials in it.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub async fn reach(self) -> Result<Ready<'a>, RunError> {
+        let Self { runs, draft, locks } = self;
+        let Draft { request, given, plan, graph, warnings: _ } = draft;
+        let executor = reach(runs, &plan, &graph).await?;
+        let run = new_run_id(&plan.name);
+        let (fresh, state) = (Some(given), RunState::default());
+        Ok(Ready { runs, run, fresh, request, plan, graph, state, executor, locks })
+    }
+}
+
+/// A run by its id, or by a part of it that only one has.
+pub(crate) async fn find_run(store: &Store, name: &str) -> Result<RunRow, RunError> {
+    let mut found: Vec<_> =
+        store.runs().await?.into_iter().filter(|row| row.id.as_str().contains(name)).collect();
+    if let Some(exact) = found.iter().position(|row| row.id.as_str() == name) {
+        return Ok(found.swap_remove(exact));
+    }
+    match found.len() {
+        1 => Ok(found.swap_remove(0)),
+        0 => Err(RunError::NoRun { name: name.to_owned() }),
+        _ => {
+            let names = found.iter().map(|row| row.id.to_string()).collect();
+            Err(RunError::SeveralRuns { name: name.to_owned(), names })
+        }
+    }
+}
+
+/// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.
+pub(crate) async fn open_run_of(store: &Store, deployment: &DeploymentId) -> Result<Option<RunId>, RunError> {
+    for row in store.runs().await? {
+        // One that this program cannot read cannot be resumed by it either.
+        let Ok(request) = Request::read(&row) else { continue };
+        if matches!(&request.what, What::Single { deployment: of, .. } if of == deployment) {
+            return Ok(row.ended.is_none().then_some(row.id));
+        }
+    }
+    Ok(None)
+}
+
+/// `20260131-120000-quickstart-7f3a`: sorts by time, and no two are alike.
+pub(crate) fn new_run_id(name: &str) -> RunId {
+    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
+    RunId::new(format!("{now}-{name}-{:04x}", rand::rng().random_range(0..=0xffff_u32)))
+}

@@ -1,0 +1,156 @@
+//! The folder of a workspace's state, `.sb`, and every path below it. Nothing else knows these names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sb_plan::id::{DeploymentId, RunId, StepId, file_name};
+
+/// The folder tree that shares one `.sb`. Cheap to clone; nothing is made or read until a path is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    folder: Arc<Path>,
+}
+
+impl Workspace {
+    /// The workspace whose state is in this folder.
+    pub fn at(folder: &Path) -> Self {
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        Self { folder: folder.into() }
+    }
+
+    /// The workspace to which a file or folder belongs: the nearest ancestor's `.sb`, else one at the root of the git
+    /// work tree, else one beside it.
+    pub fn of(path: &Path) -> Self {
+        let start = absolute(if path.is_dir() { path } else { path.parent().unwrap_or(path) });
+        let found = start.ancestors().map(|folder| folder.join(".sb")).find(|folder| folder.is_dir());
+        let at_root =
+            || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
+        let folder = found.or_else(at_root).unwrap_or_else(|| start.join(".sb"));
+        Self { folder: folder.into() }
+    }
+
+    /// `.sb` itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The journal and what is deployed. Without it, nothing was run here yet.
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("state.db")
+    }
+
+    /// The locks that plans name: `NAME.SLOT`.
+    pub(crate) fn named_locks(&self) -> PathBuf {
+        self.folder.join("locks")
+    }
+
+    /// Of a run: its lock, its files, its attempts.
+    pub fn run(&self, run: &RunId) -> PathBuf {
+        self.folder.join("runs").join(run.as_str())
+    }
+
+    /// Held by the runner of a run; holds its process number.
+    pub(crate) fn run_lock(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("lock")
+    }
+
+    /// The address of the container engine that has a run's containers.
+    pub(crate) fn engine_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("engine")
+    }
+
+    /// Parameters that were given to a run: they may be secrets.
+    pub(crate) fn overrides_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("overrides.json")
+    }
+
+    /// Of one attempt of a step: its claim, its log, its end.
+    pub(crate) fn attempt(&self, run: &RunId, step: &StepId, attempt: u32) -> PathBuf {
+        self.run(run).join("steps").join(step.as_str()).join(attempt.to_string())
+    }
+
+    /// Held by whoever works on a named deployment.
+    pub(crate) fn deployment_lock(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("deployments").join(format!("{}.lock", file_name(deployment.as_str())))
+    }
+
+    /// Secret parameters and outputs of a deployment.
+    pub(crate) fn secrets_file(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("secrets").join(format!("{}.json", file_name(deployment.as_str())))
+    }
+
+    /// The local target of a deployment: its state, its log, its functions' logs.
+    pub(crate) fn local_target(&self, deployment: &str) -> PathBuf {
+        self.folder.join("local").join(file_name(deployment))
+    }
+
+    /// The folders of all local targets, sorted; none where they cannot be read.
+    pub(crate) fn local_targets(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<_> = std::fs::read_dir(self.folder.join("local"))
+            .map(|items| items.flatten().map(|item| item.path()).collect())
+            .unwrap_or_default();
+        folders.sort();
+        folders
+    }
+
+    /// The receiver of OpenTelemetry of a deployment: its state, its log, the spans that arrived.
+    pub(crate) fn receiver(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("otlp").join(file_name(deployment.as_str()))
+    }
+
+    /// Commands on their way into a tmux session.
+    pub(crate) fn tmux(&self) -> PathBuf {
+        self.folder.join("tmux")
+    }
+
+    /// The home of a shell in a container.
+    pub(crate) fn shell(&self, run: &RunId) -> PathBuf {
+        self.folder.join("shells").join(run.as_str())
+    }
+
+    /// What containers see in the place of the state, which holds the secrets of every deployment.
+    pub(crate) fn empty_folder(&self) -> PathBuf {
+        self.folder.join("empty")
+    }
+
+    /// Made and removed to see whether files can be made here.
+    pub(crate) fn probe(&self) -> PathBuf {
+        self.folder.join(format!(".probe.{}", std::process::id()))
+    }
+}
+
+/// Absolute, without `.` and with `..` resolved as far as folders exist.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(folders: &[&str], path: &str, expected: &str) {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path().canonicalize().unwrap();
+        for folder in folders {
+            std::fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        assert_eq!(Workspace::of(&top.join(path)).folder(), top.join(expected));
+    }
+
+    #[test]
+    fn a_workspace_is_the_nearest_state_else_the_work_tree_else_the_folder() {
+        check(&["a/.sb", "a/b/c", "a/b/.git"], "a/b/c", "a/.sb");
+        check(&["a/.git", "a/b"], "a/b/plan.toml", "a/.sb");
+        check(&["a/b"], "a/b/plan.toml", "a/b/.sb");
+        check(&["a/b"], "a/b", "a/b/.sb");
+    }
+
+    #[test]
+    fn names_with_odd_characters_stay_below_the_folder() {
+        let workspace = Workspace::at(Path::new("/w/.sb"));
+        assert_eq!(workspace.local_target("../x"), Path::new("/w/.sb/local/..%2Fx"));
+        let deployment = DeploymentId::new("a/b@local");
+        assert_eq!(workspace.secrets_file(&deployment), Path::new("/w/.sb/secrets/a%2Fb@local.json"));
+    }
+}
