@@ -500,7 +500,7 @@ impl Dispatch {
             }
             self.slots.release(&self.job.graph.graph[index]);
             self.spending.attempt(&self.job, &self.job.graph.graph[index]);
-            self.machine.release(index, &self.job.graph.graph[index]);
+            self.machine.release(index, self.slots.running());
             let changes = self.end_attempt(index, finished)?;
             self.unsaved.extend(changes);
         }

@@ -13,7 +13,8 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use serde::Serialize;
 
-use super::ready::{Claim, Class, Ready, Slots, class, locks};
+use super::quiet::{Class, class};
+use super::ready::{Claim, Ready, Slots, locks};
 use sb_plan::graph::{RunGraph, Step, StepKind};
 use sb_plan::validate::{self, Action, Charge, Plan, Prices, Traces};
 use sb_workload::schedule::planned;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use petgraph::graph::NodeIndex;
 
-use super::ready::{Claim, Class, class, locks};
+use super::quiet::{Class, Running, class};
+use super::ready::{Claim, locks};
 use crate::store::{Guard, Shared, Taken};
 use sb_plan::graph::Step;
 use sb_plan::validate::Plan;
@@ -28,8 +29,6 @@ pub(super) struct Machine {
     /// Held while a load of this run waits for quiet: new work of other runs waits behind it.
     next: Option<Guard>,
     named: HashMap<NodeIndex, Vec<Guard>>,
-    working: u32,
-    loading: u32,
     /// What kept steps from starting at the last choice.
     refused: Vec<(NodeIndex, String)>,
     /// What was last told of each waiting step.
@@ -52,8 +51,6 @@ impl Machine {
             quiet: None,
             next: None,
             named: HashMap::new(),
-            working: 0,
-            loading: 0,
             refused: Vec::new(),
             told: HashMap::new(),
             wants_quiet: false,
@@ -120,7 +117,7 @@ impl Machine {
             Claim::Taken
         });
         if claim == Claim::Taken {
-            self.count(index, step, named);
+            self.keep(index, named);
         }
         claim
     }
@@ -199,31 +196,22 @@ impl Machine {
                 self.work = quiet_or_work;
             }
         }
-        self.count(index, step, named);
+        self.keep(index, named);
     }
 
-    fn count(&mut self, index: NodeIndex, step: &Step, named: Vec<Guard>) {
-        match class(step) {
-            Class::Free => {}
-            Class::Work => self.working += 1,
-            Class::Invoke => self.loading += 1,
-        }
+    fn keep(&mut self, index: NodeIndex, named: Vec<Guard>) {
         if !named.is_empty() {
             self.named.insert(index, named);
         }
     }
 
-    pub(super) fn release(&mut self, index: NodeIndex, step: &Step) {
-        match class(step) {
-            Class::Free => {}
-            Class::Work => self.working -= 1,
-            Class::Invoke => self.loading -= 1,
-        }
+    /// Of a step that has ended; `still` are those that run on.
+    pub(super) fn release(&mut self, index: NodeIndex, still: Running) {
         self.named.remove(&index);
-        if self.working == 0 {
+        if still.working == 0 {
             self.work = None;
         }
-        if self.loading == 0 {
+        if still.invoking == 0 {
             self.invoke = None;
             self.quiet = None;
         }

@@ -9,6 +9,7 @@ mod dispatch;
 pub mod estimate;
 mod machine;
 mod policy;
+mod quiet;
 mod ready;
 mod spending;
 mod takeover;

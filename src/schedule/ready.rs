@@ -5,29 +5,9 @@ use std::ops::Bound;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use super::quiet::{Class, Held, Running, class};
 use sb_plan::graph::{Step, StepKind, Wait};
 use sb_plan::validate::Plan;
-
-/// What a step does to the machine and to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
-    /// Pauses and the like: they hold no slot and disturb nobody.
-    Free,
-    /// Deploys, cleans up, or works on traces: a load should not run beside it.
-    Work,
-    /// Sends load.
-    Invoke,
-}
-
-pub(super) fn class(step: &Step) -> Class {
-    if step.pause().is_some() {
-        Class::Free
-    } else if step.is_invoke() {
-        Class::Invoke
-    } else {
-        Class::Work
-    }
-}
 
 /// The limits of a plan, and what is taken of them.
 #[derive(Debug)]
@@ -36,8 +16,7 @@ pub(super) struct Slots {
     invoke: u32,
     quiet: bool,
     locks: BTreeMap<String, u32>,
-    working: u32,
-    invoking: u32,
+    running: Running,
     /// Deployments being made, each with its number of running deploy steps.
     deploying: HashMap<usize, u32>,
     taken: HashMap<String, u32>,
@@ -50,19 +29,14 @@ impl Slots {
             invoke: plan.concurrency.invoke.max(1),
             quiet: plan.concurrency.quiet,
             locks: plan.locks.clone(),
-            working: 0,
-            invoking: 0,
+            running: Running::default(),
             deploying: HashMap::new(),
             taken: HashMap::new(),
         }
     }
 
     pub(super) fn take(&mut self, step: &Step) {
-        match class(step) {
-            Class::Free => {}
-            Class::Work => self.working += 1,
-            Class::Invoke => self.invoking += 1,
-        }
+        self.running.start(step);
         if deploys(step) {
             *self.deploying.entry(step.deployment).or_default() += 1;
         }
@@ -72,11 +46,7 @@ impl Slots {
     }
 
     pub(super) fn release(&mut self, step: &Step) {
-        match class(step) {
-            Class::Free => {}
-            Class::Work => self.working -= 1,
-            Class::Invoke => self.invoking -= 1,
-        }
+        self.running.end(step);
         if let Some(count) = self.deploying.get_mut(&step.deployment)
             && deploys(step)
         {
@@ -92,11 +62,15 @@ impl Slots {
         }
     }
 
+    /// How many steps of this run are running.
+    pub(super) fn running(&self) -> Running {
+        self.running
+    }
+
     /// Takes slots for those that may start now, in the order of their rank, and takes them out of `ready`. `claim`
     /// has the last word: what other runs hold.
     ///
-    /// With `quiet`, load and work exclude each other. Whichever comes first in rank goes first: a step that must
-    /// wait for the other kind to end holds back what stands behind it, or it would wait for ever.
+    /// With `quiet`, load and work exclude each other, as [`super::quiet`] says.
     ///
     /// Within one choice slots are only taken, so what refuses one step of a queue refuses those behind it: the
     /// effort goes with what is chosen, not with what is ready.
@@ -152,16 +126,13 @@ impl Slots {
         match class(step) {
             Class::Free => {}
             Class::Invoke => {
-                let disturbed = self.quiet && self.working > 0;
-                held.work |= disturbed && !held.loads;
-                if self.invoking >= self.invoke || disturbed || held.loads {
+                let refused = held.refuses_load(self.quiet, self.running);
+                if refused || self.running.invoking >= self.invoke {
                     return Judgement::Refused;
                 }
             }
             Class::Work => {
-                let disturbs = self.quiet && self.invoking > 0;
-                held.loads |= disturbs && !held.work;
-                if disturbs || held.work {
+                if held.refuses_work(self.quiet, self.running) {
                     return Judgement::Refused;
                 }
                 if !self.may_deploy(step) {
@@ -173,7 +144,7 @@ impl Slots {
             Claim::Taken => Judgement::Start,
             Claim::Busy => Judgement::Refused,
             Claim::Disturbed => {
-                held.work = true;
+                held.hold_work();
                 Judgement::Refused
             }
         }
@@ -201,13 +172,6 @@ enum Judgement {
     Refused,
     /// As many deployments are being made as may be.
     DeployLimit,
-}
-
-/// What stands behind a step that waits for the other kind to end.
-#[derive(Default)]
-struct Held {
-    loads: bool,
-    work: bool,
 }
 
 /// Smaller goes first.
@@ -315,8 +279,7 @@ mod tests {
             invoke,
             quiet,
             locks: BTreeMap::new(),
-            working: 0,
-            invoking: 0,
+            running: Running::default(),
             deploying: HashMap::new(),
             taken: HashMap::new(),
         }
