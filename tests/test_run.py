@@ -84,6 +84,10 @@ class Reading(unittest.TestCase):
         self.assertEqual(run.declared("needs: docker, k6"), ["docker", "k6"])
         self.assertIsNone(run.declared("helper: the test below starts it"))
 
+    def test_needs_are_documented(self):
+        documented = re.findall(r"^\| `(\w+)` \| ", (HERE.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+        self.assertEqual(documented, list(run.NEEDS))
+
     def test_wrong_declarations(self):
         wrong = [None, "", "slow", "needs:", "needs: dokcer", "needs: docker k6", "needs: docker,k6", "needs: k6, k6", "Needs: k6", "helper:"]
         for reason in wrong:
