@@ -3,22 +3,25 @@
 # what CI runs
 default: check test
 
-# formatting and lints
+# what CI checks before the tests: format, spelling, the runner of the tests, lints, documentation
 check:
-    cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
+    cargo fmt --all --check
+    if command -v typos > /dev/null; then typos; else echo "skipped: there is no typos (PyPI: typos)"; fi
+    python3 tests/test_run.py
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# all tests; those that need a Docker engine run when one answers
-test:
-    sh tests/run.sh
+# tests: all, or parts and needs such as `just test unit integration` (see `sh tests/run.sh --help`)
+test *WORDS:
+    sh tests/run.sh {{WORDS}}
 
-# the tests that need a Docker engine, and no others
+# the tests that need a container engine, and no others
 test-docker:
     sh tests/run.sh docker
 
 # write schemas/ anew from the types
 schemas:
-    SB_UPDATE_SCHEMAS=1 cargo test --lib schema
+    SB_UPDATE_SCHEMAS=1 cargo test --workspace --lib schema
 
 # kill -9 the runner at N random moments of the quickstart, resume, and check what is left
 torture N="200" SEED="1" *ARGS:

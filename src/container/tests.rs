@@ -125,7 +125,7 @@ async fn until_output(attempt: &Attempt, text: &str) {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_an_exit_is_told_apart_from_other_ends() {
     with_engine(async |engine, image| {
         for (script, expected, log, stdout) in [
@@ -162,7 +162,7 @@ fn docker_an_exit_is_told_apart_from_other_ends() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
     with_engine(async |engine, image| {
         let mut polite =
@@ -189,7 +189,7 @@ fn docker_the_time_limit_ends_polite_and_stubborn_programs() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_output_is_kept_byte_for_byte() {
     with_engine(async |engine, image| {
         let dir = tempfile::tempdir().unwrap();
@@ -212,7 +212,7 @@ fn docker_output_is_kept_byte_for_byte() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_a_container_whose_output_cannot_be_kept_is_ended() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -233,7 +233,7 @@ fn docker_a_container_whose_output_cannot_be_kept_is_ended() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_nothing() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -265,7 +265,7 @@ fn docker_a_wait_that_is_broken_off_again_and_again_loses_nothing_and_repeats_no
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_looking_tells_what_became_of_an_attempt() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -290,7 +290,7 @@ fn docker_looking_tells_what_became_of_an_attempt() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_a_container_that_was_created_but_never_started_is_started() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -306,7 +306,7 @@ fn docker_a_container_that_was_created_but_never_started_is_started() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_cancelling_stops_with_and_without_someone_waiting() {
     with_engine(async |engine, image| {
         let stubborn = shell(&image, "trap '' TERM; echo ready; while :; do sleep 0.05; done");
@@ -340,7 +340,7 @@ fn docker_cancelling_stops_with_and_without_someone_waiting() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_files_belong_to_the_caller_and_home_is_writable_and_short_lived() {
     use std::os::unix::fs::MetadataExt as _;
     with_engine(async |engine, image| {
@@ -386,7 +386,7 @@ fn docker_files_belong_to_the_caller_and_home_is_writable_and_short_lived() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_orphans_are_listed_by_run_and_removed() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -420,7 +420,7 @@ fn networked(image: &str, script: &str, run_label: &str) -> ContainerCommand {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_containers_take_turns_in_a_network_namespace() {
     with_engine(async |engine, image| {
         let label = format!("sb-test-{:016x}", rand::random::<u64>());
@@ -464,7 +464,7 @@ fn docker_containers_take_turns_in_a_network_namespace() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_a_network_namespace_that_somebody_removed_is_replaced() {
     with_engine(async |engine, image| {
         let label = format!("sb-test-{:016x}", rand::random::<u64>());
@@ -489,7 +489,7 @@ fn docker_a_network_namespace_that_somebody_removed_is_replaced() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_an_image_is_built_once_and_again_when_its_context_changes() {
     with_engine(async |engine, image| {
         let unique = format!("{:016x}", rand::random::<u64>());
@@ -538,7 +538,7 @@ fn docker_an_image_is_built_once_and_again_when_its_context_changes() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_failures_say_what_to_do() {
     with_engine(async |engine, image| {
         let dir = context(&format!("FROM {image}\nRUN echo before && false\n"), &[]);
@@ -643,7 +643,7 @@ impl Proxy {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
     with_engine(async |_engine, image| {
         let proxy = Proxy::start(0).await;
@@ -679,7 +679,7 @@ fn docker_a_connection_that_breaks_while_waiting_loses_nothing() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_an_engine_that_stays_away_is_waited_for_and_then_given_up() {
     with_engine(async |_engine, image| {
         let proxy = Proxy::start(0).await;
@@ -701,7 +701,7 @@ fn docker_an_engine_that_stays_away_is_waited_for_and_then_given_up() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_who_stops_a_container_from_outside_has_not_let_it_end() {
     with_engine(async |engine, image| {
         // One that takes the signal for a reason to end well, and one that does not.
@@ -726,7 +726,7 @@ fn docker_who_stops_a_container_from_outside_has_not_let_it_end() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_the_version_of_the_interface_is_the_one_that_was_asked_for() {
     with_engine(async |_engine, image| {
         let endpoint =

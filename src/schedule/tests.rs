@@ -513,7 +513,7 @@ fn locks_limit_steps_of_different_applications() {
 }
 
 #[test]
-#[ignore = "keeps the machine busy, which tests that measure times do not stand"]
+#[ignore = "needs: alone"]
 fn twenty_thousand_deployments_that_are_ready_at_once_do_not_slow_each_other_down() {
     let names: Vec<String> = (0..20_000).map(|number| format!("app{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

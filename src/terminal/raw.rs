@@ -59,7 +59,7 @@ mod tests {
 
     /// What the test below starts in a terminal.
     #[test]
-    #[ignore = "does something in a terminal only"]
+    #[ignore = "helper: `a_panic_gives_the_terminal_back` starts it in a terminal"]
     fn panics_in_raw_mode() {
         if let Some(raw) = RawMode::enter().unwrap() {
             // Not even dropped: the hook alone has to do it.

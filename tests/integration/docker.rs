@@ -85,7 +85,7 @@ fn signal(runner: &Child, signal: Signal) {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn steps_in_containers_see_their_folder_their_environment_and_nothing_of_the_state() {
     let boxed = Boxed::new(
         r#"
@@ -157,7 +157,7 @@ run = "rm -r made.json 'sub folder/deep'; echo cleaned {{params.greeting}} > cle
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_failing_step_is_recovered_and_retried_and_a_slow_one_stopped() {
     let boxed = Boxed::new(
         r#"
@@ -226,19 +226,19 @@ fn check_killed(runner_dies_at: &str, resumed_at: &str) {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_container_that_runs_on_after_its_runner_was_killed_is_taken_up_again() {
     check_killed("begin", "begin");
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_container_that_ended_while_no_runner_lived_is_not_run_again() {
     check_killed("begin", "end");
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_container_that_was_removed_while_no_runner_lived_runs_again_as_a_new_attempt() {
     let boxed = Boxed::new(LONG);
     let mut runner = boxed.start();
@@ -254,7 +254,7 @@ fn a_container_that_was_removed_while_no_runner_lived_runs_again_as_a_new_attemp
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_container_that_somebody_stops_by_hand_is_interrupted_and_runs_again_as_a_new_attempt() {
     let boxed = Boxed::new(&LONG.replace("echo begin >> trail", "trap 'exit 0' TERM; echo begin >> trail"));
     let mut runner = boxed.start();
@@ -287,7 +287,7 @@ run = "echo cleanup >> trail; sleep 1"
 "#;
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_signal_stops_the_container_and_cleans_up() {
     let boxed = Boxed::new(ENDLESS);
     let mut runner = boxed.start();
@@ -299,7 +299,7 @@ fn a_signal_stops_the_container_and_cleans_up() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn what_a_second_signal_leaves_behind_is_paid_by_resume() {
     let boxed = Boxed::new(ENDLESS);
     let mut runner = boxed.start();
@@ -325,7 +325,7 @@ fn check_failure(step: &str, words: &[&str]) {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn what_cannot_start_is_named() {
     check_failure("image = \"box\"\nrun = [\"no-such-program\"]", &["no-such-program", "in the image"]);
     check_failure(
@@ -338,7 +338,7 @@ fn what_cannot_start_is_named() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn a_container_reaches_the_application_on_the_embedded_runtime() {
     let boxed = Boxed::new(
         r#"

@@ -171,7 +171,7 @@ fn manifest() -> String {
 const SECRET: &str = "hush0hush1hush2hush3";
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn credentials_typed_into_a_terminal_serve_steps_and_are_found_nowhere() {
     let lab = Lab::new();
     lab.work.write("benchmark.toml", &manifest());
@@ -218,7 +218,7 @@ fn credentials_typed_into_a_terminal_serve_steps_and_are_found_nowhere() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn credentials_from_a_file_are_checked_taken_up_and_found_nowhere() {
     let lab = Lab::new();
     let files = [
@@ -259,7 +259,7 @@ fn credentials_from_a_file_are_checked_taken_up_and_found_nowhere() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn a_login_that_is_broken_off_gives_the_terminal_back_and_keeps_nothing() {
     let lab = Lab::new();
     let ask = "Key ID [None]: ";
@@ -290,7 +290,7 @@ fn a_login_that_is_broken_off_gives_the_terminal_back_and_keeps_nothing() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn an_ordinary_user_logs_in_and_has_a_folder_that_is_theirs() {
     let (lab, user) = (Lab::new(), User::new());
     let program = user.home().join("sb");
@@ -318,7 +318,7 @@ fn an_ordinary_user_logs_in_and_has_a_folder_that_is_theirs() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn a_shell_has_what_a_step_has() {
     let lab = Lab::new();
     let look = "pwd; id -u; id -g; echo ~; ls -a ~; ls -ld ~/.aws; env | grep -v -e ^SB_ -e ^HOSTNAME | sort; cat /proc/net/dev | wc -l; \
@@ -407,7 +407,7 @@ run = "true"
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn images_are_made_ready_before_they_are_needed() {
     let lab = Lab::new();
     lab.work.write("app/Dockerfile", &format!("FROM {IMAGE}\nCOPY Dockerfile /x\n"));

@@ -220,14 +220,14 @@ run = "trap 'echo told >> trail; exit 0' TERM; echo begin >> trail; echo printed
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn docker_a_step_whose_engine_is_killed_is_interrupted_and_runs_again() {
     // Its next life kills or stops what it finds.
     check_engine_dies(Signal::SIGKILL, &["begin\nbegin\nend\n", "begin\ntold\nbegin\nend\n"]);
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn docker_a_step_that_ends_well_because_its_engine_stops_is_interrupted_all_the_same() {
     check_engine_dies(Signal::SIGTERM, &["begin\ntold\nbegin\nend\n"]);
 }
@@ -277,7 +277,7 @@ fn fill_volumes(dockerd: &Dockerd, boxed: &Boxed, user: u32) {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn docker_credentials_are_in_the_containers_of_steps_that_ask_for_them_and_nowhere_else() {
     let boxed = asking();
     let dockerd = Dockerd::start();
@@ -339,7 +339,7 @@ impl Drop for User {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn docker_an_ordinary_user_owns_what_containers_write_and_reads_credentials() {
     let boxed = asking();
     let dockerd = Dockerd::start();
@@ -385,7 +385,7 @@ fn fake_ssh(boxed: &Boxed, script: &str) -> String {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_an_engine_is_reached_over_ssh() {
     let boxed = Boxed::new(SHORT);
     let path = fake_ssh(
@@ -416,7 +416,7 @@ fn docker_an_engine_is_reached_over_ssh() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_contexts_that_the_docker_command_made_are_used() {
     let boxed = Boxed::new(SHORT);
     let config = boxed.work.path().join("config");
@@ -445,7 +445,7 @@ fn docker_contexts_that_the_docker_command_made_are_used() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_containers_that_nobody_drives_are_listed_and_removed() {
     let boxed = Boxed::new(
         "\n[[deploy]]\nname = \"long\"\nimage = \"box\"\nnetwork = \"none\"\n\
@@ -499,7 +499,7 @@ fn docker_containers_that_nobody_drives_are_listed_and_removed() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, root"]
 fn docker_a_run_stays_with_its_engine() {
     let boxed = Boxed::new(
         "\n[[deploy]]\nname = \"long\"\nimage = \"box\"\nnetwork = \"none\"\nrun = \"echo begin >> trail; sleep 3; echo end >> trail\"\n",
@@ -519,7 +519,7 @@ fn docker_a_run_stays_with_its_engine() {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 fn docker_output_without_end_needs_little_memory() {
     const MEGABYTES: u64 = 2000;
     let boxed = Boxed::new(&format!(

@@ -212,13 +212,13 @@ fn check_example(arguments: &[&str]) {
 const LOAD: [&str; 5] = ["constant", "--rate", "15", "--duration", "2s"];
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_script_is_sent_by_the_k6_of_this_machine_and_its_traces_are_found() {
     check_example(&[&["test", "--executor", "host"], &LOAD[..]].concat());
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn traces_of_a_script_without_trace_ids_are_found_by_their_time() {
     let work = Workspace::new();
     work.copy("examples");
@@ -241,7 +241,7 @@ fn traces_of_a_script_without_trace_ids_are_found_by_their_time() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn the_plan_for_k6_runs() {
     let work = Workspace::new();
     work.copy("examples");
@@ -261,7 +261,7 @@ fn the_plan_for_k6_runs() {
 }
 
 #[test]
-#[ignore = "needs k6 and a Docker engine"]
+#[ignore = "needs: docker, k6"]
 fn docker_a_script_is_sent_by_k6_in_a_container_and_its_files_are_the_callers() {
     let scripted = Scripted::new(TRACED, "").in_docker();
     let ran = scripted.work.sb(&[&["test", "--executor", "docker"], &LOAD[..]].concat()).expect(0);
@@ -307,13 +307,13 @@ fn check_killed_runner(scripted: &Scripted, executor: &str) {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_k6_outlives_its_runner_and_is_found_again() {
     check_killed_runner(&Scripted::new(TRACED, ""), "host");
 }
 
 #[test]
-#[ignore = "needs k6 and a Docker engine"]
+#[ignore = "needs: docker, k6"]
 fn docker_a_k6_outlives_its_runner_and_is_found_again() {
     check_killed_runner(&Scripted::new(TRACED, "").in_docker(), "docker");
 }
@@ -340,13 +340,13 @@ fn check_cancelled(scripted: &Scripted, executor: &str) {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_cancelled_k6_stops_at_once_and_leaves_what_it_measured() {
     check_cancelled(&Scripted::new(TRACED, ""), "host");
 }
 
 #[test]
-#[ignore = "needs k6 and a Docker engine"]
+#[ignore = "needs: docker, k6"]
 fn docker_a_cancelled_k6_stops_at_once_and_leaves_what_it_measured() {
     check_cancelled(&Scripted::new(TRACED, "").in_docker(), "docker");
 }
@@ -367,7 +367,7 @@ fn check_refused(script: &str, workload: &str, arguments: &[&str], words: &[&str
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_script_that_k6_cannot_read_fails_with_its_place() {
     check_refused(
         "export default function ( {",
@@ -380,14 +380,14 @@ fn a_script_that_k6_cannot_read_fails_with_its_place() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_script_that_sets_a_load_of_its_own_is_refused() {
     let script = "export const options = { vus: 3, duration: '1s' };\nexport default function () {}";
     check_refused(script, "", &[], &["`vus`, `duration`", "k6_options"]);
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_k6_that_ends_before_it_sends_is_a_failed_step() {
     let script = "export function setup() { throw new Error('no setup'); }\nexport default function () {}";
     check_refused(script, "", &[], &["k6 sent nothing", "no setup"]);
@@ -400,7 +400,7 @@ fn a_k6_that_ends_before_it_sends_is_a_failed_step() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_missing_or_old_k6_is_told_with_a_way_out() {
     let scripted = Scripted::new(TRACED, "");
     let run = |path: &Path| {
@@ -426,14 +426,14 @@ fn check_invalid(script: &str, workload: &str, arguments: &[&str], words: &[&str
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn thresholds_that_fail_make_a_trial_invalid() {
     let workload = "options = { thresholds = { http_req_duration = [\"p(95)<0.0001\"], http_req_failed = [\"rate<0.5\"] } }";
     check_invalid(TRACED, workload, &["3"], &["The threshold http_req_duration: p(95)<0.0001 failed."]);
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn failed_requests_and_dropped_invocations_are_held_against_the_tolerances() {
     let failing = TRACED.replace("/x`", "/fail`");
     let load = "iterations = 4\nmax_error_rate = 0.5\n";
@@ -461,7 +461,7 @@ fn failed_requests_and_dropped_invocations_are_held_against_the_tolerances() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_script_that_aborts_itself_makes_a_trial_invalid() {
     let script = "import exec from 'k6/execution';\nimport { http } from './sb.js';\nexport default function () {\n\
                   http.get(`${__ENV.BASE_URL}/x`);\nif (exec.scenario.iterationInTest == 2) exec.test.abort('enough');\n}";
@@ -469,7 +469,7 @@ fn a_script_that_aborts_itself_makes_a_trial_invalid() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_script_without_trace_ids_is_told_and_its_columns_stay_empty() {
     let scripted = Scripted::new(
         "import http from 'k6/http';\nexport default function () { http.get(__ENV.BASE_URL); }",
@@ -484,7 +484,7 @@ fn a_script_without_trace_ids_is_told_and_its_columns_stay_empty() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_file_of_the_users_is_not_replaced_by_the_module() {
     let scripted = Scripted::new(TRACED, "");
     scripted.work.write("sb.js", "// mine\n");
@@ -497,7 +497,7 @@ fn a_file_of_the_users_is_not_replaced_by_the_module() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn a_secret_reaches_the_script_and_no_argument_log_or_result() {
     let script = "import { http } from './sb.js';\nexport default function () {\n\
                   console.log(`key ${__ENV.KEY}`);\nhttp.get(`${__ENV.BASE_URL}/slow?key=${__ENV.KEY}`);\n}";
@@ -532,7 +532,7 @@ fn a_secret_reaches_the_script_and_no_argument_log_or_result() {
 }
 
 #[test]
-#[ignore = "needs k6"]
+#[ignore = "needs: k6"]
 fn options_of_ones_own_are_the_load() {
     let scripted = Scripted::new(
         TRACED,
@@ -602,7 +602,7 @@ impl Drop for Generators {
 }
 
 #[test]
-#[ignore = "needs k6 and a Docker engine"]
+#[ignore = "needs: docker, dockerd, k6, root"]
 fn docker_load_generators_share_a_load_and_their_results_are_merged() {
     let generators = Generators::start();
     let scripted = generators.scripted();
@@ -629,7 +629,7 @@ fn docker_load_generators_share_a_load_and_their_results_are_merged() {
 }
 
 #[test]
-#[ignore = "needs k6 and a Docker engine"]
+#[ignore = "needs: docker, dockerd, k6, root"]
 fn docker_a_load_generator_that_fails_stops_the_others_and_makes_the_trial_invalid() {
     let generators = Generators::start();
     let scripted = generators.scripted();

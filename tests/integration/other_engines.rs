@@ -36,7 +36,7 @@ cp bad/client/cert.pem bad/client/key.pem good/ca.pem stranger
 "#;
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, dockerd, openssl, root"]
 fn docker_an_engine_behind_tls_and_its_clients_prove_who_they_are() {
     let boxed = Boxed::new(SHORT);
     let folder = boxed.work.path().join("certificates");
@@ -133,7 +133,7 @@ impl Drop for Podman {
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, podman"]
 fn docker_podman_s_socket_does_what_an_engine_of_docker_does() {
     let boxed = Boxed::new(
         r#"
@@ -175,7 +175,7 @@ run = "echo cleanup >> trail; i=0; while [ ! -e go ] && [ $i -lt 600 ]; do sleep
 }
 
 #[test]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker, podman"]
 fn docker_credentials_lie_in_a_volume_of_podman_s_as_in_one_of_docker_s() {
     const SECRET: &str = "hush4hush5hush6";
     let (work, podman) = (Workspace::new(), Podman::start());

@@ -223,7 +223,7 @@ fn the_sampling_rule_is_made_once_and_made_right() {
 
 /// As another program than ours answers: moto.
 #[test]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 fn moto_says_whose_account_it_is() {
     let account = Account::new(&json!({ "limit": 1, "rules": [] }));
     let moto = Moto::start(&account.work);

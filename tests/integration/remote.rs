@@ -120,7 +120,7 @@ fn sshd() -> PathBuf {
 }
 
 #[test]
-#[ignore = "needs sshd and rsync"]
+#[ignore = "needs: sshd"]
 fn sshd_logs_folders_and_nothing_else_are_fetched_once() {
     let host = Host::new();
     for name in [
@@ -166,7 +166,7 @@ fn sshd_logs_folders_and_nothing_else_are_fetched_once() {
 }
 
 #[test]
-#[ignore = "needs sshd and rsync"]
+#[ignore = "needs: sshd"]
 fn sshd_a_fetch_that_was_broken_off_goes_on_where_it_was() {
     let host = Host::new();
     let name = "logs/2026-01-31_12-00-00/traces.json";
@@ -208,7 +208,7 @@ fn sshd_a_fetch_that_was_broken_off_goes_on_where_it_was() {
 }
 
 #[test]
-#[ignore = "needs sshd and rsync"]
+#[ignore = "needs: sshd"]
 fn sshd_a_host_is_set_up_once_and_told_what_it_misses() {
     let host = Host::new();
     host.program("docker", "[ \"$1\" = version ] && echo 28.5.1");

@@ -127,7 +127,7 @@ impl Stressed {
 }
 
 #[test]
-#[ignore = "mounts a disk: needs root"]
+#[ignore = "needs: root"]
 fn on_a_full_disk_nothing_new_starts_and_with_room_again_the_run_goes_on() {
     let stressed = Stressed::new();
     let filler = stressed.disk.place.join("filler");
@@ -136,7 +136,7 @@ fn on_a_full_disk_nothing_new_starts_and_with_room_again_the_run_goes_on() {
 
 /// A disk with open files cannot be made read-only, so it happens between two runners.
 #[test]
-#[ignore = "mounts a disk: needs root"]
+#[ignore = "needs: root"]
 fn where_the_state_is_read_only_nothing_starts_and_the_run_goes_on_later() {
     let stressed = Stressed::new();
     let mut runner = stressed.work.start(&["test", "--executor", "host", "--state-dir", "disk/.sb"]);

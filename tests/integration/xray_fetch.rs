@@ -198,7 +198,7 @@ async fn ten_thousand_traces_are_complete_whatever_their_service_does() {
 const KILLED: &str = "SB_TEST_FETCH_INTO";
 
 #[tokio::test]
-#[ignore = "the process that `a_killed_retrieval_goes_on_where_it_was` kills"]
+#[ignore = "helper: `a_killed_retrieval_goes_on_where_it_was` starts and kills it"]
 async fn fetch_until_killed() {
     let Ok(orders) = std::env::var(KILLED) else { return };
     let (endpoint, out) = orders.split_once(' ').unwrap();
@@ -271,7 +271,7 @@ async fn traces_of_a_time_are_listed_in_windows_that_are_halved_until_they_fit()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"] // Its summaries are not as AWS has them: `Users` is an object.
+#[ignore = "needs: moto"] // Its summaries are not as AWS has them: `Users` is an object.
 async fn traces_come_from_moto_by_their_ids() {
     let work = Workspace::new();
     let moto = Moto::start(&work);

@@ -67,7 +67,7 @@ fn containers_of(state_dir: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 async fn functions_run_in_containers_that_end_with_the_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let folder_path = folder.path().canonicalize().unwrap();
@@ -119,7 +119,7 @@ async fn functions_run_in_containers_that_end_with_the_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a Docker engine"]
+#[ignore = "needs: docker"]
 async fn an_image_that_cannot_be_had_is_named_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let template = application(folder.path());

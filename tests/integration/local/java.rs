@@ -36,7 +36,7 @@ async fn compile(folder: &Path, classes: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a JDK and Maven"]
+#[ignore = "needs: java"]
 async fn classes_a_jar_and_a_zip_run_with_lambdas_client() {
     let folder = tempfile::tempdir().unwrap();
     let classes = folder.path().join("classes");
@@ -69,7 +69,7 @@ async fn classes_a_jar_and_a_zip_run_with_lambdas_client() {
 
 /// The thumbnail generator's own code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a JDK, Maven and moto_server"]
+#[ignore = "needs: java, moto"]
 async fn moto_keeps_what_the_thumbnail_generator_uploads_and_its_sdk_sends_subsegments() {
     let folder = tempfile::tempdir().unwrap();
     let copied = Command::new("cp")

@@ -53,7 +53,7 @@ async fn start(app: &App, kind: &str) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn an_execution_calls_the_functions_and_its_states_are_spans_of_the_callers_trace() {
     let app = App::of("tests/integration/local/machines.yaml").await;
     let (run, root) = start(&app, "good").await;
@@ -92,7 +92,7 @@ async fn an_execution_calls_the_functions_and_its_states_are_spans_of_the_caller
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_failure_is_tried_again_caught_and_told_with_the_functions_own_error() {
     let app = App::of("tests/integration/local/machines.yaml").await;
     let (run, root) = start(&app, "bad").await;
@@ -139,7 +139,7 @@ async fn described(app: &App, arn: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_definition_in_a_file_may_loop_with_retries_and_catches_refusals_by_their_names() {
     let app = App::of("tests/integration/local/machines.yaml").await;
     let started = app.request("POST", &format!("{}/v1/odd", app.runtime.endpoint), "{}", &[JSON]).await;
@@ -178,7 +178,7 @@ async fn a_definition_in_a_file_may_loop_with_retries_and_catches_refusals_by_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn an_api_with_a_document_checks_bodies_maps_answers_and_has_functions_too() {
     let app = App::of("tests/integration/local/machines.yaml").await;
     let endpoint = &app.runtime.endpoint;
@@ -207,7 +207,7 @@ async fn an_api_with_a_document_checks_bodies_maps_answers_and_has_functions_too
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_caller_waits_for_the_end_of_an_express_execution() {
     let app = App::of("tests/integration/local/machines.yaml").await;
     let url = format!("{}/v2/quick", app.runtime.endpoint);
@@ -232,7 +232,7 @@ async fn a_caller_waits_for_the_end_of_an_express_execution() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn an_execution_starts_others_and_waits_for_their_ends() {
     let app = App::of("tests/integration/local/machines.yaml").await;
     let started = app.request("POST", &format!("{}/v1/outer", app.runtime.endpoint), "{}", &[JSON]).await;

@@ -13,7 +13,7 @@ use super::harness::{App, here, sb, spec, wait_until};
 const TEMPLATE: &str = "tests/integration/local/services.yaml";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_runtime() {
     let app = App::of(TEMPLATE).await;
     let endpoint = app.runtime.aws_endpoint.clone().expect("there are services");
@@ -61,7 +61,7 @@ async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn transactions_that_meet_leave_the_tables_as_if_they_had_followed_each_other() {
     const ROUNDS: usize = 5;
     const TOGETHER: usize = 24;
@@ -131,7 +131,7 @@ async fn transactions_that_meet_leave_the_tables_as_if_they_had_followed_each_ot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_table_that_the_service_refuses_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let template = std::fs::read_to_string(here(TEMPLATE))
@@ -149,7 +149,7 @@ async fn a_table_that_the_service_refuses_is_named_with_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn functions_ask_about_faces_in_a_bucket() {
     let app = App::of(TEMPLATE).await;
     let ask = async |operation: &str, picture: &str| {
@@ -173,7 +173,7 @@ async fn functions_ask_about_faces_in_a_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn calls_of_services_take_longer_where_that_is_declared() {
     let seconds = async |service: Option<Delay>, slow: f64| {
         let app = App::with(TEMPLATE, |options| {

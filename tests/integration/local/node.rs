@@ -7,7 +7,7 @@ use super::harness::App;
 const TEMPLATE: &str = "tests/integration/local/node.yaml";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Node.js"]
+#[ignore = "needs: node"]
 async fn a_function_gets_its_event_context_and_trace() {
     let app = App::of(TEMPLATE).await;
     let answer = app.invoke("app-Echo", &json!({ "a": "ü" }), &[]).await;
@@ -27,7 +27,7 @@ async fn a_function_gets_its_event_context_and_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Node.js"]
+#[ignore = "needs: node"]
 async fn handlers_of_every_style_and_module_system_answer() {
     let app = App::of(TEMPLATE).await;
     let check = async |function: &str, event: Value, expected: Value| {
@@ -48,7 +48,7 @@ async fn handlers_of_every_style_and_module_system_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Node.js"]
+#[ignore = "needs: node"]
 async fn failures_have_the_types_that_lambda_reports() {
     let app = App::of(TEMPLATE).await;
     let check = async |function: &str, event: Value, kind: &str, message: &str| {

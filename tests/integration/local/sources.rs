@@ -65,7 +65,7 @@ fn of_origin<'a>(segments: &'a [Value], origin: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn messages_of_a_queue_come_in_batches_and_those_that_fail_end_among_the_dead_letters() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let url = &app.runtime.outputs["Jobs"];
@@ -109,7 +109,7 @@ async fn messages_of_a_queue_come_in_batches_and_those_that_fail_end_among_the_d
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn an_event_that_failed_for_good_reaches_its_queue_and_its_topic_in_lambdas_shapes() {
     let app = App::of("tests/integration/local/failures.yaml").await;
     let event = json!({ "note": app.note() });
@@ -145,7 +145,7 @@ async fn an_event_that_failed_for_good_reaches_its_queue_and_its_topic_in_lambda
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn what_a_call_without_a_trace_sets_off_has_one_beginning_each() {
     let app = App::of("tests/integration/local/failures.yaml").await;
     let message = json!({ "note": app.note() }).to_string();
@@ -167,7 +167,7 @@ async fn what_a_call_without_a_trace_sets_off_has_one_beginning_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn without_its_services_it_is_broken_and_says_so() {
     let app = App::of("tests/integration/local/failures.yaml").await;
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", app.runtime.pid));
@@ -197,7 +197,7 @@ async fn without_its_services_it_is_broken_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_message_begins_a_trace_that_is_linked_with_its_senders_and_shows_its_wait() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let body = json!({ "note": app.note() }).to_string();
@@ -220,7 +220,7 @@ async fn a_message_begins_a_trace_that_is_linked_with_its_senders_and_shows_its_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_batch_of_messages_comes_later_where_that_is_declared_and_its_trace_is_valid_alone() {
     let template = "tests/integration/local/sources.yaml";
     let delay = Duration::from_millis(700);
@@ -251,7 +251,7 @@ async fn a_batch_of_messages_comes_later_where_that_is_declared_and_its_trace_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn messages_are_lost_where_that_is_declared() {
     let template = "tests/integration/local/sources.yaml";
     let app = App::with(template, |options| options.dynamics.lost_message = 1.0).await;
@@ -273,7 +273,7 @@ async fn messages_are_lost_where_that_is_declared() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn what_gets_the_messages_of_an_invocation_is_fetched_with_its_trace_and_analysed_as_one() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let send = |body: Value| {
@@ -312,7 +312,7 @@ async fn what_gets_the_messages_of_an_invocation_is_fetched_with_its_trace_and_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_topic_reaches_functions_and_queues_and_carries_the_trace_on() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let message = json!({ "note": app.note() }).to_string().replace('"', "%22");
@@ -350,7 +350,7 @@ async fn a_topic_reaches_functions_and_queues_and_carries_the_trace_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn a_bucket_tells_of_objects_that_its_filter_lets_through() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let body = json!({ "note": app.note() });
@@ -388,7 +388,7 @@ async fn a_bucket_tells_of_objects_that_its_filter_lets_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn records_of_streams_come_in_order_and_are_given_up_after_their_attempts() {
     let app = App::of("tests/integration/local/sources.yaml").await;
     let json_call =
@@ -435,7 +435,7 @@ async fn records_of_streams_come_in_order_and_are_given_up_after_their_attempts(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs moto_server"]
+#[ignore = "needs: moto"]
 async fn filters_say_which_messages_and_records_reach_whom() {
     let app = App::of("tests/integration/local/filters.yaml").await;
     let order = |kind: &str, size: u32| json!({ "note": app.note(), "kind": kind, "size": size }).to_string();
