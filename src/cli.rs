@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use sb_plan::plan::Executor;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -73,8 +76,8 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "NAME")]
     pub target: Option<String>,
     /// Where steps run [default: the plan's, else docker]
-    #[arg(long, global = true, value_name = "PLACE", env = "SB_EXECUTOR")]
-    pub executor: Option<Place>,
+    #[arg(long, global = true, value_name = "EXECUTOR", env = "SB_EXECUTOR", value_parser = executor_parser())]
+    pub executor: Option<Executor>,
     /// How results are written to standard output
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub format: OutputFormat,
@@ -92,10 +95,8 @@ pub struct Global {
     pub inside_tmux: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Place {
-    Docker,
-    Host,
+fn executor_parser() -> impl TypedValueParser<Value = Executor> {
+    PossibleValuesParser::new(Executor::ALL.map(Executor::word)).try_map(|word| word.parse::<Executor>())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Global, OutputFormat, Place};
+use crate::cli::{Global, OutputFormat};
 use crate::workspace::{Workspace, absolute};
-use sb_plan::validate::Executor;
+use sb_plan::plan::Executor;
 
 /// What the common options mean.
 #[derive(Clone, Debug)]
@@ -66,10 +66,7 @@ impl Settings {
         Ok(Self {
             file: global.file,
             target: global.target,
-            executor: global.executor.map(|place| match place {
-                Place::Docker => Executor::Docker,
-                Place::Host => Executor::Host,
-            }),
+            executor: global.executor,
             format: global.format,
             params,
             state_dir: global.state_dir,

@@ -79,7 +79,8 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
         ConfigCommand::Set { name, value } => {
             let _lock = store.lock_deployment(&id)?;
             let name = name.strip_prefix("params.").unwrap_or(&name).to_owned();
-            let overrides = validate::Overrides { params: vec![(name.clone(), value)], ..Default::default() };
+            let overrides =
+                sb_plan::plan::Overrides { params: vec![(name.clone(), value)], ..Default::default() };
             // The same check as for -p: the parameter exists, and the value has its type.
             let plan = accept(terminal, validate::single(benchmark.clone(), &target, None, &overrides))?;
             let value = plan.entries[0].points[0].params[&name].clone();

@@ -20,9 +20,8 @@ use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::event::Event;
 use sb_plan::graph::{self, Parts, RunGraph};
-use sb_plan::plan::expand;
+use sb_plan::plan::{Order, Plan, Prices, expand};
 use sb_plan::run_state::{RunState, StepPhase};
-use sb_plan::validate::{Order, Plan, Prices};
 
 /// Earlier runs that are looked at for the durations of steps.
 const RUNS: usize = 20;
@@ -168,7 +167,7 @@ async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
                 Some(_) => None,
                 None => of.id.as_str().strip_prefix(&prefix).map(str::to_owned),
             };
-            let concerns = |entry: &sb_plan::validate::Entry| {
+            let concerns = |entry: &sb_plan::plan::Entry| {
                 entry.benchmark.name == of.benchmark && entry.target == of.target
             };
             if let Some(key) = key.filter(|_| plan.entries.iter().any(concerns)) {

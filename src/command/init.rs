@@ -19,8 +19,10 @@ use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
+use sb_plan::benchmark::{Action, Benchmark, Images, Sent};
 use sb_plan::manifest::read::Disk;
-use sb_plan::validate::{self, Action, Benchmark, Executor, Images, Overrides, Sent};
+use sb_plan::plan::{Executor, Overrides};
+use sb_plan::validate;
 
 /// The built-in default images, with those of SB_IMAGES in their place.
 pub(super) fn images(settings: &Settings) -> Result<Images, Failed> {
@@ -147,7 +149,7 @@ fn benchmarks(terminal: &Terminal, settings: &Settings) -> Result<Vec<Arc<Benchm
             found.extend(checked.value.map(|benchmark| (benchmark.path.clone(), benchmark)));
         }
     }
-    problems.retain(validate::Problem::is_error);
+    problems.retain(sb_plan::manifest::problem::Problem::is_error);
     if !problems.is_empty() {
         show_problems(terminal, &problems);
         return Err(Failed::said(Exit::InvalidManifest));

@@ -16,8 +16,9 @@ use crate::run::Request;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
+use sb_plan::benchmark::ManifestStep;
 use sb_plan::id::RunId;
-use sb_plan::validate::{self, Executor};
+use sb_plan::plan::Executor;
 
 fn provider(word: Word) -> &'static Provider {
     let name = match word {
@@ -150,9 +151,8 @@ pub(super) async fn check(terminal: &Terminal, settings: &Settings, word: Word) 
     };
     let exit = if who.is_some() { Exit::Done } else { Exit::Failed };
     if settings.json() {
-        let place = if on_host(settings) { "host" } else { "docker" };
         let all = json!({
-            "version": 1, "provider": provider.name, "executor": place, "logged_in": who.is_some(), "who": who,
+            "version": 1, "provider": provider.name, "executor": settings.executor.unwrap_or_default(), "logged_in": who.is_some(), "who": who,
             "identity": said, "problem": why,
         });
         terminal.data(&format!("{all:#}"))?;
@@ -220,7 +220,7 @@ async fn runs_that_need(settings: &Settings, provider: &Provider) -> Result<Vec<
         // One that cannot be read any more may need them all the same.
         let needs = match Request::read(&row).and_then(|request| request.rebuild(&store, &row.id)) {
             Ok((plan, graph)) => {
-                plan.executor != Some(Executor::Host)
+                plan.executor != Executor::Host
                     && graph
                         .graph
                         .node_weights()
@@ -236,8 +236,8 @@ async fn runs_that_need(settings: &Settings, provider: &Provider) -> Result<Vec<
     Ok(needing)
 }
 
-fn asks(step: &validate::Step, provider: &Provider) -> bool {
-    let named = |environment: &validate::Environment| {
+fn asks(step: &ManifestStep, provider: &Provider) -> bool {
+    let named = |environment: &sb_plan::benchmark::Environment| {
         environment.credentials.iter().any(|name| name == provider.name)
     };
     named(&step.environment) || step.recover.iter().any(|recovery| named(&recovery.environment))

@@ -12,7 +12,8 @@ use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::manifest::problem::Problem;
 use sb_plan::manifest::read::Disk;
-use sb_plan::validate::{self, Overrides};
+use sb_plan::plan::Overrides;
+use sb_plan::validate;
 
 /// Folders that hold no manifests of the user's own.
 const SKIPPED: &[&str] = &["target", "node_modules", "logs", "schemas"];

@@ -13,8 +13,8 @@ use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::graph::{self, Format, Parts, RunGraph};
 use sb_plan::manifest::read::Disk;
-use sb_plan::plan::expand;
-use sb_plan::validate::{self, Order, Overrides, Plan};
+use sb_plan::plan::{Order, Overrides, Plan, expand};
+use sb_plan::validate;
 
 pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanCommand) -> Outcome {
     let mut text = String::new();

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::provider::account::{Account, AccountError, account};
 use crate::provider::sampling::{self, SamplingError, Verdict};
 use crate::terminal::{Style, Terminal};
+use sb_plan::benchmark::{ParamSource, Traces};
 use sb_plan::graph::Parts;
-use sb_plan::validate::{Entry, ParamSource, Plan, Point, Traces};
+use sb_plan::plan::{Entry, Plan, Point};
 
 /// For all questions together: a machine without credentials, or without a network, starts as well.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -20,8 +20,8 @@ use sb_analysis::report::{summary, table};
 use sb_plan::event::Verdict;
 use sb_plan::graph::RunGraph;
 use sb_plan::id::RunId;
+use sb_plan::plan::Plan;
 use sb_plan::run_state::RunState;
-use sb_plan::validate::Plan;
 
 /// The last run that sent load.
 async fn last_measured(store: &Store) -> Result<RunRow, Failed> {

@@ -11,18 +11,20 @@ use super::init::images;
 use super::output::{Failed, accept};
 use super::{Outcome, passthrough, single};
 use crate::container::Opening;
-use crate::execute::{Attempt, Executor, Workplace, WorkplaceError, explain, workplace};
+use crate::execute::{Attempt, StepPerformer, Workplace, WorkplaceError, explain, workplace};
 use crate::exit_code::Exit;
 use crate::run::new_run_id;
 use crate::schedule;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
+use sb_plan::benchmark::{Action, Benchmark, Environment, Image, Images, ManifestStep, Phase, Target};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::{DeploymentId, StepId};
 use sb_plan::manifest::read::Disk;
+use sb_plan::plan::Overrides;
 use sb_plan::plan::expand;
-use sb_plan::validate::{self, Action, Benchmark, Environment, Image, Images, Overrides, Phase, Target};
+use sb_plan::validate;
 
 pub(super) async fn shell(
     terminal: &Terminal,
@@ -55,7 +57,6 @@ pub(super) async fn shell(
         ..Overrides::default()
     };
     let plan = accept(terminal, validate::single(Arc::clone(&benchmark), &name, None, &overrides))?;
-    let place = plan.executor.unwrap_or(validate::Executor::Docker);
     let workspace = settings.workspace(&manifest);
     let run = new_run_id("shell");
     let id = DeploymentId::new(format!("{}@{name}", benchmark.name));
@@ -84,9 +85,10 @@ pub(super) async fn shell(
         cancel: CancellationToken::new(),
         notices,
     };
-    let executor = Executor::new(place, workspace.clone(), std::env::current_exe()?, images(settings)?);
+    let performer =
+        StepPerformer::new(plan.executor, workspace.clone(), std::env::current_exe()?, images(settings)?);
     let tell = |line: String| terminal.say(&line);
-    let made = workplace(&executor, &attempt, &environment, argv, &tell).await.map_err(refused)?;
+    let made = workplace(&performer, &attempt, &environment, argv, &tell).await.map_err(refused)?;
     match made {
         Workplace::Host { argv, env, workdir } => {
             let mut command = tokio::process::Command::new(&argv[0]);
@@ -101,7 +103,7 @@ pub(super) async fn shell(
             DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
             let size = terminal.is_interactive().then(|| terminal.size());
             let opening = Opening { terminal: size, files: None, folder: Some(&home) };
-            let engine = executor.reach_engine().await.map_err(|error| refused(error.into()))?;
+            let engine = performer.reach_engine().await.map_err(|error| refused(error.into()))?;
             let ended = match engine.open(&command, &opening).await {
                 Ok(session) => passthrough::pass_through(terminal, session).await,
                 Err(error) => Err(refused(error.into())),
@@ -125,14 +127,14 @@ fn refused(error: WorkplaceError) -> Failed {
 }
 
 /// `stack`, or `deploy/stack` where several phases have one.
-fn find<'a>(target: &'a Target, wanted: &str) -> Result<&'a validate::Step, Failed> {
+fn find<'a>(target: &'a Target, wanted: &str) -> Result<&'a ManifestStep, Failed> {
     let steps = || target.deploy.iter().chain(&target.invoke).chain(&target.cleanup);
     let phase = |phase| match phase {
         Phase::Deploy => "deploy",
         Phase::Invoke => "invoke",
         Phase::Cleanup => "cleanup",
     };
-    let full = |step: &validate::Step| format!("{}/{}", phase(step.phase), step.name);
+    let full = |step: &ManifestStep| format!("{}/{}", phase(step.phase), step.name);
     let matching: Vec<_> = steps().filter(|step| step.name == wanted || full(step) == wanted).collect();
     match matching.as_slice() {
         [step] if matches!(step.action, Action::Run(_)) => Ok(step),
@@ -158,7 +160,7 @@ fn named(benchmark: &Benchmark, image: &str) -> Result<Image, Failed> {
     if Images::has(image) {
         return Ok(Image::Default(image.to_owned()));
     }
-    if validate::is_image_reference(image) {
+    if sb_plan::benchmark::is_image_reference(image) {
         return Ok(Image::Reference(image.to_owned()));
     }
     Err(Failed::helped(

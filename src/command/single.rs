@@ -10,10 +10,11 @@ use crate::settings::Settings;
 use crate::store::{Debt, Store};
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
+use sb_plan::benchmark::Benchmark;
 use sb_plan::graph::Parts;
 use sb_plan::id::DeploymentId;
 use sb_plan::manifest::read::Disk;
-use sb_plan::validate::{self, Benchmark};
+use sb_plan::validate;
 use sb_workload::Load;
 
 pub(super) async fn part(
@@ -126,7 +127,7 @@ pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Res
     if let Some(file) = &arguments.load_file {
         return accept(terminal, validate::load_file(&Disk, &absolute(file)));
     }
-    let arguments = validate::LoadArguments {
+    let arguments = sb_plan::manifest::LoadArguments {
         load: arguments.load,
         rate: arguments.rate,
         duration: arguments.duration,
@@ -139,7 +140,7 @@ pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Res
         expected_latency: arguments.expected_latency,
         k6_options: arguments.k6_options,
         folder: absolute(std::path::Path::new(".")),
-        ..validate::LoadArguments::default()
+        ..sb_plan::manifest::LoadArguments::default()
     };
     accept_arguments(terminal, validate::load_arguments(&Disk, &arguments))
 }

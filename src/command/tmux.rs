@@ -28,7 +28,8 @@ use crate::terminal::Terminal;
 use crate::workspace::{Workspace, absolute};
 use sb_plan::id::RunId;
 use sb_plan::manifest::read::Disk;
-use sb_plan::validate::{self, Overrides};
+use sb_plan::plan::Overrides;
+use sb_plan::validate;
 
 /// The hidden argument under which this program becomes the run in a window.
 pub(super) const LAUNCH: &str = "internal-tmux";

@@ -18,8 +18,8 @@ use crate::terminal::Terminal;
 use sb_plan::event::{Event, FailureClass, Outcome, Record, StopCause};
 use sb_plan::graph::{RunGraph, Step, Wait};
 use sb_plan::id::{DeploymentId, RunId, StepId};
+use sb_plan::plan::Plan;
 use sb_plan::run_state::{RunState, StepPhase};
-use sb_plan::validate::Plan;
 
 pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Done {
     let store = Store::open(&settings.workspace_here())?;

@@ -4,28 +4,29 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, Finished, outputs, throttling};
 use crate::attempt::STDOUT_FILE;
 use crate::command_exit::{CommandExit, Found};
 use crate::host::{self, HostCommand, Running};
+use sb_plan::benchmark::{Command, Environment, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
-use sb_plan::validate::{self, Command, Environment};
+use sb_plan::plan::Executor;
 use sb_workload::template::{Context, Template, Undefined, lookup_in};
 
 /// From the polite signal to the other one.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
-    step: &validate::Step,
+    step: &ManifestStep,
     command: &Command,
     folder: &Path,
 ) -> Finished {
     let outcome = match prepare(attempt, command, &step.environment, step.timeout) {
         Ok(prepared) => {
-            let outcome = execute(executor, attempt, prepared, &step.environment, folder).await;
+            let outcome = execute(performer, attempt, prepared, &step.environment, folder).await;
             throttling::told_apart(outcome, folder)
         }
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
@@ -45,9 +46,9 @@ pub(super) async fn run(
 /// Runs the recovery commands before another attempt. A recovery that fails does not stop the attempt: whether
 /// the step works now is for the step to say.
 pub(super) async fn recover(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
-    step: &validate::Step,
+    step: &ManifestStep,
     folder: &Path,
 ) -> Result<(), Box<Finished>> {
     for (index, recovery) in step.recover.iter().enumerate() {
@@ -55,7 +56,7 @@ pub(super) async fn recover(
         let made = std::fs::create_dir_all(&folder);
         let outcome = match (made, prepare(attempt, &recovery.command, &recovery.environment, step.timeout)) {
             (Ok(()), Ok(prepared)) => {
-                execute(executor, attempt, prepared, &recovery.environment, &folder).await
+                execute(performer, attempt, prepared, &recovery.environment, &folder).await
             }
             (Err(error), _) => Outcome::failed(FailureClass::NotStarted, error.to_string()),
             (_, Err(error)) => Outcome::failed(FailureClass::Step, error.to_string()),
@@ -121,15 +122,15 @@ pub(super) fn manifest_folder(attempt: &Attempt) -> &Path {
 }
 
 async fn execute(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     prepared: Prepared,
     environment: &Environment,
     folder: &Path,
 ) -> Outcome {
     let timeout = prepared.timeout;
-    match executor.place {
-        validate::Executor::Host => {
+    match performer.executor {
+        Executor::Host => {
             let command = HostCommand {
                 argv: prepared.argv,
                 env: prepared.env,
@@ -138,17 +139,15 @@ async fn execute(
                 timeout,
                 grace: GRACE,
             };
-            on_host(executor, attempt, &command, folder).await
+            on_host(performer, attempt, &command, folder).await
         }
-        validate::Executor::Docker => {
-            super::docker::run(executor, attempt, prepared, environment, folder).await
-        }
+        Executor::Docker => super::docker::run(performer, attempt, prepared, environment, folder).await,
     }
 }
 
 /// Runs a command under its supervisor, or takes up what an earlier runner started.
 pub(super) async fn on_host(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     command: &HostCommand,
     folder: &Path,
@@ -160,7 +159,7 @@ pub(super) async fn on_host(
         Ok(Found::NotStarted) if attempt.lost_boot => return Outcome::Interrupted,
         Ok(Found::Ended(exit)) => Ok(exit),
         Ok(Found::Running) => wait(attempt, Running::found(folder)).await,
-        Ok(Found::NotStarted) => match executor.supervisors.start(folder, command).await {
+        Ok(Found::NotStarted) => match performer.supervisors.start(folder, command).await {
             Ok(running) => wait(attempt, running).await,
             // Started by a runner whose journal has lost it since (a torn write): it is this very attempt.
             Err(host::HostError::AlreadyStarted { .. }) => wait(attempt, Running::found(folder)).await,

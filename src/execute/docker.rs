@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
 use super::image_progress::ensure_image;
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, Deployed, credentials};
 use crate::command_exit::{CommandExit, Found};
 use crate::container::{
     ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
 };
+use sb_plan::benchmark::{Action, Environment, Images};
 use sb_plan::event::{FailureClass, Notice, Outcome};
 use sb_plan::graph::{RunGraph, Step};
 use sb_plan::id::RunId;
-use sb_plan::validate::{self, Action, Environment, Images};
 
-impl Executor {
+impl StepPerformer {
     /// The engine, connected once.
     ///
     /// # Errors
@@ -57,14 +57,14 @@ impl Executor {
 }
 
 pub(super) async fn run(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     prepared: Prepared,
     environment: &Environment,
     folder: &Path,
 ) -> Outcome {
     let timeout = prepared.timeout;
-    match Box::pin(patiently(executor, attempt, &prepared, environment, folder)).await {
+    match Box::pin(patiently(performer, attempt, &prepared, environment, folder)).await {
         Ok(Some(exit)) => outcome_of(&exit, timeout),
         Ok(None) | Err(ContainerError::Gone { .. }) => Outcome::Interrupted,
         Err(error) if error.is_unreachable() => {
@@ -76,13 +76,13 @@ pub(super) async fn run(
 
 /// An engine that goes away is waited for, and what became of the container found out when it is back.
 async fn patiently(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     prepared: &Prepared,
     environment: &Environment,
     folder: &Path,
 ) -> Result<Option<CommandExit>, ContainerError> {
-    let engine = executor.reach_engine().await?;
+    let engine = performer.reach_engine().await?;
     let waiting = AtomicBool::new(false);
     let tell = || {
         waiting.store(true, Ordering::Relaxed);
@@ -90,7 +90,7 @@ async fn patiently(
     };
     let mut known = Known { begun: attempt.reattach, asked: false };
     loop {
-        match try_run(executor, engine, attempt, prepared, environment, folder, &mut known).await {
+        match try_run(performer, engine, attempt, prepared, environment, folder, &mut known).await {
             Err(error) if error.is_connection() => engine.until_it_answers(&tell).await?,
             other => return other,
         }
@@ -115,7 +115,7 @@ fn progress(attempt: &Attempt, message: String) {
 
 /// None: the container is gone, and nobody knows how it ended.
 async fn try_run(
-    executor: &Executor,
+    performer: &StepPerformer,
     engine: &Engine,
     attempt: &Attempt,
     prepared: &Prepared,
@@ -135,17 +135,17 @@ async fn try_run(
             return Ok(None);
         }
         Found::NotStarted => {
-            if let Some(missing) = missing_workdir(executor, attempt, prepared) {
+            if let Some(missing) = missing_workdir(performer, attempt, prepared) {
                 return Ok(Some(missing));
             }
             credentials::check(engine, &environment.credentials).await?;
-            let wanted = image(environment.image.as_ref(), &executor.images);
+            let wanted = image(environment.image.as_ref(), &performer.images);
             let tell = |line| progress(attempt, line);
             let image = tokio::select! {
                 image = ensure_image(engine, &wanted, &tell) => image?,
                 () = attempt.cancel.cancelled() => return Ok(Some(CommandExit::Cancelled)),
             };
-            let command = container_command(executor, attempt, prepared, environment, image);
+            let command = container_command(performer, attempt, prepared, environment, image);
             known.asked = true;
             match engine.start(folder, &command, &name).await {
                 // The request of a runner that was killed in between arrived after all: it is this very attempt.
@@ -167,13 +167,13 @@ async fn try_run(
 }
 
 /// What the engine is asked for; none: the image of steps that name none.
-pub fn image(wanted: Option<&validate::Image>, defaults: &Images) -> Image {
+pub fn image(wanted: Option<&sb_plan::benchmark::Image>, defaults: &Images) -> Image {
     let default = |name: &str| Image::Reference(defaults.reference(name).to_owned());
     match wanted {
         None => default(Images::STEP),
-        Some(validate::Image::Default(name)) => default(name),
-        Some(validate::Image::Reference(reference)) => Image::Reference(reference.clone()),
-        Some(validate::Image::Build { dockerfile, context, args }) => {
+        Some(sb_plan::benchmark::Image::Default(name)) => default(name),
+        Some(sb_plan::benchmark::Image::Reference(reference)) => Image::Reference(reference.clone()),
+        Some(sb_plan::benchmark::Image::Build { dockerfile, context, args }) => {
             Image::Build { dockerfile: dockerfile.clone(), context: context.clone(), args: args.clone() }
         }
     }
@@ -195,11 +195,11 @@ async fn until_ended(
 
 /// The engine would make a missing working directory, and it would belong to root.
 pub(super) fn missing_workdir(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     prepared: &Prepared,
 ) -> Option<CommandExit> {
-    let shared = mounts(executor, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
+    let shared = mounts(performer, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
     (shared && !prepared.workdir.is_dir()).then(|| CommandExit::SpawnFailed {
         message: format!(
             "the working directory `{}` does not exist: create it in an earlier step",
@@ -209,7 +209,7 @@ pub(super) fn missing_workdir(
 }
 
 pub(super) fn container_command(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     prepared: &Prepared,
     environment: &Environment,
@@ -229,29 +229,29 @@ pub(super) fn container_command(
         in_memory: vec![],
         env,
         workdir: Some(prepared.workdir.to_string_lossy().into_owned()),
-        mounts: mounts(executor, attempt),
+        mounts: mounts(performer, attempt),
         user: environment.user.clone(),
         network: environment.network.clone().or_else(|| default_network(&attempt.deployment)),
         cpus: environment.limits.cpus,
         memory_bytes: environment.limits.memory_bytes,
-        labels: labels(executor, attempt),
+        labels: labels(performer, attempt),
         timeout: prepared.timeout,
         grace: GRACE,
     }
 }
 
 /// By which a container is found again.
-pub(super) fn labels(executor: &Executor, attempt: &Attempt) -> BTreeMap<String, String> {
+pub(super) fn labels(performer: &StepPerformer, attempt: &Attempt) -> BTreeMap<String, String> {
     BTreeMap::from([
         (RUN_LABEL.to_owned(), attempt.run.to_string()),
-        (STATE_LABEL.to_owned(), state_label(executor.workspace.folder())),
+        (STATE_LABEL.to_owned(), state_label(performer.workspace.folder())),
         ("sb.step".to_owned(), attempt.step.id.to_string()),
         ("sb.attempt".to_owned(), attempt.number.to_string()),
     ])
 }
 
 /// The manifest's root, at the same path as on this machine, so that paths mean the same in both executors.
-pub(super) fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
+pub(super) fn mounts(performer: &StepPerformer, attempt: &Attempt) -> Vec<Mount> {
     let root = &attempt.deployment.benchmark.root;
     let mount = |source: &Path, target: &Path, read_only| Mount {
         source: source.to_owned(),
@@ -264,10 +264,10 @@ pub(super) fn mounts(executor: &Executor, attempt: &Attempt) -> Vec<Mount> {
         mounts.push(mount(manifest, manifest, false));
     }
     // The state holds the secrets of every deployment: where it lies inside the root, containers see an empty folder.
-    if executor.workspace.folder().starts_with(root) {
-        let empty = executor.workspace.empty_folder();
+    if performer.workspace.folder().starts_with(root) {
+        let empty = performer.workspace.empty_folder();
         if std::fs::create_dir_all(&empty).is_ok() {
-            mounts.push(mount(&empty, executor.workspace.folder(), true));
+            mounts.push(mount(&empty, performer.workspace.folder(), true));
         }
     }
     mounts

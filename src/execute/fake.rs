@@ -1,4 +1,4 @@
-//! An executor that plays a script, for tests of the scheduler.
+//! A version of `Execute` that plays a script, for tests of the scheduler.
 
 use std::collections::HashMap;
 use std::io;

@@ -8,14 +8,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::k6::{self, Containers, K6_ARGUMENT, K6Spec};
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, Finished, command, docker};
 use crate::container::Mount;
 use crate::host::HostCommand;
 use sb_load::{LoadLock, LoadSpec, Progress};
 use sb_measurement::{LoadSummary, SUMMARY_FILE};
+use sb_plan::benchmark::{ManifestStep, Script, Sent};
 use sb_plan::event::{FailureClass, LoadProgress, Notice, Outcome};
-use sb_plan::validate::{self, Script, Sent};
+use sb_plan::plan::Executor;
 use sb_workload::template::{Context, Undefined, lookup_in};
 
 /// The hidden argument under which this program sends load.
@@ -29,9 +30,9 @@ pub const PROGRESS_FILE: &str = "progress.jsonl";
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
-    step: &validate::Step,
+    step: &ManifestStep,
     folder: &Path,
 ) -> Finished {
     let (Some(logs), Some(sent)) = (&attempt.logs, &attempt.deployment.benchmark.workload) else {
@@ -49,14 +50,14 @@ pub(super) async fn run(
                 locks: locks(attempt),
                 max_in_flight: sb_load::DEFAULT_MAX_IN_FLIGHT,
             };
-            supervised(executor, attempt, step, folder, LOAD_ARGUMENT, &spec).await
+            supervised(performer, attempt, step, folder, LOAD_ARGUMENT, &spec).await
         }
         Sent::Script(script) => {
-            let spec = match k6_spec(executor, attempt, step, script, logs, folder) {
+            let spec = match k6_spec(performer, attempt, step, script, logs, folder) {
                 Ok(spec) => spec,
                 Err(error) => return Outcome::failed(FailureClass::Step, error.to_string()).into(),
             };
-            let outcome = supervised(executor, attempt, step, folder, K6_ARGUMENT, &spec).await;
+            let outcome = supervised(performer, attempt, step, folder, K6_ARGUMENT, &spec).await;
             if !outcome.is_success()
                 && let Some(containers) = &spec.containers
             {
@@ -71,9 +72,9 @@ pub(super) async fn run(
 
 /// A load in a process of its own, or what became of one that an earlier runner started.
 async fn supervised(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
-    step: &validate::Step,
+    step: &ManifestStep,
     folder: &Path,
     argument: &str,
     spec: &impl Serialize,
@@ -88,14 +89,14 @@ async fn supervised(
     }
     let word = |path: &Path| path.to_string_lossy().into_owned();
     let command = HostCommand {
-        argv: vec![word(&executor.sb), argument.to_owned(), word(&spec_path), word(&progress_path)],
+        argv: vec![word(&performer.sb), argument.to_owned(), word(&spec_path), word(&progress_path)],
         env: std::collections::BTreeMap::new(),
         clear_env: false,
         workdir: command::manifest_folder(attempt).to_owned(),
         timeout: step.timeout,
         grace: command::GRACE,
     };
-    let sending = command::on_host(executor, attempt, &command, folder);
+    let sending = command::on_host(performer, attempt, &command, folder);
     let outcome = tokio::select! {
         outcome = sending => outcome,
         never = watch(attempt, &progress_path) => match never {},
@@ -105,9 +106,9 @@ async fn supervised(
 }
 
 fn k6_spec(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
-    step: &validate::Step,
+    step: &ManifestStep,
     script: &Script,
     logs: &Path,
     folder: &Path,
@@ -117,17 +118,17 @@ fn k6_spec(
     for (name, value) in &script.env {
         env.insert(name.clone(), value.render(Context::Plain, &lookup)?);
     }
-    let in_containers = executor.place == validate::Executor::Docker || !script.generators.is_empty();
+    let in_containers = performer.executor == Executor::Docker || !script.generators.is_empty();
     let environment = &step.environment;
     let containers = in_containers.then(|| {
         // A load reads the application's files, and writes to its own folder only.
         let read_only = |mount| Mount { read_only: true, ..mount };
         Containers {
             generators: script.generators.clone(),
-            image: docker::image(Some(&script.image), &executor.images),
+            image: docker::image(Some(&script.image), &performer.images),
             name: docker::name(attempt, folder),
-            labels: docker::labels(executor, attempt),
-            mounts: docker::mounts(executor, attempt).into_iter().map(read_only).collect(),
+            labels: docker::labels(performer, attempt),
+            mounts: docker::mounts(performer, attempt).into_iter().map(read_only).collect(),
             user: environment.user.clone(),
             network: environment.network.clone().or_else(|| docker::default_network(&attempt.deployment)),
             cpus: environment.limits.cpus,

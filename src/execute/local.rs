@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
 use sb_local::LocalSpec;
+use sb_plan::benchmark::{LocalSettings, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
-use sb_plan::validate::{self, LocalSettings};
 use sb_workload::template::{Context, Template, lookup_in, plain_text};
 
 pub(super) async fn up(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
-    step: &validate::Step,
+    step: &ManifestStep,
     template: &Path,
     parameters: &BTreeMap<String, Template>,
     settings: &LocalSettings,
 ) -> Finished {
-    let folder = executor.local_state(attempt);
+    let folder = performer.local_state(attempt);
     if let Some(failed) = on_purpose(&folder, "deploy", settings.failing_deploys) {
         return failed;
     }
@@ -60,7 +60,7 @@ pub(super) async fn up(
         },
     };
     let runtime = tokio::select! {
-        runtime = sb_local::up(spec, &executor.sb) => runtime,
+        runtime = sb_local::up(spec, &performer.sb) => runtime,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match runtime {
@@ -108,8 +108,8 @@ fn on_purpose(folder: &Path, key: &str, failures: u32) -> Option<Finished> {
     Some(Outcome::failed(FailureClass::Step, message).into())
 }
 
-pub(super) async fn down(executor: &Executor, attempt: &Attempt, failures: u32) -> Finished {
-    let folder = executor.local_state(attempt);
+pub(super) async fn down(performer: &StepPerformer, attempt: &Attempt, failures: u32) -> Finished {
+    let folder = performer.local_state(attempt);
     if let Some(failed) = on_purpose(&folder, "cleanup", failures) {
         return failed;
     }

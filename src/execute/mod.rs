@@ -1,6 +1,6 @@
 //! Executing one attempt of one step: container, host process, load, local runtime or provider call.
 //!
-//! [`Execute`] has two versions: [`step::Executor`] does the work, [`fake::Fake`] plays a script in tests of the
+//! [`Execute`] has two versions: [`step::StepPerformer`] does the work, [`fake::Fake`] plays a script in tests of the
 //! scheduler.
 
 mod command;
@@ -26,7 +26,7 @@ pub use image_progress::ensure_image;
 pub use k6::{K6_ARGUMENT, run_k6};
 pub use load::{LOAD_ARGUMENT, PROGRESS_FILE};
 pub use shell::{Workplace, WorkplaceError, workplace};
-pub use step::Executor;
+pub use step::StepPerformer;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -39,10 +39,11 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use sb_plan::benchmark::Benchmark;
 use sb_plan::event::{Notice, Outcome};
 use sb_plan::graph::Step;
 use sb_plan::id::{DeploymentId, RunId};
-use sb_plan::validate::{Benchmark, Start};
+use sb_plan::plan::Start;
 use sb_workload::Load;
 
 /// One attempt of a step, with all that it may use.

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
 use crate::provider::otlp;
+use sb_plan::benchmark::{RECEIVER_OUTPUT, Traces};
 use sb_plan::event::{FailureClass, Outcome};
-use sb_plan::validate::{RECEIVER_OUTPUT, Traces};
 
-pub(super) async fn up(executor: &Executor, attempt: &Attempt) -> Finished {
-    let state = executor.receiver_state(attempt);
+pub(super) async fn up(performer: &StepPerformer, attempt: &Attempt) -> Finished {
+    let state = performer.receiver_state(attempt);
     let receiver = tokio::select! {
-        receiver = otlp::up(&state, &executor.sb) => receiver,
+        receiver = otlp::up(&state, &performer.sb) => receiver,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match receiver {
@@ -28,8 +28,8 @@ pub(super) async fn up(executor: &Executor, attempt: &Attempt) -> Finished {
 }
 
 /// Its traces go with the deployment: what was asked for has been written to the folders of the invocations.
-pub(super) async fn down(executor: &Executor, attempt: &Attempt) -> Finished {
-    match otlp::down(&executor.receiver_state(attempt)).await {
+pub(super) async fn down(performer: &StepPerformer, attempt: &Attempt) -> Finished {
+    match otlp::down(&performer.receiver_state(attempt)).await {
         Ok(()) => Outcome::Succeeded.into(),
         Err(error) => {
             let message = format!("the receiver of OpenTelemetry: {error}");

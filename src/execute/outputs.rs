@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Produced;
-use sb_plan::validate::{Output, OutputSource};
+use sb_plan::benchmark::{Output, OutputSource};
 
 /// Reads all outputs of a step, or says which one is missing and why.
 pub(super) fn capture(

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::image_progress::ensure_image;
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, command, credentials, docker};
 use crate::command_exit::CommandExit;
 use crate::container::{ContainerCommand, ContainerError};
-use sb_plan::validate::{self, Command, Environment};
+use sb_plan::benchmark::{Command, Environment};
+use sb_plan::plan::Executor;
 use sb_workload::template::Undefined;
 
 /// Where a command runs, made as for a step.
@@ -37,7 +38,7 @@ const SHELL: [&str; 3] = ["sh", "-c", "command -v bash > /dev/null 2>&1 && exec 
 /// # Errors
 /// A value that the environment needs is not there, the engine or an image cannot be had, or credentials are missing.
 pub async fn workplace(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     environment: &Environment,
     argv: Vec<String>,
@@ -45,7 +46,7 @@ pub async fn workplace(
 ) -> Result<Workplace, WorkplaceError> {
     let mut prepared = command::prepare(attempt, &Command::Argv(vec![]), environment, None)?;
     prepared.argv = argv;
-    if executor.place == validate::Executor::Host {
+    if performer.executor == Executor::Host {
         if prepared.argv.is_empty() {
             let own = std::env::var("SHELL").ok().filter(|shell| !shell.is_empty());
             prepared.argv = vec![own.unwrap_or_else(|| "sh".to_owned())];
@@ -55,14 +56,14 @@ pub async fn workplace(
     if prepared.argv.is_empty() {
         prepared.argv = SHELL.map(str::to_owned).to_vec();
     }
-    let engine = executor.reach_engine().await?;
-    if let Some(CommandExit::SpawnFailed { message }) = docker::missing_workdir(executor, attempt, &prepared)
+    let engine = performer.reach_engine().await?;
+    if let Some(CommandExit::SpawnFailed { message }) = docker::missing_workdir(performer, attempt, &prepared)
     {
         return Err(WorkplaceError::Workdir { message });
     }
     credentials::check(engine, &environment.credentials).await?;
-    let wanted = docker::image(environment.image.as_ref(), &executor.images);
+    let wanted = docker::image(environment.image.as_ref(), &performer.images);
     let image = ensure_image(engine, &wanted, tell).await?;
-    let command = docker::container_command(executor, attempt, &prepared, environment, image);
+    let command = docker::container_command(performer, attempt, &prepared, environment, image);
     Ok(Workplace::Container(Box::new(command)))
 }

@@ -1,4 +1,4 @@
-//! The executor that does the work: one match on what a step is.
+//! Performs steps for real: one match on what a step is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,16 @@ use super::{Attempt, Execute, Executing, Finished, command, files, load, local, 
 use crate::container::Engine;
 use crate::host::Supervisors;
 use crate::workspace::Workspace;
+use sb_plan::benchmark::{Action, Images, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::RunId;
-use sb_plan::validate::{self, Action, Images};
+use sb_plan::plan::Executor;
 
-/// Executes steps on this machine or in Docker.
-pub struct Executor {
+/// Performs steps on this machine or in Docker.
+pub struct StepPerformer {
     /// Where commands run.
-    pub place: validate::Executor,
+    pub executor: Executor,
     pub workspace: Workspace,
     /// This program: supervisors are copies of it.
     pub sb: PathBuf,
@@ -29,10 +30,10 @@ pub struct Executor {
     pub(super) engine: OnceCell<Engine>,
 }
 
-impl Executor {
-    pub fn new(place: validate::Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
+impl StepPerformer {
+    pub fn new(executor: Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
         let supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
-        Self { place, workspace, sb, images, supervisors, engine: OnceCell::new() }
+        Self { executor, workspace, sb, images, supervisors, engine: OnceCell::new() }
     }
 
     /// To be called when no step runs any more: returns when nothing that was started for steps is left.
@@ -75,7 +76,7 @@ impl Executor {
         }
     }
 
-    async fn manifest_step(&self, attempt: &Attempt, step: &validate::Step, folder: &Path) -> Finished {
+    async fn manifest_step(&self, attempt: &Attempt, step: &ManifestStep, folder: &Path) -> Finished {
         if attempt.again
             && let Err(finished) = command::recover(self, attempt, step, folder).await
         {
@@ -126,7 +127,7 @@ fn keep_log(folder: &Path, copy: &Path) {
     }
 }
 
-impl Execute for Executor {
+impl Execute for StepPerformer {
     fn execute(self: Arc<Self>, attempt: Attempt) -> Executing {
         Box::pin(async move { self.perform(&attempt).await })
     }

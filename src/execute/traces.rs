@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::command::manifest_folder;
-use super::step::Executor;
+use super::step::StepPerformer;
 use super::{Attempt, Finished};
 use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
@@ -18,8 +18,8 @@ use sb_analysis::method::Method;
 use sb_analysis::row::{self, BreakdownRow};
 use sb_analysis::source::Source;
 use sb_measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
+use sb_plan::benchmark::{AppInsights, Target, Traces};
 use sb_plan::event::{FailureClass, Notice, Outcome};
-use sb_plan::validate::{AppInsights, Target, Traces};
 use sb_workload::template::{Context, Template, lookup_in};
 
 pub const TRACES_FILE: &str = "traces.json";
@@ -38,7 +38,7 @@ const CLOCKS_DIFFER: f64 = 2.0;
 const API_KEY_VARIABLE: &str = "SB_APP_INSIGHTS_API_KEY";
 const TOKEN_VARIABLE: &str = "SB_APP_INSIGHTS_TOKEN";
 
-pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
+pub(super) async fn get(performer: &StepPerformer, attempt: &Attempt) -> Finished {
     let Some(logs) = &attempt.logs else {
         let message = "there is no invocation to get traces of: run `sb invoke` first";
         return Outcome::failed(FailureClass::Step, message).into();
@@ -54,7 +54,7 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
     };
     let file = logs.join(TRACES_FILE);
     let fetched = tokio::select! {
-        fetched = fetch(executor, attempt, &sent, &file, &progress) => fetched,
+        fetched = fetch(performer, attempt, &sent, &file, &progress) => fetched,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match fetched {
@@ -66,7 +66,7 @@ pub(super) async fn get(executor: &Executor, attempt: &Attempt) -> Finished {
 
 /// From where the target says; none where it has no traces.
 async fn fetch(
-    executor: &Executor,
+    performer: &StepPerformer,
     attempt: &Attempt,
     sent: &Sent,
     file: &Path,
@@ -82,7 +82,7 @@ async fn fetch(
             from_xray(&config, sent, joins_linked(attempt), DEADLINE, file, progress).await
         }
         Traces::Local => {
-            let Some(runtime) = sb_local::find(&executor.local_state(attempt)) else {
+            let Some(runtime) = sb_local::find(&performer.local_state(attempt)) else {
                 let message = "the embedded runtime is not running, and its traces went with it: deploy and invoke again";
                 return Err(failed(message.to_owned()));
             };
@@ -96,7 +96,7 @@ async fn fetch(
         Traces::Otlp(exported) => {
             let spans = match exported {
                 Some(path) => manifest_folder(attempt).join(rendered(attempt, path).map_err(failed)?),
-                None => otlp::spans_file(&executor.receiver_state(attempt)),
+                None => otlp::spans_file(&performer.receiver_state(attempt)),
             };
             let selected = otlp::select_traces(&spans, ids, LOCAL_DEADLINE, file, progress).await;
             return selected.map(Some).map_err(|error| failed(error.to_string()));

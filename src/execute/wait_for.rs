@@ -8,8 +8,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::{Attempt, Deployed, Finished};
+use sb_plan::benchmark::{Action, WaitFor};
 use sb_plan::event::{FailureClass, Notice, Outcome};
-use sb_plan::validate::{Action, WaitFor};
 use sb_workload::template::{Context, lookup_in};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

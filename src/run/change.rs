@@ -20,9 +20,9 @@ use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId, StepId};
 use sb_plan::manifest::problem::Problem;
 use sb_plan::manifest::read::{Disk, Recording};
+use sb_plan::plan::Plan;
 use sb_plan::plan::{Deployment, expand};
 use sb_plan::run_state::{RunState, StepPhase};
-use sb_plan::validate::Plan;
 
 /// What to do with a run whose files were edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +272,7 @@ async fn retire(held: &Held<'_>, request: &Request, edit: Edit<'_>) -> Result<()
     let graph = graph::build(old, expand(old), request.parts.with_cleanup())
         .only(|step| change.retired.contains(&step.deployment) || stopped.contains(&step.id));
     held.tell(RunEvent::Retiring);
-    let executor = reach(held.runs, old, &graph).await?;
+    let performer = reach(held.runs, old, &graph).await?;
     let work = Work {
         plan: old.clone(),
         graph,
@@ -281,7 +281,7 @@ async fn retire(held: &Held<'_>, request: &Request, edit: Edit<'_>) -> Result<()
         naming,
         state: held.store().state(held.run).await?,
     };
-    match work.perform(held.runs, held.run, executor, held.events, held.control).await? {
+    match work.perform(held.runs, held.run, performer, held.events, held.control).await? {
         End::Ended { .. } => Ok(()),
         End::Left => Err(RunError::LeftWhileChanging { run: held.run.clone() }),
     }

@@ -9,13 +9,13 @@ use super::error::RunError;
 use super::events::{Control, RunEvent};
 use super::request::Request;
 use super::service::{Driven, Runs};
-use crate::execute::{self, Execute, Executor};
+use crate::execute::{self, Execute, StepPerformer};
 use crate::schedule::{self, End, Job, Naming, Policy, Stop};
 use crate::store::{Lock, Shared, Store, machine_folder};
 use sb_plan::graph::{Parts, RunGraph};
 use sb_plan::id::RunId;
+use sb_plan::plan::{Executor, Plan};
 use sb_plan::run_state::RunState;
-use sb_plan::validate::{self, Plan};
 
 /// A run that this process holds, with everything in reach that its steps need.
 pub struct Ready<'a> {
@@ -27,7 +27,7 @@ pub struct Ready<'a> {
     pub(super) plan: Plan,
     pub(super) graph: RunGraph,
     pub(super) state: RunState,
-    pub(super) executor: Arc<Executor>,
+    pub(super) performer: Arc<StepPerformer>,
     /// Of the run, once it exists, and of its deployment, where it has a name.
     pub(super) locks: Vec<Lock>,
 }
@@ -56,10 +56,10 @@ impl Ready<'_> {
         if let Some(given) = self.fresh.take() {
             self.locks.push(self.runs.record(&self.run, &self.request, &given).await?);
         }
-        let Self { runs, run, fresh: _, request, plan, graph, state, executor, locks: _locks } = self;
+        let Self { runs, run, fresh: _, request, plan, graph, state, performer, locks: _locks } = self;
         let policy = Policy { keep_on_failure: request.keep_on_failure, retire: None };
         let work = Work { plan, graph, parts: request.parts, policy, naming: request.naming(), state };
-        let end = work.perform(runs, &run, executor, events, control).await?;
+        let end = work.perform(runs, &run, performer, events, control).await?;
         Ok(Driven { run, end })
     }
 }
@@ -79,13 +79,13 @@ impl Work {
         self,
         runs: &Runs,
         run: &RunId,
-        executor: Arc<Executor>,
+        performer: Arc<StepPerformer>,
         events: &UnboundedSender<RunEvent>,
         control: &Control,
     ) -> Result<End, RunError> {
         let Self { plan, graph, parts, policy, naming, state } = self;
         let store = runs.store();
-        keep_engine(store, run, &executor)?;
+        keep_engine(store, run, &performer)?;
         // Fails where nobody watches.
         let _ = events.send(RunEvent::Begun {
             run: run.clone(),
@@ -123,7 +123,7 @@ impl Work {
                 machine_folder(std::env::var_os("XDG_RUNTIME_DIR").as_deref()),
                 run.clone(),
             ),
-            executor: Arc::clone(&executor) as Arc<dyn Execute>,
+            executor: Arc::clone(&performer) as Arc<dyn Execute>,
             prices: runs.setup().prices.clone(),
             notices,
         };
@@ -135,8 +135,8 @@ impl Work {
         stopping.abort();
         let _ = forwarded.await;
         if matches!(end, Ok(End::Ended { .. })) {
-            executor.close().await;
-            if let Err(error) = executor.leave_engine(run).await {
+            performer.close().await;
+            if let Err(error) = performer.leave_engine(run).await {
                 let _ = events.send(RunEvent::ContainersLeft(error.to_string()));
             }
         }
@@ -151,8 +151,8 @@ pub(crate) fn engine_of(store: &Store, run: &RunId) -> Option<String> {
 }
 
 /// A run stays with its engine: to another one its containers would seem to be gone, and their steps would run twice.
-fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), RunError> {
-    let Some(host) = executor.engine_host() else { return Ok(()) };
+fn keep_engine(store: &Store, run: &RunId, performer: &StepPerformer) -> Result<(), RunError> {
+    let Some(host) = performer.engine_host() else { return Ok(()) };
     let file: PathBuf = store.workspace().engine_file(run);
     match engine_of(store, run) {
         Some(known) if known != host => {
@@ -165,21 +165,23 @@ fn keep_engine(store: &Store, run: &RunId, executor: &Executor) -> Result<(), Ru
 
 /// What executes the run's steps, in reach: better to say that an engine or credentials are missing than to let a step
 /// fail in the middle of a deployment.
-pub(super) async fn reach(runs: &Runs, plan: &Plan, graph: &RunGraph) -> Result<Arc<Executor>, RunError> {
-    let place = plan.executor.unwrap_or(validate::Executor::Docker);
+pub(super) async fn reach(
+    runs: &Runs,
+    plan: &Plan,
+    graph: &RunGraph,
+) -> Result<Arc<StepPerformer>, RunError> {
     let setup = runs.setup();
     let workspace = runs.store().workspace().clone();
-    let executor = Executor::new(place, workspace, setup.program.clone(), setup.images.clone());
-    if place == validate::Executor::Docker && runs_commands(graph) {
-        let prepared = executor.prepare_engine(graph).await;
+    let performer = StepPerformer::new(plan.executor, workspace, setup.program.clone(), setup.images.clone());
+    if plan.executor == Executor::Docker && runs_commands(graph) {
+        let prepared = performer.prepare_engine(graph).await;
         prepared.map_err(|error| RunError::Engine(execute::explain(&error)))?;
     }
-    Ok(Arc::new(executor))
+    Ok(Arc::new(performer))
 }
 
 fn runs_commands(graph: &RunGraph) -> bool {
-    graph
-        .graph
-        .node_weights()
-        .any(|step| step.manifest().is_some_and(|step| matches!(step.action, validate::Action::Run(_))))
+    graph.graph.node_weights().any(|step| {
+        step.manifest().is_some_and(|step| matches!(step.action, sb_plan::benchmark::Action::Run(_)))
+    })
 }

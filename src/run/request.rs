@@ -17,7 +17,8 @@ use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::{Checked, Problem};
 use sb_plan::manifest::read::{Disk, Files, Kept};
 use sb_plan::plan::expand;
-use sb_plan::validate::{self, Executor, Overrides, Plan};
+use sb_plan::plan::{Executor, Overrides, Plan};
+use sb_plan::validate;
 use sb_workload::Load;
 
 /// A run as it was asked for.

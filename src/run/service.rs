@@ -13,14 +13,15 @@ use super::request::{Given, Request, What};
 use crate::schedule::{self, End, Policy, now_ms};
 use crate::store::{Debt, Lock, RunRow, Store};
 use crate::workspace::Workspace;
+use sb_plan::benchmark::Images;
 use sb_plan::event::Verdict;
 use sb_plan::graph::{self, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::Problem;
 use sb_plan::manifest::read::{Disk, Recording};
 use sb_plan::plan::expand;
+use sb_plan::plan::{Plan, Prices};
 use sb_plan::run_state::RunState;
-use sb_plan::validate::{Images, Plan, Prices};
 
 /// What runs need besides their workspace.
 #[derive(Clone, Debug)]
@@ -197,7 +198,7 @@ impl Runs {
         let settled = change::settle(self, &row.id, request, files, events, control).await?;
         let resuming = RunEvent::Resuming { run: row.id.clone(), title: settled.request.title() };
         let _ = events.send(resuming);
-        let executor = reach(self, &settled.plan, &settled.graph).await?;
+        let performer = reach(self, &settled.plan, &settled.graph).await?;
         Ok(Resumed::Ready(Box::new(Ready {
             runs: self,
             run: row.id,
@@ -206,7 +207,7 @@ impl Runs {
             plan: settled.plan,
             graph: settled.graph,
             state: settled.state,
-            executor,
+            performer,
             locks,
         })))
     }
@@ -233,7 +234,7 @@ impl Runs {
         let request = Request::read(&row)?;
         let _deployment_lock = self.lock_deployment(&request)?;
         let (plan, graph) = request.rebuild(store, &row.id)?;
-        let executor = reach(self, &plan, &graph).await?;
+        let performer = reach(self, &plan, &graph).await?;
         let work = Work {
             plan,
             graph,
@@ -242,7 +243,7 @@ impl Runs {
             naming: request.naming(),
             state: store.state(&row.id).await?,
         };
-        Ok(match work.perform(self, &row.id, executor, events, control).await? {
+        Ok(match work.perform(self, &row.id, performer, events, control).await? {
             End::Ended { cleanup, .. } => CleanedUp::Ended { run: row.id, cleanup },
             End::Left => CleanedUp::Left(row.id),
         })
@@ -305,10 +306,10 @@ impl<'a> Prepared<'a> {
     pub async fn reach(self) -> Result<Ready<'a>, RunError> {
         let Self { runs, draft, locks } = self;
         let Draft { request, given, plan, graph, warnings: _ } = draft;
-        let executor = reach(runs, &plan, &graph).await?;
+        let performer = reach(runs, &plan, &graph).await?;
         let run = new_run_id(&plan.name);
         let (fresh, state) = (Some(given), RunState::default());
-        Ok(Ready { runs, run, fresh, request, plan, graph, state, executor, locks })
+        Ok(Ready { runs, run, fresh, request, plan, graph, state, performer, locks })
     }
 }
 

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use super::ScheduleError;
 use crate::execute::{Deployed, Produced};
 use crate::store::{Debt, DeploymentRow, Secrets, Store};
+use sb_plan::benchmark::ParamSource;
 use sb_plan::id::{DeploymentId, RunId, TrialId};
-use sb_plan::plan::Deployment;
-use sb_plan::validate::{Entry, ParamSource, Plan, Point};
+use sb_plan::plan::{Deployment, Entry, Plan, Point};
 
 /// A deployment in use.
 pub(super) struct Live {

@@ -15,8 +15,9 @@ use serde::Serialize;
 
 use super::quiet::{Class, class};
 use super::ready::{Claim, Ready, Slots, locks};
+use sb_plan::benchmark::{Action, Charge, Traces};
 use sb_plan::graph::{RunGraph, Step, StepKind};
-use sb_plan::validate::{self, Action, Charge, Plan, Prices, Traces};
+use sb_plan::plan::{Plan, Prices};
 use sb_workload::schedule::planned;
 
 /// The prediction for a plan.
@@ -160,7 +161,7 @@ impl Assumptions {
         Ok(())
     }
 
-    fn of(&self, step: &Step, target: &validate::Target, in_cloud: bool) -> Duration {
+    fn of(&self, step: &Step, target: &sb_plan::benchmark::Target, in_cloud: bool) -> Duration {
         let cloud_or =
             |cloud: u64, other: Duration| if in_cloud { Duration::from_secs(cloud) } else { other };
         match &step.kind {
@@ -206,9 +207,9 @@ impl History {
         let of = self.taken.get(&(benchmark.to_owned(), target.to_owned()))?;
         let name = match &step.kind {
             StepKind::Manifest(manifest) => match manifest.phase {
-                validate::Phase::Deploy => &format!("deploy/{}", manifest.name),
-                validate::Phase::Invoke => &format!("invoke/{}", manifest.name),
-                validate::Phase::Cleanup => &format!("cleanup/{}", manifest.name),
+                sb_plan::benchmark::Phase::Deploy => &format!("deploy/{}", manifest.name),
+                sb_plan::benchmark::Phase::Invoke => &format!("invoke/{}", manifest.name),
+                sb_plan::benchmark::Phase::Cleanup => &format!("cleanup/{}", manifest.name),
             },
             StepKind::GetTraces => "get-traces",
             StepKind::AnalyzeTraces => "analyze-traces",

@@ -7,8 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use sb_plan::graph::{Parts, build};
 use sb_plan::manifest::read::Snapshot;
-use sb_plan::plan::expand;
-use sb_plan::validate::Overrides;
+use sb_plan::plan::{Overrides, expand};
 
 const HERE: &str = "[targets.here]\ntraces = \"local\"\n";
 const CLOUD: &str = "[targets.aws]\ntraces = \"xray\"\nusage = { lambda_requests = 2, lambda_gb_seconds = 0.5 }\nusage_per_deployment = { usd = 0.25 }\n";
@@ -39,7 +38,7 @@ fn planned_by(targets: &str, text: &str) -> Plan {
         ("/w/app/benchmark.toml", manifest(targets).as_str()),
         ("/w/plans/p.toml", text),
     ]);
-    let checked = validate::plan(&files, Path::new("/w/plans/p.toml"), &Overrides::default());
+    let checked = sb_plan::validate::plan(&files, Path::new("/w/plans/p.toml"), &Overrides::default());
     assert!(checked.value.is_some(), "{:#?}", checked.problems);
     checked.value.unwrap()
 }

@@ -11,7 +11,7 @@ use super::quiet::{Class, Running, class};
 use super::ready::{Claim, locks};
 use crate::store::{Guard, Shared, Taken};
 use sb_plan::graph::Step;
-use sb_plan::validate::Plan;
+use sb_plan::plan::Plan;
 
 /// Between two looks at a lock that another run holds.
 const RETRY: Duration = Duration::from_millis(250);

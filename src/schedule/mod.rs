@@ -30,8 +30,7 @@ use crate::store::{Shared, Store, StoreError};
 use sb_plan::event::{Notice, Verdict};
 use sb_plan::graph::{Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
-use sb_plan::plan::Deployment;
-use sb_plan::validate::{Plan, Prices};
+use sb_plan::plan::{Deployment, Plan, Prices};
 
 /// A run to be driven to its end.
 pub struct Job {

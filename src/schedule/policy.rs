@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::dispatch::{Dispatch, now_ms};
 use crate::store::{Change, event};
+use sb_plan::benchmark::{OnInterrupt, Retry};
 use sb_plan::event::{Event, Failure, FailureClass, Outcome};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::RunId;
-use sb_plan::validate::{OnInterrupt, Retry};
 
 /// What a run does beyond its graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

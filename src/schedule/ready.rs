@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::quiet::{Class, Held, Running, class};
 use sb_plan::graph::{Step, StepKind, Wait};
-use sb_plan::validate::Plan;
+use sb_plan::plan::Plan;
 
 /// The limits of a plan, and what is taken of them.
 #[derive(Debug)]
@@ -270,8 +270,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use sb_plan::benchmark::{Action, Environment, ManifestStep, OnInterrupt, Phase, Retry};
     use sb_plan::id::StepId;
-    use sb_plan::validate::{Action, Environment, OnInterrupt, Phase, Retry};
 
     fn slots(deploy: u32, invoke: u32, quiet: bool) -> Slots {
         Slots {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     fn step(phase: Phase, deployment: usize, rank: u32, locks: &[&str]) -> Step {
-        let manifest = sb_plan::validate::Step {
+        let manifest = ManifestStep {
             phase,
             name: "s".to_owned(),
             needs: vec![],

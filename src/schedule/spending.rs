@@ -2,9 +2,9 @@
 
 use super::Job;
 use super::estimate::unit_costs;
+use sb_plan::benchmark::Action;
 use sb_plan::graph::Step;
 use sb_plan::run_state::{RunState, StepPhase};
-use sb_plan::validate::Action;
 
 /// US dollars so far.
 #[derive(Debug)]

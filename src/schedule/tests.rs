@@ -11,18 +11,18 @@ use super::*;
 use crate::execute::fake::Fake;
 use crate::execute::{Finished, Produced};
 use crate::store::{Debt, RunRow, event};
+use sb_plan::benchmark::{
+    Action, Benchmark, Command, Environment, ManifestStep, OnInterrupt, Phase, Retry, Traces,
+};
 use sb_plan::event::{Event, FailureClass, Outcome, Record};
 use sb_plan::graph;
 use sb_plan::manifest::read::Snapshot;
-use sb_plan::plan::expand;
-use sb_plan::validate::{
-    self, Action, Benchmark, Command, Concurrency, Entry, Environment, OnInterrupt, Overrides, Phase, Retry,
-    Step, Timing, Traces,
-};
+use sb_plan::plan::{Concurrency, Entry, Overrides, Timing, expand};
+use sb_plan::validate;
 
-fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
+fn step(phase: Phase, name: &str, needs: &[&str]) -> ManifestStep {
     let command = sb_workload::template::Template::parse("true").unwrap();
-    Step {
+    ManifestStep {
         phase,
         name: name.to_owned(),
         needs: needs.iter().map(|&name| name.to_owned()).collect(),
@@ -39,7 +39,7 @@ fn step(phase: Phase, name: &str, needs: &[&str]) -> Step {
 }
 
 /// Two deploy steps, one invoke step, two cleanup steps, traces.
-fn steps() -> Vec<Step> {
+fn steps() -> Vec<ManifestStep> {
     vec![
         step(Phase::Deploy, "a", &[]),
         step(Phase::Deploy, "b", &["a"]),
@@ -50,7 +50,7 @@ fn steps() -> Vec<Step> {
 }
 
 /// A checked plan, with these applications and steps put in the place of its own.
-fn plan(applications: &[&str], steps: &[Step]) -> Plan {
+fn plan(applications: &[&str], steps: &[ManifestStep]) -> Plan {
     let manifest = "[benchmark]\nname = \"app\"\n[targets.local]\ntraces = \"local\"\n\
         [[deploy]]\nname = \"stack\"\nrun = \"true\"\n[[invoke]]\nname = \"load\"\nrun = \"true\"\n";
     let plan = "[plan]\nname = \"test\"\n[[applications]]\nmanifest = \"benchmark.toml\"\n\
@@ -173,7 +173,7 @@ impl Case {
                 )
             }),
             executor,
-            prices: sb_plan::validate::Prices::built_in(),
+            prices: sb_plan::plan::Prices::built_in(),
             notices,
         };
         let end =
@@ -644,7 +644,7 @@ fn dear(applications: &[&str]) -> Plan {
     for entry in &mut plan.entries {
         let benchmark = Arc::make_mut(&mut entry.benchmark);
         let target = benchmark.targets.get_mut("local").unwrap();
-        target.usage = Some(sb_plan::validate::Usage {
+        target.usage = Some(sb_plan::benchmark::Usage {
             per_invocation: BTreeMap::from([("usd".to_owned(), 0.01)]),
             per_deployment: BTreeMap::from([("usd".to_owned(), 3.0)]),
         });

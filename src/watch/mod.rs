@@ -9,14 +9,14 @@ pub mod overview;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::execute::{Execute as _, Executor};
+use crate::execute::{Execute as _, StepPerformer};
 use crate::store::{RunRow, Store, StoreError};
 use sb_load::Progress;
 use sb_plan::event::{Event, Outcome, Record};
 use sb_plan::graph::{RunGraph, Step};
 use sb_plan::id::StepId;
+use sb_plan::plan::Plan;
 use sb_plan::run_state::{RunState, StepPhase, StepState};
-use sb_plan::validate::{self, Plan};
 
 /// So many events are in memory at once.
 const PAGE: u32 = 4096;
@@ -32,7 +32,7 @@ pub struct Watched {
     earlier: HashMap<StepId, Vec<EarlierAttempt>>,
     /// Of the last event that was read.
     number: i64,
-    executor: Executor,
+    performer: StepPerformer,
 }
 
 /// An attempt that another one followed.
@@ -48,12 +48,11 @@ pub struct EarlierAttempt {
 impl Watched {
     /// Nothing has been read yet: [`Watched::refresh`] does.
     pub fn new(store: Store, row: RunRow, plan: Plan, graph: RunGraph) -> Self {
-        let place = plan.executor.unwrap_or(validate::Executor::Docker);
         // It starts nothing: it knows where things are.
-        let images = validate::Images::built_in();
-        let executor = Executor::new(place, store.workspace().clone(), PathBuf::new(), images);
+        let images = sb_plan::benchmark::Images::built_in();
+        let performer = StepPerformer::new(plan.executor, store.workspace().clone(), PathBuf::new(), images);
         let state = RunState::default();
-        Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, executor }
+        Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, performer }
     }
 
     /// Reads what is new; `each` sees every new event and the state after it. Returns whether there was any.
@@ -135,7 +134,7 @@ impl Watched {
     }
 
     pub fn log_of(&self, step: &Step, attempt: u32) -> PathBuf {
-        self.executor.log_of(&self.row.id, step, attempt)
+        self.performer.log_of(&self.row.id, step, attempt)
     }
 
     /// How far the load of an attempt is, or was at its end; none for other steps.
@@ -150,7 +149,7 @@ impl Watched {
 
     fn progress_file(&self, step: &Step, attempt: u32) -> Option<PathBuf> {
         let action = &step.manifest()?.action;
-        let is_load = matches!(action, validate::Action::Load);
+        let is_load = matches!(action, sb_plan::benchmark::Action::Load);
         is_load.then(|| self.log_of(step, attempt).with_file_name(crate::execute::PROGRESS_FILE))
     }
 

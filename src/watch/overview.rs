@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::Watched;
 use sb_load::Progress;
+use sb_plan::benchmark::Phase;
 use sb_plan::event::Outcome;
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::run_state::{StepPhase, StepState};
-use sb_plan::validate::Phase;
 
 /// What a step is for, as people see a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,5 +1,6 @@
 //! From manifests and plans to a checked graph of steps. Pure: no clock, no network.
 
+pub mod benchmark;
 pub mod event;
 pub mod graph;
 pub mod id;

@@ -121,7 +121,7 @@ pub fn explain(error: &ContainerError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sb_plan::validate::CREDENTIALS;
+    use sb_plan::benchmark::CREDENTIALS;
 
     #[test]
     fn every_kind_of_credentials_has_its_place_below_home() {

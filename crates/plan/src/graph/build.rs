@@ -6,9 +6,9 @@ use std::time::Duration;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{RunGraph, Step, StepKind, Wait};
+use crate::benchmark::{ManifestStep, Target, Traces};
 use crate::id::StepId;
-use crate::plan::Expansion;
-use crate::validate::{self, Plan, Traces};
+use crate::plan::{Expansion, Plan};
 
 /// Which parts of the life cycle a run consists of: all of them for a plan, one for `sb prepare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -130,7 +130,7 @@ impl Builder<'_> {
         index: usize,
         number: u32,
         rank: u32,
-        target: &validate::Target,
+        target: &Target,
         pause: Duration,
         before: &[(NodeIndex, Wait)],
     ) -> Vec<NodeIndex> {
@@ -174,7 +174,7 @@ impl Builder<'_> {
     /// step ends, or is skipped, only after everything that it waits for has ended.
     fn steps(
         &mut self,
-        steps: &[Arc<validate::Step>],
+        steps: &[Arc<ManifestStep>],
         trial: Option<usize>,
         rank: u32,
         before: &[(NodeIndex, Wait)],

@@ -13,11 +13,11 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef as _;
 
 use super::{RunGraph, Step, StepKind, Wait};
+use crate::benchmark::{Action, ManifestStep, OnInterrupt, Retry};
 use crate::event::{Failure, Outcome};
 use crate::id::StepId;
-use crate::plan::Deployment;
+use crate::plan::{Deployment, Entry, Plan};
 use crate::run_state::{RunState, StepPhase, StepState};
-use crate::validate::{self, Action, Entry, OnInterrupt, Plan, Retry};
 
 /// A run as its files define it.
 #[derive(Clone, Copy)]
@@ -274,8 +274,8 @@ fn same_parameters(old: &Plan, before: &Deployment, new: &Plan, now: &Deployment
 }
 
 /// The step without what only says how its failure is met.
-fn work(step: &validate::Step) -> validate::Step {
-    validate::Step {
+fn work(step: &ManifestStep) -> ManifestStep {
+    ManifestStep {
         timeout: None,
         retry: Retry::once(),
         allow_failure: false,
@@ -309,8 +309,8 @@ mod tests {
     use crate::event::{Event, Record};
     use crate::graph::{Parts, build};
     use crate::manifest::read::Snapshot;
-    use crate::plan::expand;
-    use crate::validate::Overrides;
+    use crate::plan::{Overrides, expand};
+    use crate::validate;
 
     const MANIFEST: &str = r#"
 [benchmark]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::benchmark::{Action, ManifestStep, Phase};
 use crate::id::StepId;
-use crate::validate::{self, Action, Phase};
 
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -21,7 +21,7 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub enum StepKind {
     /// A step of the manifest.
-    Manifest(Arc<validate::Step>),
+    Manifest(Arc<ManifestStep>),
     /// A pause of the plan: it holds no slot.
     Pause {
         duration: Duration,
@@ -32,7 +32,7 @@ pub enum StepKind {
 }
 
 impl Step {
-    pub fn manifest(&self) -> Option<&Arc<validate::Step>> {
+    pub fn manifest(&self) -> Option<&Arc<ManifestStep>> {
         match &self.kind {
             StepKind::Manifest(step) => Some(step),
             _ => None,

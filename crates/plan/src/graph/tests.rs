@@ -6,8 +6,8 @@ use petgraph::visit::EdgeRef as _;
 
 use super::{Format, Parts, RunGraph, Wait, build, render, tree};
 use crate::manifest::read::Snapshot;
-use crate::plan::expand;
-use crate::validate::{self, Overrides, Plan};
+use crate::plan::{Overrides, Plan, expand};
+use crate::validate;
 
 const MANIFEST: &str = r#"
 [benchmark]

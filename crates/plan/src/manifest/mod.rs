@@ -4,6 +4,7 @@
 //! ([`benchmark`], [`workload`], [`load`], [`plan`]) and reports what does not fit, and `validate` gives the
 //! shapes their meaning. [`schema`] tells editors about the same shapes.
 
+mod arguments;
 pub mod benchmark;
 pub mod decode;
 pub mod load;
@@ -14,3 +15,5 @@ pub mod schema;
 pub mod tree;
 pub mod values;
 pub mod workload;
+
+pub use arguments::LoadArguments;

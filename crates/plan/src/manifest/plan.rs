@@ -7,6 +7,7 @@ use crate::manifest::load::{LoadFile, LoadOrName};
 use crate::manifest::problem::Report;
 use crate::manifest::tree::{Kind, Node, Spanned};
 use crate::manifest::values::{Or, Period, Scalar};
+use crate::plan::Executor;
 use sb_workload::template::Template;
 
 shape! {
@@ -48,19 +49,9 @@ shape! {
         /// One sentence for people.
         description: Option<String>,
         /// Where steps run; default: what the settings say. Example: `"docker"`.
-        executor: Option<ExecutorWord>,
+        executor: Option<Executor>,
         /// Docker engines that send the loads of k6 scripts together, each its share; instead of those that a workload names. Example: `["ssh://lg1", "ssh://lg2"]`.
         load_generators: Option<Spanned<Vec<Text>>>,
-    }
-}
-
-words! {
-    /// Where steps run.
-    pub enum ExecutorWord {
-        /// In containers.
-        Docker = "docker",
-        /// As processes of this machine.
-        Host = "host",
     }
 }
 

@@ -1,105 +1,131 @@
-//! From a checked plan to deployments and trials, in the order in which they should run. Pure and total: a
-//! [`Plan`] is already checked.
+//! A checked plan, and its way to deployments and trials in the order in which they should run.
+//!
+//! Only `validate` makes a [`Plan`], so everything here is pure and total: nothing is checked again.
 
+mod executor;
+mod expansion;
+mod matrix;
 mod order;
+mod prices;
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::id::TrialId;
-use crate::validate::{Plan, Point};
+use serde::Serialize;
+use serde_json::Value;
 
-/// An application deployed once, with the trials that run on it.
+use crate::benchmark::Benchmark;
+use sb_workload::Load;
+
+pub use executor::{Executor, UnknownExecutor};
+pub use expansion::{Deployment, Expansion, Trial, expand};
+pub(crate) use matrix::{Factors, Matrix, Rule, describe};
+pub use prices::{Price, PriceError, Prices};
+
+/// A checked plan: everything that each trial needs has been evaluated for every point of the matrix.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Deployment {
-    /// Unique in the plan and the same every time: `thumbnails.pattern=jump.2`.
-    pub key: String,
-    /// Index into [`Plan::entries`].
-    pub entry: usize,
-    /// Index into the entry's points.
-    pub point: usize,
-    /// Counted from 1.
-    pub repetition: u32,
-    pub trials: Vec<Trial>,
+#[non_exhaustive]
+pub struct Plan {
+    pub path: PathBuf,
+    pub name: String,
+    pub description: String,
+    /// Where commands run: what the command line says, else the file, else the default.
+    pub executor: Executor,
+    pub entries: Vec<Entry>,
+    /// Deployments per application and matrix point, at least 1.
+    pub repetitions: u32,
+    /// Trials on one deployment, at least 1.
+    pub trials_per_deployment: u32,
+    pub order: Order,
+    pub seed: u64,
+    pub timing: Timing,
+    pub concurrency: Concurrency,
+    pub locks: BTreeMap<String, u32>,
+    pub budget: Budget,
 }
 
+/// An application of a plan at one target, with its points of the matrix.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trial {
-    pub id: TrialId,
-    /// Counted from 1 on its deployment.
-    pub number: u32,
-    /// Smaller ranks go first where several could.
-    pub rank: u32,
+pub struct Entry {
+    pub application: String,
+    pub benchmark: Arc<Benchmark>,
+    pub target: String,
+    pub points: Vec<Point>,
 }
 
-/// The deployments of each application, in the order in which they follow each other; the applications run
-/// side by side unless the order is sequential.
+/// One combination of factor levels for one application.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Expansion {
-    pub deployments: Vec<Deployment>,
-    /// Chains of indices into `deployments`: each deployment begins when the one before it in its chain has been
-    /// cleaned up, so that an application is deployed once at a time.
-    pub chains: Vec<Vec<usize>>,
+pub struct Point {
+    /// Factor name and level, in the order of the plan; empty without a matrix.
+    pub factors: Vec<(String, Value)>,
+    /// What the plan says of parameters, evaluated: `[params]`, then the entry's own.
+    pub params: BTreeMap<String, Value>,
+    pub labels: BTreeMap<String, String>,
+    pub load: Arc<Load>,
+    /// What its trials must find; none: whatever they find.
+    pub start: Option<Start>,
 }
 
-impl Expansion {
-    /// Lets these deployments go first in their chains, in the order that they have: what stands already is finished
-    /// before anything else of its application is deployed.
-    pub fn finish_first(&mut self, standing: impl Fn(&Deployment) -> bool) {
-        for chain in &mut self.chains {
-            chain.sort_by_key(|&index| !standing(&self.deployments[index]));
+/// Whether the first invocation of a trial must meet a cold or a warm application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    Cold,
+    Warm,
+    /// The first trial on each deployment is cold, later ones are warm.
+    ColdThenWarm,
+}
+
+impl Start {
+    /// Whether the trial of this number (from 1) on its deployment is to be cold.
+    pub fn is_cold(self, trial: u32) -> bool {
+        match self {
+            Self::Cold => true,
+            Self::Warm => false,
+            Self::ColdThenWarm => trial == 1,
         }
     }
 }
 
-pub fn expand(plan: &Plan) -> Expansion {
-    let mut deployments = Vec::new();
-    let mut keys = HashSet::new();
-    let mut chains = Vec::with_capacity(plan.entries.len());
-    for (entry_index, entry) in plan.entries.iter().enumerate() {
-        let mut chain = Vec::new();
-        for repetition in 1..=plan.repetitions {
-            for (point_index, point) in entry.points.iter().enumerate() {
-                let key = unique(key(&entry.application, point, repetition), &mut keys);
-                let trials = (1..=plan.trials_per_deployment)
-                    .map(|number| Trial { id: TrialId::new(format!("{key}/t{number}")), number, rank: 0 })
-                    .collect();
-                chain.push(deployments.len());
-                deployments.push(Deployment {
-                    key,
-                    entry: entry_index,
-                    point: point_index,
-                    repetition,
-                    trials,
-                });
-            }
-        }
-        chains.push(chain);
-    }
-    let mut expansion = Expansion { deployments, chains };
-    order::arrange(&mut expansion, plan.order, plan.seed);
-    expansion
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    Sequential,
+    Interleaved,
+    Random,
 }
 
-/// Levels may look alike in a key (`"a b"` and `"a/b"`, `1` and `"1"`): later ones get `~2`, `~3` …
-fn unique(key: String, keys: &mut HashSet<String>) -> String {
-    let mut found = key.clone();
-    let mut number = 1;
-    while !keys.insert(found.clone()) {
-        number += 1;
-        found = format!("{key}~{number}");
-    }
-    found
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    pub before_invoke: Duration,
+    pub before_traces: Duration,
+    pub min_idle: Duration,
 }
 
-fn key(application: &str, point: &Point, repetition: u32) -> String {
-    use std::fmt::Write as _;
-    let mut key = application.to_owned();
-    for (factor, level) in &point.factors {
-        let text = sb_workload::template::plain_text(level);
-        let level: String =
-            text.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-        let _ = write!(key, ".{factor}={level}");
-    }
-    let _ = write!(key, ".{repetition}");
-    key
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    pub deploy: u32,
+    pub invoke: u32,
+    pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Budget {
+    pub errors: Option<u32>,
+    pub duration: Option<Duration>,
+    /// US dollars, by the price table.
+    pub cost_usd: Option<f64>,
+}
+
+/// What the command line and the environment change.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `-p name=value`, in order; the last one of a name counts.
+    pub params: Vec<(String, String)>,
+    pub executor: Option<Executor>,
+    pub seed: Option<u64>,
+    /// Environment variables; those called `SB_PARAM_NAME` count, others are ignored.
+    pub environment: BTreeMap<String, String>,
 }

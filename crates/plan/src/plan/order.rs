@@ -3,8 +3,7 @@
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
-use super::Expansion;
-use crate::validate::Order;
+use super::{Expansion, Order};
 
 pub(super) fn arrange(expansion: &mut Expansion, order: Order, seed: u64) {
     match order {

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::benchmark::{
+    Action, Benchmark, Environment, Image, ManifestStep, OnInterrupt, Param, ParamSource, Phase, Retry, Sent,
+    Target, Traces, Usage, is_image_reference,
+};
 use crate::manifest::benchmark::{
     BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
 };
@@ -18,16 +22,12 @@ use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, Place};
 use crate::validate::load::first_line;
 use crate::validate::local;
-use crate::validate::prices;
-use crate::validate::script::{Around, Sent, sent};
-use crate::validate::step::{Draft, Steps, is_image_reference};
+use crate::validate::script::{Around, sent};
+use crate::validate::step::{Draft, Steps};
 use crate::validate::template::{Maker, Scope, TargetScope};
 use crate::validate::traces;
+use crate::validate::usage;
 use crate::validate::workload::place_of;
-use crate::validate::{
-    Action, Benchmark, Environment, Image, OnInterrupt, Param, ParamSource, Phase, Retry, Step, Target,
-    Traces, Usage,
-};
 
 /// Reads and checks a benchmark with everything it refers to. A relative path counts from the working directory.
 pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
@@ -328,8 +328,8 @@ impl Checker<'_> {
     fn usage(&mut self, target: &TargetFile) -> Option<Usage> {
         let declared = target.usage.is_some() || target.usage_per_deployment.is_some();
         declared.then(|| Usage {
-            per_invocation: prices::units(target.usage.as_ref(), &mut self.report),
-            per_deployment: prices::units(target.usage_per_deployment.as_ref(), &mut self.report),
+            per_invocation: usage::units(target.usage.as_ref(), &mut self.report),
+            per_deployment: usage::units(target.usage_per_deployment.as_ref(), &mut self.report),
         })
     }
 
@@ -372,7 +372,7 @@ impl Checker<'_> {
         phase: Phase,
         drafts: &[&Draft<'_>],
         scope: &mut TargetScope,
-    ) -> Vec<Arc<Step>> {
+    ) -> Vec<Arc<ManifestStep>> {
         let mut index_of: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, draft) in drafts.iter().enumerate() {
             let name = draft.step.name.as_str();
@@ -543,8 +543,8 @@ fn phase_name(phase: Phase) -> &'static str {
 }
 
 /// A step that no manifest spells out.
-pub(super) fn built_in_step(phase: Phase, name: &str, action: Action, needs: Vec<String>) -> Step {
-    Step {
+pub(super) fn built_in_step(phase: Phase, name: &str, action: Action, needs: Vec<String>) -> ManifestStep {
+    ManifestStep {
         phase,
         name: name.to_owned(),
         needs,

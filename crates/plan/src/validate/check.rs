@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::benchmark::CREDENTIALS;
 use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
 use crate::manifest::read::{Files, normal};
@@ -14,9 +15,6 @@ use crate::manifest::values::Period;
 
 /// Longer than any benchmark: a year.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
-
-/// Kinds of credentials that a step may be given.
-pub const CREDENTIALS: [&str; 5] = ["aws", "azure", "google", "ibm", "pulumi"];
 
 /// Reads and parses a file; the report holds what is wrong with it.
 pub fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {

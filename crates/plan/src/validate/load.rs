@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::manifest::decode::Decode as _;
 use crate::manifest::load::LoadFile;
+use crate::manifest::problem::Checked;
 use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
-use crate::validate::{Checked, check, script, trace_load};
+use crate::validate::{check, script, trace_load};
 use sb_workload::schedule::{Planned, planned};
 use sb_workload::template::{Template, plain_text};
 use sb_workload::{Load, LoadShape, Stage, Tolerances};

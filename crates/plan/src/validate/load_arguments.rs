@@ -1,43 +1,19 @@
 //! A load from the command line: `sb invoke fluctuating --rate 20`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::manifest::LoadArguments;
 use crate::manifest::load::LoadFile;
-use crate::manifest::problem::{Problem, Report, Source};
+use crate::manifest::problem::{Checked, Problem, Report, Source};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
-use crate::validate::Checked;
 use crate::validate::load::{Values, resolve};
 use sb_workload::Load;
 use sb_workload::pattern::Pattern;
 use sb_workload::template::Template;
-
-/// What `sb invoke` and its like were told about the load.
-#[derive(Clone, Debug, Default)]
-pub struct LoadArguments {
-    /// `10`, `constant`, the name of a pattern, or a CSV file; none: one invocation.
-    pub load: Option<String>,
-    /// Invocations per second.
-    pub rate: Option<f64>,
-    pub duration: Option<Duration>,
-    pub scale_factor: Option<f64>,
-    pub scale_type: Option<String>,
-    pub skip: Option<Duration>,
-    pub seed: Option<u64>,
-    pub arrivals: Option<String>,
-    pub expected_latency: Option<Duration>,
-    pub speed: Option<f64>,
-    /// A file of options for k6, instead of a load.
-    pub k6_options: Option<PathBuf>,
-    pub max_error_rate: Option<f64>,
-    pub max_dropped: Option<f64>,
-    pub max_lateness: Option<Duration>,
-    /// What relative paths count from; absolute.
-    pub folder: PathBuf,
-}
 
 const USAGE: &str = "use a number of invocations (`10`), `constant --rate 20 --duration 90s`, a pattern (`fluctuating --rate 20`), \
                      a CSV file, `--k6-options FILE`, or `--load FILE`";

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, LocalSettings, Target, check};
+use super::check;
+use crate::benchmark::{Action, LocalSettings, Target};
 use crate::manifest::benchmark::{DelayFile, TargetFile};
 use crate::manifest::problem::{Problem, Report};
 use crate::manifest::tree::Spanned;

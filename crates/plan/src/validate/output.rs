@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::benchmark::{Output, OutputSource};
 use crate::manifest::benchmark::OutputFile;
 use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::validate::check::Place;
-use crate::validate::{Output, OutputSource};
 
 /// Exactly one source, and one that works.
 pub fn output(output: &Spanned<OutputFile>, files: &dyn Files, place: &Place, report: &mut Report) -> Output {

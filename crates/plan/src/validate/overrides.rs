@@ -4,21 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::benchmark::{Benchmark, Param, ParamSource};
 use crate::manifest::problem::{Problem, suggest};
-use crate::validate::{Benchmark, Executor, Param, ParamSource};
+use crate::plan::Overrides;
 
 const ENVIRONMENT_PREFIX: &str = "SB_PARAM_";
-
-/// What the command line and the environment change.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// `-p name=value`, in order; the last one of a name counts.
-    pub params: Vec<(String, String)>,
-    pub executor: Option<Executor>,
-    pub seed: Option<u64>,
-    /// Environment variables; those called `SB_PARAM_NAME` count, others are ignored.
-    pub environment: BTreeMap<String, String>,
-}
 
 impl Overrides {
     /// Parameters of one benchmark from the environment.

@@ -1,11 +1,11 @@
 //! Workloads that are a k6 script: what goes with one, what does not, and which loads suit it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::benchmark::{Image, Phase, Script, Sent};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::load::LoadFile;
 use crate::manifest::problem::{Problem, Report, Span};
@@ -13,38 +13,15 @@ use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{EngineWord, OptionsFile, WorkloadFile};
 use crate::validate::check::Place;
+use crate::validate::environment;
 use crate::validate::load::{SHAPES, Values};
-use crate::validate::step;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::workload::workload;
-use crate::validate::{Image, Phase};
 use sb_workload::template::{Context, Template};
-use sb_workload::{Load, LoadShape, Workload};
-
-/// What a benchmark sends.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sent {
-    Requests(Arc<Workload>),
-    Script(Arc<Script>),
-}
+use sb_workload::{Load, LoadShape};
 
 /// The name of k6's image, in the table of default images and in `[images]`.
 const K6: &str = "k6";
-
-/// A k6 script.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Script {
-    /// Absolute.
-    pub path: PathBuf,
-    /// What it finds in `__ENV`.
-    pub env: BTreeMap<String, Template>,
-    /// Laid over those of the load.
-    pub options: Value,
-    /// For containers.
-    pub image: Image,
-    /// Addresses of Docker engines that share the load; empty: it leaves from where steps run.
-    pub generators: Vec<String>,
-}
 
 /// What a workload's file means beside itself.
 pub struct Around<'a> {
@@ -117,7 +94,7 @@ pub fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Op
     }
     let before = report.problems.len();
     let image = match &file.image {
-        Some(image) => step::image_of(around.images, image, report),
+        Some(image) => environment::image_of(around.images, image, report),
         None => Some(around.images.get(K6).cloned().unwrap_or_else(|| Image::Default(K6.to_owned()))),
     };
     let script = Script {
@@ -152,7 +129,7 @@ fn env(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> BTreeMa
         }
         around.scope.check(value, Role::Plain, user, report);
     }
-    step::variables(file.env.as_ref(), report)
+    environment::variables(file.env.as_ref(), report)
 }
 
 fn options(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Value {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::benchmark::Phase;
 use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
 use crate::manifest::tree::Spanned;
-use crate::validate::{Phase, shell};
+use crate::validate::shell;
 use sb_workload::template::{Piece, Template};
 
 /// What a rendered string becomes, and so what may stand in it.

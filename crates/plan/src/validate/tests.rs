@@ -3,13 +3,25 @@
 mod plans;
 mod scripts;
 
-use super::*;
-use crate::event::FailureClass;
-use crate::manifest::read::{Disk, Files, Kept, Recording, Snapshot};
-use sb_sam::dynamics::{Delay, Dynamics};
-use sb_workload::{Body, LoadShape};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::benchmark::{
+    Action, Benchmark, Image, Limits, ManifestStep, ParamSource, Retry, Script, Sent, Traces,
+};
+use crate::event::FailureClass;
+use crate::manifest::LoadArguments;
+use crate::manifest::problem::{Checked, Problem};
+use crate::manifest::read::{Disk, Files, Kept, Recording, Snapshot};
+use crate::plan::{Order, Overrides, Plan, Start, describe};
+use sb_sam::dynamics::{Delay, Dynamics};
+use sb_workload::{Body, Load, LoadShape};
 
 const HEAD: &str = "[benchmark]\nname = \"demo\"\n";
 const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: handler.main\n      \
@@ -145,7 +157,7 @@ fn a_receiver_of_spans_is_there_before_the_first_step_and_after_the_last() {
          [[deploy]]\ntarget = \"host\"\nname = \"a\"\nrun = \"start {{{{outputs.otlp_endpoint}}}}\"\n\
          [[deploy]]\nname = \"b\"\nneeds = []\nrun = \"x\"\n[[cleanup]]\nname = \"c\"\nrun = \"x\"\n"
     ));
-    let steps = |steps: &[Arc<Step>]| -> Vec<_> {
+    let steps = |steps: &[Arc<ManifestStep>]| -> Vec<_> {
         steps.iter().map(|step| format!("{} after {}", step.name, step.needs.join(","))).collect()
     };
     let target = &benchmark.targets["host"];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::benchmark::built_in_step;
 use super::template::{Maker, Role, Scope, TargetScope, User};
-use super::{Action, AppInsights, Phase, Target, Traces};
+use crate::benchmark::{Action, AppInsights, Phase, RECEIVER_OUTPUT, Target, Traces};
 use crate::manifest::benchmark::{TracesFile, TracesSourceFile, TracesWord};
 use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::tree::Spanned;
@@ -13,8 +13,6 @@ use sb_workload::template::Template;
 
 /// The steps that start and stop the receiver of OpenTelemetry.
 pub const RECEIVER: &str = "otlp-receiver";
-/// The output with the address that spans are sent to.
-pub const RECEIVER_OUTPUT: &str = "otlp_endpoint";
 
 /// By default, the output that has the application's id.
 const APPLICATION: &str = "outputs.app_insights_id";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::benchmark::Phase;
 use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::Files;
@@ -12,7 +13,7 @@ use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{HttpVersionWord, RequestFile, TraceHeaderWord, WorkloadFile};
 use crate::validate::check::{self, Place};
 use crate::validate::template::{Role, Scope, User};
-use crate::validate::{Phase, answer, step};
+use crate::validate::{answer, step};
 use sb_workload::template::{Context, Piece, Template};
 use sb_workload::{Body, HttpVersion, Request, Sequence, Settings, TraceHeader, Workload};
 

@@ -43,7 +43,7 @@ fn a_matrix_is_a_product_with_exclusions_and_inclusions() {
         .map(|point| {
             format!(
                 "{} {} {} {:?}",
-                matrix::describe(&point.factors),
+                describe(&point.factors),
                 point.params["memory_size"],
                 point.labels["label"],
                 point.load.shape

@@ -1,23 +1,17 @@
-//! What clouds charge: a table of list prices, and what a target declares to use of it.
+//! What clouds charge: a table of list prices.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
-use super::{Target, Traces};
-use crate::manifest::decode::Map;
-use crate::manifest::problem::{Problem, Report, suggest};
-use crate::manifest::tree::Spanned;
+use crate::manifest::problem::suggest;
 
 static BUILT_IN: LazyLock<Prices> = LazyLock::new(|| {
     // The table is part of the program; a test reads it.
     let table = toml::from_str(include_str!("prices.toml")).unwrap_or_default();
     Prices { table: Arc::new(table) }
 });
-
-/// Targets of these names are clouds, whatever else their manifest says.
-const CLOUDS: [&str; 5] = ["aws", "azure", "gcp", "google", "ibm"];
 
 /// Prices by name; cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,24 +33,6 @@ pub struct Price {
     pub as_of: String,
     /// Where the provider publishes it.
     pub source: String,
-}
-
-/// What a target uses of what clouds sell: names of the price table, with units (0 or more).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Usage {
-    pub per_invocation: BTreeMap<String, f64>,
-    pub per_deployment: BTreeMap<String, f64>,
-}
-
-/// Whether it is known what a target costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Charge<'a> {
-    /// As declared.
-    Declared(&'a Usage),
-    /// The embedded runtime, or steps that ask for nothing of a cloud.
-    Free,
-    /// A cloud whose usage is not declared.
-    Unknown,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +71,11 @@ impl Prices {
         Ok(Self { table: Arc::new(table) })
     }
 
+    /// The names of all prices.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.table.keys().map(String::as_str)
+    }
+
     pub fn get(&self, name: &str) -> Option<&Price> {
         self.table.get(name)
     }
@@ -110,41 +91,6 @@ impl Price {
     pub fn of(&self, units: f64) -> f64 {
         units * self.usd / self.per
     }
-}
-
-impl Target {
-    /// What a target of this name costs.
-    pub fn charge(&self, name: &str) -> Charge<'_> {
-        let cloud = !self.credentials.is_empty() || self.traces == Traces::Xray || CLOUDS.contains(&name);
-        match &self.usage {
-            Some(usage) => Charge::Declared(usage),
-            None if cloud => Charge::Unknown,
-            None => Charge::Free,
-        }
-    }
-}
-
-/// Units by name of the price table.
-pub(super) fn units(file: Option<&Map<Spanned<f64>>>, report: &mut Report) -> BTreeMap<String, f64> {
-    let mut units = BTreeMap::new();
-    for (name, count) in file.into_iter().flat_map(Map::iter) {
-        if BUILT_IN.get(&name.value).is_none() {
-            report.push(
-                Problem::error("sb::validate::usage", format!("there is no price called `{}`", name.value))
-                    .at(&name.span, "not in the price table")
-                    .help(suggest(&name.value, "prices", BUILT_IN.table.keys().map(String::as_str))),
-            );
-        }
-        if !(count.value >= 0.0 && count.value.is_finite()) {
-            report.push(
-                Problem::error("sb::validate::range", format!("the usage cannot be {}", count.value))
-                    .at(&count.span, "below 0, or not finite")
-                    .help("use 0 or more units; parts of a unit are allowed"),
-            );
-        }
-        units.insert(name.value.clone(), count.value);
-    }
-    units
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Images that nobody has to name: a table of pinned defaults, which a file or a manifest may replace.
+//! Images of containers, and those that nobody has to name: a table of pinned defaults, which a file or a manifest
+//! may replace.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
-use super::step::is_image_reference;
 use crate::manifest::problem::suggest;
 
 static BUILT_IN: LazyLock<Images> = LazyLock::new(|| {
@@ -13,6 +14,19 @@ static BUILT_IN: LazyLock<Images> = LazyLock::new(|| {
     let table = toml::from_str(include_str!("images.toml")).unwrap_or_default();
     Images { table: Arc::new(table) }
 });
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Image {
+    Reference(String),
+    /// A name of the table of default images ([`Images`]).
+    Default(String),
+    /// Absolute paths.
+    Build {
+        dockerfile: PathBuf,
+        context: PathBuf,
+        args: BTreeMap<String, String>,
+    },
+}
 
 /// Default images by name; cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,13 +104,21 @@ impl Images {
     }
 }
 
+/// Letters, digits and the marks of registry, tag and digest.
+pub fn is_image_reference(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+        && !text.ends_with(['/', ':', '@'])
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::benchmark::CREDENTIALS;
     use crate::manifest::read::Snapshot;
-    use crate::validate::{CREDENTIALS, Image, benchmark};
+    use crate::validate::benchmark;
 
     #[test]
     fn every_built_in_image_is_pinned_and_says_what_it_is_for() {

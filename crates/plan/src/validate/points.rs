@@ -1,0 +1,324 @@
+//! The points of one application of a plan: its parameters, labels, load and start, evaluated at each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::benchmark::Traces;
+use crate::manifest::decode::Map;
+use crate::manifest::load::{LoadFile, LoadOrName};
+use crate::manifest::plan::{PlanFile, StartWord};
+use crate::manifest::problem::{Problem, Span, suggest};
+use crate::manifest::tree::Spanned;
+use crate::manifest::values::{Or, Scalar};
+use crate::plan::{Entry, Factors, Matrix, Point, Start, describe};
+use crate::validate::load::{self, Values, default_load, first_line};
+use crate::validate::overrides::accept;
+use crate::validate::plan::{Application, Checker};
+use crate::validate::{check, script, template};
+use sb_workload::Load;
+use sb_workload::template::Template;
+
+impl Checker<'_> {
+    pub(super) fn entry(&mut self, file: &PlanFile, application: &Application<'_>, matrix: &Matrix) -> Entry {
+        let benchmark = &application.benchmark;
+        let vars: BTreeMap<String, Value> = application
+            .raw
+            .vars
+            .iter()
+            .flat_map(Map::iter)
+            .map(|(name, value)| (name.value.clone(), value.0.clone()))
+            .collect();
+        let mut known: Vec<String> = matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
+        known.extend(vars.keys().map(|name| format!("vars.{name}")));
+        known.extend(["application".to_owned(), "target".to_owned()]);
+
+        let environment = self.overrides.from_environment(benchmark, &mut self.others);
+        let command_line = self.overrides.from_command_line(benchmark, &mut self.others);
+        let before = self.report.problems.len();
+        let mut params: Vec<(&Spanned<String>, &Spanned<Or<Scalar>>)> = Vec::new();
+        for (name, value) in [&file.params, &application.raw.params].into_iter().flatten().flat_map(Map::iter)
+        {
+            if self.check_param(name, value, application, &known) {
+                params.push((name, value));
+            }
+        }
+        let labels: Vec<(&Spanned<String>, &Spanned<Template>)> =
+            file.labels.iter().flat_map(Map::iter).map(|(name, value)| (name, value)).collect();
+        for (name, label) in &labels {
+            check::name(&name.value, &name.span, "a label", &mut self.report);
+            template::check_plain(label, &known, &mut self.report);
+        }
+        let choice = application.raw.load.as_ref().or(file.load.as_ref());
+        self.check_load(file, choice, &known);
+        self.check_start(file, application, &known);
+        let mut entry = Entry {
+            application: application.name.clone(),
+            benchmark: Arc::clone(benchmark),
+            target: application.target.clone(),
+            points: Vec::new(),
+        };
+        // Values that are not defined would be reported again at every point.
+        if self.report.problems[before..].iter().any(Problem::is_error) {
+            return entry;
+        }
+
+        let mut loads = Loads { default: None, fixed: BTreeMap::new() };
+        let mut failed: BTreeSet<usize> = BTreeSet::new();
+        for factors in matrix.points(&application.name, &application.target) {
+            let lookup = |path: &str| match path.split_once('.') {
+                Some(("matrix", name)) => {
+                    factors.iter().find(|(factor, _)| factor == name).map(|(_, level)| level.clone())
+                }
+                Some(("vars", name)) => vars.get(name).cloned(),
+                _ if path == "application" => Some(Value::from(application.name.as_str())),
+                _ if path == "target" => Some(Value::from(application.target.as_str())),
+                _ => None,
+            };
+            let mut point_params = environment.clone();
+            for (name, value) in &params {
+                // One report for a parameter, not one for each point.
+                if failed.contains(&value.span.start) {
+                    continue;
+                }
+                let evaluated = match &value.value {
+                    Or::Value(scalar) => Ok(scalar.0.clone()),
+                    Or::Template(template) => template.evaluate(&lookup).map_err(|error| error.to_string()),
+                };
+                let param = &benchmark.params[&name.value];
+                let accepted = evaluated.and_then(|value| {
+                    accept(param, &value).map_err(|expected| {
+                        format!(
+                            "the parameter `{}` of `{}` is {expected}, not {value}",
+                            name.value, benchmark.name
+                        )
+                    })
+                });
+                match accepted {
+                    Ok(value) => drop(point_params.insert(name.value.clone(), value)),
+                    Err(message) => {
+                        failed.insert(value.span.start);
+                        let at = if matches!(value.value, Or::Template(_)) {
+                            describe(&factors)
+                        } else {
+                            String::new()
+                        };
+                        self.report.push(
+                            Problem::error("sb::validate::param", format!("{message}{at}"))
+                                .at(&value.span, "of another type")
+                                .help(format!("the manifest {} declares the type", benchmark.path.display())),
+                        );
+                    }
+                }
+            }
+            point_params.extend(command_line.clone());
+            let point_labels = labels.iter().filter_map(|(name, label)| {
+                let value = label.value.render(sb_workload::template::Context::Plain, &lookup).ok()?;
+                Some((name.value.clone(), value))
+            });
+            let labels = point_labels.collect();
+            let before = self.report.problems.len();
+            let Some(load) = self.load(file, choice, &lookup, &factors, &mut loads) else {
+                if self.report.problems.len() > before {
+                    break;
+                }
+                continue;
+            };
+            if let Some(problem) = script::mismatch(benchmark.workload.as_ref(), &load) {
+                let span = choice.map_or(&application.raw.manifest.span, |choice| &choice.span);
+                self.report.push(problem.at(&first_line(span, &self.report), "this load"));
+            }
+            let start = self.start(file, &lookup, &factors);
+            if self.report.problems.len() > before {
+                break;
+            }
+            entry.points.push(Point { factors, params: point_params, labels, load, start });
+        }
+        if entry.points.is_empty() && self.report.problems.len() == before {
+            self.report.push(
+                Problem::warning(
+                    "sb::validate::matrix",
+                    format!("every point of the application `{}` is excluded", application.name),
+                )
+                .at(&application.raw.manifest.span, "never runs")
+                .help("remove the application, or loosen `exclude` in [matrix]"),
+            );
+        }
+        entry
+    }
+
+    /// Whether the benchmark has this parameter and a plan may set it.
+    fn check_param(
+        &mut self,
+        name: &Spanned<String>,
+        value: &Spanned<Or<Scalar>>,
+        application: &Application<'_>,
+        known: &[String],
+    ) -> bool {
+        let benchmark = &application.benchmark;
+        let Some(param) = benchmark.params.get(&name.value) else {
+            self.report.push(
+                Problem::error(
+                    "sb::validate::unknown_param",
+                    format!("the benchmark `{}` has no parameter `{}`", benchmark.name, name.value),
+                )
+                .at(&name.span, format!("not in the [params] of `{}`", application.name))
+                .help(suggest(
+                    &name.value,
+                    "parameters",
+                    benchmark.params.keys().map(String::as_str),
+                )),
+            );
+            return false;
+        };
+        if param.secret {
+            self.report.push(
+                Problem::error("sb::validate::secret", format!("the parameter `{}` is secret", name.value))
+                    .at(&name.span, "a plan is stored with its results")
+                    .help("set it by the environment, and leave it out of the plan"),
+            );
+            return false;
+        }
+        if let Or::Template(template) = &value.value {
+            let template = Spanned { value: template.clone(), span: value.span.clone() };
+            template::check_plain(&template, known, &mut self.report);
+        }
+        true
+    }
+
+    /// Checks the placeholders and names of a load, before any point.
+    fn check_load(&mut self, file: &PlanFile, choice: Option<&Spanned<LoadOrName>>, known: &[String]) {
+        let named = match choice.map(|choice| &choice.value) {
+            None => return,
+            Some(LoadOrName::Inline(load)) => vec![load.as_ref()],
+            Some(LoadOrName::Name(name)) if name.value.is_literal() => {
+                file.loads.iter().filter_map(|loads| loads.get(name.value.source())).collect()
+            }
+            Some(LoadOrName::Name(name)) => {
+                template::check_plain(name, known, &mut self.report);
+                file.loads.iter().flat_map(Map::iter).map(|(_, load)| load).collect()
+            }
+        };
+        for template in named.into_iter().flat_map(load::templates) {
+            template::check_plain(&template, known, &mut self.report);
+        }
+    }
+
+    /// The load at one point. None: reported, unless the same was reported before.
+    fn load(
+        &mut self,
+        file: &PlanFile,
+        choice: Option<&Spanned<LoadOrName>>,
+        lookup: &dyn Fn(&str) -> Option<Value>,
+        factors: &Factors,
+        loads: &mut Loads,
+    ) -> Option<Arc<Load>> {
+        let Some(choice) = choice else {
+            return Some(Arc::clone(loads.default.get_or_insert_with(|| Arc::new(default_load()))));
+        };
+        match &choice.value {
+            LoadOrName::Inline(raw) => self.resolve("", raw, &choice.span, lookup, factors, loads),
+            LoadOrName::Name(name) => {
+                let text =
+                    name.value.render(sb_workload::template::Context::Plain, lookup).unwrap_or_default();
+                let Some(raw) = file.loads.as_ref().and_then(|all| all.get(&text)) else {
+                    let known = file.loads.iter().flat_map(Map::names).collect::<Vec<_>>();
+                    let at = if name.value.is_literal() { String::new() } else { describe(factors) };
+                    self.report.push(
+                        Problem::error("sb::validate::unknown_load", format!("unknown load `{text}`{at}"))
+                            .at(&name.span, "not in [loads]")
+                            .help(suggest(&text, "loads", known)),
+                    );
+                    return None;
+                };
+                self.resolve(&text, raw, &name.span, lookup, factors, loads)
+            }
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        name: &str,
+        raw: &LoadFile,
+        span: &Span,
+        lookup: &dyn Fn(&str) -> Option<Value>,
+        factors: &Factors,
+        loads: &mut Loads,
+    ) -> Option<Arc<Load>> {
+        if let Some(load) = loads.fixed.get(name) {
+            return Some(Arc::clone(load));
+        }
+        let is_fixed = load::templates(raw).is_empty();
+        let point = if is_fixed { String::new() } else { describe(factors) };
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let values = Values { lookup, point: &point, files: self.files, folder };
+        let load = Arc::new(load::resolve(raw, span, &values, &mut self.report)?);
+        if is_fixed {
+            loads.fixed.insert(name.to_owned(), Arc::clone(&load));
+        }
+        Some(load)
+    }
+
+    /// What trials must find at one point. None: nothing is asked for, or a problem was reported.
+    fn start(
+        &mut self,
+        file: &PlanFile,
+        lookup: &dyn Fn(&str) -> Option<Value>,
+        factors: &Factors,
+    ) -> Option<Start> {
+        let start = file.trials.as_ref()?.start.as_ref()?;
+        let template = match &start.value {
+            Or::Value(StartWord::Cold) => return Some(Start::Cold),
+            Or::Value(StartWord::Warm) => return Some(Start::Warm),
+            Or::Value(StartWord::ColdThenWarm) => return Some(Start::ColdThenWarm),
+            Or::Template(template) => template,
+        };
+        let text = template.render(sb_workload::template::Context::Plain, lookup).ok()?;
+        match text.as_str() {
+            "cold" => Some(Start::Cold),
+            "warm" => Some(Start::Warm),
+            "cold_then_warm" => Some(Start::ColdThenWarm),
+            _ => {
+                let at = describe(factors);
+                self.report.push(
+                    Problem::error("sb::validate::start", format!("trials cannot start `{text}`{at}"))
+                        .at(&start.span, "not a word that is known here")
+                        .help(suggest(&text, "starts", ["cold", "warm", "cold_then_warm"])),
+                );
+                None
+            }
+        }
+    }
+
+    /// Whether what trials must find can be seen at all.
+    fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &[String]) {
+        let Some(start) = file.trials.as_ref().and_then(|trials| trials.start.as_ref()) else { return };
+        if let Or::Template(template) = &start.value {
+            let template = Spanned { value: template.clone(), span: start.span.clone() };
+            template::check_plain(&template, known, &mut self.report);
+        }
+        let target = application.benchmark.targets.get(&application.target);
+        if target.is_some_and(|target| target.traces == Traces::None) {
+            self.report.push(
+                Problem::error(
+                    "sb::validate::start",
+                    format!("cold starts of `{}` cannot be seen: it has no traces", application.name),
+                )
+                .at(&start.span, "checked against the traces of each trial")
+                .help(format!(
+                    "set `traces` in [targets.{}] of {}, or remove `start`",
+                    application.target,
+                    application.benchmark.path.display()
+                )),
+            );
+        }
+    }
+}
+
+/// Loads without placeholders are shared by all points.
+struct Loads {
+    default: Option<Arc<Load>>,
+    /// By name; the plan's own has none.
+    fixed: BTreeMap<String, Arc<Load>>,
+}
