@@ -167,7 +167,7 @@ enum Place {
 fn find_place(name: &str, identity: &str, run: Option<&RunId>) -> Result<Place, Failed> {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(identity.as_bytes());
-    let mut candidates = vec![name.to_owned(), format!("{name}-{:02x}{:02x}", digest[0], digest[1])];
+    let mut candidates = vec![name.to_owned(), format!("{name}-{}", hex::encode(&digest[..2]))];
     if let Some((_, suffix)) = run.and_then(|run| run.as_str().rsplit_once('-')) {
         candidates.push(format!("{name}-{suffix}"));
     }

@@ -75,7 +75,7 @@ impl Context {
             name
         } else {
             // Sent under a name that nobody uses, and kept out of the image.
-            let name = format!(".sb-dockerfile-{}", hex(&Sha256::digest(&recipe)[..6]));
+            let name = format!(".sb-dockerfile-{}", hex::encode(&Sha256::digest(&recipe)[..6]));
             let mut ignored = ignore_text.clone().unwrap_or_default();
             ignored.extend(["\n", &name, "\n"]);
             if ignore_text.is_none() {
@@ -225,14 +225,6 @@ fn walk(root: &Path, folder: &Path, rules: &Rules, found: &mut Vec<PathBuf>) -> 
 fn read_error(path: &Path) -> impl FnOnce(io::Error) -> ContextError {
     let path = path.to_owned();
     |source| ContextError::Read { path, source }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::context::hex;
-
 /// An address of an engine, before anybody has tried it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
@@ -100,7 +98,7 @@ impl Endpoint {
     }
 
     fn of_context(config: &Path, name: String, from: String) -> Result<Self, EndpointError> {
-        let id = hex(&Sha256::digest(&name));
+        let id = hex::encode(Sha256::digest(&name));
         let file = config.join("contexts/meta").join(&id).join("meta.json");
         let docker = read::<ContextFile>(&file)?.and_then(|context| context.endpoints.docker);
         let Some(docker) = docker else { return Err(EndpointError::NoContext { name, from, file }) };
@@ -205,7 +203,7 @@ mod tests {
             ("sealed", "tcp://sealed:2376", false),
             ("open", "tcp://open:2376", true),
         ] {
-            let id = hex(&Sha256::digest(name));
+            let id = hex::encode(Sha256::digest(name));
             let meta = dir.path().join("contexts/meta").join(&id);
             std::fs::create_dir_all(&meta).unwrap();
             let text = format!(

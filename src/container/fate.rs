@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -140,7 +139,7 @@ impl Engine {
     /// Removes a container whose end is recorded, while the run goes on.
     pub(super) fn remove_soon(&self, id: String) {
         let engine = self.clone();
-        let mut removing = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut removing = self.removing.lock();
         // What has been removed needs no place any more.
         while removing.try_join_next().is_some() {}
         removing.spawn(async move { engine.remove(&id).await });
@@ -148,10 +147,7 @@ impl Engine {
 
     /// Returns when the containers of all attempts whose end was told are removed, or could not be.
     pub async fn settle(&self) {
-        let removing = std::mem::replace(
-            &mut *self.removing.lock().unwrap_or_else(PoisonError::into_inner),
-            JoinSet::new(),
-        );
+        let removing = std::mem::replace(&mut *self.removing.lock(), JoinSet::new());
         removing.join_all().await;
     }
 

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, TagImageOptions};
 use futures_util::{Stream, StreamExt as _, stream};
 use hyper::body::Bytes;
+use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::context::{Context, hex};
+use super::context::Context;
 use super::{ContainerError, ContextError, Engine, api, engine_message, is_connection, status_of};
 
 /// What a container runs on.
@@ -85,7 +86,7 @@ impl Engine {
     }
 
     fn images(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+        self.images.lock()
     }
 
     /// Somebody has removed an image that was there: the next step looks again.
@@ -223,7 +224,7 @@ fn tag(context: &[u8; 32], files: &Context, args: &BTreeMap<String, String>) -> 
     let mut digest = Sha256::new();
     digest.update(context);
     digest.update(format!("{:?} {args:?}", files.dockerfile));
-    hex(&digest.finalize())
+    hex::encode(digest.finalize())
 }
 
 /// The engine pulls every tag of a name that comes without one.

@@ -20,12 +20,13 @@ mod volume;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error as ApiError;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 pub use context::ContextError;
@@ -201,7 +202,7 @@ impl Engine {
 
     /// The lock of one image.
     fn making(&self, image: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut making = self.making.lock();
         Arc::clone(making.entry(image.to_owned()).or_default())
     }
 }

@@ -8,11 +8,11 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptions, CreateImageOptions, StartContainerOptions};
 use futures_util::StreamExt as _;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::run::{ContainerCommand, RUN_LABEL, STATE_LABEL};
 use super::{Engine, api};
@@ -43,7 +43,7 @@ struct Known {
 
 impl Networks {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Of a container that has ended.

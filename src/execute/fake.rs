@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::{Attempt, Execute, Executing, Finished};
 use sb_plan::event::Outcome;
@@ -27,11 +29,11 @@ pub struct Fake {
 impl Fake {
     /// `start ID n`, `reattach ID n` (`recover ID n` after a restart of the machine), `end ID n`, in the order in which it happened.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.lock().clone()
     }
 
     fn note(&self, line: String) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.log.lock().push(line);
     }
 }
 

@@ -1,10 +1,10 @@
 //! How far an image is, in one line: the layers of a pull arrive side by side, and each tells of itself alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::DecimalBytes;
+use parking_lot::Mutex;
 
 use crate::container::{ContainerError, Engine, Image, ImageProgress};
 
@@ -19,7 +19,7 @@ pub async fn ensure_image(
 ) -> Result<String, ContainerError> {
     let lines = Mutex::new(Telling::new(image));
     let progress = |now: ImageProgress| {
-        let line = lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
+        let line = lines.lock().line(now);
         if let Some(line) = line {
             tell(line);
         }

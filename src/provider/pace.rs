@@ -1,9 +1,9 @@
 //! How fast a service is asked: faster as long as it answers, half as fast when it throttles (additive increase,
 //! multiplicative decrease, after a start that doubles every second).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ impl Pace {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Waits until the next request may be sent.

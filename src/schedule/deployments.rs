@@ -220,6 +220,7 @@ impl Live {
 
 /// `digits` lower-case hexadecimal digits.
 fn random_hex(digits: usize) -> String {
+    // Not the crate `hex`: it writes whole bytes, and this may be an odd number of digits.
     let mut generator = rand::rng();
     (0..digits).map(|_| char::from(b"0123456789abcdef"[generator.random_range(0..16)])).collect()
 }

@@ -1,9 +1,10 @@
 //! A terminal whose keys go to somebody else: raw mode, given back on every way out.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::Once;
 
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use parking_lot::Mutex;
 
 /// How the terminal was; also for the panic hook, which runs before anything is unwound.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -31,7 +32,7 @@ impl RawMode {
         let before = tcgetattr(&input)?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
-        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        *BEFORE.lock() = Some(before);
         tcsetattr(&input, SetArg::TCSADRAIN, &raw)?;
         Ok(Some(Self(())))
     }
@@ -44,7 +45,7 @@ impl Drop for RawMode {
 }
 
 fn give_back() {
-    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(before) = BEFORE.lock().take() {
         // At once: output that nobody reads must not hold it up.
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
     }

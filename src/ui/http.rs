@@ -123,25 +123,8 @@ fn query(text: &str) -> HashMap<String, String> {
 }
 
 fn decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let mut rest = bytes.clone();
-        let digits = (rest.next(), rest.next());
-        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        match (byte, digits) {
-            (b'%', (Some(high), Some(low))) => match (hex(high), hex(low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    bytes = rest;
-                }
-                _ => out.push(byte),
-            },
-            (b'+', _) => out.push(b' '),
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    let spaced = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
 fn unreadable(error: std::io::Error) -> Answer {

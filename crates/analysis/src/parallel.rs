@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Pieces per thread that may wait for an earlier one to be added.
 const AHEAD: u64 = 4;
@@ -90,7 +91,7 @@ struct State<N> {
 
 impl<N> Queue<N> {
     fn lock(&self) -> MutexGuard<'_, State<N>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn work<P: Default, T>(&self, work: &(impl Fn(&mut P) -> T + Sync), sender: &Sender<Numbered<T>>)
@@ -101,7 +102,7 @@ impl<N> Queue<N> {
         loop {
             let mut state = self.lock();
             while !state.is_over && state.taken >= state.added + self.ahead {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait(&mut state);
             }
             if state.is_over {
                 return;

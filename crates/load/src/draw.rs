@@ -53,22 +53,16 @@ impl TraceId {
 }
 
 fn hex(value: u128) -> [u8; 32] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
-    for (byte, pair) in value.to_be_bytes().into_iter().zip(text.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
+    // Fails only for a text of another length.
+    let _ = hex::encode_to_slice(value.to_be_bytes(), &mut text);
     text
 }
 
 impl Draw {
     /// A random UUID: version 4 of RFC 9562. The same one wherever this invocation asks.
     pub(super) fn uuid(&self) -> String {
-        let bits = self.unique & !(0xf << 76) | (0x4 << 76);
-        let bits = bits & !(0b11 << 62) | (0b10 << 62);
-        let hex = format!("{bits:032x}");
-        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+        uuid::Builder::from_random_bytes(self.unique.to_be_bytes()).into_uuid().to_string()
     }
 }
 

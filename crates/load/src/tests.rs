@@ -5,7 +5,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, PoisonError};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -35,7 +35,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn requests(&self) -> Vec<Arrived> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.requests.lock().clone()
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn serve(
             let body = String::from_utf8(body.to_vec()).unwrap();
             let status = path.rsplit('/').next().and_then(|last| last.parse().ok()).unwrap_or(200);
             let number = {
-                let mut requests = seen.requests.lock().unwrap();
+                let mut requests = seen.requests.lock();
                 requests.push((path, headers, body));
                 requests.len()
             };

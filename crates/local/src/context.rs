@@ -63,8 +63,7 @@ pub(super) fn new_request_id() -> String {
 
 /// A version 4 UUID of these bits.
 pub(super) fn uuid(bits: u128) -> String {
-    let hex = format!("{:032x}", (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62));
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
 }
 
 fn new_trace_id() -> String {

@@ -4,9 +4,9 @@
 //! with the same seed, whatever else happens beside it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -74,7 +74,7 @@ impl Dynamics {
     }
 
     fn draw(&self, kind: &'static str, name: &str, one: impl FnOnce(&mut ChaCha8Rng) -> f64) -> f64 {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         let row = rows.entry((kind, name.to_owned())).or_insert_with(|| {
             let seed = Sha256::digest(format!("{}/{kind}/{name}", self.declared.seed));
             ChaCha8Rng::from_seed(seed.into())

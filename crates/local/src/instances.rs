@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -113,7 +114,7 @@ impl Machine {
 
     /// Ends every process of every function.
     pub fn kill_all(&self) {
-        for process in self.processes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for process in self.processes.lock().drain(..) {
             process.kill();
         }
     }
@@ -144,7 +145,7 @@ impl Machine {
             }
         };
         let (process, child) = self.spawner.spawn(launch).await?;
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process.clone());
+        self.processes.lock().push(process.clone());
 
         let (jobs, inbox) = mpsc::channel(1);
         let (sender, events) = mpsc::unbounded_channel();
@@ -161,11 +162,7 @@ impl Machine {
         let (machine, watched) = (self.clone(), process.clone());
         tokio::spawn(async move {
             let how = watched.wait(child).await;
-            machine
-                .processes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|other| !other.is(&watched));
+            machine.processes.lock().retain(|other| !other.is(&watched));
             let _ = sender.send(InstanceEvent::Exited(machine.clock.now(), how));
             // What it has put into sessions of its own is not in its group. Looking through all processes takes a moment.
             let _ = tokio::task::spawn_blocking(move || orphans::end_instance(&id)).await;
@@ -320,8 +317,8 @@ impl Function {
         None
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> parking_lot::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock()
     }
 
     fn report(&self, request_id: &str, outcome: &Outcome) {

@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 #[derive(Clone)]
 pub struct Journal {
@@ -19,6 +21,6 @@ impl Journal {
     /// A full disk must not stop the runtime: a line that cannot be written is lost.
     pub fn note(&self, message: &str) {
         let line = format!("{} {message}\n", jiff::Timestamp::now());
-        let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
+        let _ = self.file.lock().write_all(line.as_bytes());
     }
 }

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
 
 use super::clock::{Clock, wall_micros};
@@ -214,7 +214,7 @@ impl Recorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, Traces> {
-        self.traces.lock().unwrap_or_else(PoisonError::into_inner)
+        self.traces.lock()
     }
 
     /// The trace of this id, made when it is new.

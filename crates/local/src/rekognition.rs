@@ -4,7 +4,6 @@
 mod picture;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +14,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -402,7 +402,7 @@ impl Rekognition {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Collection>> {
-        self.collections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.collections.lock()
     }
 }
 

@@ -3,12 +3,13 @@
 //! Protocol: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>, version 2018-06-01. A client of the
 //! protocol knows only a host and a port, so each instance has a port of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -105,7 +106,7 @@ impl Port {
             Some(context) => answer.header("Lambda-Runtime-Client-Context", context),
             None => answer,
         };
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(job.request_id);
+        *self.current.lock() = Some(job.request_id);
         let _ = self.events.send(InstanceEvent::Delivered(self.clock.now()));
         answer
             .body(Full::new(job.payload))
@@ -121,7 +122,7 @@ impl Port {
     ) -> Answer {
         let body = http::read_body(request.into_body(), MAX_PAYLOAD).await;
         {
-            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.current.lock();
             if current.as_deref() != Some(id) {
                 return refuse(StatusCode::BAD_REQUEST, "this is not the current invocation");
             }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -88,7 +88,7 @@ impl TraceLog {
     /// Appends a document. A full disk must not stop the runtime: the journal tells it, and from then on nothing is kept.
     pub fn append(&self, document: &str) {
         let line = format!("{document}\n");
-        let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.file.lock();
         if open.file.is_none() {
             return;
         }

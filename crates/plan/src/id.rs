@@ -52,6 +52,7 @@ identifier!(
 /// A file name for an id, different for different ids: letters, digits and `-_.=@~` stay, every other byte becomes
 /// `%` and two hexadecimal digits.
 pub fn file_name(id: &str) -> String {
+    // Not the crate `percent-encoding`: it writes upper-case digits, and these names are on disks already.
     id.bytes()
         .map(|byte| {
             let plain = byte.is_ascii_alphanumeric() || b"-_.=@~".contains(&byte);

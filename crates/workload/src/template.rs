@@ -7,6 +7,7 @@
 //! becomes depends on where it stands.
 
 use handlebars::template::{HelperTemplate, TemplateElement};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -273,16 +274,8 @@ fn push_shell_quoted(out: &mut String, text: &str, before_redirect: bool) {
 
 /// As it looks inside a URL: all but letters, digits and `-._~` as `%XX`.
 pub fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 fn push_json_escaped(out: &mut String, value: &Value) {

@@ -1,9 +1,10 @@
 //! What k6 says: on to our own output line by line, without secrets; and what of it is worth remembering.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use sb_load::{Progress, k6};
 
 /// The longest line that is passed on whole.
@@ -43,13 +44,13 @@ impl Relay {
 
     /// What it said went wrong, or else its last words.
     pub(super) fn message(&self) -> Option<String> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.said.lock();
         said.error.clone().or_else(|| said.last.clone())
     }
 
     fn line(&self, line: &[u8]) {
         let line = blotted(String::from_utf8_lossy(line).trim_end().to_owned(), &self.secrets);
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock();
         if let Some(iterations) = iterations_in(&line) {
             said.iterations = iterations;
             return;
@@ -118,8 +119,7 @@ fn iterations_in(line: &str) -> Option<u64> {
 
 /// How far k6 elsewhere are, by their own words: iterations that are complete.
 pub(super) fn progress(relays: &[Relay], planned: u64, began: Instant, expected_s: Option<f64>) -> Progress {
-    let complete =
-        relays.iter().map(|relay| relay.said.lock().unwrap_or_else(PoisonError::into_inner).iterations).sum();
+    let complete = relays.iter().map(|relay| relay.said.lock().iterations).sum();
     Progress {
         planned,
         sent: complete,

@@ -95,10 +95,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub(super) fn to_json(bytes: &[u8]) -> Result<Value, Malformed> {
     let mut request = message(bytes, |object, number, field| {
         if let (1, Field::Bytes(bytes)) = (number, field) {
@@ -163,10 +159,10 @@ fn attributes_of(bytes: &[u8], field_of_attributes: u64) -> Result<Value, Malfor
 fn span(bytes: &[u8]) -> Result<Value, Malformed> {
     message(bytes, |object, number, field| {
         match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "traceId", hexadecimal(bytes)),
-            (2, Field::Bytes(bytes)) => set(object, "spanId", hexadecimal(bytes)),
+            (1, Field::Bytes(bytes)) => set(object, "traceId", hex::encode(bytes)),
+            (2, Field::Bytes(bytes)) => set(object, "spanId", hex::encode(bytes)),
             (3, Field::Bytes(bytes)) => set(object, "traceState", text(bytes)),
-            (4, Field::Bytes(bytes)) => set(object, "parentSpanId", hexadecimal(bytes)),
+            (4, Field::Bytes(bytes)) => set(object, "parentSpanId", hex::encode(bytes)),
             (5, Field::Bytes(bytes)) => set(object, "name", text(bytes)),
             (6, Field::Number(kind)) => set(object, "kind", kind),
             (7, Field::Fixed(time)) => set(object, "startTimeUnixNano", time.to_string()),
@@ -196,8 +192,8 @@ fn event(bytes: &[u8]) -> Result<Value, Malformed> {
 fn link(bytes: &[u8]) -> Result<Value, Malformed> {
     message(bytes, |object, number, field| {
         match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "traceId", hexadecimal(bytes)),
-            (2, Field::Bytes(bytes)) => set(object, "spanId", hexadecimal(bytes)),
+            (1, Field::Bytes(bytes)) => set(object, "traceId", hex::encode(bytes)),
+            (2, Field::Bytes(bytes)) => set(object, "spanId", hex::encode(bytes)),
             (4, Field::Bytes(bytes)) => add(object, "attributes", key_value(bytes, 0)?),
             _ => {}
         }
@@ -251,7 +247,7 @@ fn any_value(bytes: &[u8], depth: usize) -> Result<Value, Malformed> {
             (4, Field::Fixed(bits)) => set(object, "doubleValue", f64::from_bits(bits)),
             (5, Field::Bytes(bytes)) => set(object, "arrayValue", list(bytes, any_value)?),
             (6, Field::Bytes(bytes)) => set(object, "kvlistValue", list(bytes, key_value)?),
-            (7, Field::Bytes(bytes)) => set(object, "bytesValue", hexadecimal(bytes)),
+            (7, Field::Bytes(bytes)) => set(object, "bytesValue", hex::encode(bytes)),
             _ => {}
         }
         Ok(())

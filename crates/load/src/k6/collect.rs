@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use csv::ByteRecord;
 use nix::fcntl::{FallocateFlags, fallocate};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::rows::{About, Block, Blocks, Request};
@@ -78,7 +79,7 @@ impl Collecting {
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 
     /// How far the load is.
@@ -109,7 +110,7 @@ impl Collecting {
         self.complete.store(true, Ordering::Release);
         (&mut self.written).await.unwrap_or(Err(LoadError::ThreadLost { thread: "collecting" }))?;
         let empty = Collected { tally: Tally::new(), iterations: 0, untraced: 0 };
-        Ok(std::mem::replace(&mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner), empty))
+        Ok(std::mem::replace(&mut *self.shared.lock(), empty))
     }
 }
 
@@ -173,17 +174,17 @@ impl Writer {
             About::Dropped(1) => self.dropped(block.time),
             // At the end of a scenario: those that it did not come to.
             About::Dropped(count) => {
-                let mut collected = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut collected = self.shared.lock();
                 collected.tally.add_dropped(count);
                 return Ok(());
             }
             About::Iterations(count) => {
-                self.shared.lock().unwrap_or_else(PoisonError::into_inner).iterations += count;
+                self.shared.lock().iterations += count;
                 return Ok(());
             }
             About::Other => return Ok(()),
         };
-        let mut collected = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut collected = self.shared.lock();
         match row.sent {
             Some(sent) => collected.tally.add_unplanned(row.outcome, sent, row.answered),
             None => collected.tally.add_dropped(1),

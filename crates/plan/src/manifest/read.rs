@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 /// What validation asks of a file system. Paths are absolute.
 pub trait Files {
@@ -80,7 +81,7 @@ impl<F> Recording<F> {
 
     /// The texts by path, as they were read.
     pub fn into_texts(self) -> BTreeMap<PathBuf, String> {
-        self.texts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.texts.into_inner()
     }
 }
 
@@ -88,7 +89,7 @@ impl<F: Files> Files for Recording<F> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.files.read(path)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        self.texts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(path.to_owned(), text);
+        self.texts.lock().insert(path.to_owned(), text);
         Ok(bytes)
     }
 
