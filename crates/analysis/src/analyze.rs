@@ -22,6 +22,7 @@ use super::method::Method;
 use super::otlp;
 use super::output::Replacement;
 use super::parallel::in_order;
+#[cfg(feature = "parquet")]
 use super::requests::Requests;
 use super::row::{INVALID_HEADER, write_invalid};
 use super::sorted::Room;
@@ -83,12 +84,7 @@ pub(super) fn analyze_by(
 ) -> io::Result<Summary> {
     let input = Input::new(input)?;
     let position = input.position();
-    let writer = Writer {
-        rows: Some(breakdown),
-        table: None::<Table<io::Sink>>,
-        requests: Requests::default(),
-        invalid,
-    };
+    let writer = Writer { rows: Some(breakdown), table: None::<Table<io::Sink>>, invalid };
     let room = Room::new(&std::env::temp_dir());
     run_any(input, &position, default_jobs(), method, room, writer, progress)
 }
@@ -103,12 +99,7 @@ pub(super) fn analyze_in_chunks(
     invalid: impl Write,
 ) -> io::Result<Summary> {
     let texts = Texts::with_limits(io::Cursor::new(input), chunk, LONGEST);
-    let writer = Writer {
-        rows: Some(breakdown),
-        table: None::<Table<io::Sink>>,
-        requests: Requests::default(),
-        invalid,
-    };
+    let writer = Writer { rows: Some(breakdown), table: None::<Table<io::Sink>>, invalid };
     let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
     run(texts, &Position::default(), jobs, &Method::default(), writer, &|_| {})
 }
@@ -124,7 +115,7 @@ pub(super) fn analyze_gathered(
 ) -> io::Result<Summary> {
     let texts = Texts::with_limits(Cursor::new(input), chunk, longest);
     let (rows, table) = (Some(breakdown), None::<Table<io::Sink>>);
-    let writer = Writer { rows, table, requests: Requests::default(), invalid };
+    let writer = Writer { rows, table, invalid };
     let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
     let (position, progress) = (Position::default(), &|_| {});
     let gathered = gather(texts, jobs, room, &position, progress)?;
@@ -234,12 +225,17 @@ pub struct Tables {
     /// trace_breakdown.csv
     pub csv: bool,
     /// trace_breakdown.parquet
+    #[cfg(feature = "parquet")]
     pub parquet: bool,
 }
 
 impl Default for Tables {
     fn default() -> Self {
-        Self { csv: true, parquet: false }
+        Self {
+            csv: true,
+            #[cfg(feature = "parquet")]
+            parquet: false,
+        }
     }
 }
 
@@ -247,6 +243,7 @@ impl Default for Tables {
 #[derive(Default)]
 pub struct Options<'a> {
     pub breakdown: Option<PathBuf>,
+    #[cfg(feature = "parquet")]
     pub parquet: Option<PathBuf>,
     pub invalid: Option<PathBuf>,
     pub tables: Tables,
@@ -266,15 +263,22 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
         let target = given.clone().unwrap_or_else(|| path.with_file_name(name));
         wanted.then(|| Replacement::create(target)).transpose()
     };
-    let Tables { csv, parquet } = options.tables;
-    let breakdown = create(csv, &options.breakdown, "trace_breakdown.csv")?;
-    let table = create(parquet, &options.parquet, "trace_breakdown.parquet")?;
+    let breakdown = create(options.tables.csv, &options.breakdown, "trace_breakdown.csv")?;
+    #[cfg(feature = "parquet")]
+    let columns = create(options.tables.parquet, &options.parquet, "trace_breakdown.parquet")?;
+    #[cfg(not(feature = "parquet"))]
+    let columns = None::<Replacement>;
     let invalid = create(true, &options.invalid, "invalid_traces.csv")?;
-    let requests = if parquet { Requests::beside(path)? } else { Requests::default() };
+    #[cfg(feature = "parquet")]
+    let table = columns
+        .as_ref()
+        .map(|file| Table::new(file, options.method.repair.is_some(), Requests::beside(path)?))
+        .transpose()?;
+    #[cfg(not(feature = "parquet"))]
+    let table = None::<Table<io::Sink>>;
     let writer = Writer {
         rows: breakdown.as_ref(),
-        table: table.as_ref().map(|file| Table::new(file, options.method.repair.is_some())).transpose()?,
-        requests,
+        table,
         invalid: invalid
             .as_ref()
             .map_or_else(|| Box::new(io::sink()) as Box<dyn Write>, |file| Box::new(file)),
@@ -299,7 +303,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
         let room = Room::beside(path);
         run_any(Named { input, path }, &position, jobs, method, room, writer, progress)?
     };
-    Replacement::finish_all([breakdown, table, invalid].into_iter().flatten().collect())?;
+    Replacement::finish_all([breakdown, columns, invalid].into_iter().flatten().collect())?;
     Ok(summary)
 }
 
@@ -311,13 +315,16 @@ fn default_jobs() -> NonZeroUsize {
 struct Writer<R, T: Write + Send, I> {
     rows: Option<R>,
     table: Option<Table<T>>,
-    requests: Requests,
     invalid: I,
 }
 
 impl<R: Write, T: Write + Send, I: Write> Writer<R, T, I> {
     fn tables(&self) -> Tables {
-        Tables { csv: self.rows.is_some(), parquet: self.table.is_some() }
+        Tables {
+            csv: self.rows.is_some(),
+            #[cfg(feature = "parquet")]
+            parquet: self.table.is_some(),
+        }
     }
 
     fn start(&mut self, method: &Method) -> io::Result<()> {
@@ -332,7 +339,7 @@ impl<R: Write, T: Write + Send, I: Write> Writer<R, T, I> {
             rows.write_all(results.breakdown.as_bytes())?;
         }
         if let Some(table) = &mut self.table {
-            table.add(results.rows, &self.requests)?;
+            table.add(results.rows)?;
         }
         self.invalid.write_all(results.invalid.as_bytes())
     }
@@ -342,7 +349,7 @@ impl<R: Write, T: Write + Send, I: Write> Writer<R, T, I> {
             rows.flush()?;
         }
         if let Some(table) = self.table {
-            table.finish(&self.requests)?;
+            table.finish()?;
         }
         self.invalid.flush()
     }
@@ -652,6 +659,7 @@ impl Results {
         if self.tables.csv {
             method.write_row(&analysis, &mut self.breakdown);
         }
+        #[cfg(feature = "parquet")]
         if self.tables.parquet {
             self.rows.push(Entry { row: analysis.row.into_owned(), repaired: analysis.repaired });
         }

@@ -3,29 +3,32 @@
 //! Times are timestamps in microseconds (UTC), durations and parts are microseconds as 64-bit integers, services and
 //! names are lists of strings. `url`, `request` and the parts are null where there are none; so is `repaired`, by how
 //! many microseconds times were moved, a column that is there where traces may be repaired.
+//!
+//! The file is written with Parquet's own column writers. Arrow, which its other writer needs, costs more to build
+//! than the rest of this crate.
+
+mod column;
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::Type;
 
+use self::column::{Cell, Column};
 use super::breakdown::Activity;
 use super::repair::COLUMN;
 use super::requests::Requests;
 use super::row::BreakdownRow;
-use super::span::microseconds;
 
-/// Rows that are turned into columns together.
-const BATCH: usize = 4_096;
-
-/// Rows of a row group, which is held in memory, encoded and compressed: some megabytes.
+/// Rows of a row group, whose cells are held in memory until it is written: some megabytes.
 const ROW_GROUP: usize = 32_768;
+
+/// The name of the whole schema, as Arrow's writers give it.
+const SCHEMA: &str = "arrow_schema";
 
 /// A row, and by how many microseconds times were moved in all where the trace was valid only then.
 pub(super) struct Entry {
@@ -35,122 +38,94 @@ pub(super) struct Entry {
 
 /// Writes rows as Parquet.
 pub(super) struct Table<W: Write + Send> {
-    writer: ArrowWriter<W>,
-    schema: Arc<Schema>,
-    with_repairs: bool,
-    rows: Vec<Entry>,
+    writer: SerializedFileWriter<W>,
+    columns: Vec<Column>,
+    requests: Requests,
+    /// Rows that the columns hold.
+    rows: usize,
 }
 
 impl<W: Write + Send> Table<W> {
-    pub(super) fn new(out: W, with_repairs: bool) -> io::Result<Self> {
-        let schema = Arc::new(schema(with_repairs));
+    pub(super) fn new(out: W, with_repairs: bool, requests: Requests) -> io::Result<Self> {
+        let columns = columns(with_repairs);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
-        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(plain)?;
-        Ok(Self { writer, schema, with_repairs, rows: Vec::new() })
+        let schema = schema(&columns).map_err(plain)?;
+        let writer = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties)).map_err(plain)?;
+        Ok(Self { writer, columns, requests, rows: 0 })
     }
 
-    pub(super) fn add(&mut self, rows: Vec<Entry>, requests: &Requests) -> io::Result<()> {
-        for row in rows {
-            self.rows.push(row);
-            if self.rows.len() == BATCH {
-                self.write(requests)?;
+    pub(super) fn add(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+        for entry in entries {
+            for column in &mut self.columns {
+                column.add(&entry, &self.requests);
+            }
+            self.rows += 1;
+            if self.rows == ROW_GROUP {
+                self.write().map_err(plain)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn finish(mut self, requests: &Requests) -> io::Result<()> {
-        self.write(requests)?;
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if self.rows > 0 {
+            self.write().map_err(plain)?;
+        }
         self.writer.close().map(drop).map_err(plain)
     }
 
-    fn write(&mut self, requests: &Requests) -> io::Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
+    /// Writes the rows that the columns hold, as a row group.
+    fn write(&mut self) -> Result<(), ParquetError> {
+        let mut group = self.writer.next_row_group()?;
+        for column in &mut self.columns {
+            if let Some(mut writer) = group.next_column()? {
+                column.write(&mut writer)?;
+                writer.close()?;
+            }
         }
-        let rows: Vec<&BreakdownRow> = self.rows.iter().map(|entry| &entry.row).collect();
-        let mut columns: Vec<ArrayRef> = vec![
-            strings(rows.iter().map(|row| Some(row.trace_id.as_str()))),
-            times(rows.iter().map(|row| row.start_time)),
-            times(rows.iter().map(|row| row.end_time)),
-            integers(rows.iter().map(|row| Some(row.duration))),
-            strings(rows.iter().map(|row| Some(row.url.as_str()).filter(|url| !url.is_empty()))),
-            counts(rows.iter().map(|row| row.num_cold_starts)),
-            counts(rows.iter().map(|row| row.errors)),
-            counts(rows.iter().map(|row| row.throttles)),
-            counts(rows.iter().map(|row| row.faults)),
-            lists(rows.iter().map(|row| &row.services)),
-            lists(rows.iter().map(|row| &row.longest_path_names)),
-        ];
-        columns.extend(Activity::ALL.map(|activity| integers(rows.iter().map(|row| row.part(activity)))));
-        columns.push(strings(rows.iter().map(|row| requests.get(&row.trace_id))));
-        if self.with_repairs {
-            columns.push(integers(self.rows.iter().map(|entry| entry.repaired)));
-        }
-        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(io::Error::other)?;
-        self.rows.clear();
-        self.writer.write(&batch).map_err(plain)
+        self.rows = 0;
+        group.close().map(drop)
     }
 }
 
-fn schema(with_repairs: bool) -> Schema {
-    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let list = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
-    let mut fields = vec![
-        Field::new("trace_id", DataType::Utf8, false),
-        Field::new("start_time", time.clone(), false),
-        Field::new("end_time", time, false),
-        Field::new("duration", DataType::Int64, false),
-        Field::new("url", DataType::Utf8, true),
+/// The columns of the table, in their order.
+fn columns(with_repairs: bool) -> Vec<Column> {
+    let mut columns = vec![
+        Column::new("trace_id", Cell::Text(|entry| &entry.row.trace_id)),
+        Column::new("start_time", Cell::Time(|entry| entry.row.start_time)),
+        Column::new("end_time", Cell::Time(|entry| entry.row.end_time)),
+        Column::new("duration", Cell::Integer(|entry| entry.row.duration)),
+        Column::new(
+            "url",
+            Cell::TextOrNull(|entry, _| Some(entry.row.url.as_str()).filter(|url| !url.is_empty())),
+        ),
+        Column::new("num_cold_starts", Cell::Integer(|entry| count(entry.row.num_cold_starts))),
+        Column::new("errors", Cell::Integer(|entry| count(entry.row.errors))),
+        Column::new("throttles", Cell::Integer(|entry| count(entry.row.throttles))),
+        Column::new("faults", Cell::Integer(|entry| count(entry.row.faults))),
+        Column::new("services", Cell::Texts(|entry| &entry.row.services)),
+        Column::new("longest_path_names", Cell::Texts(|entry| &entry.row.longest_path_names)),
     ];
-    fields.extend(
-        ["num_cold_starts", "errors", "throttles", "faults"]
-            .map(|name| Field::new(name, DataType::Int64, false)),
-    );
-    fields.extend(["services", "longest_path_names"].map(|name| Field::new(name, list.clone(), false)));
-    fields.extend(Activity::ALL.map(|activity| Field::new(activity.name(), DataType::Int64, true)));
-    fields.push(Field::new("request", DataType::Utf8, true));
+    columns.extend(Activity::ALL.map(|activity| Column::new(activity.name(), Cell::Part(activity))));
+    columns
+        .push(Column::new("request", Cell::TextOrNull(|entry, requests| requests.get(&entry.row.trace_id))));
     if with_repairs {
-        fields.push(Field::new(COLUMN, DataType::Int64, true));
+        columns.push(Column::new(COLUMN, Cell::IntegerOrNull(|entry| entry.repaired)));
     }
-    Schema::new(fields)
-}
-
-fn strings<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
-    let mut builder = StringBuilder::new();
-    values.for_each(|value| builder.append_option(value));
-    Arc::new(builder.finish())
-}
-
-fn integers(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
-    let mut builder = Int64Builder::new();
-    values.for_each(|value| builder.append_option(value));
-    Arc::new(builder.finish())
+    columns
 }
 
 /// No count comes near the limit of signed integers.
-fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {
-    integers(values.map(|count| i64::try_from(count).ok().or(Some(i64::MAX))))
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn times(seconds: impl Iterator<Item = f64>) -> ArrayRef {
-    let mut builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-    seconds.for_each(|seconds| builder.append_value(microseconds(seconds)));
-    Arc::new(builder.finish())
-}
-
-fn lists<'a>(values: impl Iterator<Item = &'a Vec<String>>) -> ArrayRef {
-    let mut builder = ListBuilder::new(StringBuilder::new());
-    for list in values {
-        for item in list {
-            builder.values().append_value(item);
-        }
-        builder.append(true);
-    }
-    Arc::new(builder.finish())
+fn schema(columns: &[Column]) -> Result<Type, ParquetError> {
+    let fields = columns.iter().map(|column| column.field().map(Arc::new));
+    Type::group_type_builder(SCHEMA).with_fields(fields.collect::<Result<_, _>>()?).build()
 }
 
 /// The file's own error where there is one, so that it keeps its kind.
@@ -166,10 +141,9 @@ fn plain(error: ParquetError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::Array as _;
-    use arrow_array::cast::AsArray as _;
-    use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use parquet::record::{Field, Row};
+    use parquet::schema::printer::print_schema;
 
     use super::*;
     use crate::breakdown::Parts;
@@ -177,7 +151,7 @@ mod tests {
 
     #[test]
     fn rows_read_back_with_their_types() {
-        let count = 10_000;
+        let count = 33_000;
         let rows: Vec<BreakdownRow> = (0..count)
             .map(|number| {
                 let mut parts = Parts::default();
@@ -223,54 +197,113 @@ mod tests {
             .iter()
             .zip(0..)
             .map(|(row, number)| Entry { row: row.clone(), repaired: (number % 7 == 0).then_some(number) });
-        let mut table = Table::new(&mut bytes, true).unwrap();
-        table.add(entries.collect(), &requests).unwrap();
-        table.finish(&requests).unwrap();
+        let mut table = Table::new(&mut bytes, true, requests).unwrap();
+        table.add(entries.collect()).unwrap();
+        table.finish().unwrap();
 
-        let reader =
-            ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap().build().unwrap();
+        let reader = read(bytes);
         let mut read = 0;
-        for batch in reader {
-            let batch = batch.unwrap();
-            let column = |name: &str| batch.column_by_name(name).unwrap().clone();
-            let (ids, urls) = (column("trace_id"), column("url"));
-            let (starts, durations) = (column("start_time"), column("duration"));
-            let (services, computation) = (column("services"), column("computation"));
-            let (external, trigger) = (column("external_service"), column("trigger"));
-            let (request, repaired) = (column("request"), column("repaired"));
-            for place in 0..batch.num_rows() {
-                let row = &rows[read];
-                let row_number = i64::try_from(read).unwrap();
-                assert_eq!(ids.as_string::<i32>().value(place), row.trace_id);
-                assert_eq!(urls.is_null(place), row.url.is_empty());
-                assert_eq!(
-                    starts.as_primitive::<TimestampMicrosecondType>().value(place),
-                    1_619_793_031_466_451
-                );
-                assert_eq!(durations.as_primitive::<Int64Type>().value(place), row.duration);
-                assert_eq!(services.as_list::<i32>().value(place).len(), row.services.len());
-                assert_eq!(computation.as_primitive::<Int64Type>().value(place), row_number);
-                assert_eq!(external.as_primitive::<Int64Type>().value(place), -row_number);
-                assert!(trigger.is_null(place));
-                let expected = (row_number % 5 == 0).then(|| format!("type {}", row_number % 2));
-                let request = request.as_string::<i32>();
-                assert_eq!(request.is_valid(place).then(|| request.value(place)), expected.as_deref());
-                let repaired = repaired.as_primitive::<Int64Type>();
-                let expected = (row_number % 7 == 0).then_some(row_number);
-                assert_eq!(repaired.is_valid(place).then(|| repaired.value(place)), expected);
-                read += 1;
-            }
+        for record in reader.get_row_iter(None).unwrap() {
+            let record = record.unwrap();
+            let column = |name: &str| cell(&record, name);
+            let row = &rows[read];
+            let row_number = i64::try_from(read).unwrap();
+            assert_eq!(column("trace_id"), Field::Str(row.trace_id.clone()));
+            let url = if row.url.is_empty() { Field::Null } else { Field::Str(row.url.clone()) };
+            assert_eq!(column("url"), url);
+            assert_eq!(column("start_time"), Field::TimestampMicros(1_619_793_031_466_451));
+            assert_eq!(column("end_time"), Field::TimestampMicros(1_619_793_032_500_000));
+            assert_eq!(column("duration"), Field::Long(row.duration));
+            assert_eq!(column("num_cold_starts"), Field::Long(2));
+            assert_eq!(column("faults"), Field::Long(1));
+            assert_eq!(texts(&column("services")), row.services);
+            assert_eq!(texts(&column("longest_path_names")), row.longest_path_names);
+            assert_eq!(column("computation"), Field::Long(row_number));
+            assert_eq!(column("external_service"), Field::Long(-row_number));
+            assert_eq!(column("trigger"), Field::Null);
+            let request = format!("type {}", row_number % 2);
+            let expected = if row_number % 5 == 0 { Field::Str(request) } else { Field::Null };
+            assert_eq!(column("request"), expected);
+            let expected = if row_number % 7 == 0 { Field::Long(row_number) } else { Field::Null };
+            assert_eq!(column("repaired"), expected);
+            read += 1;
         }
         assert_eq!(read, rows.len());
+        let groups = reader.metadata().row_groups().iter().map(|group| usize::try_from(group.num_rows()));
+        assert_eq!(groups.map(Result::unwrap).collect::<Vec<_>>(), [ROW_GROUP, rows.len() - ROW_GROUP]);
     }
 
     #[test]
     fn a_table_without_rows_has_its_columns() {
         let mut bytes = Vec::new();
-        Table::new(&mut bytes, false).unwrap().finish(&Requests::default()).unwrap();
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
-        let names: Vec<_> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+        Table::new(&mut bytes, false, Requests::default()).unwrap().finish().unwrap();
+        let reader = read(bytes);
+        let schema = reader.metadata().file_metadata().schema();
+        let names: Vec<_> = schema.get_fields().iter().map(|field| field.name()).collect();
         let csv = super::super::row::BREAKDOWN_HEADER.trim_end();
         assert_eq!(names.join(","), format!("{csv},request"));
+    }
+
+    #[test]
+    fn the_types_are_those_that_readers_know() {
+        let mut bytes = Vec::new();
+        Table::new(&mut bytes, true, Requests::default()).unwrap().finish().unwrap();
+        let mut printed = Vec::new();
+        print_schema(&mut printed, read(bytes).metadata().file_metadata().schema());
+        insta::assert_snapshot!(String::from_utf8(printed).unwrap(), @r"
+        message arrow_schema {
+          REQUIRED BYTE_ARRAY trace_id (STRING);
+          REQUIRED INT64 start_time (TIMESTAMP(MICROS,true));
+          REQUIRED INT64 end_time (TIMESTAMP(MICROS,true));
+          REQUIRED INT64 duration;
+          OPTIONAL BYTE_ARRAY url (STRING);
+          REQUIRED INT64 num_cold_starts;
+          REQUIRED INT64 errors;
+          REQUIRED INT64 throttles;
+          REQUIRED INT64 faults;
+          REQUIRED group services (LIST) {
+            REPEATED group list {
+              OPTIONAL BYTE_ARRAY item (STRING);
+            }
+          }
+          REQUIRED group longest_path_names (LIST) {
+            REPEATED group list {
+              OPTIONAL BYTE_ARRAY item (STRING);
+            }
+          }
+          OPTIONAL INT64 orchestration;
+          OPTIONAL INT64 trigger;
+          OPTIONAL INT64 container_initialization;
+          OPTIONAL INT64 runtime_initialization;
+          OPTIONAL INT64 computation;
+          OPTIONAL INT64 queing;
+          OPTIONAL INT64 overhead;
+          OPTIONAL INT64 external_service;
+          OPTIONAL INT64 unclassified;
+          OPTIONAL BYTE_ARRAY request (STRING);
+          OPTIONAL INT64 repaired;
+        }
+        ");
+    }
+
+    fn read(bytes: Vec<u8>) -> SerializedFileReader<bytes::Bytes> {
+        SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap()
+    }
+
+    #[track_caller]
+    fn cell(record: &Row, name: &str) -> Field {
+        record.get_column_iter().find(|(column, _)| *column == name).unwrap().1.clone()
+    }
+
+    #[track_caller]
+    fn texts(list: &Field) -> Vec<String> {
+        let Field::ListInternal(list) = list else { panic!("{list} is no list") };
+        list.elements()
+            .iter()
+            .map(|text| match text {
+                Field::Str(text) => text.clone(),
+                other => panic!("{other} is no text"),
+            })
+            .collect()
     }
 }

@@ -12,7 +12,6 @@ pub mod activities;
 pub mod analyze;
 pub mod app_insights;
 pub mod breakdown;
-pub mod columnar;
 pub mod critical_path;
 pub mod firm;
 pub mod input;
@@ -30,6 +29,11 @@ pub mod triggers;
 pub mod xray;
 
 mod caller;
+#[cfg(feature = "parquet")]
+mod columnar;
+#[cfg(not(feature = "parquet"))]
+#[path = "columnar_absent.rs"]
+mod columnar;
 mod embedded;
 mod gather;
 mod joined;
