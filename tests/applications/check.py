@@ -136,6 +136,12 @@ def python_tests(checks, name, folder):
     return checks.run(name, words, folder, python_counts, PYTHONDONTWRITEBYTECODE="1")
 
 
+def stand_in_tests(checks, name, folder):
+    """Of what stands in for a service on the local target: Python with the standard library alone."""
+    words = [sys.executable, "-m", "unittest", "discover", "-s", ".", "-t", "."]
+    return checks.run(name, words, folder, python_counts, PYTHONDONTWRITEBYTECODE="1")
+
+
 def go_tests(checks, name, folder):
     if reason := lacking("go"):
         return checks.skip(name, reason)
@@ -150,7 +156,13 @@ def maven_tests(checks, name, folder):
 
 
 # By the file that shows what a folder holds.
-LANGUAGES = {"package-lock.json": node_tests, "requirements.txt": python_tests, "go.mod": go_tests, "pom.xml": maven_tests}
+LANGUAGES = {
+    "package-lock.json": node_tests,
+    "requirements.txt": python_tests,
+    "stand_in.py": stand_in_tests,
+    "go.mod": go_tests,
+    "pom.xml": maven_tests,
+}
 
 
 def check(checks, application, sb):

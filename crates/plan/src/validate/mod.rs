@@ -17,6 +17,7 @@ mod prices;
 mod retry;
 mod script;
 mod shell;
+mod stand_in;
 mod step;
 mod template;
 mod trace_load;
@@ -46,6 +47,7 @@ pub use plan::{plan, single};
 pub use prices::{Charge, Price, PriceError, Prices, Usage};
 pub use retry::Retry;
 pub use script::{Script, Sent};
+pub use stand_in::{StandInRefusal, refused_service, refused_url};
 pub use step::is_image_reference;
 pub use traces::RECEIVER_OUTPUT;
 
@@ -201,6 +203,8 @@ pub enum Action {
         template: PathBuf,
         /// Of the template, beside the benchmark's.
         parameters: BTreeMap<String, Template>,
+        /// URLs of stand-ins, by the name of the AWS service.
+        services: BTreeMap<String, Template>,
         settings: LocalSettings,
     },
     LocalDown {
