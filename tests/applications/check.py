@@ -2,7 +2,7 @@
 
     python3 tests/applications/check.py [NAME…]
 
-For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java),
+For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java) and of what stands in for a service,
 its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`); with a target local, all of
 it on this machine (`verify_local.py`). What needs a tool that is missing, or too old, is counted as skipped. The last line has the counts, which tests/run.sh adds to its own.
 """

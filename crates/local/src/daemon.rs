@@ -137,7 +137,11 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         dead_letters: state_dir.join("dead-letters.jsonl"),
         journal: journal.clone(),
         services: services.as_ref().map(|services| ServiceClient::new(&services.address, REGION)),
-        aws: aws_endpoint.as_deref().map(|aws| ServiceClient::new(aws.trim_start_matches("http://"), REGION)),
+        // Messages of events that failed go to moto's queues and topics: with stand-ins alone there are none.
+        aws: aws_endpoint
+            .as_deref()
+            .filter(|_| services.is_some())
+            .map(|aws| ServiceClient::new(aws.trim_start_matches("http://"), REGION)),
     });
     let sources = Sources::start(&runtime, &application, &lifetime);
     let proxy = aws_endpoint.as_ref().map(|_| {

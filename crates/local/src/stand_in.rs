@@ -31,7 +31,7 @@ pub(super) struct StandIn {
 }
 
 impl StandIns {
-    pub fn new(urls: &BTreeMap<String, String>) -> Result<Self, LocalError> {
+    pub(super) fn new(urls: &BTreeMap<String, String>) -> Result<Self, LocalError> {
         let client = client();
         let made = urls.iter().map(|(service, url)| {
             let usable =
@@ -45,11 +45,11 @@ impl StandIns {
         made.collect::<Result<_, _>>().map(Self)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn of(&self, service: &str) -> Option<&StandIn> {
+    pub(super) fn of(&self, service: &str) -> Option<&StandIn> {
         self.0.get(service)
     }
 }
@@ -57,7 +57,7 @@ impl StandIns {
 impl StandIn {
     /// What the stand-in answers. The `Host` stays that of the local target: there a stand-in finds the other services, such as
     /// the bucket that a call names.
-    pub async fn answer(&self, mut request: Request<Incoming>, journal: &Journal) -> Answer {
+    pub(super) async fn answer(&self, mut request: Request<Incoming>, journal: &Journal) -> Answer {
         let failed = |how: &str| {
             let Self { service, url, .. } = self;
             let message = format!("the stand-in for `{service}` at {url} {how}");
