@@ -10,8 +10,9 @@ use std::process::ExitCode;
 
 use sb::run::{Control, Draft, End, Given, Request, RunEvent, Runs, Setup};
 use sb::workspace::{Workspace, absolute};
+use sb_plan::benchmark::Images;
 use sb_plan::event::{Notice, Verdict};
-use sb_plan::validate::{Images, Prices};
+use sb_plan::plan::Prices;
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
@@ -19,8 +20,10 @@ fn main() -> ExitCode {
     if let Some(code) = sb::role::take() {
         return code;
     }
-    let plan = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("plans/quickstart.toml"), PathBuf::from);
-    let ended = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|tokio| tokio.block_on(run(plan)));
+    let plan =
+        std::env::args_os().nth(1).map_or_else(|| PathBuf::from("plans/quickstart.toml"), PathBuf::from);
+    let ended =
+        tokio::runtime::Runtime::new().map_err(Into::into).and_then(|tokio| tokio.block_on(run(plan)));
     match ended {
         Ok(End::Ended { measurement: Verdict::Complete, cleanup: Verdict::Complete }) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -34,11 +37,8 @@ fn main() -> ExitCode {
 async fn run(plan: PathBuf) -> Result<End, Box<dyn Error>> {
     let plan = absolute(&plan);
     let draft = Draft::check(Request::plan(plan.clone()), Given::default())?;
-    let setup = Setup {
-        program: std::env::current_exe()?,
-        images: Images::built_in(),
-        prices: Prices::built_in(),
-    };
+    let setup =
+        Setup { program: std::env::current_exe()?, images: Images::built_in(), prices: Prices::built_in() };
     let runs = Runs::open(&Workspace::of(&plan), setup)?;
     let (events, mut seen) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(async move {

@@ -697,7 +697,7 @@ pub enum RemoteCommand {
 pub enum LocalCommand {
     /// Start the runtime with a SAM template; it runs until `sb local down`
     #[command(
-        after_help = "`-p` sets a parameter of the template.\n\nExamples:\n  sb local up -p MemorySize=512\n  sb local up --containers\n  sb local up --containers --image python3.12=lambda-python:mine"
+        after_help = "`-p` sets a parameter of the template.\n\nExamples:\n  sb local up -p MemorySize=512\n  sb local up --containers\n  sb local up --containers --image python3.12=lambda-python:mine\n  sb local up --service rekognition=http://127.0.0.1:8080"
     )]
     Up {
         #[arg(long, default_value = "template.yaml")]
@@ -711,6 +711,9 @@ pub enum LocalCommand {
         /// Another image for functions of a runtime
         #[arg(long, value_name = "RUNTIME=IMAGE", requires = "containers", value_parser = parse_pair)]
         image: Vec<(String, String)>,
+        /// A stand-in that answers calls of an AWS service, by the service's name in signatures; may be repeated
+        #[arg(long, value_name = "NAME=URL", value_parser = parse_service)]
+        service: Vec<(String, String)>,
     },
     /// Stop it
     Down {
@@ -755,6 +758,12 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(runtime, image)| !runtime.is_empty() && !image.is_empty());
     let (runtime, image) = pair.ok_or("write RUNTIME=IMAGE, such as python3.12=lambda-python:mine")?;
     Ok((runtime.to_owned(), image.to_owned()))
+}
+
+fn parse_service(text: &str) -> Result<(String, String), String> {
+    let (service, url) =
+        text.split_once('=').ok_or("write NAME=URL, such as rekognition=http://127.0.0.1:8080")?;
+    Ok((service.to_owned(), url.to_owned()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

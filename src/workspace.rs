@@ -149,8 +149,8 @@ mod tests {
     #[test]
     fn names_with_odd_characters_stay_below_the_folder() {
         let workspace = Workspace::at(Path::new("/w/.sb"));
-        assert_eq!(workspace.local_target("../x"), Path::new("/w/.sb/local/..%2Fx"));
+        assert_eq!(workspace.local_target("../x"), Path::new("/w/.sb/local/..%2fx"));
         let deployment = DeploymentId::new("a/b@local");
-        assert_eq!(workspace.secrets_file(&deployment), Path::new("/w/.sb/secrets/a%2Fb@local.json"));
+        assert_eq!(workspace.secrets_file(&deployment), Path::new("/w/.sb/secrets/a%2fb@local.json"));
     }
 }

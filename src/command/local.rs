@@ -13,6 +13,7 @@ use crate::terminal::Terminal;
 use crate::watch::files::Growing;
 use crate::workspace::{Workspace, absolute};
 use sb_local::LocalSpec;
+use sb_plan::validate::{refused_service, refused_url};
 
 /// A start that takes longer is explained.
 const SAY_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
@@ -22,7 +23,7 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: LocalCommand) -> Outcome {
     let workspace = settings.workspace_here();
     match command {
-        LocalCommand::Up { template, name, containers, image } => {
+        LocalCommand::Up { template, name, containers, image, service } => {
             if let Some(manifest) = &settings.file {
                 return Err(Failed::helped(
                     Exit::Usage,
@@ -36,6 +37,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             let mut parameters = std::collections::BTreeMap::new();
             parameters.extend(settings.params.iter().cloned());
             only_declared(&template, &parameters)?;
+            let stand_ins = stand_ins(service)?;
             let spec = LocalSpec {
                 state_dir: workspace.local_target(&name),
                 template: absolute(&template),
@@ -47,6 +49,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 options: sb_local::Options {
                     containers: containers
                         .then(|| sb_local::Containers { images: image.into_iter().collect(), client: None }),
+                    stand_ins,
                     ..sb_local::Options::default()
                 },
             };
@@ -144,6 +147,21 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         }
     }
     Ok(Exit::Done)
+}
+
+/// Stand-ins that are usable, as far as their names and URLs tell.
+fn stand_ins(given: Vec<(String, String)>) -> Result<std::collections::BTreeMap<String, String>, Failed> {
+    let mut stand_ins = std::collections::BTreeMap::new();
+    for (service, url) in given {
+        if let Some(refused) = refused_service(&service).or_else(|| refused_url(&service, &url)) {
+            return Err(Failed::helped(Exit::Usage, refused.message, refused.help));
+        }
+        if let Some(other) = stand_ins.insert(service.clone(), url) {
+            let message = format!("`--service {service}=…` is given twice, first with {other}");
+            return Err(Failed::helped(Exit::Usage, message, "remove one of them"));
+        }
+    }
+    Ok(stand_ins)
 }
 
 /// A parameter that the template does not have would silently change nothing.

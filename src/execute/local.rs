@@ -17,6 +17,7 @@ pub(super) async fn up(
     step: &ManifestStep,
     template: &Path,
     parameters: &BTreeMap<String, Template>,
+    services: &BTreeMap<String, Template>,
     settings: &LocalSettings,
 ) -> Finished {
     let folder = performer.local_state(attempt);
@@ -33,6 +34,10 @@ pub(super) async fn up(
             Err(error) => return Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
         };
     }
+    let stand_ins = match stand_ins(services, attempt) {
+        Ok(stand_ins) => stand_ins,
+        Err(message) => return Outcome::failed(FailureClass::NotStarted, message).into(),
+    };
     // What the template has no use for may be secret, and stays out of the runtime's files.
     if let Ok(text) = fs::read_to_string(template)
         && let Ok(known) = sb_sam::parameter_names(&text)
@@ -56,6 +61,7 @@ pub(super) async fn up(
                 .clone()
                 .map(|images| sb_local::Containers { images, client: None }),
             dynamics: settings.dynamics.clone(),
+            stand_ins,
             ..defaults
         },
     };
@@ -83,6 +89,22 @@ pub(super) async fn up(
         }
         Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
     }
+}
+
+/// URLs of stand-ins by service, with their values.
+fn stand_ins(
+    services: &BTreeMap<String, Template>,
+    attempt: &Attempt,
+) -> Result<BTreeMap<String, String>, String> {
+    let urls = services.iter().map(|(service, url)| {
+        let url = url.render(Context::Plain, &|path| lookup_in(&attempt.values, path));
+        let url = url.map_err(|error| error.to_string())?;
+        match sb_plan::validate::refused_url(service, &url) {
+            Some(refused) => Err(format!("{}; {}", refused.message, refused.help)),
+            None => Ok((service.clone(), url)),
+        }
+    });
+    urls.collect()
 }
 
 /// A fault that the target declares: the first attempts fail, whichever runs make them. They are counted beside the runtime's files.

@@ -2,7 +2,7 @@
 
     python3 tests/applications/check.py [NAME…]
 
-For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java),
+For each application: cfn-lint of its template, `k6 inspect` of its k6 script, the unit tests of its functions (Node.js, Python, Go, Java) and of what stands in for a service,
 its deployment against the stand-in of AWS (`verify.py --quick`) and, with a target azure, of the command az (`verify_azure.py`); with a target local, all of
 it on this machine (`verify_local.py`). What needs a tool that is missing, or too old, is counted as skipped. The last line has the counts, which tests/run.sh adds to its own.
 """
@@ -136,6 +136,12 @@ def python_tests(checks, name, folder):
     return checks.run(name, words, folder, python_counts, PYTHONDONTWRITEBYTECODE="1")
 
 
+def stand_in_tests(checks, name, folder):
+    """Of what stands in for a service on the local target: Python with the standard library alone."""
+    words = [sys.executable, "-m", "unittest", "discover", "-s", ".", "-t", "."]
+    return checks.run(name, words, folder, python_counts, PYTHONDONTWRITEBYTECODE="1")
+
+
 def go_tests(checks, name, folder):
     if reason := lacking("go"):
         return checks.skip(name, reason)
@@ -150,7 +156,13 @@ def maven_tests(checks, name, folder):
 
 
 # By the file that shows what a folder holds.
-LANGUAGES = {"package-lock.json": node_tests, "requirements.txt": python_tests, "go.mod": go_tests, "pom.xml": maven_tests}
+LANGUAGES = {
+    "package-lock.json": node_tests,
+    "requirements.txt": python_tests,
+    "stand_in.py": stand_in_tests,
+    "go.mod": go_tests,
+    "pom.xml": maven_tests,
+}
 
 
 def check(checks, application, sb):

@@ -85,7 +85,7 @@ def verify(name, sb):
         done = subprocess.run(
             [sb, *words], cwd=folder, env=os.environ | {"SB_STATE_DIR": state}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        left = processes_of(state)
+        left = processes_of(state) + processes_of(str(folder))
     if done.returncode != 0:
         raise Failed(f"`sb {' '.join(words)}` ended with {done.returncode}:\n{done.stdout}")
     if left:

@@ -26,8 +26,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "command",
         &[
-            "attempt", "cli", "command_exit", "container", "execute", "exit_code", "host", "progress", "provider",
-            "role", "run", "schedule", "settings", "store", "terminal", "ui", "watch", "workspace",
+            "attempt",
+            "cli",
+            "command_exit",
+            "container",
+            "execute",
+            "exit_code",
+            "host",
+            "progress",
+            "provider",
+            "role",
+            "run",
+            "schedule",
+            "settings",
+            "store",
+            "terminal",
+            "ui",
+            "watch",
+            "workspace",
         ],
     ),
 ];
@@ -153,4 +169,29 @@ fn commands_do_not_import_each_other_in_a_circle() {
         }
     }
     assert!(edges.is_empty(), "in a circle: {edges:?}");
+}
+
+/// What the crates that stand alone must not depend on, however indirectly.
+#[test]
+fn crates_that_stand_alone_depend_on_no_runtime_cloud_or_database() {
+    const RUNTIME: &[&str] = &["tokio", "hyper", "bollard", "rusqlite"];
+    const COMMANDS: &[&str] = &["clap", "indicatif"];
+    let check = |name: &str, forbidden: &[&[&str]]| {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--prefix", "none", "--edges", "normal", "--package", name])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let tree = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(names.contains(name), "{tree}");
+        let clouds = names.iter().filter(|name| name.starts_with("aws-"));
+        let found: Vec<_> =
+            forbidden.iter().copied().flatten().filter(|name| names.contains(**name)).chain(clouds).collect();
+        assert!(found.is_empty(), "{name} depends on {found:?}");
+    };
+    for name in ["sb-measurement", "sb-analysis", "sb-workload", "sb-sam", "sb-plan"] {
+        check(name, &[RUNTIME, COMMANDS]);
+    }
 }

@@ -1,5 +1,5 @@
-//! Where functions find AWS (`AWS_ENDPOINT_URL`): calls of Lambda and X-Ray are answered by the runtime, those of Rekognition by a
-//! stand-in, all others go on to the services. On the way messages get their sender's trace, which moto does not give them, and event
+//! Where functions find AWS (`AWS_ENDPOINT_URL`): calls of Lambda and X-Ray are answered by the runtime, those of a service with a
+//! stand-in go there, all others go on to the services. On the way messages get their sender's trace, which moto does not give them, and event
 //! sources hear of what happened.
 
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use super::context::TraceContext;
 use super::http::{self, Answer};
 use super::invoke::Runtime;
 use super::invoke_api::{self, TRACE_HEADER, error, text};
-use super::rekognition::Rekognition;
 use super::service_client::{client, whole};
 use super::sources::{Publication, Sources, changes, name_of};
+use super::stand_in::StandIns;
 
 /// More than the largest batch of messages, escaped.
 const MAX_MESSAGES: usize = 8 * 1024 * 1024;
@@ -31,22 +31,20 @@ const NOTIFIED_AFTER: Duration = Duration::from_millis(100);
 pub(super) struct AwsProxy {
     runtime: Arc<Runtime>,
     sources: Arc<Sources>,
-    /// `127.0.0.1:PORT`
-    services: String,
-    rekognition: Rekognition,
+    /// `127.0.0.1:PORT`; none where the application has no resource for them.
+    services: Option<String>,
+    stand_ins: StandIns,
     client: Client<HttpConnector, Either<Incoming, Full<Bytes>>>,
 }
 
 impl AwsProxy {
-    /// `collections` are those of the template.
     pub fn new(
         runtime: Arc<Runtime>,
         sources: Arc<Sources>,
-        services: String,
-        collections: &[String],
+        services: Option<String>,
+        stand_ins: StandIns,
     ) -> Self {
-        let rekognition = Rekognition::new(services.clone(), &runtime.region, &runtime.account, collections);
-        Self { runtime, sources, services, rekognition, client: client() }
+        Self { runtime, sources, services, stand_ins, client: client() }
     }
 
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
@@ -55,8 +53,10 @@ impl AwsProxy {
             return invoke_api::answer(self.runtime.clone(), request).await;
         }
         self.runtime.machine.dynamics.service(service.as_deref().unwrap_or_default()).await;
+        if let Some(stand_in) = service.as_deref().and_then(|service| self.stand_ins.of(service)) {
+            return stand_in.answer(request, &self.runtime.journal).await;
+        }
         let answer = match service.as_deref() {
-            Some("rekognition") => return self.rekognition.answer(request).await,
             Some("sqs") => self.queue(request).await,
             Some("sns") => self.topic(request).await,
             Some("s3") => self.bucket(request).await,
@@ -131,8 +131,15 @@ impl AwsProxy {
         mut request: Request<Either<Incoming, Full<Bytes>>>,
     ) -> Result<Response<Bytes>, Answer> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri =
-            Uri::builder().scheme("http").authority(self.services.as_str()).path_and_query(path).build();
+        let Some(services) = &self.services else {
+            let service = service_of(&request).unwrap_or("a request without a signature");
+            let message = format!(
+                "the local target has nothing for `{service}` here: the template has no table, bucket, queue or topic, and no stand-in is named for it"
+            );
+            self.runtime.journal.note(&message);
+            return Err(error(StatusCode::BAD_REQUEST, "UnknownOperationException", &message));
+        };
+        let uri = Uri::builder().scheme("http").authority(services.as_str()).path_and_query(path).build();
         *request.uri_mut() =
             uri.map_err(|_| error(StatusCode::BAD_REQUEST, "InvalidRequest", "the address is malformed"))?;
         let failed = |message: String| {

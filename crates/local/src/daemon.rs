@@ -28,9 +28,9 @@ use super::runtimes::{Program, Runtimes};
 use super::service_client::ServiceClient;
 use super::services::{Addresses, Services};
 use super::sources::Sources;
+use super::stand_in::StandIns;
 use super::trace_log::TraceLog;
 use super::{LocalError, LocalRuntime, LocalSpec, Options, containers, invoke_api, orphans, udp};
-use sb_sam::Service;
 
 /// The first argument that makes `sb` the daemon; the second is the state folder.
 pub const SERVE: &str = "internal-local";
@@ -104,16 +104,18 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let (open, mut all_closed) = mpsc::channel(1);
     let lifetime = Lifetime::new(stopping, open);
     let clock = Clock::new();
-    let services = match (&spec.services, application.resources.as_slice()) {
-        (_, []) => None,
-        (None, _) => return Err(LocalError::Services("nobody has looked for moto".to_owned())),
-        (Some(python), resources) => {
+    let stand_ins = StandIns::new(&spec.options.stand_ins)?;
+    let services = match (&spec.services, application.has_services()) {
+        (_, false) => None,
+        (None, true) => return Err(LocalError::Services("nobody has looked for moto".to_owned())),
+        (Some(python), true) => {
             let here =
                 Addresses { services: &aws, control: control.trim_start_matches("http://"), daemon: &daemon };
+            let resources = &application.resources;
             Some(Services::start(python, state_dir, (REGION, ACCOUNT), here, resources).await?)
         }
     };
-    let aws_endpoint = services.as_ref().map(|_| aws);
+    let aws_endpoint = (services.is_some() || !stand_ins.is_empty()).then_some(aws);
     let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
     let functions = make_functions(&spec, &application, endpoints, journal)?;
     let options = &spec.options;
@@ -136,17 +138,16 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         dead_letters: state_dir.join("dead-letters.jsonl"),
         journal: journal.clone(),
         services: services.as_ref().map(|services| ServiceClient::new(&services.address, REGION)),
-        aws: aws_endpoint.as_deref().map(|aws| ServiceClient::new(aws.trim_start_matches("http://"), REGION)),
+        // Messages of events that failed go to moto's queues and topics: with stand-ins alone there are none.
+        aws: aws_endpoint
+            .as_deref()
+            .filter(|_| services.is_some())
+            .map(|aws| ServiceClient::new(aws.trim_start_matches("http://"), REGION)),
     });
     let sources = Sources::start(&runtime, &application, &lifetime);
-    let collections: Vec<String> = application
-        .resources
-        .iter()
-        .filter(|resource| resource.service == Service::RekognitionCollection)
-        .map(|resource| resource.name.clone())
-        .collect();
-    let proxy = services.as_ref().map(|services| {
-        Arc::new(AwsProxy::new(runtime.clone(), sources, services.address.clone(), &collections))
+    let proxy = aws_endpoint.as_ref().map(|_| {
+        let services = services.as_ref().map(|services| services.address.clone());
+        Arc::new(AwsProxy::new(runtime.clone(), sources, services, stand_ins))
     });
     start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy);
     let keep_alive = options.keep_alive;
@@ -327,6 +328,11 @@ pub(super) fn read_application(
         let serious = problems.iter().filter(|problem| problem.severity != sb_sam::Severity::Warning);
         refused(serious.map(ToString::to_string).collect())
     })?;
+    let given: Vec<&str> = spec.options.stand_ins.keys().map(String::as_str).collect();
+    let missing = application.without_stand_in(&given);
+    if !missing.is_empty() {
+        return Err(refused(missing.iter().map(ToString::to_string).collect()));
+    }
     let folder = spec.template.parent().unwrap_or(Path::new(""));
     read_definitions(&mut application, folder).map_err(refused)?;
     Ok(application)

@@ -9,7 +9,8 @@
 //! - the **gateway** (`endpoint`): the application's HTTP routes;
 //! - the **control port** (`lambda_endpoint`, `xray_endpoint`): Lambda's Invoke API and the X-Ray API;
 //! - the **X-Ray daemon's** UDP protocol;
-//! - where the template has tables, buckets, queues or topics, the **services** (`aws_endpoint`): moto's server, another program, stands behind it.
+//! - where the template has tables, buckets, queues or topics, the **services** (`aws_endpoint`): moto's server, another program, stands behind it,
+//!   and behind single services a stand-in that the caller names ([`Options::stand_ins`]).
 //!
 //! Every function instance has a Runtime API on a port of its own.
 //!
@@ -51,7 +52,6 @@ mod orphans;
 mod process;
 mod proxy;
 mod recorder;
-mod rekognition;
 mod routes;
 mod runtime_api;
 mod runtimes;
@@ -59,6 +59,7 @@ mod segment;
 mod service_client;
 mod services;
 mod sources;
+mod stand_in;
 mod trace_log;
 mod udp;
 mod xray_api;
@@ -121,6 +122,8 @@ pub struct Options {
     pub containers: Option<Containers>,
     /// Delays and faults to imitate.
     pub dynamics: Dynamics,
+    /// URLs of stand-ins of AWS services, by the name of the service in signatures: `rekognition` is `http://127.0.0.1:8080`.
+    pub stand_ins: BTreeMap<String, String>,
 }
 
 impl Default for Options {
@@ -134,6 +137,7 @@ impl Default for Options {
             trace_bytes: 256 * 1024 * 1024,
             containers: None,
             dynamics: Dynamics::default(),
+            stand_ins: BTreeMap::new(),
         }
     }
 }
@@ -145,7 +149,7 @@ pub struct LocalRuntime {
     pub endpoint: String,
     pub xray_endpoint: String,
     pub lambda_endpoint: String,
-    /// For `AWS_ENDPOINT_URL`: the services behind the application's tables and buckets; none where it has no such.
+    /// For `AWS_ENDPOINT_URL`: the services behind the application's tables and buckets, and stand-ins; none where it has no such.
     #[serde(default)]
     pub aws_endpoint: Option<String>,
     /// The template's `Outputs`.
@@ -183,6 +187,8 @@ pub enum LocalError {
         "the application has tables, buckets, queues or topics, and the services for them cannot be run: {0}"
     )]
     Services(String),
+    #[error("the stand-in for `{service}` cannot be at `{url}`: write its URL as http://HOST:PORT")]
+    StandIn { service: String, url: String },
     #[error("{0}")]
     Fetch(String),
     #[error(

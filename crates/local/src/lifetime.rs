@@ -72,7 +72,7 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     // A template that cannot be used is reported by the daemon, at its place.
     let here = "http://127.0.0.1";
     if let Ok(application) = read_application(&spec, here, here) {
-        if !application.resources.is_empty() {
+        if application.has_services() {
             spec.services = Some(services::python().await?);
         }
         if let Some(containers) = &mut spec.options.containers {
@@ -135,6 +135,8 @@ fn difference(state_dir: &Path, spec: &LocalSpec) -> Option<&'static str> {
         Some("other parameters")
     } else if running.name != spec.name {
         Some("another name")
+    } else if running.options.stand_ins != spec.options.stand_ins {
+        Some("other stand-ins for services")
     } else if running.options != spec.options {
         Some("other settings")
     } else {

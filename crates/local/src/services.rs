@@ -124,7 +124,7 @@ enum Ready {
     Error(String),
 }
 
-/// What the process is to make; none for what the runtime itself provides.
+/// What the process is to make; none for what a stand-in provides.
 fn order(resource: &ServiceResource) -> Option<Value> {
     let mut order =
         json!({ "logical_id": resource.logical_id, "name": resource.name, "line": resource.line });
@@ -155,7 +155,7 @@ fn order(resource: &ServiceResource) -> Option<Value> {
             order["kind"] = json!("topic");
             order["fifo"] = json!(fifo);
         }
-        // The runtime is the one; the other has been read with the template, and is inline.
+        // A stand-in is the one; the other has been read with the template, and is inline.
         Service::RekognitionCollection
         | Service::StateMachine { definition: Definition::File { .. }, .. } => return None,
     }

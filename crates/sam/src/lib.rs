@@ -53,6 +53,27 @@ pub struct Application {
 }
 
 impl Application {
+    /// Whether it has tables, buckets, queues or other resources that moto provides.
+    pub fn has_services(&self) -> bool {
+        self.resources.iter().any(|resource| resource.service.needs_stand_in().is_none())
+    }
+
+    /// Resources of services that only a stand-in can provide, where none is `given` for the service.
+    pub fn without_stand_in(&self, given: &[&str]) -> Vec<Problem> {
+        let missing = self.resources.iter().filter_map(|resource| {
+            let service = resource.service.needs_stand_in().filter(|service| !given.contains(service))?;
+            Some(Problem {
+                severity: Severity::Unsupported,
+                resource: Some(resource.logical_id.clone()),
+                line: resource.line,
+                message: format!(
+                    "the local target has no `{service}`: start a stand-in, and name its URL by `services = {{ {service} = \"http://…\" }}` in the `local` step, or by `--service {service}=http://…`"
+                ),
+            })
+        });
+        missing.collect()
+    }
+
     /// Whether nothing but events that failed goes to a queue or a topic, and nothing of the application looks at it.
     fn is_for_failures_alone(&self, resource: &ServiceResource) -> bool {
         let buried = self.functions.iter().flat_map(|function| [&function.dead_letter, &function.on_failure]);

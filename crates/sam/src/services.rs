@@ -57,8 +57,18 @@ pub enum Service {
         traced: bool,
         fifo: bool,
     },
-    /// Of faces.
+    /// Of faces. The template's own name for it is known; the rest is a stand-in's.
     RekognitionCollection,
+}
+
+impl Service {
+    /// The AWS service that only a stand-in can provide on the local target, by its name in signatures.
+    pub fn needs_stand_in(&self) -> Option<&'static str> {
+        match self {
+            Self::RekognitionCollection => Some("rekognition"),
+            _ => None,
+        }
+    }
 }
 
 /// Which messages a subscription gets.

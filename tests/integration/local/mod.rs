@@ -9,6 +9,7 @@ mod machines;
 mod moto;
 mod node;
 mod sources;
+mod stand_ins;
 mod traces;
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Tables, buckets and collections of faces of the local target, with moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
+//! Tables and buckets of the local target, with moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,33 @@ use serde_json::json;
 use super::harness::{App, here, sb, spec, wait_until};
 
 const TEMPLATE: &str = "tests/integration/local/services.yaml";
+
+/// The stand-in for Rekognition of applications/facial-recognition, stopped with the test.
+struct Faces {
+    id: String,
+    url: String,
+}
+
+impl Faces {
+    fn start() -> Self {
+        let id = format!("test-{}", std::process::id());
+        let said: serde_json::Value = serde_json::from_slice(&Self::run(&["start", &id, "people"])).unwrap();
+        Self { id, url: said["url"].as_str().unwrap().to_owned() }
+    }
+
+    fn run(words: &[&str]) -> Vec<u8> {
+        let program = here("applications/facial-recognition/local/stand_in.py");
+        let ran = std::process::Command::new("python3").arg("-B").arg(program).args(words).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        ran.stdout
+    }
+}
+
+impl Drop for Faces {
+    fn drop(&mut self) {
+        Self::run(&["stop", &self.id]);
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs: moto"]
@@ -150,8 +177,12 @@ async fn a_table_that_the_service_refuses_is_named_with_its_line() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs: moto"]
-async fn functions_ask_about_faces_in_a_bucket() {
-    let app = App::of(TEMPLATE).await;
+async fn functions_ask_a_stand_in_about_faces_in_a_bucket() {
+    let faces = Faces::start();
+    let app = App::with("tests/integration/local/faces.yaml", |options| {
+        options.stand_ins.insert("rekognition".to_owned(), faces.url.clone());
+    })
+    .await;
     let ask = async |operation: &str, picture: &str| {
         let event = json!({ "operation": operation, "picture": picture });
         app.invoke("app-Faces", &event, &[]).await.json()

@@ -79,6 +79,8 @@ pub enum Action {
         template: PathBuf,
         /// Of the template, beside the benchmark's.
         parameters: BTreeMap<String, Template>,
+        /// URLs of stand-ins, by the name of the AWS service.
+        services: BTreeMap<String, Template>,
         settings: LocalSettings,
     },
     LocalDown {

@@ -300,6 +300,8 @@ shape! {
         template: Option<Text>,
         /// Values of the template's parameters, before those of the benchmark. Example: `{ DatabaseUrl = "{{outputs.database_url}}" }`.
         parameters: Option<Map<Spanned<Template>>>,
+        /// Stand-ins of AWS services that the local target does not have: where calls go, by the service's name in signatures. Example: `{ rekognition = "{{outputs.rekognition_url}}" }`.
+        services: Option<Map<Spanned<Template>>>,
         /// Stops it; only in cleanup steps. Example: `local = { down = true }`.
         down: Option<Spanned<bool>>,
     }

@@ -18,6 +18,7 @@ mod points;
 mod retry;
 mod script;
 mod shell;
+mod stand_in;
 mod step;
 mod template;
 mod trace_load;
@@ -30,6 +31,7 @@ pub use check::is_name;
 pub use load::load_file;
 pub use load_arguments::load_arguments;
 pub use plan::{plan, single};
+pub use stand_in::{StandInRefusal, refused_service, refused_url};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use crate::validate::check::{self, Place};
 use crate::validate::environment::command;
 use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
+use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
 use sb_workload::template::{Context, Piece, Template, plain_text};
 
@@ -178,17 +179,30 @@ impl Steps<'_> {
         let (message, help) = match (&local.value.template, &local.value.down) {
             (Some(template), None) if phase == Phase::Deploy => {
                 let template = self.place.existing(self.files, template, false, "the SAM template", report);
-                let parameters = local.value.parameters.iter().flat_map(Map::iter);
-                let parameters =
-                    parameters.map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
-                let settings = LocalSettings::default();
-                return Some(Action::LocalUp { template, parameters, settings });
+                let values = |map: &Option<Map<Spanned<Template>>>| {
+                    let values = map.iter().flat_map(Map::iter);
+                    values.map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
+                };
+                stand_in::check(&local.value, report);
+                return Some(Action::LocalUp {
+                    template,
+                    parameters: values(&local.value.parameters),
+                    services: values(&local.value.services),
+                    settings: LocalSettings::default(),
+                });
             }
             (None, Some(down))
-                if phase == Phase::Cleanup && down.value && local.value.parameters.is_none() =>
+                if phase == Phase::Cleanup
+                    && down.value
+                    && local.value.parameters.is_none()
+                    && local.value.services.is_none() =>
             {
                 return Some(Action::LocalDown { failures: 0 });
             }
+            (None, _) if local.value.services.is_some() => (
+                "`services` are those that a template's functions call",
+                "write them beside `template`, in the step that deploys it",
+            ),
             (None, _) if local.value.parameters.is_some() => (
                 "`parameters` are those of a template",
                 "write them beside `template`, in the step that deploys it",
@@ -236,7 +250,8 @@ impl Steps<'_> {
         match sb_sam::output_names(&text) {
             Ok(more) => {
                 names.extend(more.into_iter().filter(|name| name != "endpoint" && name != "aws_endpoint"));
-                if self.sam_problems(template, parameters, &text, &local.span, targets, report) {
+                let has_services = self.sam_problems(template, parameters, &text, local, targets, report);
+                if has_services || local.value.services.is_some() {
                     names.push("aws_endpoint".to_owned());
                 }
                 unknown_parameters(local, &text, report);
@@ -272,7 +287,7 @@ impl Steps<'_> {
         template: &Path,
         parameters: &BTreeMap<String, Template>,
         text: &str,
-        step: &Span,
+        local: &Spanned<LocalFile>,
         targets: &[String],
         report: &mut Report,
     ) -> bool {
@@ -290,9 +305,13 @@ impl Steps<'_> {
             api_base: "http://127.0.0.1".to_owned(),
             aws_base: "http://127.0.0.1".to_owned(),
         };
+        let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
         // Warnings are of things that the application works without: the runtime's own log has them.
         let (mut problems, has_services) = match sb_sam::application(text, &likely, &place) {
-            Ok(application) => (Vec::new(), !application.resources.is_empty()),
+            Ok(application) => {
+                let given: Vec<&str> = stand_ins.iter().map(|(name, _)| name.value.as_str()).collect();
+                (application.without_stand_in(&given), application.has_services())
+            }
             Err(problems) => (problems, true),
         };
         problems.extend(sb_sam::refused_parameters(text, &self.known_values(parameters)));
@@ -316,9 +335,12 @@ impl Steps<'_> {
                 })
                 .collect();
             report.push(
-                Problem::note("sb::validate::sam", message).at(step, "refused when it is deployed").help(
-                    format!("other targets are not concerned. It does not have: {}", missing.join(", ")),
-                ),
+                Problem::note("sb::validate::sam", message)
+                    .at(&local.span, "refused when it is deployed")
+                    .help(format!(
+                        "other targets are not concerned. It does not have: {}",
+                        missing.join(", ")
+                    )),
             );
             return true;
         }
@@ -379,8 +401,9 @@ impl Steps<'_> {
         if let Some(wait_for) = &file.wait_for {
             scope.check(&wait_for.value.http, Role::Plain, user, report);
         }
-        let parameters = file.local.as_ref().and_then(|local| local.value.parameters.as_ref());
-        for (_, template) in parameters.into_iter().flat_map(Map::iter) {
+        let local = file.local.iter().map(|local| &local.value);
+        let values = local.flat_map(|local| local.parameters.iter().chain(&local.services));
+        for (_, template) in values.flat_map(Map::iter) {
             scope.check(template, Role::Plain, user, report);
         }
     }

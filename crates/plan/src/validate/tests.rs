@@ -916,6 +916,39 @@ fn parameters_of_a_local_step_are_those_of_its_template() {
 }
 
 #[test]
+fn stand_ins_of_a_local_step_are_services_with_urls() {
+    let step = |local: &str| with_local(&format!("[[deploy]]\nname = \"a\"\nlocal = {local}\n"));
+    let up = |services: &str| step(&format!("{{ template = \"template.yaml\", services = {services} }}"));
+    let template = format!("{TEMPLATE}  Endpoint: {{ Value: !Ref Faces }}\n")
+        .replace("Outputs:", "  Faces:\n    Type: AWS::Rekognition::Collection\nOutputs:");
+    let check = |manifest: &str| {
+        let files = Kept::new([("/repo/app/template.yaml".into(), template.clone())].into(), files(manifest));
+        benchmark(&files, Path::new("/repo/app/benchmark.toml"))
+    };
+    // They have an address of AWS for later steps.
+    let later = "[[deploy]]\nname = \"b\"\nrun = \"echo {{outputs.aws_endpoint}}\"\n";
+    let good =
+        up("{ rekognition = \"http://127.0.0.1:{{params.port}}\", translate = \"{{target}}\" }") + later;
+    let checked = check(&format!("{good}[params]\nport = 8080\n"));
+    let benchmark = checked.value.unwrap_or_else(|| panic!("{}", rendered(&checked.problems)));
+    let Action::LocalUp { services, .. } = &benchmark.targets["local"].deploy[0].action else { panic!() };
+    assert_eq!(services["rekognition"].source(), "http://127.0.0.1:{{params.port}}");
+    let problems = [
+        check(&step("{ template = \"template.yaml\" }")).problems,
+        check(&up(
+            "{ rekognition = \"https://faces.example\", rekogniton = \"{{outputs.none}}\", s3 = \"\" }",
+        ))
+        .problems,
+        check(&with_local(
+            "[[cleanup]]\nname = \"a\"\nlocal = { down = true, services = { rekognition = \"http://x\" } }\n",
+        ))
+        .problems,
+    ]
+    .concat();
+    insta::assert_snapshot!(rendered(&problems));
+}
+
+#[test]
 fn what_the_local_target_does_not_provide_is_no_fault_of_a_manifest_with_other_targets() {
     let manifest = with_local(
         "[[deploy]]\nname = \"a\"\ntarget = \"local\"\nlocal = { template = \"template.yaml\" }\n",
