@@ -55,8 +55,8 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
     let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;
     let workspace = settings.workspace(&path);
     let identity = identity(workspace.folder(), &path.display().to_string());
-    let place = find_place(&session_name(&plan.name), &identity, None)?;
-    enter(terminal, &workspace, &identity, place, None)
+    let session = find_session(&session_name(&plan.name), &identity, None)?;
+    enter(terminal, &workspace, &identity, session, None)
 }
 
 pub(super) async fn resume(
@@ -71,13 +71,13 @@ pub(super) async fn resume(
     };
     let Some(row) = row else { return Ok(None) };
     let identity = identity(store.folder(), &Request::read(&row)?.title());
-    let place = find_place(&session_name(plan_name(&row.id)), &identity, Some(&row.id))?;
-    if matches!(place, Place::Free(_) | Place::Ended(_)) && store.runner_of(&row.id).is_some() {
+    let session = find_session(&session_name(plan_name(&row.id)), &identity, Some(&row.id))?;
+    if matches!(session, TmuxSession::Free(_) | TmuxSession::Ended(_)) && store.runner_of(&row.id).is_some() {
         // It runs, and not in a session: the refusal says where.
         return Ok(None);
     }
     let named = run.is_none().then(|| row.id.to_string());
-    enter(terminal, store.workspace(), &identity, place, named).map(Some)
+    enter(terminal, store.workspace(), &identity, session, named).map(Some)
 }
 
 /// Once a run has a name: the window with its log, and the name as an option of the session. Best effort: a run does
@@ -154,7 +154,7 @@ fn plan_name(run: &RunId) -> &str {
 
 /// A session, by its name.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum TmuxSession {
     /// There is none of this name.
     Free(String),
     /// Its run goes on.
@@ -164,7 +164,7 @@ enum Place {
 }
 
 /// The session of this plan, or a name for it. Another workspace may have a plan of the same name.
-fn find_place(name: &str, identity: &str, run: Option<&RunId>) -> Result<Place, Failed> {
+fn find_session(name: &str, identity: &str, run: Option<&RunId>) -> Result<TmuxSession, Failed> {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(identity.as_bytes());
     let mut candidates = vec![name.to_owned(), format!("{name}-{}", hex::encode(&digest[..2]))];
@@ -174,7 +174,7 @@ fn find_place(name: &str, identity: &str, run: Option<&RunId>) -> Result<Place, 
     for name in candidates {
         let exact = format!("={name}");
         if !tmux(&[&words(&["has-session", "-t", &exact])])?.status.success() {
-            return Ok(Place::Free(name));
+            return Ok(TmuxSession::Free(name));
         }
         let target = format!("={name}:");
         let option = |option: &str| -> Result<String, Failed> {
@@ -188,12 +188,12 @@ fn find_place(name: &str, identity: &str, run: Option<&RunId>) -> Result<Place, 
         let panes = tmux(&[&words(&["list-panes", "-t", &window, "-F", "#{pane_dead}"])])?;
         let runs = panes.status.success() && panes.stdout.starts_with(b"0");
         if !runs {
-            return Ok(Place::Ended(name));
+            return Ok(TmuxSession::Ended(name));
         }
         // Another run of the plan may be in it. One that has no name yet has just begun.
         let inside = option("@sb-run")?;
         if run.is_none_or(|run| inside == run.as_str()) {
-            return Ok(Place::Running(name));
+            return Ok(TmuxSession::Running(name));
         }
     }
     let help = "`tmux ls` shows the sessions, `tmux kill-session -t NAME` ends one; or leave --tmux out";
@@ -205,22 +205,22 @@ fn enter(
     terminal: &Terminal,
     workspace: &Workspace,
     identity: &str,
-    place: Place,
+    session: TmuxSession,
     run: Option<String>,
 ) -> Outcome {
-    let name = match place {
-        Place::Running(name) => {
+    let name = match session {
+        TmuxSession::Running(name) => {
             terminal
                 .say(&format!("it runs in tmux session `{name}` already: joining it, nothing is started"));
             name
         }
-        Place::Ended(name) => {
+        TmuxSession::Ended(name) => {
             let exact = format!("={name}");
             tmux(&[&words(&["kill-session", "-t", &exact])])?;
             start(workspace, identity, &name, run)?;
             name
         }
-        Place::Free(name) => {
+        TmuxSession::Free(name) => {
             start(workspace, identity, &name, run)?;
             name
         }
@@ -313,8 +313,8 @@ fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
 /// Calls tmux with several commands at once. Where it listens is for tmux to say: TMUX, TMUX_TMPDIR.
 fn tmux(commands: &[&[&OsStr]]) -> Result<Output, Failed> {
     let mut call = Command::new("tmux");
-    for (place, command) in commands.iter().enumerate() {
-        if place > 0 {
+    for (index, command) in commands.iter().enumerate() {
+        if index > 0 {
             call.arg(";");
         }
         call.args(command.iter().map(|word| unbroken(word)));

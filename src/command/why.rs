@@ -32,7 +32,7 @@ pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, ru
     let (plan, graph) = request.rebuild(&store, &row.id)?;
     let step = status::find_step(&graph, &row.id, step)?;
     let deployment = request.naming().name(&row.id, &graph.deployments[step.deployment]);
-    let asked = Asked {
+    let asked = Question {
         run: &row.id,
         step,
         deployment,
@@ -54,7 +54,7 @@ pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, ru
     Ok(Exit::Done)
 }
 
-struct Asked<'a> {
+struct Question<'a> {
     run: &'a RunId,
     step: &'a Step,
     deployment: DeploymentId,
@@ -67,7 +67,7 @@ struct Asked<'a> {
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Answer {
+struct Explanation {
     version: u32,
     run: RunId,
     step: StepId,
@@ -101,10 +101,10 @@ struct Awaited {
     to_succeed: bool,
 }
 
-impl Asked<'_> {
-    fn answer(&self, records: &[Record]) -> Answer {
+impl Question<'_> {
+    fn answer(&self, records: &[Record]) -> Explanation {
         let (because, waits_for) = self.because();
-        Answer {
+        Explanation {
             version: 1,
             run: self.run.clone(),
             step: self.step.id.clone(),
@@ -364,7 +364,7 @@ impl Asked<'_> {
     }
 }
 
-impl Answer {
+impl Explanation {
     fn render(&self, out: &mut impl std::fmt::Write) -> std::fmt::Result {
         writeln!(out, "{}  ({})  run {}", self.step, self.action, self.run)?;
         for attempt in &self.attempts {

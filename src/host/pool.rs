@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
 
-use super::supervisor::{Answer, Order};
+use super::supervisor::{Assignment, Reply};
 use super::{HostCommand, HostError, SUPERVISE_ARGUMENT, absolute, cancel, claim_of, recorded, wait};
 use crate::command_exit::CommandExit;
 
@@ -51,7 +51,7 @@ impl Supervisors {
         if claim_of(&dir)?.is_some() || recorded(&dir)?.is_some() {
             return Err(HostError::AlreadyStarted { dir });
         }
-        let order = Order { dir: dir.clone(), command: command.clone() };
+        let order = Assignment { dir: dir.clone(), command: command.clone() };
         let mut order = serde_json::to_vec(&order).map_err(|error| self.failed(error.into()))?;
         order.push(b'\n');
         let mut running = Running { dir, supervisor: None, idle: Arc::clone(&self.idle) };
@@ -63,16 +63,16 @@ impl Supervisors {
                 None => self.spawn()?,
             };
             match supervisor.order(&order).await {
-                Some(Answer::Claimed) => {
+                Some(Reply::Claimed) => {
                     running.supervisor = Some(supervisor);
                     return Ok(running);
                 }
                 // Though it was not claimed a moment ago: a start that was under way came first, for this same attempt.
-                Some(Answer::Refused) => {
+                Some(Reply::Refused) => {
                     self.idle.put(supervisor);
                     return Ok(running);
                 }
-                Some(Answer::Failed { message }) => {
+                Some(Reply::Failed { message }) => {
                     return Err(HostError::Refused { dir: running.dir, message });
                 }
                 // It died: after it had claimed the attempt, or waiting for work, or so early that the next would, too.
@@ -135,10 +135,10 @@ impl Running {
         if let Some(supervisor) = &mut self.supervisor {
             let answer = supervisor.answer().await;
             let supervisor = self.supervisor.take();
-            if let (Some(Answer::Ended(exit)), Some(mut supervisor)) = (answer, supervisor) {
+            if let (Some(Reply::Ended(exit)), Some(mut supervisor)) = (answer, supervisor) {
                 let idle = Arc::clone(&self.idle);
                 tokio::spawn(async move {
-                    if supervisor.answer().await == Some(Answer::Free) {
+                    if supervisor.answer().await == Some(Reply::Free) {
                         idle.put(supervisor);
                     }
                 });
@@ -163,14 +163,14 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn order(&mut self, order: &[u8]) -> Option<Answer> {
+    async fn order(&mut self, order: &[u8]) -> Option<Reply> {
         // One that fails early says so in its answer; that it did not read all of this is no news then.
         let _ = self.orders.write_all(order).await;
         self.answer().await
     }
 
     /// The next answer; none if the supervisor has ended.
-    async fn answer(&mut self) -> Option<Answer> {
+    async fn answer(&mut self) -> Option<Reply> {
         self.answers.read_until(b'\n', &mut self.line).await.ok()?;
         let answer = serde_json::from_slice(&self.line).ok();
         self.line.clear();

@@ -1,7 +1,7 @@
 //! The process between a runner and a command: it outlives the runner, and writes down how the command ended.
 //!
-//! One thread, one `poll` over its signals and the command's two pipes. Attempts come as [`Order`]s on stdin, so
-//! the secrets in a command's environment never touch a disk; stdout carries [`Answer`]s back. It works on one
+//! One thread, one `poll` over its signals and the command's two pipes. Attempts come as [`Assignment`]s on stdin, so
+//! the secrets in a command's environment never touch a disk; stdout carries [`Reply`]s back. It works on one
 //! attempt at a time, and takes the next one only when nothing of the last is left; it ends when its stdin does,
 //! which is when nobody can give it work any more.
 
@@ -30,7 +30,7 @@ use crate::command_exit::CommandExit;
 /// while it wrote.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+pub(super) struct Assignment {
     /// The attempt's folder, absolute.
     pub(super) dir: PathBuf,
     pub(super) command: HostCommand,
@@ -41,7 +41,7 @@ pub(super) struct Order {
 /// has ended.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(super) enum Reply {
     /// The attempt is ours, whatever becomes of the runner; the command starts now.
     Claimed,
     /// The attempt belongs to another supervisor. This one is free again.
@@ -77,22 +77,22 @@ pub fn supervise() -> io::Result<()> {
         }
         // A request to stop that came when the last attempt was over is not meant for this one.
         drain(&signals)?;
-        let claimed = serde_json::from_slice(&line).map_err(io::Error::from).and_then(|order: Order| {
+        let claimed = serde_json::from_slice(&line).map_err(io::Error::from).and_then(|order: Assignment| {
             Ok(claimed(&order.dir, claim.clone(), &signals)?.map(|attempt| (attempt, order)))
         });
         match claimed {
             Ok(Some((attempt, order))) => {
-                answer(&Answer::Claimed)?;
+                answer(&Reply::Claimed)?;
                 if attempt.run(&order.command)? == Others::StillThere {
                     // They are not ours to kill, nor to take for children of the next command.
                     return Ok(());
                 }
-                answer(&Answer::Free)?;
+                answer(&Reply::Free)?;
                 claim.number += 1;
             }
-            Ok(None) => answer(&Answer::Refused)?,
+            Ok(None) => answer(&Reply::Refused)?,
             Err(error) => {
-                answer(&Answer::Failed { message: error.to_string() })?;
+                answer(&Reply::Failed { message: error.to_string() })?;
                 return Err(error);
             }
         }
@@ -102,16 +102,16 @@ pub fn supervise() -> io::Result<()> {
 /// How long a full disk may keep us from recording an end.
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
-struct Attempt<'a> {
+struct ClaimedAttempt<'a> {
     dir: PathBuf,
     claim: Claim,
     signals: &'a SignalFd,
-    output: Output,
+    output: CopiedOutput,
     /// Held until the end is recorded: who can take it before knows that we are dead.
     _lock: File,
 }
 
-fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Option<Attempt<'a>>> {
+fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Option<ClaimedAttempt<'a>>> {
     let lock =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
     loop {
@@ -128,10 +128,10 @@ fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Op
             (None, false) => std::thread::sleep(Duration::from_micros(200)),
         }
     }
-    let output = Output::create(dir)?;
+    let output = CopiedOutput::create(dir)?;
     // It need not outlive this machine: who is asked after another start of it knows that no process is left.
     claim.write(dir, Durability::Processes)?;
-    Ok(Some(Attempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))
+    Ok(Some(ClaimedAttempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))
 }
 
 /// Nothing that a terminal or a dying session sends ends us, and what we wait for arrives as a readable file.
@@ -148,7 +148,7 @@ fn block_signals() -> io::Result<SignalFd> {
 }
 
 /// A runner that has died in the meantime is no reason to stop.
-fn answer(answer: &Answer) -> io::Result<()> {
+fn answer(answer: &Reply) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     let mut out = io::stdout().lock();
@@ -156,7 +156,7 @@ fn answer(answer: &Answer) -> io::Result<()> {
     Ok(())
 }
 
-impl Attempt<'_> {
+impl ClaimedAttempt<'_> {
     /// Returns when the end is recorded, durably; says whether anything is left of the command.
     fn run(mut self, command: &HostCommand) -> io::Result<Others> {
         let started = SystemTime::now();
@@ -191,7 +191,7 @@ impl Attempt<'_> {
         }
         // Before the disk has it: the runner's journal goes to the disk at the same time, and vouches for the end
         // from then on. Without a runner it is this file that does, so it is made durable in any case.
-        answer(&Answer::Ended(record.exit))?;
+        answer(&Reply::Ended(record.exit))?;
         ExitRecord::keep(&self.dir)?;
         reap_others()
     }
@@ -396,7 +396,7 @@ fn exit_of(status: WaitStatus) -> CommandExit {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stream {
+enum OutputStream {
     Stdout,
     Stderr,
 }
@@ -408,9 +408,9 @@ struct Pipes {
     buffer: Box<[u8]>,
 }
 
-struct Ready {
+struct ReadyStreams {
     signal: bool,
-    streams: Vec<Stream>,
+    streams: Vec<OutputStream>,
 }
 
 impl Pipes {
@@ -423,17 +423,17 @@ impl Pipes {
         Ok(Self { stdout, stderr, buffer: vec![0; 64 * 1024].into_boxed_slice() })
     }
 
-    fn get(&mut self, stream: Stream) -> &mut Option<File> {
+    fn get(&mut self, stream: OutputStream) -> &mut Option<File> {
         match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
         }
     }
 
     /// Waits for a signal, for output or for the deadline.
-    fn wait(&self, signals: &SignalFd, deadline: Option<Instant>) -> io::Result<Ready> {
-        let mut sources: Vec<(Option<Stream>, BorrowedFd<'_>)> = vec![(None, signals.as_fd())];
-        for (stream, pipe) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)] {
+    fn wait(&self, signals: &SignalFd, deadline: Option<Instant>) -> io::Result<ReadyStreams> {
+        let mut sources: Vec<(Option<OutputStream>, BorrowedFd<'_>)> = vec![(None, signals.as_fd())];
+        for (stream, pipe) in [(OutputStream::Stdout, &self.stdout), (OutputStream::Stderr, &self.stderr)] {
             if let Some(pipe) = pipe {
                 sources.push((Some(stream), pipe.as_fd()));
             }
@@ -446,12 +446,12 @@ impl Pipes {
             Err(error) => return Err(error.into()),
         }
         let ready = polled.iter().zip(&sources).filter(|(poll, _)| !poll.revents().is_empty());
-        let ready: Vec<Option<Stream>> = ready.map(|(_, (stream, _))| *stream).collect();
-        Ok(Ready { signal: ready.contains(&None), streams: ready.into_iter().flatten().collect() })
+        let ready: Vec<Option<OutputStream>> = ready.map(|(_, (stream, _))| *stream).collect();
+        Ok(ReadyStreams { signal: ready.contains(&None), streams: ready.into_iter().flatten().collect() })
     }
 
     /// Moves at most one buffer; closes the pipe at its end. False when there was nothing to move.
-    fn copy(&mut self, stream: Stream, output: &mut Output) -> io::Result<bool> {
+    fn copy(&mut self, stream: OutputStream, output: &mut CopiedOutput) -> io::Result<bool> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let slot = self.get(stream);
         let read = slot.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer));
@@ -475,10 +475,10 @@ impl Pipes {
 
     /// What the pipes still hold. All writers have ended, but for programs that left the session: those may
     /// write on, and are not waited for.
-    fn copy_rest(&mut self, output: &mut Output) -> io::Result<()> {
+    fn copy_rest(&mut self, output: &mut CopiedOutput) -> io::Result<()> {
         /// More than a pipe can hold (1 MiB, pipe(7)).
         const MOST_BUFFERS: usize = 32;
-        for stream in [Stream::Stdout, Stream::Stderr] {
+        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             for _ in 0..MOST_BUFFERS {
                 if !self.copy(stream, output)? {
                     break;
@@ -496,7 +496,7 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-struct Output {
+struct CopiedOutput {
     log: File,
     stdout: File,
     /// The first failure to write. The pipes are emptied all the same: a full disk must not block the command.
@@ -504,7 +504,7 @@ struct Output {
     is_empty: bool,
 }
 
-impl Output {
+impl CopiedOutput {
     fn create(dir: &Path) -> io::Result<Self> {
         let create = |name| {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(name))
@@ -512,13 +512,13 @@ impl Output {
         Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None, is_empty: true })
     }
 
-    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+    fn write(&mut self, stream: OutputStream, bytes: &[u8]) {
         if self.lost.is_some() {
             return;
         }
         self.is_empty = false;
         let mut written = self.log.write_all(bytes);
-        if stream == Stream::Stdout {
+        if stream == OutputStream::Stdout {
             written = written.and_then(|()| self.stdout.write_all(bytes));
         }
         self.lost = written.err();

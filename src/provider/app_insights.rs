@@ -98,14 +98,14 @@ struct Asker<'c> {
 }
 
 /// A page of rows.
-struct Page {
+struct QueryPage {
     columns: Vec<Value>,
     rows: Vec<Value>,
 }
 
 /// What an answer comes to.
-enum Answer {
-    Page(Page),
+enum QueryAnswer {
+    Page(QueryPage),
     /// More than Azure gives at once.
     TooLarge(String),
 }
@@ -132,9 +132,9 @@ impl Asker<'_> {
         let mut from = 0;
         let columns = loop {
             match self.page(&query(&ids, from, size)).await? {
-                Answer::TooLarge(_) if size > FEWEST_ROWS => size = (size / 4).max(FEWEST_ROWS),
-                Answer::TooLarge(reason) => return Err(Failure::Busy(reason)),
-                Answer::Page(page) => {
+                QueryAnswer::TooLarge(_) if size > FEWEST_ROWS => size = (size / 4).max(FEWEST_ROWS),
+                QueryAnswer::TooLarge(reason) => return Err(Failure::Busy(reason)),
+                QueryAnswer::Page(page) => {
                     let count = page.rows.len();
                     let operation = place_of(&page.columns, "operation_Id");
                     for row in page.rows {
@@ -159,7 +159,7 @@ impl Asker<'_> {
         Ok(fetched.collect())
     }
 
-    async fn page(&self, query: &str) -> Result<Answer, Failure> {
+    async fn page(&self, query: &str) -> Result<QueryAnswer, Failure> {
         let request = self.request(query).map_err(Failure::Refused)?;
         let answer = async {
             let answer = self.client.request(request).await;
@@ -202,7 +202,7 @@ fn place_of(columns: &[Value], name: &str) -> Option<usize> {
 }
 
 /// Errors come with their own status, or within an answer of status 200, then beside what was found so far.
-fn read_answer(head: &Response<()>, body: &[u8]) -> Result<Answer, Failure> {
+fn read_answer(head: &Response<()>, body: &[u8]) -> Result<QueryAnswer, Failure> {
     let status = head.status();
     let value: Option<Value> = serde_json::from_slice(body).ok();
     let error = value.as_ref().and_then(|value| value.get("error")).map(error_text);
@@ -225,12 +225,12 @@ fn read_answer(head: &Response<()>, body: &[u8]) -> Result<Answer, Failure> {
         let is_too_large = ["too_large", "too large", "truncat", "exceeded the allowed"]
             .iter()
             .any(|sign| lower.contains(sign));
-        return if is_too_large { Ok(Answer::TooLarge(error)) } else { Err(Failure::Busy(error)) };
+        return if is_too_large { Ok(QueryAnswer::TooLarge(error)) } else { Err(Failure::Busy(error)) };
     }
     let table = value.as_ref().and_then(|value| value["tables"].as_array()?.first());
     let list = |name: &str| table.and_then(|table| table[name].as_array().cloned());
     match (list("columns"), list("rows")) {
-        (Some(columns), Some(rows)) => Ok(Answer::Page(Page { columns, rows })),
+        (Some(columns), Some(rows)) => Ok(QueryAnswer::Page(QueryPage { columns, rows })),
         _ => Err(Failure::Busy("the answer is no table".to_owned())),
     }
 }
@@ -275,8 +275,8 @@ mod tests {
     fn check(status: u16, body: &str, expected: &str) {
         let head = Response::builder().status(status).header("retry-after", "7").body(()).unwrap();
         let found = match read_answer(&head, body.as_bytes()) {
-            Ok(Answer::Page(page)) => format!("{} rows", page.rows.len()),
-            Ok(Answer::TooLarge(reason)) => format!("too large: {reason}"),
+            Ok(QueryAnswer::Page(page)) => format!("{} rows", page.rows.len()),
+            Ok(QueryAnswer::TooLarge(reason)) => format!("too large: {reason}"),
             Err(Failure::Refused(reason)) => format!("refused: {reason}"),
             Err(Failure::Busy(reason)) => format!("busy: {reason}"),
             Err(Failure::Throttled(_, wait)) => format!("throttled: {wait:?}"),

@@ -1,5 +1,8 @@
 //! From manifests and plans to a checked graph of steps. Pure: no clock, no network.
 
+#![warn(missing_docs)]
+#![warn(unreachable_pub)]
+
 pub mod benchmark;
 pub mod event;
 pub mod graph;

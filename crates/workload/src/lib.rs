@@ -1,5 +1,8 @@
 //! Workloads: WHAT is sent ([`Workload`]) and WHEN ([`Load`]). Pure: no clock, no network.
 
+#![warn(missing_docs)]
+#![warn(unreachable_pub)]
+
 pub mod k6_options;
 mod noise;
 pub mod pattern;

@@ -12,7 +12,7 @@ use realfft::num_complex::Complex;
 
 /// `count` steps of fractional Gaussian noise of unit variance. `hurst` lies in 0..1; above 0.5 the steps keep
 /// their direction (long-range dependence), 0.5 is white noise.
-pub fn increments(count: usize, hurst: f64, random: &mut impl Rng) -> Vec<f64> {
+pub(crate) fn increments(count: usize, hurst: f64, random: &mut impl Rng) -> Vec<f64> {
     if count == 0 {
         return Vec::new();
     }
@@ -48,7 +48,7 @@ pub fn increments(count: usize, hurst: f64, random: &mut impl Rng) -> Vec<f64> {
 }
 
 /// B(1) … B(count): the running sum of [`increments`]. The variance of B(t) is t^(2·hurst).
-pub fn motion(count: usize, hurst: f64, random: &mut impl Rng) -> Vec<f64> {
+pub(crate) fn motion(count: usize, hurst: f64, random: &mut impl Rng) -> Vec<f64> {
     let mut path = increments(count, hurst, random);
     let mut sum = 0.0;
     for step in &mut path {

@@ -9,7 +9,7 @@ use sb_workload::template::Template;
 shape! {
     /// Says how to deploy, load and clean up one application.
     #[schemars(title = "sb benchmark")]
-    pub struct BenchmarkFile {
+    pub(crate) struct BenchmarkFile {
         /// What the benchmark is called and where it lives.
         benchmark: HeaderFile,
         /// A deployment's configuration. Steps use it as `{{params.name}}`. Example: `memory_size = 1024`.
@@ -31,7 +31,7 @@ shape! {
 
 shape! {
     /// What the benchmark is called and where it lives.
-    pub struct HeaderFile {
+    pub(crate) struct HeaderFile {
         /// Letters, digits, `-` and `_`. Example: `"thumbnail-generator"`.
         name: Text,
         /// One sentence for people. Example: `"Creates a thumbnail for every image uploaded to a bucket."`.
@@ -43,7 +43,7 @@ shape! {
 
 choice! {
     /// A parameter's value, or where it comes from.
-    pub enum ParamFile: "a value or a table with `env` or `random_hex`" {
+    pub(crate) enum ParamFile: "a value or a table with `env` or `random_hex`" {
         /// A plain value; an override must have the same type.
         String | Integer | Float | Boolean => Value(Scalar),
         /// Where the value comes from.
@@ -53,7 +53,7 @@ choice! {
 
 shape! {
     /// Where a parameter's value comes from: exactly one of `env` and `random_hex`.
-    pub struct ParamSourceFile {
+    pub(crate) struct ParamSourceFile {
         /// The environment variable that holds the value. Example: `{ env = "MY_KEY" }`.
         env: Option<Text>,
         /// Used when the environment variable is not set. Example: `{ env = "REGION", default = "us-east-1" }`.
@@ -67,7 +67,7 @@ shape! {
 
 choice! {
     /// An image: a reference, or how to build it.
-    pub enum ImageFile: "an image reference or a table with `dockerfile`" {
+    pub(crate) enum ImageFile: "an image reference or a table with `dockerfile`" {
         /// A reference. Example: `"amazon/aws-cli:2.27.0"`.
         String => Reference(String),
         /// How to build it.
@@ -77,7 +77,7 @@ choice! {
 
 shape! {
     /// An image built from a Dockerfile.
-    pub struct BuildFile {
+    pub(crate) struct BuildFile {
         /// Path of the Dockerfile, relative to this file. Example: `"deploy.Dockerfile"`.
         dockerfile: Text,
         /// Folder sent to the build, relative to this file. Default: `"."`.
@@ -89,7 +89,7 @@ shape! {
 
 shape! {
     /// A place where the benchmark can be deployed.
-    pub struct TargetFile {
+    pub(crate) struct TargetFile {
         /// The most that steps of this target may ask for. Example: `["aws"]`.
         credentials: Option<Vec<Text>>,
         /// Where traces come from: a word, or a table with `app_insights` or `otlp`. Example: `"xray"`. Default: `"none"`.
@@ -119,7 +119,7 @@ shape! {
 
 shape! {
     /// Delays that the embedded runtime adds to what this machine needs itself.
-    pub struct DelaysFile {
+    pub(crate) struct DelaysFile {
         /// To the initialization of a new instance.
         cold_start: Option<Spanned<DelayFile>>,
         /// Between the acceptance of an asynchronous event and its first attempt.
@@ -131,7 +131,7 @@ shape! {
 
 choice! {
     /// A delay: always the same, or drawn anew each time.
-    pub enum DelayFile: "a duration or a table with `median` and `p99`" {
+    pub(crate) enum DelayFile: "a duration or a table with `median` and `p99`" {
         /// Always the same. Example: `"50ms"`.
         String => Fixed(Period),
         /// Drawn from a log-normal distribution.
@@ -141,7 +141,7 @@ choice! {
 
 shape! {
     /// A log-normal distribution.
-    pub struct DistributionFile {
+    pub(crate) struct DistributionFile {
         /// Half of the delays are shorter. Example: `"200ms"`.
         median: Spanned<Period>,
         /// Of 100 delays 99 are shorter. Example: `"1s"`.
@@ -151,7 +151,7 @@ shape! {
 
 shape! {
     /// What goes wrong on purpose: rates from 0 to 1, and numbers of times.
-    pub struct FaultsFile {
+    pub(crate) struct FaultsFile {
         /// Share of invocations that fail instead of reaching the function.
         function_error: Option<Spanned<f64>>,
         /// Share of calls that are refused as one too many (429); an event waits and is tried again.
@@ -169,7 +169,7 @@ shape! {
 
 choice! {
     /// Where traces come from.
-    pub enum TracesFile: "a word such as \"xray\" or a table with `app_insights` or `otlp`" {
+    pub(crate) enum TracesFile: "a word such as \"xray\" or a table with `app_insights` or `otlp`" {
         /// A tracer.
         String => Word(TracesWord),
         /// A tracer that needs to be told more.
@@ -179,7 +179,7 @@ choice! {
 
 words! {
     /// Where traces come from.
-    pub enum TracesWord {
+    pub(crate) enum TracesWord {
         /// AWS X-Ray.
         Xray = "xray",
         /// Azure Application Insights: the application's id is `{{outputs.app_insights_id}}`, the API key or the token is in the environment.
@@ -195,7 +195,7 @@ words! {
 
 shape! {
     /// Where traces come from: exactly one of `app_insights` and `otlp`.
-    pub struct TracesSourceFile {
+    pub(crate) struct TracesSourceFile {
         /// The id of the application in Azure Application Insights. Example: `"{{outputs.app_insights_id}}"`.
         app_insights: Option<Spanned<Template>>,
         /// With `app_insights`: its API key, best a secret parameter. Default: the environment variable `SB_APP_INSIGHTS_API_KEY`. Example: `"{{params.insights_key}}"`.
@@ -211,7 +211,7 @@ shape! {
 
 choice! {
     /// The workload itself, or the file that holds it.
-    pub enum WorkloadOrPath: "a table or the path of a workload file" {
+    pub(crate) enum WorkloadOrPath: "a table or the path of a workload file" {
         /// Path of a TOML or YAML file with the keys of `[workload]`, relative to this file.
         String => Path(String),
         /// The workload itself.
@@ -221,7 +221,7 @@ choice! {
 
 shape! {
     /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load` or `local`.
-    pub struct StepFile {
+    pub(crate) struct StepFile {
         /// Unique per phase and target; letters, digits, `-` and `_`. Example: `"stack"`.
         name: Text,
         /// A target or a list of them; default: every target. Example: `target = ["aws", "local"]`.
@@ -273,7 +273,7 @@ shape! {
 
 choice! {
     /// A command.
-    pub enum RunFile: "a shell string or a list of words" {
+    pub(crate) enum RunFile: "a shell string or a list of words" {
         /// A shell command line; values in it are shell-quoted.
         String => Shell(Template),
         /// Words that meet no shell.
@@ -283,7 +283,7 @@ choice! {
 
 shape! {
     /// Waits until a URL answers with a status.
-    pub struct WaitForFile {
+    pub(crate) struct WaitForFile {
         /// The URL that is asked about once per second. Example: `"{{outputs.endpoint}}/health"`.
         http: Spanned<Template>,
         /// The status that ends the wait. Default: 200.
@@ -295,7 +295,7 @@ shape! {
 
 shape! {
     /// The embedded runtime: exactly one of `template` and `down`.
-    pub struct LocalFile {
+    pub(crate) struct LocalFile {
         /// Starts the functions of this SAM template; it runs until its cleanup. Example: `"template.yaml"`.
         template: Option<Text>,
         /// Values of the template's parameters, before those of the benchmark. Example: `{ DatabaseUrl = "{{outputs.database_url}}" }`.
@@ -309,7 +309,7 @@ shape! {
 
 shape! {
     /// Limits of a step's container.
-    pub struct LimitsFile {
+    pub(crate) struct LimitsFile {
         /// Processors, fractions allowed. Example: `1.5`.
         cpus: Option<Spanned<f64>>,
         /// Memory. Example: `"512MiB"`.
@@ -319,7 +319,7 @@ shape! {
 
 shape! {
     /// Tries again after a failure.
-    pub struct RetryFile {
+    pub(crate) struct RetryFile {
         /// Attempts in total, at least 1. Example: `2`.
         attempts: Spanned<i64>,
         /// Pause before the next attempt. Default: `"0s"`. Example: `"30s"`.
@@ -335,7 +335,7 @@ shape! {
 
 words! {
     /// A kind of failure.
-    pub enum RetryWord {
+    pub(crate) enum RetryWord {
         /// The step's own work failed: its exit code, a check, a missing output.
         Failed = "failed",
         /// It did not end within its timeout.
@@ -353,7 +353,7 @@ words! {
 
 shape! {
     /// A command after a failed attempt; what it does not say, it takes from its step.
-    pub struct RecoverFile {
+    pub(crate) struct RecoverFile {
         /// The command, as in a step.
         run: Spanned<RunFile>,
         /// An alias from `[images]` or an image reference.
@@ -377,7 +377,7 @@ shape! {
 
 shape! {
     /// A value taken from what a step wrote: exactly one of `json` (without `file`), `regex`, `line`, `stdout`, `file`.
-    pub struct OutputFile {
+    pub(crate) struct OutputFile {
         /// JSON pointer into standard output, or into `file`. Example: `"/Stacks/0/Outputs/0/OutputValue"`.
         json: Option<Text>,
         /// First capture group (or the whole match) of the first match in standard output. Example: `'https://\S+'`.
@@ -397,7 +397,7 @@ shape! {
 
 words! {
     /// What an interruption of the runner means for a step that cannot be found again.
-    pub enum OnInterruptWord {
+    pub(crate) enum OnInterruptWord {
         /// The step runs again as a new attempt.
         Rerun = "rerun",
         /// The step counts as failed.

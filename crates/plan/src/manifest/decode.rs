@@ -10,7 +10,7 @@ use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
 use crate::manifest::tree::{Kind, Node, Spanned};
 
 /// A raw shape. None means that a problem was reported.
-pub trait Decode: Sized {
+pub(crate) trait Decode: Sized {
     fn decode(node: &Node, report: &mut Report) -> Option<Self>;
 
     /// The value of a key that is not there; None: the key is required.
@@ -23,15 +23,15 @@ pub trait Decode: Sized {
 macro_rules! shape {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        $vis:vis struct $name:ident {
             $( $(#[$field_meta:meta])* $field:ident: $type:ty, )*
         }
     ) => {
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
         $(#[$meta])*
-        pub struct $name {
-            $( $(#[$field_meta])* pub $field: $type, )*
+        $vis struct $name {
+            $( $(#[$field_meta])* $vis $field: $type, )*
         }
 
         impl $crate::manifest::decode::Decode for $name {
@@ -55,14 +55,14 @@ macro_rules! shape {
 macro_rules! choice {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident: $expected:literal {
+        $vis:vis enum $name:ident: $expected:literal {
             $( $(#[$variant_meta:meta])* $( $kind:ident )|+ => $variant:ident($type:ty), )*
         }
     ) => {
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(untagged)]
         $(#[$meta])*
-        pub enum $name {
+        $vis enum $name {
             $( $(#[$variant_meta])* $variant($type), )*
         }
 
@@ -86,13 +86,13 @@ macro_rules! choice {
 macro_rules! words {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident {
+        $vis:vis enum $name:ident {
             $( $(#[$variant_meta:meta])* $variant:ident = $word:literal, )*
         }
     ) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
         $(#[$meta])*
-        pub enum $name {
+        $vis enum $name {
             $( $(#[$variant_meta])* #[schemars(rename = $word)] $variant, )*
         }
 
@@ -114,14 +114,14 @@ macro_rules! words {
 pub(crate) use {choice, shape, words};
 
 /// An open table: hands out its keys.
-pub struct Table<'a> {
+pub(crate) struct Table<'a> {
     entries: &'a [(Spanned<String>, Node)],
     span: &'a Span,
 }
 
 impl<'a> Table<'a> {
     /// Reports keys that are not `known`.
-    pub fn open(node: &'a Node, known: &[&'static str], report: &mut Report) -> Option<Self> {
+    pub(crate) fn open(node: &'a Node, known: &[&'static str], report: &mut Report) -> Option<Self> {
         let Kind::Table(entries) = &node.value else {
             return wrong_type(node, "a table", report);
         };
@@ -136,7 +136,7 @@ impl<'a> Table<'a> {
     }
 
     /// The value of a key; reports one that is missing but required.
-    pub fn field<T: Decode>(&self, name: &str, report: &mut Report) -> Option<T> {
+    pub(crate) fn field<T: Decode>(&self, name: &str, report: &mut Report) -> Option<T> {
         if let Some((_, value)) = self.entries.iter().find(|(key, _)| key.value == name) {
             return T::decode(value, report);
         }
@@ -162,7 +162,7 @@ impl<'a> Table<'a> {
 }
 
 /// Reports a value of the wrong kind.
-pub fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) -> Option<T> {
+pub(crate) fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) -> Option<T> {
     let found = node.value.name();
     let help = match &node.value {
         Kind::Integer(number) if expected.contains("duration") => {
@@ -185,7 +185,7 @@ pub fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) -> Option
 }
 
 /// Picks one of a closed set of words.
-pub fn word<T: Copy>(node: &Node, words: &[(&'static str, T)], report: &mut Report) -> Option<T> {
+pub(crate) fn word<T: Copy>(node: &Node, words: &[(&'static str, T)], report: &mut Report) -> Option<T> {
     let Kind::String(text) = &node.value else {
         return wrong_type(node, "a string", report);
     };
@@ -251,18 +251,18 @@ impl<T: Decode> Decode for Vec<T> {
 
 /// A table with names of the author's choice, in the order of the file.
 #[derive(Clone, Debug)]
-pub struct Map<T>(pub Vec<(Spanned<String>, T)>);
+pub(crate) struct Map<T>(pub Vec<(Spanned<String>, T)>);
 
 impl<T> Map<T> {
-    pub fn iter(&self) -> impl Iterator<Item = &(Spanned<String>, T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Spanned<String>, T)> {
         self.0.iter()
     }
 
-    pub fn get(&self, name: &str) -> Option<&T> {
+    pub(crate) fn get(&self, name: &str) -> Option<&T> {
         self.0.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.iter().map(|(key, _)| key.value.as_str())
     }
 }
@@ -300,7 +300,7 @@ impl<T: JsonSchema> JsonSchema for Map<T> {
     }
 }
 
-pub type Text = Spanned<String>;
+pub(crate) type Text = Spanned<String>;
 
 impl Decode for String {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {

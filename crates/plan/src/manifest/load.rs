@@ -7,7 +7,7 @@ use sb_workload::template::Template;
 
 choice! {
     /// A load, or the name of one in `[loads]`.
-    pub enum LoadOrName: "a load table or the name of one in `[loads]`" {
+    pub(crate) enum LoadOrName: "a load table or the name of one in `[loads]`" {
         /// The name of a load in `[loads]`; may be a template. Example: `load = "{{matrix.load}}"`.
         String => Name(Spanned<Template>),
         /// The load itself.
@@ -18,7 +18,7 @@ choice! {
 shape! {
     /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, `stages`, `pattern`, `csv`, `bursts` and `k6_options`.
     #[schemars(title = "sb load")]
-    pub struct LoadFile {
+    pub(crate) struct LoadFile {
         /// That many invocations, one after another. Example: `iterations = 10`.
         iterations: Option<Spanned<Or<u64>>>,
         /// Invocations per second, evenly spaced, whatever the answers do. Needs `duration`. Example: `constant = 20`.
@@ -64,7 +64,7 @@ shape! {
 
 shape! {
     /// One ramp.
-    pub struct StageFile {
+    pub(crate) struct StageFile {
         /// Invocations per second at the end of the stage. Example: `10`.
         target: Spanned<Or<f64>>,
         /// How long the ramp takes. Example: `"30s"`.
@@ -74,7 +74,7 @@ shape! {
 
 shape! {
     /// Invocations that leave together.
-    pub struct BurstsFile {
+    pub(crate) struct BurstsFile {
         /// How many. Example: `20`.
         size: Spanned<Or<u64>>,
         /// When, from the start, at least one time. Example: `["0s", "60s"]`.

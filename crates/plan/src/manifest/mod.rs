@@ -5,15 +5,15 @@
 //! shapes their meaning. [`schema`] tells editors about the same shapes.
 
 mod arguments;
-pub mod benchmark;
-pub mod decode;
-pub mod load;
-pub mod plan;
+pub(crate) mod benchmark;
+pub(crate) mod decode;
+pub(crate) mod load;
+pub(crate) mod plan;
 pub mod problem;
 pub mod read;
 pub mod schema;
-pub mod tree;
-pub mod values;
-pub mod workload;
+pub(crate) mod tree;
+pub(crate) mod values;
+pub(crate) mod workload;
 
 pub use arguments::LoadArguments;

@@ -13,7 +13,7 @@ use sb_workload::template::Template;
 shape! {
     /// An experiment: applications, a matrix of factors, a load, and how often and in which order.
     #[schemars(title = "sb plan")]
-    pub struct PlanFile {
+    pub(crate) struct PlanFile {
         /// What the plan is called.
         plan: PlanHeaderFile,
         /// The applications, at least one; the same manifest may appear twice under different names.
@@ -43,7 +43,7 @@ shape! {
 
 shape! {
     /// What the plan is called.
-    pub struct PlanHeaderFile {
+    pub(crate) struct PlanHeaderFile {
         /// Letters, digits, `-` and `_`. Example: `"exp3-invocation-patterns"`.
         name: Text,
         /// One sentence for people.
@@ -57,7 +57,7 @@ shape! {
 
 shape! {
     /// One application at one target.
-    pub struct ApplicationFile {
+    pub(crate) struct ApplicationFile {
         /// Unique in the plan. Default: the benchmark's name.
         name: Option<Text>,
         /// Path of the benchmark's manifest, relative to this file. Example: `"../applications/thumbnail-generator/benchmark.toml"`.
@@ -77,7 +77,7 @@ shape! {
 
 shape! {
     /// How often and in which order.
-    pub struct TrialsFile {
+    pub(crate) struct TrialsFile {
         /// Deployments per application and matrix point. Default: 1.
         repetitions: Option<Spanned<i64>>,
         /// Trials on one deployment. Default: 1.
@@ -93,7 +93,7 @@ shape! {
 
 words! {
     /// Order of the trials.
-    pub enum OrderWord {
+    pub(crate) enum OrderWord {
         /// All of one application and point, then the next.
         Sequential = "sequential",
         /// The first of each, then the second of each.
@@ -105,7 +105,7 @@ words! {
 
 words! {
     /// What the traces of a trial must show.
-    pub enum StartWord {
+    pub(crate) enum StartWord {
         /// The first invocation meets a cold start.
         Cold = "cold",
         /// No invocation meets a cold start.
@@ -117,7 +117,7 @@ words! {
 
 shape! {
     /// Pauses. None of them holds a slot.
-    pub struct TimingFile {
+    pub(crate) struct TimingFile {
         /// Between deployment and load. Default: `"0s"`. Example: `"30s"`.
         before_invoke: Option<Spanned<Period>>,
         /// Between load and collecting traces. Default: `"0s"`. Example: `"5m"`.
@@ -129,7 +129,7 @@ shape! {
 
 shape! {
     /// How much happens at once.
-    pub struct ConcurrencyFile {
+    pub(crate) struct ConcurrencyFile {
         /// Deployments being made at once. Default: 1.
         deploy: Option<Spanned<i64>>,
         /// Loads leaving this machine at once. Default: 1.
@@ -141,7 +141,7 @@ shape! {
 
 shape! {
     /// When to stop early: nothing new starts, and everything is cleaned up.
-    pub struct BudgetFile {
+    pub(crate) struct BudgetFile {
         /// Failed attempts of steps. Example: `10`.
         errors: Option<Spanned<i64>>,
         /// Time since the start. Example: `"48h"`.
@@ -153,7 +153,7 @@ shape! {
 
 /// Factors, and the two reserved keys that change their product.
 #[derive(Clone, Debug, Default)]
-pub struct MatrixFile {
+pub(crate) struct MatrixFile {
     pub factors: Map<Spanned<Vec<Spanned<Scalar>>>>,
     pub exclude: Vec<Spanned<Map<Spanned<Scalar>>>>,
     pub include: Vec<Spanned<Map<Spanned<Scalar>>>>,

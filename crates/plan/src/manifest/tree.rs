@@ -14,7 +14,7 @@ use crate::manifest::problem::{Problem, Report, Source, Span};
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spanned<T> {
+pub(crate) struct Spanned<T> {
     pub value: T,
     pub span: Span,
 }
@@ -27,10 +27,10 @@ impl<T> std::ops::Deref for Spanned<T> {
     }
 }
 
-pub type Node = Spanned<Kind>;
+pub(crate) type Node = Spanned<Kind>;
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// In the order of the file.
     Table(Vec<(Spanned<String>, Node)>),
     Array(Vec<Node>),
@@ -45,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// With its article, for "expected …, found …".
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Table(_) => "a table",
             Self::Array(_) => "an array",
@@ -59,14 +59,14 @@ impl Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Syntax {
     Toml,
     Yaml,
 }
 
-impl Format {
+impl Syntax {
     /// By the file's extension; anything that is not `.yaml` or `.yml` counts as TOML.
-    pub fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml") => Self::Yaml,
             _ => Self::Toml,
@@ -75,7 +75,7 @@ impl Format {
 }
 
 /// Parses bytes; None when no tree can be made. The report holds the text and what is wrong with it.
-pub fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
     let text = match std::str::from_utf8(bytes) {
         // A byte-order mark is not part of the text; TOML and YAML would each complain in their own way.
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -91,9 +91,9 @@ pub fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
         }
     };
     let mut report = Report::new(Arc::new(Source::new(path, text)));
-    let node = match Format::of(path) {
-        Format::Toml => from_toml(text, &mut report),
-        Format::Yaml => from_yaml(text, &mut report),
+    let node = match Syntax::of(path) {
+        Syntax::Toml => from_toml(text, &mut report),
+        Syntax::Yaml => from_yaml(text, &mut report),
     };
     (node, report)
 }

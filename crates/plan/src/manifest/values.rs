@@ -12,7 +12,7 @@ use sb_workload::template::Template;
 
 /// A value that a parameter, a variable or a factor level may have.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scalar(pub Value);
+pub(crate) struct Scalar(pub Value);
 
 impl Decode for Scalar {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
@@ -42,10 +42,10 @@ impl JsonSchema for Scalar {
 
 /// A duration as people write it: `"90s"`, `"2m"`, `"1h 30m"`, `"250ms"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period(pub Duration);
+pub(crate) struct Period(pub Duration);
 
 impl Period {
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text)
             .map(Self)
             .map_err(|error| format!("`{text}` is not a duration: {error}"))
@@ -85,7 +85,7 @@ impl JsonSchema for Period {
 
 /// Bytes: an integer, or a string such as `"512MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub u64);
+pub(crate) struct Size(pub u64);
 
 impl Size {
     /// Units: B, kB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).
@@ -143,7 +143,7 @@ impl JsonSchema for Size {
 
 /// Any value, for a program that has its own words.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Json(pub Value);
+pub(crate) struct Json(pub Value);
 
 impl Decode for Json {
     fn decode(node: &Node, _: &mut Report) -> Option<Self> {
@@ -180,7 +180,7 @@ impl JsonSchema for Json {
 
 /// A value, or a string with `{{…}}` that becomes one.
 #[derive(Clone, Debug)]
-pub enum Or<T> {
+pub(crate) enum Or<T> {
     Value(T),
     Template(Template),
 }
@@ -228,7 +228,7 @@ impl Decode for Template {
 
 /// One or several: `"a"` or `["a", "b"]`.
 #[derive(Clone, Debug)]
-pub struct OneOrMany<T>(pub Vec<T>);
+pub(crate) struct OneOrMany<T>(pub Vec<T>);
 
 impl<T: Decode> Decode for OneOrMany<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {

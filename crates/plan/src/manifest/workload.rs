@@ -8,7 +8,7 @@ use sb_workload::template::Template;
 shape! {
     /// What is sent, whatever the load.
     #[schemars(title = "sb workload")]
-    pub struct WorkloadFile {
+    pub(crate) struct WorkloadFile {
         /// What sends the requests. Default: `"native"`, or `"k6"` with a script.
         engine: Option<Spanned<EngineWord>>,
         /// A k6 script instead of requests, relative to this file. Example: `"workload.js"`.
@@ -44,7 +44,7 @@ shape! {
 
 words! {
     /// What sends the requests.
-    pub enum EngineWord {
+    pub(crate) enum EngineWord {
         /// The built-in load generator.
         Native = "native",
         /// k6, with a script.
@@ -54,7 +54,7 @@ words! {
 
 choice! {
     /// Options for k6.
-    pub enum OptionsFile: "a table of options or the path of a JSON file" {
+    pub(crate) enum OptionsFile: "a table of options or the path of a JSON file" {
         /// A JSON file, relative to this file. Example: `"options.json"`.
         String => Path(String),
         /// The options themselves.
@@ -64,7 +64,7 @@ choice! {
 
 words! {
     /// A version of HTTP.
-    pub enum HttpVersionWord {
+    pub(crate) enum HttpVersionWord {
         /// HTTP/1.1.
         Http1 = "1.1",
         /// HTTP/2: agreed in the TLS handshake over https, without asking over http.
@@ -74,7 +74,7 @@ words! {
 
 words! {
     /// Which header carries the trace id.
-    pub enum TraceHeaderWord {
+    pub(crate) enum TraceHeaderWord {
         /// `X-Amzn-Trace-Id`.
         Xray = "xray",
         /// `traceparent`, of W3C Trace Context, with the same id.
@@ -88,7 +88,7 @@ words! {
 
 shape! {
     /// Which certificates are trusted.
-    pub struct TlsFile {
+    pub(crate) struct TlsFile {
         /// A PEM file with certificates that are trusted besides those of the system, relative to this file. Example: `"test-ca.pem"`.
         ca_file: Option<Text>,
         /// `false`: every certificate will do. For test servers only. Default: `true`.
@@ -98,7 +98,7 @@ shape! {
 
 shape! {
     /// Requests that one invocation sends one after another: each when the one before was answered as expected.
-    pub struct SequenceFile {
+    pub(crate) struct SequenceFile {
         /// Unique among sequences. Example: `"checkout"`.
         name: Text,
         /// Share among the requests and sequences, above 0. Default: 1.
@@ -110,7 +110,7 @@ shape! {
 
 shape! {
     /// A value taken from an answer: exactly one of `json`, `regex` (from the body) and `header` (all of it, or what `regex` finds in it).
-    pub struct ExtractFile {
+    pub(crate) struct ExtractFile {
         /// JSON pointer into the body. Example: `"/items/0/id"`.
         json: Option<Text>,
         /// Regular expression: its group, or all that it matches. Example: `'token=(\w+)'`.
@@ -122,7 +122,7 @@ shape! {
 
 shape! {
     /// One kind of request.
-    pub struct RequestFile {
+    pub(crate) struct RequestFile {
         /// Also the request type by which reports group. Example: `"upload"`.
         name: Text,
         /// Share among the requests and sequences, above 0; not within a sequence. Default: 1.
@@ -148,7 +148,7 @@ shape! {
 
 shape! {
     /// Which answers count as a success: all that is said must hold.
-    pub struct ExpectFile {
+    pub(crate) struct ExpectFile {
         /// One status or a list. Default: every 2xx and 3xx. Example: `[200, 201]`.
         status: Option<StatusFile>,
         /// A text that the body holds. Example: `"ready"`.
@@ -162,7 +162,7 @@ shape! {
 
 choice! {
     /// One status or a list.
-    pub enum StatusFile: "a status or a list of them" {
+    pub(crate) enum StatusFile: "a status or a list of them" {
         /// One status. Example: `200`.
         Integer => One(Spanned<i64>),
         /// A list. Example: `[200, 201]`.

@@ -19,7 +19,7 @@ use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
-use crate::validate::check::{self, Place};
+use crate::validate::check::{self, ManifestFolder};
 use crate::validate::load::first_line;
 use crate::validate::local;
 use crate::validate::script::{Around, sent};
@@ -37,7 +37,7 @@ pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
         return Checked::new(None, report.problems);
     };
     let decoded = report.problems.len();
-    let mut checker = Checker { files, path, report, others: Vec::new() };
+    let mut checker = BenchmarkChecker { files, path, report, others: Vec::new() };
     let benchmark = checker.check(&file);
     check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
@@ -56,7 +56,7 @@ fn without_repeats(problems: &mut Vec<Problem>) {
     });
 }
 
-struct Checker<'a> {
+struct BenchmarkChecker<'a> {
     files: &'a dyn Files,
     path: PathBuf,
     report: Report,
@@ -70,13 +70,13 @@ struct PhaseDrafts<'a> {
     drafts: Vec<Draft<'a>>,
 }
 
-impl Checker<'_> {
+impl BenchmarkChecker<'_> {
     fn check(&mut self, file: &BenchmarkFile) -> Benchmark {
         let header = &file.benchmark;
         check::name(&header.name.value, &header.name.span, "a benchmark", &mut self.report);
         let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
         let root = self.root(file, &folder);
-        let place = Place { folder, root };
+        let place = ManifestFolder { folder, root };
         let params = self.params(file.params.as_ref());
         let images = self.images(file.images.as_ref(), &place);
         let ceilings = self.ceilings(&file.targets);
@@ -182,7 +182,8 @@ impl Checker<'_> {
             return folder.to_owned();
         };
         let work_tree = folder.ancestors().find(|ancestor| self.files.exists(&ancestor.join(".git")));
-        let limit = Place { folder: folder.to_owned(), root: work_tree.unwrap_or(folder).to_owned() };
+        let limit =
+            ManifestFolder { folder: folder.to_owned(), root: work_tree.unwrap_or(folder).to_owned() };
         let before = self.report.problems.len();
         let root = limit.existing(self.files, given, true, "the root", &mut self.report);
         for problem in &mut self.report.problems[before..] {
@@ -261,7 +262,11 @@ impl Checker<'_> {
         Param { source, secret: file.secret.unwrap_or(false) }
     }
 
-    fn images(&mut self, file: Option<&Map<Spanned<ImageFile>>>, place: &Place) -> BTreeMap<String, Image> {
+    fn images(
+        &mut self,
+        file: Option<&Map<Spanned<ImageFile>>>,
+        place: &ManifestFolder,
+    ) -> BTreeMap<String, Image> {
         let mut images = BTreeMap::new();
         for (name, raw) in file.into_iter().flat_map(Map::iter) {
             check::name(&name.value, &name.span, "an image", &mut self.report);
@@ -336,7 +341,7 @@ impl Checker<'_> {
     fn workload(
         &mut self,
         raw: &Spanned<WorkloadOrPath>,
-        place: &Place,
+        place: &ManifestFolder,
         images: &BTreeMap<String, Image>,
         scope: &Scope,
     ) -> Option<Sent> {

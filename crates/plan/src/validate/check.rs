@@ -17,7 +17,7 @@ use crate::manifest::values::Period;
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Reads and parses a file; the report holds what is wrong with it.
-pub fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
+pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
     match files.read(path) {
         Ok(bytes) => tree::parse(path, &bytes),
         Err(error) => {
@@ -57,7 +57,7 @@ const BY_ITSELF: [&str; 17] = [
 
 /// A shape was decoded without something that was wrong, so what is said to be missing later may be an echo of
 /// that: "unknown step" may be wrong then, "not a valid name" is not. Unknown keys leave nothing out.
-pub fn without_echoes(report: &mut Report, decoded: usize) {
+pub(super) fn without_echoes(report: &mut Report, decoded: usize) {
     let incomplete = report.problems[..decoded]
         .iter()
         .any(|problem| problem.is_error() && problem.code != "sb::manifest::unknown_key");
@@ -72,7 +72,7 @@ pub fn without_echoes(report: &mut Report, decoded: usize) {
 }
 
 /// The path made absolute: relative to the working directory, which is where the user typed it.
-pub fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     normal(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 
@@ -83,7 +83,7 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// A name that becomes part of file names, labels and ids: 1 to 64 letters, digits, `-`, `_`.
-pub fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
+pub(super) fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
     if is_name(text) {
         return;
     }
@@ -95,7 +95,7 @@ pub fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
 }
 
 /// The name of a lock: names in a row, joined by `/`, so that it can say whose quota it is: `aws/us-east-1`.
-pub fn lock(text: &str, span: &Span, report: &mut Report) {
+pub(super) fn lock(text: &str, span: &Span, report: &mut Report) {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('-')
@@ -113,12 +113,12 @@ pub fn lock(text: &str, span: &Span, report: &mut Report) {
 }
 
 /// A duration of at most a year, and above zero where `positive`.
-pub fn duration(period: &Spanned<Period>, positive: bool, report: &mut Report) -> Duration {
+pub(super) fn duration(period: &Spanned<Period>, positive: bool, report: &mut Report) -> Duration {
     duration_value(period.value.0, &period.span, positive, "", report)
 }
 
 /// `point` is appended to the message.
-pub fn duration_value(
+pub(super) fn duration_value(
     value: Duration,
     span: &Span,
     positive: bool,
@@ -144,7 +144,12 @@ pub fn duration_value(
 }
 
 /// A whole number in a range.
-pub fn count(number: &Spanned<i64>, range: RangeInclusive<i64>, what: &str, report: &mut Report) -> i64 {
+pub(super) fn count(
+    number: &Spanned<i64>,
+    range: RangeInclusive<i64>,
+    what: &str,
+    report: &mut Report,
+) -> i64 {
     if range.contains(&number.value) {
         return number.value;
     }
@@ -158,12 +163,12 @@ pub fn count(number: &Spanned<i64>, range: RangeInclusive<i64>, what: &str, repo
 }
 
 /// A status code that an answer can have.
-pub fn status(number: &Spanned<i64>, report: &mut Report) -> u16 {
+pub(super) fn status(number: &Spanned<i64>, report: &mut Report) -> u16 {
     u16::try_from(count(number, 100..=599, "an HTTP status", report)).unwrap_or(200)
 }
 
 /// Known names of credentials, within the ceiling where there is one.
-pub fn credentials(
+pub(super) fn credentials(
     names: Option<&Vec<Text>>,
     ceiling: Option<(&str, &[String])>,
     report: &mut Report,
@@ -198,16 +203,16 @@ pub fn credentials(
 
 /// Folders and files that a manifest may refer to.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub(super) struct ManifestFolder {
     /// The manifest's folder, absolute.
     pub folder: PathBuf,
     /// Inside which its files lie, absolute.
     pub root: PathBuf,
 }
 
-impl Place {
+impl ManifestFolder {
     /// A path in the manifest, as an absolute one. Reports placeholders and paths that leave the root.
-    pub fn inside(&self, files: &dyn Files, path: &Text, what: &str, report: &mut Report) -> PathBuf {
+    pub(super) fn inside(&self, files: &dyn Files, path: &Text, what: &str, report: &mut Report) -> PathBuf {
         let absolute = self.resolve(path, what, report);
         // A link may lead out; what does not exist (yet) has no links to follow.
         let followed = files.canonical(&absolute);
@@ -226,8 +231,8 @@ impl Place {
         absolute
     }
 
-    /// As [`Place::inside`], and it must be an existing file (or folder, where `folder`).
-    pub fn existing(
+    /// As [`ManifestFolder::inside`], and it must be an existing file (or folder, where `folder`).
+    pub(super) fn existing(
         &self,
         files: &dyn Files,
         path: &Text,

@@ -78,7 +78,7 @@ impl Steps<'_> {
 
 /// An alias or a reference. A bare word is taken for a misspelt alias rather than for a public image of
 /// that name.
-pub fn image_of(images: &BTreeMap<String, Image>, image: &Text, report: &mut Report) -> Option<Image> {
+pub(super) fn image_of(images: &BTreeMap<String, Image>, image: &Text, report: &mut Report) -> Option<Image> {
     if let Some(known) = images.get(&image.value) {
         return Some(known.clone());
     }
@@ -154,7 +154,10 @@ fn shell(given: Option<&Spanned<Vec<String>>>, report: &mut Report) -> Vec<Strin
     shell.value.clone()
 }
 
-pub fn variables(env: Option<&Map<Spanned<Template>>>, report: &mut Report) -> BTreeMap<String, Template> {
+pub(super) fn variables(
+    env: Option<&Map<Spanned<Template>>>,
+    report: &mut Report,
+) -> BTreeMap<String, Template> {
     let mut variables = BTreeMap::new();
     for (name, template) in env.into_iter().flat_map(Map::iter) {
         let plain = name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

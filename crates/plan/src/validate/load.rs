@@ -48,7 +48,7 @@ impl FromValue for Period {
 }
 
 /// Where the values of templates come from, and how a point of the matrix is called in messages.
-pub struct Values<'a> {
+pub(super) struct Values<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<Value>,
     /// ` (at rate = 10)`, or empty.
     pub point: &'a str,
@@ -58,7 +58,7 @@ pub struct Values<'a> {
 }
 
 /// Every template in a load, with its place.
-pub fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
+pub(super) fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
     fn add<T>(found: &mut Vec<Spanned<Template>>, value: Option<&Spanned<Or<T>>>) {
         if let Some(Spanned { value: Or::Template(template), span }) = value {
             found.push(Spanned { value: template.clone(), span: span.clone() });
@@ -92,7 +92,12 @@ pub fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
 }
 
 /// Gives a raw load its values. None: something was reported.
-pub fn resolve(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report) -> Option<Load> {
+pub(super) fn resolve(
+    load: &LoadFile,
+    span: &Span,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<Load> {
     let before = report.problems.len();
     let shape = shape(load, span, values, report);
     let speed = load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, values, report));
@@ -307,7 +312,7 @@ pub(super) fn period(
 }
 
 /// One invocation: what happens when nothing is said.
-pub fn default_load() -> Load {
+pub(super) fn default_load() -> Load {
     Load::new(LoadShape::Iterations { iterations: 1 })
 }
 

@@ -8,10 +8,15 @@ use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
-use crate::validate::check::Place;
+use crate::validate::check::ManifestFolder;
 
 /// Exactly one source, and one that works.
-pub fn output(output: &Spanned<OutputFile>, files: &dyn Files, place: &Place, report: &mut Report) -> Output {
+pub(super) fn output(
+    output: &Spanned<OutputFile>,
+    files: &dyn Files,
+    place: &ManifestFolder,
+    report: &mut Report,
+) -> Output {
     let file = &output.value;
     let given: Vec<&str> = [
         (file.json.is_some() && file.file.is_none()).then_some("json"),

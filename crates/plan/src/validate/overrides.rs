@@ -102,7 +102,7 @@ fn variable(name: &str) -> String {
 }
 
 /// What a parameter takes, with its article.
-pub fn expected(param: &Param) -> &'static str {
+pub(super) fn expected(param: &Param) -> &'static str {
     match &param.source {
         ParamSource::Value(Value::Bool(_)) => "a boolean",
         ParamSource::Value(Value::Number(number)) if number.is_f64() => "a number",
@@ -112,7 +112,7 @@ pub fn expected(param: &Param) -> &'static str {
 }
 
 /// A value of the parameter's type; a whole number will do for a number.
-pub fn accept(param: &Param, value: &Value) -> Result<Value, &'static str> {
+pub(super) fn accept(param: &Param, value: &Value) -> Result<Value, &'static str> {
     let fits = match expected(param) {
         "a boolean" => value.is_boolean(),
         "a number" => return value.as_f64().map(Value::from).ok_or("a number"),

@@ -27,7 +27,7 @@ pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Pl
         return Checked::new(None, report.problems);
     };
     let decoded = report.problems.len();
-    let mut checker = Checker {
+    let mut checker = PlanChecker {
         files,
         path,
         overrides,
@@ -90,7 +90,7 @@ pub fn single(
     Checked::new(Some(plan), problems)
 }
 
-pub(super) struct Checker<'a> {
+pub(super) struct PlanChecker<'a> {
     pub(super) files: &'a dyn Files,
     pub(super) path: PathBuf,
     pub(super) overrides: &'a Overrides,
@@ -111,7 +111,7 @@ pub(super) struct Application<'a> {
     pub(super) target: String,
 }
 
-impl Checker<'_> {
+impl PlanChecker<'_> {
     fn check(&mut self, file: &PlanFile) -> Plan {
         check::name(&file.plan.name.value, &file.plan.name.span, "a plan", &mut self.report);
         let generators = file.plan.load_generators.as_ref();

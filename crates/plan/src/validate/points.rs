@@ -15,12 +15,12 @@ use crate::manifest::values::{Or, Scalar};
 use crate::plan::{Entry, Factors, Matrix, Point, Start, describe};
 use crate::validate::load::{self, Values, default_load, first_line};
 use crate::validate::overrides::accept;
-use crate::validate::plan::{Application, Checker};
+use crate::validate::plan::{Application, PlanChecker};
 use crate::validate::{check, script, template};
 use sb_workload::Load;
 use sb_workload::template::Template;
 
-impl Checker<'_> {
+impl PlanChecker<'_> {
     pub(super) fn entry(&mut self, file: &PlanFile, application: &Application<'_>, matrix: &Matrix) -> Entry {
         let benchmark = &application.benchmark;
         let vars: BTreeMap<String, Value> = application

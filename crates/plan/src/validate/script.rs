@@ -12,7 +12,7 @@ use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{EngineWord, OptionsFile, WorkloadFile};
-use crate::validate::check::Place;
+use crate::validate::check::ManifestFolder;
 use crate::validate::environment;
 use crate::validate::load::{SHAPES, Values};
 use crate::validate::template::{Role, Scope, User};
@@ -24,10 +24,10 @@ use sb_workload::{Load, LoadShape};
 const K6: &str = "k6";
 
 /// What a workload's file means beside itself.
-pub struct Around<'a> {
+pub(super) struct Around<'a> {
     pub files: &'a dyn Files,
     /// The folder of the file.
-    pub place: &'a Place,
+    pub place: &'a ManifestFolder,
     pub images: &'a BTreeMap<String, Image>,
     pub scope: &'a Scope,
     pub targets: &'a [String],
@@ -36,7 +36,7 @@ pub struct Around<'a> {
 }
 
 /// Checks a raw workload: requests, or a script.
-pub fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Option<Sent> {
+pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Option<Sent> {
     let engine = file.engine.as_ref().map(|engine| (engine.value, &engine.span));
     let Some(path) = &file.script else {
         if let Some((EngineWord::K6, span)) = engine {
@@ -180,7 +180,7 @@ fn read_options(files: &dyn Files, file: &std::path::Path) -> Result<Value, Prob
 }
 
 /// Addresses of engines, each once.
-pub fn generators(list: &Spanned<Vec<Text>>, report: &mut Report) -> Vec<String> {
+pub(super) fn generators(list: &Spanned<Vec<Text>>, report: &mut Report) -> Vec<String> {
     if list.value.is_empty() {
         report.push(
             Problem::error("sb::validate::script", "there are no load generators")
@@ -213,7 +213,7 @@ pub fn generators(list: &Spanned<Vec<Text>>, report: &mut Report) -> Vec<String>
 }
 
 /// `k6_options = "options.json"`.
-pub fn load(
+pub(super) fn load(
     load: &LoadFile,
     path: &Spanned<Template>,
     values: &Values<'_>,
@@ -249,7 +249,7 @@ pub fn load(
 }
 
 /// Why this load cannot drive what is sent, if it cannot.
-pub fn mismatch(sent: Option<&Sent>, load: &Load) -> Option<Problem> {
+pub(super) fn mismatch(sent: Option<&Sent>, load: &Load) -> Option<Problem> {
     let wrong = |message: &str, help: &str| {
         Some(Problem::error("sb::validate::script", message.to_owned()).help(help.to_owned()))
     };

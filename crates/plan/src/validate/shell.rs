@@ -9,7 +9,7 @@ use sb_workload::template::{Piece, Template};
 
 /// Why a placeholder cannot stand where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trap {
+pub(super) enum Trap {
     SingleQuotes,
     DoubleQuotes,
     Comment,
@@ -25,7 +25,7 @@ pub enum Trap {
 
 impl Trap {
     /// "stands …"
-    pub fn place(self) -> &'static str {
+    pub(super) fn place(self) -> &'static str {
         match self {
             Self::SingleQuotes => "inside single quotes",
             Self::DoubleQuotes => "inside double quotes",
@@ -42,7 +42,7 @@ impl Trap {
 
 /// The placeholders (index among all placeholders of the template) that stand in a trap. Raw ones are the
 /// author's own affair.
-pub fn traps(template: &Template) -> Vec<(usize, Trap)> {
+pub(super) fn traps(template: &Template) -> Vec<(usize, Trap)> {
     let mut scanner = Scanner::default();
     let mut found = Vec::new();
     let mut index = 0;

@@ -13,7 +13,7 @@ use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
-use crate::validate::check::{self, Place};
+use crate::validate::check::{self, ManifestFolder};
 use crate::validate::environment::command;
 use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
@@ -22,9 +22,9 @@ use crate::validate::template::{Role, Scope, User};
 use sb_workload::template::{Context, Piece, Template, plain_text};
 
 /// What steps of one manifest share.
-pub struct Steps<'a> {
+pub(super) struct Steps<'a> {
     pub files: &'a dyn Files,
-    pub place: &'a Place,
+    pub place: &'a ManifestFolder,
     pub images: &'a BTreeMap<String, Image>,
     pub params: &'a BTreeMap<String, Param>,
     /// Credentials that each target allows.
@@ -32,7 +32,7 @@ pub struct Steps<'a> {
 }
 
 /// A step before it is known what comes before it.
-pub struct Draft<'a> {
+pub(super) struct Draft<'a> {
     pub raw: &'a Spanned<StepFile>,
     /// `needs` is empty.
     pub step: ManifestStep,
@@ -43,7 +43,12 @@ pub struct Draft<'a> {
 
 impl Steps<'_> {
     /// Checks what does not depend on other steps.
-    pub fn draft<'a>(&self, phase: Phase, raw: &'a Spanned<StepFile>, report: &mut Report) -> Draft<'a> {
+    pub(super) fn draft<'a>(
+        &self,
+        phase: Phase,
+        raw: &'a Spanned<StepFile>,
+        report: &mut Report,
+    ) -> Draft<'a> {
         let file = &raw.value;
         check::name(&file.name.value, &file.name.span, "a step", report);
         let targets = self.targets(file, report);
@@ -365,7 +370,7 @@ impl Steps<'_> {
     }
 
     /// Checks the placeholders of a step, now that all outputs are known.
-    pub fn check_templates(draft: &Draft<'_>, scope: &Scope, report: &mut Report) {
+    pub(super) fn check_templates(draft: &Draft<'_>, scope: &Scope, report: &mut Report) {
         let file = &draft.raw.value;
         let user = User {
             phase: draft.step.phase,
@@ -410,7 +415,7 @@ impl Steps<'_> {
 }
 
 /// Named limits.
-pub fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<String> {
+pub(super) fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<String> {
     names
         .into_iter()
         .flatten()
@@ -422,7 +427,7 @@ pub fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<String> {
 }
 
 /// A URL must say its protocol, or begin with a value that does.
-pub fn url(template: &Spanned<Template>, report: &mut Report) {
+pub(super) fn url(template: &Spanned<Template>, report: &mut Report) {
     let problem = match template.value.pieces().first() {
         Some(Piece::Value { .. }) => None,
         Some(Piece::Literal(text)) if text.starts_with("http://") || text.starts_with("https://") => None,

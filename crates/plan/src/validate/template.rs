@@ -10,7 +10,7 @@ use sb_workload::template::{Piece, Template};
 
 /// What a rendered string becomes, and so what may stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     ShellString,
     ArgvWord,
     FileName,
@@ -20,7 +20,7 @@ pub enum Role {
 
 /// Who uses a template, on which targets.
 #[derive(Clone, Copy, Debug)]
-pub struct User<'a> {
+pub(super) struct User<'a> {
     pub phase: Phase,
     /// None: the workload.
     pub step: Option<&'a str>,
@@ -31,7 +31,7 @@ pub struct User<'a> {
 
 /// An output and the step that makes it.
 #[derive(Clone, Debug)]
-pub struct Maker {
+pub(super) struct Maker {
     pub phase: Phase,
     pub step: String,
     pub secret: bool,
@@ -42,7 +42,7 @@ pub struct Maker {
 
 /// What is defined on one target.
 #[derive(Clone, Debug, Default)]
-pub struct TargetScope {
+pub(super) struct TargetScope {
     pub outputs: BTreeMap<String, Maker>,
     /// Steps that have succeeded when this one starts, by phase and name.
     pub before: BTreeMap<(Phase, String), BTreeSet<String>>,
@@ -52,7 +52,7 @@ pub struct TargetScope {
 
 /// What is defined in a benchmark.
 #[derive(Clone, Debug, Default)]
-pub struct Scope {
+pub(super) struct Scope {
     /// Name and secrecy.
     pub params: BTreeMap<String, bool>,
     pub targets: BTreeMap<String, TargetScope>,
@@ -110,7 +110,13 @@ fn placeholders<'a>(template: &'a Spanned<Template>, report: &Report) -> Vec<(&'
 
 impl Scope {
     /// Checks one template of a benchmark.
-    pub fn check(&self, template: &Spanned<Template>, role: Role, user: User<'_>, report: &mut Report) {
+    pub(super) fn check(
+        &self,
+        template: &Spanned<Template>,
+        role: Role,
+        user: User<'_>,
+        report: &mut Report,
+    ) {
         let found = placeholders(template, report);
         for (path, raw, span) in &found {
             if *raw && role != Role::ArgvWord && role != Role::FileName {
@@ -327,7 +333,7 @@ fn undefined(path: &str, span: &Span, known: &[String]) -> Problem {
 }
 
 /// Checks a template of a plan, where values are plain and only `known` names exist.
-pub fn check_plain(template: &Spanned<Template>, known: &[String], report: &mut Report) {
+pub(super) fn check_plain(template: &Spanned<Template>, known: &[String], report: &mut Report) {
     for (path, _, span) in placeholders(template, report) {
         if !known.iter().any(|name| name == path) {
             report.push(undefined(path, &span, known));

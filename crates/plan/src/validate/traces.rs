@@ -12,7 +12,7 @@ use crate::manifest::tree::Spanned;
 use sb_workload::template::Template;
 
 /// The steps that start and stop the receiver of OpenTelemetry.
-pub const RECEIVER: &str = "otlp-receiver";
+pub(super) const RECEIVER: &str = "otlp-receiver";
 
 /// By default, the output that has the application's id.
 const APPLICATION: &str = "outputs.app_insights_id";

@@ -11,17 +11,17 @@ use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{HttpVersionWord, RequestFile, TraceHeaderWord, WorkloadFile};
-use crate::validate::check::{self, Place};
+use crate::validate::check::{self, ManifestFolder};
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{answer, step};
 use sb_workload::template::{Context, Piece, Template};
 use sb_workload::{Body, HttpVersion, Request, Sequence, Settings, TraceHeader, Workload};
 
 /// Checks a raw workload. `place` is the folder of the file that holds it.
-pub fn workload(
+pub(super) fn workload(
     file: &WorkloadFile,
     files: &dyn Files,
-    place: &Place,
+    place: &ManifestFolder,
     scope: &Scope,
     targets: &[String],
     span: &Span,
@@ -37,7 +37,7 @@ pub fn workload(
             ),
         );
     }
-    let mut checker = Checker { files, place, scope, targets, report };
+    let mut checker = WorkloadChecker { files, place, scope, targets, report };
     let requests = checker.requests(file.requests.as_ref(), false);
     let sequences = checker.sequences(file);
     let settings = settings(file, files, place, report);
@@ -49,15 +49,15 @@ pub fn workload(
 }
 
 /// What checks of requests need to know, and where their problems go.
-struct Checker<'a> {
+struct WorkloadChecker<'a> {
     files: &'a dyn Files,
-    place: &'a Place,
+    place: &'a ManifestFolder,
     scope: &'a Scope,
     targets: &'a [String],
     report: &'a mut Report,
 }
 
-impl Checker<'_> {
+impl WorkloadChecker<'_> {
     /// A list of requests. Those of a sequence know what the ones before have extracted.
     fn requests(
         &mut self,
@@ -148,7 +148,7 @@ impl Checker<'_> {
     }
 }
 
-fn settings(file: &WorkloadFile, files: &dyn Files, place: &Place, report: &mut Report) -> Settings {
+fn settings(file: &WorkloadFile, files: &dyn Files, place: &ManifestFolder, report: &mut Report) -> Settings {
     let ca_file = file.tls.as_ref().and_then(|tls| tls.ca_file.as_ref());
     let verify = file.tls.as_ref().and_then(|tls| tls.verify.as_ref());
     if let (Some(verify), Some(ca_file)) = (verify.filter(|verify| !verify.value), ca_file) {
@@ -198,7 +198,7 @@ fn weight(weight: Option<&Spanned<f64>>, what: &str, report: &mut Report) {
     }
 }
 
-fn request(file: &RequestFile, files: &dyn Files, place: &Place, report: &mut Report) -> Request {
+fn request(file: &RequestFile, files: &dyn Files, place: &ManifestFolder, report: &mut Report) -> Request {
     check::name(&file.name.value, &file.name.span, "a request", report);
     step::url(&file.url, report);
     weight(file.weight.as_ref(), "a request", report);
@@ -275,7 +275,7 @@ fn body(
     file: &RequestFile,
     headers: &[(String, Template)],
     files: &dyn Files,
-    place: &Place,
+    place: &ManifestFolder,
     report: &mut Report,
 ) -> Body {
     match (&file.body, &file.body_file) {
@@ -329,6 +329,6 @@ fn check_json(body: &Spanned<Template>, report: &mut Report) {
 }
 
 /// The workload's own folder, inside the benchmark's root.
-pub fn place_of(path: &Path, benchmark: &Place) -> Place {
-    Place { folder: path.parent().unwrap_or(path).to_owned(), root: benchmark.root.clone() }
+pub(super) fn place_of(path: &Path, benchmark: &ManifestFolder) -> ManifestFolder {
+    ManifestFolder { folder: path.parent().unwrap_or(path).to_owned(), root: benchmark.root.clone() }
 }
