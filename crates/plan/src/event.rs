@@ -13,11 +13,13 @@ use serde_json::Value;
 use crate::id::{DeploymentId, StepId};
 use sb_measurement::LoadSummary;
 
+/// A fact about a run, as the journal stores it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// A runner took the run: first, or again after the one before was killed.
     RunnerStarted {
+        /// The runner's process.
         pid: u32,
         /// The boot of its machine. A claim of an attempt outlives processes, and not the machine: what was begun under
         /// another boot, and is not known to have ended, is lost. None was noted when claims outlived the machine.
@@ -25,9 +27,13 @@ pub enum Event {
         boot: Option<String>,
     },
     /// From here on the deployment's cleanup is owed. Written before its first deploy step starts.
-    DebtRecorded { deployment: DeploymentId },
+    DebtRecorded {
+        /// The deployment in question.
+        deployment: DeploymentId,
+    },
     /// Durable before the first side effect of the attempt.
     StepStarted {
+        /// The step that starts.
         step: StepId,
         /// Counted from 1.
         attempt: u32,
@@ -37,9 +43,11 @@ pub enum Event {
     },
     /// Durable before any dependent step starts.
     StepEnded {
+        /// The step that ended.
         step: StepId,
         /// 0 when the step never started (it was skipped or cancelled).
         attempt: u32,
+        /// How the attempt ended.
         outcome: Outcome,
         /// Values that later steps may use; secret ones are in their own file instead.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -52,23 +60,45 @@ pub enum Event {
         retry: bool,
     },
     /// The user or a limit of the plan stopped the run: from here on only cleanup is started.
-    StopRequested { why: String, cause: StopCause },
+    StopRequested {
+        /// One sentence for people.
+        why: String,
+        /// Who stopped it.
+        cause: StopCause,
+    },
     /// The deployment's cleanup succeeded: nothing is owed any more.
-    DebtPaid { deployment: DeploymentId },
+    DebtPaid {
+        /// The deployment in question.
+        deployment: DeploymentId,
+    },
     /// The deployment's cleanup could have begun, but the user wants to look at what failed: it stays owed until it is
     /// asked for.
-    DeploymentKept { deployment: DeploymentId, because: StepId },
+    DeploymentKept {
+        /// The deployment in question.
+        deployment: DeploymentId,
+        /// The step that failed.
+        because: StepId,
+    },
     /// The user accepted changes of the run's files: what they leave no place for is being stopped and cleaned up, as
     /// it was defined before. From here on the run can only go on with changed files.
-    ChangeAccepted { retired: Vec<DeploymentId> },
+    ChangeAccepted {
+        /// Deployments that the changed files leave no place for.
+        retired: Vec<DeploymentId>,
+    },
     /// The run goes on with changed files. Steps `again` count as not yet run, and a stop does not hold any more.
     PlanChanged {
         /// Of the files: 1 is what the run was started with.
         version: u32,
+        /// Steps that count as not yet run.
         again: Vec<StepId>,
     },
     /// Every step has ended.
-    RunEnded { measurement: Verdict, cleanup: Verdict },
+    RunEnded {
+        /// Of deploying, invoking and traces.
+        measurement: Verdict,
+        /// Of removing what was deployed.
+        cleanup: Verdict,
+    },
 }
 
 /// An event with its place in the journal.
@@ -76,6 +106,7 @@ pub enum Event {
 pub struct Record {
     /// Milliseconds since the epoch.
     pub at_ms: i64,
+    /// What happened.
     pub event: Event,
 }
 
@@ -83,7 +114,9 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
+    /// It did what it should.
     Succeeded,
+    /// It did not.
     Failed(Failure),
     /// Stopped by the user or by a limit of the plan.
     Cancelled,
@@ -91,23 +124,29 @@ pub enum Outcome {
     Interrupted,
     /// Never started, because a step that it needs did not succeed.
     Skipped {
+        /// The step that did not succeed.
         because: StepId,
     },
 }
 
+/// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
+    /// The kind of failure, which retries look at.
     pub class: FailureClass,
     /// One sentence for people.
     pub message: String,
 }
 
+/// Kinds of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The step's own work failed: exit code, signal, refused check, missing output.
     Step,
+    /// It did not end within its timeout.
     TimedOut,
+    /// It needed more memory than it may have.
     OutOfMemory,
     /// The program, image or runtime could not be started.
     NotStarted,
@@ -117,6 +156,7 @@ pub enum FailureClass {
     Throttled,
 }
 
+/// Who stopped a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
@@ -130,10 +170,13 @@ pub enum StopCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// Every step succeeded.
     Complete,
     /// Complete, but trials missed their tolerances.
     Invalid,
+    /// A step failed.
     Failed,
+    /// It was stopped.
     Cancelled,
     /// Not begun, because what failed is to be looked at (cleanup only).
     Kept,
@@ -142,10 +185,12 @@ pub enum Verdict {
 }
 
 impl Outcome {
+    /// A failure of this class, with one sentence for people.
     pub fn failed(class: FailureClass, message: impl Into<String>) -> Self {
         Self::Failed(Failure { class, message: message.into() })
     }
 
+    /// Whether steps that need this one may start.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Succeeded)
     }
@@ -179,54 +224,83 @@ impl fmt::Display for Verdict {
 /// What a run tells those who watch it. Unlike [`Event`] it is never stored, and a watcher may miss some.
 #[derive(Clone, Debug)]
 pub enum Notice {
+    /// An attempt began.
     Started {
+        /// The step that began.
         step: StepId,
+        /// What the step does, in a word or two.
         action: &'static str,
+        /// Counted from 1.
         attempt: u32,
+        /// Where its output is logged.
         log: PathBuf,
+        /// Whether an earlier runner began it, and this one found it again.
         reattached: bool,
     },
     /// A pause began: it ends at this time, milliseconds since the epoch.
     Pausing {
+        /// The step that pauses.
         step: StepId,
+        /// When it ends.
         until_ms: i64,
     },
     /// A step could start, and waits for another run: `for lock …, held by run …`.
     Waiting {
+        /// The step that waits.
         step: StepId,
+        /// What it waits for, for people.
         why: String,
     },
     /// One line about how far a step is.
     Progress {
+        /// The step in question.
         step: StepId,
+        /// The line.
         message: String,
     },
     /// A load is under way.
     Loading {
+        /// The step that sends the load.
         step: StepId,
+        /// How far it is.
         progress: LoadProgress,
     },
     /// A load is over, and what it was lies in this folder.
     Loaded {
+        /// The step that sent the load.
         step: StepId,
+        /// What was measured.
         summary: Box<LoadSummary>,
+        /// The folder of the invocation's results.
         folder: PathBuf,
     },
+    /// An attempt failed, and another follows.
     Retrying {
+        /// The step in question.
         step: StepId,
+        /// The attempt that failed, counted from 1.
         attempt: u32,
+        /// How it ended.
         outcome: Outcome,
+        /// How long after that the next begins.
         delay: std::time::Duration,
     },
+    /// A step has ended: no attempt follows.
     Ended {
+        /// The step in question.
         step: StepId,
+        /// How its last attempt ended.
         outcome: Outcome,
+        /// Why the trial must not be used, though the step succeeded.
         invalid: Vec<String>,
+        /// How long the last attempt took.
         took: std::time::Duration,
+        /// Where its output is logged.
         log: PathBuf,
     },
     /// Nothing new is started any more; cleanup still is.
     Stopping {
+        /// One sentence for people.
         why: String,
     },
 }
@@ -234,12 +308,18 @@ pub enum Notice {
 /// How far a load is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoadProgress {
+    /// Invocations that the load will send in all.
     pub planned: u64,
+    /// Requests sent so far.
     pub sent: u64,
+    /// Complete answers, as expected or not.
     pub answered: u64,
+    /// Sent, and not answered as expected.
     pub failed: u64,
+    /// Due but never sent, because too many requests were under way.
     pub dropped: u64,
     /// Milliseconds from sent to answered so far.
     pub p50_ms: Option<f64>,
+    /// Milliseconds from sent to answered so far.
     pub p99_ms: Option<f64>,
 }

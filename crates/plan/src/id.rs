@@ -14,10 +14,12 @@ macro_rules! identifier {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// An id of this text. Nothing is checked.
             pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
 
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

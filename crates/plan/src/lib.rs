@@ -1,7 +1,5 @@
-//! From manifests and plans to a checked graph of steps. Pure: no clock, no network.
-
-#![warn(missing_docs)]
-#![warn(unreachable_pub)]
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 pub mod benchmark;
 pub mod event;

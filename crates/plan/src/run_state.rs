@@ -8,9 +8,12 @@ use serde_json::Value;
 use crate::event::{Event, Outcome, Record, StopCause, Verdict};
 use crate::id::{DeploymentId, StepId};
 
+/// The state of a run after a number of events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
+    /// Every step that an event was about; the others wait.
     pub steps: HashMap<StepId, StepState>,
+    /// Deployments whose cleanup was owed, and whether it still is.
     pub debts: BTreeMap<DeploymentId, bool>,
     /// Deployments that are kept though their cleanup is owed, and the step that failed.
     pub kept: BTreeMap<DeploymentId, StepId>,
@@ -30,6 +33,7 @@ pub struct RunState {
     pub last_ms: i64,
 }
 
+/// The state of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepState {
     /// Attempts begun so far.
@@ -40,23 +44,31 @@ pub struct StepState {
     pub runner: usize,
     /// When the last attempt started, milliseconds since the epoch.
     pub started_ms: Option<i64>,
+    /// When the last attempt ended, milliseconds since the epoch. None: it has not.
     pub ended_ms: Option<i64>,
     /// Folder of the invocation that the last attempt belongs to.
     pub logs: Option<PathBuf>,
+    /// What the step is at.
     pub phase: StepPhase,
     /// The last attempt began after one that failed or was lost, not after a change of its definition.
     pub again: bool,
+    /// Why the trial must not be used, though the step succeeded.
     pub invalid: Vec<String>,
+    /// Values that later steps may use, without the secret ones.
     pub outputs: BTreeMap<String, Value>,
 }
 
+/// What a step is at.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum StepPhase {
+    /// No attempt has begun.
     #[default]
     Waiting,
+    /// An attempt is under way.
     Running,
     /// An attempt has ended and another one follows.
     Retrying(Outcome),
+    /// No attempt follows. Holds how the last one ended.
     Ended(Outcome),
 }
 
@@ -79,6 +91,7 @@ impl Default for RunState {
 }
 
 impl RunState {
+    /// The state after these events, which come in the order of the journal.
     pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut state = Self::default();
         for record in records {
@@ -87,6 +100,7 @@ impl RunState {
         state
     }
 
+    /// Takes the next event in.
     pub fn apply(&mut self, record: &Record) {
         self.take(record.clone());
     }
@@ -154,6 +168,7 @@ impl RunState {
         began.and_then(Option::as_deref).is_some_and(|began| began != boot)
     }
 
+    /// The state of a step. None: no event was about it, so it waits.
     pub fn step(&self, id: &StepId) -> Option<&StepState> {
         self.steps.get(id)
     }

@@ -104,7 +104,7 @@ pub fn overlay(options: &mut Value, over: &Value) {
 }
 
 /// How many virtual users these options have at most, each of which waits for one answer at a time; 1 where they say nothing.
-pub fn most_users(options: &Value) -> f64 {
+pub(crate) fn most_users(options: &Value) -> f64 {
     let users = |of: &Value| {
         let steps = of["stages"].as_array().into_iter().flatten().filter(|_| of["executor"] == "ramping-vus");
         let ramp = steps.filter_map(|stage| stage["target"].as_f64()).fold(0.0, f64::max);

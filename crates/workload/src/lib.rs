@@ -1,7 +1,5 @@
-//! Workloads: WHAT is sent ([`Workload`]) and WHEN ([`Load`]). Pure: no clock, no network.
-
-#![warn(missing_docs)]
-#![warn(unreachable_pub)]
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 pub mod k6_options;
 mod noise;
@@ -21,11 +19,14 @@ use crate::template::Template;
 /// What is sent: weighted requests and sequences of requests, checked, paths made absolute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
+    /// The requests that an invocation may send alone.
     pub requests: Vec<Request>,
+    /// The sequences that it may send instead.
     #[serde(default)]
     pub sequences: Vec<Sequence>,
     /// Until a request counts as timed out, where it does not say so itself.
     pub timeout: Duration,
+    /// How all of them are sent.
     #[serde(default)]
     pub settings: Settings,
 }
@@ -33,9 +34,11 @@ pub struct Workload {
 /// Requests that one invocation sends one after another, each when the one before was answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sequence {
+    /// Also the request type by which reports group.
     pub name: String,
     /// Relative share among the requests and sequences of the workload, above 0.
     pub weight: f64,
+    /// In the order in which they are sent; at least one.
     pub requests: Vec<Request>,
 }
 
@@ -51,6 +54,7 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Otherwise any certificate will do.
     pub verify_certificates: bool,
+    /// Which header carries the trace id of an invocation.
     pub trace_header: TraceHeader,
     /// Cookies of an answer are sent with the later requests of its sequence.
     pub cookies: bool,
@@ -72,9 +76,12 @@ impl Default for Settings {
     }
 }
 
+/// A version of HTTP that the native load generator speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HttpVersion {
+    /// HTTP/1.1.
     Http1,
+    /// HTTP/2: agreed in the TLS handshake over https, without asking over http.
     Http2,
 }
 
@@ -85,21 +92,29 @@ pub enum TraceHeader {
     Xray,
     /// `traceparent` of W3C Trace Context.
     Traceparent,
+    /// Both of them, with the same id.
     #[default]
     Both,
+    /// Neither: requests cannot be found among traces.
     None,
 }
 
+/// One kind of request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Also the request type by which reports group.
     pub name: String,
     /// Relative share among the requests of the workload, above 0.
     pub weight: f64,
+    /// The HTTP method: `GET`.
     pub method: String,
+    /// Where it goes. Values after the start are percent-encoded.
     pub url: Template,
+    /// Names and values, in the order of the manifest.
     pub headers: Vec<(String, Template)>,
+    /// What is sent after the headers.
     pub body: Body,
+    /// Which answers count as a success.
     #[serde(default)]
     pub expect: Expect,
     /// In place of the workload's.
@@ -113,10 +128,13 @@ pub struct Request {
 /// A value taken from an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extract {
+    /// The name after `extracted.`.
     pub name: String,
+    /// Where the value is found.
     pub source: ExtractSource,
 }
 
+/// Where an [`Extract`] finds its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExtractSource {
     /// What a JSON pointer finds in the body.
@@ -124,22 +142,32 @@ pub enum ExtractSource {
     /// The group of a regular expression, or all that it matches, in the body.
     Regex(String),
     /// A header, or what a regular expression finds in it.
-    Header { name: String, regex: Option<String> },
+    Header {
+        /// The header's name; letter case does not matter.
+        name: String,
+        /// None: all of the header's value.
+        regex: Option<String>,
+    },
 }
 
+/// The body of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {
+    /// There is none.
     Empty,
     /// `body = "…"`: rendered with values as they are, or JSON-escaped where `json` is true
     /// (the content-type header says JSON, or the body starts with `{` or `[`).
     Text {
+        /// The text, with placeholders.
         template: Template,
+        /// Whether values are escaped for JSON.
         json: bool,
     },
     /// `body_file`: sent byte for byte.
     File(PathBuf),
 }
 
+/// Which answers count as a success: all that is said must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Expect {
@@ -156,6 +184,7 @@ pub struct Expect {
 /// When it is sent, and what makes the result unusable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
+    /// How many invocations, and when.
     pub shape: LoadShape,
     /// Plays the load this many times faster (above 0; 1 is real time).
     pub speed: f64,
@@ -163,6 +192,7 @@ pub struct Load {
     /// engine needs none.
     #[serde(default = "default_expected_latency")]
     pub expected_latency: Duration,
+    /// What makes the result unusable.
     pub tolerances: Tolerances,
 }
 
@@ -202,18 +232,37 @@ impl Load {
     }
 }
 
+/// How many invocations are sent, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum LoadShape {
     /// One invocation after another: the next is sent when the last was answered.
-    Iterations { iterations: u64 },
+    Iterations {
+        /// How many, 1 or more.
+        iterations: u64,
+    },
     /// Open loop, evenly spaced, `rate` invocations per second.
-    Constant { rate: f64, duration: Duration },
+    Constant {
+        /// Invocations per second, above 0.
+        rate: f64,
+        /// For how long they are sent.
+        duration: Duration,
+    },
     /// Open loop, ramping linearly from stage to stage, starting at `start_rate` per second.
-    Stages { start_rate: f64, stages: Vec<Stage> },
+    Stages {
+        /// Invocations per second at the start, 0 or more.
+        start_rate: f64,
+        /// One after another; at least one.
+        stages: Vec<Stage>,
+    },
     /// Open loop, after invocations per minute of a production trace.
     Trace(TraceLoad),
     /// `size` invocations together at each of these times from the start, earliest first.
-    Bursts { size: u64, at: Vec<Duration> },
+    Bursts {
+        /// Invocations of each burst, 1 or more.
+        size: u64,
+        /// Time of each burst since the start of the load.
+        at: Vec<Duration>,
+    },
     /// What k6 reads from these options: how much that is, only k6 knows.
     K6(serde_json::Value),
 }
@@ -223,12 +272,15 @@ pub enum LoadShape {
 pub struct TraceLoad {
     /// The pattern's name, or the file's.
     pub name: String,
+    /// Invocations in each minute, 0 or more.
     pub per_minute: Vec<f64>,
     /// What is left out at the beginning, in whole seconds.
     pub skip: Duration,
+    /// How the rates are brought to another size.
     pub scaling: Scaling,
     /// Of the fluctuation within minutes, and of random arrivals.
     pub seed: u64,
+    /// When the invocations of a second leave.
     pub arrivals: ArrivalProcess,
 }
 
@@ -265,18 +317,23 @@ impl TraceLoad {
     }
 }
 
+/// A part of [`LoadShape::Stages`]: the rate changes linearly from that of the stage before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Invocations per second at the end of the stage.
     pub target: f64,
+    /// How long the stage lasts.
     pub duration: Duration,
 }
 
 /// A trial that misses one of these is marked invalid. Shares lie in 0..=1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tolerances {
+    /// Share of requests that may fail.
     pub max_error_rate: Option<f64>,
+    /// Share of planned invocations that may be dropped.
     pub max_dropped: Option<f64>,
+    /// How late an invocation may be sent.
     pub max_lateness: Option<Duration>,
 }
 

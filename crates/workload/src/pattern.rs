@@ -9,24 +9,34 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Twenty minutes of production: invocations of one function of the Azure Functions trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
+    /// Hardly changes.
     Steady,
+    /// Goes up and down all the time.
     Fluctuating,
+    /// Short peaks, with little or nothing in between.
     Spikes,
+    /// Changes its level at once.
     Jump,
+    /// As [`Pattern::Steady`], of another function, with about 20 invocations per second.
     #[serde(rename = "steady-20rps")]
     Steady20Rps,
+    /// As [`Pattern::Fluctuating`], of another function, with about 20 invocations per second.
     #[serde(rename = "fluctuating-20rps")]
     Fluctuating20Rps,
+    /// As [`Pattern::Spikes`], of another function, with about 20 invocations per second.
     #[serde(rename = "spikes-20rps")]
     Spikes20Rps,
+    /// As [`Pattern::Jump`], of another function, with about 20 invocations per second.
     #[serde(rename = "jump-20rps")]
     Jump20Rps,
 }
 
 impl Pattern {
+    /// Every pattern, in the order of help and documents.
     pub const ALL: [Self; 8] = [
         Self::Steady,
         Self::Fluctuating,
@@ -38,6 +48,7 @@ impl Pattern {
         Self::Jump20Rps,
     ];
 
+    /// The word for it in plans and on the command line: `fluctuating`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",
@@ -51,6 +62,7 @@ impl Pattern {
         }
     }
 
+    /// The pattern with this [`name`](Self::name).
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|pattern| pattern.name() == name)
     }

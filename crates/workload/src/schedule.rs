@@ -28,10 +28,14 @@ pub fn planned(load: &Load) -> Planned {
     }
 }
 
+/// How many invocations a load sends, and when, as far as that is known before it is sent.
 #[derive(Clone, Debug)]
 pub enum Planned {
     /// One after another: there is a count, but no planned time.
-    Closed { total: u64 },
+    Closed {
+        /// How many.
+        total: u64,
+    },
     /// Every invocation has its own time, whatever happens to the ones before.
     Open(Schedule),
     /// Only the generator knows.

@@ -24,10 +24,18 @@ pub enum Context {
     Json,
 }
 
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
+    /// Text that stays as it is.
     Literal(String),
-    Value { path: String, raw: bool },
+    /// A placeholder.
+    Value {
+        /// Names joined by dots: `outputs.endpoint`.
+        path: String,
+        /// Whether the value is not quoted for where it lands.
+        raw: bool,
+    },
 }
 
 /// A parsed string with placeholders. Serialized as its source text.
@@ -38,21 +46,32 @@ pub struct Template {
     pieces: Vec<Piece>,
 }
 
+/// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
+    /// The braces do not match, or hold no path.
     #[error("{message}")]
-    Syntax { message: String },
+    Syntax {
+        /// What is wrong, for people.
+        message: String,
+    },
+    /// The braces hold what Handlebars knows and templates here do not have.
     #[error(
         "`{found}` is not a plain value: only `{{{{path.to.value}}}}` is allowed, no blocks, helpers or partials"
     )]
-    NotAValue { found: String },
+    NotAValue {
+        /// What stands between the braces.
+        found: String,
+    },
 }
 
 /// A placeholder that has no value, or none that can stand there, when it was rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{{{{{path}}}}}` {reason}")]
 pub struct Undefined {
+    /// The placeholder's path: `params.memory_size`.
     pub path: String,
+    /// What is wrong with it, for people.
     pub reason: &'static str,
 }
 
@@ -69,6 +88,10 @@ impl Template {
         Self { source: format!("{{{{{path}}}}}"), pieces }
     }
 
+    /// Reads a text with placeholders.
+    ///
+    /// # Errors
+    /// A placeholder is not closed, or holds more than the path of a value.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let parsed = handlebars::Template::compile(source).map_err(|_| explain(source))?;
         let mut pieces: Vec<Piece> = Vec::with_capacity(parsed.elements.len());
@@ -95,10 +118,12 @@ impl Template {
         Ok(Self { source: source.to_owned(), pieces })
     }
 
+    /// The text as it was written.
     pub fn source(&self) -> &str {
         &self.source
     }
 
+    /// The parts, in the order of the text.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
@@ -111,12 +136,13 @@ impl Template {
         })
     }
 
+    /// Whether it has no placeholder.
     pub fn is_literal(&self) -> bool {
         self.paths().next().is_none()
     }
 
     /// The path, when the whole string is exactly one placeholder: then the value keeps its type.
-    pub fn single_path(&self) -> Option<&str> {
+    fn single_path(&self) -> Option<&str> {
         match self.pieces.as_slice() {
             [Piece::Value { path, .. }] => Some(path),
             _ => None,

@@ -15,15 +15,20 @@ static BUILT_IN: LazyLock<Images> = LazyLock::new(|| {
     Images { table: Arc::new(table) }
 });
 
+/// The image of a step's container.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Image {
+    /// A reference that can be pulled: `name:tag`.
     Reference(String),
     /// A name of the table of default images ([`Images`]).
     Default(String),
     /// Absolute paths.
     Build {
+        /// The Dockerfile.
         dockerfile: PathBuf,
+        /// The folder that is sent to the build.
         context: PathBuf,
+        /// Build arguments, by name.
         args: BTreeMap<String, String>,
     },
 }
@@ -34,9 +39,10 @@ pub struct Images {
     table: Arc<BTreeMap<String, DefaultImage>>,
 }
 
+/// An entry of the table of default images.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DefaultImage {
+struct DefaultImage {
     /// A reference with its tag.
     pub image: String,
     /// What it is for; a user's file need not repeat it.
@@ -47,18 +53,32 @@ pub struct DefaultImage {
     pub tags: String,
 }
 
+/// Why a table of images cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImagesError {
     #[error(
         "the table of images cannot be read: {0}; the built-in one (see docs/providers.md) is an example"
     )]
+    /// It is not TOML of the right form.
     Form(String),
+    /// An entry has a name that no default image has.
     #[error("there is no default image called `{name}`; {help}")]
-    Unknown { name: String, help: String },
+    Unknown {
+        /// The name in question.
+        name: String,
+        /// The nearest name, or all that there are.
+        help: String,
+    },
+    /// An entry gives something that cannot be pulled.
     #[error(
         "the image `{name}` is `{image}`, which is no image reference: write \"name:tag\" or \"registry/name:tag\""
     )]
-    Reference { name: String, image: String },
+    Reference {
+        /// The entry's name.
+        name: String,
+        /// What it gives as its image.
+        image: String,
+    },
 }
 
 impl Images {

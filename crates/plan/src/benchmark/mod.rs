@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use sb_workload::template::Template;
 
-pub use images::{DefaultImage, Image, Images, ImagesError, is_image_reference};
+pub use images::{Image, Images, ImagesError, is_image_reference};
 pub use retry::Retry;
 pub use script::{Script, Sent};
 pub use step::{
@@ -38,15 +38,19 @@ const CLOUDS: [&str; 5] = ["aws", "azure", "gcp", "google", "ibm"];
 pub struct Benchmark {
     /// The manifest's own path, absolute.
     pub path: PathBuf,
+    /// 1 to 64 letters, digits, `-` and `_`.
     pub name: String,
+    /// One sentence for people; may be empty.
     pub description: String,
     /// The folder mounted into containers and the working directory's base, absolute.
     pub root: PathBuf,
+    /// What configures a deployment, by name.
     pub params: BTreeMap<String, Param>,
     /// Of `[images]`, by alias.
     pub images: BTreeMap<String, Image>,
     /// At least one.
     pub targets: BTreeMap<String, Target>,
+    /// What is sent. None: only steps of the manifest invoke the application.
     pub workload: Option<Sent>,
 }
 
@@ -55,43 +59,58 @@ pub struct Benchmark {
 pub struct Target {
     /// The most that a step of this target may ask for.
     pub credentials: Vec<String>,
+    /// Where traces come from.
     pub traces: Traces,
     /// Whether a trace is joined with those that link to it.
     pub join_linked: bool,
     /// None: not declared.
     pub usage: Option<Usage>,
+    /// Steps that deploy the application.
     pub deploy: Vec<Arc<ManifestStep>>,
     /// Never empty when the benchmark has a workload: defaults to one load step.
     pub invoke: Vec<Arc<ManifestStep>>,
+    /// Steps that remove what was deployed.
     pub cleanup: Vec<Arc<ManifestStep>>,
 }
 
 /// Where traces come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Traces {
+    /// AWS X-Ray.
     Xray,
+    /// Azure Application Insights.
     AppInsights(Box<AppInsights>),
     /// A receiver on this machine; or the file that the application's spans are exported to.
     Otlp(Option<Template>),
+    /// The local target, which is the function runtime in `sb`.
     Local,
+    /// No traces are collected.
     None,
 }
 
 /// What of Azure Application Insights the manifest says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppInsights {
+    /// The application's id.
     pub application: Template,
+    /// The API key. None: it is in the environment, or there is a token.
     pub api_key: Option<Template>,
+    /// A token of Entra, in place of a key.
     pub token: Option<Template>,
+    /// Where the API is. None: that of the public cloud.
     pub endpoint: Option<Template>,
 }
 
+/// A parameter of a deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
+    /// Where its value comes from.
     pub source: ParamSource,
+    /// Whether the value stays out of every journal, log, report and argument list.
     pub secret: bool,
 }
 
+/// Where the value of a [`Param`] comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParamSource {
     /// A plain value: string, integer, float or boolean. An override must have the same type.
@@ -100,13 +119,20 @@ pub enum ParamSource {
     /// deployment, then kept.
     RandomHex(usize),
     /// The value of an environment variable of the process that opens the deployment.
-    Env { variable: String, default: Option<String> },
+    Env {
+        /// The variable's name.
+        variable: String,
+        /// The value where the variable is not set. None: the variable must be set.
+        default: Option<String>,
+    },
 }
 
 /// What a target uses of what clouds sell: names of the price table, with units (0 or more).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
+    /// What one invocation uses.
     pub per_invocation: BTreeMap<String, f64>,
+    /// What one deployment uses beside its invocations.
     pub per_deployment: BTreeMap<String, f64>,
 }
 

@@ -13,7 +13,9 @@ use sb_workload::template::Template;
 /// What a benchmark sends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sent {
+    /// Requests, which the native load generator sends.
     Requests(Arc<Workload>),
+    /// A k6 script.
     Script(Arc<Script>),
 }
 

@@ -11,38 +11,54 @@ use super::{Image, Retry};
 use sb_sam::dynamics::Dynamics;
 use sb_workload::template::Template;
 
+/// The part of a deployment's life that a step belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Before any trial: makes the application ready.
     Deploy,
+    /// Once for each trial: sends load.
     Invoke,
+    /// At the end, whatever happened: removes what was deployed.
     Cleanup,
 }
 
+/// A step as the manifest declares it, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ManifestStep {
+    /// The part of the deployment's life in which it runs.
     pub phase: Phase,
     /// Unique per phase and target; letters, digits, `-`, `_`.
     pub name: String,
     /// Names of steps of the same phase and target that must succeed first. Resolved: without `needs` in the
     /// file, the step before (none for the first).
     pub needs: Vec<String>,
+    /// What it does.
     pub action: Action,
+    /// Where and as what its command runs.
     pub environment: Environment,
+    /// The step fails after this long. None: it may take any time.
     pub timeout: Option<Duration>,
+    /// What follows a failure.
     pub retry: Retry,
+    /// Whether what needs this step goes on although it failed.
     pub allow_failure: bool,
     /// Run in order after a failed attempt, before the next.
     pub recover: Vec<Recovery>,
+    /// Values taken from what the step wrote, by the name after `outputs.`.
     pub outputs: BTreeMap<String, Output>,
+    /// What an interruption means for it.
     pub on_interrupt: OnInterrupt,
     /// Named limits taken while the step runs.
     pub locks: Vec<String>,
 }
 
+/// A command that runs between a failed attempt and the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recovery {
+    /// What runs.
     pub command: Command,
+    /// Where and as what it runs.
     pub environment: Environment,
 }
 
@@ -53,42 +69,59 @@ pub struct Environment {
     pub image: Option<Image>,
     /// The shell that runs a shell string; default `["sh", "-c"]`.
     pub shell: Vec<String>,
+    /// Environment variables, by name.
     pub env: BTreeMap<String, Template>,
     /// Relative to the manifest's folder inside the root.
     pub workdir: Option<Template>,
+    /// User (and group) in the container. None: the image's.
     pub user: Option<String>,
+    /// Docker network. None: the engine's default.
     pub network: Option<String>,
+    /// Limits of the container.
     pub limits: Limits,
+    /// Kinds of credentials that the command may use, of [`CREDENTIALS`](crate::benchmark::CREDENTIALS).
     pub credentials: Vec<String>,
 }
 
+/// Limits of a container; none: as the engine has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
+    /// Processors, from 0.01 to 1024.
     pub cpus: Option<f64>,
+    /// Bytes of memory, 6 MiB or more.
     pub memory_bytes: Option<u64>,
 }
 
+/// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Runs a command.
     Run(Command),
+    /// Pauses.
     Wait(Duration),
+    /// Asks a URL until it answers.
     WaitFor(WaitFor),
     /// Drives the workload with the chosen load.
     Load,
+    /// Starts the functions of a SAM template in the local target.
     LocalUp {
+        /// The template, absolute.
         template: PathBuf,
         /// Of the template, beside the benchmark's.
         parameters: BTreeMap<String, Template>,
         /// URLs of stand-ins, by the name of the AWS service.
         services: BTreeMap<String, Template>,
+        /// How the local target behaves.
         settings: LocalSettings,
     },
+    /// Stops the local target.
     LocalDown {
         /// So many first attempts fail on purpose.
         failures: u32,
     },
-    /// Starts, and stops, the receiver of OpenTelemetry.
+    /// Starts the receiver of OpenTelemetry.
     OtlpUp,
+    /// Stops the receiver of OpenTelemetry.
     OtlpDown,
 }
 
@@ -97,15 +130,19 @@ pub enum Action {
 pub struct LocalSettings {
     /// None: the runtime's default.
     pub concurrency: Option<u32>,
+    /// How long an idle instance is kept. None: the runtime's default.
     pub keep_alive: Option<Duration>,
     /// Functions run in containers; images by runtime, the others are AWS's.
     pub containers: Option<BTreeMap<String, String>>,
+    /// Delays and faults that are imitated.
     pub dynamics: Dynamics,
     /// So many first attempts of the step that starts it fail on purpose.
     pub failing_deploys: u32,
+    /// So many first attempts of the step that stops it fail on purpose.
     pub failing_cleanups: u32,
 }
 
+/// A command of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// One shell string; values in it are shell-quoted.
@@ -114,20 +151,29 @@ pub enum Command {
     Argv(Vec<Template>),
 }
 
+/// A URL that is asked until it answers as wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaitFor {
+    /// The URL.
     pub http: Template,
+    /// The status that ends the wait: 100 to 599.
     pub status: u16,
+    /// The step fails after this long.
     pub timeout: Duration,
 }
 
+/// A value that a step makes for later ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
+    /// Where it is found.
     pub source: OutputSource,
+    /// The value where it is not found. None: the step then fails.
     pub default: Option<Value>,
+    /// Whether the value stays out of every journal, log, report and argument list.
     pub secret: bool,
 }
 
+/// Where an [`Output`] is found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OutputSource {
     /// JSON pointer into what the step wrote to standard output.
@@ -139,9 +185,15 @@ pub enum OutputSource {
     /// All of standard output, the final line end cut off.
     Stdout,
     /// A file relative to the manifest's folder, whole or a JSON pointer into it.
-    File { path: PathBuf, json: Option<String> },
+    File {
+        /// Relative to the manifest's folder.
+        path: PathBuf,
+        /// JSON pointer into the file. None: all of it.
+        json: Option<String>,
+    },
 }
 
+/// What the interruption of a runner means for a step that cannot be found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnInterrupt {
     /// Run the step again as a new attempt.

@@ -14,24 +14,33 @@ use crate::plan::{Expansion, Plan};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
+    /// The deploy steps.
     pub deploy: bool,
+    /// The invoke steps.
     pub invoke: bool,
+    /// Fetching the traces of each trial.
     pub get_traces: bool,
+    /// Analysing them.
     pub analyze: bool,
+    /// The cleanup steps.
     pub cleanup: bool,
 }
 
 impl Parts {
+    /// The whole life cycle.
     pub const ALL: Self = Self { deploy: true, invoke: true, get_traces: true, analyze: true, cleanup: true };
+    /// No step at all.
     pub const NONE: Self =
         Self { deploy: false, invoke: false, get_traces: false, analyze: false, cleanup: false };
 
+    /// The same parts, and cleanup.
     #[must_use]
     pub fn with_cleanup(self) -> Self {
         Self { cleanup: true, ..self }
     }
 }
 
+/// The steps of these deployments, and their edges. Always the same for the same plan; never a cycle.
 pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {
     let steps = most_steps(plan, &expansion);
     let mut builder = Builder {

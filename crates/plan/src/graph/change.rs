@@ -22,7 +22,9 @@ use crate::run_state::{RunState, StepPhase, StepState};
 /// A run as its files define it.
 #[derive(Clone, Copy)]
 pub struct Definition<'a> {
+    /// The checked plan.
     pub plan: &'a Plan,
+    /// The graph that was built from it.
     pub graph: &'a RunGraph,
 }
 
@@ -37,11 +39,14 @@ pub enum Standing {
     Owed,
 }
 
+/// What the changed files mean for a run that has begun.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {
     /// Steps whose definition is another one; in the order of the graph.
     pub changed: Vec<StepId>,
+    /// Steps that only the changed files have.
     pub new: Vec<StepId>,
+    /// Steps that only the earlier files had.
     pub gone: Vec<StepId>,
     /// Keys of the plan that changed without changing a step.
     pub settings: Vec<&'static str>,
@@ -62,6 +67,9 @@ impl Change {
     }
 }
 
+/// What still holds of a run when its files have changed.
+///
+/// `redeploys` says whether the run deploys at all, and `standing` what there is of a deployment of the changed files.
 pub fn compare(
     old: Definition<'_>,
     new: Definition<'_>,

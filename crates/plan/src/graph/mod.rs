@@ -32,13 +32,16 @@ pub enum Wait {
 /// The steps of a run. Node indices are dense and follow the order of building.
 #[derive(Clone, Debug)]
 pub struct RunGraph {
+    /// The steps, and what each waits for: an edge leads to the step that waits.
     pub graph: DiGraph<Step, Wait>,
+    /// What [`Step::deployment`] counts.
     pub deployments: Vec<Deployment>,
     /// Made when a step is first looked for: planning needs none of it.
     by_id: OnceLock<HashMap<StepId, NodeIndex>>,
 }
 
 impl RunGraph {
+    /// The node of a step. None: the graph has no step of this id.
     pub fn find(&self, id: &StepId) -> Option<NodeIndex> {
         let by_id = self.by_id.get_or_init(|| {
             self.graph.node_indices().map(|node| (self.graph[node].id.clone(), node)).collect()

@@ -7,13 +7,21 @@ use serde_json::json;
 
 use super::{RunGraph, Wait};
 
+/// A form in which a graph is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Graphviz.
     Dot,
+    /// Mermaid.
     Mermaid,
+    /// An object with `steps` and `edges`; its `version` is 1.
     Json,
 }
 
+/// Writes the graph.
+///
+/// # Errors
+/// The writer refuses.
 pub fn render(run: &RunGraph, format: Format, out: &mut impl Write) -> fmt::Result {
     match format {
         Format::Dot => dot(run, out),

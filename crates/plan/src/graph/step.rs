@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::benchmark::{Action, ManifestStep, Phase};
 use crate::id::StepId;
 
+/// A step of a run's graph: one thing that is tried, and that ends.
 #[derive(Clone, Debug)]
 pub struct Step {
+    /// Unique in the run.
     pub id: StepId,
     /// Index of its deployment.
     pub deployment: usize,
@@ -15,23 +17,30 @@ pub struct Step {
     pub trial: Option<usize>,
     /// Smaller goes first where several steps could start.
     pub rank: u32,
+    /// What kind of step it is.
     pub kind: StepKind,
 }
 
+/// Where a [`Step`] comes from.
 #[derive(Clone, Debug)]
 pub enum StepKind {
     /// A step of the manifest.
     Manifest(Arc<ManifestStep>),
     /// A pause of the plan: it holds no slot.
     Pause {
+        /// How long it lasts.
         duration: Duration,
+        /// What the pause is for, in a word or two.
         why: &'static str,
     },
+    /// Fetches the traces of a trial.
     GetTraces,
+    /// Analyses the traces of a trial.
     AnalyzeTraces,
 }
 
 impl Step {
+    /// The manifest's step, where it is one.
     pub fn manifest(&self) -> Option<&Arc<ManifestStep>> {
         match &self.kind {
             StepKind::Manifest(step) => Some(step),
@@ -39,10 +48,12 @@ impl Step {
         }
     }
 
+    /// Whether it removes what was deployed.
     pub fn is_cleanup(&self) -> bool {
         self.phase() == Some(Phase::Cleanup)
     }
 
+    /// Whether it makes an application ready.
     pub fn is_deploy(&self) -> bool {
         self.phase() == Some(Phase::Deploy)
     }
@@ -52,6 +63,7 @@ impl Step {
         self.phase() == Some(Phase::Invoke)
     }
 
+    /// The phase of the manifest's step. None: the plan has the step of its own.
     pub fn phase(&self) -> Option<Phase> {
         self.manifest().map(|step| step.phase)
     }

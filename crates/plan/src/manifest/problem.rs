@@ -14,6 +14,7 @@ pub type Span = Range<usize>;
 /// One thing that is wrong (or doubtful) in a manifest or plan.
 #[derive(Clone, Debug)]
 pub struct Problem {
+    /// How bad it is.
     pub severity: Severity,
     /// Stable, for scripts: `sb::manifest::unknown_key`.
     pub code: &'static str,
@@ -27,9 +28,12 @@ pub struct Problem {
     pub labels: Vec<(Span, String)>,
 }
 
+/// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// The file cannot be used.
     Error,
+    /// The file can be used, and probably says something that was not meant.
     Warning,
     /// Nothing is wrong; worth knowing.
     Note,
@@ -38,16 +42,19 @@ pub enum Severity {
 /// The text of a file, shared by the problems in it.
 #[derive(Debug)]
 pub struct Source {
+    /// The file, absolute.
     pub path: PathBuf,
     named: NamedSource<Arc<str>>,
 }
 
 impl Source {
+    /// The text of the file at this path.
     pub fn new(path: &Path, text: &str) -> Self {
         let named = NamedSource::new(path.display().to_string(), Arc::from(text));
         Self { path: path.to_owned(), named }
     }
 
+    /// All of it.
     pub fn text(&self) -> &str {
         self.named.inner()
     }
@@ -65,19 +72,23 @@ impl Source {
 }
 
 impl Problem {
+    /// An error without a place; see [`at`](Self::at).
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { severity: Severity::Error, code, message, help: None, source: None, labels: Vec::new() }
     }
 
+    /// As [`error`](Self::error), for what is probably not meant.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
+    /// As [`error`](Self::error), for what is worth knowing.
     pub fn note(code: &'static str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Note, ..Self::error(code, message) }
     }
 
+    /// Adds the way out.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -91,6 +102,7 @@ impl Problem {
         self
     }
 
+    /// Whether the file cannot be used.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -166,17 +178,21 @@ impl miette::Diagnostic for Problem {
 
 /// Collects the problems of one source.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
+    /// The source.
     pub source: Arc<Source>,
+    /// What was found, in the order in which it was found.
     pub problems: Vec<Problem>,
 }
 
 impl Report {
-    pub fn new(source: Arc<Source>) -> Self {
+    /// An empty report.
+    pub(crate) fn new(source: Arc<Source>) -> Self {
         Self { source, problems: Vec::new() }
     }
 
-    pub fn push(&mut self, mut problem: Problem) {
+    /// Adds a problem of this source.
+    pub(crate) fn push(&mut self, mut problem: Problem) {
         problem.source = Some(Arc::clone(&self.source));
         self.problems.push(problem);
     }
@@ -212,7 +228,7 @@ impl<T> Checked<T> {
 }
 
 /// ``; did you mean `…`?`` for the known name nearest to `wrong`, if one is near enough.
-pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let enough = (wrong.chars().count() / 3).max(1);
     known
         .into_iter()
@@ -228,7 +244,11 @@ fn is_shortened(wrong: &str, name: &str) -> bool {
 }
 
 /// "did you mean `a`? " when something is near, then "known LABEL: `a`, `b`".
-pub fn suggest<'a>(wrong: &str, label: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn suggest<'a>(
+    wrong: &str,
+    label: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
     let names: Vec<String> = known.clone().into_iter().map(|name| format!("`{name}`")).collect();
     let list = match names.len() {
         0 => format!("there are no {label} here"),

@@ -8,8 +8,14 @@ use parking_lot::Mutex;
 
 /// What validation asks of a file system. Paths are absolute.
 pub trait Files {
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// There is no such file, or it cannot be read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Whether there is a file or folder at this path.
     fn exists(&self, path: &Path) -> bool;
+    /// Whether there is a folder at this path.
     fn is_folder(&self, path: &Path) -> bool;
     /// The path with links followed; the path itself where there are none or it does not exist.
     fn canonical(&self, path: &Path) -> PathBuf;
@@ -44,6 +50,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Files by their absolute paths.
     pub fn new<P: Into<PathBuf>, T: Into<Vec<u8>>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         Self { files: files.into_iter().map(|(path, text)| (path.into(), text.into())).collect() }
     }
@@ -75,6 +82,7 @@ pub struct Recording<F> {
 }
 
 impl<F> Recording<F> {
+    /// Reads from these files, and remembers what was read.
     pub fn new(files: F) -> Self {
         Self { files, texts: Mutex::default() }
     }
@@ -115,6 +123,7 @@ pub struct Kept<F> {
 }
 
 impl<F> Kept<F> {
+    /// These texts by absolute path, above other files.
     pub fn new(texts: BTreeMap<PathBuf, String>, below: F) -> Self {
         Self { texts: Snapshot::new(texts), below }
     }
@@ -139,7 +148,7 @@ impl<F: Files> Files for Kept<F> {
 }
 
 /// The path without `.` and `..`, by its letters alone.
-pub fn normal(path: &Path) -> PathBuf {
+pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -11,14 +11,19 @@ use crate::manifest::benchmark::BenchmarkFile;
 use crate::manifest::plan::PlanFile;
 use crate::manifest::workload::WorkloadFile;
 
+/// A kind of file that has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaKind {
+    /// `benchmark.toml`.
     Benchmark,
+    /// `plans/*.toml`.
     Plan,
+    /// A workload in a file of its own.
     Workload,
 }
 
 impl SchemaKind {
+    /// Every kind.
     pub const ALL: [Self; 3] = [Self::Benchmark, Self::Plan, Self::Workload];
 
     /// `benchmark`, `plan` or `workload`.

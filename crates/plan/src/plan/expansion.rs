@@ -17,11 +17,14 @@ pub struct Deployment {
     pub point: usize,
     /// Counted from 1.
     pub repetition: u32,
+    /// One after another; at least one.
     pub trials: Vec<Trial>,
 }
 
+/// One measurement on a deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
+    /// Unique in the run, and the same every time.
     pub id: TrialId,
     /// Counted from 1 on its deployment.
     pub number: u32,
@@ -33,6 +36,7 @@ pub struct Trial {
 /// side by side unless the order is sequential.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expansion {
+    /// In the order of the file: entries, repetitions, points.
     pub deployments: Vec<Deployment>,
     /// Chains of indices into `deployments`: each deployment begins when the one before it in its chain has been
     /// cleaned up, so that an application is deployed once at a time.
@@ -49,6 +53,7 @@ impl Expansion {
     }
 }
 
+/// The deployments and trials of a plan, in the order that it asks for. Always the same for the same plan.
 pub fn expand(plan: &Plan) -> Expansion {
     let mut deployments = Vec::new();
     let mut keys = HashSet::new();

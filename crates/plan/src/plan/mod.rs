@@ -28,30 +28,44 @@ pub use prices::{Price, PriceError, Prices};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
+    /// The file, absolute.
     pub path: PathBuf,
+    /// 1 to 64 letters, digits, `-` and `_`.
     pub name: String,
+    /// One sentence for people; may be empty.
     pub description: String,
     /// Where commands run: what the command line says, else the file, else the default.
     pub executor: Executor,
+    /// The applications, in the order of the file; at least one.
     pub entries: Vec<Entry>,
     /// Deployments per application and matrix point, at least 1.
     pub repetitions: u32,
     /// Trials on one deployment, at least 1.
     pub trials_per_deployment: u32,
+    /// The order of the trials.
     pub order: Order,
+    /// Of every random choice of the plan.
     pub seed: u64,
+    /// Pauses of every trial.
     pub timing: Timing,
+    /// How much happens at once.
     pub concurrency: Concurrency,
+    /// How many steps may hold a named lock at once. A lock that is not named here is held by one.
     pub locks: BTreeMap<String, u32>,
+    /// When to stop early.
     pub budget: Budget,
 }
 
 /// An application of a plan at one target, with its points of the matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    /// Unique in the plan.
     pub application: String,
+    /// What the manifest says.
     pub benchmark: Arc<Benchmark>,
+    /// A target of the benchmark.
     pub target: String,
+    /// The points of the matrix, in the order of the plan; one without factors where there is no matrix.
     pub points: Vec<Point>,
 }
 
@@ -62,7 +76,9 @@ pub struct Point {
     pub factors: Vec<(String, Value)>,
     /// What the plan says of parameters, evaluated: `[params]`, then the entry's own.
     pub params: BTreeMap<String, Value>,
+    /// Names for the results, by which reports group.
     pub labels: BTreeMap<String, String>,
+    /// What is sent at this point.
     pub load: Arc<Load>,
     /// What its trials must find; none: whatever they find.
     pub start: Option<Start>,
@@ -72,7 +88,9 @@ pub struct Point {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
+    /// Every trial must meet a cold application.
     Cold,
+    /// Every trial must meet a warm application.
     Warm,
     /// The first trial on each deployment is cold, later ones are warm.
     ColdThenWarm,
@@ -89,31 +107,46 @@ impl Start {
     }
 }
 
+/// The order of the trials of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
+    /// All of one application and point, then the next.
     Sequential,
+    /// The first of each, then the second of each.
     Interleaved,
+    /// Shuffled by the seed.
     Random,
 }
 
+/// Pauses of a trial; zero where the plan has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
+    /// Before its load.
     pub before_invoke: Duration,
+    /// Between its load and its traces.
     pub before_traces: Duration,
+    /// Between the trials of one deployment: before every load but the first, at least this long.
     pub min_idle: Duration,
 }
 
+/// How much of a run happens at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concurrency {
+    /// Deployments, 1 or more.
     pub deploy: u32,
+    /// Loads, 1 or more.
     pub invoke: u32,
+    /// Whether a load waits until nothing else of ours works on this machine, and the other way round.
     pub quiet: bool,
 }
 
+/// When a run stops early: trials that have begun are finished, cleanup still runs. None: no limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Budget {
+    /// So many failed steps.
     pub errors: Option<u32>,
+    /// After this long.
     pub duration: Option<Duration>,
     /// US dollars, by the price table.
     pub cost_usd: Option<f64>,
@@ -124,7 +157,9 @@ pub struct Budget {
 pub struct Overrides {
     /// `-p name=value`, in order; the last one of a name counts.
     pub params: Vec<(String, String)>,
+    /// `--executor`. None: what the plan says.
     pub executor: Option<Executor>,
+    /// `--seed`. None: what the plan says.
     pub seed: Option<u64>,
     /// Environment variables; those called `SB_PARAM_NAME` count, others are ignored.
     pub environment: BTreeMap<String, String>,

@@ -23,11 +23,15 @@ pub struct Prices {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
+    /// The unit, in words.
     pub what: String,
+    /// Who sells it.
     pub provider: String,
+    /// Where the price holds.
     pub region: String,
     /// US dollars for `per` units.
     pub usd: f64,
+    /// So many units cost `usd`; above 0.
     pub per: f64,
     /// Month for which the price was known to hold: `2025-12`.
     pub as_of: String,
@@ -35,16 +39,32 @@ pub struct Price {
     pub source: String,
 }
 
+/// Why a price table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PriceError {
+    /// It is not TOML of the right form.
     #[error("the price table cannot be read: {0}; the built-in one (see docs/manifests.md) is an example")]
     Form(String),
+    /// An entry has a name that no built-in price has.
     #[error("there is no price called `{name}`; {help}")]
-    Unknown { name: String, help: String },
+    Unknown {
+        /// The name in question.
+        name: String,
+        /// The nearest name, or all that there are.
+        help: String,
+    },
+    /// A price below 0, or for no units at all.
     #[error(
         "the price `{name}` is {usd} USD per {per}: use a price of 0 or more, for a number of units above 0"
     )]
-    Range { name: String, usd: f64, per: f64 },
+    Range {
+        /// The price's name.
+        name: String,
+        /// US dollars.
+        usd: f64,
+        /// Units that they buy.
+        per: f64,
+    },
 }
 
 impl Prices {
@@ -76,6 +96,7 @@ impl Prices {
         self.table.keys().map(String::as_str)
     }
 
+    /// The price of this name.
     pub fn get(&self, name: &str) -> Option<&Price> {
         self.table.get(name)
     }

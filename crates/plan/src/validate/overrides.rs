@@ -12,7 +12,7 @@ const ENVIRONMENT_PREFIX: &str = "SB_PARAM_";
 
 impl Overrides {
     /// Parameters of one benchmark from the environment.
-    pub fn from_environment(
+    pub(super) fn from_environment(
         &self,
         benchmark: &Benchmark,
         problems: &mut Vec<Problem>,
@@ -37,7 +37,7 @@ impl Overrides {
     }
 
     /// Parameters of one benchmark from the command line.
-    pub fn from_command_line(
+    pub(super) fn from_command_line(
         &self,
         benchmark: &Benchmark,
         problems: &mut Vec<Problem>,
@@ -70,7 +70,7 @@ impl Overrides {
     }
 
     /// Names that no benchmark has: an error for `-p`, a warning for the environment.
-    pub fn report_unknown(&self, benchmarks: &[&Benchmark], problems: &mut Vec<Problem>) {
+    pub(super) fn report_unknown(&self, benchmarks: &[&Benchmark], problems: &mut Vec<Problem>) {
         let known = || benchmarks.iter().flat_map(|benchmark| benchmark.params.keys()).map(String::as_str);
         let names: std::collections::BTreeSet<&str> = known().collect();
         for (name, _) in &self.params {
