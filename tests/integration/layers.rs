@@ -195,3 +195,53 @@ fn crates_that_stand_alone_depend_on_no_runtime_cloud_or_database() {
         check(name, &[RUNTIME, COMMANDS]);
     }
 }
+
+/// What a crate without clock, network and processes does not name.
+const CLOCK_AND_NETWORK: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "time::Instant",
+    "time::SystemTime",
+    "Timestamp::now",
+    "Zoned::now",
+    "std::net",
+    "tokio",
+    "hyper",
+];
+
+/// A file of tests, by its name or its folder.
+fn is_test(path: &Path) -> bool {
+    let is_tests = |part: &std::ffi::OsStr| {
+        let name = part.to_string_lossy();
+        name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs")
+    };
+    path.iter().any(is_tests)
+}
+
+#[test]
+fn the_pure_crates_know_no_clock_network_or_process() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let mut wrong = Vec::new();
+    for name in ["plan", "workload", "sam", "measurement", "analysis"] {
+        // The analysis names temporary files after its process; it starts none.
+        let process = if name == "analysis" { "process::Command" } else { "std::process" };
+        let source = crates.join(name).join("src");
+        let mut files = Vec::new();
+        collect(&source, &mut files);
+        assert!(!files.is_empty(), "no sources of {name}");
+        for file in files {
+            let inside = file.strip_prefix(&source).unwrap();
+            if is_test(inside) {
+                continue;
+            }
+            for (number, line) in code(&file).lines().enumerate() {
+                for word in CLOCK_AND_NETWORK.iter().copied().chain([process]) {
+                    if line.contains(word) {
+                        wrong.push(format!("{name}/src/{}:{}: {word}", inside.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not for crates that are pure:\n{}", wrong.join("\n"));
+}
