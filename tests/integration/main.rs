@@ -9,6 +9,7 @@ mod docker;
 mod docker_credentials;
 mod docs;
 mod engines;
+mod examples;
 mod host;
 mod host_credentials;
 mod insights;
