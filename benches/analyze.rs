@@ -18,8 +18,7 @@ use std::time::Instant;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
-use sb_analysis::analyze::{Options, analyze_file};
-use sb_analysis::method::Method;
+use sb_analysis::{AnalyzeOptions, Method, analyze_file};
 use serde::Deserialize;
 
 const ROUNDS: usize = 7;
@@ -35,7 +34,7 @@ fn main() {
     println!("{traces} traces, {:.1} MB, seed {SEED}", bytes as f64 / 1e6);
 
     let analyse = |jobs: usize| {
-        let options = Options { jobs: NonZeroUsize::new(jobs), ..Options::default() };
+        let options = AnalyzeOptions { jobs: NonZeroUsize::new(jobs), ..AnalyzeOptions::default() };
         let summary = analyze_file(&path, &options).expect("the analysis");
         assert_eq!(summary.valid + summary.invalid, traces);
         assert!(summary.valid * 100 >= traces * 90, "most of the generated traces are valid: {summary:?}");
@@ -66,7 +65,7 @@ fn main() {
     println!("\n{traces} traces, of which each second one links to another");
     let analyse = |join_linked: bool| {
         let method = Method { join_linked, ..Method::default() };
-        let options = Options { jobs: NonZeroUsize::new(2), method, ..Options::default() };
+        let options = AnalyzeOptions { jobs: NonZeroUsize::new(2), method, ..AnalyzeOptions::default() };
         let summary = analyze_file(&path, &options).expect("the analysis");
         assert_eq!(summary.valid + summary.invalid, if join_linked { traces / 2 } else { traces });
         assert!(summary.valid * 100 >= traces * 45, "most of the generated traces are valid: {summary:?}");

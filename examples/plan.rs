@@ -27,7 +27,7 @@ fn main() -> io::Result<ExitCode> {
 }
 
 /// What a run of the plan does, or what is wrong with the plan.
-pub(crate) fn describe(path: &Path) -> Result<String, String> {
+fn describe(path: &Path) -> Result<String, String> {
     let checked = validate::plan(&Disk, path, &Overrides::default());
     let (plan, warnings) = checked.into_result().map_err(|problems| listed(&problems))?;
     let run = build(&plan, expand(&plan), Parts::ALL);

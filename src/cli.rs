@@ -440,7 +440,7 @@ pub enum SourceWord {
     Otlp,
 }
 
-impl From<SourceWord> for sb_analysis::source::Source {
+impl From<SourceWord> for sb_analysis::Source {
     fn from(word: SourceWord) -> Self {
         match word {
             SourceWord::Auto => Self::Auto,
@@ -461,7 +461,7 @@ pub enum AlgorithmWord {
     Firm,
 }
 
-impl From<AlgorithmWord> for sb_analysis::method::Algorithm {
+impl From<AlgorithmWord> for sb_analysis::Algorithm {
     fn from(word: AlgorithmWord) -> Self {
         match word {
             AlgorithmWord::ServiTrace => Self::ServiTrace,

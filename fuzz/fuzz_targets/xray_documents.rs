@@ -7,7 +7,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (duration, documents) = text.split_once('\n').unwrap_or((text, ""));
     let documents: Vec<_> =
         documents.lines().map(|document| serde_json::json!({ "Document": document }).to_string()).collect();
-    let line =
-        format!(r#"{{"Id":"1-a","Duration":{duration},"Segments":[{}]}}"#, documents.join(","));
+    let line = format!(r#"{{"Id":"1-a","Duration":{duration},"Segments":[{}]}}"#, documents.join(","));
     sb_fuzz::check_text(&line);
 });

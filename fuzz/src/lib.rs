@@ -3,13 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
 
-use sb_analysis::analyze::{analyze, analyze_text};
-use sb_analysis::app_insights;
-use sb_analysis::breakdown::{Activity, Analysis};
-use sb_analysis::method::Method;
-use sb_analysis::otlp;
-use sb_analysis::row::{BREAKDOWN_HEADER, read_breakdown};
-use sb_analysis::xray::Rejected;
+use sb_analysis::{
+    Activity, Analysis, BREAKDOWN_HEADER, Method, Rejected, Source, analyze, analyze_text, read_breakdown,
+    read_otlp,
+};
 
 /// One trace, in whatever format it looks like.
 pub fn check_text(text: &str) {
@@ -18,13 +15,14 @@ pub fn check_text(text: &str) {
 
 /// One trace of Application Insights.
 pub fn check_app_insights(text: &str) {
-    check_outcome(app_insights::read(text).and_then(|recorded| Method::default().explain(recorded)));
+    let method = Method { source: Source::AppInsights, ..Method::default() };
+    check_outcome(method.analyze_text(text));
 }
 
 /// The traces of an OpenTelemetry export.
 pub fn check_otlp(text: &str) {
     let method = Method::default();
-    for recorded in otlp::read(text) {
+    for recorded in read_otlp(text) {
         check_outcome(recorded.and_then(|recorded| method.explain(recorded)));
     }
 }
@@ -53,7 +51,8 @@ fn check_outcome(outcome: Result<Analysis, Rejected>) {
 /// A file of traces: as many rows as the summary says, each readable.
 pub fn check_file(bytes: &[u8]) {
     let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-    let summary = analyze(std::io::Cursor::new(bytes.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    let summary =
+        analyze(std::io::Cursor::new(bytes.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
     assert_eq!(read_breakdown(&*breakdown).unwrap().len() as u64, summary.valid);
     let mut reader = csv::Reader::from_reader(&*invalid);
     assert_eq!(reader.records().map(Result::unwrap).count() as u64, summary.invalid);

@@ -16,7 +16,7 @@ use crate::schedule::Naming;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
-use sb_analysis::report::{summary, table};
+use sb_analysis::{Ink, TRACE_FILES, render_summaries, summarize};
 use sb_plan::event::Verdict;
 use sb_plan::graph::RunGraph;
 use sb_plan::id::RunId;
@@ -57,7 +57,7 @@ pub(super) async fn last_traces(settings: &Settings) -> Result<PathBuf, Failed> 
         let found = folders(&plan, &graph, &state)
             .into_values()
             .flatten()
-            .rfind(|folder| sb_analysis::input::NAMES.iter().any(|name| folder.join(name).is_file()));
+            .rfind(|folder| TRACE_FILES.iter().any(|name| folder.join(name).is_file()));
         if let Some(folder) = found {
             return Ok(folder);
         }
@@ -100,7 +100,7 @@ fn show_report(
             continue;
         }
         summaries.push(
-            summary::summarize(application, &measured)
+            summarize(application, &measured)
                 .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?,
         );
     }
@@ -112,8 +112,8 @@ fn show_report(
     if settings.json() {
         let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
     } else {
-        let style = if terminal.coloured { table::Style::Coloured } else { table::Style::Plain };
-        table::render(&mut text, &summaries, style)
+        let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
+        render_summaries(&mut text, &summaries, ink)
             .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     }
     terminal.data(&text)?;
@@ -184,7 +184,7 @@ fn show_retrievals(
     folders: &BTreeMap<String, Vec<PathBuf>>,
 ) -> Result<(), Failed> {
     let found = folders.values().flatten().filter_map(|folder| {
-        let report = Retrieval::read(&folder.join(sb_analysis::input::NAMES[0]))?;
+        let report = Retrieval::read(&folder.join(TRACE_FILES[0]))?;
         Some((folder, report))
     });
     if settings.json() && !is_part {

@@ -15,19 +15,11 @@ use crate::cli::{MethodArguments, OutputFormat, RepairKind, TraceCommand, Writte
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_analysis::activities::Activities;
-use sb_analysis::analyze::{self, Options, Tables};
-use sb_analysis::breakdown::Analysis;
-use sb_analysis::input;
-use sb_analysis::invalid::Invalid;
-use sb_analysis::method::Method;
-use sb_analysis::repair::Repair;
-use sb_analysis::report::waterfall::{self, Ink, Waterfall};
-use sb_analysis::report::waterfall_svg;
-use sb_analysis::requests::Requests;
-use sb_analysis::row::format_duration;
-use sb_analysis::span::{Recorded, Trace};
-use sb_analysis::xray::Rejected;
+use sb_analysis::{
+    Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
+    Recorded, Rejected, Repair, Requests, Rule, Tables, Trace, Waterfall, analyze_file, find_traces,
+    for_each_joined_trace, for_each_trace, format_duration, microseconds, printable,
+};
 
 /// Analyses files of traces; the results go beside each.
 pub(super) fn analyze(
@@ -43,20 +35,21 @@ pub(super) fn analyze(
         (OutputFormat::Parquet, WrittenTables::Csv) => WrittenTables::Both,
         (_, write) => write,
     };
-    let files = input::find(paths)?;
+    let files = find_traces(paths)?;
     refuse_common_results(&files)?;
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };
     let mut results = Vec::new();
     for file in &files {
         let summary = with_progress(terminal, file, |progress| {
             let progress = Some(progress);
-            let options = Options { tables, jobs, progress, method: method.clone(), ..Options::default() };
-            analyze::analyze_file(file, &options)
+            let method = method.clone();
+            let options = AnalyzeOptions { tables, jobs, progress, method, ..AnalyzeOptions::default() };
+            analyze_file(file, &options)
         })?;
         let table = |wanted: bool, name| wanted.then(|| file.with_file_name(name));
-        let breakdown = table(tables.csv, "trace_breakdown.csv");
-        let parquet = table(tables.parquet, "trace_breakdown.parquet");
-        let invalid = file.with_file_name("invalid_traces.csv");
+        let breakdown = table(tables.csv, BREAKDOWN_FILE);
+        let parquet = table(tables.parquet, PARQUET_FILE);
+        let invalid = file.with_file_name(INVALID_FILE);
         if settings.json() {
             results.push(json!({
                 "file": file,
@@ -159,7 +152,7 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
         Some(file) => file.clone(),
         None => report::last_traces(settings).await?,
     };
-    let files = input::find(&[path])?;
+    let files = find_traces(&[path])?;
     match command {
         TraceCommand::Show { id, svg, join_linked, .. } => {
             show(terminal, find(&files, &id, join_linked)?, svg.as_deref())
@@ -179,11 +172,7 @@ fn for_each(
     join_linked: bool,
     each: impl FnMut(Result<Recorded<'_>, Rejected>) -> bool,
 ) -> io::Result<()> {
-    if join_linked {
-        analyze::for_each_joined_trace(file, part, each)
-    } else {
-        analyze::for_each_trace(file, part, each)
-    }
+    if join_linked { for_each_joined_trace(file, part, each) } else { for_each_trace(file, part, each) }
 }
 
 /// The trace with an id or with the only one that starts so.
@@ -227,12 +216,12 @@ pub(super) fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result
 }
 
 pub(super) fn show(terminal: &Terminal, recorded: Recorded<'_>, svg: Option<&Path>) -> Outcome {
-    let waterfall = analyze::view(recorded, |trace, analysis| Waterfall::new(trace, &analysis))
+    let waterfall = Method::default()
+        .inspect(recorded, |trace, analysis| Waterfall::new(trace, &analysis))
         .map_err(|rejected| Failed::message(Exit::Failed, rejected.reason.to_string()))?;
     let mut out = String::new();
     if let Some(file) = svg {
-        waterfall_svg::render(&mut out, &waterfall)
-            .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+        waterfall.to_svg(&mut out).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
         std::fs::write(file, out).map_err(|error| {
             let message = format!("cannot write `{}`: {error}", file.display());
             Failed::helped(Exit::Failed, message, "check the path and its permissions")
@@ -242,62 +231,71 @@ pub(super) fn show(terminal: &Terminal, recorded: Recorded<'_>, svg: Option<&Pat
     }
     let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
     waterfall
-        .render(&mut out, terminal.width(), ink)
+        .to_terminal(&mut out, terminal.width(), ink)
         .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     terminal.data(&out)?;
     Ok(Exit::Done)
 }
 
 fn print_path(terminal: &Terminal, settings: &Settings, recorded: Recorded<'_>) -> Outcome {
-    let (value, lines) = analyze::view(recorded, |trace, analysis| {
-        let analysis = analysis?;
-        let start = trace.span(trace.root()).start;
-        let offset = |seconds: f64| sb_analysis::span::microseconds(seconds - start);
-        let origin = sb_analysis::span::microseconds(start);
-        let path: Vec<Value> = analysis
-            .path
-            .iter()
-            .map(|&place| {
-                let span = trace.span(place);
-                json!({
-                    "id": span.id, "name": span.name, "origin": span.origin,
-                    "start_us": offset(span.start), "end_us": offset(span.end),
+    let (value, lines) = Method::default()
+        .inspect(recorded, |trace, analysis| {
+            let analysis = analysis?;
+            let start = trace.span(trace.root()).start;
+            let offset = |seconds: f64| microseconds(seconds - start);
+            let origin = microseconds(start);
+            let path: Vec<Value> = analysis
+                .path
+                .iter()
+                .map(|&place| {
+                    let span = trace.span(place);
+                    json!({
+                        "id": span.id, "name": span.name, "origin": span.origin,
+                        "start_us": offset(span.start), "end_us": offset(span.end),
+                    })
                 })
-            })
-            .collect();
-        let pieces: Vec<Value> = analysis
-            .pieces
-            .iter()
-            .map(|piece| {
-                json!({
-                    "activity": piece.activity.name(), "span": trace.span(piece.span).id,
-                    "start_us": piece.start - origin, "end_us": piece.end - origin,
+                .collect();
+            let pieces: Vec<Value> = analysis
+                .pieces
+                .iter()
+                .map(|piece| {
+                    json!({
+                        "activity": piece.activity.name(), "span": trace.span(piece.span).id,
+                        "start_us": piece.start - origin, "end_us": piece.end - origin,
+                    })
                 })
-            })
-            .collect();
-        let mut lines =
-            format!("{}  {}\n", waterfall::printable(&trace.id), format_duration(analysis.row.duration));
-        for piece in &analysis.pieces {
-            let from = (piece.start - origin) as f64 / 1e3;
-            let length = (piece.end - piece.start) as f64 / 1e3;
-            let _ = writeln!(
-                lines,
-                "  {from:>11.3} ms {length:>11.3} ms  {:<24}  {}",
-                piece.activity.name(),
-                waterfall::printable(&trace.span(piece.span).name)
-            );
-        }
-        let value = json!({
-            "version": 1, "trace_id": trace.id, "duration_us": analysis.row.duration,
-            "rule": format!("{:?}", analysis.rule).to_lowercase(), "path": path, "pieces": pieces,
-        });
-        Ok((value, lines))
-    })
-    .map_err(|rejected| rejected.reason)
-    .flatten()
-    .map_err(|reason| Failed::message(Exit::Failed, reason.to_string()))?;
+                .collect();
+            let mut lines = format!("{}  {}\n", printable(&trace.id), format_duration(analysis.row.duration));
+            for piece in &analysis.pieces {
+                let from = (piece.start - origin) as f64 / 1e3;
+                let length = (piece.end - piece.start) as f64 / 1e3;
+                let _ = writeln!(
+                    lines,
+                    "  {from:>11.3} ms {length:>11.3} ms  {:<24}  {}",
+                    piece.activity.name(),
+                    printable(&trace.span(piece.span).name)
+                );
+            }
+            let value = json!({
+                "version": 1, "trace_id": trace.id, "duration_us": analysis.row.duration,
+                "rule": rule_name(analysis.rule), "path": path, "pieces": pieces,
+            });
+            Ok((value, lines))
+        })
+        .map_err(|rejected| rejected.reason)
+        .flatten()
+        .map_err(|reason| Failed::message(Exit::Failed, reason.to_string()))?;
     terminal.data(&if settings.json() { format!("{value:#}") } else { lines })?;
     Ok(Exit::Done)
+}
+
+/// What explains a trace: a rule of the study's algorithm, or FIRM's algorithm.
+fn rule_name(rule: Option<Rule>) -> &'static str {
+    match rule {
+        Some(Rule::Published) => "published",
+        Some(Rule::Paper) => "paper",
+        None => "firm",
+    }
 }
 
 /// A trace in a list. Duration in microseconds; none where the trace cannot be read.
@@ -375,13 +373,13 @@ fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> List
         };
         Listed {
             id: trace.id.to_string(),
-            duration: Some(sb_analysis::span::microseconds(trace.duration)),
+            duration: Some(microseconds(trace.duration)),
             request: requests.get(&trace.id).map(str::to_owned),
             cold_starts,
             reason,
         }
     };
-    let seen = recorded.and_then(|recorded| analyze::view(recorded, look));
+    let seen = recorded.and_then(|recorded| Method::default().inspect(recorded, look));
     seen.unwrap_or_else(|rejected| {
         let id = rejected.id.unwrap_or_default();
         Listed {

@@ -10,16 +10,15 @@ use super::trace::{refuse_common_results, with_progress};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_analysis::input;
-use sb_analysis::triggers::{self, INVALID_FILE, Quantiles, TRIGGER_FILE};
+use sb_analysis::{INVALID_FILE, Quantiles, TRIGGER_FILE, analyze_triggers, find_traces};
 
 /// Measures the triggers in files of traces; the results go beside each.
 pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf]) -> Outcome {
     let mut results = Vec::new();
-    let files = input::find(files)?;
+    let files = find_traces(files)?;
     refuse_common_results(&files)?;
     for file in files {
-        let summary = with_progress(terminal, &file, |progress| triggers::analyze_file(&file, progress))?;
+        let summary = with_progress(terminal, &file, |progress| analyze_triggers(&file, progress))?;
         let written = [TRIGGER_FILE, INVALID_FILE].map(|name| file.with_file_name(name));
         if settings.json() {
             results.push(json!({

@@ -11,7 +11,7 @@ use crate::cli::{LoadArguments, OutputFormat, WorkloadCommand};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_analysis::report::rates::Rates;
+use sb_analysis::Rates;
 use sb_load::DEFAULT_MAX_IN_FLIGHT;
 use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationReader};
 use sb_workload::k6_options::k6_options;

@@ -13,17 +13,15 @@ use crate::provider::aws::{self, XrayConfig};
 use crate::provider::collect::{FetchError, FetchProgress};
 use crate::provider::otlp;
 use crate::provider::retrieval::Retrieval;
-use sb_analysis::analyze;
-use sb_analysis::method::Method;
-use sb_analysis::row::{self, BreakdownRow};
-use sb_analysis::source::Source;
+use sb_analysis::{
+    AnalyzeOptions, BREAKDOWN_FILE, BreakdownRow, Method, Source, analyze_file, read_breakdown,
+};
 use sb_measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
 use sb_plan::benchmark::{AppInsights, Target, Traces};
 use sb_plan::event::{FailureClass, Notice, Outcome};
 use sb_workload::template::{Context, Template, lookup_in};
 
 pub const TRACES_FILE: &str = "traces.json";
-const BREAKDOWN_FILE: &str = "trace_breakdown.csv";
 
 /// How long traces may take to become complete, after the plan's own wait.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -239,11 +237,11 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
     };
     let method = Method { source, join_linked: joins_linked(attempt), ..Method::default() };
     let analysed = tokio::task::spawn_blocking(move || {
-        let options = analyze::Options { method, ..analyze::Options::default() };
-        let summary = analyze::analyze_file(&file, &options)?;
+        let options = AnalyzeOptions { method, ..AnalyzeOptions::default() };
+        let summary = analyze_file(&file, &options)?;
         let Some(must_be_cold) = must_be_cold else { return Ok((summary, None)) };
         let breakdown = std::fs::File::open(file.with_file_name(BREAKDOWN_FILE))?;
-        let rows = row::read_breakdown(breakdown).map_err(std::io::Error::other)?;
+        let rows = read_breakdown(breakdown).map_err(std::io::Error::other)?;
         std::io::Result::Ok((summary, start_mismatch(must_be_cold, &rows)))
     });
     let analysed = analysed.await;
@@ -286,7 +284,7 @@ fn start_mismatch(must_be_cold: bool, rows: &[BreakdownRow]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sb_analysis::breakdown::Parts;
+    use sb_analysis::Parts;
 
     fn row(start_time: f64, num_cold_starts: u64) -> BreakdownRow {
         BreakdownRow {

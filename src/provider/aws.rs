@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, ask, ask_for, collect};
 use super::pace::Pace;
 use super::retrieval::{Partial, Retrieval};
-use sb_analysis::xray::{Documents, linked_traces};
+use sb_analysis::{Documents, linked_traces};
 
 const XRAY: Service = Service {
     name: "X-Ray",

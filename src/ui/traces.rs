@@ -9,14 +9,10 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use sb_analysis::breakdown::Analysis;
-use sb_analysis::invalid::Invalid;
-use sb_analysis::report::waterfall::Waterfall;
-use sb_analysis::report::waterfall_svg;
-use sb_analysis::requests::Requests;
-use sb_analysis::span::{Recorded, Trace};
-use sb_analysis::xray::Rejected;
-use sb_analysis::{analyze, input, span};
+use sb_analysis::{
+    Analysis, Invalid, Method, Recorded, Rejected, Requests, TRACE_FILES, Trace, Waterfall, for_each_trace,
+    microseconds,
+};
 
 /// Traces in each list.
 const LISTED: usize = 15;
@@ -72,7 +68,7 @@ impl Traces {
             let _turn = turn;
             let Some(path) = file_in(&folder).filter(|_| !id.is_empty()) else { return Ok(None) };
             let mut image = None;
-            analyze::for_each_trace(&path, &id, |recorded| {
+            for_each_trace(&path, &id, |recorded| {
                 let recorded = recorded.ok().filter(|recorded| recorded.id == *id);
                 let goes_on = recorded.is_none();
                 image = recorded.and_then(draw);
@@ -89,7 +85,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 }
 
 fn file_in(folder: &Path) -> Option<PathBuf> {
-    input::NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    TRACE_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 fn read(path: &Path) -> io::Result<Value> {
@@ -98,7 +94,7 @@ fn read(path: &Path) -> io::Result<Value> {
     let mut last: Vec<Value> = Vec::new();
     let mut count = 0;
     let mut more = false;
-    analyze::for_each_trace(path, "", |recorded| {
+    for_each_trace(path, "", |recorded| {
         if count == LOOKED_AT {
             more = true;
             return false;
@@ -137,9 +133,9 @@ fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Li
             Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
             Err(reason) => (None, Some(reason.code().to_owned())),
         };
-        (trace.id.to_string(), Some(span::microseconds(trace.duration)), cold_starts, reason)
+        (trace.id.to_string(), Some(microseconds(trace.duration)), cold_starts, reason)
     };
-    let seen = recorded.and_then(|recorded| analyze::view(recorded, look));
+    let seen = recorded.and_then(|recorded| Method::default().inspect(recorded, look));
     let (id, duration, cold_starts, reason) = seen.unwrap_or_else(|rejected| {
         let reason = rejected.reason.code().to_owned();
         (rejected.id.unwrap_or_default(), None, None, Some(reason))
@@ -152,8 +148,9 @@ fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Li
 }
 
 fn draw(recorded: Recorded<'_>) -> Option<String> {
-    let waterfall = analyze::view(recorded, |trace, analysis| Waterfall::new(trace, &analysis)).ok()?;
+    let waterfall =
+        Method::default().inspect(recorded, |trace, analysis| Waterfall::new(trace, &analysis)).ok()?;
     let mut image = String::new();
-    waterfall_svg::render(&mut image, &waterfall).ok()?;
+    waterfall.to_svg(&mut image).ok()?;
     Some(image)
 }

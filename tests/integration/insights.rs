@@ -159,8 +159,7 @@ async fn traces_come_in_batches_through_every_trouble_and_are_analysed_as_they_a
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["attrs"]["rootTraceId"].clone())
         .collect();
     assert_eq!(json!(roots), json!(operations));
-    let summary =
-        sb_analysis::analyze::analyze_file(&out, &sb_analysis::analyze::Options::default()).unwrap();
+    let summary = sb_analysis::analyze_file(&out, &sb_analysis::AnalyzeOptions::default()).unwrap();
     assert_eq!((summary.valid, summary.invalid), (3, 0), "{summary:?}");
 }
 

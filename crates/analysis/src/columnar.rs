@@ -19,8 +19,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
 use self::column::{Cell, Column};
-use super::breakdown::Activity;
-use super::repair::COLUMN;
+use super::path::breakdown::Activity;
+use super::path::repair::COLUMN;
 use super::requests::Requests;
 use super::row::BreakdownRow;
 
@@ -146,7 +146,7 @@ mod tests {
     use parquet::schema::printer::print_schema;
 
     use super::*;
-    use crate::breakdown::Parts;
+    use crate::path::breakdown::Parts;
     use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationWriter, Outcome, Timestamp};
 
     #[test]

@@ -1,77 +1,179 @@
 //! Why a trace has no latency breakdown: a closed list, each with a stable code and a sentence.
 
-use super::row::format_duration;
+use crate::read::LONGEST;
+use crate::row::format_duration;
 
-/// A reason to leave a trace out of the analysis. Durations are in microseconds.
+/// A trace that cannot be analysed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Absent where the text is damaged before the id.
+    pub id: Option<String>,
+    /// What is wrong with it.
+    pub reason: Invalid,
+}
+
+impl Rejected {
+    /// A text that is no UTF-8.
+    pub(crate) fn not_utf8(error: std::str::Utf8Error) -> Self {
+        Self { id: None, reason: Invalid::Malformed { detail: error.to_string() } }
+    }
+}
+
+/// A reason to leave a trace out of the analysis. Durations are in microseconds; spans are named by their ids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
+    /// The text is no trace.
     #[error("the trace cannot be read ({detail}); fetch it again")]
-    Malformed { detail: String },
+    Malformed {
+        /// What is wrong, and where.
+        detail: String,
+    },
+    /// The tracer gave no duration.
     #[error("the trace has no duration, so it was still being written; fetch it again later")]
     NoDuration,
+    /// A span has not ended.
     #[error("span {span} is still in progress; wait longer before fetching the traces")]
-    InProgress { span: String },
+    InProgress {
+        /// The span.
+        span: String,
+    },
+    /// A time or a duration is no time of the years 1 to 9999.
     #[error(
         "the time {seconds} lies outside of the years 1 to 9999; check the clock of the service that sent it"
     )]
-    TimeOutOfRange { seconds: String },
+    TimeOutOfRange {
+        /// The time, in seconds since the epoch.
+        seconds: String,
+    },
+    /// Two spans with one id have different parents.
     #[error("span {span} is sent twice, with different parents; give each span an id of its own")]
-    ConflictingParents { span: String },
+    ConflictingParents {
+        /// The id of both.
+        span: String,
+    },
+    /// A span names a parent that is not in the trace.
     #[error(
         "span {span} refers to the parent {parent}, which is missing; wait longer before fetching the traces"
     )]
-    MissingParent { span: String, parent: String },
+    MissingParent {
+        /// The span.
+        span: String,
+        /// The parent that it names.
+        parent: String,
+    },
+    /// Every span has a parent, or there is no span.
     #[error("no span is without a parent, so the trace has no root; wait longer before fetching the traces")]
     NoRoot,
+    /// Another span than the root starts first.
     #[error(
         "the root {root} does not start first, {first} does; check that all services are connected in one trace and \
          that their clocks agree"
     )]
-    RootNotFirst { root: String, first: String },
+    RootNotFirst {
+        /// The span without a parent.
+        root: String,
+        /// The span that starts first.
+        first: String,
+    },
+    /// The tracer's duration is not the time between first start and last end.
     #[error(
         "the duration {} differs from the time between the first start and the last end, {}; check that all services \
          are connected in one trace and that their clocks agree",
         format_duration(*duration), format_duration(*between)
     )]
-    DurationMismatch { duration: i64, between: i64 },
+    DurationMismatch {
+        /// As the tracer gave it.
+        duration: i64,
+        /// From the first start to the last end.
+        between: i64,
+    },
+    /// Parents form a circle.
     #[error("span {span} is its own ancestor; correct the parent ids of the instrumentation")]
-    ParentLoop { span: String },
+    ParentLoop {
+        /// A span of the circle.
+        span: String,
+    },
+    /// An asynchronous span starts more than 10 ms before what caused it.
     #[error(
         "the asynchronous span {next} starts {} before the span {span} that leads to it; check that their clocks agree",
         format_duration(*early)
     )]
-    StartsBeforeCause { span: String, next: String, early: i64 },
+    StartsBeforeCause {
+        /// The span that leads to the asynchronous one.
+        span: String,
+        /// The asynchronous span.
+        next: String,
+        /// By how much it starts too early.
+        early: i64,
+    },
+    /// Two pieces of time on the critical path do not follow each other.
     #[error(
         "the critical path does not explain the time around span {span}: it is off by {}; check that clocks agree \
          and that no span is missing",
         format_duration(*off)
     )]
-    Gap { span: String, off: i64 },
+    Gap {
+        /// The span of the later piece.
+        span: String,
+        /// The end of that piece minus the end that the pieces add up to.
+        off: i64,
+    },
+    /// The last span of the critical path has no synchronous parent to return to.
     #[error(
         "the critical path ends with span {span}, from which nothing leads up to the end of the trace; check that \
          no span is missing"
     )]
-    EndsNowhere { span: String },
+    EndsNowhere {
+        /// The last span of the path.
+        span: String,
+    },
+    /// The critical path leads to another end than that of the trace.
     #[error(
         "the critical path leads to span {reached}, but {last} ends last; check that no span is missing and that \
          clocks agree"
     )]
-    WrongEnd { reached: String, last: String },
+    WrongEnd {
+        /// The span that the path leads to.
+        reached: String,
+        /// The span that ends last.
+        last: String,
+    },
+    /// The parts of the breakdown are not the duration.
     #[error(
         "the parts add up to {}, the trace took {}; check that no span is missing and that clocks agree",
         format_duration(*parts), format_duration(*duration)
     )]
-    PartsMismatch { parts: i64, duration: i64 },
+    PartsMismatch {
+        /// The sum of the parts.
+        parts: i64,
+        /// The duration of the trace.
+        duration: i64,
+    },
+    /// Not every initialization on the critical path belongs to a cold start.
     #[error(
         "{counted} cold starts were found, but {initializations} initializations lie on the critical path; check that \
          no span is missing"
     )]
-    ColdStartsMismatch { counted: u64, initializations: u64 },
+    ColdStartsMismatch {
+        /// Cold starts that the walk along the path found.
+        counted: u64,
+        /// Spans named `Initialization` on the path.
+        initializations: u64,
+    },
+    /// The critical path repeats spans beyond a limit, or the trace has too many spans.
     #[error("the critical path is longer than {limit} steps; correct the repeated spans of zero length")]
-    TooLong { limit: usize },
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl Invalid {
+    /// A trace that is longer than the limit of the readers.
+    pub(crate) fn longer_than_the_limit() -> Self {
+        Self::Malformed { detail: format!("it is longer than {LONGEST} bytes") }
+    }
+
     /// The stable name of the reason, for programs.
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,56 +1,64 @@
-//! Traces: spans, critical path, latency breakdown. Pure.
-//!
-//! A tracer's file becomes [`span::Trace`]s ([`xray`], [`app_insights`], [`otlp`]; [`source`] tells them apart), of each
-//! of which the [`critical_path`] is extracted and divided into activities ([`breakdown`], by the table in
-//! [`activities`]); [`analyze`] does so for files, into [`row`]s, as a [`method`] says. [`repair`] recovers traces whose
-//! clocks differ a little; [`firm`] is another algorithm to compare with; [`triggers`] measures Azure's triggers.
-//!
-//! The method, and the format of the files, are those of "Let's Trace It: Fine-Grained Serverless Benchmarking for
-//! Synchronous and Asynchronous Applications" and its published dataset.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
-pub mod activities;
-pub mod analyze;
-pub mod app_insights;
-pub mod breakdown;
-pub mod critical_path;
-pub mod firm;
-pub mod input;
-pub mod invalid;
-pub mod method;
-pub mod otlp;
-pub mod repair;
-pub mod report;
-pub mod requests;
-pub mod row;
-pub mod select;
-pub mod source;
-pub mod span;
-pub mod triggers;
-pub mod xray;
-
-mod caller;
 #[cfg(feature = "parquet")]
 mod columnar;
 #[cfg(not(feature = "parquet"))]
 #[path = "columnar_absent.rs"]
 mod columnar;
-mod embedded;
-mod gather;
-mod joined;
-mod json;
-mod linked;
-mod output;
-mod parallel;
+mod invalid;
+mod io;
+mod method;
+mod path;
 mod python;
-mod sorted;
-mod split;
-mod time;
+mod quantiles;
+mod read;
+mod report;
+mod requests;
+mod row;
+mod span;
+mod triggers;
 
 #[cfg(test)]
-mod linked_tests;
-#[cfg(test)]
-mod oracle_tests;
-#[cfg(test)]
-mod source_tests;
-#[cfg(test)]
 mod tests;
+
+// A trace and its explanation.
+pub use invalid::{Invalid, Rejected};
+pub use method::{Method, analyze_text};
+pub use path::activities::{Activities, ActivitiesError};
+pub use path::breakdown::{Activity, Algorithm, Analysis, Parts, Piece};
+pub use path::critical_path::Rule;
+pub use path::repair::Repair;
+pub use row::{BREAKDOWN_HEADER, BreakdownRow, RowError, format_duration, read_breakdown};
+
+// Its spans.
+pub use read::otlp::read as read_otlp;
+pub use read::source::Source;
+pub use read::xray::{Documents, linked_traces};
+pub use span::{Flags, Link, Parent, Recorded, Span, SpanIndex, Trace, microseconds};
+
+// Files of traces.
+#[cfg(feature = "parquet")]
+pub use io::PARQUET_FILE;
+pub use io::analyze::{AnalyzeOptions, analyze, analyze_file};
+pub use io::browse::{for_each_joined_trace, for_each_trace};
+pub use io::input::{TRACE_FILES, find_traces};
+pub use io::results::{AnalysisSummary, Tables};
+pub use io::select::{SelectedTrace, select_traces};
+pub use io::{BREAKDOWN_FILE, INVALID_FILE};
+pub use requests::Requests;
+
+// Reports: an application in numbers, a trace as a picture, invocations over time.
+pub use io::folders::{ReportError, summarize};
+pub use quantiles::Quantiles;
+pub use report::Ink;
+pub use report::rates::{RateFigures, Rates, Series};
+pub use report::summary::{
+    ApplicationSummary, LoadFigures, RequestFigures, RequestTraceFigures, TraceBreakdown, TraceFigures,
+};
+pub use report::table::render_summaries;
+pub use report::waterfall::{Waterfall, WaterfallRow, printable};
+
+// How long Azure's triggers take.
+pub use io::triggers::{TRIGGER_FILE, analyze_triggers};
+pub use triggers::{TriggerLatency, TriggerSummary};

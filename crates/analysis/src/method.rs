@@ -1,46 +1,50 @@
-//! How traces are read and explained: what the options of an analysis come to.
+//! How traces are read and explained: the options of an analysis.
 
-use super::activities::Activities;
-use super::app_insights;
-use super::breakdown::{self, Analysis};
-use super::invalid::Invalid;
-use super::otlp;
-use super::repair::{self, Repair};
-use super::row::{BREAKDOWN_HEADER, format_duration};
-use super::source::Source;
-use super::span::{Recorded, Trace};
-use super::xray::{self, Documents, Rejected};
+use crate::invalid::{Invalid, Rejected};
+use crate::path::activities::Activities;
+use crate::path::breakdown::{self, Algorithm, Analysis};
+use crate::path::repair::{self, Repair};
+use crate::read::source::Source;
+use crate::read::xray::{self, Documents};
+use crate::read::{app_insights, otlp};
+use crate::row::{BREAKDOWN_HEADER, format_duration};
+use crate::span::{Recorded, Trace};
 
-/// Which algorithm extracts the critical path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Algorithm {
-    /// The study's, for synchronous and asynchronous traces
-    #[default]
-    ServiTrace,
-    /// FIRM's, for synchronous traces: a reference to compare with
-    Firm,
+/// Analyses a text that holds one trace, in any of the formats, by the default [`Method`].
+///
+/// # Errors
+/// As [`Method::analyze_text`].
+pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
+    Method::default().analyze_text(text)
 }
 
 /// How traces are read and explained. The default is that of the published dataset.
 #[derive(Clone, Debug, Default)]
 pub struct Method {
+    /// The format of the traces.
     pub source: Source,
+    /// What extracts the critical path.
     pub algorithm: Algorithm,
+    /// Which activity the time of a span belongs to.
     pub activities: Activities,
-    /// Whether traces are recovered whose clocks differ a little.
+    /// How traces are recovered whose clocks differ a little; `None`: they are invalid.
     pub repair: Option<Repair>,
-    /// Whether traces of X-Ray that links connect are joined. (Those of OpenTelemetry always are, as [`super::otlp`] says.)
+    /// Whether traces of X-Ray that links connect are joined. Those of OpenTelemetry always
+    /// are, as [`read_otlp`](crate::read_otlp) says.
     pub join_linked: bool,
 }
 
 impl Method {
     /// Analyses a text that holds one trace, in any of the formats.
+    ///
+    /// # Errors
+    /// The text cannot be read, or its trace cannot be explained without a gap.
     pub fn analyze_text(&self, text: &str) -> Result<Analysis, Rejected> {
         self.explain(self.record(text, &mut Documents::default())?)
     }
 
-    /// Calls `found` with what a text comes to. The format must be known, and be one that holds a trace per document.
-    pub(super) fn analyze_with(
+    /// Calls `found` with the analysis of a text. The format must be known, and be one that holds a trace per document.
+    pub(crate) fn analyze_with(
         &self,
         text: &str,
         documents: &mut Documents,
@@ -53,7 +57,11 @@ impl Method {
     }
 
     /// What one text recorded, in whatever format.
-    pub fn record<'a>(&self, text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+    pub(crate) fn record<'a>(
+        &self,
+        text: &'a str,
+        documents: &'a mut Documents,
+    ) -> Result<Recorded<'a>, Rejected> {
         match self.source.resolve(text.as_bytes()) {
             Source::AppInsights => app_insights::read(text),
             Source::Otlp => only(otlp::read(text)),
@@ -62,11 +70,38 @@ impl Method {
     }
 
     /// Explains a trace as it is, without repair.
-    pub fn explain_trace(&self, trace: &Trace<'_>) -> Result<Analysis, Invalid> {
-        breakdown::analyze_by(trace, &self.activities, self.algorithm)
+    pub(crate) fn explain_trace(&self, trace: &Trace<'_>) -> Result<Analysis, Invalid> {
+        breakdown::analyze(trace, &self.activities, self.algorithm)
+    }
+
+    /// Gives `look` the spans of one trace, and what the analysis makes of them as they were recorded.
+    ///
+    /// # Errors
+    /// The spans form no tree. A tree that cannot be explained is given to `look`, with the reason.
+    pub fn inspect<T>(
+        &self,
+        recorded: Recorded<'_>,
+        look: impl FnOnce(&Trace<'_>, Result<Analysis, Invalid>) -> T,
+    ) -> Result<T, Rejected> {
+        let id = recorded.id.to_string();
+        let trace = recorded.join().map_err(|reason| Rejected { id: Some(id), reason })?;
+        let analysis = self.explain_trace(&trace);
+        Ok(look(&trace, analysis))
+    }
+
+    /// [`Self::inspect`] of the one trace in a text.
+    pub(crate) fn inspect_text<T>(
+        &self,
+        text: &str,
+        look: impl FnOnce(&Trace<'_>, Result<Analysis, Invalid>) -> T,
+    ) -> Result<T, Rejected> {
+        self.inspect(self.record(text, &mut Documents::default())?, look)
     }
 
     /// Joins what was recorded to a trace and explains it, repaired if that is wanted and needed.
+    ///
+    /// # Errors
+    /// The spans form no tree, or the tree cannot be explained without a gap.
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "the method's path stands for one lifetime, the closure for any"
@@ -76,7 +111,7 @@ impl Method {
     }
 
     /// Like [`Self::explain`], for what does not outlive the trace.
-    pub(super) fn explain_with<T>(
+    pub(crate) fn explain_with<T>(
         &self,
         mut recorded: Recorded<'_>,
         found: impl FnOnce(Analysis<&str>) -> T,
@@ -103,7 +138,7 @@ impl Method {
     }
 
     /// The first line of trace_breakdown.csv; with repair there is one column more.
-    pub(super) fn header(&self) -> String {
+    pub(crate) fn header(&self) -> String {
         let mut header = BREAKDOWN_HEADER.to_owned();
         if self.repair.is_some() {
             add_last_field(&mut header, repair::COLUMN);
@@ -113,7 +148,7 @@ impl Method {
 
     /// Appends the row of a valid trace. The column of repairs has by how much times were moved in all; it is empty
     /// where the trace was valid as it was recorded.
-    pub(super) fn write_row(&self, analysis: &Analysis<&str>, out: &mut String) {
+    pub(crate) fn write_row(&self, analysis: &Analysis<&str>, out: &mut String) {
         analysis.row.write(out);
         if self.repair.is_some() {
             add_last_field(out, &analysis.repaired.map(format_duration).unwrap_or_default());

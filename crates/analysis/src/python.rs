@@ -11,7 +11,7 @@ pub fn format_duration(microseconds: i64) -> String {
     out
 }
 
-pub(super) fn push_duration(out: &mut String, microseconds: i64) {
+pub(crate) fn push_duration(out: &mut String, microseconds: i64) {
     let days = microseconds.div_euclid(DAY);
     // Within a day, so nothing is lost.
     let rest = microseconds.rem_euclid(DAY).unsigned_abs();
@@ -37,7 +37,7 @@ fn push_digits<const LENGTH: usize>(out: &mut String, mark: char, mut number: u6
     out.extend(text);
 }
 
-pub(super) fn push_integer(out: &mut String, number: u64) {
+pub(crate) fn push_integer(out: &mut String, number: u64) {
     if number < 10 {
         out.push(char::from(b'0' + number as u8));
     } else {
@@ -46,7 +46,7 @@ pub(super) fn push_integer(out: &mut String, number: u64) {
 }
 
 /// Reads what [`format_duration`] writes, in microseconds.
-pub(super) fn parse_duration(text: &str) -> Option<i64> {
+pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     let (days, time) = match text.split_once(", ") {
         Some((days, time)) => {
             let days = days.strip_suffix(" days").or_else(|| days.strip_suffix(" day"))?;
@@ -76,7 +76,7 @@ fn digits(text: &str) -> Option<i64> {
 }
 
 /// The shortest decimal that reads back to the same double: `1606220832.0`, `1e-05`.
-pub(super) fn push_number(out: &mut String, number: f64) {
+pub(crate) fn push_number(out: &mut String, number: f64) {
     let start = out.len();
     push(out, format_args!("{number:?}"));
     // Rust and Python switch to exponents at the same sizes, but Python writes their sign and two digits.
@@ -88,7 +88,7 @@ pub(super) fn push_number(out: &mut String, number: f64) {
 }
 
 /// `['AWS::Lambda', "it's"]`
-pub(super) fn push_list(out: &mut String, items: impl IntoIterator<Item = impl AsRef<str>>) {
+pub(crate) fn push_list(out: &mut String, items: impl IntoIterator<Item = impl AsRef<str>>) {
     out.push('[');
     for (place, item) in items.into_iter().enumerate() {
         if place > 0 {
@@ -141,7 +141,7 @@ fn is_printable(character: char) -> bool {
 }
 
 /// Reads what [`push_list`] writes.
-pub(super) fn parse_list(text: &str) -> Option<Vec<String>> {
+pub(crate) fn parse_list(text: &str) -> Option<Vec<String>> {
     let mut rest = text.strip_prefix('[')?.strip_suffix(']')?;
     let mut items = Vec::new();
     while !rest.is_empty() {

@@ -3,12 +3,12 @@
 
 use std::io::{self, Read};
 
-use super::breakdown::{Activity, Parts};
-use super::invalid::Invalid;
-use super::python::{parse_duration, parse_list, push_duration, push_integer, push_list, push_number};
-use super::span::{SpanIndex, Trace, microseconds};
+use crate::invalid::Invalid;
+use crate::path::breakdown::{Activity, Parts};
+use crate::python::{parse_duration, parse_list, push_duration, push_integer, push_list, push_number};
+use crate::span::{SpanIndex, Trace, microseconds};
 
-pub use super::python::format_duration;
+pub use crate::python::format_duration;
 
 /// The first line of trace_breakdown.csv.
 pub const BREAKDOWN_HEADER: &str = "trace_id,start_time,end_time,duration,url,num_cold_starts,errors,throttles,faults,\
@@ -16,11 +16,12 @@ pub const BREAKDOWN_HEADER: &str = "trace_id,start_time,end_time,duration,url,nu
                                     runtime_initialization,computation,queing,overhead,external_service,unclassified\r\n";
 
 /// The first line of invalid_traces.csv.
-pub const INVALID_HEADER: &str = "trace_id,message\r\n";
+pub(crate) const INVALID_HEADER: &str = "trace_id,message\r\n";
 
 /// One valid trace: a row of trace_breakdown.csv. Its texts may be borrowed from the trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BreakdownRow<S = String> {
+    /// The id of the trace.
     pub trace_id: S,
     /// Seconds since the epoch.
     pub start_time: f64,
@@ -30,11 +31,13 @@ pub struct BreakdownRow<S = String> {
     pub duration: i64,
     /// Empty where the trace has no gateway.
     pub url: S,
-    /// On the critical path.
+    /// Cold starts on the critical path.
     pub num_cold_starts: u64,
-    /// How many spans are flagged as errors; throttles and faults alike.
+    /// How many spans are flagged as the caller's error.
     pub errors: u64,
+    /// How many spans are flagged as throttled.
     pub throttles: u64,
+    /// How many spans are flagged as the service's fault.
     pub faults: u64,
     /// The origins of all spans that have one.
     pub services: Vec<S>,
@@ -45,7 +48,7 @@ pub struct BreakdownRow<S = String> {
 }
 
 impl<'t> BreakdownRow<&'t str> {
-    pub(super) fn new(trace: &'t Trace<'_>, path: &[SpanIndex], parts: Parts, num_cold_starts: u64) -> Self {
+    pub(crate) fn new(trace: &'t Trace<'_>, path: &[SpanIndex], parts: Parts, num_cold_starts: u64) -> Self {
         let mut row = Self {
             trace_id: &trace.id,
             start_time: trace.span(trace.root()).start,
@@ -71,13 +74,13 @@ impl<'t> BreakdownRow<&'t str> {
         row
     }
 
-    pub(super) fn into_owned(self) -> BreakdownRow {
+    pub(crate) fn into_owned(self) -> BreakdownRow {
         self.with_texts(|text| (*text).to_owned())
     }
 }
 
 impl BreakdownRow {
-    pub(super) fn as_borrowed(&self) -> BreakdownRow<&str> {
+    pub(crate) fn as_borrowed(&self) -> BreakdownRow<&str> {
         self.with_texts(String::as_str)
     }
 }
@@ -153,7 +156,7 @@ fn services<'t>(trace: &'t Trace<'_>) -> Vec<&'t str> {
 }
 
 /// Appends a row of invalid_traces.csv.
-pub fn write_invalid(out: &mut String, trace_id: &str, reason: &Invalid) {
+pub(crate) fn write_invalid(out: &mut String, trace_id: &str, reason: &Invalid) {
     push_field(out, trace_id);
     out.push(',');
     push_field(out, &reason.message());
@@ -197,14 +200,29 @@ fn push_quoted(out: &mut String, field: &str) {
 /// A trace_breakdown.csv that cannot be read back. Rows count from 1, the header apart.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
+    /// It is no CSV, or cannot be read.
     #[error("the breakdown cannot be read: {0}; analyse the traces again")]
     Csv(#[from] csv::Error),
+    /// A column is not there.
     #[error("the breakdown has no column `{column}`; analyse the traces again")]
-    MissingColumn { column: &'static str },
+    MissingColumn {
+        /// Its name.
+        column: &'static str,
+    },
+    /// A field is not what its column holds.
     #[error(
         "row {row}: `{text}` is no {expected} (column `{column}`); correct it or analyse the traces again"
     )]
-    Field { row: usize, column: &'static str, text: String, expected: &'static str },
+    Field {
+        /// The row, from 1.
+        row: usize,
+        /// The column's name.
+        column: &'static str,
+        /// What the field holds.
+        text: String,
+        /// What it should be.
+        expected: &'static str,
+    },
 }
 
 impl From<io::Error> for RowError {
@@ -215,6 +233,9 @@ impl From<io::Error> for RowError {
 
 /// Reads a trace_breakdown.csv, ours or the published dataset's; columns may come in any order, and unknown ones
 /// are passed over.
+///
+/// # Errors
+/// The input cannot be read, lacks a column, or has a field that is not what its column holds.
 pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
     let mut reader = csv::Reader::from_reader(input);
     let columns = Columns::find(reader.headers()?)?;
@@ -227,7 +248,7 @@ pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
 }
 
 /// Reads the trace ids of an invalid_traces.csv; empty where the id could not be read.
-pub fn read_invalid(input: impl Read) -> Result<Vec<String>, RowError> {
+pub(crate) fn read_invalid(input: impl Read) -> Result<Vec<String>, RowError> {
     let mut reader = csv::Reader::from_reader(input);
     let column = place_of(reader.headers()?, "trace_id")?;
     reader.records().map(|record| Ok(record?.get(column).unwrap_or_default().to_owned())).collect()

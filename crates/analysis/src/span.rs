@@ -8,21 +8,17 @@ use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::invalid::Invalid;
+use crate::invalid::Invalid;
 
 /// Times that differ by this many microseconds or less count as equal: X-Ray rounds some times to milliseconds.
-pub const MARGIN: i64 = 1_001;
+pub(crate) const MARGIN: i64 = 1_001;
 
 /// The place of a span in [`Trace::spans`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanIndex(u32);
 
 impl SpanIndex {
-    /// `None` beyond 2^32 spans.
-    pub fn new(index: usize) -> Option<Self> {
-        u32::try_from(index).ok().map(Self)
-    }
-
+    /// The place, from 0.
     pub fn get(self) -> usize {
         self.0 as usize
     }
@@ -31,7 +27,9 @@ impl SpanIndex {
 /// One timed operation. Strings are borrowed from the text that it was read from where possible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span<'a> {
+    /// Unique in the trace.
     pub id: Cow<'a, str>,
+    /// What the operation is called.
     pub name: Cow<'a, str>,
     /// The kind of service, such as `AWS::Lambda::Function`; parts of a service have none.
     pub origin: Option<Cow<'a, str>>,
@@ -41,7 +39,9 @@ pub struct Span<'a> {
     pub start: f64,
     /// Seconds since the epoch.
     pub end: f64,
+    /// What the tracer says of it beside its times.
     pub flags: Flags,
+    /// What it is part of.
     pub parent: Parent<'a>,
 }
 
@@ -63,7 +63,7 @@ pub struct Link<'a> {
     pub from: usize,
     /// The trace that it leads to.
     pub trace: Cow<'a, str>,
-    /// The span there; empty where it is not told.
+    /// The span there; empty where it is not given.
     pub span: Cow<'a, str>,
 }
 
@@ -71,24 +71,31 @@ pub struct Link<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent statements, named as in the documents")]
 pub struct Flags {
+    /// The caller's error: a status from 400 to 499.
     pub error: bool,
+    /// The service's fault.
     pub fault: bool,
+    /// Refused because of a limit: status 429.
     pub throttle: bool,
+    /// It has not ended.
     pub in_progress: bool,
-    /// It had to be initialized first, which no span of its own tells of.
+    /// It had to be initialized first, which no span of its own reports.
     pub cold_start: bool,
-    /// It carries links, and they count ([`super::method::Method::join_linked`]).
+    /// It carries links, and they count ([`Method::join_linked`](crate::Method::join_linked)).
     pub linked: bool,
 }
 
 /// What a tracer recorded of one trace; not checked yet.
 #[derive(Clone, Debug)]
 pub struct Recorded<'a> {
+    /// The trace's id.
     pub id: Cow<'a, str>,
-    /// Seconds.
+    /// Seconds; `None` where the trace is still being written.
     pub duration: Option<f64>,
+    /// In the order of the file.
     pub spans: Vec<Span<'a>>,
-    /// What its spans say of other traces, in the order of the documents. (Those of OpenTelemetry are followed when a trace is gathered.)
+    /// What its spans say of other traces, in the order of the documents. (Those of OpenTelemetry are followed when a trace
+    /// is gathered.)
     pub links: Vec<Link<'a>>,
     /// Whether a trace may end with an asynchronous span that has no parts. With X-Ray it may not, since the service
     /// around a function is a span too: there, parts are missing.
@@ -98,7 +105,7 @@ pub struct Recorded<'a> {
 impl Flags {
     /// What a failure with this status code means: 429 is a throttle, other codes from 400 to 499 are the caller's
     /// error, everything else is a fault. X-Ray flags its spans so.
-    pub(super) fn of_failure(status: Option<i64>) -> Self {
+    pub(crate) fn of_failure(status: Option<i64>) -> Self {
         match status {
             Some(429) => Self { error: true, throttle: true, ..Self::default() },
             Some(400..=499) => Self { error: true, ..Self::default() },
@@ -112,7 +119,7 @@ impl<'a> Recorded<'a> {
     ///
     /// The spans, whose parents must be given by id, are put into an order of their own, so that the analysis does not
     /// depend on that of the file: roots first, then by start, the longer one first, then by id.
-    pub(super) fn measured(id: Cow<'a, str>, mut spans: Vec<Span<'a>>) -> Self {
+    pub(crate) fn measured(id: Cow<'a, str>, mut spans: Vec<Span<'a>>) -> Self {
         spans.sort_by(|left, right| {
             let is_part = |span: &Span<'_>| span.parent != Parent::None;
             is_part(left)
@@ -128,7 +135,7 @@ impl<'a> Recorded<'a> {
     }
 
     /// Lets the links that spans carry count.
-    pub(super) fn mark_linked(&mut self) {
+    pub(crate) fn mark_linked(&mut self) {
         for link in &self.links {
             self.spans[link.from].flags.linked = true;
         }
@@ -163,7 +170,10 @@ impl<'a> Recorded<'a> {
         Recorded { id: own(self.id), duration, spans, links, may_end_in_leaf }
     }
 
-    /// Joins the spans to a trace; see [`Trace::new`].
+    /// Joins the spans to a tree.
+    ///
+    /// # Errors
+    /// As [`Trace::new`].
     pub fn join(self) -> Result<Trace<'a>, Invalid> {
         let trace = Trace::new(self.id, self.duration, self.spans)?;
         Ok(Trace { may_end_in_leaf: self.may_end_in_leaf, ..trace })
@@ -171,15 +181,15 @@ impl<'a> Recorded<'a> {
 }
 
 /// Seconds from the first start to the last end, in whole microseconds; none where there are no such times.
-pub(super) fn between_first_and_last(spans: &[Span<'_>]) -> Option<f64> {
+pub(crate) fn between_first_and_last(spans: &[Span<'_>]) -> Option<f64> {
     let start = spans.iter().map(|span| span.start).fold(f64::INFINITY, f64::min);
     let end = spans.iter().map(|span| span.end).fold(f64::NEG_INFINITY, f64::max);
     (in_range(start) && in_range(end)).then(|| (microseconds(end) - microseconds(start)) as f64 / 1e6)
 }
 
-/// What an origin means for the analysis, beside its activity ([`super::activities`]).
+/// What an origin means for the analysis, beside its activity ([`crate::path::activities`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Role {
     /// AWS::Lambda::Function: the function's own time, which the service around it records too.
     Function,
     /// A function of a tracer that records no service around it.
@@ -187,7 +197,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl Role {
     fn of(origin: Option<&str>) -> Self {
         match origin {
             Some("AWS::Lambda::Function") => Self::Function,
@@ -196,27 +206,27 @@ impl Kind {
         }
     }
 
-    pub(super) fn is_function(self) -> bool {
+    pub(crate) fn is_function(self) -> bool {
         self != Self::Other
     }
 }
 
 /// The origin that the reader of Application Insights gives to functions.
-pub(super) const AZURE_FUNCTION: &str = "Azure::Functions::Function";
+pub(crate) const AZURE_FUNCTION: &str = "Azure::Functions::Function";
 
 /// The origin that the reader of OpenTelemetry gives to functions.
-pub(super) const OTEL_FUNCTION: &str = "OTel::Function";
+pub(crate) const OTEL_FUNCTION: &str = "OTel::Function";
 
 /// A span's time in whole microseconds and its place in the tree: what the hot loops read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) start: f64,
-    pub(super) end: f64,
-    pub(super) start_us: i64,
-    pub(super) end_us: i64,
-    pub(super) parent: Option<SpanIndex>,
-    pub(super) kind: Kind,
-    pub(super) is_initialization: bool,
+pub(crate) struct Node {
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    pub(crate) start_us: i64,
+    pub(crate) end_us: i64,
+    pub(crate) parent: Option<SpanIndex>,
+    pub(crate) role: Role,
+    pub(crate) is_initialization: bool,
     children_from: u32,
     children_to: u32,
 }
@@ -224,6 +234,7 @@ pub(super) struct Node {
 /// A complete, consistent trace.
 #[derive(Debug)]
 pub struct Trace<'a> {
+    /// The trace's id.
     pub id: Cow<'a, str>,
     /// Seconds, as the tracer gave it.
     pub duration: f64,
@@ -234,13 +245,18 @@ pub struct Trace<'a> {
     root: SpanIndex,
     last: SpanIndex,
     /// As [`Recorded::may_end_in_leaf`].
-    pub(super) may_end_in_leaf: bool,
+    pub(crate) may_end_in_leaf: bool,
 }
 
 impl<'a> Trace<'a> {
     /// Joins spans to a tree and checks it. `duration` is in seconds; spans are in the order of the file.
     ///
     /// A span id that comes twice is one span: the later one replaces the earlier one.
+    ///
+    /// # Errors
+    /// There is no duration, a span is in progress, a time is out of range, a parent is missing or conflicting, there is no
+    /// root or it does not start first, the duration is not the time between first start and last end, or parents form a
+    /// circle.
     pub fn new(id: Cow<'a, str>, duration: Option<f64>, spans: Vec<Span<'a>>) -> Result<Self, Invalid> {
         let duration = duration.ok_or(Invalid::NoDuration)?;
         if let Some(span) = spans.iter().find(|span| span.flags.in_progress) {
@@ -280,10 +296,12 @@ impl<'a> Trace<'a> {
         &self.spans
     }
 
+    /// The span at a place.
     pub fn span(&self, index: SpanIndex) -> &Span<'a> {
         &self.spans[index.get()]
     }
 
+    /// What a span is part of; `None` for a root.
     pub fn parent(&self, index: SpanIndex) -> Option<SpanIndex> {
         self.node(index).parent
     }
@@ -308,11 +326,11 @@ impl<'a> Trace<'a> {
     /// service around it may stop its clock earlier.
     pub fn is_asynchronous(&self, index: SpanIndex) -> bool {
         let node = self.node(index);
-        node.kind != Kind::Function
+        node.role != Role::Function
             && node.parent.is_some_and(|parent| node.end_us - self.node(parent).end_us > MARGIN)
     }
 
-    pub(super) fn node(&self, index: SpanIndex) -> &Node {
+    pub(crate) fn node(&self, index: SpanIndex) -> &Node {
         &self.nodes[index.get()]
     }
 
@@ -332,10 +350,10 @@ fn in_range(seconds: f64) -> bool {
     (-62_135_596_800.0..253_402_300_800.0).contains(&seconds)
 }
 
-pub(super) type Resolved<'a> = (Vec<Span<'a>>, Vec<Option<SpanIndex>>);
+pub(crate) type Resolved<'a> = (Vec<Span<'a>>, Vec<Option<SpanIndex>>);
 
 /// The parent of each span, repeated spans merged.
-pub(super) fn resolve_parents(spans: Vec<Span<'_>>) -> Result<Resolved<'_>, Invalid> {
+pub(crate) fn resolve_parents(spans: Vec<Span<'_>>) -> Result<Resolved<'_>, Invalid> {
     let mut places = HashMap::with_capacity(spans.len());
     // For each span the place of the one that stands for it: the first with its id.
     let mut stands_for = Vec::with_capacity(spans.len());
@@ -413,7 +431,7 @@ fn make_nodes(spans: &[Span<'_>], parents: &[Option<SpanIndex>]) -> Result<(Vec<
             start_us: microseconds(span.start),
             end_us: microseconds(span.end),
             parent,
-            kind: Kind::of(span.origin.as_deref()),
+            role: Role::of(span.origin.as_deref()),
             is_initialization: span.name == "Initialization",
             children_from: 0,
             children_to: 0,

@@ -10,24 +10,17 @@
 //! | t5 … t9 | dependencies `receiver1` … `receiver5`: what taking a time costs |
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io;
 
 use jiff::Timestamp;
 
-use super::app_insights::{QueryResult, Row};
-use super::input::{Input, Named};
-use super::invalid::Invalid;
-use super::output::Replacement;
-use super::sorted::{Matching, Room, Sorter};
-use super::source::documents;
-use super::split::{Chunk, LONGEST, Texts};
+use crate::invalid::Invalid;
+use crate::quantiles::{Quantiles, nearest_rank};
+use crate::read::app_insights::{QueryResult, QueryRow};
+use crate::read::sort::{Matching, Room, Sorter};
 
-/// Where the times go, beside the input; the names are the dataset's.
-pub const TRIGGER_FILE: &str = "trigger.csv";
-pub const INVALID_FILE: &str = "invalid_traces.csv";
-
-const HEADER: [&str; 13] = [
+/// The columns of trigger.csv.
+pub(crate) const HEADER: [&str; 13] = [
     "root_trace_id",
     "child_trace_id",
     "t1",
@@ -43,47 +36,41 @@ const HEADER: [&str; 13] = [
     "coldstart_f2",
 ];
 
-const INVALID_HEADER: [&str; 3] = ["root_trace_id", "receiver_trace_id", "message"];
+/// The columns of invalid_traces.csv.
+pub(crate) const INVALID_HEADER: [&str; 3] = ["root_trace_id", "receiver_trace_id", "message"];
 
 /// The dependencies that give t4 to t9.
 const RECEIVERS: [&str; 6] = ["receiver0", "receiver1", "receiver2", "receiver3", "receiver4", "receiver5"];
 
 /// One trace: a row of trigger.csv.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TriggerRow {
-    pub root_trace_id: String,
-    pub child_trace_id: String,
+pub(crate) struct TriggerRow {
+    pub(crate) root_trace_id: String,
+    pub(crate) child_trace_id: String,
     /// What comes before `_trigger` in the name of the invoker's call, such as `queue`.
-    pub trigger: String,
+    pub(crate) trigger: String,
     /// t1 to t9, in nanoseconds since the epoch.
-    pub times: [i128; 9],
+    pub(crate) times: [i128; 9],
     /// Of the invoker.
-    pub coldstart_f1: bool,
+    pub(crate) coldstart_f1: bool,
     /// Of the receiver.
-    pub coldstart_f2: bool,
+    pub(crate) coldstart_f2: bool,
 }
 
 /// A trace whose times cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidTrigger {
+pub(crate) struct InvalidTrigger {
     /// Empty where the text is damaged; the receiver's likewise.
-    pub root_trace_id: String,
-    pub receiver_trace_id: String,
+    pub(crate) root_trace_id: String,
+    pub(crate) receiver_trace_id: String,
     /// A code, a colon and a sentence.
-    pub message: String,
-}
-
-/// Latencies in milliseconds, at the nearest rank.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Quantiles {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
+    pub(crate) message: String,
 }
 
 /// The latencies of one type of trigger.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TriggerLatency {
+    /// How many there are.
     pub traces: usize,
     /// In how many of them the invoker or the receiver started cold.
     pub cold: usize,
@@ -98,87 +85,17 @@ pub struct TriggerLatency {
 
 /// How an analysis of triggers ended.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-pub struct Summary {
+pub struct TriggerSummary {
+    /// Traces with a row in trigger.csv.
     pub valid: usize,
+    /// Traces without one.
     pub invalid: usize,
     /// By type of trigger.
     pub triggers: BTreeMap<String, TriggerLatency>,
 }
 
-/// Analyses a file of traces, compressed or not, one JSON object per trace, into [`TRIGGER_FILE`] and [`INVALID_FILE`]
-/// beside it. `progress` is told how many bytes of the file are done.
-///
-/// Whatever is wrong with a trace makes that trace invalid and nothing else. Memory does not grow with the file.
-pub fn analyze_file(path: &Path, progress: &dyn Fn(u64)) -> io::Result<Summary> {
-    let input = Input::open(path)?;
-    let position = input.position();
-    let triggers = Replacement::create(path.with_file_name(TRIGGER_FILE))?;
-    let invalid = Replacement::create(path.with_file_name(INVALID_FILE))?;
-    let input = Named { input, path };
-    let summary =
-        analyze(Texts::new(input), &triggers, &invalid, Room::beside(path), &|| progress(position.bytes()))?;
-    Replacement::finish_all(vec![triggers, invalid])?;
-    Ok(summary)
-}
-
-/// Analyses traces and writes a row for each to one of the outputs, headers included. `progress` is called now and then.
-fn analyze(
-    mut texts: Texts<impl Read>,
-    triggers: impl Write,
-    invalid: impl Write,
-    room: Room,
-    progress: &dyn Fn(),
-) -> io::Result<Summary> {
-    let mut builder = csv::WriterBuilder::new();
-    builder.terminator(csv::Terminator::CRLF);
-    let (mut triggers, mut invalid) = (builder.from_writer(triggers), builder.from_writer(invalid));
-    triggers.write_record(HEADER)?;
-    invalid.write_record(INVALID_HEADER)?;
-    let mut summary = Summary::default();
-    let mut latencies = Latencies { values: Sorter::new(room), cold: BTreeMap::new() };
-    let mut chunk = Chunk::default();
-    while texts.read(&mut chunk)? {
-        let count = chunk.texts().len();
-        for (place, text) in chunk.texts().enumerate() {
-            let is_cut = chunk.is_cut && place + 1 == count;
-            // Several may share a line.
-            for text in documents(&String::from_utf8_lossy(text)) {
-                let outcome = if is_cut { Err(too_long()) } else { read(text) };
-                match outcome {
-                    Ok(row) => {
-                        triggers.write_record(fields(&row))?;
-                        summary.valid += 1;
-                        latencies.add(&row)?;
-                    }
-                    Err(InvalidTrigger { root_trace_id, receiver_trace_id, message }) => {
-                        invalid.write_record([root_trace_id, receiver_trace_id, message])?;
-                        summary.invalid += 1;
-                    }
-                }
-                if is_cut {
-                    break;
-                }
-            }
-        }
-        progress();
-    }
-    triggers.flush()?;
-    invalid.flush()?;
-    summary.triggers = latencies.finish()?;
-    Ok(summary)
-}
-
-fn too_long() -> InvalidTrigger {
-    let reason = Invalid::Malformed { detail: format!("it is longer than {LONGEST} bytes") };
-    InvalidTrigger {
-        root_trace_id: String::new(),
-        receiver_trace_id: String::new(),
-        message: reason.message(),
-    }
-}
-
 /// Takes the times of one trace.
-pub fn read(text: &str) -> Result<TriggerRow, InvalidTrigger> {
+pub(crate) fn read(text: &str) -> Result<TriggerRow, InvalidTrigger> {
     let result = QueryResult::parse(text).map_err(|rejected| InvalidTrigger {
         root_trace_id: rejected.id.unwrap_or_default(),
         receiver_trace_id: String::new(),
@@ -194,7 +111,17 @@ pub fn read(text: &str) -> Result<TriggerRow, InvalidTrigger> {
     })
 }
 
-fn take(rows: &[Row<'_>], root_id: &str, receiver_id: &str) -> Result<TriggerRow, String> {
+impl InvalidTrigger {
+    pub(crate) fn too_long() -> Self {
+        Self {
+            root_trace_id: String::new(),
+            receiver_trace_id: String::new(),
+            message: Invalid::longer_than_the_limit().message(),
+        }
+    }
+}
+
+fn take(rows: &[QueryRow<'_>], root_id: &str, receiver_id: &str) -> Result<TriggerRow, String> {
     if root_id.is_empty() || receiver_id.is_empty() {
         return Err("no_ids: `attrs` lacks `rootTraceId` or `traceId`; fetch the trace again".to_owned());
     }
@@ -211,7 +138,7 @@ fn take(rows: &[Row<'_>], root_id: &str, receiver_id: &str) -> Result<TriggerRow
             )),
         }
     };
-    let time = |row: Row<'_>| row.timestamp().map_err(|reason: Invalid| reason.message());
+    let time = |row: QueryRow<'_>| row.timestamp().map_err(|reason: Invalid| reason.message());
     let call = only("dependency", "…_trigger", &|name| name.ends_with("_trigger"))?;
     let request = only("request", "…Trigger", &|name| name.ends_with("Trigger"))?;
     let t2 = time(call)?;
@@ -235,7 +162,7 @@ fn take(rows: &[Row<'_>], root_id: &str, receiver_id: &str) -> Result<TriggerRow
     })
 }
 
-fn fields(row: &TriggerRow) -> Vec<String> {
+pub(crate) fn fields(row: &TriggerRow) -> Vec<String> {
     let python_bool = |flag| if flag { "True" } else { "False" }.to_owned();
     let mut fields = vec![row.root_trace_id.clone(), row.child_trace_id.clone()];
     fields.extend(row.times.iter().map(|&time| format_time(time)));
@@ -258,7 +185,7 @@ fn format_time(nanoseconds: i128) -> String {
 }
 
 /// The latencies of all traces: exact, however many there are.
-struct Latencies {
+pub(crate) struct Latencies {
     /// By type of trigger and [`BETWEEN`], each shifted to be positive.
     values: Sorter,
     /// Traces with a cold start, by type.
@@ -272,7 +199,11 @@ const BETWEEN: [(usize, usize); 3] = [(2, 3), (3, 4), (1, 4)];
 const SHIFT: u64 = 1 << 63;
 
 impl Latencies {
-    fn add(&mut self, row: &TriggerRow) -> io::Result<()> {
+    pub(crate) fn new(room: Room) -> Self {
+        Self { values: Sorter::new(room), cold: BTreeMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, row: &TriggerRow) -> io::Result<()> {
         *self.cold.entry(row.trigger.clone()).or_default() +=
             usize::from(row.coldstart_f1 || row.coldstart_f2);
         for (which, (from, to)) in (0..).zip(BETWEEN) {
@@ -284,7 +215,7 @@ impl Latencies {
         Ok(())
     }
 
-    fn finish(self) -> io::Result<BTreeMap<String, TriggerLatency>> {
+    pub(crate) fn finish(self) -> io::Result<BTreeMap<String, TriggerLatency>> {
         let values = self.values.sort()?;
         let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         let mut records = values.records()?;
@@ -314,8 +245,7 @@ impl Latencies {
 
 /// Of so many values, in nanoseconds and in order: at the nearest rank.
 fn quantiles(count: usize, mut next: impl FnMut() -> io::Result<Option<i64>>) -> io::Result<Quantiles> {
-    let rank = |quantile: f64| (quantile * count as f64).ceil().max(1.0) as usize;
-    let ranks = [rank(0.5), rank(0.95), rank(0.99)];
+    let ranks = [0.5, 0.95, 0.99].map(|q| nearest_rank(count, q));
     let mut found = [f64::NAN; 3];
     for place in 1..=count {
         let Some(value) = next()? else { break };
@@ -329,136 +259,7 @@ fn quantiles(count: usize, mut next: impl FnMut() -> io::Result<Option<i64>>) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
-
-    /// Item type, name, milliseconds after 21:58:52, duration, operation, custom dimensions.
-    type TestRow<'a> = (&'a str, &'a str, f64, f64, &'a str, &'a str);
-
-    const ROWS: [TestRow<'static>; 10] = [
-        ("request", "Invoker", 0.0, 60.0, "root", ""),
-        ("dependency", "queue_trigger", 50.0, 12.5, "root", ""),
-        ("request", "QueueTrigger", 173.987_654, 40.0, "child", ""),
-        ("dependency", "receiver0", 180.0, 0.0, "child", ""),
-        ("dependency", "receiver1", 181.0, 0.0, "child", ""),
-        ("dependency", "receiver2", 182.0, 0.0, "child", ""),
-        ("dependency", "receiver3", 183.0, 0.0, "child", ""),
-        ("dependency", "receiver4", 1_000.0, 0.0, "child", ""),
-        ("dependency", "receiver5", 1_001.0, 0.0, "child", ""),
-        ("trace", "", 0.0, 0.0, "child", "{\"EventName\":\"ColdStart\"}"),
-    ];
-
-    fn text(rows: &[TestRow<'_>]) -> String {
-        let columns = ["itemType", "name", "timestamp", "duration", "operation_Id", "customDimensions"];
-        let columns: Vec<Value> =
-            columns.iter().map(|name| json!({ "name": name, "type": "string" })).collect();
-        let rows: Vec<Value> = rows
-            .iter()
-            .map(|&(kind, name, at, duration, operation, dimensions)| {
-                let nanoseconds = 1_650_059_932_000_000_000 + (at * 1e6) as i128;
-                let time = Timestamp::from_nanosecond(nanoseconds).unwrap().to_string();
-                json!([kind, name, time, duration, operation, dimensions])
-            })
-            .collect();
-        json!({ "attrs": { "rootTraceId": "root", "traceId": "child" },
-                "tables": [{ "name": "PrimaryResult", "columns": columns, "rows": rows }] })
-        .to_string()
-    }
-
-    fn run(text: &str) -> (String, String, Summary) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut results = [(1 << 20, 1 << 24), (64, 1_000)].map(|(chunk, bytes)| {
-            let (mut triggers, mut invalid) = (Vec::new(), Vec::new());
-            let texts = Texts::with_limits(text.as_bytes(), chunk, LONGEST);
-            let room = Room { folder: folder.path().to_owned(), bytes };
-            let summary = analyze(texts, &mut triggers, &mut invalid, room, &|| {}).unwrap();
-            (triggers, invalid, summary)
-        });
-        assert!(results[0] == results[1], "with little room");
-        let (triggers, invalid, summary) = std::mem::take(&mut results[0]);
-        (String::from_utf8(triggers).unwrap(), String::from_utf8(invalid).unwrap(), summary)
-    }
-
-    #[test]
-    fn nine_times_are_taken_of_a_trace() {
-        let (triggers, invalid, summary) = run(&text(&ROWS));
-        assert_eq!(
-            triggers,
-            "root_trace_id,child_trace_id,t1,t2,t3,t4,t5,t6,t7,t8,t9,coldstart_f1,coldstart_f2\r\n\
-             root,child,2022-04-15 21:58:52.037500+00:00,2022-04-15 21:58:52.050000+00:00,\
-             2022-04-15 21:58:52.173000+00:00,2022-04-15 21:58:52.180000+00:00,2022-04-15 21:58:52.181000+00:00,\
-             2022-04-15 21:58:52.182000+00:00,2022-04-15 21:58:52.183000+00:00,2022-04-15 21:58:53+00:00,\
-             2022-04-15 21:58:53.001000+00:00,False,True\r\n"
-        );
-        assert_eq!(invalid, "root_trace_id,receiver_trace_id,message\r\n");
-        assert_eq!((summary.valid, summary.invalid), (1, 0));
-        let queue = &summary.triggers["queue"];
-        assert_eq!((queue.traces, queue.cold), (1, 1));
-        assert_eq!((queue.trigger_ms.p50, queue.start_ms.p95, queue.total_ms.p99), (123.0, 7.0, 142.5));
-    }
-
-    #[test]
-    fn latencies_are_those_of_a_type_and_may_be_negative() {
-        let of = |name: &'static str, call: f64| {
-            let mut rows = ROWS;
-            rows[1] = ("dependency", name, call, 10.0, "root", "");
-            text(&rows)
-        };
-        let texts: Vec<String> = [("queue_trigger", 173.0), ("http_trigger", 200.0), ("queue_trigger", 73.0)]
-            .map(|(n, c)| of(n, c))
-            .into();
-        let (_, _, summary) = run(&texts.join("\n"));
-        let (http, queue) = (&summary.triggers["http"], &summary.triggers["queue"]);
-        assert_eq!((http.traces, http.trigger_ms.p50), (1, -27.0));
-        assert_eq!((queue.traces, queue.trigger_ms.p50, queue.trigger_ms.p99), (2, 0.0, 100.0));
-    }
-
-    #[test]
-    fn the_order_of_rows_does_not_matter() {
-        let mut rows = ROWS;
-        rows.reverse();
-        assert_eq!(run(&text(&rows)), run(&text(&ROWS)));
-    }
-
-    #[test]
-    fn a_missing_or_repeated_row_makes_a_trace_invalid_and_touches_no_other() {
-        // All but the invoker's own request and the cold start.
-        for (place, &row) in ROWS.iter().enumerate().take(9).skip(1) {
-            let (kind, name, ..) = row;
-            for (count, code) in [(0, "missing_row"), (2, "repeated_row")] {
-                let mut rows: Vec<TestRow<'_>> = ROWS.to_vec();
-                if count == 0 {
-                    rows.remove(place);
-                } else {
-                    rows.push(row);
-                }
-                let good = text(&ROWS);
-                let (triggers, invalid, summary) = run(&format!("{good}\n{}\n{good}\n", text(&rows)));
-                assert_eq!((summary.valid, summary.invalid), (2, 1), "{kind} {name}");
-                assert_eq!(triggers.lines().count(), 3);
-                let row = invalid.lines().nth(1).unwrap();
-                assert!(row.starts_with(&format!("root,child,{code}: ")), "{row}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_invalid() {
-        for (text, expected) in [
-            ("{\"tables\":", ",,malformed: "),
-            ("{\"attrs\":{\"rootTraceId\":\"root\"}}", "root,,malformed: "),
-            ("{\"tables\":[]}", ",,no_ids: "),
-            (&*text(&ROWS).replace("2022-04-15T21:58:52.18Z", "soon"), "root,child,malformed: "),
-            (&*text(&ROWS).replace("12.5", "-12.5"), "root,child,malformed: "),
-            ("{\"error\":{\"code\":\"BadArgumentError\"}}", ",,\"malformed: "),
-        ] {
-            let (_, invalid, summary) = run(text);
-            assert_eq!((summary.valid, summary.invalid), (0, 1), "{text}");
-            let row = invalid.lines().nth(1).unwrap();
-            assert!(row.trim_matches('"').contains(expected.trim_matches('"')), "{expected}: {row}");
-        }
-    }
 
     #[test]
     fn quantiles_are_measured_values_at_the_nearest_rank() {

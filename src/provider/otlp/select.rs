@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 use super::super::app_insights::operation_id;
 use super::super::collect::FetchProgress;
 use super::super::retrieval::{Retrieval, replace};
-use sb_analysis::select::select;
 
 /// SDKs export every 5 s: a file that has not grown for longer has all that was recorded.
 const QUIET: Duration = Duration::from_secs(6);
@@ -61,7 +60,7 @@ fn write(spans: &Path, wanted: &HashSet<String>, out: &Path) -> io::Result<Retri
     let mut found = HashSet::new();
     let folder = out.parent().unwrap_or(Path::new(""));
     replace(out, |file| {
-        select(spans, wanted, folder, &mut |trace| {
+        sb_analysis::select_traces(spans, wanted, folder, &mut |trace| {
             file.write_all(trace.text.as_bytes())?;
             file.write_all(b"\n")?;
             report.incomplete.extend(trace.defect.map(|defect| (trace.id.clone(), defect)));

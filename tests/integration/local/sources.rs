@@ -5,10 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sb::provider::aws::{XrayConfig, fetch_linked_traces};
-use sb_analysis::analyze::{Options, analyze_file};
-use sb_analysis::breakdown::Activity;
-use sb_analysis::method::Method;
-use sb_analysis::row::read_breakdown;
+use sb_analysis::{Activity, AnalyzeOptions, Method, analyze_file, read_breakdown};
 use sb_local::LocalError;
 use sb_sam::dynamics::Delay;
 use serde_json::{Value, json};
@@ -242,7 +239,7 @@ async fn a_batch_of_messages_comes_later_where_that_is_declared_and_its_trace_is
     assert!(gap >= delay.as_secs_f64(), "{gap}");
 
     let out = app.note().with_file_name("traces.json");
-    let summary = analyze_file(&out, &Options::default()).unwrap();
+    let summary = analyze_file(&out, &AnalyzeOptions::default()).unwrap();
     assert_eq!((summary.valid, summary.invalid), (1, 0), "{summary:?}");
     let rows = std::fs::File::open(out.with_file_name("trace_breakdown.csv")).unwrap();
     let [row] = &read_breakdown(rows).unwrap()[..] else { panic!() };
@@ -302,7 +299,7 @@ async fn what_gets_the_messages_of_an_invocation_is_fetched_with_its_trace_and_a
     assert_eq!(report.shortfall(), None);
 
     let method = Method { join_linked: true, ..Method::default() };
-    let summary = analyze_file(&out, &Options { method, ..Options::default() }).unwrap();
+    let summary = analyze_file(&out, &AnalyzeOptions { method, ..AnalyzeOptions::default() }).unwrap();
     assert_eq!((summary.valid, summary.invalid), (1, 0), "{summary:?}");
     let rows = std::fs::File::open(folder.path().join("trace_breakdown.csv")).unwrap();
     let [row] = &read_breakdown(rows).unwrap()[..] else { panic!() };

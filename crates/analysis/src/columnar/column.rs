@@ -9,7 +9,7 @@ use parquet::file::writer::SerializedColumnWriter;
 use parquet::schema::types::Type;
 
 use super::Entry;
-use crate::breakdown::Activity;
+use crate::path::breakdown::Activity;
 use crate::requests::Requests;
 use crate::span::microseconds;
 

@@ -1,8 +1,18 @@
-//! What people and scripts get to see after the fact: from the files of invocations to a summary ([`summary`]), from there
-//! to a table for the terminal ([`table`]) or to JSON (the summary's own serde form).
+//! What people and scripts see after the fact: an application in numbers ([`summary`]) and as a table for the terminal
+//! ([`table`]), a trace as a waterfall, and invocations over time ([`rates`]). All of it is written to a writer or a string.
 
-pub mod rates;
-pub mod summary;
-pub mod table;
-pub mod waterfall;
-pub mod waterfall_svg;
+pub(crate) mod rates;
+pub(crate) mod summary;
+pub(crate) mod table;
+pub(crate) mod waterfall;
+
+mod waterfall_svg;
+
+/// How text for the terminal looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    /// Text alone, for files and pipes.
+    Plain,
+    /// With ANSI escapes for weight and colour.
+    Coloured,
+}

@@ -8,24 +8,33 @@ use sb_measurement::{Invocation, Timestamp};
 /// Counts in intervals of equal length, one line of them for each kind of event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
+    /// Above the picture.
     pub title: String,
-    /// Seconds.
+    /// The length of an interval, in seconds.
     pub interval: f64,
+    /// Planned, sent and answered invocations, as far as they are known.
     pub series: Vec<Series>,
 }
 
+/// Events of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
+    /// `planned`, `sent` or `answered`.
     pub name: &'static str,
+    /// How many there are in each interval.
     pub counts: Vec<u64>,
 }
 
 /// About a series, in invocations per second but for the total.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Figures {
+pub struct RateFigures {
+    /// Invocations.
     pub total: u64,
+    /// The mean over all intervals.
     pub mean: f64,
+    /// The 95th percentile of the intervals.
     pub p95: f64,
+    /// The highest of the intervals.
     pub peak: f64,
 }
 
@@ -84,13 +93,14 @@ impl Rates {
         Self { title, interval, series }
     }
 
-    pub fn figures(&self, series: &Series) -> Figures {
+    /// The figures of one of the series.
+    pub fn figures(&self, series: &Series) -> RateFigures {
         let mut sorted = series.counts.clone();
         sorted.sort_unstable();
         let rate = |count: u64| count as f64 / self.interval;
         let high = (sorted.len().saturating_sub(1) as f64 * 0.95).round() as usize;
         let total = sorted.iter().sum::<u64>();
-        Figures {
+        RateFigures {
             total,
             mean: total as f64 / (sorted.len().max(1) as f64 * self.interval),
             p95: rate(sorted.get(high).copied().unwrap_or(0)),
@@ -145,7 +155,7 @@ impl Rates {
         let end = time(self.length());
         writeln!(out, "{:>label$}  0{end:>1$}", "", columns.saturating_sub(1))?;
         for series in &self.series {
-            let Figures { total, mean, p95, peak } = self.figures(series);
+            let RateFigures { total, mean, p95, peak } = self.figures(series);
             writeln!(
                 out,
                 "{:<9}{total} in {end}: mean {}/s, 95th percentile {}/s, peak {}/s",

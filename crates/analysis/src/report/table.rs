@@ -2,9 +2,12 @@
 
 use std::fmt::{self, Write};
 
-use super::summary::{ApplicationSummary, LoadFigures, Quantiles, TraceBreakdown, TraceFigures};
-use crate::breakdown::Activity;
 use sb_measurement::Outcome;
+
+use super::Ink;
+use super::summary::{ApplicationSummary, LoadFigures, TraceBreakdown, TraceFigures};
+use crate::path::breakdown::Activity;
+use crate::quantiles::Quantiles;
 
 /// Nothing is wider.
 const WIDTH: usize = 80;
@@ -15,47 +18,39 @@ const LABEL: usize = 26;
 /// One figure with its unit.
 const FIGURE: usize = 13;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// Text alone, for files and pipes.
-    Plain,
-    /// With ANSI escapes for weight and colour.
-    Coloured,
-}
-
 #[derive(Clone, Copy)]
-enum Ink {
+enum Emphasis {
     Heading,
     Quiet,
     Bad,
 }
 
 /// Writes one block per application, in the given order, with an empty line between them.
-pub fn render(out: &mut impl Write, summaries: &[ApplicationSummary], style: Style) -> fmt::Result {
+pub fn render_summaries(out: &mut impl Write, summaries: &[ApplicationSummary], ink: Ink) -> fmt::Result {
     for (index, summary) in summaries.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
         }
-        Table { out, style }.application(summary)?;
+        SummaryTable { out, ink }.application(summary)?;
     }
     Ok(())
 }
 
-struct Table<'a, W: Write> {
+struct SummaryTable<'a, W: Write> {
     out: &'a mut W,
-    style: Style,
+    ink: Ink,
 }
 
-impl<W: Write> Table<'_, W> {
+impl<W: Write> SummaryTable<'_, W> {
     fn application(&mut self, summary: &ApplicationSummary) -> fmt::Result {
         let name = shortened(&summary.application, WIDTH);
-        self.ink(Ink::Heading, &name)?;
+        self.emphasize(Emphasis::Heading, &name)?;
         let count = summary.folders.len();
         let note = format!("{count} {}", if count == 1 { "invocation folder" } else { "invocation folders" });
         let room = WIDTH.saturating_sub(name.chars().count());
         if note.len() + 2 <= room {
             write!(self.out, "{:1$}", "", room - note.len())?;
-            self.ink(Ink::Quiet, &note)?;
+            self.emphasize(Emphasis::Quiet, &note)?;
         }
         writeln!(self.out)?;
         if let Some(load) = &summary.load {
@@ -65,10 +60,10 @@ impl<W: Write> Table<'_, W> {
             self.traces(traces)?;
         }
         for reason in &summary.invalid {
-            self.sentence("invalid", Ink::Bad, reason)?;
+            self.sentence("invalid", Emphasis::Bad, reason)?;
         }
         for warning in &summary.warnings {
-            self.sentence("note", Ink::Quiet, warning)?;
+            self.sentence("note", Emphasis::Quiet, warning)?;
         }
         Ok(())
     }
@@ -195,7 +190,7 @@ impl<W: Write> Table<'_, W> {
         for name in names {
             write!(line, "{name:>FIGURE$}")?;
         }
-        self.ink(Ink::Quiet, line.trim_end())?;
+        self.emphasize(Emphasis::Quiet, line.trim_end())?;
         writeln!(self.out)
     }
 
@@ -208,11 +203,11 @@ impl<W: Write> Table<'_, W> {
     fn count_of_bad(&mut self, count: u64) -> fmt::Result {
         let text = grouped(count);
         write!(self.out, "{:1$}", "", FIGURE.saturating_sub(text.len()))?;
-        if count == 0 { self.out.write_str(&text) } else { self.ink(Ink::Bad, &text) }
+        if count == 0 { self.out.write_str(&text) } else { self.emphasize(Emphasis::Bad, &text) }
     }
 
     /// A sentence, broken between words where it is longer than the line.
-    fn sentence(&mut self, label: &str, ink: Ink, sentence: &str) -> fmt::Result {
+    fn sentence(&mut self, label: &str, emphasis: Emphasis, sentence: &str) -> fmt::Result {
         let indent = label.len() + 4;
         let mut lines = vec![String::new()];
         for word in sentence.split_whitespace() {
@@ -231,7 +226,7 @@ impl<W: Write> Table<'_, W> {
         for (index, line) in lines.iter().enumerate() {
             if index == 0 {
                 write!(self.out, "  ")?;
-                self.ink(ink, &format!("{label}:"))?;
+                self.emphasize(emphasis, &format!("{label}:"))?;
                 writeln!(self.out, " {line}")?;
             } else {
                 writeln!(self.out, "{:indent$}{line}", "")?;
@@ -240,14 +235,14 @@ impl<W: Write> Table<'_, W> {
         Ok(())
     }
 
-    fn ink(&mut self, ink: Ink, text: &str) -> fmt::Result {
-        if self.style == Style::Plain || text.is_empty() {
+    fn emphasize(&mut self, emphasis: Emphasis, text: &str) -> fmt::Result {
+        if self.ink == Ink::Plain || text.is_empty() {
             return self.out.write_str(text);
         }
-        let code = match ink {
-            Ink::Heading => "1",
-            Ink::Quiet => "2",
-            Ink::Bad => "31",
+        let code = match emphasis {
+            Emphasis::Heading => "1",
+            Emphasis::Quiet => "2",
+            Emphasis::Bad => "31",
         };
         write!(self.out, "\u{1b}[{code}m{text}\u{1b}[0m")
     }
@@ -353,15 +348,15 @@ mod tests {
         }
     }
 
-    fn rendered(summary: &ApplicationSummary, style: Style) -> String {
+    fn rendered(summary: &ApplicationSummary, ink: Ink) -> String {
         let mut text = String::new();
-        render(&mut text, std::slice::from_ref(summary), style).unwrap();
+        render_summaries(&mut text, std::slice::from_ref(summary), ink).unwrap();
         text
     }
 
     #[test]
     fn a_summary_fits_a_terminal_and_reads_as_a_table() {
-        let text = rendered(&summary(), Style::Plain);
+        let text = rendered(&summary(), Ink::Plain);
         insta::assert_snapshot!(text);
         for line in text.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
@@ -371,7 +366,7 @@ mod tests {
 
     #[test]
     fn colour_changes_no_character() {
-        let coloured = rendered(&summary(), Style::Coloured);
+        let coloured = rendered(&summary(), Ink::Coloured);
         assert!(coloured.contains("\u{1b}[31m10\u{1b}[0m"));
         let mut plain = String::new();
         let mut rest = coloured.as_str();
@@ -380,7 +375,7 @@ mod tests {
             rest = &rest[begin + rest[begin..].find('m').unwrap() + 1..];
         }
         plain.push_str(rest);
-        assert_eq!(plain, rendered(&summary(), Style::Plain));
+        assert_eq!(plain, rendered(&summary(), Ink::Plain));
     }
 
     #[test]
@@ -388,7 +383,7 @@ mod tests {
         let mut hostile = summary();
         hostile.application = format!("\u{1b}[31m{}", "x".repeat(200));
         hostile.invalid = vec!["y".repeat(200)];
-        let text = rendered(&hostile, Style::Plain);
+        let text = rendered(&hostile, Ink::Plain);
         assert!(!text.contains('\u{1b}'));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     }

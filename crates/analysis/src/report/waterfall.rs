@@ -1,12 +1,13 @@
-//! A trace as a waterfall: a line per span, with a bar from its start to its end. For the terminal here, as an image in
-//! [`super::waterfall_svg`].
+//! A trace as a waterfall: a line per span, with a bar from its start to its end. The terminal's is here, the
+//! image in [`super::waterfall_svg`].
 
 use std::fmt::{self, Write};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::breakdown::{Activity, Analysis};
+use super::Ink;
 use crate::invalid::Invalid;
+use crate::path::breakdown::{Activity, Analysis};
 use crate::span::{SpanIndex, Trace, microseconds};
 
 /// Indentation stops growing here: deeper spans would leave no room for names.
@@ -15,19 +16,22 @@ const DEEPEST: usize = 12;
 /// A trace, ready to be drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waterfall {
+    /// The id of the trace.
     pub trace_id: String,
     /// Microseconds from the first start to the last end.
     pub duration: i64,
     /// Parents before their children, siblings by their start.
-    pub rows: Vec<Row>,
+    pub rows: Vec<WaterfallRow>,
     /// Why the trace has no critical path.
     pub invalid: Option<String>,
 }
 
 /// One span.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct WaterfallRow {
+    /// Without characters that steer a terminal.
     pub name: String,
+    /// How many spans it is within.
     pub depth: usize,
     /// Microseconds after the start of the trace.
     pub start: i64,
@@ -35,18 +39,14 @@ pub struct Row {
     pub duration: i64,
     /// What most of the time that the critical path spends in it is for; none off the path.
     pub activity: Option<Activity>,
+    /// Whether it is on the critical path.
     pub on_path: bool,
+    /// Whether it has an error, a fault or a throttle.
     pub failed: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ink {
-    Plain,
-    /// With ANSI escapes.
-    Coloured,
-}
-
 impl Waterfall {
+    /// Lays out the spans of a trace, with what the analysis makes of them.
     pub fn new(trace: &Trace<'_>, analysis: &Result<Analysis, Invalid>) -> Self {
         let origin = microseconds(trace.span(trace.root()).start);
         let mut on_path = vec![false; trace.spans().len()];
@@ -63,7 +63,7 @@ impl Waterfall {
             let span = trace.span(index);
             let (start, end) = (microseconds(span.start), microseconds(span.end));
             let spent = Activity::ALL.into_iter().zip(spent[index.get()]);
-            Row {
+            WaterfallRow {
                 name: printable(&span.name),
                 depth,
                 start: start - origin,
@@ -101,7 +101,7 @@ impl Waterfall {
     }
 
     /// Writes lines of at most `width` columns (at least 60).
-    pub fn render(&self, out: &mut impl Write, width: usize, ink: Ink) -> fmt::Result {
+    pub fn to_terminal(&self, out: &mut impl Write, width: usize, ink: Ink) -> fmt::Result {
         let width = width.max(60);
         // The mark, the name, start, duration and activity around the bar.
         let deepest =
@@ -138,7 +138,7 @@ impl Waterfall {
     }
 
     /// Where a bar begins and how long it is, in units of which the whole trace has `units`; at least one long.
-    pub(super) fn place(&self, row: &Row, units: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, row: &WaterfallRow, units: usize) -> (usize, usize) {
         let whole = self.duration.max(1) as f64;
         let at = |time: i64| ((time as f64 / whole).clamp(0.0, 1.0) * units as f64).round() as usize;
         let before = at(row.start).min(units.saturating_sub(1));
@@ -149,7 +149,7 @@ impl Waterfall {
 /// Columns for the name of an activity, with the space before it.
 const ACTIVITY: usize = 15;
 
-/// The two long names are cut to what tells them apart.
+/// The two long names are cut to what distinguishes them.
 fn short_name(activity: Activity) -> &'static str {
     match activity {
         Activity::ContainerInitialization => "container init",
@@ -205,14 +205,14 @@ pub fn printable(name: &str) -> String {
     name.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
 }
 
-pub(super) fn milliseconds(microseconds: i64) -> String {
+pub(crate) fn milliseconds(microseconds: i64) -> String {
     format!("{:.3}", microseconds as f64 / 1e3)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::analyze::view_text;
+    use crate::method::Method;
 
     pub(in crate::report) fn example() -> Waterfall {
         let document = |text: &str| serde_json::json!({ "Document": text });
@@ -223,14 +223,15 @@ pub(super) mod tests {
             document(r#"{"id":"p","parent_id":"f","name":"beside","start_time":0.021,"end_time":0.03}"#),
             document(r#"{"id":"q","parent_id":"f","name":"Überwachung 日本","start_time":0.025,"end_time":0.079}"#),
         ] });
-        view_text(&text.to_string(), |trace, analysis| Waterfall::new(trace, &analysis)).unwrap()
+        let draw = |trace: &Trace<'_>, analysis| Waterfall::new(trace, &analysis);
+        Method::default().inspect_text(&text.to_string(), draw).unwrap()
     }
 
     #[test]
     fn a_line_shows_where_a_span_lies_and_whether_it_is_on_the_path() {
         let waterfall = example();
         let mut out = String::new();
-        waterfall.render(&mut out, 80, Ink::Plain).unwrap();
+        waterfall.to_terminal(&mut out, 80, Ink::Plain).unwrap();
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines.len(), 2 + 5 + 1);
         assert!(lines.iter().all(|line| line.width() <= 80 && !line.contains('\x1b')), "{out}");
@@ -241,9 +242,15 @@ pub(super) mod tests {
         assert!(filled(lines[2]) > filled(lines[3]) && filled(lines[3]) > filled(lines[4]), "{out}");
 
         let mut coloured = String::new();
-        waterfall.render(&mut coloured, 80, Ink::Coloured).unwrap();
+        waterfall.to_terminal(&mut coloured, 80, Ink::Coloured).unwrap();
+        // What is left of an escape sequence after its first byte ends with an `m`.
+        let without_escapes = |line: &str| {
+            let mut parts = line.split('\x1b');
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| text + part.split_once('m').unwrap().1)
+        };
         let plain: Vec<String> =
-            coloured.lines().map(|line| console::strip_ansi_codes(line).trim_end().to_owned()).collect();
+            coloured.lines().map(|line| without_escapes(line).trim_end().to_owned()).collect();
         assert_eq!(plain, lines);
     }
 

@@ -1,0 +1,316 @@
+//! Summaries of the folders of invocations.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, SUMMARY_FILE};
+
+use super::{BREAKDOWN_FILE, INVALID_FILE};
+use crate::report::summary::{ApplicationSummary, Measurements};
+use crate::row::{RowError, read_breakdown, read_invalid};
+
+/// Why folders of invocations cannot be summarized.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A folder has neither invocations nor analysed traces.
+    #[error("{} has neither {INVOCATIONS_FILE} nor {BREAKDOWN_FILE}; name the folder of an invocation, such as logs/2026-01-31_12-00-00", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be opened.
+    #[error("cannot read {}: {source}; check that it is complete and readable", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An `invocations.csv` is damaged.
+    #[error("{}: {source}", path.display())]
+    Invocations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: MeasurementError,
+    },
+    /// A `load_summary.json` is damaged, or of another version.
+    #[error("{} is not a summary that this version of sb writes: {source}; use the version that made it, or remove the file to summarize from the rows", path.display())]
+    Summary {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A `trace_breakdown.csv` or an `invalid_traces.csv` is damaged.
+    #[error("{}: {source}", path.display())]
+    Breakdown {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RowError,
+    },
+}
+
+/// Summarizes all given invocation folders as measurements of one application.
+///
+/// A folder needs `invocations.csv` or `trace_breakdown.csv`; `load_summary.json` and `invalid_traces.csv` are used where
+/// they are there.
+///
+/// # Errors
+/// A folder has no measurements, or a file cannot be read.
+pub fn summarize(application: &str, folders: &[PathBuf]) -> Result<ApplicationSummary, ReportError> {
+    let mut measured = Measurements::default();
+    for folder in folders {
+        let prefix = match folder.file_name() {
+            Some(name) if folders.len() > 1 => format!("{}: ", name.to_string_lossy()),
+            _ => String::new(),
+        };
+        let expected = add_invocations(&mut measured, folder, &prefix)?;
+        let traced = add_traces(&mut measured, folder, expected.as_ref())?;
+        if expected.is_none() && !traced {
+            return Err(ReportError::Empty { path: folder.to_owned() });
+        }
+    }
+    Ok(measured.finish(application, folders))
+}
+
+/// The ids of the traces to be expected; `None` without a file of invocations.
+fn add_invocations(
+    measured: &mut Measurements,
+    folder: &Path,
+    prefix: &str,
+) -> Result<Option<HashSet<String>>, ReportError> {
+    let path = folder.join(INVOCATIONS_FILE);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    let wrong = |source| ReportError::Invocations { path: path.clone(), source };
+    let rows = InvocationReader::new(file).map_err(wrong)?;
+    let mut notes = Vec::new();
+    if rows.cut_off().is_some() {
+        notes.push(format!(
+            "the last line of {INVOCATIONS_FILE} is cut off and was left out: the load was killed."
+        ));
+    }
+    let mut count = 0;
+    let mut expected = HashSet::new();
+    for row in rows {
+        measured.add_invocation(row.map_err(wrong)?, &mut expected);
+        count += 1;
+    }
+    let path = folder.join(SUMMARY_FILE);
+    if let Some(file) = open(&path)? {
+        let summary: LoadSummary = serde_json::from_reader(BufReader::new(file))
+            .and_then(|summary: LoadSummary| match summary.version {
+                LoadSummary::VERSION => Ok(summary),
+                other => Err(serde::de::Error::custom(format!("it has version {other}"))),
+            })
+            .map_err(|source| ReportError::Summary { path: path.clone(), source })?;
+        notes.extend(summary.notes);
+        measured.add_load(summary.planned, prefix, &notes, &summary.invalid);
+    } else {
+        let reason = format!(
+            "there is no {SUMMARY_FILE}: the load did not come to its end, so what was planned is unknown."
+        );
+        measured.add_load(count, prefix, &notes, &[reason]);
+    }
+    Ok(Some(expected))
+}
+
+/// Whether the folder's traces were analysed.
+fn add_traces(
+    measured: &mut Measurements,
+    folder: &Path,
+    expected: Option<&HashSet<String>>,
+) -> Result<bool, ReportError> {
+    let path = folder.join(BREAKDOWN_FILE);
+    let Some(file) = open(&path)? else { return Ok(false) };
+    let valid = read_breakdown(BufReader::new(file))
+        .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?;
+    let path = folder.join(INVALID_FILE);
+    let invalid = match open(&path)? {
+        Some(file) => read_invalid(BufReader::new(file))
+            .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?,
+        None => vec![],
+    };
+    measured.add_traces(valid, &invalid, expected);
+    Ok(true)
+}
+
+/// `None` when there is no such file.
+fn open(path: &Path) -> Result<Option<File>, ReportError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReportError::Read { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use sb_measurement::{Invocation, InvocationWriter, Outcome, Timestamp};
+
+    use super::*;
+    use crate::path::breakdown::Activity;
+    use crate::quantiles::Quantiles;
+
+    const HEADER: &str = "trace_id,start_time,end_time,duration,url,num_cold_starts,errors,throttles,faults,services,\
+                          longest_path_names,orchestration,trigger,container_initialization,runtime_initialization,\
+                          computation,queing,overhead,external_service,unclassified\r\n";
+
+    fn row(number: u64, request: &str, latency_ms: Option<i64>, outcome: Outcome) -> Invocation {
+        let planned = 1_700_000_000_000_000;
+        let sent = (outcome != Outcome::Dropped).then(|| Timestamp::from_micros(planned + 1_000));
+        Invocation {
+            invocation: number,
+            request: request.to_owned(),
+            trace_id: format!("1-{number:08x}-000000000000000000000000"),
+            planned: Some(Timestamp::from_micros(planned)),
+            sent,
+            answered: latency_ms.map(|latency| Timestamp::from_micros(planned + 1_000 + latency * 1_000)),
+            status: latency_ms.map(|_| 200),
+            outcome,
+        }
+    }
+
+    fn folder(rows: &[Invocation]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer =
+            InvocationWriter::new(File::create(folder.path().join(INVOCATIONS_FILE)).unwrap()).unwrap();
+        for row in rows {
+            writer.write(row).unwrap();
+        }
+        writer.flush().unwrap();
+        folder
+    }
+
+    fn trace(number: u64, milliseconds: u32, cold_starts: u32) -> String {
+        format!(
+            "1-{number:08x}-000000000000000000000000,1.0,2.0,0:00:00.{milliseconds:03}000,,{cold_starts},0,0,0,[],[],\
+             ,,,,0:00:00.{milliseconds:03}000,,,,0:00:00\r\n"
+        )
+    }
+
+    #[test]
+    fn several_folders_are_one_measurement() {
+        let first = folder(&[
+            row(1, "get", Some(10), Outcome::Ok),
+            row(2, "put", Some(30), Outcome::FailedCheck),
+            row(3, "get", None, Outcome::Timeout),
+            row(4, "get", None, Outcome::Refused),
+        ]);
+        let second = folder(&[row(5, "get", Some(20), Outcome::Ok), row(6, "get", None, Outcome::Dropped)]);
+        let breakdown = format!("{HEADER}{}{}", trace(1, 8, 2), trace(2, 28, 0));
+        fs::write(first.path().join(BREAKDOWN_FILE), breakdown).unwrap();
+        fs::write(second.path().join(BREAKDOWN_FILE), format!("{HEADER}{}", trace(9, 5, 0))).unwrap();
+        fs::write(second.path().join(INVALID_FILE), "trace_id,message\r\n1-x,why\r\n").unwrap();
+
+        let folders = [first.path().to_owned(), second.path().to_owned()];
+        let summary = summarize("app", &folders).unwrap();
+        let load = summary.load.unwrap();
+        assert_eq!((load.planned, load.sent, load.answered, load.failed, load.dropped), (6, 5, 3, 3, 1));
+        assert_eq!(load.latency_ms, Some(Quantiles { p50: 20.0, p95: 30.0, p99: 30.0 }));
+        assert_eq!(load.latency_from_planned_ms, Some(Quantiles { p50: 21.0, p95: 31.0, p99: 31.0 }));
+        let names: Vec<_> =
+            load.requests.iter().map(|of| (of.name.as_str(), of.sent, of.answered, of.failed)).collect();
+        assert_eq!(names, [("get", 4, 2, 2), ("put", 1, 1, 1)]);
+
+        let traces = summary.traces.unwrap();
+        // Invocation 3 may have left a trace, 4 met nobody, 5's trace is not there.
+        assert_eq!((traces.valid, traces.invalid, traces.missing, traces.cold_starts), (3, 1, Some(2), 2));
+        assert!((traces.cold_share.unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        let (median, p99) = (traces.median.unwrap(), traces.p99.unwrap());
+        assert_eq!((median.duration_ms, p99.duration_ms), (8.0, 28.0));
+        assert_eq!(
+            p99.parts_ms,
+            BTreeMap::from([(Activity::Computation, 28.0), (Activity::Unclassified, 0.0)])
+        );
+        let by_request: Vec<_> = traces
+            .requests
+            .iter()
+            .map(|of| (of.name.as_str(), of.valid, of.p99.as_ref().map(|trace| trace.duration_ms)))
+            .collect();
+        // No invocation is known of trace 9.
+        assert_eq!(by_request, [("get", 1, Some(8.0)), ("put", 1, Some(28.0))]);
+        // Neither folder has a summary of its load.
+        assert_eq!(summary.invalid.len(), 2, "{:?}", summary.invalid);
+    }
+
+    #[test]
+    fn one_request_type_needs_no_table_of_its_own() {
+        let folder = folder(&[row(1, "get", Some(10), Outcome::Ok)]);
+        let summary = summarize("app", &[folder.path().to_owned()]).unwrap();
+        assert!(summary.load.unwrap().requests.is_empty());
+        assert_eq!(summary.traces, None);
+    }
+
+    #[test]
+    fn what_a_load_says_of_itself_is_passed_on() {
+        let folder = folder(&[row(1, "get", Some(10), Outcome::Ok)]);
+        let summary = LoadSummary {
+            version: LoadSummary::VERSION,
+            planned: 9,
+            sent: 1,
+            answered: 1,
+            failed: 0,
+            dropped: 0,
+            outcomes: BTreeMap::from([(Outcome::Ok, 1)]),
+            latency_ms: None,
+            latency_from_planned_ms: None,
+            lateness_ms: None,
+            started: Timestamp::from_micros(1),
+            ended: Timestamp::from_micros(2),
+            cancelled: true,
+            iterations: None,
+            notes: vec![],
+            invalid: vec!["The load was cancelled.".to_owned()],
+        };
+        let path = folder.path().join(SUMMARY_FILE);
+        fs::write(&path, serde_json::to_string(&summary).unwrap()).unwrap();
+        let report = summarize("app", &[folder.path().to_owned()]).unwrap();
+        assert_eq!(report.load.unwrap().planned, 9);
+        assert_eq!(report.invalid, ["The load was cancelled."]);
+
+        for (from, to) in [("\"planned\"", "\"plan\""), ("\"version\":1", "\"version\":2")] {
+            let text = serde_json::to_string(&summary).unwrap();
+            assert!(text.contains(from));
+            fs::write(&path, text.replace(from, to)).unwrap();
+            let message = summarize("app", &[folder.path().to_owned()]).unwrap_err().to_string();
+            assert!(message.contains("load_summary.json is not a summary"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_cut_off_row_is_left_out_with_a_warning() {
+        let folder = folder(&[row(1, "get", Some(10), Outcome::Ok), row(2, "get", Some(10), Outcome::Ok)]);
+        let path = folder.path().join(INVOCATIONS_FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 3]).unwrap();
+        let summary = summarize("app", &[folder.path().to_owned()]).unwrap();
+        assert_eq!(summary.load.unwrap().sent, 1);
+        assert!(summary.warnings[0].contains("cut off"), "{:?}", summary.warnings);
+    }
+
+    #[test]
+    fn a_folder_without_measurements_is_refused() {
+        let empty = tempfile::tempdir().unwrap();
+        let message = summarize("app", &[empty.path().to_owned()]).unwrap_err().to_string();
+        assert!(message.contains("has neither invocations.csv nor trace_breakdown.csv"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_of_the_published_dataset_has_traces_only() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(BREAKDOWN_FILE), format!("{HEADER}{}", trace(1, 8, 1))).unwrap();
+        let summary = summarize("app", &[folder.path().to_owned()]).unwrap();
+        assert_eq!(summary.load, None);
+        let traces = summary.traces.unwrap();
+        assert_eq!((traces.valid, traces.missing, traces.cold_share), (1, None, Some(1.0)));
+    }
+}

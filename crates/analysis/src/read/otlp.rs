@@ -1,0 +1,500 @@
+//! Reads OpenTelemetry traces in OTLP's JSON form (`resourceSpans`, `scopeSpans`, `spans`). There may be any number of
+//! documents, each with spans of any number of traces; [`super::gather`] collects the spans of each trace.
+//!
+//! The origin of a span follows its kind and the semantic conventions:
+//!
+//! | span | origin |
+//! |---|---|
+//! | with `faas.trigger`, `faas.invocation_id` …; SERVER or CONSUMER on a platform for functions | `OTel::Function` |
+//! | SERVER or CONSUMER of a gateway, or of a workflow service (`cloud.resource_id`, `durabletask.type`) | `OTel::Gateway`, `OTel::Workflow` |
+//! | other SERVER, CONSUMER | `OTel::Service::NAME`, with the `service.name` |
+//! | CLIENT with `faas.invoked_name`, or with a traced receiver beneath it | `OTel::Invocation` |
+//! | with `db.system` | `OTel::Database` |
+//! | PRODUCER; CLIENT with `messaging.system`; receiving messages | `OTel::Messaging` |
+//! | other CLIENT | `OTel::Client` |
+//! | other INTERNAL | none: a part of its parent |
+//!
+//! A receiver (SERVER, CONSUMER) without a parent may link to exactly one other span of the export, as consumers of messages
+//! do. It becomes the child of that span. If that span belongs to another trace, the two traces are one. What links to several
+//! spans, such as a batch of messages, stays a trace of its own. So do traces that link to each other in a circle.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::invalid::{Invalid, Rejected};
+use crate::read::caller::forget_unknown_caller;
+use crate::read::gather::{Gathering, Prepared};
+use crate::read::sort::Room;
+use crate::read::source::documents;
+use crate::read::time::seconds_of_nanoseconds;
+use crate::span::{Flags, OTEL_FUNCTION, Parent, Recorded, Span};
+
+const CLIENT: &str = "OTel::Client";
+const INVOCATION: &str = "OTel::Invocation";
+
+/// Reads the traces of an OpenTelemetry export, sorted by trace id, then what could not be read.
+///
+/// A receiver without a parent that links to exactly one span of the export becomes the child of that span. If the span
+/// belongs to another trace, the two traces are one.
+pub fn read(text: &str) -> Vec<Result<Recorded<'static>, Rejected>> {
+    let mut gathering = Gathering::new(Room::unlimited());
+    let mut traces = Vec::new();
+    let gathered = documents(text)
+        .into_iter()
+        .zip(1..)
+        .try_for_each(|(document, number)| gathering.add_all(prepare(document, number)))
+        .and_then(|()| gathering.finish())
+        .and_then(|gathered| {
+            gathered.for_each(|trace| {
+                traces.push(trace);
+                true
+            })
+        });
+    if let Err(error) = gathered {
+        traces.push(Err(Rejected { id: None, reason: Invalid::Malformed { detail: error.to_string() } }));
+    }
+    traces
+}
+
+/// A span of a document, or what is lost of it.
+pub(crate) enum ExportedSpan {
+    Span { trace_id: String, span: Result<Box<ConnectedSpan>, String> },
+    Lost(&'static str),
+}
+
+/// All spans of a document, or what is wrong with it.
+pub(crate) fn prepare(text: &str, number: u64) -> Vec<Prepared> {
+    let mut prepared = Vec::new();
+    let read = for_each_span(&mut serde_json::Deserializer::from_str(text), &mut |found| {
+        prepared.push(Prepared::new(found, number));
+    });
+    if let Err(error) = read {
+        prepared = vec![Prepared::damaged(number, &error.to_string())];
+    }
+    prepared
+}
+
+/// Calls `each` for the spans of a document while it is read. After an error, they are those before it.
+pub(crate) fn for_each_span<'de, R: serde_json::de::Read<'de>>(
+    document: &mut serde_json::Deserializer<R>,
+    each: &mut dyn FnMut(ExportedSpan),
+) -> Result<(), serde_json::Error> {
+    DocumentSeed(&RefCell::new(each)).deserialize(document)
+}
+
+/// A span and what it takes to connect it.
+pub(crate) struct ConnectedSpan {
+    pub(crate) span: Span<'static>,
+    pub(crate) kind: SpanKind,
+    /// Trace and span that it links to, where there is but one.
+    pub(crate) link: Option<(String, String)>,
+}
+
+impl ConnectedSpan {
+    /// What caused it, where no parent says so.
+    pub(crate) fn cause(&self) -> Option<&(String, String)> {
+        self.link.as_ref().filter(|_| self.span.parent == Parent::None && self.kind.is_receiver())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SpanKind {
+    Internal,
+    Server,
+    Client,
+    Producer,
+    Consumer,
+}
+
+impl SpanKind {
+    /// As a number or as a name; unspecified is internal.
+    fn of(value: &Value) -> Self {
+        match (value.as_i64(), value.as_str()) {
+            (Some(2), _) | (_, Some("SPAN_KIND_SERVER")) => Self::Server,
+            (Some(3), _) | (_, Some("SPAN_KIND_CLIENT")) => Self::Client,
+            (Some(4), _) | (_, Some("SPAN_KIND_PRODUCER")) => Self::Producer,
+            (Some(5), _) | (_, Some("SPAN_KIND_CONSUMER")) => Self::Consumer,
+            _ => Self::Internal,
+        }
+    }
+
+    fn is_receiver(self) -> bool {
+        matches!(self, Self::Server | Self::Consumer)
+    }
+}
+
+#[derive(Deserialize)]
+struct ResourceFile {
+    attributes: Option<Vec<AttributeFile>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanFile {
+    span_id: String,
+    parent_span_id: Option<String>,
+    name: String,
+    #[serde(default)]
+    kind: Value,
+    start_time_unix_nano: Value,
+    #[serde(default)]
+    end_time_unix_nano: Value,
+    status: Option<StatusFile>,
+    attributes: Option<Vec<AttributeFile>>,
+    links: Option<Vec<LinkFile>>,
+}
+
+#[derive(Deserialize)]
+struct StatusFile {
+    #[serde(default)]
+    code: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LinkFile {
+    trace_id: String,
+    span_id: String,
+}
+
+#[derive(Deserialize)]
+struct AttributeFile {
+    key: String,
+    #[serde(default)]
+    value: Value,
+}
+
+/// Attributes as texts; lists and objects are left out.
+type Attributes = HashMap<String, String>;
+
+fn attributes(files: Option<Vec<AttributeFile>>) -> Attributes {
+    let text = |value: &Value| match value.as_object()?.values().next()? {
+        Value::String(text) => Some(text.clone()),
+        plain @ (Value::Bool(_) | Value::Number(_)) => Some(plain.to_string()),
+        _ => None,
+    };
+    let files = files.unwrap_or_default();
+    files.into_iter().filter_map(|file| Some((file.key, text(&file.value)?))).collect()
+}
+
+/// Gets each span that is found.
+type Each<'e> = &'e RefCell<&'e mut dyn FnMut(ExportedSpan)>;
+
+/// `{"resourceSpans": [...]}`; other keys are passed over.
+#[derive(Clone, Copy)]
+struct DocumentSeed<'e>(Each<'e>);
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, document: D) -> Result<(), D::Error> {
+        document.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `resourceSpans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut is_export = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if matches!(&*key, "resourceSpans" | "batches") {
+                is_export = true;
+                map.next_value_seed(ListOf(ResourceSeed(self.0)))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if is_export { Ok(()) } else { Err(serde::de::Error::missing_field("resourceSpans")) }
+    }
+}
+
+/// `{"resource": {...}, "scopeSpans": [...]}`
+#[derive(Clone, Copy)]
+struct ResourceSeed<'e>(Each<'e>);
+
+impl<'de> DeserializeSeed<'de> for ResourceSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, resource: D) -> Result<(), D::Error> {
+        resource.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ResourceSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `scopeSpans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut resource = None;
+        // Spans that come before their resource wait for it.
+        let mut waiting = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                "resource" => {
+                    let file: Option<ResourceFile> = map.next_value()?;
+                    resource = Some(attributes(file.and_then(|file| file.attributes)));
+                }
+                "scopeSpans" | "instrumentationLibrarySpans" => {
+                    let mut add = |value: Value| match &resource {
+                        Some(resource) => (self.0.borrow_mut())(span_of(value, resource)),
+                        None => waiting.push(value),
+                    };
+                    map.next_value_seed(ListOf(ScopeSeed(&RefCell::new(&mut add))))?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let resource = resource.unwrap_or_default();
+        for value in waiting {
+            (self.0.borrow_mut())(span_of(value, &resource));
+        }
+        Ok(())
+    }
+}
+
+/// `{"spans": [...]}`. Each span is read on its own, so that a damaged one touches its own trace only.
+#[derive(Clone, Copy)]
+struct ScopeSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
+
+impl<'de> DeserializeSeed<'de> for ScopeSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, scope: D) -> Result<(), D::Error> {
+        scope.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ScopeSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `spans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "spans" {
+                map.next_value_seed(ListOf(SpanSeed(self.0)))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SpanSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
+
+impl<'de> DeserializeSeed<'de> for SpanSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, span: D) -> Result<(), D::Error> {
+        (self.0.borrow_mut())(Value::deserialize(span)?);
+        Ok(())
+    }
+}
+
+/// A list, or null, of what a seed reads.
+struct ListOf<S>(S);
+
+impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> DeserializeSeed<'de> for ListOf<S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<(), D::Error> {
+        list.deserialize_any(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> Visitor<'de> for ListOf<S> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self.0)?.is_some() {}
+        Ok(())
+    }
+}
+
+fn span_of(value: Value, resource: &Attributes) -> ExportedSpan {
+    match value["traceId"].as_str().filter(|id| !id.is_empty()).map(normal_id) {
+        Some(trace_id) => ExportedSpan::Span { trace_id, span: read_span(value, resource).map(Box::new) },
+        None => ExportedSpan::Lost("a span has no traceId"),
+    }
+}
+
+/// Makes a trace of its spans and of those of other traces that were joined to it.
+pub(crate) fn join(id: String, items: Vec<ConnectedSpan>) -> Recorded<'static> {
+    let parent_of = |item: &ConnectedSpan| match &item.span.parent {
+        Parent::Id(id) => Some(id.clone()),
+        Parent::None | Parent::Enclosing(_) => None,
+    };
+    let called: HashSet<_> =
+        items.iter().filter(|item| item.kind == SpanKind::Server).filter_map(parent_of).collect();
+    let initialized: HashSet<_> =
+        items.iter().filter(|item| item.span.name == "Initialization").filter_map(parent_of).collect();
+    let mut spans: Vec<Span<'static>> = items.into_iter().map(|item| item.span).collect();
+    for span in &mut spans {
+        if span.origin.as_deref() == Some(CLIENT) && called.contains(&span.id) {
+            span.origin = Some(Cow::Borrowed(INVOCATION));
+        }
+        span.flags.cold_start &= !initialized.contains(&span.id);
+    }
+    forget_unknown_caller(&mut spans);
+    for span in &mut spans {
+        if span.parent != Parent::None {
+            span.url = None;
+        }
+    }
+    Recorded::measured(Cow::Owned(id), spans)
+}
+
+fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, String> {
+    let file: SpanFile = serde_json::from_value(value).map_err(|error| format!("a span: {error}"))?;
+    let span_id = normal_id(&file.span_id);
+    let own = attributes(file.attributes);
+    let kind = SpanKind::of(&file.kind);
+    let start = nanoseconds(&file.start_time_unix_nano)
+        .filter(|&start| start != 0)
+        .ok_or_else(|| format!("span {span_id} has no startTimeUnixNano"))?;
+    // A span that has not ended has no end, or zero.
+    let end = nanoseconds(&file.end_time_unix_nano).filter(|&end| end != 0);
+    let has_failed = file.status.is_some_and(|status| {
+        status.code.as_i64() == Some(2) || status.code.as_str() == Some("STATUS_CODE_ERROR")
+    });
+    let status = first(&own, &["http.response.status_code", "http.status_code"]);
+    let status: Option<i64> = status.and_then(|status| status.parse().ok());
+    let mut flags = if has_failed || status.is_some_and(|status| status >= 400) {
+        Flags::of_failure(status)
+    } else {
+        Flags::default()
+    };
+    flags.in_progress = end.is_none();
+    let origin = origin(kind, &own, resource);
+    flags.cold_start = origin.as_deref() == Some(OTEL_FUNCTION)
+        && own.get("faas.coldstart").is_some_and(|cold| cold == "true");
+    let parent = file.parent_span_id.filter(|parent| parent.bytes().any(|byte| byte != b'0'));
+    let span = Span {
+        id: Cow::Owned(span_id),
+        name: Cow::Owned(file.name),
+        origin,
+        url: first(&own, &["url.full", "http.url"]).map(|url| Cow::Owned(url.to_owned())),
+        start: seconds_of_nanoseconds(start),
+        end: end.map_or(f64::NAN, seconds_of_nanoseconds),
+        flags,
+        parent: parent.map_or(Parent::None, |parent| Parent::Id(Cow::Owned(normal_id(&parent)))),
+    };
+    let link = match file.links.unwrap_or_default().as_slice() {
+        [link] => Some((normal_id(&link.trace_id), normal_id(&link.span_id))),
+        _ => None,
+    };
+    Ok(ConnectedSpan { span, kind, link })
+}
+
+/// Ids are hexadecimal in either case; others, such as base64, stay as they are.
+pub(crate) fn normal_id(id: &str) -> String {
+    if id.bytes().all(|byte| byte.is_ascii_hexdigit()) { id.to_ascii_lowercase() } else { id.to_owned() }
+}
+
+/// A 64-bit integer, which JSON exports write as a string or as a number.
+fn nanoseconds(value: &Value) -> Option<i128> {
+    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.map(i128::from)
+}
+
+fn first<'m>(attributes: &'m Attributes, keys: &[&str]) -> Option<&'m str> {
+    keys.iter().find_map(|&key| attributes.get(key)).map(String::as_str)
+}
+
+/// Attributes that only the invocation of a function has.
+const OF_FUNCTIONS: [&str; 6] = [
+    "faas.trigger",
+    "faas.coldstart",
+    "faas.invocation_id",
+    "faas.execution",
+    "faas.time",
+    "faas.document.operation",
+];
+
+const FUNCTION_PLATFORMS: [&str; 7] = [
+    "aws_lambda",
+    "azure_functions",
+    "azure.functions",
+    "gcp_cloud_functions",
+    "alibaba_cloud_fc",
+    "tencent_cloud_scf",
+    "ibm_cloud_functions",
+];
+
+/// Parts of the ids of cloud resources, in lower case.
+const GATEWAYS: [&str; 4] =
+    [":apigateway:", ":execute-api:", "/microsoft.apimanagement/", "apigateway.googleapis.com"];
+const WORKFLOWS: [&str; 3] = [":states:", "/microsoft.logic/workflows", "workflows.googleapis.com"];
+
+/// As the table above says; `None` for a part of its parent.
+fn origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Option<Cow<'static, str>> {
+    fixed_origin(kind, own, resource).map(Cow::Borrowed).or_else(|| {
+        let name = resource.get("service.name").map_or("unknown", String::as_str);
+        kind.is_receiver().then(|| Cow::Owned(format!("OTel::Service::{name}")))
+    })
+}
+
+/// `None` for parts, and for receivers that are neither functions nor services of a platform.
+fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Option<&'static str> {
+    let either =
+        |key: &str| own.get(key).or_else(|| resource.get(key)).map(|value| value.to_ascii_lowercase());
+    let is_database = first(own, &["db.system.name", "db.system"]).is_some();
+    if matches!(kind, SpanKind::Client | SpanKind::Producer) {
+        let is_messaging = kind == SpanKind::Producer || own.contains_key("messaging.system");
+        return Some(match () {
+            () if own.contains_key("faas.invoked_name") => INVOCATION,
+            () if is_database => "OTel::Database",
+            () if is_messaging => "OTel::Messaging",
+            () => CLIENT,
+        });
+    }
+    let operation = first(own, &["messaging.operation.type", "messaging.operation"]);
+    if kind == SpanKind::Consumer && operation == Some("receive") {
+        return Some("OTel::Messaging");
+    }
+    if either("durabletask.type").is_some_and(|kind| kind == "orchestration") {
+        return Some("OTel::Workflow");
+    }
+    if first(own, &OF_FUNCTIONS).is_some() {
+        return Some(OTEL_FUNCTION);
+    }
+    if !kind.is_receiver() {
+        return is_database.then_some("OTel::Database");
+    }
+    let resource_id = either("cloud.resource_id").unwrap_or_default();
+    let names_one_of = |parts: &[&str]| parts.iter().any(|part| resource_id.contains(part));
+    let platform = either("cloud.platform").unwrap_or_default();
+    match () {
+        () if names_one_of(&GATEWAYS) => Some("OTel::Gateway"),
+        () if names_one_of(&WORKFLOWS) => Some("OTel::Workflow"),
+        () => FUNCTION_PLATFORMS.contains(&&*platform).then_some(OTEL_FUNCTION),
+    }
+}

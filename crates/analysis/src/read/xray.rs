@@ -1,0 +1,447 @@
+//! Reads AWS X-Ray traces as BatchGetTraces returns them: one object per trace, in which each segment is a JSON
+//! document inside of a JSON string.
+
+use std::borrow::Cow;
+
+use super::json::{Decoded, JsonError, Next, Notation, Reader};
+use crate::invalid::{Invalid, Rejected};
+use crate::span::{Flags, Link, Parent, Recorded, Span, Trace};
+
+/// The origin whose span carries the URL of the request.
+const GATEWAY: &str = "AWS::ApiGateway::Stage";
+
+/// Room for what is read of one trace, to be used again for the next.
+#[derive(Debug, Default)]
+pub struct Documents {
+    text: Decoded,
+    /// Where each document ends in the text.
+    ends: Vec<usize>,
+    open: Vec<OpenSpan>,
+}
+
+/// Reads one trace: `{"Id": …, "Duration": seconds, "Segments": [{"Document": "…"}]}`. Other keys are passed over.
+pub(crate) fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>, Rejected> {
+    let recorded = record(text, documents)?;
+    let id = recorded.id.clone();
+    recorded.join().map_err(|reason| Rejected { id: Some(id.into_owned()), reason })
+}
+
+/// Reads the spans of one trace, as [`read`] does, without joining them.
+pub(crate) fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+    // Where anything is out of the ordinary, all documents are decoded first; that also finds what is wrong.
+    match record_embedded(text, documents) {
+        Some(recorded) => Ok(recorded),
+        None => record_decoded(text, documents),
+    }
+}
+
+fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recorded<'a>> {
+    let mut found =
+        SegmentSpans { spans: Vec::new(), links: Vec::new(), defect: None, open: &mut documents.open };
+    let (mut reader, mut id) = (Reader::new(text), None);
+    let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
+    reader.end().ok()?;
+    let SegmentSpans { spans, links, defect, .. } = found;
+    defect.is_none().then_some(Recorded { id: id?, duration, spans, links, may_end_in_leaf: false })
+}
+
+fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+    let (mut reader, mut id) = (Reader::new(text), None);
+    let rejected = |id: Option<Cow<'_, str>>, error: JsonError| Rejected {
+        id: id.map(Cow::into_owned),
+        reason: malformed("trace", &error),
+    };
+    let duration = match read_envelope(&mut reader, &mut id, documents) {
+        Ok(duration) => duration,
+        Err(error) => return Err(rejected(id, error)),
+    };
+    let Some(id) = id else { return Err(Rejected { id: None, reason: missing("trace", "Id") }) };
+    match reader.end() {
+        Ok(()) => read_documents(id, duration, documents),
+        Err(error) => Err(rejected(Some(id), error)),
+    }
+}
+
+/// The trace's id, and the traces that its segments link to, each once; none where it cannot be read.
+pub fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>)> {
+    let mut traces: Vec<String> = Vec::new();
+    if memchr::memmem::find(text.as_bytes(), b"links").is_none() {
+        let (mut reader, mut id) = (Reader::new(text), None);
+        read_envelope(&mut reader, &mut id, &mut Unread).ok()?;
+        return Some((id?.into_owned(), traces));
+    }
+    let Recorded { id, links, .. } = record(text, documents).ok()?;
+    for link in links {
+        if link.trace != id && traces.iter().all(|known| *known != link.trace) {
+            traces.push(link.trace.into_owned());
+        }
+    }
+    Some((id.into_owned(), traces))
+}
+
+/// What becomes of the documents of a trace while its envelope is read.
+trait Segments<'a> {
+    /// A list of segments starts, and replaces what was before.
+    fn start(&mut self);
+
+    fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError>;
+}
+
+/// Decodes them, to be read when all are known.
+impl Segments<'_> for Documents {
+    fn start(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn document(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
+        reader.string_into(&mut self.text)?;
+        self.ends.push(self.text.len());
+        Ok(())
+    }
+}
+
+/// Passes over them.
+struct Unread;
+
+impl<'a> Segments<'a> for Unread {
+    fn start(&mut self) {}
+
+    fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
+        reader.skip_value()
+    }
+}
+
+/// Reads their spans.
+struct SegmentSpans<'a, 'open> {
+    spans: Vec<Span<'a>>,
+    links: Vec<Link<'a>>,
+    /// The first field that is missing.
+    defect: Option<Invalid>,
+    open: &'open mut Vec<OpenSpan>,
+}
+
+impl<'a> Segments<'a> for SegmentSpans<'a, '_> {
+    fn start(&mut self) {
+        self.spans.clear();
+        self.links.clear();
+        self.defect = None;
+    }
+
+    fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
+        Reader::within_string(reader, |reader| self.read(reader))
+    }
+}
+
+impl<'a> SegmentSpans<'a, '_> {
+    /// Reads a segment's document: the segment, then its subsegments depth first.
+    fn read<N: Notation>(&mut self, reader: &mut Reader<'a, N>) -> Result<(), JsonError> {
+        self.open.clear();
+        let Self { spans, links, defect, open } = self;
+        Document { reader, spans, links, defect, open }.read()
+    }
+}
+
+/// Returns the duration.
+fn read_envelope<'a>(
+    reader: &mut Reader<'a>,
+    id: &mut Option<Cow<'a, str>>,
+    segments: &mut impl Segments<'a>,
+) -> Result<Option<f64>, JsonError> {
+    segments.start();
+    let mut duration = None;
+    let mut key = reader.first_key()?;
+    while let Some(name) = key {
+        match &*name {
+            "Id" => *id = Some(reader.string()?),
+            "Duration" => duration = optional(reader, Reader::number)?,
+            "Segments" => read_segments(reader, segments)?,
+            _ => reader.skip_value()?,
+        }
+        key = reader.next_key()?;
+    }
+    Ok(duration)
+}
+
+fn read_segments<'a>(reader: &mut Reader<'a>, segments: &mut impl Segments<'a>) -> Result<(), JsonError> {
+    segments.start();
+    let mut more = reader.first_element()?;
+    while more {
+        let at = reader.position();
+        let mut found = false;
+        let mut key = reader.first_key()?;
+        while let Some(name) = key {
+            if name == "Document" {
+                if found {
+                    return Err(JsonError { what: "a second Document in a segment", at: reader.position() });
+                }
+                found = true;
+                segments.document(reader)?;
+            } else {
+                reader.skip_value()?;
+            }
+            key = reader.next_key()?;
+        }
+        if !found {
+            return Err(JsonError { what: "a segment without Document", at });
+        }
+        more = reader.next_element()?;
+    }
+    Ok(())
+}
+
+fn read_documents<'a>(
+    id: Cow<'a, str>,
+    duration: Option<f64>,
+    documents: &'a mut Documents,
+) -> Result<Recorded<'a>, Rejected> {
+    let rejected = |reason, id: Cow<'_, str>| Rejected { id: Some(id.into_owned()), reason };
+    let mut found =
+        SegmentSpans { spans: Vec::new(), links: Vec::new(), defect: None, open: &mut documents.open };
+    let mut from = 0;
+    for &to in &documents.ends {
+        let text = match documents.text.text(from, to) {
+            Ok(text) => text,
+            // Decoding text gives text; this is for what the types cannot express.
+            Err(error) => return Err(rejected(Invalid::Malformed { detail: error.to_string() }, id)),
+        };
+        let mut reader = Reader::new(text);
+        if let Err(error) = found.read(&mut reader).and_then(|()| reader.end()) {
+            return Err(rejected(malformed("segment document", &error), id));
+        }
+        from = to;
+    }
+    let SegmentSpans { spans, links, defect, .. } = found;
+    // A span in progress lacks its end, so that reason goes before a missing field.
+    let unfinished = duration.is_none() || spans.iter().any(|span| span.flags.in_progress);
+    if let Some(reason) = defect.filter(|_| !unfinished) {
+        return Err(rejected(reason, id));
+    }
+    Ok(Recorded { id, duration, spans, links, may_end_in_leaf: false })
+}
+
+/// A segment's document that is being read.
+struct Document<'a, 'out, N> {
+    reader: &'out mut Reader<'a, N>,
+    spans: &'out mut Vec<Span<'a>>,
+    links: &'out mut Vec<Link<'a>>,
+    /// The first field that is missing.
+    defect: &'out mut Option<Invalid>,
+    /// The spans whose objects are open, and for each whether its id, name, start and end were found.
+    open: &'out mut Vec<OpenSpan>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenSpan {
+    place: usize,
+    has_id: bool,
+    has_name: bool,
+    has_subsegments: bool,
+}
+
+impl<'a, N: Notation> Document<'a, '_, N> {
+    fn read(&mut self) -> Result<(), JsonError> {
+        let mut key = self.enter()?;
+        loop {
+            // Within the innermost open span; an inner loop per object would cost call stack per level.
+            while let Some(name) = key {
+                if name == "subsegments" && self.reader.next()? != Next::Null {
+                    if std::mem::replace(&mut self.innermost()?.has_subsegments, true) {
+                        return Err(self.error("a second list of subsegments"));
+                    }
+                    if self.reader.first_element()? {
+                        key = self.enter()?;
+                        continue;
+                    }
+                } else {
+                    self.field(&name)?;
+                }
+                key = self.reader.next_key()?;
+            }
+            self.leave()?;
+            if self.open.is_empty() {
+                return Ok(());
+            }
+            key = if self.reader.next_element()? { self.enter()? } else { self.reader.next_key()? };
+        }
+    }
+
+    /// Starts a span as a part of the innermost open one.
+    fn enter(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        let key = self.reader.first_key()?;
+        let parent = self.open.last().map_or(Parent::None, |open| Parent::Enclosing(open.place));
+        self.open.push(OpenSpan {
+            place: self.spans.len(),
+            has_id: false,
+            has_name: false,
+            has_subsegments: false,
+        });
+        self.spans.push(Span {
+            id: Cow::Borrowed(""),
+            name: Cow::Borrowed(""),
+            origin: None,
+            url: None,
+            start: f64::NAN,
+            end: f64::NAN,
+            flags: Flags::default(),
+            parent,
+        });
+        Ok(key)
+    }
+
+    fn leave(&mut self) -> Result<(), JsonError> {
+        let open = *self.innermost()?;
+        self.open.pop();
+        let span = &mut self.spans[open.place];
+        if span.origin.as_deref() != Some(GATEWAY) {
+            span.url = None;
+        }
+        let missing_field = [
+            ("id", open.has_id),
+            ("name", open.has_name),
+            ("start_time", !span.start.is_nan()),
+            ("end_time", !span.end.is_nan()),
+        ]
+        .into_iter()
+        .find(|(_, found)| !found);
+        if let Some((field, _)) = missing_field
+            && self.defect.is_none()
+        {
+            *self.defect = Some(missing(&format!("span {}", span.id), field));
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str) -> Result<(), JsonError> {
+        let place = self.innermost()?.place;
+        let is_segment = self.open.len() == 1;
+        let reader = &mut *self.reader;
+        let span = &mut self.spans[place];
+        match name {
+            "id" => {
+                span.id = reader.string()?;
+                self.innermost()?.has_id = true;
+            }
+            "name" => {
+                span.name = reader.string()?;
+                self.innermost()?.has_name = true;
+            }
+            "start_time" => span.start = optional(reader, Reader::number)?.unwrap_or(f64::NAN),
+            "end_time" => span.end = optional(reader, Reader::number)?.unwrap_or(f64::NAN),
+            "parent_id" if is_segment => {
+                span.parent = optional(reader, Reader::string)?.map_or(Parent::None, Parent::Id);
+            }
+            "origin" => span.origin = optional(reader, Reader::string)?,
+            "error" => span.flags.error = flag(reader)?,
+            "fault" => span.flags.fault = flag(reader)?,
+            "throttle" => span.flags.throttle = flag(reader)?,
+            "in_progress" => span.flags.in_progress = flag(reader)?,
+            "http" => span.url = read_url(reader)?,
+            "links" if is_segment => read_links(reader, place, self.links)?,
+            _ => reader.skip_value()?,
+        }
+        Ok(())
+    }
+
+    fn innermost(&mut self) -> Result<&mut OpenSpan, JsonError> {
+        let at = self.reader.position();
+        self.open.last_mut().ok_or(JsonError { what: "a field outside of a segment", at })
+    }
+
+    fn error(&self, what: &'static str) -> JsonError {
+        JsonError { what, at: self.reader.position() }
+    }
+}
+
+/// `http.request.url`; anything of another shape is no URL.
+fn read_url<'a, N: Notation>(reader: &mut Reader<'a, N>) -> Result<Option<Cow<'a, str>>, JsonError> {
+    let mut url = None;
+    in_object(reader, |reader, key| {
+        if key != "request" {
+            return reader.skip_value();
+        }
+        in_object(reader, |reader, key| {
+            if key == "url" && reader.next()? == Next::String {
+                url = Some(reader.string()?);
+                Ok(())
+            } else {
+                reader.skip_value()
+            }
+        })
+    })?;
+    Ok(url)
+}
+
+/// `[{"trace_id": …, "id": …}]`: what a segment says of the spans that caused it; the span may be missing. Anything of another
+/// shape is no link.
+fn read_links<'a, N: Notation>(
+    reader: &mut Reader<'a, N>,
+    from: usize,
+    links: &mut Vec<Link<'a>>,
+) -> Result<(), JsonError> {
+    if reader.next()? != Next::Array {
+        return reader.skip_value();
+    }
+    let mut more = reader.first_element()?;
+    while more {
+        let (mut trace, mut span) = (None, None);
+        in_object(reader, |reader, key| {
+            let field = match key {
+                "trace_id" => &mut trace,
+                "id" => &mut span,
+                _ => return reader.skip_value(),
+            };
+            if reader.next()? == Next::String {
+                *field = Some(reader.string()?);
+                return Ok(());
+            }
+            reader.skip_value()
+        })?;
+        if let Some(trace) = trace {
+            links.push(Link { from, trace, span: span.unwrap_or_default() });
+        }
+        more = reader.next_element()?;
+    }
+    Ok(())
+}
+
+/// Calls `field` for each key of the next value, which must then read the value; passes over what is no object.
+fn in_object<'a, N: Notation>(
+    reader: &mut Reader<'a, N>,
+    mut field: impl FnMut(&mut Reader<'a, N>, &str) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
+    if reader.next()? != Next::Object {
+        return reader.skip_value();
+    }
+    let mut key = reader.first_key()?;
+    while let Some(name) = key {
+        field(reader, &name)?;
+        key = reader.next_key()?;
+    }
+    Ok(())
+}
+
+fn flag<N: Notation>(reader: &mut Reader<'_, N>) -> Result<bool, JsonError> {
+    Ok(optional(reader, Reader::boolean)?.unwrap_or(false))
+}
+
+/// A value that may be `null`.
+fn optional<'a, N: Notation, T>(
+    reader: &mut Reader<'a, N>,
+    read: impl FnOnce(&mut Reader<'a, N>) -> Result<T, JsonError>,
+) -> Result<Option<T>, JsonError> {
+    if reader.next()? == Next::Null {
+        reader.null()?;
+        Ok(None)
+    } else {
+        read(reader).map(Some)
+    }
+}
+
+fn malformed(what: &str, error: &JsonError) -> Invalid {
+    Invalid::Malformed { detail: format!("{what}: {error}") }
+}
+
+fn missing(what: &str, field: &str) -> Invalid {
+    Invalid::Malformed { detail: format!("{what} has no `{field}`") }
+}

@@ -1,0 +1,7 @@
+//! Tests of whole analyses: from the text of a tracer to rows.
+
+mod layers;
+mod linked;
+mod oracle;
+mod sources;
+mod xray;

@@ -1,0 +1,85 @@
+//! A load in numbers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Outcome, Timestamp};
+
+/// The name of the summary's file in the folder of an invocation.
+pub const SUMMARY_FILE: &str = "load_summary.json";
+
+/// A load in numbers: `load_summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadSummary {
+    /// The version of this shape: [`LoadSummary::VERSION`].
+    pub version: u32,
+    /// Invocations that the load has by plan. A cancelled load leaves some of them neither sent nor dropped.
+    pub planned: u64,
+    /// Handed to the HTTP client.
+    pub sent: u64,
+    /// Complete answers, as expected or not.
+    pub answered: u64,
+    /// Sent, and not answered as expected: every outcome but `ok` and `dropped`.
+    pub failed: u64,
+    /// Due but never sent, because too many requests were under way.
+    pub dropped: u64,
+    /// How invocations ended, by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Of complete answers, from the moment of sending. `None`: nothing was answered.
+    pub latency_ms: Option<Percentiles>,
+    /// Of complete answers, from the planned time; `None` also where that is not known.
+    pub latency_from_planned_ms: Option<Percentiles>,
+    /// Sent minus planned, over all that were sent. `None`: nothing was sent, or k6 sent it, which does not report it.
+    pub lateness_ms: Option<Lateness>,
+    /// When the load began.
+    pub started: Timestamp,
+    /// When its last invocation had ended.
+    pub ended: Timestamp,
+    /// Whether it was stopped before its end.
+    pub cancelled: bool,
+    /// Of a script: how often it ran to its end. It may send several requests each time, or none, so `planned` and
+    /// `dropped` count its runs, and `sent`, `answered` and `failed` its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
+    /// What to know about a measurement that may be used: one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why the measurement must not be used, one sentence with numbers per reason; empty: it is valid.
+    pub invalid: Vec<String>,
+}
+
+impl LoadSummary {
+    /// The version that is written.
+    pub const VERSION: u32 = 1;
+}
+
+/// Milliseconds. The value at a percentile is at most 0.1 % above the true one (a histogram with three significant
+/// digits); the maximum likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// The 90th percentile.
+    pub p90: f64,
+    /// The 95th percentile.
+    pub p95: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The highest value.
+    pub max: f64,
+}
+
+/// Milliseconds, with the precision of [`Percentiles`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lateness {
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The highest value.
+    pub max: f64,
+}
