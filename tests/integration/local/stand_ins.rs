@@ -167,7 +167,12 @@ fn stand_ins_of_the_command_line_are_checked() {
             words.extend(["--service", service]);
         }
         let ran = work.sb(&words).expect(code);
-        assert!(ran.stderr.contains(part) || ran.stdout.contains(part), "{services:?}: {ran:?}");
+        assert!(
+            ran.stderr.contains(part) || ran.stdout.contains(part),
+            "{services:?}: {}{}",
+            ran.stdout,
+            ran.stderr
+        );
     };
     check(&["s3=http://127.0.0.1:1"], 2, "the local target has `s3` itself");
     check(&["rekogniton=http://127.0.0.1:1"], 2, "did you mean `rekognition`?");
