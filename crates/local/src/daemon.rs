@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,13 +53,18 @@ struct Sockets {
 }
 
 /// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
-pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
-    // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
-    let _ = nix::unistd::setsid();
-    let log = log_file(state_dir);
-    let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
-    // An error is told by the caller, whose standard error is the same log.
-    run(state_dir, &journal).await
+///
+/// Boxed: the body of an `async fn` is compiled in the crate that awaits it, and this one, with all that it awaits, is
+/// to be compiled here, as this crate's profile says.
+pub fn serve(state_dir: &Path) -> Pin<Box<dyn Future<Output = Result<(), LocalError>> + '_>> {
+    Box::pin(async move {
+        // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
+        let _ = nix::unistd::setsid();
+        let log = log_file(state_dir);
+        let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
+        // An error is told by the caller, whose standard error is the same log.
+        run(state_dir, &journal).await
+    })
 }
 
 async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {

@@ -99,12 +99,16 @@ impl Column {
             Cell::TextOrNull(text) => {
                 let text = text(entry, requests);
                 self.levels.nullable(text.is_some());
-                text.into_iter().for_each(|text| self.texts.push(text));
+                if let Some(text) = text {
+                    self.texts.push(text);
+                }
             }
             Cell::Texts(texts) => {
                 let texts = texts(entry);
                 self.levels.list(texts.len());
-                texts.iter().for_each(|text| self.texts.push(text));
+                for text in texts {
+                    self.texts.push(text);
+                }
             }
             Cell::Integer(integer) => self.integers.push(integer(entry)),
             Cell::IntegerOrNull(integer) => self.integer_or_null(integer(entry)),
