@@ -19,11 +19,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
+use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
 
 use super::claim::{self, Claim, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
-use crate::attempt::{self, Durability, ExitRecord, LOG_FILE, STDOUT_FILE};
+use crate::attempt::{self, ExitRecord, LOG_FILE, STDOUT_FILE};
 use crate::command_exit::CommandExit;
 
 /// What a supervisor is asked to run, as one line of JSON. Without its line feed it was not asked: the runner died

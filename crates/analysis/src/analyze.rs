@@ -261,7 +261,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
     let input = Input::open(path)?;
     let create = |wanted: bool, given: &Option<PathBuf>, name| {
         let target = given.clone().unwrap_or_else(|| path.with_file_name(name));
-        wanted.then(|| Replacement::create(target)).transpose()
+        wanted.then(|| Replacement::create(&target)).transpose()
     };
     let breakdown = create(options.tables.csv, &options.breakdown, "trace_breakdown.csv")?;
     #[cfg(feature = "parquet")]
@@ -303,7 +303,7 @@ pub fn analyze_file(path: &Path, options: &Options<'_>) -> io::Result<Summary> {
         let room = Room::beside(path);
         run_any(Named { input, path }, &position, jobs, method, room, writer, progress)?
     };
-    Replacement::finish_all([breakdown, columns, invalid].into_iter().flatten().collect())?;
+    Replacement::finish_all([breakdown, columns, invalid].into_iter().flatten())?;
     Ok(summary)
 }
 

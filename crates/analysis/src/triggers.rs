@@ -112,12 +112,12 @@ pub struct Summary {
 pub fn analyze_file(path: &Path, progress: &dyn Fn(u64)) -> io::Result<Summary> {
     let input = Input::open(path)?;
     let position = input.position();
-    let triggers = Replacement::create(path.with_file_name(TRIGGER_FILE))?;
-    let invalid = Replacement::create(path.with_file_name(INVALID_FILE))?;
+    let triggers = Replacement::create(&path.with_file_name(TRIGGER_FILE))?;
+    let invalid = Replacement::create(&path.with_file_name(INVALID_FILE))?;
     let input = Named { input, path };
     let summary =
         analyze(Texts::new(input), &triggers, &invalid, Room::beside(path), &|| progress(position.bytes()))?;
-    Replacement::finish_all(vec![triggers, invalid])?;
+    Replacement::finish_all([triggers, invalid])?;
     Ok(summary)
 }
 

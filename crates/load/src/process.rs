@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
+use sb_durable::{Durability, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -142,9 +143,8 @@ impl ProgressFile {
         let mut line = serde_json::to_vec(progress)?;
         line.push(b'\n');
         if self.length + line.len() as u64 > PROGRESS_FILE_LIMIT {
-            let beside = beside(&self.path);
-            fs::write(&beside, &line)?;
-            fs::rename(&beside, &self.path)?;
+            let options = Options::new().survives(Durability::Processes);
+            sb_durable::write(&self.path, options, &line)?;
             self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
             self.length = line.len() as u64;
         } else if let Some(file) = &mut self.file {
@@ -158,23 +158,12 @@ impl ProgressFile {
 /// Complete and durable, or not there.
 fn write_summary(folder: &Path, summary: &LoadSummary) -> Result<(), LoadError> {
     let path = folder.join(SUMMARY_FILE);
-    let beside = beside(&path);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&beside)?;
-        serde_json::to_writer_pretty(&mut file, summary)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(folder)?.sync_all()
+    let write = |out: &mut dyn io::Write| {
+        serde_json::to_writer_pretty(&mut *out, summary)?;
+        out.write_all(b"\n")
     };
-    write().map_err(|source| LoadError::Write { path: path.clone(), source })
-}
-
-/// Where a file is written before it takes the place of `path`.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+    sb_durable::write_with(&path, Options::new(), |out| write(out))
+        .map_err(|error| LoadError::Write { path: error.path, source: error.source })
 }
 
 #[cfg(test)]

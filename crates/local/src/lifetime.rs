@@ -3,7 +3,6 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -290,16 +289,9 @@ pub fn lock(state_dir: &Path) -> Result<File, LocalError> {
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LocalError> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|source| LocalError::Malformed { path: path.to_owned(), source })?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let write = || {
-        // Parameters may be secret.
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(LocalError::io("write", path))
+    // Parameters may be secret.
+    sb_durable::write(path, sb_durable::Options::new().private(), &text)
+        .map_err(|error| LocalError::io("write", path)(error.source))
 }
 
 /// The end of what was written to the log after its first `earlier` bytes.
