@@ -6,8 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::SigSet;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sb_durable::{Durability, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +46,6 @@ pub fn as_process<E: From<LoadError>>(
     send: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send), CancellationToken) -> Result<LoadSummary, E>,
 ) -> Result<LoadSummary, E> {
     raise_file_limit();
-    hear_signals();
     // Only looks on: what sends has threads of its own.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)?;
@@ -71,17 +69,8 @@ pub fn read_spec<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LoadE
 
 /// Best effort: where it fails, requests beyond the limit are counted as `exhausted`.
 fn raise_file_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-/// The supervisor blocks the signals that it reads, and a program that it starts inherits that. Before any thread starts.
-fn hear_signals() {
-    // Fails only for a signal that does not exist.
-    let _ = SigSet::all().thread_unblock();
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Waits until all are locked; a load that is stopped meanwhile sends nothing, and holds no more than it has.

@@ -54,7 +54,7 @@ struct Sockets {
 /// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
 pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
     // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
-    let _ = nix::unistd::setsid();
+    let _ = rustix::process::setsid();
     let log = log_file(state_dir);
     let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
     // An error is told by the caller, whose standard error is the same log.

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -215,13 +214,18 @@ pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
     let mut killed = false;
     while let Some(pid) = holder(state_dir) {
         // While the lock is held its holder lives: the number cannot belong to another process.
-        let signal = |signal| i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), signal).is_ok());
+        let signal = |signal| {
+            i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .is_some_and(|pid| kill_process(pid, signal).is_ok())
+        };
         if asked != Some(pid) {
-            signal(Signal::SIGTERM);
+            signal(Signal::TERM);
             asked = Some(pid);
         } else if begun.elapsed() > GRACE && !killed {
             // Its functions go with it: the kernel sends them SIGKILL.
-            signal(Signal::SIGKILL);
+            signal(Signal::KILL);
             killed = true;
         } else if begun.elapsed() > GRACE * 2 {
             return Err(LocalError::WillNotEnd { pid, lock: lock_file(state_dir) });
