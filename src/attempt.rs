@@ -1,11 +1,11 @@
 //! The files of an attempt: its log, and `exit.json`, which keeps its end. The same wherever steps run.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sb_durable::{Durability, Options};
 use serde::{Deserialize, Serialize};
 
 use crate::command_exit::CommandExit;
@@ -84,15 +84,7 @@ pub(crate) fn blot(log: &Path, secrets: &[String]) -> io::Result<()> {
             }
         }
         if text != before {
-            let new = path.with_extension("new");
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)
-                .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_data()))?;
-            fs::rename(&new, path)?;
+            sb_durable::write(path, Options::new().private(), &text)?;
         }
     }
     Ok(())
@@ -110,15 +102,6 @@ fn replaced(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a written file survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// The end of every process.
-    Processes,
-    /// The end of the machine.
-    Disk,
-}
-
 /// Writes `DIR/NAME` so that a reader sees all of it or none, readable by its owner alone.
 pub(crate) fn write_json(
     dir: &Path,
@@ -126,17 +109,8 @@ pub(crate) fn write_json(
     value: &impl Serialize,
     durability: Durability,
 ) -> io::Result<()> {
-    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    if durability == Durability::Disk {
-        file.sync_all()?;
-    }
-    fs::rename(&temporary, dir.join(name))?;
-    if durability == Durability::Disk {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(())
+    let options = Options::new().private().survives(durability);
+    Ok(sb_durable::write(&dir.join(name), options, &serde_json::to_vec(value)?)?)
 }
 
 /// Reads a file that [`write_json`] wrote; `None` when there is none.

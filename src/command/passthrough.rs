@@ -5,6 +5,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -197,9 +198,10 @@ pub(super) async fn run_here(mut command: tokio::process::Command) -> io::Result
             number = ends.next() => {
                 // Those that the terminal makes reach the program by themselves; it may not care.
                 if let (Some(id), true) = (child.id(), number == 1 || number == 15) {
-                    let id = nix::unistd::Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX));
-                    let signal = nix::sys::signal::Signal::try_from(number).ok();
-                    let _ = nix::sys::signal::kill(id, signal);
+                    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+                    if let (Some(id), Some(signal)) = (id, rustix::process::Signal::from_named_raw(number)) {
+                        let _ = kill_process(id, signal);
+                    }
                 }
             }
         }

@@ -9,13 +9,12 @@
 //! `sb run --tmux` of the plan takes their place.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use sb_durable::{Durability, Options};
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
@@ -299,10 +298,10 @@ fn write_launch(workspace: &Workspace, name: &str, launch: &Launch) -> Result<Pa
     let folder = workspace.tmux();
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{name}.{}.json", std::process::id()));
-    // One that is left over may be readable by others, or be written through by who holds it open.
-    let _ = std::fs::remove_file(&path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.write_all(&serde_json::to_vec(launch).map_err(std::io::Error::from)?)?;
+    // In the place of one that is left over, which others may hold open.
+    let options = Options::new().private().survives(Durability::Processes);
+    sb_durable::write(&path, options, &serde_json::to_vec(launch).map_err(std::io::Error::from)?)
+        .map_err(std::io::Error::from)?;
     Ok(path)
 }
 

@@ -20,12 +20,13 @@ use bollard::query_parameters::{
     LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt as _;
+use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
 
 use super::fate::End;
 use super::output::Output;
 use super::{ContainerError, Engine, api, engine_message, is_connection, status_of};
-use crate::attempt::{self, Durability, ExitRecord};
+use crate::attempt::{self, ExitRecord};
 use crate::command_exit::{CommandExit, Found};
 
 /// A command to run in a container. Its environment may hold secrets (anyone who may talk to the engine can read

@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
@@ -109,15 +110,15 @@ enum Hand {
 
 impl Hand {
     /// As far as it goes: one that has ended hears nothing.
-    async fn tell(&self, signal: nix::sys::signal::Signal) {
+    async fn terminate(&self) {
         match self {
             Self::Process(id) => {
-                if let Ok(id) = i32::try_from(*id) {
-                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal);
+                if let Some(id) = i32::try_from(*id).ok().and_then(Pid::from_raw) {
+                    let _ = rustix::process::kill_process(id, Signal::TERM);
                 }
             }
             Self::Container(container) => {
-                let _ = container.engine.signal(&container.name, signal.as_str()).await;
+                let _ = container.engine.signal(&container.name, "SIGTERM").await;
             }
         }
     }
@@ -233,7 +234,7 @@ async fn send(
                     // Its share is missing: what the others go on to send is no measurement.
                     stopping = true;
                     first_failed = Some(number);
-                    tell(&hands, &found, nix::sys::signal::Signal::SIGTERM).await;
+                    terminate(&hands, &found).await;
                     ask_again = Some(tokio::time::Instant::now() + ASK_AGAIN);
                 }
             }
@@ -241,13 +242,13 @@ async fn send(
                 stopping = true;
                 // On this machine k6 is in our process group, and has been told as we were.
                 if matches!(hands[0], Hand::Container(_)) {
-                    tell(&hands, &found, nix::sys::signal::Signal::SIGTERM).await;
+                    terminate(&hands, &found).await;
                 }
                 ask_again = Some(tokio::time::Instant::now() + ASK_AGAIN);
             }
             () = again => {
                 ask_again = None;
-                tell(&hands, &found, nix::sys::signal::Signal::SIGTERM).await;
+                terminate(&hands, &found).await;
             }
             _ = ticks.tick() => progress(report(collecting.as_ref())),
         }
@@ -352,10 +353,10 @@ fn is_fine(code: i64) -> bool {
 }
 
 /// All that have not ended.
-async fn tell(hands: &[Hand], found: &[Option<Result<End, K6Error>>], signal: nix::sys::signal::Signal) {
+async fn terminate(hands: &[Hand], found: &[Option<Result<End, K6Error>>]) {
     for (hand, end) in hands.iter().zip(found) {
         if end.is_none() {
-            hand.tell(signal).await;
+            hand.terminate().await;
         }
     }
 }

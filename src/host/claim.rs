@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
+use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{self, Durability};
+use crate::attempt;
 
 /// The content of `claim.json`. Written once before the command starts, and again when its process is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
+use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -41,7 +42,7 @@ pub use pool::{Running, Supervisors};
 pub use supervisor::supervise;
 
 use self::claim::Claim;
-use crate::attempt::{self, Durability, ExitRecord};
+use crate::attempt::{self, ExitRecord};
 use crate::command_exit::{CommandExit, Found};
 
 /// The hidden argument under which this program is a supervisor.

@@ -9,21 +9,22 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sys::signal::{SigSet, Signal as NixSignal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
+use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::claim::{self, Claim, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
-use crate::attempt::{self, Durability, ExitRecord, LOG_FILE, STDOUT_FILE};
+use crate::attempt::{self, ExitRecord, LOG_FILE, STDOUT_FILE};
 use crate::command_exit::CommandExit;
 
 /// What a supervisor is asked to run, as one line of JSON. Without its line feed it was not asked: the runner died
@@ -59,10 +60,9 @@ pub(super) enum Reply {
 /// The body of the hidden process `sb internal-supervise`: for every order that comes on stdin it claims the attempt,
 /// runs the command and records its end.
 ///
-/// Call it before anything starts a thread: signals are blocked for the calling thread alone. An attempt that
-/// has been claimed before is refused, and nothing is run.
+/// An attempt that has been claimed before is refused, and nothing is run.
 pub fn supervise() -> io::Result<()> {
-    let signals = block_signals()?;
+    let signals = Signals::hear()?;
     // Away from the runner's terminal. It fails only for the leader of a process group, which has left it.
     let _ = rustix::process::setsid();
     // Orphans of the command become our children, so that we know when the last one has ended.
@@ -76,7 +76,7 @@ pub fn supervise() -> io::Result<()> {
             return Ok(());
         }
         // A request to stop that came when the last attempt was over is not meant for this one.
-        drain(&signals)?;
+        signals.drain()?;
         let claimed = serde_json::from_slice(&line).map_err(io::Error::from).and_then(|order: Assignment| {
             Ok(claimed(&order.dir, claim.clone(), &signals)?.map(|attempt| (attempt, order)))
         });
@@ -105,13 +105,13 @@ const DISK_PATIENCE: Duration = Duration::from_secs(30);
 struct ClaimedAttempt<'a> {
     dir: PathBuf,
     claim: Claim,
-    signals: &'a SignalFd,
+    signals: &'a Signals,
     output: CopiedOutput,
     /// Held until the end is recorded: who can take it before knows that we are dead.
     _lock: File,
 }
 
-fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Option<ClaimedAttempt<'a>>> {
+fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a Signals) -> io::Result<Option<ClaimedAttempt<'a>>> {
     let lock =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
     loop {
@@ -134,17 +134,46 @@ fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a SignalFd) -> io::Result<Op
     Ok(Some(ClaimedAttempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))
 }
 
-/// Nothing that a terminal or a dying session sends ends us, and what we wait for arrives as a readable file.
-fn block_signals() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in
-        [NixSignal::SIGCHLD, NixSignal::SIGTERM, NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT]
-    {
-        set.add(signal);
+/// Signals, as bytes that can be waited for: nothing that a terminal or a dying session sends ends us. A program that we
+/// start has none of it.
+struct Signals {
+    /// Somebody asks us to stop.
+    stop: UnixStream,
+    /// A child has ended, or something that we do not care for.
+    others: UnixStream,
+}
+
+impl Signals {
+    fn hear() -> io::Result<Self> {
+        let heard = |signals: &[i32]| -> io::Result<UnixStream> {
+            let (heard, told) = UnixStream::pair()?;
+            heard.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, told.try_clone()?)?;
+            }
+            Ok(heard)
+        };
+        Ok(Self { stop: heard(&[SIGTERM])?, others: heard(&[SIGCHLD, SIGHUP, SIGINT, SIGQUIT])? })
     }
-    // The standard library empties the mask again in every child that it starts.
-    set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+
+    /// Reads what arrived; true if we were asked to stop.
+    fn drain(&self) -> io::Result<bool> {
+        let emptied = |mut heard: &UnixStream| {
+            let mut is_any = false;
+            let mut bytes = [0; 64];
+            loop {
+                match heard.read(&mut bytes) {
+                    Ok(0) => return Ok(is_any),
+                    Ok(_) => is_any = true,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(is_any),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        emptied(&self.others)?;
+        emptied(&self.stop)
+    }
 }
 
 /// A runner that has died in the meantime is no reason to stop.
@@ -209,7 +238,7 @@ impl ClaimedAttempt<'_> {
             for stream in ready.streams {
                 pipes.copy(stream, &mut self.output)?;
             }
-            let asked = ready.signal && drain(self.signals)?;
+            let asked = ready.signal && self.signals.drain()?;
             // First whether it has ended: a request that comes after the end does not change how it ended.
             if ready.signal
                 && let Some(status) = reap(pid)?
@@ -246,7 +275,7 @@ impl ClaimedAttempt<'_> {
             for stream in ready.streams {
                 pipes.copy(stream, &mut self.output)?;
             }
-            drain(self.signals)?;
+            self.signals.drain()?;
         }
         Ok(())
     }
@@ -337,15 +366,6 @@ impl Stopping {
     }
 }
 
-/// Reads what arrived; true if we were asked to stop.
-fn drain(signals: &SignalFd) -> io::Result<bool> {
-    let mut asked = false;
-    while let Some(signal) = signals.read_signal()? {
-        asked |= signal.ssi_signo == NixSignal::SIGTERM as u32;
-    }
-    Ok(asked)
-}
-
 /// The command's status, once it has ended; then what was left of its group has been sent KILL. Orphans that
 /// became ours are reaped on the way.
 fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
@@ -431,8 +451,9 @@ impl Pipes {
     }
 
     /// Waits for a signal, for output or for the deadline.
-    fn wait(&self, signals: &SignalFd, deadline: Option<Instant>) -> io::Result<ReadyStreams> {
-        let mut sources: Vec<(Option<OutputStream>, BorrowedFd<'_>)> = vec![(None, signals.as_fd())];
+    fn wait(&self, signals: &Signals, deadline: Option<Instant>) -> io::Result<ReadyStreams> {
+        let mut sources: Vec<(Option<OutputStream>, BorrowedFd<'_>)> =
+            vec![(None, signals.stop.as_fd()), (None, signals.others.as_fd())];
         for (stream, pipe) in [(OutputStream::Stdout, &self.stdout), (OutputStream::Stderr, &self.stderr)] {
             if let Some(pipe) = pipe {
                 sources.push((Some(stream), pipe.as_fd()));

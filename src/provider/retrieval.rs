@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sb_durable::{Options, Replacement};
 use serde::{Deserialize, Serialize};
 
 /// The report, beside the traces.
@@ -203,26 +204,10 @@ fn read_line(line: &[u8], from: u64) -> Option<(String, Stored)> {
 /// Writes a file so that readers see all of it or what was there before, whatever happens.
 pub(super) fn replace(
     target: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<&Replacement>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = target.with_file_name(name);
-    let written = (|| {
-        let mut file = BufWriter::with_capacity(1 << 17, File::create(&temporary)?);
-        write(&mut file)?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&temporary, target)?;
-        // The rename is durable only with its folder.
-        let folder =
-            target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    // Who asks for it says which file it is.
+    sb_durable::write_with(target, Options::new(), write).map_err(|error| error.source)
 }
 
 #[cfg(test)]

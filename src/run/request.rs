@@ -2,11 +2,9 @@
 //! its files.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use sb_durable::Options;
 use serde::{Deserialize, Serialize};
 
 use super::error::RunError;
@@ -173,14 +171,8 @@ impl Given {
         if self.params.is_empty() && self.environment.is_empty() {
             return Ok(());
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(store.workspace().overrides_file(run))?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()
+        let path = store.workspace().overrides_file(run);
+        Ok(sb_durable::write(&path, Options::new().private(), &serde_json::to_vec(self)?)?)
     }
 
     pub(super) fn read(store: &Store, run: &RunId) -> std::io::Result<Self> {

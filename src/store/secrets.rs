@@ -1,10 +1,9 @@
 //! Secret parameters and outputs of a deployment: a file of their own that only the user can read.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 
+use sb_durable::Options;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,13 +44,8 @@ impl Store {
                 _ => Ok(()),
             };
         }
-        let folder = path.parent().unwrap_or(self.folder());
-        std::fs::create_dir_all(folder)?;
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(secrets).map_err(io::Error::other)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        std::fs::File::open(folder)?.sync_all()
+        std::fs::create_dir_all(path.parent().unwrap_or(self.folder()))?;
+        let text = serde_json::to_vec(secrets).map_err(io::Error::other)?;
+        Ok(sb_durable::write(&path, Options::new().private(), &text)?)
     }
 }

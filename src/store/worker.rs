@@ -65,9 +65,9 @@ pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<Request>, Stor
 pub(super) fn room(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(path);
     // A file system that does not say how full it is is taken at its word when it refuses a write.
-    let Ok(disk) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
-    let left = u128::from(disk.blocks_available()) * u128::from(disk.fragment_size());
-    if left >= ROOM || disk.blocks() == 0 {
+    let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    let left = u128::from(disk.f_bavail) * u128::from(disk.f_frsize);
+    if left >= ROOM || disk.f_blocks == 0 {
         return Ok(());
     }
     let message = format!(

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::Once;
 
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use parking_lot::Mutex;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// How the terminal was; also for the panic hook, which runs before anything is unwound.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -31,9 +31,9 @@ impl RawMode {
         });
         let before = tcgetattr(&input)?;
         let mut raw = before.clone();
-        cfmakeraw(&mut raw);
+        raw.make_raw();
         *BEFORE.lock() = Some(before);
-        tcsetattr(&input, SetArg::TCSADRAIN, &raw)?;
+        tcsetattr(&input, OptionalActions::Drain, &raw)?;
         Ok(Some(Self(())))
     }
 }
@@ -47,7 +47,7 @@ impl Drop for RawMode {
 fn give_back() {
     if let Some(before) = BEFORE.lock().take() {
         // At once: output that nobody reads must not hold it up.
-        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
     }
 }
 

@@ -85,7 +85,10 @@ fn check_lost_folder(boot: &str, attempts: &[u32]) {
     kill(&mut runner);
     for process in work.processes() {
         let pid = process.split(':').next().unwrap().parse().unwrap();
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_raw(pid).unwrap(),
+            rustix::process::Signal::KILL,
+        );
     }
     let steps = std::fs::read_dir(work.path().join(".sb/runs")).unwrap().next().unwrap().unwrap().path();
     std::fs::remove_dir_all(steps.join("steps/slow.1/deploy/two")).unwrap();
@@ -143,9 +146,9 @@ fn a_second_runner_on_the_same_run_or_deployment_is_refused() {
 #[test]
 fn a_first_signal_cleans_up_and_a_second_leaves_at_once() {
     let signal = |runner: &Child| {
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap()),
-            nix::sys::signal::Signal::SIGTERM,
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap(),
+            rustix::process::Signal::TERM,
         )
         .unwrap();
     };
@@ -179,8 +182,8 @@ fn a_hang_up_changes_nothing() {
     work.write("benchmark.toml", SLOW);
     let mut runner = work.start(&["test", "--executor", "host"]);
     assert!(work.appears("trail", "begin one"));
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     assert!(runner.wait().unwrap().success());
     assert_eq!(work.read("trail"), ALL);
 }

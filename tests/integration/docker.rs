@@ -4,8 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::workspace::Workspace;
 
@@ -81,7 +80,7 @@ impl Drop for Boxed {
 }
 
 fn signal(runner: &Child, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(runner.id()).unwrap()), signal).unwrap();
+    kill_process(Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap(), signal).unwrap();
 }
 
 #[test]
@@ -215,7 +214,7 @@ fn check_killed(runner_dies_at: &str, resumed_at: &str) {
     let boxed = Boxed::new(LONG);
     let mut runner = boxed.start();
     boxed.appears("trail", runner_dies_at);
-    signal(&runner, Signal::SIGKILL);
+    signal(&runner, Signal::KILL);
     runner.wait().unwrap();
     boxed.appears("trail", resumed_at);
     boxed.work.sb(&["resume"]).expect(0);
@@ -243,7 +242,7 @@ fn a_container_that_was_removed_while_no_runner_lived_runs_again_as_a_new_attemp
     let boxed = Boxed::new(LONG);
     let mut runner = boxed.start();
     boxed.appears("trail", "begin");
-    signal(&runner, Signal::SIGKILL);
+    signal(&runner, Signal::KILL);
     runner.wait().unwrap();
     let containers = boxed.containers();
     assert_eq!(containers.len(), 1);
@@ -292,7 +291,7 @@ fn a_signal_stops_the_container_and_cleans_up() {
     let boxed = Boxed::new(ENDLESS);
     let mut runner = boxed.start();
     boxed.appears("trail", "begin");
-    signal(&runner, Signal::SIGTERM);
+    signal(&runner, Signal::TERM);
     assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", boxed.work.read("runner.log"));
     assert_eq!(boxed.work.read("trail"), "begin\nstopped\ncleanup\n");
     boxed.leaves_nothing();
@@ -304,9 +303,9 @@ fn what_a_second_signal_leaves_behind_is_paid_by_resume() {
     let boxed = Boxed::new(ENDLESS);
     let mut runner = boxed.start();
     boxed.appears("trail", "begin");
-    signal(&runner, Signal::SIGTERM);
+    signal(&runner, Signal::TERM);
     boxed.appears("trail", "cleanup");
-    signal(&runner, Signal::SIGTERM);
+    signal(&runner, Signal::TERM);
     assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", boxed.work.read("runner.log"));
     boxed.work.sb(&["leaks"]).expect(4);
     boxed.work.sb(&["resume"]).expect(130);

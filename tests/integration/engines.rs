@@ -8,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::docker::Boxed;
 use crate::workspace::Ran;
@@ -119,7 +118,7 @@ impl Dockerd {
     }
 
     fn die(&mut self, signal: Signal) {
-        let _ = kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), signal);
+        let _ = kill_process(Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap(), signal);
         self.process.wait().unwrap();
     }
 
@@ -147,12 +146,12 @@ impl Dockerd {
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
-        self.die(Signal::SIGTERM);
+        self.die(Signal::TERM);
         // What an engine leaves that was killed before.
         let containerd = self.folder.path().join("exec/containerd/containerd.pid");
         if let Some(pid) = std::fs::read_to_string(containerd).ok().and_then(|text| text.trim().parse().ok())
         {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
         }
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         for place in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
@@ -223,13 +222,13 @@ run = "trap 'echo told >> trail; exit 0' TERM; echo begin >> trail; echo printed
 #[ignore = "needs: docker, dockerd, root"]
 fn docker_a_step_whose_engine_is_killed_is_interrupted_and_runs_again() {
     // Its next life kills or stops what it finds.
-    check_engine_dies(Signal::SIGKILL, &["begin\nbegin\nend\n", "begin\ntold\nbegin\nend\n"]);
+    check_engine_dies(Signal::KILL, &["begin\nbegin\nend\n", "begin\ntold\nbegin\nend\n"]);
 }
 
 #[test]
 #[ignore = "needs: docker, dockerd, root"]
 fn docker_a_step_that_ends_well_because_its_engine_stops_is_interrupted_all_the_same() {
-    check_engine_dies(Signal::SIGTERM, &["begin\ntold\nbegin\nend\n"]);
+    check_engine_dies(Signal::TERM, &["begin\ntold\nbegin\nend\n"]);
 }
 
 /// Asks for credentials in one step, and not in the other; shows what it can of them.
@@ -455,7 +454,7 @@ fn docker_containers_that_nobody_drives_are_listed_and_removed() {
     boxed.appears("trail", "begin");
     let driven = boxed.work.sb(&["leaks", "--remove", "--force"]).expect(0);
     assert!(driven.stdout.is_empty(), "what a live runner drives is not leaked: {}", driven.stdout);
-    let _ = kill(Pid::from_raw(i32::try_from(runner.id()).unwrap()), Signal::SIGKILL);
+    let _ = kill_process(Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap(), Signal::KILL);
     runner.wait().unwrap();
 
     let listed = boxed.work.sb(&["leaks", "--remove"]).expect(4);
@@ -506,7 +505,7 @@ fn docker_a_run_stays_with_its_engine() {
     );
     let mut runner = boxed.start();
     boxed.appears("trail", "begin");
-    let _ = kill(Pid::from_raw(i32::try_from(runner.id()).unwrap()), Signal::SIGKILL);
+    let _ = kill_process(Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap(), Signal::KILL);
     runner.wait().unwrap();
     let dockerd = Dockerd::start();
     let other = dockerd.sb(&boxed, &["resume"]).expect(1);

@@ -8,9 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rand::RngExt as _;
+use rustix::process::{Pid, Signal, kill_process};
 use sb::attempt::ExitRecord;
 use sb::command_exit::{CommandExit, Found};
 use sb::host::{self, HostCommand, HostError, Supervisors};
@@ -73,7 +72,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 fn supervisor_of(dir: &Path) -> Pid {
     let claim: serde_json::Value = serde_json::from_str(&read(dir, "claim.json")).unwrap();
-    Pid::from_raw(claim["supervisor"]["pid"].as_i64().unwrap() as i32)
+    Pid::from_raw(claim["supervisor"]["pid"].as_i64().unwrap() as i32).unwrap()
 }
 
 #[track_caller]
@@ -171,7 +170,7 @@ fn what_a_program_leaves_in_its_group_or_session_is_killed_and_what_left_on_purp
     assert_eq!(processes_with("987652"), [0; 0]);
     let free = processes_with("987653");
     assert_eq!(free.len(), 1);
-    kill(Pid::from_raw(free[0]), Signal::SIGKILL).unwrap();
+    kill_process(Pid::from_raw(free[0]).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]
@@ -181,7 +180,7 @@ fn a_daemon_that_keeps_the_pipe_does_not_hold_the_step() {
     assert_eq!(exit, CommandExit::Code(0));
     assert!(before.elapsed() < Duration::from_secs(5));
     let daemon = read(dir.path(), "stdout").trim().parse().unwrap();
-    kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
+    kill_process(Pid::from_raw(daemon).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]
@@ -304,7 +303,7 @@ fn a_killed_supervisor_leaves_no_process_and_no_invented_end() {
         let waiting = host::wait(dir.path());
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err());
-        kill(supervisor_of(dir.path()), Signal::SIGKILL).unwrap();
+        kill_process(supervisor_of(dir.path()), Signal::KILL).unwrap();
         let error = waiting.await.unwrap_err();
         assert!(matches!(error, HostError::Gone { .. }), "{error}");
     });
@@ -437,7 +436,7 @@ fn a_supervisor_that_was_killed_while_it_had_no_work_is_replaced() {
     runtime().block_on(async {
         let all = supervisors(&home);
         let (one, _) = run_under(&all, &shell("true")).await;
-        kill(supervisor_of(one.path()), Signal::SIGKILL).unwrap();
+        kill_process(supervisor_of(one.path()), Signal::KILL).unwrap();
         let (two, exit) = run_under(&all, &shell("echo ran")).await;
         assert_eq!((exit, read(two.path(), "stdout").as_str()), (CommandExit::Code(0), "ran\n"));
         assert_ne!(supervisor_of(one.path()), supervisor_of(two.path()));
@@ -454,8 +453,8 @@ fn a_supervisor_whose_command_left_a_daemon_takes_no_further_attempt() {
         let (two, exit) = run_under(&all, &shell("true")).await;
         assert_eq!(exit, CommandExit::Code(0));
         assert_ne!(supervisor_of(one.path()), supervisor_of(two.path()));
-        let daemon = Pid::from_raw(read(one.path(), "stdout").trim().parse().unwrap());
-        kill(daemon, Signal::SIGKILL).expect("it lives");
+        let daemon = Pid::from_raw(read(one.path(), "stdout").trim().parse().unwrap()).unwrap();
+        kill_process(daemon, Signal::KILL).expect("it lives");
     });
 }
 
@@ -466,7 +465,7 @@ fn a_request_to_stop_that_comes_too_late_does_not_reach_the_next_attempt() {
         let all = supervisors(&home);
         let (one, _) = run_under(&all, &shell("true")).await;
         // As if it had been on its way when the attempt ended.
-        kill(supervisor_of(one.path()), Signal::SIGTERM).unwrap();
+        kill_process(supervisor_of(one.path()), Signal::TERM).unwrap();
         let two = tempfile::tempdir().unwrap();
         let mut running = all.start(two.path(), &shell("sleep 0.3")).await.unwrap();
         host::cancel(one.path(), Duration::ZERO).await.unwrap();
@@ -491,7 +490,7 @@ fn a_supervisor_that_dies_at_work_is_seen_by_who_started_it() {
         let mut running = all.start(dir.path(), &command(&["sleep", "867544"])).await.unwrap();
         let waited = tokio::time::timeout(Duration::from_millis(50), running.wait()).await;
         assert!(waited.is_err(), "a wait may be dropped");
-        kill(supervisor_of(dir.path()), Signal::SIGKILL).unwrap();
+        kill_process(supervisor_of(dir.path()), Signal::KILL).unwrap();
         let error = running.wait().await.unwrap_err();
         assert!(matches!(error, HostError::Gone { .. }), "{error}");
     });

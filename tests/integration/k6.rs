@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::engines::Dockerd;
@@ -278,7 +277,7 @@ fn docker_a_script_is_sent_by_k6_in_a_container_and_its_files_are_the_callers() 
 }
 
 fn pid(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap())
+    Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
 }
 
 /// Kills the runner while k6 sends, and goes on: the load runs to its end, once.
@@ -296,7 +295,7 @@ fn check_killed_runner(scripted: &Scripted, executor: &str) {
         assert!(waiting.elapsed() < Duration::from_mins(1), "{}", scripted.work.read("runner.log"));
         std::thread::sleep(Duration::from_millis(20));
     }
-    kill(pid(&runner), Signal::SIGKILL).unwrap();
+    kill_process(pid(&runner), Signal::KILL).unwrap();
     runner.wait().unwrap();
     let resumed = scripted.work.sb(&["resume"]).expect(0);
     assert!(resumed.stderr.contains("complete"), "{}", resumed.stderr);
@@ -329,7 +328,7 @@ fn check_cancelled(scripted: &Scripted, executor: &str) {
         assert!(waiting.elapsed() < Duration::from_mins(1), "{}", scripted.work.read("runner.log"));
         std::thread::sleep(Duration::from_millis(20));
     }
-    kill(pid(&runner), Signal::SIGTERM).unwrap();
+    kill_process(pid(&runner), Signal::TERM).unwrap();
     let code = runner.wait().unwrap().code();
     let told = scripted.work.read("runner.log");
     assert!(code.is_some_and(|code| code != 0) && told.contains("cancelled"), "{code:?}: {told}");

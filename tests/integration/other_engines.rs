@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::docker::Boxed;
@@ -125,7 +124,7 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         let _ = Self::command(self.folder.path()).args(["rm", "-fa"]).output();
-        let _ = kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), Signal::SIGTERM);
+        let _ = kill_process(Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap(), Signal::TERM);
         let _ = self.process.wait();
         // What its storage mounted on itself.
         let _ = Command::new("umount").arg("-l").arg(self.folder.path().join("root/overlay")).output();

@@ -8,8 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal};
 use sb::provider::otlp;
 use serde_json::{Value, json};
 
@@ -165,8 +164,8 @@ async fn a_receiver_keeps_what_it_has_answered_for_through_a_kill() {
     let headers = [as_json];
     let sends = (0..40).map(|_| send(&receiver.endpoint, "/v1/traces", &headers, export.as_bytes()));
     assert!(futures_util::future::join_all(sends).await.into_iter().all(|status| status == 200));
-    let pid = Pid::from_raw(i32::try_from(receiver.pid).unwrap());
-    nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+    let pid = Pid::from_raw(i32::try_from(receiver.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
     while otlp::find(&state).is_some() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

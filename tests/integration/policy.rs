@@ -375,8 +375,8 @@ fn a_run_that_was_stopped_goes_on_with_changed_files() {
     work.write("p.toml", &plan(&["app"], ""));
     let mut runner = work.start(&["run", "p.toml"]);
     assert!(work.appears("app/tags", "\n"));
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", work.read("runner.log"));
     work.write("app/go", "");
     work.write("p.toml", &plan(&["app"], "[concurrency]\ndeploy = 3\n"));
@@ -467,8 +467,8 @@ fn why_tells_what_a_step_waits_for_and_what_becomes_of_it() {
     work.write("app/go", "");
     let mut runner = work.start(&["resume"]);
     assert!(work.appears("runner.log", "done       app.1/deploy/other"), "{}", work.read("runner.log"));
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", work.read("runner.log"));
     let flaky = work.sb(&["why", "flaky"]).expect(0).stdout;
     assert!(flaky.contains("cancelled: stopped by a signal"), "{flaky}");

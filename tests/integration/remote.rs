@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::workspace::{Ran, Workspace};
@@ -108,7 +107,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(i32::try_from(self.sshd.id()).unwrap()), Signal::SIGTERM);
+        let _ = kill_process(Pid::from_raw(i32::try_from(self.sshd.id()).unwrap()).unwrap(), Signal::TERM);
         let _ = self.sshd.wait();
     }
 }
@@ -192,7 +191,7 @@ fn sshd_a_fetch_that_was_broken_off_goes_on_where_it_was() {
         assert!(begun.elapsed() < Duration::from_mins(1), "nothing arrives");
         std::thread::sleep(Duration::from_millis(10));
     }
-    kill(Pid::from_raw(i32::try_from(runner.id()).unwrap()), Signal::SIGTERM).unwrap();
+    kill_process(Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(20), "rsync's code for a signal");
     assert!(!folder.join("traces.json").exists(), "a part has not the name of the whole");
     let kept = folder.join(".rsync-partial/traces.json").metadata().expect("what had arrived is kept").len();

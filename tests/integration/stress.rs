@@ -35,9 +35,9 @@ impl Disk {
     /// Fills it up to so many bytes; returns the file to be removed.
     fn fill(&self, left: u64) -> PathBuf {
         let file = self.place.join("filler");
-        let disk = nix::sys::statvfs::statvfs(&self.place).unwrap();
+        let disk = rustix::fs::statvfs(&self.place).unwrap();
         #[expect(clippy::useless_conversion, reason = "its width depends on the platform")]
-        let free = u64::from(disk.blocks_available()) * u64::from(disk.fragment_size());
+        let free = disk.f_bavail * disk.f_frsize;
         fs::write(&file, vec![1; usize::try_from(free - left).unwrap()]).unwrap();
         file
     }

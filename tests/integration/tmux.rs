@@ -162,8 +162,8 @@ fn a_run_in_tmux_outlives_the_terminal_that_it_was_started_from() {
     assert!(work.appears("application/calls", "x"), "{}", terminal.shows("terminal", ""));
     terminal.shows("terminal", "[sb-gated");
     let client = tmux.tmux(&["list-clients", "-F", "#{client_pid}"]);
-    let client = nix::unistd::Pid::from_raw(client.trim().parse().expect("one client"));
-    nix::sys::signal::kill(client, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let client = rustix::process::Pid::from_raw(client.trim().parse().expect("one client")).unwrap();
+    rustix::process::kill_process(client, rustix::process::Signal::KILL).unwrap();
     terminal.shows("terminal", "back");
     assert_eq!(tmux.tmux(&["list-clients"]), "");
     work.write("application/go-1", "");
@@ -180,8 +180,8 @@ fn a_killed_run_is_resumed_in_its_session() {
     let joined = sb(&work, &tmux, &["resume", "--tmux"]).expect(0);
     assert!(joined.stderr.contains("nothing is started"), "{}", joined.stderr);
     let runner = tmux.tmux(&["list-panes", "-t", "sb-gated-plan:progress", "-F", "#{pane_pid}"]);
-    let runner = nix::unistd::Pid::from_raw(runner.trim().parse().unwrap());
-    nix::sys::signal::kill(runner, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let runner = rustix::process::Pid::from_raw(runner.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(runner, rustix::process::Signal::KILL).unwrap();
     tmux.ended("sb-gated-plan:progress");
     work.write("application/go-1", "");
     work.write("application/go-2", "");

@@ -105,8 +105,8 @@ fn the_page_is_for_who_knows_its_address_and_for_nobody_elses_site() {
         let elsewhere = body.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:") && !body.contains("innerHTML"));
     }
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(page.process.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(page.process.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(page.process.wait().unwrap().success());
 }
 

@@ -1,4 +1,6 @@
 //! The answer to an HTTP/1 request, taken in piece by piece as the bytes arrive (RFC 9112).
+//!
+//! Not hyper's client: in the same lane it takes 1.5 times the CPU time per request (docs/measurements.md).
 
 use std::mem::MaybeUninit;
 

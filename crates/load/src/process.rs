@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::SigSet;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sb_durable::{Durability, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,6 @@ pub fn as_process<E: From<LoadError>>(
     send: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send), CancellationToken) -> Result<LoadSummary, E>,
 ) -> Result<LoadSummary, E> {
     raise_file_limit();
-    hear_signals();
     // Only looks on: what sends has threads of its own.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)?;
@@ -70,17 +69,8 @@ pub fn read_spec<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LoadE
 
 /// Best effort: where it fails, requests beyond the limit are counted as `exhausted`.
 fn raise_file_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-/// The supervisor blocks the signals that it reads, and a program that it starts inherits that. Before any thread starts.
-fn hear_signals() {
-    // Fails only for a signal that does not exist.
-    let _ = SigSet::all().thread_unblock();
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Waits until all are locked; a load that is stopped meanwhile sends nothing, and holds no more than it has.
@@ -142,9 +132,8 @@ impl ProgressFile {
         let mut line = serde_json::to_vec(progress)?;
         line.push(b'\n');
         if self.length + line.len() as u64 > PROGRESS_FILE_LIMIT {
-            let beside = beside(&self.path);
-            fs::write(&beside, &line)?;
-            fs::rename(&beside, &self.path)?;
+            let options = Options::new().survives(Durability::Processes);
+            sb_durable::write(&self.path, options, &line)?;
             self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
             self.length = line.len() as u64;
         } else if let Some(file) = &mut self.file {
@@ -158,23 +147,12 @@ impl ProgressFile {
 /// Complete and durable, or not there.
 fn write_summary(folder: &Path, summary: &LoadSummary) -> Result<(), LoadError> {
     let path = folder.join(SUMMARY_FILE);
-    let beside = beside(&path);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&beside)?;
-        serde_json::to_writer_pretty(&mut file, summary)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(folder)?.sync_all()
+    let write = |out: &mut dyn io::Write| {
+        serde_json::to_writer_pretty(&mut *out, summary)?;
+        out.write_all(b"\n")
     };
-    write().map_err(|source| LoadError::Write { path: path.clone(), source })
-}
-
-/// Where a file is written before it takes the place of `path`.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+    sb_durable::write_with(&path, Options::new(), |out| write(out))
+        .map_err(|error| LoadError::Write { path: error.path, source: error.source })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 use hyper::Version;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -404,15 +405,12 @@ fn of_io(error: &io::Error) -> Outcome {
 
 /// This machine's own limits: too many open files (here or system-wide), no free port, no memory.
 fn is_exhausted(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let codes = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL, Errno::ENOBUFS, Errno::ENOMEM];
-    error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
+    let codes = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|code| codes.contains(&code))
 }
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
 
     #[test]
@@ -421,13 +419,13 @@ mod tests {
         fn check(failure: ConnectFailure, expected: Outcome) {
             assert_eq!(of_connecting(&failure), expected, "{failure}");
         }
-        let system = |code: Errno| io::Error::from_raw_os_error(code as i32);
-        check(ConnectFailure::Tcp(system(Errno::ECONNREFUSED)), Outcome::Refused);
-        check(ConnectFailure::Tcp(system(Errno::ENETUNREACH)), Outcome::Unreachable);
-        check(ConnectFailure::Tcp(system(Errno::ETIMEDOUT)), Outcome::Unreachable);
-        check(ConnectFailure::Tcp(system(Errno::EMFILE)), Outcome::Exhausted);
-        check(ConnectFailure::Tcp(system(Errno::EADDRNOTAVAIL)), Outcome::Exhausted);
-        check(ConnectFailure::Tcp(system(Errno::ECONNRESET)), Outcome::Reset);
+        let system = |code: Errno| io::Error::from(code);
+        check(ConnectFailure::Tcp(system(Errno::CONNREFUSED)), Outcome::Refused);
+        check(ConnectFailure::Tcp(system(Errno::NETUNREACH)), Outcome::Unreachable);
+        check(ConnectFailure::Tcp(system(Errno::TIMEDOUT)), Outcome::Unreachable);
+        check(ConnectFailure::Tcp(system(Errno::MFILE)), Outcome::Exhausted);
+        check(ConnectFailure::Tcp(system(Errno::ADDRNOTAVAIL)), Outcome::Exhausted);
+        check(ConnectFailure::Tcp(system(Errno::CONNRESET)), Outcome::Reset);
         check(ConnectFailure::Dns(io::Error::other("no such host")), Outcome::Dns);
         check(ConnectFailure::Tls(io::Error::other("bad certificate")), Outcome::Tls);
     }

@@ -59,7 +59,7 @@ struct Sockets {
 pub fn serve(state_dir: &Path) -> Pin<Box<dyn Future<Output = Result<(), LocalError>> + '_>> {
     Box::pin(async move {
         // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
-        let _ = nix::unistd::setsid();
+        let _ = rustix::process::setsid();
         let log = log_file(state_dir);
         let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
         // An error is told by the caller, whose standard error is the same log.

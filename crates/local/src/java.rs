@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sb_durable::Options;
 use tokio::process::Command;
 use zip::ZipArchive;
 
@@ -51,9 +52,8 @@ fn unpack_library(jar: &Path, folder: &Path) -> io::Result<()> {
     let Ok(mut packed) = jar.by_name(&format!("jni/libaws-lambda-jni.linux-{machine}.so")) else {
         return Ok(());
     };
-    let new = library.with_added_extension("new");
-    io::copy(&mut packed, &mut File::create(&new)?)?;
-    fs::rename(new, library)
+    sb_durable::write_with(&library, Options::new(), |out| io::copy(&mut packed, out).map(|_| ()))?;
+    Ok(())
 }
 
 async fn fetch(folder: &Path) -> Result<(), String> {

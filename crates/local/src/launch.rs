@@ -8,10 +8,9 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getppid, setpgid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setpgid, setrlimit,
+};
 
 /// The first argument that makes `sb` the launcher.
 pub const LAUNCH: &str = "internal-launch";
@@ -41,17 +40,17 @@ pub fn launch(args: impl IntoIterator<Item = OsString>) -> io::Error {
 }
 
 fn confine(parent: u64, memory: Option<u64>) -> io::Result<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     // The runtime may have died before the line above took effect.
-    if u64::try_from(getppid().as_raw()).ok() != Some(parent) {
+    if u64::try_from(Pid::as_raw(getppid())).ok() != Some(parent) {
         return Err(io::Error::other("the runtime is gone"));
     }
-    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    setpgid(None, None)?;
     // Data rather than address space: interpreters reserve far more addresses than they ever use, and that is
     // not what a function's memory size means.
     if let Some(memory) = memory {
-        setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
+        setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) })?;
     }
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(())
 }

@@ -3,13 +3,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -216,13 +214,18 @@ pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
     let mut killed = false;
     while let Some(pid) = holder(state_dir) {
         // While the lock is held its holder lives: the number cannot belong to another process.
-        let signal = |signal| i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), signal).is_ok());
+        let signal = |signal| {
+            i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .is_some_and(|pid| kill_process(pid, signal).is_ok())
+        };
         if asked != Some(pid) {
-            signal(Signal::SIGTERM);
+            signal(Signal::TERM);
             asked = Some(pid);
         } else if begun.elapsed() > GRACE && !killed {
             // Its functions go with it: the kernel sends them SIGKILL.
-            signal(Signal::SIGKILL);
+            signal(Signal::KILL);
             killed = true;
         } else if begun.elapsed() > GRACE * 2 {
             return Err(LocalError::WillNotEnd { pid, lock: lock_file(state_dir) });
@@ -290,16 +293,9 @@ pub fn lock(state_dir: &Path) -> Result<File, LocalError> {
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LocalError> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|source| LocalError::Malformed { path: path.to_owned(), source })?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let write = || {
-        // Parameters may be secret.
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(LocalError::io("write", path))
+    // Parameters may be secret.
+    sb_durable::write(path, sb_durable::Options::new().private(), &text)
+        .map_err(|error| LocalError::io("write", path)(error.source))
 }
 
 /// The end of what was written to the log after its first `earlier` bytes.

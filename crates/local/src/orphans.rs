@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// In the environment of every function and of the services: the state folder.
 pub(super) const MARK: &str = "SB_LOCAL_STATE";
@@ -29,13 +28,13 @@ fn end_marked(variable: &str, value: &[u8]) -> usize {
     mark.extend(value);
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ended = processes.filter(|process| {
-        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+        let Some(id) = process.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?)) else {
             return false;
         };
         // Those of other users cannot be read, and are none of ours.
         let environment = fs::read(process.path().join("environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == mark)
-            && kill(Pid::from_raw(id), Signal::SIGKILL).is_ok()
+            && kill_process(id, Signal::KILL).is_ok()
     });
     ended.count()
 }

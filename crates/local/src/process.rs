@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
@@ -59,9 +58,8 @@ impl Spawner {
         let (reply, answer) = oneshot::channel();
         self.orders.send((launch, reply)).map_err(|_| gone())?;
         let child = answer.await.map_err(|_| gone())??;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or_else(gone)?;
-        let process =
-            Process { group: Pid::from_raw(pid), alive: Arc::new(AtomicBool::new(true)), container };
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or_else(gone)?;
+        let process = Process { group, alive: Arc::new(AtomicBool::new(true)), container };
         Ok((process, child))
     }
 }
@@ -96,8 +94,8 @@ impl Process {
     pub fn kill(&self) {
         if self.alive.load(Ordering::Acquire) {
             // Before it has become the leader of its group only the process itself exists.
-            if killpg(self.group, Signal::SIGKILL).is_err() {
-                let _ = nix::sys::signal::kill(self.group, Signal::SIGKILL);
+            if kill_process_group(self.group, Signal::KILL).is_err() {
+                let _ = kill_process(self.group, Signal::KILL);
             }
         }
     }
@@ -113,7 +111,7 @@ impl Process {
     /// Waits for the end, takes leftover members of the group along, and says how it ended, in Lambda's words.
     pub async fn wait(&self, mut child: Child) -> String {
         let status = child.wait().await;
-        let _ = killpg(self.group, Signal::SIGKILL);
+        let _ = kill_process_group(self.group, Signal::KILL);
         self.alive.store(false, Ordering::Release);
         if let Some(container) = &self.container {
             container.remove().await;
@@ -126,9 +124,9 @@ fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => match Signal::try_from(signal) {
-            Ok(name) => format!("signal: {name}"),
-            Err(_) => format!("signal: {signal}"),
+        (None, Some(signal)) => match signal_hook::low_level::signal_name(signal) {
+            Some(name) => format!("signal: {name}"),
+            None => format!("signal: {signal}"),
         },
         (None, None) => "unknown status".to_owned(),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::sockopt;
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
@@ -18,8 +18,8 @@ const WAITING: usize = 16 * 1024 * 1024;
 pub(super) async fn receive(socket: UdpSocket, lifetime: Lifetime, runtime: Arc<Runtime>) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     // A burst that finds no room is lost without a word. Only root may ask for more than the machine's limit.
-    if setsockopt(&socket, sockopt::RcvBufForce, &WAITING).is_err() {
-        let _ = setsockopt(&socket, sockopt::RcvBuf, &WAITING);
+    if sockopt::set_socket_recv_buffer_size_force(&socket, WAITING).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, WAITING);
     }
     loop {
         let length = tokio::select! {

@@ -35,7 +35,7 @@ type Order = (Vec<u8>, oneshot::Sender<io::Result<()>>);
 /// Runs the receiver of a state folder until SIGTERM or SIGINT.
 pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
     // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
-    let _ = nix::unistd::setsid();
+    let _ = rustix::process::setsid();
     let log = log_file(state_dir);
     let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
     let _lock = lock(state_dir)?;

@@ -10,8 +10,7 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal};
 use sb_local::{LocalRuntime, LocalSpec, Options};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -153,7 +152,7 @@ impl Drop for App {
 }
 
 pub fn kill(pid: i64) {
-    nix::sys::signal::kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    rustix::process::kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Whether a process runs; one that has ended but was not waited for does not.

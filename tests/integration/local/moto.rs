@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use sb_local::LocalError;
 use sb_sam::dynamics::Delay;
 use serde_json::json;
@@ -79,7 +78,7 @@ async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_
     };
     assert_eq!(services(), 1);
     // Even when nobody can tidy up.
-    kill(Pid::from_raw(i32::try_from(app.runtime.pid).unwrap()), Signal::SIGKILL).unwrap();
+    kill_process(Pid::from_raw(i32::try_from(app.runtime.pid).unwrap()).unwrap(), Signal::KILL).unwrap();
     wait_until("the services to end", || services() == 0).await;
     let again = sb_local::up(spec(&here(TEMPLATE), &app.state_dir()), sb()).await.unwrap();
     assert_eq!(services(), 1, "{again:?}");

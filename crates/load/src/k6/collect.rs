@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use csv::ByteRecord;
-use nix::fcntl::{FallocateFlags, fallocate};
 use parking_lot::{Mutex, MutexGuard};
+use rustix::fs::{FallocateFlags, fallocate};
 use tokio::sync::oneshot;
 
 use super::rows::{About, Block, Blocks, Request};
@@ -267,13 +267,9 @@ impl Growing {
         if self.read - self.given_back < PIECE {
             return;
         }
-        let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        if let (Ok(file), Ok(from), Ok(length)) = (
-            OpenOptions::new().write(true).open(&self.path),
-            i64::try_from(self.given_back),
-            i64::try_from(self.read - self.given_back),
-        ) {
-            let _ = fallocate(&file, how, from, length);
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if let Ok(file) = OpenOptions::new().write(true).open(&self.path) {
+            let _ = fallocate(&file, how, self.given_back, self.read - self.given_back);
         }
         self.given_back = self.read;
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use sb_durable::{Durability, Options};
+
 use crate::LoadError;
 
 /// Its name beside the script.
@@ -33,8 +35,6 @@ pub fn place_module(script: &Path) -> Result<(), LoadError> {
         _ => {}
     }
     // Whole or not at all: another load may be reading it.
-    let beside = path.with_file_name(format!(".{MODULE_FILE}.{}", std::process::id()));
-    std::fs::write(&beside, MODULE_TEXT)
-        .and_then(|()| std::fs::rename(&beside, &path))
-        .map_err(|source| LoadError::Write { path, source })
+    sb_durable::write(&path, Options::new().survives(Durability::Processes), MODULE_TEXT.as_bytes())
+        .map_err(|error| LoadError::Write { path: error.path, source: error.source })
 }
