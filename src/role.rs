@@ -48,7 +48,7 @@ pub(crate) fn end(ended: Result<(), String>) -> ExitCode {
     }
 }
 
-fn serve(daemon: impl Future<Output = Result<(), sb_local::LocalError>>) -> Result<(), String> {
+fn serve(daemon: impl Future<Output = Result<(), impl ToString>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

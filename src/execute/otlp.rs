@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
 use crate::provider::otlp;
+use sb_daemon::DaemonError;
 use sb_plan::benchmark::{RECEIVER_OUTPUT, Traces};
 use sb_plan::event::{FailureClass, Outcome};
 
@@ -20,10 +21,7 @@ pub(super) async fn up(performer: &StepPerformer, attempt: &Attempt) -> Finished
             let outputs = BTreeMap::from([(RECEIVER_OUTPUT.to_owned(), endpoint)]);
             Finished { outcome: Outcome::Succeeded, outputs, invalid: vec![] }
         }
-        Err(error) => {
-            let message = format!("the receiver of OpenTelemetry: {error}");
-            Outcome::failed(FailureClass::NotStarted, message).into()
-        }
+        Err(error) => Outcome::failed(FailureClass::NotStarted, said(&error)).into(),
     }
 }
 
@@ -31,10 +29,15 @@ pub(super) async fn up(performer: &StepPerformer, attempt: &Attempt) -> Finished
 pub(super) async fn down(performer: &StepPerformer, attempt: &Attempt) -> Finished {
     match otlp::down(&performer.receiver_state(attempt)).await {
         Ok(()) => Outcome::Succeeded.into(),
-        Err(error) => {
-            let message = format!("the receiver of OpenTelemetry: {error}");
-            Outcome::failed(FailureClass::Step, message).into()
-        }
+        Err(error) => Outcome::failed(FailureClass::Step, said(&error)).into(),
+    }
+}
+
+/// The error, and whose it is, where it does not say so itself.
+fn said(error: &DaemonError) -> String {
+    match error {
+        DaemonError::Io { .. } | DaemonError::Listen(_) => format!("the {}: {error}", otlp::NAME),
+        _ => error.to_string(),
     }
 }
 

@@ -177,3 +177,21 @@ async fn a_receiver_keeps_what_it_has_answered_for_through_a_kill() {
     otlp::down(&state).await.unwrap();
     assert!(otlp::find(&state).is_none() && !otlp::spans_file(&state).exists());
 }
+
+#[tokio::test]
+async fn a_receiver_that_cannot_start_says_so_in_its_own_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let sb = Path::new(env!("CARGO_BIN_EXE_sb"));
+    // Where its file of spans should be there is a folder.
+    std::fs::create_dir(otlp::spans_file(&folder)).unwrap();
+    let error = otlp::up(&folder, sb).await.unwrap_err().to_string();
+    let (log, spans) = (folder.join("runtime.log"), otlp::spans_file(&folder));
+    let expected = format!(
+        "the receiver of OpenTelemetry did not become ready: its process ended (exit status: 1); `{}` says:\n",
+        log.display()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(error.contains(&format!("cannot write `{}`: ", spans.display())), "{error}");
+    assert!(!error.contains("local target"), "{error}");
+}

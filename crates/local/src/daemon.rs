@@ -2,27 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sb_daemon::{DaemonError, Journal, Lifetime, Signals, detach};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::Semaphore;
 
 use super::aws_proxy::AwsProxy;
 use super::clock::Clock;
 use super::code::Code;
 use super::dynamics::Dynamics;
 use super::gateway::{self, Gateway};
-use super::http::{self, Lifetime};
+use super::http;
 use super::instances::{Function, Machine};
 use super::invoke::Runtime;
-use super::journal::Journal;
-use super::lifetime::{lock, lock_file, log_file, runtime_file, spec_file, write_json};
+use super::lifetime::{daemon, spec_file};
 use super::process::Spawner;
 use super::recorder::{Limits, Recorder};
 use super::runtimes::{Program, Runtimes};
@@ -40,7 +38,6 @@ const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 /// How often idle instances are looked at.
 const RETIRE_EVERY: Duration = Duration::from_secs(1);
-const LOOK_FOR_LOCK_EVERY: Duration = Duration::from_secs(5);
 /// How long open connections may take to finish after a stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -58,27 +55,21 @@ struct Sockets {
 /// to be compiled here, as this crate's profile says.
 pub fn serve(state_dir: &Path) -> Pin<Box<dyn Future<Output = Result<(), LocalError>> + '_>> {
     Box::pin(async move {
-        // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
-        let _ = rustix::process::setsid();
-        let log = log_file(state_dir);
-        let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
+        detach();
+        let journal = daemon(state_dir).journal()?;
         // An error is told by the caller, whose standard error is the same log.
         run(state_dir, &journal).await
     })
 }
 
 async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
-    let held = Arc::new(lock(state_dir)?);
-    let path = spec_file(state_dir);
-    let text = fs::read(&path).map_err(LocalError::io("read", &path))?;
-    let spec: LocalSpec =
-        serde_json::from_slice(&text).map_err(|source| LocalError::Malformed { path, source })?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Listen)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Listen)?;
+    let this = daemon(state_dir);
+    let held = Arc::new(this.lock()?);
+    let spec: LocalSpec = this.read(spec_file(state_dir))?;
+    let mut signals = Signals::new()?;
 
     // Left over where the earlier runtime was killed.
-    let earlier: Option<LocalRuntime> =
-        fs::read(runtime_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let earlier: Option<LocalRuntime> = this.last();
     let leftover = orphans::end(state_dir);
     if leftover > 0 {
         journal.note(&format!("{leftover} processes of the earlier runtime or of its functions were ended"));
@@ -91,24 +82,28 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         }
     }
     let sockets = Sockets {
-        gateway: listen(earlier.as_ref().map(|runtime| runtime.endpoint.as_str())).await?,
-        control: listen(earlier.as_ref().map(|runtime| runtime.lambda_endpoint.as_str())).await?,
-        daemon: UdpSocket::bind("127.0.0.1:0").await.map_err(LocalError::Listen)?,
-        aws: listen(earlier.as_ref().and_then(|runtime| runtime.aws_endpoint.as_deref())).await?,
+        gateway: http::listen(earlier.as_ref().map(|runtime| runtime.endpoint.as_str()))
+            .await
+            .map_err(DaemonError::Listen)?,
+        control: http::listen(earlier.as_ref().map(|runtime| runtime.lambda_endpoint.as_str()))
+            .await
+            .map_err(DaemonError::Listen)?,
+        daemon: UdpSocket::bind("127.0.0.1:0").await.map_err(DaemonError::Listen)?,
+        aws: http::listen(earlier.as_ref().and_then(|runtime| runtime.aws_endpoint.as_deref()))
+            .await
+            .map_err(DaemonError::Listen)?,
     };
-    let address = sockets.gateway.local_addr().map_err(LocalError::Listen)?;
+    let address = sockets.gateway.local_addr().map_err(DaemonError::Listen)?;
     let endpoint = format!("http://{address}");
-    let control = format!("http://{}", sockets.control.local_addr().map_err(LocalError::Listen)?);
-    let daemon = sockets.daemon.local_addr().map_err(LocalError::Listen)?.to_string();
+    let control = format!("http://{}", sockets.control.local_addr().map_err(DaemonError::Listen)?);
+    let daemon = sockets.daemon.local_addr().map_err(DaemonError::Listen)?.to_string();
 
-    let aws = format!("http://{}", sockets.aws.local_addr().map_err(LocalError::Listen)?);
+    let aws = format!("http://{}", sockets.aws.local_addr().map_err(DaemonError::Listen)?);
     let application = read_application(&spec, &endpoint, &aws)?;
     for warning in &application.warnings {
         journal.note(&format!("warning: {warning}"));
     }
-    let (stop, stopping) = watch::channel(false);
-    let (open, mut all_closed) = mpsc::channel(1);
-    let lifetime = Lifetime::new(stopping, open);
+    let (lifetime, mut stopper) = Lifetime::new();
     let clock = Clock::new();
     let stand_ins = StandIns::new(&spec.options.stand_ins)?;
     let services = match (&spec.services, application.has_services()) {
@@ -174,15 +169,15 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         pid: std::process::id(),
         broken: None,
     };
-    write_json(&runtime_file(state_dir), &said)?;
+    this.write(this.ready_file(), &said)?;
     let watched = services.map(|services| {
-        let (journal, held, state_dir) = (journal.clone(), held.clone(), state_dir.to_owned());
+        let (journal, held, this) = (journal.clone(), held.clone(), this.clone());
         tokio::spawn(async move {
             let reason = services.ended().await;
             journal.note(&reason);
-            if is_ours(&held, &state_dir)
+            if held.is_in_place()
                 && let Err(error) =
-                    write_json(&runtime_file(&state_dir), &LocalRuntime { broken: Some(reason), ..said })
+                    this.write(this.ready_file(), &LocalRuntime { broken: Some(reason), ..said })
             {
                 journal.note(&error.to_string());
             }
@@ -193,21 +188,20 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         .note(&format!("ready: gateway {endpoint}, control {control}, X-Ray daemon {daemon}/udp{services}"));
 
     let received = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = lost(&held, state_dir) => "the state folder was removed",
+        signal = signals.received() => signal,
+        () = held.lost() => "the state folder was removed",
     };
     journal.note(&format!("{received}: stopping"));
     // Ready no more, then told to stop: whoever waits for an answer gets one.
-    let ours = is_ours(&held, state_dir);
+    let ours = held.is_in_place();
     if ours {
-        let _ = fs::remove_file(runtime_file(state_dir));
+        let _ = fs::remove_file(this.ready_file());
     }
-    let _ = stop.send(true);
+    stopper.stop();
     drop(lifetime);
     runtime.functions.values().for_each(|function| function.clear());
     machine.kill_all();
-    let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
+    stopper.drained(DRAIN).await;
     if let Some(watched) = watched {
         watched.abort();
     }
@@ -223,23 +217,6 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         runtime.recorder.evicted()
     ));
     Ok(())
-}
-
-/// Returns when the state folder was removed: then nobody could find this runtime, and end it.
-async fn lost(held: &fs::File, state_dir: &Path) {
-    while is_ours(held, state_dir) {
-        tokio::time::sleep(LOOK_FOR_LOCK_EVERY).await;
-    }
-}
-
-/// Whether the lock that is held is the one of the state folder, which may have been removed, and made anew for another runtime.
-fn is_ours(held: &fs::File, state_dir: &Path) -> bool {
-    let identity = |found: fs::Metadata| (found.dev(), found.ino());
-    match (held.metadata(), fs::metadata(lock_file(state_dir))) {
-        (Ok(held), Ok(there)) => identity(held) == identity(there),
-        (_, Err(error)) => error.kind() != std::io::ErrorKind::NotFound,
-        (Err(_), _) => true,
-    }
 }
 
 /// With the traces that an earlier runtime of this deployment has left; what it has lost is told.
@@ -263,15 +240,6 @@ fn recorder(
     }
     let limits = Limits { traces: options.traces, bytes: options.trace_bytes };
     Ok(Recorder::new(clock, limits).with_log(log, &left.documents))
-}
-
-/// The address that the earlier runtime had, if it is still free: then what was deployed keeps its endpoint over a restart.
-async fn listen(earlier: Option<&str>) -> Result<TcpListener, LocalError> {
-    let address = earlier.and_then(|url| url.strip_prefix("http://")).unwrap_or("127.0.0.1:0");
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(LocalError::Listen),
-    }
 }
 
 fn start_servers(

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use parking_lot::Mutex;
+use sb_daemon::{Lifetime, Stopper};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::clock::{Clock, Stamp};
 use super::containers::Container;
 use super::context::new_segment_id;
 use super::dynamics::Dynamics;
-use super::http::{Lifetime, MAX_PAYLOAD};
+use super::http::MAX_PAYLOAD;
 use super::orphans;
 use super::process::{Launch, Process, Spawner};
 use super::runtime_api::{self, InstanceEvent, Job, Port};
@@ -84,7 +85,7 @@ struct Instance {
     jobs: mpsc::Sender<Job>,
     events: mpsc::UnboundedReceiver<InstanceEvent>,
     /// Ends the instance's Runtime API when dropped.
-    _api: watch::Sender<bool>,
+    _api: Stopper,
     last_used: Instant,
 }
 
@@ -149,7 +150,6 @@ impl Machine {
 
         let (jobs, inbox) = mpsc::channel(1);
         let (sender, events) = mpsc::unbounded_channel();
-        let (api, stopping) = watch::channel(false);
         let port = Arc::new(Port {
             jobs: AsyncMutex::new(inbox),
             events: sender.clone(),
@@ -157,7 +157,7 @@ impl Machine {
             clock: self.clock,
         });
         // Nobody waits for these connections: they end with the process.
-        let lifetime = Lifetime::new(stopping, mpsc::channel(1).0);
+        let (lifetime, api) = Lifetime::new();
         tokio::spawn(runtime_api::serve(listener, lifetime, port));
         let (machine, watched) = (self.clone(), process.clone());
         tokio::spawn(async move {

@@ -16,11 +16,11 @@ use tokio::sync::Semaphore;
 use super::clock::Stamp;
 use super::context::{TraceContext, new_segment_id};
 use super::instances::{Caller, Function, Machine, Outcome, Permit, failure};
-use super::journal::Journal;
 use super::recorder::Recorder;
 use super::runtime_api::Job;
 use super::segment::{Flags, Head, Segment, Subsegment, fields};
 use super::service_client::ServiceClient;
+use sb_daemon::Journal;
 
 /// The running application.
 pub(super) struct Runtime {

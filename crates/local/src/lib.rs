@@ -37,7 +37,7 @@ mod daemon;
 mod dynamics;
 mod events;
 mod gateway;
-pub mod http;
+mod http;
 mod inferred;
 mod inspect;
 mod instances;
@@ -45,7 +45,6 @@ mod integrations;
 mod invoke;
 mod invoke_api;
 mod java;
-pub mod journal;
 mod launch;
 mod lifetime;
 mod orphans;
@@ -70,6 +69,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use sb_daemon::DaemonError;
 use sb_sam::dynamics::Dynamics;
 
 pub use containers::Containers;
@@ -77,7 +77,6 @@ pub use daemon::{SERVE, serve};
 pub use inspect::latest_traces;
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
-pub use lifetime::{find_running, lock, log_file, runtime_file, start, write_json};
 
 /// What the local target runs, and where it keeps its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,24 +164,16 @@ pub struct LocalRuntime {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    #[error("cannot {action} `{}`: {source} (check that the folder exists and can be written)", path.display())]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     #[error("`{}` cannot run on the local target: {}", path.display(), problems.join("; "))]
     Template { path: PathBuf, problems: Vec<String> },
-    #[error("a local target already runs from `{}`: stop it with `down` first", state_dir.display())]
-    Running { state_dir: PathBuf },
     #[error(
         "a local target already runs from `{}`, and with {difference}: stop it first (`sb cleanup`, or `sb local down` for one that `sb local up` has started), since all that it holds goes with it", state_dir.display()
     )]
     RunsOtherwise { state_dir: PathBuf, difference: &'static str },
     #[error("the local target that runs from `{}` is of no use any more: {reason}; stop it first (`sb cleanup`, or `sb local down` for one that `sb local up` has started)", state_dir.display())]
     Broken { state_dir: PathBuf, reason: String },
-    #[error("cannot listen on 127.0.0.1: {0} (check that the loopback interface is up)")]
-    Listen(std::io::Error),
-    #[error("the local target did not become ready: {reason}; `{}` says:\n{tail}", log.display())]
-    NotReady { reason: String, log: PathBuf, tail: String },
-    #[error("process {pid} of the local target still holds `{}` after SIGKILL: look at what blocks it with `ps`", lock.display())]
-    WillNotEnd { pid: u32, lock: PathBuf },
     #[error(
         "the application has tables, buckets, queues or topics, and the services for them cannot be run: {0}"
     )]
@@ -195,12 +186,10 @@ pub enum LocalError {
         "the local target does not answer at {address}: {reason} (`sb local status` lists those that run)"
     )]
     Unreachable { address: String, reason: String },
-    #[error("`{}` is not a file of the local target: {source}; delete the folder and start it again", path.display())]
-    Malformed { path: PathBuf, source: serde_json::Error },
 }
 
 impl LocalError {
-    pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + use<'a> {
-        move |source| Self::Io { action, path: path.to_owned(), source }
+    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + use<'a> {
+        move |source| DaemonError::io(action, path)(source).into()
     }
 }

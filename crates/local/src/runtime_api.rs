@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use super::clock::{Clock, Stamp};
-use super::http::{self, Answer, Lifetime, MAX_PAYLOAD};
+use sb_daemon::Lifetime;
+
+use super::http::{self, Answer, MAX_PAYLOAD};
 
 /// One invocation on its way to an instance.
 #[derive(Clone, Debug)]

@@ -55,7 +55,7 @@ impl Runtimes {
         let write = |name: &str, text: &str| {
             let path = state_dir.join(name);
             fs::write(&path, text).map_err(LocalError::io("write", &path))?;
-            Ok(path)
+            Ok::<_, LocalError>(path)
         };
         Ok(Self {
             python_client: write("bootstrap.py", PYTHON_CLIENT)?,

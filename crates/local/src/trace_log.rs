@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::journal::Journal;
+use sb_daemon::Journal;
 
 const NEWER: &str = "traces.jsonl";
 const OLDER: &str = "traces.1.jsonl";

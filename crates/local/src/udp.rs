@@ -6,8 +6,8 @@ use rustix::net::sockopt;
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
-use super::http::Lifetime;
 use super::invoke::Runtime;
+use sb_daemon::Lifetime;
 
 /// The largest datagram.
 const MAX_DATAGRAM: usize = 64 * 1024;

@@ -10,10 +10,10 @@ mod receiver;
 mod select;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use sb_daemon::{Daemon, DaemonError};
 use serde::{Deserialize, Serialize};
-
-use sb_local::{self, LocalError};
 
 pub use receiver::{SERVE, serve};
 pub use select::{SelectError, select_traces};
@@ -26,10 +26,13 @@ pub struct Receiver {
     pub pid: u32,
 }
 
-/// What a receiver needs to know: nothing but its folder.
-#[derive(Serialize)]
-struct Spec {
-    version: u32,
+/// In errors.
+pub const NAME: &str = "receiver of OpenTelemetry";
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// The receiver of a state folder. What it needs to know is its folder, and nothing else.
+fn daemon(state_dir: &Path) -> Daemon {
+    Daemon::new(NAME, state_dir)
 }
 
 /// What arrived.
@@ -38,26 +41,26 @@ pub fn spans_file(state_dir: &Path) -> PathBuf {
 }
 
 /// Starts the receiver of a state folder, detached, and waits until it answers; one that runs is returned as it is.
-pub async fn up(state_dir: &Path, sb_binary: &Path) -> Result<Receiver, LocalError> {
-    std::fs::create_dir_all(state_dir).map_err(LocalError::io("make", state_dir))?;
-    let state_dir = std::fs::canonicalize(state_dir).map_err(LocalError::io("find", state_dir))?;
+pub async fn up(state_dir: &Path, sb_binary: &Path) -> Result<Receiver, DaemonError> {
+    std::fs::create_dir_all(state_dir).map_err(DaemonError::io("make", state_dir))?;
+    let state_dir = std::fs::canonicalize(state_dir).map_err(DaemonError::io("find", state_dir))?;
     if let Some(receiver) = find(&state_dir) {
         return Ok(receiver);
     }
-    sb_local::start(SERVE, &state_dir, &Spec { version: 1 }, sb_binary).await
+    daemon(&state_dir).start(sb_binary, SERVE, READY_WITHIN).await
 }
 
 /// The receiver that runs from a state folder.
 pub fn find(state_dir: &Path) -> Option<Receiver> {
-    sb_local::find_running(state_dir)
+    daemon(state_dir).find()
 }
 
 /// Stops the receiver, waits for its end, and removes what arrived. Nothing to do is fine.
-pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
-    sb_local::down(state_dir).await?;
+pub async fn down(state_dir: &Path) -> Result<(), DaemonError> {
+    daemon(state_dir).stop().await?;
     match std::fs::remove_file(spans_file(state_dir)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LocalError::io("remove", &spans_file(state_dir))(error))
+            Err(DaemonError::io("remove", &spans_file(state_dir))(error))
         }
         _ => Ok(()),
     }

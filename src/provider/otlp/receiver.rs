@@ -9,14 +9,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Receiver, protobuf, spans_file};
-use sb_local::http::{self, Answer, Lifetime};
-use sb_local::journal::Journal;
-use sb_local::{LocalError, lock, log_file, runtime_file, write_json};
+use super::{Receiver, daemon, protobuf, spans_file};
+use sb_daemon::http::{self, Answer};
+use sb_daemon::{DaemonError, Journal, Lifetime, Signals, detach};
 
 /// The first argument that makes `sb` the receiver; the second is the state folder.
 pub const SERVE: &str = "internal-otlp";
@@ -33,61 +30,42 @@ const PROTOBUF: &str = "application/x-protobuf";
 type Order = (Vec<u8>, oneshot::Sender<io::Result<()>>);
 
 /// Runs the receiver of a state folder until SIGTERM or SIGINT.
-pub async fn serve(state_dir: &Path) -> Result<(), LocalError> {
-    // A session of its own: no terminal's signals. Fails only for a session leader, which has one already.
-    let _ = rustix::process::setsid();
-    let log = log_file(state_dir);
-    let journal = Journal::open(&log).map_err(LocalError::io("write", &log))?;
-    let _lock = lock(state_dir)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Listen)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Listen)?;
-    let listener = listen(state_dir).await.map_err(LocalError::Listen)?;
-    let endpoint = format!("http://{}", listener.local_addr().map_err(LocalError::Listen)?);
+pub async fn serve(state_dir: &Path) -> Result<(), DaemonError> {
+    detach();
+    let daemon = daemon(state_dir);
+    let journal = daemon.journal()?;
+    let _lock = daemon.lock()?;
+    let mut signals = Signals::new()?;
+    let earlier: Option<Receiver> = daemon.last();
+    let earlier = earlier.as_ref().map(|receiver| receiver.endpoint.as_str());
+    let listener = http::listen(earlier).await.map_err(DaemonError::Listen)?;
+    let endpoint = format!("http://{}", listener.local_addr().map_err(DaemonError::Listen)?);
     let path = spans_file(state_dir);
-    let spans = open(&path).map_err(LocalError::io("write", &path))?;
+    let spans = open(&path).map_err(DaemonError::io("write", &path))?;
     let (orders, inbox) = mpsc::channel(WAITING);
     let notes = journal.clone();
     let writer = std::thread::spawn(move || write(spans, inbox, &notes));
 
-    let (stop, stopping) = watch::channel(false);
-    let (open, mut all_closed) = mpsc::channel(1);
-    let lifetime = Lifetime::new(stopping, open);
+    let (lifetime, mut stopper) = Lifetime::new();
     tokio::spawn(http::serve(listener, lifetime.clone(), move |request| {
         let orders = orders.clone();
         async move { answer(request, &orders).await }
     }));
     let receiver = Receiver { endpoint: endpoint.clone(), pid: std::process::id() };
-    write_json(&runtime_file(state_dir), &receiver)?;
+    daemon.write(daemon.ready_file(), &receiver)?;
     journal.note(&format!("ready: {endpoint}"));
-    let received = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
+    let received = signals.received().await;
     journal.note(&format!("{received}: stopping"));
-    let _ = stop.send(true);
+    stopper.stop();
     drop(lifetime);
-    let _ = tokio::time::timeout(DRAIN, all_closed.recv()).await;
-    let _ = fs::remove_file(runtime_file(state_dir));
+    stopper.drained(DRAIN).await;
+    let _ = fs::remove_file(daemon.ready_file());
     if writer.is_finished() {
         journal.note("stopped");
     } else {
         journal.note("stopped; some requests were not finished");
     }
     Ok(())
-}
-
-/// On the port of an earlier receiver of this folder, if that is free: applications know it.
-async fn listen(state_dir: &Path) -> io::Result<TcpListener> {
-    let earlier = fs::read(runtime_file(state_dir)).ok();
-    let earlier: Option<Receiver> = earlier.and_then(|text| serde_json::from_slice(&text).ok());
-    if let Some(receiver) = earlier
-        && let Some(address) = receiver.endpoint.strip_prefix("http://127.0.0.1:")
-        && let Ok(port) = address.parse::<u16>()
-        && let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await
-    {
-        return Ok(listener);
-    }
-    TcpListener::bind("127.0.0.1:0").await
 }
 
 /// What a machine that stopped has left of a line becomes a line of its own.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sb_daemon::DaemonError;
 use sb_local::LocalError;
 use serde_json::json;
 
@@ -187,7 +188,7 @@ async fn check_refused(template: &str, expected: &str) {
     let path = folder.path().join("template.yaml");
     std::fs::write(&path, template).unwrap();
     let error = sb_local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
-    assert!(matches!(error, LocalError::NotReady { .. }));
+    assert!(matches!(error, LocalError::Daemon(DaemonError::NotReady { .. })));
     assert!(error.to_string().contains(expected), "{error}");
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use sb_daemon::DaemonError;
 use sb_local::LocalError;
 use sb_sam::dynamics::Delay;
 use serde_json::json;
@@ -170,7 +171,7 @@ async fn a_table_that_the_service_refuses_is_named_with_its_line() {
     )
     .unwrap();
     let error = sb_local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
-    let LocalError::NotReady { tail, .. } = &error else { panic!("{error}") };
+    let LocalError::Daemon(DaemonError::NotReady { tail, .. }) = &error else { panic!("{error}") };
     assert!(tail.contains("resource `Items` (line "), "{tail}");
 }
 

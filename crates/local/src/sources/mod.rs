@@ -22,9 +22,9 @@ pub(super) use bucket::changes;
 pub(super) use topic::Publication;
 
 use super::context::{TraceContext, new_request_id};
-use super::http::Lifetime;
 use super::instances::Function;
 use super::invoke::{Call, Runtime};
+use sb_daemon::Lifetime;
 use sb_sam::{Service, Source, Timing};
 
 /// The event sources of an application, as far as something else must tell them what happened.

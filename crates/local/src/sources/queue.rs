@@ -14,12 +14,12 @@ use tokio::time::Instant;
 
 use super::super::clock::Stamp;
 use super::super::context::{TraceContext, new_request_id, new_segment_id};
-use super::super::http::Lifetime;
 use super::super::instances::{Caller, Function, Permit};
 use super::super::invoke::{Call, Runtime};
 use super::super::segment::{Flags, Head, Segment, Subsegment, fields};
 use super::super::service_client::ServiceError;
 use super::name_of;
+use sb_daemon::Lifetime;
 use sb_sam::{Pattern, Source};
 
 /// How often a queue is looked at that nobody is known to have sent to.

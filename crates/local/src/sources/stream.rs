@@ -10,12 +10,12 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::super::context::{TraceContext, new_request_id};
-use super::super::http::Lifetime;
 use super::super::instances::{Caller, Function};
 use super::super::invoke::{Call, Runtime};
 use super::super::segment::Flags;
 use super::super::service_client::{ServiceClient, ServiceError};
 use super::name_of;
+use sb_daemon::Lifetime;
 use sb_sam::StreamSource;
 
 /// Before a failed batch is tried again, and while the function is throttled: doubled from the first to the last.

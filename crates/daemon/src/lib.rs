@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod daemon;
+mod error;
+pub mod http;
+mod journal;
+mod lifetime;
+mod lock;
+mod signals;
+
+pub use daemon::Daemon;
+pub use error::DaemonError;
+pub use journal::Journal;
+pub use lifetime::{Lifetime, Stopper};
+pub use lock::Lock;
+pub use signals::{Signals, detach};
