@@ -14,6 +14,7 @@ use crate::watch::files::Growing;
 use crate::workspace::{Workspace, absolute};
 use sb_local::LocalSpec;
 use sb_plan::validate::{refused_service, refused_url};
+use sb_sam::{Containers, LocalSettings, Template};
 
 /// A start that takes longer is explained.
 const SAY_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
@@ -36,7 +37,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             }
             let mut parameters = std::collections::BTreeMap::new();
             parameters.extend(settings.params.iter().cloned());
-            only_declared(&template, &parameters)?;
+            let model = only_declared(&template, &parameters)?;
             let stand_ins = stand_ins(service)?;
             let spec = LocalSpec {
                 state_dir: workspace.local_target(&name),
@@ -46,15 +47,15 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 template_sha256: String::new(),
                 services: None,
                 java_client: None,
-                options: sb_local::Options {
+                options: LocalSettings {
                     containers: containers
-                        .then(|| sb_local::Containers { images: image.into_iter().collect(), client: None }),
+                        .then(|| Containers { images: image.into_iter().collect(), client: None }),
                     stand_ins,
-                    ..sb_local::Options::default()
+                    ..LocalSettings::default()
                 },
             };
             let sb = std::env::current_exe()?;
-            let mut starting = std::pin::pin!(sb_local::up(spec, &sb));
+            let mut starting = std::pin::pin!(sb_local::up(spec, model.as_ref(), &sb));
             let started = match tokio::time::timeout(SAY_AFTER, &mut starting).await {
                 Ok(started) => started,
                 Err(_) => {
@@ -164,15 +165,19 @@ fn stand_ins(given: Vec<(String, String)>) -> Result<std::collections::BTreeMap<
     Ok(stand_ins)
 }
 
-/// A parameter that the template does not have would silently change nothing.
-fn only_declared(template: &Path, given: &std::collections::BTreeMap<String, String>) -> Result<(), Failed> {
+/// The template, where it can be read. A parameter that it does not have would silently change nothing.
+fn only_declared(
+    template: &Path,
+    given: &std::collections::BTreeMap<String, String>,
+) -> Result<Option<Template>, Failed> {
     let text = std::fs::read_to_string(template).unwrap_or_default();
     // What cannot be read is told when it is started.
-    let Ok(known) = sb_sam::parameter_names(&text) else { return Ok(()) };
-    let unknown = sb_sam::unknown_parameters(&known, given);
+    let Ok(model) = Template::parse(text) else { return Ok(None) };
+    let unknown = model.unknown_parameters(given);
     if unknown.is_empty() {
-        return Ok(());
+        return Ok(Some(model));
     }
+    let known = model.parameter_names();
     let message = format!("`{}` has no parameter `{}`", template.display(), unknown.join("`, `"));
     let help = if known.is_empty() {
         "it has none at all: add it under `Parameters:`, or leave it out".to_owned()

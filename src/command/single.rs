@@ -67,7 +67,8 @@ async fn start(
     let load = load.map(Box::new);
     let request = Request::new(What::Single { manifest, target, deployment, load }, parts)
         .executor(settings.executor)
-        .keep_on_failure(keep_on_failure);
+        .keep_on_failure(keep_on_failure)
+        .templates(benchmark.templates.clone());
     run::start(terminal, settings, request, None).await
 }
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
 use sb_local::LocalSpec;
-use sb_plan::benchmark::{LocalSettings, ManifestStep};
+use sb_plan::benchmark::ManifestStep;
 use sb_plan::event::{FailureClass, Outcome};
+use sb_sam::LocalSettings;
 use sb_workload::template::{Context, Template, lookup_in, plain_text};
 
 pub(super) async fn up(
@@ -19,12 +20,12 @@ pub(super) async fn up(
     parameters: &BTreeMap<String, Template>,
     services: &BTreeMap<String, Template>,
     settings: &LocalSettings,
+    failures: u32,
 ) -> Finished {
     let folder = performer.local_state(attempt);
-    if let Some(failed) = on_purpose(&folder, "deploy", settings.failing_deploys) {
+    if let Some(failed) = on_purpose(&folder, "deploy", failures) {
         return failed;
     }
-    let defaults = sb_local::Options::default();
     let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
     let mut values: BTreeMap<String, String> =
         params.iter().map(|(name, value)| (name.clone(), plain_text(value))).collect();
@@ -39,10 +40,10 @@ pub(super) async fn up(
         Err(message) => return Outcome::failed(FailureClass::NotStarted, message).into(),
     };
     // What the template has no use for may be secret, and stays out of the runtime's files.
-    if let Ok(text) = fs::read_to_string(template)
-        && let Ok(known) = sb_sam::parameter_names(&text)
-    {
-        let unknown = sb_sam::unknown_parameters(&known, &values);
+    let known = &attempt.deployment.benchmark.templates;
+    let model = fs::read_to_string(template).ok().and_then(|text| known.get(template, &text).ok());
+    if let Some(model) = &model {
+        let unknown = model.unknown_parameters(&values);
         values.retain(|name, _| !unknown.contains(name));
     }
     let spec = LocalSpec {
@@ -53,20 +54,10 @@ pub(super) async fn up(
         template_sha256: String::new(),
         services: None,
         java_client: None,
-        options: sb_local::Options {
-            concurrency: settings.concurrency.unwrap_or(defaults.concurrency),
-            keep_alive: settings.keep_alive.unwrap_or(defaults.keep_alive),
-            containers: settings
-                .containers
-                .clone()
-                .map(|images| sb_local::Containers { images, client: None }),
-            dynamics: settings.dynamics.clone(),
-            stand_ins,
-            ..defaults
-        },
+        options: LocalSettings { stand_ins, ..settings.clone() },
     };
     let runtime = tokio::select! {
-        runtime = sb_local::up(spec, &performer.sb) => runtime,
+        runtime = sb_local::up(spec, model.as_deref(), &performer.sb) => runtime,
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match runtime {

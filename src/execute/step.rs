@@ -93,8 +93,8 @@ impl StepPerformer {
                 Action::Run(what) => command::run(self, attempt, step, what, folder).await,
                 Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
                 Action::Load => load::run(self, attempt, step, folder).await,
-                Action::LocalUp { template, parameters, services, settings } => {
-                    local::up(self, attempt, step, template, parameters, services, settings).await
+                Action::LocalUp { template, parameters, services, settings, failures } => {
+                    local::up(self, attempt, step, template, parameters, services, settings, *failures).await
                 }
                 Action::LocalDown { failures } => local::down(self, attempt, *failures).await,
                 Action::OtlpUp => otlp::up(self, attempt).await,

@@ -145,7 +145,7 @@ fn read(
 ) -> Result<Option<(Sources, Plan)>, RunError> {
     let given = Given::read(held.store(), held.run)?;
     let files = Recording::new(Disk);
-    let mut checked = request.check(&files, &given);
+    let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(edited) = checked.value else {
         return Err(RunError::ChangedInvalid { run: held.run.clone(), problems: checked.problems });

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RunError;
 use crate::schedule::Naming;
 use crate::store::{RunRow, Store};
+use sb_plan::benchmark::SamTemplates;
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::{Checked, Problem};
@@ -38,6 +39,9 @@ pub struct Request {
     /// What `sources` was before changes of the files were accepted, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) earlier: Vec<Sources>,
+    /// SAM templates that this process has parsed already.
+    #[serde(skip)]
+    pub(super) templates: SamTemplates,
 }
 
 pub(crate) type Sources = BTreeMap<PathBuf, String>;
@@ -78,6 +82,7 @@ impl Request {
             keep_on_failure: false,
             sources: BTreeMap::new(),
             earlier: vec![],
+            templates: SamTemplates::default(),
         }
     }
 
@@ -102,6 +107,13 @@ impl Request {
         self
     }
 
+    /// What need not be parsed again.
+    #[must_use]
+    pub(crate) fn templates(mut self, templates: SamTemplates) -> Self {
+        self.templates = templates;
+        self
+    }
+
     /// The file that was named: a plan or a manifest.
     pub(crate) fn file(&self) -> &Path {
         match &self.what {
@@ -118,9 +130,9 @@ impl Request {
             environment: given.environment.clone(),
         };
         match &self.what {
-            What::Plan { path } => validate::plan(files, path, &overrides),
+            What::Plan { path } => validate::plan_with(files, path, &overrides, &self.templates),
             What::Single { manifest, target, load, .. } => {
-                let checked = validate::benchmark(files, manifest);
+                let checked = validate::benchmark_with(files, manifest, &self.templates);
                 match checked.value {
                     Some(benchmark) => {
                         let mut single =

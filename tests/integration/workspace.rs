@@ -8,6 +8,7 @@ pub struct Workspace {
     folder: tempfile::TempDir,
 }
 
+#[derive(Debug)]
 pub struct Ran {
     pub code: i32,
     pub stdout: String,

@@ -2,14 +2,12 @@
 //! that a process id is never taken for a daemon that is gone.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -134,13 +132,17 @@ impl Daemon {
         let mut killed = false;
         while let Some(pid) = self.holder() {
             // While the lock is held its holder lives: the number cannot belong to another process.
-            let signal =
-                |signal| i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), signal).is_ok());
+            let signal = |signal| {
+                i32::try_from(pid)
+                    .ok()
+                    .and_then(Pid::from_raw)
+                    .is_some_and(|pid| kill_process(pid, signal).is_ok())
+            };
             if asked != Some(pid) {
-                signal(Signal::SIGTERM);
+                signal(Signal::TERM);
                 asked = Some(pid);
             } else if begun.elapsed() > GRACE && !killed {
-                signal(Signal::SIGKILL);
+                signal(Signal::KILL);
                 killed = true;
             } else if begun.elapsed() > GRACE * 2 {
                 return Err(DaemonError::WillNotEnd { daemon: self.name, pid, lock: self.lock_file() });
@@ -196,15 +198,9 @@ impl Daemon {
             Ok(text) => text,
             Err(source) => return Err(DaemonError::Malformed { daemon: self.name, path, source }),
         };
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
-        write().map_err(DaemonError::io("write", &path))
+        // Parameters may be secret.
+        sb_durable::write(&path, sb_durable::Options::new().private(), &text)
+            .map_err(|error| DaemonError::io("write", &path)(error.source))
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct AwsProxy {
 }
 
 impl AwsProxy {
-    pub fn new(
+    pub(crate) fn new(
         runtime: Arc<Runtime>,
         sources: Arc<Sources>,
         services: Option<String>,
@@ -47,7 +47,7 @@ impl AwsProxy {
         Self { runtime, sources, services, stand_ins, client: client() }
     }
 
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let service = service_of(&request).map(str::to_owned);
         if let Some("lambda" | "xray") = service.as_deref() {
             return invoke_api::answer(self.runtime.clone(), request).await;

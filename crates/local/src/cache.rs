@@ -18,7 +18,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub fn named(name: &str) -> Result<Self, LocalError> {
+    pub(crate) fn named(name: &str) -> Result<Self, LocalError> {
         let cache = std::env::var_os("XDG_CACHE_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
@@ -30,7 +30,7 @@ impl Kept {
     }
 
     /// Waits until nobody else fetches it, in this process or another. Look again then: it may be there. The lock ends with the file.
-    pub async fn lock(&self) -> Result<File, LocalError> {
+    pub(crate) async fn lock(&self) -> Result<File, LocalError> {
         let path = self.folder.with_added_extension("lock");
         fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(LocalError::io("make", &path))?;
         let file = File::create(&path).map_err(LocalError::io("make", &path))?;
@@ -44,7 +44,7 @@ impl Kept {
     }
 
     /// A new, empty folder that [`Kept::replace`] makes the one that is kept: whoever finds that finds all of it. Only with the lock.
-    pub fn begin(&self) -> Result<PathBuf, LocalError> {
+    pub(crate) fn begin(&self) -> Result<PathBuf, LocalError> {
         let new = self.folder.with_added_extension("new");
         // Of somebody who was killed.
         let _ = fs::remove_dir_all(&new);
@@ -53,7 +53,7 @@ impl Kept {
     }
 
     /// Ends what [`Kept::begin`] began.
-    pub fn replace(&self, new: PathBuf, made: Result<(), String>) -> Result<(), LocalError> {
+    pub(crate) fn replace(&self, new: PathBuf, made: Result<(), String>) -> Result<(), LocalError> {
         let made = made.and_then(|()| {
             let _ = fs::remove_dir_all(&self.folder);
             fs::rename(&new, &self.folder).map_err(|error| format!("`{}`: {error}", self.folder.display()))
@@ -62,7 +62,7 @@ impl Kept {
         made.map_err(LocalError::Fetch)
     }
 
-    pub fn unusable(&self) -> LocalError {
+    pub(crate) fn unusable(&self) -> LocalError {
         let folder = self.folder.display();
         LocalError::Fetch(format!("what was fetched into `{folder}` cannot be used: remove the folder"))
     }

@@ -14,16 +14,16 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { started: Instant::now() }
     }
 
-    pub fn now(&self) -> Stamp {
+    pub(crate) fn now(&self) -> Stamp {
         Stamp(i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX))
     }
 
     /// What to add to a stamp for microseconds since 1970.
-    pub fn offset(&self) -> i64 {
+    pub(crate) fn offset(&self) -> i64 {
         wall_micros() - self.now().0
     }
 }

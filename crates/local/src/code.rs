@@ -14,7 +14,7 @@ pub(super) struct Code {
 
 impl Code {
     /// Finds the code, and unpacks an archive into the state folder.
-    pub fn find(base: &Path, function: &sb_sam::Function, state_dir: &Path) -> Result<Self, String> {
+    pub(crate) fn find(base: &Path, function: &sb_sam::Function, state_dir: &Path) -> Result<Self, String> {
         let path = base.join(&function.code);
         let path =
             fs::canonicalize(&path).map_err(|error| format!("CodeUri `{}`: {error}", path.display()))?;

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{getgid, getuid};
-use serde::{Deserialize, Serialize};
+use sb_sam::Containers;
 use tokio::process::Command;
 
 use super::LocalError;
@@ -36,16 +36,6 @@ const CLIENT: [&str; 9] = [
     "CONTAINER_HOST",
 ];
 
-/// How functions are put into containers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Containers {
-    /// By runtime (`nodejs22.x`); those that are not here run in AWS's.
-    pub images: BTreeMap<String, String>,
-    /// `docker` or `podman`; [`super::up`] finds it.
-    pub client: Option<String>,
-}
-
 /// What runs a function.
 pub(super) struct Container {
     client: String,
@@ -63,106 +53,105 @@ pub(super) struct Running {
     name: String,
 }
 
-impl Containers {
-    /// The image in which functions of a runtime run.
-    fn image(&self, runtime: &str) -> Result<String, String> {
-        if let Some(image) = self.images.get(runtime) {
-            return Ok(image.clone());
-        }
-        let (language, version) = match runtime.split_once('.') {
-            Some(("provided", version)) => ("provided", version),
-            _ => {
-                let at = runtime.find(|c: char| c.is_ascii_digit()).unwrap_or(runtime.len());
-                let (language, version) = runtime.split_at(at);
-                (language, version.strip_suffix(".x").unwrap_or(version))
-            }
-        };
-        if language.is_empty() || version.is_empty() || language == "go" {
-            return Err(format!(
-                "there is no image for runtime `{runtime}`: name one, or write a runtime that AWS supports"
-            ));
-        }
-        Ok(format!("public.ecr.aws/lambda/{language}:{version}"))
+/// The image in which functions of a runtime run.
+fn image(containers: &Containers, runtime: &str) -> Result<String, String> {
+    if let Some(image) = containers.images.get(runtime) {
+        return Ok(image.clone());
     }
+    let (language, version) = match runtime.split_once('.') {
+        Some(("provided", version)) => ("provided", version),
+        _ => {
+            let at = runtime.find(|c: char| c.is_ascii_digit()).unwrap_or(runtime.len());
+            let (language, version) = runtime.split_at(at);
+            (language, version.strip_suffix(".x").unwrap_or(version))
+        }
+    };
+    if language.is_empty() || version.is_empty() || language == "go" {
+        return Err(format!(
+            "there is no image for runtime `{runtime}`: name one, or write a runtime that AWS supports"
+        ));
+    }
+    Ok(format!("public.ecr.aws/lambda/{language}:{version}"))
+}
 
-    /// Finds the command line and makes every image that the functions need ready: pulls those that are not here.
-    pub(super) async fn ready(&mut self, functions: &[sb_sam::Function]) -> Result<(), LocalError> {
-        let mut said = String::new();
-        for client in ["docker", "podman"] {
-            match cache::run(Command::new(client).arg("version")).await {
-                Ok(()) => self.client = Some(client.to_owned()),
-                Err(error) => said += &format!("; {error}"),
-            }
-            if self.client.is_some() {
-                break;
-            }
+/// Finds the command line and makes every image that the functions need ready: pulls those that are not here.
+pub(super) async fn ready(
+    containers: &mut Containers,
+    functions: &[sb_sam::Function],
+) -> Result<(), LocalError> {
+    let mut said = String::new();
+    for client in ["docker", "podman"] {
+        match cache::run(Command::new(client).arg("version")).await {
+            Ok(()) => containers.client = Some(client.to_owned()),
+            Err(error) => said += &format!("; {error}"),
         }
-        let Some(client) = &self.client else {
-            return Err(LocalError::Fetch(format!("functions in containers need Docker or Podman{said}")));
-        };
-        // What has no image is told with its place, later.
-        let images = functions.iter().filter_map(|function| self.image(&function.runtime).ok());
-        for image in images.collect::<BTreeSet<_>>() {
-            if cache::run(Command::new(client).args(["image", "inspect", &image])).await.is_err() {
-                cache::run(Command::new(client).args(["pull", "--quiet", &image])).await.map_err(
-                    |error| {
-                        LocalError::Fetch(format!(
-                            "image `{image}` is not here and cannot be pulled: {error}; name another for its runtime \
-                             (`--image RUNTIME=IMAGE`, `function_images` in a manifest), or load it with \
-                             `{client} load`"
-                        ))
-                    },
-                )?;
-            }
+        if containers.client.is_some() {
+            break;
         }
-        Ok(())
     }
+    let Some(client) = &containers.client else {
+        return Err(LocalError::Fetch(format!("functions in containers need Docker or Podman{said}")));
+    };
+    // What has no image is told with its place, later.
+    let images = functions.iter().filter_map(|function| image(containers, &function.runtime).ok());
+    for image in images.collect::<BTreeSet<_>>() {
+        if cache::run(Command::new(client).args(["image", "inspect", &image])).await.is_err() {
+            cache::run(Command::new(client).args(["pull", "--quiet", &image])).await.map_err(|error| {
+                LocalError::Fetch(format!(
+                    "image `{image}` is not here and cannot be pulled: {error}; name another for its runtime \
+                         (`--image RUNTIME=IMAGE`, `function_images` in a manifest), or load it with \
+                         `{client} load`"
+                ))
+            })?;
+        }
+    }
+    Ok(())
+}
 
-    /// How a function is run.
-    pub(super) fn container(
-        &self,
-        function: &sb_sam::Function,
-        code: &Code,
-        state_dir: &Path,
-    ) -> Result<Container, String> {
-        let client = self.client.clone().ok_or("nobody has looked for Docker")?;
-        let image = self.image(&function.runtime)?;
-        let mut mount = OsString::from("type=bind,source=");
-        let (source, target) = match &code.file {
-            None => (&code.folder, TASK.to_owned()),
-            Some(file) => (file, format!("{TASK}/lib/function.jar")),
-        };
-        if source.to_string_lossy().contains([',', '"']) {
-            return Err(format!(
-                "`{}` cannot be mounted: its path has a comma or a quotation mark",
-                source.display()
-            ));
-        }
-        mount.push(source);
-        mount.push(format!(",target={target},readonly"));
-        let mut label = OsString::from(format!("{LABEL}="));
-        label.push(state_dir);
-        let user = format!("{}:{}", getuid().as_raw(), getgid().as_raw());
-        let memory = format!("{}m", function.memory_mib);
-        let mut options: Vec<OsString> = Vec::new();
-        for word in ["--rm", "--network", "host", "--user", &user, "--memory", &memory, "--workdir", TASK] {
-            options.push(word.into());
-        }
-        options.extend(["--label".into(), label, "--mount".into(), mount]);
-        let arguments = if function.runtime.starts_with("provided") {
-            options.extend(["--entrypoint".into(), format!("{TASK}/bootstrap").into()]);
-            Vec::new()
-        } else {
-            vec![function.handler.clone().into()]
-        };
-        Ok(Container { client, image, options, arguments })
+/// How a function is run.
+pub(super) fn container(
+    containers: &Containers,
+    function: &sb_sam::Function,
+    code: &Code,
+    state_dir: &Path,
+) -> Result<Container, String> {
+    let client = containers.client.clone().ok_or("nobody has looked for Docker")?;
+    let image = image(containers, &function.runtime)?;
+    let mut mount = OsString::from("type=bind,source=");
+    let (source, target) = match &code.file {
+        None => (&code.folder, TASK.to_owned()),
+        Some(file) => (file, format!("{TASK}/lib/function.jar")),
+    };
+    if source.to_string_lossy().contains([',', '"']) {
+        return Err(format!(
+            "`{}` cannot be mounted: its path has a comma or a quotation mark",
+            source.display()
+        ));
     }
+    mount.push(source);
+    mount.push(format!(",target={target},readonly"));
+    let mut label = OsString::from(format!("{LABEL}="));
+    label.push(state_dir);
+    let user = format!("{}:{}", getuid().as_raw(), getgid().as_raw());
+    let memory = format!("{}m", function.memory_mib);
+    let mut options: Vec<OsString> = Vec::new();
+    for word in ["--rm", "--network", "host", "--user", &user, "--memory", &memory, "--workdir", TASK] {
+        options.push(word.into());
+    }
+    options.extend(["--label".into(), label, "--mount".into(), mount]);
+    let arguments = if function.runtime.starts_with("provided") {
+        options.extend(["--entrypoint".into(), format!("{TASK}/bootstrap").into()]);
+        Vec::new()
+    } else {
+        vec![function.handler.clone().into()]
+    };
+    Ok(Container { client, image, options, arguments })
 }
 
 impl Container {
     /// Program and arguments that run a new container. Values of variables are taken from the environment in which they run ([`Self::environment`]),
     /// so that they are in no list of processes.
-    pub fn command(&self, name: &str, variables: &BTreeMap<String, String>) -> Vec<OsString> {
+    pub(crate) fn command(&self, name: &str, variables: &BTreeMap<String, String>) -> Vec<OsString> {
         let mut words: Vec<OsString> =
             vec![self.client.clone().into(), "run".into(), "--name".into(), name.into()];
         words.extend(self.options.iter().cloned());
@@ -180,7 +169,7 @@ impl Container {
     }
 
     /// The function's variables, and what the command line needs.
-    pub fn environment(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    pub(crate) fn environment(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut environment = variables.clone();
         for variable in CLIENT {
             match std::env::var(variable) {
@@ -191,7 +180,7 @@ impl Container {
         environment
     }
 
-    pub fn running(&self, name: String) -> Running {
+    pub(crate) fn running(&self, name: String) -> Running {
         Running { client: self.client.clone(), name }
     }
 }
@@ -205,7 +194,7 @@ impl std::fmt::Display for Container {
 
 impl Running {
     /// Removes it, if it is still there: its command line can end without it.
-    pub async fn remove(&self) {
+    pub(crate) async fn remove(&self) {
         let mut remove = Command::new(&self.client);
         let _ = remove.args(["rm", "--force", &self.name]).stdin(Stdio::null()).output().await;
     }
@@ -240,7 +229,7 @@ mod tests {
     fn check(runtime: &str, expected: Option<&str>) {
         let containers =
             Containers { images: BTreeMap::from([("ruby3.4".to_owned(), "mine".to_owned())]), client: None };
-        assert_eq!(containers.image(runtime).ok().as_deref(), expected, "{runtime}");
+        assert_eq!(image(&containers, runtime).ok().as_deref(), expected, "{runtime}");
     }
 
     #[test]

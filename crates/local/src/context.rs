@@ -18,7 +18,7 @@ pub(super) struct TraceContext {
 impl TraceContext {
     /// Reads a header as AWS does: an absent or malformed root starts a new trace, and a request that says
     /// nothing of sampling is recorded.
-    pub fn from_header(header: Option<&str>) -> Self {
+    pub(crate) fn from_header(header: Option<&str>) -> Self {
         let mut context = Self { root: String::new(), parent: None, sampled: true };
         for part in header.unwrap_or_default().split(';') {
             match part.trim().split_once('=') {
@@ -36,7 +36,7 @@ impl TraceContext {
     }
 
     /// The same trace, caused by another span.
-    pub fn under(&self, parent: &str) -> Self {
+    pub(crate) fn under(&self, parent: &str) -> Self {
         Self { parent: Some(parent.to_owned()), ..self.clone() }
     }
 }

@@ -29,7 +29,8 @@ use super::services::{Addresses, Services};
 use super::sources::Sources;
 use super::stand_in::StandIns;
 use super::trace_log::TraceLog;
-use super::{LocalError, LocalRuntime, LocalSpec, Options, containers, invoke_api, orphans, udp};
+use super::{LocalError, LocalRuntime, LocalSpec, containers, invoke_api, orphans, udp};
+use sb_sam::{LocalSettings, Template};
 
 /// The first argument that makes `sb` the daemon; the second is the state folder.
 pub const SERVE: &str = "internal-local";
@@ -50,6 +51,9 @@ struct Sockets {
 }
 
 /// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The template cannot be used, another process serves the folder already, or the services do not start.
 ///
 /// Boxed: the body of an `async fn` is compiled in the crate that awaits it, and this one, with all that it awaits, is
 /// to be compiled here, as this crate's profile says.
@@ -99,7 +103,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let daemon = sockets.daemon.local_addr().map_err(DaemonError::Listen)?.to_string();
 
     let aws = format!("http://{}", sockets.aws.local_addr().map_err(DaemonError::Listen)?);
-    let application = read_application(&spec, &endpoint, &aws)?;
+    let text = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let application = evaluate(&parse(&spec.template, text)?, &spec, &endpoint, &aws)?;
     for warning in &application.warnings {
         journal.note(&format!("warning: {warning}"));
     }
@@ -223,7 +228,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
 fn recorder(
     state_dir: &Path,
     clock: Clock,
-    options: &Options,
+    options: &LocalSettings,
     journal: &Journal,
 ) -> Result<Recorder, LocalError> {
     let (log, left) = TraceLog::open(state_dir, options.trace_bytes as u64, journal)
@@ -273,19 +278,25 @@ fn stack_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
-pub(super) fn read_application(
+/// Parses the text of a template.
+pub(super) fn parse(path: &Path, text: Vec<u8>) -> Result<Template, LocalError> {
+    let source = String::from_utf8(text).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..valid]).count();
+        format!("line {line}: it is no UTF-8 text from byte {} of the file on", valid + 1)
+    });
+    source
+        .and_then(|source| Template::parse(source).map_err(|problem| problem.to_string()))
+        .map_err(|problem| LocalError::Template { path: path.to_owned(), problems: vec![problem] })
+}
+
+/// What a template is, where the local target listens at these addresses.
+pub(super) fn evaluate(
+    template: &Template,
     spec: &LocalSpec,
     endpoint: &str,
     aws_endpoint: &str,
 ) -> Result<sb_sam::Application, LocalError> {
-    let bytes = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
-    let source = String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..valid]).count();
-        let problems =
-            vec![format!("line {line}: it is no UTF-8 text from byte {} of the file on", valid + 1)];
-        LocalError::Template { path: spec.template.clone(), problems }
-    })?;
     let place = sb_sam::Place {
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
@@ -294,11 +305,11 @@ pub(super) fn read_application(
         aws_base: aws_endpoint.to_owned(),
     };
     let refused = |problems| LocalError::Template { path: spec.template.clone(), problems };
-    let wrong = sb_sam::refused_parameters(&source, &spec.parameters);
+    let wrong = template.refused_parameters(&spec.parameters);
     if !wrong.is_empty() {
         return Err(refused(wrong.iter().map(ToString::to_string).collect()));
     }
-    let mut application = sb_sam::application(&source, &spec.parameters, &place).map_err(|problems| {
+    let mut application = template.application(&spec.parameters, &place).map_err(|problems| {
         let serious = problems.iter().filter(|problem| problem.severity != sb_sam::Severity::Warning);
         refused(serious.map(ToString::to_string).collect())
     })?;
@@ -358,7 +369,7 @@ fn make_functions(
             let program = match &spec.options.containers {
                 None => runtimes.program(function, &code)?,
                 Some(containers) => {
-                    Program::Container(containers.container(function, &code, &spec.state_dir)?)
+                    Program::Container(containers::container(containers, function, &code, &spec.state_dir)?)
                 }
             };
             Ok((code.folder, program))

@@ -24,22 +24,22 @@ pub(super) struct Dynamics {
 }
 
 impl Dynamics {
-    pub fn new(declared: Declared) -> Self {
+    pub(crate) fn new(declared: Declared) -> Self {
         Self { declared, rows: Mutex::default() }
     }
 
     /// Waits as long as the next cold start of a function shall take longer.
-    pub async fn cold_start(&self, function: &str) {
+    pub(crate) async fn cold_start(&self, function: &str) {
         wait(self.delay("cold_start", function, self.declared.cold_start)).await;
     }
 
     /// Waits for as long as an event shall be on its way to a function.
-    pub async fn trigger(&self, function: &str) {
+    pub(crate) async fn trigger(&self, function: &str) {
         wait(self.delay("trigger", function, self.declared.trigger)).await;
     }
 
     /// Waits before a call of a service (`sqs`, `dynamodb` …) is passed on.
-    pub async fn service(&self, service: &str) {
+    pub(crate) async fn service(&self, service: &str) {
         wait(self.delay("service", service, self.declared.service)).await;
         if self.happens("slow_service", service, self.declared.slow_service) {
             wait(SLOW).await;
@@ -47,17 +47,17 @@ impl Dynamics {
     }
 
     /// Whether this invocation shall fail instead of reaching the function.
-    pub fn function_error(&self, function: &str) -> bool {
+    pub(crate) fn function_error(&self, function: &str) -> bool {
         self.happens("function_error", function, self.declared.function_error)
     }
 
     /// Whether this call shall be refused as one too many.
-    pub fn throttle(&self, function: &str) -> bool {
+    pub(crate) fn throttle(&self, function: &str) -> bool {
         self.happens("throttle", function, self.declared.throttle)
     }
 
     /// Whether an event or a message for this function shall be lost.
-    pub fn lose_message(&self, function: &str) -> bool {
+    pub(crate) fn lose_message(&self, function: &str) -> bool {
         self.happens("lost_message", function, self.declared.lost_message)
     }
 

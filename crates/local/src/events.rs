@@ -30,7 +30,7 @@ struct Event {
 
 impl Runtime {
     /// Queues an event. False: the queue is full.
-    pub fn enqueue(self: &Arc<Self>, call: Call) -> bool {
+    pub(crate) fn enqueue(self: &Arc<Self>, call: Call) -> bool {
         if self.machine.dynamics.lose_message(&call.function.spec.name) {
             let name = &call.function.spec.name;
             self.journal.note(&format!("an event for `{name}` was lost on purpose (`faults.lost_message`)"));

@@ -12,7 +12,10 @@ use super::{LocalError, LocalRuntime};
 
 pub(super) const PATH: &str = "/sb/traces";
 
-/// The latest traces whose id begins with `prefix`, a line each.
+/// The latest traces whose id begins with `prefix`, at most `limit`: a line each, as BatchGetTraces gives them.
+///
+/// # Errors
+/// The local target does not answer.
 pub async fn latest_traces(runtime: &LocalRuntime, prefix: &str, limit: usize) -> Result<Bytes, LocalError> {
     // What is no part of an id can begin none, and would be no address.
     if !prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {

@@ -97,7 +97,7 @@ impl Drop for Instance {
 
 impl Machine {
     /// The right to run `function` now; none: throttled.
-    pub fn admit(&self, function: &Function, caller: Caller) -> Option<Permit> {
+    pub(crate) fn admit(&self, function: &Function, caller: Caller) -> Option<Permit> {
         if self.dynamics.throttle(&function.spec.name) {
             return None;
         }
@@ -114,7 +114,7 @@ impl Machine {
     }
 
     /// Ends every process of every function.
-    pub fn kill_all(&self) {
+    pub(crate) fn kill_all(&self) {
         for process in self.processes.lock().drain(..) {
             process.kill();
         }
@@ -172,7 +172,7 @@ impl Machine {
 }
 
 impl Function {
-    pub fn new(
+    pub(crate) fn new(
         spec: sb_sam::Function,
         program: Program,
         folder: PathBuf,
@@ -184,7 +184,7 @@ impl Function {
     }
 
     /// Runs one invocation on an idle instance, or on a new one.
-    pub async fn run(&self, machine: &Arc<Machine>, _permit: Permit, job: Job) -> Outcome {
+    pub(crate) async fn run(&self, machine: &Arc<Machine>, _permit: Permit, job: Job) -> Outcome {
         loop {
             let (instance, started) = match self.take_idle() {
                 Some(instance) => (instance, None),
@@ -297,12 +297,12 @@ impl Function {
     }
 
     /// Ends instances that have been idle for longer than `keep_alive`.
-    pub fn retire(&self, keep_alive: Duration) {
+    pub(crate) fn retire(&self, keep_alive: Duration) {
         self.idle().retain(|instance| instance.last_used.elapsed() < keep_alive);
     }
 
     /// Drops all idle instances, and with them their processes.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.idle().clear();
     }
 
@@ -335,7 +335,7 @@ impl Function {
     }
 
     /// Appends a line to the function's log; a full disk must not fail an invocation.
-    pub fn write_log(&self, line: &str) {
+    pub(crate) fn write_log(&self, line: &str) {
         let file: io::Result<File> = OpenOptions::new().create(true).append(true).open(&self.log);
         let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }

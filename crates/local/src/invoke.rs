@@ -64,12 +64,12 @@ pub(super) enum Answer {
 }
 
 impl Runtime {
-    pub fn now(&self) -> Stamp {
+    pub(crate) fn now(&self) -> Stamp {
         self.machine.clock.now()
     }
 
     /// The function of this name or ARN (with or without a qualifier).
-    pub fn function(&self, name_or_arn: &str) -> Option<&Arc<Function>> {
+    pub(crate) fn function(&self, name_or_arn: &str) -> Option<&Arc<Function>> {
         let name = match name_or_arn.split_once(":function:") {
             Some((_, rest)) => rest,
             None => name_or_arn,
@@ -78,7 +78,7 @@ impl Runtime {
     }
 
     /// Runs a function and waits for its answer.
-    pub async fn call(self: &Arc<Self>, call: Call) -> Answer {
+    pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Answer {
         let head = self.lambda_head(&call);
         self.open(&call.trace, &head);
         let (answer, status, failed) = match self.machine.admit(&call.function, Caller::Waiting) {
@@ -94,7 +94,7 @@ impl Runtime {
     }
 
     /// One execution, with the function's segment under `parent`.
-    pub async fn execute(self: &Arc<Self>, call: &Call, parent: &str, permit: Permit) -> Outcome {
+    pub(crate) async fn execute(self: &Arc<Self>, call: &Call, parent: &str, permit: Permit) -> Outcome {
         let function = &call.function;
         let head = Head {
             id: new_segment_id(),
@@ -171,7 +171,7 @@ impl Runtime {
         Segment { head, end, flags, fields, subsegments }
     }
 
-    pub fn lambda_head(&self, call: &Call) -> Head {
+    pub(crate) fn lambda_head(&self, call: &Call) -> Head {
         Head {
             id: new_segment_id(),
             name: call.function.spec.name.clone(),
@@ -182,7 +182,7 @@ impl Runtime {
     }
 
     /// The `AWS::Lambda` segment, ending now.
-    pub fn lambda_segment(
+    pub(crate) fn lambda_segment(
         &self,
         call: &Call,
         head: Head,
@@ -198,13 +198,13 @@ impl Runtime {
         Segment { head, end: self.now(), flags, fields, subsegments }
     }
 
-    pub fn open(&self, trace: &TraceContext, head: &Head) {
+    pub(crate) fn open(&self, trace: &TraceContext, head: &Head) {
         if trace.sampled {
             self.recorder.open(&trace.root, head.clone());
         }
     }
 
-    pub fn close(&self, trace: &TraceContext, segment: &Segment) {
+    pub(crate) fn close(&self, trace: &TraceContext, segment: &Segment) {
         if trace.sampled {
             self.recorder.close(&trace.root, segment);
         }

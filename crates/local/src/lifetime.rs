@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sb_daemon::Daemon;
+use sb_sam::Template;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::daemon::read_application;
+use super::daemon::{evaluate, parse};
 use super::{LocalError, LocalRuntime, LocalSpec, SERVE, containers, java, orphans, services, trace_log};
 
 /// Time to start, the services included; the functions themselves start on demand.
@@ -30,13 +31,21 @@ pub(super) fn spec_file(state_dir: &Path) -> PathBuf {
 /// Starts the local target, detached, and waits until it answers. One that already runs from the same state folder is returned
 /// as it is, unless it runs something else than is asked for, which is an error.
 ///
-/// `sb_binary` is this program: it is started again as the daemon.
-pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, LocalError> {
+/// `known` is the template, where the caller has parsed it; one that was edited since is parsed anew. `sb_binary` is this
+/// program: it is started again as the daemon.
+///
+/// # Errors
+/// The template cannot be used, what it needs cannot be fetched, or the daemon does not become ready.
+pub async fn up(
+    spec: LocalSpec,
+    known: Option<&Template>,
+    sb_binary: &Path,
+) -> Result<LocalRuntime, LocalError> {
     fs::create_dir_all(&spec.state_dir).map_err(LocalError::io("make", &spec.state_dir))?;
     let state_dir = fs::canonicalize(&spec.state_dir).map_err(LocalError::io("find", &spec.state_dir))?;
     let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
     let text = fs::read(&template).map_err(LocalError::io("read", &template))?;
-    let template_sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let template_sha256 = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut spec = LocalSpec { state_dir: state_dir.clone(), template, template_sha256, ..spec };
     let begun = Instant::now();
     while let Some(runtime) = find(&state_dir) {
@@ -54,12 +63,22 @@ pub async fn up(spec: LocalSpec, sb_binary: &Path) -> Result<LocalRuntime, Local
     }
     // A template that cannot be used is reported by the daemon, at its place.
     let here = "http://127.0.0.1";
-    if let Ok(application) = read_application(&spec, here, here) {
+    let parsed;
+    let model = match known {
+        Some(known) if known.source().as_bytes() == text => Ok(known),
+        _ => {
+            parsed = parse(&spec.template, text);
+            parsed.as_ref()
+        }
+    };
+    if let Ok(model) = model
+        && let Ok(application) = evaluate(model, &spec, here, here)
+    {
         if application.has_services() {
             spec.services = Some(services::python().await?);
         }
         if let Some(containers) = &mut spec.options.containers {
-            containers.ready(&application.functions).await?;
+            containers::ready(containers, &application.functions).await?;
         } else if application.functions.iter().any(|function| function.runtime.starts_with("java")) {
             spec.java_client = Some(java::client().await?);
         }
@@ -135,6 +154,9 @@ pub fn find(state_dir: &Path) -> Option<LocalRuntime> {
 }
 
 /// Stops the local target and waits for its end; then no process and no port of it is left. Nothing to do is fine.
+///
+/// # Errors
+/// Its process survives SIGKILL.
 pub async fn down(state_dir: &Path) -> Result<(), LocalError> {
     let daemon = daemon(state_dir);
     // A killed one takes its functions along: the kernel sends them SIGKILL.

@@ -39,7 +39,7 @@ pub(super) struct Spawner {
 
 impl Spawner {
     /// Must be called within a tokio runtime.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel::<(Launch, oneshot::Sender<io::Result<Child>>)>();
         let runtime = tokio::runtime::Handle::current();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
@@ -52,7 +52,7 @@ impl Spawner {
         Ok(Self { orders })
     }
 
-    pub async fn spawn(&self, launch: Launch) -> io::Result<(Process, Child)> {
+    pub(crate) async fn spawn(&self, launch: Launch) -> io::Result<(Process, Child)> {
         let gone = || io::Error::other("the runtime is stopping");
         let container = launch.container.clone();
         let (reply, answer) = oneshot::channel();
@@ -91,7 +91,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Ends the process and whatever it started. Harmless when it has ended.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if self.alive.load(Ordering::Acquire) {
             // Before it has become the leader of its group only the process itself exists.
             if kill_process_group(self.group, Signal::KILL).is_err() {
@@ -100,16 +100,16 @@ impl Process {
         }
     }
 
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
     }
 
-    pub fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.alive, &other.alive)
     }
 
     /// Waits for the end, takes leftover members of the group along, and says how it ended, in Lambda's words.
-    pub async fn wait(&self, mut child: Child) -> String {
+    pub(crate) async fn wait(&self, mut child: Child) -> String {
         let status = child.wait().await;
         let _ = kill_process_group(self.group, Signal::KILL);
         self.alive.store(false, Ordering::Release);

@@ -81,12 +81,12 @@ pub(super) struct View {
 pub(super) struct Refused(&'static str);
 
 impl Recorder {
-    pub fn new(clock: Clock, limits: Limits) -> Self {
+    pub(crate) fn new(clock: Clock, limits: Limits) -> Self {
         Self { clock, limits, log: None, traces: Mutex::default() }
     }
 
     /// From now on keeps all in the log as well; `left` is what was in it.
-    pub fn with_log(mut self, log: TraceLog, left: &[Value]) -> Self {
+    pub(crate) fn with_log(mut self, log: TraceLog, left: &[Value]) -> Self {
         for document in left {
             // What cannot be taken now was refused then.
             let _ = self.receive(document);
@@ -96,7 +96,7 @@ impl Recorder {
     }
 
     /// Tells the log that the runtime stops.
-    pub fn stopped(&self) {
+    pub(crate) fn stopped(&self) {
         if let Some(log) = &self.log {
             log.stopped();
         }
@@ -109,7 +109,7 @@ impl Recorder {
     }
 
     /// Notes that a segment has begun: until it is closed, its trace is not complete.
-    pub fn open(&self, trace: &str, head: Head) {
+    pub(crate) fn open(&self, trace: &str, head: Head) {
         let Some(id) = trace_number(trace) else { return };
         let mut traces = self.lock();
         let entry = self.trace(&mut traces, id);
@@ -122,7 +122,7 @@ impl Recorder {
     }
 
     /// Notes that an event was accepted: its segment, as far as it is known.
-    pub fn accept(&self, trace: &str, segment: &Segment) {
+    pub(crate) fn accept(&self, trace: &str, segment: &Segment) {
         let Some(id) = trace_number(trace) else { return };
         let mut traces = self.lock();
         let entry = self.trace(&mut traces, id);
@@ -136,7 +136,7 @@ impl Recorder {
     }
 
     /// Records a finished segment.
-    pub fn close(&self, trace: &str, segment: &Segment) {
+    pub(crate) fn close(&self, trace: &str, segment: &Segment) {
         let Some(id) = trace_number(trace) else { return };
         let mut traces = self.lock();
         let entry = self.trace(&mut traces, id);
@@ -152,7 +152,7 @@ impl Recorder {
     }
 
     /// Takes a segment or subsegment document of an SDK. A later document with the same id replaces the earlier.
-    pub fn receive(&self, document: &Value) -> Result<(), Refused> {
+    pub(crate) fn receive(&self, document: &Value) -> Result<(), Refused> {
         let text = |key: &str| document.get(key).and_then(Value::as_str);
         let id = text("id").filter(|id| is_hex(id, 16)).ok_or(Refused("`id` must be 16 hex digits"))?;
         let trace =
@@ -172,13 +172,13 @@ impl Recorder {
         Ok(())
     }
 
-    pub fn view(&self, id: &str) -> Option<View> {
+    pub(crate) fn view(&self, id: &str) -> Option<View> {
         let number = trace_number(id)?;
         self.lock().by_id.get(&number).map(|trace| trace.view(id))
     }
 
     /// The traces whose id begins so, at most `limit`, the latest last.
-    pub fn latest(&self, prefix: &str, limit: usize) -> Vec<View> {
+    pub(crate) fn latest(&self, prefix: &str, limit: usize) -> Vec<View> {
         let traces = self.lock();
         let places = traces.by_start.iter().rev().filter(|(_, id)| trace_id(*id).starts_with(prefix));
         let mut views: Vec<View> = places.take(limit).filter_map(|place| traces.view(*place)).collect();
@@ -188,7 +188,7 @@ impl Recorder {
 
     /// Traces that began in a period (seconds since 1970, both ends included), the earliest first, `limit` at most. `after` is where the page
     /// before ended; where this one ends comes along if there are more.
-    pub fn between(
+    pub(crate) fn between(
         &self,
         from: f64,
         to: f64,
@@ -209,7 +209,7 @@ impl Recorder {
     }
 
     /// Traces that were dropped because the memory was full.
-    pub fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.lock().evicted
     }
 
@@ -332,7 +332,7 @@ impl View {
     }
 
     /// Seconds from the first start to the last end.
-    pub fn duration(&self) -> f64 {
+    pub(crate) fn duration(&self) -> f64 {
         // Both are whole microseconds: so is what they span, and it prints shortly.
         ((self.end - self.start) * 1e6).round() / 1e6
     }

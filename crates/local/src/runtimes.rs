@@ -51,7 +51,7 @@ impl std::fmt::Display for Program {
 
 impl Runtimes {
     /// Puts the clients into the state folder, for the functions' processes to run.
-    pub fn write(state_dir: &Path, java_client: Option<PathBuf>) -> Result<Self, LocalError> {
+    pub(crate) fn write(state_dir: &Path, java_client: Option<PathBuf>) -> Result<Self, LocalError> {
         let write = |name: &str, text: &str| {
             let path = state_dir.join(name);
             fs::write(&path, text).map_err(LocalError::io("write", &path))?;
@@ -68,7 +68,7 @@ impl Runtimes {
     }
 
     /// What runs a function with this code.
-    pub fn program(&mut self, function: &sb_sam::Function, code: &Code) -> Result<Program, String> {
+    pub(crate) fn program(&mut self, function: &sb_sam::Function, code: &Code) -> Result<Program, String> {
         let runtime = function.runtime.as_str();
         let limited = !runtime.starts_with("java");
         let command = if runtime.starts_with("python3.") {

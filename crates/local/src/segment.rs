@@ -16,13 +16,13 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    pub const FAULT: Self = Self { error: false, throttle: false, fault: true };
+    pub(crate) const FAULT: Self = Self { error: false, throttle: false, fault: true };
 
-    pub fn of_status(status: u16) -> Self {
+    pub(crate) fn of_status(status: u16) -> Self {
         Self { error: (400..500).contains(&status), throttle: status == 429, fault: status >= 500 }
     }
 
-    pub fn of_failure(failed: bool) -> Self {
+    pub(crate) fn of_failure(failed: bool) -> Self {
         if failed { Self::FAULT } else { Self::default() }
     }
 }
@@ -61,7 +61,7 @@ pub(super) struct Subsegment {
 
 impl Head {
     /// The document of a segment that has not ended.
-    pub fn in_progress(&self, trace: &str, offset: i64) -> Value {
+    pub(crate) fn in_progress(&self, trace: &str, offset: i64) -> Value {
         let mut document = self.document(trace, offset);
         document.insert("in_progress".to_owned(), Value::Bool(true));
         Value::Object(document)
@@ -82,7 +82,7 @@ impl Head {
 }
 
 impl Segment {
-    pub fn document(&self, trace: &str, offset: i64) -> Value {
+    pub(crate) fn document(&self, trace: &str, offset: i64) -> Value {
         let mut document = self.head.document(trace, offset);
         document.insert("end_time".to_owned(), json!(seconds(self.end.0 + offset)));
         finish(&mut document, self.flags, &self.fields);

@@ -43,7 +43,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub fn of(headers: &HeaderMap, size: Option<u64>) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, size: Option<u64>) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let length = || text(CONTENT_LENGTH).parse().unwrap_or_default();
         Self { size: size.unwrap_or_else(length), etag: text(ETAG).trim_matches('"').to_owned() }
@@ -51,18 +51,18 @@ impl Object {
 }
 
 impl ServiceClient {
-    pub fn new(address: &str, region: &str) -> Self {
+    pub(crate) fn new(address: &str, region: &str) -> Self {
         let client = client();
         Self { address: address.to_owned(), region: region.to_owned(), client }
     }
 
     /// A call of SQS: `operation` is `ReceiveMessage` and the like.
-    pub async fn sqs(&self, operation: &str, input: &Value) -> Result<Value, ServiceError> {
+    pub(crate) async fn sqs(&self, operation: &str, input: &Value) -> Result<Value, ServiceError> {
         self.json("sqs", "AmazonSQS", operation, input).await
     }
 
     /// A call in the JSON protocol.
-    pub async fn json(
+    pub(crate) async fn json(
         &self,
         service: &str,
         target: &str,
@@ -79,7 +79,7 @@ impl ServiceClient {
     }
 
     /// Publishes a message, whose attributes are name, data type and value.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &self,
         topic: &str,
         message: &str,
@@ -109,14 +109,14 @@ impl ServiceClient {
     }
 
     /// Has a call of API Gateway answered by Step Functions: status and body.
-    pub async fn integrate(&self, call: &Value) -> Result<(u16, Bytes), ServiceError> {
+    pub(crate) async fn integrate(&self, call: &Value) -> Result<(u16, Bytes), ServiceError> {
         let request = Request::post(format!("http://{}/_sb/integration", self.address));
         let answer = self.exchange("states", "an integration", request, call.to_string()).await?;
         Ok((answer.status().as_u16(), answer.into_body()))
     }
 
     /// `path` is `/BUCKET/KEY`, escaped.
-    pub async fn head_object(&self, path: &str) -> Result<Object, ServiceError> {
+    pub(crate) async fn head_object(&self, path: &str) -> Result<Object, ServiceError> {
         let request = Request::builder().method(Method::HEAD).uri(format!("http://{}{path}", self.address));
         let answer = self.send("s3", "HeadObject", request, String::new()).await?;
         Ok(Object::of(answer.headers(), None))

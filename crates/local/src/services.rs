@@ -49,7 +49,7 @@ pub(super) struct Addresses<'a> {
 
 impl Services {
     /// Starts the server and makes the resources.
-    pub async fn start(
+    pub(crate) async fn start(
         python: &Path,
         state_dir: &Path,
         (region, account): (&str, &str),
@@ -110,7 +110,7 @@ impl Services {
     }
 
     /// Returns when the process has ended, with what is to be said of that.
-    pub async fn ended(mut self) -> String {
+    pub(crate) async fn ended(mut self) -> String {
         let status = self.process.wait().await;
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         format!("the services have ended ({how}): what functions ask of them fails from now on")

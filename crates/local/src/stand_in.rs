@@ -14,8 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use super::LocalError;
 use super::http::Answer;
 use super::invoke_api::error;
-use super::journal::Journal;
 use super::service_client::{client, whole};
+use sb_daemon::Journal;
 
 /// As long as AWS's SDKs wait for an answer.
 const TIMEOUT: Duration = Duration::from_mins(1);

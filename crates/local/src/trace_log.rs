@@ -63,7 +63,7 @@ enum Mark {
 
 impl TraceLog {
     /// Reads what is there, and goes on at its end. `limit` holds for both files together, in bytes.
-    pub fn open(state_dir: &Path, limit: u64, journal: &Journal) -> io::Result<(Self, Left)> {
+    pub(crate) fn open(state_dir: &Path, limit: u64, journal: &Journal) -> io::Result<(Self, Left)> {
         let left = read(state_dir)?;
         let _ = fs::remove_file(state_dir.join(OLDEST));
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(state_dir.join(NEWER))?;
@@ -86,7 +86,7 @@ impl TraceLog {
     }
 
     /// Appends a document. A full disk must not stop the runtime: the journal tells it, and from then on nothing is kept.
-    pub fn append(&self, document: &str) {
+    pub(crate) fn append(&self, document: &str) {
         let line = format!("{document}\n");
         let mut open = self.file.lock();
         if open.file.is_none() {
@@ -114,7 +114,7 @@ impl TraceLog {
     }
 
     /// From now on nothing counts as lost.
-    pub fn stopped(&self) {
+    pub(crate) fn stopped(&self) {
         self.mark(&Mark::Stopped(std::process::id()));
     }
 

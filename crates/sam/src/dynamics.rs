@@ -11,10 +11,13 @@ const Z_99: f64 = 2.326_347_874_040_841;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delay {
+    /// The same each time.
     Fixed(Duration),
     /// The median is above zero, and the 99th percentile not below it.
     LogNormal {
+        /// Half of the values lie below it.
         median: Duration,
+        /// 99 of 100 values lie below it.
         p99: Duration,
     },
 }
@@ -32,17 +35,25 @@ impl Delay {
     }
 }
 
-/// Rates are from 0 to 1.
+/// The delays and faults to imitate; by default none. Rates are from 0 to 1: the share of cases.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dynamics {
+    /// The same seed gives the same delays and faults.
     pub seed: u64,
+    /// What the start of a function's instance takes longer.
     pub cold_start: Option<Delay>,
+    /// How long an event is on its way to a function.
     pub trigger: Option<Delay>,
+    /// What a call of a service takes longer.
     pub service: Option<Delay>,
+    /// Invocations that fail instead of reaching the function.
     pub function_error: f64,
+    /// Calls that are refused as one too many.
     pub throttle: f64,
+    /// Events and messages that are lost on their way.
     pub lost_message: f64,
+    /// Calls of a service that take two seconds longer.
     pub slow_service: f64,
 }
 

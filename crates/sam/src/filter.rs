@@ -38,6 +38,9 @@ enum Test {
 }
 
 impl Pattern {
+    /// Reads a pattern, which is a JSON object.
+    ///
+    /// # Errors
     /// Says what is wrong with a pattern that cannot be read.
     pub fn read(pattern: &Json) -> Result<Self, String> {
         let object = pattern.as_object().filter(|object| !object.is_empty());
@@ -70,6 +73,7 @@ impl Pattern {
             || self.one_of.iter().any(|pattern| pattern.looks_into(field))
     }
 
+    /// Whether the event has what all fields ask for.
     pub fn matches(&self, event: &Json) -> bool {
         self.fields.iter().all(|(name, wanted)| {
             let found = event.get(name);

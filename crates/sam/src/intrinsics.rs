@@ -27,7 +27,7 @@ type Resolved = Result<Option<Node>, Fault>;
 
 impl Scope<'_> {
     /// The plain value of a node; none for `AWS::NoValue` and null.
-    pub fn resolve(&self, node: &Node) -> Resolved {
+    pub(crate) fn resolve(&self, node: &Node) -> Resolved {
         match &node.value {
             Value::Null => Ok(None),
             Value::Text(text) | Value::Plain(text) => Ok(Some(Node::text(node.line, self.localise(text)))),
@@ -56,7 +56,7 @@ impl Scope<'_> {
     }
 
     /// The plain text of a node; none for `AWS::NoValue` and null.
-    pub fn text(&self, node: &Node) -> Result<Option<String>, Fault> {
+    pub(crate) fn text(&self, node: &Node) -> Result<Option<String>, Fault> {
         match self.resolve(node)? {
             None => Ok(None),
             Some(Node { value: Value::Text(text), .. }) => Ok(Some(text)),
@@ -65,7 +65,7 @@ impl Scope<'_> {
     }
 
     /// Whether a named condition holds.
-    pub fn holds(&self, name: &str, line: usize) -> Result<bool, Fault> {
+    pub(crate) fn holds(&self, name: &str, line: usize) -> Result<bool, Fault> {
         self.holds_within(name, line, 0)
     }
 

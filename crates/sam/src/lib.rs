@@ -1,12 +1,5 @@
-//! AWS SAM templates, as far as the local target and the validator need them.
-//!
-//! [`application`] reads functions, what invokes them, tables, buckets, queues, topics and the outputs of a template (YAML or JSON) and evaluates
-//! CloudFormation's intrinsic functions and conditions. What the local target cannot provide is reported by
-//! resource and line: as a warning where the application still works (policies, roles, log groups), as an error
-//! where it could not.
-//!
-//! The tree is built from `granit-parser`'s events (the parser beneath serde-saphyr): serde's data model carries
-//! neither tags such as `!Ref` nor the line of a value in a generic tree.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs, unreachable_pub)]
 
 pub mod dynamics;
 mod filter;
@@ -15,7 +8,9 @@ mod intrinsics;
 mod machine;
 mod parameters;
 mod services;
+mod settings;
 mod sources;
+mod template;
 mod timing;
 mod tree;
 
@@ -30,23 +25,27 @@ pub use filter::Pattern;
 use function::{HARMLESS_PROPERTIES, merge, set_property};
 use intrinsics::{Referent, Scope};
 pub use machine::{Definition, definition};
-pub use parameters::{refused_parameters, unknown_parameters};
 pub use services::{Service, ServiceResource, Subscription, TopicFilter};
+pub use settings::{Containers, LocalSettings};
 pub use sources::{EventSource, Source, StreamSource};
+pub use template::Template;
 pub use timing::Timing;
 use tree::{Entry, Fault, Node};
 
 /// A template, evaluated for one place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Application {
+    /// In the order of the template.
     pub functions: Vec<Function>,
+    /// The HTTP routes of all APIs.
     pub routes: Vec<Route>,
+    /// What invokes functions besides HTTP.
     pub sources: Vec<EventSource>,
     /// What topics pass on to queues.
     pub subscriptions: Vec<Subscription>,
     /// Tables, buckets, queues, topics, collections of faces …
     pub resources: Vec<ServiceResource>,
-    /// In the order of the template.
+    /// Name and value, in the order of the template.
     pub outputs: Vec<(String, String)>,
     /// Unsupported but harmless parts.
     pub warnings: Vec<Problem>,
@@ -93,14 +92,18 @@ impl Application {
     }
 }
 
+/// A function of a template, evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// Key under `Resources`.
     pub logical_id: String,
     /// `FunctionName`, or stack and logical id joined by `-`.
     pub name: String,
+    /// As other resources refer to it.
     pub arn: String,
+    /// `Handler`: `module.function`, in the words of the runtime.
     pub handler: String,
+    /// `Runtime`: `python3.13`, `nodejs22.x` …
     pub runtime: String,
     /// `CodeUri`: relative to the template's folder.
     pub code: String,
@@ -108,7 +111,9 @@ pub struct Function {
     pub timeout: Duration,
     /// MiB; default 128, as on Lambda.
     pub memory_mib: u64,
+    /// Variables of `Environment`, those of `Globals` among them.
     pub environment: BTreeMap<String, String>,
+    /// `ReservedConcurrentExecutions`: executions at once; none: as many as there may be of all functions.
     pub reserved_concurrency: Option<u32>,
     /// Further attempts of a failed asynchronous invocation: 0 to 2, default 2.
     pub retries: u32,
@@ -118,6 +123,7 @@ pub struct Function {
     pub dead_letter: Option<String>,
     /// Where a record goes of an event that failed every attempt: the ARN of `OnFailure`, a queue or a topic.
     pub on_failure: Option<String>,
+    /// Of the resource, 1-based.
     pub line: usize,
 }
 
@@ -126,8 +132,9 @@ pub struct Function {
 pub struct Route {
     /// Logical id of the function; empty where there is none behind it.
     pub function: String,
-    /// What is asked of Step Functions, where no function is behind it: the settings of [`crate::provider`]'s integrations.
+    /// What is asked of Step Functions, where no function is behind it: the settings of the integration, as API Gateway has them.
     pub integration: Option<serde_json::Value>,
+    /// The shape of the event.
     pub format: Format,
     /// Upper case, or `ANY`.
     pub method: String,
@@ -135,6 +142,7 @@ pub struct Route {
     pub path: String,
     /// Logical id of the API.
     pub api: String,
+    /// `StageName`; `Prod` or `$default` without one.
     pub stage: String,
 }
 
@@ -152,9 +160,11 @@ pub enum Format {
 /// Where the template is evaluated: what the pseudo-parameters give.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
+    /// `AWS::Region`
     pub region: String,
-    /// Twelve digits.
+    /// `AWS::AccountId`: twelve digits.
     pub account: String,
+    /// `AWS::StackName`
     pub stack: String,
     /// Stands in for `https://API.execute-api.REGION.amazonaws.com`.
     pub api_base: String,
@@ -162,23 +172,27 @@ pub struct Place {
     pub aws_base: String,
 }
 
+/// How much is the matter with a part of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The local target leaves it out, and the application works without it.
     Warning,
     /// The local target does not have it, and the application does not work without: nothing is wrong elsewhere.
     Unsupported,
+    /// CloudFormation or Lambda would refuse it too.
     Error,
 }
 
 /// Something in a template that the local target does not provide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether the application can do without.
     pub severity: Severity,
     /// Key under `Resources`, where there is one.
     pub resource: Option<String>,
     /// 1-based.
     pub line: usize,
+    /// What is wrong and, where there is one, a way out.
     pub message: String,
 }
 
@@ -190,38 +204,6 @@ impl fmt::Display for Problem {
         }
         out.write_str(&self.message)
     }
-}
-
-/// Reads and evaluates a template. `parameters` override the defaults of `Parameters`; `memory_size` is `MemorySize`.
-///
-/// All problems are returned, warnings among them, when at least one is more than a warning.
-pub fn application(
-    source: &str,
-    parameters: &BTreeMap<String, String>,
-    place: &Place,
-) -> Result<Application, Vec<Problem>> {
-    let root = tree::parse(source).map_err(|fault| vec![problem(None, fault)])?;
-    let mut reader = Reader { root: &root, problems: Vec::new() };
-    let application = reader.read(parameters, place);
-    if reader.problems.iter().any(|problem| problem.severity != Severity::Warning) {
-        return Err(reader.problems);
-    }
-    Ok(Application { warnings: reader.problems, ..application })
-}
-
-/// The names under `Outputs:` of a SAM template.
-pub fn output_names(template: &str) -> Result<Vec<String>, String> {
-    names_under("Outputs", template)
-}
-
-/// The names under `Parameters:` of a SAM template.
-pub fn parameter_names(template: &str) -> Result<Vec<String>, String> {
-    names_under("Parameters", template)
-}
-
-fn names_under(section: &str, template: &str) -> Result<Vec<String>, String> {
-    let root = tree::parse(template).map_err(|fault| problem(None, fault).to_string())?;
-    Ok(entries(root.get(section)).iter().map(|entry| entry.key.clone()).collect())
 }
 
 const SECTIONS: [&str; 10] = [

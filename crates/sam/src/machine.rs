@@ -83,17 +83,23 @@ fn scalar(text: &str) -> Json {
 /// What a state machine does, in the Amazon States Language.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Definition {
+    /// It stands in the template.
     Inline(Json),
     /// `DefinitionUri`: for [`definition`] to read.
     File {
         /// Relative to the template's folder.
         path: String,
+        /// Name and value: `${NAME}` of the file stands for the value.
         substitutions: Vec<(String, String)>,
+        /// Of the property, 1-based.
         line: usize,
     },
 }
 
 /// The definition that a file (YAML or JSON) holds. CloudFormation's functions mean nothing in it.
+///
+/// # Errors
+/// Says what is wrong with it, and on which line.
 pub fn definition(text: &str, substitutions: &[(String, String)]) -> Result<Json, String> {
     let root = tree::parse(text).map_err(|fault| format!("line {}: {}", fault.line, fault.message))?;
     let mut definition = plain(&root);

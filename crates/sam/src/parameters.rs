@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::tree::{self, Node};
+use super::tree::Node;
 use super::{Problem, Reader, Severity, entries};
 
 /// What `Ref` of a parameter gives.
@@ -53,10 +53,8 @@ fn plain(name: &str) -> String {
     name.replace(['_', '-'], "").to_ascii_lowercase()
 }
 
-/// What CloudFormation would refuse of the values of a template's parameters, its own defaults among them.
-/// Those that are neither given nor have a default are left out.
-pub fn refused_parameters(source: &str, given: &BTreeMap<String, String>) -> Vec<Problem> {
-    let Ok(root) = tree::parse(source) else { return Vec::new() };
+/// What CloudFormation would refuse: see [`super::Template::refused_parameters`].
+pub(super) fn refused(root: &Node, given: &BTreeMap<String, String>) -> Vec<Problem> {
     let refused = entries(root.get("Parameters")).iter().filter_map(|entry| {
         let default = entry.node.get("Default").and_then(Node::as_text);
         let value = overriding(given, &entry.key).map(String::as_str).or(default)?;
@@ -68,7 +66,7 @@ pub fn refused_parameters(source: &str, given: &BTreeMap<String, String>) -> Vec
 }
 
 /// The names among those given that stand for no parameter of a template, which has `known` ones.
-pub fn unknown_parameters(known: &[String], given: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn unknown(known: &[String], given: &BTreeMap<String, String>) -> Vec<String> {
     let unknown = given.keys().filter(|name| !known.iter().any(|known| plain(known) == plain(name)));
     unknown.cloned().collect()
 }
@@ -134,13 +132,14 @@ fn refusal(declaration: &Node, value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Template;
     use super::*;
 
     #[track_caller]
     fn check(declaration: &str, value: &str, expected: Option<&str>) {
         let source = format!("Parameters:\n  P: {{{declaration}}}\n");
         let given = BTreeMap::from([("p".to_owned(), value.to_owned())]);
-        let refused = refused_parameters(&source, &given);
+        let refused = Template::parse(source).unwrap().refused_parameters(&given);
         let found = refused.first().map(|problem| (problem.line, problem.message.as_str()));
         let expected = expected.map(|reason| format!("parameter `P` is `{value}`: {reason}"));
         assert_eq!(found, expected.as_deref().map(|message| (2, message)), "{declaration}");
@@ -171,6 +170,6 @@ mod tests {
     #[test]
     fn names_that_a_template_does_not_have_are_found() {
         let given = ["memory_size", "MemorySize", "Bogus"].map(|name| (name.to_owned(), String::new()));
-        assert_eq!(unknown_parameters(&["MemorySize".to_owned()], &given.into()), ["Bogus"]);
+        assert_eq!(unknown(&["MemorySize".to_owned()], &given.into()), ["Bogus"]);
     }
 }

@@ -24,40 +24,54 @@ pub struct ServiceResource {
     pub logical_id: String,
     /// As the service knows it: the template's, or one made of stack and logical id.
     pub name: String,
+    /// As other resources refer to it.
     pub arn: String,
+    /// What it is.
     pub service: Service,
+    /// Of the resource, 1-based.
     pub line: usize,
 }
 
+/// A kind of resource, with what it is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Service {
+    /// `AWS::S3::Bucket`
     S3Bucket {
         /// It keeps every version of an object.
         versioned: bool,
     },
+    /// `AWS::DynamoDB::Table` and `AWS::Serverless::SimpleTable`
     DynamoDbTable {
         /// Input of `CreateTable`, but for its name.
         definition: Json,
         /// Attribute whose time ends an item, of `TimeToLiveSpecification`.
         expires_by: Option<String>,
     },
+    /// `AWS::Serverless::StateMachine`
     StateMachine {
+        /// What it does.
         definition: Definition,
+        /// Of type `EXPRESS`, else `STANDARD`.
         express: bool,
     },
+    /// `AWS::Kinesis::Stream`
     KinesisStream {
+        /// At least 1.
         shards: u32,
     },
+    /// `AWS::SQS::Queue`
     SqsQueue {
         /// Attributes of `CreateQueue`: texts, and in `RedrivePolicy` an object.
         attributes: Map<String, Json>,
     },
+    /// `AWS::SNS::Topic`
     SnsTopic {
         /// The topic records a segment of its own.
         traced: bool,
+        /// It keeps the order of its messages.
         fifo: bool,
     },
-    /// Of faces. The template's own name for it is known; the rest is a stand-in's.
+    /// `AWS::Rekognition::Collection`, of faces. The template's own name for it is known; the rest is a stand-in's.
     RekognitionCollection,
 }
 
@@ -74,6 +88,7 @@ impl Service {
 /// Which messages a subscription gets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicFilter {
+    /// What a message must have.
     pub pattern: Pattern,
     /// It is about the message itself, which is JSON; else about its attributes.
     pub of_body: bool,
@@ -96,11 +111,15 @@ impl TopicFilter {
 /// What a topic passes on to a queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
+    /// Where messages come from.
     pub topic_arn: String,
+    /// Where they go.
     pub queue_arn: String,
     /// The message as it was published, without the envelope.
     pub raw: bool,
+    /// None: all are passed on.
     pub filter: Option<TopicFilter>,
+    /// Of the resource, 1-based.
     pub line: usize,
 }
 

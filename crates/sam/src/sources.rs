@@ -16,13 +16,18 @@ pub struct EventSource {
     pub function: String,
     /// Key under `Events`.
     pub name: String,
+    /// Where the events come from.
     pub source: Source,
+    /// Of the event, 1-based.
     pub line: usize,
 }
 
+/// Where the events of a function come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
+    /// Messages of a queue, in batches.
     Sqs {
+        /// The queue.
         queue_arn: String,
         /// 1 to 10 000, default 10.
         batch_size: u32,
@@ -35,19 +40,29 @@ pub enum Source {
         /// One of them lets a message through; none: all are let through.
         filters: Vec<Pattern>,
     },
+    /// Objects of a bucket that are made or removed.
     S3 {
+        /// Name of the bucket.
         bucket: String,
         /// `s3:ObjectCreated:*` and the like.
         events: Vec<String>,
+        /// How keys of objects must begin.
         prefix: String,
+        /// How they must end.
         suffix: String,
     },
+    /// Messages of a topic, one by one.
     Sns {
+        /// The topic.
         topic_arn: String,
+        /// None: all messages.
         filter: Option<TopicFilter>,
     },
+    /// Records of a stream, in batches.
     Stream(StreamSource),
+    /// The time.
     Schedule {
+        /// When.
         timing: Timing,
         /// The event; without it the one that EventBridge makes.
         input: Option<String>,
@@ -74,11 +89,13 @@ impl Source {
 pub struct StreamSource {
     /// Of the stream; of a table, `…:table/NAME/stream/local`.
     pub arn: String,
+    /// A Kinesis stream, else a table's.
     pub kinesis: bool,
     /// 1 to 10 000, default 100.
     pub batch_size: u32,
     /// `StartingPosition` is `TRIM_HORIZON` rather than `LATEST`.
     pub from_start: bool,
+    /// `ReportBatchItemFailures`: the answer says which record failed first.
     pub partial_failures: bool,
     /// Further attempts of a batch that failed; none: until it succeeds.
     pub retries: Option<u32>,

@@ -15,7 +15,11 @@ fn place() -> Place {
 }
 
 fn read(source: &str) -> Result<Application, Vec<Problem>> {
-    application(source, &BTreeMap::new(), &place())
+    read_with(source, &BTreeMap::new())
+}
+
+fn read_with(source: &str, parameters: &BTreeMap<String, String>) -> Result<Application, Vec<Problem>> {
+    Template::parse(source).map_err(|problem| vec![problem])?.application(parameters, &place())
 }
 
 const SHOP: &str = r#"
@@ -121,7 +125,7 @@ fn a_template_is_evaluated_with_intrinsics_globals_and_conditions() {
 #[test]
 fn parameters_override_defaults() {
     let overrides = BTreeMap::from([("Size".to_owned(), "1024".to_owned())]);
-    let shop = application(SHOP, &overrides, &place()).unwrap();
+    let shop = read_with(SHOP, &overrides).unwrap();
     assert_eq!(shop.functions[0].memory_mib, 1024);
     // As manifests write names; the exact name goes first.
     let given = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -130,9 +134,9 @@ fn parameters_override_defaults() {
         .replace("!Ref Size", "!Ref MemorySize")
         .replace("MemoryMemorySize", "MemorySize");
     let overrides = BTreeMap::from([given("memory_size", "2048")]);
-    assert_eq!(application(&snake, &overrides, &place()).unwrap().functions[0].memory_mib, 2048);
+    assert_eq!(read_with(&snake, &overrides).unwrap().functions[0].memory_mib, 2048);
     let overrides = BTreeMap::from([given("MemorySize", "512"), given("memory_size", "2048")]);
-    assert_eq!(application(&snake, &overrides, &place()).unwrap().functions[0].memory_mib, 512);
+    assert_eq!(read_with(&snake, &overrides).unwrap().functions[0].memory_mib, 512);
 }
 
 #[test]
@@ -152,9 +156,10 @@ fn json_templates_are_read_too() {
 
 #[test]
 fn output_names_keep_their_order_and_ignore_tags() {
-    assert_eq!(output_names(SHOP).unwrap(), ["Url", "Function", "Hidden"]);
-    assert!(output_names("Resources: {}").unwrap().is_empty());
-    assert!(output_names("a: [").unwrap_err().starts_with("line 1"));
+    let names = |source: &str| Template::parse(source).map(|template| template.output_names());
+    assert_eq!(names(SHOP).unwrap(), ["Url", "Function", "Hidden"]);
+    assert!(names("Resources: {}").unwrap().is_empty());
+    assert!(names("a: [").unwrap_err().to_string().starts_with("line 1"));
 }
 
 /// `tail` is put after a function `F` on lines 2 to 4; the first error must read as given.

@@ -12,8 +12,11 @@ use jiff::tz::TimeZone;
 pub enum Timing {
     /// So long after the start, and again and again after that.
     Every(Duration),
+    /// At times of the calendar.
     Cron {
+        /// Which times.
         when: Box<Cron>,
+        /// Whose calendar.
         zone: TimeZone,
     },
 }

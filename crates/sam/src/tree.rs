@@ -44,40 +44,40 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub fn new(line: usize, message: impl Into<String>) -> Self {
+    pub(crate) fn new(line: usize, message: impl Into<String>) -> Self {
         Self { line, message: message.into(), unsupported: false }
     }
 
-    pub fn unsupported(line: usize, message: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(line: usize, message: impl Into<String>) -> Self {
         Self { unsupported: true, ..Self::new(line, message) }
     }
 }
 
 impl Node {
-    pub fn text(line: usize, text: impl Into<String>) -> Self {
+    pub(crate) fn text(line: usize, text: impl Into<String>) -> Self {
         Self { value: Value::Text(text.into()), line }
     }
 
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
     /// The entries of a mapping; none for anything else.
-    pub fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
             _ => &[],
         }
     }
 
-    pub fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Plain(text) => Some(text),
             _ => None,
         }
     }
 
-    pub fn as_list(&self) -> Option<&[Node]> {
+    pub(crate) fn as_list(&self) -> Option<&[Node]> {
         match &self.value {
             Value::List(items) => Some(items),
             _ => None,

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sb_local::{Containers, LocalError};
+use sb_local::LocalError;
+use sb_sam::Containers;
 use serde_json::json;
 
 use super::harness::{App, kill, sb, spec, wait_until};
@@ -102,7 +103,7 @@ async fn functions_run_in_containers_that_end_with_the_runtime() {
     kill(i64::from(app.runtime.pid));
     let mut again = spec(&template, &state_dir);
     again.options.containers = Some(containers);
-    sb_local::up(again, sb()).await.unwrap();
+    sb_local::up(again, None, sb()).await.unwrap();
     assert_eq!(containers_of(&state_dir), 0);
     let answer = app.invoke("app-Ruby", &json!(3), &[]).await;
     assert_eq!(answer.json()["event"], 3);
@@ -113,7 +114,7 @@ async fn functions_run_in_containers_that_end_with_the_runtime() {
     let second = sb_local::find(&state_dir).unwrap();
     kill(i64::from(second.pid));
     let other = super::harness::here("tests/integration/local/template.yaml");
-    sb_local::up(spec(&other, &state_dir), sb()).await.unwrap();
+    sb_local::up(spec(&other, &state_dir), None, sb()).await.unwrap();
     assert_eq!(containers_of(&state_dir), 0);
     sb_local::down(&state_dir).await.unwrap();
 }
@@ -126,8 +127,10 @@ async fn an_image_that_cannot_be_had_is_named_before_anything_starts() {
     let mut spec = spec(&template, &folder.path().join("state"));
     let images = [("ruby3.4".to_owned(), "127.0.0.1:1/nowhere:1".to_owned())];
     spec.options.containers = Some(Containers { images: images.into(), client: None });
-    let error =
-        tokio::time::timeout(Duration::from_mins(1), sb_local::up(spec, sb())).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(Duration::from_mins(1), sb_local::up(spec, None, sb()))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(error, LocalError::Fetch(_)), "{error}");
     for words in ["127.0.0.1:1/nowhere:1", "--image RUNTIME=IMAGE", "docker load"] {
         assert!(error.to_string().contains(words), "{error}");

@@ -11,7 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustix::process::{Pid, Signal};
-use sb_local::{LocalRuntime, LocalSpec, Options};
+use sb_local::{LocalRuntime, LocalSpec};
+use sb_sam::LocalSettings;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -48,7 +49,7 @@ pub fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
         template_sha256: String::new(),
         services: None,
         java_client: None,
-        options: Options { retry_delay: Duration::from_millis(50), ..Options::default() },
+        options: LocalSettings { retry_delay: Duration::from_millis(50), ..LocalSettings::default() },
     }
 }
 
@@ -71,11 +72,11 @@ impl App {
     }
 
     /// An application with options of its own.
-    pub async fn with(template: &str, change: impl FnOnce(&mut Options)) -> Self {
+    pub async fn with(template: &str, change: impl FnOnce(&mut LocalSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut spec = spec(&here(template), &folder.path().join("state"));
         change(&mut spec.options);
-        let runtime = sb_local::up(spec, sb()).await.unwrap();
+        let runtime = sb_local::up(spec, None, sb()).await.unwrap();
         Self { folder, runtime, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 

@@ -22,7 +22,7 @@ async fn compile(folder: &Path, classes: &Path) {
     std::fs::create_dir_all(classes).unwrap();
     std::fs::write(&path, template(classes)).unwrap();
     let state = folder.join("compile");
-    let _: LocalRuntime = sb_local::up(spec(&path, &state), sb()).await.unwrap();
+    let _: LocalRuntime = sb_local::up(spec(&path, &state), None, sb()).await.unwrap();
     let written: serde_json::Value =
         serde_json::from_slice(&std::fs::read(state.join("local.json")).unwrap()).unwrap();
     sb_local::down(&state).await.unwrap();

@@ -13,7 +13,7 @@ async fn up_is_idempotent_and_down_leaves_neither_process_nor_port() {
     let app = App::start().await;
     assert_eq!(sb_local::find(&app.state_dir()).as_ref(), Some(&app.runtime));
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let again = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let again = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap();
     assert_eq!(again, app.runtime);
     let function = app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await.json().as_i64().unwrap();
 
@@ -41,9 +41,9 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
     };
     let template = write("template.yaml", "one");
     let state_dir = folder.path().join("state");
-    let first = sb_local::up(spec(&template, &state_dir), sb()).await.unwrap();
+    let first = sb_local::up(spec(&template, &state_dir), None, sb()).await.unwrap();
     let refused = async |asked| {
-        let error = sb_local::up(asked, sb()).await.unwrap_err();
+        let error = sb_local::up(asked, None, sb()).await.unwrap_err();
         assert!(matches!(error, LocalError::RunsOtherwise { .. }), "{error}");
         error.to_string()
     };
@@ -58,7 +58,7 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
     write("template.yaml", "two");
     assert!(refused(spec(&template, &state_dir)).await.contains("before it was edited"));
     write("template.yaml", "one");
-    assert_eq!(sb_local::up(spec(&template, &state_dir), sb()).await.unwrap(), first);
+    assert_eq!(sb_local::up(spec(&template, &state_dir), None, sb()).await.unwrap(), first);
     sb_local::down(&state_dir).await.unwrap();
     assert!(!state_dir.join("local.json").exists(), "parameters may be secret");
 }
@@ -69,7 +69,7 @@ async fn one_that_nobody_could_find_any_more_ends_by_itself() {
     std::fs::remove_dir_all(app.state_dir()).unwrap();
     // The next one in its place is let alone.
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let next = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let next = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap();
     assert_ne!(next.pid, app.runtime.pid);
     wait_until("the runtime to end", || !is_alive(i64::from(app.runtime.pid))).await;
     assert_eq!(sb_local::find(&app.state_dir()), Some(next));
@@ -81,7 +81,7 @@ async fn two_calls_of_up_at_once_give_one_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = folder.path().join("state");
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let up = || sb_local::up(spec(&template, &state_dir), sb());
+    let up = || sb_local::up(spec(&template, &state_dir), None, sb());
     let (first, second) = tokio::join!(up(), up());
     let (first, second) = (first.unwrap(), second.unwrap());
     sb_local::down(&state_dir).await.unwrap();
@@ -118,7 +118,7 @@ async fn functions_die_with_a_runtime_that_is_killed() {
     wait_until("the lock to be free", || sb_local::find(&app.state_dir()).is_none()).await;
     // The folder can be used again.
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let next = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let next = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap();
     assert_ne!(next.pid, app.runtime.pid);
     sb_local::down(&app.state_dir()).await.unwrap();
 }
@@ -155,7 +155,7 @@ async fn killed_during_a_load_and_started_again_it_has_the_finished_traces_and_s
     assert!(running.is_err() && !finished.is_empty(), "{running:?}");
 
     let template = super::harness::here("tests/integration/local/template.yaml");
-    let next = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let next = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap();
     assert_eq!(
         (&next.endpoint, &next.lambda_endpoint, &next.xray_endpoint),
         (&app.runtime.endpoint, &app.runtime.lambda_endpoint, &app.runtime.xray_endpoint),
@@ -187,7 +187,7 @@ async fn check_refused(template: &str, expected: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("template.yaml");
     std::fs::write(&path, template).unwrap();
-    let error = sb_local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
+    let error = sb_local::up(spec(&path, &folder.path().join("state")), None, sb()).await.unwrap_err();
     assert!(matches!(error, LocalError::Daemon(DaemonError::NotReady { .. })));
     assert!(error.to_string().contains(expected), "{error}");
 }

@@ -81,7 +81,7 @@ async fn functions_use_tables_and_buckets_of_the_template_and_all_ends_with_the_
     // Even when nobody can tidy up.
     kill_process(Pid::from_raw(i32::try_from(app.runtime.pid).unwrap()).unwrap(), Signal::KILL).unwrap();
     wait_until("the services to end", || services() == 0).await;
-    let again = sb_local::up(spec(&here(TEMPLATE), &app.state_dir()), sb()).await.unwrap();
+    let again = sb_local::up(spec(&here(TEMPLATE), &app.state_dir()), None, sb()).await.unwrap();
     assert_eq!(services(), 1, "{again:?}");
     tokio::time::timeout(Duration::from_secs(30), sb_local::down(&app.state_dir())).await.unwrap().unwrap();
     assert_eq!(services(), 0);
@@ -170,7 +170,7 @@ async fn a_table_that_the_service_refuses_is_named_with_its_line() {
         template.replace("CodeUri: .", &format!("CodeUri: {}", here("tests/integration/local").display())),
     )
     .unwrap();
-    let error = sb_local::up(spec(&path, &folder.path().join("state")), sb()).await.unwrap_err();
+    let error = sb_local::up(spec(&path, &folder.path().join("state")), None, sb()).await.unwrap_err();
     let LocalError::Daemon(DaemonError::NotReady { tail, .. }) = &error else { panic!("{error}") };
     assert!(tail.contains("resource `Items` (line "), "{tail}");
 }

@@ -185,10 +185,10 @@ async fn without_its_services_it_is_broken_and_says_so() {
     wait_until("the runtime to notice", || broken().is_some()).await;
     assert!(broken().unwrap().contains("the services have ended"), "{:?}", broken());
     let template = here("tests/integration/local/failures.yaml");
-    let error = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap_err();
+    let error = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap_err();
     assert!(matches!(error, LocalError::Broken { .. }), "{error}");
     sb_local::down(&app.state_dir()).await.unwrap();
-    let again = sb_local::up(spec(&template, &app.state_dir()), sb()).await.unwrap();
+    let again = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap();
     assert_eq!(again.broken, None);
     sb_local::down(&app.state_dir()).await.unwrap();
 }

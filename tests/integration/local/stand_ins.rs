@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sb_daemon::DaemonError;
 use sb_local::LocalError;
 use serde_json::{Value, json};
 
@@ -137,8 +138,8 @@ async fn a_resource_that_needs_a_stand_in_is_refused_without_one() {
     std::fs::write(&path, template + "  People: { Type: AWS::Rekognition::Collection }\n").unwrap();
     let mut wanted = spec(&path, &folder.path().join("state"));
     let refused = async |spec| {
-        let error = sb_local::up(spec, sb()).await.unwrap_err();
-        let LocalError::NotReady { tail, .. } = error else { panic!("{error}") };
+        let error = sb_local::up(spec, None, sb()).await.unwrap_err();
+        let LocalError::Daemon(DaemonError::NotReady { tail, .. }) = error else { panic!("{error}") };
         tail
     };
     let missing = refused(wanted.clone()).await;
@@ -148,11 +149,11 @@ async fn a_resource_that_needs_a_stand_in_is_refused_without_one() {
     assert!(wrong.contains("the stand-in for `rekognition` cannot be at `https://127.0.0.1:1`"), "{wrong}");
     // With one it starts, whether or not that answers yet, and needs no moto.
     wanted.options.stand_ins.insert("rekognition".to_owned(), "http://127.0.0.1:1".to_owned());
-    let runtime = sb_local::up(wanted.clone(), sb()).await.unwrap();
+    let runtime = sb_local::up(wanted.clone(), None, sb()).await.unwrap();
     assert!(runtime.aws_endpoint.is_some());
     // One with another stand-in is another.
     wanted.options.stand_ins.clear();
-    let error = sb_local::up(wanted, sb()).await.unwrap_err();
+    let error = sb_local::up(wanted, None, sb()).await.unwrap_err();
     assert!(error.to_string().contains("other stand-ins"), "{error}");
     sb_local::down(&folder.path().join("state")).await.unwrap();
 }

@@ -74,7 +74,7 @@ pub(crate) fn changes(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option
 }
 
 impl Change {
-    pub fn bucket(&self) -> &str {
+    pub(crate) fn bucket(&self) -> &str {
         match self {
             Self::Object { bucket, .. } | Self::Objects { bucket } => bucket,
         }
@@ -83,7 +83,7 @@ impl Change {
 
 impl Sources {
     /// Tells of a change that a call made: `headers` and `body` are those of its answer.
-    pub async fn object_changed(
+    pub(crate) async fn object_changed(
         &self,
         change: Change,
         headers: &HeaderMap,

@@ -38,7 +38,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Starts what needs no call from outside: pollers and clocks.
-    pub fn start(
+    pub(crate) fn start(
         runtime: &Arc<Runtime>,
         application: &sb_sam::Application,
         lifetime: &Lifetime,
@@ -113,12 +113,12 @@ impl Sources {
     }
 
     /// Whether anything waits for what happens in this bucket.
-    pub fn watch_bucket(&self, name: &str) -> bool {
+    pub(crate) fn watch_bucket(&self, name: &str) -> bool {
         self.buckets.iter().any(|notification| notification.bucket == name)
     }
 
     /// Something was put into a queue, or came back to it.
-    pub fn wake_queue(&self, name: &str) {
+    pub(crate) fn wake_queue(&self, name: &str) {
         self.queues.iter().filter(|(queue, _)| queue == name).for_each(|(_, poller)| poller.notify_one());
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    pub fn new(
+    pub(super) fn new(
         runtime: Arc<Runtime>,
         function: Arc<Function>,
         source: &Source,
@@ -82,7 +82,7 @@ impl Poller {
         Arc::new(poller)
     }
 
-    pub async fn run(self: Arc<Self>, lifetime: Lifetime) {
+    pub(super) async fn run(self: Arc<Self>, lifetime: Lifetime) {
         tokio::select! { () = lifetime.stopped() => {}, () = self.poll() => {} }
     }
 

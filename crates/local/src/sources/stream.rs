@@ -42,7 +42,7 @@ enum Attempt {
 
 impl Poller {
     /// Polls every shard that there is now, until the runtime stops.
-    pub async fn run(self, lifetime: Lifetime) {
+    pub(super) async fn run(self, lifetime: Lifetime) {
         tokio::select! { () = lifetime.stopped() => {}, () = self.poll_all() => {} }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Subscriber {
 }
 
 impl Topic {
-    pub fn new(name: &str, traced: bool) -> Self {
+    pub(super) fn new(name: &str, traced: bool) -> Self {
         Self { name: name.to_owned(), traced, functions: Vec::new(), queues: Vec::new() }
     }
 }
@@ -48,7 +48,7 @@ pub(crate) struct Publication {
 
 impl Publication {
     /// The messages of a call of `Publish` or `PublishBatch`, in the query protocol.
-    pub fn of(body: &[u8]) -> Vec<Self> {
+    pub(crate) fn of(body: &[u8]) -> Vec<Self> {
         let form: BTreeMap<String, String> = String::from_utf8_lossy(body)
             .split('&')
             .filter_map(|pair| pair.split_once('='))
@@ -133,7 +133,7 @@ impl Publication {
 
 impl Sources {
     /// Delivers what was published; `answer` is the service's, with an id for each message.
-    pub async fn published(&self, messages: Vec<Publication>, answer: &str, trace: TraceContext) {
+    pub(crate) async fn published(&self, messages: Vec<Publication>, answer: &str, trace: TraceContext) {
         let mut onward = Onward::new(trace);
         let ids = answer.split("<MessageId>").skip(1).filter_map(|rest| rest.split_once("</MessageId>"));
         for (message, (id, _)) in messages.iter().zip(ids) {

@@ -4,6 +4,7 @@
 
 mod images;
 mod retry;
+mod sam;
 mod script;
 mod step;
 
@@ -17,10 +18,11 @@ use sb_workload::template::Template;
 
 pub use images::{Image, Images, ImagesError, is_image_reference};
 pub use retry::Retry;
+pub use sam::SamTemplates;
 pub use script::{Script, Sent};
 pub use step::{
-    Action, Command, Environment, Limits, LocalSettings, ManifestStep, OnInterrupt, Output, OutputSource,
-    Phase, Recovery, WaitFor,
+    Action, Command, Environment, Limits, ManifestStep, OnInterrupt, Output, OutputSource, Phase, Recovery,
+    WaitFor,
 };
 
 /// Kinds of credentials that a step may be given.
@@ -52,6 +54,8 @@ pub struct Benchmark {
     pub targets: BTreeMap<String, Target>,
     /// What is sent. None: only steps of the manifest invoke the application.
     pub workload: Option<Sent>,
+    /// Of its `local` steps, as they were when it was checked.
+    pub templates: SamTemplates,
 }
 
 /// What one target of a benchmark does: its steps, in an order that satisfies `needs`.

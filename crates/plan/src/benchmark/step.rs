@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Image, Retry};
-use sb_sam::dynamics::Dynamics;
+use sb_sam::LocalSettings;
 use sb_workload::template::Template;
 
 /// The part of a deployment's life that a step belongs to.
@@ -112,7 +112,9 @@ pub enum Action {
         /// URLs of stand-ins, by the name of the AWS service.
         services: BTreeMap<String, Template>,
         /// How the local target behaves.
-        settings: LocalSettings,
+        settings: Box<LocalSettings>,
+        /// So many first attempts fail on purpose.
+        failures: u32,
     },
     /// Stops the local target.
     LocalDown {
@@ -123,23 +125,6 @@ pub enum Action {
     OtlpUp,
     /// Stops the receiver of OpenTelemetry.
     OtlpDown,
-}
-
-/// What a target says of the embedded runtime.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LocalSettings {
-    /// None: the runtime's default.
-    pub concurrency: Option<u32>,
-    /// How long an idle instance is kept. None: the runtime's default.
-    pub keep_alive: Option<Duration>,
-    /// Functions run in containers; images by runtime, the others are AWS's.
-    pub containers: Option<BTreeMap<String, String>>,
-    /// Delays and faults that are imitated.
-    pub dynamics: Dynamics,
-    /// So many first attempts of the step that starts it fail on purpose.
-    pub failing_deploys: u32,
-    /// So many first attempts of the step that stops it fail on purpose.
-    pub failing_cleanups: u32,
 }
 
 /// A command of a step.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::benchmark::Benchmark;
+use crate::benchmark::{Benchmark, SamTemplates};
 use sb_workload::Load;
 
 pub use executor::{Executor, UnknownExecutor};
@@ -54,6 +54,15 @@ pub struct Plan {
     pub locks: BTreeMap<String, u32>,
     /// When to stop early.
     pub budget: Budget,
+}
+
+impl Plan {
+    /// The SAM templates of all its benchmarks.
+    pub fn templates(&self) -> SamTemplates {
+        let mut all = SamTemplates::default();
+        self.entries.iter().for_each(|entry| all.extend(&entry.benchmark.templates));
+        all
+    }
 }
 
 /// An application of a plan at one target, with its points of the matrix.

@@ -1,5 +1,6 @@
 //! `benchmark.toml`: from the raw file to a checked [`Benchmark`].
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::benchmark::{
-    Action, Benchmark, Environment, Image, ManifestStep, OnInterrupt, Param, ParamSource, Phase, Retry, Sent,
-    Target, Traces, Usage, is_image_reference,
+    Action, Benchmark, Environment, Image, ManifestStep, OnInterrupt, Param, ParamSource, Phase, Retry,
+    SamTemplates, Sent, Target, Traces, Usage, is_image_reference,
 };
 use crate::manifest::benchmark::{
     BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
@@ -31,13 +32,19 @@ use crate::validate::workload::place_of;
 
 /// Reads and checks a benchmark with everything it refers to. A relative path counts from the working directory.
 pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
+    benchmark_with(files, path, &SamTemplates::default())
+}
+
+/// As [`benchmark`], where some SAM templates were parsed already.
+pub fn benchmark_with(files: &dyn Files, path: &Path, known: &SamTemplates) -> Checked<Arc<Benchmark>> {
     let path = check::absolute(path);
     let (node, mut report) = check::open(files, &path);
     let Some(file) = node.and_then(|node| BenchmarkFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
     let decoded = report.problems.len();
-    let mut checker = BenchmarkChecker { files, path, report, others: Vec::new() };
+    let templates = known.clone();
+    let mut checker = BenchmarkChecker { files, path, report, others: Vec::new(), templates };
     let benchmark = checker.check(&file);
     check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
@@ -62,6 +69,7 @@ struct BenchmarkChecker<'a> {
     report: Report,
     /// Problems in other files.
     others: Vec<Problem>,
+    templates: SamTemplates,
 }
 
 /// The steps of one phase.
@@ -80,8 +88,15 @@ impl BenchmarkChecker<'_> {
         let params = self.params(file.params.as_ref());
         let images = self.images(file.images.as_ref(), &place);
         let ceilings = self.ceilings(&file.targets);
-        let steps =
-            Steps { files: self.files, place: &place, images: &images, params: &params, ceilings: &ceilings };
+        let templates = RefCell::new(std::mem::take(&mut self.templates));
+        let steps = Steps {
+            files: self.files,
+            place: &place,
+            images: &images,
+            params: &params,
+            ceilings: &ceilings,
+            templates: &templates,
+        };
 
         let mut phases = Vec::new();
         for (phase, raw) in
@@ -173,6 +188,7 @@ impl BenchmarkChecker<'_> {
             images,
             targets,
             workload,
+            templates: templates.into_inner(),
         }
     }
 

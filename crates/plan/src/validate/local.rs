@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check;
-use crate::benchmark::{Action, LocalSettings, Target};
+use crate::benchmark::{Action, Target};
 use crate::manifest::benchmark::{DelayFile, TargetFile};
 use crate::manifest::problem::{Problem, Report};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
 use sb_sam::dynamics::{Delay, Dynamics};
+use sb_sam::{Containers, LocalSettings};
 
 /// As long as a function may run.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -27,16 +28,18 @@ pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report)
     ];
     let Some(place) = places.into_iter().flatten().next() else { return };
     let settings = checked(raw, report);
+    let (failing_deploys, failing_cleanups) = failures(raw, report);
     let mut used = false;
     for step in &mut target.deploy {
-        if let Action::LocalUp { settings: given, .. } = &mut Arc::make_mut(step).action {
-            given.clone_from(&settings);
+        if let Action::LocalUp { settings: given, failures, .. } = &mut Arc::make_mut(step).action {
+            (**given).clone_from(&settings);
+            *failures = failing_deploys;
             used = true;
         }
     }
     for step in &mut target.cleanup {
         if let Action::LocalDown { failures } = &mut Arc::make_mut(step).action {
-            *failures = settings.failing_cleanups;
+            *failures = failing_cleanups;
         }
     }
     if !used {
@@ -52,13 +55,15 @@ fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
     let mut settings = LocalSettings::default();
     if let Some(concurrency) = &raw.concurrency {
         let count = check::count(concurrency, 1..=10_000, "the concurrency", report);
-        settings.concurrency = u32::try_from(count).ok();
+        settings.concurrency = u32::try_from(count).unwrap_or(settings.concurrency);
     }
-    settings.keep_alive = raw.keep_alive.as_ref().map(|period| check::duration(period, true, report));
+    if let Some(period) = &raw.keep_alive {
+        settings.keep_alive = check::duration(period, true, report);
+    }
     if raw.containers.as_ref().is_some_and(|containers| containers.value) {
         let images = raw.function_images.as_ref().into_iter().flat_map(|images| images.value.iter());
-        settings.containers =
-            Some(images.map(|(runtime, image)| (runtime.value.clone(), image.value.clone())).collect());
+        let images = images.map(|(runtime, image)| (runtime.value.clone(), image.value.clone())).collect();
+        settings.containers = Some(Containers { images, client: None });
     } else if let Some(images) = &raw.function_images {
         report.push(
             Problem::error("sb::validate::local", "these functions run in no containers")
@@ -95,17 +100,20 @@ fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
                 );
             }
         }
-        for (file, times) in [
-            (&faults.value.deploy, &mut settings.failing_deploys),
-            (&faults.value.cleanup, &mut settings.failing_cleanups),
-        ] {
-            if let Some(file) = file {
-                let count = check::count(file, 0..=1_000, "the number of failures", report);
-                *times = u32::try_from(count).unwrap_or(0);
-            }
-        }
     }
     settings
+}
+
+/// How many first attempts to deploy, and to clean up, fail on purpose.
+fn failures(raw: &TargetFile, report: &mut Report) -> (u32, u32) {
+    let Some(faults) = &raw.faults else { return (0, 0) };
+    let mut times = |file: &Option<Spanned<i64>>| {
+        file.as_ref().map_or(0, |file| {
+            let count = check::count(file, 0..=1_000, "the number of failures", report);
+            u32::try_from(count).unwrap_or(0)
+        })
+    };
+    (times(&faults.value.deploy), times(&faults.value.cleanup))
 }
 
 fn delay(file: &Spanned<DelayFile>, report: &mut Report) -> Option<Delay> {

@@ -16,6 +16,7 @@ mod overrides;
 mod plan;
 mod points;
 mod retry;
+mod sam;
 mod script;
 mod shell;
 mod stand_in;
@@ -26,11 +27,11 @@ mod traces;
 mod usage;
 mod workload;
 
-pub use benchmark::benchmark;
+pub use benchmark::{benchmark, benchmark_with};
 pub use check::is_name;
 pub use load::load_file;
 pub use load_arguments::load_arguments;
-pub use plan::{plan, single};
+pub use plan::{plan, plan_with, single};
 pub use stand_in::{StandInRefusal, refused_service, refused_url};
 
 #[cfg(test)]

@@ -13,14 +13,24 @@ use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
 use crate::validate::load::default_load;
 
-use crate::benchmark::{Benchmark, Charge, ManifestStep, Script, Sent};
+use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
 use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Timing};
 use crate::validate::script;
-use crate::validate::{benchmark, check, matrix, step};
+use crate::validate::{benchmark_with, check, matrix, step};
 use sb_workload::Load;
 
 /// Reads and checks a plan with all its benchmarks. A relative path counts from the working directory.
 pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Plan> {
+    plan_with(files, path, overrides, &SamTemplates::default())
+}
+
+/// As [`plan`], where some SAM templates were parsed already.
+pub fn plan_with(
+    files: &dyn Files,
+    path: &Path,
+    overrides: &Overrides,
+    known: &SamTemplates,
+) -> Checked<Plan> {
     let path = check::absolute(path);
     let (node, mut report) = check::open(files, &path);
     let Some(file) = node.and_then(|node| PlanFile::decode(&node, &mut report)) else {
@@ -34,6 +44,7 @@ pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Pl
         report,
         others: Vec::new(),
         benchmarks: BTreeMap::new(),
+        templates: known.clone(),
         generators: None,
     };
     let plan = checker.check(&file);
@@ -99,6 +110,8 @@ pub(super) struct PlanChecker<'a> {
     pub(super) others: Vec<Problem>,
     /// Read once each; None: with errors.
     benchmarks: BTreeMap<PathBuf, Option<Arc<Benchmark>>>,
+    /// Of all benchmarks that were read.
+    templates: SamTemplates,
     /// None: those that workloads name.
     generators: Option<Vec<String>>,
 }
@@ -295,7 +308,10 @@ impl PlanChecker<'_> {
             return None;
         }
         if !self.benchmarks.contains_key(&manifest) {
-            let checked = benchmark(self.files, &manifest);
+            let checked = benchmark_with(self.files, &manifest, &self.templates);
+            if let Some(benchmark) = &checked.value {
+                self.templates.extend(&benchmark.templates);
+            }
             self.others.extend(checked.problems);
             self.benchmarks.insert(manifest.clone(), checked.value);
         }

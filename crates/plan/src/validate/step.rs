@@ -1,16 +1,15 @@
 //! One step of a manifest: its action, environment and outputs, whatever the target.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::benchmark::{
-    Action, Image, LocalSettings, ManifestStep, OnInterrupt, Param, ParamSource, Phase, Retry, WaitFor,
+    Action, Image, ManifestStep, OnInterrupt, Param, Phase, Retry, SamTemplates, WaitFor,
 };
 use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
-use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
+use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, ManifestFolder};
@@ -19,7 +18,7 @@ use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
-use sb_workload::template::{Context, Piece, Template, plain_text};
+use sb_workload::template::{Piece, Template};
 
 /// What steps of one manifest share.
 pub(super) struct Steps<'a> {
@@ -29,6 +28,7 @@ pub(super) struct Steps<'a> {
     pub params: &'a BTreeMap<String, Param>,
     /// Credentials that each target allows.
     pub ceilings: &'a BTreeMap<String, Vec<String>>,
+    pub templates: &'a RefCell<SamTemplates>,
 }
 
 /// A step before it is known what comes before it.
@@ -193,7 +193,8 @@ impl Steps<'_> {
                     template,
                     parameters: values(&local.value.parameters),
                     services: values(&local.value.services),
-                    settings: LocalSettings::default(),
+                    settings: Box::default(),
+                    failures: 0,
                 });
             }
             (None, Some(down))
@@ -228,145 +229,6 @@ impl Steps<'_> {
         };
         report.push(Problem::error("sb::validate::action", message).at(&local.span, "not here").help(help));
         None
-    }
-
-    fn local_outputs(
-        &self,
-        template: &Path,
-        parameters: &BTreeMap<String, Template>,
-        file: &StepFile,
-        targets: &[String],
-        report: &mut Report,
-    ) -> Vec<String> {
-        let mut names = vec!["endpoint".to_owned()];
-        let Some(local) = &file.local else { return names };
-        if let Some(outputs) = &file.outputs
-            && let Some((name, _)) = outputs.0.first()
-        {
-            report.push(
-                Problem::error("sb::validate::output", "a `local` step has the outputs of its template")
-                    .at(&name.span, "writes nothing that could be read")
-                    .help("remove `outputs`, or add them to `Outputs:` of the template"),
-            );
-        }
-        // A file that cannot be read was reported with its path.
-        let Ok(bytes) = self.files.read(template) else { return names };
-        let text = String::from_utf8_lossy(&bytes);
-        match sb_sam::output_names(&text) {
-            Ok(more) => {
-                names.extend(more.into_iter().filter(|name| name != "endpoint" && name != "aws_endpoint"));
-                let has_services = self.sam_problems(template, parameters, &text, local, targets, report);
-                if has_services || local.value.services.is_some() {
-                    names.push("aws_endpoint".to_owned());
-                }
-                unknown_parameters(local, &text, report);
-            }
-            Err(message) => report.push(
-                Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {message}"))
-                    .at(&local.span, "this template")
-                    .help(format!("correct {}", template.display())),
-            ),
-        }
-        names
-    }
-
-    /// The values for a template's parameters that the manifest alone determines.
-    fn known_values(&self, parameters: &BTreeMap<String, Template>) -> BTreeMap<String, String> {
-        let known = |param: &Param| match &param.source {
-            ParamSource::Value(value) => Some(value.clone()),
-            ParamSource::RandomHex(_) | ParamSource::Env { .. } => None,
-        };
-        let look = |path: &str| self.params.get(path.strip_prefix("params.")?).and_then(known);
-        let own =
-            self.params.iter().filter_map(|(name, param)| Some((name.clone(), plain_text(&known(param)?))));
-        let given = parameters.iter().filter_map(|(name, template)| {
-            Some((name.clone(), template.render(Context::Plain, &look).ok()?))
-        });
-        own.chain(given).collect()
-    }
-
-    /// What the embedded runtime does not provide of a template, at its place in the template. Where the benchmark
-    /// has other targets too, that is no fault of the manifest. True: it has tables or buckets, or may have.
-    fn sam_problems(
-        &self,
-        template: &Path,
-        parameters: &BTreeMap<String, Template>,
-        text: &str,
-        local: &Spanned<LocalFile>,
-        targets: &[String],
-        report: &mut Report,
-    ) -> bool {
-        let of_benchmark = |name: &str| self.params.get(name.strip_prefix("params.")?).map(likely);
-        let value = |path: &str| Some(of_benchmark(path).unwrap_or_else(|| "1".to_owned()).into());
-        let mut likely: BTreeMap<String, String> =
-            self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
-        likely.extend(parameters.iter().filter_map(|(name, template)| {
-            Some((name.clone(), template.render(Context::Plain, &value).ok()?))
-        }));
-        let place = sb_sam::Place {
-            region: "us-east-1".to_owned(),
-            account: "123456789012".to_owned(),
-            stack: "stack".to_owned(),
-            api_base: "http://127.0.0.1".to_owned(),
-            aws_base: "http://127.0.0.1".to_owned(),
-        };
-        let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
-        // Warnings are of things that the application works without: the runtime's own log has them.
-        let (mut problems, has_services) = match sb_sam::application(text, &likely, &place) {
-            Ok(application) => {
-                let given: Vec<&str> = stand_ins.iter().map(|(name, _)| name.value.as_str()).collect();
-                (application.without_stand_in(&given), application.has_services())
-            }
-            Err(problems) => (problems, true),
-        };
-        problems.extend(sb_sam::refused_parameters(text, &self.known_values(parameters)));
-        problems.retain(|found| found.severity != sb_sam::Severity::Warning);
-        if problems.is_empty() {
-            return has_services;
-        }
-        let elsewhere = self.ceilings.keys().any(|target| !targets.contains(target));
-        if elsewhere && problems.iter().all(|found| found.severity == sb_sam::Severity::Unsupported) {
-            let message = format!(
-                "target `{}` cannot be deployed: the embedded runtime does not have everything that {} needs",
-                targets.join("`, `"),
-                template.file_name().unwrap_or_default().to_string_lossy()
-            );
-            problems.dedup_by_key(|found| found.resource.clone());
-            let missing: Vec<String> = problems
-                .iter()
-                .map(|found| match &found.resource {
-                    Some(resource) => format!("`{resource}` (line {})", found.line),
-                    None => format!("what line {} says", found.line),
-                })
-                .collect();
-            report.push(
-                Problem::note("sb::validate::sam", message)
-                    .at(&local.span, "refused when it is deployed")
-                    .help(format!(
-                        "other targets are not concerned. It does not have: {}",
-                        missing.join(", ")
-                    )),
-            );
-            return true;
-        }
-        let source = Arc::new(Source::new(template, text));
-        for found in problems {
-            let message = match &found.resource {
-                Some(resource) => format!("resource `{resource}`: {}", found.message),
-                None => found.message,
-            };
-            let mut problem = Problem::error("sb::validate::sam", message);
-            let start: usize =
-                text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
-            let line = text[start..].lines().next().unwrap_or_default();
-            let indent = line.len() - line.trim_start().len();
-            problem = problem.at(&(start + indent..start + line.trim_end().len()), "");
-            problem.source = Some(Arc::clone(&source));
-            if !report.problems.iter().any(|known| known.to_json() == problem.to_json()) {
-                report.problems.push(problem);
-            }
-        }
-        true
     }
 
     /// Checks the placeholders of a step, now that all outputs are known.
@@ -473,29 +335,5 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
                 .at(span, "has no effect here")
                 .help(format!("remove `{key}`, or move it to a step with `run`")),
         );
-    }
-}
-
-/// Parameters given to a template that does not have them.
-fn unknown_parameters(local: &Spanned<LocalFile>, text: &str, report: &mut Report) {
-    let known = sb_sam::parameter_names(text).unwrap_or_default();
-    for (name, _) in local.value.parameters.iter().flat_map(Map::iter) {
-        if !known.contains(&name.value) {
-            let message = format!("the template has no parameter `{}`", name.value);
-            report.push(
-                Problem::error("sb::validate::sam", message)
-                    .at(&name.span, "not under `Parameters:`")
-                    .help(suggest(&name.value, "parameters", known.iter().map(String::as_str))),
-            );
-        }
-    }
-}
-
-/// The value of a parameter as far as the manifest knows it.
-fn likely(param: &Param) -> String {
-    match &param.source {
-        ParamSource::Value(value) => plain_text(value),
-        ParamSource::RandomHex(digits) => "1".repeat(*digits),
-        ParamSource::Env { default, .. } => default.clone().unwrap_or_else(|| "1".to_owned()),
     }
 }

@@ -184,9 +184,9 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
         STEPS,
     ));
     let target = &benchmark.targets["local"];
-    let Action::LocalUp { settings, .. } = &target.deploy[0].action else { panic!("{target:?}") };
-    assert_eq!((settings.concurrency, settings.keep_alive), (Some(7), Some(Duration::from_secs(30))));
-    assert_eq!((settings.failing_deploys, settings.failing_cleanups), (2, 1));
+    let Action::LocalUp { settings, failures, .. } = &target.deploy[0].action else { panic!("{target:?}") };
+    assert_eq!((settings.concurrency, settings.keep_alive), (7, Duration::from_secs(30)));
+    assert_eq!(*failures, 2);
     let expected = Dynamics {
         seed: 42,
         cold_start: Some(Delay::LogNormal {
@@ -963,6 +963,47 @@ fn what_the_local_target_does_not_provide_is_no_fault_of_a_manifest_with_other_t
     insta::assert_snapshot!(rendered(&checked.problems));
     let wrong = with("  Items: { Type: AWS::MSK::Cluster }\n  Nothing: {}");
     assert!(wrong.value.is_none(), "{}", rendered(&wrong.problems));
+}
+
+#[test]
+fn a_template_is_parsed_once_for_all_steps_and_manifests_until_it_is_edited() {
+    const UP: &str = "target = \"local\"\nlocal = { template = \"template.yaml\" }\n";
+    let manifest = with_local(&format!("[[deploy]]\nname = \"a\"\n{UP}"));
+    let other = manifest.replace("name = \"demo\"", "name = \"other\"");
+    assert_ne!(other, manifest);
+    let plan_file = "[plan]\nname = \"p\"\n\
+        [[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n\
+        [[applications]]\nmanifest = \"../app/other.toml\"\ntarget = \"local\"\n";
+    let kept = |template: &str| {
+        let texts = [
+            ("/repo/app/other.toml".into(), other.clone()),
+            ("/repo/plans/p.toml".into(), plan_file.to_owned()),
+            ("/repo/app/template.yaml".into(), template.to_owned()),
+        ];
+        Kept::new(texts.into(), files(&manifest))
+    };
+    let template = |text: &str, plan: &Plan| {
+        let found = plan
+            .entries
+            .iter()
+            .map(|entry| entry.benchmark.templates.get(Path::new("/repo/app/template.yaml"), text).unwrap());
+        found.collect::<Vec<_>>()
+    };
+    let path = Path::new("/repo/plans/p.toml");
+    let first = plan(&kept(TEMPLATE), path, &Overrides::default());
+    assert!(first.problems.is_empty(), "{}", rendered(&first.problems));
+    let first = first.value.unwrap();
+    let parsed = template(TEMPLATE, &first);
+    assert_eq!(parsed.len(), 2);
+    assert!(Arc::ptr_eq(&parsed[0], &parsed[1]), "two manifests share it");
+
+    let again = plan_with(&kept(TEMPLATE), path, &Overrides::default(), &first.templates()).value.unwrap();
+    assert!(Arc::ptr_eq(&parsed[0], &template(TEMPLATE, &again)[0]), "checking again shares it");
+
+    let edited = format!("{TEMPLATE}# edited\n");
+    let changed = plan_with(&kept(&edited), path, &Overrides::default(), &first.templates()).value.unwrap();
+    assert_eq!(template(&edited, &changed)[0].source(), edited);
+    assert_eq!(changed, first, "what a run is made of is the same");
 }
 
 #[test]

@@ -1,0 +1,43 @@
+//! The SAM templates of a benchmark's `local` steps, each parsed once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// SAM templates as they were parsed, by path. Clones share them.
+///
+/// All of them are equal: what a run is made of does not depend on what a template holds, since the step that deploys
+/// it reads the file anew.
+#[derive(Clone, Debug, Default)]
+pub struct SamTemplates(BTreeMap<PathBuf, Arc<sb_sam::Template>>);
+
+impl PartialEq for SamTemplates {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl SamTemplates {
+    /// The template of a file that holds this text: the one that was parsed, or else a new one.
+    ///
+    /// # Errors
+    /// The text is no template.
+    pub fn get(&self, path: &Path, text: &str) -> Result<Arc<sb_sam::Template>, sb_sam::Problem> {
+        match self.0.get(path) {
+            Some(known) if known.source() == text => Ok(Arc::clone(known)),
+            _ => sb_sam::Template::parse(text).map(Arc::new),
+        }
+    }
+
+    /// As [`SamTemplates::get`]; the next one who asks gets the same.
+    pub(crate) fn keep(&mut self, path: &Path, text: &str) -> Result<Arc<sb_sam::Template>, sb_sam::Problem> {
+        let template = self.get(path, text)?;
+        self.0.insert(path.to_owned(), Arc::clone(&template));
+        Ok(template)
+    }
+
+    /// Takes over what somebody else has parsed.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().map(|(path, template)| (path.clone(), Arc::clone(template))));
+    }
+}

@@ -1,0 +1,181 @@
+//! What a `local` step deploys: its SAM template, held against what the embedded runtime has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::benchmark::{Param, ParamSource};
+use crate::manifest::benchmark::{LocalFile, StepFile};
+use crate::manifest::decode::Map;
+use crate::manifest::problem::{Problem, Report, Source, suggest};
+use crate::manifest::tree::Spanned;
+use crate::validate::step::Steps;
+use sb_workload::template::{Context, Template, plain_text};
+
+impl Steps<'_> {
+    /// The names of the outputs of a step that deploys a template, which is held against what the embedded runtime has.
+    pub(super) fn local_outputs(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+        file: &StepFile,
+        targets: &[String],
+        report: &mut Report,
+    ) -> Vec<String> {
+        let mut names = vec!["endpoint".to_owned()];
+        let Some(local) = &file.local else { return names };
+        if let Some(outputs) = &file.outputs
+            && let Some((name, _)) = outputs.0.first()
+        {
+            report.push(
+                Problem::error("sb::validate::output", "a `local` step has the outputs of its template")
+                    .at(&name.span, "writes nothing that could be read")
+                    .help("remove `outputs`, or add them to `Outputs:` of the template"),
+            );
+        }
+        // A file that cannot be read was reported with its path.
+        let Ok(bytes) = self.files.read(template) else { return names };
+        let text = String::from_utf8_lossy(&bytes);
+        let parsed = self.templates.borrow_mut().keep(template, &text);
+        match parsed {
+            Ok(model) => {
+                let more = model.output_names().into_iter();
+                names.extend(more.filter(|name| name != "endpoint" && name != "aws_endpoint"));
+                let has_services = self.sam_problems(template, parameters, &model, local, targets, report);
+                if has_services || local.value.services.is_some() {
+                    names.push("aws_endpoint".to_owned());
+                }
+                unknown_parameters(local, &model.parameter_names(), report);
+            }
+            Err(problem) => report.push(
+                Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {problem}"))
+                    .at(&local.span, "this template")
+                    .help(format!("correct {}", template.display())),
+            ),
+        }
+        names
+    }
+
+    /// The values for a template's parameters that the manifest alone determines.
+    fn known_values(&self, parameters: &BTreeMap<String, Template>) -> BTreeMap<String, String> {
+        let known = |param: &Param| match &param.source {
+            ParamSource::Value(value) => Some(value.clone()),
+            ParamSource::RandomHex(_) | ParamSource::Env { .. } => None,
+        };
+        let look = |path: &str| self.params.get(path.strip_prefix("params.")?).and_then(known);
+        let own =
+            self.params.iter().filter_map(|(name, param)| Some((name.clone(), plain_text(&known(param)?))));
+        let given = parameters.iter().filter_map(|(name, template)| {
+            Some((name.clone(), template.render(Context::Plain, &look).ok()?))
+        });
+        own.chain(given).collect()
+    }
+
+    /// What the embedded runtime does not provide of a template, at its place in the template. Where the benchmark
+    /// has other targets too, that is no fault of the manifest. True: it has tables or buckets, or may have.
+    fn sam_problems(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+        model: &sb_sam::Template,
+        local: &Spanned<LocalFile>,
+        targets: &[String],
+        report: &mut Report,
+    ) -> bool {
+        let of_benchmark = |name: &str| self.params.get(name.strip_prefix("params.")?).map(likely);
+        let value = |path: &str| Some(of_benchmark(path).unwrap_or_else(|| "1".to_owned()).into());
+        let mut likely: BTreeMap<String, String> =
+            self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
+        likely.extend(parameters.iter().filter_map(|(name, template)| {
+            Some((name.clone(), template.render(Context::Plain, &value).ok()?))
+        }));
+        let place = sb_sam::Place {
+            region: "us-east-1".to_owned(),
+            account: "123456789012".to_owned(),
+            stack: "stack".to_owned(),
+            api_base: "http://127.0.0.1".to_owned(),
+            aws_base: "http://127.0.0.1".to_owned(),
+        };
+        let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
+        // Warnings are of things that the application works without: the runtime's own log has them.
+        let (mut problems, has_services) = match model.application(&likely, &place) {
+            Ok(application) => {
+                let given: Vec<&str> = stand_ins.iter().map(|(name, _)| name.value.as_str()).collect();
+                (application.without_stand_in(&given), application.has_services())
+            }
+            Err(problems) => (problems, true),
+        };
+        problems.extend(model.refused_parameters(&self.known_values(parameters)));
+        problems.retain(|found| found.severity != sb_sam::Severity::Warning);
+        if problems.is_empty() {
+            return has_services;
+        }
+        let elsewhere = self.ceilings.keys().any(|target| !targets.contains(target));
+        if elsewhere && problems.iter().all(|found| found.severity == sb_sam::Severity::Unsupported) {
+            let message = format!(
+                "target `{}` cannot be deployed: the embedded runtime does not have everything that {} needs",
+                targets.join("`, `"),
+                template.file_name().unwrap_or_default().to_string_lossy()
+            );
+            problems.dedup_by_key(|found| found.resource.clone());
+            let missing: Vec<String> = problems
+                .iter()
+                .map(|found| match &found.resource {
+                    Some(resource) => format!("`{resource}` (line {})", found.line),
+                    None => format!("what line {} says", found.line),
+                })
+                .collect();
+            report.push(
+                Problem::note("sb::validate::sam", message)
+                    .at(&local.span, "refused when it is deployed")
+                    .help(format!(
+                        "other targets are not concerned. It does not have: {}",
+                        missing.join(", ")
+                    )),
+            );
+            return true;
+        }
+        let text = model.source();
+        let source = Arc::new(Source::new(template, text));
+        for found in problems {
+            let message = match &found.resource {
+                Some(resource) => format!("resource `{resource}`: {}", found.message),
+                None => found.message,
+            };
+            let mut problem = Problem::error("sb::validate::sam", message);
+            let start: usize =
+                text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
+            let line = text[start..].lines().next().unwrap_or_default();
+            let indent = line.len() - line.trim_start().len();
+            problem = problem.at(&(start + indent..start + line.trim_end().len()), "");
+            problem.source = Some(Arc::clone(&source));
+            if !report.problems.iter().any(|known| known.to_json() == problem.to_json()) {
+                report.problems.push(problem);
+            }
+        }
+        true
+    }
+}
+
+/// Parameters given to a template that does not have them.
+fn unknown_parameters(local: &Spanned<LocalFile>, known: &[String], report: &mut Report) {
+    for (name, _) in local.value.parameters.iter().flat_map(Map::iter) {
+        if !known.contains(&name.value) {
+            let message = format!("the template has no parameter `{}`", name.value);
+            report.push(
+                Problem::error("sb::validate::sam", message)
+                    .at(&name.span, "not under `Parameters:`")
+                    .help(suggest(&name.value, "parameters", known.iter().map(String::as_str))),
+            );
+        }
+    }
+}
+
+/// The value of a parameter as far as the manifest knows it.
+fn likely(param: &Param) -> String {
+    match &param.source {
+        ParamSource::Value(value) => plain_text(value),
+        ParamSource::RandomHex(digits) => "1".repeat(*digits),
+        ParamSource::Env { default, .. } => default.clone().unwrap_or_else(|| "1".to_owned()),
+    }
+}
