@@ -1,257 +1,258 @@
-//! OTLP's ExportTraceServiceRequest from its binary form to its JSON form: the fields by their numbers in
-//! opentelemetry/proto/trace/v1/trace.proto. Ids become hexadecimal, as OTLP/JSON has them; unknown fields are passed
-//! over, so that later versions can be read.
+//! OTLP's ExportTraceServiceRequest from its binary form to its JSON form: the messages of
+//! opentelemetry/proto/trace/v1/trace.proto, as far as they are kept.
+//!
+//! What the declarations here do not name is passed over, so that later versions can be read. Every field is optional, so
+//! that the JSON has what was sent and nothing else, in the order of the fields' numbers. Ids are hexadecimal, as OTLP's
+//! JSON has them. Texts are declared as bytes: one that is no UTF-8 must not cost a whole request.
 
-use serde_json::{Map, Value, json};
+use bytes::Bytes;
+use prost::Message;
+use serde::{Serialize, Serializer};
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an ExportTraceServiceRequest in protobuf: {0}")]
-pub(super) struct Malformed(&'static str);
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("not an ExportTraceServiceRequest in protobuf: {0}")]
+    Message(#[from] prost::DecodeError),
+    #[error("not an ExportTraceServiceRequest in protobuf: values are nested too deep")]
+    TooDeep,
+}
 
-const CUT_OFF: Malformed = Malformed("it is cut off");
-/// Values may hold values; nobody nests them deeper.
+/// Values may hold values; nobody nests them deeper, and readers of JSON would not follow.
 const DEEPEST: usize = 32;
 
-/// A field's number and what it holds.
-enum Field<'b> {
-    Number(u64),
-    Fixed(u64),
-    Bytes(&'b [u8]),
-}
-
-struct Fields<'b>(&'b [u8]);
-
-impl<'b> Fields<'b> {
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for place in 0..10 {
-            let (&byte, rest) = self.0.split_first().ok_or(CUT_OFF)?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << (7 * place);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Malformed("a number is too long"))
+/// The request in JSON, on one line.
+pub(super) fn to_json(request: Bytes) -> Result<String, Malformed> {
+    let export = Export::decode(request)?;
+    let spans = export.resource_spans.iter().flat_map(|all| {
+        let of_resource = all.resource.iter().flat_map(|resource| &resource.attributes);
+        of_resource.chain(all.scope_spans.iter().flat_map(|all| {
+            let of_scope = all.scope.iter().flat_map(|scope| &scope.attributes);
+            of_scope.chain(all.spans.iter().flat_map(|span| {
+                let of_events = span.events.iter().flat_map(|event| &event.attributes);
+                let of_links = span.links.iter().flat_map(|link| &link.attributes);
+                span.attributes.iter().chain(of_events).chain(of_links)
+            }))
+        }))
+    });
+    if spans.filter_map(|attribute| attribute.value.as_ref()).any(|value| !value.is_within(DEEPEST)) {
+        return Err(Malformed::TooDeep);
     }
+    // Nothing in a request lacks a form in JSON.
+    Ok(serde_json::to_string(&export).unwrap_or_default())
+}
 
-    fn take(&mut self, length: usize) -> Result<&'b [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(CUT_OFF)?;
-        self.0 = rest;
-        Ok(taken)
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Export {
+    #[prost(message, repeated, tag = "1")]
+    resource_spans: Vec<ResourceSpans>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans {
+    #[prost(message, optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scope_spans: Vec<ScopeSpans>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    schema_url: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    #[prost(message, repeated, tag = "1")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScopeSpans {
+    #[prost(message, optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<InstrumentationScope>,
+    #[prost(message, repeated, tag = "2")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    spans: Vec<Span>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    schema_url: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstrumentationScope {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    name: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    version: Option<Bytes>,
+    #[prost(message, repeated, tag = "3")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Span {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    trace_id: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    span_id: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    trace_state: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    parent_span_id: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    name: Option<Bytes>,
+    #[prost(uint64, optional, tag = "6")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<u64>,
+    #[prost(fixed64, optional, tag = "7")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "digits")]
+    start_time_unix_nano: Option<u64>,
+    #[prost(fixed64, optional, tag = "8")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "digits")]
+    end_time_unix_nano: Option<u64>,
+    #[prost(message, repeated, tag = "9")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<KeyValue>,
+    #[prost(message, repeated, tag = "11")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Event>,
+    #[prost(message, repeated, tag = "13")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    links: Vec<Link>,
+    #[prost(message, optional, tag = "15")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[prost(fixed64, optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "digits")]
+    time_unix_nano: Option<u64>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    name: Option<Bytes>,
+    #[prost(message, repeated, tag = "3")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    trace_id: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    span_id: Option<Bytes>,
+    #[prost(message, repeated, tag = "4")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    message: Option<Bytes>,
+    #[prost(uint64, optional, tag = "3")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyValue {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    key: Option<Bytes>,
+    #[prost(message, optional, boxed, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Box<AnyValue>>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnyValue {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    string_value: Option<Bytes>,
+    #[prost(bool, optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bool_value: Option<bool>,
+    #[prost(int64, optional, tag = "3")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "digits")]
+    int_value: Option<i64>,
+    #[prost(double, optional, tag = "4")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    double_value: Option<f64>,
+    #[prost(message, optional, tag = "5")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    array_value: Option<ArrayValue>,
+    #[prost(message, optional, tag = "6")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kvlist_value: Option<KeyValueList>,
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    bytes_value: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ArrayValue {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<AnyValue>,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyValueList {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<KeyValue>,
+}
+
+impl AnyValue {
+    /// Whether values lie in this one at most so many levels deep.
+    fn is_within(&self, levels: usize) -> bool {
+        let array = self.array_value.iter().flat_map(|array| &array.values);
+        let list = self.kvlist_value.iter().flat_map(|list| &list.values);
+        let mut within = array.chain(list.filter_map(|pair| pair.value.as_deref()));
+        within.all(|value| levels > 0 && value.is_within(levels - 1))
     }
-
-    fn next(&mut self) -> Result<Option<(u64, Field<'b>)>, Malformed> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let key = self.varint()?;
-        let field = match key & 7 {
-            0 => Field::Number(self.varint()?),
-            1 => {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(self.take(8)?);
-                Field::Fixed(u64::from_le_bytes(bytes))
-            }
-            2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| CUT_OFF)?;
-                Field::Bytes(self.take(length)?)
-            }
-            5 => {
-                let mut bytes = [0; 8];
-                bytes[..4].copy_from_slice(self.take(4)?);
-                Field::Fixed(u64::from_le_bytes(bytes))
-            }
-            _ => return Err(Malformed("a field of an unknown type")),
-        };
-        Ok(Some((key >> 3, field)))
-    }
 }
 
-/// Reads a message into an object; `read` says what becomes of a field.
-fn message(
-    bytes: &[u8],
-    mut read: impl FnMut(&mut Map<String, Value>, u64, Field<'_>) -> Result<(), Malformed>,
-) -> Result<Value, Malformed> {
-    let mut object = Map::new();
-    let mut fields = Fields(bytes);
-    while let Some((number, field)) = fields.next()? {
-        read(&mut object, number, field)?;
-    }
-    Ok(Value::Object(object))
+fn text<S: Serializer>(bytes: &Option<Bytes>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()))
 }
 
-fn add(object: &mut Map<String, Value>, list: &str, value: Value) {
-    if let Value::Array(values) = object.entry(list).or_insert_with(|| json!([])) {
-        values.push(value);
-    }
+fn hexadecimal<S: Serializer>(bytes: &Option<Bytes>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&hex::encode(bytes.as_deref().unwrap_or_default()))
 }
 
-fn set(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    object.insert(key.to_owned(), value.into());
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-pub(super) fn to_json(bytes: &[u8]) -> Result<Value, Malformed> {
-    let mut request = message(bytes, |object, number, field| {
-        if let (1, Field::Bytes(bytes)) = (number, field) {
-            add(object, "resourceSpans", resource_spans(bytes)?);
-        }
-        Ok(())
-    })?;
-    if request["resourceSpans"].is_null() {
-        request["resourceSpans"] = json!([]);
-    }
-    Ok(request)
-}
-
-fn resource_spans(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "resource", attributes_of(bytes, 1)?),
-            (2, Field::Bytes(bytes)) => add(object, "scopeSpans", scope_spans(bytes)?),
-            (3, Field::Bytes(bytes)) => set(object, "schemaUrl", text(bytes)),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn scope_spans(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "scope", scope(bytes)?),
-            (2, Field::Bytes(bytes)) => add(object, "spans", span(bytes)?),
-            (3, Field::Bytes(bytes)) => set(object, "schemaUrl", text(bytes)),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn scope(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "name", text(bytes)),
-            (2, Field::Bytes(bytes)) => set(object, "version", text(bytes)),
-            (3, Field::Bytes(bytes)) => add(object, "attributes", key_value(bytes, 0)?),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-/// A message of which only the attributes count.
-fn attributes_of(bytes: &[u8], field_of_attributes: u64) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        if let Field::Bytes(bytes) = field
-            && number == field_of_attributes
-        {
-            add(object, "attributes", key_value(bytes, 0)?);
-        }
-        Ok(())
-    })
-}
-
-fn span(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "traceId", hex::encode(bytes)),
-            (2, Field::Bytes(bytes)) => set(object, "spanId", hex::encode(bytes)),
-            (3, Field::Bytes(bytes)) => set(object, "traceState", text(bytes)),
-            (4, Field::Bytes(bytes)) => set(object, "parentSpanId", hex::encode(bytes)),
-            (5, Field::Bytes(bytes)) => set(object, "name", text(bytes)),
-            (6, Field::Number(kind)) => set(object, "kind", kind),
-            (7, Field::Fixed(time)) => set(object, "startTimeUnixNano", time.to_string()),
-            (8, Field::Fixed(time)) => set(object, "endTimeUnixNano", time.to_string()),
-            (9, Field::Bytes(bytes)) => add(object, "attributes", key_value(bytes, 0)?),
-            (11, Field::Bytes(bytes)) => add(object, "events", event(bytes)?),
-            (13, Field::Bytes(bytes)) => add(object, "links", link(bytes)?),
-            (15, Field::Bytes(bytes)) => set(object, "status", status(bytes)?),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn event(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Fixed(time)) => set(object, "timeUnixNano", time.to_string()),
-            (2, Field::Bytes(bytes)) => set(object, "name", text(bytes)),
-            (3, Field::Bytes(bytes)) => add(object, "attributes", key_value(bytes, 0)?),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn link(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "traceId", hex::encode(bytes)),
-            (2, Field::Bytes(bytes)) => set(object, "spanId", hex::encode(bytes)),
-            (4, Field::Bytes(bytes)) => add(object, "attributes", key_value(bytes, 0)?),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn status(bytes: &[u8]) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (2, Field::Bytes(bytes)) => set(object, "message", text(bytes)),
-            (3, Field::Number(code)) => set(object, "code", code),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn key_value(bytes: &[u8], depth: usize) -> Result<Value, Malformed> {
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "key", text(bytes)),
-            (2, Field::Bytes(bytes)) => set(object, "value", any_value(bytes, depth)?),
-            _ => {}
-        }
-        Ok(())
-    })
-}
-
-fn any_value(bytes: &[u8], depth: usize) -> Result<Value, Malformed> {
-    if depth > DEEPEST {
-        return Err(Malformed("values are nested too deep"));
-    }
-    let list = |bytes: &[u8], read: fn(&[u8], usize) -> Result<Value, Malformed>| {
-        let mut list = message(bytes, |object, number, field| {
-            if let (1, Field::Bytes(bytes)) = (number, field) {
-                add(object, "values", read(bytes, depth + 1)?);
-            }
-            Ok(())
-        })?;
-        if list["values"].is_null() {
-            list["values"] = json!([]);
-        }
-        Ok(list)
-    };
-    message(bytes, |object, number, field| {
-        match (number, field) {
-            (1, Field::Bytes(bytes)) => set(object, "stringValue", text(bytes)),
-            (2, Field::Number(number)) => set(object, "boolValue", number != 0),
-            (3, Field::Number(number)) => set(object, "intValue", number.cast_signed().to_string()),
-            (4, Field::Fixed(bits)) => set(object, "doubleValue", f64::from_bits(bits)),
-            (5, Field::Bytes(bytes)) => set(object, "arrayValue", list(bytes, any_value)?),
-            (6, Field::Bytes(bytes)) => set(object, "kvlistValue", list(bytes, key_value)?),
-            (7, Field::Bytes(bytes)) => set(object, "bytesValue", hex::encode(bytes)),
-            _ => {}
-        }
-        Ok(())
-    })
+/// Numbers of 64 bits are texts, as in all JSON of protobuf.
+fn digits<S: Serializer, N: Copy + Default + ToString>(
+    number: &Option<N>,
+    out: S,
+) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&number.unwrap_or_default().to_string())
 }
 
 #[cfg(test)]
@@ -294,45 +295,120 @@ mod tests {
         [&prefix, content].concat()
     }
 
+    /// A request with one span, which holds this.
+    fn with_span(span: &[u8]) -> Vec<u8> {
+        bytes_long(1, &bytes_long(2, &bytes_long(2, span)))
+    }
+
+    #[track_caller]
+    fn check(request: Vec<u8>, expected: &str) {
+        assert_eq!(to_json(request.into()).unwrap(), expected);
+    }
+
+    #[track_caller]
+    fn refused(request: Vec<u8>, expected: &str) {
+        let error = to_json(request.into()).unwrap_err().to_string();
+        assert!(error.starts_with("not an ExportTraceServiceRequest in protobuf: "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+
     #[test]
     fn a_request_becomes_its_json_form() {
-        let found = to_json(&export()).unwrap();
-        assert_eq!(
-            found,
-            json!({ "resourceSpans": [{
-                "resource": { "attributes": [{ "key": "service.name", "value": { "stringValue": "shop" } }] },
-                "scopeSpans": [{ "spans": [{
-                    "traceId": "ab".repeat(16), "spanId": "12".repeat(8), "name": "GET /x", "kind": 2,
-                    "startTimeUnixNano": "1650000000000000001", "endTimeUnixNano": "1650000000000000002",
-                    "attributes": [{ "key": "http.route", "value": { "stringValue": "/x" } },
-                                   { "key": "n", "value": { "intValue": "300" } }],
-                    "links": [{ "traceId": "cd".repeat(16), "spanId": "ef".repeat(8) }],
-                    "status": { "code": 2 },
-                }] }],
-            }] })
+        check(
+            export(),
+            concat!(
+                r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"#,
+                r#""scopeSpans":[{"spans":[{"traceId":"abababababababababababababababab","spanId":"1212121212121212","#,
+                r#""name":"GET /x","kind":2,"startTimeUnixNano":"1650000000000000001","endTimeUnixNano":"1650000000000000002","#,
+                r#""attributes":[{"key":"http.route","value":{"stringValue":"/x"}},{"key":"n","value":{"intValue":"300"}}],"#,
+                r#""links":[{"traceId":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","spanId":"efefefefefefefef"}],"#,
+                r#""status":{"code":2}}]}]}]}"#
+            ),
         );
-        assert_eq!(to_json(b"").unwrap(), json!({ "resourceSpans": [] }));
+        check(Vec::new(), r#"{"resourceSpans":[]}"#);
+    }
+
+    #[test]
+    fn values_of_all_kinds_have_their_form() {
+        let attribute = |value: &[u8]| with_span(&bytes(9, &[bytes(1, b"k"), bytes(2, value)].concat()));
+        let check = |value: &[u8], expected: &str| {
+            check(
+                attribute(value),
+                &format!(
+                    r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"attributes":[{{"key":"k","value":{expected}}}]}}]}}]}}]}}"#
+                ),
+            );
+        };
+        check(b"", "{}");
+        check(&bytes(1, b""), r#"{"stringValue":""}"#);
+        // Not UTF-8.
+        check(&bytes(1, b"a\xff"), "{\"stringValue\":\"a\u{fffd}\"}");
+        check(&[2 << 3, 0], r#"{"boolValue":false}"#);
+        check(&[3 << 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], r#"{"intValue":"-1"}"#);
+        check(&[&[4 << 3 | 1][..], &1.5_f64.to_le_bytes()].concat(), r#"{"doubleValue":1.5}"#);
+        check(&[&[4 << 3 | 1][..], &f64::NAN.to_le_bytes()].concat(), r#"{"doubleValue":null}"#);
+        check(&bytes(5, b""), r#"{"arrayValue":{"values":[]}}"#);
+        check(&bytes(5, &bytes(1, &bytes(1, b"x"))), r#"{"arrayValue":{"values":[{"stringValue":"x"}]}}"#);
+        check(&bytes(6, &bytes(1, &bytes(1, b"x"))), r#"{"kvlistValue":{"values":[{"key":"x"}]}}"#);
+        check(&bytes(7, &[1, 0xab]), r#"{"bytesValue":"01ab"}"#);
+    }
+
+    #[test]
+    fn fields_of_later_versions_are_passed_over() {
+        // Field 100, by all four types.
+        let unknown = [
+            &[0xa0, 6, 7][..],
+            &[0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0xa2, 6, 2, b'h', b'i'],
+            &[0xa5, 6, 1, 2, 3, 4],
+        ]
+        .concat();
+        let span = [unknown.clone(), bytes(5, b"x"), unknown.clone()].concat();
+        let resource = bytes(1, &bytes(1, &unknown));
+        check(
+            [with_span(&span), unknown, resource].concat(),
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x"}]}]},{"resource":{}}]}"#,
+        );
+    }
+
+    #[test]
+    fn fields_of_another_type_are_refused() {
+        // The name as a number, a time as a number without fixed length, the kind as a text.
+        refused(with_span(&[5 << 3, 1]), "Span.name: ");
+        refused(with_span(&[7 << 3, 1]), "Span.start_time_unix_nano: ");
+        refused(with_span(&bytes(6, b"x")), "Span.kind: ");
+        refused(vec![1 << 3, 1], "resource_spans");
+        refused(b"{}".to_vec(), "");
     }
 
     #[test]
     fn what_is_cut_off_is_refused_and_nothing_panics() {
         let whole = export();
         for length in 1..whole.len() {
-            assert!(to_json(&whole[..length]).is_err(), "{length}");
+            refused(whole[..length].to_vec(), "");
         }
         for place in 0..whole.len() {
             for byte in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[place] = byte;
-                let _ = to_json(&bytes);
+                let _ = to_json(bytes.into());
             }
         }
-        // Lists within lists within lists.
-        let mut nested = bytes(1, b"x");
-        while nested.len() < 120 {
-            nested = bytes(5, &bytes(1, &nested));
-        }
-        assert!(any_value(&nested, 0).is_ok());
-        assert_eq!(any_value(&nested, DEEPEST), Err(Malformed("values are nested too deep")));
+    }
+
+    #[test]
+    fn values_within_values_have_an_end() {
+        let nested = |levels: usize| {
+            let mut value = bytes(1, b"x");
+            for _ in 0..levels {
+                value = bytes_long(5, &bytes_long(1, &value));
+            }
+            with_span(&bytes_long(9, &bytes_long(2, &value)))
+        };
+        let deepest = to_json(nested(DEEPEST).into()).unwrap();
+        serde_json::from_str::<serde_json::Value>(&deepest).unwrap();
+        refused(nested(DEEPEST + 1), "values are nested too deep");
+        // So deep that it is not even decoded.
+        refused(nested(1_000), "recursion limit");
     }
 }

@@ -144,7 +144,7 @@ async fn answer(request: Request<Incoming>, orders: &mpsc::Sender<Order>) -> Ans
         Err(status) => return refuse(status, "the body cannot be read, or is too long"),
     };
     if is_traces {
-        let line = match to_line(&body, is_compressed, is_json) {
+        let line = match to_line(body, is_compressed, is_json) {
             Ok(line) => line,
             Err(reason) => return refuse(StatusCode::BAD_REQUEST, &reason),
         };
@@ -167,28 +167,28 @@ async fn answer(request: Request<Incoming>, orders: &mpsc::Sender<Order>) -> Ans
 }
 
 /// A request as one line of JSON.
-fn to_line(body: &[u8], is_compressed: bool, is_json: bool) -> Result<Vec<u8>, String> {
-    let mut plain = Vec::new();
+fn to_line(body: Bytes, is_compressed: bool, is_json: bool) -> Result<Vec<u8>, String> {
     let body = if is_compressed {
-        let mut decoder = flate2::read::MultiGzDecoder::new(body).take(LONGEST as u64 + 1);
+        let mut plain = Vec::new();
+        let mut decoder = flate2::read::MultiGzDecoder::new(body.as_ref()).take(LONGEST as u64 + 1);
         decoder.read_to_end(&mut plain).map_err(|error| format!("not gzip: {error}"))?;
         if plain.len() > LONGEST {
             return Err("the body is too long".to_owned());
         }
-        &plain
+        Bytes::from(plain)
     } else {
         body
     };
     let export = if is_json {
-        let value: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
+        let value: Value = serde_json::from_slice(&body).map_err(|error| format!("not JSON: {error}"))?;
         if !value["resourceSpans"].is_array() {
             return Err("there is no list `resourceSpans`".to_owned());
         }
-        value
+        value.to_string()
     } else {
         protobuf::to_json(body).map_err(|error| error.to_string())?
     };
-    let mut line = export.to_string().into_bytes();
+    let mut line = export.into_bytes();
     line.push(b'\n');
     Ok(line)
 }
