@@ -566,7 +566,7 @@ fn a_killed_runner_takes_its_idle_supervisors_along_and_leaves_those_at_work() {
     runner.kill().unwrap();
     runner.wait().unwrap();
     let work = home.path().join("work");
-    let worker = supervisor_of(&work).as_raw();
+    let worker = supervisor_of(&work).as_raw_pid();
     eventually("the idle ones end", || supervisors_of(&home) == [worker]);
     assert_eq!(host::look(&work).unwrap(), Found::Running, "the other goes on");
     assert_eq!(runtime().block_on(host::wait(&work)).unwrap(), CommandExit::Code(0));
