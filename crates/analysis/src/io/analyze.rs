@@ -123,7 +123,7 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<Ana
     let input = Input::open(path)?;
     let create = |wanted: bool, given: &Option<PathBuf>, name| {
         let target = given.clone().unwrap_or_else(|| path.with_file_name(name));
-        wanted.then(|| Replacement::create(target)).transpose()
+        wanted.then(|| Replacement::create(&target)).transpose()
     };
     let breakdown = create(options.tables.csv, &options.breakdown, BREAKDOWN_FILE)?;
     #[cfg(feature = "parquet")]
@@ -165,7 +165,7 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<Ana
         let room = Room::beside(path);
         run_any(Named { input, path }, &position, jobs, method, room, writer, progress)?
     };
-    Replacement::finish_all([breakdown, columns, invalid].into_iter().flatten().collect())?;
+    Replacement::finish_all([breakdown, columns, invalid].into_iter().flatten())?;
     Ok(summary)
 }
 

@@ -24,12 +24,12 @@ pub const TRIGGER_FILE: &str = "trigger.csv";
 pub fn analyze_triggers(path: &Path, progress: &dyn Fn(u64)) -> io::Result<TriggerSummary> {
     let input = Input::open(path)?;
     let position = input.position();
-    let triggers = Replacement::create(path.with_file_name(TRIGGER_FILE))?;
-    let invalid = Replacement::create(path.with_file_name(INVALID_FILE))?;
+    let triggers = Replacement::create(&path.with_file_name(TRIGGER_FILE))?;
+    let invalid = Replacement::create(&path.with_file_name(INVALID_FILE))?;
     let input = Named { input, path };
     let summary =
         analyze(Texts::new(input), &triggers, &invalid, Room::beside(path), &|| progress(position.bytes()))?;
-    Replacement::finish_all(vec![triggers, invalid])?;
+    Replacement::finish_all([triggers, invalid])?;
     Ok(summary)
 }
 
