@@ -9,10 +9,22 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use sb_analysis::{Analysis, Method, Trace, for_each_trace};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do where the error cannot be shown either.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let file = std::env::args_os().nth(1).ok_or("name a file of traces: analyze FILE")?;
     let found = Found::read(Path::new(&file))?;
     found.write(&mut io::stdout().lock())?;
