@@ -28,7 +28,7 @@ use sb_plan::plan::Executor;
     propagate_version = true,
     disable_help_subcommand = true
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
@@ -37,7 +37,7 @@ pub struct Cli {
 
 /// The words of the command line; in `sb logs`, `-f` is `--follow`, as people know it from `tail`, and not the common
 /// option `--file`, which means nothing there.
-pub fn words(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn words(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = given.into_iter().collect();
     let command = Cli::command();
     let takes_value = |word: &str| {
@@ -68,7 +68,7 @@ pub fn words(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 }
 
 #[derive(Debug, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// Manifest of the application [default: the only one in this folder]
     #[arg(short, long, global = true, value_name = "PATH")]
     pub file: Option<PathBuf>,
@@ -100,7 +100,7 @@ fn executor_parser() -> impl TypedValueParser<Value = Executor> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     Text,
     Json,
     /// Graphviz; for `sb plan graph`, and its default
@@ -116,7 +116,7 @@ pub enum OutputFormat {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a plan: every application through deploy, load, traces, analysis and cleanup
     #[command(after_help = "Example:\n  sb run plans/quickstart.toml --seed 7")]
     Run {
@@ -389,7 +389,7 @@ pub enum Command {
 
 /// Who takes credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Provider {
+pub(crate) enum Provider {
     Aws,
     Azure,
     Google,
@@ -399,7 +399,7 @@ pub enum Provider {
 
 /// When a run asks before it starts.
 #[derive(Debug, Args)]
-pub struct Confirm {
+pub(crate) struct Confirm {
     /// Start without asking
     #[arg(short, long)]
     pub yes: bool,
@@ -412,7 +412,7 @@ pub struct Confirm {
 }
 
 #[derive(Debug, Args)]
-pub struct LogsArguments {
+pub(crate) struct LogsArguments {
     /// A step's id, or the end of it [default: what runs, else the last that failed, else the last]
     pub step: Option<String>,
     /// Go on as the log grows, and with the next attempt, until the step has ended (without a step: the run).
@@ -472,7 +472,7 @@ impl From<AlgorithmWord> for sb_analysis::Algorithm {
 
 /// How traces are read and explained; for files that are named.
 #[derive(Debug, Args)]
-pub struct MethodArguments {
+pub(crate) struct MethodArguments {
     /// Format of the files
     #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "files")]
     pub source: SourceWord,
@@ -494,20 +494,20 @@ pub struct MethodArguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RepairKind {
+pub(crate) enum RepairKind {
     /// Clocks that differ by a few milliseconds
     ClockSkew,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
-pub struct KeepArguments {
+pub(crate) struct KeepArguments {
     /// Do not clean up a deployment of which a step failed: it stays owed until `sb cleanup RUN`
     #[arg(long)]
     pub keep_on_failure: bool,
 }
 
 #[derive(Debug, Args)]
-pub struct LoadArguments {
+pub(crate) struct LoadArguments {
     /// A number of invocations one after another, `constant`, a pattern (steady, fluctuating, spikes, jump), or a
     /// CSV file with the column `InvocationsPerMinute`
     #[arg(allow_negative_numbers = true)]
@@ -548,7 +548,7 @@ pub struct LoadArguments {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum WorkloadCommand {
+pub(crate) enum WorkloadCommand {
     /// Plot the rates of a load, or what became of one
     #[command(after_help = "Examples:\n  \
         sb workload show fluctuating                             as traced\n  \
@@ -573,7 +573,7 @@ pub enum WorkloadCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum PlanCommand {
+pub(crate) enum PlanCommand {
     /// The deployments, trials and steps of a plan, as a tree
     Show {
         plan: PathBuf,
@@ -601,14 +601,14 @@ pub enum PlanCommand {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WrittenTables {
+pub(crate) enum WrittenTables {
     Csv,
     Parquet,
     Both,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum TraceCommand {
+pub(crate) enum TraceCommand {
     /// Draw a trace as a waterfall
     #[command(after_help = "Example:\n  sb trace show 1-5fbcfa0a --svg trace.svg")]
     Show {
@@ -647,7 +647,7 @@ pub enum TraceCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// All values
     Show,
     /// One value
@@ -657,7 +657,7 @@ pub enum ConfigCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum RemoteCommand {
+pub(crate) enum RemoteCommand {
     /// Get a machine ready: Docker, rsync and this sb; what is there is left alone
     #[command(
         after_help = "Uses your own ssh configuration and agent. Installs with apt-get, dnf or yum, as root or by sudo without a password.\n\
@@ -694,7 +694,7 @@ pub enum RemoteCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum LocalCommand {
+pub(crate) enum LocalCommand {
     /// Start the runtime with a SAM template; it runs until `sb local down`
     #[command(
         after_help = "`-p` sets a parameter of the template.\n\nExamples:\n  sb local up -p MemorySize=512\n  sb local up --containers\n  sb local up --containers --image python3.12=lambda-python:mine\n  sb local up --service rekognition=http://127.0.0.1:8080"
@@ -767,7 +767,7 @@ fn parse_service(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SchemaKind {
+pub(crate) enum SchemaKind {
     Benchmark,
     Plan,
     Workload,

@@ -1,31 +1,34 @@
 //! `sb` runs serverless-application benchmarks that are declared, not programmed, and tells where the time goes.
 //!
-//! Read the modules in this order: words ([`id`], [`event`], [`exit`], [`measurement`]), pure domains
-//! ([`manifest`], [`workload`], [`trace`]), the pure pipeline ([`validate`], [`plan`], [`graph`]), the adapters
-//! to the world ([`host`], [`container`], [`load`], [`provider`], [`store`]), the engine
-//! ([`execute`], [`schedule`]) and what people see ([`progress`], [`report`], [`watch`], [`ui`], [`command`]).
-//! `ARCHITECTURE.md` has the table of which layer may import which.
+//! The library is what a program needs that runs plans without a terminal: [`run`] starts, resumes and cleans up runs of
+//! a [`workspace`], whose steps are supervised by copies of the program ([`role`]). Manifests, plans, traces and loads
+//! have crates of their own.
+//!
+//! Read the modules in this order: words ([`workspace`], [`command_exit`]), the files of an [`attempt`], the adapters to
+//! the world ([`host`], `container`, [`provider`], `store`), the engine (`execute`, `schedule`), [`run`], and what
+//! people see (`progress`, `watch`, `ui`, [`command`]). `ARCHITECTURE.md` has the table of which may import which.
 
 pub mod attempt;
 pub mod command_exit;
-pub mod exit_code;
+mod exit_code;
 pub mod workspace;
 
-pub mod container;
+mod container;
 pub mod host;
 pub mod provider;
-pub mod store;
+mod store;
 
-pub mod execute;
+mod execute;
+mod schedule;
+
 pub mod role;
 pub mod run;
-pub mod schedule;
 
-pub mod progress;
-pub mod terminal;
+mod progress;
+mod terminal;
 
-pub mod cli;
+mod cli;
 pub mod command;
-pub mod settings;
-pub mod ui;
-pub mod watch;
+mod settings;
+mod ui;
+mod watch;

@@ -10,7 +10,7 @@ use sb_plan::plan::Executor;
 
 /// What the common options mean.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub file: Option<PathBuf>,
     pub target: Option<String>,
     pub executor: Option<Executor>,
@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum SettingsError {
+pub(crate) enum SettingsError {
     #[error("`{argument}` is not NAME=VALUE")]
     #[diagnostic(help("write a parameter as -p memory_size=2048"))]
     Param { argument: String },
@@ -47,7 +47,7 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    pub fn resolve(global: Global) -> Result<Self, SettingsError> {
+    pub(crate) fn resolve(global: Global) -> Result<Self, SettingsError> {
         let params = global
             .params
             .into_iter()
@@ -79,12 +79,12 @@ impl Settings {
     }
 
     /// Whether a script reads the output.
-    pub fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         self.format == OutputFormat::Json
     }
 
     /// The manifest that is meant: `--file`, or the only one in the working directory.
-    pub fn manifest(&self) -> Result<PathBuf, SettingsError> {
+    pub(crate) fn manifest(&self) -> Result<PathBuf, SettingsError> {
         if let Some(file) = &self.file {
             return Ok(absolute(file));
         }
@@ -106,7 +106,7 @@ impl Settings {
     }
 
     /// The workspace for work on `beside`: `--state-dir`, or the one to which `beside` belongs.
-    pub fn workspace(&self, beside: &Path) -> Workspace {
+    pub(crate) fn workspace(&self, beside: &Path) -> Workspace {
         match &self.state_dir {
             Some(folder) => Workspace::at(&absolute(folder)),
             None => Workspace::of(beside),
@@ -114,13 +114,13 @@ impl Settings {
     }
 
     /// The workspace of the working directory.
-    pub fn workspace_here(&self) -> Workspace {
+    pub(crate) fn workspace_here(&self) -> Workspace {
         self.workspace(Path::new("."))
     }
 }
 
 /// `benchmark.toml`, `benchmark.yaml`, `thumbnails.benchmark.toml` …
-pub fn is_benchmark(name: &str) -> bool {
+pub(crate) fn is_benchmark(name: &str) -> bool {
     ["benchmark.toml", "benchmark.yaml", "benchmark.yml"]
         .iter()
         .any(|end| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))

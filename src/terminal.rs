@@ -6,11 +6,11 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
 
-pub use raw::RawMode;
+pub(crate) use raw::RawMode;
 
 /// Cheap to clone; bars drawn through it never tear the lines it prints.
 #[derive(Clone, Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     bars: MultiProgress,
     /// Standard error is a terminal that understands colours and movement.
     pub lively: bool,
@@ -20,7 +20,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Looks at the streams and at NO_COLOR and TERM.
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
@@ -31,22 +31,22 @@ impl Terminal {
     }
 
     /// Columns of standard output; 100 where it is no terminal.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         let term = console::Term::stdout();
         if term.is_term() { usize::from(term.size().1).max(40) } else { 100 }
     }
 
     /// Rows of standard error, where it is a terminal.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         usize::from(console::Term::stderr().size().0)
     }
 
-    pub fn bars(&self) -> &MultiProgress {
+    pub(crate) fn bars(&self) -> &MultiProgress {
         &self.bars
     }
 
     /// Data. A reader that has gone away (`| head`) is no error.
-    pub fn data(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn data(&self, text: &str) -> io::Result<()> {
         let written = self.bars.suspend(|| {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes())?;
@@ -62,7 +62,7 @@ impl Terminal {
     }
 
     /// Data as it is: nothing is added. A reader that has gone away is an error, so that who follows a log can end.
-    pub fn raw(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> io::Result<()> {
         self.bars.suspend(|| {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
@@ -71,32 +71,32 @@ impl Terminal {
     }
 
     /// As [`Terminal::raw`], to standard error.
-    pub fn raw_error(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn raw_error(&self, bytes: &[u8]) -> io::Result<()> {
         self.bars.suspend(|| io::stderr().lock().write_all(bytes))
     }
 
     /// Whether somebody types and reads: standard input and output are terminals.
-    pub fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
     /// Rows and columns of the terminal that somebody reads.
-    pub fn size(&self) -> (u16, u16) {
+    pub(crate) fn size(&self) -> (u16, u16) {
         console::Term::stdout().size()
     }
 
     /// Emphasis for standard output, where it shows.
-    pub fn paint_data(&self, style: Style, text: &str) -> String {
+    pub(crate) fn paint_data(&self, style: Style, text: &str) -> String {
         if self.coloured { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
     }
 
     /// A part of standard output that is drawn again and again; only where [`Terminal::coloured`].
-    pub fn screen(&self) -> Screen<'_> {
+    pub(crate) fn screen(&self) -> Screen<'_> {
         Screen { terminal: self, drawn: 0, size: (0, 0) }
     }
 
     /// A line for people. Nobody to read it is no error.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         self.bars.suspend(|| {
             let mut out = io::stderr().lock();
             let _ = out.write_all(text.as_bytes());
@@ -107,7 +107,7 @@ impl Terminal {
     }
 
     /// Asks a person a question that is answered with yes or no; none when there is no terminal to ask on.
-    pub fn ask(&self, question: &str) -> io::Result<Option<bool>> {
+    pub(crate) fn ask(&self, question: &str) -> io::Result<Option<bool>> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Ok(None);
         }
@@ -122,14 +122,14 @@ impl Terminal {
     }
 
     /// Emphasis for standard error, where it shows.
-    pub fn paint(&self, style: Style, text: &str) -> String {
+    pub(crate) fn paint(&self, style: Style, text: &str) -> String {
         if self.lively { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
     }
 }
 
 /// Lines at the end of standard output that are replaced as a whole.
 #[derive(Debug)]
-pub struct Screen<'a> {
+pub(crate) struct Screen<'a> {
     terminal: &'a Terminal,
     drawn: usize,
     size: (u16, u16),
@@ -137,14 +137,14 @@ pub struct Screen<'a> {
 
 impl Screen<'_> {
     /// Rows and columns.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         let (rows, columns) = console::Term::stdout().size();
         (usize::from(rows).max(5), usize::from(columns).max(20))
     }
 
     /// Draws lines over those that were drawn before. None may be longer than the screen is wide, nor may they be more
     /// than it has rows.
-    pub fn draw(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, lines: &[String]) -> io::Result<()> {
         let size = console::Term::stdout().size();
         let mut text = String::new();
         if self.drawn > 0 {
@@ -169,7 +169,7 @@ impl Screen<'_> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     Good,
     Bad,
     Warning,

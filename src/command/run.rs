@@ -219,7 +219,7 @@ async fn show(
                 }
             }
             RunEvent::ContainersLeft(error) => {
-                terminal.say(&format!("note: containers may be left (`sb leaks` lists them): {error}"))
+                terminal.say(&format!("note: containers may be left (`sb leaks` lists them): {error}"));
             }
         }
     }

@@ -35,7 +35,7 @@ enum Content {
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ContextError {
+pub(crate) enum ContextError {
     #[error(
         "cannot read `{}` for the build: {source}; correct the path or its permissions, or name it in .dockerignore",
         path.display()

@@ -26,7 +26,7 @@ pub(super) struct Tls {
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EndpointError {
+pub(crate) enum EndpointError {
     #[error(
         "there is no Docker context `{name}` (named {from}; looked for `{}`): `docker context ls` lists them; \
          choose one with DOCKER_CONTEXT, or name an engine with DOCKER_HOST",

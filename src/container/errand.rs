@@ -22,7 +22,7 @@ use super::{ContainerCommand, ContainerError, Engine, api, is_connection, status
 
 /// Files for a container.
 #[derive(Clone, Copy, Debug)]
-pub struct Luggage<'a> {
+pub(crate) struct Luggage<'a> {
     /// A folder of this machine, and where it goes; what its `.dockerignore` names stays here.
     pub folder: &'a Path,
     pub target: &'a Path,
@@ -38,7 +38,7 @@ const UPLOAD_SILENCE: Duration = Duration::from_hours(2);
 
 impl Engine {
     /// Makes a container without starting it, after removing one of that name. The command names its user and HOME.
-    pub async fn make(&self, command: &ContainerCommand, name: &str) -> Result<(), ContainerError> {
+    pub(crate) async fn make(&self, command: &ContainerCommand, name: &str) -> Result<(), ContainerError> {
         self.remove(name).await?;
         let body = body_of(command, Path::new("/"), self.log())?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// Brings files into a container that has not started.
-    pub async fn bring(&self, name: &str, luggage: &Luggage<'_>) -> Result<(), ContainerError> {
+    pub(crate) async fn bring(&self, name: &str, luggage: &Luggage<'_>) -> Result<(), ContainerError> {
         let inside = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
         let mut files = Context::of_folder(luggage.folder, &inside(luggage.target), luggage.left_out)?;
         let (file, text) = luggage.file;
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Starts a container that was made.
-    pub async fn launch(&self, name: &str) -> Result<(), ContainerError> {
+    pub(crate) async fn launch(&self, name: &str) -> Result<(), ContainerError> {
         match self.docker.start_container(name, None::<StartContainerOptions>).await {
             Ok(()) => Ok(()),
             Err(error) if status_of(&error).is_some() => Err(self.refused(name, &error)),
@@ -78,7 +78,7 @@ impl Engine {
 
     /// Hands over what the container writes, until it ends; returns its exit code. A connection that breaks is made
     /// again, and output that came before comes once.
-    pub async fn follow_to_end(
+    pub(crate) async fn follow_to_end(
         &self,
         name: &str,
         output: &mut (dyn FnMut(&[u8]) + Send),
@@ -124,12 +124,12 @@ impl Engine {
     }
 
     /// Sends a signal to the container's program; one that is not there any more is no error.
-    pub async fn signal(&self, name: &str, signal: &str) -> Result<(), ContainerError> {
+    pub(crate) async fn signal(&self, name: &str, signal: &str) -> Result<(), ContainerError> {
         self.kill(name, signal).await
     }
 
     /// Fetches a file from a container, running or not, into a folder of this machine. False: it is not there.
-    pub async fn fetch(&self, name: &str, file: &Path, folder: &Path) -> Result<bool, ContainerError> {
+    pub(crate) async fn fetch(&self, name: &str, file: &Path, folder: &Path) -> Result<bool, ContainerError> {
         let failed = |source: io::Error| ContainerError::Folder { dir: folder.to_owned(), source };
         let options = DownloadFromContainerOptions { path: file.to_string_lossy().into_owned() };
         let archive = folder.join(".fetched.tar");

@@ -146,14 +146,14 @@ impl Engine {
     }
 
     /// Returns when the containers of all attempts whose end was told are removed, or could not be.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         let removing = std::mem::replace(&mut *self.removing.lock(), JoinSet::new());
         removing.join_all().await;
     }
 
     /// Removes every container of a run that has ended: those that [`Engine::settle`] waits for, and those that a runner
     /// left that was killed.
-    pub async fn sweep(&self, run: &str) -> Result<(), ContainerError> {
+    pub(crate) async fn sweep(&self, run: &str) -> Result<(), ContainerError> {
         self.settle().await;
         for orphan in self.list_orphans(RUN_LABEL, Some(run)).await? {
             self.remove(&orphan.id).await?;

@@ -19,7 +19,7 @@ struct Rule {
 
 #[derive(Debug, thiserror::Error)]
 #[error("line {line} of the .dockerignore, `{pattern}`, is no valid pattern: {source}; correct or remove it")]
-pub struct IgnoreError {
+pub(crate) struct IgnoreError {
     pub line: usize,
     pub pattern: String,
     source: globset::Error,

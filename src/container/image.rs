@@ -20,7 +20,7 @@ use super::{ContainerError, ContextError, Engine, api, engine_message, is_connec
 
 /// What a container runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Image {
+pub(crate) enum Image {
     /// `name`, `name:tag` or `name@sha256:…`; without a tag, `latest`.
     Reference(String),
     /// Absolute paths. The Dockerfile may lie outside of the context.
@@ -29,7 +29,7 @@ pub enum Image {
 
 /// What happens while an image is made available.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImageProgress {
+pub(crate) enum ImageProgress {
     /// One layer of an image that is pulled. Bytes, where the engine gives them.
     Pulling { layer: String, status: String, current: Option<u64>, total: Option<u64> },
     /// A line of the build's log.
@@ -44,7 +44,7 @@ const BUILD_SILENCE: Duration = Duration::from_hours(2);
 impl Engine {
     /// The id of the image, after pulling it if it is absent, or building it if no image of the same Dockerfile,
     /// arguments and context exists (it is tagged `sb-build:` and their digest).
-    pub async fn ensure_image(
+    pub(crate) async fn ensure_image(
         &self,
         image: &Image,
         progress: &(dyn Fn(ImageProgress) + Send + Sync),

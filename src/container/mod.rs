@@ -29,20 +29,19 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-pub use context::ContextError;
-pub use endpoint::EndpointError;
-pub use errand::Luggage;
-pub use ignore::IgnoreError;
-pub use image::{Image, ImageProgress};
-pub use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
-pub use session::{Opening, Piece, Session};
-pub use volume::Files;
+pub(crate) use context::ContextError;
+pub(crate) use endpoint::EndpointError;
+pub(crate) use errand::Luggage;
+pub(crate) use image::{Image, ImageProgress};
+pub(crate) use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
+pub(crate) use session::{Opening, Piece, Session};
+pub(crate) use volume::Files;
 
 use endpoint::Endpoint;
 
 /// A Docker engine that answers. Clones share the connection.
 #[derive(Clone, Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     docker: Docker,
     endpoint: Arc<Endpoint>,
     /// How long it may be out of reach.
@@ -73,7 +72,7 @@ const ANSWER_WITHIN: u64 = 120;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ContainerError {
+pub(crate) enum ContainerError {
     #[error(
         "no Docker engine answers at `{host}` ({from}): {message}; start Docker, set DOCKER_HOST to an engine (unix://, tcp:// or ssh://), \
          or run the steps on this machine with `--executor host`"
@@ -127,14 +126,14 @@ pub enum ContainerError {
 impl Engine {
     /// Finds the engine as the `docker` command does (DOCKER_HOST, DOCKER_CONTEXT, the configuration's context, or
     /// `unix:///var/run/docker.sock`), and agrees with it on a version of its interface.
-    pub async fn connect() -> Result<Self, ContainerError> {
+    pub(crate) async fn connect() -> Result<Self, ContainerError> {
         let variable = |name: &str| std::env::var(name).ok();
         let version = endpoint::version_asked_for(variable)?;
         Self::connect_to(Endpoint::find(variable)?, version).await
     }
 
     /// The engine at an address, as DOCKER_HOST would have it.
-    pub async fn connect_at(address: &str) -> Result<Self, ContainerError> {
+    pub(crate) async fn connect_at(address: &str) -> Result<Self, ContainerError> {
         Self::connect_to(Endpoint::at(address, |name| std::env::var(name).ok()), None).await
     }
 
@@ -175,7 +174,7 @@ impl Engine {
     }
 
     /// The address of the engine, as it was given.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.endpoint.host
     }
 
@@ -183,7 +182,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`ContainerError::Unreachable`] after two minutes.
-    pub async fn until_it_answers(&self, tell: &(dyn Fn() + Send + Sync)) -> Result<(), ContainerError> {
+    pub(crate) async fn until_it_answers(
+        &self,
+        tell: &(dyn Fn() + Send + Sync),
+    ) -> Result<(), ContainerError> {
         self.doubt.store(true, Ordering::Relaxed);
         self.networks.forget();
         let begun = Instant::now();
@@ -209,12 +211,12 @@ impl Engine {
 
 impl ContainerError {
     /// The connection broke, or the engine is not there at the moment: what was asked for may have happened.
-    pub fn is_connection(&self) -> bool {
+    pub(crate) fn is_connection(&self) -> bool {
         matches!(self, Self::Api { source, .. } if is_connection(source))
     }
 
     /// There is no engine to talk to.
-    pub fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::NoEngine { .. } | Self::Unreachable { .. }) || self.is_connection()
     }
 }

@@ -33,7 +33,7 @@ use crate::command_exit::{CommandExit, Found};
 /// it while the container exists); its arguments must not.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ContainerCommand {
+pub(crate) struct ContainerCommand {
     /// An id or a reference of an image that the engine has.
     pub image: String,
     /// None: the image's own. Empty: none.
@@ -69,7 +69,7 @@ pub struct ContainerCommand {
 /// A file or folder of this machine in the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// Absolute; must exist.
     pub source: PathBuf,
     /// Absolute.
@@ -80,7 +80,7 @@ pub struct Mount {
 /// A named volume of the engine in the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Volume {
+pub(crate) struct Volume {
     pub name: String,
     /// Absolute.
     pub target: String,
@@ -91,7 +91,7 @@ pub struct Volume {
 
 /// A container that carries the label `sb.run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Orphan {
+pub(crate) struct Orphan {
     pub id: String,
     pub name: String,
     pub labels: BTreeMap<String, String>,
@@ -124,13 +124,13 @@ impl std::fmt::Debug for ContainerCommand {
 /// Pieces of output that are written together, where as many have arrived.
 const PIECES: usize = 1024;
 /// The run that a container works for.
-pub const RUN_LABEL: &str = "sb.run";
+pub(crate) const RUN_LABEL: &str = "sb.run";
 /// The workspace that the run belongs to ([`state_label`]): several, of several machines, may share an engine.
-pub const STATE_LABEL: &str = "sb.state";
+pub(crate) const STATE_LABEL: &str = "sb.state";
 const TIMEOUT_LABEL: &str = "sb.timeout_ms";
 const GRACE_LABEL: &str = "sb.grace_ms";
 /// HOME of commands that run as the caller: a mount that should be in their home goes below it.
-pub const HOME: &str = "/sb-home";
+pub(crate) const HOME: &str = "/sb-home";
 const HOME_FOLDER: &str = "home";
 /// Written before the container starts: without it and without the container, nothing was started.
 const CREATED_FILE: &str = "container.json";
@@ -216,7 +216,7 @@ impl Engine {
     /// [`Engine::wait`] tell how the command ended.
     ///
     /// A program that is not in the image, and an attempt that was cancelled before, are ends ([`CommandExit`]), not errors.
-    pub async fn start(
+    pub(crate) async fn start(
         &self,
         dir: &Path,
         command: &ContainerCommand,
@@ -313,7 +313,7 @@ impl Engine {
     /// [`ContainerError::Gone`] when something else than the command, this program and the kernel ended it: somebody who
     /// stopped or removed the container, or the end of the engine itself. When the connection breaks
     /// ([`ContainerError::is_connection`]), wait again once the engine answers.
-    pub async fn wait(&self, dir: &Path, name: &str) -> Result<CommandExit, ContainerError> {
+    pub(crate) async fn wait(&self, dir: &Path, name: &str) -> Result<CommandExit, ContainerError> {
         let dir = &absolute(dir)?;
         match self.wait_once(dir, name).await {
             Err(ContainerError::Folder { source, .. }) => self.give_up(dir, name, &source).await,
@@ -323,7 +323,7 @@ impl Engine {
 
     /// What became of the attempt in `dir`, whose container is `name`. Of a container that has ended, the output is
     /// kept and the end recorded on the way.
-    pub async fn look(&self, dir: &Path, name: &str) -> Result<Found, ContainerError> {
+    pub(crate) async fn look(&self, dir: &Path, name: &str) -> Result<Found, ContainerError> {
         self.doubt.store(true, Ordering::Relaxed);
         let dir = &absolute(dir)?;
         if let Some(record) = ExitRecord::read(dir).map_err(folder(dir))? {
@@ -347,7 +347,7 @@ impl Engine {
 
     /// Asks for the attempt to be stopped: TERM now, KILL after `grace` (by the one who waits, or who waits next). Returns
     /// at once; [`Engine::wait`] tells how it ended. An attempt that has not begun ends without running its command.
-    pub async fn cancel(&self, dir: &Path, name: &str, grace: Duration) -> Result<(), ContainerError> {
+    pub(crate) async fn cancel(&self, dir: &Path, name: &str, grace: Duration) -> Result<(), ContainerError> {
         let dir = &absolute(dir)?;
         let mut stop = Stop::now(grace);
         if let Some(earlier) = read::<Stop>(dir, CANCEL_FILE)? {
@@ -363,7 +363,7 @@ impl Engine {
 
     /// Every container of the engine that carries this label ([`RUN_LABEL`], for all of this tool), with this value if one
     /// is given: after all attempts of a run were looked at, what is left belongs to nobody.
-    pub async fn list_orphans(
+    pub(crate) async fn list_orphans(
         &self,
         label: &str,
         value: Option<&str>,
@@ -386,7 +386,7 @@ impl Engine {
     }
 
     /// Kills and removes a container and its unnamed volumes, by name or id; one that is not there is no error.
-    pub async fn remove(&self, container: &str) -> Result<(), ContainerError> {
+    pub(crate) async fn remove(&self, container: &str) -> Result<(), ContainerError> {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         match self.docker.remove_container(container, Some(options)).await {
             Ok(()) => Ok(()),
@@ -612,7 +612,7 @@ impl Engine {
 }
 
 /// The value of [`STATE_LABEL`] for a state folder of this machine.
-pub fn state_label(state: &Path) -> String {
+pub(crate) fn state_label(state: &Path) -> String {
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}:{}", machine.trim(), state.display())
 }

@@ -24,7 +24,7 @@ use super::{ContainerCommand, ContainerError, Engine, api, engine_message, statu
 
 /// How a session begins.
 #[derive(Debug, Default)]
-pub struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     /// A terminal of so many rows and columns; none: three streams.
     pub terminal: Option<(u16, u16)>,
     /// Put in place before the command starts.
@@ -35,13 +35,13 @@ pub struct Opening<'a> {
 
 /// A piece of what a command writes.
 #[derive(Debug)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Standard output, or all that a terminal shows.
     Output(Bytes),
     Error(Bytes),
 }
 
-pub struct Session {
+pub(crate) struct Session {
     engine: Engine,
     id: String,
     folder: Option<PathBuf>,
@@ -70,7 +70,7 @@ impl Engine {
     ///
     /// # Errors
     /// The engine refuses, the program is not in the image, or the connection breaks. No container is left then.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         command: &ContainerCommand,
         opening: &Opening<'_>,
@@ -148,7 +148,11 @@ impl Engine {
     }
 
     /// Puts files into a volume, by a container of this command that is never started.
-    pub async fn put_into(&self, command: &ContainerCommand, files: &Files) -> Result<(), ContainerError> {
+    pub(crate) async fn put_into(
+        &self,
+        command: &ContainerCommand,
+        files: &Files,
+    ) -> Result<(), ContainerError> {
         let none = HostConfigLogConfig { typ: Some("none".to_owned()), config: None };
         let body = body_of(command, Path::new("/"), none)?;
         let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
@@ -161,12 +165,12 @@ impl Engine {
 
 impl Session {
     /// Of the container.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// What comes next; none when the command has ended, or has closed its output.
-    pub async fn next(&mut self) -> Option<Piece> {
+    pub(crate) async fn next(&mut self) -> Option<Piece> {
         loop {
             let arrived = match &mut self.end {
                 End::Awaited(end) => tokio::select! {
@@ -191,7 +195,7 @@ impl Session {
     }
 
     /// A command that no longer reads is no error.
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         if let Some(input) = &mut self.input
             && (input.write_all(bytes).await.is_err() || input.flush().await.is_err())
         {
@@ -200,24 +204,24 @@ impl Session {
     }
 
     /// Nothing more will be sent.
-    pub async fn close_input(&mut self) {
+    pub(crate) async fn close_input(&mut self) {
         if let Some(mut input) = self.input.take() {
             let _ = input.shutdown().await;
         }
     }
 
-    pub async fn resize(&self, rows: u16, columns: u16) {
+    pub(crate) async fn resize(&self, rows: u16, columns: u16) {
         self.engine.resize(&self.id, rows, columns).await;
     }
 
     /// Ends the command, whatever it is doing.
-    pub async fn kill(&self) -> Result<(), ContainerError> {
+    pub(crate) async fn kill(&self) -> Result<(), ContainerError> {
         self.engine.kill(&self.id, "SIGKILL").await
     }
 
     /// Waits for the end of the command, and removes the container. The code is that of a shell: 128 and the signal's
     /// number for a command that a signal ended.
-    pub async fn end(mut self) -> Result<i64, ContainerError> {
+    pub(crate) async fn end(mut self) -> Result<i64, ContainerError> {
         let code = match std::mem::replace(&mut self.end, End::Known(Ok(0))) {
             End::Awaited(end) => joined(end.await),
             End::Known(code) => code,
@@ -229,7 +233,7 @@ impl Session {
     }
 
     /// Everything that the command writes, with nothing to read for it, and its exit code.
-    pub async fn collect(mut self, limit: usize) -> Result<(i64, Vec<u8>, Vec<u8>), ContainerError> {
+    pub(crate) async fn collect(mut self, limit: usize) -> Result<(i64, Vec<u8>, Vec<u8>), ContainerError> {
         self.close_input().await;
         let (mut output, mut error) = (Vec::new(), Vec::new());
         while let Some(piece) = self.next().await {

@@ -12,7 +12,7 @@ use hyper::body::Bytes;
 use super::{ContainerError, Engine, api, engine_message, status_of};
 
 /// Files for one folder in a container.
-pub struct Files {
+pub(crate) struct Files {
     /// Absolute, in the container.
     pub folder: String,
     /// Of the folder and all that is put there: only they may read it.
@@ -35,7 +35,7 @@ impl fmt::Debug for Files {
 
 impl Engine {
     /// Whether there is a named volume of this name.
-    pub async fn has_volume(&self, name: &str) -> Result<bool, ContainerError> {
+    pub(crate) async fn has_volume(&self, name: &str) -> Result<bool, ContainerError> {
         match self.docker.inspect_volume(name).await {
             Ok(_) => Ok(true),
             Err(error) if status_of(&error) == Some(404) => Ok(false),
@@ -44,7 +44,7 @@ impl Engine {
     }
 
     /// Makes a volume; one that is there is left as it is.
-    pub async fn make_volume(&self, name: &str, label: (&str, &str)) -> Result<(), ContainerError> {
+    pub(crate) async fn make_volume(&self, name: &str, label: (&str, &str)) -> Result<(), ContainerError> {
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(HashMap::from([(label.0.to_owned(), label.1.to_owned())])),
@@ -55,7 +55,7 @@ impl Engine {
     }
 
     /// Removes a volume with all that is in it; false if there was none.
-    pub async fn remove_volume(&self, name: &str) -> Result<bool, ContainerError> {
+    pub(crate) async fn remove_volume(&self, name: &str) -> Result<bool, ContainerError> {
         match self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await {
             Ok(()) => Ok(true),
             Err(error) if status_of(&error) == Some(404) => Ok(false),
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Names of the containers that have the volume, ended ones included.
-    pub async fn users_of_volume(&self, name: &str) -> Result<Vec<String>, ContainerError> {
+    pub(crate) async fn users_of_volume(&self, name: &str) -> Result<Vec<String>, ContainerError> {
         let filters = HashMap::from([("volume".to_owned(), vec![name.to_owned()])]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
         let found = self.docker.list_containers(Some(options)).await.map_err(api("listing containers"))?;

@@ -22,12 +22,12 @@ impl StepPerformer {
     ///
     /// # Errors
     /// No engine answers.
-    pub async fn reach_engine(&self) -> Result<&Engine, ContainerError> {
+    pub(crate) async fn reach_engine(&self) -> Result<&Engine, ContainerError> {
         self.engine.get_or_try_init(Engine::connect).await
     }
 
     /// The address of the engine, if one is in use.
-    pub fn engine_host(&self) -> Option<&str> {
+    pub(crate) fn engine_host(&self) -> Option<&str> {
         self.engine.get().map(Engine::host)
     }
 
@@ -36,7 +36,7 @@ impl StepPerformer {
     ///
     /// # Errors
     /// What is missing, and how to get it.
-    pub async fn prepare_engine(&self, graph: &RunGraph) -> Result<(), ContainerError> {
+    pub(crate) async fn prepare_engine(&self, graph: &RunGraph) -> Result<(), ContainerError> {
         let engine = self.reach_engine().await?;
         for step in graph.graph.node_weights().filter_map(Step::manifest) {
             credentials::check(engine, &step.environment.credentials).await?;
@@ -48,7 +48,7 @@ impl StepPerformer {
     }
 
     /// Leaves no container of a run whose steps have all ended.
-    pub async fn leave_engine(&self, run: &RunId) -> Result<(), ContainerError> {
+    pub(crate) async fn leave_engine(&self, run: &RunId) -> Result<(), ContainerError> {
         match self.engine.get() {
             Some(engine) => engine.sweep(run.as_str()).await,
             None => Ok(()),
@@ -167,7 +167,7 @@ async fn try_run(
 }
 
 /// What the engine is asked for; none: the image of steps that name none.
-pub fn image(wanted: Option<&sb_plan::benchmark::Image>, defaults: &Images) -> Image {
+pub(crate) fn image(wanted: Option<&sb_plan::benchmark::Image>, defaults: &Images) -> Image {
     let default = |name: &str| Image::Reference(defaults.reference(name).to_owned());
     match wanted {
         None => default(Images::STEP),
@@ -276,7 +276,7 @@ pub(super) fn mounts(performer: &StepPerformer, attempt: &Attempt) -> Vec<Mount>
 /// The embedded runtime listens on this machine's loopback only: containers of its applications share its network.
 pub(super) fn default_network(deployment: &Deployed) -> Option<String> {
     let target = deployment.benchmark.targets.get(&deployment.target)?;
-    let local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp { .. }));
+    let local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp(_)));
     local.then(|| "host".to_owned())
 }
 

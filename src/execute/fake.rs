@@ -16,7 +16,7 @@ use sb_plan::id::RunId;
 
 /// Ends each attempt as scripted (success by default) after a while, and remembers what it was asked.
 #[derive(Default)]
-pub struct Fake {
+pub(crate) struct Fake {
     /// For a step id: how its attempts end, the first attempt first; the last one repeats.
     pub script: HashMap<String, Vec<Finished>>,
     pub takes: HashMap<String, Duration>,
@@ -28,7 +28,7 @@ pub struct Fake {
 
 impl Fake {
     /// `start ID n`, `reattach ID n` (`recover ID n` after a restart of the machine), `end ID n`, in the order in which it happened.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().clone()
     }
 

@@ -12,7 +12,7 @@ use crate::container::{ContainerError, Engine, Image, ImageProgress};
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The id of an image, pulled or built where the engine does not have it; `tell` hears how far it is.
-pub async fn ensure_image(
+pub(crate) async fn ensure_image(
     engine: &Engine,
     image: &Image,
     tell: &(dyn Fn(String) + Send + Sync),

@@ -33,7 +33,7 @@ use sb_workload::k6_options::{k6_options, overlay};
 use sb_workload::schedule::{Planned, planned};
 
 /// The hidden argument under which this program has k6 send load.
-pub const K6_ARGUMENT: &str = "internal-k6";
+pub(crate) const K6_ARGUMENT: &str = "internal-k6";
 
 /// Told again, k6 ends at once instead of gracefully.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Everything that such a load needs. Holds values that may be secret: a file of it must be readable by its owner only.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct K6Spec {
+pub(super) struct K6Spec {
     pub script: PathBuf,
     pub env: BTreeMap<String, String>,
     /// Laid over those of the load.
@@ -61,7 +61,7 @@ pub struct K6Spec {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum K6Error {
+pub(crate) enum K6Error {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
@@ -95,7 +95,7 @@ pub enum K6Error {
 }
 
 /// Has k6 send the load that `spec` describes (JSON of a [`K6Spec`]); as [`sb_load::run_from_file`].
-pub fn run_k6(spec: &Path, progress_file: &Path) -> Result<LoadSummary, K6Error> {
+pub(crate) fn run_k6(spec: &Path, progress_file: &Path) -> Result<LoadSummary, K6Error> {
     let spec: K6Spec = sb_load::read_spec(spec)?;
     sb_load::as_process(&spec.folder, &spec.locks, progress_file, async |progress, cancel| {
         drive(&spec, progress, cancel).await

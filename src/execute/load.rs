@@ -20,13 +20,13 @@ use sb_plan::plan::Executor;
 use sb_workload::template::{Context, Undefined, lookup_in};
 
 /// The hidden argument under which this program sends load.
-pub const LOAD_ARGUMENT: &str = "internal-load";
+pub(crate) const LOAD_ARGUMENT: &str = "internal-load";
 
 /// In the attempt's folder: what k6 reads and writes.
 const K6_FOLDER: &str = "k6";
 const SPEC_FILE: &str = "load.json";
 /// In the attempt's folder: how far its load is, a [`Progress`] a line, the latest last.
-pub const PROGRESS_FILE: &str = "progress.jsonl";
+pub(crate) const PROGRESS_FILE: &str = "progress.jsonl";
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
 use sb_local::LocalSpec;
-use sb_plan::benchmark::ManifestStep;
+use sb_plan::benchmark::{LocalUp, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_sam::LocalSettings;
 use sb_workload::template::{Context, Template, lookup_in, plain_text};
@@ -16,14 +16,11 @@ pub(super) async fn up(
     performer: &StepPerformer,
     attempt: &Attempt,
     step: &ManifestStep,
-    template: &Path,
-    parameters: &BTreeMap<String, Template>,
-    services: &BTreeMap<String, Template>,
-    settings: &LocalSettings,
-    failures: u32,
+    what: &LocalUp,
 ) -> Finished {
+    let LocalUp { template, parameters, services, settings, failures } = what;
     let folder = performer.local_state(attempt);
-    if let Some(failed) = on_purpose(&folder, "deploy", failures) {
+    if let Some(failed) = on_purpose(&folder, "deploy", *failures) {
         return failed;
     }
     let params = attempt.values["params"].as_object().cloned().unwrap_or_default();
@@ -48,7 +45,7 @@ pub(super) async fn up(
     }
     let spec = LocalSpec {
         state_dir: folder,
-        template: template.to_owned(),
+        template: template.clone(),
         parameters: values,
         name: attempt.deployment.application.clone(),
         template_sha256: String::new(),

@@ -4,9 +4,10 @@
 //! scheduler.
 
 mod command;
-pub mod credentials;
+pub(crate) mod credentials;
 mod docker;
-pub mod fake;
+#[cfg(test)]
+pub(crate) mod fake;
 mod files;
 mod image_progress;
 mod k6;
@@ -20,13 +21,13 @@ mod throttling;
 mod traces;
 mod wait_for;
 
-pub use credentials::explain;
-pub use docker::image;
-pub use image_progress::ensure_image;
-pub use k6::{K6_ARGUMENT, run_k6};
-pub use load::{LOAD_ARGUMENT, PROGRESS_FILE};
-pub use shell::{Workplace, WorkplaceError, workplace};
-pub use step::StepPerformer;
+pub(crate) use credentials::explain;
+pub(crate) use docker::image;
+pub(crate) use image_progress::ensure_image;
+pub(crate) use k6::{K6_ARGUMENT, run_k6};
+pub(crate) use load::{LOAD_ARGUMENT, PROGRESS_FILE};
+pub(crate) use shell::{Workplace, WorkplaceError, workplace};
+pub(crate) use step::StepPerformer;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -48,7 +49,7 @@ use sb_workload::Load;
 
 /// One attempt of a step, with all that it may use.
 #[derive(Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     pub run: RunId,
     pub step: Step,
     /// Counted from 1.
@@ -73,7 +74,7 @@ pub struct Attempt {
 
 /// The deployment that a step works on.
 #[derive(Debug)]
-pub struct Deployed {
+pub(crate) struct Deployed {
     pub id: DeploymentId,
     pub application: String,
     pub target: String,
@@ -90,7 +91,7 @@ pub struct Deployed {
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub outcome: Outcome,
     pub outputs: BTreeMap<String, Produced>,
     /// Why the trial must not be used, though the step succeeded.
@@ -99,7 +100,7 @@ pub struct Finished {
 
 /// A value that a step made for later ones.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Produced {
+pub(crate) struct Produced {
     pub value: Value,
     pub secret: bool,
 }
@@ -110,9 +111,9 @@ impl From<Outcome> for Finished {
     }
 }
 
-pub type Executing = Pin<Box<dyn Future<Output = Finished> + Send>>;
+pub(crate) type Executing = Pin<Box<dyn Future<Output = Finished> + Send>>;
 
-pub trait Execute: Send + Sync {
+pub(crate) trait Execute: Send + Sync {
     fn execute(self: Arc<Self>, attempt: Attempt) -> Executing;
 
     /// Makes the folder of a new invocation beside a manifest, one that did not exist before.

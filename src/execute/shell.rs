@@ -14,14 +14,14 @@ use sb_workload::template::Undefined;
 
 /// Where a command runs, made as for a step.
 #[derive(Debug)]
-pub enum Workplace {
+pub(crate) enum Workplace {
     Host { argv: Vec<String>, env: BTreeMap<String, String>, workdir: PathBuf },
     Container(Box<ContainerCommand>),
 }
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WorkplaceError {
+pub(crate) enum WorkplaceError {
     #[error(transparent)]
     Undefined(#[from] Undefined),
     #[error(transparent)]
@@ -37,7 +37,7 @@ const SHELL: [&str; 3] = ["sh", "-c", "command -v bash > /dev/null 2>&1 && exec 
 ///
 /// # Errors
 /// A value that the environment needs is not there, the engine or an image cannot be had, or credentials are missing.
-pub async fn workplace(
+pub(crate) async fn workplace(
     performer: &StepPerformer,
     attempt: &Attempt,
     environment: &Environment,

@@ -18,7 +18,7 @@ use sb_plan::id::RunId;
 use sb_plan::plan::Executor;
 
 /// Performs steps on this machine or in Docker.
-pub struct StepPerformer {
+pub(crate) struct StepPerformer {
     /// Where commands run.
     pub executor: Executor,
     pub workspace: Workspace,
@@ -31,13 +31,13 @@ pub struct StepPerformer {
 }
 
 impl StepPerformer {
-    pub fn new(executor: Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
+    pub(crate) fn new(executor: Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
         let supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
         Self { executor, workspace, sb, images, supervisors, engine: OnceCell::new() }
     }
 
     /// To be called when no step runs any more: returns when nothing that was started for steps is left.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.supervisors.close().await;
     }
 
@@ -93,9 +93,7 @@ impl StepPerformer {
                 Action::Run(what) => command::run(self, attempt, step, what, folder).await,
                 Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
                 Action::Load => load::run(self, attempt, step, folder).await,
-                Action::LocalUp { template, parameters, services, settings, failures } => {
-                    local::up(self, attempt, step, template, parameters, services, settings, *failures).await
-                }
+                Action::LocalUp(what) => local::up(self, attempt, step, what).await,
                 Action::LocalDown { failures } => local::down(self, attempt, *failures).await,
                 Action::OtlpUp => otlp::up(self, attempt).await,
                 Action::OtlpDown => otlp::down(self, attempt).await,

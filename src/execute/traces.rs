@@ -21,7 +21,7 @@ use sb_plan::benchmark::{AppInsights, Target, Traces};
 use sb_plan::event::{FailureClass, Notice, Outcome};
 use sb_workload::template::{Context, Template, lookup_in};
 
-pub const TRACES_FILE: &str = "traces.json";
+pub(super) const TRACES_FILE: &str = "traces.json";
 
 /// How long traces may take to become complete, after the plan's own wait.
 const DEADLINE: Duration = Duration::from_mins(2);

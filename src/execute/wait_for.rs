@@ -69,7 +69,7 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
 fn log_hint(deployment: &Deployed) -> String {
     let target = deployment.benchmark.targets.get(&deployment.target);
     let local =
-        target.is_some_and(|it| it.deploy.iter().any(|step| matches!(step.action, Action::LocalUp { .. })));
+        target.is_some_and(|it| it.deploy.iter().any(|step| matches!(step.action, Action::LocalUp(_))));
     if local {
         format!("; a function's log is shown by `sb local logs FUNCTION --name {}`", deployment.id)
     } else {

@@ -11,7 +11,7 @@
 //! | `output.log` | stdout and stderr, in the order in which they came |
 //! | `stdout` | stdout alone |
 //! | `cancel` | the wish to stop it |
-//! | `exit.json` | how it ended ([`ExitRecord`](crate::attempt::ExitRecord)); written last, durably |
+//! | `exit.json` | how it ended ([`ExitRecord`]); written last, durably |
 //!
 //! All of them are readable by their owner alone. The command itself, whose environment may hold secrets, is
 //! handed over through a pipe and stored nowhere.

@@ -26,7 +26,12 @@ const QUIET_RUN: Duration = Duration::from_mins(1);
 const BARS: usize = 12;
 
 /// Shows what happens until the sender is gone.
-pub async fn show(terminal: Terminal, steps: u64, verbose: bool, mut notices: UnboundedReceiver<Notice>) {
+pub(crate) async fn show(
+    terminal: Terminal,
+    steps: u64,
+    verbose: bool,
+    mut notices: UnboundedReceiver<Notice>,
+) {
     let mut view = View::new(terminal, steps, verbose);
     let mut tick = tokio::time::interval(TICK);
     loop {

@@ -24,7 +24,7 @@ pub(super) struct Live {
 
 /// A named deployment as it is stored, or where there is none as far as its manifest tells, and what templates may use of it:
 /// for somebody who looks around in it, so nothing is drawn or written.
-pub fn look_at(
+pub(crate) fn look_at(
     plan: &Plan,
     deployment: &Deployment,
     id: DeploymentId,
@@ -64,10 +64,10 @@ pub fn look_at(
 }
 
 /// What an environment variable holds.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
 
 /// The parameters that have no value, because a variable of the environment is not set or cannot be read.
-pub fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<String> {
+pub(crate) fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<String> {
     let mut missing = BTreeSet::new();
     for entry in &plan.entries {
         for (name, param) in &entry.benchmark.params {

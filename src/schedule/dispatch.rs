@@ -31,7 +31,7 @@ use sb_plan::run_state::RunState;
 use sb_workload::template::plain_text;
 
 /// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
-pub async fn drive(
+pub(crate) async fn drive(
     job: Job,
     state: &RunState,
     mut stops: mpsc::UnboundedReceiver<Stop>,
@@ -710,7 +710,7 @@ impl Dispatch {
 }
 
 /// Milliseconds since the epoch.
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 

@@ -22,7 +22,7 @@ use sb_workload::schedule::planned;
 
 /// The prediction for a plan.
 #[derive(Clone, Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     pub deployments: usize,
     pub trials: usize,
     pub steps: usize,
@@ -40,7 +40,7 @@ pub struct Estimate {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// For people: `the loads, 1 at a time`.
     pub what: String,
     pub duration: Duration,
@@ -48,7 +48,7 @@ pub struct Bound {
 
 /// Steps that do the same, with durations from the same kind of source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub(crate) struct Kind {
     pub what: String,
     pub basis: Basis,
     pub count: u64,
@@ -58,7 +58,7 @@ pub struct Kind {
 /// Why a step's duration is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Basis {
+pub(crate) enum Basis {
     /// The plan says so.
     Known,
     /// The median of earlier runs.
@@ -69,7 +69,7 @@ pub enum Basis {
 
 /// What one target costs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TargetCost {
+pub(crate) struct TargetCost {
     pub target: String,
     /// US dollars; none: not declared, hence not known.
     pub usd: Option<f64>,
@@ -81,7 +81,7 @@ pub struct TargetCost {
 
 /// Durations of steps that are neither planned nor measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assumptions {
+pub(crate) struct Assumptions {
     /// A command that deploys; none: 90 s where it deploys to a cloud, else as any command.
     deploy: Option<Duration>,
     /// A command that cleans up; none: 60 s in a cloud, else as any command.
@@ -101,7 +101,7 @@ pub struct Assumptions {
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum AssumptionError {
+pub(crate) enum AssumptionError {
     #[error("`{0}` is no assumption: write NAME=DURATION, such as deploy=90s")]
     Form(String),
     #[error("there is no assumption called `{0}`: there are {names}", names = NAMES.join(", "))]
@@ -140,7 +140,7 @@ impl Default for Assumptions {
 
 impl Assumptions {
     /// Takes one as it is typed: `deploy=90s`.
-    pub fn set(&mut self, text: &str) -> Result<(), AssumptionError> {
+    pub(crate) fn set(&mut self, text: &str) -> Result<(), AssumptionError> {
         let (name, value) = text.split_once('=').ok_or_else(|| AssumptionError::Form(text.to_owned()))?;
         let duration = humantime::parse_duration(value.trim())
             .ok()
@@ -178,7 +178,7 @@ impl Assumptions {
                 Action::Run(_) | Action::Load => self.command,
                 Action::Wait(duration) => *duration,
                 Action::WaitFor(_) => self.wait_for.unwrap_or(cloud_or(5, Duration::from_millis(300))),
-                Action::LocalUp { .. } | Action::LocalDown { .. } | Action::OtlpUp | Action::OtlpDown => {
+                Action::LocalUp(_) | Action::LocalDown { .. } | Action::OtlpUp | Action::OtlpDown => {
                     self.local
                 }
             },
@@ -188,13 +188,13 @@ impl Assumptions {
 
 /// How long steps took in earlier runs, by benchmark, target and step.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     taken: HashMap<(String, String), HashMap<String, Vec<u64>>>,
 }
 
 impl History {
     /// Adds a step that succeeded. `step` is its id without the deployment's key and the trial: `deploy/stack`.
-    pub fn add(&mut self, benchmark: &str, target: &str, step: &str, milliseconds: u64) {
+    pub(crate) fn add(&mut self, benchmark: &str, target: &str, step: &str, milliseconds: u64) {
         let of = self.taken.entry((benchmark.to_owned(), target.to_owned())).or_default();
         of.entry(without_trial(step).to_owned()).or_default().push(milliseconds);
     }
@@ -233,7 +233,7 @@ fn without_trial(step: &str) -> &str {
     }
 }
 
-pub fn estimate(
+pub(crate) fn estimate(
     plan: &Plan,
     run: &RunGraph,
     assumptions: &Assumptions,
@@ -283,12 +283,12 @@ pub fn estimate(
 
 impl Estimate {
     /// Shorter than this no run of the plan can be, however it is ordered.
-    pub fn lower_bound(&self) -> Duration {
+    pub(crate) fn lower_bound(&self) -> Duration {
         self.bounds.first().map_or(Duration::ZERO, |bound| bound.duration)
     }
 
     /// US dollars; none when a cloud's cost is not known.
-    pub fn usd(&self) -> Option<f64> {
+    pub(crate) fn usd(&self) -> Option<f64> {
         self.costs.iter().map(|cost| cost.usd).sum()
     }
 }

@@ -6,7 +6,7 @@
 
 mod deployments;
 mod dispatch;
-pub mod estimate;
+pub(crate) mod estimate;
 mod machine;
 mod policy;
 mod quiet;
@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-pub use deployments::{look_at, missing_variables};
-pub use dispatch::{drive, now_ms};
-pub use policy::{Policy, pause_after, retry_of};
+pub(crate) use deployments::{look_at, missing_variables};
+pub(crate) use dispatch::{drive, now_ms};
+pub(crate) use policy::{Policy, pause_after, retry_of};
 
 use crate::execute::Execute;
 use crate::store::{Shared, Store, StoreError};
@@ -33,7 +33,7 @@ use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::plan::{Deployment, Plan, Prices};
 
 /// A run to be driven to its end.
-pub struct Job {
+pub(crate) struct Job {
     pub run: RunId,
     pub plan: Plan,
     pub graph: RunGraph,
@@ -51,7 +51,7 @@ pub struct Job {
 
 /// How the deployments of a run are called in the workspace.
 #[derive(Clone, Debug)]
-pub enum Naming {
+pub(crate) enum Naming {
     /// `RUN.KEY`: each run of a plan has its own.
     OfRun,
     /// The one deployment that single commands share.
@@ -59,7 +59,7 @@ pub enum Naming {
 }
 
 impl Naming {
-    pub fn name(&self, run: &RunId, deployment: &Deployment) -> DeploymentId {
+    pub(crate) fn name(&self, run: &RunId, deployment: &Deployment) -> DeploymentId {
         match self {
             Self::OfRun => DeploymentId::new(format!("{run}.{}", deployment.key)),
             Self::Named(id) => id.clone(),
@@ -69,7 +69,7 @@ impl Naming {
 
 /// A request from outside to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Start nothing new, stop what runs, clean up.
     Finish,
     /// Leave at once; `sb resume` goes on.

@@ -15,7 +15,7 @@ use sb_plan::id::RunId;
 
 /// What a run does beyond its graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// A deployment of which a step failed is not cleaned up: its cleanup stays owed.
     pub keep_on_failure: bool,
     /// Only ends what an earlier definition of the run left: the steps of the graph that run are stopped, and these
@@ -24,7 +24,7 @@ pub struct Policy {
 }
 
 /// How a step is tried again.
-pub fn retry_of(step: &Step) -> Retry {
+pub(crate) fn retry_of(step: &Step) -> Retry {
     match &step.kind {
         StepKind::Manifest(step) => step.retry.clone(),
         StepKind::GetTraces => Retry::when_throttled(),
@@ -34,7 +34,7 @@ pub fn retry_of(step: &Step) -> Retry {
 
 /// The pause before the next attempt, after so many failures of which this is the last. The same for every runner
 /// of the run: one that takes over waits what is left of it.
-pub fn pause_after(run: &RunId, step: &Step, failures: u32, outcome: &Outcome) -> Duration {
+pub(crate) fn pause_after(run: &RunId, step: &Step, failures: u32, outcome: &Outcome) -> Duration {
     match outcome {
         Outcome::Failed(Failure { class, .. }) => {
             retry_of(step).pause(failures, *class, spread(run, step, failures))

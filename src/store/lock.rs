@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Held until dropped, or until the process ends in whatever way.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 

@@ -16,10 +16,10 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
-pub use lock::{Lock, LockError};
-pub use rows::{Debt, DeploymentRow, RunRow};
-pub use secrets::Secrets;
-pub use shared::{Guard, Shared, Taken, machine_folder};
+pub(crate) use lock::{Lock, LockError};
+pub(crate) use rows::{Debt, DeploymentRow, RunRow};
+pub(crate) use secrets::Secrets;
+pub(crate) use shared::{Guard, Shared, Taken, machine_folder};
 
 use crate::workspace::Workspace;
 use sb_plan::event::{Event, Record};
@@ -48,14 +48,14 @@ pub enum StoreError {
 
 /// A handle on the workspace's state; cheap to clone.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     workspace: Workspace,
     sender: mpsc::Sender<worker::Request>,
 }
 
 /// What changes together with events, in the same transaction.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     Event {
         run: RunId,
         record: Record,
@@ -88,48 +88,48 @@ pub enum Change {
 
 impl Store {
     /// Opens the state of a workspace, made when it is missing.
-    pub fn open(workspace: &Workspace) -> Result<Self, StoreError> {
+    pub(crate) fn open(workspace: &Workspace) -> Result<Self, StoreError> {
         let sender = worker::start(workspace)?;
         Ok(Self { workspace: workspace.clone(), sender })
     }
 
     /// Where everything of the workspace lies.
-    pub fn workspace(&self) -> &Workspace {
+    pub(crate) fn workspace(&self) -> &Workspace {
         &self.workspace
     }
 
     /// The folder of the state, `.sb`.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.workspace.folder()
     }
 
-    pub async fn create_run(&self, run: RunRow) -> Result<(), StoreError> {
+    pub(crate) async fn create_run(&self, run: RunRow) -> Result<(), StoreError> {
         self.ask(|reply| worker::Request::CreateRun { run, reply }).await
     }
 
     /// Returns when all changes are durable: all or none.
-    pub async fn append(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    pub(crate) async fn append(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.ask(|reply| worker::Request::Append { changes, reply }).await
     }
 
     /// Newest first.
-    pub async fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
+    pub(crate) async fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
         self.ask(|reply| worker::Request::Runs { reply }).await
     }
 
-    pub async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+    pub(crate) async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
         let id = id.clone();
         self.ask(|reply| worker::Request::Run { id, reply }).await
     }
 
-    pub async fn events(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
+    pub(crate) async fn events(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
         let run = run.clone();
         self.ask(|reply| worker::Request::Events { run, reply }).await
     }
 
     /// At most `limit` events behind the one with this number, each with its own; 0 is before the first. Numbers rise
     /// by one within a run: for those who follow a run that another process works on.
-    pub async fn events_after(
+    pub(crate) async fn events_after(
         &self,
         run: &RunId,
         number: i64,
@@ -140,13 +140,13 @@ impl Store {
     }
 
     /// The state of a run, folded from its events without holding them all.
-    pub async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
+    pub(crate) async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
         let run = run.clone();
         self.ask(|reply| worker::Request::Fold { run, reply }).await
     }
 
     /// Whether a deployment of this run is still to be cleaned up.
-    pub async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
+    pub(crate) async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
         let run = run.clone();
         self.ask(|reply| worker::Request::Owes { run, reply }).await
     }
@@ -156,7 +156,7 @@ impl Store {
     ///
     /// # Errors
     /// They cannot, and why.
-    pub fn check_writable(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         let path = self.workspace.database();
         worker::room(&path)?;
         let probe = self.workspace.probe();
@@ -165,26 +165,26 @@ impl Store {
             .map_err(|error| StoreError::Write { path, message: error.to_string() })
     }
 
-    pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+    pub(crate) async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
         self.ask(|reply| worker::Request::Deployments { reply }).await
     }
 
-    pub async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
+    pub(crate) async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
         Ok(self.deployments().await?.into_iter().find(|row| row.id == *id))
     }
 
     /// The one process that may work on this run.
-    pub fn lock_run(&self, run: &RunId) -> Result<Lock, LockError> {
+    pub(crate) fn lock_run(&self, run: &RunId) -> Result<Lock, LockError> {
         lock::take(&self.workspace.run_lock(run), run.as_str())
     }
 
     /// The one process that may work on this deployment.
-    pub fn lock_deployment(&self, deployment: &DeploymentId) -> Result<Lock, LockError> {
+    pub(crate) fn lock_deployment(&self, deployment: &DeploymentId) -> Result<Lock, LockError> {
         lock::take(&self.workspace.deployment_lock(deployment), deployment.as_str())
     }
 
     /// Whether a live process holds the run.
-    pub fn runner_of(&self, run: &RunId) -> Option<u32> {
+    pub(crate) fn runner_of(&self, run: &RunId) -> Option<u32> {
         lock::holder(&self.workspace.run_lock(run))
     }
 
@@ -203,6 +203,6 @@ impl Store {
 }
 
 /// A change that is just an event, stamped now by the caller.
-pub fn event(run: &RunId, at_ms: i64, event: Event) -> Change {
+pub(crate) fn event(run: &RunId, at_ms: i64, event: Event) -> Change {
     Change::Event { run: run.clone(), record: Record { at_ms, event } }
 }

@@ -8,7 +8,7 @@ use sb_plan::event::Verdict;
 use sb_plan::id::{DeploymentId, RunId};
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct RunRow {
+pub(crate) struct RunRow {
     pub id: RunId,
     /// Milliseconds since the epoch.
     pub created_ms: i64,
@@ -19,7 +19,7 @@ pub struct RunRow {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct DeploymentRow {
+pub(crate) struct DeploymentRow {
     pub id: DeploymentId,
     pub run: RunId,
     pub benchmark: String,
@@ -35,7 +35,7 @@ pub struct DeploymentRow {
 /// Whether a deployment's cleanup is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Debt {
+pub(crate) enum Debt {
     /// No deploy step has started.
     Open,
     Owed,
@@ -43,7 +43,7 @@ pub enum Debt {
 }
 
 impl Debt {
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Owed => "owed",
@@ -51,7 +51,7 @@ impl Debt {
         }
     }
 
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Open, Self::Owed, Self::Paid].into_iter().find(|debt| debt.as_str() == text)
     }
 }

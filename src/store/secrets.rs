@@ -12,7 +12,7 @@ use sb_plan::id::DeploymentId;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
     #[serde(default)]
@@ -20,14 +20,14 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.params.is_empty() && self.outputs.is_empty()
     }
 }
 
 impl Store {
     /// Empty when the deployment has none.
-    pub fn secrets(&self, deployment: &DeploymentId) -> io::Result<Secrets> {
+    pub(crate) fn secrets(&self, deployment: &DeploymentId) -> io::Result<Secrets> {
         match std::fs::read(self.workspace.secrets_file(deployment)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Secrets::default()),
@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// Durable when it returns. Removes the file when nothing is secret.
-    pub fn keep_secrets(&self, deployment: &DeploymentId, secrets: &Secrets) -> io::Result<()> {
+    pub(crate) fn keep_secrets(&self, deployment: &DeploymentId, secrets: &Secrets) -> io::Result<()> {
         let path = self.workspace.secrets_file(deployment);
         if secrets.is_empty() {
             return match std::fs::remove_file(&path) {

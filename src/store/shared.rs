@@ -21,7 +21,7 @@ use sb_plan::id::{RunId, file_name};
 
 /// The locks as one run sees them.
 #[derive(Clone, Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     named: PathBuf,
     machine: PathBuf,
     run: RunId,
@@ -29,13 +29,13 @@ pub struct Shared {
 
 /// Held until dropped, or until the process ends.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     _files: Vec<File>,
 }
 
 /// What became of a wish to lock.
 #[derive(Debug)]
-pub enum Taken {
+pub(crate) enum Taken {
     Held(Guard),
     /// Another run holds it: `run X`, or `another run` when it is not known which.
     Busy {
@@ -59,12 +59,12 @@ const QUIET_LOAD: &str = "quiet.load";
 
 impl Shared {
     /// The named locks of the workspace, and the locks of the machine in `machine`.
-    pub fn new(workspace: &Workspace, machine: PathBuf, run: RunId) -> Self {
+    pub(crate) fn new(workspace: &Workspace, machine: PathBuf, run: RunId) -> Self {
         Self { named: workspace.named_locks(), machine, run }
     }
 
     /// One of `slots` slots of a named lock.
-    pub fn named(&self, name: &str, slots: u32) -> io::Result<Taken> {
+    pub(crate) fn named(&self, name: &str, slots: u32) -> io::Result<Taken> {
         fs::create_dir_all(&self.named)?;
         let mut holder = None;
         for slot in 1..=slots.max(1) {
@@ -78,24 +78,24 @@ impl Shared {
     }
 
     /// To send load: alone on this machine where `limit` is 1, else beside others that do not want to be alone.
-    pub fn invoke(&self, limit: u32) -> io::Result<Taken> {
+    pub(crate) fn invoke(&self, limit: u32) -> io::Result<Taken> {
         let (mode, orphans) =
             if limit == 1 { (Mode::Alone, INVOKE_LOAD) } else { (Mode::Together, INVOKE_ALONE) };
         self.take_without_orphans(INVOKE, mode, orphans)
     }
 
     /// To be the next that gets quiet.
-    pub fn next_for_quiet(&self) -> io::Result<Taken> {
+    pub(crate) fn next_for_quiet(&self) -> io::Result<Taken> {
         self.take(&self.machine()?.join(NEXT), Mode::Alone)
     }
 
     /// To send load while nothing works. Who asks should be [the next](Self::next_for_quiet).
-    pub fn quiet(&self) -> io::Result<Taken> {
+    pub(crate) fn quiet(&self) -> io::Result<Taken> {
         self.take_without_orphans(QUIET, Mode::Alone, QUIET_LOAD)
     }
 
     /// To work while no load wants quiet, and none waits for it (unless this run is the one that waits).
-    pub fn work(&self, is_next: bool) -> io::Result<Taken> {
+    pub(crate) fn work(&self, is_next: bool) -> io::Result<Taken> {
         if !is_next {
             let next = self.machine()?.join(NEXT);
             if !try_lock(&open(&next)?, Mode::Together)? {
@@ -106,7 +106,12 @@ impl Shared {
     }
 
     /// What a reattached step needs, as far as it can be had: it runs in any case, and its own load holds locks, too.
-    pub fn again(&self, loads: bool, limit: u32, quiet: bool) -> io::Result<(Option<Guard>, Option<Guard>)> {
+    pub(crate) fn again(
+        &self,
+        loads: bool,
+        limit: u32,
+        quiet: bool,
+    ) -> io::Result<(Option<Guard>, Option<Guard>)> {
         let machine = self.machine()?;
         let held = |name: &str, mode| {
             Ok::<_, io::Error>(match self.take(&machine.join(name), mode)? {
@@ -122,7 +127,7 @@ impl Shared {
     }
 
     /// The files that the process of a load locks as long as it sends; whether alone.
-    pub fn while_loading(&self, limit: u32, quiet: bool) -> Vec<(PathBuf, bool)> {
+    pub(crate) fn while_loading(&self, limit: u32, quiet: bool) -> Vec<(PathBuf, bool)> {
         let alone = limit == 1;
         let mut names = vec![INVOKE_LOAD];
         names.extend(alone.then_some(INVOKE_ALONE));
@@ -184,7 +189,7 @@ impl Shared {
 }
 
 /// Where the machine's locks of this user are: `$XDG_RUNTIME_DIR/sb`, or else `/tmp/sb-UID`.
-pub fn machine_folder(runtime: Option<&std::ffi::OsStr>) -> PathBuf {
+pub(crate) fn machine_folder(runtime: Option<&std::ffi::OsStr>) -> PathBuf {
     match runtime {
         Some(folder) if Path::new(folder).is_absolute() => Path::new(folder).join("sb"),
         _ => PathBuf::from(format!("/tmp/sb-{}", rustix::process::geteuid().as_raw())),

@@ -13,11 +13,11 @@ static HOOK: Once = Once::new();
 /// While this lives, standard input gives every key as it is typed, shows none, and makes no signals of them.
 #[derive(Debug)]
 #[must_use = "the terminal is given back at once"]
-pub struct RawMode(());
+pub(crate) struct RawMode(());
 
 impl RawMode {
     /// None: standard input is no terminal, and nothing changes.
-    pub fn enter() -> io::Result<Option<Self>> {
+    pub(crate) fn enter() -> io::Result<Option<Self>> {
         let input = io::stdin();
         if !input.is_terminal() {
             return Ok(None);

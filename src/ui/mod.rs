@@ -31,7 +31,7 @@ use crate::watch::Watched;
 const CONNECTIONS: usize = 128;
 
 /// A page that waits for viewers.
-pub struct Page {
+pub(crate) struct Page {
     listener: TcpListener,
     site: Arc<Site>,
 }
@@ -46,24 +46,24 @@ struct Site {
 
 impl Page {
     /// Listens on 127.0.0.1; port 0 takes one that is free.
-    pub async fn bind(watched: Watched, port: u16) -> io::Result<Self> {
+    pub(crate) async fn bind(watched: Watched, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let token = format!("{:032x}", rand::rng().random::<u128>());
         let site = Site { token, live: live::Live::new(watched), traces: traces::Traces::default() };
         Ok(Self { listener, site: Arc::new(site) })
     }
 
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Where the page is, the token included.
-    pub fn url(&self) -> io::Result<String> {
+    pub(crate) fn url(&self) -> io::Result<String> {
         Ok(format!("http://{}/{}/", self.address()?, self.site.token))
     }
 
     /// Serves until the journal cannot be read any more; whoever wants to end it earlier drops the future.
-    pub async fn serve(self) -> Result<Infallible, StoreError> {
+    pub(crate) async fn serve(self) -> Result<Infallible, StoreError> {
         // The first viewer should not see a run of which nothing is known.
         self.site.live.look_again().await?;
         let looking = self.site.live.look_for_ever();

@@ -12,14 +12,14 @@ const TAIL: u64 = 4096;
 const AT_ONCE: u64 = 64 * 1024;
 
 /// The latest complete line of a load's progress file.
-pub fn load_progress(path: &Path) -> Option<Progress> {
+pub(crate) fn load_progress(path: &Path) -> Option<Progress> {
     let text = tail(path, TAIL).ok()?;
     let whole = text.rfind('\n').map(|end| &text[..end])?;
     whole.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
 /// What a load's progress file still holds of its course, a point a second; the file is bounded.
-pub fn load_course(path: &Path) -> Vec<Progress> {
+pub(crate) fn load_course(path: &Path) -> Vec<Progress> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut course: Vec<Progress> = Vec::new();
     for point in text.lines().filter_map(|line| serde_json::from_str::<Progress>(line).ok()) {
@@ -31,14 +31,14 @@ pub fn load_course(path: &Path) -> Vec<Progress> {
 }
 
 /// The last line of a log that says something, without control characters.
-pub fn last_line(path: &Path) -> Option<String> {
+pub(crate) fn last_line(path: &Path) -> Option<String> {
     let text = tail(path, TAIL).ok()?;
     let line = text.lines().rfind(|line| !line.trim().is_empty())?;
     Some(printable(line.trim()))
 }
 
 /// At most the last `bytes` of a file; a first line that is cut is left out.
-pub fn tail(path: &Path, bytes: u64) -> io::Result<String> {
+pub(crate) fn tail(path: &Path, bytes: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let from = length.saturating_sub(bytes);
@@ -51,7 +51,7 @@ pub fn tail(path: &Path, bytes: u64) -> io::Result<String> {
 }
 
 /// A text that cannot move the cursor or colour the screen.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
@@ -72,23 +72,19 @@ pub fn printable(text: &str) -> String {
 
 /// A log that is read as it grows.
 #[derive(Debug)]
-pub struct Growing {
+pub(crate) struct Growing {
     path: PathBuf,
     read: u64,
 }
 
 impl Growing {
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, read: 0 }
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// What has come since the last time, a bounded piece of it; empty when nothing has, or there is no file yet.
     /// `whole`: up to the end of the last line only, unless a line is longer than a piece.
-    pub fn next(&mut self, whole: bool) -> io::Result<Vec<u8>> {
+    pub(crate) fn next(&mut self, whole: bool) -> io::Result<Vec<u8>> {
         let mut file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,

@@ -3,8 +3,8 @@
 //! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs what is new; [`overview`]
 //! condenses the state for people; [`files`] reads how far a load is, and logs as they grow.
 
-pub mod files;
-pub mod overview;
+pub(crate) mod files;
+pub(crate) mod overview;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use sb_plan::run_state::{RunState, StepPhase, StepState};
 const PAGE: u32 = 4096;
 
 /// A run that is looked at again and again.
-pub struct Watched {
+pub(crate) struct Watched {
     store: Store,
     pub row: RunRow,
     pub plan: Plan,
@@ -37,7 +37,7 @@ pub struct Watched {
 
 /// An attempt that another one followed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EarlierAttempt {
+pub(crate) struct EarlierAttempt {
     pub number: u32,
     /// Milliseconds since the epoch.
     pub started_ms: Option<i64>,
@@ -47,7 +47,7 @@ pub struct EarlierAttempt {
 
 impl Watched {
     /// Nothing has been read yet: [`Watched::refresh`] does.
-    pub fn new(store: Store, row: RunRow, plan: Plan, graph: RunGraph) -> Self {
+    pub(crate) fn new(store: Store, row: RunRow, plan: Plan, graph: RunGraph) -> Self {
         // It starts nothing: it knows where things are.
         let images = sb_plan::benchmark::Images::built_in();
         let performer = StepPerformer::new(plan.executor, store.workspace().clone(), PathBuf::new(), images);
@@ -56,7 +56,10 @@ impl Watched {
     }
 
     /// Reads what is new; `each` sees every new event and the state after it. Returns whether there was any.
-    pub async fn refresh(&mut self, mut each: impl FnMut(&Record, &RunState)) -> Result<bool, StoreError> {
+    pub(crate) async fn refresh(
+        &mut self,
+        mut each: impl FnMut(&Record, &RunState),
+    ) -> Result<bool, StoreError> {
         let before = self.number;
         loop {
             let page = self.store.events_after(&self.row.id, self.number, PAGE).await?;
@@ -85,40 +88,40 @@ impl Watched {
     }
 
     /// The number of the last event that was read.
-    pub fn number(&self) -> i64 {
+    pub(crate) fn number(&self) -> i64 {
         self.number
     }
 
     /// The live process that works on the run.
-    pub fn runner(&self) -> Option<u32> {
+    pub(crate) fn runner(&self) -> Option<u32> {
         self.store.runner_of(&self.row.id)
     }
 
-    pub fn past(&self, step: &Step) -> Option<&StepState> {
+    pub(crate) fn past(&self, step: &Step) -> Option<&StepState> {
         self.state.step(&step.id)
     }
 
     /// Attempts of the step before its last one.
-    pub fn earlier(&self, step: &StepId) -> &[EarlierAttempt] {
+    pub(crate) fn earlier(&self, step: &StepId) -> &[EarlierAttempt] {
         self.earlier.get(step).map_or(&[], Vec::as_slice)
     }
 
-    pub fn step(&self, id: &StepId) -> Option<&Step> {
+    pub(crate) fn step(&self, id: &StepId) -> Option<&Step> {
         self.graph.find(id).map(|index| &self.graph.graph[index])
     }
 
     /// The step at a place in the graph.
-    pub fn step_at(&self, index: usize) -> Option<&Step> {
+    pub(crate) fn step_at(&self, index: usize) -> Option<&Step> {
         self.graph.graph.node_weight(petgraph::graph::NodeIndex::new(index))
     }
 
     /// In the order of the graph.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.graph.graph.node_weights()
     }
 
     /// The steps that run now, those that have run longest first.
-    pub fn running(&self) -> Vec<(&Step, &StepState)> {
+    pub(crate) fn running(&self) -> Vec<(&Step, &StepState)> {
         // The state first: it holds only steps that have begun, and the graph may be large.
         let mut running: Vec<_> = self
             .state
@@ -133,17 +136,17 @@ impl Watched {
         running
     }
 
-    pub fn log_of(&self, step: &Step, attempt: u32) -> PathBuf {
+    pub(crate) fn log_of(&self, step: &Step, attempt: u32) -> PathBuf {
         self.performer.log_of(&self.row.id, step, attempt)
     }
 
     /// How far the load of an attempt is, or was at its end; none for other steps.
-    pub fn load_of(&self, step: &Step, attempt: u32) -> Option<Progress> {
+    pub(crate) fn load_of(&self, step: &Step, attempt: u32) -> Option<Progress> {
         self.progress_file(step, attempt).and_then(|path| files::load_progress(&path))
     }
 
     /// How the load of an attempt went, as far as that is still known.
-    pub fn course_of(&self, step: &Step, attempt: u32) -> Vec<Progress> {
+    pub(crate) fn course_of(&self, step: &Step, attempt: u32) -> Vec<Progress> {
         self.progress_file(step, attempt).map_or_else(Vec::new, |path| files::load_course(&path))
     }
 
@@ -154,7 +157,7 @@ impl Watched {
     }
 
     /// How far a running step is, in a line: its load, or what it printed last.
-    pub fn last_words(&self, step: &Step, attempt: u32) -> Option<String> {
+    pub(crate) fn last_words(&self, step: &Step, attempt: u32) -> Option<String> {
         if let Some(load) = self.load_of(step, attempt) {
             return Some(overview::load_line(&load));
         }

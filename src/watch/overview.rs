@@ -12,7 +12,7 @@ use sb_plan::run_state::{StepPhase, StepState};
 /// What a step is for, as people see a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Column {
+pub(crate) enum Column {
     Deploy,
     Invoke,
     Traces,
@@ -20,9 +20,9 @@ pub enum Column {
 }
 
 impl Column {
-    pub const ALL: [Self; 4] = [Self::Deploy, Self::Invoke, Self::Traces, Self::Cleanup];
+    pub(crate) const ALL: [Self; 4] = [Self::Deploy, Self::Invoke, Self::Traces, Self::Cleanup];
 
-    pub fn of(step: &Step) -> Self {
+    pub(crate) fn of(step: &Step) -> Self {
         match (&step.kind, step.phase()) {
             (_, Some(Phase::Deploy)) => Self::Deploy,
             (_, Some(Phase::Invoke)) => Self::Invoke,
@@ -34,7 +34,7 @@ impl Column {
         }
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
             Self::Invoke => "invoke",
@@ -46,7 +46,7 @@ impl Column {
 
 /// What a step is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub(crate) enum Mark {
     Waiting,
     Running,
     Retrying,
@@ -60,7 +60,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    pub fn of(past: Option<&StepState>) -> Self {
+    pub(crate) fn of(past: Option<&StepState>) -> Self {
         let Some(past) = past else { return Self::Waiting };
         match &past.phase {
             StepPhase::Waiting => Self::Waiting,
@@ -75,7 +75,7 @@ impl Mark {
     }
 
     /// One character, the same for ever: the page of `sb ui` reads it.
-    pub fn letter(self) -> char {
+    pub(crate) fn letter(self) -> char {
         match self {
             Self::Waiting => 'w',
             Self::Running => 'r',
@@ -88,14 +88,14 @@ impl Mark {
         }
     }
 
-    pub fn has_ended(self) -> bool {
+    pub(crate) fn has_ended(self) -> bool {
         !matches!(self, Self::Waiting | Self::Running | Self::Retrying)
     }
 }
 
 /// Steps by what they are at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub total: u64,
     /// In whatever way.
     pub ended: u64,
@@ -127,20 +127,20 @@ impl Counts {
 
 /// The steps of one application.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Application {
+pub(crate) struct Application {
     pub name: String,
     /// In the order of [`Column::ALL`].
     pub phases: [Counts; 4],
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Overview {
+pub(crate) struct Overview {
     pub steps: Counts,
     pub applications: Vec<Application>,
 }
 
 impl Overview {
-    pub fn of(watched: &Watched) -> Self {
+    pub(crate) fn of(watched: &Watched) -> Self {
         let entries = &watched.plan.entries;
         let mut steps = Counts::default();
         let mut applications: Vec<Application> = entries
@@ -158,7 +158,7 @@ impl Overview {
 }
 
 /// How far a load is, in a line.
-pub fn load_line(load: &Progress) -> String {
+pub(crate) fn load_line(load: &Progress) -> String {
     let latency = match (load.p50_ms, load.p95_ms, load.p99_ms) {
         (Some(p50), Some(p95), Some(p99)) => format!(", p50 {p50:.1} p95 {p95:.1} p99 {p99:.1} ms"),
         _ => String::new(),
@@ -171,7 +171,7 @@ pub fn load_line(load: &Progress) -> String {
 }
 
 /// What a step is at, in words.
-pub fn describe(phase: Option<&StepPhase>) -> String {
+pub(crate) fn describe(phase: Option<&StepPhase>) -> String {
     match phase {
         None | Some(StepPhase::Waiting) => "waiting".to_owned(),
         Some(StepPhase::Running) => "running".to_owned(),
@@ -181,7 +181,7 @@ pub fn describe(phase: Option<&StepPhase>) -> String {
 }
 
 /// `42s`, `3m 07s`, `2h 05m`: milliseconds for people, in at most seven characters up to a hundred hours.
-pub fn elapsed(milliseconds: i64) -> String {
+pub(crate) fn elapsed(milliseconds: i64) -> String {
     let seconds = milliseconds.max(0) / 1000;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),

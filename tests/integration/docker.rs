@@ -27,12 +27,12 @@ ENV PATH=/bin
 "#;
 
 /// A workspace with an image around busybox; containers that a failed test leaves are removed at the end.
-pub struct Boxed {
+pub(crate) struct Boxed {
     pub work: Workspace,
 }
 
 impl Boxed {
-    pub fn new(steps: &str) -> Self {
+    pub(crate) fn new(steps: &str) -> Self {
         let work = Workspace::new();
         work.write("benchmark.toml", &format!("{HEADER}{steps}"));
         work.write("image/Dockerfile", DOCKERFILE);
@@ -42,7 +42,7 @@ impl Boxed {
     }
 
     /// The containers of this workspace's runs, ended ones included.
-    pub fn containers(&self) -> Vec<String> {
+    pub(crate) fn containers(&self) -> Vec<String> {
         let runs = std::fs::read_dir(self.work.path().join(".sb/runs")).into_iter().flatten().flatten();
         runs.flat_map(|run| {
             let label = format!("label=sb.run={}", run.file_name().to_string_lossy());
@@ -53,17 +53,17 @@ impl Boxed {
         .collect()
     }
 
-    pub fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Child {
         self.work.start(&["test", "--executor", "docker"])
     }
 
     #[track_caller]
-    pub fn appears(&self, name: &str, text: &str) {
+    pub(crate) fn appears(&self, name: &str, text: &str) {
         assert!(self.work.appears(name, text), "no `{text}` in {name}:\n{}", self.work.read("runner.log"));
     }
 
     #[track_caller]
-    pub fn leaves_nothing(&self) {
+    pub(crate) fn leaves_nothing(&self) {
         assert_eq!(self.containers(), Vec::<String>::new());
         assert_eq!(self.work.processes(), Vec::<String>::new());
         self.work.sb(&["leaks"]).expect(0);

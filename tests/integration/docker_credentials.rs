@@ -14,12 +14,12 @@ use crate::engines::{Dockerd, User};
 use crate::pseudo_terminal::{Seen, answer, play};
 use crate::workspace::{Ran, Workspace};
 
-pub const IMAGE: &str = "sb-stand-in:1";
+pub(crate) const IMAGE: &str = "sb-stand-in:1";
 const TOOLS: [(&str, &str); 5] =
     [("aws", "aws"), ("azure", "az"), ("google", "gcloud"), ("ibm", "ibmcloud"), ("pulumi", "pulumi")];
 
 /// Writes what an image with the stand-ins is built of, and a table that names it for every provider (`images.toml`).
-pub fn stand_ins(work: &Workspace) -> std::path::PathBuf {
+pub(crate) fn stand_ins(work: &Workspace) -> std::path::PathBuf {
     let image = work.path().join("image");
     std::fs::create_dir(&image).unwrap();
     std::fs::copy("/bin/busybox", image.join("busybox")).expect("/bin/busybox, of busybox-static");

@@ -14,7 +14,7 @@ use crate::docker::Boxed;
 use crate::workspace::Ran;
 
 /// One step in a container, and its cleanup.
-pub const SHORT: &str = r#"
+pub(crate) const SHORT: &str = r#"
 [[deploy]]
 name = "one"
 image = "box"
@@ -30,7 +30,7 @@ run = "echo cleanup >> trail"
 
 /// A Docker engine of a test's own, which may die. In a network namespace of its own: an engine without a bridge
 /// removes that of the machine.
-pub struct Dockerd {
+pub(crate) struct Dockerd {
     folder: tempfile::TempDir,
     process: Child,
     arguments: Vec<String>,
@@ -40,23 +40,23 @@ pub struct Dockerd {
 
 impl Dockerd {
     #[track_caller]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
     #[track_caller]
-    pub fn start_with(arguments: &[String]) -> Self {
+    pub(crate) fn start_with(arguments: &[String]) -> Self {
         Self::start_in(vec!["unshare".to_owned(), "--net".to_owned()], arguments)
     }
 
     /// Another one in the network of this one.
     #[track_caller]
-    pub fn start_beside(&self) -> Self {
+    pub(crate) fn start_beside(&self) -> Self {
         Self::start_in(self.beside(), &[])
     }
 
     /// What runs a command in the network of this engine.
-    pub fn beside(&self) -> Vec<String> {
+    pub(crate) fn beside(&self) -> Vec<String> {
         vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.process.id())]
     }
 
@@ -104,16 +104,16 @@ impl Dockerd {
     }
 
     /// Where it keeps images, containers and volumes.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         host_in(self.folder.path())
     }
 
     /// Of the engine, in whose network namespace it listens.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
@@ -132,7 +132,7 @@ impl Dockerd {
     }
 
     #[track_caller]
-    pub fn docker(&self, arguments: &[&str]) -> String {
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         let output = docker(&self.host(), arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -298,12 +298,12 @@ fn docker_credentials_are_in_the_containers_of_steps_that_ask_for_them_and_nowhe
 }
 
 /// A user of this machine for the time of a test.
-pub struct User {
+pub(crate) struct User {
     name: String,
 }
 
 impl User {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("sb-test-{}-{number}", std::process::id());
@@ -313,11 +313,11 @@ impl User {
         Self { name }
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         PathBuf::from("/home").join(&self.name)
     }
 
-    pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid", &self.name, "--regid", &self.name, "--init-groups", "--"])

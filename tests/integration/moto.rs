@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 
 use crate::workspace::Workspace;
 
-pub struct Moto {
+pub(crate) struct Moto {
     server: Child,
     pub endpoint: String,
 }
@@ -12,7 +12,7 @@ pub struct Moto {
 impl Moto {
     /// Ready when it returns; logs into the workspace.
     #[track_caller]
-    pub fn start(work: &Workspace) -> Self {
+    pub(crate) fn start(work: &Workspace) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = std::fs::File::create(work.path().join("moto.log")).unwrap();
         let server = Command::new("moto_server")

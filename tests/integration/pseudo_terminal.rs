@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 /// What was seen, and how it ended.
-pub struct Seen {
+pub(crate) struct Seen {
     pub text: String,
     pub code: i64,
     /// The terminal is as it was before.
@@ -14,13 +14,13 @@ pub struct Seen {
 }
 
 /// When a text is seen, something is done.
-pub fn answer(expect: &str, send: &str) -> Value {
+pub(crate) fn answer(expect: &str, send: &str) -> Value {
     json!({ "expect": expect, "send": send })
 }
 
 /// Plays a script to a command, whose environment and folder are those of `command`.
 #[track_caller]
-pub fn play(command: &Command, script: &[Value]) -> Seen {
+pub(crate) fn play(command: &Command, script: &[Value]) -> Seen {
     let mut argv = vec![command.get_program().to_string_lossy().into_owned()];
     argv.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/terminal.py");

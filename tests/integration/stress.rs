@@ -36,7 +36,6 @@ impl Disk {
     fn fill(&self, left: u64) -> PathBuf {
         let file = self.place.join("filler");
         let disk = rustix::fs::statvfs(&self.place).unwrap();
-        #[expect(clippy::useless_conversion, reason = "its width depends on the platform")]
         let free = disk.f_bavail * disk.f_frsize;
         fs::write(&file, vec![1; usize::try_from(free - left).unwrap()]).unwrap();
         file

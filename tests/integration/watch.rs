@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::workspace::{Ran, Workspace};
 
 /// The call fails at first; each attempt prints a line, waits for its file, and prints another one.
-pub const GATED: &str = r#"
+pub(crate) const GATED: &str = r#"
 [benchmark]
 name = "gated"
 

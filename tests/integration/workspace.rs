@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-pub struct Workspace {
+pub(crate) struct Workspace {
     folder: tempfile::TempDir,
 }
 
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -17,33 +17,33 @@ pub struct Ran {
 
 impl Workspace {
     /// An empty git work tree.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("sb-test-").tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join(".git")).expect("a folder");
         Self { folder }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().canonicalize().expect("the folder")
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         std::fs::write(&path, text).expect("a file");
         path
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path().join(name)).unwrap_or_default()
     }
 
     /// Copies a folder of the project, results left out.
-    pub fn copy(&self, name: &str) {
+    pub(crate) fn copy(&self, name: &str) {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &self.path().join(name));
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sb"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
@@ -57,18 +57,18 @@ impl Workspace {
     }
 
     #[track_caller]
-    pub fn sb(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn sb(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).output().expect("sb starts"))
     }
 
     /// Runs in a folder of the workspace.
     #[track_caller]
-    pub fn sb_in(&self, folder: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn sb_in(&self, folder: &str, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).current_dir(self.path().join(folder)).output().expect("sb starts"))
     }
 
     /// Starts a runner whose output goes to a file.
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let log = std::fs::File::create(self.path().join("runner.log")).expect("a file");
         self.command(arguments)
             .stdout(log.try_clone().expect("a file"))
@@ -78,7 +78,7 @@ impl Workspace {
     }
 
     /// Whether a file comes to hold a text in time.
-    pub fn appears(&self, name: &str, text: &str) -> bool {
+    pub(crate) fn appears(&self, name: &str, text: &str) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(30) {
             if self.read(name).contains(text) {
@@ -90,7 +90,7 @@ impl Workspace {
     }
 
     /// Every file below the workspace whose content holds the text.
-    pub fn files_with(&self, text: &str) -> Vec<PathBuf> {
+    pub(crate) fn files_with(&self, text: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.path()];
         while let Some(folder) = folders.pop() {
@@ -109,7 +109,7 @@ impl Workspace {
     }
 
     /// Processes whose arguments or working folder name the workspace.
-    pub fn processes(&self) -> Vec<String> {
+    pub(crate) fn processes(&self) -> Vec<String> {
         let name = self.path().to_string_lossy().into_owned();
         let mut found = Vec::new();
         for item in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -125,7 +125,7 @@ impl Workspace {
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -134,7 +134,7 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "\n{}\n{}", self.stdout, self.stderr);
         self
     }

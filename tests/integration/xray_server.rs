@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Summaries are of traces that begin before.
-pub const LAST_SECOND: f64 = 400.0;
+pub(crate) const LAST_SECOND: f64 = 400.0;
 
 /// How it answers.
 #[derive(Clone, Copy, Default)]
-pub struct Manners {
+pub(crate) struct Manners {
     pub latency: Duration,
     /// Requests in any second beyond which it throttles.
     pub most_per_second: Option<usize>,
@@ -29,7 +29,7 @@ pub struct Manners {
 }
 
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     requests: AtomicU64,
     recent: Mutex<std::collections::VecDeque<Instant>>,
     /// The ids of each request.
@@ -39,7 +39,7 @@ pub struct Seen {
 }
 
 /// Serves until the runtime ends; returns where.
-pub async fn serve(manners: Manners) -> (String, Arc<Seen>) {
+pub(crate) async fn serve(manners: Manners) -> (String, Arc<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Seen::default());
@@ -121,7 +121,7 @@ impl Seen {
     }
 }
 
-pub fn id(number: usize) -> String {
+pub(crate) fn id(number: usize) -> String {
     format!("1-5759e988-{number:024x}")
 }
 

@@ -19,7 +19,7 @@ const LABEL: &str = "sb.credentials";
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LoginError {
+pub(crate) enum LoginError {
     #[error(transparent)]
     Container(#[from] ContainerError),
     #[error("`{command}` failed with code {code}, and the credentials were not taken up:\n{output}")]
@@ -34,7 +34,7 @@ pub enum LoginError {
 
 /// Whose credentials there are.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Identity {
+pub(crate) enum Identity {
     /// In words, and as the provider's command said it (JSON where it speaks it).
     Of { who: String, said: Value },
     /// The provider's command says that nobody is logged in, or that the credentials do not hold.
@@ -42,7 +42,7 @@ pub enum Identity {
 }
 
 /// The provider's own way to log in, in a terminal of so many rows and columns. The volume is made if it is missing.
-pub async fn interactive(
+pub(crate) async fn interactive(
     engine: &Engine,
     provider: &Provider,
     image: String,
@@ -55,7 +55,7 @@ pub async fn interactive(
 }
 
 /// Puts what was pasted into the volume, and lets the provider's command line take it up where that is needed.
-pub async fn keep(
+pub(crate) async fn keep(
     engine: &Engine,
     provider: &Provider,
     image: String,
@@ -102,7 +102,7 @@ async fn fill(engine: &Engine, provider: &Provider, image: String, pasted: Paste
 }
 
 /// Asks the provider's command line whose credentials the volume has; it sees them read-only, as steps do.
-pub async fn check_in_container(
+pub(crate) async fn check_in_container(
     engine: &Engine,
     provider: &Provider,
     image: String,
@@ -128,7 +128,7 @@ pub async fn check_in_container(
 }
 
 /// Asks the provider's command line on this machine.
-pub async fn check_on_host(provider: &Provider) -> Result<Identity, LoginError> {
+pub(crate) async fn check_on_host(provider: &Provider) -> Result<Identity, LoginError> {
     let program = provider.identity[0];
     let child = tokio::process::Command::new(program)
         .args(&provider.identity[1..])
@@ -143,7 +143,7 @@ pub async fn check_on_host(provider: &Provider) -> Result<Identity, LoginError> 
 }
 
 /// Removes the volume; false if there was none.
-pub async fn logout(engine: &Engine, provider: &Provider) -> Result<bool, ContainerError> {
+pub(crate) async fn logout(engine: &Engine, provider: &Provider) -> Result<bool, ContainerError> {
     engine.remove_volume(&provider.volume()).await
 }
 

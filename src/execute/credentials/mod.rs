@@ -6,12 +6,12 @@ mod pasted;
 
 use crate::container::{ContainerError, Engine, Volume};
 
-pub use login::{Identity, LoginError, check_in_container, check_on_host, interactive, keep, logout};
-pub use pasted::{Pasted, PastedError};
+pub(crate) use login::{Identity, LoginError, check_in_container, check_on_host, interactive, keep, logout};
+pub(crate) use pasted::Pasted;
 
 /// What differs between providers.
 #[derive(Debug)]
-pub struct Provider {
+pub(crate) struct Provider {
     pub name: &'static str,
     /// Where its tools look, below HOME.
     pub folder: &'static str,
@@ -26,7 +26,7 @@ pub struct Provider {
     pub file: &'static str,
 }
 
-pub const PROVIDERS: [Provider; 5] = [
+pub(crate) const PROVIDERS: [Provider; 5] = [
     Provider {
         name: "aws",
         folder: ".aws",
@@ -72,12 +72,12 @@ pub const PROVIDERS: [Provider; 5] = [
 ];
 
 impl Provider {
-    pub fn named(name: &str) -> Option<&'static Self> {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
         PROVIDERS.iter().find(|provider| provider.name == name)
     }
 
     /// The engine's volume with these credentials.
-    pub fn volume(&self) -> String {
+    pub(crate) fn volume(&self) -> String {
         format!("{}-secrets", self.name)
     }
 
@@ -109,7 +109,7 @@ pub(super) async fn check(engine: &Engine, names: &[String]) -> Result<(), Conta
 
 /// The error, and of a missing volume how it is made and filled. Nothing of that is done for the user: credentials
 /// are theirs.
-pub fn explain(error: &ContainerError) -> String {
+pub(crate) fn explain(error: &ContainerError) -> String {
     let ContainerError::NoVolume { volume } = error else { return error.to_string() };
     let provider = PROVIDERS.iter().find(|one| one.volume() == *volume).map_or("PROVIDER", |one| one.name);
     format!(

@@ -10,7 +10,7 @@ const LARGEST: usize = 256 * 1024;
 
 /// What is to be kept of a text.
 #[derive(PartialEq)]
-pub struct Pasted {
+pub(crate) struct Pasted {
     /// Name below the provider's folder, and content.
     pub files: Vec<(String, String)>,
     /// A command of the provider's that takes the credentials up, where a file alone is not enough; `{}` in its words is the
@@ -22,7 +22,7 @@ pub struct Pasted {
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PastedError {
+pub(crate) enum PastedError {
     #[error("nothing was given")]
     Empty,
     #[error("more than {} KiB were given: this is no file of credentials", LARGEST / 1024)]
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Pasted {
 
 impl Pasted {
     /// Reads what was given for a provider.
-    pub fn read(provider: &Provider, bytes: &[u8]) -> Result<Self, PastedError> {
+    pub(crate) fn read(provider: &Provider, bytes: &[u8]) -> Result<Self, PastedError> {
         if bytes.len() > LARGEST {
             return Err(PastedError::Large);
         }

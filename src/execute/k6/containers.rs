@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(10);
     reason = "it is in the macros of the async runtime, and about nothing of this"
 )]
 #[serde(deny_unknown_fields)]
-pub struct Containers {
+pub(crate) struct Containers {
     /// Addresses of engines that share the load; empty: the engine that runs the steps.
     pub generators: Vec<String>,
     pub image: Image,

@@ -16,31 +16,31 @@ use sb_sam::LocalSettings;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub struct App {
+pub(super) struct App {
     folder: TempDir,
     pub runtime: LocalRuntime,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     pub status: u16,
     pub headers: hyper::HeaderMap,
     pub text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// A spec with short delays.
-pub fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
+pub(super) fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
     LocalSpec {
         state_dir: state_dir.to_owned(),
         template: template.to_owned(),
@@ -53,26 +53,26 @@ pub fn spec(template: &Path, state_dir: &Path) -> LocalSpec {
     }
 }
 
-pub fn here(path: &str) -> PathBuf {
+pub(super) fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-pub fn sb() -> &'static Path {
+pub(super) fn sb() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_sb"))
 }
 
 impl App {
     /// The tests' own application.
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::of("tests/integration/local/template.yaml").await
     }
 
-    pub async fn of(template: &str) -> Self {
+    pub(super) async fn of(template: &str) -> Self {
         Self::with(template, |_| {}).await
     }
 
     /// An application with options of its own.
-    pub async fn with(template: &str, change: impl FnOnce(&mut LocalSettings)) -> Self {
+    pub(super) async fn with(template: &str, change: impl FnOnce(&mut LocalSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut spec = spec(&here(template), &folder.path().join("state"));
         change(&mut spec.options);
@@ -80,20 +80,26 @@ impl App {
         Self { folder, runtime, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    pub fn state_dir(&self) -> PathBuf {
+    pub(super) fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
     /// A file for functions to write into.
-    pub fn note(&self) -> PathBuf {
+    pub(super) fn note(&self) -> PathBuf {
         self.folder.path().join("note")
     }
 
-    pub async fn request(&self, method: &str, url: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(super) async fn request(
+        &self,
+        method: &str,
+        url: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         self.try_request(method, url, body, headers).await.unwrap()
     }
 
-    pub async fn try_request(
+    pub(super) async fn try_request(
         &self,
         method: &str,
         url: &str,
@@ -104,7 +110,7 @@ impl App {
     }
 
     /// A request whose body is no text.
-    pub async fn send(
+    pub(super) async fn send(
         &self,
         method: &str,
         url: &str,
@@ -122,13 +128,13 @@ impl App {
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, text })
     }
 
-    pub async fn invoke(&self, function: &str, event: &Value, headers: &[(&str, &str)]) -> Answer {
+    pub(super) async fn invoke(&self, function: &str, event: &Value, headers: &[(&str, &str)]) -> Answer {
         let url = format!("{}/2015-03-31/functions/{function}/invocations", self.runtime.lambda_endpoint);
         self.request("POST", &url, &event.to_string(), headers).await
     }
 
     /// Traces as X-Ray gives them, fetched with the real client until they are complete.
-    pub async fn traces(
+    pub(super) async fn traces(
         &self,
         ids: &[String],
         deadline: Duration,
@@ -152,30 +158,30 @@ impl Drop for App {
     }
 }
 
-pub fn kill(pid: i64) {
+pub(super) fn kill(pid: i64) {
     rustix::process::kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Whether a process runs; one that has ended but was not waited for does not.
-pub fn is_alive(pid: i64) -> bool {
+pub(super) fn is_alive(pid: i64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 /// The functions' own ids in a note.
-pub fn read_pids(note: &Path) -> Vec<i64> {
+pub(super) fn read_pids(note: &Path) -> Vec<i64> {
     let text = std::fs::read_to_string(note).unwrap_or_default();
     text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect()
 }
 
 /// All ids in a note, those of the functions' children among them.
-pub fn read_all_pids(note: &Path) -> Vec<i64> {
+pub(super) fn read_all_pids(note: &Path) -> Vec<i64> {
     let text = std::fs::read_to_string(note).unwrap_or_default();
     text.split_whitespace().map(|word| word.parse().unwrap()).collect()
 }
 
 #[track_caller]
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+pub(super) fn wait_until(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
     let place = std::panic::Location::caller();
     async move {
         for _ in 0..500 {

@@ -65,7 +65,7 @@ pub struct Recovery {
 /// Where and as what a command runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Environment {
-    /// None: that of [`Images::STEP`].
+    /// None: that of [`Images::STEP`](super::Images::STEP).
     pub image: Option<Image>,
     /// The shell that runs a shell string; default `["sh", "-c"]`.
     pub shell: Vec<String>,
@@ -104,18 +104,7 @@ pub enum Action {
     /// Drives the workload with the chosen load.
     Load,
     /// Starts the functions of a SAM template in the local target.
-    LocalUp {
-        /// The template, absolute.
-        template: PathBuf,
-        /// Of the template, beside the benchmark's.
-        parameters: BTreeMap<String, Template>,
-        /// URLs of stand-ins, by the name of the AWS service.
-        services: BTreeMap<String, Template>,
-        /// How the local target behaves.
-        settings: Box<LocalSettings>,
-        /// So many first attempts fail on purpose.
-        failures: u32,
-    },
+    LocalUp(Box<LocalUp>),
     /// Stops the local target.
     LocalDown {
         /// So many first attempts fail on purpose.
@@ -125,6 +114,21 @@ pub enum Action {
     OtlpUp,
     /// Stops the receiver of OpenTelemetry.
     OtlpDown,
+}
+
+/// What the local target is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalUp {
+    /// The template, absolute.
+    pub template: PathBuf,
+    /// Of the template, beside the benchmark's.
+    pub parameters: BTreeMap<String, Template>,
+    /// URLs of stand-ins, by the name of the AWS service.
+    pub services: BTreeMap<String, Template>,
+    /// How the local target behaves.
+    pub settings: LocalSettings,
+    /// So many first attempts fail on purpose.
+    pub failures: u32,
 }
 
 /// A command of a step.

@@ -91,7 +91,7 @@ impl Step {
                 Action::Wait(_) => "wait",
                 Action::WaitFor(_) => "wait for",
                 Action::Load => "load",
-                Action::LocalUp { .. } => "local up",
+                Action::LocalUp(_) => "local up",
                 Action::LocalDown { .. } => "local down",
                 Action::OtlpUp => "receiver up",
                 Action::OtlpDown => "receiver down",

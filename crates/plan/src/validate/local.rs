@@ -31,9 +31,9 @@ pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report)
     let (failing_deploys, failing_cleanups) = failures(raw, report);
     let mut used = false;
     for step in &mut target.deploy {
-        if let Action::LocalUp { settings: given, failures, .. } = &mut Arc::make_mut(step).action {
-            (**given).clone_from(&settings);
-            *failures = failing_deploys;
+        if let Action::LocalUp(up) = &mut Arc::make_mut(step).action {
+            up.settings.clone_from(&settings);
+            up.failures = failing_deploys;
             used = true;
         }
     }

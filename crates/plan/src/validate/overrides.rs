@@ -12,7 +12,7 @@ const ENVIRONMENT_PREFIX: &str = "SB_PARAM_";
 
 impl Overrides {
     /// Parameters of one benchmark from the environment.
-    pub(super) fn from_environment(
+    pub(super) fn of_environment(
         &self,
         benchmark: &Benchmark,
         problems: &mut Vec<Problem>,
@@ -37,7 +37,7 @@ impl Overrides {
     }
 
     /// Parameters of one benchmark from the command line.
-    pub(super) fn from_command_line(
+    pub(super) fn of_command_line(
         &self,
         benchmark: &Benchmark,
         problems: &mut Vec<Problem>,

@@ -73,8 +73,8 @@ pub fn single(
     }
     let load = load.unwrap_or_else(default_load);
     problems.extend(script::mismatch(benchmark.workload.as_ref(), &load));
-    let mut params = overrides.from_environment(&benchmark, &mut problems);
-    params.extend(overrides.from_command_line(&benchmark, &mut problems));
+    let mut params = overrides.of_environment(&benchmark, &mut problems);
+    params.extend(overrides.of_command_line(&benchmark, &mut problems));
     overrides.report_unknown(&[benchmark.as_ref()], &mut problems);
     let point =
         Point { factors: Vec::new(), params, labels: BTreeMap::new(), load: Arc::new(load), start: None };

@@ -34,8 +34,8 @@ impl PlanChecker<'_> {
         known.extend(vars.keys().map(|name| format!("vars.{name}")));
         known.extend(["application".to_owned(), "target".to_owned()]);
 
-        let environment = self.overrides.from_environment(benchmark, &mut self.others);
-        let command_line = self.overrides.from_command_line(benchmark, &mut self.others);
+        let environment = self.overrides.of_environment(benchmark, &mut self.others);
+        let command_line = self.overrides.of_command_line(benchmark, &mut self.others);
         let before = self.report.problems.len();
         let mut params: Vec<(&Spanned<String>, &Spanned<Or<Scalar>>)> = Vec::new();
         for (name, value) in [&file.params, &application.raw.params].into_iter().flatten().flat_map(Map::iter)

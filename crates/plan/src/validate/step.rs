@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::benchmark::{
-    Action, Image, ManifestStep, OnInterrupt, Param, Phase, Retry, SamTemplates, WaitFor,
+    Action, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry, SamTemplates, WaitFor,
 };
 use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
@@ -18,6 +18,7 @@ use crate::validate::output::output as checked_output;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
+use sb_sam::LocalSettings;
 use sb_workload::template::{Piece, Template};
 
 /// What steps of one manifest share.
@@ -65,8 +66,8 @@ impl Steps<'_> {
             output_names.push(name.value.clone());
             outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
-        if let Some(Action::LocalUp { template, parameters, .. }) = &action {
-            output_names.extend(self.local_outputs(template, parameters, file, &targets, report));
+        if let Some(Action::LocalUp(up)) = &action {
+            output_names.extend(self.local_outputs(&up.template, &up.parameters, file, &targets, report));
         }
         let recover = file.recover.iter().flatten();
         let recover =
@@ -189,13 +190,13 @@ impl Steps<'_> {
                     values.map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
                 };
                 stand_in::check(&local.value, report);
-                return Some(Action::LocalUp {
+                return Some(Action::LocalUp(Box::new(LocalUp {
                     template,
                     parameters: values(&local.value.parameters),
                     services: values(&local.value.services),
-                    settings: Box::default(),
+                    settings: LocalSettings::default(),
                     failures: 0,
-                });
+                })));
             }
             (None, Some(down))
                 if phase == Phase::Cleanup

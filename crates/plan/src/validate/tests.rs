@@ -184,7 +184,8 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
         STEPS,
     ));
     let target = &benchmark.targets["local"];
-    let Action::LocalUp { settings, failures, .. } = &target.deploy[0].action else { panic!("{target:?}") };
+    let Action::LocalUp(up) = &target.deploy[0].action else { panic!("{target:?}") };
+    let (settings, failures) = (&up.settings, &up.failures);
     assert_eq!((settings.concurrency, settings.keep_alive), (7, Duration::from_secs(30)));
     assert_eq!(*failures, 2);
     let expected = Dynamics {
@@ -630,7 +631,7 @@ fn a_full_manifest_becomes_checked_types() {
     assert_eq!(aws.deploy[1].needs, ["stack"]);
     let local = &benchmark.targets["local"];
     assert!(
-        matches!(&local.deploy[0].action, Action::LocalUp { template, .. } if template == Path::new("/repo/app/template.yaml"))
+        matches!(&local.deploy[0].action, Action::LocalUp(up) if up.template == Path::new("/repo/app/template.yaml"))
     );
     assert!(matches!(local.cleanup[0].action, Action::LocalDown { failures: 0 }));
     assert!(matches!(local.invoke[0].action, Action::Load));
@@ -896,8 +897,8 @@ fn parameters_of_a_local_step_are_those_of_its_template() {
     let checked =
         check(&step("{ template = \"template.yaml\", parameters = { Database = \"{{target}}\" } }"));
     let benchmark = checked.value.unwrap_or_else(|| panic!("{}", rendered(&checked.problems)));
-    let Action::LocalUp { parameters, .. } = &benchmark.targets["local"].deploy[0].action else { panic!() };
-    assert_eq!(parameters["Database"].source(), "{{target}}");
+    let Action::LocalUp(up) = &benchmark.targets["local"].deploy[0].action else { panic!() };
+    assert_eq!(up.parameters["Database"].source(), "{{target}}");
     // Only what is known beforehand is held to the template's constraints.
     let refused = check(&step("{ template = \"template.yaml\", parameters = { Database = \"A\" } }"));
     let refused = rendered(&refused.problems);
@@ -931,8 +932,8 @@ fn stand_ins_of_a_local_step_are_services_with_urls() {
         up("{ rekognition = \"http://127.0.0.1:{{params.port}}\", translate = \"{{target}}\" }") + later;
     let checked = check(&format!("{good}[params]\nport = 8080\n"));
     let benchmark = checked.value.unwrap_or_else(|| panic!("{}", rendered(&checked.problems)));
-    let Action::LocalUp { services, .. } = &benchmark.targets["local"].deploy[0].action else { panic!() };
-    assert_eq!(services["rekognition"].source(), "http://127.0.0.1:{{params.port}}");
+    let Action::LocalUp(what) = &benchmark.targets["local"].deploy[0].action else { panic!() };
+    assert_eq!(what.services["rekognition"].source(), "http://127.0.0.1:{{params.port}}");
     let problems = [
         check(&step("{ template = \"template.yaml\" }")).problems,
         check(&up(
