@@ -372,7 +372,7 @@ pub(crate) enum Command {
     /// Values of the deployment: parameters and outputs
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// The embedded function runtime
+    /// The local target
     #[command(subcommand)]
     Local(LocalCommand),
     /// A machine that sends the load, reached by ssh

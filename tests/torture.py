@@ -3,7 +3,7 @@
 
     python3 tests/torture.py --kills 200 --seed 1               a plan of 60 steps, half of the kills on this machine, half in Docker
     python3 tests/torture.py --kills 60 --executor host         one half alone
-    python3 tests/torture.py --quickstart --kills 30            the quickstart: loads, traces, the embedded runtime
+    python3 tests/torture.py --quickstart --kills 30            the quickstart: loads, traces, the local target
 
 What is expected is written in tests/torturing/plan.py and quickstart.py. Only the standard library is used. Exit code 0 when every
 run passed.

@@ -160,7 +160,7 @@ async fn containers(
     for (run, host) in runs.engines.iter().filter(|(_, host)| *host != engine.host()) {
         blind = true;
         terminal.say(&format!(
-            "note: run {run} has its containers on another engine; look there with: DOCKER_HOST={host} sb leaks"
+            "note: run {run} has its containers on another container engine; look there with: DOCKER_HOST={host} sb leaks"
         ));
     }
     let mine = state_label(store.folder());

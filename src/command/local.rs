@@ -1,4 +1,4 @@
-//! `sb local`: the embedded function runtime by itself.
+//! `sb local`: the local target by itself.
 
 use std::path::{Path, PathBuf};
 

@@ -273,7 +273,7 @@ pub(super) fn mounts(performer: &StepPerformer, attempt: &Attempt) -> Vec<Mount>
     mounts
 }
 
-/// The embedded runtime listens on this machine's loopback only: containers of its applications share its network.
+/// The local target listens on this machine's loopback only: containers of its applications share its network.
 pub(super) fn default_network(deployment: &Deployed) -> Option<String> {
     let target = deployment.benchmark.targets.get(&deployment.target)?;
     let local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp(_)));

@@ -1,4 +1,4 @@
-//! The embedded runtime as a step: up, and down.
+//! The local target as a step: up, and down.
 
 use std::collections::BTreeMap;
 use std::fs;

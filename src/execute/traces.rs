@@ -25,7 +25,7 @@ pub(super) const TRACES_FILE: &str = "traces.json";
 
 /// How long traces may take to become complete, after the plan's own wait.
 const DEADLINE: Duration = Duration::from_mins(2);
-/// The embedded runtime has its traces at once; only asynchronous work may still be under way.
+/// The local target has its traces at once; only asynchronous work may still be under way.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(20);
 /// Azure shows rows after some minutes.
 const INSIGHTS_DEADLINE: Duration = Duration::from_mins(10);
@@ -81,7 +81,8 @@ async fn fetch(
         }
         Traces::Local => {
             let Some(runtime) = sb_local::find(&performer.local_state(attempt)) else {
-                let message = "the embedded runtime is not running, and its traces went with it: deploy and invoke again";
+                let message =
+                    "the local target is not running, and its traces went with it: deploy and invoke again";
                 return Err(failed(message.to_owned()));
             };
             let config = XrayConfig { endpoint: Some(runtime.xray_endpoint), region: None };

@@ -65,7 +65,7 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
     }
 }
 
-/// The embedded runtime keeps what its functions print, such as why one cannot be loaded.
+/// The local target keeps what its functions print, such as why one cannot be loaded.
 fn log_hint(deployment: &Deployed) -> String {
     let target = deployment.benchmark.targets.get(&deployment.target);
     let local =

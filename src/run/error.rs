@@ -53,7 +53,7 @@ pub enum RunError {
     /// The container engine, or credentials in it, are not in reach.
     #[error("{0}")]
     Engine(String),
-    #[error("run {run} has its containers on the engine at `{known}`, not on that at `{host}`")]
+    #[error("run {run} has its containers on the container engine at `{known}`, not on that at `{host}`")]
     #[diagnostic(help(
         "go on with: DOCKER_HOST={known} sb resume {run}; if both are the same engine, remove `{}`",
         file.display()

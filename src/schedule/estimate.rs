@@ -87,7 +87,7 @@ pub(crate) struct Assumptions {
     /// A command that cleans up; none: 60 s in a cloud, else as any command.
     cleanup: Option<Duration>,
     command: Duration,
-    /// Starting or stopping the embedded runtime.
+    /// Starting or stopping the local target.
     local: Duration,
     /// None: 5 s for a cloud, else 300 ms.
     wait_for: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The commands as a user types them, with real processes and the embedded runtime.
+//! The commands as a user types them, with real processes and the local target.
 
 use crate::workspace::Workspace;
 

@@ -16,6 +16,8 @@
 //! finish wins. It is removed when the write fails. A process that is killed leaves it behind, as
 //! `.NAME.PROCESS-NUMBER.partial`. A symbolic link in place of the file is replaced; what it leads to stays as it is.
 
+#![deny(missing_docs)]
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};

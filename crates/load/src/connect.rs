@@ -45,6 +45,7 @@ pub(super) enum ConnectFailure {
 
 /// Why no TLS can be spoken at all.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum TlsSetupError {
     #[error("the system has no root certificates that can be read; install the `ca-certificates` package")]
     NoRoots,

@@ -21,13 +21,16 @@ pub use module::{MODULE_FILE, MODULE_TEXT, place_module};
 
 /// The oldest k6 whose options and output are known to be understood.
 pub const OLDEST: (u32, u32) = (1, 0);
-/// In the folder that k6 writes to.
+/// In the folder that k6 writes to: its options.
 pub const OPTIONS: &str = "options.json";
+/// In that folder: its metrics, as CSV.
 pub const METRICS: &str = "metrics.csv";
+/// In that folder: what it says at its end.
 pub const SUMMARY: &str = "summary.json";
 
-/// How k6 says that it ended (its `errext/exitcodes`).
+/// The exit code of k6 when thresholds failed (its `errext/exitcodes`).
 pub const THRESHOLDS_FAILED: i32 = 99;
+/// The exit code of k6 when it was stopped.
 pub const STOPPED: i32 = 105;
 
 /// One of several k6 that share a load.
@@ -35,6 +38,7 @@ pub const STOPPED: i32 = 105;
 pub struct Share {
     /// From 0.
     pub number: usize,
+    /// How many share the load.
     pub of: usize,
 }
 
@@ -123,6 +127,7 @@ pub fn error_in(line: &str) -> Option<String> {
 pub struct Exported {
     /// `http_req_duration: p(95)<500`
     pub failed_thresholds: Vec<String>,
+    /// HTTP requests that were sent.
     pub requests: u64,
 }
 
@@ -147,11 +152,15 @@ pub fn exported(path: &Path) -> Option<Exported> {
 pub struct Ran {
     /// By plan; none: only k6 knew.
     pub planned: Option<u64>,
+    /// Stopped from outside before its end.
     pub cancelled: bool,
+    /// When it began.
     pub started: Timestamp,
+    /// When it ended.
     pub ended: Timestamp,
     /// Why it must not be used.
     pub invalid: Vec<String>,
+    /// What to know about it, though it may be used.
     pub notes: Vec<String>,
 }
 

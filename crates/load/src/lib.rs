@@ -1,9 +1,5 @@
-//! Sends a load: every request at its planned time, whether or not the ones before were answered (an open loop), and
-//! every answer measured both from the moment of sending and from the planned time, so that a stall of the
-//! server is not hidden by a generator that waits for it (coordinated omission).
-//!
-//! Threads send, each its share of the plan (`lane`), and one writes ([`record`]). All that can be wrong with a request
-//! is found before the first one leaves (`prepare`).
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 mod answer;
 mod connect;
@@ -71,7 +67,9 @@ const LEAD: Duration = Duration::from_millis(20);
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadSpec {
+    /// What is sent.
     pub workload: Workload,
+    /// When it is sent.
     pub load: Load,
     /// Where the result files go: it exists, and has none of them yet.
     pub folder: PathBuf,
@@ -95,6 +93,7 @@ pub struct LoadSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadLock {
+    /// The file, which is made where it is missing.
     pub path: PathBuf,
     /// Excludes every other load, instead of those alone that exclude others.
     pub alone: bool,
@@ -124,13 +123,19 @@ pub struct Progress {
     pub planned: u64,
     /// Requests that have left, answered or not.
     pub sent: u64,
+    /// Complete answers, as expected or not.
     pub answered: u64,
+    /// Sent, and not answered as expected.
     pub failed: u64,
+    /// Due but never sent, because too many were under way.
     pub dropped: u64,
+    /// Sent, and neither answered nor given up yet.
     pub in_flight: u64,
     /// Latency so far, from the moment of sending, in milliseconds; `None` before the first answer.
     pub p50_ms: Option<f64>,
+    /// As `p50_ms`.
     pub p95_ms: Option<f64>,
+    /// As `p50_ms`.
     pub p99_ms: Option<f64>,
     /// Seconds since the load began.
     pub elapsed_s: f64,
@@ -138,7 +143,9 @@ pub struct Progress {
     pub expected_s: Option<f64>,
 }
 
+/// Why a load could not be sent, or not be measured. Requests that fail are results, not errors.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum LoadError {
     #[error("the workload has no requests; add at least one `[[workload.requests]]`")]
     NoRequests,

@@ -42,7 +42,7 @@ pub struct Sequence {
     pub requests: Vec<Request>,
 }
 
-/// How the native engine speaks to servers, and what it writes.
+/// How the native load generator speaks to servers, and what it writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -188,8 +188,8 @@ pub struct Load {
     pub shape: LoadShape,
     /// Plays the load this many times faster (above 0; 1 is real time).
     pub speed: f64,
-    /// What an answer is expected to take: so many virtual users are made ready in the options for k6. The built-in
-    /// engine needs none.
+    /// What an answer is expected to take: so many virtual users are made ready in the options for k6. The native
+    /// load generator needs none.
     #[serde(default = "default_expected_latency")]
     pub expected_latency: Duration,
     /// What makes the result unusable.

@@ -33,6 +33,7 @@ pub struct Collected {
 }
 
 impl Collected {
+    /// HTTP requests whose rows were read.
     pub fn requests(&self) -> u64 {
         self.tally.sent
     }

@@ -145,7 +145,7 @@ pub struct Usage {
 pub enum Charge<'a> {
     /// As declared.
     Declared(&'a Usage),
-    /// The embedded runtime, or steps that ask for nothing of a cloud.
+    /// The local target, or steps that ask for nothing of a cloud.
     Free,
     /// A cloud whose usage is not declared.
     Unknown,

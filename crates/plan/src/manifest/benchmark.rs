@@ -100,25 +100,25 @@ shape! {
         usage: Option<Map<Spanned<f64>>>,
         /// What one deployment uses beside its invocations. Example: `{ s3_writes = 20 }`.
         usage_per_deployment: Option<Map<Spanned<f64>>>,
-        /// Of the embedded runtime: executions at once, all functions together. Default: 20.
+        /// Of the local target: executions at once, all functions together. Default: 20.
         concurrency: Option<Spanned<i64>>,
-        /// Of the embedded runtime: how long an idle instance is kept. Default: `"10m"`. Example: `"30s"`.
+        /// Of the local target: how long an idle instance is kept. Default: `"10m"`. Example: `"30s"`.
         keep_alive: Option<Spanned<Period>>,
-        /// Of the embedded runtime: whether functions run in containers (Docker or Podman) instead of as processes. Default: `false`.
+        /// Of the local target: whether functions run in containers (Docker or Podman) instead of as processes. Default: `false`.
         containers: Option<Spanned<bool>>,
-        /// Of the embedded runtime: images that take the place of AWS's, by the functions' runtime. Example: `{ "python3.12" = "registry.example/lambda-python:3.12" }`.
+        /// Of the local target: images that take the place of AWS's, by the functions' runtime. Example: `{ "python3.12" = "registry.example/lambda-python:3.12" }`.
         function_images: Option<Spanned<Map<Text>>>,
-        /// Of the embedded runtime: what its delays and faults are drawn from. Default: 0.
+        /// Of the local target: what its delays and faults are drawn from. Default: 0.
         seed: Option<Spanned<i64>>,
-        /// Of the embedded runtime: delays that it adds. Example: `{ cold_start = { median = "200ms", p99 = "1s" }, trigger = "50ms" }`.
+        /// Of the local target: delays that it adds. Example: `{ cold_start = { median = "200ms", p99 = "1s" }, trigger = "50ms" }`.
         delays: Option<Spanned<DelaysFile>>,
-        /// Of the embedded runtime: what goes wrong on purpose. Example: `{ function_error = 0.01, deploy = 1 }`.
+        /// Of the local target: what goes wrong on purpose. Example: `{ function_error = 0.01, deploy = 1 }`.
         faults: Option<Spanned<FaultsFile>>,
     }
 }
 
 shape! {
-    /// Delays that the embedded runtime adds to what this machine needs itself.
+    /// Delays that the local target adds to what this machine needs itself.
     pub(crate) struct DelaysFile {
         /// To the initialization of a new instance.
         cold_start: Option<Spanned<DelayFile>>,
@@ -186,7 +186,7 @@ words! {
         AppInsights = "app_insights",
         /// A receiver for OpenTelemetry on this machine, which runs from the first deploy step to the last cleanup step.
         Otlp = "otlp",
-        /// The embedded runtime.
+        /// The local target.
         Local = "local",
         /// No traces are collected.
         None = "none",
@@ -236,7 +236,7 @@ shape! {
         wait_for: Option<Spanned<WaitForFile>>,
         /// Action, only in invoke steps: drives the workload with the chosen load. Example: `load = true`.
         load: Option<Spanned<bool>>,
-        /// Action: the embedded runtime. Example: `local = { template = "template.yaml" }`.
+        /// Action: the local target. Example: `local = { template = "template.yaml" }`.
         local: Option<Spanned<LocalFile>>,
         /// An alias from `[images]` or an image reference; default: a small Alpine image. Example: `image = "deploy"`.
         image: Option<Text>,
@@ -294,7 +294,7 @@ shape! {
 }
 
 shape! {
-    /// The embedded runtime: exactly one of `template` and `down`.
+    /// The local target: exactly one of `template` and `down`.
     pub(crate) struct LocalFile {
         /// Starts the functions of this SAM template; it runs until its cleanup. Example: `"template.yaml"`.
         template: Option<Text>,

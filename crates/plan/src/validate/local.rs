@@ -1,4 +1,4 @@
-//! What a target says of the embedded runtime: how much runs at once, and the delays and faults that it imitates.
+//! What a target says of the local target: how much runs at once, and the delays and faults that it imitates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report)
     }
     if !used {
         report.push(
-            Problem::error("sb::validate::local", "only the embedded runtime has such settings")
+            Problem::error("sb::validate::local", "only the local target has such settings")
                 .at(place, "this target does not use it")
                 .help("deploy with `local = { template = \"template.yaml\" }`, or remove the settings"),
         );

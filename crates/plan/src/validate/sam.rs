@@ -1,4 +1,4 @@
-//! What a `local` step deploys: its SAM template, held against what the embedded runtime has.
+//! What a `local` step deploys: its SAM template, held against what the local target has.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::validate::step::Steps;
 use sb_workload::template::{Context, Template, plain_text};
 
 impl Steps<'_> {
-    /// The names of the outputs of a step that deploys a template, which is held against what the embedded runtime has.
+    /// The names of the outputs of a step that deploys a template, which is held against what the local target has.
     pub(super) fn local_outputs(
         &self,
         template: &Path,
@@ -71,7 +71,7 @@ impl Steps<'_> {
         own.chain(given).collect()
     }
 
-    /// What the embedded runtime does not provide of a template, at its place in the template. Where the benchmark
+    /// What the local target does not provide of a template, at its place in the template. Where the benchmark
     /// has other targets too, that is no fault of the manifest. True: it has tables or buckets, or may have.
     fn sam_problems(
         &self,
@@ -113,7 +113,7 @@ impl Steps<'_> {
         let elsewhere = self.ceilings.keys().any(|target| !targets.contains(target));
         if elsewhere && problems.iter().all(|found| found.severity == sb_sam::Severity::Unsupported) {
             let message = format!(
-                "target `{}` cannot be deployed: the embedded runtime does not have everything that {} needs",
+                "target `{}` cannot be deployed: the local target does not have everything that {} needs",
                 targets.join("`, `"),
                 template.file_name().unwrap_or_default().to_string_lossy()
             );

@@ -41,7 +41,7 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     let Some(path) = &file.script else {
         if let Some((EngineWord::K6, span)) = engine {
             report.push(
-                Problem::error("sb::validate::script", "the engine `k6` needs a script")
+                Problem::error("sb::validate::script", "the load generator `k6` needs a script")
                     .at(span, "runs which script?")
                     .help("add `script = \"workload.js\"`; for requests, use `engine = \"native\"` or leave it out"),
             );
@@ -58,7 +58,7 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     };
     if let Some((EngineWord::Native, span)) = engine {
         report.push(
-            Problem::error("sb::validate::script", "the engine `native` runs no scripts")
+            Problem::error("sb::validate::script", "the load generator `native` runs no scripts")
                 .at(span, "sends requests")
                 .help("use `engine = \"k6\"`, or describe the requests as [[workload.requests]] instead"),
         );

@@ -221,7 +221,7 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
         &with("containers = false\nfunction_images = { \"ruby3.4\" = \"i\" }", STEPS),
         "run in no containers",
     );
-    check(&with("seed = 1", "[[deploy]]\nname = \"a\"\nrun = \"x\"\n"), "only the embedded runtime");
+    check(&with("seed = 1", "[[deploy]]\nname = \"a\"\nrun = \"x\"\n"), "only the local target");
 }
 
 #[test]
