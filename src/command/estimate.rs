@@ -57,7 +57,7 @@ pub(super) async fn show(
     let accounts = preflight::look(&plan, true).await;
     let text = if settings.json() {
         let mut all = as_json(&plan, &found, &prices, interleaved);
-        all["accounts"] = accounts.iter().map(preflight::Found::to_json).collect();
+        all["accounts"] = accounts.iter().map(preflight::Finding::to_json).collect();
         format!("{all:#}\n")
     } else {
         let mut text = as_text(&plan, &found, &prices, interleaved);

@@ -54,7 +54,7 @@ impl Of {
 }
 
 /// What the state knows of the runs.
-struct Runs {
+struct EngineRuns {
     /// Whether each has ended.
     ended: BTreeMap<RunId, bool>,
     /// Engines of runs that have not ended and have no live runner.
@@ -130,8 +130,8 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
     Ok(if clean { Exit::Done } else { Exit::CleanupOwed })
 }
 
-async fn runs(store: &Store) -> Result<Runs, Failed> {
-    let mut runs = Runs { ended: BTreeMap::new(), engines: BTreeMap::new(), any_engine: false };
+async fn runs(store: &Store) -> Result<EngineRuns, Failed> {
+    let mut runs = EngineRuns { ended: BTreeMap::new(), engines: BTreeMap::new(), any_engine: false };
     for row in store.runs().await? {
         let ended = row.ended.is_some();
         if let Some(engine) = engine_of(store, &row.id) {
@@ -149,7 +149,7 @@ async fn runs(store: &Store) -> Result<Runs, Failed> {
 async fn containers(
     terminal: &Terminal,
     store: &Store,
-    runs: &Runs,
+    runs: &EngineRuns,
     remove: Remove,
 ) -> Result<(Vec<Left>, bool), ContainerError> {
     if !runs.any_engine && remove == Remove::None {

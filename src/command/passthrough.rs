@@ -61,11 +61,11 @@ fn read(sender: &mpsc::Sender<Vec<u8>>, stopped: &PipeReader) {
 }
 
 /// Signals that would end this program and leave the terminal as it is.
-struct Ends {
+struct BothEnds {
     signals: Vec<(i32, Signal)>,
 }
 
-impl Ends {
+impl BothEnds {
     fn watch() -> io::Result<Self> {
         let kinds =
             [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
@@ -86,7 +86,7 @@ impl Ends {
 
 /// Connects this terminal, or these streams, with a command until it has ended; its exit code is the outcome.
 pub(super) async fn pass_through(terminal: &Terminal, mut session: Session) -> Result<Exit, Failed> {
-    let mut ends = Ends::watch()?;
+    let mut ends = BothEnds::watch()?;
     let mut windows = signal(SignalKind::window_change())?;
     let mut keys = Keys::listen()?;
     let raw = if terminal.is_interactive() { RawMode::enter()? } else { None };
@@ -142,7 +142,7 @@ fn failed(error: ContainerError) -> Failed {
 
 /// What is pasted into this terminal until Ctrl-D, which shows none of it; or all that is piped in. None: given up.
 pub(super) async fn paste(terminal: &Terminal, question: &str) -> Result<Option<Vec<u8>>, Failed> {
-    let mut ends = Ends::watch()?;
+    let mut ends = BothEnds::watch()?;
     // Before anybody is asked: an answer that comes at once must not show either.
     let raw = RawMode::enter()?;
     let mut keys = Keys::listen()?;
@@ -190,7 +190,7 @@ fn type_into(text: &mut Vec<u8>, keys: &[u8]) -> Option<bool> {
 
 /// Runs a program of this machine in this terminal, which is the program's own meanwhile: Ctrl-C is for it.
 pub(super) async fn run_here(mut command: tokio::process::Command) -> io::Result<Exit> {
-    let mut ends = Ends::watch()?;
+    let mut ends = BothEnds::watch()?;
     let mut child = command.spawn()?;
     let ended = loop {
         tokio::select! {

@@ -31,7 +31,7 @@ struct Wanted<'a> {
 }
 
 /// What was found out about one region.
-pub(super) struct Found {
+pub(super) struct Finding {
     region: Option<String>,
     peak: f64,
     applications: Vec<String>,
@@ -41,7 +41,7 @@ pub(super) struct Found {
 }
 
 /// Asks about every region that the plan's AWS targets use. Empty: there is none, or there was no answer in time.
-pub(super) async fn look(plan: &Plan, sampling: bool) -> Vec<Found> {
+pub(super) async fn look(plan: &Plan, sampling: bool) -> Vec<Finding> {
     if std::env::var(SWITCH).is_ok_and(|value| value == "off") {
         return vec![];
     }
@@ -50,7 +50,7 @@ pub(super) async fn look(plan: &Plan, sampling: bool) -> Vec<Found> {
         let rules =
             async { if sampling && wanted.xray { Some(sampling::verdict(region).await) } else { None } };
         let (account, rules) = tokio::join!(account(region), rules);
-        Found {
+        Finding {
             peak: wanted.peak,
             applications: wanted.applications.iter().map(|name| (*name).to_owned()).collect(),
             account,
@@ -122,7 +122,7 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     wanted
 }
 
-impl Found {
+impl Finding {
     fn place(&self) -> String {
         let known = self.account.as_ref().ok().map(|account| account.region.clone());
         known.or_else(|| self.region.clone()).unwrap_or_else(|| "the default region".to_owned())

@@ -165,13 +165,13 @@ impl Shown {
 }
 
 /// The progress of one graph of steps, and the signals that stop it.
-struct Live {
+struct LiveProgress {
     notices: UnboundedSender<Notice>,
     progress: JoinHandle<()>,
     signals: JoinHandle<()>,
 }
 
-impl Live {
+impl LiveProgress {
     async fn end(self) {
         self.signals.abort();
         drop(self.notices);
@@ -185,7 +185,7 @@ async fn show(
     control: Control,
     mut events: UnboundedReceiver<RunEvent>,
 ) {
-    let mut live: Option<Live> = None;
+    let mut live: Option<LiveProgress> = None;
     while let Some(event) = events.recv().await {
         if !matches!(event, RunEvent::Step(_))
             && let Some(ended) = live.take()
@@ -207,7 +207,7 @@ async fn show(
                 }
                 let (notices, watched) = mpsc::unbounded_channel();
                 let shown = progress::show(terminal.clone(), steps as u64, settings.verbose, watched);
-                live = Some(Live {
+                live = Some(LiveProgress {
                     notices,
                     progress: tokio::spawn(shown),
                     signals: tokio::spawn(watch_signals(control.clone())),

@@ -18,7 +18,7 @@ use sb_plan::event::Verdict;
 use sb_plan::run_state::{RunState, StepPhase};
 
 /// A run in a line.
-struct Line {
+struct RunLine {
     row: RunRow,
     title: Option<String>,
     state: RunState,
@@ -29,7 +29,7 @@ struct Line {
     steps: Option<usize>,
 }
 
-impl Line {
+impl RunLine {
     async fn read(store: &Store, row: RunRow) -> Result<Self, Failed> {
         let state = store.state(&row.id).await?;
         let ended_steps =
@@ -67,7 +67,7 @@ pub(super) async fn runs(terminal: &Terminal, settings: &Settings, limit: usize)
     let older = rows.len().saturating_sub(limit);
     let mut lines = Vec::new();
     for row in rows.into_iter().take(limit) {
-        lines.push(Line::read(&store, row).await?);
+        lines.push(RunLine::read(&store, row).await?);
     }
     if settings.json() {
         let runs: Vec<_> = lines
@@ -96,7 +96,7 @@ pub(super) async fn runs(terminal: &Terminal, settings: &Settings, limit: usize)
     Ok(Exit::Done)
 }
 
-fn table(lines: &[Line], older: usize) -> String {
+fn table(lines: &[RunLine], older: usize) -> String {
     let names = lines.iter().map(|line| line.row.id.as_str().len()).max().unwrap_or(0).max(3);
     let mut text = format!(
         "{:<names$}  {:<19}  {:>8}  {:>13}  {:<8}  {:<12}  {:<9}  PLAN\n",

@@ -19,7 +19,7 @@ use crate::command_exit::CommandExit;
 
 /// Who ended a container that we did not stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ContainerEnd {
     /// The command itself, or what ran in the container.
     Natural,
     /// The kernel, for its memory limit.
@@ -44,10 +44,14 @@ struct Story {
 }
 
 impl Engine {
-    pub(super) async fn how_it_ended(&self, seen: &Seen, exit: &CommandExit) -> Result<End, ContainerError> {
+    pub(super) async fn how_it_ended(
+        &self,
+        seen: &Seen,
+        exit: &CommandExit,
+    ) -> Result<ContainerEnd, ContainerError> {
         // It has no process that could take its containers with it.
         if self.is_podman {
-            return Ok(End::Natural);
+            return Ok(ContainerEnd::Natural);
         }
         // The engine may hear of the end before it hears why: the reason is then a little later still.
         let expects_memory = *exit == CommandExit::Signal(9) && seen.has_memory_limit;
@@ -56,12 +60,12 @@ impl Engine {
             // Told to stop by an engine that then stopped, or killed by one that found it when it began.
             let abrupt = matches!(exit, CommandExit::Signal(9 | 15) | CommandExit::Code(255));
             let foreign = story.killed || abrupt || self.has_restarted_since(seen).await?;
-            return Ok(if foreign { End::Foreign } else { End::Natural });
+            return Ok(if foreign { ContainerEnd::Foreign } else { ContainerEnd::Natural });
         }
         Ok(match story {
-            Story { out_of_memory: true, .. } if *exit == CommandExit::Signal(9) => End::OutOfMemory,
-            Story { killed: true, .. } => End::Foreign,
-            _ => End::Natural,
+            Story { out_of_memory: true, .. } if *exit == CommandExit::Signal(9) => ContainerEnd::OutOfMemory,
+            Story { killed: true, .. } => ContainerEnd::Foreign,
+            _ => ContainerEnd::Natural,
         })
     }
 

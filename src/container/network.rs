@@ -27,10 +27,10 @@ const MOST: usize = 16;
 
 /// The namespaces that this process has.
 #[derive(Debug, Default)]
-pub(super) struct Networks(Mutex<Known>);
+pub(super) struct Networks(Mutex<KnownHolder>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownHolder {
     /// A container was started: another one follows it, most likely.
     begun: bool,
     /// The engine refused to make one.
@@ -42,7 +42,7 @@ struct Known {
 }
 
 impl Networks {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownHolder> {
         self.0.lock()
     }
 

@@ -23,7 +23,7 @@ use futures_util::StreamExt as _;
 use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
 
-use super::fate::End;
+use super::fate::ContainerEnd;
 use super::output::Output;
 use super::{ContainerError, Engine, api, engine_message, is_connection, status_of};
 use crate::attempt::{self, ExitRecord};
@@ -148,12 +148,12 @@ struct Created {
 /// The content of `cancel` and `timed_out`: when the container was told to stop, and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stop {
+struct StopOrder {
     asked_unix_ms: u64,
     grace_ms: u64,
 }
 
-impl Stop {
+impl StopOrder {
     fn now(grace: Duration) -> Self {
         Self { asked_unix_ms: unix_ms_now(), grace_ms: millis(grace) }
     }
@@ -230,7 +230,7 @@ impl Engine {
         if !is_fresh(dir) {
             self.clear_idle(dir, name).await?;
         }
-        if read::<Stop>(dir, CANCEL_FILE)?.is_some() {
+        if read::<StopOrder>(dir, CANCEL_FILE)?.is_some() {
             record(dir, CommandExit::Cancelled, None, None)?;
             return Ok(name.to_owned());
         }
@@ -349,11 +349,11 @@ impl Engine {
     /// at once; [`Engine::wait`] tells how it ended. An attempt that has not begun ends without running its command.
     pub(crate) async fn cancel(&self, dir: &Path, name: &str, grace: Duration) -> Result<(), ContainerError> {
         let dir = &absolute(dir)?;
-        let mut stop = Stop::now(grace);
-        if let Some(earlier) = read::<Stop>(dir, CANCEL_FILE)? {
+        let mut stop = StopOrder::now(grace);
+        if let Some(earlier) = read::<StopOrder>(dir, CANCEL_FILE)? {
             // A second request may shorten the grace period, and never lengthens it.
             let kill_at = stop.kill_at().min(earlier.kill_at());
-            stop = Stop { grace_ms: kill_at.saturating_sub(earlier.asked_unix_ms), ..earlier };
+            stop = StopOrder { grace_ms: kill_at.saturating_sub(earlier.asked_unix_ms), ..earlier };
         }
         attempt::write_json(dir, CANCEL_FILE, &stop, Durability::Processes).map_err(folder(dir))?;
         self.kill(name, "SIGTERM").await?;
@@ -531,7 +531,7 @@ impl Engine {
                     killed = true;
                     self.kill(&seen.id, "SIGKILL").await?;
                 } else {
-                    let stop = Stop::now(grace);
+                    let stop = StopOrder::now(grace);
                     attempt::write_json(dir, TIMED_OUT_FILE, &stop, Durability::Processes)
                         .map_err(folder(dir))?;
                     self.kill(&seen.id, "SIGTERM").await?;
@@ -551,7 +551,7 @@ impl Engine {
         // First of all: the engine remembers events for a while only, and much output takes its time.
         let exit = exit_of(dir, seen, &[])?;
         let ours = matches!(exit, CommandExit::Cancelled | CommandExit::TimedOut | CommandExit::OutOfMemory);
-        let end = if ours { End::Natural } else { self.how_it_ended(seen, &exit).await? };
+        let end = if ours { ContainerEnd::Natural } else { self.how_it_ended(seen, &exit).await? };
         let mut output = Output::open(dir).map_err(folder(dir))?;
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(false))));
         while let Some(piece) = pieces.next().await {
@@ -563,12 +563,12 @@ impl Engine {
         remove_home(dir);
         self.networks.give_back(name);
         match end {
-            End::Foreign => {
+            ContainerEnd::Foreign => {
                 self.remove(&seen.id).await?;
                 return Ok(None);
             }
-            End::OutOfMemory => exit = CommandExit::OutOfMemory,
-            End::Natural => {}
+            ContainerEnd::OutOfMemory => exit = CommandExit::OutOfMemory,
+            ContainerEnd::Natural => {}
         }
         record(dir, exit.clone(), seen.started(), seen.finished())?;
         self.remove_soon(seen.id.clone());
@@ -704,7 +704,7 @@ fn volume_of(volume: &Volume) -> ApiMount {
 fn exit_of(dir: &Path, seen: &Seen, stderr_tail: &[u8]) -> Result<CommandExit, ContainerError> {
     let code = seen.state.exit_code.unwrap_or(-1);
     // Told to stop after it had ended: that did not change how it ended.
-    let before_the_end = |stop: Option<Stop>| {
+    let before_the_end = |stop: Option<StopOrder>| {
         stop.is_some_and(|stop| seen.finished().is_none_or(|finished| stop.asked_unix_ms <= finished))
     };
     let cancelled = before_the_end(read(dir, CANCEL_FILE)?);
@@ -728,8 +728,9 @@ fn init_complaint(stderr_tail: &[u8]) -> Option<String> {
 }
 
 /// The first request to stop, if there is one.
-fn stop_of(dir: &Path) -> Result<Option<Stop>, ContainerError> {
-    let (cancelled, timed_out) = (read::<Stop>(dir, CANCEL_FILE)?, read::<Stop>(dir, TIMED_OUT_FILE)?);
+fn stop_of(dir: &Path) -> Result<Option<StopOrder>, ContainerError> {
+    let (cancelled, timed_out) =
+        (read::<StopOrder>(dir, CANCEL_FILE)?, read::<StopOrder>(dir, TIMED_OUT_FILE)?);
     Ok(cancelled.into_iter().chain(timed_out).min_by_key(|stop| stop.kill_at()))
 }
 

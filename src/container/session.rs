@@ -48,10 +48,10 @@ pub(crate) struct Session {
     /// None: closed.
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
-    end: End,
+    end: SessionEnd,
 }
 
-enum End {
+enum SessionEnd {
     /// The code arrives when the command has ended.
     Awaited(JoinHandle<Result<i64, ContainerError>>),
     Known(Result<i64, ContainerError>),
@@ -101,7 +101,7 @@ impl Engine {
                 folder: opening.folder.map(Path::to_owned),
                 input: Some(input),
                 output,
-                end: End::Awaited(tokio::spawn(ended(self.clone(), id))),
+                end: SessionEnd::Awaited(tokio::spawn(ended(self.clone(), id))),
             }),
             Err(error) => {
                 let _ = self.remove(&id).await;
@@ -173,16 +173,16 @@ impl Session {
     pub(crate) async fn next(&mut self) -> Option<Piece> {
         loop {
             let arrived = match &mut self.end {
-                End::Awaited(end) => tokio::select! {
+                SessionEnd::Awaited(end) => tokio::select! {
                     biased;
                     arrived = self.output.next() => arrived,
                     code = end => {
-                        self.end = End::Known(joined(code));
+                        self.end = SessionEnd::Known(joined(code));
                         continue;
                     }
                 },
                 // The engine does not always close the stream.
-                End::Known(_) => tokio::time::timeout(LAST_WORDS, self.output.next()).await.ok()?,
+                SessionEnd::Known(_) => tokio::time::timeout(LAST_WORDS, self.output.next()).await.ok()?,
             };
             match arrived?.ok()? {
                 LogOutput::StdErr { message } => return Some(Piece::Error(message)),
@@ -222,9 +222,9 @@ impl Session {
     /// Waits for the end of the command, and removes the container. The code is that of a shell: 128 and the signal's
     /// number for a command that a signal ended.
     pub(crate) async fn end(mut self) -> Result<i64, ContainerError> {
-        let code = match std::mem::replace(&mut self.end, End::Known(Ok(0))) {
-            End::Awaited(end) => joined(end.await),
-            End::Known(code) => code,
+        let code = match std::mem::replace(&mut self.end, SessionEnd::Known(Ok(0))) {
+            SessionEnd::Awaited(end) => joined(end.await),
+            SessionEnd::Known(code) => code,
         };
         self.close_input().await;
         let removed = self.engine.remove(&self.id).await;

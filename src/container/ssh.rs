@@ -70,21 +70,21 @@ struct Dialer {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<Line>;
+    type Response = TokioIo<SshLine>;
     type Error = io::Error;
-    type Future = std::future::Ready<io::Result<TokioIo<Line>>>;
+    type Future = std::future::Ready<io::Result<TokioIo<SshLine>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        std::future::ready(Line::open(&self.arguments).map(TokioIo::new))
+        std::future::ready(SshLine::open(&self.arguments).map(TokioIo::new))
     }
 }
 
 /// One connection: the streams of an ssh, which ends with it.
-struct Line {
+struct SshLine {
     to: ChildStdin,
     from: ChildStdout,
     /// Whether a request has been sent. Until then nothing is read, so that an ssh that ends at once fails the
@@ -100,7 +100,7 @@ struct Line {
     _ssh: Child,
 }
 
-impl Line {
+impl SshLine {
     fn open(arguments: &[String]) -> io::Result<Self> {
         let mut ssh = Command::new("ssh")
             .args(arguments)
@@ -161,13 +161,13 @@ async fn last_line(said: ChildStderr) -> String {
     last
 }
 
-impl connect::Connection for Line {
+impl connect::Connection for SshLine {
     fn connected(&self) -> connect::Connected {
         connect::Connected::new()
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for SshLine {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -188,7 +188,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for SshLine {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

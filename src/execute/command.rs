@@ -69,7 +69,7 @@ pub(super) async fn recover(
 }
 
 /// A command with its templates rendered.
-pub(super) struct Prepared {
+pub(super) struct PreparedCommand {
     pub(super) argv: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) workdir: PathBuf,
@@ -81,7 +81,7 @@ pub(super) fn prepare(
     command: &Command,
     environment: &Environment,
     timeout: Option<Duration>,
-) -> Result<Prepared, Undefined> {
+) -> Result<PreparedCommand, Undefined> {
     let lookup = |path: &str| lookup_in(&attempt.values, path);
     let plain = |template: &Template| template.render(Context::Plain, &lookup);
     let argv = match command {
@@ -105,7 +105,7 @@ pub(super) fn prepare(
         Some(workdir) => folder.join(plain(workdir)?),
         None => folder.to_owned(),
     };
-    Ok(Prepared { argv, env, workdir, timeout })
+    Ok(PreparedCommand { argv, env, workdir, timeout })
 }
 
 /// By which a command can tell what it is part of, wherever it runs; the manifest's own `env` wins.
@@ -124,7 +124,7 @@ pub(super) fn manifest_folder(attempt: &Attempt) -> &Path {
 async fn execute(
     performer: &StepPerformer,
     attempt: &Attempt,
-    prepared: Prepared,
+    prepared: PreparedCommand,
     environment: &Environment,
     folder: &Path,
 ) -> Outcome {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::command::{GRACE, Prepared, manifest_folder, outcome_of};
+use super::command::{GRACE, PreparedCommand, manifest_folder, outcome_of};
 use super::image_progress::ensure_image;
 use super::step::StepPerformer;
 use super::{Attempt, Deployed, credentials};
@@ -59,7 +59,7 @@ impl StepPerformer {
 pub(super) async fn run(
     performer: &StepPerformer,
     attempt: &Attempt,
-    prepared: Prepared,
+    prepared: PreparedCommand,
     environment: &Environment,
     folder: &Path,
 ) -> Outcome {
@@ -78,7 +78,7 @@ pub(super) async fn run(
 async fn patiently(
     performer: &StepPerformer,
     attempt: &Attempt,
-    prepared: &Prepared,
+    prepared: &PreparedCommand,
     environment: &Environment,
     folder: &Path,
 ) -> Result<Option<CommandExit>, ContainerError> {
@@ -88,7 +88,7 @@ async fn patiently(
         waiting.store(true, Ordering::Relaxed);
         progress(attempt, format!("waiting for the Docker engine at {}…", engine.host()));
     };
-    let mut known = Known { begun: attempt.reattach, asked: false };
+    let mut known = KnownAttempt { begun: attempt.reattach, asked: false };
     loop {
         match try_run(performer, engine, attempt, prepared, environment, folder, &mut known).await {
             Err(error) if error.is_connection() => engine.until_it_answers(&tell).await?,
@@ -102,7 +102,7 @@ async fn patiently(
 }
 
 /// What a runner knows of an attempt.
-struct Known {
+struct KnownAttempt {
     /// An earlier runner, or this one before the engine went away, may have started it.
     begun: bool,
     /// This one has asked for the container to be started.
@@ -118,10 +118,10 @@ async fn try_run(
     performer: &StepPerformer,
     engine: &Engine,
     attempt: &Attempt,
-    prepared: &Prepared,
+    prepared: &PreparedCommand,
     environment: &Environment,
     folder: &Path,
-    known: &mut Known,
+    known: &mut KnownAttempt,
 ) -> Result<Option<CommandExit>, ContainerError> {
     let name = name(attempt, folder);
     let found = if known.begun { engine.look(folder, &name).await? } else { Found::NotStarted };
@@ -197,7 +197,7 @@ async fn until_ended(
 pub(super) fn missing_workdir(
     performer: &StepPerformer,
     attempt: &Attempt,
-    prepared: &Prepared,
+    prepared: &PreparedCommand,
 ) -> Option<CommandExit> {
     let shared = mounts(performer, attempt).iter().any(|mount| prepared.workdir.starts_with(&mount.source));
     (shared && !prepared.workdir.is_dir()).then(|| CommandExit::SpawnFailed {
@@ -211,7 +211,7 @@ pub(super) fn missing_workdir(
 pub(super) fn container_command(
     performer: &StepPerformer,
     attempt: &Attempt,
-    prepared: &Prepared,
+    prepared: &PreparedCommand,
     environment: &Environment,
     image: String,
 ) -> ContainerCommand {

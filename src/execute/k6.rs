@@ -125,13 +125,13 @@ impl Hand {
 }
 
 /// How a k6 ended.
-struct End {
+struct ProcessEnd {
     code: Option<i64>,
     /// What it said went wrong.
     message: Option<String>,
 }
 
-type Ends = JoinSet<(usize, Result<End, K6Error>)>;
+type ProcessEnds = JoinSet<(usize, Result<ProcessEnd, K6Error>)>;
 
 async fn drive(
     spec: &K6Spec,
@@ -191,7 +191,7 @@ async fn send(
         })
         .collect();
     let (began, started) = (Instant::now(), now());
-    let mut ends = Ends::new();
+    let mut ends = ProcessEnds::new();
     let mut notes = Vec::new();
     let hands: Vec<Hand> = if containers.is_empty() {
         vec![start_process(spec, &folders[0], options, &relays[0], &mut ends)?]
@@ -209,7 +209,7 @@ async fn send(
     let plan = planned(&spec.load);
     let total = plan.total();
     let expected_s = plan.length().map(|length| length.as_secs_f64());
-    let mut found: Vec<Option<Result<End, K6Error>>> = (0..count).map(|_| None).collect();
+    let mut found: Vec<Option<Result<ProcessEnd, K6Error>>> = (0..count).map(|_| None).collect();
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     let mut ask_again = None;
     let mut stopping = false;
@@ -228,7 +228,7 @@ async fn send(
         tokio::select! {
             Some(ended) = ends.join_next() => {
                 let Ok((number, end)) = ended else { continue };
-                let is_fine = matches!(&end, Ok(End { code: Some(code), .. }) if is_fine(*code));
+                let is_fine = matches!(&end, Ok(ProcessEnd { code: Some(code), .. }) if is_fine(*code));
                 found[number] = Some(end);
                 if !is_fine && !stopping {
                     // Its share is missing: what the others go on to send is no measurement.
@@ -254,7 +254,7 @@ async fn send(
         }
     }
     let ended = now();
-    let was_stopped = |end: &Option<Result<End, K6Error>>| matches!(end, Some(Ok(End { code: Some(code), .. })) if *code == i64::from(k6::STOPPED));
+    let was_stopped = |end: &Option<Result<ProcessEnd, K6Error>>| matches!(end, Some(Ok(ProcessEnd { code: Some(code), .. })) if *code == i64::from(k6::STOPPED));
     if found.iter().any(was_stopped) {
         // On this machine it hears of a request to stop as we do, and may have ended before we have heard.
         let _ = tokio::time::timeout(HEAR_TOO, cancel.cancelled()).await;
@@ -279,10 +279,10 @@ async fn send(
             _ => String::new(),
         };
         let words = match end {
-            Some(Ok(End { code: Some(code), .. })) if is_fine(code) || cancelled => continue,
+            Some(Ok(ProcessEnd { code: Some(code), .. })) if is_fine(code) || cancelled => continue,
             // Of those that were stopped because of another one nothing need be said.
             end if was_stopped(&end) && first_failed != Some(number) => continue,
-            Some(Ok(End { code, message })) => {
+            Some(Ok(ProcessEnd { code, message })) => {
                 let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
                 let message = message.map(|message| format!(": {message}")).unwrap_or_default();
                 format!("{who}k6 ended with {code}{message}")
@@ -353,7 +353,7 @@ fn is_fine(code: i64) -> bool {
 }
 
 /// All that have not ended.
-async fn terminate(hands: &[Hand], found: &[Option<Result<End, K6Error>>]) {
+async fn terminate(hands: &[Hand], found: &[Option<Result<ProcessEnd, K6Error>>]) {
     for (hand, end) in hands.iter().zip(found) {
         if end.is_none() {
             hand.terminate().await;
@@ -433,7 +433,7 @@ fn start_process(
     folder: &Path,
     options: &str,
     relay: &Relay,
-    ends: &mut Ends,
+    ends: &mut ProcessEnds,
 ) -> Result<Hand, K6Error> {
     make_folder(folder)?;
     write(&folder.join(k6::OPTIONS), options)?;
@@ -466,13 +466,13 @@ fn start_process(
         let (status, _) = tokio::join!(child.wait(), reading);
         let end = status
             .map_err(K6Error::Start)
-            .map(|status| End { code: status.code().map(i64::from), message: relay.message() });
+            .map(|status| ProcessEnd { code: status.code().map(i64::from), message: relay.message() });
         (0, end)
     });
     Ok(Hand::Process(id))
 }
 
-async fn pass_on(source: &mut (impl tokio::io::AsyncRead + Unpin), stream: &mut relay::Stream) {
+async fn pass_on(source: &mut (impl tokio::io::AsyncRead + Unpin), stream: &mut relay::RelayStream) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = source.read(&mut buffer).await {
         stream.push(&buffer[..count]);

@@ -50,7 +50,7 @@ struct View {
     terminal: Terminal,
     verbose: bool,
     overall: ProgressBar,
-    running: BTreeMap<StepId, Running>,
+    running: BTreeMap<StepId, RunningStep>,
     begun: Instant,
     told: Instant,
     steps: u64,
@@ -58,7 +58,7 @@ struct View {
     failed: u64,
 }
 
-struct Running {
+struct RunningStep {
     /// On a terminal, while there is room for it.
     bar: Option<ProgressBar>,
     what: String,
@@ -173,7 +173,7 @@ impl View {
 
     fn begin(&mut self, step: StepId, what: String, log: PathBuf) {
         let now = Instant::now();
-        let running = Running { bar: None, what, begun: now, log, shown: 0, last_told: now };
+        let running = RunningStep { bar: None, what, begun: now, log, shown: 0, last_told: now };
         self.running.insert(step, running);
         self.fill();
     }
@@ -205,7 +205,7 @@ impl View {
 
     fn message(&mut self, step: &StepId, message: String) {
         match self.running.get_mut(step) {
-            Some(Running { bar: Some(bar), .. }) => bar.set_message(message),
+            Some(RunningStep { bar: Some(bar), .. }) => bar.set_message(message),
             Some(running) if running.last_told.elapsed() >= QUIET_LOAD => {
                 running.last_told = Instant::now();
                 self.terminal.say(&format!("{:<10} {step}: {message}", ""));
@@ -277,7 +277,7 @@ impl View {
 }
 
 /// Prints what has come to the step's log since the last time: whole lines, and the rest when the step has `ended`.
-fn tail(terminal: &Terminal, step: &StepId, running: &mut Running, ended: bool) {
+fn tail(terminal: &Terminal, step: &StepId, running: &mut RunningStep, ended: bool) {
     let label = terminal.paint(Style::Faint, &format!("{step} │"));
     loop {
         let bytes = read_on(&running.log, &mut running.shown, ended);

@@ -347,12 +347,12 @@ struct SegmentEntry {
 
 /// What of a span tells whether its trace is complete.
 #[derive(Deserialize)]
-struct Span {
+struct TimeSpan {
     id: String,
     parent_id: Option<String>,
     in_progress: Option<Value>,
     #[serde(default)]
-    subsegments: Vec<Span>,
+    subsegments: Vec<TimeSpan>,
 }
 
 impl TraceLine {
@@ -389,7 +389,7 @@ impl TraceLine {
     /// Why it is not complete. It is when all spans have ended, all parents are there, and one segment has none. Segments
     /// still on their way to X-Ray that nothing refers to cannot be missed.
     fn defect(&self) -> Option<String> {
-        let spans: Option<Vec<Span>> =
+        let spans: Option<Vec<TimeSpan>> =
             self.segments.iter().map(|segment| serde_json::from_str(&segment.document).ok()).collect();
         // Malformed: asking again gives the same.
         let spans = spans?;
@@ -410,7 +410,7 @@ impl TraceLine {
     }
 }
 
-fn visit<'a>(span: &'a Span, ids: &mut HashSet<&'a str>, parents: &mut Vec<&'a str>) -> bool {
+fn visit<'a>(span: &'a TimeSpan, ids: &mut HashSet<&'a str>, parents: &mut Vec<&'a str>) -> bool {
     ids.insert(&span.id);
     parents.extend(span.parent_id.as_deref());
     // All are visited: a short circuit would lose ids, but then the answer is no anyway.

@@ -65,14 +65,14 @@ pub(super) struct Settled {
 }
 
 /// A run that this process holds, and those who watch it.
-struct Held<'a> {
+struct HeldRun<'a> {
     runs: &'a Runs,
     run: &'a RunId,
     events: &'a UnboundedSender<RunEvent>,
     control: &'a Control,
 }
 
-impl Held<'_> {
+impl HeldRun<'_> {
     fn store(&self) -> &Store {
         self.runs.store()
     }
@@ -91,7 +91,7 @@ pub(super) async fn settle(
     events: &UnboundedSender<RunEvent>,
     control: &Control,
 ) -> Result<Settled, RunError> {
-    let held = Held { runs, run, events, control };
+    let held = HeldRun { runs, run, events, control };
     let state = held.store().state(run).await?;
     let (plan, _) = request.rebuild(held.store(), run)?;
     if state.changing && files != Edited::Accept {
@@ -137,7 +137,7 @@ fn edited_files(sources: &Sources) -> BTreeMap<PathBuf, Option<String>> {
 
 /// The plan as the files define it now; None when that is what they defined before.
 fn read(
-    held: &Held<'_>,
+    held: &HeldRun<'_>,
     request: &Request,
     plan: &Plan,
     texts: &BTreeMap<PathBuf, Option<String>>,
@@ -202,7 +202,12 @@ struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    async fn read(held: &Held<'_>, request: &Request, old: &'a Plan, new: &Plan) -> Result<Self, RunError> {
+    async fn read(
+        held: &HeldRun<'_>,
+        request: &Request,
+        old: &'a Plan,
+        new: &Plan,
+    ) -> Result<Self, RunError> {
         let state = held.store().state(held.run).await?;
         let standings = Standings::read(held.store(), request, held.run).await?;
         let old_graph = standings.graph(old, request.parts);
@@ -220,7 +225,7 @@ impl<'a> Edit<'a> {
 
 /// Ends what the files leave no place for, and takes the run over to the files as they are now.
 async fn accept(
-    held: &Held<'_>,
+    held: &HeldRun<'_>,
     request: Request,
     old: Plan,
     sources: Sources,
@@ -260,7 +265,7 @@ async fn accept(
 }
 
 /// Stops and cleans up as it was defined before.
-async fn retire(held: &Held<'_>, request: &Request, edit: Edit<'_>) -> Result<(), RunError> {
+async fn retire(held: &HeldRun<'_>, request: &Request, edit: Edit<'_>) -> Result<(), RunError> {
     let naming = request.naming();
     let Edit { old, old_graph, change, .. } = edit;
     let retired =

@@ -16,7 +16,7 @@ use sb_plan::id::{DeploymentId, RunId, TrialId};
 use sb_plan::plan::{Deployment, Entry, Plan, Point};
 
 /// A deployment in use.
-pub(super) struct Live {
+pub(super) struct LiveDeployment {
     pub(super) row: DeploymentRow,
     pub(super) deployed: Arc<Deployed>,
     secrets: Secrets,
@@ -32,7 +32,7 @@ pub(crate) fn look_at(
     stored: Option<(&Store, DeploymentRow)>,
 ) -> Result<(Arc<Deployed>, Value), ScheduleError> {
     let live = match stored {
-        Some((store, row)) => Live::adopt(plan, deployment, row, store)?,
+        Some((store, row)) => LiveDeployment::adopt(plan, deployment, row, store)?,
         None => {
             let entry = &plan.entries[deployment.entry];
             let point = &entry.points[deployment.point];
@@ -56,7 +56,7 @@ pub(crate) fn look_at(
                 outputs: Map::new(),
                 logs: None,
             };
-            Live::assemble(plan, entry, point, row, Secrets::default())
+            LiveDeployment::assemble(plan, entry, point, row, Secrets::default())
         }
     };
     let values = live.values(run, None, live.row.logs.as_deref());
@@ -88,7 +88,7 @@ pub(crate) fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<Str
     missing.into_iter().collect()
 }
 
-impl Live {
+impl LiveDeployment {
     /// Draws the parameters of a new deployment. Secrets are durable when this returns.
     pub(super) fn open(
         plan: &Plan,

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::deployments::Live;
+use super::deployments::LiveDeployment;
 use super::machine::Machine;
-use super::ready::{Ready, Slots};
+use super::ready::{ReadySteps, Slots};
 use super::spending::Spending;
 use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
@@ -56,9 +56,9 @@ enum Wake {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum StepStatus {
     Waiting,
-    Ready,
+    ReadySteps,
     /// A pause, or a delay before another attempt.
     Timed,
     Running,
@@ -66,7 +66,7 @@ pub(super) enum Status {
 }
 
 pub(super) struct Node {
-    pub(super) status: Status,
+    pub(super) status: StepStatus,
     /// Steps before this one that have not ended.
     pub(super) pending: u32,
     /// A step before this one that did not succeed, and should have.
@@ -82,7 +82,7 @@ pub(super) struct Node {
 pub(super) struct Dispatch {
     pub(super) job: Job,
     pub(super) nodes: Vec<Node>,
-    ready: Ready,
+    ready: ReadySteps,
     /// Ready, and not yet asked whether they are hopeless.
     fresh: Vec<NodeIndex>,
     /// Under which stop those that are ready have been asked.
@@ -93,7 +93,7 @@ pub(super) struct Dispatch {
     machine: Machine,
     tasks: JoinSet<(NodeIndex, Finished)>,
     cancels: HashMap<NodeIndex, CancellationToken>,
-    pub(super) live: HashMap<usize, Live>,
+    pub(super) live: HashMap<usize, LiveDeployment>,
     /// The folder of each trial's current invocation.
     pub(super) logs: HashMap<(usize, usize), PathBuf>,
     /// Trials of which a step has started.
@@ -129,7 +129,7 @@ impl Dispatch {
                     cleanup_left[graph[index].deployment].0 += 1;
                 }
                 Node {
-                    status: Status::Waiting,
+                    status: StepStatus::Waiting,
                     pending: 0,
                     blocked_by: None,
                     attempts: 0,
@@ -145,7 +145,7 @@ impl Dispatch {
             machine: Machine::new(job.shared.clone(), &job.plan),
             open: nodes.len(),
             nodes,
-            ready: Ready::default(),
+            ready: ReadySteps::default(),
             fresh: Vec::new(),
             asked_under: None,
             timers: BinaryHeap::new(),
@@ -200,13 +200,13 @@ impl Dispatch {
     }
 
     pub(super) fn make_ready(&mut self, index: NodeIndex) {
-        self.nodes[index.index()].status = Status::Ready;
+        self.nodes[index.index()].status = StepStatus::ReadySteps;
         self.ready.insert(&self.job.graph.graph[index], index);
         self.fresh.push(index);
     }
 
     pub(super) fn time(&mut self, index: NodeIndex, due_ms: i64) {
-        self.nodes[index.index()].status = Status::Timed;
+        self.nodes[index.index()].status = StepStatus::Timed;
         self.timers.push(Reverse((due_ms, index)));
     }
 
@@ -225,7 +225,7 @@ impl Dispatch {
                     .collect();
                 for (index, wait) in after {
                     let node = &mut self.nodes[index.index()];
-                    if node.status != Status::Waiting {
+                    if node.status != StepStatus::Waiting {
                         continue;
                     }
                     node.pending -= 1;
@@ -243,7 +243,9 @@ impl Dispatch {
                 self.fresh = self.ready.iter().collect();
             }
             let mut fresh = std::mem::take(&mut self.fresh);
-            fresh.retain(|&index| self.nodes[index.index()].status == Status::Ready && self.hopeless(index));
+            fresh.retain(|&index| {
+                self.nodes[index.index()].status == StepStatus::ReadySteps && self.hopeless(index)
+            });
             if fresh.is_empty() {
                 break;
             }
@@ -311,7 +313,7 @@ impl Dispatch {
             let node = &mut self.nodes[index.index()];
             node.attempts += 1;
             node.started_ms = now;
-            node.status = if step.pause().is_some() { Status::Timed } else { Status::Running };
+            node.status = if step.pause().is_some() { StepStatus::Timed } else { StepStatus::Running };
             let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
             changes.push(event(&self.job.run, now, started));
         }
@@ -346,7 +348,7 @@ impl Dispatch {
             Entry::Occupied(live) => live.into_mut(),
             Entry::Vacant(place) => {
                 let id = job.naming.name(&job.run, deployment);
-                let live = Live::open(&job.plan, deployment, id, &job.run, &job.store, now)?;
+                let live = LiveDeployment::open(&job.plan, deployment, id, &job.run, &job.store, now)?;
                 changes.push(Change::Open(live.row.clone()));
                 place.insert(live)
             }
@@ -395,7 +397,7 @@ impl Dispatch {
     pub(super) fn reattach(&mut self, index: NodeIndex, lost_boot: bool) {
         self.slots.take(&self.job.graph.graph[index]);
         self.machine.reclaim(index, &self.job.graph.graph[index]);
-        self.nodes[index.index()].status = Status::Running;
+        self.nodes[index.index()].status = StepStatus::Running;
         self.spawn(index, true, lost_boot);
     }
 
@@ -477,7 +479,7 @@ impl Dispatch {
                 break;
             }
             self.timers.pop();
-            if self.nodes[index.index()].status != Status::Timed {
+            if self.nodes[index.index()].status != StepStatus::Timed {
                 continue;
             }
             if self.job.graph.graph[index].pause().is_some() {
@@ -639,7 +641,7 @@ impl Dispatch {
             }
         }
         let node = &mut self.nodes[index.index()];
-        node.status = Status::Ended;
+        node.status = StepStatus::Ended;
         node.succeeded = succeeded;
         self.open -= 1;
         self.settling.push(index);
@@ -668,7 +670,7 @@ impl Dispatch {
     /// Pauses and delays end now, unless they lead to something that is still to be done.
     pub(super) fn end_hopeless_pauses(&mut self) {
         let mut timed: Vec<NodeIndex> = self.timers.iter().map(|Reverse((_, index))| *index).collect();
-        timed.retain(|&index| self.nodes[index.index()].status == Status::Timed);
+        timed.retain(|&index| self.nodes[index.index()].status == StepStatus::Timed);
         let mut changes = Vec::new();
         for index in timed {
             let attempt = self.nodes[index.index()].attempts;

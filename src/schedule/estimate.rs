@@ -14,7 +14,7 @@ use petgraph::graph::NodeIndex;
 use serde::Serialize;
 
 use super::quiet::{Class, class};
-use super::ready::{Claim, Ready, Slots, locks};
+use super::ready::{ClaimAnswer, ReadySteps, Slots, locks};
 use sb_plan::benchmark::{Action, Charge, Traces};
 use sb_plan::graph::{RunGraph, Step, StepKind};
 use sb_plan::plan::{Plan, Prices};
@@ -368,14 +368,14 @@ fn simulate(plan: &Plan, run: &RunGraph, taken: &[u64]) -> u64 {
         .node_indices()
         .map(|index| graph.edges_directed(index, Direction::Incoming).count() as u32)
         .collect();
-    let mut ready = Ready::default();
+    let mut ready = ReadySteps::default();
     for index in graph.node_indices().filter(|index| pending[index.index()] == 0) {
         ready.insert(&graph[index], index);
     }
     let mut running: BinaryHeap<Reverse<(u64, NodeIndex)>> = BinaryHeap::new();
     let mut now = 0;
     loop {
-        for index in slots.choose(&mut ready, graph, &mut |_, _| Claim::Taken) {
+        for index in slots.choose(&mut ready, graph, &mut |_, _| ClaimAnswer::Taken) {
             running.push(Reverse((now + taken[index.index()], index)));
         }
         let Some(&Reverse((next, _))) = running.peek() else { return now };

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use petgraph::graph::NodeIndex;
 
-use super::quiet::{Class, Running, class};
-use super::ready::{Claim, locks};
+use super::quiet::{Class, RunningCounts, class};
+use super::ready::{ClaimAnswer, locks};
 use crate::store::{Guard, Shared, Taken};
 use sb_plan::graph::Step;
 use sb_plan::plan::Plan;
@@ -86,7 +86,7 @@ impl Machine {
     }
 
     /// Takes all that the step needs, or nothing.
-    pub(super) fn claim(&mut self, index: NodeIndex, step: &Step) -> Claim {
+    pub(super) fn claim(&mut self, index: NodeIndex, step: &Step) -> ClaimAnswer {
         let mut named = Vec::new();
         for lock in locks(step) {
             let slots = self.limits.get(lock).copied().unwrap_or(1);
@@ -94,16 +94,16 @@ impl Machine {
                 Ok(Taken::Held(guard)) => named.push(guard),
                 Ok(Taken::Busy { holder }) => {
                     self.refused.push((index, format!("for lock `{lock}`, held by {holder}")));
-                    return Claim::Busy;
+                    return ClaimAnswer::Busy;
                 }
                 Err(error) => {
                     self.refused.push((index, format!("because lock `{lock}` cannot be used: {error}")));
-                    return Claim::Busy;
+                    return ClaimAnswer::Busy;
                 }
             }
         }
         let claim = match class(step) {
-            Class::Free => Ok(Claim::Taken),
+            Class::Free => Ok(ClaimAnswer::Taken),
             Class::Work => self.claim_work(index),
             Class::Invoke => self.claim_invoke(index),
         };
@@ -114,30 +114,30 @@ impl Machine {
                     format!("no more for other runs on this machine, whose locks cannot be used: {error}");
                 self.refused.push((index, text));
             }
-            Claim::Taken
+            ClaimAnswer::Taken
         });
-        if claim == Claim::Taken {
+        if claim == ClaimAnswer::Taken {
             self.keep(index, named);
         }
         claim
     }
 
-    fn claim_work(&mut self, index: NodeIndex) -> io::Result<Claim> {
+    fn claim_work(&mut self, index: NodeIndex) -> io::Result<ClaimAnswer> {
         if self.work.is_none() && !self.without {
             match self.shared.work(self.next.is_some())? {
                 Taken::Held(guard) => self.work = Some(guard),
                 Taken::Busy { holder } => {
                     self.refused.push((index, format!("for lock `quiet`, held by {holder}")));
-                    return Ok(Claim::Busy);
+                    return Ok(ClaimAnswer::Busy);
                 }
             }
         }
-        Ok(Claim::Taken)
+        Ok(ClaimAnswer::Taken)
     }
 
-    fn claim_invoke(&mut self, index: NodeIndex) -> io::Result<Claim> {
+    fn claim_invoke(&mut self, index: NodeIndex) -> io::Result<ClaimAnswer> {
         if self.without {
-            return Ok(Claim::Taken);
+            return Ok(ClaimAnswer::Taken);
         }
         let mut invoke = None;
         if self.invoke.is_none() {
@@ -145,7 +145,7 @@ impl Machine {
                 Taken::Held(guard) => invoke = Some(guard),
                 Taken::Busy { holder } => {
                     self.refused.push((index, format!("for lock `invoke`, held by {holder}")));
-                    return Ok(Claim::Busy);
+                    return Ok(ClaimAnswer::Busy);
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Machine {
                     Taken::Held(guard) => self.next = Some(guard),
                     Taken::Busy { holder } => {
                         self.refused.push((index, format!("for lock `quiet`, awaited by {holder}")));
-                        return Ok(Claim::Busy);
+                        return Ok(ClaimAnswer::Busy);
                     }
                 }
             }
@@ -164,14 +164,14 @@ impl Machine {
                 Taken::Busy { holder } => {
                     self.wants_quiet = true;
                     self.refused.push((index, format!("for lock `quiet`, held by {holder}")));
-                    return Ok(Claim::Disturbed);
+                    return Ok(ClaimAnswer::Disturbed);
                 }
             }
         }
         if invoke.is_some() {
             self.invoke = invoke;
         }
-        Ok(Claim::Taken)
+        Ok(ClaimAnswer::Taken)
     }
 
     /// For a step that runs already, begun by an earlier runner: it takes what it can get.
@@ -206,7 +206,7 @@ impl Machine {
     }
 
     /// Of a step that has ended; `still` are those that run on.
-    pub(super) fn release(&mut self, index: NodeIndex, still: Running) {
+    pub(super) fn release(&mut self, index: NodeIndex, still: RunningCounts) {
         self.named.remove(&index);
         if still.working == 0 {
             self.work = None;

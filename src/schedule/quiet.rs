@@ -26,12 +26,12 @@ pub(super) fn class(step: &Step) -> Class {
 
 /// The steps of this run that run, by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Running {
+pub(super) struct RunningCounts {
     pub(super) working: u32,
     pub(super) invoking: u32,
 }
 
-impl Running {
+impl RunningCounts {
     pub(super) fn start(&mut self, step: &Step) {
         match class(step) {
             Class::Free => {}
@@ -52,21 +52,21 @@ impl Running {
 /// What stands behind a step that waits for the other kind to end, within one choice. Whichever comes first in rank
 /// goes first: a step that must wait holds back the other kind behind it, or it would wait for ever.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldBack {
     loads: bool,
     work: bool,
 }
 
-impl Held {
+impl HeldBack {
     /// Whether a load may not start now, with `quiet` or without.
-    pub(super) fn refuses_load(&mut self, quiet: bool, running: Running) -> bool {
+    pub(super) fn refuses_load(&mut self, quiet: bool, running: RunningCounts) -> bool {
         let disturbed = quiet && running.working > 0;
         self.work |= disturbed && !self.loads;
         disturbed || self.loads
     }
 
     /// Whether work may not start now.
-    pub(super) fn refuses_work(&mut self, quiet: bool, running: Running) -> bool {
+    pub(super) fn refuses_work(&mut self, quiet: bool, running: RunningCounts) -> bool {
         let disturbs = quiet && running.invoking > 0;
         self.loads |= disturbs && !self.work;
         disturbs || self.work

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::quiet::{Class, Held, Running, class};
+use super::quiet::{Class, HeldBack, RunningCounts, class};
 use sb_plan::graph::{Step, StepKind, Wait};
 use sb_plan::plan::Plan;
 
@@ -16,7 +16,7 @@ pub(super) struct Slots {
     invoke: u32,
     quiet: bool,
     locks: BTreeMap<String, u32>,
-    running: Running,
+    running: RunningCounts,
     /// Deployments being made, each with its number of running deploy steps.
     deploying: HashMap<usize, u32>,
     taken: HashMap<String, u32>,
@@ -29,7 +29,7 @@ impl Slots {
             invoke: plan.concurrency.invoke.max(1),
             quiet: plan.concurrency.quiet,
             locks: plan.locks.clone(),
-            running: Running::default(),
+            running: RunningCounts::default(),
             deploying: HashMap::new(),
             taken: HashMap::new(),
         }
@@ -63,7 +63,7 @@ impl Slots {
     }
 
     /// How many steps of this run are running.
-    pub(super) fn running(&self) -> Running {
+    pub(super) fn running(&self) -> RunningCounts {
         self.running
     }
 
@@ -76,16 +76,16 @@ impl Slots {
     /// effort goes with what is chosen, not with what is ready.
     pub(super) fn choose(
         &mut self,
-        ready: &mut Ready,
+        ready: &mut ReadySteps,
         graph: &DiGraph<Step, Wait>,
-        claim: &mut impl FnMut(NodeIndex, &Step) -> Claim,
+        claim: &mut impl FnMut(NodeIndex, &Step) -> ClaimAnswer,
     ) -> Vec<NodeIndex> {
         let mut chosen = Vec::new();
-        let mut held = Held::default();
-        let mut streams: Vec<Stream> = ready
+        let mut held = HeldBack::default();
+        let mut streams: Vec<QueueStream> = ready
             .queues
             .keys()
-            .map(|key| Stream { source: Source::Queue(key.clone()), after: None })
+            .map(|key| QueueStream { source: Source::Queue(key.clone()), after: None })
             .collect();
         let mut at_deploy_limit = false;
         loop {
@@ -105,7 +105,7 @@ impl Slots {
                         at_deploy_limit = true;
                         // No further deployment begins; those that have begun go on.
                         let begun = self.deploying.keys().map(|&deployment| Source::Deployment(deployment));
-                        streams.extend(begun.map(|source| Stream { source, after: Some(place) }));
+                        streams.extend(begun.map(|source| QueueStream { source, after: Some(place) }));
                     }
                 }
                 Judgement::Refused => match streams[at].source {
@@ -116,7 +116,7 @@ impl Slots {
         }
     }
 
-    fn judge(&self, step: &Step, held: &mut Held, claim: impl FnOnce() -> Claim) -> Judgement {
+    fn judge(&self, step: &Step, held: &mut HeldBack, claim: impl FnOnce() -> ClaimAnswer) -> Judgement {
         let unlocked = locks(step).all(|lock| {
             self.taken.get(lock).copied().unwrap_or(0) < self.locks.get(lock).copied().unwrap_or(1)
         });
@@ -141,9 +141,9 @@ impl Slots {
             }
         }
         match claim() {
-            Claim::Taken => Judgement::Start,
-            Claim::Busy => Judgement::Refused,
-            Claim::Disturbed => {
+            ClaimAnswer::Taken => Judgement::Start,
+            ClaimAnswer::Busy => Judgement::Refused,
+            ClaimAnswer::Disturbed => {
                 held.hold_work();
                 Judgement::Refused
             }
@@ -159,7 +159,7 @@ impl Slots {
 
 /// What other runs on this machine say to the start of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum ClaimAnswer {
     /// It may start; what it needs is held.
     Taken,
     Busy,
@@ -179,47 +179,47 @@ pub(super) type Place = (u32, NodeIndex);
 
 /// Steps that could start, queued with those that only the same conditions keep from it.
 #[derive(Debug, Default)]
-pub(super) struct Ready {
-    queues: BTreeMap<Key, BTreeSet<Place>>,
+pub(super) struct ReadySteps {
+    queues: BTreeMap<QueueKey, BTreeSet<Place>>,
     /// The deploy steps among them, by deployment: one that is being made goes on when no other may begin.
     deploys: HashMap<usize, BTreeSet<Place>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+struct QueueKey {
     class: Class,
     deploys: bool,
     locks: Vec<String>,
 }
 
-impl Key {
+impl QueueKey {
     fn of(step: &Step) -> Self {
         Self { class: class(step), deploys: deploys(step), locks: locks(step).cloned().collect() }
     }
 }
 
 /// Goes through the steps of a source, from the first to the last.
-struct Stream {
+struct QueueStream {
     source: Source,
     after: Option<Place>,
 }
 
 enum Source {
-    Queue(Key),
+    Queue(QueueKey),
     Deployment(usize),
 }
 
-impl Ready {
+impl ReadySteps {
     pub(super) fn insert(&mut self, step: &Step, index: NodeIndex) {
         let place = (step.rank, index);
-        self.queues.entry(Key::of(step)).or_default().insert(place);
+        self.queues.entry(QueueKey::of(step)).or_default().insert(place);
         if deploys(step) {
             self.deploys.entry(step.deployment).or_default().insert(place);
         }
     }
 
     pub(super) fn remove(&mut self, step: &Step, place: Place) {
-        let key = Key::of(step);
+        let key = QueueKey::of(step);
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.remove(&place);
             if queue.is_empty() {
@@ -240,7 +240,7 @@ impl Ready {
         self.queues.values().flatten().map(|&(_, index)| index)
     }
 
-    fn next(&self, stream: &Stream) -> Option<Place> {
+    fn next(&self, stream: &QueueStream) -> Option<Place> {
         let steps = match &stream.source {
             Source::Queue(key) => self.queues.get(key)?,
             Source::Deployment(deployment) => self.deploys.get(deployment)?,
@@ -279,7 +279,7 @@ mod tests {
             invoke,
             quiet,
             locks: BTreeMap::new(),
-            running: Running::default(),
+            running: RunningCounts::default(),
             deploying: HashMap::new(),
             taken: HashMap::new(),
         }
@@ -304,9 +304,9 @@ mod tests {
         Step { id, deployment, trial: None, rank, kind: StepKind::Manifest(Arc::new(manifest)) }
     }
 
-    fn ready(steps: Vec<Step>) -> (DiGraph<Step, Wait>, Ready) {
+    fn ready(steps: Vec<Step>) -> (DiGraph<Step, Wait>, ReadySteps) {
         let mut graph = DiGraph::new();
-        let mut ready = Ready::default();
+        let mut ready = ReadySteps::default();
         for step in steps {
             let index = graph.add_node(step.clone());
             ready.insert(&step, index);
@@ -318,7 +318,7 @@ mod tests {
     #[track_caller]
     fn check(mut slots: Slots, steps: Vec<Step>, expected: &[usize]) {
         let (graph, mut ready) = ready(steps);
-        let chosen = slots.choose(&mut ready, &graph, &mut |_, _| Claim::Taken);
+        let chosen = slots.choose(&mut ready, &graph, &mut |_, _| ClaimAnswer::Taken);
         assert_eq!(chosen.iter().map(|index| index.index()).collect::<Vec<_>>(), expected);
         assert_eq!(ready.iter().count(), graph.node_count() - expected.len());
     }
@@ -342,10 +342,10 @@ mod tests {
             step(Phase::Invoke, 1, 2, &[]),
             step(Phase::Cleanup, 2, 3, &[]),
         ];
-        for (says, expected) in [(Claim::Disturbed, vec![0]), (Claim::Busy, vec![0, 2])] {
+        for (says, expected) in [(ClaimAnswer::Disturbed, vec![0]), (ClaimAnswer::Busy, vec![0, 2])] {
             let (graph, mut ready) = ready(steps.clone());
             let chosen = slots(1, 1, false).choose(&mut ready, &graph, &mut |_, step| {
-                if step.is_invoke() { says } else { Claim::Taken }
+                if step.is_invoke() { says } else { ClaimAnswer::Taken }
             });
             assert_eq!(chosen.iter().map(|index| index.index()).collect::<Vec<_>>(), expected);
         }
@@ -360,9 +360,9 @@ mod tests {
         let mut slots = slots(1, 1, true);
         let begun = std::time::Instant::now();
         for number in 0..MANY {
-            let chosen = slots.choose(&mut ready, &graph, &mut |_, _| Claim::Taken);
+            let chosen = slots.choose(&mut ready, &graph, &mut |_, _| ClaimAnswer::Taken);
             assert_eq!(chosen, [NodeIndex::new(number)]);
-            assert!(slots.choose(&mut ready, &graph, &mut |_, _| Claim::Taken).is_empty());
+            assert!(slots.choose(&mut ready, &graph, &mut |_, _| ClaimAnswer::Taken).is_empty());
             slots.release(&graph[chosen[0]]);
         }
         assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());

@@ -7,8 +7,8 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
 use super::ScheduleError;
-use super::deployments::Live;
-use super::dispatch::{Dispatch, Status, millis, now_ms};
+use super::deployments::LiveDeployment;
+use super::dispatch::{Dispatch, StepStatus, millis, now_ms};
 use super::policy::pause_after;
 use crate::store::{Debt, event};
 use sb_plan::event::{Event, Outcome};
@@ -61,7 +61,7 @@ impl Dispatch {
                         self.time(index, due);
                     }
                     None => {
-                        self.nodes[index.index()].status = Status::Running;
+                        self.nodes[index.index()].status = StepStatus::Running;
                         running.push((index, state.is_of_another_boot(past, &boot)));
                     }
                 },
@@ -118,20 +118,20 @@ impl Dispatch {
             {
                 self.logs.insert((index, 0), logs.clone());
             }
-            self.live.insert(index, Live::adopt(&self.job.plan, deployment, row, &self.job.store)?);
+            self.live.insert(index, LiveDeployment::adopt(&self.job.plan, deployment, row, &self.job.store)?);
         }
         Ok(())
     }
 
     /// Counts what a step still waits for, and makes it ready when that is nothing.
     fn count_pending(&mut self, index: NodeIndex) {
-        if self.nodes[index.index()].status != Status::Waiting {
+        if self.nodes[index.index()].status != StepStatus::Waiting {
             return;
         }
         let (mut pending, mut blocked_by) = (0, None);
         for edge in self.job.graph.graph.edges_directed(index, Direction::Incoming) {
             let before = &self.nodes[edge.source().index()];
-            if before.status != Status::Ended {
+            if before.status != StepStatus::Ended {
                 pending += 1;
             } else if *edge.weight() == Wait::ForSuccess && !before.succeeded {
                 blocked_by = Some(edge.source());

@@ -140,7 +140,8 @@ impl Case {
             let deployment = &graph.deployments[0];
             let id = Naming::OfRun.name(&run, deployment);
             let mut live =
-                deployments::Live::open(&self.plan, deployment, id, &run, &store, now_ms()).unwrap();
+                deployments::LiveDeployment::open(&self.plan, deployment, id, &run, &store, now_ms())
+                    .unwrap();
             live.row.debt = Debt::Owed;
             changes.push(crate::store::Change::Open(live.row));
             store.append(changes).await.unwrap();

@@ -50,7 +50,7 @@ pub enum StoreError {
 #[derive(Clone)]
 pub(crate) struct Store {
     workspace: Workspace,
-    sender: mpsc::Sender<worker::Request>,
+    sender: mpsc::Sender<worker::StoreRequest>,
 }
 
 /// What changes together with events, in the same transaction.
@@ -104,27 +104,27 @@ impl Store {
     }
 
     pub(crate) async fn create_run(&self, run: RunRow) -> Result<(), StoreError> {
-        self.ask(|reply| worker::Request::CreateRun { run, reply }).await
+        self.ask(|reply| worker::StoreRequest::CreateRun { run, reply }).await
     }
 
     /// Returns when all changes are durable: all or none.
     pub(crate) async fn append(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.ask(|reply| worker::Request::Append { changes, reply }).await
+        self.ask(|reply| worker::StoreRequest::Append { changes, reply }).await
     }
 
     /// Newest first.
     pub(crate) async fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
-        self.ask(|reply| worker::Request::Runs { reply }).await
+        self.ask(|reply| worker::StoreRequest::Runs { reply }).await
     }
 
     pub(crate) async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
         let id = id.clone();
-        self.ask(|reply| worker::Request::Run { id, reply }).await
+        self.ask(|reply| worker::StoreRequest::Run { id, reply }).await
     }
 
     pub(crate) async fn events(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
         let run = run.clone();
-        self.ask(|reply| worker::Request::Events { run, reply }).await
+        self.ask(|reply| worker::StoreRequest::Events { run, reply }).await
     }
 
     /// At most `limit` events behind the one with this number, each with its own; 0 is before the first. Numbers rise
@@ -136,19 +136,19 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<(i64, Record)>, StoreError> {
         let run = run.clone();
-        self.ask(|reply| worker::Request::EventsAfter { run, number, limit, reply }).await
+        self.ask(|reply| worker::StoreRequest::EventsAfter { run, number, limit, reply }).await
     }
 
     /// The state of a run, folded from its events without holding them all.
     pub(crate) async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
         let run = run.clone();
-        self.ask(|reply| worker::Request::Fold { run, reply }).await
+        self.ask(|reply| worker::StoreRequest::Fold { run, reply }).await
     }
 
     /// Whether a deployment of this run is still to be cleaned up.
     pub(crate) async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
         let run = run.clone();
-        self.ask(|reply| worker::Request::Owes { run, reply }).await
+        self.ask(|reply| worker::StoreRequest::Owes { run, reply }).await
     }
 
     /// Whether files can be made in the state's folder just now: a step that could not be started because they
@@ -166,7 +166,7 @@ impl Store {
     }
 
     pub(crate) async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        self.ask(|reply| worker::Request::Deployments { reply }).await
+        self.ask(|reply| worker::StoreRequest::Deployments { reply }).await
     }
 
     pub(crate) async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
@@ -190,7 +190,7 @@ impl Store {
 
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> worker::Request,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> worker::StoreRequest,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Write {

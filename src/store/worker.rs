@@ -13,18 +13,18 @@ use sb_plan::event::{Event, Record, Verdict};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::run_state::RunState;
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+type StoreReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-pub(super) enum Request {
-    CreateRun { run: RunRow, reply: Reply<()> },
-    Append { changes: Vec<Change>, reply: Reply<()> },
-    Runs { reply: Reply<Vec<RunRow>> },
-    Run { id: RunId, reply: Reply<Option<RunRow>> },
-    Events { run: RunId, reply: Reply<Vec<Record>> },
-    Fold { run: RunId, reply: Reply<RunState> },
-    Owes { run: RunId, reply: Reply<bool> },
-    EventsAfter { run: RunId, number: i64, limit: u32, reply: Reply<Vec<(i64, Record)>> },
-    Deployments { reply: Reply<Vec<DeploymentRow>> },
+pub(super) enum StoreRequest {
+    CreateRun { run: RunRow, reply: StoreReply<()> },
+    Append { changes: Vec<Change>, reply: StoreReply<()> },
+    Runs { reply: StoreReply<Vec<RunRow>> },
+    Run { id: RunId, reply: StoreReply<Option<RunRow>> },
+    Events { run: RunId, reply: StoreReply<Vec<Record>> },
+    Fold { run: RunId, reply: StoreReply<RunState> },
+    Owes { run: RunId, reply: StoreReply<bool> },
+    EventsAfter { run: RunId, number: i64, limit: u32, reply: StoreReply<Vec<(i64, Record)>> },
+    Deployments { reply: StoreReply<Vec<DeploymentRow>> },
 }
 
 /// Every migration, in order; the number of those applied is SQLite's `user_version`.
@@ -37,7 +37,7 @@ const BATCH: usize = 256;
 /// Bytes that must be free on the disk before anything is written.
 const ROOM: u128 = 1024 * 1024;
 
-pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<Request>, StoreError> {
+pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<StoreRequest>, StoreError> {
     let (folder, path) = (workspace.folder(), workspace.database());
     let open = |message: String| StoreError::Open { path: path.clone(), message };
     std::fs::create_dir_all(folder).map_err(|error| open(error.to_string()))?;
@@ -121,11 +121,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn serve(mut self, requests: &mpsc::Receiver<Request>) {
+    fn serve(mut self, requests: &mpsc::Receiver<StoreRequest>) {
         let mut next = requests.recv().ok();
         while let Some(request) = next.take() {
             next = match request {
-                Request::Append { changes, reply } => self.append_together(changes, reply, requests),
+                StoreRequest::Append { changes, reply } => self.append_together(changes, reply, requests),
                 other => {
                     self.answer(other);
                     None
@@ -141,14 +141,14 @@ impl Worker {
     fn append_together(
         &mut self,
         changes: Vec<Change>,
-        reply: Reply<()>,
-        requests: &mpsc::Receiver<Request>,
-    ) -> Option<Request> {
+        reply: StoreReply<()>,
+        requests: &mpsc::Receiver<StoreRequest>,
+    ) -> Option<StoreRequest> {
         let mut batch = vec![(changes, reply)];
         let mut other = None;
         while batch.len() < BATCH {
             match requests.try_recv() {
-                Ok(Request::Append { changes, reply }) => batch.push((changes, reply)),
+                Ok(StoreRequest::Append { changes, reply }) => batch.push((changes, reply)),
                 Ok(request) => {
                     other = Some(request);
                     break;
@@ -177,12 +177,12 @@ impl Worker {
         transaction.commit().map_err(failed)
     }
 
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, request: StoreRequest) {
         match request {
-            Request::Append { changes, reply } => {
+            StoreRequest::Append { changes, reply } => {
                 let _ = reply.send(self.write(changes.iter()));
             }
-            Request::CreateRun { run, reply } => {
+            StoreRequest::CreateRun { run, reply } => {
                 let insert = || {
                     room(&self.path)?;
                     self.connection
@@ -195,30 +195,30 @@ impl Worker {
                 };
                 let _ = reply.send(insert());
             }
-            Request::Runs { reply } => {
+            StoreRequest::Runs { reply } => {
                 let sql = "SELECT id, created_ms, request, measurement, cleanup FROM runs ORDER BY created_ms DESC, id DESC";
                 let _ = reply.send(self.read(sql, [], run_row));
             }
-            Request::Run { id, reply } => {
+            StoreRequest::Run { id, reply } => {
                 let sql = "SELECT id, created_ms, request, measurement, cleanup FROM runs WHERE id = ?1";
                 let _ = reply.send(self.read(sql, [id.as_str()], run_row).map(|mut rows| rows.pop()));
             }
-            Request::Events { run, reply } => {
+            StoreRequest::Events { run, reply } => {
                 let mut all = Vec::new();
                 let read = self.each_event(&run, |record| all.push(record));
                 let _ = reply.send(read.map(|()| all));
             }
-            Request::Fold { run, reply } => {
+            StoreRequest::Fold { run, reply } => {
                 let mut state = RunState::default();
                 let read = self.each_event(&run, |record| state.take(record));
                 let _ = reply.send(read.map(|()| state));
             }
-            Request::Owes { run, reply } => {
+            StoreRequest::Owes { run, reply } => {
                 let sql = "SELECT EXISTS (SELECT 1 FROM deployments WHERE run_id = ?1 AND debt = 'owed')";
                 let owes = self.read(sql, [run.as_str()], |row| Ok(row.get::<_, bool>(0)?));
                 let _ = reply.send(owes.map(|rows| rows.contains(&true)));
             }
-            Request::EventsAfter { run, number, limit, reply } => {
+            StoreRequest::EventsAfter { run, number, limit, reply } => {
                 let sql = "SELECT number, at_ms, event FROM events WHERE run_id = ?1 AND number > ?2
                            ORDER BY number LIMIT ?3";
                 let _ = reply.send(self.read(sql, params![run.as_str(), number, limit], |row| {
@@ -226,7 +226,7 @@ impl Worker {
                     Ok((row.get(0)?, Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? }))
                 }));
             }
-            Request::Deployments { reply } => {
+            StoreRequest::Deployments { reply } => {
                 let sql =
                     "SELECT id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs
                            FROM deployments ORDER BY opened_ms, id";

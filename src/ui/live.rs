@@ -58,13 +58,13 @@ pub(super) struct About {
     /// Milliseconds since the epoch.
     pub(super) started_ms: i64,
     pub(super) last_ms: i64,
-    pub(super) running: Vec<Running>,
+    pub(super) running: Vec<ShownStep>,
     /// How many run in all.
     pub(super) running_count: usize,
 }
 
 #[derive(Clone, PartialEq, Serialize)]
-pub(super) struct Running {
+pub(super) struct ShownStep {
     /// Its place in the graph.
     step: usize,
     attempt: u32,
@@ -200,7 +200,7 @@ impl Live {
             running: running
                 .iter()
                 .take(RUNNING)
-                .map(|(step, past)| Running {
+                .map(|(step, past)| ShownStep {
                     step: place(&step.id),
                     attempt: past.attempts,
                     started_ms: past.started_ms,

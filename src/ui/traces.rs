@@ -22,18 +22,18 @@ const LOOKED_AT: usize = 20_000;
 /// Reads one file at a time, and the same file once.
 #[derive(Default)]
 pub(super) struct Traces {
-    last: Arc<Mutex<Option<(Key, Value)>>>,
+    last: Arc<Mutex<Option<(TraceKey, Value)>>>,
 }
 
 /// A file as it was.
 #[derive(Clone, PartialEq)]
-struct Key {
+struct TraceKey {
     path: PathBuf,
     length: u64,
     changed: Option<SystemTime>,
 }
 
-struct Line {
+struct TraceLine {
     id: String,
     /// Microseconds.
     duration: Option<i64>,
@@ -47,7 +47,7 @@ impl Traces {
         blocking(move || {
             let Some(path) = file_in(&folder) else { return Ok(lists(Vec::new(), Vec::new(), 0, false)) };
             let data = fs::metadata(&path)?;
-            let key = Key { length: data.len(), changed: data.modified().ok(), path };
+            let key = TraceKey { length: data.len(), changed: data.modified().ok(), path };
             if let Some((known, value)) = &*last
                 && *known == key
             {
@@ -90,7 +90,7 @@ fn file_in(folder: &Path) -> Option<PathBuf> {
 
 fn read(path: &Path) -> io::Result<Value> {
     let requests = Requests::beside(path)?;
-    let mut slowest: Vec<Line> = Vec::new();
+    let mut slowest: Vec<TraceLine> = Vec::new();
     let mut last: Vec<Value> = Vec::new();
     let mut count = 0;
     let mut more = false;
@@ -122,12 +122,12 @@ fn lists(slowest: Vec<Value>, last: Vec<Value>, count: usize, more: bool) -> Val
 }
 
 /// The id decides between equal durations.
-fn keep_slowest(lines: &mut Vec<Line>) {
+fn keep_slowest(lines: &mut Vec<TraceLine>) {
     lines.sort_by(|left, right| right.duration.cmp(&left.duration).then_with(|| left.id.cmp(&right.id)));
     lines.truncate(LISTED);
 }
 
-fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Line {
+fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> TraceLine {
     let look = |trace: &Trace<'_>, analysis: Result<Analysis, Invalid>| {
         let (cold_starts, reason) = match analysis {
             Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
@@ -144,7 +144,7 @@ fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Li
         "id": id, "duration_us": duration, "request": requests.get(&id), "cold_starts": cold_starts,
         "reason": reason,
     });
-    Line { id, duration, shown }
+    TraceLine { id, duration, shown }
 }
 
 fn draw(recorded: Recorded<'_>) -> Option<String> {

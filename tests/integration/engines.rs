@@ -511,7 +511,7 @@ fn docker_a_run_stays_with_its_engine() {
     let other = dockerd.sb(&boxed, &["resume"]).expect(1);
     assert!(other.stderr.contains("unix:///var/run/docker.sock"), "{}", other.stderr);
     let blind = dockerd.sb(&boxed, &["leaks"]).expect(4);
-    assert!(blind.stderr.contains("on another engine"), "{}", blind.stderr);
+    assert!(blind.stderr.contains("on another container engine"), "{}", blind.stderr);
     boxed.work.sb(&["resume"]).expect(0);
     assert_eq!(boxed.work.read("trail"), "begin\nend\n");
     boxed.leaves_nothing();

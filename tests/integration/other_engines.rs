@@ -64,14 +64,18 @@ fn docker_an_engine_behind_tls_and_its_clients_prove_who_they_are() {
     };
     sb(Some("good/client")).expect(0);
     assert_eq!(boxed.work.read("trail"), "one\ncleanup\n");
+    // With TLS 1.3 the engine refuses a stranger after the handshake: the connection may be closed before its alert is read.
     for (client, words) in [
-        (None, "HTTPS"),
-        (Some("suspicious"), "certificate"),
-        (Some("stranger"), "fatal alert"),
-        (Some("nowhere"), "nowhere"),
+        (None, &["HTTPS"][..]),
+        (Some("suspicious"), &["certificate"]),
+        (Some("stranger"), &["fatal alert", "connection was not ready"]),
+        (Some("nowhere"), &["nowhere"]),
     ] {
         let refused = sb(client).expect(1).stderr.replace("\n  │ ", " ");
-        assert!(refused.contains(words), "{client:?}: no `{words}` in {refused}");
+        assert!(
+            words.iter().any(|word| refused.contains(word)),
+            "{client:?}: none of {words:?} in {refused}"
+        );
     }
     assert_eq!(boxed.work.read("trail"), "one\ncleanup\n");
 }

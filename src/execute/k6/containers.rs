@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::relay::{self, Relay};
-use super::{End, Ends, K6Error, K6Spec, check_script, make_folder, unusable, write};
+use super::{K6Error, K6Spec, ProcessEnd, ProcessEnds, check_script, make_folder, unusable, write};
 use crate::container::{ContainerCommand, ContainerError, Engine, Image, ImageProgress, Luggage, Mount};
 use sb_load::k6::{self, Share};
 
@@ -223,7 +223,7 @@ fn at(address: &str) -> impl FnOnce(ContainerError) -> K6Error {
 pub(super) async fn start(
     containers: &[Container],
     relays: &[Relay],
-    ends: &mut Ends,
+    ends: &mut ProcessEnds,
 ) -> Result<Duration, K6Error> {
     let asked = Instant::now();
     let started = join_all(containers.iter().map(|container| container.engine.launch(&container.name))).await;
@@ -237,7 +237,7 @@ pub(super) async fn start(
         ends.spawn(async move {
             let ended = engine.follow_to_end(&name, &mut |piece| stream.push(piece)).await;
             stream.end();
-            let end = ended.map(|code| End { code: Some(code), message: relay.message() });
+            let end = ended.map(|code| ProcessEnd { code: Some(code), message: relay.message() });
             (number, end.map_err(at(&address)))
         });
     }

@@ -28,7 +28,7 @@ struct Said {
 }
 
 /// One of its streams.
-pub(super) struct Stream {
+pub(super) struct RelayStream {
     relay: Relay,
     partial: Vec<u8>,
 }
@@ -38,8 +38,8 @@ impl Relay {
         Self { prefix: prefix.map(Into::into), secrets, said: Arc::default() }
     }
 
-    pub(super) fn stream(&self) -> Stream {
-        Stream { relay: self.clone(), partial: Vec::new() }
+    pub(super) fn stream(&self) -> RelayStream {
+        RelayStream { relay: self.clone(), partial: Vec::new() }
     }
 
     /// What it said went wrong, or else its last words.
@@ -73,7 +73,7 @@ impl Relay {
     }
 }
 
-impl Stream {
+impl RelayStream {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
