@@ -10,9 +10,7 @@ use std::process::ExitCode;
 
 use sb::run::{Control, Draft, End, Given, Request, RunEvent, Runs, Setup};
 use sb::workspace::{Workspace, absolute};
-use sb_plan::benchmark::Images;
 use sb_plan::event::{Notice, Verdict};
-use sb_plan::plan::Prices;
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
@@ -37,8 +35,7 @@ fn main() -> ExitCode {
 async fn run(plan: PathBuf) -> Result<End, Box<dyn Error>> {
     let plan = absolute(&plan);
     let draft = Draft::check(Request::plan(plan.clone()), Given::default())?;
-    let setup =
-        Setup { program: std::env::current_exe()?, images: Images::built_in(), prices: Prices::built_in() };
+    let setup = Setup::new(std::env::current_exe()?);
     let runs = Runs::open(&Workspace::of(&plan), setup)?;
     let (events, mut seen) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(async move {

@@ -12,7 +12,7 @@ use super::plan::build;
 use super::preflight;
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
-use crate::run::{Request, What};
+use crate::run::{Request, RunError, What};
 use crate::schedule::estimate::{Assumptions, Basis, Estimate, History, estimate};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -131,14 +131,14 @@ pub(super) async fn confirm(
 }
 
 /// The prices that count: the built-in ones, with those of SB_PRICES in their place.
-pub(super) fn prices(settings: &Settings) -> Result<Prices, Failed> {
+pub(super) fn prices(settings: &Settings) -> Result<Prices, RunError> {
     let Some(path) = &settings.prices else { return Ok(Prices::built_in()) };
     let text = std::fs::read_to_string(path).map_err(|error| {
         let message = format!("cannot read `{}`, which SB_PRICES names: {error}", path.display());
-        Failed::helped(Exit::Usage, message, "correct the path, or unset SB_PRICES")
+        RunError::Table { message, help: Some("correct the path, or unset SB_PRICES".to_owned()) }
     })?;
     let with = Prices::built_in().with(&text);
-    with.map_err(|error| Failed::message(Exit::Usage, format!("{}: {error}", path.display())))
+    with.map_err(|error| RunError::Table { message: format!("{}: {error}", path.display()), help: None })
 }
 
 /// How long the steps of the plan's benchmarks took in the last runs of this workspace.

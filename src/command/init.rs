@@ -16,6 +16,7 @@ use crate::cli::Provider;
 use crate::container::{Engine, Image};
 use crate::execute::{ensure_image, explain, image};
 use crate::exit_code::Exit;
+use crate::run::RunError;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
@@ -25,14 +26,14 @@ use sb_plan::plan::{Executor, Overrides};
 use sb_plan::validate;
 
 /// The built-in default images, with those of SB_IMAGES in their place.
-pub(super) fn images(settings: &Settings) -> Result<Images, Failed> {
+pub(super) fn images(settings: &Settings) -> Result<Images, RunError> {
     let Some(path) = &settings.images else { return Ok(Images::built_in()) };
     let text = std::fs::read_to_string(path).map_err(|error| {
         let message = format!("cannot read `{}`, which SB_IMAGES names: {error}", path.display());
-        Failed::helped(Exit::Usage, message, "correct the path, or unset SB_IMAGES")
+        RunError::Table { message, help: Some("correct the path, or unset SB_IMAGES".to_owned()) }
     })?;
     let with = Images::built_in().with(&text);
-    with.map_err(|error| Failed::message(Exit::Usage, format!("{}: {error}", path.display())))
+    with.map_err(|error| RunError::Table { message: format!("{}: {error}", path.display()), help: None })
 }
 
 pub(super) async fn init(

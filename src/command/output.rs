@@ -85,10 +85,10 @@ impl From<RunError> for Failed {
 
 fn exit_of(error: &RunError) -> Exit {
     match error {
-        RunError::Invalid(_) | RunError::ChangedInvalid { .. } | RunError::MissingVariables(_) => {
+        RunError::Invalid(_) | RunError::ChangedInvalid { .. } | RunError::MissingVariables { .. } => {
             Exit::InvalidManifest
         }
-        RunError::NoRun { .. } | RunError::SeveralRuns { .. } => Exit::Usage,
+        RunError::NoRun { .. } | RunError::SeveralRuns { .. } | RunError::Table { .. } => Exit::Usage,
         RunError::Stored { .. } | RunError::Drive { .. } | RunError::Store(_) => Exit::Store,
         RunError::NotRetired { .. } => Exit::CleanupOwed,
         RunError::LeftWhileChanging { .. } => Exit::Interrupted,
@@ -151,6 +151,7 @@ fn show_details(terminal: &Terminal, error: &RunError) {
         RunError::Invalid(problems) | RunError::ChangedInvalid { problems, .. } => {
             show_problems(terminal, problems);
         }
+        RunError::MissingVariables { warnings, .. } => show_problems(terminal, warnings),
         RunError::Changed { edits, consequences, .. } => {
             for edit in edits {
                 show_difference(terminal, edit);

@@ -14,6 +14,7 @@ use crate::exit_code::Exit;
 use crate::progress;
 use crate::run::{
     CleanedUp, Control, Draft, Driven, Edited, End, Given, Ready, Request, Resumed, RunEvent, Runs, Setup,
+    Tables,
 };
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -118,11 +119,10 @@ pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str
 }
 
 fn open(settings: &Settings, workspace: &Workspace) -> Result<Runs, Failed> {
-    let setup = Setup {
-        program: std::env::current_exe()?,
-        images: init::images(settings)?,
-        prices: estimate::prices(settings)?,
-    };
+    let settings = settings.clone();
+    let tables =
+        move || Ok(Tables { images: init::images(&settings)?, prices: estimate::prices(&settings)? });
+    let setup = Setup { program: std::env::current_exe()?, tables: Box::new(tables) };
     Ok(Runs::open(workspace, setup)?)
 }
 

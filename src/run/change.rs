@@ -287,6 +287,10 @@ async fn retire(held: &HeldRun<'_>, request: &Request, edit: Edit<'_>) -> Result
         state: held.store().state(held.run).await?,
     };
     match work.perform(held.runs, held.run, performer, held.events, held.control).await? {
+        // What was asked to stop starts nothing new.
+        End::Ended { .. } if held.control.was_asked() => {
+            Err(RunError::LeftWhileChanging { run: held.run.clone() })
+        }
         End::Ended { .. } => Ok(()),
         End::Left => Err(RunError::LeftWhileChanging { run: held.run.clone() }),
     }

@@ -17,9 +17,9 @@ pub enum RunError {
     #[error("the files of {run} have changed, and are not valid any more")]
     #[diagnostic(help("correct them, or add --as-started to go on with what the run was started with"))]
     ChangedInvalid { run: RunId, problems: Vec<Problem> },
-    #[error("{}", .0.join("\n"))]
+    #[error("{}", missing.join("\n"))]
     #[diagnostic(help("set the variables to text, or give the parameters with -p NAME=VALUE"))]
-    MissingVariables(Vec<String>),
+    MissingVariables { missing: Vec<String>, warnings: Vec<Problem> },
     #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     DeploymentInUse { run: RunId, deployment: DeploymentId },
@@ -50,6 +50,13 @@ pub enum RunError {
     NotRetired { run: RunId },
     #[error("left; `sb resume {run} --accept-changes` goes on")]
     LeftWhileChanging { run: RunId },
+    /// A table that the user named cannot be used.
+    #[error("{message}")]
+    Table {
+        message: String,
+        #[help]
+        help: Option<String>,
+    },
     /// The container engine, or credentials in it, are not in reach.
     #[error("{0}")]
     Engine(String),

@@ -1,6 +1,8 @@
 //! What a run tells those who started it, and how they stop it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::broadcast;
 
@@ -40,17 +42,23 @@ pub enum RunEvent {
 #[derive(Clone, Debug)]
 pub struct Control {
     asked: broadcast::Sender<()>,
+    was_asked: Arc<AtomicBool>,
 }
 
 impl Control {
     pub fn new() -> Self {
-        Self { asked: broadcast::Sender::new(8) }
+        Self { asked: broadcast::Sender::new(8), was_asked: Arc::default() }
     }
 
     /// Asks what runs now to stop. Nothing happens when nothing runs.
     pub fn stop(&self) {
+        self.was_asked.store(true, Ordering::Relaxed);
         // Fails only when nothing runs.
         let _ = self.asked.send(());
+    }
+
+    pub(super) fn was_asked(&self) -> bool {
+        self.was_asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<()> {

@@ -25,7 +25,7 @@ pub use error::RunError;
 pub use events::{Control, RunEvent};
 pub use perform::Ready;
 pub use request::{Given, Request, What};
-pub use service::{CleanedUp, Draft, Driven, Prepared, Resumed, Runs, Setup};
+pub use service::{CleanedUp, Draft, Driven, Prepared, Resumed, Runs, Setup, Tables};
 
 pub use crate::schedule::End;
 

@@ -85,6 +85,7 @@ impl Work {
     ) -> Result<End, RunError> {
         let Self { plan, graph, parts, policy, naming, state } = self;
         let store = runs.store();
+        let prices = (runs.setup().tables)()?.prices;
         keep_engine(store, run, &performer)?;
         // Fails where nobody watches.
         let _ = events.send(RunEvent::Begun {
@@ -124,7 +125,7 @@ impl Work {
                 run.clone(),
             ),
             executor: Arc::clone(&performer) as Arc<dyn Execute>,
-            prices: runs.setup().prices.clone(),
+            prices,
             notices,
         };
         // On a thread of the runtime, where the ends of steps arrive, too: to wake this one for each takes its time.
@@ -172,7 +173,8 @@ pub(super) async fn reach(
 ) -> Result<Arc<StepPerformer>, RunError> {
     let setup = runs.setup();
     let workspace = runs.store().workspace().clone();
-    let performer = StepPerformer::new(plan.executor, workspace, setup.program.clone(), setup.images.clone());
+    let performer =
+        StepPerformer::new(plan.executor, workspace, setup.program.clone(), (setup.tables)()?.images);
     if plan.executor == Executor::Docker && runs_commands(graph) {
         let prepared = performer.prepare_engine(graph).await;
         prepared.map_err(|error| RunError::Engine(execute::explain(&error)))?;

@@ -24,14 +24,28 @@ use sb_plan::plan::{Plan, Prices};
 use sb_plan::run_state::RunState;
 
 /// What runs need besides their workspace.
-#[derive(Clone, Debug)]
 pub struct Setup {
     /// The program whose copies supervise steps; see [`crate::role::take`].
     pub program: PathBuf,
+    /// Read when a run is about to be driven, and not before.
+    pub tables: Box<dyn Fn() -> Result<Tables, RunError> + Send + Sync>,
+}
+
+/// Data that runs look things up in.
+#[derive(Clone, Debug)]
+pub struct Tables {
     /// Default images of containers.
     pub images: Images,
     /// By which a plan's budget of money is spent.
     pub prices: Prices,
+}
+
+impl Setup {
+    /// With the tables that are built in.
+    pub fn new(program: PathBuf) -> Self {
+        let built_in = || Ok(Tables { images: Images::built_in(), prices: Prices::built_in() });
+        Self { program, tables: Box::new(built_in) }
+    }
 }
 
 /// The runs of one workspace.
@@ -102,7 +116,7 @@ impl Draft {
         if request.parts.deploy {
             let missing = schedule::missing_variables(&plan, &|name| std::env::var(name));
             if !missing.is_empty() {
-                return Err(RunError::MissingVariables(missing));
+                return Err(RunError::MissingVariables { missing, warnings: checked.problems });
             }
         }
         let graph = graph::build(&plan, expand(&plan), request.parts);

@@ -214,6 +214,35 @@ fn changed_parameters_are_cleaned_up_as_they_were_and_deployed_anew() {
 }
 
 #[test]
+fn a_stop_while_a_change_is_taken_up_starts_nothing_of_it() {
+    let work = Workspace::new();
+    let slow = |size: u32| {
+        manifest(ONE).replace("size = 1", &format!("size = {size}")).replace(
+            "name = \"stack\"\nrun = \"",
+            "name = \"stack\"\nrun = \"echo begun > cleaning; while [ ! -e go ]; do sleep 0.05; done; ",
+        )
+    };
+    work.write("app/benchmark.toml", &slow(1));
+    work.write("p.toml", &plan(&["app"], ""));
+    let mut runner = work.start(&["run", "p.toml"]);
+    assert!(work.appears("app/tags", "\n"), "{}", work.read("runner.log"));
+    kill(&mut runner);
+    work.write("app/benchmark.toml", &slow(2));
+    let mut runner = work.start(&["resume", "--accept-changes"]);
+    assert!(work.appears("app/cleaning", "begun"), "{}", work.read("runner.log"));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(runner.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Whoever reads the signal has done so before the cleanup can end.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    work.write("app/go", "");
+    assert_eq!(runner.wait().unwrap().code(), Some(130), "{}", work.read("runner.log"));
+    assert_eq!(lines(&work, "app/trail"), ["one", "call 1 size 1", "cleanup size 1"]);
+    let ran = work.sb(&["resume", "--accept-changes"]).expect(0);
+    assert!(ran.stderr.contains("complete; cleanup complete"), "{}", ran.stderr);
+    assert_eq!(lines(&work, "app/trail")[3..], ["one", "call 1 size 2", "cleanup size 2"]);
+}
+
+#[test]
 fn a_changed_step_runs_again_with_all_that_needs_it_and_the_rest_is_kept() {
     let work = Workspace::new();
     let two = "[[deploy]]\nname = \"two\"\nrun = \"echo two >> trail\"\n";

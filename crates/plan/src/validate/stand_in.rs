@@ -57,6 +57,8 @@ pub fn refused_url(service: &str, url: &str) -> Option<StandInRefusal> {
                 "has a query or a fragment"
             } else if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 "has white space in it"
+            } else if !has_usable_port(authority) {
+                "has no port between 1 and 65535"
             } else {
                 return None;
             }
@@ -68,6 +70,23 @@ pub fn refused_url(service: &str, url: &str) -> Option<StandInRefusal> {
         help: "write \"http://HOST:PORT\", such as \"http://127.0.0.1:8080\": a stand-in speaks plain HTTP"
             .to_owned(),
     })
+}
+
+/// Whether the port of `HOST`, `HOST:PORT` or `[ADDRESS]:PORT` is one, where there is one.
+fn has_usable_port(authority: &str) -> bool {
+    let after_host = match authority.strip_prefix('[') {
+        Some(address) => match address.split_once(']') {
+            Some((_, rest)) => rest,
+            None => return false,
+        },
+        None => authority.find(':').map_or("", |at| &authority[at..]),
+    };
+    match after_host.strip_prefix(':') {
+        Some(port) => {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0)
+        }
+        None => after_host.is_empty(),
+    }
 }
 
 /// Checks the stand-ins of a `local` step as far as the manifest alone tells.
@@ -152,5 +171,11 @@ mod tests {
         check_url("http://me:secret@host", Some("user or a password"));
         check_url("http://host/?a=b", Some("query"));
         check_url("http://a host", Some("white space"));
+        check_url("http://[::1]:8080/", None);
+        for url in
+            ["http://h:99999", "http://h:0", "http://h:-1", "http://h:", "http://[::1", "http://[::1]x"]
+        {
+            check_url(url, Some("port between 1 and 65535"));
+        }
     }
 }
