@@ -1,11 +1,12 @@
 //! The files of an attempt: its log, and `exit.json`, which keeps its end. The same wherever steps run.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sb_durable::{Durability, Options};
+use sb_measurement::Redactor;
 use serde::{Deserialize, Serialize};
 
 use crate::command_exit::CommandExit;
@@ -69,37 +70,28 @@ pub(crate) fn make_room(dir: &Path) {
     }
 }
 
-/// Takes secrets out of what a command that has ended wrote: of its log, and of its stdout beside it.
-pub(crate) fn blot(log: &Path, secrets: &[String]) -> io::Result<()> {
-    for path in [log, &log.with_file_name(STDOUT_FILE)] {
-        let before = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            read => read?,
-        };
-        let mut text = before.clone();
-        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-            let escaped = serde_json::to_string(secret).map_err(io::Error::other)?;
-            for secret in [secret.as_str(), escaped.trim_matches('"')] {
-                text = replaced(&text, secret.as_bytes(), b"***");
-            }
-        }
-        if text != before {
-            sb_durable::write(path, Options::new().private(), &text)?;
+/// Takes secrets out of all files of a folder that nobody writes to any more, such as that of an attempt that has ended.
+pub(crate) fn hide_in_folder(folder: &Path, redactor: &Redactor) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            hide_in_folder(&entry.path(), redactor)?;
+        } else if kind.is_file() {
+            hide_in_file(&entry.path(), redactor, Options::new().private())?;
         }
     }
     Ok(())
 }
 
-fn replaced(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = 0;
-    for at in memchr::memmem::find_iter(text, part) {
-        out.extend_from_slice(&text[rest..at]);
-        out.extend_from_slice(by);
-        rest = at + part.len();
+/// Takes secrets out of a file; one that has none stays as it is. Memory does not depend on its length.
+pub(crate) fn hide_in_file(path: &Path, redactor: &Redactor, options: Options) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    if redactor.copy(&file, io::sink())? == 0 {
+        return Ok(());
     }
-    out.extend_from_slice(&text[rest..]);
-    out
+    file.rewind()?;
+    Ok(sb_durable::write_with(path, options, |out| redactor.copy(file, out).map(|_| ()))?)
 }
 
 /// Writes `DIR/NAME` so that a reader sees all of it or none, readable by its owner alone.

@@ -80,6 +80,7 @@ pub(super) async fn shell(
         lost_boot: false,
         deployment: deployed,
         values: Arc::new(values),
+        secrets: Arc::default(),
         logs: None,
         holds: vec![],
         cancel: CancellationToken::new(),

@@ -3,9 +3,8 @@
 //! The engine keeps the output and always tells it from the beginning, in the same order. So what is already in
 //! the files is skipped by counting, which is exact after a crash in the middle of a write, too.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use bollard::container::LogOutput;
@@ -33,7 +32,7 @@ struct Sink {
 impl Output {
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         let open = |name| {
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(name))?;
+            let file = sb_durable::private().append(true).create(true).open(dir.join(name))?;
             let skip = file.metadata()?.len();
             Ok::<_, io::Error>(Sink { file: BufWriter::new(file), skip })
         };
@@ -120,7 +119,7 @@ mod tests {
                 }
                 first.flush().unwrap();
                 for name in [LOG_FILE, STDOUT_FILE] {
-                    let file = OpenOptions::new().write(true).open(dir.path().join(name)).unwrap();
+                    let file = File::options().write(true).open(dir.path().join(name)).unwrap();
                     let length = file.metadata().unwrap().len();
                     file.set_len(length.saturating_sub(torn)).unwrap();
                 }

@@ -31,15 +31,24 @@ pub(super) async fn run(
         }
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
     };
-    if !outcome.is_success() || step.outputs.is_empty() {
+    let succeeded = outcome.is_success();
+    if !step.outputs.values().any(|output| succeeded || output.secret) {
         return outcome.into();
     }
-    let captured = std::fs::read(folder.join(STDOUT_FILE))
-        .map_err(|error| format!("cannot read what the step wrote: {error}"))
-        .and_then(|stdout| outputs::capture(&step.outputs, &stdout, manifest_folder(attempt)));
-    match captured {
-        Ok(outputs) => Finished { outcome, outputs, invalid: vec![] },
-        Err(message) => Outcome::failed(FailureClass::Step, message).into(),
+    let stdout = std::fs::read(folder.join(STDOUT_FILE));
+    let failed = |outcome: Outcome, stdout: &[u8]| Finished {
+        lost_secrets: outputs::lost_secrets(&step.outputs, stdout, manifest_folder(attempt)),
+        ..outcome.into()
+    };
+    match stdout {
+        stdout if !succeeded => failed(outcome, &stdout.unwrap_or_default()),
+        Ok(stdout) => match outputs::capture(&step.outputs, &stdout, manifest_folder(attempt)) {
+            Ok(outputs) => Finished { outputs, ..outcome.into() },
+            Err(message) => failed(Outcome::failed(FailureClass::Step, message), &stdout),
+        },
+        Err(error) => {
+            Outcome::failed(FailureClass::Step, format!("cannot read what the step wrote: {error}")).into()
+        }
     }
 }
 

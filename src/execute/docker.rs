@@ -13,7 +13,7 @@ use crate::container::{
     ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
 };
 use sb_plan::benchmark::{Action, Environment, Images};
-use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::graph::{RunGraph, Step};
 use sb_plan::id::RunId;
 
@@ -110,7 +110,7 @@ struct KnownAttempt {
 }
 
 fn progress(attempt: &Attempt, message: String) {
-    let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
+    attempt.tell(&message);
 }
 
 /// None: the container is gone, and nobody knows how it ended.

@@ -25,10 +25,10 @@ pub(super) fn new_logs_folder(manifest: &Path) -> io::Result<PathBuf> {
 
 /// Writes `sb_config.yml` and `run.json`: what an invocation was, without secrets.
 pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
-    let deployment = &attempt.deployment;
+    let (deployment, secrets) = (&attempt.deployment, &attempt.secrets);
     let public = |table: &str| -> Map<String, Value> {
         let values = attempt.values.get(table).and_then(Value::as_object).cloned().unwrap_or_default();
-        values.into_iter().filter(|(name, _)| !deployment.secrets.contains(name)).collect()
+        values.into_iter().filter(|(name, _)| !secrets.names.contains(name)).collect()
     };
     let config = json!({
         "app": deployment.application,
@@ -43,7 +43,7 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
     for (key, value) in config.as_object().into_iter().flatten() {
         yaml.push_str(&format!("{key}: {value}\n"));
     }
-    std::fs::write(logs.join("sb_config.yml"), yaml)?;
+    std::fs::write(logs.join("sb_config.yml"), secrets.redactor.text(&yaml).as_bytes())?;
     let run = json!({
         "version": 1,
         "run": attempt.run,
@@ -56,5 +56,5 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         "load": *deployment.load,
         "sb_version": env!("CARGO_PKG_VERSION"),
     });
-    std::fs::write(logs.join("run.json"), format!("{run:#}\n"))
+    std::fs::write(logs.join("run.json"), secrets.redactor.text(&format!("{run:#}\n")).as_bytes())
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -27,7 +26,7 @@ use self::relay::Relay;
 use crate::container::ContainerError;
 use sb_load::k6::{self, Collecting, Share};
 use sb_load::{LoadError, LoadLock, OPTIONS_FILE, Progress};
-use sb_measurement::{LoadSummary, Timestamp};
+use sb_measurement::{LoadSummary, Redactor, Timestamp};
 use sb_workload::Load;
 use sb_workload::k6_options::{k6_options, overlay};
 use sb_workload::schedule::{Planned, planned};
@@ -182,12 +181,12 @@ async fn send(
         return Err(K6Error::Cancelled);
     }
 
-    let secrets: Arc<[String]> = spec.secrets.iter().filter(|secret| !secret.is_empty()).cloned().collect();
+    let redactor = Redactor::new(&spec.secrets);
     let relays: Vec<Relay> = (0..count)
         .map(|number| {
             let prefix =
                 containers.get(number).filter(|_| count > 1).map(|container| container.address.clone());
-            Relay::new(prefix, Arc::clone(&secrets))
+            Relay::new(prefix, redactor.clone())
         })
         .collect();
     let (began, started) = (Instant::now(), now());
@@ -424,7 +423,7 @@ async fn inspect(spec: &K6Spec) -> Result<String, K6Error> {
 fn unusable(spec: &K6Spec, said: &str) -> K6Error {
     let message = said.lines().rev().find_map(k6::error_in);
     let last = || said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing").to_owned();
-    let message = relay::blotted(message.unwrap_or_else(last), &spec.secrets);
+    let message = Redactor::new(&spec.secrets).text(&message.unwrap_or_else(last)).into_owned();
     K6Error::Script { script: spec.script.clone(), message }
 }
 

@@ -1,7 +1,6 @@
 //! The load of a trial: a supervised process of its own, so that it outlives this one and is not disturbed by it.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ pub(super) async fn run(
                 folder: logs.clone(),
                 seed: seed(attempt),
                 values: (*attempt.values).clone(),
-                secrets: secrets(attempt),
+                secrets: attempt.secrets.texts().map(str::to_owned).collect(),
                 locks: locks(attempt),
                 max_in_flight: sb_load::DEFAULT_MAX_IN_FLIGHT,
             };
@@ -142,7 +141,7 @@ fn k6_spec(
         load: (*attempt.deployment.load).clone(),
         folder: logs.to_owned(),
         work: folder.join(K6_FOLDER),
-        secrets: secrets(attempt),
+        secrets: attempt.secrets.texts().map(str::to_owned).collect(),
         locks: locks(attempt),
         containers,
     })
@@ -195,21 +194,8 @@ fn seed(attempt: &Attempt) -> u64 {
     bytes.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-/// Texts that must not appear in results.
-fn secrets(attempt: &Attempt) -> Vec<String> {
-    let deployment = &attempt.deployment;
-    ["params", "outputs"]
-        .into_iter()
-        .filter_map(|table| attempt.values.get(table).and_then(serde_json::Value::as_object))
-        .flatten()
-        .filter(|(name, _)| deployment.secrets.contains(*name))
-        .map(|(_, value)| sb_workload::template::plain_text(value))
-        .collect()
-}
-
 fn write_private(path: &Path, spec: &impl Serialize) -> std::io::Result<()> {
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = sb_durable::private().write(true).create(true).truncate(true).open(path)?;
     file.write_all(&serde_json::to_vec(spec)?)
 }
 

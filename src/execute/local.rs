@@ -73,7 +73,7 @@ pub(super) async fn up(
                     produced.secret = output.secret;
                 }
             }
-            Finished { outcome: Outcome::Succeeded, outputs, invalid: vec![] }
+            Finished { outputs, ..Outcome::Succeeded.into() }
         }
         Err(error) => Outcome::failed(FailureClass::NotStarted, error.to_string()).into(),
     }
@@ -124,7 +124,10 @@ pub(super) async fn down(performer: &StepPerformer, attempt: &Attempt, failures:
         return failed;
     }
     match sb_local::down(&folder).await {
-        Ok(()) => Outcome::Succeeded.into(),
+        Ok(()) => {
+            attempt.hide_in_state(&folder).await;
+            Outcome::Succeeded.into()
+        }
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()).into(),
     }
 }

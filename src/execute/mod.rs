@@ -11,6 +11,7 @@ pub(crate) mod fake;
 mod files;
 mod image_progress;
 mod k6;
+mod known_secrets;
 mod load;
 mod local;
 mod otlp;
@@ -25,6 +26,7 @@ pub(crate) use credentials::explain;
 pub(crate) use docker::image;
 pub(crate) use image_progress::ensure_image;
 pub(crate) use k6::{K6_ARGUMENT, run_k6};
+pub(crate) use known_secrets::KnownSecrets;
 pub(crate) use load::{LOAD_ARGUMENT, PROGRESS_FILE};
 pub(crate) use shell::{Workplace, WorkplaceError, workplace};
 pub(crate) use step::StepPerformer;
@@ -40,6 +42,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::attempt::hide_in_folder;
 use sb_plan::benchmark::Benchmark;
 use sb_plan::event::{Notice, Outcome};
 use sb_plan::graph::Step;
@@ -63,6 +66,7 @@ pub(crate) struct Attempt {
     pub deployment: Arc<Deployed>,
     /// What templates may use: `params`, `outputs`, `benchmark`, `target`, `run`, `trial`, `logs_dir`.
     pub values: Arc<Value>,
+    pub secrets: Arc<KnownSecrets>,
     /// Folder of the invocation, for the steps of a trial.
     pub logs: Option<PathBuf>,
     /// Files that the process of a load locks as long as it sends; whether alone, or together with other loads.
@@ -70,6 +74,25 @@ pub(crate) struct Attempt {
     /// Set when the step should end early; it then cleans up after itself and reports [`Outcome::Cancelled`].
     pub cancel: CancellationToken,
     pub notices: UnboundedSender<Notice>,
+}
+
+impl Attempt {
+    /// Takes secrets out of what a daemon that has ended left behind: functions print what they are given.
+    pub(super) async fn hide_in_state(&self, folder: &Path) {
+        let (folder, secrets) = (folder.to_owned(), Arc::clone(&self.secrets));
+        if !secrets.redactor.is_empty() {
+            // Where that fails, only the user can read the files in any case.
+            let hide = move || hide_in_folder(&folder, &secrets.redactor);
+            let _ = tokio::task::spawn_blocking(hide).await;
+        }
+    }
+
+    /// Tells how far it is.
+    pub(super) fn tell(&self, message: &str) {
+        let message = self.secrets.redactor.text(message).into_owned();
+        // A runner that is ending hears nothing more.
+        let _ = self.notices.send(Notice::Progress { step: self.step.id.clone(), message });
+    }
 }
 
 /// The deployment that a step works on.
@@ -85,8 +108,6 @@ pub(crate) struct Deployed {
     pub labels: BTreeMap<String, String>,
     pub seed: u64,
     pub plan: String,
-    /// Names of parameters and outputs that are secrets.
-    pub secrets: std::collections::BTreeSet<String>,
 }
 
 /// How an attempt ended.
@@ -96,6 +117,8 @@ pub(crate) struct Finished {
     pub outputs: BTreeMap<String, Produced>,
     /// Why the trial must not be used, though the step succeeded.
     pub invalid: Vec<String>,
+    /// Secrets that a failed attempt made: no later step has them, but its log may.
+    pub lost_secrets: Vec<Value>,
 }
 
 /// A value that a step made for later ones.
@@ -107,7 +130,7 @@ pub(crate) struct Produced {
 
 impl From<Outcome> for Finished {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, outputs: BTreeMap::new(), invalid: Vec::new() }
+        Self { outcome, outputs: BTreeMap::new(), invalid: Vec::new(), lost_secrets: Vec::new() }
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn up(performer: &StepPerformer, attempt: &Attempt) -> Finished
         Ok(receiver) => {
             let endpoint = Produced { value: receiver.endpoint.into(), secret: false };
             let outputs = BTreeMap::from([(RECEIVER_OUTPUT.to_owned(), endpoint)]);
-            Finished { outcome: Outcome::Succeeded, outputs, invalid: vec![] }
+            Finished { outputs, ..Outcome::Succeeded.into() }
         }
         Err(error) => Outcome::failed(FailureClass::NotStarted, said(&error)).into(),
     }
@@ -27,8 +27,12 @@ pub(super) async fn up(performer: &StepPerformer, attempt: &Attempt) -> Finished
 
 /// Its traces go with the deployment: what was asked for has been written to the folders of the invocations.
 pub(super) async fn down(performer: &StepPerformer, attempt: &Attempt) -> Finished {
-    match otlp::down(&performer.receiver_state(attempt)).await {
-        Ok(()) => Outcome::Succeeded.into(),
+    let folder = performer.receiver_state(attempt);
+    match otlp::down(&folder).await {
+        Ok(()) => {
+            attempt.hide_in_state(&folder).await;
+            Outcome::Succeeded.into()
+        }
         Err(error) => Outcome::failed(FailureClass::Step, said(&error)).into(),
     }
 }

@@ -28,6 +28,13 @@ pub(super) fn capture(
         .collect()
 }
 
+/// The secrets among what a step wrote that failed: nobody gets them, and its log must not keep them.
+pub(super) fn lost_secrets(outputs: &BTreeMap<String, Output>, stdout: &[u8], folder: &Path) -> Vec<Value> {
+    let stdout = String::from_utf8_lossy(stdout);
+    let secret = outputs.values().filter(|output| output.secret);
+    secret.filter_map(|output| read(&output.source, &stdout, folder).ok()).collect()
+}
+
 fn read(source: &OutputSource, stdout: &str, folder: &Path) -> Result<Value, String> {
     match source {
         OutputSource::Json(pointer) => json(stdout, pointer, "standard output"),

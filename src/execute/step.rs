@@ -1,5 +1,6 @@
 //! Performs steps for real: one match on what a step is.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,10 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{Attempt, Execute, Executing, Finished, command, files, load, local, otlp, traces, wait_for};
+use super::{
+    Attempt, Execute, Executing, Finished, KnownSecrets, command, files, load, local, otlp, traces, wait_for,
+};
 use crate::container::Engine;
 use crate::host::Supervisors;
 use crate::workspace::Workspace;
+use sb_durable::Durability;
+use sb_measurement::Redactor;
 use sb_plan::benchmark::{Action, Images, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::graph::{Step, StepKind};
@@ -65,7 +70,10 @@ impl StepPerformer {
             StepKind::Manifest(step) => {
                 let finished = self.manifest_step(attempt, step, &folder).await;
                 if let Some(logs) = &attempt.logs {
-                    keep_log(&folder, &logs.join(format!("{}.log", step.name)));
+                    let mut secrets = KnownSecrets::clone(&attempt.secrets);
+                    let produced = finished.outputs.values().filter(|it| it.secret).map(|it| &it.value);
+                    secrets.add_unnamed(produced.chain(&finished.lost_secrets));
+                    keep_log(&folder, &logs.join(format!("{}.log", step.name)), &secrets.redactor);
                 }
                 finished
             }
@@ -117,11 +125,12 @@ async fn within(limit: Option<Duration>, action: impl Future<Output = Finished>)
     })
 }
 
-/// A copy of the step's log beside the results of its invocation. The original stays: losing the copy is no harm.
-fn keep_log(folder: &Path, copy: &Path) {
+/// A copy of the step's log, without secrets, beside the results of its invocation. The original stays: losing the copy is no harm.
+fn keep_log(folder: &Path, copy: &Path, redactor: &Redactor) {
     let log = folder.join(crate::attempt::LOG_FILE);
     if log.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-        let _ = std::fs::copy(log, copy);
+        let options = sb_durable::Options::new().private().survives(Durability::Processes);
+        let _ = sb_durable::write_with(copy, options, |out| redactor.copy(File::open(log)?, out).map(|_| ()));
     }
 }
 

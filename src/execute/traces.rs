@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::manifest_folder;
 use super::step::StepPerformer;
 use super::{Attempt, Finished};
+use crate::attempt::hide_in_file;
 use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
 use crate::provider::collect::{FetchError, FetchProgress};
@@ -16,9 +18,10 @@ use crate::provider::retrieval::Retrieval;
 use sb_analysis::{
     AnalyzeOptions, BREAKDOWN_FILE, BreakdownRow, Method, Source, analyze_file, read_breakdown,
 };
+use sb_durable::Options;
 use sb_measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
 use sb_plan::benchmark::{AppInsights, Target, Traces};
-use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::event::{FailureClass, Outcome};
 use sb_workload::template::{Context, Template, lookup_in};
 
 pub(super) const TRACES_FILE: &str = "traces.json";
@@ -45,10 +48,8 @@ pub(super) async fn get(performer: &StepPerformer, attempt: &Attempt) -> Finishe
         Ok(sent) => sent,
         Err(error) => return Outcome::failed(FailureClass::Step, error).into(),
     };
-    let step = attempt.step.id.clone();
     let progress = |now: FetchProgress| {
-        let message = format!("{} of {} traces", now.complete, now.expected);
-        let _ = attempt.notices.send(Notice::Progress { step: step.clone(), message });
+        attempt.tell(&format!("{} of {} traces", now.complete, now.expected));
     };
     let file = logs.join(TRACES_FILE);
     let fetched = tokio::select! {
@@ -56,10 +57,21 @@ pub(super) async fn get(performer: &StepPerformer, attempt: &Attempt) -> Finishe
         () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
     };
     match fetched {
-        Ok(Some(report)) => judge(attempt, &report),
+        Ok(Some(report)) => match hide(attempt, &file).await {
+            Ok(()) => judge(attempt, &report),
+            Err(message) => Outcome::failed(FailureClass::Step, message).into(),
+        },
         Ok(None) => Outcome::Succeeded.into(),
         Err((class, message)) => Outcome::failed(class, message).into(),
     }
+}
+
+/// Takes secrets out of fetched traces: requests have them in their URLs, services in their names and errors.
+async fn hide(attempt: &Attempt, file: &Path) -> Result<(), String> {
+    let (path, secrets) = (file.to_owned(), Arc::clone(&attempt.secrets));
+    let hidden = tokio::task::spawn_blocking(move || hide_in_file(&path, &secrets.redactor, Options::new()));
+    let hidden = hidden.await.map_err(std::io::Error::other).flatten();
+    hidden.map_err(|error| format!("cannot take secrets out of `{}`: {error}", file.display()))
 }
 
 /// From where the target says; none where it has no traces.
@@ -185,8 +197,7 @@ fn judge(attempt: &Attempt, report: &Retrieval) -> Finished {
         let message = format!("none of the {} traces was found: {shortfall}", report.expected);
         return Outcome::failed(FailureClass::Step, message).into();
     }
-    let step = attempt.step.id.clone();
-    let _ = attempt.notices.send(Notice::Progress { step, message: shortfall });
+    attempt.tell(&shortfall);
     Outcome::Succeeded.into()
 }
 

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::{Attempt, Deployed, Finished};
 use sb_plan::benchmark::{Action, WaitFor};
-use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::event::{FailureClass, Outcome};
 use sb_workload::template::{Context, lookup_in};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
             return Outcome::failed(FailureClass::TimedOut, message).into();
         }
         let message = format!("waiting for {url}: {found}");
-        let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
+        attempt.tell(&message);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),

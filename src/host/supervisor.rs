@@ -5,10 +5,9 @@
 //! attempt at a time, and takes the next one only when nothing of the last is left; it ends when its stdin does,
 //! which is when nobody can give it work any more.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -112,8 +111,7 @@ struct ClaimedAttempt<'a> {
 }
 
 fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a Signals) -> io::Result<Option<ClaimedAttempt<'a>>> {
-    let lock =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK_FILE))?;
+    let lock = sb_durable::private().write(true).create(true).truncate(false).open(dir.join(LOCK_FILE))?;
     loop {
         // Under the lock this is the truth; without it, it says whether the one who holds the lock has claimed yet.
         let locked = match lock.try_lock() {
@@ -527,9 +525,8 @@ struct CopiedOutput {
 
 impl CopiedOutput {
     fn create(dir: &Path) -> io::Result<Self> {
-        let create = |name| {
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(name))
-        };
+        let create =
+            |name| sb_durable::private().write(true).create(true).truncate(true).open(dir.join(name));
         Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None, is_empty: true })
     }
 

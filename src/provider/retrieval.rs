@@ -2,7 +2,7 @@
 //! killed retrieval goes on where it was; and the report of what was expected and found.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,8 @@ impl Partial {
         let mut name = out.file_name().unwrap_or_default().to_owned();
         name.push(".partial");
         let path = out.with_file_name(name);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let mut file =
+            sb_durable::private().read(true).write(true).create(true).truncate(false).open(&path)?;
         let mut stored = BTreeMap::new();
         let mut end = 0;
         let mut line = Vec::new();

@@ -5,11 +5,12 @@ use std::env::VarError;
 use std::path::Path;
 use std::sync::Arc;
 
+use petgraph::graph::NodeIndex;
 use rand::RngExt as _;
 use serde_json::{Map, Value, json};
 
 use super::ScheduleError;
-use crate::execute::{Deployed, Produced};
+use crate::execute::{Deployed, KnownSecrets, Produced};
 use crate::store::{Debt, DeploymentRow, Secrets, Store};
 use sb_plan::benchmark::ParamSource;
 use sb_plan::id::{DeploymentId, RunId, TrialId};
@@ -20,6 +21,9 @@ pub(super) struct LiveDeployment {
     pub(super) row: DeploymentRow,
     pub(super) deployed: Arc<Deployed>,
     secrets: Secrets,
+    pub(super) known_secrets: Arc<KnownSecrets>,
+    /// Attempts that have ended: what becomes known to be a secret must not stay in their logs.
+    pub(super) ended: Vec<(NodeIndex, u32)>,
 }
 
 /// A named deployment as it is stored, or where there is none as far as its manifest tells, and what templates may use of it:
@@ -160,30 +164,37 @@ impl LiveDeployment {
             labels: point.labels.clone(),
             seed: plan.seed,
             plan: plan.name.clone(),
-            secrets: secrets.params.keys().chain(secrets.outputs.keys()).cloned().collect(),
         };
-        Self { row, deployed: Arc::new(deployed), secrets }
+        let mut known = KnownSecrets::default();
+        known.add(secrets.params.iter().chain(&secrets.outputs));
+        Self { row, deployed: Arc::new(deployed), secrets, known_secrets: Arc::new(known), ended: Vec::new() }
     }
 
     /// Adds outputs of a step. Secret ones are durable when this returns; the rest is in `row.outputs`, for the
-    /// journal.
+    /// journal. What a secret is a part of is a secret, too.
     pub(super) fn add_outputs(
         &mut self,
         outputs: BTreeMap<String, Produced>,
         store: &Store,
     ) -> Result<BTreeMap<String, Value>, ScheduleError> {
+        let known = Arc::make_mut(&mut self.known_secrets);
+        known.add(outputs.iter().filter(|(_, produced)| produced.secret).map(|(name, it)| (name, &it.value)));
         let mut public = BTreeMap::new();
-        let mut secret = false;
+        let mut secret = BTreeMap::new();
         for (name, produced) in outputs {
-            if produced.secret {
-                secret = true;
-                self.secrets.outputs.insert(name, produced.value);
+            if produced.secret || known.are_in(&produced.value) {
+                // A name has one value, whatever it was in an earlier deployment.
+                self.row.outputs.remove(&name);
+                secret.insert(name, produced.value);
             } else {
+                self.secrets.outputs.remove(&name);
                 self.row.outputs.insert(name.clone(), produced.value.clone());
                 public.insert(name, produced.value);
             }
         }
-        if secret {
+        if !secret.is_empty() {
+            known.add(&secret);
+            self.secrets.outputs.extend(secret);
             store.keep_secrets(&self.row.id, &self.secrets).map_err(ScheduleError::Secrets)?;
         }
         Ok(public)

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeSet, BinaryHeap};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,12 +23,11 @@ use super::spending::Spending;
 use super::tally::Tally;
 use super::{End, Job, ScheduleError, Stop};
 use crate::attempt;
-use crate::execute::{Attempt, Finished};
+use crate::execute::{Attempt, Finished, KnownSecrets};
 use crate::store::{Change, Debt, event};
 use sb_plan::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use sb_plan::graph::{Step, Wait};
 use sb_plan::run_state::RunState;
-use sb_workload::template::plain_text;
 
 /// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
 pub(crate) async fn drive(
@@ -114,8 +113,8 @@ pub(super) struct Dispatch {
     /// What the journal must hold before anything further starts. An end and the start that follows from it
     /// share a transaction.
     pub(super) unsaved: Vec<Change>,
-    /// Logs, and the secrets in them that are kept elsewhere once the journal is saved: before, another runner may have to read them again.
-    secretive: Vec<(PathBuf, Vec<String>)>,
+    /// Attempts whose logs may show secrets. The logs are cleared once the journal is saved: before, another runner may have to read outputs from them.
+    pub(super) secretive: Vec<(Vec<(NodeIndex, u32)>, Arc<KnownSecrets>)>,
 }
 
 impl Dispatch {
@@ -434,6 +433,7 @@ impl Dispatch {
             lost_boot,
             deployment: Arc::clone(&live.deployed),
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
+            secrets: Arc::clone(&live.known_secrets),
             logs,
             holds: self.machine.while_loading(&step),
             cancel: cancel.clone(),
@@ -521,9 +521,37 @@ impl Dispatch {
         Ok(())
     }
 
-    fn end_attempt(&mut self, index: NodeIndex, finished: Finished) -> Result<Vec<Change>, ScheduleError> {
+    fn end_attempt(
+        &mut self,
+        index: NodeIndex,
+        mut finished: Finished,
+    ) -> Result<Vec<Change>, ScheduleError> {
         let step = self.job.graph.graph[index].clone();
         let attempt = self.nodes[index.index()].attempts;
+        let mut changes = Vec::new();
+        let mut outputs = std::collections::BTreeMap::new();
+        if let Some(live) = self.live.get_mut(&step.deployment) {
+            let known_before = live.known_secrets.texts().count();
+            if !finished.lost_secrets.is_empty() {
+                Arc::make_mut(&mut live.known_secrets).add_unnamed(&finished.lost_secrets);
+            }
+            if !finished.outputs.is_empty() {
+                outputs = live.add_outputs(std::mem::take(&mut finished.outputs), &self.job.store)?;
+                let outputs = live.row.outputs.clone();
+                changes.push(Change::Outputs { deployment: live.row.id.clone(), outputs });
+            }
+            let known = &live.known_secrets;
+            finished.outcome = known.hide_in(finished.outcome);
+            for reason in &mut finished.invalid {
+                *reason = known.redactor.text(reason).into_owned();
+            }
+            let learned = known.texts().count() > known_before;
+            live.ended.push((index, attempt));
+            if !known.redactor.is_empty() {
+                let from = if learned { 0 } else { live.ended.len() - 1 };
+                self.secretive.push((live.ended[from..].to_vec(), Arc::clone(known)));
+            }
+        }
         let stopped = self.stopping == Some(StopCause::User) && !step.is_cleanup();
         let (outcome, retry) = self.judge(index, finished.outcome);
         if let Some(delay) = retry.filter(|_| !stopped) {
@@ -544,26 +572,8 @@ impl Dispatch {
                 invalid: vec![],
                 retry: true,
             };
-            return Ok(vec![event(&self.job.run, now, ended)]);
-        }
-        let mut changes = Vec::new();
-        let mut outputs = std::collections::BTreeMap::new();
-        if let Some(live) = self.live.get_mut(&step.deployment)
-            && !finished.outputs.is_empty()
-        {
-            let secrets: Vec<String> = finished
-                .outputs
-                .values()
-                .filter(|produced| produced.secret)
-                .map(|produced| plain_text(&produced.value))
-                .collect();
-            if !secrets.is_empty() {
-                let log = self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt);
-                self.secretive.push((log, secrets));
-            }
-            outputs = live.add_outputs(finished.outputs, &self.job.store)?;
-            changes
-                .push(Change::Outputs { deployment: live.row.id.clone(), outputs: live.row.outputs.clone() });
+            changes.push(event(&self.job.run, now, ended));
+            return Ok(changes);
         }
         let mut ended = self.end(index, attempt, outcome, finished.invalid);
         if let Some(Change::Event {
@@ -611,6 +621,7 @@ impl Dispatch {
             return vec![];
         };
         live.row.debt = Debt::Paid;
+        live.ended = Vec::new();
         let deployment = live.row.id.clone();
         vec![
             event(&self.job.run, now, Event::DebtPaid { deployment: deployment.clone() }),
@@ -703,9 +714,28 @@ impl Dispatch {
             return Ok(());
         }
         self.job.store.append(std::mem::take(&mut self.unsaved)).await?;
-        for (log, secrets) in self.secretive.drain(..) {
-            // Where that fails, only the user can read the files in any case.
-            let _ = attempt::blot(&log, &secrets);
+        if self.secretive.is_empty() {
+            return Ok(());
+        }
+        let Job { executor, run, graph, .. } = &self.job;
+        let log_of = |(index, attempt): (NodeIndex, u32)| executor.log_of(run, &graph.graph[index], attempt);
+        let secretive: Vec<(Vec<PathBuf>, Arc<KnownSecrets>)> = self
+            .secretive
+            .drain(..)
+            .map(|(attempts, secrets)| (attempts.into_iter().map(log_of).collect(), secrets))
+            .collect();
+        let hidden = tokio::task::spawn_blocking(move || {
+            for (logs, secrets) in secretive {
+                for folder in logs.iter().filter_map(|log| log.parent()) {
+                    // Where that fails, only the user can read the files in any case.
+                    let _ = attempt::hide_in_folder(folder, &secrets.redactor);
+                }
+            }
+        });
+        if let Err(error) = hidden.await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Where a runner begins: at the start of a new run, or where the journal of an old one ends.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
@@ -49,6 +50,12 @@ impl Dispatch {
                 }
             }
             let step = &self.job.graph.graph[index];
+            if let Some(live) = self.live.get_mut(&step.deployment).filter(|live| live.row.debt != Debt::Paid)
+            {
+                let is_running = matches!(past.phase, StepPhase::Running);
+                let ended = past.attempts - u32::from(is_running && past.attempts > 0);
+                live.ended.extend((1..=ended).map(|attempt| (index, attempt)));
+            }
             match &past.phase {
                 // What a change of the files added to the cleanup comes too late.
                 StepPhase::Waiting if step.is_cleanup() && self.paid(step.deployment) => {
@@ -81,6 +88,10 @@ impl Dispatch {
                     self.mark_ended(index, &outcome, !past.invalid.is_empty());
                 }
             }
+        }
+        // An earlier runner may have died before it took the secrets out of what these attempts wrote.
+        for live in self.live.values().filter(|live| !live.known_secrets.redactor.is_empty()) {
+            self.secretive.push((live.ended.clone(), Arc::clone(&live.known_secrets)));
         }
         for (&deployment, (_, told)) in &mut self.kept {
             let name = self.job.naming.name(&self.job.run, &self.job.graph.deployments[deployment]);

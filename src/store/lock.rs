@@ -1,6 +1,6 @@
 //! Exclusive locks: a file lock that the kernel drops with its process, and the process's number beside it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(super) fn take(path: &Path, what: &str) -> Result<Lock, LockError> {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
     let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        sb_durable::private().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

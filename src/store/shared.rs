@@ -11,9 +11,9 @@
 //! | `MACHINE/quiet.next` | the runner that waits for quiet: new work of others waits behind it |
 //! | `MACHINE/invoke.load`, `invoke.alone`, `quiet.load` | the process that sends the load, which may outlive its runner |
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::workspace::Workspace;
@@ -197,7 +197,7 @@ pub(crate) fn machine_folder(runtime: Option<&std::ffi::OsStr>) -> PathBuf {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    sb_durable::private().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {

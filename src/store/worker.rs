@@ -1,5 +1,7 @@
 //! The thread that owns the connection.
 
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -40,7 +42,7 @@ const ROOM: u128 = 1024 * 1024;
 pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<StoreRequest>, StoreError> {
     let (folder, path) = (workspace.folder(), workspace.database());
     let open = |message: String| StoreError::Open { path: path.clone(), message };
-    std::fs::create_dir_all(folder).map_err(|error| open(error.to_string()))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| open(error.to_string()))?;
     let ignore = folder.join(".gitignore");
     if !ignore.exists() {
         // State is never meant for version control; failing to say so is harmless.
@@ -49,6 +51,10 @@ pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<StoreRequest>,
     let failed = |error: rusqlite::Error| {
         if is_corrupt(&error) { corrupt(&path, &error) } else { open(error.to_string()) }
     };
+    // What SQLite makes beside it has the same mode. Where it cannot be done, opening says why.
+    if let Ok(database) = sb_durable::private().append(true).create(true).open(&path) {
+        let _ = database.set_permissions(Permissions::from_mode(0o600));
+    }
     let mut connection = Connection::open(&path).map_err(failed)?;
     configure(&connection).map_err(failed)?;
     migrate(&mut connection, &path)?;

@@ -25,6 +25,7 @@ mod policy;
 mod preflight;
 mod pseudo_terminal;
 mod remote;
+mod secrets;
 mod stress;
 mod tmux;
 mod trace_files;

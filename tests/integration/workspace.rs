@@ -91,18 +91,18 @@ impl Workspace {
 
     /// Every file below the workspace whose content holds the text.
     pub(crate) fn files_with(&self, text: &str) -> Vec<PathBuf> {
+        let has_text = |bytes: Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        self.files().into_iter().filter(|path| std::fs::read(path).is_ok_and(has_text)).collect()
+    }
+
+    /// All files in the workspace, its state included.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let mut folders = vec![self.path()];
+        let mut folders = vec![self.path().to_owned()];
         while let Some(folder) = folders.pop() {
             for item in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = item.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if std::fs::read(&path)
-                    .is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
-                {
-                    found.push(path);
-                }
+                if path.is_dir() { folders.push(path) } else { found.push(path) }
             }
         }
         found

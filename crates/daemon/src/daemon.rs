@@ -1,7 +1,7 @@
 //! Starting, finding and stopping a daemon. The lock says whether it lives: the kernel drops it with the process, so
 //! that a process id is never taken for a daemon that is gone.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -59,7 +59,7 @@ impl Daemon {
         ready_within: Duration,
     ) -> Result<R, DaemonError> {
         let log = self.log_file();
-        let output = OpenOptions::new()
+        let output = sb_durable::private()
             .create(true)
             .append(true)
             .open(&log)

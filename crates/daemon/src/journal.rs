@@ -1,6 +1,6 @@
 //! A daemon's own log: one line per notable event, with the time.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Journal {
     /// # Errors
     /// The file cannot be opened for writing.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = sb_durable::private().create(true).append(true).open(path)?;
         Ok(Self { file: Arc::new(Mutex::new(file)) })
     }
 

@@ -1,6 +1,6 @@
 //! The lock of a state folder.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock and writes this process's id into it; none where somebody else holds it.
     pub(crate) fn take(path: &Path) -> Result<Option<Self>, (&'static str, io::Error)> {
-        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+        let open = sb_durable::private().create(true).truncate(false).read(true).write(true).open(path);
         let mut file = open.map_err(|error| ("lock", error))?;
         for attempt in 0.. {
             match file.try_lock() {

@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use rustix::fs::OFlags;
+
 /// What a written file survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -101,6 +103,13 @@ pub fn write(target: &Path, options: Options, bytes: &[u8]) -> Result<(), WriteE
     let replacement = Replacement::create(target, options)?;
     (&replacement).write_all(bytes).map_err(WriteError::of(target))?;
     replacement.place()
+}
+
+/// Options to open a file that only its owner may read: what opens it creates it so, and follows no link in its place.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
 }
 
 /// Has `fill` write `target`, through a buffer.

@@ -14,7 +14,8 @@ use super::LoadError;
 use super::answer::{self, Extracted, Jar, Wanted};
 use super::draw::Draw;
 use super::rows;
-use sb_workload::template::{Context, Template, lookup_in, percent_encoded};
+use sb_measurement::Redactor;
+use sb_workload::template::{Context, Template, lookup_in};
 use sb_workload::{Body, Request, Settings, TraceHeader, Workload};
 
 /// The headers that carry the trace id: X-Ray's, and that of W3C Trace Context.
@@ -66,7 +67,7 @@ pub(super) struct Url {
 /// The values that templates may use.
 pub(super) struct Values {
     tables: Value,
-    secrets: Vec<String>,
+    redactor: Redactor,
 }
 
 /// The values of one request of one invocation.
@@ -79,23 +80,7 @@ pub(super) struct Scope<'a> {
 
 impl Values {
     pub(super) fn new(tables: Value, secrets: &[String]) -> Self {
-        let mut secrets: Vec<String> = secrets
-            .iter()
-            .filter(|secret| !secret.is_empty())
-            .flat_map(|secret| [secret.clone(), percent_encoded(secret)])
-            .collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { tables, secrets }
-    }
-
-    fn blot_out<'text>(&self, text: &'text str) -> Cow<'text, str> {
-        let mut shown = Cow::Borrowed(text);
-        for secret in &self.secrets {
-            if shown.contains(secret.as_str()) {
-                shown = Cow::Owned(shown.replace(secret.as_str(), "***"));
-            }
-        }
-        shown
+        Self { tables, redactor: Redactor::new(secrets) }
     }
 }
 
@@ -159,7 +144,7 @@ impl Prepared {
         };
 
         let url = render("url", &request.url, Context::Url)?;
-        let url = to_url(&url, &values.blot_out(&url)).map_err(|reason| LoadError::Url {
+        let url = to_url(&url, &values.redactor.text(&url)).map_err(|reason| LoadError::Url {
             request: name.clone(),
             template: request.url.source().to_owned(),
             reason,
@@ -261,7 +246,7 @@ impl Prepared {
         } else {
             Cow::Borrowed(url.as_str())
         };
-        to_url(&url, &scope.values.blot_out(&shown)).map(Cow::Owned)
+        to_url(&url, &scope.values.redactor.text(&shown)).map(Cow::Owned)
     }
 
     pub(super) fn body(&self, scope: Scope<'_>) -> Result<Cow<'_, Bytes>, String> {

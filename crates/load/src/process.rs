@@ -118,7 +118,8 @@ struct ProgressFile {
 
 impl ProgressFile {
     fn create(path: &Path) -> Result<Self, LoadError> {
-        let file = File::create(path).map_err(|source| LoadError::Write { path: path.to_owned(), source })?;
+        let file = sb_durable::private().write(true).create(true).truncate(true).open(path);
+        let file = file.map_err(|source| LoadError::Write { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), file: Some(file), length: 0 })
     }
 

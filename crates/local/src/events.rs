@@ -1,6 +1,5 @@
 //! Asynchronous invocations: queued, retried, and kept as dead letters when nothing helped.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -143,7 +142,7 @@ impl Runtime {
         let mut letter = record.clone();
         letter["destination"] = json!(spec.on_failure.as_ref().or(spec.dead_letter.as_ref()));
         letter["traceId"] = json!(call.trace.root);
-        let written = OpenOptions::new()
+        let written = sb_durable::private()
             .create(true)
             .append(true)
             .open(&self.dead_letters)

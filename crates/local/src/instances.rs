@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl Machine {
         environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), listener.local_addr()?.to_string());
         let id = new_segment_id();
         environment.insert(orphans::INSTANCE.to_owned(), id.clone());
-        let log = OpenOptions::new().create(true).append(true).open(&function.log)?;
+        let log = sb_durable::private().create(true).append(true).open(&function.log)?;
         let folder = function.folder.clone();
         let launch = match &function.program {
             Program::Process { command, limited } => {
@@ -336,7 +336,7 @@ impl Function {
 
     /// Appends a line to the function's log; a full disk must not fail an invocation.
     pub(crate) fn write_log(&self, line: &str) {
-        let file: io::Result<File> = OpenOptions::new().create(true).append(true).open(&self.log);
+        let file: io::Result<File> = sb_durable::private().create(true).append(true).open(&self.log);
         let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }
 }

@@ -3,7 +3,7 @@
 //! It needs a Python with moto of the version below. A `python3` that has it is used; otherwise a virtual environment is made
 //! once, in `$XDG_CACHE_HOME/sb` or `~/.cache/sb`, from PyPI. What it keeps, it keeps in memory: all is gone with the runtime.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Services {
             fs::write(&script, text).map_err(LocalError::io("write", &script))?;
         }
         let path = state_dir.join("services.log");
-        let log = OpenOptions::new()
+        let log = sb_durable::private()
             .create(true)
             .append(true)
             .open(&path)

@@ -5,7 +5,7 @@
 //! thread of its own: a file system can need a second to give up so many blocks, and whoever records waits for the file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -66,7 +66,8 @@ impl TraceLog {
     pub(crate) fn open(state_dir: &Path, limit: u64, journal: &Journal) -> io::Result<(Self, Left)> {
         let left = read(state_dir)?;
         let _ = fs::remove_file(state_dir.join(OLDEST));
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(state_dir.join(NEWER))?;
+        let mut file =
+            sb_durable::private().create(true).read(true).append(true).open(state_dir.join(NEWER))?;
         let mut bytes = file.metadata()?.len();
         if bytes > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -136,7 +137,7 @@ impl TraceLog {
             Err(error) => return Err(error),
         }
         fs::rename(&newer, older)?;
-        OpenOptions::new().create(true).append(true).open(newer)
+        sb_durable::private().create(true).append(true).open(newer)
     }
 }
 

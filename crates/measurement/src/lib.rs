@@ -3,12 +3,14 @@
 
 mod invocation;
 mod outcome;
+mod redactor;
 mod rows;
 mod summary;
 mod timestamp;
 
 pub use invocation::{Invocation, sent_id};
 pub use outcome::Outcome;
+pub use redactor::Redactor;
 pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
 pub use summary::{Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
 pub use timestamp::Timestamp;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use sb_load::{Progress, k6};
+use sb_measurement::Redactor;
 
 /// The longest line that is passed on whole.
 const LINE_LIMIT: usize = 64 * 1024;
@@ -15,7 +16,7 @@ const LINE_LIMIT: usize = 64 * 1024;
 pub(super) struct Relay {
     /// Which of several it is.
     prefix: Option<Arc<str>>,
-    secrets: Arc<[String]>,
+    redactor: Redactor,
     said: Arc<Mutex<Said>>,
 }
 
@@ -34,8 +35,8 @@ pub(super) struct RelayStream {
 }
 
 impl Relay {
-    pub(super) fn new(prefix: Option<String>, secrets: Arc<[String]>) -> Self {
-        Self { prefix: prefix.map(Into::into), secrets, said: Arc::default() }
+    pub(super) fn new(prefix: Option<String>, redactor: Redactor) -> Self {
+        Self { prefix: prefix.map(Into::into), redactor, said: Arc::default() }
     }
 
     pub(super) fn stream(&self) -> RelayStream {
@@ -49,7 +50,7 @@ impl Relay {
     }
 
     fn line(&self, line: &[u8]) {
-        let line = blotted(String::from_utf8_lossy(line).trim_end().to_owned(), &self.secrets);
+        let line = self.redactor.text(String::from_utf8_lossy(line).trim_end()).into_owned();
         let mut said = self.said.lock();
         if let Some(iterations) = iterations_in(&line) {
             said.iterations = iterations;
@@ -101,15 +102,6 @@ pub(super) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-pub(super) fn blotted(mut text: String, secrets: &[String]) -> String {
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        if text.contains(secret.as_str()) {
-            text = text.replace(secret.as_str(), "***");
-        }
-    }
-    text
-}
-
 /// `running (0m02.0s), 2/5 VUs, 12 complete and 0 interrupted iterations`
 fn iterations_in(line: &str) -> Option<u64> {
     let rest = line.strip_prefix("running (")?;
@@ -141,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_k6_says_is_passed_on_by_lines_without_secrets_and_its_errors_are_remembered() {
-        let relay = Relay::new(None, Arc::from(["hush".to_owned()]));
+        let relay = Relay::new(None, Redactor::new(["hush"]));
         let mut stream = relay.stream();
         stream.push(b"time=\"x\" level=warning msg=\"slow\"\ntime=\"x\" level=err");
         stream.push(b"or msg=\"GoError: no hush\\n at \\\"x\\\"\" hint=\"y\"\nlast");
@@ -154,7 +146,7 @@ mod tests {
         let line = "running (0m02.0s), 2/5 VUs, 12 complete and 0 interrupted iterations";
         assert_eq!(iterations_in(line), Some(12));
         assert_eq!(iterations_in("running away"), None);
-        let relay = Relay::new(Some("ssh://a".to_owned()), Arc::from([]));
+        let relay = Relay::new(Some("ssh://a".to_owned()), Redactor::default());
         relay.stream().push(format!("{line}\n").as_bytes());
         let relays = [relay.clone(), relay];
         assert_eq!(progress(&relays, 100, Instant::now(), None).sent, 24);

@@ -1,6 +1,6 @@
 //! The receiver's body: from a socket to a durable file, until a signal ends it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub async fn serve(state_dir: &Path) -> Result<(), DaemonError> {
 
 /// What a machine that stopped has left of a line becomes a line of its own.
 fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut file = sb_durable::private().read(true).append(true).create(true).open(path)?;
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;
         let mut last = [0];

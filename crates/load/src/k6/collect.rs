@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::rows::{About, Block, Blocks, Request};
 use crate::record::{K6_FILE, Tally, create, percentiles};
 use crate::{LoadError, Progress};
-use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationWriter, Outcome, Timestamp};
+use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationWriter, Outcome, Redactor, Timestamp};
 
 /// How often a file that has ended, but will grow, is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -60,12 +60,11 @@ impl Collecting {
         let complete = Arc::new(AtomicBool::new(false));
         let sources: Vec<Growing> =
             files.iter().map(|path| Growing::new(path.clone(), Arc::clone(&complete))).collect();
-        let secrets = secrets.iter().filter(|secret| !secret.is_empty()).cloned().collect();
         let mut writer = Writer {
             invocations: InvocationWriter::new(BufWriter::new(create(folder, INVOCATIONS_FILE)?))
                 .map_err(|error| LoadError::Record(error.into()))?,
             metrics: csv::Writer::from_writer(BufWriter::new(create(folder, K6_FILE)?)),
-            secrets,
+            redactor: Redactor::new(secrets),
             number: 0,
             shared: Arc::clone(&shared),
         };
@@ -124,7 +123,7 @@ impl Drop for Collecting {
 struct Writer {
     invocations: InvocationWriter<BufWriter<File>>,
     metrics: csv::Writer<BufWriter<File>>,
-    secrets: Vec<String>,
+    redactor: Redactor,
     number: u64,
     shared: Arc<Mutex<Collected>>,
 }
@@ -165,7 +164,7 @@ impl Writer {
         let seconds = block.time.seconds().to_string();
         for record in &block.records {
             let shown = record.iter().enumerate().map(|(column, field)| {
-                if column == time_column { seconds.as_bytes().into() } else { blotted(field, &self.secrets) }
+                if column == time_column { seconds.as_bytes().into() } else { self.redactor.bytes(field) }
             });
             let record: ByteRecord = shown.collect();
             self.metrics.write_byte_record(&record)?;
@@ -199,7 +198,7 @@ impl Writer {
         self.number += 1;
         Invocation {
             invocation: self.number,
-            request: String::from_utf8_lossy(&blotted(request.name.as_bytes(), &self.secrets)).into_owned(),
+            request: self.redactor.text(&request.name).into_owned(),
             planned: None,
             sent: Some(request.sent()),
             answered: request.is_answered().then_some(request.ended),
@@ -237,16 +236,6 @@ fn earliest<R: Read>(readers: &mut [Peekable<Blocks<R>>]) -> Option<Result<Block
         }
     }
     first.and_then(|(index, _)| readers[index].next())
-}
-
-fn blotted<'a>(field: &'a [u8], secrets: &[String]) -> std::borrow::Cow<'a, [u8]> {
-    let mut shown = std::borrow::Cow::Borrowed(field);
-    for secret in secrets {
-        if memchr::memmem::find(&shown, secret.as_bytes()).is_some() {
-            shown = String::from_utf8_lossy(&shown).replace(secret.as_str(), "***").into_bytes().into();
-        }
-    }
-    shown
 }
 
 /// A file that grows while it is read, and ends when it is said to be complete.

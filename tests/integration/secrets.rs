@@ -1,0 +1,123 @@
+//! Nothing that a run leaves shows a secret, whoever wrote it.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::workspace::Workspace;
+
+const FUNCTION: &str = r#"
+import os
+def handler(event, context):
+    print("my token is", os.environ["TOKEN"])
+    return {"statusCode": 200, "body": "ok"}
+"#;
+
+const TEMPLATE: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  token: { Type: String, NoEcho: true }
+Resources:
+  Hello:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.12
+      Handler: app.handler
+      CodeUri: functions
+      Tracing: Active
+      Environment: { Variables: { TOKEN: !Ref token } }
+      Events: { Api: { Type: HttpApi, Properties: { Path: "/{proxy+}", Method: GET } } }
+"#;
+
+/// The key is put together by the command: the manifest itself is no place for it.
+const MANIFEST: &str = r#"
+[benchmark]
+name = "quiet"
+
+[params]
+token = { env = "QUIET_TOKEN", secret = true }
+
+[targets.local]
+traces = "local"
+
+[[deploy]]
+name = "login"
+run = "echo key=made-$(echo hush)-42; echo \"token $T\" >&2; test -e again || { touch again; exit 1; }"
+env = { T = "{{params.token}}" }
+retry = { attempts = 2, delay = "10ms" }
+outputs.key = { regex = "key=(.*)", secret = true }
+
+[[deploy]]
+name = "stack"
+local = { template = "template.yaml" }
+
+[[deploy]]
+name = "url"
+run = "echo \"http://x/?k=$K\"; echo \"{\\\"k\\\": \\\"$K\\\"}\" >&2"
+env = { K = "{{outputs.key}}" }
+outputs.link = { line = 1 }
+
+[[deploy]]
+name = "wait"
+wait_for = { http = "{{outputs.endpoint}}/y?key={{outputs.key}}", status = 404, timeout = "300ms" }
+allow_failure = true
+
+[workload]
+[[workload.requests]]
+name = "hello"
+url = "{{outputs.endpoint}}/x?key={{outputs.key}}&token={{params.token}}"
+
+[[cleanup]]
+name = "stack"
+local = { down = true }
+"#;
+
+const TOKEN: &str = "pass&word/1";
+const KEY: &str = "made-hush-42";
+
+#[test]
+fn no_file_and_no_output_of_a_run_shows_a_secret_in_any_form() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", MANIFEST);
+    work.write("template.yaml", TEMPLATE);
+    std::fs::create_dir(work.path().join("functions")).unwrap();
+    work.write("functions/app.py", FUNCTION);
+    let forms = [TOKEN, KEY, "pass%26word", "pass\\u0026word", "cGFzcyZ3b3JkLzE="];
+    let sb = |arguments: &[&str], code: i32| {
+        let output = work.command(arguments).env("QUIET_TOKEN", TOKEN).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(forms.iter().all(|form| !text.contains(form)), "{text}");
+        text
+    };
+    sb(&["test", "3", "--executor", "host"], 0);
+
+    let secrets = work.path().join(".sb/secrets");
+    for form in forms {
+        let shown: Vec<_> =
+            work.files_with(form).into_iter().filter(|path| !path.starts_with(&secrets)).collect();
+        assert_eq!(shown, [] as [std::path::PathBuf; 0], "{form}");
+    }
+    for path in work.files().iter().filter(|path| path.starts_with(work.path().join(".sb"))) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if ["bootstrap.mjs", "bootstrap.py", ".gitignore"].contains(&&*name) {
+            continue;
+        }
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+    }
+
+    // Hidden, not lost: who wrote them is still to be seen.
+    assert!(sb(&["logs", "quiet.1/deploy/login"], 0).contains("key=***\ntoken ***"));
+    assert!(sb(&["why", "quiet.1/deploy/wait"], 0).contains("/y?key=*** did not answer 404"));
+    let logs = std::fs::read_dir(work.path().join("logs")).unwrap().next().unwrap().unwrap().path();
+    let read = |name: &str| std::fs::read_to_string(logs.join(name)).unwrap();
+    for (name, part) in [
+        ("invocations.csv", "hello"),
+        ("k6_metrics.csv", "/x?key=***&token=***"),
+        ("traces.json", "/x?key=***&token=***"),
+        ("trace_breakdown.csv", "/x?key=***&token=***"),
+        ("sb_config.yml", "outputs: {\"endpoint\":"),
+    ] {
+        assert!(read(name).contains(part), "{name}: {}", read(name));
+    }
+    assert!(!read("sb_config.yml").contains("link"), "what a secret is a part of is a secret");
+}
