@@ -3,7 +3,7 @@
 
     just bench estimate [--rounds 3]
 
-Four applications (examples/hello-http on the embedded runtime, host executor) x 2 repetitions x 3 trials, each trial 0.1 s of settling,
+Four applications (examples/hello-http on the local target, host executor) x 2 repetitions x 3 trials, each trial 0.1 s of settling,
 1 s of load and 0.7 s until its traces are fetched; loads one at a time, and nothing else while one runs. The first run is predicted by
 assumptions alone; each later one also by the durations of those before it. Beside it, the same for the whole study whose times these
 are scaled from (10 x 12 x 10 trials of 10 s, 180 s and 120 s), which is only predicted.

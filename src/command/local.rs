@@ -87,7 +87,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         LocalCommand::Down { name } => {
             let folder = workspace.local_target(&name);
             if sb_local::find(&folder).is_none() {
-                terminal.say(&format!("the runtime `{name}` is not running"));
+                terminal.say(&format!("the local target `{name}` is not running"));
             }
             sb_local::down(&folder).await.map_err(failed)?;
         }
@@ -106,7 +106,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                     .collect();
                 terminal.data(&format!("{:#}", json!({ "version": 1, "runtimes": rows })))?;
             } else if rows.is_empty() {
-                terminal.say("no runtime is running");
+                terminal.say("no local target is running");
             } else {
                 let lines: Vec<_> = rows
                     .iter()
@@ -187,7 +187,7 @@ fn only_declared(
     Err(Failed::helped(Exit::Usage, message, help))
 }
 
-/// Prints a log as it grows, until the runtime is gone and all of it is printed.
+/// Prints a log as it grows, until the local target is gone and all of it is printed.
 async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Result<()> {
     let mut growing = Growing::new(log);
     loop {
@@ -214,7 +214,7 @@ async fn trace(
     let runtime = sb_local::find(folder).ok_or_else(|| {
         Failed::helped(
             Exit::Failed,
-            format!("the runtime `{name}` is not running"),
+            format!("the local target `{name}` is not running"),
             "choose one with --name: `sb local status` lists them; the traces of a run are in its `logs` folder",
         )
     })?;
@@ -239,7 +239,7 @@ fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>
         None => super::trace::list(terminal, settings, &files, None, false),
         Some(id) if traces.is_empty() => Err(Failed::helped(
             Exit::Failed,
-            format!("the runtime has no trace `{id}`"),
+            format!("the local target has no trace `{id}`"),
             "`sb local trace` lists the latest",
         )),
         Some(id) => {
@@ -257,7 +257,7 @@ fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>
     }
 }
 
-/// What could have been meant: the functions of the runtime, or else the runtimes.
+/// What could have been meant: the functions of the local target, or else the local targets.
 fn logs_there_are(workspace: &Workspace, folder: &Path, name: &str) -> String {
     let names = |paths: Vec<PathBuf>| {
         let names =
@@ -269,15 +269,15 @@ fn logs_there_are(workspace: &Workspace, folder: &Path, name: &str) -> String {
         .unwrap_or_default();
     functions.sort();
     if !functions.is_empty() {
-        return format!("functions of the runtime `{name}` with a log: {}", names(functions));
+        return format!("functions of the local target `{name}` with a log: {}", names(functions));
     }
     let runtimes = names(
         workspace.local_targets().iter().filter_map(|path| path.file_name()).map(PathBuf::from).collect(),
     );
     if runtimes.is_empty() {
-        "no runtime was ever started here: start one with `sb local up` or `sb prepare`".to_owned()
+        "no local target was ever started here: start one with `sb local up` or `sb prepare`".to_owned()
     } else {
-        format!("choose a runtime with --name: {runtimes}")
+        format!("choose a local target with --name: {runtimes}")
     }
 }
 

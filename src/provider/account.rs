@@ -4,11 +4,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_sts::error::{DisplayErrorContext, SdkError};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use aws_smithy_http_client::tls;
 use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -44,9 +45,16 @@ pub enum AccountError {
     Unreachable { reason: String },
 }
 
+/// The SDK's own defaults, with the TLS that the rest of this program has.
+pub(super) fn loader() -> ConfigLoader {
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let client = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(client)
+}
+
 /// The SDK's settings as the environment and the profile say them, with another region if one is given.
 pub(super) async fn settings(region: Option<&str>) -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::latest());
+    let loader = loader();
     match region {
         Some(region) => loader.region(Region::new(region.to_owned())).load().await,
         None => loader.load().await,

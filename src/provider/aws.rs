@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_xray::config::retry::RetryConfig;
 use aws_sdk_xray::config::timeout::TimeoutConfig;
-use aws_sdk_xray::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_xray::config::{Credentials, Region};
 use aws_sdk_xray::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::{Client, types};
@@ -17,6 +17,7 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::account;
 use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, ask, ask_for, collect};
 use super::pace::Pace;
 use super::retrieval::{Partial, Retrieval};
@@ -265,7 +266,7 @@ async fn list_window(client: &Client, window: Range<f64>) -> Result<(Vec<String>
 }
 
 async fn client(config: &XrayConfig) -> Client {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+    let mut loader = account::loader()
         // Tries again are paced over all requests.
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ANSWER_WITHIN).build());

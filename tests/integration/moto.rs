@@ -33,3 +33,9 @@ impl Drop for Moto {
         let _ = self.server.wait();
     }
 }
+
+/// What the SDK sends requests with, as in the program.
+pub(crate) fn http_client() -> aws_sdk_xray::config::SharedHttpClient {
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}

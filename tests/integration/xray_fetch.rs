@@ -278,6 +278,7 @@ async fn traces_come_from_moto_by_their_ids() {
     let config = config(moto.endpoint.clone());
     let sdk = aws_sdk_xray::Config::builder()
         .behavior_version_latest()
+        .http_client(crate::moto::http_client())
         .endpoint_url(&moto.endpoint)
         .region(aws_sdk_xray::config::Region::new("us-east-1"))
         .credentials_provider(aws_sdk_xray::config::Credentials::new("x", "x", None, None, "test"));

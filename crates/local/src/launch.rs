@@ -43,7 +43,7 @@ fn confine(parent: u64, memory: Option<u64>) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The runtime may have died before the line above took effect.
     if u64::try_from(Pid::as_raw(getppid())).ok() != Some(parent) {
-        return Err(io::Error::other("the runtime is gone"));
+        return Err(io::Error::other("the local target is gone"));
     }
     setpgid(None, None)?;
     // Data rather than address space: interpreters reserve far more addresses than they ever use, and that is

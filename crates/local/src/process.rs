@@ -53,7 +53,7 @@ impl Spawner {
     }
 
     pub(crate) async fn spawn(&self, launch: Launch) -> io::Result<(Process, Child)> {
-        let gone = || io::Error::other("the runtime is stopping");
+        let gone = || io::Error::other("the local target is stopping");
         let container = launch.container.clone();
         let (reply, answer) = oneshot::channel();
         self.orders.send((launch, reply)).map_err(|_| gone())?;

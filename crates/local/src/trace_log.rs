@@ -96,7 +96,7 @@ impl TraceLog {
         if let Err(error) = self.write(&mut open, line.as_bytes()) {
             open.file = None;
             self.journal.note(&format!(
-                "cannot write `{}`: {error}; traces from now on are in memory alone, and lost if the runtime is killed",
+                "cannot write `{}`: {error}; traces from now on are in memory alone, and lost if the local target is killed",
                 self.state_dir.join(NEWER).display()
             ));
         }
@@ -205,7 +205,7 @@ impl std::fmt::Display for Lost {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             out,
-            "the runtime before this one (process {}) was ended without a stop; lost are ",
+            "the local target before this one (process {}) was ended without a stop; lost are ",
             self.process
         )?;
         let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();

@@ -40,7 +40,7 @@ fn call(work: &Workspace, endpoint: &str) -> String {
 fn a_runtime_is_started_asked_followed_and_stopped() {
     let work = Workspace::new();
     work.copy("examples/hello-http");
-    assert_eq!(work.sb(&["local", "status"]).expect(0).stderr.trim(), "no runtime is running");
+    assert_eq!(work.sb(&["local", "status"]).expect(0).stderr.trim(), "no local target is running");
     let up = [
         "local",
         "up",
@@ -138,5 +138,5 @@ fn what_up_would_ignore_is_refused_with_a_way_out() {
         refused(&["--name", name], 2, &["it names a folder of its own"]);
     }
     refused(&["-p", "MemorySize=much"], 1, &["parameter `MemorySize` is `much`: it must be a number"]);
-    assert_eq!(work.sb(&["local", "status"]).expect(0).stderr.trim(), "no runtime is running");
+    assert_eq!(work.sb(&["local", "status"]).expect(0).stderr.trim(), "no local target is running");
 }

@@ -367,6 +367,7 @@ async fn segments_arrive_through_the_api_and_the_daemon() {
 async fn xray(app: &App) -> aws_sdk_xray::Client {
     use aws_sdk_xray::config::{BehaviorVersion, Credentials, Region};
     let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(crate::moto::http_client())
         .endpoint_url(&app.runtime.xray_endpoint)
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "test"))
