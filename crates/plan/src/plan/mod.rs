@@ -63,6 +63,12 @@ impl Plan {
         self.entries.iter().for_each(|entry| all.extend(&entry.benchmark.templates));
         all
     }
+
+    /// How many trials it has, on all deployments together.
+    pub fn trials(&self) -> u64 {
+        let points: usize = self.entries.iter().map(|entry| entry.points.len()).sum();
+        points as u64 * u64::from(self.repetitions) * u64::from(self.trials_per_deployment)
+    }
 }
 
 /// An application of a plan at one target, with its points of the matrix.

@@ -48,6 +48,7 @@ pub fn plan_with(
         generators: None,
     };
     let plan = checker.check(&file);
+    checker.limit(&plan, &file);
     check::without_echoes(&mut checker.report, decoded);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
@@ -100,6 +101,9 @@ pub fn single(
     };
     Checked::new(Some(plan), problems)
 }
+
+/// Of all deployments together; a graph of them takes about 4 GB.
+const MOST_TRIALS: u64 = 1_000_000;
 
 pub(super) struct PlanChecker<'a> {
     pub(super) files: &'a dyn Files,
@@ -205,6 +209,18 @@ impl PlanChecker<'_> {
                     .map(|duration| check::duration(duration, true, report)),
                 cost_usd,
             },
+        }
+    }
+
+    /// What cannot be held in memory, nor ended in a lifetime, is a mistake in a number.
+    fn limit(&mut self, plan: &Plan, file: &PlanFile) {
+        let trials = plan.trials();
+        if trials > MOST_TRIALS {
+            self.report.push(
+                Problem::error("sb::validate::range", format!("the plan has {trials} trials"))
+                    .at(&file.plan.name.span, format!("more than {MOST_TRIALS}"))
+                    .help("lower `repetitions` or `per_deployment`, drop levels of the matrix, or split the plan"),
+            );
         }
     }
 

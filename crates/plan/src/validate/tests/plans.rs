@@ -453,3 +453,19 @@ fn a_budget_of_money_and_cold_starts_need_what_they_are_checked_against() {
     assert!(codes("traces = \"xray\"\njoin_linked = true", "").is_empty());
     assert_eq!(codes("traces = \"none\"", "[trials]\nstart = \"cold\""), ["sb::validate::start"]);
 }
+
+#[test]
+fn a_plan_that_no_memory_can_hold_is_a_mistake_in_a_number() {
+    let trials = |repetitions: u32, per_deployment: u32| {
+        let text = format!(
+            "{PLAN_HEAD}{APPLICATION}[trials]\nrepetitions = {repetitions}\nper_deployment = {per_deployment}\n"
+        );
+        read_plan(&text, &Overrides::default())
+    };
+    assert_eq!(trials(1000, 1000).value.unwrap().trials(), 1_000_000);
+    let refused = trials(1001, 1000);
+    let found: Vec<_> =
+        refused.problems.iter().map(|problem| (problem.code, problem.message.as_str())).collect();
+    assert_eq!(found, [("sb::validate::range", "the plan has 1001000 trials")]);
+    assert!(refused.value.is_none());
+}
