@@ -202,8 +202,8 @@ async fn show(
             RunEvent::Resuming { run, title } => terminal.say(&format!("resuming {run} ({title})")),
             RunEvent::Begun { run, steps, folder } => {
                 terminal.say(&format!("run {run}: {steps} steps; state in {}", folder.display()));
-                if let Some(session) = &settings.inside_tmux {
-                    tmux::show_log(session, &folder, &run);
+                if settings.inside_tmux.is_some() {
+                    tmux::show_log(&folder, &run);
                 }
                 let (notices, watched) = mpsc::unbounded_channel();
                 let shown = progress::show(terminal.clone(), steps as u64, settings.verbose, watched);
