@@ -193,6 +193,9 @@ async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Re
     loop {
         let runs = sb_local::find(folder).is_some();
         let new = growing.next(runs)?;
+        if terminal.is_abandoned() {
+            return Ok(());
+        }
         if !new.is_empty() {
             terminal.data(&String::from_utf8_lossy(&new))?;
         } else if runs {

@@ -10,7 +10,7 @@ use super::watch::{Alone, left};
 use crate::cli::LogsArguments;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, is_gone};
 use crate::watch::Watched;
 use crate::watch::files::Growing;
 use crate::watch::overview::describe;
@@ -53,7 +53,7 @@ enum Ended {
 
 impl From<std::io::Error> for Ended {
     fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
+        if is_gone(&error) {
             return Self::ReaderGone;
         }
         Self::Failed(error.into())
@@ -178,6 +178,9 @@ async fn follow_step(
         if !news && alone.for_long(runner) {
             return Ok(left(terminal, watched));
         }
+        if terminal.is_abandoned() {
+            return Err(Ended::ReaderGone);
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -242,6 +245,9 @@ async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, 
         }
         if !news && alone.for_long(runner) {
             return Ok(left(terminal, watched));
+        }
+        if terminal.is_abandoned() {
+            return Err(Ended::ReaderGone);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -1,8 +1,13 @@
-//! Signals: a run does not pass on what its starter does about them.
+//! Signals, terminals and pipes: a run neither inherits those of its starter, nor ends with them.
 
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
+use crate::pseudo_terminal::hang_up;
 use crate::watch::GATED;
 use crate::workspace::{Ran, Workspace};
 
@@ -92,4 +97,102 @@ fn a_runner_can_be_stopped_whatever_started_it() {
     let id = rustix::process::Pid::from_child(&runner);
     rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(130));
+}
+
+/// A terminal with colours and bars, and one without, go away while a step runs.
+#[test]
+fn a_run_goes_on_when_its_terminal_is_gone() {
+    for (colours, until) in [(true, "call"), (false, "started    gated.1/t1/invoke/call")] {
+        let work = Workspace::new();
+        work.write("benchmark.toml", GATED);
+        let mut command = work.command(&["test", "--executor", "host", "-v"]);
+        if !colours {
+            command.env("NO_COLOR", "1");
+        }
+        // What follows is said to a terminal that is gone.
+        let go = || {
+            work.write("go-1", "");
+            work.write("go-2", "");
+        };
+        let ended = hang_up(&command, until, go);
+        assert_eq!(ended, 0, "colours: {colours}");
+        assert_eq!(work.read("calls"), "x\nx\n");
+        let runs = work.sb(&["runs", "--format", "json"]).expect(0);
+        let runs: Value = serde_json::from_str(&runs.stdout).unwrap();
+        assert_eq!(
+            (&runs["runs"][0]["measurement"], &runs["runs"][0]["cleanup"]),
+            (&json!("complete"), &json!("complete"))
+        );
+    }
+}
+
+#[test]
+fn a_run_goes_on_when_nobody_reads_what_it_says() {
+    // The reading end of a pipe is closed; or it is open, and nobody empties it.
+    for reader in ["true", "exec sleep 60"] {
+        let work = Workspace::new();
+        // More than a pipe holds.
+        work.write(
+            "benchmark.toml",
+            &GATED.replace("echo begin $n;", "seq 40000; touch said; echo begin $n;"),
+        );
+        work.write("go-1", "");
+        work.write("go-2", "");
+        let (out, into) = std::io::pipe().unwrap();
+        let mut reader = Command::new("sh").args(["-c", reader]).stdin(out).spawn().unwrap();
+        let mut command = work.command(&["test", "--executor", "host", "-v"]);
+        let mut runner = command.stdout(into.try_clone().unwrap()).stderr(into).spawn().unwrap();
+        drop(command);
+        let begun = Instant::now();
+        loop {
+            let runs = work.sb(&["runs", "--format", "json"]).expect(0);
+            let runs: Value = serde_json::from_str(&runs.stdout).unwrap();
+            if runs["runs"][0]["measurement"] == "complete" {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(40), "{runs:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = reader.kill();
+        let _ = reader.wait();
+        let ended = runner.wait().unwrap();
+        assert_eq!((ended.code(), ended.signal()), (Some(0), None));
+    }
+}
+
+/// What follows a run ends soon after its reader, though there is nothing new to say.
+#[test]
+fn what_follows_a_run_ends_with_its_reader() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", GATED);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("calls", "x"));
+    for arguments in [
+        &["status", "--watch"][..],
+        &["status", "--watch", "--format", "json"],
+        &["logs", "-f"],
+        &["logs", "-f", "call"],
+        &["ui"],
+    ] {
+        let mut command = work.command(arguments);
+        let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = follower.stdout.take().unwrap();
+        out.read_exact(&mut [0]).unwrap();
+        drop(out);
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(ended) = follower.try_wait().unwrap() {
+                break ended;
+            }
+            if begun.elapsed() > Duration::from_secs(5) {
+                let _ = follower.kill();
+                panic!("{arguments:?} goes on without a reader");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(ended.code(), Some(0), "{arguments:?}");
+    }
+    work.write("go-1", "");
+    work.write("go-2", "");
+    assert!(runner.wait().unwrap().success());
 }

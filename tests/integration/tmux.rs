@@ -207,6 +207,20 @@ fn a_run_is_joined_under_every_name_and_never_ended_by_the_next() {
 }
 
 #[test]
+fn a_run_goes_on_when_its_tmux_server_ends() {
+    let (work, tmux) = begin();
+    sb(&work, &tmux, &["run", FILE, "--tmux"]).expect(0);
+    assert!(work.appears("application/calls", "x"));
+    tmux.shows("sb-gated-plan:progress", "call");
+    tmux.tmux(&["kill-server"]);
+    work.write("application/go-1", "");
+    work.write("application/go-2", "");
+    let watched = work.sb(&["status", "--watch"]).expect(0);
+    assert!(watched.stdout.contains("measurement complete; cleanup complete"), "{}", watched.stdout);
+    assert_eq!(work.read("application/calls"), "x\nx\n");
+}
+
+#[test]
 fn a_killed_run_is_resumed_in_its_session() {
     let (work, tmux) = begin();
     sb(&work, &tmux, &["run", FILE, "--tmux"]).expect(0);
