@@ -3,7 +3,7 @@
 mod forgiving;
 mod raw;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -99,6 +99,25 @@ impl Terminal {
             out.write_all(bytes)?;
             out.flush()
         })
+    }
+
+    /// Data from a file, however large it is; ends with a line end. A reader that has gone away is no error.
+    pub(crate) fn copy(&self, file: &mut impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut last = b'\n';
+        let mut copied = || loop {
+            let length = file.read(&mut buffer)?;
+            match buffer[..length].last() {
+                Some(byte) => last = *byte,
+                None if last == b'\n' => return Ok(()),
+                None => return self.raw(b"\n"),
+            }
+            self.raw(&buffer[..length])?;
+        };
+        match copied() {
+            Err(error) if is_gone(&error) => Ok(()),
+            other => other,
+        }
     }
 
     /// As [`Terminal::raw`], to standard error.

@@ -136,14 +136,14 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 Some(function) => folder.join("functions").join(format!("{function}.log")),
                 None => folder.join("runtime.log"),
             };
-            let text = std::fs::read(&log).map_err(|error| {
+            let mut file = std::fs::File::open(&log).map_err(|error| {
                 let message = format!("cannot read `{}`: {error}", log.display());
                 Failed::helped(Exit::Failed, message, logs_there_are(&workspace, &folder, &name))
             })?;
             if follow {
                 self::follow(terminal, &folder, log).await?;
             } else {
-                terminal.data(&String::from_utf8_lossy(&text))?;
+                terminal.copy(&mut file)?;
             }
         }
     }

@@ -76,7 +76,7 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
     let last = watched.past(step).map_or(0, |past| past.attempts);
     let attempt = attempt.unwrap_or(last);
     let log = watched.log_of(step, attempt);
-    let text = std::fs::read(&log).map_err(|error| {
+    let mut file = std::fs::File::open(&log).map_err(|error| {
         let message = format!("{} has no log ({}: {error})", step.id, log.display());
         let help = match last {
             0 => "it has not started".to_owned(),
@@ -84,9 +84,7 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
         };
         Failed::helped(Exit::Failed, message, help)
     })?;
-    if !text.is_empty() {
-        terminal.data(&String::from_utf8_lossy(&text))?;
-    }
+    terminal.copy(&mut file)?;
     Ok(Exit::Done)
 }
 
