@@ -4,10 +4,12 @@
 //! starts it. `nohup`, cron, a shell in the background and test runners set them. A step that was measured or stopped
 //! under them would behave differently from one started at a prompt: `wait` of a shell hangs while SIGCHLD is blocked.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use nix::sys::signal::SigSet;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use signal_hook::consts::{FORBIDDEN, SIGPIPE, SIGTTIN, SIGTTOU};
 
 /// Gives this process, and all that it starts from now on, the default mask and dispositions of signals. To be called
@@ -31,6 +33,40 @@ pub(crate) fn reset_signals(of_terminal: bool) {
     for signal in ignored(&status).filter(|signal| !kept(signal)) {
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
+}
+
+/// The limit on open files under which this process was started, once it was raised.
+static FILES_BEFORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process have as many open files as it may: each step under way takes a few.
+pub(crate) fn raise_open_files() {
+    FILES_BEFORE.get_or_init(|| {
+        let before = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+        before
+    });
+}
+
+/// Gives a child of this process, which has not begun with its work, the limit on open files that this process was
+/// started under: some programs take a time in proportion to it, and none should behave differently under `sb`.
+pub(crate) fn give_back_open_files(child: u32) {
+    let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+    if let (Some(before), Some(child)) = (FILES_BEFORE.get(), child) {
+        let _ = prlimit(Some(child), Resource::Nofile, before.clone());
+    }
+}
+
+/// Whether a process could not be started for want of descriptors, processes or memory.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw_os_error(code)))
+}
+
+/// How many files this process may have open.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 /// The signals that a process ignores, by its `/proc/PID/status`.

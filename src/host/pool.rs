@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::supervisor::{Assignment, Reply, VOUCHED};
 use super::{HostCommand, HostError, SUPERVISE_ARGUMENT, absolute, cancel, claim_of, recorded, wait};
 use crate::command_exit::CommandExit;
+use crate::inherited;
 
 /// Starts commands under supervisors of its own. When it is dropped (or its process dies), supervisors without work
 /// end at once, and the others with their attempts.
@@ -61,7 +62,7 @@ impl Supervisors {
             let was_idle = idle.is_some();
             let mut supervisor = match idle {
                 Some(supervisor) => supervisor,
-                None => self.spawn()?,
+                None => self.spawn_patiently().await?,
             };
             match supervisor.order(&order).await {
                 Some(Reply::Claimed) => {
@@ -98,6 +99,24 @@ impl Supervisors {
         let _ = tokio::time::timeout(PATIENCE, futures_util::future::join_all(processes)).await;
     }
 
+    /// Waits a while for room where the system has none for another process or its pipes: what runs ends, and makes
+    /// room.
+    async fn spawn_patiently(&self) -> Result<Supervisor, HostError> {
+        const PATIENCE: Duration = Duration::from_mins(1);
+        const PAUSE: Duration = Duration::from_millis(200);
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match self.spawn() {
+                Err(HostError::Supervisor { source, .. })
+                    if inherited::is_exhaustion(&source) && Instant::now() < give_up =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                spawned => return spawned,
+            }
+        }
+    }
+
     fn spawn(&self) -> Result<Supervisor, HostError> {
         let mut process = tokio::process::Command::new(&self.binary)
             .arg(SUPERVISE_ARGUMENT)
@@ -108,6 +127,10 @@ impl Supervisors {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| self.failed(error))?;
+        if let Some(supervisor) = process.id() {
+            // It has got no order yet: what it starts is started under this limit.
+            inherited::give_back_open_files(supervisor);
+        }
         let (Some(orders), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(self.failed(std::io::Error::other("it has no pipes")));
         };

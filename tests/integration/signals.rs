@@ -196,3 +196,28 @@ fn what_follows_a_run_ends_with_its_reader() {
     work.write("go-2", "");
     assert!(runner.wait().unwrap().success());
 }
+
+/// Every step has a supervisor, whose pipes take descriptors of the runner.
+#[test]
+fn many_steps_run_side_by_side_under_small_limits() {
+    let work = Workspace::new();
+    let mut manifest = "[benchmark]\nname = \"wide\"\n[targets.local]\ntraces = \"none\"\n".to_owned();
+    for number in 0..60 {
+        manifest +=
+            &format!("[[deploy]]\nname = \"s{number}\"\nrun = \"ulimit -Sn; sleep 0.3\"\nneeds = []\n");
+    }
+    manifest += "[[cleanup]]\nname = \"stack\"\nrun = \"true\"\n";
+    work.write("benchmark.toml", &manifest);
+    // The soft limit is raised; the hard one makes steps wait.
+    for limits in ["ulimit -Sn 100", "ulimit -Sn 100; ulimit -Hn 300"] {
+        let sb = work.command(&["test", "--executor", "host"]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{limits}; exec \"$@\""), "sh"])
+            .arg(sb.get_program())
+            .args(sb.get_args());
+        command.current_dir(work.path()).env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+        Ran::of(command.stdin(Stdio::null()).output().unwrap()).expect(0);
+        assert_eq!(work.sb(&["logs", "deploy/s17"]).expect(0).stdout, "100\n", "as it was: {limits}");
+    }
+}
