@@ -1,7 +1,7 @@
 //! The files of an attempt: its log, and `exit.json`, which keeps its end. The same wherever steps run.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -68,6 +68,16 @@ pub(crate) fn make_room(dir: &Path) {
             file.set_len(kept.saturating_sub(ROOM))
         });
     }
+}
+
+/// The end of a log, where what went wrong is said. The whole of it may be larger than memory.
+pub(crate) fn tail(log: &Path) -> io::Result<Vec<u8>> {
+    const TAIL: u64 = 64 * 1024;
+    let mut file = File::open(log)?;
+    file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Takes secrets out of all files of a folder that nobody writes to any more, such as that of an attempt that has ended.

@@ -29,6 +29,7 @@ mod terminal;
 
 mod cli;
 pub mod command;
+mod inherited;
 mod settings;
 mod ui;
 mod watch;

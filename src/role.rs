@@ -5,15 +5,19 @@ use std::process::ExitCode;
 
 use crate::execute::{K6_ARGUMENT, LOAD_ARGUMENT, run_k6};
 use crate::host;
+use crate::inherited;
 use crate::provider::otlp;
 use crate::terminal::Terminal;
 
 /// Takes the role that the command line gives; `None` when a person started the program. To be called before anything
-/// else: these copies must start fast.
+/// else: these copies must start fast, and the mask of blocked signals is emptied for this thread and later ones.
 pub fn take() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    let role = arguments.next()?;
-    let role = role.to_str().filter(|role| role.starts_with("internal-"))?.to_owned();
+    let role = arguments.next();
+    let role =
+        role.and_then(|role| role.to_str().filter(|role| role.starts_with("internal-")).map(str::to_owned));
+    inherited::reset_signals(role.is_none());
+    let role = role?;
     let rest: Vec<_> = arguments.collect();
     let ended: Result<(), String> = match (role.as_str(), rest.as_slice()) {
         // The folder is for people who look at the list of processes: orders come on stdin.

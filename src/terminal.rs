@@ -1,12 +1,20 @@
 //! The sole writer to standard output (data) and standard error (for people).
 
+mod forgiving;
 mod raw;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::time::Duration;
 
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::FileType;
 
+use forgiving::Forgiving;
 pub(crate) use raw::RawMode;
+
+/// How often bars are drawn at most, a second.
+const REDRAWN: u8 = 20;
 
 /// Cheap to clone; bars drawn through it never tear the lines it prints.
 #[derive(Clone, Debug)]
@@ -23,9 +31,15 @@ impl Terminal {
     pub(crate) fn detect() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let lively = io::stderr().is_terminal() && !plain;
+        let target = if lively {
+            ProgressDrawTarget::term_like_with_hz(Box::new(Forgiving::stderr()), REDRAWN)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         Self {
-            bars: MultiProgress::new(),
-            lively: io::stderr().is_terminal() && !plain,
+            bars: MultiProgress::with_draw_target(target),
+            lively,
             coloured: io::stdout().is_terminal() && !plain,
         }
     }
@@ -45,7 +59,24 @@ impl Terminal {
         &self.bars
     }
 
-    /// Data. A reader that has gone away (`| head`) is no error.
+    /// Whether nobody reads standard output any more: the reader of its pipe, or its terminal, is gone. Who follows
+    /// something asks now and then, since it may be long until there is something to write.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let out = io::stdout();
+        let mut asked = [PollFd::new(&out, PollFlags::empty())];
+        let asked_at_once = rustix::event::poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        asked_at_once.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    /// Returns when nobody reads standard output any more.
+    pub(crate) async fn abandoned(&self) {
+        const LOOK_AGAIN: Duration = Duration::from_secs(1);
+        while !self.is_abandoned() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Data. A reader that has gone away (`| head`) is no error, nor is a terminal that has.
     pub(crate) fn data(&self, text: &str) -> io::Result<()> {
         let written = self.bars.suspend(|| {
             let mut out = io::stdout().lock();
@@ -56,7 +87,7 @@ impl Terminal {
             out.flush()
         });
         match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
             other => other,
         }
     }
@@ -68,6 +99,25 @@ impl Terminal {
             out.write_all(bytes)?;
             out.flush()
         })
+    }
+
+    /// Data from a file, however large it is; ends with a line end. A reader that has gone away is no error.
+    pub(crate) fn copy(&self, file: &mut impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut last = b'\n';
+        let mut copied = || loop {
+            let length = file.read(&mut buffer)?;
+            match buffer[..length].last() {
+                Some(byte) => last = *byte,
+                None if last == b'\n' => return Ok(()),
+                None => return self.raw(b"\n"),
+            }
+            self.raw(&buffer[..length])?;
+        };
+        match copied() {
+            Err(error) if is_gone(&error) => Ok(()),
+            other => other,
+        }
     }
 
     /// As [`Terminal::raw`], to standard error.
@@ -124,6 +174,20 @@ impl Terminal {
     /// Emphasis for standard error, where it shows.
     pub(crate) fn paint(&self, style: Style, text: &str) -> String {
         if self.lively { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+    }
+}
+
+/// Whether standard output could not be written because its reader is gone: of a pipe, or a terminal. A disk fails with
+/// the same error as a terminal that is gone, so the kind of file tells them apart.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    let is_device = || {
+        let found = rustix::fs::fstat(io::stdout());
+        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice)
+    };
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::PIPE) => true,
+        Some(rustix::io::Errno::IO) => is_device(),
+        _ => false,
     }
 }
 

@@ -136,14 +136,14 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                 Some(function) => folder.join("functions").join(format!("{function}.log")),
                 None => folder.join("runtime.log"),
             };
-            let text = std::fs::read(&log).map_err(|error| {
+            let mut file = std::fs::File::open(&log).map_err(|error| {
                 let message = format!("cannot read `{}`: {error}", log.display());
                 Failed::helped(Exit::Failed, message, logs_there_are(&workspace, &folder, &name))
             })?;
             if follow {
                 self::follow(terminal, &folder, log).await?;
             } else {
-                terminal.data(&String::from_utf8_lossy(&text))?;
+                terminal.copy(&mut file)?;
             }
         }
     }
@@ -193,6 +193,9 @@ async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Re
     loop {
         let runs = sb_local::find(folder).is_some();
         let new = growing.next(runs)?;
+        if terminal.is_abandoned() {
+            return Ok(());
+        }
         if !new.is_empty() {
             terminal.data(&String::from_utf8_lossy(&new))?;
         } else if runs {

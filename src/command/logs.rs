@@ -10,7 +10,7 @@ use super::watch::{Alone, left};
 use crate::cli::LogsArguments;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, is_gone};
 use crate::watch::Watched;
 use crate::watch::files::Growing;
 use crate::watch::overview::describe;
@@ -53,7 +53,7 @@ enum Ended {
 
 impl From<std::io::Error> for Ended {
     fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
+        if is_gone(&error) {
             return Self::ReaderGone;
         }
         Self::Failed(error.into())
@@ -76,7 +76,7 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
     let last = watched.past(step).map_or(0, |past| past.attempts);
     let attempt = attempt.unwrap_or(last);
     let log = watched.log_of(step, attempt);
-    let text = std::fs::read(&log).map_err(|error| {
+    let mut file = std::fs::File::open(&log).map_err(|error| {
         let message = format!("{} has no log ({}: {error})", step.id, log.display());
         let help = match last {
             0 => "it has not started".to_owned(),
@@ -84,9 +84,7 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
         };
         Failed::helped(Exit::Failed, message, help)
     })?;
-    if !text.is_empty() {
-        terminal.data(&String::from_utf8_lossy(&text))?;
-    }
+    terminal.copy(&mut file)?;
     Ok(Exit::Done)
 }
 
@@ -178,6 +176,9 @@ async fn follow_step(
         if !news && alone.for_long(runner) {
             return Ok(left(terminal, watched));
         }
+        if terminal.is_abandoned() {
+            return Err(Ended::ReaderGone);
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -242,6 +243,9 @@ async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, 
         }
         if !news && alone.for_long(runner) {
             return Ok(left(terminal, watched));
+        }
+        if terminal.is_abandoned() {
+            return Err(Ended::ReaderGone);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -154,7 +154,7 @@ impl Shown {
     fn begin(terminal: &Terminal, settings: &Settings) -> (Self, UnboundedSender<RunEvent>, Control) {
         let (events, seen) = mpsc::unbounded_channel();
         let control = Control::new();
-        let task = tokio::spawn(show(terminal.clone(), settings.clone(), control.clone(), seen));
+        let task = aside(show(terminal.clone(), settings.clone(), control.clone(), seen));
         (Self { task }, events, control)
     }
 
@@ -162,6 +162,13 @@ impl Shown {
     async fn end(self) {
         let _ = self.task.await;
     }
+}
+
+/// Does this on a thread of its own: a terminal or a pipe that takes nothing more (Ctrl-S, a pager) blocks who writes to
+/// it, and must not hold up the run.
+fn aside(shown: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(shown))
 }
 
 /// The progress of one graph of steps, and the signals that stop it.
@@ -202,14 +209,14 @@ async fn show(
             RunEvent::Resuming { run, title } => terminal.say(&format!("resuming {run} ({title})")),
             RunEvent::Begun { run, steps, folder } => {
                 terminal.say(&format!("run {run}: {steps} steps; state in {}", folder.display()));
-                if let Some(session) = &settings.inside_tmux {
-                    tmux::show_log(session, &folder, &run);
+                if settings.inside_tmux.is_some() {
+                    tmux::show_log(&folder, &run);
                 }
                 let (notices, watched) = mpsc::unbounded_channel();
                 let shown = progress::show(terminal.clone(), steps as u64, settings.verbose, watched);
                 live = Some(LiveProgress {
                     notices,
-                    progress: tokio::spawn(shown),
+                    progress: aside(shown),
                     signals: tokio::spawn(watch_signals(control.clone())),
                 });
             }

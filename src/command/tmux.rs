@@ -5,8 +5,11 @@
 //! that is removed when it has been: a tmux server hands its own old environment to what it starts, and what stands on
 //! a command line of tmux is seen by all users of the machine.
 //!
-//! When the run has ended, its windows stay as they are (`remain-on-exit`), with the exit code below; the next
-//! `sb run --tmux` of the plan takes their place.
+//! The run is found again by what stands in options of its pane: people rename sessions and windows, and move panes.
+//!
+//! When the run has ended, its windows stay as they are (`remain-on-exit`), with the exit code below. The next
+//! `sb run --tmux` of the plan starts in the same pane. tmux itself refuses that while the pane's process lives, and no
+//! session is ever ended: people may have opened windows of their own in it.
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
@@ -54,7 +57,7 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
     let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;
     let workspace = settings.workspace(&path);
     let identity = identity(workspace.folder(), &path.display().to_string());
-    let session = find_session(&session_name(&plan.name), &identity, None)?;
+    let session = find(&session_name(&plan.name), &identity, None)?;
     enter(terminal, &workspace, &identity, session, None)
 }
 
@@ -70,7 +73,7 @@ pub(super) async fn resume(
     };
     let Some(row) = row else { return Ok(None) };
     let identity = identity(store.folder(), &Request::read(&row)?.title());
-    let session = find_session(&session_name(plan_name(&row.id)), &identity, Some(&row.id))?;
+    let session = find(&session_name(plan_name(&row.id)), &identity, Some(&row.id))?;
     if matches!(session, TmuxSession::Free(_) | TmuxSession::Ended(_)) && store.runner_of(&row.id).is_some() {
         // It runs, and not in a session: the refusal says where.
         return Ok(None);
@@ -79,31 +82,29 @@ pub(super) async fn resume(
     enter(terminal, store.workspace(), &identity, session, named).map(Some)
 }
 
-/// Once a run has a name: the window with its log, and the name as an option of the session. Best effort: a run does
+/// In a pane's options: what the run in it is for, which run it is, and whose log it shows.
+const OF: &str = "@sb-of";
+const RUN: &str = "@sb-run";
+const LOG: &str = "@sb-log";
+
+/// Once a run has a name: the window with its log, and the name as an option of the run's pane. Best effort: a run does
 /// not fail because nobody can watch it.
-pub(super) fn show_log(session: &str, state: &Path, run: &RunId) {
-    let Ok(sb) = std::env::current_exe() else { return };
-    let target = format!("={session}:");
-    let window = format!("={session}:log");
-    let words: Vec<&OsStr> = [
-        OsStr::new("new-window"),
-        "-d".as_ref(),
-        "-t".as_ref(),
-        target.as_ref(),
-        "-n".as_ref(),
-        "log".as_ref(),
-        sb.as_ref(),
-        "--state-dir".as_ref(),
-        state.as_ref(),
-        "logs".as_ref(),
-        "--follow".as_ref(),
-        "--run".as_ref(),
-        run.as_str().as_ref(),
-    ]
-    .into();
-    let remain = ["set-window-option", "-t", &window, "remain-on-exit", "on"].map(OsStr::new);
-    let name = ["set-option", "-t", &target, "@sb-run", run.as_str()].map(OsStr::new);
-    let _ = tmux(&[&words, &remain, &name]);
+pub(super) fn show_log(state: &Path, run: &RunId) {
+    let (Ok(sb), Ok(pane)) = (std::env::current_exe(), std::env::var("TMUX_PANE")) else { return };
+    let call = |commands: &[&[&OsStr]]| -> Option<String> {
+        let said = String::from_utf8_lossy(&tmux(commands).ok()?.stdout).trim().to_owned();
+        (!said.is_empty()).then_some(said)
+    };
+    let name = words(&["set-option", "-p", "-t", &pane, RUN, run.as_str()]);
+    let here = words(&["display-message", "-p", "-t", &pane, "#{window_id}"]);
+    let Some(here) = call(&[&name, &here]) else { return };
+    let mut new = words(&["new-window", "-d", "-P", "-F", "#{pane_id}", "-a", "-t", &here, "-n", "log"]);
+    new.extend::<[&OsStr; 3]>([sb.as_ref(), "--state-dir".as_ref(), state.as_ref()]);
+    new.extend(words(&["logs", "--follow", "--run", run.as_str()]));
+    let Some(log) = call(&[&new]) else { return };
+    let remain = words(&["set-window-option", "-t", &log, "remain-on-exit", "on"]);
+    let of = words(&["set-option", "-p", "-t", &log, LOG, &pane]);
+    call(&[&remain, &of]);
 }
 
 /// Becomes the run: called in the window, with the file that [`enter`] wrote. Returns only when that fails.
@@ -133,9 +134,10 @@ pub(super) fn launch(file: &Path) -> String {
     format!("cannot start {}: {error}", program.to_string_lossy())
 }
 
-/// What a session is for: the plan, in its workspace.
+/// What a session is for: the plan, in its workspace. As a digest, since it is a value of tmux and a word of its lists.
 fn identity(state: &Path, title: &str) -> String {
-    format!("{}|{title}", state.display())
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(format!("{}|{title}", state.display())))
 }
 
 /// `sb-PLAN`, without what tmux gives a meaning to.
@@ -151,22 +153,70 @@ fn plan_name(run: &RunId) -> &str {
     name.rsplit_once('-').map_or(name, |(name, _)| name)
 }
 
-/// A session, by its name.
+/// Where a run is, or could be.
 #[derive(Debug, PartialEq, Eq)]
 enum TmuxSession {
-    /// There is none of this name.
+    /// There is none yet; the name is free.
     Free(String),
-    /// Its run goes on.
-    Running(String),
-    /// Its run has ended.
-    Ended(String),
+    /// The run goes on.
+    Running(TmuxPane),
+    /// The run has ended, and its pane is still there.
+    Ended(TmuxPane),
 }
 
-/// The session of this plan, or a name for it. Another workspace may have a plan of the same name.
-fn find_session(name: &str, identity: &str, run: Option<&RunId>) -> Result<TmuxSession, Failed> {
-    use sha2::Digest as _;
-    let digest = sha2::Sha256::digest(identity.as_bytes());
-    let mut candidates = vec![name.to_owned(), format!("{name}-{}", hex::encode(&digest[..2]))];
+/// A pane that a run was started in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TmuxPane {
+    /// `%7`: the same for as long as the server lives.
+    id: String,
+    /// `$3`
+    session: String,
+    /// As it is called now.
+    session_name: String,
+    is_dead: bool,
+    of: String,
+    run: String,
+    /// Of a pane that shows a log: the pane of its run.
+    log_of: String,
+}
+
+impl TmuxPane {
+    const SHOWN: &str =
+        "#{pane_id} #{session_id} #{pane_dead} #{@sb-of} #{@sb-run} #{@sb-log} #{session_name}";
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.splitn(7, ' ').map(str::to_owned);
+        let mut next = || words.next();
+        Some(Self {
+            id: next()?,
+            session: next()?,
+            is_dead: next()? == "1",
+            of: next()?,
+            run: next()?,
+            log_of: next()?,
+            session_name: next()?,
+        })
+    }
+}
+
+/// The panes of all sessions; none where no server runs.
+fn panes() -> Result<Vec<TmuxPane>, Failed> {
+    let listed = tmux(&[&words(&["list-panes", "-a", "-F", TmuxPane::SHOWN])])?;
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().filter_map(TmuxPane::parse).collect())
+}
+
+/// Where this plan runs, or has run, or a name for its session. Another workspace may have a plan of the same name.
+fn find(name: &str, identity: &str, run: Option<&RunId>) -> Result<TmuxSession, Failed> {
+    let (dead, live): (Vec<_>, Vec<_>) =
+        panes()?.into_iter().filter(|pane| pane.of == identity).partition(|pane| pane.is_dead);
+    // Another run of the plan may be in it. One that has no name yet has just begun.
+    if let Some(pane) = live.into_iter().find(|pane| run.is_none_or(|run| pane.run == run.as_str())) {
+        return Ok(TmuxSession::Running(pane));
+    }
+    if let Some(pane) = dead.into_iter().next() {
+        return Ok(TmuxSession::Ended(pane));
+    }
+    let mut candidates = vec![name.to_owned(), format!("{name}-{}", &identity[..4])];
     if let Some((_, suffix)) = run.and_then(|run| run.as_str().rsplit_once('-')) {
         candidates.push(format!("{name}-{suffix}"));
     }
@@ -174,25 +224,6 @@ fn find_session(name: &str, identity: &str, run: Option<&RunId>) -> Result<TmuxS
         let exact = format!("={name}");
         if !tmux(&[&words(&["has-session", "-t", &exact])])?.status.success() {
             return Ok(TmuxSession::Free(name));
-        }
-        let target = format!("={name}:");
-        let option = |option: &str| -> Result<String, Failed> {
-            let shown = tmux(&[&words(&["show-options", "-qv", "-t", &target, option])])?;
-            Ok(String::from_utf8_lossy(&shown.stdout).trim_end_matches('\n').to_owned())
-        };
-        if option("@sb-of")? != identity {
-            continue;
-        }
-        let window = format!("={name}:progress");
-        let panes = tmux(&[&words(&["list-panes", "-t", &window, "-F", "#{pane_dead}"])])?;
-        let runs = panes.status.success() && panes.stdout.starts_with(b"0");
-        if !runs {
-            return Ok(TmuxSession::Ended(name));
-        }
-        // Another run of the plan may be in it. One that has no name yet has just begun.
-        let inside = option("@sb-run")?;
-        if run.is_none_or(|run| inside == run.as_str()) {
-            return Ok(TmuxSession::Running(name));
         }
     }
     let help = "`tmux ls` shows the sessions, `tmux kill-session -t NAME` ends one; or leave --tmux out";
@@ -207,30 +238,28 @@ fn enter(
     session: TmuxSession,
     run: Option<String>,
 ) -> Outcome {
-    let name = match session {
-        TmuxSession::Running(name) => {
+    let (target, name) = match session {
+        TmuxSession::Running(pane) => {
+            let name = pane.session_name;
             terminal
                 .say(&format!("it runs in tmux session `{name}` already: joining it, nothing is started"));
-            name
+            (pane.session, name)
         }
-        TmuxSession::Ended(name) => {
-            let exact = format!("={name}");
-            tmux(&[&words(&["kill-session", "-t", &exact])])?;
-            start(workspace, identity, &name, run)?;
-            name
+        TmuxSession::Ended(pane) => {
+            start(workspace, run, &pane.session_name, |launch| start_again(&pane, launch))?;
+            (pane.session, pane.session_name)
         }
         TmuxSession::Free(name) => {
-            start(workspace, identity, &name, run)?;
-            name
+            start(workspace, run, &name, |launch| start_session(&name, identity, launch))?;
+            (format!("={name}"), name)
         }
     };
-    let exact = format!("={name}");
     let inside = std::env::var_os("TMUX").is_some_and(|socket| !socket.is_empty());
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if inside && interactive && tmux(&[&words(&["switch-client", "-t", &exact])])?.status.success() {
+    if inside && interactive && tmux(&[&words(&["switch-client", "-t", &target])])?.status.success() {
         terminal.say(&format!("the run is in tmux session `{name}`"));
     } else if interactive && !inside {
-        let ended = Command::new("tmux").args(["attach-session", "-t", &exact]).status()?;
+        let ended = Command::new("tmux").args(["attach-session", "-t", &target]).status()?;
         if !ended.success() {
             terminal.say("tmux could not show the session (see above)");
         }
@@ -245,8 +274,13 @@ fn enter(
     Ok(Exit::Done)
 }
 
-/// Starts a session with this command in it, without `--tmux`.
-fn start(workspace: &Workspace, identity: &str, name: &str, run: Option<String>) -> Result<(), Failed> {
+/// Starts this command, without `--tmux`, in a session: `make` calls tmux with the words that launch it.
+fn start(
+    workspace: &Workspace,
+    run: Option<String>,
+    name: &str,
+    make: impl FnOnce(&[&OsStr]) -> Result<Output, Failed>,
+) -> Result<(), Failed> {
     let sb = std::env::current_exe()?;
     let mut arguments = vec![sb.clone().into_os_string(), "--inside-tmux".into(), name.into()];
     arguments.extend(std::env::args_os().skip(1).filter(|word| word != "--tmux"));
@@ -257,27 +291,8 @@ fn start(workspace: &Workspace, identity: &str, name: &str, run: Option<String>)
         environment: std::env::vars_os().collect(),
     };
     let file = write_launch(workspace, name, &launch)?;
-    let size = console::Term::stdout().size_checked();
-    let (rows, columns) = size.map_or((50, 200), |(rows, columns)| (rows, columns));
-    let (rows, columns) = (rows.to_string(), columns.to_string());
-    let session = format!("={name}:");
-    let window = format!("={name}:progress");
-    let mut new: Vec<&OsStr> =
-        words(&["new-session", "-d", "-s", name, "-n", "progress", "-x", &columns, "-y", &rows]);
-    new.extend([sb.as_os_str(), LAUNCH.as_ref(), file.as_os_str()]);
-    let commands: [&[&OsStr]; 4] = [
-        &new,
-        // Before anything can end in it: the commands of one call are carried out without a break.
-        &words(&["set-window-option", "-t", &window, "remain-on-exit", "on"]),
-        &words(&["set-option", "-t", &session, "destroy-unattached", "off"]),
-        &words(&["set-option", "-t", &session, "@sb-of", identity]),
-    ];
-    let made = tmux(&commands);
-    let failed = match &made {
-        Ok(output) => !output.status.success(),
-        Err(_) => true,
-    };
-    if failed {
+    let made = make(&[sb.as_os_str(), LAUNCH.as_ref(), file.as_os_str()]);
+    if !made.as_ref().is_ok_and(|output| output.status.success()) {
         let _ = std::fs::remove_file(&file);
     }
     let made = made?;
@@ -285,13 +300,50 @@ fn start(workspace: &Workspace, identity: &str, name: &str, run: Option<String>)
         return Ok(());
     }
     let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
-    if said.contains("duplicate session") {
+    if said.contains("duplicate session") || said.contains("still active") {
         let message = format!("tmux session `{name}` was started by another process at this moment");
         return Err(Failed::helped(Exit::Locked, message, "the same command again joins it"));
     }
     let help = "see whether `tmux new-session` works by itself, or leave --tmux out: a run outlives its terminal \
                 anyway (its steps go on, and `sb resume` takes them up)";
-    Err(Failed::helped(Exit::Failed, format!("tmux could not start a session: {said}"), help))
+    Err(Failed::helped(Exit::Failed, format!("tmux could not start the run in a session: {said}"), help))
+}
+
+fn start_session(name: &str, identity: &str, launch: &[&OsStr]) -> Result<Output, Failed> {
+    let size = console::Term::stdout().size_checked();
+    let (rows, columns) = size.map_or((50, 200), |(rows, columns)| (rows, columns));
+    let (rows, columns) = (rows.to_string(), columns.to_string());
+    let session = format!("={name}:");
+    let mut new: Vec<&OsStr> =
+        words(&["new-session", "-d", "-s", name, "-n", "progress", "-x", &columns, "-y", &rows]);
+    new.extend(launch);
+    let commands: [&[&OsStr]; 4] = [
+        &new,
+        // Before anything can end in it: the commands of one call are carried out without a break.
+        &words(&["set-window-option", "-t", &session, "remain-on-exit", "on"]),
+        &words(&["set-option", "-t", &session, "destroy-unattached", "off"]),
+        &words(&["set-option", "-p", "-t", &session, OF, identity]),
+    ];
+    tmux(&commands)
+}
+
+/// In the pane of a run that has ended. Without `-k`, tmux refuses to respawn a pane whose process lives.
+fn start_again(pane: &TmuxPane, launch: &[&OsStr]) -> Result<Output, Failed> {
+    let mut respawn = words(&["respawn-pane", "-t", &pane.id]);
+    respawn.extend(launch);
+    let commands: [&[&OsStr]; 3] = [
+        &respawn,
+        &words(&["set-option", "-p", "-u", "-t", &pane.id, RUN]),
+        &words(&["clear-history", "-t", &pane.id]),
+    ];
+    let started = tmux(&commands)?;
+    if started.status.success() {
+        // What shows the log of the run before, and has ended.
+        for log in panes()?.iter().filter(|log| log.log_of == pane.id && log.is_dead) {
+            tmux(&[&words(&["kill-pane", "-t", &log.id])])?;
+        }
+    }
+    Ok(started)
 }
 
 fn write_launch(workspace: &Workspace, name: &str, launch: &Launch) -> Result<PathBuf, Failed> {

@@ -1,4 +1,4 @@
-//! `sb ui`: the page of a run, until Ctrl-C.
+//! `sb ui`: the page of a run, until Ctrl-C or until nobody reads where it is.
 
 use serde_json::json;
 
@@ -30,6 +30,7 @@ pub(super) async fn ui(terminal: &Terminal, settings: &Settings, run: Option<Str
     tokio::select! {
         served = page.serve() => match served? {},
         ended = interrupted() => ended.map(|()| Exit::Done).map_err(Failed::from),
+        () = terminal.abandoned() => Ok(Exit::Done),
     }
 }
 

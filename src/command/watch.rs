@@ -10,7 +10,7 @@ use crate::exit_code::Exit;
 use crate::run::Request;
 use crate::schedule::now_ms;
 use crate::settings::Settings;
-use crate::terminal::{Style, Terminal};
+use crate::terminal::{Style, Terminal, is_gone};
 use crate::watch::Watched;
 use crate::watch::overview::{Column, Counts, Overview, elapsed, load_line};
 use sb_plan::event::{Event, Outcome as StepOutcome, Record};
@@ -50,7 +50,10 @@ pub(super) async fn watch(terminal: &Terminal, settings: &Settings, mut watched:
             .await?;
         if lively {
             let (rows, columns) = screen.size();
-            screen.draw(&frame(terminal, &watched, rows - 1, columns))?;
+            match screen.draw(&frame(terminal, &watched, rows - 1, columns)) {
+                Err(error) if is_gone(&error) => return Ok(Exit::Done),
+                drawn => drawn?,
+            }
         } else {
             if first && !settings.json() {
                 let columns = if terminal.coloured { terminal.width() } else { WIDE };
@@ -71,6 +74,9 @@ pub(super) async fn watch(terminal: &Terminal, settings: &Settings, mut watched:
             }
         }
         first = false;
+        if terminal.is_abandoned() {
+            return Ok(Exit::Done);
+        }
         if let Some((measurement, cleanup)) = watched.state.ended {
             return Ok(Exit::of_run(measurement, cleanup));
         }

@@ -188,7 +188,8 @@ impl Question<'_> {
             StepPhase::Retrying(outcome) => {
                 let past = self.state.step(&self.step.id);
                 let failures = past.map_or(0, |past| past.failures);
-                let pause = pause_after(self.run, self.step, failures, &outcome);
+                let interruptions = past.map_or(0, |past| past.interruptions);
+                let pause = pause_after(self.run, self.step, failures, interruptions, &outcome);
                 let due = past.and_then(|past| past.ended_ms).unwrap_or(self.now_ms)
                     + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
                 let when = match (self.runner, due - self.now_ms) {

@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error as ApiError;
 use bollard::models::{
@@ -484,9 +484,10 @@ impl Engine {
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(true))).ready_chunks(PIECES));
         let mut pieces_end = false;
         let deadline = match (seen.label_ms(TIMEOUT_LABEL), seen.started()) {
-            (Some(timeout), Some(started)) => Some(started.saturating_add(timeout)),
+            (Some(timeout), Some(started)) => deadline(started, timeout),
             _ => None,
         };
+        let mut kill_at = None;
         let grace = Duration::from_millis(seen.label_ms(GRACE_LABEL).unwrap_or(0));
         let mut killed = false;
         // Whoever asked may have been killed before the signal was sent: once more does no harm.
@@ -499,9 +500,14 @@ impl Engine {
             let mut rings = pin!(rings);
             rings.as_mut().enable();
             let stop = stop_of(dir)?;
-            let alarm = match stop {
+            if let Some(stop) = stop
+                && kill_at.is_none_or(|(known, _)| known != stop)
+            {
+                kill_at = Some((stop, self::deadline(stop.asked_unix_ms, stop.grace_ms)));
+            }
+            let alarm = match kill_at {
                 Some(_) if killed => None,
-                Some(stop) => Some(stop.kill_at()),
+                Some((_, at)) => at,
                 None => deadline,
             };
             loop {
@@ -526,7 +532,7 @@ impl Engine {
                     }
                 }
             }
-            if alarm.is_some_and(|at| at <= unix_ms_now()) {
+            if alarm.is_some_and(|at| at <= Instant::now()) {
                 if stop.is_some() {
                     killed = true;
                     self.kill(&seen.id, "SIGKILL").await?;
@@ -570,8 +576,11 @@ impl Engine {
             ContainerEnd::OutOfMemory => exit = CommandExit::OutOfMemory,
             ContainerEnd::Natural => {}
         }
-        record(dir, exit.clone(), seen.started(), seen.finished())?;
-        self.remove_soon(seen.id.clone());
+        // Where the end cannot be recorded, it is known all the same: the runner's journal vouches for it, and until then
+        // the container tells a later runner.
+        if record(dir, exit.clone(), seen.started(), seen.finished()).is_ok() {
+            self.remove_soon(seen.id.clone());
+        }
         Ok(Some(exit))
     }
 
@@ -794,11 +803,18 @@ fn is_taken(error: &ApiError) -> bool {
     }
 }
 
-async fn sleep_until(unix_ms: Option<u64>) {
-    match unix_ms {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(unix_ms_now()))).await,
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => pending().await,
     }
+}
+
+/// When a time is over that began at a time of day, by a clock that nobody sets. It is never further away than the whole
+/// of it, whatever was done to the time of day. None: the clock cannot express it.
+fn deadline(begun_unix_ms: u64, milliseconds: u64) -> Option<Instant> {
+    let passed = unix_ms_now().saturating_sub(begun_unix_ms);
+    Instant::now().checked_add(Duration::from_millis(milliseconds.saturating_sub(passed)))
 }
 
 fn read<T: for<'de> Deserialize<'de>>(dir: &Path, name: &str) -> Result<Option<T>, ContainerError> {

@@ -35,20 +35,17 @@ pub(super) async fn run(
     if !step.outputs.values().any(|output| succeeded || output.secret) {
         return outcome.into();
     }
-    let stdout = std::fs::read(folder.join(STDOUT_FILE));
-    let failed = |outcome: Outcome, stdout: &[u8]| Finished {
-        lost_secrets: outputs::lost_secrets(&step.outputs, stdout, manifest_folder(attempt)),
+    let stdout = folder.join(STDOUT_FILE);
+    let failed = |outcome: Outcome| Finished {
+        lost_secrets: outputs::lost_secrets(&step.outputs, &stdout, manifest_folder(attempt)),
         ..outcome.into()
     };
-    match stdout {
-        stdout if !succeeded => failed(outcome, &stdout.unwrap_or_default()),
-        Ok(stdout) => match outputs::capture(&step.outputs, &stdout, manifest_folder(attempt)) {
-            Ok(outputs) => Finished { outputs, ..outcome.into() },
-            Err(message) => failed(Outcome::failed(FailureClass::Step, message), &stdout),
-        },
-        Err(error) => {
-            Outcome::failed(FailureClass::Step, format!("cannot read what the step wrote: {error}")).into()
-        }
+    if !succeeded {
+        return failed(outcome);
+    }
+    match outputs::capture(&step.outputs, &stdout, manifest_folder(attempt)) {
+        Ok(outputs) => Finished { outputs, ..outcome.into() },
+        Err(message) => failed(Outcome::failed(FailureClass::Step, message)),
     }
 }
 

@@ -156,7 +156,8 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
         Outcome::Succeeded => {}
         Outcome::Failed(failure) if failure.class == FailureClass::Step => {
             // What went wrong stands at the end of what the process wrote.
-            let log = std::fs::read_to_string(folder.join(crate::attempt::LOG_FILE)).unwrap_or_default();
+            let log = crate::attempt::tail(&folder.join(crate::attempt::LOG_FILE)).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
             let message = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(&failure.message);
             return Outcome::failed(failure.class, message).into();
         }

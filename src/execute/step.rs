@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::{
     Attempt, Execute, Executing, Finished, KnownSecrets, command, files, load, local, otlp, traces, wait_for,
 };
 use crate::container::Engine;
 use crate::host::Supervisors;
+use crate::inherited;
 use crate::workspace::Workspace;
 use sb_durable::Durability;
 use sb_measurement::Redactor;
 use sb_plan::benchmark::{Action, Images, ManifestStep};
-use sb_plan::event::{FailureClass, Outcome};
+use sb_plan::event::{FailureClass, Notice, Outcome};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::RunId;
 use sb_plan::plan::Executor;
@@ -33,12 +34,26 @@ pub(crate) struct StepPerformer {
     pub images: Images,
     pub(super) supervisors: Supervisors,
     pub(super) engine: OnceCell<Engine>,
+    /// As many attempts as this process has descriptors for.
+    room: Semaphore,
+}
+
+/// The pipes and the process of a supervisor, or the connections to an engine or an endpoint.
+const FILES_OF_AN_ATTEMPT: usize = 6;
+/// The state, locks, logs that are looked at, and supervisors without work.
+const FILES_BESIDE: usize = 256;
+
+/// How many attempts have room beside each other, where a process may have so many open files.
+fn room(open_files: usize) -> usize {
+    let attempts = open_files.saturating_sub(FILES_BESIDE) / FILES_OF_AN_ATTEMPT;
+    attempts.clamp(4, Semaphore::MAX_PERMITS)
 }
 
 impl StepPerformer {
     pub(crate) fn new(executor: Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
         let supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
-        Self { executor, workspace, sb, images, supervisors, engine: OnceCell::new() }
+        let room = Semaphore::new(room(inherited::open_files()));
+        Self { executor, workspace, sb, images, supervisors, engine: OnceCell::new(), room }
     }
 
     /// To be called when no step runs any more: returns when nothing that was started for steps is left.
@@ -60,7 +75,22 @@ impl StepPerformer {
         self.workspace.receiver(&attempt.deployment.id)
     }
 
+    /// Waits until there is room. None: the attempt is not wanted any more, and nothing of it was started.
+    async fn room_for(&self, attempt: &Attempt) -> Option<SemaphorePermit<'_>> {
+        if let Ok(room) = self.room.try_acquire() {
+            return Some(room);
+        }
+        let message = format!("waiting for room: {} open files are allowed", inherited::open_files());
+        let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
+        tokio::select! {
+            room = self.room.acquire() => room.ok(),
+            // What an earlier runner started is not stopped by looking away.
+            () = attempt.cancel.cancelled(), if !attempt.reattach => None,
+        }
+    }
+
     async fn perform(&self, attempt: &Attempt) -> Finished {
+        let Some(_room) = self.room_for(attempt).await else { return Outcome::Cancelled.into() };
         let folder = self.folder(&attempt.run, &attempt.step, attempt.number);
         if let Err(error) = std::fs::create_dir_all(&folder) {
             let message = format!("cannot make the folder `{}`: {error}", folder.display());

@@ -1,17 +1,12 @@
 //! Whether a command failed because a cloud was asked too much too fast: told by the words that clouds and their
 //! tools use for it, near the end of what the command wrote.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use memchr::memmem;
 
-use crate::attempt::LOG_FILE;
+use crate::attempt::{self, LOG_FILE};
 use sb_plan::event::{Failure, FailureClass, Outcome};
-
-/// This much of the end of a log is looked at: tools say last why they failed.
-const TAIL: u64 = 64 * 1024;
 
 /// Words that clouds use for nothing else, by where they come from. Each counts only as a whole word. Left out are
 /// codes that also stand for quotas, which waiting does not raise (`LimitExceededException`).
@@ -67,7 +62,7 @@ pub(super) fn told_apart(outcome: Outcome, folder: &Path) -> Outcome {
     match outcome {
         Outcome::Failed(Failure { class: FailureClass::Step, message }) => {
             // A log that cannot be read leaves the failure what it is.
-            match tail(&folder.join(LOG_FILE)).ok().as_deref().and_then(found) {
+            match attempt::tail(&folder.join(LOG_FILE)).ok().as_deref().and_then(found) {
                 Some((cloud, word)) => Outcome::failed(
                     FailureClass::Throttled,
                     format!("{message}; it was throttled ({cloud}: `{word}`)"),
@@ -77,15 +72,6 @@ pub(super) fn told_apart(outcome: Outcome, folder: &Path) -> Outcome {
         }
         other => other,
     }
-}
-
-fn tail(log: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(log)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Whose word it is, and the word.

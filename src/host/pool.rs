@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::supervisor::{Assignment, Reply};
+use super::supervisor::{Assignment, Reply, VOUCHED};
 use super::{HostCommand, HostError, SUPERVISE_ARGUMENT, absolute, cancel, claim_of, recorded, wait};
 use crate::command_exit::CommandExit;
+use crate::inherited;
 
 /// Starts commands under supervisors of its own. When it is dropped (or its process dies), supervisors without work
 /// end at once, and the others with their attempts.
@@ -60,7 +62,7 @@ impl Supervisors {
             let was_idle = idle.is_some();
             let mut supervisor = match idle {
                 Some(supervisor) => supervisor,
-                None => self.spawn()?,
+                None => self.spawn_patiently().await?,
             };
             match supervisor.order(&order).await {
                 Some(Reply::Claimed) => {
@@ -87,13 +89,32 @@ impl Supervisors {
     }
 
     /// Ends the supervisors, none of which should have work, and returns when they have ended. A runner that
-    /// cannot call this leaves them to end a moment after itself.
+    /// cannot call this leaves them to end a moment after itself. To be called when every end that was returned is kept
+    /// elsewhere: supervisors that cannot record theirs give that up.
     pub async fn close(&self) {
         /// What a busy disk may need to record a last end.
         const PATIENCE: Duration = Duration::from_secs(5);
         self.idle.close();
         let processes = std::mem::take(&mut *unpoisoned(&self.processes));
         let _ = tokio::time::timeout(PATIENCE, futures_util::future::join_all(processes)).await;
+    }
+
+    /// Waits a while for room where the system has none for another process or its pipes: what runs ends, and makes
+    /// room.
+    async fn spawn_patiently(&self) -> Result<Supervisor, HostError> {
+        const PATIENCE: Duration = Duration::from_mins(1);
+        const PAUSE: Duration = Duration::from_millis(200);
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match self.spawn() {
+                Err(HostError::Supervisor { source, .. })
+                    if inherited::is_exhaustion(&source) && Instant::now() < give_up =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                spawned => return spawned,
+            }
+        }
     }
 
     fn spawn(&self) -> Result<Supervisor, HostError> {
@@ -106,6 +127,10 @@ impl Supervisors {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| self.failed(error))?;
+        if let Some(supervisor) = process.id() {
+            // It has got no order yet: what it starts is started under this limit.
+            inherited::give_back_open_files(supervisor);
+        }
         let (Some(orders), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(self.failed(std::io::Error::other("it has no pipes")));
         };
@@ -138,7 +163,11 @@ impl Running {
             if let (Some(Reply::Ended(exit)), Some(mut supervisor)) = (answer, supervisor) {
                 let idle = Arc::clone(&self.idle);
                 tokio::spawn(async move {
-                    if supervisor.answer().await == Some(Reply::Free) {
+                    let answer = tokio::select! {
+                        answer = supervisor.answer() => answer,
+                        () = idle.closed.cancelled() => supervisor.vouch().await,
+                    };
+                    if answer == Some(Reply::Free) {
                         idle.put(supervisor);
                     }
                 });
@@ -169,6 +198,11 @@ impl Supervisor {
         self.answer().await
     }
 
+    /// Tells it that the end of its attempt is kept elsewhere.
+    async fn vouch(&mut self) -> Option<Reply> {
+        self.order(VOUCHED).await
+    }
+
     /// The next answer; none if the supervisor has ended.
     async fn answer(&mut self) -> Option<Reply> {
         self.answers.read_until(b'\n', &mut self.line).await.ok()?;
@@ -180,22 +214,25 @@ impl Supervisor {
 
 /// Supervisors without work; none are kept once it is closed.
 #[derive(Default)]
-struct Idle(Mutex<Option<Vec<Supervisor>>>);
+struct Idle {
+    supervisors: Mutex<Option<Vec<Supervisor>>>,
+    closed: CancellationToken,
+}
 
 impl Idle {
     /// Each takes about a megabyte: as many as are likely to be needed again at the same moment.
     const MOST: usize = 32;
 
     fn open() -> Self {
-        Self(Mutex::new(Some(Vec::new())))
+        Self { supervisors: Mutex::new(Some(Vec::new())), closed: CancellationToken::new() }
     }
 
     fn take(&self) -> Option<Supervisor> {
-        unpoisoned(&self.0).as_mut()?.pop()
+        unpoisoned(&self.supervisors).as_mut()?.pop()
     }
 
     fn put(&self, supervisor: Supervisor) {
-        if let Some(idle) = unpoisoned(&self.0).as_mut()
+        if let Some(idle) = unpoisoned(&self.supervisors).as_mut()
             && idle.len() < Self::MOST
         {
             idle.push(supervisor);
@@ -203,7 +240,8 @@ impl Idle {
     }
 
     fn close(&self) {
-        unpoisoned(&self.0).take();
+        unpoisoned(&self.supervisors).take();
+        self.closed.cancel();
     }
 }
 

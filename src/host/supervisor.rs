@@ -36,6 +36,9 @@ pub(super) struct Assignment {
     pub(super) command: HostCommand,
 }
 
+/// The line that comes in the place of an order when the runner keeps the end of the last attempt elsewhere.
+pub(super) const VOUCHED: &[u8] = b"vouched\n";
+
 /// What the supervisor tells the process that started it, one line of JSON each. An attempt is answered with
 /// `Refused`, or with `Failed`, or with `Claimed`, then `Ended`, then `Free`; where one is missing, the supervisor
 /// has ended.
@@ -74,6 +77,9 @@ pub fn supervise() -> io::Result<()> {
         if !line.ends_with(b"\n") {
             return Ok(());
         }
+        if line == VOUCHED {
+            continue;
+        }
         // A request to stop that came when the last attempt was over is not meant for this one.
         signals.drain()?;
         let claimed = serde_json::from_slice(&line).map_err(io::Error::from).and_then(|order: Assignment| {
@@ -98,8 +104,9 @@ pub fn supervise() -> io::Result<()> {
     }
 }
 
-/// How long a full disk may keep us from recording an end.
-const DISK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a disk may keep us from recording an end, unless the runner vouches for it. Without the record, a later runner
+/// takes the attempt for interrupted, and runs again what may have succeeded; while we wait, it waits for us.
+const DISK_PATIENCE: Duration = Duration::from_hours(1);
 
 struct ClaimedAttempt<'a> {
     dir: PathBuf,
@@ -206,21 +213,47 @@ impl ClaimedAttempt<'_> {
             Ok(()) => exit,
         };
         let record = ExitRecord::new(exit, started, SystemTime::now());
-        let give_up = Instant::now() + DISK_PATIENCE;
         if matches!(record.exit, CommandExit::OutputLost { .. }) {
             attempt::make_room(&self.dir);
         }
-        loop {
-            match record.show(&self.dir) {
-                Err(_) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(500)),
-                result => break result?,
-            }
+        let shown = record.show(&self.dir);
+        // Before the disk has it, or whether it takes it at all: the runner's journal goes to the disk at the same time,
+        // and vouches for the end from then on. Without a runner it is this file that does, so it is made durable in
+        // any case.
+        answer(&Reply::Ended(record.exit.clone()))?;
+        if shown.is_err() && self.insist(&record)? == Insisted::Vouched {
+            return reap_others();
         }
-        // Before the disk has it: the runner's journal goes to the disk at the same time, and vouches for the end
-        // from then on. Without a runner it is this file that does, so it is made durable in any case.
-        answer(&Reply::Ended(record.exit))?;
         ExitRecord::keep(&self.dir)?;
         reap_others()
+    }
+
+    /// Records an end that could not be recorded at first.
+    fn insist(&self, record: &ExitRecord) -> io::Result<Insisted> {
+        const PAUSE: Duration = Duration::from_millis(500);
+        let give_up = Instant::now() + DISK_PATIENCE;
+        let mut has_runner = true;
+        loop {
+            if has_runner {
+                // Nothing else comes on standard input before the attempt is over: its end, or that word.
+                let input = io::stdin();
+                let mut told = [PollFd::new(&input, PollFlags::IN)];
+                if rustix::event::poll(&mut told, Some(&timespec(PAUSE))).is_ok_and(|ready| ready > 0) {
+                    let mut word = [0; VOUCHED.len()];
+                    match rustix::io::read(&input, &mut word) {
+                        Ok(0) | Err(_) => has_runner = false,
+                        Ok(_) => return Ok(Insisted::Vouched),
+                    }
+                }
+            } else {
+                std::thread::sleep(PAUSE);
+            }
+            match record.show(&self.dir) {
+                // Whoever removed the folder wants to know no more.
+                Err(_) if Instant::now() < give_up && self.dir.exists() => {}
+                result => return result.map(|()| Insisted::Recorded),
+            }
+        }
     }
 
     fn watch(&mut self, command: &HostCommand, mut child: Child) -> io::Result<CommandExit> {
@@ -385,6 +418,14 @@ fn reap(child: Pid) -> io::Result<Option<WaitStatus>> {
             None => return Ok(None),
         }
     }
+}
+
+/// How an end was kept after all.
+#[derive(PartialEq, Eq)]
+enum Insisted {
+    Recorded,
+    /// By the runner.
+    Vouched,
 }
 
 #[derive(PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::events::{Control, RunEvent};
 use super::request::Request;
 use super::service::{Driven, Runs};
 use crate::execute::{self, Execute, StepPerformer};
+use crate::inherited;
 use crate::schedule::{self, End, Job, Naming, Policy, Stop};
 use crate::store::{Lock, Shared, Store, machine_folder};
 use sb_plan::graph::{Parts, RunGraph};
@@ -171,6 +172,8 @@ pub(super) async fn reach(
     plan: &Plan,
     graph: &RunGraph,
 ) -> Result<Arc<StepPerformer>, RunError> {
+    // Before it is asked how many steps have room beside each other.
+    inherited::raise_open_files();
     let setup = runs.setup();
     let workspace = runs.store().workspace().clone();
     let performer =

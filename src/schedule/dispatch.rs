@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use petgraph::Direction;
@@ -72,9 +72,11 @@ pub(super) struct Node {
     pub(super) blocked_by: Option<NodeIndex>,
     pub(super) attempts: u32,
     pub(super) failures: u32,
+    pub(super) interruptions: u32,
     /// The attempt before failed or was lost.
     pub(super) again: bool,
-    pub(super) started_ms: i64,
+    /// When the last attempt began.
+    pub(super) begun: Instant,
     pub(super) succeeded: bool,
 }
 
@@ -86,8 +88,8 @@ pub(super) struct Dispatch {
     fresh: Vec<NodeIndex>,
     /// Under which stop those that are ready have been asked.
     asked_under: Option<StopCause>,
-    /// When timed steps go on, milliseconds since the epoch.
-    timers: BinaryHeap<Reverse<(i64, NodeIndex)>>,
+    /// When timed steps go on. By a clock that nobody sets: only what the journal holds is told in times of day.
+    timers: BinaryHeap<Reverse<(Instant, NodeIndex)>>,
     slots: Slots,
     machine: Machine,
     tasks: JoinSet<(NodeIndex, Finished)>,
@@ -109,7 +111,7 @@ pub(super) struct Dispatch {
     pub(super) errors: u32,
     tally: Tally,
     spending: Spending,
-    pub(super) deadline_ms: Option<i64>,
+    pub(super) deadline: Option<Instant>,
     /// What the journal must hold before anything further starts. An end and the start that follows from it
     /// share a transaction.
     pub(super) unsaved: Vec<Change>,
@@ -120,6 +122,7 @@ pub(super) struct Dispatch {
 impl Dispatch {
     fn new(job: Job, state: &RunState) -> Self {
         let graph = &job.graph.graph;
+        let begun = Instant::now();
         let mut cleanup_left = vec![(0, false); job.graph.deployments.len()];
         let nodes = graph
             .node_indices()
@@ -133,8 +136,9 @@ impl Dispatch {
                     blocked_by: None,
                     attempts: 0,
                     failures: 0,
+                    interruptions: 0,
                     again: false,
-                    started_ms: 0,
+                    begun,
                     succeeded: false,
                 }
             })
@@ -164,7 +168,7 @@ impl Dispatch {
             errors: 0,
             tally: Tally::default(),
             spending: Spending::before(&job, state),
-            deadline_ms: None,
+            deadline: None,
             unsaved: Vec::new(),
             secretive: Vec::new(),
             job,
@@ -204,9 +208,9 @@ impl Dispatch {
         self.fresh.push(index);
     }
 
-    pub(super) fn time(&mut self, index: NodeIndex, due_ms: i64) {
+    pub(super) fn time(&mut self, index: NodeIndex, left: Duration) {
         self.nodes[index.index()].status = StepStatus::Timed;
-        self.timers.push(Reverse((due_ms, index)));
+        self.timers.push(Reverse((after(left), index)));
     }
 
     /// Skips and cancels what cannot start any more, until nothing changes.
@@ -311,7 +315,7 @@ impl Dispatch {
             let logs = self.logs_for(index, &step, &mut changes)?;
             let node = &mut self.nodes[index.index()];
             node.attempts += 1;
-            node.started_ms = now;
+            node.begun = Instant::now();
             node.status = if step.pause().is_some() { StepStatus::Timed } else { StepStatus::Running };
             let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
             changes.push(event(&self.job.run, now, started));
@@ -326,7 +330,7 @@ impl Dispatch {
             if let Some(pause) = step.pause() {
                 let until_ms = now.saturating_add(millis(pause));
                 let _ = self.job.notices.send(Notice::Pausing { step: step.id.clone(), until_ms });
-                self.time(index, until_ms);
+                self.time(index, pause);
             } else {
                 self.spawn(index, false, false);
             }
@@ -452,8 +456,9 @@ impl Dispatch {
     }
 
     async fn wake(&mut self, stops: &mut mpsc::UnboundedReceiver<Stop>) -> Wake {
-        let due = self.timers.peek().map(|Reverse((due, _))| until(*due));
-        let out_of_time = self.deadline_ms.filter(|_| self.stopping.is_none()).map(until);
+        let due = self.timers.peek().map(|Reverse((due, _))| due.saturating_duration_since(Instant::now()));
+        let out_of_time = self.deadline.filter(|_| self.stopping.is_none());
+        let out_of_time = out_of_time.map(|at| at.saturating_duration_since(Instant::now()));
         tokio::select! {
             Some(stop) = stops.recv() => Wake::Stop(stop),
             Some(ended) = self.tasks.join_next() => {
@@ -472,7 +477,7 @@ impl Dispatch {
     }
 
     fn fire_timers(&mut self) {
-        let now = now_ms();
+        let now = Instant::now();
         let mut changes = Vec::new();
         while let Some(Reverse((due, index))) = self.timers.peek().copied() {
             if due > now {
@@ -510,7 +515,10 @@ impl Dispatch {
             && self.errors >= limit
             && self.stopping.is_none()
         {
-            let why = format!("{} steps have failed, and the plan's error budget is {limit}", self.errors);
+            let why = format!(
+                "{} attempts have failed or were interrupted, and the plan's error budget is {limit}",
+                self.errors
+            );
             self.stop(StopCause::Budget, why).await?;
         }
         if let Some(why) = self.spending.used_up(&self.job)
@@ -563,7 +571,7 @@ impl Dispatch {
                 outcome: outcome.clone(),
                 delay,
             });
-            self.time(index, now.saturating_add(millis(delay)));
+            self.time(index, delay);
             let ended = Event::StepEnded {
                 step: step.id,
                 attempt,
@@ -593,12 +601,12 @@ impl Dispatch {
         let step = self.job.graph.graph[index].id.clone();
         let deployment = self.job.graph.graph[index].deployment;
         let node = &self.nodes[index.index()];
-        let took = if attempt == 0 { 0 } else { now - node.started_ms };
+        let took = if attempt == 0 { Duration::ZERO } else { node.begun.elapsed() };
         let _ = self.job.notices.send(Notice::Ended {
             step: step.clone(),
             outcome: outcome.clone(),
             invalid: invalid.clone(),
-            took: Duration::from_millis(u64::try_from(took).unwrap_or(0)),
+            took,
             log: self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt),
         });
         self.mark_ended(index, &outcome, !invalid.is_empty());
@@ -750,8 +758,10 @@ pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn until(due_ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(due_ms - now_ms()).unwrap_or(0))
+/// What the clock cannot express is never.
+pub(super) fn after(left: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
+    Instant::now().checked_add(left).unwrap_or_else(|| Instant::now() + NEVER)
 }
 
 /// Sleeps that long, or for ever.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use petgraph::graph::NodeIndex;
 use sha2::{Digest as _, Sha256};
 
-use super::dispatch::{Dispatch, now_ms};
+use super::dispatch::{Dispatch, Node, now_ms};
 use crate::store::{Change, event};
 use sb_plan::benchmark::{OnInterrupt, Retry};
 use sb_plan::event::{Event, Failure, FailureClass, Outcome};
@@ -32,14 +32,24 @@ pub(crate) fn retry_of(step: &Step) -> Retry {
     }
 }
 
-/// The pause before the next attempt, after so many failures of which this is the last. The same for every runner
-/// of the run: one that takes over waits what is left of it.
-pub(crate) fn pause_after(run: &RunId, step: &Step, failures: u32, outcome: &Outcome) -> Duration {
+/// So many interruptions of a step are a failure: what ends every supervisor or container of it does so again.
+const MOST_INTERRUPTIONS: u32 = 5;
+
+/// The pause before the next attempt, after so many failures and interruptions of which this is the last. The same for
+/// every runner of the run: one that takes over waits what is left of it.
+pub(crate) fn pause_after(
+    run: &RunId,
+    step: &Step,
+    failures: u32,
+    interruptions: u32,
+    outcome: &Outcome,
+) -> Duration {
     match outcome {
         Outcome::Failed(Failure { class, .. }) => {
             retry_of(step).pause(failures, *class, spread(run, step, failures))
         }
-        // An interruption is nobody's fault, and nothing gets better by waiting.
+        // 1 s, 2 s, 4 s, 8 s: memory or a disk that ran out may have recovered.
+        Outcome::Interrupted => Duration::from_secs(1 << interruptions.saturating_sub(1).min(6)),
         _ => Duration::ZERO,
     }
 }
@@ -56,19 +66,32 @@ impl Dispatch {
         let step = self.job.graph.graph[index].clone();
         match outcome {
             Outcome::Interrupted => {
-                if step.manifest().is_none_or(|step| step.on_interrupt == OnInterrupt::Rerun) {
-                    return (Outcome::Interrupted, Some(Duration::ZERO));
-                }
+                let node = &mut self.nodes[index.index()];
+                node.interruptions += 1;
+                let (failures, interruptions) = (node.failures, node.interruptions);
+                let message = if step.manifest().is_some_and(|step| step.on_interrupt == OnInterrupt::Fail) {
+                    "it was interrupted, and the manifest says that this is a failure".to_owned()
+                } else if interruptions >= MOST_INTERRUPTIONS {
+                    format!(
+                        "it was interrupted {interruptions} times: its supervisor or container ended, and nobody knows how the \
+                         command did; look for what ends them (memory? disk?)"
+                    )
+                } else {
+                    self.errors += 1;
+                    let outcome = Outcome::Interrupted;
+                    let pause = pause_after(&self.job.run, &step, failures, interruptions, &outcome);
+                    return (outcome, Some(pause));
+                };
                 self.count_failure(index);
-                let message = "it was interrupted, and the manifest says that this is a failure";
                 (Outcome::failed(FailureClass::Step, message), None)
             }
             Outcome::Failed(failure) => {
                 self.count_failure(index);
-                let failures = self.nodes[index.index()].failures;
+                let Node { failures, interruptions, .. } = self.nodes[index.index()];
                 let again = retry_of(&step).again(failures, failure.class);
                 let outcome = Outcome::Failed(failure);
-                let pause = again.then(|| pause_after(&self.job.run, &step, failures, &outcome));
+                let pause =
+                    again.then(|| pause_after(&self.job.run, &step, failures, interruptions, &outcome));
                 (outcome, pause)
             }
             other => (other, None),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
@@ -9,7 +10,7 @@ use petgraph::visit::EdgeRef;
 
 use super::ScheduleError;
 use super::deployments::LiveDeployment;
-use super::dispatch::{Dispatch, StepStatus, millis, now_ms};
+use super::dispatch::{Dispatch, StepStatus, after, now_ms};
 use super::policy::pause_after;
 use crate::store::{Debt, event};
 use sb_plan::event::{Event, Outcome};
@@ -21,7 +22,8 @@ impl Dispatch {
     pub(super) async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
         let now = now_ms();
         let begun = state.first_ms.unwrap_or(now);
-        self.deadline_ms = self.job.plan.budget.duration.map(|limit| begun.saturating_add(millis(limit)));
+        self.deadline =
+            self.job.plan.budget.duration.map(|limit| after(limit.saturating_sub(since(begun, now))));
         let boot = self.job.executor.boot_id().map_err(ScheduleError::Boot)?;
         let started = Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()) };
         self.unsaved.push(event(&self.job.run, now, started));
@@ -35,12 +37,14 @@ impl Dispatch {
             let node = &mut self.nodes[index.index()];
             node.attempts = past.attempts;
             node.failures = past.failures;
+            node.interruptions = past.interruptions;
             node.again = match past.phase {
                 StepPhase::Running => past.again,
                 _ => past.phase != StepPhase::Waiting,
             };
-            node.started_ms = past.started_ms.unwrap_or(now);
-            self.errors += past.failures;
+            let ago = since(past.started_ms.unwrap_or(now), now);
+            node.begun = Instant::now().checked_sub(ago).unwrap_or(node.begun);
+            self.errors += past.failures + past.interruptions;
             if let Some(trial) = step.trial {
                 if past.attempts > 0 {
                     self.begun.insert((step.deployment, trial));
@@ -64,8 +68,7 @@ impl Dispatch {
                 StepPhase::Waiting => {}
                 StepPhase::Running => match step.pause() {
                     Some(pause) => {
-                        let due = self.nodes[index.index()].started_ms.saturating_add(millis(pause));
-                        self.time(index, due);
+                        self.time(index, pause.saturating_sub(ago));
                     }
                     None => {
                         self.nodes[index.index()].status = StepStatus::Running;
@@ -73,15 +76,16 @@ impl Dispatch {
                     }
                 },
                 StepPhase::Retrying(outcome) => {
-                    let delay = pause_after(&self.job.run, step, past.failures, outcome);
-                    let due = past.ended_ms.unwrap_or(now).saturating_add(millis(delay));
-                    self.time(index, due);
+                    let (failures, interruptions) = (past.failures, past.interruptions);
+                    let delay = pause_after(&self.job.run, step, failures, interruptions, outcome);
+                    self.time(index, delay.saturating_sub(since(past.ended_ms.unwrap_or(now), now)));
                 }
                 // A cleanup that failed is still owed: who takes the run up again pays.
                 StepPhase::Ended(outcome)
                     if step.is_cleanup() && !outcome.is_success() && self.owed(step.deployment) =>
                 {
-                    self.nodes[index.index()].failures = 0;
+                    let node = &mut self.nodes[index.index()];
+                    (node.failures, node.interruptions) = (0, 0);
                 }
                 StepPhase::Ended(outcome) => {
                     let outcome = outcome.clone();
@@ -155,4 +159,10 @@ impl Dispatch {
             self.make_ready(index);
         }
     }
+}
+
+/// From one time in the journal to another, milliseconds since the epoch. A clock that was set back in between makes it
+/// nothing, so that a pause is never longer than it should be.
+fn since(earlier_ms: i64, later_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(later_ms.saturating_sub(earlier_ms)).unwrap_or(0))
 }

@@ -1,7 +1,7 @@
 //! Runs a command in a pseudo-terminal, as somebody who sits at one.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -21,6 +21,35 @@ pub(crate) fn answer(expect: &str, send: &str) -> Value {
 /// Plays a script to a command, whose environment and folder are those of `command`.
 #[track_caller]
 pub(crate) fn play(command: &Command, script: &[Value]) -> Seen {
+    let output = begin(command, script).wait_with_output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).expect("what was seen");
+    assert_eq!((&found["problem"], &found["left"]), (&Value::Null, &json!([])), "{found:#}");
+    Seen {
+        text: found["seen"].as_str().unwrap().to_owned(),
+        code: found["code"].as_i64().unwrap(),
+        restored: found["restored"].as_bool().unwrap(),
+    }
+}
+
+/// Runs a command in a terminal that goes away when a text is seen; `then` is done after that. How it ended: its exit
+/// code, or the signal as a negative number.
+#[track_caller]
+pub(crate) fn hang_up(command: &Command, expect: &str, then: impl FnOnce()) -> i64 {
+    let mut player = begin(command, &[json!({ "expect": expect, "hang_up": true })]);
+    let mut lines = BufReader::new(player.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert_eq!(line, "hung up\n");
+    then();
+    line.clear();
+    lines.read_line(&mut line).unwrap();
+    player.wait().unwrap();
+    let found: Value = serde_json::from_str(&line).expect("how it ended");
+    assert_eq!(found["problem"], Value::Null, "{found:#}");
+    found["code"].as_i64().unwrap()
+}
+
+fn begin(command: &Command, script: &[Value]) -> Child {
     let mut argv = vec![command.get_program().to_string_lossy().into_owned()];
     argv.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/terminal.py");
@@ -41,12 +70,5 @@ pub(crate) fn play(command: &Command, script: &[Value]) -> Seen {
         command.get_envs().filter_map(|(name, value)| Some((text(name), text(value?)))).collect();
     let spec = json!({ "argv": argv, "env": env, "script": script });
     player.stdin.take().unwrap().write_all(spec.to_string().as_bytes()).unwrap();
-    let output = player.wait_with_output().unwrap();
-    let found: Value = serde_json::from_slice(&output.stdout).expect("what was seen");
-    assert_eq!((&found["problem"], &found["left"]), (&Value::Null, &json!([])), "{found:#}");
-    Seen {
-        text: found["seen"].as_str().unwrap().to_owned(),
-        code: found["code"].as_i64().unwrap(),
-        restored: found["restored"].as_bool().unwrap(),
-    }
+    player
 }

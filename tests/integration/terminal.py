@@ -1,7 +1,8 @@
 """A person at a terminal, played: runs a command in a pseudo-terminal, answers what it asks, and tells what was seen.
 
 Reads a JSON object from standard input: argv, env (added to its own), and script, a list of steps: {"expect": TEXT, "send": TEXT},
-{"expect": TEXT, "signal": NUMBER}, {"expect": TEXT, "size": [ROWS, COLUMNS]}.
+{"expect": TEXT, "signal": NUMBER}, {"expect": TEXT, "size": [ROWS, COLUMNS]}. After {"expect": TEXT, "hang_up": true} the terminal
+is gone: the line "hung up" comes first, and at the end how the command ended.
 """
 
 import fcntl
@@ -52,6 +53,11 @@ while True:
             searched = at + len(step["expect"].encode())
             if "size" in step:
                 resize(*step["size"])
+            if "hang_up" in step:
+                os.close(slave)
+                os.close(master)
+                print("hung up", flush=True)
+                break
             if "signal" in step:
                 os.kill(child, step["signal"])
             for part in step.get("send", "").splitlines(keepends=True):
@@ -72,6 +78,16 @@ while True:
         problem = "it took too long"
         os.kill(child, signal.SIGKILL)
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+if spec["script"] and "hang_up" in spec["script"][-1]:
+    while not ended and time.monotonic() - begun < LONGEST:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            print(json.dumps({"code": os.waitstatus_to_exitcode(status), "problem": None}))
+            sys.exit()
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    print(json.dumps({"code": ended, "problem": "it took too long, or ended before"}))
+    sys.exit()
 after = termios.tcgetattr(slave)
 print(
     json.dumps(

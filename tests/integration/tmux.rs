@@ -173,6 +173,54 @@ fn a_run_in_tmux_outlives_the_terminal_that_it_was_started_from() {
 }
 
 #[test]
+fn a_run_is_joined_under_every_name_and_never_ended_by_the_next() {
+    let (work, tmux) = begin();
+    let arguments = ["run", FILE, "--tmux"];
+    sb(&work, &tmux, &arguments).expect(0);
+    assert!(work.appears("application/calls", "x"));
+    let pane = tmux.tmux(&["list-panes", "-t", "sb-gated-plan:progress", "-F", "#{pane_id}"]);
+    let pane = pane.trim();
+    for change in [
+        &["rename-window", "-t", "sb-gated-plan:progress", "mine"][..],
+        &["rename-session", "-t", "sb-gated-plan", "my own"],
+        &["break-pane", "-d", "-s", pane, "-t", "other:7"],
+    ] {
+        tmux.tmux(change);
+        let joined = sb(&work, &tmux, &arguments).expect(0);
+        assert!(joined.stderr.contains("nothing is started"), "{change:?}: {}", joined.stderr);
+    }
+    assert_eq!(tmux.tmux(&["display-message", "-p", "-t", pane, "#{session_name}"]), "other\n");
+    assert_eq!(work.read("application/calls"), "x\n");
+    work.write("application/go-1", "");
+    work.write("application/go-2", "");
+    assert!(tmux.ended(pane).contains(": complete; cleanup complete"));
+
+    // The next one starts in the same pane, and leaves alone what people have opened beside it.
+    std::fs::remove_file(work.path().join("application/calls")).unwrap();
+    sb(&work, &tmux, &arguments).expect(0);
+    assert!(work.appears("application/calls", "x\nx\n"));
+    assert!(tmux.ended(pane).contains(": complete; cleanup complete"));
+    assert!(
+        tmux.tmux(&["list-panes", "-s", "-t", "other", "-F", "#{pane_start_command}"]).contains("sleep 100")
+    );
+    assert_eq!(work.sb(&["runs", "--format", "json"]).expect(0).stdout.matches("\"ended\"").count(), 2);
+}
+
+#[test]
+fn a_run_goes_on_when_its_tmux_server_ends() {
+    let (work, tmux) = begin();
+    sb(&work, &tmux, &["run", FILE, "--tmux"]).expect(0);
+    assert!(work.appears("application/calls", "x"));
+    tmux.shows("sb-gated-plan:progress", "call");
+    tmux.tmux(&["kill-server"]);
+    work.write("application/go-1", "");
+    work.write("application/go-2", "");
+    let watched = work.sb(&["status", "--watch"]).expect(0);
+    assert!(watched.stdout.contains("measurement complete; cleanup complete"), "{}", watched.stdout);
+    assert_eq!(work.read("application/calls"), "x\nx\n");
+}
+
+#[test]
 fn a_killed_run_is_resumed_in_its_session() {
     let (work, tmux) = begin();
     sb(&work, &tmux, &["run", FILE, "--tmux"]).expect(0);

@@ -9,13 +9,16 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setpgid, setrlimit,
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setpgid, setrlimit,
 };
 
 /// The first argument that makes `sb` the launcher.
 pub const LAUNCH: &str = "internal-launch";
 /// Stands for a memory limit that there is not.
 pub(super) const NO_LIMIT: &str = "unlimited";
+
+/// Files that a function may have open.
+const FILES: u64 = 1024;
 
 /// Becomes the function's process; returns only when that failed.
 ///
@@ -51,6 +54,10 @@ fn confine(parent: u64, memory: Option<u64>) -> io::Result<()> {
     if let Some(memory) = memory {
         setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) })?;
     }
+    // Lambda's (quotas: "File descriptors 1,024"), whatever the runtime has.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let files = Some(maximum.map_or(FILES, |maximum| maximum.min(FILES)));
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum })?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(())
 }

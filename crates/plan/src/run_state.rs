@@ -40,6 +40,8 @@ pub struct StepState {
     pub attempts: u32,
     /// Attempts that failed, which is what retries are counted against; interruptions are not.
     pub failures: u32,
+    /// Attempts that were interrupted.
+    pub interruptions: u32,
     /// Who began the last attempt; runners are counted from 1.
     pub runner: usize,
     /// When the last attempt started, milliseconds since the epoch.
@@ -138,6 +140,7 @@ impl RunState {
                 step.outputs = outputs;
                 step.invalid = invalid;
                 step.failures += u32::from(matches!(outcome, Outcome::Failed(_)));
+                step.interruptions += u32::from(matches!(outcome, Outcome::Interrupted));
                 step.phase = if retry { StepPhase::Retrying(outcome) } else { StepPhase::Ended(outcome) };
             }
             Event::StopRequested { why, cause } => self.stopped = Some((cause, why)),

@@ -1,0 +1,93 @@
+//! What this process inherits from whoever started it, and does not pass on to what it starts.
+//!
+//! A new program keeps the mask of blocked signals, the signals that are ignored, and the limits of the process that
+//! starts it. `nohup`, cron, a shell in the background and test runners set them. A step that was measured or stopped
+//! under them would behave differently from one started at a prompt: `wait` of a shell hangs while SIGCHLD is blocked.
+
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use nix::sys::signal::SigSet;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use signal_hook::consts::{FORBIDDEN, SIGPIPE, SIGTTIN, SIGTTOU};
+
+/// Gives this process, and all that it starts from now on, the default mask and dispositions of signals. To be called
+/// before the process has other threads, since each thread has a mask of its own.
+///
+/// A signal that was ignored still has no effect on this process: it gets a handler that does nothing. The kernel puts
+/// handlers back to the default in a new program, but not what is ignored. The standard library does so for SIGPIPE.
+///
+/// A process that may have a terminal (`of_terminal`) goes on ignoring SIGTTIN and SIGTTOU, since a handler would make
+/// it try again for ever what the kernel refuses to a process in the background. What runs steps has none.
+pub(crate) fn reset_signals(of_terminal: bool) {
+    // A mask that cannot be emptied is one that the kernel does not know.
+    let _ = SigSet::empty().thread_set_mask();
+    let kept = |signal: &i32| {
+        *signal == SIGPIPE
+            // SIGKILL and SIGSTOP cannot be ignored, and the kernel sends the others in spite of it.
+            || FORBIDDEN.contains(signal)
+            || (of_terminal && [SIGTTIN, SIGTTOU].contains(signal))
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for signal in ignored(&status).filter(|signal| !kept(signal)) {
+        let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
+}
+
+/// The limit on open files under which this process was started, once it was raised.
+static FILES_BEFORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process have as many open files as it may: each step under way takes a few.
+pub(crate) fn raise_open_files() {
+    FILES_BEFORE.get_or_init(|| {
+        let before = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+        before
+    });
+}
+
+/// Gives a child of this process, which has not begun with its work, the limit on open files that this process was
+/// started under: some programs take a time in proportion to it, and none should behave differently under `sb`.
+pub(crate) fn give_back_open_files(child: u32) {
+    let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+    if let (Some(before), Some(child)) = (FILES_BEFORE.get(), child) {
+        let _ = prlimit(Some(child), Resource::Nofile, before.clone());
+    }
+}
+
+/// Whether a process could not be started for want of descriptors, processes or memory.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw_os_error(code)))
+}
+
+/// How many files this process may have open.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// The signals that a process ignores, by its `/proc/PID/status`.
+fn ignored(status: &str) -> impl Iterator<Item = i32> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(move |signal| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ignored_signals_are_read_from_the_status_of_a_process() {
+        let of = |status| ignored(status).collect::<Vec<_>>();
+        assert_eq!(
+            of("Name:\tsb\nSigBlk:\t0000000000000001\nSigIgn:\t8000000000001007\n"),
+            [1, 2, 3, 13, 64]
+        );
+        assert_eq!(of("SigIgn:\t0000000000000000\n"), [0; 0]);
+        assert_eq!(of(""), [0; 0]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Signals, terminals and pipes: a run neither inherits those of its starter, nor ends with them.
+
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::pseudo_terminal::hang_up;
+use crate::watch::GATED;
+use crate::workspace::{Ran, Workspace};
+
+/// Starts its arguments with every signal blocked, and every one that can be ignored ignored: more than `nohup`, cron and
+/// shells in the background do together.
+const STARTER: &str = r#"
+import os, signal, sys
+for number in range(1, 65):
+    # SEGV, ILL and FPE cannot be given back without unsafe code; the kernel sends its own in spite of it.
+    if number in (4, 8, 9, 11, 19, 32, 33):
+        continue
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+/// Which of the first 28 signals are blocked, and which are ignored, on standard output. What the C library and the machine do
+/// to real-time signals is not ours.
+const SAY: &str = "grep -E 'Sig(Blk|Ign)' /proc/$$/status | grep -o '.......$'";
+const DEFAULT: &str = "0000000\n0000000\n";
+
+#[test]
+fn steps_have_the_default_signals_whatever_started_the_runner() {
+    let work = Workspace::new();
+    let manifest = format!(
+        r#"
+[benchmark]
+name = "signals"
+[targets.local]
+traces = "none"
+[[deploy]]
+name = "says"
+run = "{SAY}"
+[[deploy]]
+name = "waits"
+run = "sleep 0.1 & sleep 0.1 & wait; echo waited"
+timeout = "10s"
+[[deploy]]
+name = "limits"
+run = "timeout 0.2 sleep 20; echo $?"
+timeout = "10s"
+[[deploy]]
+name = "hears"
+run = ["python3", "-c", "import signal,sys,time; signal.signal(15, lambda *a: (print('TERM'), sys.exit(3))); time.sleep(30)"]
+timeout = "1s"
+allow_failure = true
+[[cleanup]]
+name = "says"
+run = "{SAY}"
+"#
+    );
+    work.write("benchmark.toml", &manifest);
+    let sb = work.command(&["test", "--executor", "host"]);
+    let mut command = Command::new("python3");
+    command.args(["-c", STARTER]).arg(sb.get_program()).args(sb.get_args());
+    command
+        .current_dir(work.path())
+        .stdin(Stdio::null())
+        .env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+    let begun = Instant::now();
+    Ran::of(command.output().unwrap()).expect(0);
+    assert!(begun.elapsed() < Duration::from_secs(9), "a step was ended by KILL: {:?}", begun.elapsed());
+    for (step, expected) in [
+        ("deploy/says", DEFAULT),
+        ("cleanup/says", DEFAULT),
+        ("deploy/waits", "waited\n"),
+        ("deploy/limits", "124\n"),
+        ("deploy/hears", "TERM\n"),
+    ] {
+        assert_eq!(work.sb(&["logs", step]).expect(0).stdout, expected, "{step}");
+    }
+}
+
+#[test]
+fn a_runner_can_be_stopped_whatever_started_it() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", GATED);
+    let sb = work.command(&["test", "--executor", "host"]);
+    let mut command = Command::new("python3");
+    command.args(["-c", STARTER]).arg(sb.get_program()).args(sb.get_args());
+    command
+        .current_dir(work.path())
+        .stdin(Stdio::null())
+        .env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+    let mut runner = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(work.appears("calls", "x"));
+    let id = rustix::process::Pid::from_child(&runner);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    assert_eq!(runner.wait().unwrap().code(), Some(130));
+}
+
+/// A terminal with colours and bars, and one without, go away while a step runs.
+#[test]
+fn a_run_goes_on_when_its_terminal_is_gone() {
+    for (colours, until) in [(true, "call"), (false, "started    gated.1/t1/invoke/call")] {
+        let work = Workspace::new();
+        work.write("benchmark.toml", GATED);
+        let mut command = work.command(&["test", "--executor", "host", "-v"]);
+        if !colours {
+            command.env("NO_COLOR", "1");
+        }
+        // What follows is said to a terminal that is gone.
+        let go = || {
+            work.write("go-1", "");
+            work.write("go-2", "");
+        };
+        let ended = hang_up(&command, until, go);
+        assert_eq!(ended, 0, "colours: {colours}");
+        assert_eq!(work.read("calls"), "x\nx\n");
+        let runs = work.sb(&["runs", "--format", "json"]).expect(0);
+        let runs: Value = serde_json::from_str(&runs.stdout).unwrap();
+        assert_eq!(
+            (&runs["runs"][0]["measurement"], &runs["runs"][0]["cleanup"]),
+            (&json!("complete"), &json!("complete"))
+        );
+    }
+}
+
+#[test]
+fn a_run_goes_on_when_nobody_reads_what_it_says() {
+    // The reading end of a pipe is closed; or it is open, and nobody empties it.
+    for reader in ["true", "exec sleep 60"] {
+        let work = Workspace::new();
+        // More than a pipe holds.
+        work.write(
+            "benchmark.toml",
+            &GATED.replace("echo begin $n;", "seq 40000; touch said; echo begin $n;"),
+        );
+        work.write("go-1", "");
+        work.write("go-2", "");
+        let (out, into) = std::io::pipe().unwrap();
+        let mut reader = Command::new("sh").args(["-c", reader]).stdin(out).spawn().unwrap();
+        let mut command = work.command(&["test", "--executor", "host", "-v"]);
+        let mut runner = command.stdout(into.try_clone().unwrap()).stderr(into).spawn().unwrap();
+        drop(command);
+        let begun = Instant::now();
+        loop {
+            let runs = work.sb(&["runs", "--format", "json"]).expect(0);
+            let runs: Value = serde_json::from_str(&runs.stdout).unwrap();
+            if runs["runs"][0]["measurement"] == "complete" {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(40), "{runs:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = reader.kill();
+        let _ = reader.wait();
+        let ended = runner.wait().unwrap();
+        assert_eq!((ended.code(), ended.signal()), (Some(0), None));
+    }
+}
+
+/// What follows a run ends soon after its reader, though there is nothing new to say.
+#[test]
+fn what_follows_a_run_ends_with_its_reader() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", GATED);
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("calls", "x"));
+    for arguments in [
+        &["status", "--watch"][..],
+        &["status", "--watch", "--format", "json"],
+        &["logs", "-f"],
+        &["logs", "-f", "call"],
+        &["ui"],
+    ] {
+        let mut command = work.command(arguments);
+        let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = follower.stdout.take().unwrap();
+        out.read_exact(&mut [0]).unwrap();
+        drop(out);
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(ended) = follower.try_wait().unwrap() {
+                break ended;
+            }
+            if begun.elapsed() > Duration::from_secs(5) {
+                let _ = follower.kill();
+                panic!("{arguments:?} goes on without a reader");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(ended.code(), Some(0), "{arguments:?}");
+    }
+    work.write("go-1", "");
+    work.write("go-2", "");
+    assert!(runner.wait().unwrap().success());
+}
+
+/// Every step has a supervisor, whose pipes take descriptors of the runner.
+#[test]
+fn many_steps_run_side_by_side_under_small_limits() {
+    let work = Workspace::new();
+    let mut manifest = "[benchmark]\nname = \"wide\"\n[targets.local]\ntraces = \"none\"\n".to_owned();
+    for number in 0..60 {
+        manifest +=
+            &format!("[[deploy]]\nname = \"s{number}\"\nrun = \"ulimit -Sn; sleep 0.3\"\nneeds = []\n");
+    }
+    manifest += "[[cleanup]]\nname = \"stack\"\nrun = \"true\"\n";
+    work.write("benchmark.toml", &manifest);
+    // The soft limit is raised; the hard one makes steps wait.
+    for limits in ["ulimit -Sn 100", "ulimit -Sn 100; ulimit -Hn 300"] {
+        let sb = work.command(&["test", "--executor", "host"]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{limits}; exec \"$@\""), "sh"])
+            .arg(sb.get_program())
+            .args(sb.get_args());
+        command.current_dir(work.path()).env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+        Ran::of(command.stdin(Stdio::null()).output().unwrap()).expect(0);
+        assert_eq!(work.sb(&["logs", "deploy/s17"]).expect(0).stdout, "100\n", "as it was: {limits}");
+    }
+}
