@@ -63,7 +63,41 @@ struct EngineRuns {
 }
 
 pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
-    let store = open(settings)?;
+    match known(terminal, settings, remove).await {
+        Err(failed) if failed.exit == Exit::Store => {
+            failed.show(terminal);
+            recorded(terminal, settings)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Where the state cannot be read: what the records beside it say.
+fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
+    let (rows, damaged) = Store::recorded(&settings.workspace_here())?;
+    if settings.json() {
+        let rows: Vec<_> = rows.iter().map(deployment_json).collect();
+        let all = json!({ "version": 1, "complete": false, "deployments": rows, "damaged": damaged, "containers": [] });
+        terminal.data(&format!("{all:#}"))?;
+    } else {
+        let mut text = String::new();
+        for row in &rows {
+            let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            let _ = writeln!(
+                text,
+                "  owed by its record; when the state is mended, `sb leaks` says how it is paid"
+            );
+        }
+        for id in &damaged {
+            let _ = writeln!(text, "{id}\n  may be owed: its record is damaged");
+        }
+        terminal.data(&text)?;
+    }
+    Ok(if rows.is_empty() && damaged.is_empty() { Exit::Store } else { Exit::CleanupOwed })
+}
+
+async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
+    let store = open(terminal, settings)?;
     let mut owed = Vec::new();
     for row in store.deployments().await? {
         // What a live runner works on is not leaked.
@@ -90,7 +124,12 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
         let all = json!({ "version": 1, "deployments": rows, "containers": containers });
         terminal.data(&format!("{all:#}"))?;
     } else if owed.is_empty() && left.is_empty() {
-        if !blind {
+        if !store.workspace().database().exists() {
+            terminal.say(&format!(
+                "nothing was run yet in {}: there is no deployment to know of",
+                store.folder().display()
+            ));
+        } else if !blind {
             terminal.say("nothing is owed: every deployment was cleaned up, and no container is left");
         }
     } else {

@@ -2,12 +2,13 @@
 //! deployment that persists between them.
 
 use super::output::{Failed, accept, accept_arguments};
+use super::status::look;
 use super::{Outcome, run};
 use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
 use crate::run::{Request, What};
 use crate::settings::Settings;
-use crate::store::{Debt, Store};
+use crate::store::Debt;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::benchmark::Benchmark;
@@ -54,7 +55,7 @@ async fn start(
     let target = target(settings, &benchmark)?;
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
     if !parts.deploy {
-        expect_deployed(settings, &benchmark, &deployment, parts).await?;
+        expect_deployed(terminal, settings, &benchmark, &deployment, parts).await?;
         if !settings.params.is_empty() {
             let help = "use `sb config set NAME VALUE`, or `sb cleanup` and then `sb prepare -p NAME=VALUE`";
             return Err(Failed::helped(
@@ -92,12 +93,13 @@ pub(super) fn target(settings: &Settings, benchmark: &Benchmark) -> Result<Strin
 }
 
 async fn expect_deployed(
+    terminal: &Terminal,
     settings: &Settings,
     benchmark: &Benchmark,
     deployment: &DeploymentId,
     parts: Parts,
 ) -> Result<(), Failed> {
-    let store = Store::open(&settings.workspace(&benchmark.path))?;
+    let store = look(terminal, &settings.workspace(&benchmark.path))?;
     let row = store.deployment(deployment).await?;
     if let Some(row) = &row
         && row.manifest != benchmark.path

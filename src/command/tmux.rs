@@ -63,7 +63,7 @@ pub(super) async fn resume(
     settings: &Settings,
     run: Option<&str>,
 ) -> Result<Option<Exit>, Failed> {
-    let store = open(settings)?;
+    let store = open(terminal, settings)?;
     let row = match run {
         Some(name) => Some(find_run(&store, name).await?),
         None => store.runs().await?.into_iter().find(|row| row.ended.is_none()),

@@ -2,17 +2,25 @@
 //!
 //! One thread owns the connection. Appends that arrive together share one transaction, so that many steps side
 //! by side cost one flush. WAL with `synchronous=FULL`: what [`Store::append`] has confirmed survives a power cut.
+//!
+//! Beside it stand records that do not depend on it ([`record`]). Whenever the state is opened, it is compared with them
+//! ([`reconcile`]): that nothing is owed is only said when it is known.
 
+mod checksum;
+mod connection;
 mod lock;
+mod reconcile;
+mod record;
 mod rows;
 mod secrets;
 mod shared;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -21,7 +29,7 @@ pub(crate) use rows::{Debt, DeploymentRow, RunRow};
 pub(crate) use secrets::Secrets;
 pub(crate) use shared::{Guard, Shared, Taken, machine_folder};
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, quoted};
 use sb_plan::event::{Event, Record};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::run_state::RunState;
@@ -40,17 +48,37 @@ pub enum StoreError {
     #[error("cannot read the state `{}`: {message}", path.display())]
     Read { path: PathBuf, message: String },
     #[error(
-        "the state `{}` is damaged: {message}; put back a copy of it, or move it away to begin anew (what it knew to be deployed must then be removed by hand)",
-        path.display()
+        "the state `{}` is damaged: {message}; put back a copy of it, or move it away with `{}`; what is owed is then known from the records beside it",
+        path.display(), move_away(path)
     )]
     Corrupt { path: PathBuf, message: String },
+    #[error(
+        "the state `{}` has lost what it knew of {what}; put back a copy of it, or look yourself for what is deployed, and then remove `{}` to begin anew",
+        path.display(), path.parent().unwrap_or(path).display()
+    )]
+    Lost { path: PathBuf, what: String },
+    #[error(
+        "the state `{}` was removed or replaced while it was in use; what it knew to be deployed was written down again: `sb leaks` lists it",
+        path.display()
+    )]
+    Removed { path: PathBuf },
+    #[error("the state `{}` was moved to `{}` while it was in use", path.display(), now.display())]
+    Moved { path: PathBuf, now: PathBuf },
+}
+
+/// A command that moves a damaged database away, with its log.
+fn move_away(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path);
+    let aside = format!("damaged-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"));
+    let aside = quoted(&folder.join(aside));
+    format!("mkdir {aside} && mv {}* {aside}", quoted(path))
 }
 
 /// A handle on the workspace's state; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Store {
     workspace: Workspace,
-    sender: mpsc::Sender<worker::StoreRequest>,
+    thread: Arc<worker::StoreThread>,
 }
 
 /// What changes together with events, in the same transaction.
@@ -89,8 +117,37 @@ pub(crate) enum Change {
 impl Store {
     /// Opens the state of a workspace, made when it is missing.
     pub(crate) fn open(workspace: &Workspace) -> Result<Self, StoreError> {
-        let sender = worker::start(workspace)?;
-        Ok(Self { workspace: workspace.clone(), sender })
+        Self::open_for(workspace, worker::Access::Write)
+    }
+
+    /// Opens the state of a workspace to look at it. Where there is none, none is made: it is as an empty one.
+    pub(crate) fn look(workspace: &Workspace) -> Result<Self, StoreError> {
+        Self::open_for(workspace, worker::Access::Read)
+    }
+
+    fn open_for(workspace: &Workspace, access: worker::Access) -> Result<Self, StoreError> {
+        let thread = Arc::new(worker::start(workspace, access)?);
+        Ok(Self { workspace: workspace.clone(), thread })
+    }
+
+    /// What was found wrong with the state when it was opened, and mended; for people.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.thread.notes
+    }
+
+    /// Deployments that are owed by the records beside a state, whether that can be read or not; and the names of those
+    /// whose record is damaged.
+    pub(crate) fn recorded(
+        workspace: &Workspace,
+    ) -> std::io::Result<(Vec<DeploymentRow>, Vec<DeploymentId>)> {
+        let (mut rows, mut damaged) = (vec![], vec![]);
+        for record in record::owed(workspace)? {
+            match record.row {
+                Some(row) => rows.push(row),
+                None => damaged.push(record.deployment),
+            }
+        }
+        Ok((rows, damaged))
     }
 
     /// Where everything of the workspace lies.
@@ -147,8 +204,7 @@ impl Store {
 
     /// Whether a deployment of this run is still to be cleaned up.
     pub(crate) async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
-        let run = run.clone();
-        self.ask(|reply| worker::StoreRequest::Owes { run, reply }).await
+        Ok(self.deployments().await?.iter().any(|row| row.run == *run && row.debt == Debt::Owed))
     }
 
     /// Whether files can be made in the state's folder just now: a step that could not be started because they
@@ -156,7 +212,8 @@ impl Store {
     ///
     /// # Errors
     /// They cannot, and why.
-    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+    pub(crate) async fn check_writable(&self) -> Result<(), StoreError> {
+        self.ask(|reply| worker::StoreRequest::ExpectInPlace { reply }).await?;
         let path = self.workspace.database();
         worker::room(&path)?;
         let probe = self.workspace.probe();
@@ -197,7 +254,7 @@ impl Store {
             path: self.folder().to_path_buf(),
             message: "the thread that owns it has ended".to_owned(),
         };
-        self.sender.send(request(reply)).map_err(|_| gone())?;
+        self.thread.send(request(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }

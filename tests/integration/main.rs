@@ -26,6 +26,7 @@ mod preflight;
 mod pseudo_terminal;
 mod remote;
 mod secrets;
+mod state;
 mod stress;
 mod tmux;
 mod trace_files;
