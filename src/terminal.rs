@@ -1,12 +1,15 @@
 //! The sole writer to standard output (data) and standard error (for people).
 
 mod raw;
+mod suggestion;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
 
 use indicatif::MultiProgress;
 
 pub(crate) use raw::RawMode;
+pub(crate) use suggestion::Missing;
 
 /// Cheap to clone; bars drawn through it never tear the lines it prints.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct Terminal {
     pub lively: bool,
     /// Standard output is a terminal that understands colours.
     pub coloured: bool,
+    /// What commands in messages lack to work where they are pasted, once that is known.
+    missing: Arc<OnceLock<Missing>>,
 }
 
 impl Terminal {
@@ -27,7 +32,19 @@ impl Terminal {
             bars: MultiProgress::new(),
             lively: io::stderr().is_terminal() && !plain,
             coloured: io::stdout().is_terminal() && !plain,
+            missing: Arc::default(),
         }
+    }
+
+    /// From here on, commands in messages are completed so that they work where they are pasted.
+    pub(crate) fn complete_commands(&self, missing: impl FnOnce() -> Missing) {
+        self.missing.get_or_init(missing);
+    }
+
+    /// A command, given without `sb`, as it can be pasted.
+    pub(crate) fn command(&self, words: &str) -> String {
+        let missing = self.missing.get().map(|missing| missing.of(words)).unwrap_or_default();
+        format!("sb {words}{missing}")
     }
 
     /// Columns of standard output; 100 where it is no terminal.
@@ -97,6 +114,8 @@ impl Terminal {
 
     /// A line for people. Nobody to read it is no error.
     pub(crate) fn say(&self, text: &str) {
+        let completed = self.missing.get().map(|missing| missing.complete(text));
+        let text = completed.as_deref().unwrap_or(text);
         self.bars.suspend(|| {
             let mut out = io::stderr().lock();
             let _ = out.write_all(text.as_bytes());

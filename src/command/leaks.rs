@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use crate::run::{Request, What, engine_of, open_run_of};
 use crate::settings::Settings;
 use crate::store::{Debt, DeploymentRow, LockError, Store};
 use crate::terminal::Terminal;
+use crate::workspace::{Workspace, quoted};
 use sb_plan::id::{RunId, StepId};
 
 /// Which containers are removed.
@@ -139,27 +141,34 @@ async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outc
             if let Some(because) = kept(&store, row).await? {
                 let _ = writeln!(
                     text,
-                    "  kept on failure: {because} failed (`sb why {because} --run {}`)",
-                    row.run
+                    "  kept on failure: {because} failed (`{}`)",
+                    terminal.command(&format!("why {because} --run {}", row.run))
                 );
             }
-            let _ = writeln!(text, "  {}", way_out(&store, row).await?);
+            let _ = writeln!(text, "  {}", way_out(terminal, &store, row).await?);
         }
         for left in &left {
             let running = if left.container.running { "running" } else { "not running" };
             let _ = writeln!(text, "container {}  {running}", left.container.name);
             let run = &left.run;
             let _ = match left.of {
-                Of::Ended => writeln!(text, "  its run {run} has ended; remove it with: sb leaks --remove"),
+                Of::Ended => writeln!(
+                    text,
+                    "  its run {run} has ended; remove it with: {}",
+                    terminal.command("leaks --remove")
+                ),
                 Of::Unknown => {
                     writeln!(
                         text,
-                        "  the state does not know its run {run}; remove it with: sb leaks --remove"
+                        "  the state does not know its run {run}; remove it with: {}",
+                        terminal.command("leaks --remove")
                     )
                 }
                 Of::Resumable => writeln!(
                     text,
-                    "  belongs to run {run}, which can be resumed: sb resume {run} (sb leaks --remove --force ends it)"
+                    "  belongs to run {run}, which can be resumed: {} ({} ends it)",
+                    terminal.command(&format!("resume {run}")),
+                    terminal.command("leaks --remove --force"),
                 ),
             };
         }
@@ -265,23 +274,37 @@ async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Fail
 }
 
 /// How the debt of a deployment is paid.
-async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
+async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
     let state = store.state(&row.run).await?;
     let ended = run.ended.is_some();
-    Ok(match Request::read(&run)?.what {
-        _ if ended && state.kept.contains_key(&row.id) => format!("remove it with: sb cleanup {}", row.run),
-        _ if state.changing => format!("pay with: sb resume {} --accept-changes", row.run),
-        What::Plan { .. } if ended => {
-            format!(
-                "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",
-                row.run, row.run
-            )
+    let request = Request::read(&run)?;
+    let resume = |run: &RunId| terminal.command(&format!("resume {run}"));
+    Ok(match &request.what {
+        _ if ended && state.kept.contains_key(&row.id) => {
+            format!("remove it with: {}", terminal.command(&format!("cleanup {}", row.run)))
         }
-        What::Plan { .. } => format!("pay with: sb resume {}", row.run),
-        What::Single { manifest, target, deployment, .. } => match open_run_of(store, &deployment).await? {
-            Some(open) => format!("pay with: sb resume {open}"),
-            None => format!("pay with: sb cleanup --file {} --target {target}", manifest.display()),
+        _ if state.changing => {
+            format!("pay with: {}", terminal.command(&format!("resume {} --accept-changes", row.run)))
+        }
+        What::Plan { .. } if ended => {
+            let status = terminal.command(&format!("status {}", row.run));
+            format!("its cleanup failed (see `{status}`); try it again with: {}", resume(&row.run))
+        }
+        What::Plan { .. } => format!("pay with: {}", resume(&row.run)),
+        What::Single { manifest, target, deployment, .. } => match open_run_of(store, deployment).await? {
+            Some(open) => format!("pay with: {}", resume(&open)),
+            None => {
+                let (manifest, target) = (quoted(manifest), quoted(Path::new(target)));
+                let executor =
+                    request.executor.map_or_else(String::new, |word| format!(" --executor {word}"));
+                let state = if Workspace::of(&row.manifest).folder() == store.folder() {
+                    String::new()
+                } else {
+                    format!(" --state-dir {}", quoted(store.folder()))
+                };
+                format!("pay with: sb cleanup --file {manifest} --target {target}{executor}{state}")
+            }
         },
     })
 }

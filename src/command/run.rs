@@ -54,6 +54,7 @@ pub(super) async fn start(
 ) -> Outcome {
     let given = Given { params: settings.params.clone(), environment: settings.environment.clone() };
     let workspace = settings.workspace(request.file());
+    terminal.complete_commands(|| settings.missing_in_commands(&workspace));
     let draft = Draft::check(request, given)?;
     show_problems(terminal, draft.warnings());
     let runs = open(terminal, settings, &workspace)?;
@@ -120,6 +121,7 @@ pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str
 }
 
 fn open(terminal: &Terminal, settings: &Settings, workspace: &Workspace) -> Result<Runs, Failed> {
+    terminal.complete_commands(|| settings.missing_in_commands(workspace));
     let settings = settings.clone();
     let tables =
         move || Ok(Tables { images: init::images(&settings)?, prices: estimate::prices(&settings)? });

@@ -59,7 +59,7 @@ pub(super) async fn shell(
     let workspace = settings.workspace(&manifest);
     let run = new_run_id("shell");
     let id = DeploymentId::new(format!("{}@{name}", benchmark.name));
-    let store = super::status::look(terminal, &workspace)?;
+    let store = super::status::look(terminal, settings, &workspace)?;
     let row = store.deployment(&id).await?;
     let deployment = &expand(&plan).deployments[0];
     let stored = row.map(|row| (&store, row));

@@ -26,11 +26,12 @@ const STEPS: usize = 200;
 
 /// The state of the workspace of the working directory, to look at it.
 pub(super) fn open(terminal: &Terminal, settings: &Settings) -> Result<Store, Failed> {
-    look(terminal, &settings.workspace_here())
+    look(terminal, settings, &settings.workspace_here())
 }
 
 /// The state of a workspace, to look at it.
-pub(super) fn look(terminal: &Terminal, workspace: &Workspace) -> Result<Store, Failed> {
+pub(super) fn look(terminal: &Terminal, settings: &Settings, workspace: &Workspace) -> Result<Store, Failed> {
+    terminal.complete_commands(|| settings.missing_in_commands(workspace));
     let store = Store::look(workspace)?;
     tell(terminal, store.notes());
     Ok(store)

@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("container", &["attempt", "command_exit"]),
     ("host", &["attempt", "command_exit"]),
     ("provider", &[]),
-    ("store", &["workspace"]),
+    ("store", &["attempt", "workspace"]),
     ("execute", &["attempt", "command_exit", "workspace", "container", "host", "provider"]),
     ("schedule", &["attempt", "store", "execute", "workspace"]),
     ("run", &["workspace", "store", "execute", "schedule"]),
@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &["terminal"]),
     ("role", &["execute", "host", "provider", "terminal"]),
     ("cli", &[]),
-    ("settings", &["cli", "workspace"]),
+    ("settings", &["cli", "terminal", "workspace"]),
     ("watch", &["attempt", "execute", "schedule", "run", "store", "workspace"]),
     ("ui", &["watch", "schedule", "store", "execute", "attempt"]),
     (
