@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
+use super::identity::{self, Relocation};
 use super::reconcile::reconcile;
 use super::tables::{corrupt, is_corrupt};
 use super::worker::Access;
@@ -29,6 +30,7 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     /// None: it cannot be written to.
     pub(super) place: Option<Place>,
+    pub(super) relocation: Relocation,
     /// What was wrong and was mended, for people.
     pub(super) notes: Vec<String>,
 }
@@ -69,7 +71,8 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
     if access == Access::Read && !path.exists() && !has_records(workspace) {
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         migrate(&mut connection, &path)?;
-        return Ok(Opened { connection, place: None, notes: vec![] });
+        let relocation = Relocation::default();
+        return Ok(Opened { connection, place: None, relocation, notes: vec![] });
     }
     let io = |error: io::Error| StoreError::Open { path: path.clone(), message: error.to_string() };
     DirBuilder::new().recursive(true).mode(0o700).create(workspace.folder()).map_err(io)?;
@@ -86,15 +89,17 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
         Err(error) if access == Access::Read && is_refused(&error) => {
             let connection = open_to_read(&path).map_err(failed)?;
             expect_known(&connection, &path)?;
-            let notes = reconcile(&connection, workspace, false)?;
-            return Ok(Opened { connection, place: None, notes });
+            let mut notes = reconcile(&connection, workspace, false)?;
+            let relocation = identity::settle(&connection, workspace, access, &mut notes)?;
+            return Ok(Opened { connection, place: None, relocation, notes });
         }
         opened => opened.map_err(failed)?,
     };
     migrate(&mut connection, &path)?;
-    let notes = reconcile(&connection, workspace, true)?;
+    let mut notes = reconcile(&connection, workspace, true)?;
+    let relocation = identity::settle(&connection, workspace, access, &mut notes)?;
     let place = Some(Place::of(&path).map_err(io)?);
-    Ok(Opened { connection, place, notes })
+    Ok(Opened { connection, place, relocation, notes })
 }
 
 /// Whether something was run here, whatever the database says.

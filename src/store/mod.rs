@@ -8,6 +8,7 @@
 
 mod checksum;
 mod connection;
+mod identity;
 mod lock;
 mod reconcile;
 mod record;
@@ -62,6 +63,12 @@ pub enum StoreError {
         path.display()
     )]
     Removed { path: PathBuf },
+    #[error(
+        "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed; go on there, or remove this one with `rm -r {}`; \
+         if that one will never be used again, `touch {}` and the same command again let this one take its place",
+        path.display(), original.display(), quoted(path), quoted(take_over)
+    )]
+    Copied { path: PathBuf, original: PathBuf, take_over: PathBuf },
     #[error("the state `{}` was moved to `{}` while it was in use", path.display(), now.display())]
     Moved { path: PathBuf, now: PathBuf },
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use super::connection::{self, Place};
+use super::identity::Relocation;
 use super::record::{self, Progress};
 use super::rows::{Debt, DeploymentRow, RunRow};
 use super::tables::{
@@ -85,6 +86,7 @@ pub(super) fn start(workspace: &Workspace, access: Access) -> Result<StoreThread
         workspace: workspace.clone(),
         path: workspace.database(),
         place: opened.place,
+        relocation: opened.relocation,
         progress: Progress::default(),
         left_word: false,
     };
@@ -119,6 +121,7 @@ struct Worker {
     path: PathBuf,
     /// None: it is in memory, or cannot be written to.
     place: Option<Place>,
+    relocation: Relocation,
     progress: Progress,
     /// The state is gone, and what stands was written down.
     left_word: bool,
@@ -300,6 +303,15 @@ impl Worker {
         }
     }
 
+    /// Goes through a run's events as they are to be read here.
+    fn each_event(&self, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), StoreError> {
+        let read = each_event(&self.connection, run, |mut record| {
+            self.relocation.record(&mut record);
+            take(record);
+        });
+        read.map_err(|error| self.unread(error))
+    }
+
     fn unread(&self, error: RowError) -> StoreError {
         unread(&self.path, error)
     }
@@ -318,33 +330,49 @@ impl Worker {
             }
             StoreRequest::Runs { reply } => {
                 let sql = format!("{RUNS} ORDER BY created_ms DESC, id DESC");
-                let _ =
-                    reply.send(each(&self.connection, &sql, [], run_row).map_err(|error| self.unread(error)));
+                let rows = each(&self.connection, &sql, [], run_row).map(|mut rows| {
+                    rows.iter_mut().for_each(|row| self.relocation.request(&mut row.request));
+                    rows
+                });
+                let _ = reply.send(rows.map_err(|error| self.unread(error)));
             }
             StoreRequest::Run { id, reply } => {
-                let _ = reply.send(read_run(&self.connection, &id).map_err(|error| self.unread(error)));
+                let row = read_run(&self.connection, &id).map(|mut row| {
+                    row.iter_mut().for_each(|row| self.relocation.request(&mut row.request));
+                    row
+                });
+                let _ = reply.send(row.map_err(|error| self.unread(error)));
             }
             StoreRequest::Events { run, reply } => {
                 let mut all = Vec::new();
-                let read = each_event(&self.connection, &run, |record| all.push(record));
-                let _ = reply.send(read.map(|()| all).map_err(|error| self.unread(error)));
+                let read = self.each_event(&run, |record| all.push(record));
+                let _ = reply.send(read.map(|()| all));
             }
             StoreRequest::Fold { run, reply } => {
                 let mut state = RunState::default();
-                let read = each_event(&self.connection, &run, |record| state.take(record));
-                let _ = reply.send(read.map(|()| state).map_err(|error| self.unread(error)));
+                let read = self.each_event(&run, |record| state.take(record));
+                let _ = reply.send(read.map(|()| state));
             }
             StoreRequest::EventsAfter { run, number, limit, reply } => {
                 let sql = "SELECT number, at_ms, event FROM events WHERE run_id = ?1 AND number > ?2
                            ORDER BY number LIMIT ?3";
                 let read = each(&self.connection, sql, params![run.as_str(), number, limit], |row| {
                     let text: String = row.get(2)?;
-                    Ok((row.get(0)?, Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? }))
+                    let mut record = Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? };
+                    self.relocation.record(&mut record);
+                    Ok((row.get(0)?, record))
                 });
                 let _ = reply.send(read.map_err(|error| self.unread(error)));
             }
             StoreRequest::Deployments { reply } => {
-                let _ = reply.send(read_deployments(&self.connection).map_err(|error| self.unread(error)));
+                let rows = read_deployments(&self.connection).map(|mut rows| {
+                    for row in &mut rows {
+                        self.relocation.path(&mut row.manifest);
+                        row.logs.iter_mut().for_each(|logs| self.relocation.path(logs));
+                    }
+                    rows
+                });
+                let _ = reply.send(rows.map_err(|error| self.unread(error)));
             }
         }
     }

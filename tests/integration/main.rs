@@ -17,6 +17,7 @@ mod k6;
 mod layers;
 mod local;
 mod moto;
+mod moved;
 mod new;
 mod other_engines;
 mod otlp;
