@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Global, OutputFormat};
+use crate::store::expect_own;
 use crate::terminal::Missing;
 use crate::workspace::{Workspace, absolute, quoted};
 use sb_plan::plan::Executor;
@@ -117,7 +118,9 @@ impl Settings {
     /// What commands lack that are to concern this workspace and what is meant here, when they are pasted.
     pub(crate) fn missing_in_commands(&self, workspace: &Workspace) -> Missing {
         let mut missing = Missing::default();
-        if *workspace != Workspace::of(Path::new(".")) {
+        let here = Workspace::of(Path::new("."));
+        // One that is another user's is used only where it is named.
+        if workspace.folder() != here.folder() || (workspace.is_named() && expect_own(&here).is_err()) {
             missing.state = format!(" --state-dir {}", quoted(workspace.folder()));
         }
         if let Some(file) = &self.file {

@@ -9,13 +9,15 @@ use sb_plan::id::{DeploymentId, RunId, StepId, file_name};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
     folder: Arc<Path>,
+    /// It was named, and not found from a path in it.
+    is_named: bool,
 }
 
 impl Workspace {
     /// The workspace whose state is in this folder.
     pub fn at(folder: &Path) -> Self {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), is_named: true }
     }
 
     /// The workspace to which a file or folder belongs: the nearest ancestor's `.sb`, else one at the root of the git
@@ -26,7 +28,12 @@ impl Workspace {
         let at_root =
             || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
         let folder = found.or_else(at_root).unwrap_or_else(|| start.join(".sb"));
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), is_named: false }
+    }
+
+    /// Whether its folder was named, which is to trust it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     /// `.sb` itself.

@@ -13,7 +13,7 @@ use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, s
 use crate::exit_code::Exit;
 use crate::run::{Request, What, engine_of, open_run_of};
 use crate::settings::Settings;
-use crate::store::{Debt, DeploymentRow, LockError, Store};
+use crate::store::{Debt, DeploymentRow, LockError, Store, expect_own};
 use crate::terminal::Terminal;
 use crate::workspace::{Workspace, quoted};
 use sb_plan::id::{RunId, StepId};
@@ -76,7 +76,11 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
 
 /// Where the state cannot be read: what the records beside it say.
 fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
-    let (rows, damaged) = Store::recorded(&settings.workspace_here())?;
+    let workspace = settings.workspace_here();
+    if expect_own(&workspace).is_err() {
+        return Ok(Exit::Store);
+    }
+    let (rows, damaged) = Store::recorded(&workspace)?;
     if settings.json() {
         let rows: Vec<_> = rows.iter().map(deployment_json).collect();
         let all = json!({ "version": 1, "complete": false, "deployments": rows, "damaged": damaged, "containers": [] });

@@ -23,6 +23,7 @@ use super::status::open;
 use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
 use crate::settings::Settings;
+use crate::store::expect_own;
 use crate::terminal::Terminal;
 use crate::workspace::{Workspace, absolute};
 use sb_plan::id::RunId;
@@ -53,6 +54,7 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
     };
     let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;
     let workspace = settings.workspace(&path);
+    expect_own(&workspace)?;
     let identity = identity(workspace.folder(), &path.display().to_string());
     let session = find_session(&session_name(&plan.name), &identity, None)?;
     enter(terminal, &workspace, &identity, session, None)

@@ -66,6 +66,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, StoreError> {
+    expect_own(workspace)?;
     let path = workspace.database();
     let failed = |error: rusqlite::Error| failed(&path, &error);
     if access == Access::Read && !path.exists() && !has_records(workspace) {
@@ -79,7 +80,11 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
     let ignore = workspace.folder().join(".gitignore");
     if !ignore.exists() {
         // State is never meant for version control; failing to say so is harmless.
-        let _ = fs::write(ignore, "*\n");
+        let _ = sb_durable::private()
+            .write(true)
+            .create_new(true)
+            .open(ignore)
+            .and_then(|mut file| io::Write::write_all(&mut file, b"*\n"));
     }
     // What SQLite makes beside it has the same mode. Where it cannot be done, opening says why.
     if let Ok(database) = sb_durable::private().append(true).create(true).open(&path) {
@@ -100,6 +105,33 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
     let relocation = identity::settle(&connection, workspace, access, &mut notes)?;
     let place = Some(Place::of(&path).map_err(io)?);
     Ok(Opened { connection, place, relocation, notes })
+}
+
+/// Commands of steps stand in the state: one that was found in a folder above must be ours. One that was named is trusted.
+///
+/// # Errors
+/// It belongs to another user, or others may write to it.
+pub(crate) fn expect_own(workspace: &Workspace) -> Result<(), StoreError> {
+    let path = workspace.folder();
+    // With the link, where it is one, and with what it leads to.
+    for found in [fs::symlink_metadata(path), fs::metadata(path)].into_iter().flatten() {
+        let own = rustix::process::geteuid().as_raw();
+        // As git has it: who became root by sudo works on what is their own.
+        let by_sudo = || {
+            let user = std::env::var("SUDO_UID").ok().and_then(|user| user.parse::<u32>().ok());
+            own == 0 && user == Some(found.uid())
+        };
+        if workspace.is_named() {
+            continue;
+        }
+        if found.uid() != own && !by_sudo() {
+            return Err(StoreError::Foreign { path: path.to_owned(), owner: found.uid() });
+        }
+        if found.is_dir() && found.mode() & 0o002 != 0 {
+            return Err(StoreError::Writable { path: path.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// Whether something was run here, whatever the database says.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+pub(crate) use connection::expect_own;
 pub(crate) use lock::{Lock, LockError};
 pub(crate) use rows::{Debt, DeploymentRow, RunRow};
 pub(crate) use secrets::Secrets;
@@ -63,6 +64,14 @@ pub enum StoreError {
         path.display()
     )]
     Removed { path: PathBuf },
+    #[error(
+        "the state `{}` belongs to another user ({owner}), who could have sb run commands as you: to begin one of your own, give another folder with \
+         --state-dir; if you trust it, give it with `--state-dir {}`",
+        path.display(), quoted(path)
+    )]
+    Foreign { path: PathBuf, owner: u32 },
+    #[error("other users may write to the state `{}`: forbid it with `chmod go-w {}`, or give another folder with --state-dir", path.display(), quoted(path))]
+    Writable { path: PathBuf },
     #[error(
         "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed; go on there, or remove this one with `rm -r {}`; \
          if that one will never be used again, `touch {}` and the same command again let this one take its place",
@@ -224,7 +233,11 @@ impl Store {
         let path = self.workspace.database();
         worker::room(&path)?;
         let probe = self.workspace.probe();
-        std::fs::write(&probe, b"probe")
+        sb_durable::private()
+            .write(true)
+            .create_new(true)
+            .open(&probe)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"probe"))
             .and_then(|()| std::fs::remove_file(&probe))
             .map_err(|error| StoreError::Write { path, message: error.to_string() })
     }

@@ -9,9 +9,9 @@
 //! | `.sb/runs/RUN/journal` | after each transaction, not durably | so many events were in the journal |
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use sb_durable::Options;
@@ -162,9 +162,8 @@ impl Progress {
     pub(super) fn note(&mut self, workspace: &Workspace, run: &RunId, events: i64) -> io::Result<()> {
         if !self.0.contains_key(run) {
             let path = workspace.progress_file(run);
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600);
-            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+            let mut options = sb_durable::private();
+            options.write(true).create(true).truncate(false);
             let file = match options.open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     fs::create_dir_all(workspace.run(run))?;

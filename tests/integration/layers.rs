@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &["terminal"]),
     ("role", &["execute", "host", "provider", "terminal"]),
     ("cli", &[]),
-    ("settings", &["cli", "terminal", "workspace"]),
+    ("settings", &["cli", "store", "terminal", "workspace"]),
     ("watch", &["attempt", "execute", "schedule", "run", "store", "workspace"]),
     ("ui", &["watch", "schedule", "store", "execute", "attempt"]),
     (

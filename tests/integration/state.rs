@@ -149,6 +149,29 @@ fn a_run_whose_state_is_removed_starts_nothing_new_and_what_it_deployed_is_known
     assert!(paid.stderr.contains("app.2/cleanup/stack"), "{paid:?}");
 }
 
+#[test]
+#[ignore = "needs: root"]
+fn the_state_of_another_user_is_refused_unless_it_is_named_and_so_is_one_that_others_may_write_to() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let work = deployed();
+    let folder = state(&work, "");
+    chown(&folder, Some(12_345), Some(12_345)).unwrap();
+    fs::create_dir(work.path().join("below")).unwrap();
+    for arguments in [&["resume"][..], &["leaks"], &["runs"], &["local", "down"]] {
+        let refused = work.sb_in("below", arguments).expect(7);
+        assert!(refused.stderr.contains("belongs to another user (12345)"), "{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+    }
+    work.sb(&["leaks", "--state-dir", ".sb"]).expect(4);
+    chown(&folder, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = work.sb_in("below", &["resume"]).expect(7);
+    assert!(refused.stderr.contains("chmod go-w"), "{}", refused.stderr);
+    let command = refused.stderr.split('`').find(|part| part.starts_with("chmod ")).unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+    work.sb_in("below", &["leaks"]).expect(4);
+}
+
 /// Numbers that look random, and are the same each time.
 fn draw(seed: &mut u64) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
