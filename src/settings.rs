@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Global, OutputFormat};
-use crate::workspace::{Workspace, absolute};
+use crate::store::expect_own;
+use crate::terminal::Missing;
+use crate::workspace::{Workspace, absolute, quoted};
 use sb_plan::plan::Executor;
 
 /// What the common options mean.
@@ -111,6 +113,26 @@ impl Settings {
             Some(folder) => Workspace::at(&absolute(folder)),
             None => Workspace::of(beside),
         }
+    }
+
+    /// What commands lack that are to concern this workspace and what is meant here, when they are pasted.
+    pub(crate) fn missing_in_commands(&self, workspace: &Workspace) -> Missing {
+        let mut missing = Missing::default();
+        let here = Workspace::of(Path::new("."));
+        // One that is another user's is used only where it is named.
+        if workspace.folder() != here.folder() || (workspace.is_named() && expect_own(&here).is_err()) {
+            missing.state = format!(" --state-dir {}", quoted(workspace.folder()));
+        }
+        if let Some(file) = &self.file {
+            missing.manifest = format!(" --file {}", quoted(&absolute(file)));
+        }
+        if let Some(target) = &self.target {
+            missing.manifest.push_str(&format!(" --target {}", quoted(Path::new(target))));
+        }
+        if let Some(executor) = self.executor {
+            missing.manifest.push_str(&format!(" --executor {executor}"));
+        }
+        missing
     }
 
     /// The workspace of the working directory.

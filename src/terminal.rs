@@ -2,8 +2,10 @@
 
 mod forgiving;
 mod raw;
+mod suggestion;
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -12,6 +14,7 @@ use rustix::fs::FileType;
 
 use forgiving::Forgiving;
 pub(crate) use raw::RawMode;
+pub(crate) use suggestion::Missing;
 
 /// How often bars are drawn at most, a second.
 const REDRAWN: u8 = 20;
@@ -24,6 +27,8 @@ pub(crate) struct Terminal {
     pub lively: bool,
     /// Standard output is a terminal that understands colours.
     pub coloured: bool,
+    /// What commands in messages lack to work where they are pasted, once that is known.
+    missing: Arc<OnceLock<Missing>>,
 }
 
 impl Terminal {
@@ -41,7 +46,19 @@ impl Terminal {
             bars: MultiProgress::with_draw_target(target),
             lively,
             coloured: io::stdout().is_terminal() && !plain,
+            missing: Arc::default(),
         }
+    }
+
+    /// From here on, commands in messages are completed so that they work where they are pasted.
+    pub(crate) fn complete_commands(&self, missing: impl FnOnce() -> Missing) {
+        self.missing.get_or_init(missing);
+    }
+
+    /// A command, given without `sb`, as it can be pasted.
+    pub(crate) fn command(&self, words: &str) -> String {
+        let missing = self.missing.get().map(|missing| missing.of(words)).unwrap_or_default();
+        format!("sb {words}{missing}")
     }
 
     /// Columns of standard output; 100 where it is no terminal.
@@ -147,6 +164,8 @@ impl Terminal {
 
     /// A line for people. Nobody to read it is no error.
     pub(crate) fn say(&self, text: &str) {
+        let completed = self.missing.get().map(|missing| missing.complete(text));
+        let text = completed.as_deref().unwrap_or(text);
         self.bars.suspend(|| {
             let mut out = io::stderr().lock();
             let _ = out.write_all(text.as_bytes());

@@ -9,13 +9,15 @@ use sb_plan::id::{DeploymentId, RunId, StepId, file_name};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
     folder: Arc<Path>,
+    /// It was named, and not found from a path in it.
+    is_named: bool,
 }
 
 impl Workspace {
     /// The workspace whose state is in this folder.
     pub fn at(folder: &Path) -> Self {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), is_named: true }
     }
 
     /// The workspace to which a file or folder belongs: the nearest ancestor's `.sb`, else one at the root of the git
@@ -26,7 +28,12 @@ impl Workspace {
         let at_root =
             || start.ancestors().find(|folder| folder.join(".git").exists()).map(|root| root.join(".sb"));
         let folder = found.or_else(at_root).unwrap_or_else(|| start.join(".sb"));
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), is_named: false }
+    }
+
+    /// Whether its folder was named, which is to trust it.
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     /// `.sb` itself.
@@ -46,7 +53,32 @@ impl Workspace {
 
     /// Of a run: its lock, its files, its attempts.
     pub fn run(&self, run: &RunId) -> PathBuf {
-        self.folder.join("runs").join(run.as_str())
+        self.runs().join(run.as_str())
+    }
+
+    /// The folders of all runs.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.folder.join("runs")
+    }
+
+    /// What a run was asked for: a record beside the journal.
+    pub(crate) fn request_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("request.json")
+    }
+
+    /// How many events of a run the journal has held.
+    pub(crate) fn progress_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("journal")
+    }
+
+    /// Records of the deployments whose cleanup is owed, beside the journal.
+    pub(crate) fn owed(&self) -> PathBuf {
+        self.folder.join("owed")
+    }
+
+    /// The record of one.
+    pub(crate) fn owed_file(&self, deployment: &DeploymentId) -> PathBuf {
+        self.owed().join(format!("{}.json", file_name(deployment.as_str())))
     }
 
     /// Held by the runner of a run; holds its process number.
@@ -122,6 +154,16 @@ impl Workspace {
 /// Absolute, without `.` and with `..` resolved as far as folders exist.
 pub fn absolute(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.,:=@%+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

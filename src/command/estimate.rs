@@ -41,11 +41,7 @@ pub(super) async fn show(
     let prices = prices(settings)?;
     let (plan, graph) = build(terminal, settings, path)?;
     let workspace = settings.workspace(&absolute(path));
-    let history = if workspace.database().exists() {
-        history(&Store::open(&workspace)?, &plan).await?
-    } else {
-        History::default()
-    };
+    let history = history(&super::status::look(terminal, settings, &workspace)?, &plan).await?;
     let found = estimate(&plan, &graph, &assumptions, &history, &prices);
     // Applications overlap in every order but this one.
     let interleaved = (plan.order == Order::Sequential && plan.entries.len() > 1).then(|| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -12,8 +13,9 @@ use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, s
 use crate::exit_code::Exit;
 use crate::run::{Request, What, engine_of, open_run_of};
 use crate::settings::Settings;
-use crate::store::{Debt, DeploymentRow, LockError, Store};
+use crate::store::{Debt, DeploymentRow, LockError, Store, expect_own};
 use crate::terminal::Terminal;
+use crate::workspace::{Workspace, quoted};
 use sb_plan::id::{RunId, StepId};
 
 /// Which containers are removed.
@@ -63,7 +65,45 @@ struct EngineRuns {
 }
 
 pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
-    let store = open(settings)?;
+    match known(terminal, settings, remove).await {
+        Err(failed) if failed.exit == Exit::Store => {
+            failed.show(terminal);
+            recorded(terminal, settings)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Where the state cannot be read: what the records beside it say.
+fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
+    let workspace = settings.workspace_here();
+    if expect_own(&workspace).is_err() {
+        return Ok(Exit::Store);
+    }
+    let (rows, damaged) = Store::recorded(&workspace)?;
+    if settings.json() {
+        let rows: Vec<_> = rows.iter().map(deployment_json).collect();
+        let all = json!({ "version": 1, "complete": false, "deployments": rows, "damaged": damaged, "containers": [] });
+        terminal.data(&format!("{all:#}"))?;
+    } else {
+        let mut text = String::new();
+        for row in &rows {
+            let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            let _ = writeln!(
+                text,
+                "  owed by its record; when the state is mended, `sb leaks` says how it is paid"
+            );
+        }
+        for id in &damaged {
+            let _ = writeln!(text, "{id}\n  may be owed: its record is damaged");
+        }
+        terminal.data(&text)?;
+    }
+    Ok(if rows.is_empty() && damaged.is_empty() { Exit::Store } else { Exit::CleanupOwed })
+}
+
+async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
+    let store = open(terminal, settings)?;
     let mut owed = Vec::new();
     for row in store.deployments().await? {
         // What a live runner works on is not leaked.
@@ -90,7 +130,12 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
         let all = json!({ "version": 1, "deployments": rows, "containers": containers });
         terminal.data(&format!("{all:#}"))?;
     } else if owed.is_empty() && left.is_empty() {
-        if !blind {
+        if !store.workspace().database().exists() {
+            terminal.say(&format!(
+                "nothing was run yet in {}: there is no deployment to know of",
+                store.folder().display()
+            ));
+        } else if !blind {
             terminal.say("nothing is owed: every deployment was cleaned up, and no container is left");
         }
     } else {
@@ -100,27 +145,34 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
             if let Some(because) = kept(&store, row).await? {
                 let _ = writeln!(
                     text,
-                    "  kept on failure: {because} failed (`sb why {because} --run {}`)",
-                    row.run
+                    "  kept on failure: {because} failed (`{}`)",
+                    terminal.command(&format!("why {because} --run {}", row.run))
                 );
             }
-            let _ = writeln!(text, "  {}", way_out(&store, row).await?);
+            let _ = writeln!(text, "  {}", way_out(terminal, &store, row).await?);
         }
         for left in &left {
             let running = if left.container.running { "running" } else { "not running" };
             let _ = writeln!(text, "container {}  {running}", left.container.name);
             let run = &left.run;
             let _ = match left.of {
-                Of::Ended => writeln!(text, "  its run {run} has ended; remove it with: sb leaks --remove"),
+                Of::Ended => writeln!(
+                    text,
+                    "  its run {run} has ended; remove it with: {}",
+                    terminal.command("leaks --remove")
+                ),
                 Of::Unknown => {
                     writeln!(
                         text,
-                        "  the state does not know its run {run}; remove it with: sb leaks --remove"
+                        "  the state does not know its run {run}; remove it with: {}",
+                        terminal.command("leaks --remove")
                     )
                 }
                 Of::Resumable => writeln!(
                     text,
-                    "  belongs to run {run}, which can be resumed: sb resume {run} (sb leaks --remove --force ends it)"
+                    "  belongs to run {run}, which can be resumed: {} ({} ends it)",
+                    terminal.command(&format!("resume {run}")),
+                    terminal.command("leaks --remove --force"),
                 ),
             };
         }
@@ -226,23 +278,37 @@ async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Fail
 }
 
 /// How the debt of a deployment is paid.
-async fn way_out(store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
+async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
     let state = store.state(&row.run).await?;
     let ended = run.ended.is_some();
-    Ok(match Request::read(&run)?.what {
-        _ if ended && state.kept.contains_key(&row.id) => format!("remove it with: sb cleanup {}", row.run),
-        _ if state.changing => format!("pay with: sb resume {} --accept-changes", row.run),
-        What::Plan { .. } if ended => {
-            format!(
-                "its cleanup failed (see `sb status {}`); try it again with: sb resume {}",
-                row.run, row.run
-            )
+    let request = Request::read(&run)?;
+    let resume = |run: &RunId| terminal.command(&format!("resume {run}"));
+    Ok(match &request.what {
+        _ if ended && state.kept.contains_key(&row.id) => {
+            format!("remove it with: {}", terminal.command(&format!("cleanup {}", row.run)))
         }
-        What::Plan { .. } => format!("pay with: sb resume {}", row.run),
-        What::Single { manifest, target, deployment, .. } => match open_run_of(store, &deployment).await? {
-            Some(open) => format!("pay with: sb resume {open}"),
-            None => format!("pay with: sb cleanup --file {} --target {target}", manifest.display()),
+        _ if state.changing => {
+            format!("pay with: {}", terminal.command(&format!("resume {} --accept-changes", row.run)))
+        }
+        What::Plan { .. } if ended => {
+            let status = terminal.command(&format!("status {}", row.run));
+            format!("its cleanup failed (see `{status}`); try it again with: {}", resume(&row.run))
+        }
+        What::Plan { .. } => format!("pay with: {}", resume(&row.run)),
+        What::Single { manifest, target, deployment, .. } => match open_run_of(store, deployment).await? {
+            Some(open) => format!("pay with: {}", resume(&open)),
+            None => {
+                let (manifest, target) = (quoted(manifest), quoted(Path::new(target)));
+                let executor =
+                    request.executor.map_or_else(String::new, |word| format!(" --executor {word}"));
+                let state = if Workspace::of(&row.manifest).folder() == store.folder() {
+                    String::new()
+                } else {
+                    format!(" --state-dir {}", quoted(store.folder()))
+                };
+                format!("pay with: sb cleanup --file {manifest} --target {target}{executor}{state}")
+            }
         },
     })
 }

@@ -9,6 +9,7 @@ use super::output::Failed;
 use crate::cli::LocalCommand;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
+use crate::store::expect_own;
 use crate::terminal::Terminal;
 use crate::watch::files::Growing;
 use crate::workspace::{Workspace, absolute};
@@ -23,6 +24,7 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: LocalCommand) -> Outcome {
     let workspace = settings.workspace_here();
+    expect_own(&workspace)?;
     match command {
         LocalCommand::Up { template, name, containers, image, service } => {
             if let Some(manifest) = &settings.file {

@@ -14,7 +14,6 @@ use crate::execute::{ensure_image, explain};
 use crate::exit_code::Exit;
 use crate::run::Request;
 use crate::settings::Settings;
-use crate::store::Store;
 use crate::terminal::Terminal;
 use sb_plan::benchmark::ManifestStep;
 use sb_plan::id::RunId;
@@ -186,7 +185,7 @@ pub(super) async fn logout(terminal: &Terminal, settings: &Settings, word: Word,
         terminal.say(&format!("nobody is logged in for {}: there is no volume `{volume}`", provider.name));
         return Ok(Exit::Done);
     }
-    let needed = if yes { vec![] } else { runs_that_need(settings, provider).await? };
+    let needed = if yes { vec![] } else { runs_that_need(terminal, settings, provider).await? };
     if !needed.is_empty() {
         let names: Vec<_> = needed.iter().map(|run| format!("`{run}`")).collect();
         let what =
@@ -206,12 +205,12 @@ pub(super) async fn logout(terminal: &Terminal, settings: &Settings, word: Word,
 }
 
 /// Runs that have not ended, or owe a cleanup, and whose steps ask for these credentials.
-async fn runs_that_need(settings: &Settings, provider: &Provider) -> Result<Vec<RunId>, Failed> {
-    let workspace = settings.workspace_here();
-    if !workspace.database().exists() {
-        return Ok(vec![]);
-    }
-    let store = Store::open(&workspace)?;
+async fn runs_that_need(
+    terminal: &Terminal,
+    settings: &Settings,
+    provider: &Provider,
+) -> Result<Vec<RunId>, Failed> {
+    let store = super::status::open(terminal, settings)?;
     let mut needing = Vec::new();
     for row in store.runs().await? {
         if row.ended.is_some() && !store.owes(&row.id).await? {

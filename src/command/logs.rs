@@ -24,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) async fn logs(terminal: &Terminal, settings: &Settings, arguments: LogsArguments) -> Outcome {
     let LogsArguments { step, follow, run, attempt } = arguments;
-    let mut watched = watched(settings, run.as_deref()).await?;
+    let mut watched = watched(terminal, settings, run.as_deref()).await?;
     watched.refresh(|_, _| {}).await?;
     let outcome = match (step, follow) {
         (Some(step), false) => {

@@ -117,11 +117,89 @@ pub(super) fn render(terminal: &Terminal, diagnostic: &dyn miette::Diagnostic) -
         miette::GraphicalTheme::unicode_nocolor()
     };
     let mut text = String::new();
-    let handler = miette::GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
-    if handler.render_report(&mut text, diagnostic).is_err() {
-        text = diagnostic.to_string();
+    let handler = miette::GraphicalReportHandler::new_themed(theme)
+        .with_width(110)
+        .with_links(false)
+        .with_break_words(false);
+    if handler.render_report(&mut text, &Unbroken(diagnostic)).is_err() {
+        return diagnostic.to_string();
     }
-    text
+    text.chars().map(Unbroken::shown).collect()
+}
+
+/// A diagnostic whose commands (words in backticks) are not broken into lines: each can be copied and pasted.
+#[derive(Debug)]
+struct Unbroken<'a>(&'a dyn miette::Diagnostic);
+
+impl Unbroken<'_> {
+    /// Characters of private use stand for those at which a line may be broken.
+    const PRIVATE: u32 = 0xe000;
+
+    fn joined(text: &str) -> String {
+        let mut joined = String::new();
+        for (index, part) in text.split('`').enumerate() {
+            if index > 0 {
+                joined.push('`');
+            }
+            if index % 2 == 0 || !part.contains(' ') || part.contains('\n') {
+                joined.push_str(part);
+                continue;
+            }
+            let is_breakable = |letter: char| letter.is_ascii() && !letter.is_ascii_alphanumeric();
+            joined.extend(part.chars().map(|letter| match char::from_u32(Self::PRIVATE + letter as u32) {
+                Some(private) if is_breakable(letter) => private,
+                _ => letter,
+            }));
+        }
+        joined
+    }
+
+    fn shown(letter: char) -> char {
+        (letter as u32)
+            .checked_sub(Self::PRIVATE)
+            .filter(|code| *code < 0x80)
+            .and_then(char::from_u32)
+            .unwrap_or(letter)
+    }
+}
+
+impl std::fmt::Display for Unbroken<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&Self::joined(&self.0.to_string()))
+    }
+}
+
+impl std::error::Error for Unbroken<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl miette::Diagnostic for Unbroken<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.code()
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        self.0.severity()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        let help = self.0.help()?.to_string();
+        Some(Box::new(Self::joined(&help)))
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.0.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        self.0.labels()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        self.0.related()
+    }
 }
 
 /// As [`accept`], of what was typed on the command line.

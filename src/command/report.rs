@@ -37,7 +37,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
     if !what.is_empty() && what.iter().all(|path| path.is_dir()) {
         return show_report(terminal, settings, &BTreeMap::from([("invocations".to_owned(), what.to_vec())]));
     }
-    let store = open(settings)?;
+    let store = open(terminal, settings)?;
     let row = match what {
         [] => last_measured(&store).await?,
         [name] => find_run(&store, &name.to_string_lossy()).await?,
@@ -49,8 +49,8 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
 }
 
 /// The folder of the last invocation of the workspace's last run that has traces.
-pub(super) async fn last_traces(settings: &Settings) -> Result<PathBuf, Failed> {
-    let store = open(settings)?;
+pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
+    let store = open(terminal, settings)?;
     for row in store.runs().await? {
         let state = store.state(&row.id).await?;
         let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;

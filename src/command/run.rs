@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::Outcome;
 use super::manifest::is_application;
 use super::output::{Failed, show_problems};
+use super::status::tell;
 use super::{estimate, init, preflight, report, tmux};
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
@@ -53,9 +54,10 @@ pub(super) async fn start(
 ) -> Outcome {
     let given = Given { params: settings.params.clone(), environment: settings.environment.clone() };
     let workspace = settings.workspace(request.file());
+    terminal.complete_commands(|| settings.missing_in_commands(&workspace));
     let draft = Draft::check(request, given)?;
     show_problems(terminal, draft.warnings());
-    let runs = open(settings, &workspace)?;
+    let runs = open(terminal, settings, &workspace)?;
     let prepared = runs.prepare(draft).await?;
     if let Some(limits) = confirm {
         let prices = estimate::prices(settings)?;
@@ -74,7 +76,7 @@ pub(super) async fn resume(
     run: Option<&str>,
     files: Edited,
 ) -> Outcome {
-    let runs = open(settings, &settings.workspace_here())?;
+    let runs = open(terminal, settings, &settings.workspace_here())?;
     let (shown, events, control) = Shown::begin(terminal, settings);
     let resumed = runs.resume(run, files, &events, &control).await;
     drop(events);
@@ -100,7 +102,7 @@ pub(super) async fn resume(
 
 /// Cleans up whatever a run that has ended still owes.
 pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
-    let runs = open(settings, &settings.workspace_here())?;
+    let runs = open(terminal, settings, &settings.workspace_here())?;
     let (shown, events, control) = Shown::begin(terminal, settings);
     let cleaned = runs.clean_up(run, &events, &control).await;
     drop(events);
@@ -118,12 +120,15 @@ pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str
     })
 }
 
-fn open(settings: &Settings, workspace: &Workspace) -> Result<Runs, Failed> {
+fn open(terminal: &Terminal, settings: &Settings, workspace: &Workspace) -> Result<Runs, Failed> {
+    terminal.complete_commands(|| settings.missing_in_commands(workspace));
     let settings = settings.clone();
     let tables =
         move || Ok(Tables { images: init::images(&settings)?, prices: estimate::prices(&settings)? });
     let setup = Setup { program: std::env::current_exe()?, tables: Box::new(tables) };
-    Ok(Runs::open(workspace, setup)?)
+    let runs = Runs::open(workspace, setup)?;
+    tell(terminal, runs.store().notes());
+    Ok(runs)
 }
 
 async fn drive(terminal: &Terminal, settings: &Settings, runs: &Runs, ready: Ready<'_>) -> Outcome {

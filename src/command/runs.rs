@@ -62,7 +62,7 @@ impl RunLine {
 }
 
 pub(super) async fn runs(terminal: &Terminal, settings: &Settings, limit: usize) -> Outcome {
-    let store = open(settings)?;
+    let store = open(terminal, settings)?;
     let rows = store.runs().await?;
     let older = rows.len().saturating_sub(limit);
     let mut lines = Vec::new();

@@ -16,7 +16,6 @@ use crate::exit_code::Exit;
 use crate::run::new_run_id;
 use crate::schedule;
 use crate::settings::Settings;
-use crate::store::Store;
 use crate::terminal::Terminal;
 use sb_plan::benchmark::{Action, Benchmark, Environment, Image, Images, ManifestStep, Phase, Target};
 use sb_plan::graph::{Step, StepKind};
@@ -60,13 +59,10 @@ pub(super) async fn shell(
     let workspace = settings.workspace(&manifest);
     let run = new_run_id("shell");
     let id = DeploymentId::new(format!("{}@{name}", benchmark.name));
-    let store = if workspace.database().exists() { Some(Store::open(&workspace)?) } else { None };
-    let row = match &store {
-        Some(store) => store.deployment(&id).await?,
-        None => None,
-    };
+    let store = super::status::look(terminal, settings, &workspace)?;
+    let row = store.deployment(&id).await?;
     let deployment = &expand(&plan).deployments[0];
-    let stored = store.as_ref().zip(row);
+    let stored = row.map(|row| (&store, row));
     let (deployed, values) = schedule::look_at(&plan, deployment, id, &run, stored)
         .map_err(|error| Failed::message(Exit::Store, error.to_string()))?;
     let (notices, _) = mpsc::unbounded_channel();

@@ -1,13 +1,16 @@
 //! `sb prepare`, `invoke`, `get-traces`, `analyze-traces`, `cleanup`, `test`: parts of the same graph, on a
 //! deployment that persists between them.
 
+use std::path::Path;
+
 use super::output::{Failed, accept, accept_arguments};
+use super::status::look;
 use super::{Outcome, run};
 use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
 use crate::run::{Request, What};
 use crate::settings::Settings;
-use crate::store::{Debt, Store};
+use crate::store::Debt;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::benchmark::Benchmark;
@@ -54,7 +57,7 @@ async fn start(
     let target = target(settings, &benchmark)?;
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
     if !parts.deploy {
-        expect_deployed(settings, &benchmark, &deployment, parts).await?;
+        expect_deployed(terminal, settings, &benchmark, &deployment, parts).await?;
         if !settings.params.is_empty() {
             let help = "use `sb config set NAME VALUE`, or `sb cleanup` and then `sb prepare -p NAME=VALUE`";
             return Err(Failed::helped(
@@ -92,15 +95,19 @@ pub(super) fn target(settings: &Settings, benchmark: &Benchmark) -> Result<Strin
 }
 
 async fn expect_deployed(
+    terminal: &Terminal,
     settings: &Settings,
     benchmark: &Benchmark,
     deployment: &DeploymentId,
     parts: Parts,
 ) -> Result<(), Failed> {
-    let store = Store::open(&settings.workspace(&benchmark.path))?;
+    let store = look(terminal, settings, &settings.workspace(&benchmark.path))?;
     let row = store.deployment(deployment).await?;
     if let Some(row) = &row
         && row.manifest != benchmark.path
+        // One that is no longer there was moved.
+        && row.manifest.exists()
+        && !is_same_file(&row.manifest, &benchmark.path)
     {
         let message = format!(
             "the deployment `{deployment}` belongs to another manifest, `{}`",
@@ -124,6 +131,12 @@ async fn expect_deployed(
     }
 }
 
+fn is_same_file(one: &Path, two: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    file(one).is_some_and(|one| Some(one) == file(two))
+}
+
 pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Result<Load, Failed> {
     if let Some(file) = &arguments.load_file {
         return accept(terminal, validate::load_file(&Disk, &absolute(file)));
@@ -140,7 +153,7 @@ pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Res
         speed: arguments.speed,
         expected_latency: arguments.expected_latency,
         k6_options: arguments.k6_options,
-        folder: absolute(std::path::Path::new(".")),
+        folder: absolute(Path::new(".")),
         ..sb_plan::manifest::LoadArguments::default()
     };
     accept_arguments(terminal, validate::load_arguments(&Disk, &arguments))

@@ -14,6 +14,7 @@ use crate::store::{Debt, DeploymentRow, RunRow, Store};
 use crate::terminal::Terminal;
 use crate::watch::Watched;
 use crate::watch::overview::{Overview, describe};
+use crate::workspace::Workspace;
 use sb_plan::event::Verdict;
 use sb_plan::graph::{RunGraph, Step};
 use sb_plan::id::RunId;
@@ -23,8 +24,24 @@ const RUNS: usize = 20;
 /// A run of more steps is summarized, unless all of them are asked for.
 const STEPS: usize = 200;
 
-pub(super) fn open(settings: &Settings) -> Result<Store, Failed> {
-    Ok(Store::open(&settings.workspace_here())?)
+/// The state of the workspace of the working directory, to look at it.
+pub(super) fn open(terminal: &Terminal, settings: &Settings) -> Result<Store, Failed> {
+    look(terminal, settings, &settings.workspace_here())
+}
+
+/// The state of a workspace, to look at it.
+pub(super) fn look(terminal: &Terminal, settings: &Settings, workspace: &Workspace) -> Result<Store, Failed> {
+    terminal.complete_commands(|| settings.missing_in_commands(workspace));
+    let store = Store::look(workspace)?;
+    tell(terminal, store.notes());
+    Ok(store)
+}
+
+/// What was wrong with the state.
+pub(super) fn tell(terminal: &Terminal, notes: &[String]) {
+    for note in notes {
+        terminal.say(&format!("note: {note}"));
+    }
 }
 
 /// The newest run.
@@ -50,8 +67,12 @@ fn word(store: &Store, row: &RunRow) -> String {
 }
 
 /// The run that a command means, ready to be watched: its plan is read as the run keeps it, its journal not yet.
-pub(super) async fn watched(settings: &Settings, run: Option<&str>) -> Result<Watched, Failed> {
-    let store = open(settings)?;
+pub(super) async fn watched(
+    terminal: &Terminal,
+    settings: &Settings,
+    run: Option<&str>,
+) -> Result<Watched, Failed> {
+    let store = open(terminal, settings)?;
     let row = match run {
         Some(name) => find_run(&store, name).await?,
         None => last_run(&store).await?,
@@ -68,14 +89,14 @@ pub(super) async fn status(
     all: bool,
 ) -> Outcome {
     if watch {
-        return watch::watch(terminal, settings, watched(settings, run.as_deref()).await?).await;
+        return watch::watch(terminal, settings, watched(terminal, settings, run.as_deref()).await?).await;
     }
     if run.is_some() || all {
-        let mut watched = watched(settings, run.as_deref()).await?;
+        let mut watched = watched(terminal, settings, run.as_deref()).await?;
         watched.refresh(|_, _| {}).await?;
         return steps(terminal, settings, &watched, all);
     }
-    let store = open(settings)?;
+    let store = open(terminal, settings)?;
     let rows = store.runs().await?;
     let mut runs = Vec::new();
     for row in rows.iter().take(RUNS) {

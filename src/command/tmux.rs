@@ -26,6 +26,7 @@ use super::status::open;
 use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
 use crate::settings::Settings;
+use crate::store::expect_own;
 use crate::terminal::Terminal;
 use crate::workspace::{Workspace, absolute};
 use sb_plan::id::RunId;
@@ -56,6 +57,7 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
     };
     let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;
     let workspace = settings.workspace(&path);
+    expect_own(&workspace)?;
     let identity = identity(workspace.folder(), &path.display().to_string());
     let session = find(&session_name(&plan.name), &identity, None)?;
     enter(terminal, &workspace, &identity, session, None)
@@ -66,7 +68,7 @@ pub(super) async fn resume(
     settings: &Settings,
     run: Option<&str>,
 ) -> Result<Option<Exit>, Failed> {
-    let store = open(settings)?;
+    let store = open(terminal, settings)?;
     let row = match run {
         Some(name) => Some(find_run(&store, name).await?),
         None => store.runs().await?.into_iter().find(|row| row.ended.is_none()),

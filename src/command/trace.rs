@@ -150,7 +150,7 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
         &command;
     let path = match file {
         Some(file) => file.clone(),
-        None => report::last_traces(settings).await?,
+        None => report::last_traces(terminal, settings).await?,
     };
     let files = find_traces(&[path])?;
     match command {

@@ -11,7 +11,7 @@ use crate::terminal::Terminal;
 use crate::ui::Page;
 
 pub(super) async fn ui(terminal: &Terminal, settings: &Settings, run: Option<String>, port: u16) -> Outcome {
-    let watched = watched(settings, run.as_deref()).await?;
+    let watched = watched(terminal, settings, run.as_deref()).await?;
     let run = watched.row.id.clone();
     let page = Page::bind(watched, port).await.map_err(|error| {
         let help = "name another port, or none: then one that is free is taken";

@@ -13,7 +13,6 @@ use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
 use crate::schedule::{now_ms, pause_after, retry_of};
 use crate::settings::Settings;
-use crate::store::Store;
 use crate::terminal::Terminal;
 use sb_plan::event::{Event, FailureClass, Outcome, Record, StopCause};
 use sb_plan::graph::{RunGraph, Step, Wait};
@@ -22,7 +21,7 @@ use sb_plan::plan::Plan;
 use sb_plan::run_state::{RunState, StepPhase};
 
 pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Done {
-    let store = Store::open(&settings.workspace_here())?;
+    let store = status::open(terminal, settings)?;
     let row = match run {
         Some(name) => find_run(&store, &name).await?,
         None => status::last_run(&store).await?,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
+use sb_durable::{Durability, Options};
 use sb_local::LocalSpec;
 use sb_plan::benchmark::{LocalUp, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
@@ -108,13 +109,16 @@ fn on_purpose(folder: &Path, key: &str, failures: u32) -> Option<Finished> {
         return None;
     }
     let number = failed + 1;
-    let message =
-        fs::create_dir_all(folder).and_then(|()| fs::write(&counter, number.to_string())).map_or_else(
-            |error| format!("`{}`: {error}", counter.display()),
-            |()| {
-                format!("attempt {number} of {failures} that fail on purpose (`faults.{key}` of the target)")
-            },
-        );
+    let options = Options::new().private().survives(Durability::Processes);
+    let counted = fs::create_dir_all(folder).and_then(|()| {
+        sb_durable::write(&counter, options, number.to_string().as_bytes()).map_err(std::io::Error::from)
+    });
+    let message = match counted {
+        Ok(()) => {
+            format!("attempt {number} of {failures} that fail on purpose (`faults.{key}` of the target)")
+        }
+        Err(error) => error.to_string(),
+    };
     Some(Outcome::failed(FailureClass::Step, message).into())
 }
 

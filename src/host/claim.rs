@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +29,23 @@ pub(super) struct Claim {
     /// How many attempts the supervisor ran before this one.
     #[serde(default)]
     pub(super) number: u32,
+    /// The lock that the supervisor holds. In a copy of the folder it is another file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lock: Option<FileId>,
+}
+
+/// A file, whatever its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
 }
 
 /// A process, told apart from later ones with the same number.
@@ -48,7 +66,7 @@ impl Claim {
         let pid = rustix::process::getpid().as_raw_pid();
         let supervisor =
             Process::of(pid)?.ok_or_else(|| io::Error::other("/proc does not list this process"))?;
-        Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None, number: 0 })
+        Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None, number: 0, lock: None })
     }
 
     /// A claim whose content was lost with the machine it was made on is a claim of an unknown boot.
@@ -62,6 +80,7 @@ impl Claim {
                     supervisor: nobody,
                     child: None,
                     number: 0,
+                    lock: None,
                 }))
             }
             other => other,
@@ -70,6 +89,19 @@ impl Claim {
 
     pub(super) fn write(&self, dir: &Path, durability: Durability) -> io::Result<()> {
         attempt::write_json(dir, CLAIM_FILE, self, durability)
+    }
+
+    /// Whether the claim was made in this folder, and not in one that this is a copy of.
+    pub(super) fn is_of(&self, dir: &Path) -> io::Result<bool> {
+        // The numbers of devices hold until the machine is started again; then nothing of the claim runs.
+        let Some(lock) = self.lock.filter(|_| boot_id().is_ok_and(|boot| boot == self.boot_id)) else {
+            return Ok(true);
+        };
+        match fs::metadata(dir.join(super::LOCK_FILE)) {
+            Ok(found) => Ok(FileId::of(&found) == lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The value of [`MARKER`]: different for every command that was ever started.

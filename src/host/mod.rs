@@ -96,6 +96,11 @@ pub enum HostError {
         dir.display()
     )]
     Gone { dir: PathBuf },
+    #[error(
+        "the attempt in `{}` is a copy: the one that it was copied from still runs, under process {pid}; wait until it has ended",
+        dir.display()
+    )]
+    Copied { dir: PathBuf, pid: i32 },
     #[error("cannot start the supervisor `{}`: {source}; is this program still where it was started from?", binary.display())]
     Supervisor { binary: PathBuf, source: io::Error },
     #[error("the supervisor could not take over the attempt in `{}`: {message}; is the folder writable?", dir.display())]
@@ -118,8 +123,14 @@ pub async fn wait(dir: &Path) -> Result<CommandExit, HostError> {
             return Ok(record.exit);
         }
         let claim = claim_of(dir)?.ok_or_else(|| HostError::NotStarted { dir: dir.clone() })?;
-        if let Some(supervisor) = claim.supervisor_handle().map_err(folder(dir))? {
-            ended(supervisor).await.map_err(folder(dir))?;
+        match claim.supervisor_handle().map_err(folder(dir))? {
+            Some(supervisor) => ended(supervisor).await.map_err(folder(dir))?,
+            // A supervisor that cannot be seen from here, in another container for example.
+            None => {
+                while is_locked(dir).map_err(folder(dir))? && recorded(dir)?.is_none() {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
         }
         match look_absolute(dir)? {
             Found::Ended(exit) => return Ok(exit),
@@ -164,10 +175,18 @@ fn look_absolute(dir: &Path) -> Result<Found, HostError> {
         return Ok(Found::Ended(record.exit));
     }
     let Some(claim) = claim_of(dir)? else { return Ok(Found::NotStarted) };
+    if !claim.is_of(dir).map_err(folder(dir))? {
+        // What runs is the original's, and so is what is left of it.
+        if is_alive(&claim).map_err(folder(dir))? {
+            return Err(HostError::Copied { dir: dir.to_owned(), pid: claim.supervisor.pid });
+        }
+        return Ok(Found::Gone);
+    }
     let give_up = Instant::now() + PATIENCE;
     // Only ever tried once there is a claim: a supervisor that is about to claim must find the lock free.
-    while is_locked(dir).map_err(folder(dir))? && Instant::now() < give_up {
-        if is_alive(&claim).map_err(folder(dir))? {
+    while is_locked(dir).map_err(folder(dir))? {
+        // Somebody holds the lock: a supervisor, even if it cannot be seen from here, in another container for example.
+        if is_alive(&claim).map_err(folder(dir))? || Instant::now() >= give_up {
             return Ok(Found::Running);
         }
         // A child that the supervisor was just starting shares its lock until it executes its program.

@@ -21,7 +21,7 @@ use sb_durable::Durability;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::claim::{self, Claim, Process};
+use super::claim::{self, Claim, FileId, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
 use crate::attempt::{self, ExitRecord, LOG_FILE, STDOUT_FILE};
 use crate::command_exit::CommandExit;
@@ -117,7 +117,7 @@ struct ClaimedAttempt<'a> {
     _lock: File,
 }
 
-fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a Signals) -> io::Result<Option<ClaimedAttempt<'a>>> {
+fn claimed<'a>(dir: &Path, mut claim: Claim, signals: &'a Signals) -> io::Result<Option<ClaimedAttempt<'a>>> {
     let lock = sb_durable::private().write(true).create(true).truncate(false).open(dir.join(LOCK_FILE))?;
     loop {
         // Under the lock this is the truth; without it, it says whether the one who holds the lock has claimed yet.
@@ -134,6 +134,7 @@ fn claimed<'a>(dir: &Path, claim: Claim, signals: &'a Signals) -> io::Result<Opt
         }
     }
     let output = CopiedOutput::create(dir)?;
+    claim.lock = Some(FileId::of(&lock.metadata()?));
     // It need not outlive this machine: who is asked after another start of it knows that no process is left.
     claim.write(dir, Durability::Processes)?;
     Ok(Some(ClaimedAttempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))

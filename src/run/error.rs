@@ -1,10 +1,11 @@
 //! Why a run could not be started, resumed or cleaned up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::run::change::{Consequences, FileEdit};
 use crate::schedule::ScheduleError;
 use crate::store::{LockError, StoreError};
+use crate::workspace::quoted;
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::Problem;
 
@@ -68,7 +69,7 @@ pub enum RunError {
     OtherEngine { run: RunId, known: String, host: String, file: PathBuf },
     /// The run could not go on.
     #[error("{error}{}", cause(error))]
-    #[diagnostic(help("{}", after(run, folder)))]
+    #[diagnostic(help("{}", after(run, folder, error)))]
     Drive { run: RunId, folder: PathBuf, error: ScheduleError },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,12 +83,19 @@ fn cause(error: &ScheduleError) -> String {
     std::error::Error::source(error).map_or_else(String::new, |cause| format!("\n{cause}"))
 }
 
-fn after(run: &RunId, folder: &std::path::Path) -> String {
-    if folder.is_dir() {
-        return format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)");
+fn after(run: &RunId, folder: &Path, error: &ScheduleError) -> String {
+    match error {
+        ScheduleError::Store(StoreError::Removed { .. }) => {
+            format!(
+                "`sb resume {run}` removes what is deployed; steps that still run end by themselves, unseen"
+            )
+        }
+        ScheduleError::Store(StoreError::Moved { now, .. }) => {
+            format!("`sb resume {run} --state-dir {}` goes on", quoted(now))
+        }
+        _ if folder.is_dir() => {
+            format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)")
+        }
+        _ => format!("`{}` is gone: look yourself for what the run has deployed", folder.display()),
     }
-    format!(
-        "`{}` is gone, and with it what sb knew of this run: look yourself for what it has deployed",
-        folder.display()
-    )
 }

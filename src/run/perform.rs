@@ -161,7 +161,8 @@ fn keep_engine(store: &Store, run: &RunId, performer: &StepPerformer) -> Result<
             Err(RunError::OtherEngine { run: run.clone(), known, host: host.to_owned(), file })
         }
         Some(_) => Ok(()),
-        None => Ok(std::fs::write(file, format!("{host}\n"))?),
+        None => Ok(sb_durable::write(&file, sb_durable::Options::new(), format!("{host}\n").as_bytes())
+            .map_err(std::io::Error::from)?),
     }
 }
 

@@ -503,7 +503,7 @@ impl Dispatch {
             // Left as begun, it is started by the next runner, as the same attempt.
             if matches!(&finished.outcome, Outcome::Failed(failure) if failure.class == FailureClass::NotStarted)
             {
-                self.job.store.check_writable()?;
+                self.job.store.check_writable().await?;
             }
             self.slots.release(&self.job.graph.graph[index]);
             self.spending.attempt(&self.job, &self.job.graph.graph[index]);

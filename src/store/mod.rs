@@ -2,26 +2,36 @@
 //!
 //! One thread owns the connection. Appends that arrive together share one transaction, so that many steps side
 //! by side cost one flush. WAL with `synchronous=FULL`: what [`Store::append`] has confirmed survives a power cut.
+//!
+//! Beside it stand records that do not depend on it ([`record`]). Whenever the state is opened, it is compared with them
+//! ([`reconcile`]): that nothing is owed is only said when it is known.
 
+mod checksum;
+mod connection;
+mod identity;
 mod lock;
+mod reconcile;
+mod record;
 mod rows;
 mod secrets;
 mod shared;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+pub(crate) use connection::expect_own;
 pub(crate) use lock::{Lock, LockError};
 pub(crate) use rows::{Debt, DeploymentRow, RunRow};
 pub(crate) use secrets::Secrets;
 pub(crate) use shared::{Guard, Shared, Taken, machine_folder};
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, quoted};
 use sb_plan::event::{Event, Record};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::run_state::RunState;
@@ -40,17 +50,51 @@ pub enum StoreError {
     #[error("cannot read the state `{}`: {message}", path.display())]
     Read { path: PathBuf, message: String },
     #[error(
-        "the state `{}` is damaged: {message}; put back a copy of it, or move it away to begin anew (what it knew to be deployed must then be removed by hand)",
-        path.display()
+        "the state `{}` is damaged: {message}; put back a copy of it, or move it away with `{}`; what is owed is then known from the records beside it",
+        path.display(), move_away(path)
     )]
     Corrupt { path: PathBuf, message: String },
+    #[error(
+        "the state `{}` has lost what it knew of {what}; put back a copy of it, or look yourself for what is deployed, and then remove `{}` to begin anew",
+        path.display(), path.parent().unwrap_or(path).display()
+    )]
+    Lost { path: PathBuf, what: String },
+    #[error(
+        "the state `{}` was removed or replaced while it was in use; what it knew to be deployed was written down again: `sb leaks` lists it",
+        path.display()
+    )]
+    Removed { path: PathBuf },
+    #[error(
+        "the state `{}` belongs to another user ({owner}), who could have sb run commands as you: to begin one of your own, give another folder with \
+         --state-dir; if you trust it, give it with `--state-dir {}`",
+        path.display(), quoted(path)
+    )]
+    Foreign { path: PathBuf, owner: u32 },
+    #[error("other users may write to the state `{}`: forbid it with `chmod go-w {}`, or give another folder with --state-dir", path.display(), quoted(path))]
+    Writable { path: PathBuf },
+    #[error(
+        "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed; go on there, or remove this one with `rm -r {}`; \
+         if that one will never be used again, `touch {}` and the same command again let this one take its place",
+        path.display(), original.display(), quoted(path), quoted(take_over)
+    )]
+    Copied { path: PathBuf, original: PathBuf, take_over: PathBuf },
+    #[error("the state `{}` was moved to `{}` while it was in use", path.display(), now.display())]
+    Moved { path: PathBuf, now: PathBuf },
+}
+
+/// A command that moves a damaged database away, with its log.
+fn move_away(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path);
+    let aside = format!("damaged-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"));
+    let aside = quoted(&folder.join(aside));
+    format!("mkdir {aside} && mv {}* {aside}", quoted(path))
 }
 
 /// A handle on the workspace's state; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Store {
     workspace: Workspace,
-    sender: mpsc::Sender<worker::StoreRequest>,
+    thread: Arc<worker::StoreThread>,
 }
 
 /// What changes together with events, in the same transaction.
@@ -89,8 +133,37 @@ pub(crate) enum Change {
 impl Store {
     /// Opens the state of a workspace, made when it is missing.
     pub(crate) fn open(workspace: &Workspace) -> Result<Self, StoreError> {
-        let sender = worker::start(workspace)?;
-        Ok(Self { workspace: workspace.clone(), sender })
+        Self::open_for(workspace, worker::Access::Write)
+    }
+
+    /// Opens the state of a workspace to look at it. Where there is none, none is made: it is as an empty one.
+    pub(crate) fn look(workspace: &Workspace) -> Result<Self, StoreError> {
+        Self::open_for(workspace, worker::Access::Read)
+    }
+
+    fn open_for(workspace: &Workspace, access: worker::Access) -> Result<Self, StoreError> {
+        let thread = Arc::new(worker::start(workspace, access)?);
+        Ok(Self { workspace: workspace.clone(), thread })
+    }
+
+    /// What was found wrong with the state when it was opened, and mended; for people.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.thread.notes
+    }
+
+    /// Deployments that are owed by the records beside a state, whether that can be read or not; and the names of those
+    /// whose record is damaged.
+    pub(crate) fn recorded(
+        workspace: &Workspace,
+    ) -> std::io::Result<(Vec<DeploymentRow>, Vec<DeploymentId>)> {
+        let (mut rows, mut damaged) = (vec![], vec![]);
+        for record in record::owed(workspace)? {
+            match record.row {
+                Some(row) => rows.push(row),
+                None => damaged.push(record.deployment),
+            }
+        }
+        Ok((rows, damaged))
     }
 
     /// Where everything of the workspace lies.
@@ -147,8 +220,7 @@ impl Store {
 
     /// Whether a deployment of this run is still to be cleaned up.
     pub(crate) async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
-        let run = run.clone();
-        self.ask(|reply| worker::StoreRequest::Owes { run, reply }).await
+        Ok(self.deployments().await?.iter().any(|row| row.run == *run && row.debt == Debt::Owed))
     }
 
     /// Whether files can be made in the state's folder just now: a step that could not be started because they
@@ -156,11 +228,16 @@ impl Store {
     ///
     /// # Errors
     /// They cannot, and why.
-    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+    pub(crate) async fn check_writable(&self) -> Result<(), StoreError> {
+        self.ask(|reply| worker::StoreRequest::ExpectInPlace { reply }).await?;
         let path = self.workspace.database();
         worker::room(&path)?;
         let probe = self.workspace.probe();
-        std::fs::write(&probe, b"probe")
+        sb_durable::private()
+            .write(true)
+            .create_new(true)
+            .open(&probe)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"probe"))
             .and_then(|()| std::fs::remove_file(&probe))
             .map_err(|error| StoreError::Write { path, message: error.to_string() })
     }
@@ -197,7 +274,7 @@ impl Store {
             path: self.folder().to_path_buf(),
             message: "the thread that owns it has ended".to_owned(),
         };
-        self.sender.send(request(reply)).map_err(|_| gone())?;
+        self.thread.send(request(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }

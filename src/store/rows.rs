@@ -18,7 +18,8 @@ pub(crate) struct RunRow {
     pub ended: Option<(Verdict, Verdict)>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct DeploymentRow {
     pub id: DeploymentId,
     pub run: RunId,
@@ -33,7 +34,7 @@ pub(crate) struct DeploymentRow {
 }
 
 /// Whether a deployment's cleanup is owed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Debt {
     /// No deploy step has started.

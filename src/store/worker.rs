@@ -1,17 +1,22 @@
 //! The thread that owns the connection.
 
-use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
+use super::connection::{self, Place};
+use super::identity::Relocation;
+use super::record::{self, Progress};
 use super::rows::{Debt, DeploymentRow, RunRow};
+use super::tables::{
+    Appended, RUNS, RowError, apply, each, each_event, insert_run, read_deployment, read_deployments,
+    read_run, run_row, unread, unwritten,
+};
 use super::{Change, StoreError};
 use crate::workspace::Workspace;
-use sb_plan::event::{Event, Record, Verdict};
+use sb_plan::event::{Event, Record};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::run_state::RunState;
 
@@ -19,19 +24,15 @@ type StoreReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum StoreRequest {
     CreateRun { run: RunRow, reply: StoreReply<()> },
+    ExpectInPlace { reply: StoreReply<()> },
     Append { changes: Vec<Change>, reply: StoreReply<()> },
     Runs { reply: StoreReply<Vec<RunRow>> },
     Run { id: RunId, reply: StoreReply<Option<RunRow>> },
     Events { run: RunId, reply: StoreReply<Vec<Record>> },
     Fold { run: RunId, reply: StoreReply<RunState> },
-    Owes { run: RunId, reply: StoreReply<bool> },
     EventsAfter { run: RunId, number: i64, limit: u32, reply: StoreReply<Vec<(i64, Record)>> },
     Deployments { reply: StoreReply<Vec<DeploymentRow>> },
 }
-
-/// Every migration, in order; the number of those applied is SQLite's `user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_journal.sql"), include_str!("migrations/0002_ended_runs.sql")];
 
 /// At most this many appends share a transaction.
 const BATCH: usize = 256;
@@ -39,31 +40,61 @@ const BATCH: usize = 256;
 /// Bytes that must be free on the disk before anything is written.
 const ROOM: u128 = 1024 * 1024;
 
-pub(super) fn start(workspace: &Workspace) -> Result<mpsc::Sender<StoreRequest>, StoreError> {
-    let (folder, path) = (workspace.folder(), workspace.database());
-    let open = |message: String| StoreError::Open { path: path.clone(), message };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| open(error.to_string()))?;
-    let ignore = folder.join(".gitignore");
-    if !ignore.exists() {
-        // State is never meant for version control; failing to say so is harmless.
-        let _ = std::fs::write(ignore, "*\n");
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To work: the state is made where it is missing.
+    Write,
+    /// To look: nothing is made, and a file system that cannot be written to is good enough.
+    Read,
+}
+
+/// The thread that owns the connection. Dropped, it ends, and with it the connection: what the log holds is then in the
+/// one file.
+pub(super) struct StoreThread {
+    sender: Option<mpsc::Sender<StoreRequest>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    /// What was found wrong with the state and mended, for people.
+    pub(super) notes: Vec<String>,
+}
+
+impl StoreThread {
+    /// Fails when the thread has ended.
+    pub(super) fn send(&self, request: StoreRequest) -> Result<(), mpsc::SendError<StoreRequest>> {
+        match &self.sender {
+            Some(sender) => sender.send(request),
+            None => Err(mpsc::SendError(request)),
+        }
     }
-    let failed = |error: rusqlite::Error| {
-        if is_corrupt(&error) { corrupt(&path, &error) } else { open(error.to_string()) }
-    };
-    // What SQLite makes beside it has the same mode. Where it cannot be done, opening says why.
-    if let Ok(database) = sb_durable::private().append(true).create(true).open(&path) {
-        let _ = database.set_permissions(Permissions::from_mode(0o600));
+}
+
+impl Drop for StoreThread {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic has been told where it happened.
+            let _ = thread.join();
+        }
     }
-    let mut connection = Connection::open(&path).map_err(failed)?;
-    configure(&connection).map_err(failed)?;
-    migrate(&mut connection, &path)?;
+}
+
+pub(super) fn start(workspace: &Workspace, access: Access) -> Result<StoreThread, StoreError> {
+    let opened = connection::open(workspace, access)?;
     let (sender, requests) = mpsc::channel();
-    std::thread::Builder::new()
+    let worker = Worker {
+        connection: opened.connection,
+        workspace: workspace.clone(),
+        path: workspace.database(),
+        place: opened.place,
+        relocation: opened.relocation,
+        progress: Progress::default(),
+        left_word: false,
+    };
+    let thread = std::thread::Builder::new()
         .name("store".to_owned())
-        .spawn(move || Worker { connection, path }.serve(&requests))
-        .map_err(|error| StoreError::Open { path: folder.to_owned(), message: error.to_string() })?;
-    Ok(sender)
+        .spawn(move || worker.serve(&requests))
+        .map_err(|error| StoreError::Open { path: workspace.database(), message: error.to_string() })?;
+    Ok(StoreThread { sender: Some(sender), thread: Some(thread), notes: opened.notes })
 }
 
 /// Fails when the disk is nearly full. What is left belongs to the steps that are running: the ends of those are
@@ -84,46 +115,16 @@ pub(super) fn room(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Write { path: path.to_owned(), message })
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(30))?;
-    // Plans that do not depend on what is bound: without it many a statement is compiled anew for each row.
-    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", "ON")
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let open = |error: rusqlite::Error| {
-        if is_corrupt(&error) {
-            return corrupt(path, &error);
-        }
-        StoreError::Open { path: path.to_owned(), message: error.to_string() }
-    };
-    let version = |connection: &Connection| -> rusqlite::Result<i64> {
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-    };
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if version(connection).map_err(open)? == known {
-        return Ok(());
-    }
-    // Another process may migrate at the same moment: look again once the write lock is ours.
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(open)?;
-    let found = version(&transaction).map_err(open)?;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
-    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        transaction.execute_batch(sql).map_err(open)?;
-    }
-    transaction.pragma_update(None, "user_version", known).map_err(open)?;
-    transaction.commit().map_err(open)
-}
-
 struct Worker {
     connection: Connection,
+    workspace: Workspace,
     path: PathBuf,
+    /// None: it is in memory, or cannot be written to.
+    place: Option<Place>,
+    relocation: Relocation,
+    progress: Progress,
+    /// The state is gone, and what stands was written down.
+    left_word: bool,
 }
 
 impl Worker {
@@ -162,52 +163,185 @@ impl Worker {
                 Err(_) => break,
             }
         }
-        let result = self.write(batch.iter().flat_map(|(changes, _)| changes));
+        let changes: Vec<&Change> = batch.iter().flat_map(|(changes, _)| changes).collect();
+        let result = self.write(&changes);
         for (_, reply) in batch {
             let _ = reply.send(result.clone());
         }
         other
     }
 
-    fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), StoreError> {
+    /// Events and what changes with them, and the records beside the journal: a debt is in the journal before it has a
+    /// record, and loses the record before it is paid there.
+    fn write(&mut self, changes: &[&Change]) -> Result<(), StoreError> {
+        self.expect_in_place()?;
+        room(&self.path)?;
+        let unrecorded = |path: PathBuf| {
+            move |error: std::io::Error| StoreError::Write { path, message: error.to_string() }
+        };
+        let mut touched = Vec::new();
+        for change in changes {
+            let (deployment, is_paid) = match change {
+                Change::Open(row) => (&row.id, row.debt != Debt::Owed),
+                Change::Debt { deployment, debt } => (deployment, *debt != Debt::Owed),
+                Change::Outputs { deployment, .. } | Change::Params { deployment, .. } => (deployment, false),
+                _ => continue,
+            };
+            if is_paid {
+                record::forget_owed(&self.workspace, deployment)
+                    .map_err(unrecorded(self.workspace.owed_file(deployment)))?;
+            }
+            if !touched.contains(&deployment) {
+                touched.push(deployment);
+            }
+        }
+        let written = self.commit(changes);
+        if written.is_err() {
+            // What was to be paid is still owed.
+            let _ = self.keep_owed(&touched);
+        }
+        let ends = written?;
+        self.expect_in_place()?;
+        self.keep_owed(&touched)?;
+        for change in changes {
+            if let Change::Request { run, .. } = change
+                && let Some(row) = read_run(&self.connection, run).map_err(|error| self.unread(error))?
+            {
+                let path = self.workspace.request_file(run);
+                record::keep_run(&self.workspace, &row).map_err(unrecorded(path))?;
+            }
+        }
+        for (run, number) in ends {
+            let path = self.workspace.progress_file(&run);
+            self.progress.note(&self.workspace, &run, number).map_err(unrecorded(path))?;
+        }
+        if changes.iter().any(|change| matches!(change, Change::Event { record, .. } if matches!(record.event, Event::RunEnded { .. }))) {
+            connection::checkpoint(&self.connection);
+        }
+        Ok(())
+    }
+
+    /// Returns the number of the last event of each run that got one.
+    fn commit(&mut self, changes: &[&Change]) -> Result<Vec<(RunId, i64)>, StoreError> {
         let path = &self.path;
-        room(path)?;
         let failed = |error: rusqlite::Error| unwritten(path, &error);
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(failed)?;
+        let mut appended = Appended::default();
         for change in changes {
-            apply(&transaction, change).map_err(failed)?;
+            apply(&transaction, change, &mut appended).map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        let ends = appended.seal(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(ends)
+    }
+
+    /// The record of each of these deployments that is owed.
+    fn keep_owed(&self, deployments: &[&DeploymentId]) -> Result<(), StoreError> {
+        for &deployment in deployments {
+            let row = read_deployment(&self.connection, deployment).map_err(|error| self.unread(error))?;
+            if let Some(row) = row.filter(|row| row.debt == Debt::Owed) {
+                record::keep_owed(&self.workspace, &row).map_err(|error| StoreError::Write {
+                    path: self.workspace.owed_file(deployment),
+                    message: error.to_string(),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn create_run(&mut self, run: &RunRow) -> Result<(), StoreError> {
+        self.expect_in_place()?;
+        room(&self.path)?;
+        record::keep_run(&self.workspace, run).map_err(|error| StoreError::Write {
+            path: self.workspace.request_file(&run.id),
+            message: error.to_string(),
+        })?;
+        let failed = |error: rusqlite::Error| unwritten(&self.path, &error);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        insert_run(&transaction, run).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        self.expect_in_place()
+    }
+
+    /// What is written to a file that nobody finds any more is lost: nothing is to begin upon it.
+    fn expect_in_place(&mut self) -> Result<(), StoreError> {
+        let Some(place) = &self.place else {
+            let message = "it cannot be written to".to_owned();
+            return Err(StoreError::Write { path: self.path.clone(), message });
+        };
+        if place.holds(&self.path) {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        if let Some(now) = place.moved_to() {
+            return Err(StoreError::Moved { path, now });
+        }
+        if !std::mem::replace(&mut self.left_word, true) {
+            self.leave_word();
+        }
+        Err(StoreError::Removed { path })
+    }
+
+    /// The state was removed: what stands is written down anew where the next command looks for it. As far as that goes.
+    fn leave_word(&self) {
+        let folder = self.workspace.folder();
+        if !folder.parent().is_some_and(Path::is_dir) {
+            return;
+        }
+        let owed = read_deployments(&self.connection).unwrap_or_default();
+        for row in owed.iter().filter(|row| row.debt == Debt::Owed) {
+            if let Ok(Some(run)) = read_run(&self.connection, &row.run) {
+                let _ = record::keep_run(&self.workspace, &run);
+            }
+            let _ = record::keep_owed(&self.workspace, row);
+        }
+    }
+
+    /// Goes through a run's events as they are to be read here.
+    fn each_event(&self, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), StoreError> {
+        let read = each_event(&self.connection, run, |mut record| {
+            self.relocation.record(&mut record);
+            take(record);
+        });
+        read.map_err(|error| self.unread(error))
+    }
+
+    fn unread(&self, error: RowError) -> StoreError {
+        unread(&self.path, error)
     }
 
     fn answer(&mut self, request: StoreRequest) {
         match request {
             StoreRequest::Append { changes, reply } => {
-                let _ = reply.send(self.write(changes.iter()));
+                let changes: Vec<&Change> = changes.iter().collect();
+                let _ = reply.send(self.write(&changes));
+            }
+            StoreRequest::ExpectInPlace { reply } => {
+                let _ = reply.send(self.expect_in_place());
             }
             StoreRequest::CreateRun { run, reply } => {
-                let insert = || {
-                    room(&self.path)?;
-                    self.connection
-                        .execute(
-                            "INSERT INTO runs (id, created_ms, request) VALUES (?1, ?2, ?3)",
-                            params![run.id.as_str(), run.created_ms, run.request],
-                        )
-                        .map(|_| ())
-                        .map_err(|error| unwritten(&self.path, &error))
-                };
-                let _ = reply.send(insert());
+                let _ = reply.send(self.create_run(&run));
             }
             StoreRequest::Runs { reply } => {
-                let sql = "SELECT id, created_ms, request, measurement, cleanup FROM runs ORDER BY created_ms DESC, id DESC";
-                let _ = reply.send(self.read(sql, [], run_row));
+                let sql = format!("{RUNS} ORDER BY created_ms DESC, id DESC");
+                let rows = each(&self.connection, &sql, [], run_row).map(|mut rows| {
+                    rows.iter_mut().for_each(|row| self.relocation.request(&mut row.request));
+                    rows
+                });
+                let _ = reply.send(rows.map_err(|error| self.unread(error)));
             }
             StoreRequest::Run { id, reply } => {
-                let sql = "SELECT id, created_ms, request, measurement, cleanup FROM runs WHERE id = ?1";
-                let _ = reply.send(self.read(sql, [id.as_str()], run_row).map(|mut rows| rows.pop()));
+                let row = read_run(&self.connection, &id).map(|mut row| {
+                    row.iter_mut().for_each(|row| self.relocation.request(&mut row.request));
+                    row
+                });
+                let _ = reply.send(row.map_err(|error| self.unread(error)));
             }
             StoreRequest::Events { run, reply } => {
                 let mut all = Vec::new();
@@ -219,218 +353,27 @@ impl Worker {
                 let read = self.each_event(&run, |record| state.take(record));
                 let _ = reply.send(read.map(|()| state));
             }
-            StoreRequest::Owes { run, reply } => {
-                let sql = "SELECT EXISTS (SELECT 1 FROM deployments WHERE run_id = ?1 AND debt = 'owed')";
-                let owes = self.read(sql, [run.as_str()], |row| Ok(row.get::<_, bool>(0)?));
-                let _ = reply.send(owes.map(|rows| rows.contains(&true)));
-            }
             StoreRequest::EventsAfter { run, number, limit, reply } => {
                 let sql = "SELECT number, at_ms, event FROM events WHERE run_id = ?1 AND number > ?2
                            ORDER BY number LIMIT ?3";
-                let _ = reply.send(self.read(sql, params![run.as_str(), number, limit], |row| {
+                let read = each(&self.connection, sql, params![run.as_str(), number, limit], |row| {
                     let text: String = row.get(2)?;
-                    Ok((row.get(0)?, Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? }))
-                }));
+                    let mut record = Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? };
+                    self.relocation.record(&mut record);
+                    Ok((row.get(0)?, record))
+                });
+                let _ = reply.send(read.map_err(|error| self.unread(error)));
             }
             StoreRequest::Deployments { reply } => {
-                let sql =
-                    "SELECT id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs
-                           FROM deployments ORDER BY opened_ms, id";
-                let _ = reply.send(self.read(sql, [], deployment_row));
+                let rows = read_deployments(&self.connection).map(|mut rows| {
+                    for row in &mut rows {
+                        self.relocation.path(&mut row.manifest);
+                        row.logs.iter_mut().for_each(|logs| self.relocation.path(logs));
+                    }
+                    rows
+                });
+                let _ = reply.send(rows.map_err(|error| self.unread(error)));
             }
-        }
-    }
-
-    /// Goes through a run's events in order, one at a time: there may be millions.
-    fn each_event(&self, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), StoreError> {
-        let sql = "SELECT at_ms, event FROM events WHERE run_id = ?1 ORDER BY number";
-        self.each(sql, [run.as_str()], |row| {
-            let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            take(Record { at_ms: row.get(0)?, event: serde_json::from_str(text)? });
-            Ok(())
-        })
-    }
-
-    fn read<T>(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        parse: impl Fn(&Row<'_>) -> Result<T, RowError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut all = Vec::new();
-        self.each(sql, params, |row| {
-            all.push(parse(row)?);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    fn each(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        mut take: impl FnMut(&Row<'_>) -> Result<(), RowError>,
-    ) -> Result<(), StoreError> {
-        let inner = || -> Result<(), RowError> {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let mut rows = statement.query(params)?;
-            while let Some(row) = rows.next()? {
-                take(row)?;
-            }
-            Ok(())
-        };
-        inner().map_err(|error| match error {
-            RowError::Sql(error) if is_corrupt(&error) => corrupt(&self.path, &error),
-            RowError::Sql(error) => StoreError::Read { path: self.path.clone(), message: error.to_string() },
-            RowError::Json(error) => {
-                StoreError::Corrupt { path: self.path.clone(), message: error.to_string() }
-            }
-            RowError::Word(word) => {
-                StoreError::Corrupt { path: self.path.clone(), message: format!("unknown word `{word}`") }
-            }
-        })
-    }
-}
-
-fn is_corrupt(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-}
-
-fn unwritten(path: &Path, error: &rusqlite::Error) -> StoreError {
-    if is_corrupt(error) {
-        return corrupt(path, error);
-    }
-    StoreError::Write { path: path.to_owned(), message: error.to_string() }
-}
-
-fn corrupt(path: &Path, error: &rusqlite::Error) -> StoreError {
-    StoreError::Corrupt { path: path.to_owned(), message: error.to_string() }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum RowError {
-    #[error(transparent)]
-    Sql(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    #[error("unknown word `{0}`")]
-    Word(String),
-}
-
-fn run_row(row: &Row<'_>) -> Result<RunRow, RowError> {
-    let verdict = |index: usize| -> Result<Option<Verdict>, RowError> {
-        let word: Option<String> = row.get(index)?;
-        word.map(|word| serde_json::from_value(word.clone().into()).map_err(|_| RowError::Word(word)))
-            .transpose()
-    };
-    Ok(RunRow {
-        id: RunId::new(row.get::<_, String>(0)?),
-        created_ms: row.get(1)?,
-        request: row.get(2)?,
-        ended: verdict(3)?.zip(verdict(4)?),
-    })
-}
-
-fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
-    let debt: String = row.get(6)?;
-    let json =
-        |index: usize| -> Result<_, RowError> { Ok(serde_json::from_str(&row.get::<_, String>(index)?)?) };
-    Ok(DeploymentRow {
-        id: DeploymentId::new(row.get::<_, String>(0)?),
-        run: RunId::new(row.get::<_, String>(1)?),
-        benchmark: row.get(2)?,
-        target: row.get(3)?,
-        manifest: row.get::<_, String>(4)?.into(),
-        opened_ms: row.get(5)?,
-        debt: Debt::parse(&debt).ok_or(RowError::Word(debt))?,
-        params: json(7)?,
-        outputs: json(8)?,
-        logs: row.get::<_, Option<String>>(9)?.map(PathBuf::from),
-    })
-}
-
-fn end_run(
-    transaction: &Transaction<'_>,
-    run: &RunId,
-    ended: Option<(Verdict, Verdict)>,
-) -> rusqlite::Result<()> {
-    let word = |verdict: Verdict| {
-        serde_json::to_value(verdict).ok().and_then(|word| word.as_str().map(str::to_owned))
-    };
-    let (measurement, cleanup) =
-        ended.map_or((None, None), |(measurement, cleanup)| (word(measurement), word(cleanup)));
-    transaction
-        .prepare_cached("UPDATE runs SET measurement = ?2, cleanup = ?3 WHERE id = ?1")?
-        .execute(params![run.as_str(), measurement, cleanup])
-        .map(|_| ())
-}
-
-fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    let json =
-        |map: &serde_json::Map<String, serde_json::Value>| serde_json::Value::Object(map.clone()).to_string();
-    let update = |sql: &str, deployment: &DeploymentId, value: &str| -> rusqlite::Result<()> {
-        transaction.prepare_cached(sql)?.execute(params![deployment.as_str(), value]).map(|_| ())
-    };
-    match change {
-        Change::Event { run, record } => {
-            let event = serde_json::to_string(&record.event)
-                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO events (run_id, number, at_ms, event)
-                     VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM events WHERE run_id = ?1), ?2, ?3)",
-                )?
-                .execute(params![run.as_str(), record.at_ms, event])?;
-            match &record.event {
-                Event::RunEnded { measurement, cleanup } => {
-                    end_run(transaction, run, Some((*measurement, *cleanup)))
-                }
-                // Whoever takes it up again may find more to do.
-                Event::RunnerStarted { .. } => end_run(transaction, run, None),
-                _ => Ok(()),
-            }
-        }
-        Change::Open(row) => transaction
-            .prepare_cached(
-                "INSERT INTO deployments
-                     (id, run_id, benchmark, target, manifest, opened_ms, debt, params, outputs, logs)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT (id) DO UPDATE SET run_id = ?2, benchmark = ?3, target = ?4, manifest = ?5,
-                     opened_ms = ?6, debt = ?7, params = ?8, outputs = ?9, logs = ?10",
-            )?
-            .execute(params![
-                row.id.as_str(),
-                row.run.as_str(),
-                row.benchmark,
-                row.target,
-                row.manifest.to_string_lossy(),
-                row.opened_ms,
-                row.debt.as_str(),
-                json(&row.params),
-                json(&row.outputs),
-                row.logs.as_ref().map(|path| path.to_string_lossy().into_owned()),
-            ])
-            .map(|_| ()),
-        Change::Debt { deployment, debt } => {
-            update("UPDATE deployments SET debt = ?2 WHERE id = ?1", deployment, debt.as_str())
-        }
-        Change::Outputs { deployment, outputs } => {
-            update("UPDATE deployments SET outputs = ?2 WHERE id = ?1", deployment, &json(outputs))
-        }
-        Change::Params { deployment, params } => {
-            update("UPDATE deployments SET params = ?2 WHERE id = ?1", deployment, &json(params))
-        }
-        Change::Request { run, request } => transaction
-            .prepare_cached("UPDATE runs SET request = ?2 WHERE id = ?1")?
-            .execute(params![run.as_str(), request])
-            .map(|_| ()),
-        Change::Forget(deployment) => transaction
-            .prepare_cached("DELETE FROM deployments WHERE id = ?1 AND debt <> 'owed'")?
-            .execute([deployment.as_str()])
-            .map(|_| ()),
-        Change::Logs { deployment, logs } => {
-            update("UPDATE deployments SET logs = ?2 WHERE id = ?1", deployment, &logs.to_string_lossy())
         }
     }
 }

@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("container", &["attempt", "command_exit"]),
     ("host", &["attempt", "command_exit", "inherited"]),
     ("provider", &[]),
-    ("store", &["workspace"]),
+    ("store", &["attempt", "workspace"]),
     ("execute", &["attempt", "command_exit", "workspace", "container", "host", "inherited", "provider"]),
     ("schedule", &["attempt", "store", "execute", "workspace"]),
     ("run", &["workspace", "inherited", "store", "execute", "schedule"]),
@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("inherited", &[]),
     ("role", &["execute", "host", "inherited", "provider", "terminal"]),
     ("cli", &[]),
-    ("settings", &["cli", "workspace"]),
+    ("settings", &["cli", "store", "terminal", "workspace"]),
     ("watch", &["attempt", "execute", "schedule", "run", "store", "workspace"]),
     ("ui", &["watch", "schedule", "store", "execute", "attempt"]),
     (

@@ -156,8 +156,15 @@ fn where_the_state_is_read_only_nothing_starts_and_the_run_goes_on_later() {
             refused.stderr
         );
     }
+    // The log that the killed runner left is read, too.
+    assert!(stressed.sb(&["leaks"]).expect(4).stdout.contains("stressed@local"));
     stressed.disk.remount("rw");
     stressed.finish();
+    let log = stressed.disk.place.join(".sb/state.db-wal");
+    assert!(!log.exists(), "a runner that ends leaves everything in one file");
+    stressed.disk.remount("ro");
+    assert!(stressed.sb(&["leaks"]).expect(0).stderr.contains("nothing is owed"));
+    assert!(stressed.sb(&["status"]).expect(0).stdout.contains("complete"));
 }
 
 /// A run of quick steps that lost its runner in the middle.

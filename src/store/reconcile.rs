@@ -1,0 +1,271 @@
+//! The database against the records beside it, whenever it is opened: what it has lost is found out, and written into it
+//! again as far as the records tell.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::record::{self, OwedRecord, Progress, RunFolder};
+use super::rows::{Debt, DeploymentRow, RunRow};
+use super::tables::{Appended, apply, insert_run, read_deployment, unread, unwritten};
+use super::{Change, StoreError, event};
+use crate::attempt::EXIT_FILE;
+use crate::workspace::Workspace;
+use sb_plan::event::{Event, StopCause, Verdict};
+use sb_plan::id::{DeploymentId, RunId, StepId};
+
+/// What the records prove and the database does not know.
+struct Lost {
+    /// Runs that are not in it, although something was done in them.
+    runs: Vec<RunId>,
+    /// Deployments that are owed, of which it says something else.
+    deployments: Vec<DeploymentRow>,
+    /// Records that cannot be read, of deployments that are not owed by it.
+    damaged: Vec<OwedRecord>,
+    /// Runs of which it has held more events: so many now, so many once.
+    behind: Vec<(RunId, i64, i64)>,
+    /// Deployments that are owed by it and have no record that can be read.
+    unrecorded: Vec<DeploymentRow>,
+}
+
+impl Lost {
+    fn is_nothing(&self) -> bool {
+        self.runs.is_empty() && self.deployments.is_empty() && self.damaged.is_empty()
+    }
+}
+
+/// Compares, and mends where the database can be written to. Returns what people should know.
+///
+/// # Errors
+/// Something is lost, and cannot be made good.
+pub(super) fn reconcile(
+    connection: &Connection,
+    workspace: &Workspace,
+    mend: bool,
+) -> Result<Vec<String>, StoreError> {
+    let path = workspace.database();
+    let failed = |error: rusqlite::Error| unwritten(&path, &error);
+    let mut lost = compare(connection, workspace)?;
+    let mut notes = Vec::new();
+    if !lost.is_nothing() {
+        if !mend {
+            return Err(lost_for_good(workspace, &lost));
+        }
+        // Once more while nobody else writes: what is compared here changes while others work.
+        let transaction =
+            Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
+        lost = compare(&transaction, workspace)?;
+        if !lost.is_nothing() {
+            notes = restore(&transaction, workspace, &lost)?;
+        }
+        transaction.commit().map_err(failed)?;
+    }
+    if mend {
+        for row in &lost.unrecorded {
+            record::keep_owed(workspace, row).map_err(|error| StoreError::Write {
+                path: workspace.owed_file(&row.id),
+                message: error.to_string(),
+            })?;
+        }
+    }
+    for (run, now, once) in &lost.behind {
+        notes.push(format!(
+            "the state `{}` has lost the end of run {run}: it held {once} events, and holds {now}. What the steps since then \
+             have left in their folders is taken up from there",
+            path.display()
+        ));
+    }
+    Ok(notes)
+}
+
+fn compare(connection: &Connection, workspace: &Workspace) -> Result<Lost, StoreError> {
+    let path = workspace.database();
+    let unlisted = |error: std::io::Error| StoreError::Read {
+        path: workspace.folder().to_owned(),
+        message: error.to_string(),
+    };
+    // The records first: what they say is in the database by then.
+    let owed = record::owed(workspace).map_err(unlisted)?;
+    let folders = record::run_folders(workspace).map_err(unlisted)?;
+    let moment = Moment::read(connection).map_err(|error| unwritten(&path, &error))?;
+    let mut lost =
+        Lost { runs: vec![], deployments: vec![], damaged: vec![], behind: vec![], unrecorded: vec![] };
+    for RunFolder { id, events, begun } in folders {
+        match moment.runs.get(&id) {
+            None if begun || events > 0 => lost.runs.push(id),
+            Some(&now) if now < events => lost.behind.push((id, now, events)),
+            _ => {}
+        }
+    }
+    let mut recorded = BTreeSet::new();
+    for record in owed {
+        recorded.extend(record.row.as_ref().map(|row| row.id.clone()));
+        if moment.owed.contains(&record.deployment) {
+            continue;
+        }
+        match record.row {
+            Some(row) => {
+                if !moment.runs.contains_key(&row.run) && !lost.runs.contains(&row.run) {
+                    lost.runs.push(row.run.clone());
+                }
+                lost.deployments.push(row);
+            }
+            None => lost.damaged.push(record),
+        }
+    }
+    for id in moment.owed.difference(&recorded) {
+        if let Some(row) = read_deployment(connection, id).map_err(|error| unread(&path, error))?
+            && row.debt == Debt::Owed
+        {
+            lost.unrecorded.push(row);
+        }
+    }
+    Ok(lost)
+}
+
+/// What the database says at one moment.
+struct Moment {
+    /// The number of events of each run.
+    runs: HashMap<RunId, i64>,
+    owed: BTreeSet<DeploymentId>,
+}
+
+impl Moment {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut runs = HashMap::new();
+        let mut statement = connection.prepare(
+            "SELECT id, (SELECT coalesce(max(number), 0) FROM events WHERE run_id = runs.id) FROM runs NOT INDEXED",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            runs.insert(RunId::new(row.get::<_, String>(0)?), row.get(1)?);
+        }
+        let mut owed = BTreeSet::new();
+        let mut statement =
+            connection.prepare("SELECT id FROM deployments NOT INDEXED WHERE debt = 'owed'")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            owed.insert(DeploymentId::new(row.get::<_, String>(0)?));
+        }
+        Ok(Self { runs, owed })
+    }
+}
+
+/// Writes what is lost into the database again.
+fn restore(
+    transaction: &Transaction<'_>,
+    workspace: &Workspace,
+    lost: &Lost,
+) -> Result<Vec<String>, StoreError> {
+    let path = workspace.database();
+    let failed = |error: rusqlite::Error| unwritten(&path, &error);
+    let mut rows = lost.deployments.clone();
+    for record in &lost.damaged {
+        // A debt loses its record before it is paid: as long as there is one, it is owed.
+        let row = read_deployment(transaction, &record.deployment).map_err(|error| unread(&path, error))?;
+        rows.push(row.ok_or_else(|| lost_for_good(workspace, lost))?);
+    }
+    let mut changes = Vec::new();
+    let mut notes = Vec::new();
+    for id in &lost.runs {
+        let run = record::run(workspace, id).ok_or_else(|| lost_for_good(workspace, lost))?;
+        insert_run(transaction, &run).map_err(failed)?;
+        let owed: Vec<_> = rows.iter().filter(|row| row.run == *id).map(|row| row.id.clone()).collect();
+        changes.extend(history(workspace, &run, &owed));
+        notes.push(format!(
+            "the state `{}` had lost run {id}; it was written anew from `{}`",
+            path.display(),
+            workspace.run(id).display()
+        ));
+    }
+    for mut row in rows {
+        row.debt = Debt::Owed;
+        if !lost.runs.contains(&row.run) {
+            changes.push(debt(&row.run, row.id.clone()));
+        }
+        notes.push(format!(
+            "the state `{}` did not know that the cleanup of `{}` is owed; the record beside it did",
+            path.display(),
+            row.id
+        ));
+        changes.push(Change::Open(row));
+    }
+    let mut appended = Appended::default();
+    for change in &changes {
+        apply(transaction, change, &mut appended).map_err(failed)?;
+    }
+    let mut progress = Progress::default();
+    for (run, events) in appended.seal(transaction).map_err(failed)? {
+        // A run that is written anew has fewer events than before. Should it fail, that is told once more.
+        let _ = progress.note(workspace, &run, events);
+    }
+    Ok(notes)
+}
+
+fn debt(run: &RunId, deployment: DeploymentId) -> Change {
+    event(run, now_ms(), Event::DebtRecorded { deployment })
+}
+
+/// The events of a run whose journal is gone, as far as they matter: what is owed, which attempts were begun, and that
+/// nothing new is to be measured.
+fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Change> {
+    let now = now_ms();
+    let mut changes = vec![event(&run.id, now, Event::RunnerStarted { pid: 0, boot: None })];
+    changes.extend(owed.iter().map(|deployment| debt(&run.id, deployment.clone())));
+    let mut attempts = BTreeMap::new();
+    let steps = workspace.run(&run.id).join("steps");
+    find_attempts(&steps, &steps, &mut attempts);
+    let mut at_rest = true;
+    for (step, attempt) in attempts {
+        at_rest &= workspace.attempt(&run.id, &step, attempt).join(EXIT_FILE).exists();
+        changes.push(event(&run.id, now, Event::StepStarted { step, attempt, logs: None }));
+    }
+    let why = "its journal was lost, and written anew from what its steps have left".to_owned();
+    changes.push(event(&run.id, now, Event::StopRequested { why, cause: StopCause::User }));
+    // Another command cleans up, or nothing is left to do.
+    if at_rest && (owed.is_empty() || !cleans_up(run)) {
+        let ended = Event::RunEnded { measurement: Verdict::Cancelled, cleanup: Verdict::None };
+        changes.push(event(&run.id, now, ended));
+    }
+    changes
+}
+
+fn cleans_up(run: &RunRow) -> bool {
+    let request: serde_json::Value = serde_json::from_str(&run.request).unwrap_or_default();
+    request.pointer("/parts/cleanup").and_then(serde_json::Value::as_bool).unwrap_or(true)
+}
+
+/// The last attempt of each step that has a folder: `STEP/NUMBER`, where the step's id may have slashes.
+fn find_attempts(top: &Path, folder: &Path, found: &mut BTreeMap<StepId, u32>) {
+    for item in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = item.path();
+        if !path.is_dir() {
+            continue;
+        }
+        let number = item.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        match (number, folder.strip_prefix(top).ok().and_then(Path::to_str)) {
+            (Some(number), Some(step)) if !step.is_empty() => {
+                let last = found.entry(StepId::new(step)).or_default();
+                *last = number.max(*last);
+            }
+            _ => find_attempts(top, &path, found),
+        }
+    }
+}
+
+fn lost_for_good(workspace: &Workspace, lost: &Lost) -> StoreError {
+    let mut what: Vec<String> = lost.runs.iter().map(|id| format!("run {id}")).collect();
+    what.extend(lost.deployments.iter().map(|row| format!("the deployment `{}`", row.id)));
+    what.extend(lost.damaged.iter().map(|record| {
+        format!("the deployment `{}`, whose record `{}` is damaged", record.deployment, record.path.display())
+    }));
+    StoreError::Lost { path: workspace.database(), what: what.join(", ") }
+}
+
+fn now_ms() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
