@@ -4,16 +4,18 @@
     python3 tests/torture.py --kills 200 --seed 1               a plan of 60 steps, half of the kills on this machine, half in Docker
     python3 tests/torture.py --kills 60 --executor host         one half alone
     python3 tests/torture.py --quickstart --kills 30            the quickstart: loads, traces, the local target
+    python3 tests/torture.py --damage --kills 200               one kill each, and then a damaged state
 
-What is expected is written in tests/torturing/plan.py and quickstart.py. Only the standard library is used. Exit code 0 when every
+What is expected is written in tests/torturing/plan.py, quickstart.py and damage.py. Only the standard library is used. Exit code 0 when every
 run passed.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from torturing import plan, quickstart
+from torturing import damage, plan, quickstart
 from torturing.runner import ROOT
 
 
@@ -23,12 +25,15 @@ def main():
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--executor", choices=["host", "docker"], help="both by default")
     arguments.add_argument("--quickstart", action="store_true")
+    arguments.add_argument("--damage", action="store_true", help="damage the state of killed runs")
     arguments.add_argument("--seconds", type=int, default=10, help="length of each load of the quickstart")
     arguments.add_argument("--sb", default=str(ROOT / "target/release/sb"))
     given = arguments.parse_args()
     sb = str(Path(given.sb).resolve())
     if given.quickstart:
         passed = quickstart.torture(sb, given.kills, given.seed, given.seconds)
+    elif given.damage:
+        passed = damage.torture(sb, given.kills, given.seed, max(1, len(os.sched_getaffinity(0))))
     else:
         executors = [given.executor] if given.executor else ["host", "docker"]
         passed = plan.torture(sb, given.kills, given.seed, executors)
