@@ -39,10 +39,20 @@ bench NAME *ARGS:
         python3 benches/{{NAME}}.py {{ARGS}}
     fi
 
-# look for inputs that break a reader of traces, on one core (needs cargo-fuzz and a nightly toolchain)
+# look for inputs that break a reader of traces, or `manifest`, `plan`, `template`, on one core (needs cargo-fuzz and a nightly toolchain)
 fuzz TARGET="xray_documents" RUNS="10000000":
-    cd fuzz && mkdir -p corpus/{{TARGET}} && \
-    cargo +nightly fuzz run -O -a -s none {{TARGET}} corpus/{{TARGET}} seeds/{{TARGET}} -- -dict=json.dict -runs={{RUNS}} -max_len=4096
+    #!/bin/sh
+    set -e
+    cd fuzz
+    mkdir -p corpus/{{TARGET}}
+    case {{TARGET}} in
+    manifest) seeds=$(ls ../examples/*/benchmark.toml ../applications/*/benchmark.toml) dictionary= ;;
+    plan) seeds=$(ls ../plans/*.toml) dictionary= ;;
+    template) seeds=$(ls ../examples/*/template.yaml ../applications/*/template.yaml) dictionary= ;;
+    *) seeds=$(ls seeds/{{TARGET}}/*) dictionary=-dict=json.dict ;;
+    esac
+    for seed in $seeds; do cp "$seed" "corpus/{{TARGET}}/$(echo "$seed" | tr / -)"; done
+    cargo +nightly fuzz run -O -a -s none {{TARGET}} corpus/{{TARGET}} -- $dictionary -runs={{RUNS}} -max_len=4096
 
 # licences, bans and sources of dependencies; advisories where their database can be reached
 deny:

@@ -1,12 +1,22 @@
-//! What must hold for any input of the trace readers. The targets in `fuzz_targets/` differ only in how they make an
+//! What must hold for any input of the trace readers, and for any manifest, plan and template. The targets in `fuzz_targets/` differ only in how they make an
 //! input from the fuzzer's bytes.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
 
+use std::path::Path;
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
 use sb_analysis::{
     Activity, Analysis, BREAKDOWN_HEADER, Method, Rejected, Source, analyze, analyze_text, read_breakdown,
     read_otlp,
 };
+
+use sb_plan::graph::{Parts, build};
+use sb_plan::manifest::problem::Problem;
+use sb_plan::manifest::read::Snapshot;
+use sb_plan::plan::{Overrides, expand};
+use sb_plan::validate;
+use sb_sam::Template;
 
 /// One trace, in whatever format it looks like.
 pub fn check_text(text: &str) {
@@ -58,3 +68,85 @@ pub fn check_file(bytes: &[u8]) {
     assert_eq!(reader.records().map(Result::unwrap).count() as u64, summary.invalid);
     assert_eq!(summary.reasons.values().sum::<u64>(), summary.invalid);
 }
+
+/// A manifest is checked, or has problems that can be shown.
+pub fn check_manifest(name: &str, bytes: &[u8]) {
+    let path = Path::new("/w").join(name);
+    let files = Snapshot::new([(path.as_path(), bytes), (Path::new("/w/template.yaml"), TEMPLATE.as_bytes())]);
+    let checked = validate::benchmark(&files, &path);
+    show(&checked.problems);
+    assert_eq!(checked.value.is_none(), checked.problems.iter().any(Problem::is_error));
+}
+
+/// A plan is checked and expands into a graph, or has problems that can be shown.
+pub fn check_plan(bytes: &[u8]) {
+    /// More would only be slow.
+    const MOST: u64 = 200;
+    let path = Path::new("/w/plan.toml");
+    let manifest = (Path::new("/w/benchmark.toml"), MANIFEST.as_bytes());
+    let checked = validate::plan(&Snapshot::new([(path, bytes), manifest]), path, &Overrides::default());
+    show(&checked.problems);
+    let has_errors = checked.problems.iter().any(Problem::is_error);
+    match checked.value {
+        None => assert!(has_errors),
+        Some(plan) if plan.trials() <= MOST => {
+            let graph = build(&plan, expand(&plan), Parts::ALL);
+            assert!(graph.graph.node_count() > 0);
+        }
+        Some(_) => {}
+    }
+}
+
+/// A template is a model, or has problems that can be shown.
+pub fn check_template(text: &str) {
+    match Template::parse(text) {
+        Err(problem) => drop(problem.to_string()),
+        Ok(template) => {
+            let (parameters, place) = (std::collections::BTreeMap::new(), sb_sam::Place {
+                region: "us-east-1".to_owned(),
+                account: "123456789012".to_owned(),
+                stack: "s".to_owned(),
+                api_base: "http://127.0.0.1:1".to_owned(),
+                aws_base: "http://127.0.0.1:2".to_owned(),
+            });
+            let problems = match template.application(&parameters, &place) {
+                Ok(application) => application.warnings,
+                Err(problems) => problems,
+            };
+            problems.iter().for_each(|problem| drop(problem.to_string()));
+            template.output_names();
+        }
+    }
+}
+
+fn show(problems: &[Problem]) {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
+    for problem in problems.iter().take(20) {
+        handler.render_report(&mut String::new(), problem).unwrap();
+        problem.to_json();
+    }
+}
+
+const MANIFEST: &str = r#"
+[benchmark]
+name = "b"
+[params]
+size = 128
+[targets.local]
+[[deploy]]
+name = "d"
+run = "make SIZE={{params.size}}"
+[workload]
+[[workload.requests]]
+name = "r"
+url = "http://127.0.0.1:8080/"
+[[cleanup]]
+name = "c"
+run = "make clean"
+"#;
+
+const TEMPLATE: &str = "
+Resources:
+  F: {Type: 'AWS::Serverless::Function', Properties: {Runtime: python3.12, Handler: a.b, CodeUri: .}}
+Outputs: {Url: {Value: http://example.org}}
+";
