@@ -144,6 +144,9 @@ async fn drive(
     k6::place_module(&spec.script)?;
     let result = match &spec.containers {
         None => {
+            if let Some(needed) = sb_load::connections(&spec.load) {
+                sb_load::check_room(needed)?;
+            }
             check_k6().await?;
             check_script(spec, &options, &inspect(spec).await?)?;
             send(spec, &text, Vec::new(), progress, cancel).await

@@ -35,7 +35,7 @@ pub struct Collected {
 impl Collected {
     /// HTTP requests whose rows were read.
     pub fn requests(&self) -> u64 {
-        self.tally.sent
+        self.tally.sent + self.tally.not_sent
     }
 }
 
@@ -185,9 +185,9 @@ impl Writer {
             About::Other => return Ok(()),
         };
         let mut collected = self.shared.lock();
-        match row.sent {
-            Some(sent) => collected.tally.add_unplanned(row.outcome, sent, row.answered),
-            None => collected.tally.add_dropped(1),
+        match row.outcome {
+            Outcome::Dropped => collected.tally.add_dropped(1),
+            _ => collected.tally.add_unplanned(&row),
         }
         collected.untraced += u64::from(row.sent.is_some() && row.trace_id.is_empty());
         drop(collected);
@@ -200,7 +200,7 @@ impl Writer {
             invocation: self.number,
             request: self.redactor.text(&request.name).into_owned(),
             planned: None,
-            sent: Some(request.sent()),
+            sent: request.is_sent().then(|| request.sent()),
             answered: request.is_answered().then_some(request.ended),
             status: request.status(),
             outcome: request.outcome(),

@@ -33,8 +33,12 @@ pub(super) struct Request {
     /// Milliseconds.
     blocked: f64,
     duration: f64,
+    /// Until it was written; 0: it never was.
+    sending: f64,
     status: u16,
     error_code: u32,
+    /// k6 has no code for the limits of its machine.
+    is_exhausted: bool,
     /// Whether the script takes it for a success.
     expected: Option<bool>,
 }
@@ -53,6 +57,7 @@ impl Request {
     /// statuses of complete answers.
     pub(super) fn outcome(&self) -> Outcome {
         match self.error_code {
+            _ if self.is_exhausted => Outcome::Exhausted,
             0 | 1400..=1599 if self.status().is_some() => {
                 let is_fine = self.expected.unwrap_or((200..400).contains(&self.status));
                 if is_fine { Outcome::Ok } else { Outcome::FailedCheck }
@@ -67,10 +72,22 @@ impl Request {
         }
     }
 
+    pub(super) fn is_sent(&self) -> bool {
+        self.sending > 0.0 || self.is_answered()
+    }
+
     pub(super) fn is_answered(&self) -> bool {
         matches!(self.outcome(), Outcome::Ok | Outcome::FailedCheck)
     }
 }
+
+/// What Go calls the errors EMFILE (and ENFILE), EADDRNOTAVAIL, ENOBUFS and ENOMEM.
+const EXHAUSTED: [&str; 4] = [
+    "too many open files",
+    "cannot assign requested address",
+    "no buffer space available",
+    "cannot allocate memory",
+];
 
 /// Where the columns are; k6 leaves out those that the option `systemTags` does.
 #[derive(Debug)]
@@ -82,6 +99,7 @@ struct Columns {
     name: Option<usize>,
     url: Option<usize>,
     status: Option<usize>,
+    error: Option<usize>,
     error_code: Option<usize>,
     expected: Option<usize>,
     tags: Option<usize>,
@@ -125,6 +143,7 @@ impl<R: Read> Blocks<R> {
                 name: find("name"),
                 url: find("url"),
                 status: find("status"),
+                error: find("error"),
                 error_code: find("error_code"),
                 expected: find("expected_response"),
                 tags: find("extra_tags"),
@@ -189,6 +208,7 @@ impl<R: Read> Blocks<R> {
                     has_duration = true;
                 }
                 b"http_req_blocked" => request.blocked = columns.value_of(&row),
+                b"http_req_sending" => request.sending = columns.value_of(&row),
                 _ => {}
             }
             records.push(row);
@@ -237,8 +257,10 @@ impl Columns {
             ended,
             blocked: 0.0,
             duration: 0.0,
+            sending: 0.0,
             status: text(self.status).parse().unwrap_or(0),
             error_code: text(self.error_code).parse().unwrap_or(0),
+            is_exhausted: EXHAUSTED.iter().any(|words| text(self.error).contains(words)),
             expected: match text(self.expected) {
                 "true" => Some(true),
                 "false" => Some(false),

@@ -265,12 +265,12 @@ async fn a_script_is_judged_by_its_runs_and_their_loss() {
         let text = plain("iterations", SECOND, iterations) + &plain("dropped_iterations", SECOND, dropped);
         async move { Made::of(&[HEADER.to_owned() + &text], &[]).await.collected }
     };
-    let none = Tolerances::default();
+    let none = Tolerances { max_error_rate: 1.0, max_dropped: 1.0, max_lateness: None };
     let one_more = summary(&runs(101.0, 0.0).await, ran(Some(100)), &none);
     assert_eq!((one_more.iterations, one_more.invalid.len()), (Some(101), 0), "k6 begins and ends with one");
     let fewer = summary(&runs(90.0, 5.0).await, ran(Some(100)), &none);
     assert_eq!(fewer.invalid, ["k6 came to 95 of 100 planned invocations."]);
-    let strict = Tolerances { max_dropped: Some(0.01), ..none.clone() };
+    let strict = Tolerances { max_dropped: 0.01, ..none.clone() };
     let dropped = summary(&runs(95.0, 5.0).await, ran(Some(100)), &strict);
     assert_eq!(dropped.invalid.len(), 1, "{:?}", dropped.invalid);
     let unplanned = summary(&runs(7.0, 1.0).await, ran(None), &none);

@@ -72,7 +72,8 @@ pub fn single(
             .help(suggest(target, "targets", benchmark.targets.keys().map(String::as_str))),
         );
     }
-    let load = load.unwrap_or_else(default_load);
+    let mut load = load.unwrap_or_else(default_load);
+    overrides.tolerances.apply(&mut load);
     problems.extend(script::mismatch(benchmark.workload.as_ref(), &load));
     let mut params = overrides.of_environment(&benchmark, &mut problems);
     params.extend(overrides.of_command_line(&benchmark, &mut problems));

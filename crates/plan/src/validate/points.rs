@@ -215,7 +215,13 @@ impl PlanChecker<'_> {
         loads: &mut Loads,
     ) -> Option<Arc<Load>> {
         let Some(choice) = choice else {
-            return Some(Arc::clone(loads.default.get_or_insert_with(|| Arc::new(default_load()))));
+            let tolerances = self.overrides.tolerances;
+            let default = loads.default.get_or_insert_with(|| {
+                let mut load = default_load();
+                tolerances.apply(&mut load);
+                Arc::new(load)
+            });
+            return Some(Arc::clone(default));
         };
         match &choice.value {
             LoadOrName::Inline(raw) => self.resolve("", raw, &choice.span, lookup, factors, loads),
@@ -253,7 +259,9 @@ impl PlanChecker<'_> {
         let point = if is_fixed { String::new() } else { describe(factors) };
         let folder = self.path.parent().unwrap_or(&self.path);
         let values = Values { lookup, point: &point, files: self.files, folder };
-        let load = Arc::new(load::resolve(raw, span, &values, &mut self.report)?);
+        let mut load = load::resolve(raw, span, &values, &mut self.report)?;
+        self.overrides.tolerances.apply(&mut load);
+        let load = Arc::new(load);
         if is_fixed {
             loads.fixed.insert(name.to_owned(), Arc::clone(&load));
         }
