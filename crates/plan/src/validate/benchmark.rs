@@ -12,7 +12,7 @@ use crate::benchmark::{
     SamTemplates, Sent, Target, Traces, Usage, is_image_reference,
 };
 use crate::manifest::benchmark::{
-    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
+    BenchmarkFile, HeaderFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
 };
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
@@ -23,6 +23,7 @@ use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::load::first_line;
 use crate::validate::local;
+use crate::validate::requests;
 use crate::validate::script::{Around, sent};
 use crate::validate::step::{Draft, Steps};
 use crate::validate::template::{Maker, Scope, TargetScope};
@@ -109,7 +110,8 @@ impl BenchmarkChecker<'_> {
 
         let mut scope = Scope {
             params: params.iter().map(|(name, param)| (name.clone(), param.secret)).collect(),
-            targets: BTreeMap::new(),
+            constants: constants(header, &params),
+            ..Scope::default()
         };
         let mut targets = BTreeMap::new();
         for (name, raw) in file.targets.iter() {
@@ -187,6 +189,7 @@ impl BenchmarkChecker<'_> {
             params,
             images,
             targets,
+            read_params: scope.read_params.into_inner(),
             workload,
             templates: templates.into_inner(),
         }
@@ -553,6 +556,14 @@ impl BenchmarkChecker<'_> {
             );
         }
     }
+}
+
+fn constants(header: &HeaderFile, params: &BTreeMap<String, Param>) -> BTreeMap<String, Value> {
+    let of_params = params
+        .iter()
+        .filter_map(|(name, param)| Some((format!("params.{name}"), requests::constant(param)?)));
+    let name = ("benchmark.name".to_owned(), Value::from(header.name.value.as_str()));
+    of_params.chain([name]).collect()
 }
 
 fn phase_name(phase: Phase) -> &'static str {

@@ -16,7 +16,7 @@ use crate::validate::load::default_load;
 use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
 use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Timing};
 use crate::validate::script;
-use crate::validate::{benchmark_with, check, matrix, step};
+use crate::validate::{benchmark_with, check, factors, matrix, requests, step};
 use sb_workload::Load;
 
 /// Reads and checks a plan with all its benchmarks. A relative path counts from the working directory.
@@ -80,6 +80,12 @@ pub fn single(
     overrides.report_unknown(&[benchmark.as_ref()], &mut problems);
     let point =
         Point { factors: Vec::new(), params, labels: BTreeMap::new(), load: Arc::new(load), start: None };
+    if let Some(message) = requests::at_point(&benchmark, &point) {
+        problems.push(
+            Problem::error("sb::validate::request", message)
+                .help("correct the parameters that were given for it (`-p`, or the environment)"),
+        );
+    }
     let plan = Plan {
         path: benchmark.path.clone(),
         name: benchmark.name.clone(),
@@ -148,6 +154,10 @@ impl PlanChecker<'_> {
         } else {
             Vec::new()
         };
+        // What is wrong elsewhere may be why a factor does nothing.
+        if complete && !self.report.problems.iter().chain(&self.others).any(Problem::is_error) {
+            factors::check(file, &applications, &entries, self.overrides, &mut self.report);
+        }
         let benchmarks: Vec<&Benchmark> = applications.iter().map(|one| one.benchmark.as_ref()).collect();
         if complete {
             self.overrides.report_unknown(&benchmarks, &mut self.others);

@@ -16,7 +16,7 @@ use crate::plan::{Entry, Factors, Matrix, Point, Start, describe};
 use crate::validate::load::{self, Values, default_load, first_line};
 use crate::validate::overrides::accept;
 use crate::validate::plan::{Application, PlanChecker};
-use crate::validate::{check, script, template};
+use crate::validate::{check, requests, script, template};
 use sb_workload::Load;
 use sb_workload::template::Template;
 
@@ -133,7 +133,20 @@ impl PlanChecker<'_> {
             if self.report.problems.len() > before {
                 break;
             }
-            entry.points.push(Point { factors, params: point_params, labels, load, start });
+            let point = Point { factors, params: point_params, labels, load, start };
+            // The manifest's own values were checked with it.
+            let fault = if point.params.is_empty() { None } else { requests::at_point(benchmark, &point) };
+            if let Some(message) = fault {
+                self.report.push(
+                    Problem::error("sb::validate::request", format!("{message}{}", describe(&point.factors)))
+                        .at(&application.raw.manifest.span, "with the parameters that it is given here")
+                        .help(
+                            "correct the parameters of the plan, of the command line or of the environment",
+                        ),
+                );
+                break;
+            }
+            entry.points.push(point);
         }
         if entry.points.is_empty() && self.report.problems.len() == before {
             self.report.push(

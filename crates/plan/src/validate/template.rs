@@ -1,6 +1,9 @@
 //! Are all placeholders defined where they stand, and may their values go there?
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use crate::benchmark::Phase;
 use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
@@ -14,8 +17,10 @@ pub(super) enum Role {
     ShellString,
     ArgvWord,
     FileName,
-    /// Environment variables, URLs, headers, bodies.
+    /// Environment variables and settings.
     Plain,
+    /// URLs, headers, bodies: they have rules of their own for what bytes they may hold.
+    Request,
 }
 
 /// Who uses a template, on which targets.
@@ -56,6 +61,10 @@ pub(super) struct Scope {
     /// Name and secrecy.
     pub params: BTreeMap<String, bool>,
     pub targets: BTreeMap<String, TargetScope>,
+    /// Values that are known before anything has run, by path.
+    pub constants: BTreeMap<String, Value>,
+    /// By target, those of the parameters that were met in a template.
+    pub read_params: RefCell<BTreeMap<String, BTreeSet<String>>>,
 }
 
 const ALWAYS: [&str; 5] = ["benchmark.name", "benchmark.description", "benchmark.root", "target", "run.id"];
@@ -133,6 +142,14 @@ impl Scope {
             }
             self.check_path(path, span, role, user, report);
         }
+        let has_nul = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains('\0'));
+        if role != Role::Request && template.value.pieces().iter().any(has_nul) {
+            report.push(
+                Problem::error("sb::validate::nul", "a NUL byte cannot be handed to a command")
+                    .at(&template.span, "holds a NUL byte")
+                    .help("remove it; a command that needs one can make it: `printf '\\0'`"),
+            );
+        }
         if role == Role::ShellString {
             for (index, trap) in shell::traps(&template.value) {
                 let (path, _, span) = &found[index];
@@ -178,7 +195,13 @@ impl Scope {
             );
             return;
         }
-        if let Some(secret) = path.strip_prefix("params.").and_then(|name| self.params.get(name)) {
+        if let Some((name, secret)) =
+            path.strip_prefix("params.").and_then(|name| self.params.get_key_value(name))
+        {
+            let mut read = self.read_params.borrow_mut();
+            for target in user.targets {
+                read.entry(target.clone()).or_default().insert(name.clone());
+            }
             if *secret {
                 secret_use(path, span, role, report);
             }
@@ -306,7 +329,7 @@ fn secret_use(path: &str, span: &Span, role: Role, report: &mut Report) {
     let place = match role {
         Role::ShellString | Role::ArgvWord => "an argument list, which every process can read",
         Role::FileName => "a file name",
-        Role::Plain => return,
+        Role::Plain | Role::Request => return,
     };
     report.push(
         Problem::error("sb::template::secret", format!("the secret `{{{{{path}}}}}` would land in {place}"))
