@@ -16,6 +16,7 @@ mod output;
 mod overrides;
 mod plan;
 mod points;
+mod precedence;
 mod requests;
 mod retry;
 mod sam;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::plan::{ApplicationFile, MatrixFile, OrderWord, PlanFile};
 use crate::manifest::problem::{Checked, Problem, Report, suggest};
-use crate::manifest::read::{Files, normal};
+use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
 use crate::validate::load::default_load;
@@ -287,11 +287,13 @@ impl PlanChecker<'_> {
             );
         }
         let mut applications: Vec<Application<'a>> = Vec::new();
+        let mut index_of: BTreeMap<String, usize> = BTreeMap::new();
         for raw in &file.applications.value {
             let Some(application) = self.application(&raw.value, locks) else { continue };
             let name_span = raw.value.name.as_ref().map_or(&raw.value.manifest.span, |name| &name.span);
             check::name(&application.name, name_span, "an application", &mut self.report);
-            if let Some(first) = applications.iter().find(|earlier| earlier.name == application.name) {
+            let first = index_of.get(&application.name).map(|index| &applications[*index]);
+            if let Some(first) = first {
                 let first = first.raw.name.as_ref().map_or(&first.raw.manifest.span, |name| &name.span);
                 self.report.push(
                     Problem::error(
@@ -303,6 +305,7 @@ impl PlanChecker<'_> {
                     .help("give one of them a `name` of its own"),
                 );
             }
+            index_of.entry(application.name.clone()).or_insert(applications.len());
             applications.push(application);
         }
         applications
@@ -323,6 +326,21 @@ impl PlanChecker<'_> {
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let manifest = normal(&folder.join(&raw.manifest.value));
+        let boundary = boundary(self.files, &self.path);
+        if !lies_in(self.files, &manifest, &boundary) {
+            self.report.push(
+                Problem::error(
+                    "sb::validate::outside",
+                    format!("the manifest `{}` lies outside of {}", raw.manifest.value, boundary.display()),
+                )
+                .at(&raw.manifest.span, "is not read")
+                .help(
+                    "keep plans and applications in one git work tree (`git init` in a folder above both), or below one folder with \
+                     the plans in its `plans`",
+                ),
+            );
+            return None;
+        }
         if !self.files.exists(&manifest) {
             self.report.push(
                 Problem::error(

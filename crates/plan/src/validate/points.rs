@@ -30,7 +30,8 @@ impl PlanChecker<'_> {
             .flat_map(Map::iter)
             .map(|(name, value)| (name.value.clone(), value.0.clone()))
             .collect();
-        let mut known: Vec<String> = matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
+        let mut known: BTreeSet<String> =
+            matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
         known.extend(vars.keys().map(|name| format!("vars.{name}")));
         known.extend(["application".to_owned(), "target".to_owned()]);
 
@@ -167,7 +168,7 @@ impl PlanChecker<'_> {
         name: &Spanned<String>,
         value: &Spanned<Or<Scalar>>,
         application: &Application<'_>,
-        known: &[String],
+        known: &BTreeSet<String>,
     ) -> bool {
         let benchmark = &application.benchmark;
         let Some(param) = benchmark.params.get(&name.value) else {
@@ -201,7 +202,12 @@ impl PlanChecker<'_> {
     }
 
     /// Checks the placeholders and names of a load, before any point.
-    fn check_load(&mut self, file: &PlanFile, choice: Option<&Spanned<LoadOrName>>, known: &[String]) {
+    fn check_load(
+        &mut self,
+        file: &PlanFile,
+        choice: Option<&Spanned<LoadOrName>>,
+        known: &BTreeSet<String>,
+    ) {
         let named = match choice.map(|choice| &choice.value) {
             None => return,
             Some(LoadOrName::Inline(load)) => vec![load.as_ref()],
@@ -313,7 +319,7 @@ impl PlanChecker<'_> {
     }
 
     /// Whether what trials must find can be seen at all.
-    fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &[String]) {
+    fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &BTreeSet<String>) {
         let Some(start) = file.trials.as_ref().and_then(|trials| trials.start.as_ref()) else { return };
         if let Or::Template(template) = &start.value {
             let template = Spanned { value: template.clone(), span: start.span.clone() };

@@ -1,5 +1,6 @@
 //! What is sent: requests with their placeholders.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,11 +74,14 @@ impl WorkloadChecker<'_> {
     ) -> Vec<Request> {
         let list = list.map_or(&[][..], |list| &list.value);
         let mut requests: Vec<Request> = Vec::new();
+        let mut index_of: HashMap<String, usize> = HashMap::new();
         let mut extracted: Vec<String> = Vec::new();
         for raw in list {
             let request = request(&raw.value, self.files, self.place, self.known, self.report);
             self.check_headers(&raw.value, &request);
-            if let Some(index) = requests.iter().position(|earlier| earlier.name == request.name) {
+            let first = index_of.get(&request.name).copied();
+            index_of.entry(request.name.clone()).or_insert(requests.len());
+            if let Some(index) = first {
                 self.report.push(
                     Problem::error(
                         "sb::validate::duplicate",
@@ -152,12 +156,12 @@ impl WorkloadChecker<'_> {
     }
 
     fn sequences(&mut self, file: &WorkloadFile) -> Vec<Sequence> {
-        let mut names: Vec<(&str, &Span)> = Vec::new();
+        let mut names: HashMap<&str, &Span> = HashMap::new();
         let mut sequences = Vec::new();
         for raw in file.sequences.iter().flat_map(|list| &list.value) {
             let name = &raw.value.name;
             check::name(&name.value, &name.span, "a sequence", self.report);
-            if let Some((_, first)) = names.iter().find(|(earlier, _)| *earlier == name.value) {
+            if let Some(first) = names.get(name.value.as_str()) {
                 self.report.push(
                     Problem::error(
                         "sb::validate::duplicate",
@@ -168,7 +172,7 @@ impl WorkloadChecker<'_> {
                     .help("give each its own name"),
                 );
             }
-            names.push((&name.value, &name.span));
+            names.entry(&name.value).or_insert(&name.span);
             weight(raw.value.weight.as_ref(), "a sequence", self.report);
             if raw.value.requests.value.is_empty() {
                 self.report.push(
@@ -297,10 +301,11 @@ pub(super) fn is_header_name(name: &str) -> bool {
 
 fn headers(file: &RequestFile, report: &mut Report) -> Vec<(String, Template)> {
     let mut headers: Vec<(String, Template)> = Vec::new();
+    let mut known = HashSet::new();
     for (name, value) in file.headers.iter().flat_map(Map::iter) {
         let problem = if !is_header_name(&name.value) {
             Some(format!("`{}` cannot be the name of a header", name.value))
-        } else if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(&name.value)) {
+        } else if !known.insert(name.value.to_ascii_lowercase()) {
             Some(format!("the header `{}` is given twice", name.value))
         } else {
             None
