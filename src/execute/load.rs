@@ -173,10 +173,11 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
     }
     match summary {
         Ok(summary) if summary.planned > 0 && summary.answered == 0 => {
-            let why = if summary.outcomes.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", summary.outcome_text(|_| true))
+            let why = match summary.invalid.first() {
+                _ if !summary.outcomes.is_empty() => format!(": {}", summary.outcome_text(|_| true)),
+                // A script that sends nothing has said why.
+                Some(reason) => format!(": {reason}"),
+                None => String::new(),
             };
             Outcome::failed(FailureClass::Step, format!("no invocation was answered{why}")).into()
         }

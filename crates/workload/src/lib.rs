@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod document;
 pub mod http;
 pub mod k6_options;
 mod noise;

@@ -13,11 +13,15 @@ pub(super) struct Block {
     pub(super) time: Timestamp,
     pub(super) records: Vec<ByteRecord>,
     pub(super) about: About,
+    /// Which run of the script it belongs to: a virtual user and its iteration. Empty: k6 did not say.
+    pub(super) run: String,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum About {
     Request(Request),
+    /// A `check()` of the script failed.
+    FailedCheck,
     Iterations(u64),
     Dropped(u64),
     Other,
@@ -72,8 +76,14 @@ impl Request {
         }
     }
 
+    /// Without a connection nothing can have left; within one, k6 knows when the request had been written.
     pub(super) fn is_sent(&self) -> bool {
-        self.sending > 0.0 || self.is_answered()
+        match self.outcome() {
+            Outcome::Refused | Outcome::Unreachable | Outcome::Dns | Outcome::Tls | Outcome::Exhausted => {
+                false
+            }
+            _ => self.sending > 0.0 || self.is_answered(),
+        }
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -180,19 +190,21 @@ impl<R: Read> Blocks<R> {
             let metric = first.get(columns.metric).unwrap_or_default();
             let about = match metric {
                 b"http_reqs" => {
-                    let request = columns.request(&first, time);
-                    return self.request(request, first).map(Some);
+                    let (request, run) = (columns.request(&first, time), columns.run(&first));
+                    return self.request(request, run, first).map(Some);
                 }
+                b"checks" if columns.value_of(&first) == 0.0 => About::FailedCheck,
                 b"iterations" => About::Iterations(columns.value_of(&first) as u64),
                 b"dropped_iterations" => About::Dropped(columns.value_of(&first) as u64),
                 _ => About::Other,
             };
-            return Ok(Some(Block { time, records: vec![first], about }));
+            let run = columns.run(&first);
+            return Ok(Some(Block { time, records: vec![first], about, run }));
         }
     }
 
     /// The rows that follow `http_reqs` with the same time, until one of another kind.
-    fn request(&mut self, mut request: Request, first: ByteRecord) -> Result<Block, csv::Error> {
+    fn request(&mut self, mut request: Request, run: String, first: ByteRecord) -> Result<Block, csv::Error> {
         let mut records = vec![first];
         let mut has_duration = false;
         while let Some(row) = self.row()? {
@@ -215,7 +227,7 @@ impl<R: Read> Blocks<R> {
         }
         let time = request.ended;
         let about = if has_duration { About::Request(request) } else { About::Other };
-        Ok(Block { time, records, about })
+        Ok(Block { time, records, about, run })
     }
 }
 
@@ -240,6 +252,16 @@ impl Columns {
     fn value_of(&self, record: &ByteRecord) -> f64 {
         let value: f64 = Self::text(record, Some(self.value)).parse().unwrap_or(0.0);
         if value.is_finite() { value } else { 0.0 }
+    }
+
+    /// `vu=2&iter=7`, in whichever order.
+    fn run(&self, record: &ByteRecord) -> String {
+        let pairs = || Self::text(record, self.metadata).split('&');
+        let of = |name: &str| pairs().find_map(|pair| pair.strip_prefix(name));
+        match (of("vu="), of("iter=")) {
+            (Some(user), Some(iteration)) => format!("{user}/{iteration}"),
+            _ => String::new(),
+        }
     }
 
     fn request(&self, record: &ByteRecord, ended: Timestamp) -> Request {
