@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use sb_plan::plan::Executor;
+use sb_plan::plan::{Executor, GivenTolerances};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -130,6 +130,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         keep: KeepArguments,
         #[command(flatten)]
+        tolerances: ToleranceArguments,
+        #[command(flatten)]
         confirm: Confirm,
     },
     /// Go on with a run whose runner was killed or left
@@ -240,7 +242,12 @@ pub(crate) enum Command {
         sb invoke fluctuating --rate 37                a pattern of production, 37 a second on average\n  \
         sb invoke trace.csv --scale-factor 2           a trace of your own, doubled\n  \
         sb invoke --load load.toml                     a load as plans have it")]
-    Invoke(LoadArguments),
+    Invoke {
+        #[command(flatten)]
+        load: LoadArguments,
+        #[command(flatten)]
+        tolerances: ToleranceArguments,
+    },
     /// Wait, for example until traces are complete
     #[command(after_help = "Example:\n  sb wait 5s")]
     Wait {
@@ -303,6 +310,8 @@ pub(crate) enum Command {
     Test {
         #[command(flatten)]
         load: LoadArguments,
+        #[command(flatten)]
+        tolerances: ToleranceArguments,
         #[command(flatten)]
         keep: KeepArguments,
     },
@@ -504,6 +513,27 @@ pub(crate) struct KeepArguments {
     /// Do not clean up a deployment of which a step failed: it stays owed until `sb cleanup RUN`
     #[arg(long)]
     pub keep_on_failure: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ToleranceArguments {
+    /// Share of requests (0 to 1) that may fail before a trial is invalid (exit code 5) [default: the load's, or 0.01]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub max_error_rate: Option<f64>,
+    /// Share of planned invocations (0 to 1) that may be dropped before a trial is invalid [default: the load's, or 0.01]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub max_dropped: Option<f64>,
+}
+
+impl ToleranceArguments {
+    pub(crate) fn given(self) -> GivenTolerances {
+        GivenTolerances { max_error_rate: self.max_error_rate, max_dropped: self.max_dropped }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a share is from 0 to 1: 0.05 is five percent".to_owned())
 }
 
 #[derive(Debug, Args)]

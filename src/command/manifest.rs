@@ -11,7 +11,7 @@ use crate::settings::{Settings, is_benchmark};
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::manifest::problem::Problem;
-use sb_plan::manifest::read::Disk;
+use sb_plan::manifest::read::{Disk, Files as _};
 use sb_plan::plan::Overrides;
 use sb_plan::validate;
 
@@ -32,7 +32,11 @@ pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBu
     }
     // A manifest's problems come again through each plan that uses it.
     let mut seen = std::collections::HashSet::new();
-    problems.retain(|problem| seen.insert(problem.to_json().to_string()));
+    problems.retain(|problem| {
+        let file = problem.source.as_ref().map(|source| source.path.clone());
+        let place = problem.labels.first().map(|(span, _)| span.start);
+        seen.insert((file, place, problem.severity as u8, problem.code, problem.message.clone()))
+    });
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     if settings.json() {
         let files: Vec<_> = files.iter().map(|file| absolute(file)).collect();
@@ -99,7 +103,8 @@ fn in_plans(path: &Path) -> bool {
 /// Whether a file is the manifest of an application by what it says of itself.
 pub(super) fn is_application(path: &Path) -> bool {
     !is_plan(path)
-        && std::fs::read_to_string(path).is_ok_and(|text| {
+        && Disk.read(path).is_ok_and(|text| {
+            let text = String::from_utf8_lossy(&text);
             text.lines().any(|line| line.trim_end() == "[benchmark]" || line.trim_end() == "benchmark:")
         })
 }
@@ -111,7 +116,8 @@ pub(super) fn is_plan(path: &Path) -> bool {
         return false;
     }
     in_plans(path)
-        || std::fs::read_to_string(path).is_ok_and(|text| {
+        || Disk.read(path).is_ok_and(|text| {
+            let text = String::from_utf8_lossy(&text);
             text.lines().any(|line| line.trim_end() == "[plan]" || line.trim_end() == "plan:")
         })
 }

@@ -123,8 +123,9 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
     use sb_plan::graph::Parts;
     match command {
         Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
-        Command::Run { plan, seed, tmux: false, keep, confirm } => {
-            run::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, &confirm).await
+        Command::Run { plan, seed, tmux: false, keep, tolerances, confirm } => {
+            let tolerances = tolerances.given();
+            run::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, tolerances, &confirm).await
         }
         Command::Plan(PlanCommand::Estimate { plan, assume }) => {
             estimate::show(terminal, settings, &plan, &assume).await
@@ -154,23 +155,23 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
             };
             leaks::leaks(terminal, settings, what).await
         }
-        Command::Prepare => {
-            single::part(terminal, settings, Parts { deploy: true, ..Parts::NONE }, None).await
-        }
-        Command::Invoke(load) => {
-            single::part(terminal, settings, Parts { invoke: true, ..Parts::NONE }, Some(load)).await
+        Command::Prepare => single::part(terminal, settings, Parts { deploy: true, ..Parts::NONE }).await,
+        Command::Invoke { load, tolerances } => {
+            single::invoke(terminal, settings, load, tolerances.given()).await
         }
         Command::GetTraces => {
-            single::part(terminal, settings, Parts { get_traces: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { get_traces: true, ..Parts::NONE }).await
         }
         Command::AnalyzeTraces { .. } => {
-            single::part(terminal, settings, Parts { analyze: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { analyze: true, ..Parts::NONE }).await
         }
         Command::Cleanup { run: Some(run) } => run::clean_up(terminal, settings, &run).await,
         Command::Cleanup { run: None } => {
-            single::part(terminal, settings, Parts { cleanup: true, ..Parts::NONE }, None).await
+            single::part(terminal, settings, Parts { cleanup: true, ..Parts::NONE }).await
         }
-        Command::Test { load, keep } => single::test(terminal, settings, load, keep.keep_on_failure).await,
+        Command::Test { load, tolerances, keep } => {
+            single::test(terminal, settings, load, tolerances.given(), keep.keep_on_failure).await
+        }
         Command::Init { provider, xray_sampling } => {
             init::init(terminal, settings, provider, xray_sampling).await
         }

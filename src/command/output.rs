@@ -109,6 +109,9 @@ impl From<std::io::Error> for Failed {
     }
 }
 
+/// How many problems are shown with their places: nobody reads more, and each costs a look through the file.
+const MOST_SHOWN: usize = 100;
+
 /// A diagnostic as people read it: with the source line, coloured where that shows.
 pub(super) fn render(terminal: &Terminal, diagnostic: &dyn miette::Diagnostic) -> String {
     let theme = if terminal.lively {
@@ -214,10 +217,15 @@ pub(super) fn accept<T>(terminal: &Terminal, checked: Checked<T>) -> Result<T, F
 }
 
 pub(super) fn show_problems(terminal: &Terminal, problems: &[Problem]) {
-    for problem in problems {
-        terminal.say(&render(terminal, problem));
-    }
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let (first, last) = problems.split_at(problems.len().min(MOST_SHOWN));
+    for problem in first {
+        terminal.say(&render(terminal, &problem.for_screen()));
+    }
+    if !last.is_empty() {
+        let more = last.len();
+        terminal.say(&format!("and {more} more problems; `sb validate --format json` lists all of them"));
+    }
     if errors > 0 {
         terminal.say(&format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
     }

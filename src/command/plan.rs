@@ -78,6 +78,7 @@ pub(super) fn build(
         params: settings.params.clone(),
         executor: settings.executor,
         seed: None,
+        tolerances: sb_plan::plan::GivenTolerances::default(),
         environment: settings.environment.clone(),
     };
     let plan = accept(terminal, validate::plan(&Disk, &absolute(path), &overrides))?;

@@ -21,6 +21,7 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::{Workspace, absolute};
 use sb_plan::event::{Notice, Verdict};
+use sb_plan::plan::GivenTolerances;
 
 pub(super) async fn run_plan(
     terminal: &Terminal,
@@ -28,6 +29,7 @@ pub(super) async fn run_plan(
     path: &Path,
     seed: Option<u64>,
     keep_on_failure: bool,
+    tolerances: GivenTolerances,
     confirm: &Confirm,
 ) -> Outcome {
     let path = absolute(path);
@@ -41,7 +43,11 @@ pub(super) async fn run_plan(
             ),
         ));
     }
-    let request = Request::plan(path).executor(settings.executor).seed(seed).keep_on_failure(keep_on_failure);
+    let request = Request::plan(path)
+        .executor(settings.executor)
+        .seed(seed)
+        .tolerances(tolerances)
+        .keep_on_failure(keep_on_failure);
     start(terminal, settings, request, Some(confirm)).await
 }
 

@@ -17,16 +17,22 @@ use sb_plan::benchmark::Benchmark;
 use sb_plan::graph::Parts;
 use sb_plan::id::DeploymentId;
 use sb_plan::manifest::read::Disk;
+use sb_plan::plan::GivenTolerances;
 use sb_plan::validate;
 use sb_workload::Load;
 
-pub(super) async fn part(
+pub(super) async fn part(terminal: &Terminal, settings: &Settings, parts: Parts) -> Outcome {
+    start(terminal, settings, parts, None, GivenTolerances::default(), false).await
+}
+
+/// Load on a deployment that stands.
+pub(super) async fn invoke(
     terminal: &Terminal,
     settings: &Settings,
-    parts: Parts,
-    load: Option<LoadArguments>,
+    load: LoadArguments,
+    tolerances: GivenTolerances,
 ) -> Outcome {
-    start(terminal, settings, parts, load, false).await
+    start(terminal, settings, Parts { invoke: true, ..Parts::NONE }, Some(load), tolerances, false).await
 }
 
 /// The whole life cycle once.
@@ -34,9 +40,10 @@ pub(super) async fn test(
     terminal: &Terminal,
     settings: &Settings,
     load: LoadArguments,
+    tolerances: GivenTolerances,
     keep_on_failure: bool,
 ) -> Outcome {
-    start(terminal, settings, Parts::ALL, Some(load), keep_on_failure).await
+    start(terminal, settings, Parts::ALL, Some(load), tolerances, keep_on_failure).await
 }
 
 async fn start(
@@ -44,6 +51,7 @@ async fn start(
     settings: &Settings,
     parts: Parts,
     load: Option<LoadArguments>,
+    tolerances: GivenTolerances,
     keep_on_failure: bool,
 ) -> Outcome {
     let manifest = settings.manifest()?;
@@ -70,6 +78,7 @@ async fn start(
     let load = load.map(Box::new);
     let request = Request::new(What::Single { manifest, target, deployment, load }, parts)
         .executor(settings.executor)
+        .tolerances(tolerances)
         .keep_on_failure(keep_on_failure)
         .templates(benchmark.templates.clone());
     run::start(terminal, settings, request, None).await

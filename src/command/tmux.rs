@@ -53,6 +53,7 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
         params: settings.params.clone(),
         executor: settings.executor,
         seed: None,
+        tolerances: sb_plan::plan::GivenTolerances::default(),
         environment: settings.environment.clone(),
     };
     let plan = accept(terminal, validate::plan(&Disk, &path, &overrides))?;

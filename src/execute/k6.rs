@@ -138,12 +138,16 @@ async fn drive(
     cancel: CancellationToken,
 ) -> Result<LoadSummary, K6Error> {
     let mut options = k6_options(&spec.load, sb_load::DEFAULT_MAX_IN_FLIGHT);
+    options["systemTags"] = k6::SYSTEM_TAGS.into();
     overlay(&mut options, &spec.options);
     let text = format!("{options:#}\n");
     write(&spec.folder.join(OPTIONS_FILE), &text)?;
     k6::place_module(&spec.script)?;
     let result = match &spec.containers {
         None => {
+            if let Some(needed) = sb_load::connections(&spec.load) {
+                sb_load::check_room(needed)?;
+            }
             check_k6().await?;
             check_script(spec, &options, &inspect(spec).await?)?;
             send(spec, &text, Vec::new(), progress, cancel).await
@@ -325,6 +329,7 @@ async fn send(
         ended,
         invalid,
         notes,
+        thrown: relays.iter().filter_map(Relay::thrown).reduce(|one, other| (one.0 + other.0, one.1)),
     };
     let summary = k6::summary(&collected, ran, &spec.load.tolerances);
     progress(Progress {

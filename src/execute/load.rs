@@ -173,8 +173,12 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
     }
     match summary {
         Ok(summary) if summary.planned > 0 && summary.answered == 0 => {
-            let why = summary.outcomes.iter().max_by_key(|(_, count)| **count);
-            let why = why.map_or_else(String::new, |(outcome, count)| format!(": {count} × {outcome}"));
+            let why = match summary.invalid.first() {
+                _ if !summary.outcomes.is_empty() => format!(": {}", summary.outcome_text(|_| true)),
+                // A script that sends nothing has said why.
+                Some(reason) => format!(": {reason}"),
+                None => String::new(),
+            };
             Outcome::failed(FailureClass::Step, format!("no invocation was answered{why}")).into()
         }
         Ok(summary) => Finished { invalid: summary.invalid, ..Outcome::Succeeded.into() },

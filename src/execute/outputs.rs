@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Produced;
 use sb_plan::benchmark::{Output, OutputSource};
+use sb_workload::document;
 
 /// Outputs are taken from at most so many bytes of standard output or of a file: what is read whole stays in memory, and
 /// a runner that runs out of it can clean up nothing.
@@ -49,7 +50,10 @@ fn read(source: &OutputSource, stdout: &Path, folder: &Path) -> Result<Value, St
             let found = regex
                 .captures(&excerpt.text)
                 .ok_or_else(|| format!("nothing in {} matches `{pattern}`", excerpt.name()))?;
-            Ok(found.get(1).or(found.get(0)).map_or("", |part| part.as_str()).into())
+            // A group that has no part in a match has no value; without a group, all that matches is the value.
+            let part = found.get(usize::from(found.len() > 1));
+            part.map(|part| part.as_str().into())
+                .ok_or_else(|| format!("the group of `{pattern}` matches nothing in {}", excerpt.name()))
         }
         OutputSource::Line(number) => {
             let excerpt =
@@ -103,8 +107,7 @@ impl<'a> Excerpt<'a> {
         }
         let mut bytes = Vec::new();
         file.take(MOST).read_to_end(&mut bytes)?;
-        let text = String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let text = document::text(&bytes).into_owned();
         Ok(Self { text, length, place, is_end })
     }
 
@@ -137,10 +140,10 @@ fn without_end(mut text: String) -> String {
 }
 
 fn json(text: &str, pointer: &str, place: &str) -> Result<Value, String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| format!("{place} is not JSON: {error}"))?;
+    let found =
+        document::value_at(text, pointer).map_err(|error| format!("{place} is not JSON: {error}"))?;
     // A query that finds nothing answers `null`, as the AWS CLI's `--query` does.
-    let found = value.pointer(pointer).filter(|found| !found.is_null());
-    found.cloned().ok_or_else(|| format!("the JSON in {place} has nothing at `{pointer}`"))
+    found.filter(|found| !found.is_null()).ok_or_else(|| format!("the JSON in {place} has nothing at `{pointer}`"))
 }
 
 #[cfg(test)]
@@ -169,6 +172,9 @@ mod tests {
         check(OutputSource::Regex(r"id: (\w+)".into()), "x\nid: abc\n", Ok(json!("abc")));
         check(OutputSource::Regex("b+".into()), "abbba", Ok(json!("bbb")));
         check(OutputSource::Regex("z".into()), "abbba", Err("matches `z`"));
+        check(OutputSource::Regex("b(z)?".into()), "abbba", Err("the group of"));
+        let large = "123456789012345678901234567890";
+        check(OutputSource::Json("/n".into()), &format!("{{\"n\": {large}}}"), Ok(json!(large)));
         check(OutputSource::Line(-1), "one\ntwo\n", Ok(json!("two")));
         check(OutputSource::Line(1), "one\ntwo\n", Ok(json!("one")));
         check(OutputSource::Line(3), "one\ntwo\n", Err("has 2 lines"));

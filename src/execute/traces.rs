@@ -92,12 +92,21 @@ async fn fetch(
             from_xray(&config, sent, joins_linked(attempt), DEADLINE, file, progress).await
         }
         Traces::Local => {
-            let Some(runtime) = sb_local::find(&performer.local_state(attempt)) else {
-                let message =
-                    "the local target is not running, and its traces went with it: deploy and invoke again";
-                return Err(failed(message.to_owned()));
+            let state = performer.local_state(attempt);
+            let kept;
+            let endpoint = match sb_local::find(&state) {
+                Some(runtime) => runtime.xray_endpoint,
+                // One that was killed has left the traces of what had ended.
+                None => {
+                    kept = sb_local::kept_traces(&state).await.map_err(|error| failed(error.to_string()))?;
+                    let Some(kept) = &kept else {
+                        let message = "the local target is not running, and has left no traces: deploy and invoke again";
+                        return Err(failed(message.to_owned()));
+                    };
+                    kept.endpoint.clone()
+                }
             };
-            let config = XrayConfig { endpoint: Some(runtime.xray_endpoint), region: None };
+            let config = XrayConfig { endpoint: Some(endpoint), region: None };
             from_xray(&config, sent, joins_linked(attempt), LOCAL_DEADLINE, file, progress).await
         }
         Traces::AppInsights(insights) => {

@@ -29,9 +29,7 @@ pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<
         line("sent late by", format!("p50 {:.3}  p99 {:.3}  max {:.3} ms", late.p50, late.p99, late.max));
     }
     if summary.outcomes.keys().any(|outcome| *outcome != Outcome::Ok) {
-        let outcomes: Vec<String> =
-            summary.outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
-        line("outcomes", outcomes.join(", "));
+        line("outcomes", summary.outcome_text(|_| true));
     }
     for note in &summary.notes {
         line("note", note.clone());
@@ -55,9 +53,16 @@ mod tests {
             planned: 100,
             sent: 98,
             answered: 97,
-            failed: 1,
+            failed: 2,
+            not_sent: 0,
             dropped: 2,
-            outcomes: BTreeMap::from([(Outcome::Ok, 97), (Outcome::Reset, 1), (Outcome::Dropped, 2)]),
+            outcomes: BTreeMap::from([
+                (Outcome::Ok, 96),
+                (Outcome::FailedCheck, 1),
+                (Outcome::Reset, 1),
+                (Outcome::Dropped, 2),
+            ]),
+            failed_statuses: BTreeMap::from([(500, 1)]),
             latency_ms: Some(latency),
             latency_from_planned_ms: Some(latency),
             lateness_ms: Some(Lateness { p50: 0.001, p99: 0.09, max: 1.5 }),
@@ -70,11 +75,11 @@ mod tests {
         };
         let text = lines(&StepId::new("a/load"), &summary, Path::new("logs/x")).join("\n");
         insta::assert_snapshot!(text, @r"
-        load       a/load: planned 100, sent 98 in 10.0 s (9.8/s), answered 97, failed 1, dropped 2
+        load       a/load: planned 100, sent 98 in 10.0 s (9.8/s), answered 97, failed 2, dropped 2
                      latency      p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
                      from planned p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
                      sent late by p50 0.001  p99 0.090  max 1.500 ms
-                     outcomes     ok 97, reset 1, dropped 2
+                     outcomes     ok 96; failed_check 1: HTTP 500 ×1; reset 1; dropped 2
                      note         Mind the gap.
                      files        logs/x
         ");

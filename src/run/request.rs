@@ -16,7 +16,7 @@ use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::{Checked, Problem};
 use sb_plan::manifest::read::{Disk, Files, Kept};
 use sb_plan::plan::expand;
-use sb_plan::plan::{Executor, Overrides, Plan};
+use sb_plan::plan::{Executor, GivenTolerances, Overrides, Plan};
 use sb_plan::validate;
 use sb_workload::Load;
 
@@ -31,6 +31,8 @@ pub struct Request {
     /// `--executor`, where it was given.
     pub(crate) executor: Option<Executor>,
     pub(crate) seed: Option<u64>,
+    #[serde(default)]
+    pub(crate) tolerances: GivenTolerances,
     /// `--keep-on-failure`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) keep_on_failure: bool,
@@ -79,6 +81,7 @@ impl Request {
             parts,
             executor: None,
             seed: None,
+            tolerances: GivenTolerances::default(),
             keep_on_failure: false,
             sources: BTreeMap::new(),
             earlier: vec![],
@@ -97,6 +100,13 @@ impl Request {
     #[must_use]
     pub fn seed(mut self, seed: Option<u64>) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// What makes a trial invalid, whatever the loads say.
+    #[must_use]
+    pub fn tolerances(mut self, tolerances: GivenTolerances) -> Self {
+        self.tolerances = tolerances;
         self
     }
 
@@ -127,6 +137,7 @@ impl Request {
             params: given.params.clone(),
             executor: self.executor,
             seed: self.seed,
+            tolerances: self.tolerances,
             environment: given.environment.clone(),
         };
         match &self.what {

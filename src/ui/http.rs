@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
@@ -45,7 +45,7 @@ pub(super) async fn answer(site: &Arc<Site>, request: &Request<Incoming>) -> Ans
 }
 
 async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
-    if !is_from_here(request.headers()) {
+    if !sb_daemon::http::is_from_here(request.headers()) {
         return text(StatusCode::FORBIDDEN, "open it as 127.0.0.1 or localhost\n");
     }
     let path = request.uri().path();
@@ -94,26 +94,6 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
     }
 }
 
-/// Whether the address bar names this machine; with a tunnel, any port. A page of another site that asks is refused
-/// even where it knows the token.
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let name = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    let host = headers.get(header::HOST).and_then(name);
-    let origin = headers.get(header::ORIGIN);
-    host.is_some_and(|host| is_loopback(&host))
-        && origin.is_none_or(|origin| {
-            name(origin).is_some_and(|origin| origin.strip_prefix("http://").is_some_and(is_loopback))
-        })
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
-}
-
 /// `a=1&b=%2f`, the last of equal names.
 fn query(text: &str) -> HashMap<String, String> {
     text.split('&')
@@ -154,37 +134,6 @@ fn bytes(bytes: Bytes, kind: &'static str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_answered() {
-        for host in ["127.0.0.1", "127.0.0.1:8400", "localhost:1", "LocalHost", "[::1]:9", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil:80", "127.0.0.1:x", "::1"]
-        {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_site_that_asks_is_refused_whatever_the_host() {
-        let check = |host: Option<&'static str>, origin: Option<&'static str>, expected: bool| {
-            let mut headers = HeaderMap::new();
-            if let Some(host) = host {
-                headers.insert(header::HOST, HeaderValue::from_static(host));
-            }
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            }
-            assert_eq!(is_from_here(&headers), expected, "{host:?} {origin:?}");
-        };
-        check(Some("127.0.0.1:8400"), None, true);
-        check(Some("127.0.0.1:8400"), Some("http://127.0.0.1:8400"), true);
-        check(Some("127.0.0.1:8400"), Some("https://evil.example"), false);
-        check(Some("127.0.0.1:8400"), Some("null"), false);
-        check(Some("evil.example"), None, false);
-        check(None, None, false);
-    }
 
     #[test]
     fn queries_are_decoded() {

@@ -11,18 +11,21 @@ mod step;
 mod stream;
 mod traces;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::RngExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::store::StoreError;
 use crate::watch::Watched;
@@ -34,6 +37,13 @@ const CONNECTIONS: usize = 128;
 pub(crate) struct Page {
     listener: TcpListener,
     site: Arc<Site>,
+}
+
+/// One that is open.
+struct Connection {
+    task: AbortHandle,
+    /// It has shown the token.
+    is_viewer: Arc<AtomicBool>,
 }
 
 /// What requests are answered from.
@@ -67,28 +77,41 @@ impl Page {
         // The first viewer should not see a run of which nothing is known.
         self.site.live.look_again().await?;
         let looking = self.site.live.look_for_ever();
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut open: VecDeque<Connection> = VecDeque::new();
         let accepting = async {
             loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else { continue };
                 let Ok((stream, _)) = self.listener.accept().await else {
                     // Out of file descriptors, most likely: wait for some to be closed.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 };
+                open.retain(|connection| !connection.task.is_finished());
+                if open.len() >= CONNECTIONS {
+                    // Who says nothing, or does not know the token, must not keep viewers out.
+                    let stranger = open.iter().position(|it| !it.is_viewer.load(Ordering::Relaxed));
+                    if let Some(oldest) = open.remove(stranger.unwrap_or(0)) {
+                        oldest.task.abort();
+                    }
+                }
                 let site = Arc::clone(&self.site);
-                tokio::spawn(async move {
+                let is_viewer = Arc::new(AtomicBool::new(false));
+                let seen = Arc::clone(&is_viewer);
+                let task = tokio::spawn(async move {
                     let service = service_fn(move |request| {
-                        let site = Arc::clone(&site);
-                        async move { Ok::<_, Infallible>(http::answer(&site, &request).await) }
+                        let (site, seen) = (Arc::clone(&site), Arc::clone(&seen));
+                        async move {
+                            let answer = http::answer(&site, &request).await;
+                            seen.fetch_or(answer.status() != StatusCode::FORBIDDEN, Ordering::Relaxed);
+                            Ok::<_, Infallible>(answer)
+                        }
                     });
                     let serving = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .serve_connection(TokioIo::new(stream), service);
                     // A broken connection is the viewer's affair.
                     let _ = serving.await;
-                    drop(place);
                 });
+                open.push_back(Connection { task: task.abort_handle(), is_viewer });
             }
         };
         tokio::select! {

@@ -7,6 +7,7 @@ use crate::invalid::Invalid;
 use crate::path::breakdown::{Activity, Parts};
 use crate::python::{parse_duration, parse_list, push_duration, push_integer, push_list, push_number};
 use crate::span::{SpanIndex, Trace, microseconds};
+use sb_measurement::{of_cell, to_cell};
 
 pub use crate::python::format_duration;
 
@@ -163,8 +164,9 @@ pub(crate) fn write_invalid(out: &mut String, trace_id: &str, reason: &Invalid) 
     out.push_str("\r\n");
 }
 
-/// In quotes only where needed.
+/// In quotes only where needed, and never a formula.
 fn push_field(out: &mut String, field: &str) {
+    let field = &*to_cell(field);
     if needs_quotes(field) {
         push_quoted(out, field);
     } else {
@@ -251,7 +253,7 @@ pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
 pub(crate) fn read_invalid(input: impl Read) -> Result<Vec<String>, RowError> {
     let mut reader = csv::Reader::from_reader(input);
     let column = place_of(reader.headers()?, "trace_id")?;
-    reader.records().map(|record| Ok(record?.get(column).unwrap_or_default().to_owned())).collect()
+    reader.records().map(|record| Ok(of_cell(record?.get(column).unwrap_or_default()).to_owned())).collect()
 }
 
 const PLAIN: [&str; 11] = [
@@ -307,11 +309,11 @@ impl Columns {
             }
         }
         Ok(BreakdownRow {
-            trace_id: id.text.to_owned(),
+            trace_id: of_cell(id.text).to_owned(),
             start_time: start.number()?,
             end_time: end.number()?,
             duration: duration.duration()?,
-            url: url.text.to_owned(),
+            url: of_cell(url.text).to_owned(),
             num_cold_starts: cold_starts.count()?,
             errors: errors.count()?,
             throttles: throttles.count()?,

@@ -18,6 +18,7 @@ use crate::invalid::Invalid;
 use crate::quantiles::{Quantiles, nearest_rank};
 use crate::read::app_insights::{QueryResult, QueryRow};
 use crate::read::sort::{Matching, Room, Sorter};
+use sb_measurement::to_cell;
 
 /// The columns of trigger.csv.
 pub(crate) const HEADER: [&str; 13] = [
@@ -164,7 +165,7 @@ fn take(rows: &[QueryRow<'_>], root_id: &str, receiver_id: &str) -> Result<Trigg
 
 pub(crate) fn fields(row: &TriggerRow) -> Vec<String> {
     let python_bool = |flag| if flag { "True" } else { "False" }.to_owned();
-    let mut fields = vec![row.root_trace_id.clone(), row.child_trace_id.clone()];
+    let mut fields = [&row.root_trace_id, &row.child_trace_id].map(|id| to_cell(id).into_owned()).to_vec();
     fields.extend(row.times.iter().map(|&time| format_time(time)));
     fields.extend([python_bool(row.coldstart_f1), python_bool(row.coldstart_f2)]);
     fields

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::Lifetime;
+use crate::{Lifetime, peer};
+
+/// A body comes over loopback, whole: one that trickles in would hold its connection and memory for ever.
+const SLOWEST_BODY: Duration = Duration::from_secs(30);
 
 /// An answer whose body is there as a whole.
 pub type Answer = Response<Full<Bytes>>;
@@ -34,8 +37,62 @@ pub async fn listen(earlier: Option<&str>) -> io::Result<TcpListener> {
     }
 }
 
-/// Accepts connections until `lifetime` ends, and answers every request with what `handler` says.
+/// Accepts connections until `lifetime` ends, and answers every request with what `handler` says, whoever asks.
 pub async fn serve<Handler, Answering>(listener: TcpListener, lifetime: Lifetime, handler: Handler)
+where
+    Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Answer> + Send + 'static,
+{
+    accept(listener, lifetime, Guard::None, handler).await;
+}
+
+/// As [`serve`], and answers only processes of this user, and no request that a web page makes: see [`is_from_here`].
+pub async fn serve_own<Handler, Answering>(listener: TcpListener, lifetime: Lifetime, handler: Handler)
+where
+    Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Answer> + Send + 'static,
+{
+    accept(listener, lifetime, Guard::Own, handler).await;
+}
+
+/// Whether a request names this machine as its host, and comes from no web page of elsewhere: a page that a browser shows can send
+/// requests to every port of this machine, directly or by a name of its own that leads here.
+pub fn is_from_here(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    text(HOST).is_some_and(is_loopback)
+        && text(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://").is_some_and(is_loopback))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
+}
+
+/// Who is answered.
+#[derive(Clone, Copy, PartialEq)]
+enum Guard {
+    None,
+    Own,
+}
+
+impl Guard {
+    /// Why a request is not answered.
+    fn refusal(self, is_own: bool, headers: &HeaderMap) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Own if !is_own => Some("this port answers only the user who started it"),
+            Self::Own if !is_from_here(headers) => {
+                Some("call it as 127.0.0.1 or localhost, and not from a web page")
+            }
+            Self::Own => None,
+        }
+    }
+}
+
+async fn accept<Handler, Answering>(listener: TcpListener, lifetime: Lifetime, guard: Guard, handler: Handler)
 where
     Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Answer> + Send + 'static,
@@ -45,7 +102,7 @@ where
             () = lifetime.stopped() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             // Out of file descriptors, most likely: wait for some to be closed.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
@@ -53,10 +110,20 @@ where
         // Small answers must not wait for acknowledgements; failing to say so only costs time.
         let _ = stream.set_nodelay(true);
         let (lifetime, handler) = (lifetime.clone(), handler.clone());
+        let here = stream.local_addr();
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answering = handler(request);
-                async move { Ok::<_, Infallible>(answering.await) }
+            let is_own = guard == Guard::None || here.is_ok_and(|here| peer::is_own(peer, here));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answering = match guard.refusal(is_own, request.headers()) {
+                    None => Ok(handler(request)),
+                    Some(message) => Err(json(StatusCode::FORBIDDEN, &json!({ "message": message }))),
+                };
+                async move {
+                    match answering {
+                        Ok(answering) => Ok::<_, Infallible>(answering.await),
+                        Err(refused) => Ok(refused),
+                    }
+                }
             });
             let mut connection = pin!(
                 http1::Builder::new()
@@ -76,12 +143,14 @@ where
 /// Reads a whole body of at most `limit` bytes.
 ///
 /// # Errors
-/// The status to answer with: 413 for a body that is too long, 400 for one that cannot be read.
+/// The status to answer with: 413 for a body that is too long, 408 for one that takes more than half a minute, 400 for one
+/// that cannot be read.
 pub async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::BAD_REQUEST),
+    match tokio::time::timeout(SLOWEST_BODY, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 
@@ -97,4 +166,40 @@ pub fn bytes(status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for host in ["127.0.0.1", "127.0.0.1:8400", "localhost:1", "LocalHost", "[::1]:9", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil:80", "127.0.0.1:x", "::1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_site_that_asks_is_refused_whatever_the_host() {
+        let check = |host: Option<&'static str>, origin: Option<&'static str>, expected: bool| {
+            let mut headers = HeaderMap::new();
+            if let Some(host) = host {
+                headers.insert(HOST, HeaderValue::from_static(host));
+            }
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(is_from_here(&headers), expected, "{host:?} {origin:?}");
+        };
+        check(Some("127.0.0.1:8400"), None, true);
+        check(Some("127.0.0.1:8400"), Some("http://127.0.0.1:8400"), true);
+        check(Some("127.0.0.1:8400"), Some("https://evil.example"), false);
+        check(Some("127.0.0.1:8400"), Some("null"), false);
+        check(Some("evil.example"), None, false);
+        check(None, None, false);
+    }
 }

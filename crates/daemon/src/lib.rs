@@ -7,6 +7,7 @@ pub mod http;
 mod journal;
 mod lifetime;
 mod lock;
+mod peer;
 mod signals;
 
 pub use daemon::Daemon;

@@ -1,13 +1,17 @@
 //! What the author of a request wants of its answer: checks, and values for the requests after it.
 
+use std::borrow::Cow;
+use std::io::Read;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use regex::Regex;
 use serde_json::Value;
 
 use super::LoadError;
 use super::http1::{Keep, LARGEST_BODY};
-use sb_workload::{ExtractSource, Request};
+use sb_workload::{ExtractSource, Request, document};
 
 /// What has been extracted within a sequence so far, the newest last.
 pub(super) type Extracted = Vec<(Arc<str>, Value)>;
@@ -66,13 +70,12 @@ impl Wanted {
     pub(super) fn keep(&self) -> Keep {
         let in_body = |(_, source): &(_, Source)| !matches!(source, Source::Header(..));
         let in_fields = |(_, source): &(_, Source)| matches!(source, Source::Header(..));
-        Keep {
-            fields: self.cookies || self.extract.iter().any(in_fields),
-            body: self.contains.is_some()
-                || !self.json.is_empty()
-                || self.regex.is_some()
-                || self.extract.iter().any(in_body),
-        }
+        let body = self.contains.is_some()
+            || !self.json.is_empty()
+            || self.regex.is_some()
+            || self.extract.iter().any(in_body);
+        // A field says how the body is encoded.
+        Keep { fields: body || self.cookies || self.extract.iter().any(in_fields), body }
     }
 
     /// Whether the request's `expect` accepts this status; without one, all of 2xx and 3xx.
@@ -92,33 +95,32 @@ impl Wanted {
         if given.body_cut {
             return Err(format!("the body is longer than {LARGEST_BODY} bytes"));
         }
-        let text = String::from_utf8_lossy(given.body);
+        let body = decoded(given)?;
+        let text = document::text(&body);
         if let Some(part) = self.contains.as_ref().filter(|part| !text.contains(part.as_str())) {
             return Err(format!("the body does not hold `{part}`"));
         }
         if let Some(pattern) = self.regex.as_ref().filter(|pattern| !pattern.is_match(&text)) {
             return Err(format!("nothing in the body matches `{pattern}`"));
         }
-        let wants_json =
-            !self.json.is_empty() || self.extract.iter().any(|(_, source)| matches!(source, Source::Json(_)));
-        let document: Value = if wants_json {
-            serde_json::from_str(&text).map_err(|error| format!("the body is not JSON: {error}"))?
-        } else {
-            Value::Null
+        let value_at = |pointer: &str| {
+            document::value_at(&text, pointer).map_err(|error| format!("the body is not JSON: {error}"))
         };
         for (pointer, expected) in &self.json {
-            match document.pointer(pointer) {
-                Some(found) if alike(found, expected) => {}
+            match value_at(pointer)? {
+                Some(found) if alike(&found, expected) => {}
                 Some(_) => return Err(format!("`{pointer}` is not {expected}")),
                 None => return Err(format!("nothing is at `{pointer}`")),
             }
         }
         for (name, source) in &self.extract {
             let value = match source {
-                Source::Json(pointer) => document
-                    .pointer(pointer)
-                    .cloned()
-                    .ok_or_else(|| format!("no `{name}`: nothing is at `{pointer}`"))?,
+                Source::Json(pointer) => match value_at(pointer)? {
+                    // Sent on, it would be a text without letters.
+                    Some(Value::Null) => return Err(format!("no `{name}`: null is at `{pointer}`")),
+                    Some(value) => value,
+                    None => return Err(format!("no `{name}`: nothing is at `{pointer}`")),
+                },
                 Source::Regex(pattern) => found(pattern, &text)
                     .ok_or_else(|| format!("no `{name}`: nothing in the body matches `{pattern}`"))?,
                 Source::Header(header, pattern) => {
@@ -139,6 +141,38 @@ impl Wanted {
     }
 }
 
+/// The body as it was before it was compressed for the way.
+fn decoded<'a>(given: &Given<'a>) -> Result<Cow<'a, [u8]>, String> {
+    let codings = given.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+    let codings: Vec<&str> = codings.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
+    let mut body = Cow::Borrowed(given.body);
+    // The last one was applied last. Without a body there is nothing that was encoded.
+    for coding in codings.into_iter().rev().filter(|_| !given.body.is_empty()) {
+        let mut out = Vec::new();
+        let mut inflate = |reader: &mut dyn Read| reader.take(LARGEST_BODY as u64 + 1).read_to_end(&mut out);
+        let read = match coding.to_ascii_lowercase().as_str() {
+            "" | "identity" => continue,
+            "gzip" | "x-gzip" => inflate(&mut MultiGzDecoder::new(&*body)),
+            // By the standard with the head of zlib, by some servers without.
+            "deflate" if body.first().is_some_and(|first| first & 0x0f == 8) => {
+                inflate(&mut ZlibDecoder::new(&*body))
+            }
+            "deflate" => inflate(&mut DeflateDecoder::new(&*body)),
+            other => {
+                return Err(format!(
+                    "the body is encoded as `{other}`, which cannot be read: ask for gzip by the header `Accept-Encoding`"
+                ));
+            }
+        };
+        read.map_err(|error| format!("the body is not {coding}, as its header says: {error}"))?;
+        if out.len() > LARGEST_BODY {
+            return Err(format!("the body is longer than {LARGEST_BODY} bytes"));
+        }
+        body = Cow::Owned(out);
+    }
+    Ok(body)
+}
+
 /// 1 and 1.0 are one number, though JSON values of different kinds.
 fn alike(found: &Value, expected: &Value) -> bool {
     found == expected || (found.is_number() && found.as_f64() == expected.as_f64())
@@ -146,15 +180,18 @@ fn alike(found: &Value, expected: &Value) -> bool {
 
 fn found(pattern: &Regex, text: &str) -> Option<Value> {
     let captures = pattern.captures(text)?;
-    captures.get(1).or(captures.get(0)).map(|part| Value::from(part.as_str()))
+    // A group that has no part in a match has no value; without a group, all that matches is the value.
+    captures.get(usize::from(captures.len() > 1)).map(|part| Value::from(part.as_str()))
 }
 
-/// Cookies that a sequence has been given (RFC 6265, in the small: by host, path and `Secure`; `Max-Age=0` deletes).
+/// Cookies that a sequence has been given (RFC 6265, in the small: by host or domain, path and `Secure`; `Max-Age=0` deletes).
 #[derive(Default)]
 pub(super) struct Jar(Vec<Cookie>);
 
 struct Cookie {
     host: String,
+    /// It goes to the hosts below `host`, too.
+    below: bool,
     path: String,
     secure: bool,
     name: String,
@@ -170,22 +207,31 @@ impl Jar {
             let directory =
                 path.split('?').next().unwrap_or("/").rsplit_once('/').map_or("", |(start, _)| start);
             let mut cookie = Cookie {
-                host: host.to_owned(),
+                host: host.to_ascii_lowercase(),
+                below: false,
                 path: if directory.is_empty() { "/" } else { directory }.to_owned(),
                 secure: false,
                 name: name.trim().to_owned(),
                 value: value.trim().to_owned(),
             };
-            let mut gone = false;
+            let (mut gone, mut foreign) = (false, false);
             for attribute in parts {
                 let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));
                 if key.eq_ignore_ascii_case("path") && value.starts_with('/') {
                     value.clone_into(&mut cookie.path);
+                } else if key.eq_ignore_ascii_case("domain") && !value.is_empty() {
+                    let domain = value.trim_start_matches('.').to_ascii_lowercase();
+                    foreign = domain != cookie.host && !may_share(&domain, &cookie.host);
+                    cookie.below = true;
+                    cookie.host = domain;
                 } else if key.eq_ignore_ascii_case("secure") {
                     cookie.secure = true;
                 } else if key.eq_ignore_ascii_case("max-age") {
                     gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0);
                 }
+            }
+            if foreign {
+                continue;
             }
             self.0.retain(|old| {
                 (&old.host, &old.path, &old.name) != (&cookie.host, &cookie.path, &cookie.name)
@@ -200,7 +246,7 @@ impl Jar {
     pub(super) fn header(&self, host: &str, path: &str, tls: bool) -> Option<String> {
         let fits = |cookie: &&Cookie| {
             let rest = path.strip_prefix(cookie.path.trim_end_matches('/'));
-            cookie.host == host
+            (cookie.host.eq_ignore_ascii_case(host) || cookie.below && is_below(host, &cookie.host))
                 && (tls || !cookie.secure)
                 && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
         };
@@ -208,6 +254,47 @@ impl Jar {
             self.0.iter().filter(fits).map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
+}
+
+/// Whether a host may set a cookie for this domain above it: not one under which anybody can have a name.
+fn may_share(domain: &str, host: &str) -> bool {
+    /// Of clouds, where deployments of others are neighbours, and of countries.
+    const SHARED: [&str; 22] = [
+        "amazonaws.com",
+        "amazonaws.com.cn",
+        "on.aws",
+        "awsapprunner.com",
+        "cloudfront.net",
+        "elasticbeanstalk.com",
+        "azurewebsites.net",
+        "azurestaticapps.net",
+        "azurefd.net",
+        "azure-api.net",
+        "azurecontainerapps.io",
+        "windows.net",
+        "cloudapp.net",
+        "cloudapp.azure.com",
+        "cloudfunctions.net",
+        "run.app",
+        "appspot.com",
+        "appdomain.cloud",
+        "workers.dev",
+        "pages.dev",
+        "vercel.app",
+        "netlify.app",
+    ];
+    const BELOW_COUNTRIES: [&str; 8] = ["ac", "co", "com", "edu", "gov", "net", "ne", "org"];
+    let is_public = match domain.rsplit_once('.') {
+        None => true,
+        Some((second, country)) => country.len() == 2 && BELOW_COUNTRIES.contains(&second),
+    };
+    let is_shared = SHARED.iter().any(|shared| domain == *shared || is_below(domain, shared));
+    is_below(host, domain) && host.parse::<IpAddr>().is_err() && !is_public && !is_shared
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 /// A value as templates see it, by its name; the newest of a name counts.
@@ -309,6 +396,96 @@ mod tests {
         assert_eq!(values, [json!("a1"), json!("xyz"), json!("/items/42?x"), json!("42")]);
         let missing = wanted(Expect::default(), &[("id", ExtractSource::Json("/nothing".to_owned()))]);
         assert_eq!(examined(&missing, 200, BODY).unwrap_err(), "no `id`: nothing is at `/nothing`");
+        let null = wanted(Expect::default(), &[("id", ExtractSource::Json("/token=xyz".to_owned()))]);
+        assert_eq!(examined(&null, 200, BODY).unwrap_err(), "no `id`: null is at `/token=xyz`");
+        let optional = wanted(Expect::default(), &[("id", ExtractSource::Regex("done(x)?".to_owned()))]);
+        assert!(examined(&optional, 200, BODY).unwrap_err().starts_with("no `id`: "));
+        let large = wanted(Expect::default(), &[("id", ExtractSource::Json("/n".to_owned()))]);
+        let extracted = examined(&large, 200, br#"{"n": 12345678901234567890123}"#).unwrap();
+        assert_eq!(lookup(&extracted, "id"), Some(json!("12345678901234567890123")));
+    }
+
+    #[test]
+    fn bodies_are_decoded_before_they_are_looked_into() {
+        use flate2::Compression;
+        use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+        let wants = wanted(
+            Expect { json: vec![("/n".to_owned(), json!(3))], ..Expect::default() },
+            &[("id", ExtractSource::Json("/items/0/id".to_owned()))],
+        );
+        assert!(wants.keep().fields, "the header says how it is encoded");
+        let examined = |coding: &str, body: &[u8]| {
+            let fields = [("Content-Encoding".to_owned(), coding.to_owned())];
+            let mut extracted = Extracted::new();
+            wants.examine(&Given { status: 200, fields: &fields, body, body_cut: false }, &mut extracted)
+        };
+        let through = |mut reader: Box<dyn Read>| {
+            let mut out = Vec::new();
+            reader.read_to_end(&mut out).unwrap();
+            out
+        };
+        let gzip = through(Box::new(GzEncoder::new(BODY, Compression::fast())));
+        let zlib = through(Box::new(ZlibEncoder::new(BODY, Compression::fast())));
+        let raw = through(Box::new(DeflateEncoder::new(BODY, Compression::fast())));
+        let twice =
+            through(Box::new(GzEncoder::new(std::io::Cursor::new(zlib.clone()), Compression::fast())));
+        let mark = [b"\xef\xbb\xbf", BODY].concat();
+        for (coding, body) in [
+            ("identity", BODY),
+            ("", &mark),
+            ("gzip", &gzip),
+            ("X-GZIP", &gzip),
+            ("deflate", &zlib),
+            ("deflate", &raw),
+            ("deflate, gzip", &twice),
+        ] {
+            assert_eq!(examined(coding, body), Ok(()), "{coding}");
+        }
+        assert!(examined("gzip", BODY).unwrap_err().contains("the body is not gzip"));
+        assert!(examined("br", BODY).unwrap_err().contains("`br`, which cannot be read"));
+        let bomb = through(Box::new(GzEncoder::new(std::io::repeat(0).take(1 << 25), Compression::best())));
+        assert!(examined("gzip", &bomb).unwrap_err().contains("is longer than"));
+    }
+
+    #[test]
+    fn cookies_are_taken_for_the_host_and_what_is_its_own_above_it() {
+        #[track_caller]
+        fn check(host: &str, domain: &str, others: &[(&str, bool)]) {
+            let mut jar = Jar::default();
+            jar.take_from(host, "/", &[("set-cookie".to_owned(), format!("a=1; Domain={domain}"))]);
+            for (other, goes) in others {
+                assert_eq!(jar.header(other, "/", true).is_some(), *goes, "{domain} of {host} to {other}");
+            }
+        }
+        check(
+            "a.example.org",
+            "example.org",
+            &[("a.example.org", true), ("B.example.org", true), ("xexample.org", false)],
+        );
+        check("a.example.org", ".Example.ORG", &[("example.org", true)]);
+        check(
+            "a.example.org",
+            "a.example.org",
+            &[("a.example.org", true), ("b.a.example.org", true), ("b.example.org", false)],
+        );
+        check("a.example.org", "", &[("a.example.org", true), ("b.a.example.org", false)]);
+        check("127.0.0.1", "example.org", &[("127.0.0.1", false), ("example.org", false)]);
+        check("127.0.0.1", "0.0.1", &[("127.0.0.1", false)]);
+        check("127.0.0.1", "127.0.0.1", &[("127.0.0.1", true)]);
+        check("a.example.org", "org", &[("a.example.org", false)]);
+        check("a.example.co.uk", "co.uk", &[("a.example.co.uk", false)]);
+        check(
+            "x.execute-api.eu-west-1.amazonaws.com",
+            "amazonaws.com",
+            &[("x.execute-api.eu-west-1.amazonaws.com", false)],
+        );
+        check(
+            "x.lambda-url.eu-west-1.on.aws",
+            "lambda-url.eu-west-1.on.aws",
+            &[("y.lambda-url.eu-west-1.on.aws", false)],
+        );
+        check("a.example.org", "b.example.org", &[("a.example.org", false), ("b.example.org", false)]);
     }
 
     #[test]

@@ -186,6 +186,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Whether anything was written since the last [`take`](Self::take).
+    pub(super) fn has_written(&self) -> bool {
+        self.written.get() > 0
+    }
+
     /// Bytes (written, read) since the last call.
     pub(super) fn take(&self) -> (u64, u64) {
         (self.written.take(), self.read.take())

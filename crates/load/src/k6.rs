@@ -148,6 +148,33 @@ pub fn exported(path: &Path) -> Option<Exported> {
     Some(Exported { failed_thresholds, requests })
 }
 
+/// The tags that k6 gives to its measurements, with those that tell of which run of the script they are: so a failed check
+/// finds its request. These two are metadata, which costs k6 no memory.
+pub const SYSTEM_TAGS: [&str; 16] = [
+    "proto",
+    "subproto",
+    "status",
+    "method",
+    "url",
+    "name",
+    "group",
+    "check",
+    "error",
+    "error_code",
+    "tls_version",
+    "scenario",
+    "service",
+    "expected_response",
+    "vu",
+    "iter",
+];
+
+/// What went wrong in a run of the script, in a line of k6's log: it threw.
+pub fn thrown_in(line: &str) -> Option<String> {
+    let is_of_a_run = line.contains(" executor=") && line.contains(" scenario=");
+    error_in(line).filter(|_| is_of_a_run)
+}
+
 /// What a run of k6 was, beside its measurements.
 pub struct Ran {
     /// By plan; none: only k6 knew.
@@ -162,6 +189,8 @@ pub struct Ran {
     pub invalid: Vec<String>,
     /// What to know about it, though it may be used.
     pub notes: Vec<String>,
+    /// How many runs of the script threw, and what the first of them did.
+    pub thrown: Option<(u64, String)>,
 }
 
 /// The summary of a load that k6 sent.
@@ -177,8 +206,28 @@ pub fn summary(collected: &Collected, ran: Ran, tolerances: &Tolerances) -> Load
     );
     summary.iterations = Some(collected.iterations);
     summary.invalid = ran.invalid;
-    summary.invalid.extend(k6_verdict(&summary, tolerances));
     summary.notes = ran.notes;
+    let runs = collected.iterations.max(1) as f64;
+    let mut say = |count: u64, sentence: String| {
+        let judged = if count as f64 / runs > tolerances.max_error_rate {
+            &mut summary.invalid
+        } else {
+            &mut summary.notes
+        };
+        judged.push(sentence);
+    };
+    if let Some((count, message)) = ran.thrown {
+        say(count, format!("The script threw in {count} of {} runs: {message}", collected.iterations));
+    }
+    if collected.loose_checks > 0 {
+        let count = collected.loose_checks;
+        say(
+            count,
+            format!("{count} checks failed in runs of the script that had sent no request before them."),
+        );
+    }
+    let verdict = k6_verdict(&summary, tolerances);
+    summary.invalid.extend(verdict);
     let (sent, untraced) = (summary.sent, collected.untraced);
     if untraced > 0 && untraced == sent {
         summary.notes.push(format!(

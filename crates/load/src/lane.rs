@@ -288,9 +288,6 @@ impl Lane {
                 self.ids.borrow_mut().renew(&mut draw, self.shared.clock.time(planned));
             }
             is_first = false;
-            // Only this thread writes it.
-            let sent = self.counted.sent.load(Ordering::Relaxed);
-            self.counted.sent.store(sent + 1, Ordering::Relaxed);
             let exchanged;
             (exchanged, ended) = self.request(prepared, &draw, planned, &mut extracted, jar.as_mut()).await;
             if exchanged != Outcome::Ok {
@@ -319,7 +316,10 @@ impl Lane {
         let scope = Scope { values: &self.shared.values, draw, extracted: &known };
         let (exchanged, url) = match prepared.url(scope) {
             Ok(url) => {
-                let luggage = Luggage { scope, url: &url, jar };
+                // Only this thread writes it.
+                let sent = &self.counted.sent;
+                let on_sent = || sent.store(sent.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                let luggage = Luggage { scope, url: &url, jar, on_sent: &on_sent };
                 let exchanged = send::send(&self.pool, prepared, luggage, extracted, &self.abort).await;
                 (exchanged, Some(url))
             }
@@ -334,7 +334,7 @@ impl Lane {
             labels: &prepared.labels,
             trace_id: prepared.is_traced().then(|| draw.trace_id.xray()),
             planned: clock.time(planned),
-            sent: Some(clock.time(exchanged.sent)),
+            sent: exchanged.is_sent.then(|| clock.time(exchanged.begun)),
             answered: is_answered.then_some(ended),
             status: exchanged.status,
             outcome: exchanged.outcome,

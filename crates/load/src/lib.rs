@@ -46,7 +46,7 @@ use sb_workload::schedule::{Planned, planned};
 use sb_workload::{Load, Workload};
 
 pub use self::connect::TlsSetupError;
-pub use self::process::{as_process, read_spec, run_from_file};
+pub use self::process::{as_process, check_room, connections, read_spec, run_from_file};
 
 /// The options file that is written beside the results.
 pub const OPTIONS_FILE: &str = "workload_options.json";
@@ -125,7 +125,7 @@ pub struct Progress {
     pub sent: u64,
     /// Complete answers, as expected or not.
     pub answered: u64,
-    /// Sent, and not answered as expected.
+    /// Not answered as expected, whether they were sent or not.
     pub failed: u64,
     /// Due but never sent, because too many were under way.
     pub dropped: u64,
@@ -179,6 +179,12 @@ pub enum LoadError {
     ThreadLost { thread: &'static str },
     #[error("cannot read the description of the load from {}: {problem}; start loads through `sb invoke` or `sb run`", path.display())]
     Spec { path: PathBuf, problem: String },
+    #[error(
+        "the load needs {needed} connections at once, and this process may open {room} (its limit of open files is {limit}): \
+         raise the limit with `ulimit -n {}`, or lower the rate, the size of bursts or `expected_latency`",
+        limit - room + needed
+    )]
+    Room { needed: u64, room: u64, limit: u64 },
     #[error("options for k6 drive scripts only; use another load, or a workload with a script")]
     OptionsOfK6,
     #[error("cannot read the script {}: {source}; check the path and its permissions", path.display())]
@@ -281,7 +287,7 @@ pub async fn run(
         let latency = percentiles(&tally.latency);
         progress(Progress {
             planned: total,
-            sent: sent.max(tally.sent),
+            sent,
             answered: tally.answered,
             failed: tally.failed,
             dropped: tally.dropped,

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Uri};
+use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use serde_json::Value;
 
 use super::LoadError;
@@ -15,6 +15,7 @@ use super::answer::{self, Extracted, Jar, Wanted};
 use super::draw::Draw;
 use super::rows;
 use sb_measurement::Redactor;
+use sb_workload::http::{self, HttpUrl};
 use sb_workload::template::{Context, Template, lookup_in};
 use sb_workload::{Body, Request, Settings, TraceHeader, Workload};
 
@@ -158,21 +159,15 @@ impl Prepared {
                 header: header.clone(),
                 problem: problem.to_owned(),
             };
-            let key =
-                HeaderName::from_bytes(header.as_bytes()).map_err(|_| wrong("is not a valid header name"))?;
-            let ours = match settings.trace_header {
-                TraceHeader::Xray => key == TRACE_HEADER,
-                TraceHeader::Traceparent => key == TRACEPARENT,
-                TraceHeader::Both => key == TRACE_HEADER || key == TRACEPARENT,
-                TraceHeader::None => false,
-            };
-            if ours || key == CONTENT_LENGTH || key == "transfer-encoding" {
-                return Err(wrong("is set by sb for every invocation; remove it from the request"));
+            if let Some(problem) = http::refused_header(header, settings.trace_header) {
+                return Err(wrong(problem));
             }
+            let key = HeaderName::from_bytes(header.as_bytes()).map_err(|error| wrong(&error.to_string()))?;
             let value = render(&format!("header `{header}`"), template, Context::Plain)?;
-            let value = to_header(&value).ok_or_else(|| {
-                wrong("has control characters (such as a line end) in its value; remove them")
-            })?;
+            if let Some(problem) = http::refused_header_value(header, &value) {
+                return Err(wrong(problem));
+            }
+            let value = to_header(&value).ok_or_else(|| wrong("cannot be sent"))?;
             headers.push((key, Text::new(template, Context::Plain, value)));
         }
         if !headers.iter().any(|(key, _)| *key == USER_AGENT) {
@@ -340,22 +335,26 @@ impl Prepared {
     ) -> Result<hyper::Request<http_body_util::Full<Bytes>>, String> {
         let body = self.body(scope)?.into_owned();
         let scheme = if url.tls { "https" } else { "http" };
-        let mut request = hyper::Request::builder()
-            .method(self.method.clone())
-            .version(hyper::Version::HTTP_2)
-            .uri(format!("{scheme}://{}{}", url.authority, url.path))
-            .body(http_body_util::Full::new(body))
-            .map_err(|error| error.to_string())?;
-        let fields = request.headers_mut();
+        // HTTP/2 has a field of its own for the host.
+        let mut host = None;
+        let mut fields = hyper::HeaderMap::new();
         self.for_each_header(url, jar, scope, |key, value| {
-            // HTTP/2 has pseudo-fields for the host, and forbids those that are about connections.
-            if let Ok(value) = HeaderValue::from_bytes(value)
-                && *key != HOST
+            if *key == HOST {
+                host = String::from_utf8(value.to_vec()).ok();
+            } else if let Ok(value) = HeaderValue::from_bytes(value)
                 && *key != CONNECTION
             {
                 fields.append(key.clone(), value);
             }
         })?;
+        let authority = host.as_deref().unwrap_or(&url.authority);
+        let mut request = hyper::Request::builder()
+            .method(self.method.clone())
+            .version(hyper::Version::HTTP_2)
+            .uri(format!("{scheme}://{authority}{}", url.path))
+            .body(http_body_util::Full::new(body))
+            .map_err(|error| error.to_string())?;
+        *request.headers_mut() = fields;
         Ok(request)
     }
 }
@@ -380,37 +379,10 @@ impl<T> Text<T> {
 
 /// `shown`: the same URL as files may show it.
 fn to_url(text: &str, shown: &str) -> Result<Url, String> {
-    let uri: Uri = text.parse().map_err(|error: hyper::http::uri::InvalidUri| error.to_string())?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err("it must begin with `http://` or `https://` and a host".to_owned()),
-    };
-    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-        return Err("it must begin with `http://` or `https://` and a host".to_owned());
-    };
-    if authority.as_str().contains('@') {
-        return Err("a user or password in it would not be sent; use an `Authorization` header".to_owned());
-    }
-    let default_port = if tls { 443 } else { 80 };
-    let port = authority.port_u16().unwrap_or(default_port);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let HttpUrl { tls, host, port, authority, path } = http::url(text)?;
     let mut field = Vec::new();
     rows::push_field(&mut field, shown.as_bytes());
-    Ok(Url {
-        tls,
-        host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port,
-        // As browsers do it: the port only where it is not the usual one.
-        authority: if port == default_port {
-            authority.host().to_owned()
-        } else {
-            authority.as_str().to_owned()
-        },
-        path,
-        shown: field,
-    })
+    Ok(Url { tls, host, port, authority, path, shown: field })
 }
 
 fn to_header(text: &str) -> Option<HeaderValue> {

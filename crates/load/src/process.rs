@@ -13,9 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LoadError, LoadLock, LoadSpec, Progress, run};
 use sb_measurement::{LoadSummary, SUMMARY_FILE};
+use sb_workload::{HttpVersion, Load, LoadShape};
 
 /// The progress file starts anew with its latest line when it grows beyond this many bytes.
 const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
+
+/// Files that a load opens besides its connections: results, runtimes, name resolution.
+const OWN_FILES: u64 = 16;
 
 /// Runs the load that `spec` describes (JSON of a [`LoadSpec`]) until its end, SIGTERM or SIGINT.
 ///
@@ -32,7 +36,41 @@ const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
 pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, LoadError> {
     let spec: LoadSpec = read_spec(spec)?;
     let (folder, locks) = (spec.folder.clone(), spec.locks.clone());
-    as_process(&folder, &locks, progress_file, async |progress, cancel| run(spec, progress, cancel).await)
+    as_process(&folder, &locks, progress_file, async |progress, cancel| {
+        let needed = connections(&spec.load).map(|needed| needed.min(spec.max_in_flight));
+        // Over HTTP/2 many requests share a connection, and over https the server chooses the version.
+        let may_share = spec.workload.settings.http_version == Some(HttpVersion::Http2)
+            || spec.workload.settings.http_version.is_none()
+                && spec.workload.urls().any(|url| !url.source().starts_with("http://"));
+        if let Some(needed) = needed.filter(|_| !may_share) {
+            check_room(needed)?;
+        }
+        run(spec, progress, cancel).await
+    })
+}
+
+/// Connections that a load needs at once, where it says so itself: bursts do, and so does `expected_latency`.
+pub fn connections(load: &Load) -> Option<u64> {
+    match load.shape {
+        LoadShape::Bursts { .. } => {}
+        LoadShape::K6(_) | LoadShape::Iterations { .. } => return None,
+        LoadShape::Constant { .. } | LoadShape::Stages { .. } | LoadShape::Trace(_) => {
+            load.expected_latency?;
+        }
+    }
+    Some(load.peak_concurrency().ceil() as u64)
+}
+
+/// Whether this process may open `needed` connections besides the files that it has.
+///
+/// # Errors
+/// [`LoadError::Room`].
+pub fn check_room(needed: u64) -> Result<(), LoadError> {
+    // Unlimited has no number.
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    let open = fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let room = limit.saturating_sub(open + OWN_FILES);
+    if needed <= room { Ok(()) } else { Err(LoadError::Room { needed, room, limit }) }
 }
 
 /// Sends a load as this process: `send` reports progress to what it is given, and ends early when it is told to.
@@ -67,7 +105,7 @@ pub fn read_spec<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LoadE
     serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
 }
 
-/// Best effort: where it fails, requests beyond the limit are counted as `exhausted`.
+/// Best effort: where it fails, requests beyond the limit are counted as `exhausted`, and the measurement is invalid.
 fn raise_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -159,6 +197,21 @@ fn write_summary(folder: &Path, summary: &LoadSummary) -> Result<(), LoadError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_says_what_it_needs_is_refused_where_it_does_not_fit() {
+        let minute = Duration::from_mins(1);
+        let constant = |latency: Option<u64>| Load {
+            expected_latency: latency.map(Duration::from_millis),
+            ..Load::new(LoadShape::Constant { rate: 100.0, duration: minute })
+        };
+        assert_eq!(connections(&constant(None)), None, "nobody knows how long answers take");
+        assert_eq!(connections(&constant(Some(2500))), Some(250));
+        assert_eq!(connections(&Load::new(LoadShape::Bursts { size: 7, at: vec![minute] })), Some(7));
+        check_room(1).unwrap();
+        let refused = check_room(u64::MAX).unwrap_err();
+        assert!(matches!(refused, LoadError::Room { .. }), "{refused}");
+    }
 
     #[tokio::test]
     async fn a_load_waits_for_one_that_still_sends_and_can_be_stopped_meanwhile() {

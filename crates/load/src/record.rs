@@ -19,7 +19,7 @@ use super::LoadError;
 use super::pace::Clock;
 use super::rows::{self, Row};
 use super::send::Exchanged;
-use sb_measurement::{COLUMNS, INVOCATIONS_FILE, Lateness, Outcome, Percentiles, Timestamp};
+use sb_measurement::{COLUMNS, INVOCATIONS_FILE, Invocation, Lateness, Outcome, Percentiles, Timestamp};
 
 pub(super) const K6_FILE: &str = "k6_metrics.csv";
 
@@ -120,11 +120,15 @@ impl Rows {
 pub(super) struct Tally {
     /// Invocations that have begun.
     pub(super) begun: u64,
-    /// Requests that are over.
+    /// Requests that are over, of which something left.
     pub(super) sent: u64,
+    /// Requests that are over, of which nothing left.
+    pub(super) not_sent: u64,
     pub(super) answered: u64,
     pub(super) failed: u64,
     pub(super) dropped: u64,
+    /// Of answers that failed a check.
+    failed_statuses: BTreeMap<u16, u64>,
     outcomes: [u64; Outcome::ALL.len()],
     pub(super) latency: Histogram<u64>,
     pub(super) latency_from_planned: Histogram<u64>,
@@ -136,9 +140,11 @@ impl Tally {
         Self {
             begun: 0,
             sent: 0,
+            not_sent: 0,
             answered: 0,
             failed: 0,
             dropped: 0,
+            failed_statuses: BTreeMap::new(),
             outcomes: [0; Outcome::ALL.len()],
             latency: histogram(),
             latency_from_planned: histogram(),
@@ -147,11 +153,9 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, row: &Row<'_>) {
-        self.outcomes[row.outcome as usize] += 1;
         self.dropped += u64::from(row.outcome == Outcome::Dropped);
-        self.failed += u64::from(row.outcome.is_failure());
+        self.add_outcome(row.outcome, row.status, row.sent.is_some());
         let Some(sent) = row.sent else { return };
-        self.sent += 1;
         record(&mut self.lateness, sent.micros() - row.planned.micros());
         if let Some(answered) = row.answered {
             self.answered += 1;
@@ -161,13 +165,21 @@ impl Tally {
     }
 
     /// A request of a script: when it was due, only k6 knew.
-    pub(super) fn add_unplanned(&mut self, outcome: Outcome, sent: Timestamp, answered: Option<Timestamp>) {
+    pub(super) fn add_unplanned(&mut self, request: &Invocation) {
+        self.add_outcome(request.outcome, request.status, request.sent.is_some());
+        if let Some(latency) = request.latency_micros() {
+            self.answered += 1;
+            record(&mut self.latency, latency);
+        }
+    }
+
+    fn add_outcome(&mut self, outcome: Outcome, status: Option<u16>, is_sent: bool) {
         self.outcomes[outcome as usize] += 1;
         self.failed += u64::from(outcome.is_failure());
-        self.sent += 1;
-        if let Some(answered) = answered {
-            self.answered += 1;
-            record(&mut self.latency, answered.micros() - sent.micros());
+        self.sent += u64::from(is_sent);
+        self.not_sent += u64::from(!is_sent && outcome.is_failure());
+        if let (Outcome::FailedCheck, Some(status)) = (outcome, status) {
+            *self.failed_statuses.entry(status).or_default() += 1;
         }
     }
 
@@ -182,6 +194,7 @@ impl Tally {
         for (mine, others) in [
             (&mut self.begun, &mut other.begun),
             (&mut self.sent, &mut other.sent),
+            (&mut self.not_sent, &mut other.not_sent),
             (&mut self.answered, &mut other.answered),
             (&mut self.failed, &mut other.failed),
             (&mut self.dropped, &mut other.dropped),
@@ -190,6 +203,9 @@ impl Tally {
         .chain(self.outcomes.iter_mut().zip(&mut other.outcomes))
         {
             *mine += std::mem::take(others);
+        }
+        for (status, count) in std::mem::take(&mut other.failed_statuses) {
+            *self.failed_statuses.entry(status).or_default() += count;
         }
         for (mine, others) in [
             (&mut self.latency, &mut other.latency),
@@ -210,6 +226,10 @@ impl Tally {
             .map(|outcome| (outcome, self.outcomes[outcome as usize]))
             .filter(|(_, count)| *count > 0)
             .collect()
+    }
+
+    pub(super) fn failed_statuses(&self) -> BTreeMap<u16, u64> {
+        self.failed_statuses.clone()
     }
 
     pub(super) fn lateness(&self) -> Option<Lateness> {

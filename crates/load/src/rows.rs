@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::Version;
 
 use super::send::Exchanged;
-use sb_measurement::{Outcome, Timestamp};
+use sb_measurement::{Outcome, Timestamp, is_formula};
 use sb_workload::k6_options::SCENARIO;
 
 /// Columns of `k6_metrics.csv`.
@@ -264,6 +264,9 @@ fn push_fixed(out: &mut Vec<u8>, value: i64, places: usize) {
 
 /// A text as a CSV field, in quotes where it needs them.
 pub(super) fn push_field(out: &mut Vec<u8>, text: &[u8]) {
+    if is_formula(text) {
+        return push_field(out, &[b"'", text].concat());
+    }
     if !text.iter().any(|byte| b",\"\r\n".contains(byte)) {
         out.extend_from_slice(text);
         return;

@@ -23,7 +23,10 @@ use sb_measurement::Outcome;
 
 /// How a request went.
 pub(super) struct Exchanged {
-    pub(super) sent: Instant,
+    /// When it was handed over, before a connection was looked for.
+    pub(super) begun: Instant,
+    /// At least one byte of it left.
+    pub(super) is_sent: bool,
     /// The last byte of the answer, or the moment of failure.
     pub(super) ended: Instant,
     pub(super) status: Option<u16>,
@@ -59,6 +62,7 @@ impl Phases {
 
 /// What is known of an exchange so far: it outlives a timeout that cuts the exchange off.
 struct Seen {
+    is_sent: bool,
     answer: Answer,
     version: Option<Version>,
     tls_version: &'static str,
@@ -88,6 +92,8 @@ pub(super) struct Luggage<'a> {
     pub(super) scope: Scope<'a>,
     pub(super) url: &'a Url,
     pub(super) jar: Option<&'a mut Jar>,
+    /// Called when the first byte of it has left.
+    pub(super) on_sent: &'a dyn Fn(),
 }
 
 /// Sends one request and reads its answer to the end. Redirects are not followed, nothing is sent twice.
@@ -100,9 +106,10 @@ pub(super) async fn send(
     extracted: &mut Extracted,
     abort: &CancellationToken,
 ) -> Exchanged {
-    let Luggage { scope, url, mut jar } = luggage;
+    let Luggage { scope, url, mut jar, on_sent } = luggage;
     let to_head = prepared.method == hyper::Method::HEAD;
     let mut seen = Seen {
+        is_sent: false,
         answer: Answer::new(to_head, prepared.wanted.keep()),
         version: None,
         tls_version: "",
@@ -113,8 +120,8 @@ pub(super) async fn send(
         written: None,
         first_read: None,
     };
-    let sent = Instant::now();
-    let exchange = exchange(pool, prepared, url, jar.as_deref(), scope, &mut seen);
+    let handed_over = Instant::now();
+    let exchange = exchange(pool, prepared, url, jar.as_deref(), scope, &mut seen, on_sent);
     let (mut outcome, mut error) = tokio::select! {
         biased;
         exchanged = tokio::time::timeout(prepared.timeout, exchange) => match exchanged {
@@ -137,14 +144,15 @@ pub(super) async fn send(
     }
     let (bytes_sent, bytes_received) = seen.counts.as_ref().map_or((0, 0), |counts| counts.take());
     Exchanged {
-        sent,
+        begun: handed_over,
+        is_sent: seen.is_sent,
         ended,
         status: seen.answer.status,
         outcome,
         error,
         version: seen.version,
         tls_version: seen.tls_version,
-        phases: phases(&seen, outcome, sent, ended),
+        phases: phases(&seen, outcome, handed_over, ended),
         bytes_sent,
         bytes_received,
     }
@@ -155,7 +163,8 @@ impl Exchanged {
     pub(super) fn unsendable(problem: String) -> Self {
         let now = Instant::now();
         Self {
-            sent: now,
+            begun: now,
+            is_sent: false,
             ended: now,
             status: None,
             outcome: Outcome::Protocol,
@@ -169,17 +178,17 @@ impl Exchanged {
     }
 }
 
-fn phases(seen: &Seen, outcome: Outcome, sent: Instant, ended: Instant) -> Phases {
+fn phases(seen: &Seen, outcome: Outcome, handed_over: Instant, ended: Instant) -> Phases {
     let Some(begun) = seen.begun else {
         // k6 counts the time until it gives up as waiting.
         let waited = matches!(outcome, Outcome::Timeout | Outcome::Reset | Outcome::Protocol);
-        let waiting = if waited { ended - sent } else { Duration::ZERO };
+        let waiting = if waited { ended - handed_over } else { Duration::ZERO };
         return Phases { waiting, ..Phases::default() };
     };
     let written = seen.written.unwrap_or(ended);
     let first_read = seen.first_read.unwrap_or(ended);
     Phases {
-        blocked: begun - sent,
+        blocked: begun - handed_over,
         connecting: seen.connecting,
         tls_handshaking: seen.tls_handshaking,
         sending: written - begun,
@@ -195,6 +204,7 @@ async fn exchange(
     jar: Option<&Jar>,
     scope: Scope<'_>,
     seen: &mut Seen,
+    on_sent: &dyn Fn(),
 ) -> Result<(), Failure> {
     let origin = pool.origin(url);
     let connection = match pool.idle(&origin).await {
@@ -215,7 +225,7 @@ async fn exchange(
             connection.counts.take();
             seen.counts = Some(Rc::clone(&connection.counts));
             seen.begun = Some(Instant::now());
-            over_http1(&mut connection, pool, seen).await?;
+            over_http1(&mut connection, pool, seen, on_sent).await?;
             seen.version =
                 Some(if seen.answer.minor_version == 0 { Version::HTTP_10 } else { Version::HTTP_11 });
             if seen.answer.reusable {
@@ -231,13 +241,18 @@ async fn exchange(
             seen.begun = Some(now);
             // Exchanges overlap on the connection: when one's bytes have left cannot be told.
             seen.written = Some(now);
-            over_http2(connection, request, prepared, seen).await.map_err(Failure::Http2)
+            over_http2(connection, request, prepared, seen, on_sent).await.map_err(Failure::Http2)
         }
     }
 }
 
 /// Writes the request and reads the answer, side by side: a server may answer before it has read everything.
-async fn over_http1(connection: &mut Http1, pool: &Pool, seen: &mut Seen) -> Result<(), Failure> {
+async fn over_http1(
+    connection: &mut Http1,
+    pool: &Pool,
+    seen: &mut Seen,
+    on_sent: &dyn Fn(),
+) -> Result<(), Failure> {
     let mut written = 0;
     let mut write_failure = None;
     poll_fn(|context| {
@@ -247,6 +262,10 @@ async fn over_http1(connection: &mut Http1, pool: &Pool, seen: &mut Seen) -> Res
                 // The server may have said why before it closed.
                 Poll::Ready(Err(error)) => write_failure = Some(error),
                 Poll::Pending => {}
+            }
+            if !seen.is_sent && connection.counts.has_written() {
+                seen.is_sent = true;
+                on_sent();
             }
         }
         let mut scratch = pool.scratch.borrow_mut();
@@ -307,8 +326,21 @@ async fn over_http2(
     request: hyper::Request<http_body_util::Full<hyper::body::Bytes>>,
     prepared: &Prepared,
     seen: &mut Seen,
+    on_sent: &dyn Fn(),
 ) -> Result<(), hyper::Error> {
-    let response = connection.sender.send_request(request).await?;
+    let response = match connection.sender.try_send_request(request).await {
+        Ok(response) => response,
+        Err(mut error) => {
+            // The request comes back if the connection was at its end before it.
+            if error.take_message().is_none() {
+                seen.is_sent = true;
+                on_sent();
+            }
+            return Err(error.into_error());
+        }
+    };
+    seen.is_sent = true;
+    on_sent();
     seen.first_read = Some(Instant::now());
     seen.version = Some(response.version());
     seen.answer.status = Some(response.status().as_u16());

@@ -1,7 +1,7 @@
 //! The summary of a load, and whether it may be used.
 
 use super::record::{Tally, percentiles};
-use sb_measurement::{LoadSummary, Timestamp};
+use sb_measurement::{LoadSummary, Outcome, Timestamp};
 use sb_workload::Tolerances;
 
 pub(super) fn summarize(
@@ -18,8 +18,10 @@ pub(super) fn summarize(
         sent: tally.sent,
         answered: tally.answered,
         failed: tally.failed,
+        not_sent: tally.not_sent,
         dropped: tally.dropped,
         outcomes: tally.outcomes(),
+        failed_statuses: tally.failed_statuses(),
         latency_ms: percentiles(&tally.latency),
         latency_from_planned_ms: percentiles(&tally.latency_from_planned),
         lateness_ms: tally.lateness(),
@@ -34,8 +36,9 @@ pub(super) fn summarize(
     summary
 }
 
-/// One sentence per reason not to use the measurement. `over`: the invocations that began, or were dropped. The error rate is failed of sent, the share of dropped ones is of
-/// planned, and the lateness is that of the latest invocation.
+/// One sentence per reason not to use the measurement. `over`: the invocations that began, or were dropped. The error rate is
+/// that of all requests that were tried, the share of dropped ones is of planned, and the lateness is that of the latest
+/// invocation.
 fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     if !summary.cancelled && over != summary.planned {
@@ -67,29 +70,34 @@ fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> 
     if summary.cancelled {
         reasons.push(format!("The load was cancelled after {over} of {} invocations.", summary.planned));
     }
-    if let Some(most) = tolerances.max_error_rate {
-        let share = share(summary.failed, summary.sent);
-        if share > most {
-            reasons.push(format!(
-                "{} of {} requests failed: an error rate of {} where {} is tolerated (max_error_rate).",
-                summary.failed,
-                summary.sent,
-                percent(share),
-                percent(most)
-            ));
-        }
+    // No tolerance makes a measurement of this: the load was never the one that was planned.
+    if let Some(exhausted) = summary.outcomes.get(&Outcome::Exhausted) {
+        reasons.push(format!(
+            "{exhausted} of {} requests never left, since this machine ran out of open files, ports or memory (exhausted): \
+             raise `ulimit -n`, or send less at once.",
+            summary.sent + summary.not_sent
+        ));
     }
-    if let Some(most) = tolerances.max_dropped {
-        let share = share(summary.dropped, summary.planned);
-        if share > most {
-            reasons.push(format!(
-                "{} of {} invocations were dropped: {} where {} is tolerated (max_dropped).",
-                summary.dropped,
-                summary.planned,
-                percent(share),
-                percent(most)
-            ));
-        }
+    let tried = summary.sent + summary.not_sent;
+    let failed = share(summary.failed, tried);
+    if failed > tolerances.max_error_rate {
+        reasons.push(format!(
+            "{} of {tried} requests failed ({}): an error rate of {} where {} is tolerated (max_error_rate).",
+            summary.failed,
+            summary.outcome_text(Outcome::is_failure),
+            percent(failed),
+            percent(tolerances.max_error_rate)
+        ));
+    }
+    let dropped = share(summary.dropped, summary.planned);
+    if dropped > tolerances.max_dropped {
+        reasons.push(format!(
+            "{} of {} invocations were dropped: {} where {} is tolerated (max_dropped).",
+            summary.dropped,
+            summary.planned,
+            percent(dropped),
+            percent(tolerances.max_dropped)
+        ));
     }
     if let (Some(most), Some(lateness)) = (tolerances.max_lateness, summary.lateness_ms) {
         let most = most.as_secs_f64() * 1e3;
@@ -132,8 +140,10 @@ mod tests {
             sent: 990,
             answered: 985,
             failed: 11,
+            not_sent: 0,
             dropped: 10,
-            outcomes: BTreeMap::new(),
+            outcomes: BTreeMap::from([(Outcome::Ok, 979), (Outcome::FailedCheck, 6), (Outcome::Reset, 5)]),
+            failed_statuses: BTreeMap::from([(500, 4), (502, 2)]),
             latency_ms: None,
             latency_from_planned_ms: None,
             lateness_ms: Some(Lateness { p50: 0.1, p99: 0.5, max: 2.5 }),
@@ -153,16 +163,21 @@ mod tests {
 
     #[test]
     fn a_load_that_misses_a_tolerance_is_invalid_with_the_numbers() {
-        check(Tolerances::default(), &[]);
         check(
-            Tolerances { max_error_rate: Some(0.01), max_dropped: Some(0.0001), max_lateness: None },
-            &[
-                "11 of 990 requests failed: an error rate of 1.1 % where 1.0 % is tolerated (max_error_rate).",
-                "10 of 1000 invocations were dropped: 1.0 % where 0.010 % is tolerated (max_dropped).",
-            ],
+            Tolerances::default(),
+            &["11 of 990 requests failed (failed_check 6: HTTP 500 ×4, HTTP 502 ×2; reset 5): \
+               an error rate of 1.1 % where 1.0 % is tolerated (max_error_rate)."],
         );
         check(
-            Tolerances { max_lateness: Some(Duration::from_millis(2)), ..Tolerances::default() },
+            Tolerances { max_error_rate: 0.02, max_dropped: 0.0001, max_lateness: None },
+            &["10 of 1000 invocations were dropped: 1.0 % where 0.010 % is tolerated (max_dropped)."],
+        );
+        check(
+            Tolerances {
+                max_error_rate: 0.02,
+                max_lateness: Some(Duration::from_millis(2)),
+                ..Tolerances::default()
+            },
             &["An invocation was sent 2.500 ms late where 2.000 ms is tolerated (max_lateness)."],
         );
     }
@@ -171,8 +186,8 @@ mod tests {
     fn a_load_just_within_its_tolerances_is_valid() {
         check(
             Tolerances {
-                max_error_rate: Some(11.0 / 990.0),
-                max_dropped: Some(0.01),
+                max_error_rate: 11.0 / 990.0,
+                max_dropped: 0.01,
                 max_lateness: Some(Duration::from_micros(2500)),
             },
             &[],
@@ -180,8 +195,50 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_this_machine_had_no_room_for_make_no_measurement() {
+        let outcomes = BTreeMap::from([(Outcome::Ok, 45), (Outcome::Exhausted, 155)]);
+        let exhausted = LoadSummary {
+            planned: 200,
+            sent: 45,
+            not_sent: 155,
+            failed: 155,
+            dropped: 0,
+            outcomes,
+            ..summary()
+        };
+        let anything = Tolerances { max_error_rate: 1.0, max_dropped: 1.0, max_lateness: None };
+        assert_eq!(
+            verdict(&exhausted, 200, &anything),
+            [
+                "155 of 200 requests never left, since this machine ran out of open files, ports or memory (exhausted): \
+              raise `ulimit -n`, or send less at once."
+            ]
+        );
+    }
+
+    #[test]
+    fn requests_that_found_no_connection_are_failures_of_those_that_were_tried() {
+        let outcomes = BTreeMap::from([(Outcome::Refused, 10)]);
+        let refused = LoadSummary {
+            planned: 10,
+            sent: 0,
+            not_sent: 10,
+            failed: 10,
+            dropped: 0,
+            outcomes,
+            failed_statuses: BTreeMap::new(),
+            ..summary()
+        };
+        assert_eq!(
+            verdict(&refused, 10, &Tolerances::default()),
+            ["10 of 10 requests failed (refused 10): \
+              an error rate of 100.0 % where 1.0 % is tolerated (max_error_rate)."]
+        );
+    }
+
+    #[test]
     fn lost_invocations_are_never_silent() {
-        let lossy = LoadSummary { sent: 980, ..summary() };
+        let lossy = LoadSummary { sent: 980, failed: 0, ..summary() };
         assert_eq!(
             verdict(&lossy, 990, &Tolerances::default()),
             ["Only 990 of 1000 invocations are accounted for: sb lost some, please report it."]
@@ -190,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_load_is_invalid() {
-        let cancelled = LoadSummary { cancelled: true, sent: 20, dropped: 1, ..summary() };
+        let cancelled = LoadSummary { cancelled: true, sent: 20, failed: 0, dropped: 1, ..summary() };
         assert_eq!(
             verdict(&cancelled, 21, &Tolerances::default()),
             ["The load was cancelled after 21 of 1000 invocations."]

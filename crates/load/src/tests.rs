@@ -258,11 +258,14 @@ async fn failures_are_counted_by_kind() {
         let summary = trial.run().await;
         assert_eq!(summary.outcomes, BTreeMap::from([(outcome, 5)]), "{url}");
         let answered = if outcome == Outcome::FailedCheck { 5 } else { 0 };
-        assert_eq!((summary.sent, summary.failed, summary.answered), (5, 5, answered), "{url}");
+        let sent = if matches!(outcome, Outcome::Refused | Outcome::Dns | Outcome::Tls) { 0 } else { 5 };
+        assert_eq!((summary.sent, summary.not_sent, summary.failed), (sent, 5 - sent, 5), "{url}");
+        assert_eq!(summary.answered, answered, "{url}");
+        assert_eq!(summary.invalid.len(), 1, "{:?}", summary.invalid);
         for row in trial.rows() {
             assert_eq!(
-                (row.outcome, row.status, row.answered.is_some()),
-                (outcome, status, answered > 0),
+                (row.outcome, row.status, row.sent.is_some(), row.answered.is_some()),
+                (outcome, status, sent > 0, answered > 0),
                 "{url}"
             );
         }
@@ -344,6 +347,36 @@ async fn failures_are_counted_by_kind() {
 
     // No label may be that long, so the resolver refuses it without asking anyone.
     check(format!("http://{}.invalid/", "a".repeat(64)), Outcome::Dns, None).await;
+}
+
+/// The kernel keeps as many connections as a listener accepts, and leaves others without an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_connection_never_opens_was_not_sent() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _fills_the_queue = TcpStream::connect(address).await.unwrap();
+    let mut trial = Trial::new(vec![request("get", &format!("http://{address}/"))], constant(50.0, 0.1));
+    trial.spec.workload.timeout = Duration::from_millis(500);
+    let mut last = None;
+    let summary =
+        run(trial.spec.clone(), |progress| last = Some(progress), CancellationToken::new()).await.unwrap();
+    assert_eq!(summary.outcomes, BTreeMap::from([(Outcome::Timeout, 5)]));
+    assert_eq!((summary.sent, summary.not_sent, summary.failed), (0, 5, 5));
+    assert!(trial.rows().iter().all(|row| row.sent.is_none()));
+    assert_eq!(last.unwrap().sent, 0, "what is seen live agrees");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_check_names_the_status() {
+    let (address, _) = http_server(|| Duration::ZERO).await;
+    let requests = ["500", "502", "200"].map(|path| request(path, &format!("http://{address}/{path}")));
+    let summary = Trial::new(requests.to_vec(), constant(100.0, 0.5)).run().await;
+    let [bad, worse] = [500, 502].map(|status| summary.failed_statuses[&status]);
+    let expected = format!("failed_check {}: HTTP 500 ×{bad}, HTTP 502 ×{worse}", bad + worse);
+    assert_eq!(summary.outcome_text(Outcome::is_failure), expected);
+    assert!(summary.invalid[0].contains(&expected), "{:?}", summary.invalid);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -489,7 +522,7 @@ async fn invocations_beyond_the_limit_are_dropped_and_counted() {
     let (address, seen) = http_server(|| Duration::from_millis(1500)).await;
     let mut trial = Trial::new(vec![request("get", &format!("http://{address}/"))], constant(100.0, 0.2));
     trial.spec.max_in_flight = 5;
-    trial.spec.load.tolerances.max_dropped = Some(0.1);
+    trial.spec.load.tolerances.max_dropped = 0.1;
     let summary = trial.run().await;
     assert_eq!((summary.planned, summary.sent, summary.dropped, summary.failed), (20, 5, 15, 0));
     assert_eq!(summary.outcomes, BTreeMap::from([(Outcome::Ok, 5), (Outcome::Dropped, 15)]));

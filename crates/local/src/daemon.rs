@@ -261,12 +261,12 @@ fn start_servers(
         http::detached(life.clone(), gateway::answer(gateway.clone(), request))
     }));
     let (life, own) = (lifetime.clone(), runtime.clone());
-    tokio::spawn(http::serve(sockets.control, lifetime.clone(), move |request| {
+    tokio::spawn(http::serve_own(sockets.control, lifetime.clone(), move |request| {
         http::detached(life.clone(), invoke_api::answer(own.clone(), request))
     }));
     if let Some(proxy) = proxy {
         let life = lifetime.clone();
-        tokio::spawn(http::serve(sockets.aws, lifetime.clone(), move |request| {
+        tokio::spawn(http::serve_own(sockets.aws, lifetime.clone(), move |request| {
             http::detached(life.clone(), proxy.clone().answer(request))
         }));
     }

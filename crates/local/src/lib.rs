@@ -19,6 +19,7 @@ mod integrations;
 mod invoke;
 mod invoke_api;
 mod java;
+mod kept_traces;
 mod launch;
 mod lifetime;
 mod orphans;
@@ -47,6 +48,7 @@ use sb_sam::LocalSettings;
 
 pub use daemon::{SERVE, serve};
 pub use inspect::latest_traces;
+pub use kept_traces::{KeptTraces, kept_traces};
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
 

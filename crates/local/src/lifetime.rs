@@ -112,7 +112,7 @@ fn client_of(state_dir: &Path) -> Option<String> {
     last_spec(state_dir)?.options.containers?.client
 }
 
-fn last_spec(state_dir: &Path) -> Option<LocalSpec> {
+pub(super) fn last_spec(state_dir: &Path) -> Option<LocalSpec> {
     fs::read(spec_file(state_dir)).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 

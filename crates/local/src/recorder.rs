@@ -87,11 +87,17 @@ impl Recorder {
 
     /// From now on keeps all in the log as well; `left` is what was in it.
     pub(crate) fn with_log(mut self, log: TraceLog, left: &[Value]) -> Self {
-        for document in left {
+        self = self.with(left);
+        self.log = Some(log);
+        self
+    }
+
+    /// With documents that were kept.
+    pub(crate) fn with(self, kept: &[Value]) -> Self {
+        for document in kept {
             // What cannot be taken now was refused then.
             let _ = self.receive(document);
         }
-        self.log = Some(log);
         self
     }
 

@@ -56,9 +56,10 @@ pub(super) struct Port {
     pub clock: Clock,
 }
 
-/// Serves one instance until `lifetime` ends.
+/// Serves one instance until `lifetime` ends. Nobody else takes its events or answers in its place: its processes are this
+/// user's.
 pub(super) async fn serve(listener: TcpListener, lifetime: Lifetime, port: Arc<Port>) {
-    http::serve(listener, lifetime, move |request| {
+    http::serve_own(listener, lifetime, move |request| {
         let port = port.clone();
         async move { port.answer(request).await }
     })

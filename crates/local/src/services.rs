@@ -21,6 +21,8 @@ use sb_sam::{Definition, Service, ServiceResource};
 const MOTO: &str = "5.2.1";
 /// Renders mapping templates.
 const AIRSPEED: &str = "0.7.1";
+/// These two and all that they need, with hashes.
+const REQUIREMENTS: &str = include_str!("moto-requirements.txt");
 const SCRIPTS: [(&str, &str); 3] = [
     ("services.py", include_str!("services.py")),
     ("state_machines.py", include_str!("state_machines.py")),
@@ -192,9 +194,20 @@ async fn make(program: &Path, folder: &Path) -> Result<(), String> {
         )
     };
     cache::run(Command::new("python3").args(["-m", "venv"]).arg(folder)).await.map_err(help)?;
+    // What was not there when the list was made is not run, whatever the index offers under a name.
+    let list = folder.join("requirements.txt");
+    std::fs::write(&list, REQUIREMENTS).map_err(|error| format!("`{}`: {error}", list.display()))?;
     let mut pip = Command::new(program);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip.args([format!("moto[server]=={MOTO}"), format!("airspeed=={AIRSPEED}")]);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+    ]);
+    pip.arg("--requirement").arg(list);
     cache::run(&mut pip).await.map_err(help)
 }
 
@@ -205,4 +218,19 @@ async fn has_moto(python: &Path) -> bool {
     let mut command = Command::new(python);
     command.args(["-c", &look]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().await.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_is_what_is_looked_for() {
+        for (name, version) in [("moto", MOTO), ("airspeed", AIRSPEED)] {
+            assert!(REQUIREMENTS.contains(&format!("\n{name}=={version} \\")), "{name}");
+        }
+        let packages = REQUIREMENTS.lines().filter(|line| line.contains("==") && !line.starts_with('#'));
+        assert!(packages.clone().count() > 40);
+        assert!(packages.into_iter().all(|line| line.ends_with('\\')), "each has hashes");
+    }
 }

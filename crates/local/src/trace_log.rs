@@ -148,7 +148,7 @@ pub(super) fn forget(state_dir: &Path) {
     }
 }
 
-fn read(state_dir: &Path) -> io::Result<Left> {
+pub(super) fn read(state_dir: &Path) -> io::Result<Left> {
     let mut left = Left::default();
     // By segment: function, and whether it is an event.
     let mut begun: BTreeMap<String, (String, bool)> = BTreeMap::new();

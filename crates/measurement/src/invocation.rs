@@ -16,7 +16,7 @@ pub struct Invocation {
     pub trace_id: String,
     /// `None`: only the generator knew, as k6 does.
     pub planned: Option<Timestamp>,
-    /// When the request was handed to the HTTP client (before a connection is looked for); `None`: never sent.
+    /// When the request was handed to the HTTP client (before a connection is looked for); `None`: no byte of it left.
     pub sent: Option<Timestamp>,
     /// When the last byte of the answer was there; `None`: no complete answer.
     pub answered: Option<Timestamp>,

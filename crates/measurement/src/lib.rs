@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod cell;
 mod invocation;
 mod outcome;
 mod redactor;
@@ -8,6 +9,7 @@ mod rows;
 mod summary;
 mod timestamp;
 
+pub use cell::{is_formula, of_cell, to_cell};
 pub use invocation::{Invocation, sent_id};
 pub use outcome::Outcome;
 pub use redactor::Redactor;

@@ -26,7 +26,7 @@ pub enum Outcome {
     Tls,
     /// What came back is not HTTP.
     Protocol,
-    /// This machine ran out of file descriptors, ports or memory: a fault of the load generator.
+    /// Never sent: this machine ran out of file descriptors, ports or memory, a fault of the load generator.
     Exhausted,
     /// Never sent: too many requests were under way.
     Dropped,
@@ -89,7 +89,7 @@ impl Outcome {
         }
     }
 
-    /// Sent, and not answered as expected.
+    /// Tried, and not answered as expected.
     pub fn is_failure(self) -> bool {
         !matches!(self, Self::Ok | Self::Dropped | Self::Skipped)
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::{Invocation, Outcome, Timestamp};
+use crate::{Invocation, Outcome, Timestamp, of_cell, to_cell};
 
 /// The name of the file of rows in the folder of an invocation.
 pub const INVOCATIONS_FILE: &str = "invocations.csv";
@@ -78,7 +78,7 @@ impl<W: Write> InvocationWriter<W> {
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
         self.csv.write_record([
             row.invocation.to_string().as_str(),
-            &row.request,
+            &to_cell(&row.request),
             &row.trace_id,
             &time(row.planned),
             &time(row.sent),
@@ -181,7 +181,7 @@ fn parse(record: &csv::StringRecord, line: u64) -> Result<Invocation, Measuremen
     };
     let row = Invocation {
         invocation: number(0)?,
-        request: record[1].to_owned(),
+        request: of_cell(&record[1]).to_owned(),
         trace_id: record[2].to_owned(),
         planned: optional(3)?,
         sent: optional(4)?,

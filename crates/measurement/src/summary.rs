@@ -17,16 +17,22 @@ pub struct LoadSummary {
     pub version: u32,
     /// Invocations that the load has by plan. A cancelled load leaves some of them neither sent nor dropped.
     pub planned: u64,
-    /// Handed to the HTTP client.
+    /// Requests of which at least one byte left this machine.
     pub sent: u64,
     /// Complete answers, as expected or not.
     pub answered: u64,
-    /// Sent, and not answered as expected: every outcome but `ok` and `dropped`.
+    /// Not answered as expected, whether they were sent or not: every outcome but `ok`, `dropped` and `skipped`.
     pub failed: u64,
+    /// Requests that failed before a byte of them left: no connection could be opened.
+    #[serde(default)]
+    pub not_sent: u64,
     /// Due but never sent, because too many requests were under way.
     pub dropped: u64,
     /// How invocations ended, by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
+    /// The status codes of the answers with the outcome `failed_check`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_statuses: BTreeMap<u16, u64>,
     /// Of complete answers, from the moment of sending. `None`: nothing was answered.
     pub latency_ms: Option<Percentiles>,
     /// Of complete answers, from the planned time; `None` also where that is not known.
@@ -53,6 +59,24 @@ pub struct LoadSummary {
 impl LoadSummary {
     /// The version that is written.
     pub const VERSION: u32 = 1;
+
+    /// Each outcome of `which` with its count, and the status codes behind `failed_check`:
+    /// `failed_check 5: HTTP 500 ×3, HTTP 502 ×2; reset 1`. Empty: there is none.
+    pub fn outcome_text(&self, which: impl Fn(Outcome) -> bool) -> String {
+        let shown = self.outcomes.iter().filter(|(outcome, _)| which(**outcome)).map(|(outcome, count)| {
+            let statuses: Vec<String> = match outcome {
+                Outcome::FailedCheck => self
+                    .failed_statuses
+                    .iter()
+                    .map(|(status, count)| format!("HTTP {status} ×{count}"))
+                    .collect(),
+                _ => vec![],
+            };
+            let colon = if statuses.is_empty() { "" } else { ": " };
+            format!("{outcome} {count}{colon}{}", statuses.join(", "))
+        });
+        shown.collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// Milliseconds. The value at a percentile is at most 0.1 % above the true one (a histogram with three significant

@@ -15,7 +15,7 @@ pub const SCENARIO: &str = "benchmark_scenario";
 /// is one per `2s`), and the seconds of a trace by jumps between level stages. Virtual users are made in advance
 /// for the highest rate and the expected latency (Little's law); `max_vus` is the most that k6 may add.
 pub fn k6_options(load: &Load, max_vus: u64) -> Value {
-    let users = Users { latency: load.expected_latency.as_secs_f64(), most: max_vus };
+    let users = Users { latency: load.expected_latency().as_secs_f64(), most: max_vus };
     let scenario = match &load.shape {
         LoadShape::Iterations { iterations } => json!({
             "executor": "shared-iterations",
@@ -183,7 +183,7 @@ mod tests {
 
     #[track_caller]
     fn check(shape: LoadShape, speed: f64, expected: Value) {
-        let expected_latency = Duration::from_millis(500);
+        let expected_latency = Some(Duration::from_millis(500));
         let load = Load { shape, speed, expected_latency, tolerances: Tolerances::default() };
         assert_eq!(k6_options(&load, 100)["scenarios"]["benchmark_scenario"], expected);
     }
@@ -261,7 +261,7 @@ mod tests {
         let load = Load {
             shape: LoadShape::Trace(trace),
             speed: 2.0,
-            expected_latency: Duration::from_secs(3),
+            expected_latency: Some(Duration::from_secs(3)),
             tolerances: Tolerances::default(),
         };
         let scenario = &k6_options(&load, 100)["scenarios"]["benchmark_scenario"];
@@ -273,12 +273,7 @@ mod tests {
     #[test]
     fn each_burst_is_a_scenario_of_its_own() {
         let shape = LoadShape::Bursts { size: 20, at: vec![Duration::ZERO, Duration::from_mins(1)] };
-        let load = Load {
-            shape,
-            speed: 1.0,
-            expected_latency: Duration::from_secs(1),
-            tolerances: Tolerances::default(),
-        };
+        let load = Load { shape, speed: 1.0, expected_latency: None, tolerances: Tolerances::default() };
         let burst = |start: &str| json!({ "executor": "per-vu-iterations", "vus": 20, "iterations": 1, "startTime": start });
         let expected = json!({ "benchmark_scenario": burst("0s"), "benchmark_scenario_2": burst("60s") });
         assert_eq!(k6_options(&load, 100)["scenarios"], expected);

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod document;
+pub mod http;
 pub mod k6_options;
 mod noise;
 pub mod pattern;
@@ -29,6 +31,14 @@ pub struct Workload {
     /// How all of them are sent.
     #[serde(default)]
     pub settings: Settings,
+}
+
+impl Workload {
+    /// Where all of its requests go.
+    pub fn urls(&self) -> impl Iterator<Item = &Template> {
+        let sequences = self.sequences.iter().flat_map(|sequence| &sequence.requests);
+        self.requests.iter().chain(sequences).map(|request| &request.url)
+    }
 }
 
 /// Requests that one invocation sends one after another, each when the one before was answered.
@@ -188,35 +198,30 @@ pub struct Load {
     pub shape: LoadShape,
     /// Plays the load this many times faster (above 0; 1 is real time).
     pub speed: f64,
-    /// What an answer is expected to take: so many virtual users are made ready in the options for k6. The native
-    /// load generator needs none.
-    #[serde(default = "default_expected_latency")]
-    pub expected_latency: Duration,
+    /// What an answer is expected to take, where somebody said so: see [`Load::expected_latency`].
+    #[serde(default)]
+    pub expected_latency: Option<Duration>,
     /// What makes the result unusable.
     pub tolerances: Tolerances,
-}
-
-fn default_expected_latency() -> Duration {
-    Load::EXPECTED_LATENCY
 }
 
 impl Load {
     /// Where nothing is said.
     pub const EXPECTED_LATENCY: Duration = Duration::from_secs(1);
 
-    /// In real time, without tolerances.
+    /// In real time, with the default tolerances.
     pub fn new(shape: LoadShape) -> Self {
-        Self {
-            shape,
-            speed: 1.0,
-            expected_latency: Self::EXPECTED_LATENCY,
-            tolerances: Tolerances::default(),
-        }
+        Self { shape, speed: 1.0, expected_latency: None, tolerances: Tolerances::default() }
+    }
+
+    /// What an answer is expected to take: so many virtual users are made ready in the options for k6.
+    pub fn expected_latency(&self) -> Duration {
+        self.expected_latency.unwrap_or(Self::EXPECTED_LATENCY)
     }
 
     /// How many invocations are under way at once, at the highest rate, when each takes as long as expected.
     pub fn peak_concurrency(&self) -> f64 {
-        let at_rate = |rate: f64| (rate * self.speed * self.expected_latency.as_secs_f64()).max(1.0);
+        let at_rate = |rate: f64| (rate * self.speed * self.expected_latency().as_secs_f64()).max(1.0);
         match &self.shape {
             LoadShape::Iterations { .. } => 1.0,
             LoadShape::Constant { rate, .. } => at_rate(*rate),
@@ -327,14 +332,28 @@ pub struct Stage {
 }
 
 /// A trial that misses one of these is marked invalid. Shares lie in 0..=1.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerances {
     /// Share of requests that may fail.
-    pub max_error_rate: Option<f64>,
+    #[serde(deserialize_with = "share")]
+    pub max_error_rate: f64,
     /// Share of planned invocations that may be dropped.
-    pub max_dropped: Option<f64>,
-    /// How late an invocation may be sent.
+    #[serde(deserialize_with = "share")]
+    pub max_dropped: f64,
+    /// How late an invocation may be sent. `None`: no limit.
     pub max_lateness: Option<Duration>,
+}
+
+/// Runs that versions before 0.3 recorded have `null` for no limit.
+fn share<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(1.0))
+}
+
+impl Default for Tolerances {
+    /// Strict enough that a broken application is no result, and that a hiccup of the network spoils none.
+    fn default() -> Self {
+        Self { max_error_rate: 0.01, max_dropped: 0.01, max_lateness: None }
+    }
 }
 
 #[cfg(test)]
@@ -344,7 +363,7 @@ mod tests {
     #[track_caller]
     fn check_peak(shape: LoadShape, speed: f64, latency_ms: u64, expected: f64) {
         let expected_latency = Duration::from_millis(latency_ms);
-        let load = Load { speed, expected_latency, ..Load::new(shape) };
+        let load = Load { speed, expected_latency: Some(expected_latency), ..Load::new(shape) };
         assert!((load.peak_concurrency() - expected).abs() < 1e-9, "{}", load.peak_concurrency());
     }
 

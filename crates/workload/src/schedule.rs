@@ -267,7 +267,7 @@ mod tests {
     use crate::Tolerances;
 
     fn load(shape: LoadShape, speed: f64) -> Load {
-        Load { shape, speed, expected_latency: Duration::from_secs(1), tolerances: Tolerances::default() }
+        Load { shape, speed, expected_latency: None, tolerances: Tolerances::default() }
     }
 
     fn times(load: &Load) -> Vec<f64> {

@@ -23,6 +23,7 @@ pub(super) struct Relay {
 #[derive(Default)]
 struct Said {
     error: Option<String>,
+    thrown: Option<(u64, String)>,
     last: Option<String>,
     /// Of its own lines of progress.
     iterations: u64,
@@ -49,6 +50,11 @@ impl Relay {
         said.error.clone().or_else(|| said.last.clone())
     }
 
+    /// How many runs of the script threw, and what the first did.
+    pub(super) fn thrown(&self) -> Option<(u64, String)> {
+        self.said.lock().thrown.clone()
+    }
+
     fn line(&self, line: &[u8]) {
         let line = self.redactor.text(String::from_utf8_lossy(line).trim_end()).into_owned();
         let mut said = self.said.lock();
@@ -59,6 +65,9 @@ impl Relay {
         if line.contains("% ] ") || line.contains("% ]\t") {
             // A scenario's part of the progress.
             return;
+        }
+        if let Some(message) = k6::thrown_in(&line) {
+            said.thrown.get_or_insert((0, message)).0 += 1;
         }
         if let Some(error) = k6::error_in(&line) {
             said.error = Some(error);

@@ -15,6 +15,79 @@ pub(super) enum Malformed {
     Message(#[from] prost::DecodeError),
     #[error("not an ExportTraceServiceRequest in protobuf: values are nested too deep")]
     TooDeep,
+    #[error("too many spans, attributes or values in one request: send smaller batches")]
+    TooMany,
+}
+
+/// Bytes of memory that the messages of one request may take: an empty one is two bytes on the wire, and hundreds here.
+const MOST_MEMORY: usize = 128 << 20;
+
+/// A message that holds others.
+#[derive(Clone, Copy)]
+enum Holder {
+    Export,
+    ResourceSpans,
+    Resource,
+    ScopeSpans,
+    Scope,
+    Span,
+    Event,
+    Link,
+    Pair,
+    Value,
+    Array,
+    List,
+}
+
+impl Holder {
+    /// What a field holds, and what one of it takes in memory. None: no message.
+    fn field(self, number: u32) -> Option<(Self, usize)> {
+        Some(match (self, number) {
+            (Self::Export, 1) => (Self::ResourceSpans, size_of::<ResourceSpans>()),
+            (Self::ResourceSpans, 1) => (Self::Resource, size_of::<Resource>()),
+            (Self::ResourceSpans, 2) => (Self::ScopeSpans, size_of::<ScopeSpans>()),
+            (Self::ScopeSpans, 1) => (Self::Scope, size_of::<InstrumentationScope>()),
+            (Self::ScopeSpans, 2) => (Self::Span, size_of::<Span>()),
+            (Self::Span, 11) => (Self::Event, size_of::<Event>()),
+            (Self::Span, 13) => (Self::Link, size_of::<Link>()),
+            (Self::Resource, 1)
+            | (Self::Scope | Self::Event, 3)
+            | (Self::Link, 4)
+            | (Self::Span, 9)
+            | (Self::List, 1) => (Self::Pair, size_of::<KeyValue>()),
+            (Self::Pair, 2) | (Self::Array, 1) => (Self::Value, size_of::<AnyValue>()),
+            (Self::Value, 5) => (Self::Array, size_of::<ArrayValue>()),
+            (Self::Value, 6) => (Self::List, size_of::<KeyValueList>()),
+            _ => return None,
+        })
+    }
+
+    /// Whether the messages in `bytes` fit into `memory`, which they are taken from. What is malformed is the decoder's to tell.
+    fn fits(self, mut bytes: &[u8], memory: &mut usize, levels: usize) -> bool {
+        use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+        while !bytes.is_empty() {
+            let Ok((number, kind)) = decode_key(&mut bytes) else { return true };
+            let inner = self.field(number).filter(|_| kind == WireType::LengthDelimited && levels > 0);
+            let Some((holder, size)) = inner else {
+                if skip_field(kind, number, &mut bytes, DecodeContext::default()).is_err() {
+                    return true;
+                }
+                continue;
+            };
+            let length = decode_varint(&mut bytes).ok().and_then(|length| usize::try_from(length).ok());
+            let Some((message, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+                return true;
+            };
+            bytes = rest;
+            // A list that grows has room for as many again.
+            let Some(left) = memory.checked_sub(2 * size) else { return false };
+            *memory = left;
+            if !holder.fits(message, memory, levels - 1) {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// Values may hold values; nobody nests them deeper, and readers of JSON would not follow.
@@ -22,6 +95,10 @@ const DEEPEST: usize = 32;
 
 /// The request in JSON, on one line.
 pub(super) fn to_json(request: Bytes) -> Result<String, Malformed> {
+    // The decoder itself goes a hundred levels deep.
+    if !Holder::Export.fits(&request, &mut MOST_MEMORY.clone(), 100) {
+        return Err(Malformed::TooMany);
+    }
     let export = Export::decode(request)?;
     let spans = export.resource_spans.iter().flat_map(|all| {
         let of_resource = all.resource.iter().flat_map(|resource| &resource.attributes);
@@ -262,6 +339,22 @@ mod tests {
     /// A field that holds bytes.
     fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
         [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
+    }
+
+    #[test]
+    fn messages_that_would_fill_memory_are_refused_before_they_are_held() {
+        let spans = [2 << 3 | 2, 0].repeat(1_000_000);
+        let long = |number: u8, content: &[u8]| {
+            let mut out = vec![number << 3 | 2];
+            prost::encoding::encode_varint(content.len() as u64, &mut out);
+            [out, content.to_vec()].concat()
+        };
+        let error = to_json(long(1, &long(2, &spans)).into()).unwrap_err();
+        assert!(matches!(error, Malformed::TooMany), "{error}");
+        let pairs = long(2, &[9 << 3 | 2, 0].repeat(5_000_000));
+        assert!(matches!(to_json(long(1, &long(2, &pairs)).into()).unwrap_err(), Malformed::TooMany));
+        let few = long(1, &long(2, &[2 << 3 | 2, 0].repeat(1000)));
+        assert_eq!(to_json(few.into()).unwrap().matches("{}").count(), 1000);
     }
 
     fn export() -> Vec<u8> {

@@ -10,6 +10,7 @@ use super::split::{Chunk, Texts};
 use crate::read::sort::Room;
 use crate::read::source::documents;
 use crate::triggers::{self, InvalidTrigger, Latencies, TriggerSummary};
+use sb_measurement::to_cell;
 
 /// The file of times beside a file of traces; its name is the dataset's.
 pub const TRIGGER_FILE: &str = "trigger.csv";
@@ -63,7 +64,8 @@ fn analyze(
                         latencies.add(&row)?;
                     }
                     Err(InvalidTrigger { root_trace_id, receiver_trace_id, message }) => {
-                        invalid.write_record([root_trace_id, receiver_trace_id, message])?;
+                        let cells = [&root_trace_id, &receiver_trace_id, &message];
+                        invalid.write_record(cells.map(|text| to_cell(text).into_owned()))?;
                         summary.invalid += 1;
                     }
                 }

@@ -1,5 +1,6 @@
 //! From k6's CSV, as it grows, to the files of an invocation.
 
+use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read};
 use std::iter::Peekable;
@@ -16,7 +17,9 @@ use tokio::sync::oneshot;
 use super::rows::{About, Block, Blocks, Request};
 use crate::record::{K6_FILE, Tally, create, percentiles};
 use crate::{LoadError, Progress};
-use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationWriter, Outcome, Redactor, Timestamp};
+use sb_measurement::{
+    INVOCATIONS_FILE, Invocation, InvocationWriter, Outcome, Redactor, Timestamp, is_formula,
+};
 
 /// How often a file that has ended, but will grow, is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -30,12 +33,18 @@ pub struct Collected {
     pub iterations: u64,
     /// Requests without a trace id.
     pub untraced: u64,
+    /// Checks that failed in runs of the script that had sent no request before.
+    pub loose_checks: u64,
 }
 
 impl Collected {
+    fn new() -> Self {
+        Self { tally: Tally::new(), iterations: 0, untraced: 0, loose_checks: 0 }
+    }
+
     /// HTTP requests whose rows were read.
     pub fn requests(&self) -> u64 {
-        self.tally.sent
+        self.tally.sent + self.tally.not_sent
     }
 }
 
@@ -55,7 +64,7 @@ impl Collecting {
     /// # Errors
     /// The folder cannot be written, or has results.
     pub fn start(files: &[PathBuf], folder: &Path, secrets: &[String]) -> Result<Self, LoadError> {
-        let collected = Collected { tally: Tally::new(), iterations: 0, untraced: 0 };
+        let collected = Collected::new();
         let shared = Arc::new(Mutex::new(collected));
         let complete = Arc::new(AtomicBool::new(false));
         let sources: Vec<Growing> =
@@ -66,6 +75,9 @@ impl Collecting {
             metrics: csv::Writer::from_writer(BufWriter::new(create(folder, K6_FILE)?)),
             redactor: Redactor::new(secrets),
             number: 0,
+            waiting: VecDeque::new(),
+            settled: 0,
+            last: HashMap::new(),
             shared: Arc::clone(&shared),
         };
         let (done, written) = oneshot::channel();
@@ -109,8 +121,7 @@ impl Collecting {
     pub async fn finish(mut self) -> Result<Collected, LoadError> {
         self.complete.store(true, Ordering::Release);
         (&mut self.written).await.unwrap_or(Err(LoadError::ThreadLost { thread: "collecting" }))?;
-        let empty = Collected { tally: Tally::new(), iterations: 0, untraced: 0 };
-        Ok(std::mem::replace(&mut *self.shared.lock(), empty))
+        Ok(std::mem::replace(&mut *self.shared.lock(), Collected::new()))
     }
 }
 
@@ -125,7 +136,19 @@ struct Writer {
     metrics: csv::Writer<BufWriter<File>>,
     redactor: Redactor,
     number: u64,
+    /// Requests in the order in which they ended, from the first on about which the script may still say something.
+    waiting: VecDeque<Waiting>,
+    /// How many are no longer waiting.
+    settled: u64,
+    /// By k6 and run of the script: its last request, counted from the first of all.
+    last: HashMap<(usize, String), u64>,
     shared: Arc<Mutex<Collected>>,
+}
+
+/// A request whose run of the script goes on: a check may fail because of it.
+struct Waiting {
+    row: Invocation,
+    is_final: bool,
 }
 
 impl Writer {
@@ -145,12 +168,17 @@ impl Writer {
         }
         let mut flushed = Instant::now();
         while let Some(next) = earliest(&mut readers) {
-            self.block(next?, time_column)?;
+            let (source, block) = next?;
+            self.block(source, block, time_column)?;
             if flushed.elapsed() > Duration::from_secs(1) {
                 self.flush()?;
                 flushed = Instant::now();
             }
         }
+        for waiting in &mut self.waiting {
+            waiting.is_final = true;
+        }
+        self.write_settled()?;
         self.flush()
     }
 
@@ -160,38 +188,80 @@ impl Writer {
         Ok(())
     }
 
-    fn block(&mut self, block: Block, time_column: usize) -> Result<(), csv::Error> {
+    fn block(&mut self, source: usize, block: Block, time_column: usize) -> Result<(), csv::Error> {
         let seconds = block.time.seconds().to_string();
         for record in &block.records {
             let shown = record.iter().enumerate().map(|(column, field)| {
-                if column == time_column { seconds.as_bytes().into() } else { self.redactor.bytes(field) }
+                if column == time_column {
+                    return seconds.as_bytes().into();
+                }
+                match self.redactor.bytes(field) {
+                    formula if is_formula(&formula) => [b"'", &*formula].concat().into(),
+                    text => text,
+                }
             });
             let record: ByteRecord = shown.collect();
             self.metrics.write_byte_record(&record)?;
         }
-        let row = match block.about {
-            About::Request(request) => self.invocation(request),
-            About::Dropped(1) => self.dropped(block.time),
+        let run = (source, block.run);
+        match block.about {
+            About::Request(request) => {
+                // A check is about the request before it.
+                self.settle(&run);
+                let row = self.invocation(request);
+                self.last.insert(run, self.settled + self.waiting.len() as u64);
+                self.waiting.push_back(Waiting { row, is_final: false });
+            }
+            About::FailedCheck => {
+                let place = self.last.get(&run).map(|number| (number - self.settled) as usize);
+                match place.and_then(|place| self.waiting.get_mut(place)) {
+                    Some(Waiting { row, .. }) if row.outcome == Outcome::Ok => {
+                        row.outcome = Outcome::FailedCheck
+                    }
+                    Some(_) => {}
+                    None => self.shared.lock().loose_checks += 1,
+                }
+            }
+            About::Dropped(1) => {
+                let row = self.dropped(block.time);
+                self.waiting.push_back(Waiting { row, is_final: true });
+            }
             // At the end of a scenario: those that it did not come to.
             About::Dropped(count) => {
                 let mut collected = self.shared.lock();
                 collected.tally.add_dropped(count);
-                return Ok(());
             }
             About::Iterations(count) => {
+                self.settle(&run);
                 self.shared.lock().iterations += count;
-                return Ok(());
             }
-            About::Other => return Ok(()),
-        };
-        let mut collected = self.shared.lock();
-        match row.sent {
-            Some(sent) => collected.tally.add_unplanned(row.outcome, sent, row.answered),
-            None => collected.tally.add_dropped(1),
+            About::Other => {}
         }
-        collected.untraced += u64::from(row.sent.is_some() && row.trace_id.is_empty());
-        drop(collected);
-        self.invocations.write(&row)
+        self.write_settled()
+    }
+
+    /// Nothing more will be said about the last request of this run.
+    fn settle(&mut self, run: &(usize, String)) {
+        let place = self.last.remove(run).map(|number| (number - self.settled) as usize);
+        if let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) {
+            waiting.is_final = true;
+        }
+    }
+
+    /// Writes the rows that are final, in their order.
+    fn write_settled(&mut self) -> Result<(), csv::Error> {
+        while let Some(Waiting { row, .. }) = self.waiting.pop_front_if(|waiting| waiting.is_final) {
+            self.settled += 1;
+            let mut collected = self.shared.lock();
+            match row.outcome {
+                Outcome::Dropped => collected.tally.add_dropped(1),
+                _ => collected.tally.add_unplanned(&row),
+            }
+            collected.untraced += u64::from(row.sent.is_some() && row.trace_id.is_empty());
+            drop(collected);
+            self.invocations.write(&row)?;
+        }
+        Ok(())
     }
 
     fn invocation(&mut self, request: Request) -> Invocation {
@@ -200,7 +270,7 @@ impl Writer {
             invocation: self.number,
             request: self.redactor.text(&request.name).into_owned(),
             planned: None,
-            sent: Some(request.sent()),
+            sent: request.is_sent().then(|| request.sent()),
             answered: request.is_answered().then_some(request.ended),
             status: request.status(),
             outcome: request.outcome(),
@@ -223,8 +293,8 @@ impl Writer {
     }
 }
 
-/// The next block of the source whose next block is earliest.
-fn earliest<R: Read>(readers: &mut [Peekable<Blocks<R>>]) -> Option<Result<Block, csv::Error>> {
+/// The next block of the source whose next block is earliest, and which source that is.
+fn earliest<R: Read>(readers: &mut [Peekable<Blocks<R>>]) -> Option<Result<(usize, Block), csv::Error>> {
     let mut first: Option<(usize, Timestamp)> = None;
     for (index, reader) in readers.iter_mut().enumerate() {
         match reader.peek() {
@@ -232,10 +302,10 @@ fn earliest<R: Read>(readers: &mut [Peekable<Blocks<R>>]) -> Option<Result<Block
                 first = Some((index, block.time));
             }
             Some(Ok(_)) | None => {}
-            Some(Err(_)) => return reader.next(),
+            Some(Err(_)) => return reader.next().map(|next| next.map(|block| (index, block))),
         }
     }
-    first.and_then(|(index, _)| readers[index].next())
+    first.and_then(|(index, _)| readers[index].next().map(|next| next.map(|block| (index, block))))
 }
 
 /// A file that grows while it is read, and ends when it is said to be complete.

@@ -13,11 +13,15 @@ pub(super) struct Block {
     pub(super) time: Timestamp,
     pub(super) records: Vec<ByteRecord>,
     pub(super) about: About,
+    /// Which run of the script it belongs to: a virtual user and its iteration. Empty: k6 did not say.
+    pub(super) run: String,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum About {
     Request(Request),
+    /// A `check()` of the script failed.
+    FailedCheck,
     Iterations(u64),
     Dropped(u64),
     Other,
@@ -33,8 +37,12 @@ pub(super) struct Request {
     /// Milliseconds.
     blocked: f64,
     duration: f64,
+    /// Until it was written; 0: it never was.
+    sending: f64,
     status: u16,
     error_code: u32,
+    /// k6 has no code for the limits of its machine.
+    is_exhausted: bool,
     /// Whether the script takes it for a success.
     expected: Option<bool>,
 }
@@ -53,6 +61,7 @@ impl Request {
     /// statuses of complete answers.
     pub(super) fn outcome(&self) -> Outcome {
         match self.error_code {
+            _ if self.is_exhausted => Outcome::Exhausted,
             0 | 1400..=1599 if self.status().is_some() => {
                 let is_fine = self.expected.unwrap_or((200..400).contains(&self.status));
                 if is_fine { Outcome::Ok } else { Outcome::FailedCheck }
@@ -67,10 +76,28 @@ impl Request {
         }
     }
 
+    /// Without a connection nothing can have left; within one, k6 knows when the request had been written.
+    pub(super) fn is_sent(&self) -> bool {
+        match self.outcome() {
+            Outcome::Refused | Outcome::Unreachable | Outcome::Dns | Outcome::Tls | Outcome::Exhausted => {
+                false
+            }
+            _ => self.sending > 0.0 || self.is_answered(),
+        }
+    }
+
     pub(super) fn is_answered(&self) -> bool {
         matches!(self.outcome(), Outcome::Ok | Outcome::FailedCheck)
     }
 }
+
+/// What Go calls the errors EMFILE (and ENFILE), EADDRNOTAVAIL, ENOBUFS and ENOMEM.
+const EXHAUSTED: [&str; 4] = [
+    "too many open files",
+    "cannot assign requested address",
+    "no buffer space available",
+    "cannot allocate memory",
+];
 
 /// Where the columns are; k6 leaves out those that the option `systemTags` does.
 #[derive(Debug)]
@@ -82,6 +109,7 @@ struct Columns {
     name: Option<usize>,
     url: Option<usize>,
     status: Option<usize>,
+    error: Option<usize>,
     error_code: Option<usize>,
     expected: Option<usize>,
     tags: Option<usize>,
@@ -125,6 +153,7 @@ impl<R: Read> Blocks<R> {
                 name: find("name"),
                 url: find("url"),
                 status: find("status"),
+                error: find("error"),
                 error_code: find("error_code"),
                 expected: find("expected_response"),
                 tags: find("extra_tags"),
@@ -161,19 +190,21 @@ impl<R: Read> Blocks<R> {
             let metric = first.get(columns.metric).unwrap_or_default();
             let about = match metric {
                 b"http_reqs" => {
-                    let request = columns.request(&first, time);
-                    return self.request(request, first).map(Some);
+                    let (request, run) = (columns.request(&first, time), columns.run(&first));
+                    return self.request(request, run, first).map(Some);
                 }
+                b"checks" if columns.value_of(&first) == 0.0 => About::FailedCheck,
                 b"iterations" => About::Iterations(columns.value_of(&first) as u64),
                 b"dropped_iterations" => About::Dropped(columns.value_of(&first) as u64),
                 _ => About::Other,
             };
-            return Ok(Some(Block { time, records: vec![first], about }));
+            let run = columns.run(&first);
+            return Ok(Some(Block { time, records: vec![first], about, run }));
         }
     }
 
     /// The rows that follow `http_reqs` with the same time, until one of another kind.
-    fn request(&mut self, mut request: Request, first: ByteRecord) -> Result<Block, csv::Error> {
+    fn request(&mut self, mut request: Request, run: String, first: ByteRecord) -> Result<Block, csv::Error> {
         let mut records = vec![first];
         let mut has_duration = false;
         while let Some(row) = self.row()? {
@@ -189,13 +220,14 @@ impl<R: Read> Blocks<R> {
                     has_duration = true;
                 }
                 b"http_req_blocked" => request.blocked = columns.value_of(&row),
+                b"http_req_sending" => request.sending = columns.value_of(&row),
                 _ => {}
             }
             records.push(row);
         }
         let time = request.ended;
         let about = if has_duration { About::Request(request) } else { About::Other };
-        Ok(Block { time, records, about })
+        Ok(Block { time, records, about, run })
     }
 }
 
@@ -222,6 +254,16 @@ impl Columns {
         if value.is_finite() { value } else { 0.0 }
     }
 
+    /// `vu=2&iter=7`, in whichever order.
+    fn run(&self, record: &ByteRecord) -> String {
+        let pairs = || Self::text(record, self.metadata).split('&');
+        let of = |name: &str| pairs().find_map(|pair| pair.strip_prefix(name));
+        match (of("vu="), of("iter=")) {
+            (Some(user), Some(iteration)) => format!("{user}/{iteration}"),
+            _ => String::new(),
+        }
+    }
+
     fn request(&self, record: &ByteRecord, ended: Timestamp) -> Request {
         let text = |column: Option<usize>| Self::text(record, column);
         let name = Some(text(self.name)).filter(|name| !name.is_empty()).unwrap_or(text(self.url));
@@ -237,8 +279,10 @@ impl Columns {
             ended,
             blocked: 0.0,
             duration: 0.0,
+            sending: 0.0,
             status: text(self.status).parse().unwrap_or(0),
             error_code: text(self.error_code).parse().unwrap_or(0),
+            is_exhausted: EXHAUSTED.iter().any(|words| text(self.error).contains(words)),
             expected: match text(self.expected) {
                 "true" => Some(true),
                 "false" => Some(false),

@@ -105,10 +105,10 @@ async fn each_request_becomes_a_row_with_its_times_and_the_metrics_keep_their_co
     );
     assert_eq!((rows[2].answered, rows[2].trace_id.as_str()), (None, ""));
     assert_eq!((rows[3].planned, rows[3].sent), (Some(Timestamp::from_micros(SECOND + 950_000)), None));
-    let Collected { tally, iterations, untraced } = &made.collected;
+    let Collected { tally, iterations, untraced, .. } = &made.collected;
     assert_eq!(
-        (tally.sent, tally.answered, tally.failed, tally.dropped, *iterations, *untraced),
-        (3, 2, 2, 8, 1, 2)
+        (tally.sent, tally.not_sent, tally.answered, tally.failed, tally.dropped, *iterations, *untraced),
+        (2, 1, 2, 2, 8, 1, 1)
     );
     let expected = text.replace(&format!("{SECOND}")[..10], "1700000000");
     let metrics = made.metrics();
@@ -260,19 +260,61 @@ async fn a_script_is_judged_by_its_runs_and_their_loss() {
         ended: Timestamp::default(),
         invalid: vec![],
         notes: vec![],
+        thrown: None,
     };
     let runs = |iterations: f64, dropped: f64| {
         let text = plain("iterations", SECOND, iterations) + &plain("dropped_iterations", SECOND, dropped);
         async move { Made::of(&[HEADER.to_owned() + &text], &[]).await.collected }
     };
-    let none = Tolerances::default();
+    let none = Tolerances { max_error_rate: 1.0, max_dropped: 1.0, max_lateness: None };
     let one_more = summary(&runs(101.0, 0.0).await, ran(Some(100)), &none);
     assert_eq!((one_more.iterations, one_more.invalid.len()), (Some(101), 0), "k6 begins and ends with one");
     let fewer = summary(&runs(90.0, 5.0).await, ran(Some(100)), &none);
     assert_eq!(fewer.invalid, ["k6 came to 95 of 100 planned invocations."]);
-    let strict = Tolerances { max_dropped: Some(0.01), ..none.clone() };
+    let strict = Tolerances { max_dropped: 0.01, ..none.clone() };
     let dropped = summary(&runs(95.0, 5.0).await, ran(Some(100)), &strict);
     assert_eq!(dropped.invalid.len(), 1, "{:?}", dropped.invalid);
     let unplanned = summary(&runs(7.0, 1.0).await, ran(None), &none);
     assert_eq!((unplanned.planned, unplanned.invalid.len()), (8, 0));
+}
+
+#[tokio::test]
+async fn a_failed_check_is_a_failed_request_of_the_same_run_of_the_script() {
+    let of = |run: &str, time: i64, name: &str| request(SECOND + time, name, 200, "", true, run);
+    let check = |run: &str, time: i64, value: f64| {
+        let row = plain("checks", SECOND + time, value);
+        row.replace(",,,,,,,\n", &format!(",,,,,,,{run}\n"))
+    };
+    let end = |run: &str, time: i64| {
+        plain("iterations", SECOND + time, 1.0).replace(",,,,,,,\n", &format!(",,,,,,,{run}\n"))
+    };
+    let text = [
+        HEADER.to_owned(),
+        of("vu=1&iter=0", 10, "login"),
+        check("iter=0&vu=1", 11, 1.0),
+        of("vu=2&iter=0", 20, "login"),
+        // The order of the pairs is k6's own.
+        check("iter=0&vu=1", 21, 0.0),
+        check("iter=0&vu=1", 21, 0.0),
+        of("vu=1&iter=0", 30, "list"),
+        check("vu=2&iter=0", 31, 1.0),
+        end("vu=1&iter=0", 40),
+        check("vu=2&iter=0", 41, 0.0),
+        end("vu=2&iter=0", 42),
+        check("vu=3&iter=0", 43, 0.0),
+    ]
+    .concat();
+    let made = Made::of(&[text], &[]).await;
+    let brief: Vec<_> = made.rows().into_iter().map(|row| (row.request, row.outcome)).collect();
+    let expected = [("login", Outcome::FailedCheck), ("login", Outcome::FailedCheck), ("list", Outcome::Ok)];
+    assert_eq!(brief, expected.map(|(name, outcome)| (name.to_owned(), outcome)));
+    let Collected { tally, loose_checks, .. } = &made.collected;
+    assert_eq!((tally.sent, tally.failed, *loose_checks), (3, 2, 1));
+}
+
+#[test]
+fn a_script_that_throws_is_told_from_other_errors() {
+    let line = r#"time="2026-11-30T05:54:00Z" level=error msg="Error: boom\n\tat default (file:///w.js:2:156(22))\n" executor=shared-iterations scenario=default source=stacktrace"#;
+    assert_eq!(thrown_in(line).as_deref(), Some("Error: boom  at default (file:///w.js:2:156(22))"));
+    assert_eq!(thrown_in(r#"level=error msg="thresholds have been crossed""#), None);
 }

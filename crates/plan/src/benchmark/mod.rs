@@ -8,7 +8,7 @@ mod sam;
 mod script;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub struct Benchmark {
     pub images: BTreeMap<String, Image>,
     /// At least one.
     pub targets: BTreeMap<String, Target>,
+    /// By target: the parameters that its steps, its traces or the workload read.
+    pub read_params: BTreeMap<String, BTreeSet<String>>,
     /// What is sent. None: only steps of the manifest invoke the application.
     pub workload: Option<Sent>,
     /// Of its `local` steps, as they were when it was checked.

@@ -18,7 +18,7 @@ size = 1
 traces = "xray"
 [[deploy]]
 name = "network"
-run = "true"
+run = "true {{params.size}}"
 [[deploy]]
 name = "database"
 run = "true"
@@ -212,7 +212,8 @@ fn levels_that_look_alike_have_deployments_of_their_own() {
     let text = MANY
         .replace("[128, 256]", "[\"a b\", \"a/b\"]")
         .replace("exclude = [ { memory = 256, application = \"two\" } ]\n", "")
-        .replace("size = \"{{matrix.memory}}\"", "");
+        .replace("size = \"{{matrix.memory}}\"", "")
+        .replace("[plan]", "load = \"{{matrix.memory}}\"\n[loads.\"a b\"]\niterations = 1\n[loads.\"a/b\"]\niterations = 2\n[plan]");
     let run = graph(&text, Parts::ALL);
     let mut ids: Vec<_> = run.graph.node_weights().map(|step| step.id.clone()).collect();
     let count = ids.len();

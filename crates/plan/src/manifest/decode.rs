@@ -6,7 +6,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
+use crate::manifest::problem::{MOST_NAMES, Problem, Report, Span, did_you_mean, suggest};
 use crate::manifest::tree::{Kind, Node, Spanned};
 
 /// A raw shape. None means that a problem was reported.
@@ -146,7 +146,7 @@ impl<'a> Table<'a> {
             let text = report.source.text().get(self.span.clone()).unwrap_or_default();
             let first_line = text.find('\n').unwrap_or(text.len());
             let span = self.span.start..self.span.start + first_line;
-            let near = self.entries.iter().map(|(key, _)| key.value.as_str());
+            let near = self.entries.iter().take(MOST_NAMES).map(|(key, _)| key.value.as_str());
             let help = match did_you_mean(name, near) {
                 Some(similar) => format!("is `{similar}` meant to be `{name}`?"),
                 None => format!("add `{name} = …`"),

@@ -49,13 +49,13 @@ shape! {
         bursts: Option<Spanned<BurstsFile>>,
         /// A JSON file with options for k6, which then say when to send; for workloads with a script. Relative to this file. Example: `k6_options = "options.json"`.
         k6_options: Option<Spanned<Template>>,
-        /// What an answer is expected to take: for the virtual users in the k6 options. Default: `"1s"`.
+        /// What an answer is expected to take: for the virtual users in the k6 options, and to refuse a load for which this machine may open too few connections. Default: `"1s"`.
         expected_latency: Option<Spanned<Or<Period>>>,
         /// Plays the load this many times faster. Default: 1. Example: `120` plays a minute in half a second.
         speed: Option<Spanned<Or<f64>>>,
-        /// Share of failed invocations (0 to 1) above which a trial is invalid. Example: `0.01`.
+        /// Share of failed requests (0 to 1) above which a trial is invalid. Default: 0.01. Example: `0.05`.
         max_error_rate: Option<Spanned<Or<f64>>>,
-        /// Share of planned invocations that were never sent (0 to 1) above which a trial is invalid. Example: `0.001`.
+        /// Share of planned invocations that were never sent (0 to 1) above which a trial is invalid. Default: 0.01. Example: `0.001`.
         max_dropped: Option<Spanned<Or<f64>>>,
         /// Lateness of a sent invocation above which a trial is invalid. Example: `"50ms"`.
         max_lateness: Option<Spanned<Or<Period>>>,

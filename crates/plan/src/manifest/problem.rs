@@ -3,10 +3,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{LabeledSpan, NamedSource, SourceCode};
 use serde_json::json;
+
+/// In bytes, of a line that is shown with a problem.
+const LONGEST_LINE: usize = 400;
 
 /// Bytes of a source text.
 pub type Span = Range<usize>;
@@ -45,13 +48,15 @@ pub struct Source {
     /// The file, absolute.
     pub path: PathBuf,
     named: NamedSource<Arc<str>>,
+    /// Where each line starts; made when it is asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     /// The text of the file at this path.
     pub fn new(path: &Path, text: &str) -> Self {
         let named = NamedSource::new(path.display().to_string(), Arc::from(text));
-        Self { path: path.to_owned(), named }
+        Self { path: path.to_owned(), named, lines: OnceLock::new() }
     }
 
     /// All of it.
@@ -65,9 +70,12 @@ impl Source {
         while !self.text().is_char_boundary(end) {
             end -= 1;
         }
-        let before = &self.text()[..end];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let starts = self.lines.get_or_init(|| {
+            let after = |(index, _)| index + 1;
+            std::iter::once(0).chain(self.text().match_indices('\n').map(after)).collect()
+        });
+        let line = starts.partition_point(|start| *start <= end);
+        (line, self.text()[starts[line - 1]..end].chars().count() + 1)
     }
 }
 
@@ -111,6 +119,59 @@ impl Problem {
     pub fn line_column(&self) -> Option<(usize, usize)> {
         let (source, (span, _)) = (self.source.as_ref()?, self.labels.first()?);
         Some(source.line_column(span.start))
+    }
+
+    /// The same problem in a source without endless lines, which no screen can show: of each, a part around the first place.
+    #[must_use]
+    pub fn for_screen(&self) -> Self {
+        let mut shown = self.clone();
+        let Some(source) =
+            self.source.as_ref().filter(|it| it.text().lines().any(|it| it.len() > LONGEST_LINE))
+        else {
+            return shown;
+        };
+        let mut text = String::new();
+        // Of each line: where it starts before and after, which part of it is left, and what stands before that part.
+        let mut parts: Vec<(usize, usize, Span, usize)> = Vec::new();
+        let mut start = 0;
+        for line in source.text().split_inclusive('\n') {
+            let places = self.labels.iter().flat_map(|(span, _)| [span.start, span.end]);
+            let first =
+                places.filter(|at| (start..start + line.len()).contains(at)).min().map_or(0, |at| at - start);
+            let body = line.trim_end_matches('\n').len();
+            let part = if body > LONGEST_LINE {
+                let boundary = |mut at: usize| {
+                    while !line.is_char_boundary(at) {
+                        at -= 1;
+                    }
+                    at
+                };
+                let from = boundary(first.saturating_sub(LONGEST_LINE / 4));
+                from..boundary(body.min(from + LONGEST_LINE))
+            } else {
+                0..body
+            };
+            let lead = if part.start > 0 { "…" } else { "" };
+            let trail = if part.end < body { "…" } else { "" };
+            parts.push((start, text.len(), part.clone(), lead.len()));
+            text += lead;
+            text += &line[part];
+            text += trail;
+            text += &line[body..];
+            start += line.len();
+        }
+        let moved = |at: usize| {
+            let index = parts.partition_point(|(start, ..)| *start <= at).saturating_sub(1);
+            let Some((start, new, part, lead)) = parts.get(index) else { return 0 };
+            // The end of a line is behind its last letter, whatever was left out before.
+            new + lead + (at - start).clamp(part.start, part.end + 1) - part.start
+        };
+        for (span, _) in &mut shown.labels {
+            let (from, to) = (moved(span.start).min(text.len()), moved(span.end).min(text.len()));
+            *span = from..to.max(from);
+        }
+        shown.source = Some(Arc::new(Source::new(&source.path, &text)));
+        shown
     }
 
     /// For `--format json`: `file`, `line`, `column` (null where unknown), `severity`, `code`, `message`, `help`.
@@ -227,12 +288,24 @@ impl<T> Checked<T> {
     }
 }
 
+/// Among how many names of a file the nearest one is looked for: a file with thousands of names and of mistakes is read as well.
+pub(crate) const MOST_NAMES: usize = 100;
+/// How many names a message lists.
+const MOST_LISTED: usize = 40;
+/// Nothing longer is a slip of a name.
+const LONGEST_NAME: usize = 128;
+
 /// ``; did you mean `…`?`` for the known name nearest to `wrong`, if one is near enough.
 pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if wrong.len() > LONGEST_NAME {
+        return None;
+    }
     let enough = (wrong.chars().count() / 3).max(1);
+    let lower = wrong.to_lowercase();
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|name| name.len() <= LONGEST_NAME)
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= enough || is_shortened(wrong, name))
         .min_by_key(|(distance, name)| (*distance, strsim::damerau_levenshtein(wrong, name)))
         .map(|(_, name)| name)
@@ -249,13 +322,51 @@ pub(crate) fn suggest<'a>(
     label: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
-    let names: Vec<String> = known.clone().into_iter().map(|name| format!("`{name}`")).collect();
+    let mut names: Vec<String> =
+        known.clone().into_iter().take(MOST_LISTED + 1).map(|name| format!("`{name}`")).collect();
+    if names.len() > MOST_LISTED {
+        names[MOST_LISTED] = "…".to_owned();
+    }
     let list = match names.len() {
         0 => format!("there are no {label} here"),
         _ => format!("{label}: {}", names.join(", ")),
     };
-    match did_you_mean(wrong, known) {
+    match did_you_mean(wrong, known.into_iter().take(MOST_NAMES)) {
         Some(name) => format!("did you mean `{name}`? ({list})"),
         None => list,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_an_endless_line_can_be_shown() {
+        let text = format!("a = 1\nb = \"{}ü{{{{x}}}}{}\"\nc = 2\n", "é".repeat(40_000), "z".repeat(40_000));
+        let at = text.find("{{x}}").unwrap();
+        let after = text.find("c = 2").unwrap();
+        let mut problem =
+            Problem::error("sb::test", "wrong").at(&(at..at + 5), "here").at(&(after..after + 1), "and here");
+        problem.source = Some(Arc::new(Source::new(Path::new("/x"), &text)));
+        let shown = problem.for_screen();
+        let source = shown.source.as_ref().unwrap();
+        let places: Vec<&str> = shown.labels.iter().map(|(span, _)| &source.text()[span.clone()]).collect();
+        assert_eq!(places, ["{{x}}", "c"]);
+        assert!(source.text().lines().all(|line| line.len() < 2 * LONGEST_LINE));
+        assert_eq!(shown.line_column().unwrap().0, 2);
+        let mut out = String::new();
+        miette::GraphicalReportHandler::new().render_report(&mut out, &shown).unwrap();
+        assert!(out.contains("{{x}}") && out.contains("and here"), "{out}");
+    }
+
+    #[test]
+    fn lines_and_columns_count_characters_from_one() {
+        let source = Source::new(Path::new("/x"), "é1\n\nab\n");
+        assert_eq!(
+            [0, 2, 4, 5, 7].map(|at| source.line_column(at)),
+            [(1, 1), (1, 2), (2, 1), (3, 1), (3, 3)]
+        );
+        assert_eq!(source.line_column(99), (4, 1));
     }
 }

@@ -1,7 +1,7 @@
 //! Where manifests come from: the disk, memory, or what an earlier run read.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -21,13 +21,34 @@ pub trait Files {
     fn canonical(&self, path: &Path) -> PathBuf;
 }
 
+/// The largest file that is read, in bytes: templates and traces of a load may be long.
+pub const LARGEST: u64 = 16 << 20;
+
 /// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 
 impl Files for Disk {
+    /// Of a regular file of at most [`LARGEST`] bytes: a pipe would wait for ever, and a device has no end.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        let refused = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        let about = std::fs::metadata(path)?;
+        if about.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !about.is_file() {
+            return refused("it is not a regular file".to_owned());
+        }
+        if about.len() > LARGEST {
+            return refused(format!("it is larger than {} MiB", LARGEST >> 20));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
+        // Files below /proc have no length of their own.
+        std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST {
+            return refused(format!("it is larger than {} MiB", LARGEST >> 20));
+        }
+        Ok(bytes)
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -145,6 +166,24 @@ impl<F: Files> Files for Kept<F> {
     fn canonical(&self, path: &Path) -> PathBuf {
         self.below.canonical(path)
     }
+}
+
+/// What a plan or manifest in this file may refer to: the git work tree around it; without one the workspace (the folder
+/// that has `.sb`); without that its own folder, or the one above where that is called `plans`.
+pub(crate) fn boundary(files: &dyn Files, path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(path);
+    let holding = |name: &str| folder.ancestors().find(|ancestor| files.exists(&ancestor.join(name)));
+    let default = || match folder.parent() {
+        Some(above) if folder.file_name().is_some_and(|name| name == "plans") => above,
+        _ => folder,
+    };
+    holding(".git").or_else(|| holding(".sb")).unwrap_or_else(default).to_owned()
+}
+
+/// Whether a path lies in a folder, links followed.
+pub(crate) fn lies_in(files: &dyn Files, path: &Path, folder: &Path) -> bool {
+    let followed = files.canonical(path);
+    followed.starts_with(files.canonical(folder)) || (followed == path && path.starts_with(folder))
 }
 
 /// The path without `.` and `..`, by its letters alone.

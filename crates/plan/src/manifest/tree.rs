@@ -3,6 +3,7 @@
 //! Both formats are parsed into this tree, and only the tree is decoded: so both carry the same model, and a
 //! problem points at the same kind of place in either. TOML goes on after a syntax error and may report several.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -260,18 +261,21 @@ fn yaml_node(value: serde_yaml::Spanned<YamlValue>, report: &mut Report) -> Node
         }
         YamlValue::Table(items) => {
             let mut entries: Vec<(Spanned<String>, Node)> = Vec::with_capacity(items.len());
+            let mut known: HashMap<String, Span> = HashMap::with_capacity(items.len());
             for (key, value) in items {
                 let span = yaml_span(key.referenced, source.text());
-                if let Some((first, _)) = entries.iter().find(|(earlier, _)| earlier.value == key.value) {
+                if let Some(first) = known.get(&key.value) {
                     report.push(
                         Problem::error(
                             "sb::manifest::duplicate_key",
                             format!("the key `{}` is given twice", key.value),
                         )
                         .at(&span, "again")
-                        .at(&first.span, "first")
+                        .at(first, "first")
                         .help("remove one of them"),
                     );
+                } else {
+                    known.insert(key.value.clone(), span.clone());
                 }
                 entries.push((Spanned { value: key.value, span }, yaml_node(value, report)));
             }

@@ -167,6 +167,25 @@ pub struct Budget {
     pub cost_usd: Option<f64>,
 }
 
+/// `--max-error-rate` and `--max-dropped`. None: what the load says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenTolerances {
+    /// Share of requests that may fail, 0 to 1.
+    pub max_error_rate: Option<f64>,
+    /// Share of planned invocations that may be dropped, 0 to 1.
+    pub max_dropped: Option<f64>,
+}
+
+impl GivenTolerances {
+    /// Puts what was given in the place of what `load` says.
+    pub fn apply(self, load: &mut sb_workload::Load) {
+        let tolerances = &mut load.tolerances;
+        tolerances.max_error_rate = self.max_error_rate.unwrap_or(tolerances.max_error_rate);
+        tolerances.max_dropped = self.max_dropped.unwrap_or(tolerances.max_dropped);
+    }
+}
+
 /// What the command line and the environment change.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -176,6 +195,8 @@ pub struct Overrides {
     pub executor: Option<Executor>,
     /// `--seed`. None: what the plan says.
     pub seed: Option<u64>,
+    /// Of every load.
+    pub tolerances: GivenTolerances,
     /// Environment variables; those called `SB_PARAM_NAME` count, others are ignored.
     pub environment: BTreeMap<String, String>,
 }

@@ -1,7 +1,7 @@
 //! `benchmark.toml`: from the raw file to a checked [`Benchmark`].
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::benchmark::{
     SamTemplates, Sent, Target, Traces, Usage, is_image_reference,
 };
 use crate::manifest::benchmark::{
-    BenchmarkFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
+    BenchmarkFile, HeaderFile, ImageFile, ParamFile, ParamSourceFile, TargetFile, WorkloadOrPath,
 };
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
@@ -23,6 +23,8 @@ use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::load::first_line;
 use crate::validate::local;
+use crate::validate::precedence::{self, PhaseOrder};
+use crate::validate::requests;
 use crate::validate::script::{Around, sent};
 use crate::validate::step::{Draft, Steps};
 use crate::validate::template::{Maker, Scope, TargetScope};
@@ -62,6 +64,11 @@ fn without_repeats(problems: &mut Vec<Problem>) {
         seen.insert((source, start, problem.code, problem.message.clone()))
     });
 }
+
+/// How many steps of a circle a message names.
+const MOST_IN_CIRCLE: usize = 10;
+/// More are a mistake: every step may run on each of them.
+const MOST_TARGETS: usize = 50;
 
 struct BenchmarkChecker<'a> {
     files: &'a dyn Files,
@@ -109,10 +116,11 @@ impl BenchmarkChecker<'_> {
 
         let mut scope = Scope {
             params: params.iter().map(|(name, param)| (name.clone(), param.secret)).collect(),
-            targets: BTreeMap::new(),
+            constants: constants(header, &params),
+            ..Scope::default()
         };
         let mut targets = BTreeMap::new();
-        for (name, raw) in file.targets.iter() {
+        for (name, raw) in file.targets.iter().take(MOST_TARGETS) {
             let mut target = Target {
                 credentials: ceilings.get(&name.value).cloned().unwrap_or_default(),
                 traces: raw
@@ -150,7 +158,7 @@ impl BenchmarkChecker<'_> {
             if target.invoke.is_empty() && file.workload.is_some() {
                 target.invoke.push(Arc::new(built_in_step(Phase::Invoke, "load", Action::Load, Vec::new())));
                 target_scope.loads.push("load".to_owned());
-                target_scope.before.insert((Phase::Invoke, "load".to_owned()), BTreeSet::new());
+                target_scope.order.insert(Phase::Invoke, PhaseOrder::new(["load"], vec![vec![]]));
             }
             local::settle(&raw.value, &mut target, &mut self.report);
             if target.traces == Traces::Otlp(None) {
@@ -187,6 +195,7 @@ impl BenchmarkChecker<'_> {
             params,
             images,
             targets,
+            read_params: scope.read_params.into_inner(),
             workload,
             templates: templates.into_inner(),
         }
@@ -324,8 +333,19 @@ impl BenchmarkChecker<'_> {
                     .help("add one: `[targets.local]` with `traces = \"local\"`"),
             );
         }
+        if let Some((name, _)) = targets.0.get(MOST_TARGETS) {
+            self.report.push(
+                Problem::error(
+                    "sb::validate::range",
+                    format!("the benchmark has {} targets", targets.0.len()),
+                )
+                .at(&name.span, format!("one more than {MOST_TARGETS}"))
+                .help("give what differs between deployments of one kind by parameters"),
+            );
+        }
         targets
             .iter()
+            .take(MOST_TARGETS)
             .map(|(name, target)| {
                 check::name(&name.value, &name.span, "a target", &mut self.report);
                 let allowed = check::credentials(target.value.credentials.as_ref(), None, &mut self.report);
@@ -423,25 +443,13 @@ impl BenchmarkChecker<'_> {
             })
             .collect();
 
-        // Repeatedly take the first step of the file whose needs are met.
-        let mut done: Vec<usize> = Vec::new();
-        let mut is_done = vec![false; drafts.len()];
-        let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); drafts.len()];
-        while let Some(next) =
-            (0..drafts.len()).find(|step| !is_done[*step] && needs[*step].iter().all(|need| is_done[*need]))
-        {
-            let mut earlier: BTreeSet<usize> = needs[next].iter().copied().collect();
-            earlier.extend(needs[next].iter().flat_map(|need| before[*need].iter().copied()));
-            before[next] = earlier;
-            done.push(next);
-            is_done[next] = true;
-        }
+        let done = precedence::order(&needs);
         if done.len() < drafts.len() {
             self.cycle(drafts, &needs, &done);
         }
-        for (index, draft) in drafts.iter().enumerate() {
-            let earlier = before[index].iter().map(|step| drafts[*step].step.name.clone()).collect();
-            scope.before.insert((phase, draft.step.name.clone()), earlier);
+        let names = drafts.iter().map(|draft| draft.step.name.as_str());
+        scope.order.insert(phase, PhaseOrder::new(names, needs.clone()));
+        for draft in drafts {
             if matches!(draft.step.action, Action::Load) {
                 scope.loads.push(draft.step.name.clone());
             }
@@ -464,9 +472,10 @@ impl BenchmarkChecker<'_> {
         index_of: &BTreeMap<&str, usize>,
     ) -> Vec<usize> {
         let mut found = Vec::new();
+        let mut known = HashSet::new();
         for need in &needs.0 {
             match index_of.get(need.value.as_str()) {
-                Some(index) if !found.contains(index) => found.push(*index),
+                Some(index) if known.insert(*index) => found.push(*index),
                 Some(_) => {}
                 None => {
                     let phase = phase_name(draft.step.phase);
@@ -493,19 +502,25 @@ impl BenchmarkChecker<'_> {
 
     /// Follows needs that are not met until a step comes up again.
     fn cycle(&mut self, drafts: &[&Draft<'_>], needs: &[Vec<usize>], done: &[usize]) {
+        let done: HashSet<usize> = done.iter().copied().collect();
         let Some(start) = (0..drafts.len()).find(|step| !done.contains(step)) else { return };
         let mut walk = vec![start];
+        let mut place = HashMap::from([(start, 0)]);
         let cycle = loop {
             let last = walk[walk.len() - 1];
             // A step that is not done has a need that is not done.
             let Some(next) = needs[last].iter().copied().find(|need| !done.contains(need)) else { return };
-            if let Some(at) = walk.iter().position(|step| *step == next) {
-                walk.push(next);
+            walk.push(next);
+            if let Some(at) = place.insert(next, walk.len() - 1) {
                 break walk.split_off(at);
             }
-            walk.push(next);
         };
-        let names: Vec<String> = cycle.iter().map(|step| format!("`{}`", drafts[*step].step.name)).collect();
+        let name = |step: &usize| format!("`{}`", drafts[*step].step.name);
+        let mut names: Vec<String> = cycle.iter().take(MOST_IN_CIRCLE).map(name).collect();
+        if cycle.len() > MOST_IN_CIRCLE {
+            names.push("…".to_owned());
+            names.extend(cycle.last().map(name));
+        }
         let first = &drafts[cycle[0]].raw.value;
         let span = first
             .needs
@@ -553,6 +568,14 @@ impl BenchmarkChecker<'_> {
             );
         }
     }
+}
+
+fn constants(header: &HeaderFile, params: &BTreeMap<String, Param>) -> BTreeMap<String, Value> {
+    let of_params = params
+        .iter()
+        .filter_map(|(name, param)| Some((format!("params.{name}"), requests::constant(param)?)));
+    let name = ("benchmark.name".to_owned(), Value::from(header.name.value.as_str()));
+    of_params.chain([name]).collect()
 }
 
 fn phase_name(phase: Phase) -> &'static str {

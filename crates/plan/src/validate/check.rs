@@ -9,9 +9,12 @@ use std::time::Duration;
 use crate::benchmark::CREDENTIALS;
 use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
-use crate::manifest::read::{Files, normal};
+use crate::manifest::read::{Files, lies_in, normal};
 use crate::manifest::tree::{self, Node, Spanned};
 use crate::manifest::values::Period;
+
+/// In bytes: a thousand times a usual one.
+const LARGEST_MANIFEST: usize = 2 << 20;
 
 /// Longer than any benchmark: a year.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -19,6 +22,17 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// Reads and parses a file; the report holds what is wrong with it.
 pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
     match files.read(path) {
+        Ok(bytes) if bytes.len() > LARGEST_MANIFEST => {
+            let mut report = Report::new(Arc::new(Source::new(path, "")));
+            report.push(
+                Problem::error(
+                    "sb::manifest::unreadable",
+                    format!("`{}` is larger than {} KiB", path.display(), LARGEST_MANIFEST >> 10),
+                )
+                .help("no manifest, plan or workload that people write is: name the right file, or split it"),
+            );
+            (None, report)
+        }
         Ok(bytes) => tree::parse(path, &bytes),
         Err(error) => {
             let mut report = Report::new(Arc::new(Source::new(path, "")));
@@ -215,10 +229,7 @@ impl ManifestFolder {
     pub(super) fn inside(&self, files: &dyn Files, path: &Text, what: &str, report: &mut Report) -> PathBuf {
         let absolute = self.resolve(path, what, report);
         // A link may lead out; what does not exist (yet) has no links to follow.
-        let followed = files.canonical(&absolute);
-        let inside = followed.starts_with(files.canonical(&self.root))
-            || (followed == absolute && absolute.starts_with(&self.root));
-        if !inside {
+        if !lies_in(files, &absolute, &self.root) {
             report.push(
                 Problem::error(
                     "sb::validate::outside",

@@ -101,13 +101,15 @@ pub(super) fn resolve(
     let before = report.problems.len();
     let shape = shape(load, span, values, report);
     let speed = load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, values, report));
-    let expected_latency = match &load.expected_latency {
-        None => Load::EXPECTED_LATENCY,
-        Some(latency) => period(latency, true, values, report).unwrap_or(Load::EXPECTED_LATENCY),
+    let expected_latency =
+        load.expected_latency.as_ref().and_then(|latency| period(latency, true, values, report));
+    let default = Tolerances::default();
+    let mut share = |given: Option<&Spanned<Or<f64>>>, default: f64| {
+        given.and_then(|share| fraction(share, values, report)).unwrap_or(default)
     };
     let tolerances = Tolerances {
-        max_error_rate: load.max_error_rate.as_ref().and_then(|share| fraction(share, values, report)),
-        max_dropped: load.max_dropped.as_ref().and_then(|share| fraction(share, values, report)),
+        max_error_rate: share(load.max_error_rate.as_ref(), default.max_error_rate),
+        max_dropped: share(load.max_dropped.as_ref(), default.max_dropped),
         max_lateness: load.max_lateness.as_ref().and_then(|limit| period(limit, false, values, report)),
     };
     if report.problems.len() > before {

@@ -1,5 +1,7 @@
 //! The matrix of a plan: factors with levels that fit, rules that name what is there.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::manifest::decode::Map;
@@ -11,7 +13,7 @@ use crate::plan::{Matrix, Rule};
 use crate::validate::check;
 
 /// More combinations than this are a mistake rather than an experiment.
-const MOST_POINTS: usize = 1_000_000;
+const MOST_POINTS: usize = 200_000;
 
 /// `applications` and `targets` are those of the plan.
 pub(super) fn matrix(
@@ -21,7 +23,8 @@ pub(super) fn matrix(
     report: &mut Report,
 ) -> Matrix {
     let mut matrix = Matrix::default();
-    let mut combinations: usize = 1;
+    // Of all applications together: each has points of its own.
+    let mut combinations: usize = applications.len().max(1);
     for (name, levels) in file.factors.iter() {
         if matches!(name.value.as_str(), "application" | "target") {
             report.push(
@@ -37,7 +40,7 @@ pub(super) fn matrix(
             report.push(
                 Problem::error(
                     "sb::validate::matrix",
-                    format!("the matrix has {combinations} combinations or more"),
+                    format!("the matrix has {combinations} combinations or more, over all applications"),
                 )
                 .at(&name.span, format!("more than {MOST_POINTS} with this factor"))
                 .help("drop levels, or split the plan"),
@@ -141,9 +144,11 @@ fn check_levels(name: &Spanned<String>, levels: &Spanned<Vec<Spanned<Scalar>>>, 
                 .help("give it at least one level, or remove it"),
         );
     }
-    for (index, level) in levels.value.iter().enumerate() {
-        let earlier = &levels.value[..index];
-        if let Some(first) = earlier.iter().find(|earlier| earlier.value == level.value) {
+    let mut known: HashMap<String, &Spanned<Scalar>> = HashMap::new();
+    for level in &levels.value {
+        let same = known.get(&level.value.0.to_string()).copied();
+        known.entry(level.value.0.to_string()).or_insert(level);
+        if let Some(first) = same {
             report.push(
                 Problem::error(
                     "sb::validate::factor",
@@ -153,7 +158,9 @@ fn check_levels(name: &Spanned<String>, levels: &Spanned<Vec<Spanned<Scalar>>>, 
                 .at(&first.span, "first")
                 .help("remove one; for more runs of the same point use `repetitions` in [trials]"),
             );
-        } else if let Some(first) = earlier.first().filter(|first| kind(&first.value) != kind(&level.value)) {
+        } else if let Some(first) =
+            levels.value.first().filter(|first| kind(&first.value) != kind(&level.value))
+        {
             report.push(
                 Problem::error(
                     "sb::validate::factor",

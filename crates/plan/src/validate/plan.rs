@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::plan::{ApplicationFile, MatrixFile, OrderWord, PlanFile};
 use crate::manifest::problem::{Checked, Problem, Report, suggest};
-use crate::manifest::read::{Files, normal};
+use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
 use crate::validate::load::default_load;
@@ -16,7 +16,7 @@ use crate::validate::load::default_load;
 use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
 use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Timing};
 use crate::validate::script;
-use crate::validate::{benchmark_with, check, matrix, step};
+use crate::validate::{benchmark_with, check, factors, matrix, requests, step};
 use sb_workload::Load;
 
 /// Reads and checks a plan with all its benchmarks. A relative path counts from the working directory.
@@ -72,13 +72,20 @@ pub fn single(
             .help(suggest(target, "targets", benchmark.targets.keys().map(String::as_str))),
         );
     }
-    let load = load.unwrap_or_else(default_load);
+    let mut load = load.unwrap_or_else(default_load);
+    overrides.tolerances.apply(&mut load);
     problems.extend(script::mismatch(benchmark.workload.as_ref(), &load));
     let mut params = overrides.of_environment(&benchmark, &mut problems);
     params.extend(overrides.of_command_line(&benchmark, &mut problems));
     overrides.report_unknown(&[benchmark.as_ref()], &mut problems);
     let point =
         Point { factors: Vec::new(), params, labels: BTreeMap::new(), load: Arc::new(load), start: None };
+    if let Some(message) = requests::at_point(&benchmark, &point) {
+        problems.push(
+            Problem::error("sb::validate::request", message)
+                .help("correct the parameters that were given for it (`-p`, or the environment)"),
+        );
+    }
     let plan = Plan {
         path: benchmark.path.clone(),
         name: benchmark.name.clone(),
@@ -147,6 +154,10 @@ impl PlanChecker<'_> {
         } else {
             Vec::new()
         };
+        // What is wrong elsewhere may be why a factor does nothing.
+        if complete && !self.report.problems.iter().chain(&self.others).any(Problem::is_error) {
+            factors::check(file, &applications, &entries, self.overrides, &mut self.report);
+        }
         let benchmarks: Vec<&Benchmark> = applications.iter().map(|one| one.benchmark.as_ref()).collect();
         if complete {
             self.overrides.report_unknown(&benchmarks, &mut self.others);
@@ -276,11 +287,13 @@ impl PlanChecker<'_> {
             );
         }
         let mut applications: Vec<Application<'a>> = Vec::new();
+        let mut index_of: BTreeMap<String, usize> = BTreeMap::new();
         for raw in &file.applications.value {
             let Some(application) = self.application(&raw.value, locks) else { continue };
             let name_span = raw.value.name.as_ref().map_or(&raw.value.manifest.span, |name| &name.span);
             check::name(&application.name, name_span, "an application", &mut self.report);
-            if let Some(first) = applications.iter().find(|earlier| earlier.name == application.name) {
+            let first = index_of.get(&application.name).map(|index| &applications[*index]);
+            if let Some(first) = first {
                 let first = first.raw.name.as_ref().map_or(&first.raw.manifest.span, |name| &name.span);
                 self.report.push(
                     Problem::error(
@@ -292,6 +305,7 @@ impl PlanChecker<'_> {
                     .help("give one of them a `name` of its own"),
                 );
             }
+            index_of.entry(application.name.clone()).or_insert(applications.len());
             applications.push(application);
         }
         applications
@@ -312,6 +326,21 @@ impl PlanChecker<'_> {
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let manifest = normal(&folder.join(&raw.manifest.value));
+        let boundary = boundary(self.files, &self.path);
+        if !lies_in(self.files, &manifest, &boundary) {
+            self.report.push(
+                Problem::error(
+                    "sb::validate::outside",
+                    format!("the manifest `{}` lies outside of {}", raw.manifest.value, boundary.display()),
+                )
+                .at(&raw.manifest.span, "is not read")
+                .help(
+                    "keep plans and applications in one git work tree (`git init` in a folder above both), or below one folder with \
+                     the plans in its `plans`",
+                ),
+            );
+            return None;
+        }
         if !self.files.exists(&manifest) {
             self.report.push(
                 Problem::error(

@@ -16,7 +16,7 @@ use crate::plan::{Entry, Factors, Matrix, Point, Start, describe};
 use crate::validate::load::{self, Values, default_load, first_line};
 use crate::validate::overrides::accept;
 use crate::validate::plan::{Application, PlanChecker};
-use crate::validate::{check, script, template};
+use crate::validate::{check, requests, script, template};
 use sb_workload::Load;
 use sb_workload::template::Template;
 
@@ -30,7 +30,8 @@ impl PlanChecker<'_> {
             .flat_map(Map::iter)
             .map(|(name, value)| (name.value.clone(), value.0.clone()))
             .collect();
-        let mut known: Vec<String> = matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
+        let mut known: BTreeSet<String> =
+            matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
         known.extend(vars.keys().map(|name| format!("vars.{name}")));
         known.extend(["application".to_owned(), "target".to_owned()]);
 
@@ -133,7 +134,20 @@ impl PlanChecker<'_> {
             if self.report.problems.len() > before {
                 break;
             }
-            entry.points.push(Point { factors, params: point_params, labels, load, start });
+            let point = Point { factors, params: point_params, labels, load, start };
+            // The manifest's own values were checked with it.
+            let fault = if point.params.is_empty() { None } else { requests::at_point(benchmark, &point) };
+            if let Some(message) = fault {
+                self.report.push(
+                    Problem::error("sb::validate::request", format!("{message}{}", describe(&point.factors)))
+                        .at(&application.raw.manifest.span, "with the parameters that it is given here")
+                        .help(
+                            "correct the parameters of the plan, of the command line or of the environment",
+                        ),
+                );
+                break;
+            }
+            entry.points.push(point);
         }
         if entry.points.is_empty() && self.report.problems.len() == before {
             self.report.push(
@@ -154,7 +168,7 @@ impl PlanChecker<'_> {
         name: &Spanned<String>,
         value: &Spanned<Or<Scalar>>,
         application: &Application<'_>,
-        known: &[String],
+        known: &BTreeSet<String>,
     ) -> bool {
         let benchmark = &application.benchmark;
         let Some(param) = benchmark.params.get(&name.value) else {
@@ -188,7 +202,12 @@ impl PlanChecker<'_> {
     }
 
     /// Checks the placeholders and names of a load, before any point.
-    fn check_load(&mut self, file: &PlanFile, choice: Option<&Spanned<LoadOrName>>, known: &[String]) {
+    fn check_load(
+        &mut self,
+        file: &PlanFile,
+        choice: Option<&Spanned<LoadOrName>>,
+        known: &BTreeSet<String>,
+    ) {
         let named = match choice.map(|choice| &choice.value) {
             None => return,
             Some(LoadOrName::Inline(load)) => vec![load.as_ref()],
@@ -215,7 +234,13 @@ impl PlanChecker<'_> {
         loads: &mut Loads,
     ) -> Option<Arc<Load>> {
         let Some(choice) = choice else {
-            return Some(Arc::clone(loads.default.get_or_insert_with(|| Arc::new(default_load()))));
+            let tolerances = self.overrides.tolerances;
+            let default = loads.default.get_or_insert_with(|| {
+                let mut load = default_load();
+                tolerances.apply(&mut load);
+                Arc::new(load)
+            });
+            return Some(Arc::clone(default));
         };
         match &choice.value {
             LoadOrName::Inline(raw) => self.resolve("", raw, &choice.span, lookup, factors, loads),
@@ -253,7 +278,9 @@ impl PlanChecker<'_> {
         let point = if is_fixed { String::new() } else { describe(factors) };
         let folder = self.path.parent().unwrap_or(&self.path);
         let values = Values { lookup, point: &point, files: self.files, folder };
-        let load = Arc::new(load::resolve(raw, span, &values, &mut self.report)?);
+        let mut load = load::resolve(raw, span, &values, &mut self.report)?;
+        self.overrides.tolerances.apply(&mut load);
+        let load = Arc::new(load);
         if is_fixed {
             loads.fixed.insert(name.to_owned(), Arc::clone(&load));
         }
@@ -292,7 +319,7 @@ impl PlanChecker<'_> {
     }
 
     /// Whether what trials must find can be seen at all.
-    fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &[String]) {
+    fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &BTreeSet<String>) {
         let Some(start) = file.trials.as_ref().and_then(|trials| trials.start.as_ref()) else { return };
         if let Or::Template(template) = &start.value {
             let template = Spanned { value: template.clone(), span: start.span.clone() };

@@ -1,6 +1,6 @@
 //! What a `local` step deploys: its SAM template, held against what the local target has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,7 +137,11 @@ impl Steps<'_> {
         }
         let text = model.source();
         let source = Arc::new(Source::new(template, text));
+        let mut seen = BTreeSet::new();
         for found in problems {
+            if !seen.insert((found.line, found.resource.clone(), found.message.clone())) {
+                continue;
+            }
             let message = match &found.resource {
                 Some(resource) => format!("resource `{resource}`: {}", found.message),
                 None => found.message,
@@ -149,9 +153,7 @@ impl Steps<'_> {
             let indent = line.len() - line.trim_start().len();
             problem = problem.at(&(start + indent..start + line.trim_end().len()), "");
             problem.source = Some(Arc::clone(&source));
-            if !report.problems.iter().any(|known| known.to_json() == problem.to_json()) {
-                report.problems.push(problem);
-            }
+            report.problems.push(problem);
         }
         true
     }

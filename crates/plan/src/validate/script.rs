@@ -172,7 +172,7 @@ fn read_options(files: &dyn Files, file: &std::path::Path) -> Result<Value, Prob
     };
     let bytes = files.read(file).map_err(|error| wrong(error.to_string(), "check the path"))?;
     let help = "write the options as k6 has them: {\"scenarios\": {…}, \"thresholds\": {…}}";
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_str(&sb_workload::document::text(&bytes)) {
         Ok(options @ Value::Object(_)) => Ok(options),
         Ok(_) => Err(wrong("it holds no table of options".to_owned(), help)),
         Err(error) => Err(wrong(format!("it is not JSON: {error}"), help)),

@@ -33,7 +33,7 @@ impl Trap {
             Self::HereDocument => "in a here-document",
             Self::Backticks => "between backticks",
             Self::Expansion => "inside `${…}`",
-            Self::Arithmetic => "inside `$((…))`",
+            Self::Arithmetic => "in arithmetic (`$((…))`, `((…))` or `$[…]`)",
             Self::Escaped => "directly after `\\` or `$`",
             Self::Unclear => "after shell syntax too tangled to follow",
         }
@@ -74,6 +74,8 @@ enum Frame {
     Arithmetic,
     /// Parentheses within arithmetic.
     Group,
+    /// `$[ … ]` of bash, and brackets within.
+    Brackets,
     Comment,
     HereDocument,
 }
@@ -122,7 +124,7 @@ impl Scanner {
             Some(Frame::Comment) => Some(Trap::Comment),
             Some(Frame::HereDocument) => Some(Trap::HereDocument),
             Some(Frame::Expansion) => Some(Trap::Expansion),
-            Some(Frame::Arithmetic | Frame::Group) => Some(Trap::Arithmetic),
+            Some(Frame::Arithmetic | Frame::Group | Frame::Brackets) => Some(Trap::Arithmetic),
             Some(Frame::Backticks) => Some(Trap::Backticks),
             Some(Frame::Parentheses) | None => None,
         };
@@ -179,6 +181,13 @@ impl Scanner {
                 '\'' => self.lost(),
                 _ => 1,
             },
+            Some(Frame::Brackets) => match rest[0] {
+                ']' => self.pop(),
+                '[' => self.push(Frame::Brackets, 1),
+                '$' => self.dollar(rest, true),
+                '\'' | '"' | '`' | '\\' => self.lost(),
+                _ => 1,
+            },
             Some(frame @ (Frame::Arithmetic | Frame::Group)) => match (rest[0], next) {
                 (')', _) if frame == Frame::Group => self.pop(),
                 (')', Some(')')) => self.pop() + 1,
@@ -213,6 +222,8 @@ impl Scanner {
             '`' if self.stack.last() == Some(&Frame::Backticks) => self.pop(),
             '`' => self.push(Frame::Backticks, 1),
             '#' if at_word_start => self.push(Frame::Comment, 1),
+            // A command of bash that evaluates what is in it, or a subshell in a subshell.
+            '(' if at_word_start && rest.get(1) == Some(&'(') => self.push(Frame::Arithmetic, 2),
             '(' => {
                 self.word_start = true;
                 self.push(Frame::Parentheses, 1)
@@ -289,6 +300,7 @@ impl Scanner {
             (Some('('), Some('(')) => self.push(Frame::Arithmetic, 3),
             (Some('('), _) => self.push(Frame::Parentheses, 2),
             (Some('{'), _) => self.push(Frame::Expansion, 2),
+            (Some('['), _) => self.push(Frame::Brackets, 2),
             (Some('\''), _) if !quoted => self.push(Frame::AnsiC, 2),
             // `$$`, so that the second one does not begin anything.
             (Some('$'), _) => 2,
@@ -407,6 +419,11 @@ mod tests {
         check("echo ${x:-{{a}} } {{a}}", &[Trap::Expansion]);
         check("echo $(( 1 + {{a}} )) {{a}}", &[Trap::Arithmetic]);
         check("echo $(( (1 << 2) + 1 ))\n{{a}}", &[]);
+        check("echo $[ 1 + {{a}} ] {{a}}", &[Trap::Arithmetic]);
+        check("echo \"$[ a[1] + {{a}} ]\" {{a}}", &[Trap::Arithmetic]);
+        check("(( {{a}} > 1 )) && echo {{a}}", &[Trap::Arithmetic]);
+        check("( (echo {{a}}) )", &[]);
+        check("echo $[ '{{a}}' ]", &[Trap::Unclear]);
         check("echo ${x:-'}'} {{a}}", &[Trap::Unclear]);
         check(r#"$((echo "))" "{{a}}") )"#, &[Trap::Unclear]);
     }
@@ -444,10 +461,10 @@ mod tests {
     }
 
     /// Fragments from which authors (and their mistakes) are made.
-    const FRAGMENTS: [&str; 34] = [
+    const FRAGMENTS: [&str; 38] = [
         "{{a}}", "{{a}}", "{{a}}", " ", "\n", "'", "\"", "`", "\\", "$", "$(", ")", "(", "{", "}", "${x:-",
         "$((", "))", "#", " #", "<<E", "<<'E'", "\nE\n", "<<-E", "$'", "; ", " case ", " in a) ", ";; esac",
-        "<<<", ">", "echo ", "x", "&&",
+        "<<<", ">", "echo ", "x", "&&", "$[", "]", "[", "((",
     ];
 
     proptest::proptest! {

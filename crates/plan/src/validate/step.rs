@@ -15,9 +15,12 @@ use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::environment::command;
 use crate::validate::output::output as checked_output;
+use crate::validate::requests;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
+use serde_json::Value;
+
 use sb_sam::LocalSettings;
 use sb_workload::template::{Piece, Template};
 
@@ -153,7 +156,7 @@ impl Steps<'_> {
             return Some(Action::Wait(check::duration(wait, false, report)));
         }
         if let Some(wait_for) = &file.wait_for {
-            return Some(Action::WaitFor(wait_for_answer(&wait_for.value, report)));
+            return Some(Action::WaitFor(wait_for_answer(&wait_for.value, self.params, report)));
         }
         if let Some(load) = &file.load {
             let problem = if phase != Phase::Invoke {
@@ -290,7 +293,7 @@ pub(super) fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<Strin
 }
 
 /// A URL must say its protocol, or begin with a value that does.
-pub(super) fn url(template: &Spanned<Template>, report: &mut Report) {
+pub(super) fn url(template: &Spanned<Template>, known: &dyn Fn(&str) -> Option<Value>, report: &mut Report) {
     let problem = match template.value.pieces().first() {
         Some(Piece::Value { .. }) => None,
         Some(Piece::Literal(text)) if text.starts_with("http://") || text.starts_with("https://") => None,
@@ -303,11 +306,18 @@ pub(super) fn url(template: &Spanned<Template>, report: &mut Report) {
                 .at(&template.span, "not a full URL")
                 .help("write \"http://…\", or begin with a value: \"{{outputs.endpoint}}/path\""),
         );
+    } else if let Some(reason) = requests::url_fault(&template.value, known) {
+        report.push(
+            Problem::error("sb::validate::url", "the URL cannot be requested")
+                .at(&template.span, "not a URL")
+                .help(reason),
+        );
     }
 }
 
-fn wait_for_answer(file: &WaitForFile, report: &mut Report) -> WaitFor {
-    url(&file.http, report);
+fn wait_for_answer(file: &WaitForFile, params: &BTreeMap<String, Param>, report: &mut Report) -> WaitFor {
+    let known = |path: &str| requests::constant(params.get(path.strip_prefix("params.")?)?);
+    url(&file.http, &known, report);
     WaitFor {
         http: file.http.value.clone(),
         status: file.status.as_ref().map_or(200, |status| check::status(status, report)),

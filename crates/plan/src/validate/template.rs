@@ -1,10 +1,14 @@
 //! Are all placeholders defined where they stand, and may their values go there?
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::benchmark::Phase;
-use crate::manifest::problem::{Problem, Report, Span, did_you_mean, suggest};
+use crate::manifest::problem::{MOST_NAMES, Problem, Report, Span, suggest};
 use crate::manifest::tree::Spanned;
+use crate::validate::precedence::Order;
 use crate::validate::shell;
 use sb_workload::template::{Piece, Template};
 
@@ -14,8 +18,10 @@ pub(super) enum Role {
     ShellString,
     ArgvWord,
     FileName,
-    /// Environment variables, URLs, headers, bodies.
+    /// Environment variables and settings.
     Plain,
+    /// URLs, headers, bodies: they have rules of their own for what bytes they may hold.
+    Request,
 }
 
 /// Who uses a template, on which targets.
@@ -44,8 +50,7 @@ pub(super) struct Maker {
 #[derive(Clone, Debug, Default)]
 pub(super) struct TargetScope {
     pub outputs: BTreeMap<String, Maker>,
-    /// Steps that have succeeded when this one starts, by phase and name.
-    pub before: BTreeMap<(Phase, String), BTreeSet<String>>,
+    pub order: Order,
     /// Names of the invoke steps that drive the workload.
     pub loads: Vec<String>,
 }
@@ -56,6 +61,10 @@ pub(super) struct Scope {
     /// Name and secrecy.
     pub params: BTreeMap<String, bool>,
     pub targets: BTreeMap<String, TargetScope>,
+    /// Values that are known before anything has run, by path.
+    pub constants: BTreeMap<String, Value>,
+    /// By target, those of the parameters that were met in a template.
+    pub read_params: RefCell<BTreeMap<String, BTreeSet<String>>>,
 }
 
 const ALWAYS: [&str; 5] = ["benchmark.name", "benchmark.description", "benchmark.root", "target", "run.id"];
@@ -88,22 +97,39 @@ fn locate(report: &Report, span: &Span, path: &str, occurrence: usize) -> Span {
     span.clone()
 }
 
-/// Every placeholder with its rawness and place.
-fn placeholders<'a>(template: &'a Spanned<Template>, report: &Report) -> Vec<(&'a str, bool, Span)> {
+/// A placeholder. Where it stands is looked for when something is wrong with it.
+struct Placeholder<'a> {
+    path: &'a str,
+    raw: bool,
+    /// Of how many of the same path before it in the template.
+    occurrence: usize,
+    template: &'a Span,
+}
+
+impl Placeholder<'_> {
+    fn span(&self, report: &Report) -> Span {
+        // A long list of problems is read from its beginning.
+        if self.occurrence > MOST_LOCATED {
+            return self.template.clone();
+        }
+        locate(report, self.template, self.path, self.occurrence)
+    }
+}
+
+/// Of how many placeholders of one path in one text the places are told.
+const MOST_LOCATED: usize = 100;
+
+fn placeholders(template: &Spanned<Template>) -> Vec<Placeholder<'_>> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    template
-        .value
-        .pieces()
-        .iter()
-        .filter_map(|piece| match piece {
-            Piece::Value { path, raw } => Some((path.as_str(), *raw)),
-            Piece::Literal(_) => None,
-        })
+    let values = template.value.pieces().iter().filter_map(|piece| match piece {
+        Piece::Value { path, raw } => Some((path.as_str(), *raw)),
+        Piece::Literal(_) => None,
+    });
+    values
         .map(|(path, raw)| {
-            let occurrence = seen.entry(path).or_insert(0);
-            let span = locate(report, &template.span, path, *occurrence);
-            *occurrence += 1;
-            (path, raw, span)
+            let count = seen.entry(path).or_insert(0);
+            *count += 1;
+            Placeholder { path, raw, occurrence: *count - 1, template: &template.span }
         })
         .collect()
 }
@@ -117,31 +143,40 @@ impl Scope {
         user: User<'_>,
         report: &mut Report,
     ) {
-        let found = placeholders(template, report);
-        for (path, raw, span) in &found {
+        let found = placeholders(template);
+        for placeholder in &found {
+            let Placeholder { path, raw, .. } = placeholder;
             if *raw && role != Role::ArgvWord && role != Role::FileName {
                 report.push(
                     Problem::warning(
                         "sb::template::raw",
                         format!("the value of `{{{{{{{path}}}}}}}` is not quoted"),
                     )
-                    .at(span, "raw")
+                    .at(&placeholder.span(report), "raw")
                     .help(format!(
                         "write `{{{{{path}}}}}` unless the value is meant to be read as code here"
                     )),
                 );
             }
-            self.check_path(path, span, role, user, report);
+            self.check_path(placeholder, role, user, report);
+        }
+        let has_nul = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains('\0'));
+        if role != Role::Request && template.value.pieces().iter().any(has_nul) {
+            report.push(
+                Problem::error("sb::validate::nul", "a NUL byte cannot be handed to a command")
+                    .at(&template.span, "holds a NUL byte")
+                    .help("remove it; a command that needs one can make it: `printf '\\0'`"),
+            );
         }
         if role == Role::ShellString {
             for (index, trap) in shell::traps(&template.value) {
-                let (path, _, span) = &found[index];
+                let Placeholder { path, .. } = &found[index];
                 report.push(
                     Problem::error(
                         "sb::template::quoted",
                         format!("`{{{{{path}}}}}` stands {}, where its value cannot be quoted", trap.place()),
                     )
-                    .at(span, "quoting would break here")
+                    .at(&found[index].span(report), "quoting would break here")
                     .help(format!(
                         "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write `\"${variable}\"` here",
                         variable = variable_for(path),
@@ -151,7 +186,8 @@ impl Scope {
         }
     }
 
-    fn check_path(&self, path: &str, span: &Span, role: Role, user: User<'_>, report: &mut Report) {
+    fn check_path(&self, placeholder: &Placeholder<'_>, role: Role, user: User<'_>, report: &mut Report) {
+        let path = placeholder.path;
         if ALWAYS.contains(&path)
             || (IN_TRIALS.contains(&path) && user.phase == Phase::Invoke)
             || (IN_REQUESTS.contains(&path) && user.request.is_some())
@@ -169,7 +205,7 @@ impl Scope {
                     "sb::template::not_here",
                     format!("`{{{{{path}}}}}` has a value only in {place}"),
                 )
-                .at(span, "has no value here")
+                .at(&placeholder.span(report), "has no value here")
                 .help(suggest(
                     "",
                     "defined here",
@@ -178,26 +214,33 @@ impl Scope {
             );
             return;
         }
-        if let Some(secret) = path.strip_prefix("params.").and_then(|name| self.params.get(name)) {
+        if let Some((name, secret)) =
+            path.strip_prefix("params.").and_then(|name| self.params.get_key_value(name))
+        {
+            let mut read = self.read_params.borrow_mut();
+            for target in user.targets {
+                read.entry(target.clone()).or_default().insert(name.clone());
+            }
             if *secret {
-                secret_use(path, span, role, report);
+                secret_use(path, &placeholder.span(report), role, report);
             }
             return;
         }
         if let Some(output) = path.strip_prefix("outputs.")
             && self.targets.values().any(|scope| scope.outputs.contains_key(output))
         {
-            self.check_output(output, span, role, user, report);
+            self.check_output(output, placeholder, role, user, report);
             return;
         }
-        report.push(undefined(path, span, &self.known(user)));
+        report.push(undefined(path, &placeholder.span(report), &self.known(user)));
     }
 
-    /// Everything that a user may name.
+    /// What a user may name, as far as it is of help.
     fn known(&self, user: User<'_>) -> Vec<String> {
-        let mut known: Vec<String> = self.params.keys().map(|name| format!("params.{name}")).collect();
-        let outputs: BTreeSet<&String> =
-            self.targets.values().flat_map(|scope| scope.outputs.keys()).collect();
+        let params = self.params.keys().take(MOST_NAMES);
+        let mut known: Vec<String> = params.map(|name| format!("params.{name}")).collect();
+        let outputs = self.targets.values().flat_map(|scope| scope.outputs.keys());
+        let outputs: BTreeSet<&String> = outputs.take(MOST_NAMES).collect();
         known.extend(outputs.iter().map(|name| format!("outputs.{name}")));
         known.extend(ALWAYS.map(str::to_owned));
         if user.phase == Phase::Invoke {
@@ -211,7 +254,14 @@ impl Scope {
     }
 
     /// An output must have been made, on every target where the user runs, before the user starts.
-    fn check_output(&self, output: &str, span: &Span, role: Role, user: User<'_>, report: &mut Report) {
+    fn check_output(
+        &self,
+        output: &str,
+        placeholder: &Placeholder<'_>,
+        role: Role,
+        user: User<'_>,
+        report: &mut Report,
+    ) {
         let code = "sb::template::output";
         let path = format!("outputs.{output}");
         let mut secret = false;
@@ -229,7 +279,7 @@ impl Scope {
                         code,
                         format!("no step makes the output `{output}` on the target `{target}`"),
                     )
-                    .at(span, format!("has no value on `{target}`"))
+                    .at(&placeholder.span(report), format!("has no value on `{target}`"))
                     .help(format!(
                         "it is made on `{}`: add a step for `{target}` that makes it, or limit this one with `target = \"{}\"`",
                         elsewhere.join("`, `"),
@@ -277,19 +327,19 @@ impl Scope {
                 None
             };
             if let Some((message, help)) = problem {
-                report.push(Problem::error(code, message).at(span, "may have no value here").help(help));
+                let span = placeholder.span(report);
+                report.push(Problem::error(code, message).at(&span, "may have no value here").help(help));
             }
         }
         if secret {
-            secret_use(&path, span, role, report);
+            secret_use(&path, &placeholder.span(report), role, report);
         }
     }
 
     #[expect(clippy::unused_self, reason = "reads as a question to the scope")]
     fn comes_before(&self, scope: &TargetScope, maker: &str, user: User<'_>) -> bool {
-        let before = |step: &str| {
-            scope.before.get(&(user.phase, step.to_owned())).is_some_and(|earlier| earlier.contains(maker))
-        };
+        let before =
+            |step: &str| scope.order.get(&user.phase).is_some_and(|order| order.comes_before(maker, step));
         match user.step {
             Some(step) => before(step),
             None => scope.loads.iter().all(|load| before(load)),
@@ -306,7 +356,7 @@ fn secret_use(path: &str, span: &Span, role: Role, report: &mut Report) {
     let place = match role {
         Role::ShellString | Role::ArgvWord => "an argument list, which every process can read",
         Role::FileName => "a file name",
-        Role::Plain => return,
+        Role::Plain | Role::Request => return,
     };
     report.push(
         Problem::error("sb::template::secret", format!("the secret `{{{{{path}}}}}` would land in {place}"))
@@ -325,18 +375,17 @@ fn undefined(path: &str, span: &Span, known: &[String]) -> Problem {
     // A name without its table is a common slip.
     match known.iter().find(|name| name.split_once('.').is_some_and(|(_, last)| last == path)) {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
-        None if did_you_mean(path, names.clone()).is_none() && known.is_empty() => {
-            problem.help("nothing is defined here: write the value out")
-        }
+        None if known.is_empty() => problem.help("nothing is defined here: write the value out"),
         None => problem.help(suggest(path, "defined here", names)),
     }
 }
 
 /// Checks a template of a plan, where values are plain and only `known` names exist.
-pub(super) fn check_plain(template: &Spanned<Template>, known: &[String], report: &mut Report) {
-    for (path, _, span) in placeholders(template, report) {
-        if !known.iter().any(|name| name == path) {
-            report.push(undefined(path, &span, known));
+pub(super) fn check_plain(template: &Spanned<Template>, known: &BTreeSet<String>, report: &mut Report) {
+    for placeholder in placeholders(template) {
+        if !known.contains(placeholder.path) {
+            let names: Vec<String> = known.iter().take(MOST_NAMES).cloned().collect();
+            report.push(undefined(placeholder.path, &placeholder.span(report), &names));
         }
     }
 }

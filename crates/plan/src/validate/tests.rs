@@ -1,6 +1,9 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
+mod factors;
+mod hostile;
 mod plans;
+mod requests;
 mod scripts;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! Where a target's traces come from, and the steps that this takes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::benchmark::built_in_step;
@@ -111,10 +110,7 @@ pub(super) fn add_receiver(target: &mut Target, scope: &mut TargetScope, span: &
     for step in target.deploy.iter_mut().filter(|step| step.needs.is_empty()) {
         Arc::make_mut(step).needs.push(RECEIVER.to_owned());
     }
-    for ((_, _), before) in scope.before.iter_mut().filter(|((phase, _), _)| *phase == Phase::Deploy) {
-        before.insert(RECEIVER.to_owned());
-    }
-    scope.before.insert((Phase::Deploy, RECEIVER.to_owned()), BTreeSet::new());
+    scope.order.entry(Phase::Deploy).or_default().begin_with(RECEIVER);
     let maker = Maker {
         phase: Phase::Deploy,
         step: RECEIVER.to_owned(),

@@ -1,5 +1,6 @@
 //! What is sent: requests with their placeholders.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use serde_json::Value;
 
 use crate::benchmark::Phase;
 use crate::manifest::decode::Map;
-use crate::manifest::problem::{Problem, Report, Span};
+use crate::manifest::problem::{Problem, Report, Span, did_you_mean};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{HttpVersionWord, RequestFile, TraceHeaderWord, WorkloadFile};
 use crate::validate::check::{self, ManifestFolder};
+use crate::validate::requests::{self, Part};
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{answer, step};
+use sb_workload::http::METHODS;
 use sb_workload::template::{Context, Piece, Template};
 use sb_workload::{Body, HttpVersion, Request, Sequence, Settings, TraceHeader, Workload};
 
@@ -37,10 +40,12 @@ pub(super) fn workload(
             ),
         );
     }
-    let mut checker = WorkloadChecker { files, place, scope, targets, report };
+    let settings = settings(file, files, place, report);
+    let known = |path: &str| scope.constants.get(path).cloned();
+    let mut checker =
+        WorkloadChecker { files, place, scope, targets, settings: &settings, known: &known, report };
     let requests = checker.requests(file.requests.as_ref(), false);
     let sequences = checker.sequences(file);
-    let settings = settings(file, files, place, report);
     let timeout = file
         .timeout
         .as_ref()
@@ -54,6 +59,9 @@ struct WorkloadChecker<'a> {
     place: &'a ManifestFolder,
     scope: &'a Scope,
     targets: &'a [String],
+    settings: &'a Settings,
+    /// Values that are known before anything has run.
+    known: &'a dyn Fn(&str) -> Option<Value>,
     report: &'a mut Report,
 }
 
@@ -66,10 +74,14 @@ impl WorkloadChecker<'_> {
     ) -> Vec<Request> {
         let list = list.map_or(&[][..], |list| &list.value);
         let mut requests: Vec<Request> = Vec::new();
+        let mut index_of: HashMap<String, usize> = HashMap::new();
         let mut extracted: Vec<String> = Vec::new();
         for raw in list {
-            let request = request(&raw.value, self.files, self.place, self.report);
-            if let Some(index) = requests.iter().position(|earlier| earlier.name == request.name) {
+            let request = request(&raw.value, self.files, self.place, self.known, self.report);
+            self.check_headers(&raw.value, &request);
+            let first = index_of.get(&request.name).copied();
+            index_of.entry(request.name.clone()).or_insert(requests.len());
+            if let Some(index) = first {
                 self.report.push(
                     Problem::error(
                         "sb::validate::duplicate",
@@ -86,7 +98,7 @@ impl WorkloadChecker<'_> {
                 .chain(raw.value.headers.iter().flat_map(Map::iter).map(|(_, value)| value))
                 .chain(&raw.value.body)
             {
-                self.scope.check(template, Role::Plain, user, self.report);
+                self.scope.check(template, Role::Request, user, self.report);
             }
             if in_sequence {
                 if let Some(weight) = &raw.value.weight {
@@ -112,13 +124,44 @@ impl WorkloadChecker<'_> {
         requests
     }
 
+    fn check_headers(&mut self, raw: &RequestFile, request: &Request) {
+        let mut refused: Vec<(usize, String)> = Vec::new();
+        for fault in requests::faults(request, self.settings, self.known) {
+            // The URL was checked where it was read.
+            if let Part::Header(index) = fault.part {
+                refused.push((index, fault.reason));
+            }
+        }
+        let names = request.headers.iter().map(|(name, _)| name).enumerate();
+        for (index, _) in names.filter(|(_, name)| requests::is_lost_over_http2(name, self.settings)) {
+            refused.push((
+                index,
+                "does not exist in HTTP/2, which `http_version` asks for; remove it".to_owned(),
+            ));
+        }
+        let fields: Vec<_> = raw.headers.iter().flat_map(Map::iter).collect();
+        for (index, reason) in refused {
+            let (name, value) = fields[index];
+            let is_said = |problem: &Problem| {
+                problem.labels.iter().any(|(span, _)| *span == name.span || *span == value.span)
+            };
+            if !self.report.problems.iter().rev().take(4).any(is_said) {
+                self.report.push(
+                    Problem::error("sb::validate::header", format!("the header `{}` {reason}", name.value))
+                        .at(&name.span, "cannot be sent")
+                        .help("`sb` frames messages itself and adds the trace id; other headers are yours"),
+                );
+            }
+        }
+    }
+
     fn sequences(&mut self, file: &WorkloadFile) -> Vec<Sequence> {
-        let mut names: Vec<(&str, &Span)> = Vec::new();
+        let mut names: HashMap<&str, &Span> = HashMap::new();
         let mut sequences = Vec::new();
         for raw in file.sequences.iter().flat_map(|list| &list.value) {
             let name = &raw.value.name;
             check::name(&name.value, &name.span, "a sequence", self.report);
-            if let Some((_, first)) = names.iter().find(|(earlier, _)| *earlier == name.value) {
+            if let Some(first) = names.get(name.value.as_str()) {
                 self.report.push(
                     Problem::error(
                         "sb::validate::duplicate",
@@ -129,7 +172,7 @@ impl WorkloadChecker<'_> {
                     .help("give each its own name"),
                 );
             }
-            names.push((&name.value, &name.span));
+            names.entry(&name.value).or_insert(&name.span);
             weight(raw.value.weight.as_ref(), "a sequence", self.report);
             if raw.value.requests.value.is_empty() {
                 self.report.push(
@@ -198,9 +241,15 @@ fn weight(weight: Option<&Spanned<f64>>, what: &str, report: &mut Report) {
     }
 }
 
-fn request(file: &RequestFile, files: &dyn Files, place: &ManifestFolder, report: &mut Report) -> Request {
+fn request(
+    file: &RequestFile,
+    files: &dyn Files,
+    place: &ManifestFolder,
+    known: &dyn Fn(&str) -> Option<Value>,
+    report: &mut Report,
+) -> Request {
     check::name(&file.name.value, &file.name.span, "a request", report);
-    step::url(&file.url, report);
+    step::url(&file.url, known, report);
     weight(file.weight.as_ref(), "a request", report);
     let headers = headers(file, report);
     let body = body(file, &headers, files, place, report);
@@ -230,6 +279,16 @@ fn method(file: &RequestFile, body: &Body, report: &mut Report) -> String {
                 .at(&method.span, "methods are upper-case words")
                 .help(format!("write \"{}\"", if usable { &upper } else { "GET" })),
         );
+    } else if !METHODS.contains(&method.value.as_str()) {
+        report.push(
+            Problem::error("sb::validate::method", format!("`{}` is not an HTTP method", method.value))
+                .at(&method.span, "no server knows it")
+                .help(match did_you_mean(&method.value, METHODS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "use a registered method, such as GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"
+                        .to_owned(),
+                }),
+        );
     }
     method.value.clone()
 }
@@ -242,10 +301,11 @@ pub(super) fn is_header_name(name: &str) -> bool {
 
 fn headers(file: &RequestFile, report: &mut Report) -> Vec<(String, Template)> {
     let mut headers: Vec<(String, Template)> = Vec::new();
+    let mut known = HashSet::new();
     for (name, value) in file.headers.iter().flat_map(Map::iter) {
         let problem = if !is_header_name(&name.value) {
             Some(format!("`{}` cannot be the name of a header", name.value))
-        } else if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(&name.value)) {
+        } else if !known.insert(name.value.to_ascii_lowercase()) {
             Some(format!("the header `{}` is given twice", name.value))
         } else {
             None

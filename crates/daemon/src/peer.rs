@@ -1,0 +1,60 @@
+//! Who is at the other end of a loopback connection: every user of a machine reaches every port of it.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+
+/// Whether a connection comes from a process of this user, or of root. Where the system does not say whose connections
+/// there are, everybody may connect, as without this check.
+pub(crate) fn is_own(peer: SocketAddr, here: SocketAddr) -> bool {
+    let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else { return false };
+    let Ok(table) = fs::read_to_string("/proc/net/tcp") else { return true };
+    match owner(&table, peer, here) {
+        Some(user) => user == 0 || user == rustix::process::getuid().as_raw(),
+        // From another network namespace, or already gone.
+        None => !IpAddr::V4(*peer.ip()).is_loopback(),
+    }
+}
+
+/// The user whose socket is `peer`, connected to `here`, in the form of `/proc/net/tcp`.
+fn owner(table: &str, peer: SocketAddrV4, here: SocketAddrV4) -> Option<u32> {
+    // The kernel writes the bytes of an address as one number of the machine's own order.
+    let written =
+        |at: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port());
+    let (peer, here) = (written(peer), written(here));
+    table.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        (words.next() == Some(&peer) && words.next() == Some(&here)).then_some(())?;
+        words.nth(4)?.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_connection_is_found() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                     0: 0100007F:07E8 0100007F:C454 01 00000000:00000000 00:00000000 00000000     0        0 1581 1\n   \
+                     1: 0100007F:C454 0100007F:07E8 01 00000000:00000000 00:00000000 00000000  1000        0 209000 1\n";
+        let at = |port: u16| format!("127.0.0.1:{port}").parse().unwrap();
+        if cfg!(target_endian = "little") {
+            assert_eq!(owner(table, at(0xc454), at(0x07e8)), Some(1000));
+            assert_eq!(owner(table, at(0x07e8), at(0xc454)), Some(0));
+            assert_eq!(owner(table, at(1), at(2)), None);
+        }
+    }
+
+    #[test]
+    fn an_own_connection_is_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(is_own(stream.local_addr().unwrap(), stream.peer_addr().unwrap()));
+        let (port, here) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+        drop((stream, listener));
+        let unknown = SocketAddr::new(port.ip(), 1);
+        assert!(!is_own(unknown, here), "a connection that does not exist has no owner");
+    }
+}

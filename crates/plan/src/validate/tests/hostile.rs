@@ -1,0 +1,105 @@
+//! Repositories that mean harm, or are only very large: read in time and memory that grow with them, and not beyond them.
+
+use std::time::Instant;
+
+use super::*;
+
+const TARGET: &str = "[targets.local]\ntraces = \"none\"\n";
+
+/// How long it takes, in a build that is several times slower than a release; the square of these would take minutes.
+#[track_caller]
+fn quickly(what: &str, text: &str, errors: bool) -> Checked<Arc<Benchmark>> {
+    let began = Instant::now();
+    let checked = read(text);
+    assert!(began.elapsed() < Duration::from_secs(20), "{what}: {:?}", began.elapsed());
+    assert_eq!(checked.problems.iter().any(Problem::is_error), errors, "{what}");
+    checked
+}
+
+fn steps(count: usize, more: impl Fn(usize) -> String) -> String {
+    let steps =
+        (0..count).map(|step| format!("[[deploy]]\nname = \"s{step}\"\nrun = \"true\"\n{}\n", more(step)));
+    format!("{HEAD}{TARGET}{}", steps.collect::<String>())
+}
+
+#[test]
+fn thousands_of_steps_needs_and_mistakes_are_checked_quickly() {
+    let chain = quickly("a chain", &steps(8000, |_| String::new()), false).value.unwrap();
+    assert_eq!(chain.targets["local"].deploy[7999].needs, ["s7998"]);
+    quickly(
+        "backwards",
+        &steps(4000, |step| {
+            if step == 3999 { "needs = []".to_owned() } else { format!("needs = \"s{}\"", step + 1) }
+        }),
+        false,
+    );
+    quickly("a circle", &steps(4000, |step| format!("needs = \"s{}\"", (step + 1) % 4000)), true);
+    quickly("unknown needs", &steps(2000, |step| format!("needs = \"x{step}\"")), true);
+    quickly(
+        "undefined values",
+        &steps(1000, |step| format!("env = {{ A = \"{{{{params.q{step}}}}}\" }}")),
+        true,
+    );
+    let keys: String = (0..8000).map(|key| format!("k{key} = 1\n")).collect();
+    quickly("unknown keys", &format!("{HEAD}{keys}{TARGET}"), true);
+    let many = "{{params.a}} ".repeat(8000);
+    let text = format!("{HEAD}[params]\na = 1\n{TARGET}[[deploy]]\nname = \"s\"\nrun = \"echo {many}\"\n");
+    quickly("placeholders", &text, false);
+    let targets: String = (0..8000).map(|target| format!("[targets.t{target}]\n")).collect();
+    let checked = quickly("targets", &format!("{HEAD}{targets}"), true);
+    assert_eq!(checked.problems.len(), 1, "{}", rendered(&checked.problems[..1]));
+}
+
+#[test]
+fn many_keys_of_yaml_are_read_quickly() {
+    let keys: String = (0..20_000).map(|key| format!("  k{key}: 1\n")).collect();
+    let text = format!("benchmark: {{name: d}}\ntargets: {{local: {{traces: none}}}}\nparams:\n{keys}");
+    let files = Snapshot::new([("/repo/benchmark.yaml", text)]);
+    let began = Instant::now();
+    assert!(benchmark(&files, Path::new("/repo/benchmark.yaml")).value.is_some());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_is_no_regular_file_or_too_large_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    assert!(std::process::Command::new("mkfifo").arg(at("fifo.toml")).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", at("zero.toml")).unwrap();
+    std::fs::File::create(at("large.toml")).unwrap().set_len(crate::manifest::read::LARGEST + 1).unwrap();
+    std::fs::write(at("long.toml"), format!("{HEAD}#{}\n", "x".repeat(3 << 20))).unwrap();
+    for (name, words) in [
+        ("fifo.toml", "not a regular file"),
+        ("zero.toml", "not a regular file"),
+        ("large.toml", "larger than 16 MiB"),
+        ("long.toml", "larger than 2048 KiB"),
+    ] {
+        let checked = benchmark(&Disk, &at(name));
+        let [problem] = checked.problems.as_slice() else { panic!("{name}: {:?}", checked.problems) };
+        assert!(problem.message.contains(words), "{name}: {}", problem.message);
+    }
+}
+
+#[test]
+fn a_plan_reads_no_manifest_outside_of_its_work_tree() {
+    let manifest = format!("{HEAD}{TARGET}[[deploy]]\nname = \"d\"\nrun = \"true\"\n");
+    let check = |plan_path: &str, manifest_path: &str, more: &[(&str, &str)], allowed: bool| {
+        let plan_text = format!("[plan]\nname = \"p\"\n[[applications]]\nmanifest = \"{manifest_path}\"\n");
+        let all = [
+            (plan_path, plan_text.as_str()),
+            ("/etc/shadow", "root:secret"),
+            ("/a/b/app/benchmark.toml", &manifest),
+        ];
+        let files = Snapshot::new(all.into_iter().chain(more.iter().copied()));
+        let checked = plan(&files, Path::new(plan_path), &Overrides::default());
+        assert_eq!(checked.value.is_some(), allowed, "{plan_path} {}", rendered(&checked.problems));
+        assert!(!rendered(&checked.problems).contains("root:secret"));
+    };
+    check("/a/b/plans/p.toml", "/etc/shadow", &[], false);
+    check("/a/b/plans/p.toml", "../../../etc/shadow", &[("/a/.git/HEAD", "")], false);
+    check("/a/b/plans/p.toml", "../app/benchmark.toml", &[], true);
+    check("/a/b/p.toml", "app/benchmark.toml", &[], true);
+    check("/a/c/p.toml", "../b/app/benchmark.toml", &[], false);
+    check("/a/c/p.toml", "../b/app/benchmark.toml", &[("/a/.git/HEAD", "")], true);
+    check("/a/c/p.toml", "../b/app/benchmark.toml", &[("/a/.sb/state.db", "")], true);
+}

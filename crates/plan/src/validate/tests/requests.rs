@@ -1,0 +1,113 @@
+//! Requests that cannot be sent whatever happens before: found before anything is deployed.
+
+use super::*;
+
+/// A manifest with one request.
+fn manifest(params: &str, settings: &str, request: &str) -> String {
+    format!(
+        "{HEAD}[params]\n{params}\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"d\"\nrun = \"echo\"\n\
+         outputs.url = {{ line = 1 }}\n[workload]\n{settings}\n[[workload.requests]]\nname = \"r\"\n{request}\n"
+    )
+}
+
+/// The place of the only problem, and words of its message or help; none: there is no problem.
+#[track_caller]
+fn check_request(params: &str, settings: &str, request: &str, expected: Option<(&str, &str)>) {
+    let checked = read(&manifest(params, settings, request));
+    let Some((place, words)) = expected else {
+        assert!(checked.problems.is_empty(), "{request}\n{}", rendered(&checked.problems));
+        return;
+    };
+    let [problem] = checked.problems.as_slice() else {
+        panic!("{request}\n{}", rendered(&checked.problems));
+    };
+    let source = problem.source.as_ref().unwrap();
+    assert_eq!(source.text().get(problem.labels[0].0.clone()), Some(place), "{request}");
+    let said = format!("{}; {}", problem.message, problem.help.clone().unwrap_or_default());
+    assert!(said.contains(words), "{said}");
+    assert!(problem.is_error());
+}
+
+#[test]
+fn urls_that_nothing_can_be_sent_to() {
+    #[track_caller]
+    fn url(params: &str, url: &str, words: Option<&str>) {
+        let place = format!("\"{url}\"");
+        check_request(params, "", &format!("url = {place}"), words.map(|words| (place.as_str(), words)));
+    }
+    url("", "http://127.0.0.1/ok?a=b c", Some("`%20`"));
+    url("", "http://127.0.0.1:70000/ok", Some("not a port"));
+    url("", "http://user:pw@127.0.0.1/ok", Some("`Authorization`"));
+    url("", r"http://127.0.0.1/\r\nx: 1", Some("line break"));
+    url("", r"http://127.0.0.1/\u0000", Some("NUL"));
+    url("port = 70000", "http://127.0.0.1:{{params.port}}/ok", Some("`70000` is not a port"));
+    url("port = 7000", "http://127.0.0.1:{{params.port}}/ok", None);
+    url("base = \"http://127.0.0.1:0\"", "{{params.base}}/ok", Some("`0` is not a port"));
+    url("base = \"\"", "{{params.base}}/ok", None);
+    url("q = \"a b\"", "http://127.0.0.1/?q={{params.q}}", None);
+    url("", "{{outputs.url}}/a b", Some("`%20`"));
+    url("", "{{outputs.url}}:70000/", Some("`70000` is not a port"));
+    url("", "{{outputs.url}}://127.0.0.1:80/", None);
+    url("", "{{outputs.url}}stage/x?id={{request.uuid}}", None);
+    url("", "http://{{outputs.url}}:{{outputs.url}}/", None);
+}
+
+#[test]
+fn headers_and_methods_that_cannot_be_sent() {
+    let url = "url = \"http://127.0.0.1/\"";
+    let with = |more: &str| format!("{url}\n{more}");
+    let headers = |given: &str| with(&format!("headers = {{ {given} }}"));
+    check_request("", "", &headers("Content-Length = \"3\""), Some(("Content-Length", "set by sb")));
+    check_request(
+        "",
+        "",
+        &headers("transfer-encoding = \"chunked\""),
+        Some(("transfer-encoding", "set by sb")),
+    );
+    check_request("", "", &headers("traceparent = \"x\""), Some(("traceparent", "set by sb")));
+    check_request("", "trace_header = \"none\"", &headers("traceparent = \"x\""), None);
+    check_request("", "", &headers("Host = \"a/b\""), Some(("Host", "`host:port`")));
+    check_request("", "", &headers("Host = \"example.org\""), None);
+    check_request(
+        "",
+        "http_version = \"2\"",
+        &headers("Connection = \"close\""),
+        Some(("Connection", "HTTP/2")),
+    );
+    check_request(
+        "v = \"a\\nb\"",
+        "",
+        &headers("x-a = \"{{params.v}}\""),
+        Some(("x-a", "control characters")),
+    );
+    check_request("", "", &with("method = \"PSOT\""), Some(("\"PSOT\"", "did you mean `POST`?")));
+    check_request("", "", &with("method = \"FETCH\""), Some(("\"FETCH\"", "a registered method")));
+    check_request("", "", &with("method = \"PROPFIND\""), None);
+}
+
+#[test]
+fn commands_cannot_be_given_a_nul_byte() {
+    for step in [
+        r#"run = ["echo", "a\u0000b"]"#,
+        r#"run = "echo \u0000""#,
+        "run = \"echo\"\nenv = { A = \"x\\u0000\" }",
+        "run = \"echo\"\nworkdir = \"x\\u0000\"",
+    ] {
+        let checked = read(&format!("{HEAD}[targets.local]\n[[deploy]]\nname = \"d\"\n{step}\n"));
+        let codes: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
+        assert!(codes.contains(&"sb::validate::nul"), "{step}: {codes:?}");
+    }
+}
+
+#[test]
+fn parameters_of_a_plan_are_tried_in_its_requests() {
+    let text = manifest("port = 80", "", "url = \"http://127.0.0.1:{{params.port}}/\"");
+    let given = |port: &str| {
+        let params = vec![("port".to_owned(), port.to_owned())];
+        single(read(&text).value.unwrap(), "local", None, &Overrides { params, ..Overrides::default() })
+    };
+    assert!(given("8080").problems.is_empty());
+    let refused = given("70000");
+    assert!(refused.value.is_none());
+    assert!(refused.problems[0].message.contains("`70000` is not a port"), "{}", rendered(&refused.problems));
+}

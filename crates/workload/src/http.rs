@@ -1,0 +1,186 @@
+//! What HTTP allows in a request. Whoever checks a request before it can be sent, and whoever sends it, ask the same rules.
+
+use http::{HeaderName, HeaderValue, Uri};
+
+use crate::TraceHeader;
+
+/// The headers that carry the trace id: X-Ray's, and that of W3C Trace Context.
+pub const TRACE_HEADERS: [&str; 2] = ["x-amzn-trace-id", "traceparent"];
+
+/// Registered methods (<https://www.iana.org/assignments/http-methods>) that a request with a URL can have, and `PURGE`,
+/// which caches know. `CONNECT` is for proxies.
+pub const METHODS: [&str; 40] = [
+    "GET",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "HEAD",
+    "OPTIONS",
+    "TRACE",
+    "QUERY",
+    "PURGE",
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPFIND",
+    "PROPPATCH",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+    "NOTIFY",
+];
+
+/// The parts of a URL that a request is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Whether it is `https`.
+    pub tls: bool,
+    /// Without the brackets of IPv6.
+    pub host: String,
+    /// The usual one of the scheme where it has none.
+    pub port: u16,
+    /// As the `Host` header has it: as browsers do it, the port only where it is not the usual one.
+    pub authority: String,
+    /// Path and query; begins with `/`.
+    pub path: String,
+}
+
+/// Reads a URL that is complete.
+///
+/// # Errors
+/// Why nothing can be sent to it, and what to write instead.
+pub fn url(text: &str) -> Result<HttpUrl, String> {
+    const START: &str = "it must begin with `http://` or `https://` and a host";
+    if let Some(bad) = text.chars().find(|c| *c == ' ' || c.is_control()) {
+        return Err(match bad {
+            ' ' => "it holds a space: write `%20`".to_owned(),
+            '\n' | '\r' => {
+                "it holds a line break: write it on one line, or `%0A` for one that is meant".to_owned()
+            }
+            '\0' => "it holds a NUL byte: remove it".to_owned(),
+            other => format!("it holds the control character U+{:04X}: remove it", u32::from(other)),
+        });
+    }
+    let uri: Uri = text.parse().map_err(|error: http::uri::InvalidUri| match error.to_string() {
+        reason if reason.is_empty() => START.to_owned(),
+        reason => reason,
+    })?;
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(START.to_owned()),
+    };
+    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+        return Err(START.to_owned());
+    };
+    if authority.as_str().contains('@') {
+        return Err("a user or password in it would not be sent; use an `Authorization` header".to_owned());
+    }
+    let usual = if tls { 443 } else { 80 };
+    let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
+        "" | ":" => usual,
+        given => given[1..]
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| format!("`{}` is not a port: use a number from 1 to 65535", &given[1..]))?,
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let host = authority.host();
+    Ok(HttpUrl {
+        tls,
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port,
+        authority: if port == usual { host.to_owned() } else { format!("{host}:{port}") },
+        path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
+    })
+}
+
+/// Why a request cannot have this header, by its name alone.
+pub fn refused_header(name: &str, trace_header: TraceHeader) -> Option<&'static str> {
+    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { return Some("is not a valid header name") };
+    let [xray, traceparent] = TRACE_HEADERS.map(|header| name == header);
+    let carries_trace = match trace_header {
+        TraceHeader::Xray => xray,
+        TraceHeader::Traceparent => traceparent,
+        TraceHeader::Both => xray || traceparent,
+        TraceHeader::None => false,
+    };
+    let framing = name == http::header::CONTENT_LENGTH || name == http::header::TRANSFER_ENCODING;
+    (carries_trace || framing).then_some("is set by sb for every invocation; remove it from the request")
+}
+
+/// Why a header cannot have this value.
+pub fn refused_header_value(name: &str, value: &str) -> Option<&'static str> {
+    if HeaderValue::from_bytes(value.as_bytes()).is_err() {
+        return Some("has control characters (such as a line end) in its value; remove them");
+    }
+    let is_host = name.eq_ignore_ascii_case("host");
+    (is_host && (value.contains('@') || value.parse::<http::uri::Authority>().is_err()))
+        .then_some("is not `host` or `host:port`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_or_refused_with_a_way_out() {
+        #[track_caller]
+        fn check(text: &str, expected: Result<(&str, u16, &str, &str), &str>) {
+            let found = url(text);
+            match (&found, expected) {
+                (Ok(url), Ok(expected)) => {
+                    assert_eq!((&*url.host, url.port, &*url.authority, &*url.path), expected, "{text}");
+                }
+                (Err(reason), Err(words)) => assert!(reason.contains(words), "{text}: {reason}"),
+                _ => panic!("{text}: {found:?}"),
+            }
+        }
+        check("http://a.b", Ok(("a.b", 80, "a.b", "/")));
+        check("https://[::1]:8443/a?b=c", Ok(("::1", 8443, "[::1]:8443", "/a?b=c")));
+        check("http://a:80?b", Ok(("a", 80, "a", "/?b")));
+        check("http://a/b c", Err("`%20`"));
+        check("http://a/b\r\nx-evil: 1", Err("line break"));
+        check("http://a/\0", Err("NUL"));
+        check("http://127.0.0.1:70000/ok", Err("`70000` is not a port"));
+        check("http://127.0.0.1:0/ok", Err("`0` is not a port"));
+        check("http://me:pw@a/", Err("`Authorization`"));
+        check("http:///path", Err(""));
+        check("ftp://a/", Err("must begin with `http://`"));
+        check("/only/a/path", Err("must begin with `http://`"));
+    }
+
+    #[test]
+    fn headers_that_frame_the_message_are_not_for_requests() {
+        for name in ["Content-Length", "transfer-encoding", "X-Amzn-Trace-Id", "traceparent"] {
+            assert!(refused_header(name, TraceHeader::Both).is_some(), "{name}");
+        }
+        assert_eq!(refused_header("X-Amzn-Trace-Id", TraceHeader::None), None);
+        assert_eq!(refused_header_value("Host", "example.org:8080"), None);
+        assert!(refused_header_value("host", "example.org/path").is_some());
+        assert!(refused_header_value("x-a", "a\r\nb: c").is_some());
+    }
+}
