@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::printable::printable;
 use sb_measurement::{LoadSummary, Outcome, Percentiles};
 use sb_plan::id::StepId;
 
@@ -34,7 +35,7 @@ pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<
         line("outcomes", outcomes.join(", "));
     }
     for note in &summary.notes {
-        line("note", note.clone());
+        line("note", printable(note).into_owned());
     }
     line("files", folder.display().to_string());
     lines
