@@ -30,6 +30,7 @@ mod terminal;
 mod cli;
 pub mod command;
 mod inherited;
+mod printable;
 mod settings;
 mod ui;
 mod watch;

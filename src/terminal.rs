@@ -16,6 +16,8 @@ use forgiving::Forgiving;
 pub(crate) use raw::RawMode;
 pub(crate) use suggestion::Missing;
 
+use crate::printable::{printable_lines, without_sequences};
+
 /// How often bars are drawn at most, a second.
 const REDRAWN: u8 = 20;
 
@@ -29,6 +31,8 @@ pub(crate) struct Terminal {
     pub coloured: bool,
     /// What commands in messages lack to work where they are pasted, once that is known.
     missing: Arc<OnceLock<Missing>>,
+    /// Standard output is a terminal.
+    is_screen: bool,
 }
 
 impl Terminal {
@@ -47,6 +51,7 @@ impl Terminal {
             lively,
             coloured: io::stdout().is_terminal() && !plain,
             missing: Arc::default(),
+            is_screen: io::stdout().is_terminal(),
         }
     }
 
@@ -93,8 +98,11 @@ impl Terminal {
         }
     }
 
-    /// Data. A reader that has gone away (`| head`) is no error, nor is a terminal that has.
+    /// Data. A reader that has gone away (`| head`) is no error, nor is a terminal that has. Escape sequences of foreign
+    /// text are taken out.
     pub(crate) fn data(&self, text: &str) -> io::Result<()> {
+        let text =
+            if self.is_screen { printable_lines(text, self.coloured) } else { without_sequences(text) };
         let written = self.bars.suspend(|| {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes())?;
@@ -107,6 +115,11 @@ impl Terminal {
             Err(error) if is_gone(&error) => Ok(()),
             other => other,
         }
+    }
+
+    /// A value that a program may want exactly as it is; on a terminal it is as [`Terminal::data`].
+    pub(crate) fn value(&self, text: &str) -> io::Result<()> {
+        if self.is_screen { self.data(text) } else { self.copy(&mut text.as_bytes()) }
     }
 
     /// Data as it is: nothing is added. A reader that has gone away is an error, so that who follows a log can end.
@@ -154,7 +167,8 @@ impl Terminal {
 
     /// Emphasis for standard output, where it shows.
     pub(crate) fn paint_data(&self, style: Style, text: &str) -> String {
-        if self.coloured { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+        let text = printable_lines(text, false);
+        if self.coloured { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.into_owned() }
     }
 
     /// A part of standard output that is drawn again and again; only where [`Terminal::coloured`].
@@ -162,10 +176,10 @@ impl Terminal {
         Screen { terminal: self, drawn: 0, size: (0, 0) }
     }
 
-    /// A line for people. Nobody to read it is no error.
+    /// A line for people. Nobody to read it is no error. Of foreign text in it no more than colours is left.
     pub(crate) fn say(&self, text: &str) {
         let completed = self.missing.get().map(|missing| missing.complete(text));
-        let text = completed.as_deref().unwrap_or(text);
+        let text = printable_lines(completed.as_deref().unwrap_or(text), self.lively);
         self.bars.suspend(|| {
             let mut out = io::stderr().lock();
             let _ = out.write_all(text.as_bytes());
@@ -180,6 +194,7 @@ impl Terminal {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Ok(None);
         }
+        let question = printable_lines(question, self.lively);
         self.bars.suspend(|| {
             let mut out = io::stderr().lock();
             out.write_all(question.as_bytes())?;
@@ -190,9 +205,10 @@ impl Terminal {
         })
     }
 
-    /// Emphasis for standard error, where it shows.
+    /// Emphasis for standard error, where it shows. The text has no colours of its own any more.
     pub(crate) fn paint(&self, style: Style, text: &str) -> String {
-        if self.lively { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+        let text = printable_lines(text, false);
+        if self.lively { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.into_owned() }
     }
 }
 
@@ -241,7 +257,7 @@ impl Screen<'_> {
         }
         for line in lines {
             text.push_str("\x1b[2K");
-            text.push_str(line);
+            text.push_str(&printable_lines(line, true));
             text.push('\n');
         }
         text.push_str("\x1b[0J");

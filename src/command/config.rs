@@ -74,7 +74,7 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
                     "`sb config show` lists them",
                 )
             })?;
-            terminal.data(&if settings.json() { value.to_string() } else { plain_text(value) })?;
+            terminal.value(&if settings.json() { value.to_string() } else { plain_text(value) })?;
         }
         ConfigCommand::Set { name, value } => {
             let _lock = store.lock_deployment(&id)?;

@@ -99,6 +99,7 @@ fn exit_of(error: &RunError) -> Exit {
         | RunError::ChangeIncomplete { .. }
         | RunError::Engine(_)
         | RunError::OtherEngine { .. }
+        | RunError::Locks(_)
         | RunError::Io(_) => Exit::Failed,
     }
 }

@@ -345,11 +345,11 @@ pub(super) fn list(
             let _ = writeln!(
                 text,
                 "{:<35}  {:>15}  {:<20}  {:>2} cold  {}",
-                trace.id,
+                printable(&trace.id),
                 trace.duration.map_or("-".to_owned(), format_duration),
-                trace.request.as_deref().unwrap_or("-"),
+                printable(trace.request.as_deref().unwrap_or("-")),
                 trace.cold_starts.map_or("-".to_owned(), |count| count.to_string()),
-                trace.reason.as_deref().unwrap_or("valid")
+                printable(trace.reason.as_deref().unwrap_or("valid"))
             );
         }
     }

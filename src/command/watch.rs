@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::Outcome;
 use crate::exit_code::Exit;
+use crate::printable::printable;
 use crate::run::Request;
 use crate::schedule::now_ms;
 use crate::settings::Settings;
@@ -222,10 +223,10 @@ fn broken(watched: &Watched) -> Vec<(&sb_plan::id::StepId, String)> {
         .iter()
         .filter_map(|(id, past)| match &past.phase {
             StepPhase::Ended(StepOutcome::Failed(failure)) => {
-                Some((past.ended_ms, id, crate::watch::files::printable(&failure.message)))
+                Some((past.ended_ms, id, printable(&failure.message).into_owned()))
             }
             StepPhase::Retrying(outcome) => {
-                Some((past.ended_ms, id, format!("to be tried again; {outcome}")))
+                Some((past.ended_ms, id, format!("to be tried again; {}", printable(&outcome.to_string()))))
             }
             _ => None,
         })

@@ -36,14 +36,16 @@ pub(super) async fn run(
         return outcome.into();
     }
     let stdout = folder.join(STDOUT_FILE);
+    let root = &attempt.deployment.benchmark.root;
+    let written = outputs::Written { stdout: &stdout, root, folder: manifest_folder(attempt) };
     let failed = |outcome: Outcome| Finished {
-        lost_secrets: outputs::lost_secrets(&step.outputs, &stdout, manifest_folder(attempt)),
+        lost_secrets: outputs::lost_secrets(&step.outputs, written),
         ..outcome.into()
     };
     if !succeeded {
         return failed(outcome);
     }
-    match outputs::capture(&step.outputs, &stdout, manifest_folder(attempt)) {
+    match outputs::capture(&step.outputs, written) {
         Ok(outputs) => Finished { outputs, ..outcome.into() },
         Err(message) => failed(Outcome::failed(FailureClass::Step, message)),
     }

@@ -68,7 +68,7 @@ impl Execute for Fake {
         })
     }
 
-    fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf> {
+    fn new_logs_folder(&self, _root: &Path, manifest: &Path) -> io::Result<PathBuf> {
         let number = self.folders.fetch_add(1, Ordering::SeqCst) + 1;
         Ok(manifest.with_file_name("logs").join(number.to_string()))
     }

@@ -3,24 +3,52 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+use sb_durable::{Durability, Options};
 use serde_json::{Map, Value, json};
 
-use super::Attempt;
+use super::{Attempt, beneath};
 
-/// Makes `logs/<yyyy-mm-dd_HH-MM-SS>/` (UTC) beside a manifest; `-2` and so on is appended when the second is taken.
-pub(super) fn new_logs_folder(manifest: &Path) -> io::Result<PathBuf> {
+/// Makes `logs/<yyyy-mm-dd_HH-MM-SS>/` (UTC) beside a manifest; `-2` and so on is appended when the second is taken. A
+/// `logs` that leads out of the root is refused: a step may have made a link of it.
+pub(super) fn new_logs_folder(root: &Path, manifest: &Path) -> io::Result<PathBuf> {
     let logs = manifest.with_file_name("logs");
-    std::fs::create_dir_all(&logs)?;
+    let inside = below(root, &logs)?;
+    let beside = beneath::folder(root, inside.parent().unwrap_or(Path::new("")))?;
+    made(rustix::fs::mkdirat(&beside, "logs", Mode::from_raw_mode(0o777)))?;
+    let folder = beneath::folder(root, inside).map_err(|error| about(&logs, &error))?;
     let start = jiff::Timestamp::now().strftime("%Y-%m-%d_%H-%M-%S").to_string();
     for number in 1.. {
         let name = if number == 1 { start.clone() } else { format!("{start}-{number}") };
-        let folder = logs.join(name);
-        match std::fs::create_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|()| folder),
+        if made(rustix::fs::mkdirat(&folder, &name, Mode::from_raw_mode(0o777)))? {
+            return Ok(logs.join(name));
         }
     }
     Err(io::Error::other("no free name"))
+}
+
+/// Whether a folder that was made below the root is still reached there.
+pub(super) fn still_beneath(root: &Path, folder: &Path) -> io::Result<()> {
+    beneath::folder(root, below(root, folder)?).map(drop)
+}
+
+/// The path below the root, as the manifest was checked.
+fn below<'a>(root: &Path, path: &'a Path) -> io::Result<&'a Path> {
+    path.strip_prefix(root)
+        .map_err(|_| io::Error::other(format!("it is not below the root `{}`", root.display())))
+}
+
+/// False: it was there before.
+fn made(folder: rustix::io::Result<()>) -> io::Result<bool> {
+    match folder {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
 /// Writes `sb_config.yml` and `run.json`: what an invocation was, without secrets.
@@ -43,7 +71,12 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
     for (key, value) in config.as_object().into_iter().flatten() {
         yaml.push_str(&format!("{key}: {value}\n"));
     }
-    std::fs::write(logs.join("sb_config.yml"), secrets.redactor.text(&yaml).as_bytes())?;
+    // Whatever is in their place is replaced and not followed.
+    let write = |name: &str, text: &str| {
+        let options = Options::new().survives(Durability::Processes);
+        sb_durable::write(&logs.join(name), options, secrets.redactor.text(text).as_bytes())
+    };
+    write("sb_config.yml", &yaml)?;
     let run = json!({
         "version": 1,
         "run": attempt.run,
@@ -56,5 +89,5 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         "load": *deployment.load,
         "sb_version": env!("CARGO_PKG_VERSION"),
     });
-    std::fs::write(logs.join("run.json"), secrets.redactor.text(&format!("{run:#}\n")).as_bytes())
+    Ok(write("run.json", &format!("{run:#}\n"))?)
 }

@@ -3,6 +3,7 @@
 //! [`Execute`] has two versions: [`step::StepPerformer`] does the work, [`fake::Fake`] plays a script in tests of the
 //! scheduler.
 
+mod beneath;
 mod command;
 pub(crate) mod credentials;
 mod docker;
@@ -140,7 +141,7 @@ pub(crate) trait Execute: Send + Sync {
     fn execute(self: Arc<Self>, attempt: Attempt) -> Executing;
 
     /// Makes the folder of a new invocation beside a manifest, one that did not exist before.
-    fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf>;
+    fn new_logs_folder(&self, root: &Path, manifest: &Path) -> io::Result<PathBuf>;
 
     /// Of the machine that steps run on, until it is started again.
     fn boot_id(&self) -> io::Result<String>;

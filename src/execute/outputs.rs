@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Produced;
+use super::{Produced, beneath};
 use sb_plan::benchmark::{Output, OutputSource};
 use sb_workload::document;
 
@@ -15,16 +15,26 @@ use sb_workload::document;
 /// a runner that runs out of it can clean up nothing.
 const MOST: u64 = 16 << 20;
 
-/// Reads all outputs of a step, or says which one is missing and why. `stdout` is the file that holds standard output.
+/// Where the things are that a step wrote.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// The file that holds standard output.
+    pub(super) stdout: &'a Path,
+    /// All files are below it, whatever links have been made since the manifest was checked.
+    pub(super) root: &'a Path,
+    /// Of the manifest, to which their paths are relative.
+    pub(super) folder: &'a Path,
+}
+
+/// Reads all outputs of a step, or says which one is missing and why.
 pub(super) fn capture(
     outputs: &BTreeMap<String, Output>,
-    stdout: &Path,
-    folder: &Path,
+    written: Written<'_>,
 ) -> Result<BTreeMap<String, Produced>, String> {
     outputs
         .iter()
         .map(|(name, output)| {
-            let value = match (read(&output.source, stdout, folder), &output.default) {
+            let value = match (read(&output.source, written), &output.default) {
                 (Ok(value), _) => value,
                 (Err(_), Some(default)) => default.clone(),
                 (Err(problem), None) => return Err(format!("output `{name}`: {problem}")),
@@ -35,18 +45,17 @@ pub(super) fn capture(
 }
 
 /// The secrets among what a step wrote that failed: nobody gets them, and its log must not keep them.
-pub(super) fn lost_secrets(outputs: &BTreeMap<String, Output>, stdout: &Path, folder: &Path) -> Vec<Value> {
+pub(super) fn lost_secrets(outputs: &BTreeMap<String, Output>, written: Written<'_>) -> Vec<Value> {
     let secret = outputs.values().filter(|output| output.secret);
-    secret.filter_map(|output| read(&output.source, stdout, folder).ok()).collect()
+    secret.filter_map(|output| read(&output.source, written).ok()).collect()
 }
 
-fn read(source: &OutputSource, stdout: &Path, folder: &Path) -> Result<Value, String> {
-    const STDOUT: &str = "standard output";
+fn read(source: &OutputSource, written: Written<'_>) -> Result<Value, String> {
     match source {
-        OutputSource::Json(pointer) => json(&Excerpt::start(stdout, STDOUT)?.whole()?, pointer, STDOUT),
+        OutputSource::Json(pointer) => json(&written.stdout(false)?.whole()?, pointer, STDOUT),
         OutputSource::Regex(pattern) => {
             let regex = regex::Regex::new(pattern).map_err(|error| error.to_string())?;
-            let excerpt = Excerpt::start(stdout, STDOUT)?;
+            let excerpt = written.stdout(false)?;
             let found = regex
                 .captures(&excerpt.text)
                 .ok_or_else(|| format!("nothing in {} matches `{pattern}`", excerpt.name()))?;
@@ -56,8 +65,7 @@ fn read(source: &OutputSource, stdout: &Path, folder: &Path) -> Result<Value, St
                 .ok_or_else(|| format!("the group of `{pattern}` matches nothing in {}", excerpt.name()))
         }
         OutputSource::Line(number) => {
-            let excerpt =
-                if *number < 0 { Excerpt::end(stdout, STDOUT)? } else { Excerpt::start(stdout, STDOUT)? };
+            let excerpt = written.stdout(*number < 0)?;
             let lines: Vec<_> = excerpt.text.lines().collect();
             let index = if *number < 0 {
                 lines.len().checked_sub(usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX))
@@ -68,11 +76,10 @@ fn read(source: &OutputSource, stdout: &Path, folder: &Path) -> Result<Value, St
             line.map(|line| (*line).into())
                 .ok_or_else(|| format!("{} has {} lines, not line {number}", excerpt.name(), lines.len()))
         }
-        OutputSource::Stdout => Ok(without_end(Excerpt::start(stdout, STDOUT)?.whole()?).into()),
+        OutputSource::Stdout => Ok(without_end(written.stdout(false)?.whole()?).into()),
         OutputSource::File { path, json: pointer } => {
-            let path = folder.join(path);
             let name = format!("`{}`", path.display());
-            let text = Excerpt::start(&path, &name)?.whole()?;
+            let text = written.file(path, &name)?.whole()?;
             match pointer {
                 Some(pointer) => json(&text, pointer, &name),
                 None => Ok(without_end(text).into()),
@@ -90,18 +97,30 @@ struct Excerpt<'a> {
     is_end: bool,
 }
 
+const STDOUT: &str = "standard output";
+
+impl<'a> Written<'a> {
+    fn stdout(self, is_end: bool) -> Result<Excerpt<'a>, String> {
+        let excerpt = File::open(self.stdout).and_then(|file| Excerpt::read(file, STDOUT, is_end));
+        excerpt.map_err(|error| format!("cannot read {STDOUT}: {error}"))
+    }
+
+    /// A file by its path relative to the manifest.
+    fn file<'b>(self, path: &Path, name: &'b str) -> Result<Excerpt<'b>, String> {
+        let path = self.folder.strip_prefix(self.root).unwrap_or(Path::new("")).join(path);
+        let excerpt =
+            beneath::open(self.root, &path).and_then(|file| Excerpt::read(File::from(file), name, false));
+        excerpt.map_err(|error| format!("cannot read {name}: {error}"))
+    }
+}
+
 impl<'a> Excerpt<'a> {
-    fn start(path: &Path, place: &'a str) -> Result<Self, String> {
-        Self::read(path, place, false).map_err(|error| format!("cannot read {place}: {error}"))
-    }
-
-    fn end(path: &Path, place: &'a str) -> Result<Self, String> {
-        Self::read(path, place, true).map_err(|error| format!("cannot read {place}: {error}"))
-    }
-
-    fn read(path: &Path, place: &'a str, is_end: bool) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
+    fn read(mut file: File, place: &'a str, is_end: bool) -> io::Result<Self> {
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let length = found.len();
         if is_end {
             file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
         }
@@ -154,9 +173,15 @@ mod tests {
 
     #[track_caller]
     fn check(source: OutputSource, stdout: &str, expected: Result<Value, &str>) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), stdout).unwrap();
-        let found = read(&source, file.path(), Path::new("/nowhere"));
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("app");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("stdout"), stdout).unwrap();
+        std::fs::write(folder.join("there"), "{\"a\": 7}\n").unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", folder.join("out")).unwrap();
+        std::os::unix::fs::symlink("../app/there", folder.join("within")).unwrap();
+        let stdout = folder.join("stdout");
+        let found = read(&source, Written { stdout: &stdout, root: root.path(), folder: &folder });
         match (&found, &expected) {
             (Err(problem), Err(part)) => assert!(problem.contains(part), "{problem}"),
             _ => assert_eq!(found, expected.map_err(str::to_owned)),
@@ -181,7 +206,15 @@ mod tests {
         check(OutputSource::Line(-3), "one\ntwo\n", Err("has 2 lines"));
         check(OutputSource::Line(i64::MIN), "one\n", Err("has 1 lines"));
         check(OutputSource::Stdout, "one\ntwo\n", Ok(json!("one\ntwo")));
-        check(OutputSource::File { path: "gone".into(), json: None }, "", Err("cannot read"));
+        let file = |path: &str, json: Option<&str>| OutputSource::File {
+            path: path.into(),
+            json: json.map(str::to_owned),
+        };
+        check(file("gone", None), "", Err("cannot read"));
+        check(file("there", None), "", Ok(json!("{\"a\": 7}")));
+        check(file("within", Some("/a")), "", Ok(json!(7)));
+        check(file("out", None), "", Err("it leads out of the root"));
+        check(file("../app", None), "", Err("it is not a regular file"));
     }
 
     #[test]
@@ -204,12 +237,10 @@ mod tests {
     fn a_default_stands_in_for_what_is_missing() {
         let output = |default| Output { source: OutputSource::Line(9), default, secret: false };
         let outputs = |default| BTreeMap::from([("x".to_owned(), output(default))]);
-        let found = capture(&outputs(Some(json!("d"))), Path::new("/dev/null"), Path::new("/")).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let nothing = Written { stdout: file.path(), root: Path::new("/"), folder: Path::new("/") };
+        let found = capture(&outputs(Some(json!("d"))), nothing).unwrap();
         assert_eq!(found["x"].value, json!("d"));
-        assert!(
-            capture(&outputs(None), Path::new("/dev/null"), Path::new("/"))
-                .unwrap_err()
-                .starts_with("output `x`: ")
-        );
+        assert!(capture(&outputs(None), nothing).unwrap_err().starts_with("output `x`: "));
     }
 }

@@ -96,6 +96,12 @@ impl StepPerformer {
             let message = format!("cannot make the folder `{}`: {error}", folder.display());
             return Outcome::failed(FailureClass::NotStarted, message).into();
         }
+        if let Some(logs) = &attempt.logs
+            && let Err(error) = files::still_beneath(&attempt.deployment.benchmark.root, logs)
+        {
+            let message = format!("cannot use the folder of results `{}`: {error}", logs.display());
+            return Outcome::failed(FailureClass::Step, message).into();
+        }
         match &attempt.step.kind {
             StepKind::Manifest(step) => {
                 let finished = self.manifest_step(attempt, step, &folder).await;
@@ -169,8 +175,8 @@ impl Execute for StepPerformer {
         Box::pin(async move { self.perform(&attempt).await })
     }
 
-    fn new_logs_folder(&self, manifest: &Path) -> io::Result<PathBuf> {
-        files::new_logs_folder(manifest)
+    fn new_logs_folder(&self, root: &Path, manifest: &Path) -> io::Result<PathBuf> {
+        files::new_logs_folder(root, manifest)
     }
 
     fn boot_id(&self) -> io::Result<String> {

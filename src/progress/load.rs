@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::printable::printable;
 use sb_measurement::{LoadSummary, Outcome, Percentiles};
 use sb_plan::id::StepId;
 
@@ -32,7 +33,7 @@ pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<
         line("outcomes", summary.outcome_text(|_| true));
     }
     for note in &summary.notes {
-        line("note", note.clone());
+        line("note", printable(note).into_owned());
     }
     line("files", folder.display().to_string());
     lines

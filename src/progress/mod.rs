@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::printable::printable;
 use crate::terminal::{Style, Terminal};
 use sb_plan::event::{LoadProgress, Notice, Outcome};
 use sb_plan::id::StepId;
@@ -100,7 +101,9 @@ impl View {
                 }
                 self.begin(step, format!("waiting {left}"), PathBuf::new());
             }
-            Notice::Waiting { step, why } => self.terminal.say(&format!("{:<10} {step} {why}", "waiting")),
+            Notice::Waiting { step, why } => {
+                self.terminal.say(&format!("{:<10} {step} {}", "waiting", printable(&why)));
+            }
             Notice::Progress { step, message } => self.message(&step, message),
             Notice::Loading { step, progress } => self.loading(&step, progress),
             Notice::Loaded { step, summary, folder } => {
@@ -204,6 +207,7 @@ impl View {
     }
 
     fn message(&mut self, step: &StepId, message: String) {
+        let message = printable(&message).into_owned();
         match self.running.get_mut(step) {
             Some(RunningStep { bar: Some(bar), .. }) => bar.set_message(message),
             Some(running) if running.last_told.elapsed() >= QUIET_LOAD => {
@@ -282,7 +286,7 @@ fn tail(terminal: &Terminal, step: &StepId, running: &mut RunningStep, ended: bo
     loop {
         let bytes = read_on(&running.log, &mut running.shown, ended);
         for line in String::from_utf8_lossy(&bytes).lines() {
-            terminal.say(&format!("{label} {line}"));
+            terminal.say(&format!("{label} {}", printable(line)));
         }
         // A step that goes on is looked at again soon; others must not wait for it meanwhile.
         if bytes.is_empty() || !ended {

@@ -18,6 +18,11 @@ pub enum RunError {
     #[error("the files of {run} have changed, and are not valid any more")]
     #[diagnostic(help("correct them, or add --as-started to go on with what the run was started with"))]
     ChangedInvalid { run: RunId, problems: Vec<Problem> },
+    #[error("the locks of this machine cannot be used, and loads of other runs could disturb this one: {0}")]
+    #[diagnostic(help(
+        "runs of a user see each other by locks in /tmp/sb-UID, or in the folder that SB_LOCKS names"
+    ))]
+    Locks(std::io::Error),
     #[error("{}", missing.join("\n"))]
     #[diagnostic(help("set the variables to text, or give the parameters with -p NAME=VALUE"))]
     MissingVariables { missing: Vec<String>, warnings: Vec<Problem> },

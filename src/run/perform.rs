@@ -120,11 +120,7 @@ impl Work {
             policy,
             naming,
             store: store.clone(),
-            shared: Shared::new(
-                store.workspace(),
-                machine_folder(std::env::var_os("XDG_RUNTIME_DIR").as_deref()),
-                run.clone(),
-            ),
+            shared: shared(&store, run),
             executor: Arc::clone(&performer) as Arc<dyn Execute>,
             prices,
             notices,
@@ -144,6 +140,12 @@ impl Work {
         }
         end.map_err(|error| RunError::Drive { run: run.clone(), folder: store.folder().to_owned(), error })
     }
+}
+
+/// What a run shares with others.
+pub(super) fn shared(store: &Store, run: &RunId) -> Shared {
+    let folder = machine_folder(std::env::var_os("SB_LOCKS").as_deref());
+    Shared::new(store.workspace(), folder, run.clone())
 }
 
 /// The container engine that has a run's containers, if it has any.

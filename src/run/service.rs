@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::change::{self, Edited};
 use super::error::RunError;
 use super::events::{Control, RunEvent};
-use super::perform::{Ready, Work, reach};
+use super::perform::{Ready, Work, reach, shared};
 use super::request::{Given, Request, What};
 use crate::schedule::{self, End, Policy, now_ms};
 use crate::store::{Debt, Lock, RunRow, Store};
@@ -322,6 +322,9 @@ impl<'a> Prepared<'a> {
         let Draft { request, given, plan, graph, warnings: _ } = draft;
         let performer = reach(runs, &plan, &graph).await?;
         let run = new_run_id(&plan.name);
+        if graph.graph.node_weights().any(sb_plan::graph::Step::is_invoke) {
+            shared(runs.store(), &run).check().map_err(RunError::Locks)?;
+        }
         let (fresh, state) = (Some(given), RunState::default());
         Ok(Ready { runs, run, fresh, request, plan, graph, state, performer, locks })
     }

@@ -97,6 +97,8 @@ pub(super) struct Dispatch {
     pub(super) live: HashMap<usize, LiveDeployment>,
     /// The folder of each trial's current invocation.
     pub(super) logs: HashMap<(usize, usize), PathBuf>,
+    /// Invocations that are begun, and can only fail: their folder could not be made.
+    without_logs: HashMap<NodeIndex, String>,
     /// Trials of which a step has started.
     pub(super) begun: BTreeSet<(usize, usize)>,
     /// Cleanup steps of each deployment that have not ended, and whether one failed.
@@ -156,6 +158,7 @@ impl Dispatch {
             cancels: HashMap::new(),
             live: HashMap::new(),
             logs: HashMap::new(),
+            without_logs: HashMap::new(),
             begun: BTreeSet::new(),
             cleanup_left,
             kept: HashMap::new(),
@@ -312,7 +315,7 @@ impl Dispatch {
         for &index in &chosen {
             let step = self.job.graph.graph[index].clone();
             self.open_deployment(&step, now, &mut changes)?;
-            let logs = self.logs_for(index, &step, &mut changes)?;
+            let logs = self.logs_for(index, &step, &mut changes);
             let node = &mut self.nodes[index.index()];
             node.attempts += 1;
             node.begun = Instant::now();
@@ -367,29 +370,28 @@ impl Dispatch {
     }
 
     /// The invocation's folder: a new one when an invocation begins, or begins again.
-    fn logs_for(
-        &mut self,
-        index: NodeIndex,
-        step: &Step,
-        changes: &mut Vec<Change>,
-    ) -> Result<Option<PathBuf>, ScheduleError> {
-        let Some(trial) = step.trial else { return Ok(None) };
+    fn logs_for(&mut self, index: NodeIndex, step: &Step, changes: &mut Vec<Change>) -> Option<PathBuf> {
+        let trial = step.trial?;
         let known = self.logs.get(&(step.deployment, trial));
         let again = self.nodes[index.index()].attempts > 0;
         if !step.is_invoke() || step.pause().is_some() || (known.is_some() && !again) {
-            return Ok(known.cloned());
+            return known.cloned();
         }
-        let Some(live) = self.live.get_mut(&step.deployment) else { return Ok(None) };
-        let manifest = &live.deployed.benchmark.path;
-        let logs = self
-            .job
-            .executor
-            .new_logs_folder(manifest)
-            .map_err(|source| ScheduleError::Logs { manifest: manifest.clone(), source })?;
+        let live = self.live.get_mut(&step.deployment)?;
+        let (root, manifest) = (&live.deployed.benchmark.root, &live.deployed.benchmark.path);
+        let logs = match self.job.executor.new_logs_folder(root, manifest) {
+            Ok(logs) => logs,
+            Err(error) => {
+                let beside = manifest.display();
+                let message = format!("cannot make a folder for the invocation beside `{beside}`: {error}");
+                self.without_logs.insert(index, message);
+                return None;
+            }
+        };
         live.row.logs = Some(logs.clone());
         changes.push(Change::Logs { deployment: live.row.id.clone(), logs: logs.clone() });
         self.remember_logs(step.deployment, trial, logs.clone());
-        Ok(Some(logs))
+        Some(logs)
     }
 
     pub(super) fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
@@ -408,6 +410,11 @@ impl Dispatch {
         let job = &self.job;
         let step = job.graph.graph[index].clone();
         let number = self.nodes[index.index()].attempts;
+        if let Some(message) = self.without_logs.remove(&index) {
+            self.tasks
+                .spawn(async move { (index, Outcome::failed(FailureClass::NotStarted, message).into()) });
+            return;
+        }
         let Some(live) = self.live.get(&step.deployment) else {
             // A journal that lacks the deployment of a step that ran in it: nothing sensible can be executed.
             let message = "the state does not know the deployment of this step".to_owned();

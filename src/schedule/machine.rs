@@ -35,7 +35,7 @@ pub(super) struct Machine {
     told: HashMap<NodeIndex, String>,
     /// A load waited for quiet at the last choice.
     wants_quiet: bool,
-    /// The machine's locks cannot be used, and that has been told.
+    /// The machine's locks could not be used for work, and that has been told.
     without: bool,
 }
 
@@ -103,19 +103,24 @@ impl Machine {
             }
         }
         let claim = match class(step) {
-            Class::Free => Ok(ClaimAnswer::Taken),
-            Class::Work => self.claim_work(index),
-            Class::Invoke => self.claim_invoke(index),
-        };
-        let claim = claim.unwrap_or_else(|error| {
-            if !self.without {
-                self.without = true;
-                let text =
-                    format!("no more for other runs on this machine, whose locks cannot be used: {error}");
+            Class::Free => ClaimAnswer::Taken,
+            // What was deployed must be cleaned up in any case.
+            Class::Work => self.claim_work(index).unwrap_or_else(|error| {
+                if !std::mem::replace(&mut self.without, true) {
+                    let text = format!(
+                        "no more for other runs on this machine, whose locks cannot be used: {error}"
+                    );
+                    self.refused.push((index, text));
+                }
+                ClaimAnswer::Taken
+            }),
+            // Nobody could tell whether anything disturbs the measurement.
+            Class::Invoke => self.claim_invoke(index).unwrap_or_else(|error| {
+                let text = format!("until the machine's locks can be used, which keep loads apart: {error}");
                 self.refused.push((index, text));
-            }
-            ClaimAnswer::Taken
-        });
+                ClaimAnswer::Busy
+            }),
+        };
         if claim == ClaimAnswer::Taken {
             self.keep(index, named);
         }
@@ -136,9 +141,6 @@ impl Machine {
     }
 
     fn claim_invoke(&mut self, index: NodeIndex) -> io::Result<ClaimAnswer> {
-        if self.without {
-            return Ok(ClaimAnswer::Taken);
-        }
         let mut invoke = None;
         if self.invoke.is_none() {
             match self.shared.invoke(self.invoke_limit)? {
@@ -219,7 +221,7 @@ impl Machine {
 
     /// The files that a load locks itself as long as it sends, since it may outlive this process.
     pub(super) fn while_loading(&self, step: &Step) -> Vec<(PathBuf, bool)> {
-        if self.without || class(step) != Class::Invoke {
+        if class(step) != Class::Invoke {
             return vec![];
         }
         self.shared.while_loading(self.invoke_limit, self.quiet_loads)

@@ -94,8 +94,6 @@ pub enum ScheduleError {
     Secrets(std::io::Error),
     #[error("cannot tell this start of the machine from others: {0}; is /proc mounted?")]
     Boot(std::io::Error),
-    #[error("cannot make a folder for the invocation beside `{}`: {source}", manifest.display())]
-    Logs { manifest: std::path::PathBuf, source: std::io::Error },
     #[error(
         "parameter `{parameter}` takes its value from the environment variable {variable}, which is not set: set it, or give the parameter with -p {parameter}=VALUE"
     )]

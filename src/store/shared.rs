@@ -179,19 +179,27 @@ impl Shared {
             |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", self.machine.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(&self.machine).map_err(refuse)?;
         let found = fs::symlink_metadata(&self.machine).map_err(refuse)?;
-        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+        let is_ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+        if !is_ours || found.mode() & 0o022 != 0 {
             return Err(refuse(io::Error::other(
-                "it is not a folder of yours: remove it, or set XDG_RUNTIME_DIR",
+                "it is not a folder that only you can write to: remove it, or let SB_LOCKS name one",
             )));
         }
         Ok(&self.machine)
     }
+
+    /// Whether the machine's locks can be used at all.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        try_lock(&open(&self.machine()?.join(INVOKE))?, Mode::Together).map(drop)
+    }
 }
 
-/// Where the machine's locks of this user are: `$XDG_RUNTIME_DIR/sb`, or else `/tmp/sb-UID`.
-pub(crate) fn machine_folder(runtime: Option<&std::ffi::OsStr>) -> PathBuf {
-    match runtime {
-        Some(folder) if Path::new(folder).is_absolute() => Path::new(folder).join("sb"),
+/// Where the machine's locks of this user are: `/tmp/sb-UID`, unless `SB_LOCKS` names an absolute folder. Not
+/// `$XDG_RUNTIME_DIR`: a session by ssh has one, cron and what was started in another session have none, and their runs
+/// would not see each other.
+pub(crate) fn machine_folder(given: Option<&std::ffi::OsStr>) -> PathBuf {
+    match given {
+        Some(folder) if Path::new(folder).is_absolute() => folder.into(),
         _ => PathBuf::from(format!("/tmp/sb-{}", rustix::process::geteuid().as_raw())),
     }
 }
@@ -331,14 +339,25 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_of_the_machine_is_that_of_the_session_or_one_in_tmp() {
-        assert_eq!(machine_folder(Some("/run/user/7".as_ref())), Path::new("/run/user/7/sb"));
+    fn the_folder_of_the_machine_is_the_same_in_every_session_and_ours_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
         let own = format!("/tmp/sb-{}", rustix::process::geteuid().as_raw());
         assert_eq!(machine_folder(None), Path::new(&own));
         assert_eq!(machine_folder(Some("relative".as_ref())), Path::new(&own));
-        let link = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/tmp", link.path().join("machine")).unwrap();
-        let shared = Shared::new(&Workspace::at(link.path()), link.path().join("machine"), RunId::new("r"));
-        assert!(shared.invoke(1).unwrap_err().to_string().contains("XDG_RUNTIME_DIR"));
+        assert_eq!(machine_folder(Some("/some/where".as_ref())), Path::new("/some/where"));
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| {
+            Shared::new(&Workspace::at(folder.path()), folder.path().join(name), RunId::new("r"))
+        };
+        of("new").check().unwrap();
+        std::os::unix::fs::symlink("new", folder.path().join("link")).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        fs::create_dir(folder.path().join("open")).unwrap();
+        fs::set_permissions(folder.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        for name in ["link", "file", "open"] {
+            let refused = of(name).check().unwrap_err().to_string();
+            assert!(refused.contains(name), "{refused}");
+            assert!(of(name).invoke(1).is_err(), "{name}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::live::Live;
+use crate::printable::printable;
 use crate::watch::files;
 use crate::watch::overview::{Mark, describe as in_words};
 use sb_plan::run_state::StepPhase;
@@ -70,5 +71,5 @@ pub(super) async fn describe(live: &Live, index: usize, attempt: Option<u32>) ->
 
 /// Line by line without what moves a cursor.
 fn without_control(text: &str) -> String {
-    text.lines().map(|line| files::printable(line) + "\n").collect()
+    text.lines().map(|line| printable(line).into_owned() + "\n").collect()
 }

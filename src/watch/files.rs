@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::printable::printable;
 use sb_load::Progress;
 
 /// Bytes at the end of a file in which its last lines are looked for.
@@ -34,7 +35,7 @@ pub(crate) fn load_course(path: &Path) -> Vec<Progress> {
 pub(crate) fn last_line(path: &Path) -> Option<String> {
     let text = tail(path, TAIL).ok()?;
     let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(printable(line.trim()))
+    Some(printable(line.trim()).into_owned())
 }
 
 /// At most the last `bytes` of a file; a first line that is cut is left out.
@@ -48,26 +49,6 @@ pub(crate) fn tail(path: &Path, bytes: u64) -> io::Result<String> {
     let text = String::from_utf8_lossy(&found);
     let cut = if from == 0 { 0 } else { text.find('\n').map_or(0, |end| end + 1) };
     Ok(text[cut..].to_owned())
-}
-
-/// A text that cannot move the cursor or colour the screen.
-pub(crate) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\t' => out.push(' '),
-            // An escape sequence goes as a whole: `ESC [ … letter`.
-            '\x1b' => {
-                if characters.clone().next() == Some('[') {
-                    characters.by_ref().skip(1).find(|c| ('\x40'..='\x7e').contains(c));
-                }
-            }
-            other if other.is_control() => {}
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// A log that is read as it grows.

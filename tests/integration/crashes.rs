@@ -266,7 +266,7 @@ fn a_load_that_outlives_its_runner_is_alone_on_the_machine_until_it_ends() {
     let log = std::fs::File::create(other.path().join("runner.log")).unwrap();
     let mut second = other
         .command(&["test", "--executor", "host"])
-        .env("XDG_RUNTIME_DIR", work.path().join(".runtime"))
+        .env("SB_LOCKS", work.path().join(".runtime"))
         .stderr(log)
         .spawn()
         .unwrap();

@@ -63,10 +63,7 @@ run = "{SAY}"
     let sb = work.command(&["test", "--executor", "host"]);
     let mut command = Command::new("python3");
     command.args(["-c", STARTER]).arg(sb.get_program()).args(sb.get_args());
-    command
-        .current_dir(work.path())
-        .stdin(Stdio::null())
-        .env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+    command.current_dir(work.path()).stdin(Stdio::null()).env("SB_LOCKS", work.path().join(".runtime"));
     let begun = Instant::now();
     Ran::of(command.output().unwrap()).expect(0);
     assert!(begun.elapsed() < Duration::from_secs(9), "a step was ended by KILL: {:?}", begun.elapsed());
@@ -88,10 +85,7 @@ fn a_runner_can_be_stopped_whatever_started_it() {
     let sb = work.command(&["test", "--executor", "host"]);
     let mut command = Command::new("python3");
     command.args(["-c", STARTER]).arg(sb.get_program()).args(sb.get_args());
-    command
-        .current_dir(work.path())
-        .stdin(Stdio::null())
-        .env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+    command.current_dir(work.path()).stdin(Stdio::null()).env("SB_LOCKS", work.path().join(".runtime"));
     let mut runner = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     assert!(work.appears("calls", "x"));
     let id = rustix::process::Pid::from_child(&runner);
@@ -216,8 +210,72 @@ fn many_steps_run_side_by_side_under_small_limits() {
             .args(["-c", &format!("{limits}; exec \"$@\""), "sh"])
             .arg(sb.get_program())
             .args(sb.get_args());
-        command.current_dir(work.path()).env("XDG_RUNTIME_DIR", work.path().join(".runtime"));
+        command.current_dir(work.path()).env("SB_LOCKS", work.path().join(".runtime"));
         Ran::of(command.stdin(Stdio::null()).output().unwrap()).expect(0);
         assert_eq!(work.sb(&["logs", "deploy/s17"]).expect(0).stdout, "100\n", "as it was: {limits}");
     }
+}
+
+/// A step can print and name what it likes: of it, a terminal gets text and at most colours.
+#[test]
+fn foreign_text_does_not_steer_the_terminal() {
+    let hostile = r"\033[2J\033[31mred\033[0m\033]0;title\007\033]52;c;aGk=\033\\ \302\2332Jend";
+    let work = Workspace::new();
+    let manifest = format!(
+        r#"
+[benchmark]
+name = "hostile"
+[targets.local]
+traces = "none"
+[[deploy]]
+name = "says"
+run = """printf '{hostile}\n'; exit 1"""
+"#,
+        hostile = hostile.replace('\\', r"\\")
+    );
+    work.write("benchmark.toml", &manifest);
+    let plain = work.sb(&["test", "--executor", "host", "-v"]).expect(1);
+    assert!(plain.stderr.contains("red end"), "{}", plain.stderr);
+    assert!(!plain.stderr.contains(|c: char| c.is_control() && c != '\n'), "{:?}", plain.stderr);
+    for arguments in [&["status", "--watch"][..], &["why", "says"], &["status", "--all"]] {
+        let said = work.sb(arguments);
+        assert!(!said.stdout.contains('\x1b') && !said.stderr.contains('\x1b'), "{said:?}");
+    }
+    for arguments in [&["test", "--executor", "host"][..], &["test", "--executor", "host", "-v"]] {
+        let seen = crate::pseudo_terminal::play(&work.command(arguments), &[]);
+        for part in ["\x1b]0;", "\x1b]52", "\x1b[2J\x1b[31m", "\u{9b}"] {
+            assert!(!seen.text.contains(part), "{part:?}: {:?}", seen.text);
+        }
+    }
+}
+
+/// A step made a link of the folder of results: the invocation fails, nothing is written there, and cleanup follows.
+#[test]
+fn results_are_not_written_out_of_the_root() {
+    let work = Workspace::new();
+    let outside = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        r#"
+[benchmark]
+name = "escape"
+[targets.local]
+traces = "none"
+[[deploy]]
+name = "links"
+run = "ln -s {0} logs; ln -s /etc/hostname taken"
+[[invoke]]
+name = "call"
+run = "true"
+[[cleanup]]
+name = "c"
+run = "touch clean"
+outputs = {{ host = {{ file = "taken" }} }}
+"#,
+        outside.path().display()
+    );
+    work.write("benchmark.toml", &manifest);
+    let ran = work.sb(&["test", "--executor", "host"]).expect(4);
+    assert_eq!(ran.stderr.matches("it leads out of the root").count(), 2, "{}", ran.stderr);
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert!(work.path().join("clean").exists(), "{}", ran.stderr);
 }

@@ -52,7 +52,7 @@ impl Workspace {
             }
         }
         // Runs share the machine with those of the same user: tests are not to wait for each other.
-        command.env("XDG_RUNTIME_DIR", self.path().join(".runtime"));
+        command.env("SB_LOCKS", self.path().join(".runtime"));
         command
     }
 

@@ -17,7 +17,7 @@ def start(sb, work, arguments, log):
     """A runner in its own session, as one that lost its terminal."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SB_")}
     # Runs share the machine with those of the same user: this one is to be alone.
-    environment["XDG_RUNTIME_DIR"] = str(Path(work) / ".runtime")
+    environment["SB_LOCKS"] = str(Path(work) / ".runtime")
     with open(log, "ab") as out:
         return subprocess.Popen(
             [sb, *arguments],

@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::lock::Holder;
 use crate::{DaemonError, Journal, Lock};
 
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+/// How long the lock may be held without saying by whom.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How much of the log an error quotes, in bytes.
 const TAIL: u64 = 4096;
 
@@ -119,24 +122,43 @@ impl Daemon {
 
     /// The process id of the daemon that runs now, ready or not.
     pub fn holder(&self) -> Option<u32> {
-        Lock::holder(&self.lock_file())
+        match Lock::holder(&self.lock_file()) {
+            Holder::Process(pid) => Some(pid),
+            Holder::Nobody | Holder::Unknown => None,
+        }
     }
 
     /// Stops the daemon and waits for its end: SIGTERM, after 10 s SIGKILL. Nothing to do is fine.
     ///
     /// # Errors
-    /// The process still lives 10 s after SIGKILL.
+    /// The process still lives 10 s after SIGKILL. Or the lock is held by another process than the one that took it, which
+    /// is left alone.
     pub async fn stop(&self) -> Result<(), DaemonError> {
         let begun = Instant::now();
         let mut asked = None;
         let mut killed = false;
-        while let Some(pid) = self.holder() {
-            // While the lock is held its holder lives: the number cannot belong to another process.
+        loop {
+            let pid = match Lock::holder(&self.lock_file()) {
+                Holder::Nobody => break,
+                Holder::Process(pid) => pid,
+                // One that has just taken it writes itself into it in a moment.
+                Holder::Unknown if begun.elapsed() < SETTLE => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+                Holder::Unknown => {
+                    return Err(DaemonError::Unknown { daemon: self.name, lock: self.lock_file() });
+                }
+            };
             let signal = |signal| {
-                i32::try_from(pid)
-                    .ok()
-                    .and_then(Pid::from_raw)
-                    .is_some_and(|pid| kill_process(pid, signal).is_ok())
+                let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+                let handle = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+                // Still the same once there is a handle of it: the number cannot have changed hands since.
+                if let Some(handle) = handle
+                    && self.holder() == Some(pid)
+                {
+                    let _ = pidfd_send_signal(handle, signal);
+                }
             };
             if asked != Some(pid) {
                 signal(Signal::TERM);
@@ -248,6 +270,22 @@ mod tests {
             .await;
         let error = started.unwrap_err().to_string();
         assert!(error.contains("no answer within 0 s"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_that_has_the_number_of_a_daemon_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = Daemon::new("clock", folder.path());
+        let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let _held = daemon.lock().unwrap();
+        // As an earlier program wrote it, or one that lives in a container.
+        for number in [format!("{}", stranger.id()), format!("{} 7 boot", stranger.id())] {
+            fs::write(daemon.lock_file(), number).unwrap();
+            assert!(matches!(daemon.stop().await, Err(DaemonError::Unknown { .. })));
+        }
+        assert!(stranger.try_wait().unwrap().is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
     }
 
     #[test]

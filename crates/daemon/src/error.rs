@@ -49,6 +49,14 @@ pub enum DaemonError {
         /// The lock that it holds.
         lock: PathBuf,
     },
+    /// The lock is held, and not by the process that is written in it: that number belongs to a stranger now.
+    #[error("`{}` is held, but not by a {daemon} of this machine: nothing was signalled; `fuser -v` on it shows who holds it", lock.display())]
+    Unknown {
+        /// Whose lock it should be.
+        daemon: &'static str,
+        /// The lock.
+        lock: PathBuf,
+    },
     /// A file in the state folder does not hold what the daemon writes there.
     #[error("`{}` is not a file of the {daemon}: {source}; delete the folder and start it again", path.display())]
     Malformed {

@@ -149,6 +149,8 @@ pub struct Progress {
 pub enum LoadError {
     #[error("the workload has no requests; add at least one `[[workload.requests]]`")]
     NoRequests,
+    #[error("cannot lock `{}`, by which loads know of each other: {source}; nothing was sent", path.display())]
+    Lock { path: PathBuf, source: io::Error },
     #[error(
         "request `{request}`: `{{{{{path}}}}}` in its {place} has no value; define it, or see which step should have made it"
     )]
@@ -369,7 +371,9 @@ fn shares(plan: Planned, start: Instant) -> Vec<Share> {
 fn write_options(folder: &std::path::Path, load: &Load, max_vus: u64) -> Result<(), LoadError> {
     let path = folder.join(OPTIONS_FILE);
     let text = format!("{:#}\n", k6_options(load, max_vus));
-    std::fs::write(&path, text).map_err(|source| LoadError::Create { path, source })
+    let options = sb_durable::Options::new().survives(sb_durable::Durability::Processes);
+    sb_durable::write(&path, options, text.as_bytes())
+        .map_err(|error| LoadError::Create { path, source: error.source })
 }
 
 fn start_recorder(

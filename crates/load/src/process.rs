@@ -90,7 +90,7 @@ pub fn as_process<E: From<LoadError>>(
     let (summary, _held) = runtime.block_on(async {
         let cancel = CancellationToken::new();
         cancel_on_signals(&cancel).map_err(LoadError::Start)?;
-        let held = hold(locks, &cancel).await;
+        let held = hold(locks, &cancel).await?;
         let mut file = ProgressFile::create(progress_file)?;
         Ok::<_, E>((send(&mut |progress| file.append(&progress), cancel).await?, held))
     })?;
@@ -114,24 +114,26 @@ fn raise_file_limit() {
 /// Waits until all are locked; a load that is stopped meanwhile sends nothing, and holds no more than it has.
 ///
 /// Its runner holds locks of its own for the same purpose, so there is something to wait for only if that one died just
-/// before, and another run came in between. A file that cannot be locked at all is no reason not to measure.
-async fn hold(locks: &[LoadLock], cancel: &CancellationToken) -> Vec<File> {
+/// before, and another run came in between. Where a file cannot be locked, nothing is sent: what else sends load could not
+/// be known.
+async fn hold(locks: &[LoadLock], cancel: &CancellationToken) -> Result<Vec<File>, LoadError> {
     const LOOK_AGAIN: Duration = Duration::from_millis(20);
     let mut held = Vec::new();
     for LoadLock { path, alone } in locks {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let Ok(file) = options.open(path) else { continue };
+        let unusable = |source| LoadError::Lock { path: path.clone(), source };
+        let file = options.open(path).map_err(unusable)?;
         loop {
             match if *alone { file.try_lock() } else { file.try_lock_shared() } {
                 Ok(()) => break held.push(file),
-                Err(TryLockError::Error(_)) => break,
-                Err(TryLockError::WouldBlock) if cancel.is_cancelled() => return held,
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+                Err(TryLockError::WouldBlock) if cancel.is_cancelled() => return Ok(held),
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
     }
-    held
+    Ok(held)
 }
 
 fn cancel_on_signals(cancel: &CancellationToken) -> io::Result<()> {
@@ -218,15 +220,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let locks = |alone| vec![LoadLock { path: folder.path().join("load"), alone }];
         let cancel = CancellationToken::new();
-        let first = hold(&locks(false), &cancel).await;
-        assert_eq!(hold(&locks(false), &cancel).await.len(), 1, "those that are not alone stand each other");
+        let first = hold(&locks(false), &cancel).await.unwrap();
+        assert_eq!(
+            hold(&locks(false), &cancel).await.unwrap().len(),
+            1,
+            "those that are not alone stand each other"
+        );
         let waits = tokio::time::timeout(Duration::from_millis(100), hold(&locks(true), &cancel)).await;
         assert!(waits.is_err());
         drop(first);
-        let alone = hold(&locks(true), &cancel).await;
+        let alone = hold(&locks(true), &cancel).await.unwrap();
         assert_eq!(alone.len(), 1);
         cancel.cancel();
-        assert_eq!(hold(&locks(false), &cancel).await.len(), 0);
+        assert_eq!(hold(&locks(false), &cancel).await.unwrap().len(), 0);
+        let nowhere = [LoadLock { path: folder.path().join("no/folder"), alone: true }];
+        assert!(matches!(hold(&nowhere, &cancel).await, Err(LoadError::Lock { .. })));
     }
 
     #[test]

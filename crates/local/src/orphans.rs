@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// In the environment of every function and of the services: the state folder.
 pub(super) const MARK: &str = "SB_LOCAL_STATE";
@@ -32,9 +32,11 @@ fn end_marked(variable: &str, value: &[u8]) -> usize {
             return false;
         };
         // Those of other users cannot be read, and are none of ours.
+        // By a handle that is older than the look at it: the number may belong to another process a moment later.
+        let Ok(handle) = pidfd_open(id, PidfdFlags::empty()) else { return false };
         let environment = fs::read(process.path().join("environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == mark)
-            && kill_process(id, Signal::KILL).is_ok()
+            && pidfd_send_signal(handle, Signal::KILL).is_ok()
     });
     ended.count()
 }

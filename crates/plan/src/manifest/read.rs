@@ -163,8 +163,10 @@ impl<F: Files> Files for Kept<F> {
         self.texts.is_folder(path) || self.below.is_folder(path)
     }
 
+    /// By its letters: links were followed when the run began. One that a step has made since is met when it is used, and
+    /// must not keep the run from being read and cleaned up.
     fn canonical(&self, path: &Path) -> PathBuf {
-        self.below.canonical(path)
+        normal(path)
     }
 }
 
