@@ -94,6 +94,7 @@ fn exit_of(error: &RunError) -> Exit {
         RunError::LeftWhileChanging { .. } => Exit::Interrupted,
         RunError::Lock(_) => Exit::Locked,
         RunError::DeploymentInUse { .. }
+        | RunError::Unfinished { .. }
         | RunError::NotEnded { .. }
         | RunError::Changed { .. }
         | RunError::ChangeIncomplete { .. }

@@ -72,7 +72,7 @@ async fn start(
         .executor(settings.executor)
         .keep_on_failure(keep_on_failure)
         .templates(benchmark.templates.clone());
-    run::start(terminal, settings, request, None).await
+    run::start(terminal, settings, request, false, None).await
 }
 
 /// `--target`, or the only one.

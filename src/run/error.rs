@@ -24,6 +24,12 @@ pub enum RunError {
     #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     DeploymentInUse { run: RunId, deployment: DeploymentId },
+    #[error("run {run} of `{}` has not ended, and what it deployed still stands", plan.display())]
+    #[diagnostic(help(
+        "`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up; `sb run {} --anew` begins another one beside it",
+        quoted(plan)
+    ))]
+    Unfinished { run: RunId, plan: PathBuf },
     #[error("{run} has not ended")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     NotEnded { run: RunId },
