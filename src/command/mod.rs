@@ -126,8 +126,10 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
         Command::Run { plan, seed, tmux: false, anew, keep, confirm } => {
             let path = absolute(&plan);
-            let request =
-                Request::plan(path).executor(settings.executor).seed(seed).keep_on_failure(keep.keep_on_failure);
+            let request = Request::plan(path)
+                .executor(settings.executor)
+                .seed(seed)
+                .keep_on_failure(keep.keep_on_failure);
             run::run_plan(terminal, settings, request, anew, &confirm).await
         }
         Command::Plan(PlanCommand::Estimate { plan, assume }) => {

@@ -97,6 +97,7 @@ fn exit_of(error: &RunError) -> Exit {
         | RunError::Unfinished { .. }
         | RunError::NotEnded { .. }
         | RunError::Changed { .. }
+        | RunError::NotKept { .. }
         | RunError::ChangeIncomplete { .. }
         | RunError::Engine(_)
         | RunError::OtherEngine { .. }

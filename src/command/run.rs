@@ -1,6 +1,5 @@
 //! `sb run`, `sb resume`, `sb cleanup RUN`, and what they show.
 
-
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 

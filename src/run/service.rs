@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::{self, Edited};
+use super::contents::Measured;
 use super::error::RunError;
 use super::events::{Control, RunEvent};
 use super::perform::{Ready, Work, reach};
@@ -18,7 +19,7 @@ use sb_plan::event::Verdict;
 use sb_plan::graph::{self, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::Problem;
-use sb_plan::manifest::read::{Disk, Recording};
+use sb_plan::manifest::read::Recording;
 use sb_plan::plan::expand;
 use sb_plan::plan::{Plan, Prices};
 use sb_plan::run_state::RunState;
@@ -111,10 +112,12 @@ impl Draft {
     /// # Errors
     /// They are not valid, or an environment variable is missing from which a parameter takes its value.
     pub fn check(mut request: Request, given: Given) -> Result<Self, RunError> {
-        let files = Recording::new(Disk);
+        let files = Recording::new(Measured);
         let checked = request.check(&files, &given);
         let Some(plan) = checked.value else { return Err(RunError::Invalid(checked.problems)) };
-        request.sources = files.into_texts();
+        let (sources, contents) = files.into_parts();
+        request.sources = sources;
+        request.contents = Some(contents);
         if request.parts.deploy {
             let missing = schedule::missing_variables(&plan, &|name| std::env::var(name));
             if !missing.is_empty() {
