@@ -41,7 +41,8 @@ use crate::role;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-use crate::run::Edited;
+use crate::run::{Edited, Request};
+use crate::workspace::absolute;
 use output::Failed;
 
 /// What a command comes to.
@@ -123,9 +124,14 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
     use sb_plan::graph::Parts;
     match command {
         Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
-        Command::Run { plan, seed, tmux: false, keep, tolerances, confirm } => {
-            let tolerances = tolerances.given();
-            run::run_plan(terminal, settings, &plan, seed, keep.keep_on_failure, tolerances, &confirm).await
+        Command::Run { plan, seed, tmux: false, anew, keep, tolerances, confirm } => {
+            let path = absolute(&plan);
+            let request = Request::plan(path)
+                .executor(settings.executor)
+                .seed(seed)
+                .tolerances(tolerances.given())
+                .keep_on_failure(keep.keep_on_failure);
+            run::run_plan(terminal, settings, request, anew, &confirm).await
         }
         Command::Plan(PlanCommand::Estimate { plan, assume }) => {
             estimate::show(terminal, settings, &plan, &assume).await

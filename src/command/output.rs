@@ -94,8 +94,10 @@ fn exit_of(error: &RunError) -> Exit {
         RunError::LeftWhileChanging { .. } => Exit::Interrupted,
         RunError::Lock(_) => Exit::Locked,
         RunError::DeploymentInUse { .. }
+        | RunError::Unfinished { .. }
         | RunError::NotEnded { .. }
         | RunError::Changed { .. }
+        | RunError::NotKept { .. }
         | RunError::ChangeIncomplete { .. }
         | RunError::Engine(_)
         | RunError::OtherEngine { .. }

@@ -1,7 +1,5 @@
 //! `sb run`, `sb resume`, `sb cleanup RUN`, and what they show.
 
-use std::path::Path;
-
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
@@ -19,21 +17,18 @@ use crate::run::{
 };
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::workspace::{Workspace, absolute};
+use crate::workspace::Workspace;
 use sb_plan::event::{Notice, Verdict};
-use sb_plan::plan::GivenTolerances;
 
 pub(super) async fn run_plan(
     terminal: &Terminal,
     settings: &Settings,
-    path: &Path,
-    seed: Option<u64>,
-    keep_on_failure: bool,
-    tolerances: GivenTolerances,
+    request: Request,
+    anew: bool,
     confirm: &Confirm,
 ) -> Outcome {
-    let path = absolute(path);
-    if is_application(&path) {
+    let path = request.file();
+    if is_application(path) {
         return Err(Failed::helped(
             Exit::Usage,
             format!("`{}` is the manifest of an application, and no plan", path.display()),
@@ -43,12 +38,7 @@ pub(super) async fn run_plan(
             ),
         ));
     }
-    let request = Request::plan(path)
-        .executor(settings.executor)
-        .seed(seed)
-        .tolerances(tolerances)
-        .keep_on_failure(keep_on_failure);
-    start(terminal, settings, request, Some(confirm)).await
+    start(terminal, settings, request, anew, Some(confirm)).await
 }
 
 /// Checks, records and drives a new run.
@@ -56,15 +46,20 @@ pub(super) async fn start(
     terminal: &Terminal,
     settings: &Settings,
     request: Request,
+    anew: bool,
     confirm: Option<&Confirm>,
 ) -> Outcome {
     let given = Given { params: settings.params.clone(), environment: settings.environment.clone() };
     let workspace = settings.workspace(request.file());
     terminal.complete_commands(|| settings.missing_in_commands(&workspace));
-    let draft = Draft::check(request, given)?;
+    let draft = Draft::check(request, given)?.anew(anew);
     show_problems(terminal, draft.warnings());
     let runs = open(terminal, settings, &workspace)?;
     let prepared = runs.prepare(draft).await?;
+    for run in prepared.unfinished() {
+        let way_out = format!("`sb resume {run}` goes on with it; this is another one");
+        terminal.say(&format!("note: run {run} of this plan has not ended: {way_out}"));
+    }
     if let Some(limits) = confirm {
         let prices = estimate::prices(settings)?;
         let (plan, graph) = (prepared.plan(), prepared.graph());

@@ -81,7 +81,7 @@ async fn start(
         .tolerances(tolerances)
         .keep_on_failure(keep_on_failure)
         .templates(benchmark.templates.clone());
-    run::start(terminal, settings, request, None).await
+    run::start(terminal, settings, request, false, None).await
 }
 
 /// `--target`, or the only one.

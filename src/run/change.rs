@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::contents::Measured;
 use super::error::RunError;
 use super::events::{Control, RunEvent};
 use super::perform::{Work, reach};
@@ -19,7 +20,7 @@ use sb_plan::graph::change::{Change, Definition, Standing, compare};
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId, StepId};
 use sb_plan::manifest::problem::Problem;
-use sb_plan::manifest::read::{Disk, Recording};
+use sb_plan::manifest::read::{Files as _, Kept, Recording};
 use sb_plan::plan::Plan;
 use sb_plan::plan::{Deployment, expand};
 use sb_plan::run_state::{RunState, StepPhase};
@@ -64,6 +65,12 @@ pub(super) struct Settled {
     pub(super) state: RunState,
 }
 
+/// What the files of a run hold.
+struct Held {
+    sources: Sources,
+    contents: Sources,
+}
+
 /// A run that this process holds, and those who watch it.
 struct HeldRun<'a> {
     runs: &'a Runs,
@@ -97,10 +104,11 @@ pub(super) async fn settle(
     if state.changing && files != Edited::Accept {
         return Err(RunError::ChangeIncomplete { run: run.clone() });
     }
-    let texts = edited_files(&request.sources);
+    let texts = edited_files(&request);
     let edit = if texts.is_empty() && !state.changing {
         None
     } else if files == Edited::AsStarted {
+        expect_kept(&held, &request, &plan, &texts).await?;
         for path in texts.keys() {
             held.tell(RunEvent::GoesOnAsStarted(path.clone()));
         }
@@ -108,25 +116,32 @@ pub(super) async fn settle(
     } else {
         read(&held, &request, &plan, &texts, state.changing)?
     };
-    let Some((sources, edited)) = edit else {
+    let Some((edited, now)) = edit else {
         let graph = Standings::read(held.store(), &request, run).await?.graph(&plan, request.parts);
         return Ok(Settled { request, plan, graph, state });
     };
     if files == Edited::Accept {
-        return accept(&held, request, plan, sources, edited).await;
+        return accept(&held, request, plan, edited, now).await;
     }
     let consequences = meaning(&Edit::read(&held, &request, &plan, &edited).await?);
     let edits = texts
         .into_iter()
-        .map(|(path, now)| FileEdit { before: request.sources[&path].clone(), path, now })
+        .map(|(path, now)| FileEdit { before: request.kept(&path).unwrap_or_default().to_owned(), path, now })
         .collect();
     Err(RunError::Changed { run: run.clone(), edits, consequences })
 }
 
 /// Files whose text is another one now; None for those that cannot be read any more.
-fn edited_files(sources: &Sources) -> BTreeMap<PathBuf, Option<String>> {
+fn edited_files(request: &Request) -> BTreeMap<PathBuf, Option<String>> {
     let mut edited = BTreeMap::new();
-    for (path, text) in sources {
+    for (path, contents) in request.contents.iter().flatten() {
+        let now = Measured.contents(path);
+        if now.as_ref() != Some(contents) {
+            edited.insert(path.clone(), now);
+        }
+    }
+    // What was read as a text is shown as one.
+    for (path, text) in &request.sources {
         let now = std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         if now.as_ref() != Some(text) {
             edited.insert(path.clone(), now);
@@ -135,16 +150,45 @@ fn edited_files(sources: &Sources) -> BTreeMap<PathBuf, Option<String>> {
     edited
 }
 
-/// The plan as the files define it now; None when that is what they defined before.
+/// Bodies, scripts, templates and code are read from the disk when a step needs them: a run goes on as it was started
+/// only if those that steps still need are what they were.
+async fn expect_kept(
+    held: &HeldRun<'_>,
+    request: &Request,
+    plan: &Plan,
+    texts: &BTreeMap<PathBuf, Option<String>>,
+) -> Result<(), RunError> {
+    let Some(contents) = &request.contents else { return Ok(()) };
+    let given = Given::read(held.store(), held.run)?;
+    let files = Kept::new(request.sources.clone(), Measured);
+    let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
+    checked.problems.retain(Problem::is_error);
+    let Some(now) = checked.value else {
+        return Err(RunError::ChangedInvalid { run: held.run.clone(), problems: checked.problems });
+    };
+    let edit = Edit::read(held, request, plan, &now).await?;
+    let is_needed =
+        |step: &&StepId| !edit.state.step(step).is_some_and(|past| matches!(past.phase, StepPhase::Ended(_)));
+    match edit.change.changed.iter().find(is_needed) {
+        None => Ok(()),
+        Some(step) => Err(RunError::NotKept {
+            run: held.run.clone(),
+            step: step.clone(),
+            files: texts.keys().filter(|path| contents.contains_key(*path)).cloned().collect(),
+        }),
+    }
+}
+
+/// The plan as the files define it now, and what they hold; None when that is what they defined before.
 fn read(
     held: &HeldRun<'_>,
     request: &Request,
     plan: &Plan,
     texts: &BTreeMap<PathBuf, Option<String>>,
     changing: bool,
-) -> Result<Option<(Sources, Plan)>, RunError> {
+) -> Result<Option<(Plan, Held)>, RunError> {
     let given = Given::read(held.store(), held.run)?;
-    let files = Recording::new(Disk);
+    let files = Recording::new(Measured);
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(edited) = checked.value else {
@@ -156,7 +200,8 @@ fn read(
         }
         return Ok(None);
     }
-    Ok(Some((files.into_texts(), edited)))
+    let (sources, contents) = files.into_parts();
+    Ok(Some((edited, Held { sources, contents })))
 }
 
 /// What there is of the run's deployments.
@@ -228,8 +273,8 @@ async fn accept(
     held: &HeldRun<'_>,
     request: Request,
     old: Plan,
-    sources: Sources,
     new: Plan,
+    now: Held,
 ) -> Result<Settled, RunError> {
     let mut edit = Edit::read(held, &request, &old, &new).await?;
     held.tell(RunEvent::Accepted(meaning(&edit)));
@@ -242,7 +287,8 @@ async fn accept(
     }
     let request = Request {
         earlier: request.earlier.iter().chain([&request.sources]).cloned().collect(),
-        sources,
+        sources: now.sources,
+        contents: Some(now.contents),
         ..request
     };
     let version = u32::try_from(request.earlier.len() + 1).unwrap_or(u32::MAX);

@@ -6,7 +6,7 @@ use crate::run::change::{Consequences, FileEdit};
 use crate::schedule::ScheduleError;
 use crate::store::{LockError, StoreError};
 use crate::workspace::quoted;
-use sb_plan::id::{DeploymentId, RunId};
+use sb_plan::id::{DeploymentId, RunId, StepId};
 use sb_plan::manifest::problem::Problem;
 
 /// Each says what happened and, where there is one, the way out.
@@ -29,6 +29,12 @@ pub enum RunError {
     #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     DeploymentInUse { run: RunId, deployment: DeploymentId },
+    #[error("run {run} of `{}` has not ended, and what it deployed still stands", plan.display())]
+    #[diagnostic(help(
+        "`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up; `sb run {} --anew` begins another one beside it",
+        quoted(plan)
+    ))]
+    Unfinished { run: RunId, plan: PathBuf },
     #[error("{run} has not ended")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     NotEnded { run: RunId },
@@ -46,6 +52,11 @@ pub enum RunError {
         "add --accept-changes to go on with the files as they are now, or --as-started to go on with them as they were"
     ))]
     Changed { run: RunId, edits: Vec<FileEdit>, consequences: Consequences },
+    #[error("step {step} of {run} still needs files that are not what they were: {}", listed(files))]
+    #[diagnostic(help(
+        "put them back, or go on with the files as they are now with `sb resume {run} --accept-changes`"
+    ))]
+    NotKept { run: RunId, step: StepId, files: Vec<PathBuf> },
     #[error("a change of the files of {run} was accepted, and is not complete")]
     #[diagnostic(help("`sb resume {run} --accept-changes` completes it, with the files as they are now"))]
     ChangeIncomplete { run: RunId },
@@ -82,6 +93,10 @@ pub enum RunError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 fn cause(error: &ScheduleError) -> String {

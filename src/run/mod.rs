@@ -14,6 +14,7 @@
 //! must begin with [`crate::role::take`]: `sb` does, and so can a program of yours.
 
 mod change;
+mod contents;
 mod error;
 mod events;
 mod perform;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sb_durable::Options;
 use serde::{Deserialize, Serialize};
 
+use super::contents::Measured;
 use super::error::RunError;
 use crate::schedule::Naming;
 use crate::store::{RunRow, Store};
@@ -14,7 +15,7 @@ use sb_plan::benchmark::SamTemplates;
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::{Checked, Problem};
-use sb_plan::manifest::read::{Disk, Files, Kept};
+use sb_plan::manifest::read::{Files, Kept};
 use sb_plan::plan::expand;
 use sb_plan::plan::{Executor, GivenTolerances, Overrides, Plan};
 use sb_plan::validate;
@@ -38,6 +39,10 @@ pub struct Request {
     pub(crate) keep_on_failure: bool,
     /// The text of every manifest and plan that was read.
     pub(crate) sources: Sources,
+    /// What other files of the run held: bodies, scripts, templates, the code of functions. None: an earlier version of sb
+    /// did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) contents: Option<Sources>,
     /// What `sources` was before changes of the files were accepted, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) earlier: Vec<Sources>,
@@ -84,6 +89,7 @@ impl Request {
             tolerances: GivenTolerances::default(),
             keep_on_failure: false,
             sources: BTreeMap::new(),
+            contents: None,
             earlier: vec![],
             templates: SamTemplates::default(),
         }
@@ -122,6 +128,12 @@ impl Request {
     pub(crate) fn templates(mut self, templates: SamTemplates) -> Self {
         self.templates = templates;
         self
+    }
+
+    /// What a file held when the run was started, as far as that is known.
+    pub(crate) fn kept(&self, path: &Path) -> Option<&str> {
+        let contents = || self.contents.as_ref().and_then(|contents| contents.get(path));
+        self.sources.get(path).or_else(contents).map(String::as_str)
     }
 
     /// The file that was named: a plan or a manifest.
@@ -179,7 +191,7 @@ impl Request {
     /// The run's graph as it was planned, and its plan.
     pub(crate) fn rebuild(&self, store: &Store, run: &RunId) -> Result<(Plan, RunGraph), RunError> {
         let given = Given::read(store, run)?;
-        let files = Kept::new(self.sources.clone(), Disk);
+        let files = Kept::new(self.sources.clone(), Measured).with_contents(self.contents.clone());
         let mut checked = self.check(&files, &given);
         // Its warnings were shown when the run began.
         checked.problems.retain(Problem::is_error);

@@ -1,11 +1,12 @@
 //! The runs of a workspace: from what was asked for to the end of every step, and again after a crash.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt as _;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::{self, Edited};
+use super::contents::Measured;
 use super::error::RunError;
 use super::events::{Control, RunEvent};
 use super::perform::{Ready, Work, reach, shared};
@@ -18,7 +19,7 @@ use sb_plan::event::Verdict;
 use sb_plan::graph::{self, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::Problem;
-use sb_plan::manifest::read::{Disk, Recording};
+use sb_plan::manifest::read::Recording;
 use sb_plan::plan::expand;
 use sb_plan::plan::{Plan, Prices};
 use sb_plan::run_state::RunState;
@@ -61,12 +62,14 @@ pub struct Draft {
     plan: Plan,
     graph: RunGraph,
     warnings: Vec<Problem>,
+    anew: bool,
 }
 
 /// A run that may begin: nobody else works on its deployment.
 pub struct Prepared<'a> {
     runs: &'a Runs,
     draft: Draft,
+    unfinished: Vec<RunId>,
     locks: Vec<Lock>,
 }
 
@@ -109,10 +112,12 @@ impl Draft {
     /// # Errors
     /// They are not valid, or an environment variable is missing from which a parameter takes its value.
     pub fn check(mut request: Request, given: Given) -> Result<Self, RunError> {
-        let files = Recording::new(Disk);
+        let files = Recording::new(Measured);
         let checked = request.check(&files, &given);
         let Some(plan) = checked.value else { return Err(RunError::Invalid(checked.problems)) };
-        request.sources = files.into_texts();
+        let (sources, contents) = files.into_parts();
+        request.sources = sources;
+        request.contents = Some(contents);
         if request.parts.deploy {
             let missing = schedule::missing_variables(&plan, &|name| std::env::var(name));
             if !missing.is_empty() {
@@ -120,7 +125,13 @@ impl Draft {
             }
         }
         let graph = graph::build(&plan, expand(&plan), request.parts);
-        Ok(Self { request, given, plan, graph, warnings: checked.problems })
+        Ok(Self { request, given, plan, graph, warnings: checked.problems, anew: false })
+    }
+
+    /// Whether the run begins although one of the same plan has not ended and still has something deployed.
+    #[must_use]
+    pub fn anew(self, anew: bool) -> Self {
+        Self { anew, ..self }
     }
 
     /// What is doubtful about the files, though they are valid.
@@ -149,7 +160,7 @@ impl Runs {
     /// Takes the deployment of a run, so that nobody else works on it.
     ///
     /// # Errors
-    /// Somebody does, or a run on it has not ended.
+    /// Somebody does, or a run on it has not ended; or one of the same plan was left by its runner with something deployed.
     pub async fn prepare(&self, draft: Draft) -> Result<Prepared<'_>, RunError> {
         let locks = self.lock_deployment(&draft.request)?.into_iter().collect();
         if let What::Single { deployment, .. } = &draft.request.what
@@ -157,7 +168,30 @@ impl Runs {
         {
             return Err(RunError::DeploymentInUse { run, deployment: deployment.clone() });
         }
-        Ok(Prepared { runs: self, draft, locks })
+        let unfinished = match &draft.request.what {
+            What::Plan { path } => self.unfinished(path, draft.anew).await?,
+            What::Single { .. } => vec![],
+        };
+        Ok(Prepared { runs: self, draft, unfinished, locks })
+    }
+
+    /// Runs of a plan that have not ended and have no runner, the newest first.
+    async fn unfinished(&self, plan: &Path, anew: bool) -> Result<Vec<RunId>, RunError> {
+        let mut unfinished = Vec::new();
+        for row in self.store.runs().await?.into_iter().filter(|row| row.ended.is_none()) {
+            // One that this program cannot read cannot be resumed by it either.
+            let Ok(request) = Request::read(&row) else { continue };
+            if !matches!(&request.what, What::Plan { path } if path == plan)
+                || self.store.runner_of(&row.id).is_some()
+            {
+                continue;
+            }
+            if !anew && self.store.owes(&row.id).await? {
+                return Err(RunError::Unfinished { run: row.id, plan: plan.to_owned() });
+            }
+            unfinished.push(row.id);
+        }
+        Ok(unfinished)
     }
 
     /// Starts a run and drives it to its end: [`prepare`](Self::prepare), [`Prepared::reach`] and [`Ready::drive`].
@@ -303,6 +337,11 @@ impl Runs {
 }
 
 impl<'a> Prepared<'a> {
+    /// Other runs of the same plan that have not ended and have no runner.
+    pub fn unfinished(&self) -> &[RunId] {
+        &self.unfinished
+    }
+
     /// The checked plan.
     pub fn plan(&self) -> &Plan {
         &self.draft.plan
@@ -318,8 +357,8 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// What is missing, and how to get it.
     pub async fn reach(self) -> Result<Ready<'a>, RunError> {
-        let Self { runs, draft, locks } = self;
-        let Draft { request, given, plan, graph, warnings: _ } = draft;
+        let Self { runs, draft, unfinished: _, locks } = self;
+        let Draft { request, given, plan, graph, warnings: _, anew: _ } = draft;
         let performer = reach(runs, &plan, &graph).await?;
         let run = new_run_id(&plan.name);
         if graph.graph.node_weights().any(sb_plan::graph::Step::is_invoke) {

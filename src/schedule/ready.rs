@@ -291,6 +291,7 @@ mod tests {
             name: "s".to_owned(),
             needs: vec![],
             action: Action::LocalDown { failures: 0 },
+            contents: BTreeMap::new(),
             environment: Environment::default(),
             timeout: None,
             retry: Retry::times(1, std::time::Duration::ZERO),

@@ -29,6 +29,7 @@ fn step(phase: Phase, name: &str, needs: &[&str]) -> ManifestStep {
         name: name.to_owned(),
         needs: needs.iter().map(|&name| name.to_owned()).collect(),
         action: Action::Run(Command::Shell(command)),
+        contents: BTreeMap::new(),
         environment: Environment::default(),
         timeout: None,
         retry: Retry::once(),

@@ -215,7 +215,7 @@ impl Relocation {
         if let Ok(Value::Object(mut all)) = serde_json::from_str(request) {
             for (key, value) in &mut all {
                 match (key.as_str(), &mut *value) {
-                    ("sources", sources) => self.keys(sources),
+                    ("sources" | "contents", sources) => self.keys(sources),
                     ("earlier", Value::Array(all)) => all.iter_mut().for_each(|sources| self.keys(sources)),
                     _ => self.values(value),
                 }

@@ -4,6 +4,7 @@
 
 mod analysis;
 mod commands;
+mod contents;
 mod crashes;
 mod docker;
 mod docker_credentials;

@@ -191,6 +191,21 @@ fn killed() -> Workspace {
     work
 }
 
+#[test]
+fn a_plan_of_which_a_run_was_left_is_not_run_beside_it_unasked() {
+    let work = killed();
+    let refused = work.sb(&["run", "plan.toml"]).expect(1);
+    assert!(refused.stderr.contains("has not ended, and what it deployed"), "{}", refused.stderr);
+    let command = refused.stderr.split('`').find(|part| part.starts_with("sb resume ")).unwrap().to_owned();
+    let anew = work.sb(&["run", "plan.toml", "--anew"]).expect(0);
+    assert!(anew.stderr.contains(&format!("`{command}` goes on with it")), "{}", anew.stderr);
+    let words: Vec<_> = command.split(' ').skip(1).collect();
+    work.sb(&words).expect(0);
+    let again = work.sb(&["run", "plan.toml"]).expect(0);
+    assert!(!again.stderr.contains("has not ended"), "{}", again.stderr);
+    assert_eq!(standing(&work), 0);
+}
+
 fn copy(from: &Path, to: &Path) {
     let ran = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
     assert!(ran.success());

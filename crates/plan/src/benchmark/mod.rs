@@ -56,6 +56,8 @@ pub struct Benchmark {
     pub read_params: BTreeMap<String, BTreeSet<String>>,
     /// What is sent. None: only steps of the manifest invoke the application.
     pub workload: Option<Sent>,
+    /// What the files hold that its workload sends, as far as they were looked at.
+    pub contents: BTreeMap<PathBuf, String>,
     /// Of its `local` steps, as they were when it was checked.
     pub templates: SamTemplates,
 }

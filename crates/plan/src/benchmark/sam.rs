@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 /// SAM templates as they were parsed, by path. Clones share them.
 ///
-/// All of them are equal: what a run is made of does not depend on what a template holds, since the step that deploys
-/// it reads the file anew.
+/// All of them are equal: what a template holds is part of the step that deploys it.
 #[derive(Clone, Debug, Default)]
 pub struct SamTemplates(BTreeMap<PathBuf, Arc<sb_sam::Template>>);
 

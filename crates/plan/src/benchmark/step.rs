@@ -35,6 +35,8 @@ pub struct ManifestStep {
     pub needs: Vec<String>,
     /// What it does.
     pub action: Action,
+    /// What the files hold that it runs or deploys, as far as they were looked at.
+    pub contents: BTreeMap<PathBuf, String>,
     /// Where and as what its command runs.
     pub environment: Environment,
     /// The step fails after this long. None: it may take any time.

@@ -261,6 +261,7 @@ impl Compared<'_> {
         let (old, new) = (entry(self.old.plan, one), entry(self.new.plan, two));
         old.points[one.point].load == new.points[two.point].load
             && old.benchmark.workload == new.benchmark.workload
+            && old.benchmark.contents == new.benchmark.contents
             && self.old.plan.seed == self.new.plan.seed
     }
 }

@@ -19,6 +19,12 @@ pub trait Files {
     fn is_folder(&self, path: &Path) -> bool;
     /// The path with links followed; the path itself where there are none or it does not exist.
     fn canonical(&self, path: &Path) -> PathBuf;
+    /// What a file or folder holds, in a text that differs when that does. None where nobody keeps contents, or there is
+    /// nothing at this path.
+    fn contents(&self, path: &Path) -> Option<String> {
+        let _ = path;
+        None
+    }
 }
 
 /// The largest file that is read, in bytes: templates and traces of a load may be long.
@@ -95,22 +101,30 @@ impl Files for Snapshot {
     }
 }
 
-/// Remembers the text of every file that was read, so that a run can keep its sources.
+/// Remembers the text of every file that was read, and the contents that were asked for, so that a run can keep its
+/// sources.
 #[derive(Debug, Default)]
 pub struct Recording<F> {
     files: F,
     texts: Mutex<BTreeMap<PathBuf, String>>,
+    contents: Mutex<BTreeMap<PathBuf, Option<String>>>,
 }
 
 impl<F> Recording<F> {
     /// Reads from these files, and remembers what was read.
     pub fn new(files: F) -> Self {
-        Self { files, texts: Mutex::default() }
+        Self { files, texts: Mutex::default(), contents: Mutex::default() }
     }
 
     /// The texts by path, as they were read.
     pub fn into_texts(self) -> BTreeMap<PathBuf, String> {
-        self.texts.into_inner()
+        self.into_parts().0
+    }
+
+    /// The texts by path, and the contents.
+    pub fn into_parts(self) -> (BTreeMap<PathBuf, String>, BTreeMap<PathBuf, String>) {
+        let contents = self.contents.into_inner().into_iter().filter_map(|(path, text)| Some((path, text?)));
+        (self.texts.into_inner(), contents.collect())
     }
 }
 
@@ -133,6 +147,12 @@ impl<F: Files> Files for Recording<F> {
     fn canonical(&self, path: &Path) -> PathBuf {
         self.files.canonical(path)
     }
+
+    fn contents(&self, path: &Path) -> Option<String> {
+        // Once each: several applications may use the same.
+        let mut contents = self.contents.lock();
+        contents.entry(path.to_owned()).or_insert_with(|| self.files.contents(path)).clone()
+    }
 }
 
 /// Texts that were kept come first, whatever has become of the files; everything else is as it is below. A run
@@ -140,13 +160,21 @@ impl<F: Files> Files for Recording<F> {
 #[derive(Debug)]
 pub struct Kept<F> {
     texts: Snapshot,
+    /// None: those of the files below.
+    contents: Option<BTreeMap<PathBuf, String>>,
     below: F,
 }
 
 impl<F> Kept<F> {
     /// These texts by absolute path, above other files.
     pub fn new(texts: BTreeMap<PathBuf, String>, below: F) -> Self {
-        Self { texts: Snapshot::new(texts), below }
+        Self { texts: Snapshot::new(texts), contents: None, below }
+    }
+
+    /// With the contents that were kept.
+    #[must_use]
+    pub fn with_contents(self, contents: Option<BTreeMap<PathBuf, String>>) -> Self {
+        Self { contents, ..self }
     }
 }
 
@@ -167,6 +195,13 @@ impl<F: Files> Files for Kept<F> {
     /// must not keep the run from being read and cleaned up.
     fn canonical(&self, path: &Path) -> PathBuf {
         normal(path)
+    }
+
+    fn contents(&self, path: &Path) -> Option<String> {
+        match &self.contents {
+            Some(contents) => contents.get(path).cloned(),
+            None => self.below.contents(path),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, ManifestFolder};
+use crate::validate::contents;
 use crate::validate::load::first_line;
 use crate::validate::local;
 use crate::validate::precedence::{self, PhaseOrder};
@@ -187,6 +188,7 @@ impl BenchmarkChecker<'_> {
             }
         }
         let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &images, &scope));
+        let contents = workload.as_ref().map(|sent| contents::of_sent(sent, self.files)).unwrap_or_default();
         Benchmark {
             path: self.path.clone(),
             name: header.name.value.clone(),
@@ -197,6 +199,7 @@ impl BenchmarkChecker<'_> {
             targets,
             read_params: scope.read_params.into_inner(),
             workload,
+            contents,
             templates: templates.into_inner(),
         }
     }
@@ -593,6 +596,7 @@ pub(super) fn built_in_step(phase: Phase, name: &str, action: Action, needs: Vec
         name: name.to_owned(),
         needs,
         action,
+        contents: BTreeMap::new(),
         environment: Environment { shell: vec!["sh".to_owned(), "-c".to_owned()], ..Environment::default() },
         timeout: None,
         retry: Retry::once(),

@@ -6,6 +6,7 @@
 mod answer;
 mod benchmark;
 mod check;
+mod contents;
 mod environment;
 mod factors;
 mod load;

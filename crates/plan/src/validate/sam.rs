@@ -8,9 +8,21 @@ use crate::benchmark::{Param, ParamSource};
 use crate::manifest::benchmark::{LocalFile, StepFile};
 use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report, Source, suggest};
+use crate::manifest::read::normal;
 use crate::manifest::tree::Spanned;
+use crate::validate::contents;
 use crate::validate::step::Steps;
 use sb_workload::template::{Context, Template, plain_text};
+
+fn any_place() -> sb_sam::Place {
+    sb_sam::Place {
+        region: "us-east-1".to_owned(),
+        account: "123456789012".to_owned(),
+        stack: "stack".to_owned(),
+        api_base: "http://127.0.0.1".to_owned(),
+        aws_base: "http://127.0.0.1".to_owned(),
+    }
+}
 
 impl Steps<'_> {
     /// The names of the outputs of a step that deploys a template, which is held against what the local target has.
@@ -56,6 +68,39 @@ impl Steps<'_> {
         names
     }
 
+    /// What the template and the functions' code hold.
+    pub(super) fn local_contents(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+    ) -> contents::Contents {
+        let mut found = contents::of(self.files, [template.to_owned()]);
+        if found.is_empty() {
+            return found;
+        }
+        let Ok(bytes) = self.files.read(template) else { return found };
+        let parsed = self.templates.borrow_mut().keep(template, &String::from_utf8_lossy(&bytes));
+        let application =
+            parsed.ok().map(|model| model.application(&self.likely_values(parameters), &any_place()));
+        let folder = template.parent().unwrap_or(template);
+        let code = application.and_then(Result::ok).map(|found| found.functions).unwrap_or_default();
+        let code = code.iter().map(|function| normal(&folder.join(&function.code)));
+        found.extend(contents::of(self.files, code));
+        found
+    }
+
+    /// Values for a template's parameters: those that are not known are made up.
+    fn likely_values(&self, parameters: &BTreeMap<String, Template>) -> BTreeMap<String, String> {
+        let of_benchmark = |name: &str| self.params.get(name.strip_prefix("params.")?).map(likely);
+        let value = |path: &str| Some(of_benchmark(path).unwrap_or_else(|| "1".to_owned()).into());
+        let mut values: BTreeMap<String, String> =
+            self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
+        values.extend(parameters.iter().filter_map(|(name, template)| {
+            Some((name.clone(), template.render(Context::Plain, &value).ok()?))
+        }));
+        values
+    }
+
     /// The values for a template's parameters that the manifest alone determines.
     fn known_values(&self, parameters: &BTreeMap<String, Template>) -> BTreeMap<String, String> {
         let known = |param: &Param| match &param.source {
@@ -82,20 +127,7 @@ impl Steps<'_> {
         targets: &[String],
         report: &mut Report,
     ) -> bool {
-        let of_benchmark = |name: &str| self.params.get(name.strip_prefix("params.")?).map(likely);
-        let value = |path: &str| Some(of_benchmark(path).unwrap_or_else(|| "1".to_owned()).into());
-        let mut likely: BTreeMap<String, String> =
-            self.params.iter().map(|(name, param)| (name.clone(), likely(param))).collect();
-        likely.extend(parameters.iter().filter_map(|(name, template)| {
-            Some((name.clone(), template.render(Context::Plain, &value).ok()?))
-        }));
-        let place = sb_sam::Place {
-            region: "us-east-1".to_owned(),
-            account: "123456789012".to_owned(),
-            stack: "stack".to_owned(),
-            api_base: "http://127.0.0.1".to_owned(),
-            aws_base: "http://127.0.0.1".to_owned(),
-        };
+        let (likely, place) = (self.likely_values(parameters), any_place());
         let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
         // Warnings are of things that the application works without: the runtime's own log has them.
         let (mut problems, has_services) = match model.application(&likely, &place) {

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::benchmark::{
-    Action, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry, SamTemplates, WaitFor,
+    Action, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry, SamTemplates,
+    WaitFor,
 };
 use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
@@ -13,6 +15,7 @@ use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, ManifestFolder};
+use crate::validate::contents;
 use crate::validate::environment::command;
 use crate::validate::output::output as checked_output;
 use crate::validate::requests;
@@ -75,12 +78,20 @@ impl Steps<'_> {
         let recover = file.recover.iter().flatten();
         let recover =
             recover.map(|recovery| self.recovery(recovery, &environment, &targets, report)).collect();
+        let contents = match &action {
+            Some(Action::Run(command)) => {
+                contents::of_command(command, &self.folder_of(&environment), &self.place.root, self.files)
+            }
+            Some(Action::LocalUp(up)) => self.local_contents(&up.template, &up.parameters),
+            _ => BTreeMap::new(),
+        };
         let fails_interrupted = file.on_interrupt == Some(OnInterruptWord::Fail);
         let step = ManifestStep {
             phase,
             name: file.name.value.clone(),
             needs: Vec::new(),
             action: action.unwrap_or(Action::Wait(Duration::ZERO)),
+            contents,
             environment,
             timeout: file.timeout.as_ref().map(|timeout| check::duration(timeout, true, report)),
             retry: match &file.retry {
@@ -96,6 +107,14 @@ impl Steps<'_> {
             locks: locks(file.locks.as_ref(), report),
         };
         Draft { raw, step, targets, output_names }
+    }
+
+    /// The working directory, as far as the manifest alone tells.
+    fn folder_of(&self, environment: &Environment) -> PathBuf {
+        match &environment.workdir {
+            Some(workdir) => self.place.folder.join(workdir.source()),
+            None => self.place.folder.clone(),
+        }
     }
 
     fn targets(&self, file: &StepFile, report: &mut Report) -> Vec<String> {

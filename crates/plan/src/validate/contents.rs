@@ -1,0 +1,193 @@
+//! What a benchmark is made of besides its manifest: the content of the files that its loads send, its steps run, and its
+//! templates deploy. Where nobody keeps contents ([`Files::contents`]), nothing is read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::benchmark::{Command, Sent};
+use crate::manifest::read::{Files, normal};
+use sb_workload::template::Template;
+use sb_workload::{Body, Workload};
+
+/// What files hold, by absolute path, as [`Files::contents`] says it.
+pub(super) type Contents = BTreeMap<PathBuf, String>;
+
+/// Of these files and folders, those that there are.
+pub(super) fn of(files: &dyn Files, paths: impl IntoIterator<Item = PathBuf>) -> Contents {
+    paths.into_iter().filter_map(|path| Some((path.clone(), files.contents(&path)?))).collect()
+}
+
+/// Bodies of requests and trusted certificates; a k6 script, with what it imports and opens.
+pub(super) fn of_sent(sent: &Sent, files: &dyn Files) -> Contents {
+    match sent {
+        Sent::Requests(workload) => of(files, sent_files(workload)),
+        Sent::Script(script) => {
+            let mut found = vec![script.path.clone()];
+            let mut next = 0;
+            while let Some(path) = found.get(next).cloned() {
+                next += 1;
+                for named in named_in_script(&path, files) {
+                    if !found.contains(&named) {
+                        found.push(named);
+                    }
+                }
+            }
+            of(files, found)
+        }
+    }
+}
+
+fn sent_files(workload: &Workload) -> Vec<PathBuf> {
+    let requests =
+        workload.requests.iter().chain(workload.sequences.iter().flat_map(|sequence| &sequence.requests));
+    let bodies = requests.filter_map(|request| match &request.body {
+        Body::File(path) => Some(path.clone()),
+        Body::Empty | Body::Text { .. } => None,
+    });
+    bodies.chain(workload.settings.ca_file.clone()).collect()
+}
+
+/// Files that a script names relative to itself: `'./lib.js'`.
+fn named_in_script(script: &Path, files: &dyn Files) -> Vec<PathBuf> {
+    static RELATIVE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"["'`](\.{1,2}/[^"'`\n]+)["'`]"#).ok());
+    let is_script =
+        script.extension().is_some_and(|end| ["js", "mjs", "ts"].iter().any(|known| end == *known));
+    let (Some(relative), true) = (&*RELATIVE, is_script) else { return vec![] };
+    // Where nobody keeps contents, scripts are not read.
+    if files.contents(script).is_none() {
+        return vec![];
+    }
+    let Ok(bytes) = files.read(script) else { return vec![] };
+    let text = String::from_utf8_lossy(&bytes);
+    let folder = script.parent().unwrap_or(script);
+    let named = relative.captures_iter(&text).map(|found| normal(&folder.join(&found[1])));
+    named.filter(|path| files.exists(path) && !files.is_folder(path)).collect()
+}
+
+/// Scripts and templates that a command names: what it runs, not what it may write.
+pub(super) fn of_command(command: &Command, folder: &Path, root: &Path, files: &dyn Files) -> Contents {
+    let words: Vec<String> = match command {
+        Command::Shell(line) => words_of(line.source()),
+        Command::Argv(words) => words.iter().map(|word: &Template| word.source().to_owned()).collect(),
+    };
+    let mut found = Vec::new();
+    let mut before = "";
+    for (index, word) in words.iter().enumerate() {
+        let is_written = ["tee", "touch", "rm", "-o"].contains(&before) || before.ends_with('>');
+        let is_run = word.contains('/') && (index == 0 || SEPARATORS.contains(&before));
+        before = word;
+        let end = Path::new(word).extension().and_then(|end| end.to_str()).unwrap_or_default();
+        if is_written || word.contains("{{") || !(is_run || SOURCES.contains(&end)) {
+            continue;
+        }
+        let path = normal(&folder.join(word));
+        if path.starts_with(root) && files.exists(&path) && !files.is_folder(&path) {
+            found.push(path);
+        }
+    }
+    of(files, found)
+}
+
+/// Words of a shell between which another command begins.
+const SEPARATORS: &[&str] = &[";", "&&", "||", "|", "&", "(", "{", "then", "do", "else", "!"];
+
+/// How names of files end that are written by people, and not by steps.
+const SOURCES: &[&str] = &[
+    "bash", "bicep", "cjs", "cs", "go", "java", "js", "kt", "lua", "mjs", "php", "pl", "py", "rb", "rs",
+    "sh", "tf", "toml", "ts", "yaml", "yml",
+];
+
+/// Words of a shell line, roughly: quotes are gone, and what ends a command is a word of its own.
+fn words_of(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(end), _) if letter == end => quote = None,
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, ';' | '&' | '|' | '(' | '>' | '<' | '\n') => {
+                let is_same = words
+                    .last()
+                    .is_some_and(|word| !word.is_empty() && word.chars().all(|one| one == letter));
+                if !is_same {
+                    words.push(String::new());
+                }
+                if let Some(word) = words.last_mut() {
+                    word.push(if letter == '\n' { ';' } else { letter });
+                }
+            }
+            (None, _) if letter.is_whitespace() => words.push(String::new()),
+            _ => {
+                if words.last().is_some_and(|word| word.ends_with([';', '&', '|', '(', '>', '<'])) {
+                    words.push(String::new());
+                }
+                if let Some(word) = words.last_mut() {
+                    word.push(letter);
+                }
+            }
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::read::{Recording, Snapshot};
+
+    /// Contents are the texts.
+    struct Texts(Snapshot);
+
+    impl Files for Texts {
+        fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+            self.0.read(path)
+        }
+        fn exists(&self, path: &Path) -> bool {
+            self.0.exists(path)
+        }
+        fn is_folder(&self, path: &Path) -> bool {
+            self.0.is_folder(path)
+        }
+        fn canonical(&self, path: &Path) -> PathBuf {
+            self.0.canonical(path)
+        }
+        fn contents(&self, path: &Path) -> Option<String> {
+            Some(String::from_utf8_lossy(&self.0.read(path).ok()?).into_owned())
+        }
+    }
+
+    #[track_caller]
+    fn check(line: &str, expected: &[&str]) {
+        let names = ["deploy.sh", "bin/run", "out.yaml", "app.py", "state.json", "template.yaml"];
+        let files = Texts(Snapshot::new(names.map(|name| (format!("/w/{name}"), "x"))));
+        let command = Command::Shell(Template::parse(line).unwrap());
+        let found = of_command(&command, Path::new("/w"), Path::new("/w"), &files);
+        let expected: Vec<_> = expected.iter().map(|name| Path::new("/w").join(name)).collect();
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), expected, "{line}");
+    }
+
+    #[test]
+    fn a_command_is_made_of_the_scripts_and_templates_that_it_names() {
+        check("sh deploy.sh {{params.x}} && bin/run", &["bin/run", "deploy.sh"]);
+        check("python3 'app.py'>out.yaml; cat state.json", &["app.py"]);
+        check("sam deploy --template-file ./template.yaml | tee out.yaml", &["template.yaml"]);
+        check("echo {{params.x}}.py nothing.py /etc/passwd ../x.sh", &[]);
+    }
+
+    #[test]
+    fn a_script_is_made_of_what_it_imports() {
+        let files = Recording::new(Texts(Snapshot::new([
+            ("/w/load.js", "import { a } from './lib/a.js'; open('./data.json'); import 'k6/http'"),
+            ("/w/lib/a.js", "export * from '../lib/b.js'"),
+            ("/w/lib/b.js", ""),
+            ("/w/data.json", "{}"),
+        ])));
+        assert_eq!(named_in_script(Path::new("/w/load.js"), &files).len(), 2);
+        assert_eq!(named_in_script(Path::new("/w/lib/a.js"), &files), [PathBuf::from("/w/lib/b.js")]);
+    }
+}

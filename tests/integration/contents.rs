@@ -1,0 +1,98 @@
+//! Files that a run depends on besides its manifests: edited while a run is interrupted, they are not taken up unasked.
+
+use crate::workspace::Workspace;
+
+const MANIFEST: &str = r#"
+[benchmark]
+name = "app"
+
+[targets.local]
+traces = "none"
+
+[[deploy]]
+name = "functions"
+local = { template = "template.yaml" }
+
+[[deploy]]
+name = "slow"
+run = "echo begin >> trail; sleep 1; sh setup.sh"
+
+[[deploy]]
+name = "after"
+run = "sh setup.sh"
+
+[[workload.requests]]
+name = "r"
+url = "{{outputs.endpoint}}/"
+method = "POST"
+body_file = "body.txt"
+
+[[cleanup]]
+name = "functions"
+local = { down = true }
+"#;
+
+const TEMPLATE: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+    Handler: app.handler\n      Runtime: python3.13\n      CodeUri: src\n      Events:\n        Api:\n          Type: HttpApi\n          Properties: {Path: /, Method: post}\n";
+
+const CODE: &str = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'ok'}\n";
+
+/// A run that was killed when its functions were deployed, and the slow step had begun.
+fn killed() -> Workspace {
+    let work = Workspace::new();
+    work.write("benchmark.toml", MANIFEST);
+    work.write("template.yaml", TEMPLATE);
+    work.write("src/app.py", CODE);
+    work.write("body.txt", "ONE\n");
+    work.write("setup.sh", "echo set up >> trail\n");
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin"), "{}", work.read("runner.log"));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    work
+}
+
+#[track_caller]
+fn check(file: &str, text: &str, shown: &[&str], as_started: i32) {
+    let work = killed();
+    work.write(file, text);
+    let refused = work.sb(&["resume"]).expect(1);
+    assert!(refused.stderr.contains("have changed since it was started"), "{}", refused.stderr);
+    for line in shown {
+        assert!(refused.stderr.contains(line), "no `{line}` in {}", refused.stderr);
+    }
+    let refused = work.sb(&["resume", "--as-started"]);
+    assert_eq!(refused.code, as_started, "{}", refused.stderr);
+    if as_started != 0 {
+        assert!(refused.stderr.contains(file), "{}", refused.stderr);
+        work.sb(&["resume", "--accept-changes"]).expect(0);
+    }
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
+fn another_body_is_shown_and_sent_only_when_it_is_accepted() {
+    check("body.txt", "TWO\n", &["-ONE", "+TWO", "app.1/t1/invoke/load"], 1);
+}
+
+#[test]
+fn a_script_that_a_step_still_needs_is_not_exchanged_unasked() {
+    check("setup.sh", "echo another >> trail\n", &["-echo set up", "+echo another", "app.1/deploy/after"], 1);
+}
+
+#[test]
+fn another_template_or_other_code_of_a_function_is_not_what_was_deployed() {
+    check("template.yaml", &format!("{TEMPLATE}\n# more\n"), &["+# more", "app.1/deploy/functions"], 0);
+    let other = CODE.replace("'ok'", "'no'");
+    check("src/app.py", &other, &["(now)", "  app.py", "app.1/deploy/functions"], 0);
+}
+
+#[test]
+fn a_run_whose_files_are_what_they_were_goes_on() {
+    let work = killed();
+    // Of the folder of the code, but not of the code.
+    work.write("src/__pycache__/app.pyc", "x");
+    let resumed = work.sb(&["resume"]).expect(0);
+    assert!(!resumed.stderr.contains("changed"), "{}", resumed.stderr);
+    assert_eq!(work.read("trail"), "begin\nset up\nset up\n");
+}
