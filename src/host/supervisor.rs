@@ -7,7 +7,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,9 @@ pub fn supervise() -> io::Result<()> {
 const DISK_PATIENCE: Duration = Duration::from_hours(1);
 
 struct ClaimedAttempt<'a> {
+    /// The attempt's folder by its descriptor: it may be moved while the command runs.
     dir: PathBuf,
+    folder: File,
     claim: Claim,
     signals: &'a Signals,
     output: CopiedOutput,
@@ -137,7 +140,9 @@ fn claimed<'a>(dir: &Path, mut claim: Claim, signals: &'a Signals) -> io::Result
     claim.lock = Some(FileId::of(&lock.metadata()?));
     // It need not outlive this machine: who is asked after another start of it knows that no process is left.
     claim.write(dir, Durability::Processes)?;
-    Ok(Some(ClaimedAttempt { dir: dir.to_owned(), claim, signals, output, _lock: lock }))
+    let folder = File::open(dir)?;
+    let dir = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    Ok(Some(ClaimedAttempt { dir, folder, claim, signals, output, _lock: lock }))
 }
 
 /// Signals, as bytes that can be waited for: nothing that a terminal or a dying session sends ends us. A program that we
@@ -251,7 +256,7 @@ impl ClaimedAttempt<'_> {
             }
             match record.show(&self.dir) {
                 // Whoever removed the folder wants to know no more.
-                Err(_) if Instant::now() < give_up && self.dir.exists() => {}
+                Err(_) if Instant::now() < give_up && self.folder.metadata().is_ok_and(|folder| folder.nlink() > 0) => {}
                 result => return result.map(|()| Insisted::Recorded),
             }
         }

@@ -167,6 +167,10 @@ fn restore(
         let row = read_deployment(transaction, &record.deployment).map_err(|error| unread(&path, error))?;
         rows.push(row.ok_or_else(|| lost_for_good(workspace, lost))?);
     }
+    // It is made with the first debt, and stays: without it, the records are lost, too.
+    if !workspace.owed().is_dir() && lost.runs.iter().any(|id| has_deployed(workspace, id)) {
+        return Err(lost_for_good(workspace, lost));
+    }
     let mut changes = Vec::new();
     let mut notes = Vec::new();
     for id in &lost.runs {
@@ -230,6 +234,12 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
         changes.push(event(&run.id, now, ended));
     }
     changes
+}
+
+/// Whether a deploy step has begun: `DEPLOYMENT/deploy/STEP`.
+fn has_deployed(workspace: &Workspace, run: &RunId) -> bool {
+    let steps = workspace.run(run).join("steps");
+    fs::read_dir(steps).into_iter().flatten().flatten().any(|item| item.path().join("deploy").is_dir())
 }
 
 fn cleans_up(run: &RunRow) -> bool {

@@ -1,5 +1,7 @@
 //! The thread that owns the connection.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -294,11 +296,15 @@ impl Worker {
         if !folder.parent().is_some_and(Path::is_dir) {
             return;
         }
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(self.workspace.owed());
         let owed = read_deployments(&self.connection).unwrap_or_default();
-        for row in owed.iter().filter(|row| row.debt == Debt::Owed) {
-            if let Ok(Some(run)) = read_run(&self.connection, &row.run) {
+        let owed: Vec<_> = owed.into_iter().filter(|row| row.debt == Debt::Owed).collect();
+        for run in each(&self.connection, RUNS, [], run_row).unwrap_or_default() {
+            if run.ended.is_none() || owed.iter().any(|row| row.run == run.id) {
                 let _ = record::keep_run(&self.workspace, &run);
             }
+        }
+        for row in &owed {
             let _ = record::keep_owed(&self.workspace, row);
         }
     }
@@ -331,14 +337,18 @@ impl Worker {
             StoreRequest::Runs { reply } => {
                 let sql = format!("{RUNS} ORDER BY created_ms DESC, id DESC");
                 let rows = each(&self.connection, &sql, [], run_row).map(|mut rows| {
-                    rows.iter_mut().for_each(|row| self.relocation.request(&mut row.request));
+                    for row in &mut rows {
+                        self.relocation.request(&mut row.request);
+                    }
                     rows
                 });
                 let _ = reply.send(rows.map_err(|error| self.unread(error)));
             }
             StoreRequest::Run { id, reply } => {
                 let row = read_run(&self.connection, &id).map(|mut row| {
-                    row.iter_mut().for_each(|row| self.relocation.request(&mut row.request));
+                    if let Some(row) = &mut row {
+                        self.relocation.request(&mut row.request);
+                    }
                     row
                 });
                 let _ = reply.send(row.map_err(|error| self.unread(error)));

@@ -45,8 +45,9 @@ impl Missing {
         let has_operand = words.next().is_some_and(|word| !word.starts_with('-'));
         let has = |option: &str| command.split_whitespace().any(|word| word == option);
         let mut missing = String::new();
-        if OF_MANIFEST.contains(&name) && !(name == "cleanup" && has_operand) && !has("--file") && !has("-f")
-        {
+        let names_run = name == "cleanup" && has_operand;
+        let names_file = has("--file") || has("-f");
+        if OF_MANIFEST.contains(&name) && !names_run && !names_file {
             missing.push_str(&self.manifest);
         }
         if (OF_STATE.contains(&name) || OF_MANIFEST.contains(&name)) && !has("--state-dir") {

@@ -93,6 +93,22 @@ fn a_run_goes_on_in_a_workspace_that_was_moved_twice() {
 }
 
 #[test]
+fn a_step_that_runs_while_its_workspace_is_moved_is_not_run_again() {
+    let work = workspace("one");
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let mut runner =
+        work.command(&["run", "plan.toml"]).current_dir(work.path().join("one")).stderr(log).spawn().unwrap();
+    assert!(work.appears("one/trail", "begin"), "{}", work.read("runner.log"));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    shell(&work.path(), "mv one two");
+    // The command's own folder has moved with it.
+    work.sb_in("two", &["resume"]).expect(0);
+    assert_eq!(work.read("two/trail"), "deploy\nbegin\nend\ncleanup\n");
+    assert!(!work.path().join("one").exists());
+}
+
+#[test]
 fn a_copy_leaves_what_its_original_runs_and_owes_alone() {
     let work = workspace("one");
     let log = std::fs::File::create(work.path().join("runner.log")).unwrap();

@@ -117,6 +117,23 @@ fn a_damaged_record_of_a_deployment_is_no_proof_that_nothing_is_owed() {
 }
 
 #[test]
+fn a_state_that_is_lost_with_its_records_is_refused() {
+    let work = deployed();
+    fs::remove_file(state(&work, "state.db")).unwrap();
+    fs::remove_dir_all(state(&work, "owed")).unwrap();
+    for arguments in [&["leaks"][..], &["status"], &["resume"], &["prepare", "--executor", "host"]] {
+        let refused = work.sb(arguments).expect(7);
+        assert!(refused.stderr.contains("has lost what it knew of run 2"), "{}", refused.stderr);
+    }
+    // With the journal, the records are written anew.
+    let work = deployed();
+    fs::remove_dir_all(state(&work, "owed")).unwrap();
+    work.sb(&["leaks"]).expect(4);
+    fs::remove_file(state(&work, "state.db")).unwrap();
+    work.sb(&["leaks"]).expect(4);
+}
+
+#[test]
 fn where_nothing_was_run_no_command_that_looks_makes_a_state() {
     let work = workspace();
     for arguments in [&["leaks"][..], &["runs"], &["status"], &["plan", "estimate", "plan.toml"]] {
