@@ -131,7 +131,7 @@ fn values_are_quoted_outputs_captured_and_secrets_kept() {
 #[test]
 fn a_failed_step_says_where_its_output_is_and_cleanup_runs() {
     let work = Workspace::new();
-    let manifest = NOTES.replace("test ${#TOKEN} = 9;", "echo broken; exit 3;");
+    let manifest = NOTES.replace("test ${#TOKEN} = 9;", "echo half a key; echo broken >&2; exit 3;");
     assert_ne!(manifest, NOTES);
     work.write("benchmark.toml", &manifest);
     let mut command = work.command(&["test", "--executor", "host"]);
@@ -140,7 +140,8 @@ fn a_failed_step_says_where_its_output_is_and_cleanup_runs() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("exit code 3") && text.contains("output.log"), "{text}");
     assert!(work.read("trail").contains("cleaning"));
-    assert!(work.sb(&["logs", "deploy/login"]).expect(0).stdout.contains("broken"));
+    // Its standard output would be the key.
+    assert_eq!(work.sb(&["logs", "deploy/login"]).expect(0).stdout, "***\nbroken\n");
     let status = work.sb(&["status", "notes"]);
     assert!(
         status.stdout.contains("skipped, because notes.1/deploy/login did not succeed"),

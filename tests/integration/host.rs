@@ -369,12 +369,15 @@ fn a_folder_that_cannot_hold_the_attempt_is_an_error_that_names_it() {
 #[test]
 fn output_that_cannot_be_kept_is_no_success() {
     let dir = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/dev/full", dir.path().join("stdout")).unwrap();
+    // A supervisor whose files can have 2 KiB each.
+    let limited = dir.path().join("limited-sb");
+    fs::write(&limited, format!("#!/bin/sh\ntrap '' XFSZ; ulimit -f 4; exec {SB} \"$@\"\n")).unwrap();
+    fs::set_permissions(&limited, fs::Permissions::from_mode(0o755)).unwrap();
     let exit = runtime().block_on(async {
-        host::start(dir.path(), &shell("echo out; exit 0"), Path::new(SB)).await.unwrap();
+        host::start(dir.path(), &shell("seq 5000; exit 0"), &limited).await.unwrap();
         host::wait(dir.path()).await.unwrap()
     });
-    assert!(matches!(&exit, CommandExit::OutputLost { message } if message.contains("space")), "{exit:?}");
+    assert!(matches!(&exit, CommandExit::OutputLost { message } if message.contains("large")), "{exit:?}");
 }
 
 fn pids(dirs: &[&TempDir]) -> Vec<Pid> {

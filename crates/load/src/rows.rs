@@ -264,9 +264,13 @@ fn push_fixed(out: &mut Vec<u8>, value: i64, places: usize) {
 
 /// A text as a CSV field, in quotes where it needs them.
 pub(super) fn push_field(out: &mut Vec<u8>, text: &[u8]) {
-    if is_formula(text) {
-        return push_field(out, &[b"'", text].concat());
-    }
+    let cell;
+    let text = if is_formula(text) {
+        cell = [b"'", text].concat();
+        &cell[..]
+    } else {
+        text
+    };
     if !text.iter().any(|byte| b",\"\r\n".contains(byte)) {
         out.extend_from_slice(text);
         return;
