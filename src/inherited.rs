@@ -52,7 +52,7 @@ pub(crate) fn raise_open_files() {
 pub(crate) fn give_back_open_files(child: u32) {
     let child = i32::try_from(child).ok().and_then(Pid::from_raw);
     if let (Some(before), Some(child)) = (FILES_BEFORE.get(), child) {
-        let _ = prlimit(Some(child), Resource::Nofile, before.clone());
+        let _ = prlimit(Some(child), Resource::Nofile, *before);
     }
 }
 

@@ -120,7 +120,7 @@ impl Work {
             policy,
             naming,
             store: store.clone(),
-            shared: shared(&store, run),
+            shared: shared(store, run),
             executor: Arc::clone(&performer) as Arc<dyn Execute>,
             prices,
             notices,

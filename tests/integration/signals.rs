@@ -13,7 +13,7 @@ use crate::workspace::{Ran, Workspace};
 
 /// Starts its arguments with every signal blocked, and every one that can be ignored ignored: more than `nohup`, cron and
 /// shells in the background do together.
-const STARTER: &str = r#"
+const STARTER: &str = r"
 import os, signal, sys
 for number in range(1, 65):
     # SEGV, ILL and FPE cannot be given back without unsafe code; the kernel sends its own in spite of it.
@@ -22,7 +22,7 @@ for number in range(1, 65):
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 os.execvp(sys.argv[1], sys.argv[1:])
-"#;
+";
 
 /// Which of the first 28 signals are blocked, and which are ignored, on standard output. What the C library and the machine do
 /// to real-time signals is not ours.

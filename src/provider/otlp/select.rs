@@ -36,7 +36,8 @@ pub async fn select_traces(
     let until = Instant::now() + deadline;
     let wanted: HashSet<String> = trace_ids.iter().map(|id| operation_id(id)).collect();
     progress(FetchProgress { expected: wanted.len(), complete: 0, rounds: 0 });
-    while Instant::now() < until && !is_quiet(spans) {
+    let mut growth = Growth::of(spans);
+    while Instant::now() < until && !growth.has_stopped(spans) {
         tokio::time::sleep(POLL).await;
     }
     std::fs::metadata(spans).map_err(|source| SelectError::Spans { path: spans.to_owned(), source })?;
@@ -48,10 +49,30 @@ pub async fn select_traces(
     Ok(report)
 }
 
-fn is_quiet(spans: &Path) -> bool {
-    let changed = std::fs::metadata(spans).and_then(|data| data.modified());
-    // A clock that was set back makes no file grow.
-    changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).map_or(true, |age| age > QUIET))
+/// Whether a file grows, by a clock that nobody sets. Only what was before the first look is told by times of day.
+struct Growth {
+    length: Option<u64>,
+    last: Instant,
+}
+
+impl Growth {
+    fn of(file: &Path) -> Self {
+        let found = std::fs::metadata(file).ok();
+        let changed = found.as_ref().and_then(|found| found.modified().ok());
+        // A file of the future has just been written, as far as anybody knows.
+        let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        let now = Instant::now();
+        let last = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
+        Self { length: found.map(|found| found.len()), last }
+    }
+
+    fn has_stopped(&mut self, file: &Path) -> bool {
+        let length = std::fs::metadata(file).ok().map(|found| found.len());
+        if length != self.length {
+            *self = Self { length, last: Instant::now() };
+        }
+        length.is_some() && self.last.elapsed() > QUIET
+    }
 }
 
 fn write(spans: &Path, wanted: &HashSet<String>, out: &Path) -> io::Result<Retrieval> {
@@ -74,4 +95,24 @@ fn write(spans: &Path, wanted: &HashSet<String>, out: &Path) -> io::Result<Retri
     report.missing = missing.map(|id| (id.clone(), why.to_owned())).collect::<BTreeMap<_, _>>();
     report.write(out)?;
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_grows_until_it_has_not_for_a_while_whatever_the_time_of_day_says() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let written = |at: SystemTime| file.as_file().set_modified(at).unwrap();
+        written(SystemTime::now() - Duration::from_hours(1));
+        let mut growth = Growth::of(file.path());
+        assert!(growth.has_stopped(file.path()));
+        std::fs::write(file.path(), "more").unwrap();
+        assert!(!growth.has_stopped(file.path()), "it has just grown");
+        written(SystemTime::now() + Duration::from_hours(1));
+        assert!(!Growth::of(file.path()).has_stopped(file.path()), "the clock was set back");
+        let nothing = file.path().with_extension("none");
+        assert!(!Growth::of(&nothing).has_stopped(&nothing));
+    }
 }
