@@ -256,7 +256,9 @@ impl ClaimedAttempt<'_> {
             }
             match record.show(&self.dir) {
                 // Whoever removed the folder wants to know no more.
-                Err(_) if Instant::now() < give_up && self.folder.metadata().is_ok_and(|folder| folder.nlink() > 0) => {}
+                Err(_)
+                    if Instant::now() < give_up
+                        && self.folder.metadata().is_ok_and(|folder| folder.nlink() > 0) => {}
                 result => return result.map(|()| Insisted::Recorded),
             }
         }
