@@ -112,6 +112,9 @@ def write_journal(state, run, steps, ended):
     """Of a run whose steps have all succeeded, but for the last one when it has not ended."""
     database = sqlite3.connect(state)
     database.execute("DELETE FROM deployments")
+    # Nothing is owed: neither by the journal, nor by the records beside it.
+    for record in (state.parent / "owed").glob("*.json"):
+        record.unlink()
     database.execute("DELETE FROM events WHERE number > 1")
 
     def events():

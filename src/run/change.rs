@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use sb_durable::Options;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::contents::Measured;
+use super::contents::{Measured, is_checksum};
 use super::error::RunError;
 use super::events::{Control, RunEvent};
 use super::perform::{Work, reach};
@@ -15,6 +17,7 @@ use super::request::{Given, Request, Sources};
 use super::service::Runs;
 use crate::schedule::{End, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
+use sb_plan::benchmark::Sent;
 use sb_plan::event::Event;
 use sb_plan::graph::change::{Change, Definition, Standing, compare};
 use sb_plan::graph::{self, Parts, RunGraph};
@@ -24,6 +27,7 @@ use sb_plan::manifest::read::{Files as _, Kept, Recording};
 use sb_plan::plan::Plan;
 use sb_plan::plan::{Deployment, expand};
 use sb_plan::run_state::{RunState, StepPhase};
+use sb_workload::{Body, Workload};
 
 /// What to do with a run whose files were edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +104,7 @@ pub(super) async fn settle(
 ) -> Result<Settled, RunError> {
     let held = HeldRun { runs, run, events, control };
     let state = held.store().state(run).await?;
-    let (plan, _) = request.rebuild(held.store(), run)?;
+    let (mut plan, _) = request.rebuild(held.store(), run)?;
     if state.changing && files != Edited::Accept {
         return Err(RunError::ChangeIncomplete { run: run.clone() });
     }
@@ -108,7 +112,8 @@ pub(super) async fn settle(
     let edit = if texts.is_empty() && !state.changing {
         None
     } else if files == Edited::AsStarted {
-        expect_kept(&held, &request, &plan, &texts).await?;
+        let restored = restore_bodies(&held, &request, &mut plan, &texts)?;
+        expect_kept(&held, &request, &texts, &restored).await?;
         for path in texts.keys() {
             held.tell(RunEvent::GoesOnAsStarted(path.clone()));
         }
@@ -150,17 +155,56 @@ fn edited_files(request: &Request) -> BTreeMap<PathBuf, Option<String>> {
     edited
 }
 
+/// Bodies that were edited, and are known as they were: they are sent from a copy. Returns their paths.
+fn restore_bodies(
+    held: &HeldRun<'_>,
+    request: &Request,
+    plan: &mut Plan,
+    texts: &BTreeMap<PathBuf, Option<String>>,
+) -> Result<HashSet<PathBuf>, RunError> {
+    let contents: BTreeMap<_, _> = request.contents.iter().flatten().collect();
+    let folder = held.store().workspace().run(held.run).join("files");
+    let mut copies: HashMap<PathBuf, PathBuf> = HashMap::new();
+    for entry in &mut plan.entries {
+        let Some(Sent::Requests(workload)) = &entry.benchmark.workload else { continue };
+        let mut workload = Workload::clone(workload);
+        let sequences = workload.sequences.iter_mut().flat_map(|sequence| &mut sequence.requests);
+        for sent in workload.requests.iter_mut().chain(sequences) {
+            let Body::File(path) = &mut sent.body else { continue };
+            if !texts.contains_key(path) {
+                continue;
+            }
+            let Some(text) = contents.get(path).filter(|text| !is_checksum(text)) else { continue };
+            if !copies.contains_key(path) {
+                std::fs::create_dir_all(&folder)?;
+                let copy = folder.join(format!("body-{}", copies.len() + 1));
+                sb_durable::write(&copy, Options::new().private(), text.as_bytes())
+                    .map_err(std::io::Error::from)?;
+                copies.insert(path.clone(), copy);
+            }
+            *path = copies[path].clone();
+        }
+        Arc::make_mut(&mut entry.benchmark).workload = Some(Sent::Requests(Arc::new(workload)));
+    }
+    Ok(copies.into_keys().collect())
+}
+
 /// Bodies, scripts, templates and code are read from the disk when a step needs them: a run goes on as it was started
-/// only if those that steps still need are what they were.
+/// only if those that steps still need are what they were, or were restored.
 async fn expect_kept(
     held: &HeldRun<'_>,
     request: &Request,
-    plan: &Plan,
     texts: &BTreeMap<PathBuf, Option<String>>,
+    restored: &HashSet<PathBuf>,
 ) -> Result<(), RunError> {
     let Some(contents) = &request.contents else { return Ok(()) };
     let given = Given::read(held.store(), held.run)?;
-    let files = Kept::new(request.sources.clone(), Measured);
+    let now = contents.iter().filter_map(|(path, kept)| {
+        let now = if restored.contains(path) { Some(kept.clone()) } else { Measured.contents(path) };
+        Some((path.clone(), now?))
+    });
+    let files = Kept::new(request.sources.clone(), Measured).with_contents(Some(now.collect()));
+    let (plan, _) = &request.rebuild(held.store(), held.run)?;
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(now) = checked.value else {
@@ -174,7 +218,11 @@ async fn expect_kept(
         Some(step) => Err(RunError::NotKept {
             run: held.run.clone(),
             step: step.clone(),
-            files: texts.keys().filter(|path| contents.contains_key(*path)).cloned().collect(),
+            files: texts
+                .keys()
+                .filter(|path| contents.contains_key(*path) && !restored.contains(*path))
+                .cloned()
+                .collect(),
         }),
     }
 }

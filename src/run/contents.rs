@@ -54,6 +54,13 @@ impl Files for Measured {
     }
 }
 
+/// Whether this stands for what a file holds, and is not all of it.
+pub(super) fn is_checksum(contents: &str) -> bool {
+    contents
+        .strip_prefix("sha256 ")
+        .is_some_and(|rest| rest.trim_end().len() >= 64 && !rest.trim_end().contains('\n'))
+}
+
 /// A line for each file of a folder, or one for all where there are too many. What begins with a dot is left out, and
 /// what tools make; in a folder that holds a manifest, steps write too, and only sources count.
 fn listing(folder: &Path) -> String {

@@ -35,7 +35,11 @@ local = { down = true }
 const TEMPLATE: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
     Handler: app.handler\n      Runtime: python3.13\n      CodeUri: src\n      Events:\n        Api:\n          Type: HttpApi\n          Properties: {Path: /, Method: post}\n";
 
-const CODE: &str = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'ok'}\n";
+/// Writes what it is sent beside the manifest.
+const CODE: &str = "import base64, os\ndef handler(event, context):\n    body = event.get('body') or ''\n    \
+    body = base64.b64decode(body).decode() if event.get('isBase64Encoded') else body\n    \
+    open(os.path.join(os.path.dirname(__file__), '../received'), 'w').write(body)\n    \
+    return {'statusCode': 200, 'body': 'ok'}\n";
 
 /// A run that was killed when its functions were deployed, and the slow step had begun.
 fn killed() -> Workspace {
@@ -72,7 +76,19 @@ fn check(file: &str, text: &str, shown: &[&str], as_started: i32) {
 
 #[test]
 fn another_body_is_shown_and_sent_only_when_it_is_accepted() {
-    check("body.txt", "TWO\n", &["-ONE", "+TWO", "app.1/t1/invoke/load"], 1);
+    check("body.txt", "TWO\n", &["-ONE", "+TWO", "app.1/t1/invoke/load"], 0);
+}
+
+#[test]
+fn a_run_that_goes_on_as_it_was_started_sends_the_body_of_before() {
+    let work = killed();
+    work.write("body.txt", "TWO\n");
+    work.sb(&["resume", "--as-started"]).expect(0);
+    assert_eq!(work.read("received"), "ONE\n");
+    let work = killed();
+    work.write("body.txt", "TWO\n");
+    work.sb(&["resume", "--accept-changes"]).expect(0);
+    assert_eq!(work.read("received"), "TWO\n");
 }
 
 #[test]
