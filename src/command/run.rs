@@ -18,7 +18,9 @@ use crate::run::{
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::Workspace;
+use sb_plan::benchmark::Sent;
 use sb_plan::event::{Notice, Verdict};
+use sb_plan::plan::{Executor, Plan};
 
 pub(super) async fn run_plan(
     terminal: &Terminal,
@@ -66,8 +68,28 @@ pub(super) async fn start(
         estimate::confirm(terminal, plan, graph, runs.store(), &prices, limits).await?;
     }
     let ready = prepared.reach().await?;
+    if ready.parts().invoke {
+        expect_room(ready.plan())?;
+    }
     preflight::warn(terminal, ready.plan(), ready.parts()).await;
     drive(terminal, settings, &runs, ready).await
+}
+
+/// A load that needs more connections than this machine may open is refused before anything is deployed for it.
+fn expect_room(plan: &Plan) -> Result<(), Failed> {
+    for entry in &plan.entries {
+        let needed = entry.points.iter().filter_map(|point| match &entry.benchmark.workload {
+            Some(Sent::Requests(workload)) => sb_load::needed(workload, &point.load),
+            Some(Sent::Script(script)) if script.generators.is_empty() && plan.executor == Executor::Host => {
+                sb_load::connections(&point.load)
+            }
+            Some(Sent::Script(_)) | None => None,
+        });
+        let needed = needed.max().unwrap_or_default().min(sb_load::DEFAULT_MAX_IN_FLIGHT);
+        sb_load::check_room(needed)
+            .map_err(|error| Failed::message(Exit::Failed, format!("`{}`: {error}", entry.application)))?;
+    }
+    Ok(())
 }
 
 /// Goes on with a run. `files` says what to do if those of the run have been edited since.

@@ -105,6 +105,11 @@ fn the_page_is_for_who_knows_its_address_and_for_nobody_elses_site() {
         let elsewhere = body.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:") && !body.contains("innerHTML"));
     }
+    // Connections that say nothing keep nobody out.
+    let silent: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(("127.0.0.1", page.port)).unwrap()).collect();
+    assert_eq!(page.get("").0, 200);
+    drop(silent);
     let pid = rustix::process::Pid::from_raw(i32::try_from(page.process.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(page.process.wait().unwrap().success());

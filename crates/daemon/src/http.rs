@@ -82,12 +82,11 @@ impl Guard {
     /// Why a request is not answered.
     fn refusal(self, is_own: bool, headers: &HeaderMap) -> Option<&'static str> {
         match self {
-            Self::None => None,
             Self::Own if !is_own => Some("this port answers only the user who started it"),
             Self::Own if !is_from_here(headers) => {
                 Some("call it as 127.0.0.1 or localhost, and not from a web page")
             }
-            Self::Own => None,
+            Self::Own | Self::None => None,
         }
     }
 }

@@ -46,7 +46,7 @@ use sb_workload::schedule::{Planned, planned};
 use sb_workload::{Load, Workload};
 
 pub use self::connect::TlsSetupError;
-pub use self::process::{as_process, check_room, connections, read_spec, run_from_file};
+pub use self::process::{as_process, check_room, connections, needed, read_spec, run_from_file};
 
 /// The options file that is written beside the results.
 pub const OPTIONS_FILE: &str = "workload_options.json";

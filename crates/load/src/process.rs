@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LoadError, LoadLock, LoadSpec, Progress, run};
 use sb_measurement::{LoadSummary, SUMMARY_FILE};
-use sb_workload::{HttpVersion, Load, LoadShape};
+use sb_workload::{HttpVersion, Load, LoadShape, Workload};
 
 /// The progress file starts anew with its latest line when it grows beyond this many bytes.
 const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
@@ -37,13 +37,8 @@ pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, L
     let spec: LoadSpec = read_spec(spec)?;
     let (folder, locks) = (spec.folder.clone(), spec.locks.clone());
     as_process(&folder, &locks, progress_file, async |progress, cancel| {
-        let needed = connections(&spec.load).map(|needed| needed.min(spec.max_in_flight));
-        // Over HTTP/2 many requests share a connection, and over https the server chooses the version.
-        let may_share = spec.workload.settings.http_version == Some(HttpVersion::Http2)
-            || spec.workload.settings.http_version.is_none()
-                && spec.workload.urls().any(|url| !url.source().starts_with("http://"));
-        if let Some(needed) = needed.filter(|_| !may_share) {
-            check_room(needed)?;
+        if let Some(needed) = needed(&spec.workload, &spec.load) {
+            check_room(needed.min(spec.max_in_flight))?;
         }
         run(spec, progress, cancel).await
     })
@@ -61,13 +56,23 @@ pub fn connections(load: &Load) -> Option<u64> {
     Some(load.peak_concurrency().ceil() as u64)
 }
 
-/// Whether this process may open `needed` connections besides the files that it has.
+/// As [`connections`], of requests that the native load generator sends. Over HTTP/2 many share a connection, and over https
+/// the server chooses the version: then nobody knows.
+pub fn needed(workload: &Workload, load: &Load) -> Option<u64> {
+    let may_share = workload.settings.http_version == Some(HttpVersion::Http2)
+        || workload.settings.http_version.is_none()
+            && workload.urls().any(|url| !url.source().starts_with("http://"));
+    connections(load).filter(|_| !may_share)
+}
+
+/// Whether a process that is started here, and raises its limit of open files as far as it may, can open `needed`
+/// connections.
 ///
 /// # Errors
 /// [`LoadError::Room`].
 pub fn check_room(needed: u64) -> Result<(), LoadError> {
     // Unlimited has no number.
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    let Some(limit) = getrlimit(Resource::Nofile).maximum else { return Ok(()) };
     let open = fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
     let room = limit.saturating_sub(open + OWN_FILES);
     if needed <= room { Ok(()) } else { Err(LoadError::Room { needed, room, limit }) }

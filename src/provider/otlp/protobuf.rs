@@ -50,11 +50,10 @@ impl Holder {
             (Self::ScopeSpans, 2) => (Self::Span, size_of::<Span>()),
             (Self::Span, 11) => (Self::Event, size_of::<Event>()),
             (Self::Span, 13) => (Self::Link, size_of::<Link>()),
-            (Self::Resource, 1)
+            (Self::Resource | Self::List, 1)
             | (Self::Scope | Self::Event, 3)
             | (Self::Link, 4)
-            | (Self::Span, 9)
-            | (Self::List, 1) => (Self::Pair, size_of::<KeyValue>()),
+            | (Self::Span, 9) => (Self::Pair, size_of::<KeyValue>()),
             (Self::Pair, 2) | (Self::Array, 1) => (Self::Value, size_of::<AnyValue>()),
             (Self::Value, 5) => (Self::Array, size_of::<ArrayValue>()),
             (Self::Value, 6) => (Self::List, size_of::<KeyValueList>()),

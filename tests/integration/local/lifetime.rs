@@ -153,6 +153,13 @@ async fn killed_during_a_load_and_started_again_it_has_the_finished_traces_and_s
         kill(i64::from(app.runtime.pid));
     });
     assert!(running.is_err() && !finished.is_empty(), "{running:?}");
+    // What had finished can be fetched as it lies there.
+    wait_until("the runtime to be gone", || sb_local::find(&app.state_dir()).is_none()).await;
+    let kept = sb_local::kept_traces(&app.state_dir()).await.unwrap().unwrap();
+    let ids = json!({ "TraceIds": [finished[0]] }).to_string();
+    let answer = app.request("POST", &format!("{}/Traces", kept.endpoint), &ids, &[]).await;
+    assert_eq!(answer.json()["Traces"].as_array().unwrap().len(), 1, "{answer:?}");
+    drop(kept);
 
     let template = super::harness::here("tests/integration/local/template.yaml");
     let next = sb_local::up(spec(&template, &app.state_dir()), None, sb()).await.unwrap();

@@ -199,6 +199,28 @@ async fn the_invoke_api_refuses_what_lambda_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn web_pages_and_other_users_are_not_answered() {
+    let app = App::start().await;
+    let control = &app.runtime.lambda_endpoint;
+    let url = format!("{control}/2015-03-31/functions/app-Echo/invocations");
+    let page = app.request("POST", &url, "{}", &[("origin", "https://evil.example")]).await;
+    assert_eq!(page.status, 403, "{page:?}");
+    let rebound = app.request("POST", &url, "{}", &[("host", "evil.example")]).await;
+    assert_eq!(rebound.status, 403, "{rebound:?}");
+    assert_eq!(app.request("POST", &url, "{}", &[]).await.status, 200);
+    // Only root can be somebody else for a moment.
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let port = control.rsplit(':').next().unwrap();
+    let ask = format!(
+        "import os, encodings.idna, urllib.request as r\nos.setuid(65534)\nr.urlopen(r.Request('http://127.0.0.1:{port}/2015-03-31/functions/app-Echo/invocations', b'{{}}'))"
+    );
+    let other = std::process::Command::new("python3").args(["-c", &ask]).output().unwrap();
+    assert!(String::from_utf8_lossy(&other.stderr).contains("403"), "{other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schedules_invoke_their_function_when_their_time_has_come() {
     let app = App::of("tests/integration/local/schedules.yaml").await;
     let started = jiff::Timestamp::now();

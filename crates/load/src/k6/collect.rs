@@ -216,7 +216,7 @@ impl Writer {
                 let place = self.last.get(&run).map(|number| (number - self.settled) as usize);
                 match place.and_then(|place| self.waiting.get_mut(place)) {
                     Some(Waiting { row, .. }) if row.outcome == Outcome::Ok => {
-                        row.outcome = Outcome::FailedCheck
+                        row.outcome = Outcome::FailedCheck;
                     }
                     Some(_) => {}
                     None => self.shared.lock().loose_checks += 1,

@@ -325,7 +325,7 @@ pub(crate) fn suggest<'a>(
     let mut names: Vec<String> =
         known.clone().into_iter().take(MOST_LISTED + 1).map(|name| format!("`{name}`")).collect();
     if names.len() > MOST_LISTED {
-        names[MOST_LISTED] = "…".to_owned();
+        "…".clone_into(&mut names[MOST_LISTED]);
     }
     let list = match names.len() {
         0 => format!("there are no {label} here"),

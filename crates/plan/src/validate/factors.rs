@@ -75,7 +75,9 @@ fn paths(file: &PlanFile, application: &Application<'_>) -> BTreeSet<String> {
     match choice.map(|choice| &choice.value) {
         None => {}
         Some(LoadOrName::Inline(raw)) => {
-            load::templates(raw).iter().for_each(|template| add(&template.value));
+            for template in load::templates(raw) {
+                add(&template.value);
+            }
         }
         Some(LoadOrName::Name(name)) => {
             add(&name.value);
@@ -83,7 +85,9 @@ fn paths(file: &PlanFile, application: &Application<'_>) -> BTreeSet<String> {
             let chosen =
                 named.filter(|(given, _)| !name.value.is_literal() || given.value == name.value.source());
             for (_, raw) in chosen {
-                load::templates(raw).iter().for_each(|template| add(&template.value));
+                for template in load::templates(raw) {
+                    add(&template.value);
+                }
             }
         }
     }
@@ -152,7 +156,7 @@ fn changes(entry: &Entry, factor: usize, used: bool) -> bool {
     let mut compared = false;
     for point in &entry.points {
         let others = point.factors.iter().enumerate().filter(|(index, _)| *index != factor);
-        let key = Value::from_iter(others.map(|(_, (_, level))| level.clone())).to_string();
+        let key = others.map(|(_, (_, level))| level.clone()).collect::<Value>().to_string();
         if let Some(first) = seen.get(&key) {
             compared = true;
             let same_load = Arc::ptr_eq(&first.load, &point.load) || first.load == point.load;

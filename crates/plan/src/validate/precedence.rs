@@ -67,7 +67,9 @@ pub(super) fn order(needs: &[Vec<usize>]) -> Vec<usize> {
     let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
     for (step, needs) in needs.iter().enumerate() {
-        needs.iter().for_each(|need| needed_by[*need].push(step));
+        for need in needs {
+            needed_by[*need].push(step);
+        }
     }
     let mut ready: BTreeSet<usize> = (0..needs.len()).filter(|step| missing[*step] == 0).collect();
     let mut ordered = Vec::with_capacity(needs.len());
@@ -109,7 +111,9 @@ mod tests {
             let mut before: Vec<BTreeSet<usize>> = Vec::new();
             for needs in &needs {
                 let mut all: BTreeSet<usize> = needs.iter().copied().collect();
-                needs.iter().for_each(|need| all.extend(before[*need].clone()));
+                for need in needs {
+                    all.extend(before[*need].clone());
+                }
                 before.push(all);
             }
             for (later, earlier_ones) in before.iter().enumerate() {
