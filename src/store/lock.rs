@@ -41,6 +41,11 @@ pub(super) fn take(path: &Path, what: &str) -> Result<Lock, LockError> {
     Ok(Lock { _file: file })
 }
 
+/// Whether a process holds the lock.
+pub(super) fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// The process that holds the lock, if one does.
 pub(super) fn holder(path: &Path) -> Option<u32> {
     let mut file = File::open(path).ok()?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::lock;
 use super::record::{self, OwedRecord, Progress, RunFolder};
 use super::rows::{Debt, DeploymentRow, RunRow};
 use super::tables::{Appended, apply, insert_run, read_deployment, unread, unwritten};
@@ -49,25 +50,29 @@ pub(super) fn reconcile(
     let failed = |error: rusqlite::Error| unwritten(&path, &error);
     let mut lost = compare(connection, workspace)?;
     let mut notes = Vec::new();
-    if !lost.is_nothing() {
-        if !mend {
-            return Err(lost_for_good(workspace, &lost));
-        }
+    if !mend && !lost.is_nothing() {
+        return Err(lost_for_good(workspace, &lost));
+    }
+    if mend && !(lost.is_nothing() && lost.unrecorded.is_empty()) {
         // Once more while nobody else writes: what is compared here changes while others work.
         let transaction =
             Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
         lost = compare(&transaction, workspace)?;
+        let mut ends = Vec::new();
         if !lost.is_nothing() {
-            notes = restore(&transaction, workspace, &lost)?;
+            (notes, ends) = restore(&transaction, workspace, &lost)?;
         }
-        transaction.commit().map_err(failed)?;
-    }
-    if mend {
         for row in &lost.unrecorded {
             record::keep_owed(workspace, row).map_err(|error| StoreError::Write {
                 path: workspace.owed_file(&row.id),
                 message: error.to_string(),
             })?;
+        }
+        transaction.commit().map_err(failed)?;
+        let mut progress = Progress::default();
+        for (run, events) in ends {
+            // A run that is written anew has fewer events than before. Should it fail, that is told once more.
+            let _ = progress.note(workspace, &run, events);
         }
     }
     for (run, now, once) in &lost.behind {
@@ -105,6 +110,9 @@ fn compare(connection: &Connection, workspace: &Workspace) -> Result<Lost, Store
         if moment.owed.contains(&record.deployment) {
             continue;
         }
+        if record.row.as_ref().is_some_and(|row| is_in_hand(workspace, row)) {
+            continue;
+        }
         match record.row {
             Some(row) => {
                 if !moment.runs.contains_key(&row.run) && !lost.runs.contains(&row.run) {
@@ -118,11 +126,17 @@ fn compare(connection: &Connection, workspace: &Workspace) -> Result<Lost, Store
     for id in moment.owed.difference(&recorded) {
         if let Some(row) = read_deployment(connection, id).map_err(|error| unread(&path, error))?
             && row.debt == Debt::Owed
+            && !is_in_hand(workspace, &row)
         {
             lost.unrecorded.push(row);
         }
     }
     Ok(lost)
+}
+
+/// Whether a live process works on a deployment: between two of its steps, journal and record may differ.
+fn is_in_hand(workspace: &Workspace, row: &DeploymentRow) -> bool {
+    lock::is_held(&workspace.run_lock(&row.run)) || lock::is_held(&workspace.deployment_lock(&row.id))
 }
 
 /// What the database says at one moment.
@@ -158,7 +172,7 @@ fn restore(
     transaction: &Transaction<'_>,
     workspace: &Workspace,
     lost: &Lost,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<(Vec<String>, Vec<(RunId, i64)>), StoreError> {
     let path = workspace.database();
     let failed = |error: rusqlite::Error| unwritten(&path, &error);
     let mut rows = lost.deployments.clone();
@@ -200,12 +214,7 @@ fn restore(
     for change in &changes {
         apply(transaction, change, &mut appended).map_err(failed)?;
     }
-    let mut progress = Progress::default();
-    for (run, events) in appended.seal(transaction).map_err(failed)? {
-        // A run that is written anew has fewer events than before. Should it fail, that is told once more.
-        let _ = progress.note(workspace, &run, events);
-    }
-    Ok(notes)
+    Ok((notes, appended.seal(transaction).map_err(failed)?))
 }
 
 fn debt(run: &RunId, deployment: DeploymentId) -> Change {

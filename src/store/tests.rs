@@ -257,3 +257,42 @@ fn a_second_process_reads_only_what_is_new() {
         assert_eq!(names(3, 100).await, [(4, "d".to_owned())]);
     });
 }
+
+#[test]
+fn who_opens_the_state_while_debts_are_made_and_paid_changes_none_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let workspace = crate::workspace::Workspace::at(folder.path());
+    let store = Store::open(&workspace).unwrap();
+    block_on(async {
+        store.create_run(run_row("r")).await.unwrap();
+        store.append(vec![Change::Open(deployment("d"))]).await.unwrap();
+    });
+    let _runner = store.lock_run(&RunId::new("r")).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert_eq!(Store::look(&workspace).unwrap().notes(), [""; 0]);
+                }
+            });
+        }
+        block_on(async {
+            for _ in 0..100 {
+                for debt in [Debt::Owed, Debt::Paid] {
+                    let change = Change::Debt { deployment: DeploymentId::new("d"), debt };
+                    store.append(vec![change]).await.unwrap();
+                }
+            }
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    drop(store);
+    assert!(Store::recorded(&workspace).unwrap().0.is_empty());
+    block_on(async {
+        let row =
+            Store::open(&workspace).unwrap().deployment(&DeploymentId::new("d")).await.unwrap().unwrap();
+        assert_eq!(row.debt, Debt::Paid);
+    });
+    assert!(!folder.path().join("state.db-wal").exists(), "a store that is closed leaves one file");
+}

@@ -181,7 +181,7 @@ impl Worker {
         let unrecorded = |path: PathBuf| {
             move |error: std::io::Error| StoreError::Write { path, message: error.to_string() }
         };
-        let mut touched = Vec::new();
+        let (mut touched, mut paid) = (Vec::new(), Vec::new());
         for change in changes {
             let (deployment, is_paid) = match change {
                 Change::Open(row) => (&row.id, row.debt != Debt::Owed),
@@ -192,6 +192,7 @@ impl Worker {
             if is_paid {
                 record::forget_owed(&self.workspace, deployment)
                     .map_err(unrecorded(self.workspace.owed_file(deployment)))?;
+                paid.push(deployment);
             }
             if !touched.contains(&deployment) {
                 touched.push(deployment);
@@ -204,6 +205,11 @@ impl Worker {
         }
         let ends = written?;
         self.expect_in_place()?;
+        // Another process may have missed the record before the journal said that it is no longer needed.
+        for deployment in paid {
+            record::forget_owed(&self.workspace, deployment)
+                .map_err(unrecorded(self.workspace.owed_file(deployment)))?;
+        }
         self.keep_owed(&touched)?;
         for change in changes {
             if let Change::Request { run, .. } = change
