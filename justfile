@@ -23,10 +23,12 @@ test-docker:
 schemas:
     SB_UPDATE_SCHEMAS=1 cargo test --workspace --lib schema
 
-# kill -9 the runner at N random moments of the quickstart, resume, and check what is left
-torture N="200" SEED="1" *ARGS:
+# do to runs what happens to them in bad weeks: `just torture plan`, `quickstart`, `damage`, `mutate`, `week`; by default all
+torture WHAT="plan quickstart damage mutate week" *ARGS:
+    #!/bin/sh
+    set -e
     cargo build --release
-    python3 tests/torture.py --kills {{N}} --seed {{SEED}} {{ARGS}}
+    for what in {{WHAT}}; do python3 tests/torture.py $what {{ARGS}}; done
 
 # measurements: `just bench load`, `steps`, `start`, `analyze`, `fetch`, `estimate`, `plan`, `local`
 bench NAME *ARGS:

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Kills runners with -9 at random moments, resumes, and checks what is left.
+"""Does to runs what happens to them in bad weeks, and checks what is left.
 
-    python3 tests/torture.py --kills 200 --seed 1               a plan of 60 steps, half of the kills on this machine, half in Docker
-    python3 tests/torture.py --kills 60 --executor host         one half alone
-    python3 tests/torture.py --quickstart --kills 30            the quickstart: loads, traces, the local target
-    python3 tests/torture.py --damage --kills 200               one kill each, and then a damaged state
-    python3 tests/torture.py --mutate 20000                     changed manifests, plans and templates through `sb validate`
+    python3 tests/torture.py plan                    kill -9 at 200 moments of a plan of 60 steps, half of them in Docker
+    python3 tests/torture.py plan --executor host    one half alone
+    python3 tests/torture.py quickstart --count 30   the same for loads, traces and the local target
+    python3 tests/torture.py damage                  one kill each, and then a damaged state: 200 times
+    python3 tests/torture.py mutate                  20,000 changed manifests, plans and templates through `sb validate`
+    python3 tests/torture.py week                    a week of a researcher in about 20 minutes
 
-What is expected is written in tests/torturing/: plan.py, quickstart.py, damage.py and mutate.py. Only the standard library is used. Exit code 0 when every
-run passed.
+What is expected is written in tests/torturing/, in the file of that name. Only the standard library is used. Exit code 0 when all passed.
 """
 
 import argparse
@@ -16,32 +16,33 @@ import os
 import sys
 from pathlib import Path
 
-from torturing import damage, mutate, plan, quickstart
+from torturing import damage, mutate, plan, quickstart, week
 from torturing.runner import ROOT
+
+COUNTS = {"plan": 200, "quickstart": 30, "damage": 200, "mutate": 20_000, "week": 7}
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--kills", "--runs", type=int, default=200, help="kills; with --quickstart: runs")
+    arguments.add_argument("what", choices=COUNTS)
+    arguments.add_argument("--count", type=int, help="kills, runs, damages, files or days; see above")
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--executor", choices=["host", "docker"], help="both by default")
-    arguments.add_argument("--quickstart", action="store_true")
-    arguments.add_argument("--damage", action="store_true", help="damage the state of killed runs")
-    arguments.add_argument("--mutate", type=int, metavar="FILES", help="validate files that were changed at random")
+    arguments.add_argument("--executor", choices=["host", "docker"], help="of `plan`: both by default")
     arguments.add_argument("--seconds", type=int, default=10, help="length of each load of the quickstart")
     arguments.add_argument("--sb", default=str(ROOT / "target/release/sb"))
     given = arguments.parse_args()
-    sb = str(Path(given.sb).resolve())
+    sb, count, seed = str(Path(given.sb).resolve()), given.count or COUNTS[given.what], given.seed
     at_once = len(os.sched_getaffinity(0))
-    if given.quickstart:
-        passed = quickstart.torture(sb, given.kills, given.seed, given.seconds)
-    elif given.damage:
-        passed = damage.torture(sb, given.kills, given.seed, at_once)
-    elif given.mutate:
-        passed = mutate.torture(sb, given.mutate, given.seed, at_once)
+    if given.what == "plan":
+        passed = plan.torture(sb, count, seed, [given.executor] if given.executor else ["host", "docker"])
+    elif given.what == "quickstart":
+        passed = quickstart.torture(sb, count, seed, given.seconds)
+    elif given.what == "damage":
+        passed = damage.torture(sb, count, seed, at_once)
+    elif given.what == "mutate":
+        passed = mutate.torture(sb, count, seed, at_once)
     else:
-        executors = [given.executor] if given.executor else ["host", "docker"]
-        passed = plan.torture(sb, given.kills, given.seed, executors)
+        passed = week.torture(sb, count, seed)
     return 0 if passed else 1
 
 

@@ -4,7 +4,7 @@ Whatever a file holds, `sb validate` ends by itself with exit code 0 or 3, witho
 at most 200 MB of memory. What it is given is in a folder of its own; it may read nothing else, and executes nothing.
 """
 
-import concurrent.futures
+import multiprocessing
 import os
 import random
 import re
@@ -17,6 +17,8 @@ from .runner import ROOT
 
 SECONDS = 1.0
 MEGABYTES = 200
+# Bytes that a line makes at most when it is repeated.
+LARGEST = 1_000_000
 
 # What people and attackers write in the place of a value.
 VALUES = [
@@ -57,7 +59,7 @@ def mutated(text, random_):
         elif change == 1:
             lines.insert(random_.randrange(len(lines)), lines[at])
         elif change == 2:
-            lines[at:at + 1] = [lines[at]] * random_.choice([2, 50, 3000])
+            lines[at:at + 1] = [lines[at]] * min(random_.choice([2, 50, 3000]), LARGEST // (len(lines[at]) + 1) + 1)
         elif change == 3:
             other = random_.randrange(len(lines))
             lines[at], lines[other] = lines[other], lines[at]
@@ -117,12 +119,18 @@ def check(sb, number, seed, all_sources):
     return f"{folder} ({changed} changed): {wrong}", seconds, megabytes, process.returncode
 
 
+def checked(arguments):
+    return check(*arguments)
+
+
 def torture(sb, count, seed, at_once):
     """True when all were fine."""
     all_sources = sources()
     failed, slowest, largest, codes = 0, 0.0, 0.0, {}
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        for wrong, seconds, megabytes, code in pool.map(lambda number: check(sb, number, seed, all_sources), range(count)):
+    # Of processes that stay small: what a child used at most includes what its parent had when it was forked.
+    tries = ((sb, number, seed, all_sources) for number in range(count))
+    with multiprocessing.Pool(at_once, maxtasksperchild=100) as pool:
+        for wrong, seconds, megabytes, code in pool.imap_unordered(checked, tries):
             slowest, largest = max(slowest, seconds), max(largest, megabytes)
             codes[code] = codes.get(code, 0) + 1
             if wrong:
