@@ -80,6 +80,9 @@ pub(super) struct Node {
     pub(super) succeeded: bool,
 }
 
+/// A step, and which of its attempts, from 1.
+type AttemptKey = (NodeIndex, u32);
+
 pub(super) struct Dispatch {
     pub(super) job: Job,
     pub(super) nodes: Vec<Node>,
@@ -118,7 +121,7 @@ pub(super) struct Dispatch {
     /// share a transaction.
     pub(super) unsaved: Vec<Change>,
     /// Attempts whose logs may show secrets. The logs are cleared once the journal is saved: before, another runner may have to read outputs from them.
-    pub(super) secretive: Vec<(Vec<(NodeIndex, u32)>, Arc<KnownSecrets>)>,
+    pub(super) secretive: Vec<(Vec<AttemptKey>, Arc<KnownSecrets>)>,
 }
 
 impl Dispatch {
@@ -733,7 +736,7 @@ impl Dispatch {
             return Ok(());
         }
         let Job { executor, run, graph, .. } = &self.job;
-        let log_of = |(index, attempt): (NodeIndex, u32)| executor.log_of(run, &graph.graph[index], attempt);
+        let log_of = |(index, attempt): AttemptKey| executor.log_of(run, &graph.graph[index], attempt);
         let secretive: Vec<(Vec<PathBuf>, Arc<KnownSecrets>)> = self
             .secretive
             .drain(..)

@@ -98,7 +98,7 @@ impl Workspace {
     /// All files in the workspace, its state included.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let mut folders = vec![self.path().to_owned()];
+        let mut folders = vec![self.path()];
         while let Some(folder) = folders.pop() {
             for item in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = item.path();

@@ -112,10 +112,8 @@ impl fmt::Debug for Redactor {
 }
 
 fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
-    let shortest = match secret.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Redactor::MIN_DIGITS,
-        false => Redactor::MIN_LENGTH,
-    };
+    let is_number = secret.bytes().all(|byte| byte.is_ascii_digit());
+    let shortest = if is_number { Redactor::MIN_DIGITS } else { Redactor::MIN_LENGTH };
     if secret.len() < shortest {
         return;
     }
