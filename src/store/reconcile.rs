@@ -60,7 +60,7 @@ pub(super) fn reconcile(
         lost = compare(&transaction, workspace)?;
         let mut ends = Vec::new();
         if !lost.is_nothing() {
-            (notes, ends) = restore(&transaction, workspace, &lost)?;
+            Restored { notes, ends } = restore(&transaction, workspace, &lost)?;
         }
         for row in &lost.unrecorded {
             record::keep_owed(workspace, row).map_err(|error| StoreError::Write {
@@ -167,12 +167,19 @@ impl Moment {
     }
 }
 
+struct Restored {
+    /// For people.
+    notes: Vec<String>,
+    /// The number of events of each run that got some.
+    ends: Vec<(RunId, i64)>,
+}
+
 /// Writes what is lost into the database again.
 fn restore(
     transaction: &Transaction<'_>,
     workspace: &Workspace,
     lost: &Lost,
-) -> Result<(Vec<String>, Vec<(RunId, i64)>), StoreError> {
+) -> Result<Restored, StoreError> {
     let path = workspace.database();
     let failed = |error: rusqlite::Error| unwritten(&path, &error);
     let mut rows = lost.deployments.clone();
@@ -214,7 +221,7 @@ fn restore(
     for change in &changes {
         apply(transaction, change, &mut appended).map_err(failed)?;
     }
-    Ok((notes, appended.seal(transaction).map_err(failed)?))
+    Ok(Restored { notes, ends: appended.seal(transaction).map_err(failed)? })
 }
 
 fn debt(run: &RunId, deployment: DeploymentId) -> Change {
