@@ -214,7 +214,11 @@ pub(crate) fn boundary(files: &dyn Files, path: &Path) -> PathBuf {
         Some(above) if folder.file_name().is_some_and(|name| name == "plans") => above,
         _ => folder,
     };
-    holding(".git").or_else(|| holding(".sb")).unwrap_or_else(default).to_owned()
+    if let Some(tree) = holding(".git") {
+        return tree.to_owned();
+    }
+    // A plan that was run where there was no workspace has made one beside itself.
+    holding(".sb").filter(|workspace| default().starts_with(workspace)).unwrap_or_else(default).to_owned()
 }
 
 /// Whether a path lies in a folder, links followed.

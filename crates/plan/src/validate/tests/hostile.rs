@@ -102,4 +102,5 @@ fn a_plan_reads_no_manifest_outside_of_its_work_tree() {
     check("/a/c/p.toml", "../b/app/benchmark.toml", &[], false);
     check("/a/c/p.toml", "../b/app/benchmark.toml", &[("/a/.git/HEAD", "")], true);
     check("/a/c/p.toml", "../b/app/benchmark.toml", &[("/a/.sb/state.db", "")], true);
+    check("/a/b/plans/p.toml", "../app/benchmark.toml", &[("/a/b/plans/.sb/state.db", "")], true);
 }
