@@ -263,16 +263,21 @@ impl Scope<'_> {
     /// An API's public URL becomes the gateway's; its stage stays in the path, where the gateway takes it too.
     fn localise(&self, text: &str) -> String {
         const HOST: &str = ".execute-api.";
-        let mut text = text.to_owned();
-        while let Some(middle) = text.find(HOST) {
-            let Some(start) = text[..middle].rfind("://").and_then(|at| {
-                text[..at].rfind(|c: char| !c.is_ascii_lowercase()).map_or(Some(0), |before| Some(before + 1))
-            }) else {
-                break;
-            };
-            let end = text[middle..].find(['/', '"', '\'', ' ', ',']).map_or(text.len(), |at| middle + at);
-            text.replace_range(start..end, self.place.api_base.trim_end_matches('/'));
+        let base = self.place.api_base.trim_end_matches('/');
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(middle) = rest.find(HOST) {
+            let end = rest[middle..].find(['/', '"', '\'', ' ', ',']).map_or(rest.len(), |at| middle + at);
+            match rest[..middle].rfind("://") {
+                Some(at) => {
+                    out.push_str(rest[..at].trim_end_matches(|letter: char| letter.is_ascii_lowercase()));
+                    out.push_str(base);
+                }
+                None => out.push_str(&rest[..end]),
+            }
+            rest = &rest[end..];
         }
-        text
+        out.push_str(rest);
+        out
     }
 }

@@ -123,6 +123,20 @@ fn a_template_is_evaluated_with_intrinsics_globals_and_conditions() {
 }
 
 #[test]
+fn public_urls_of_apis_are_those_of_the_gateway_whatever_stands_before_them() {
+    let outputs = |value: &str| {
+        let template = format!(
+            "Resources:\n  Api: {{Type: 'AWS::Serverless::HttpApi'}}\n  F: {{Type: 'AWS::Serverless::Function', Properties: {{Runtime: python3.12, Handler: a.b, CodeUri: .}}}}\nOutputs: {{Url: {{Value: !Sub \"{value}\"}}}}"
+        );
+        read(&template).unwrap().outputs.remove(0).1
+    };
+    const API: &str = "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/v1";
+    assert_eq!(outputs(&format!("Гhttps://{}", &API[8..])), "Гhttp://127.0.0.1:8000/v1");
+    assert_eq!(outputs(&format!("{API} {API}")), "http://127.0.0.1:8000/v1 http://127.0.0.1:8000/v1");
+    assert_eq!(outputs(&format!("x.execute-api.y, {API}")), "x.execute-api.y, http://127.0.0.1:8000/v1");
+}
+
+#[test]
 fn parameters_override_defaults() {
     let overrides = BTreeMap::from([("Size".to_owned(), "1024".to_owned())]);
     let shop = read_with(SHOP, &overrides).unwrap();
