@@ -11,7 +11,7 @@ arrives by the `X-Sb-Number` of the request. Each day has four plans, and each o
 | the terminal is gone | HUP, and its pseudo-terminal closed |
 | a plan is edited | another trial; `sb resume` refuses it, and goes on as it was started, or with the change |
 | the workspace is moved | renamed while nothing runs |
-| the disk is full | a file system of 24 MB, filled and emptied again (root) |
+| the disk is full | a file system of 256 MB, filled and emptied again (root) |
 | a second user | `sb runs` and `sb resume` of another account (root), which must be refused |
 
 In the end nothing stands in the cloud, nothing was deployed or removed twice, `sb leaks` says that nothing is owed, and of each load
@@ -116,7 +116,7 @@ class Week:
         if os.geteuid() == 0:
             self.disk = self.base / "disk"
             self.disk.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0755", "tmpfs", str(self.disk)], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=0755", "tmpfs", str(self.disk)], check=True)
         self.work = (self.disk or self.base) / "work"
         self.server = Cloud()
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
