@@ -204,3 +204,30 @@ fn standard_output_holds_only_data() {
     );
     assert!(work.sb(&["completions", "bash"]).expect(0).stdout.contains("_sb"));
 }
+
+#[test]
+fn a_missing_variable_does_not_hide_the_warnings_beside_it() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", &NOTES.replace("{{params.greeting}}", "{{{params.greeting}}}"));
+    let refused = work.sb(&["test", "--executor", "host"]).expect(3);
+    for part in ["sb::template::raw", "is not quoted", "NOTES_TOKEN, which is not set"] {
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn tables_of_ones_own_are_read_when_there_is_something_to_do() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", NOTES);
+    let sb = |arguments: &[&str]| {
+        let mut command = work.command(arguments);
+        let output = command.env("NOTES_TOKEN", "hush-hush").env("SB_IMAGES", "/no/such/table").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = sb(&["test", "--executor", "host"]);
+    assert!(code == 2 && said.contains("/no/such/table") && said.contains("unset SB_IMAGES"), "{code} {said}");
+    assert!(work.sb(&["runs"]).stdout.is_empty(), "a run that cannot read them is not begun");
+    // Nothing is left to do.
+    let (code, said) = sb(&["resume"]);
+    assert!(code == 0 && said.contains("nothing to resume"), "{code} {said}");
+}
