@@ -113,7 +113,7 @@ pub(super) async fn shell(
 
 fn refused(error: WorkplaceError) -> Failed {
     match &error {
-        WorkplaceError::Undefined(_) => Failed::helped(
+        WorkplaceError::Prepare(_) => Failed::helped(
             Exit::Failed,
             error.to_string(),
             "deploy the application first (`sb prepare`), or leave out --step",

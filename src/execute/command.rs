@@ -1,5 +1,6 @@
 //! Commands of the manifest: rendered, run on the host or in a container, their outputs captured.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::host::{self, HostCommand, Running};
 use sb_plan::benchmark::{Command, Environment, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::plan::Executor;
-use sb_workload::template::{Context, Template, Undefined, lookup_in};
+use sb_workload::template::{Context, Template, Undefined, lookup_in, plain_text};
 
 /// From the polite signal to the other one.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -89,8 +90,14 @@ pub(super) fn prepare(
     command: &Command,
     environment: &Environment,
     timeout: Option<Duration>,
-) -> Result<PreparedCommand, Undefined> {
-    let lookup = |path: &str| lookup_in(&attempt.values, path);
+) -> Result<PreparedCommand, PrepareError> {
+    let shows_secret = Cell::new(false);
+    let lookup = |path: &str| {
+        let value = lookup_in(&attempt.values, path);
+        let is_shown = value.as_ref().is_some_and(|value| attempt.secrets.are_in_text(&plain_text(value)));
+        shows_secret.set(shows_secret.get() || is_shown);
+        value
+    };
     let plain = |template: &Template| template.render(Context::Plain, &lookup);
     let argv = match command {
         Command::Shell(line) => {
@@ -101,8 +108,13 @@ pub(super) fn prepare(
             argv.push(line.render(Context::Shell, &lookup)?);
             argv
         }
-        Command::Argv(words) => words.iter().map(plain).collect::<Result<_, _>>()?,
+        Command::Argv(words) => words.iter().map(plain).collect::<Result<Vec<_>, _>>()?,
     };
+    // Validation refuses secrets that are declared; what only contains one becomes a secret when it is made. A cleanup is owed
+    // all the same.
+    if shows_secret.get() && !attempt.step.is_cleanup() {
+        return Err(PrepareError::Secret);
+    }
     let mut env = identity(attempt);
     env.extend(super::otlp::environment(attempt));
     for (name, value) in &environment.env {
@@ -114,6 +126,18 @@ pub(super) fn prepare(
         None => folder.to_owned(),
     };
     Ok(PreparedCommand { argv, env, workdir, timeout })
+}
+
+/// Why a command cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    #[error(transparent)]
+    Undefined(#[from] Undefined),
+    #[error(
+        "a value in the command contains a secret, and every user of the machine can read arguments: pass it by `env`, and use \
+         the variable in the command"
+    )]
+    Secret,
 }
 
 /// By which a command can tell what it is part of, wherever it runs; the manifest's own `env` wins.

@@ -62,6 +62,11 @@ impl KnownSecrets {
         }
     }
 
+    /// Whether a text that holds more than a value shows one.
+    pub(crate) fn are_in_text(&self, text: &str) -> bool {
+        self.redactor.text(text) != text
+    }
+
     /// How an attempt ended, without secrets in the message.
     pub(crate) fn hide_in(&self, outcome: Outcome) -> Outcome {
         match outcome {

@@ -10,7 +10,6 @@ use crate::command_exit::CommandExit;
 use crate::container::{ContainerCommand, ContainerError};
 use sb_plan::benchmark::{Command, Environment};
 use sb_plan::plan::Executor;
-use sb_workload::template::Undefined;
 
 /// Where a command runs, made as for a step.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(crate) enum Workplace {
 #[non_exhaustive]
 pub(crate) enum WorkplaceError {
     #[error(transparent)]
-    Undefined(#[from] Undefined),
+    Prepare(#[from] command::PrepareError),
     #[error(transparent)]
     Container(#[from] ContainerError),
     #[error("{message}")]

@@ -96,11 +96,6 @@ pub enum HostError {
         dir.display()
     )]
     Gone { dir: PathBuf },
-    #[error(
-        "the attempt in `{}` is a copy: the one that it was copied from still runs, under process {pid}; wait until it has ended",
-        dir.display()
-    )]
-    Copied { dir: PathBuf, pid: i32 },
     #[error("cannot start the supervisor `{}`: {source}; is this program still where it was started from?", binary.display())]
     Supervisor { binary: PathBuf, source: io::Error },
     #[error("the supervisor could not take over the attempt in `{}`: {message}; is the folder writable?", dir.display())]
@@ -159,8 +154,10 @@ pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
     if recorded(dir)?.is_some() {
         return Ok(());
     }
-    // In this order: a supervisor claims first and then looks for the request, so one of us sees the other.
+    // In this order: a supervisor claims first and then looks for the request, so one of us sees the other. That of the
+    // attempt that this one is a copy of is not ours to stop.
     if let Some(claim) = claim_of(dir)?
+        && claim.is_of(dir).map_err(folder(dir))?
         && let Some(supervisor) = claim.supervisor_handle().map_err(folder(dir))?
     {
         claim::ignore_missing(rustix::process::pidfd_send_signal(supervisor, Signal::TERM))
@@ -178,7 +175,7 @@ fn look_absolute(dir: &Path) -> Result<Found, HostError> {
     if !claim.is_of(dir).map_err(folder(dir))? {
         // What runs is the original's, and so is what is left of it.
         if is_alive(&claim).map_err(folder(dir))? {
-            return Err(HostError::Copied { dir: dir.to_owned(), pid: claim.supervisor.pid });
+            return Ok(Found::Running);
         }
         return Ok(Found::Gone);
     }

@@ -33,6 +33,10 @@ impl Files for Measured {
         Disk.is_folder(path)
     }
 
+    fn is_special(&self, path: &Path) -> bool {
+        Disk.is_special(path)
+    }
+
     fn canonical(&self, path: &Path) -> PathBuf {
         Disk.canonical(path)
     }

@@ -122,6 +122,8 @@ pub(super) struct Dispatch {
     pub(super) unsaved: Vec<Change>,
     /// Attempts whose logs may show secrets. The logs are cleared once the journal is saved: before, another runner may have to read outputs from them.
     pub(super) secretive: Vec<(Vec<AttemptKey>, Arc<KnownSecrets>)>,
+    /// Ends that the journal does not hold yet. They are told when it does, and the logs that an excerpt is taken from show no secret.
+    untold: Vec<Notice>,
 }
 
 impl Dispatch {
@@ -177,6 +179,7 @@ impl Dispatch {
             deadline: None,
             unsaved: Vec::new(),
             secretive: Vec::new(),
+            untold: Vec::new(),
             job,
         }
     }
@@ -575,7 +578,7 @@ impl Dispatch {
         if let Some(delay) = retry.filter(|_| !stopped) {
             let now = now_ms();
             self.nodes[index.index()].again = true;
-            let _ = self.job.notices.send(Notice::Retrying {
+            self.untold.push(Notice::Retrying {
                 step: step.id.clone(),
                 attempt,
                 outcome: outcome.clone(),
@@ -612,7 +615,7 @@ impl Dispatch {
         let deployment = self.job.graph.graph[index].deployment;
         let node = &self.nodes[index.index()];
         let took = if attempt == 0 { Duration::ZERO } else { node.begun.elapsed() };
-        let _ = self.job.notices.send(Notice::Ended {
+        self.untold.push(Notice::Ended {
             step: step.clone(),
             outcome: outcome.clone(),
             invalid: invalid.clone(),
@@ -732,8 +735,14 @@ impl Dispatch {
             return Ok(());
         }
         self.job.store.append(std::mem::take(&mut self.unsaved)).await?;
+        self.hide_secrets().await;
+        self.untold.drain(..).for_each(|notice| drop(self.job.notices.send(notice)));
+        Ok(())
+    }
+
+    async fn hide_secrets(&mut self) {
         if self.secretive.is_empty() {
-            return Ok(());
+            return;
         }
         let Job { executor, run, graph, .. } = &self.job;
         let log_of = |(index, attempt): AttemptKey| executor.log_of(run, &graph.graph[index], attempt);
@@ -755,7 +764,6 @@ impl Dispatch {
         {
             resume_unwind(panic);
         }
-        Ok(())
     }
 }
 

@@ -221,11 +221,15 @@ fn tables_of_ones_own_are_read_when_there_is_something_to_do() {
     work.write("benchmark.toml", NOTES);
     let sb = |arguments: &[&str]| {
         let mut command = work.command(arguments);
-        let output = command.env("NOTES_TOKEN", "hush-hush").env("SB_IMAGES", "/no/such/table").output().unwrap();
+        let output =
+            command.env("NOTES_TOKEN", "hush-hush").env("SB_IMAGES", "/no/such/table").output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, said) = sb(&["test", "--executor", "host"]);
-    assert!(code == 2 && said.contains("/no/such/table") && said.contains("unset SB_IMAGES"), "{code} {said}");
+    assert!(
+        code == 2 && said.contains("/no/such/table") && said.contains("unset SB_IMAGES"),
+        "{code} {said}"
+    );
     assert!(work.sb(&["runs"]).stdout.is_empty(), "a run that cannot read them is not begun");
     // Nothing is left to do.
     let (code, said) = sb(&["resume"]);

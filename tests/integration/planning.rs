@@ -173,3 +173,27 @@ fn deployments_and_cleanups_fail_as_often_as_the_target_says() {
     work.sb_in("examples/hello-http", &["cleanup", "--executor", "host"]).expect(0);
     assert_eq!(work.processes(), Vec::<String>::new());
 }
+
+#[test]
+fn a_parameter_of_the_template_alone_is_read_on_the_local_target() {
+    let work = Workspace::new();
+    let sb = |arguments: &[&str]| work.sb(arguments);
+    sb(&["new", "shop", "--target", "aws,local"]).expect(0);
+    std::fs::create_dir_all(work.path().join("shop/plans")).unwrap();
+    let plan = "[plan]\nname = \"sizes\"\n[[applications]]\nmanifest = \"../benchmark.toml\"\ntarget = \"local\"\n\
+                [matrix]\nmemory_size = [128, 256]\n[params]\nmemory_size = \"{{matrix.memory_size}}\"\n";
+    work.write("shop/plans/sizes.toml", plan);
+    sb(&["validate", "shop/plans/sizes.toml"]).expect(0);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_found_before_a_run_waits_for_it() {
+    let work = Workspace::new();
+    let manifest = "[benchmark]\nname = \"p\"\n[targets.local]\ntraces = \"none\"\n[[workload.requests]]\nname = \"r\"\n\
+                    method = \"POST\"\nurl = \"http://127.0.0.1:9/\"\nbody_file = \"pipe\"\n";
+    work.write("benchmark.toml", manifest);
+    assert!(std::process::Command::new("mkfifo").arg(work.path().join("pipe")).status().unwrap().success());
+    let refused = work.sb(&["validate"]).expect(3);
+    let text = refused.stdout + &refused.stderr;
+    assert!(text.contains("the body file `pipe` is no regular file"), "{text}");
+}

@@ -121,3 +121,60 @@ fn no_file_and_no_output_of_a_run_shows_a_secret_in_any_form() {
     }
     assert!(!read("sb_config.yml").contains("link"), "what a secret is a part of is a secret");
 }
+
+/// One deploy step after the one that makes a key and a link with it, and a cleanup that may show it.
+fn linked(step: &str) -> Workspace {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        &format!(
+            r#"
+[benchmark]
+name = "linked"
+[targets.local]
+traces = "none"
+[[deploy]]
+name = "make"
+run = "echo made-$(echo hush)-42; echo http://x/?k=made-$(echo hush)-42"
+outputs.key = {{ line = 1, secret = true }}
+outputs.link = {{ line = 2, default = "none" }}
+[[deploy]]
+name = "use"
+{step}
+[[cleanup]]
+name = "stack"
+run = "test -n {{{{outputs.link}}}} && touch cleaned"
+"#
+        ),
+    );
+    work
+}
+
+#[test]
+fn what_a_failed_step_said_last_is_shown_without_secrets() {
+    let work = linked("run = \"echo the key is $K; exit 3\"\nenv = { K = \"{{outputs.key}}\" }");
+    let failed = work.sb(&["test", "--executor", "host"]).expect(1);
+    assert!(failed.stderr.contains("the key is ***"), "{}", failed.stderr);
+    assert!(!failed.stderr.contains(KEY), "{}", failed.stderr);
+}
+
+#[test]
+fn an_output_that_contains_a_secret_is_no_argument_but_of_a_cleanup() {
+    for command in ["run = \"echo {{outputs.link}} > shown\"", "run = [\"echo\", \"{{outputs.link}}\"]"] {
+        let work = linked(command);
+        let failed = work.sb(&["test", "--executor", "host"]).expect(1);
+        assert!(failed.stderr.contains("pass it by `env`"), "{}", failed.stderr);
+        assert!(!work.path().join("shown").exists());
+        assert!(work.path().join("cleaned").exists(), "{}", failed.stderr);
+    }
+}
+
+#[test]
+fn validation_shows_no_line_of_a_file_outside_of_the_root() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", &MANIFEST.replace("template.yaml", "link.yaml"));
+    std::os::unix::fs::symlink("/etc/passwd", work.path().join("link.yaml")).unwrap();
+    let refused = work.sb(&["validate"]).expect(3);
+    let text = refused.stdout + &refused.stderr;
+    assert!(text.contains("lies outside of the root") && !text.contains("root:"), "{text}");
+}

@@ -24,7 +24,9 @@ fn owner(table: &str, peer: SocketAddrV4, here: SocketAddrV4) -> Option<u32> {
     table.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);
         (words.next() == Some(&peer) && words.next() == Some(&here)).then_some(())?;
-        words.nth(4)?.parse().ok()
+        let user = words.nth(4)?.parse().ok()?;
+        // A socket that its process has closed has no inode, and is listed under root whoever that was.
+        words.nth(1).filter(|inode| *inode != "0").map(|_| user)
     })
 }
 
@@ -44,6 +46,11 @@ mod tests {
             assert_eq!(owner(table, at(0xc454), at(0x07e8)), Some(1000));
             assert_eq!(owner(table, at(0x07e8), at(0xc454)), Some(0));
             assert_eq!(owner(table, at(1), at(2)), None);
+            assert_eq!(
+                owner(&table.replace("209000", "0"), at(0xc454), at(0x07e8)),
+                None,
+                "closed by its process"
+            );
         }
     }
 

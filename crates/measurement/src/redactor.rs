@@ -132,6 +132,16 @@ fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
     for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
         forms.insert(engine.encode(secret));
     }
+    // As a part of something longer, such as `user:password`: what of it does not depend on its neighbours.
+    for before in 0..3 {
+        let bytes = [&[0; 2][..before], secret.as_bytes()].concat();
+        let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            if let Some(part) = engine.encode(&bytes).get(own.clone()).filter(|part| part.len() >= 6) {
+                forms.insert(part.to_owned());
+            }
+        }
+    }
     forms.insert(secret.to_owned());
 }
 
@@ -211,6 +221,11 @@ mod tests {
         check(&[secret], "k=p%22%C3%A4%2F+%26x%3F", "k=***");
         check(&[secret], "/p%22%C3%A4/%20%26x%3F", "/***");
         check(&[secret], "Basic cCLDpC8gJng/ and cCLDpC8gJng_", "Basic *** and ***");
+        for before in ["", "u", "us", "user", "user:", "a longer user:"] {
+            let text = STANDARD.encode(format!("{before}hush-hush-hush{before}"));
+            let shown = Redactor::new(["hush-hush-hush"]).text(&text).into_owned();
+            assert!(shown.contains("***") && shown.len() < text.len() - 10, "{before}: {text} {shown}");
+        }
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub trait Files {
     fn exists(&self, path: &Path) -> bool;
     /// Whether there is a folder at this path.
     fn is_folder(&self, path: &Path) -> bool;
+    /// Whether there is something else, such as a pipe, which has no content to count on.
+    fn is_special(&self, path: &Path) -> bool {
+        let _ = path;
+        false
+    }
     /// The path with links followed; the path itself where there are none or it does not exist.
     fn canonical(&self, path: &Path) -> PathBuf;
     /// What a file or folder holds, in a text that differs when that does. None where nobody keeps contents, or there is
@@ -63,6 +68,10 @@ impl Files for Disk {
 
     fn is_folder(&self, path: &Path) -> bool {
         path.is_dir()
+    }
+
+    fn is_special(&self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
     }
 
     fn canonical(&self, path: &Path) -> PathBuf {
@@ -142,6 +151,10 @@ impl<F: Files> Files for Recording<F> {
 
     fn is_folder(&self, path: &Path) -> bool {
         self.files.is_folder(path)
+    }
+
+    fn is_special(&self, path: &Path) -> bool {
+        self.files.is_special(path)
     }
 
     fn canonical(&self, path: &Path) -> PathBuf {

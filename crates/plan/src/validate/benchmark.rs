@@ -175,6 +175,7 @@ impl BenchmarkChecker<'_> {
             }
         }
         for draft in phases.iter().flat_map(|phase| &phase.drafts) {
+            steps.read_by_template(draft, &scope);
             Steps::check_templates(draft, &scope, &mut self.report);
             if file.workload.is_none()
                 && draft.step.phase == Phase::Invoke

@@ -262,6 +262,15 @@ impl ManifestFolder {
                     .at(&path.span, "no such file or folder")
                     .help(format!("create {}, or correct the path", absolute.display())),
             );
+        } else if files.is_special(&absolute) {
+            report.push(
+                Problem::error(
+                    "sb::validate::no_file",
+                    format!("{what} `{}` is no regular file", path.value),
+                )
+                .at(&path.span, "a pipe, a socket or a device")
+                .help("name a regular file"),
+            );
         } else if files.is_folder(&absolute) != folder {
             let (wanted, found) = if folder { ("folder", "file") } else { ("file", "folder") };
             report.push(

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::benchmark::{Param, ParamSource};
+use crate::benchmark::{Action, Param, ParamSource};
 use crate::manifest::benchmark::{LocalFile, StepFile};
 use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report, Source, suggest};
-use crate::manifest::read::normal;
+use crate::manifest::read::{lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::validate::contents;
-use crate::validate::step::Steps;
+use crate::validate::step::{Draft, Steps};
+use crate::validate::template::Scope;
 use sb_workload::template::{Context, Template, plain_text};
 
 fn any_place() -> sb_sam::Place {
@@ -45,9 +46,7 @@ impl Steps<'_> {
                     .help("remove `outputs`, or add them to `Outputs:` of the template"),
             );
         }
-        // A file that cannot be read was reported with its path.
-        let Ok(bytes) = self.files.read(template) else { return names };
-        let text = String::from_utf8_lossy(&bytes);
+        let Some(text) = self.template_text(template) else { return names };
         let parsed = self.templates.borrow_mut().keep(template, &text);
         match parsed {
             Ok(model) => {
@@ -68,6 +67,29 @@ impl Steps<'_> {
         names
     }
 
+    /// A local step hands the parameters on to those of its template that have their names.
+    pub(super) fn read_by_template(&self, draft: &Draft<'_>, scope: &Scope) {
+        let Action::LocalUp(up) = &draft.step.action else { return };
+        let Some(text) = self.template_text(&up.template) else { return };
+        let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
+        let mut read = scope.read_params.borrow_mut();
+        for name in self.params.keys() {
+            let given = BTreeMap::from([(name.clone(), String::new())]);
+            if model.unknown_parameters(&given).is_empty() {
+                for target in &draft.targets {
+                    read.entry(target.clone()).or_default().insert(name.clone());
+                }
+            }
+        }
+    }
+
+    fn template_text(&self, template: &Path) -> Option<String> {
+        // One that lies elsewhere or cannot be read was reported with its path, and none of its lines may be shown.
+        let bytes = Some(template).filter(|path| lies_in(self.files, path, &self.place.root))?;
+        let bytes = self.files.read(bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// What the template and the functions' code hold.
     pub(super) fn local_contents(
         &self,
@@ -78,8 +100,8 @@ impl Steps<'_> {
         if found.is_empty() {
             return found;
         }
-        let Ok(bytes) = self.files.read(template) else { return found };
-        let parsed = self.templates.borrow_mut().keep(template, &String::from_utf8_lossy(&bytes));
+        let Some(text) = self.template_text(template) else { return found };
+        let parsed = self.templates.borrow_mut().keep(template, &text);
         let application =
             parsed.ok().map(|model| model.application(&self.likely_values(parameters), &any_place()));
         let folder = template.parent().unwrap_or(template);
