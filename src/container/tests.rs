@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{FileType, Mode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
@@ -212,7 +213,7 @@ fn docker_output_is_kept_byte_for_byte() {
 }
 
 #[test]
-#[ignore = "needs: docker"]
+#[ignore = "needs: docker, root"]
 fn docker_a_container_whose_output_cannot_be_kept_is_ended() {
     with_engine(async |engine, image| {
         let attempt = Attempt::new();
@@ -220,8 +221,10 @@ fn docker_a_container_whose_output_cannot_be_kept_is_ended() {
             .start(attempt.path(), &shell(&image, "while :; do echo x; sleep 0.05; done"), &attempt.name)
             .await
             .unwrap();
-        // Every write fails, as on a full disk.
-        std::os::unix::fs::symlink("/dev/full", attempt.path().join("output.log")).unwrap();
+        // The device `full`: every write fails, as on a full disk.
+        let (log, device) = (attempt.path().join("output.log"), rustix::fs::makedev(1, 7));
+        rustix::fs::mknodat(rustix::fs::CWD, log, FileType::CharacterDevice, Mode::from(0o600), device)
+            .unwrap();
         let exit = engine.wait(attempt.path(), &attempt.name).await.unwrap();
         assert!(
             matches!(&exit, CommandExit::OutputLost { message } if message.contains("space")),

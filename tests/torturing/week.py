@@ -92,6 +92,9 @@ class Cloud(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.arrived, self.lock = collections.Counter(), threading.Lock()
 
+    def handle_error(self, *_):
+        """Loads are killed: their connections break."""
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -185,11 +188,10 @@ class Week:
     def fill_disk(self, runner):
         filler = self.work / "filler"
         if self.disk:
-            with open(filler, "wb") as out:
+            with open(filler, "wb", buffering=0) as out:
                 try:
-                    while True:
-                        out.write(b"x" * 65536)
-                        out.flush()
+                    while out.write(b"x" * 65536) == 65536:
+                        pass
                 except OSError:
                     pass
         time.sleep(self.random.uniform(0.5, 3))
