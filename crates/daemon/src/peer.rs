@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 /// there are, everybody may connect, as without this check.
 pub(crate) fn is_own(peer: SocketAddr, here: SocketAddr) -> bool {
     let (SocketAddr::V4(peer), SocketAddr::V4(here)) = (peer, here) else { return false };
-    let Ok(table) = fs::read_to_string("/proc/net/tcp") else { return true };
+    let Ok(mut table) = fs::read_to_string("/proc/net/tcp") else { return true };
+    // Where sockets of IPv6 stand that speak IPv4, such as all of Java. Without IPv6 there is no such file.
+    table += &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
     match owner(&table, peer, here) {
         Some(user) => user == 0 || user == rustix::process::getuid().as_raw(),
         // From another network namespace, or already gone.
@@ -15,15 +17,19 @@ pub(crate) fn is_own(peer: SocketAddr, here: SocketAddr) -> bool {
     }
 }
 
-/// The user whose socket is `peer`, connected to `here`, in the form of `/proc/net/tcp`.
+/// The user whose socket is `peer`, connected to `here`, in the form of `/proc/net/tcp` and `/proc/net/tcp6`.
 fn owner(table: &str, peer: SocketAddrV4, here: SocketAddrV4) -> Option<u32> {
     // The kernel writes the bytes of an address as one number of the machine's own order.
     let written =
         |at: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port());
     let (peer, here) = (written(peer), written(here));
+    let mapped = format!("{:024X}", u32::from_ne_bytes([0, 0, 0xff, 0xff]));
+    let is = |word: Option<&str>, address: &str| {
+        word.is_some_and(|word| word.strip_prefix(&mapped).unwrap_or(word) == address)
+    };
     table.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);
-        (words.next() == Some(&peer) && words.next() == Some(&here)).then_some(())?;
+        (is(words.next(), &peer) && is(words.next(), &here)).then_some(())?;
         let user = words.nth(4)?.parse().ok()?;
         // A socket that its process has closed has no inode, and is listed under root whoever that was.
         words.nth(1).filter(|inode| *inode != "0").map(|_| user)
@@ -46,6 +52,9 @@ mod tests {
             assert_eq!(owner(table, at(0xc454), at(0x07e8)), Some(1000));
             assert_eq!(owner(table, at(0x07e8), at(0xc454)), Some(0));
             assert_eq!(owner(table, at(1), at(2)), None);
+            let mapped = "0: 0000000000000000FFFF00000100007F:C454 0000000000000000FFFF00000100007F:07E8 01 \
+                          00000000:00000000 00:00000000 00000000  1000        0 209000 1\n";
+            assert_eq!(owner(mapped, at(0xc454), at(0x07e8)), Some(1000), "a socket of IPv6");
             assert_eq!(
                 owner(&table.replace("209000", "0"), at(0xc454), at(0x07e8)),
                 None,
