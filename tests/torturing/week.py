@@ -14,8 +14,8 @@ arrives by the `X-Sb-Number` of the request. Each day has four plans, and each o
 | the disk is full | a file system of 256 MB, filled and emptied again (root) |
 | a second user | `sb runs` and `sb resume` of another account (root), which must be refused |
 
-In the end nothing stands in the cloud, nothing was deployed or removed twice, `sb leaks` says that nothing is owed, and of each load
-that counts as sent exactly as many requests arrived as its summary says.
+In the end nothing stands in the cloud, everything that was deployed was removed, `sb leaks` says that nothing is owed, and of each load
+at least as many requests arrived as its summary says that it sent.
 """
 
 import collections
