@@ -2,7 +2,7 @@
 every deployment is accounted for at the end.
 
 A workspace has three applications. What one deploys is a folder in `cloud`; its load goes to a server of this script, which counts what
-arrives by the `X-Sb-Number` of the request. Each day has four plans, and each of them meets several of these things, at random moments:
+arrives by its path. Each day has four plans, and each of them meets several of these things, at random moments:
 
 | what | how |
 |---|---|
