@@ -18,7 +18,7 @@ use crate::workspace::Workspace;
 use sb_durable::Durability;
 use sb_measurement::Redactor;
 use sb_plan::benchmark::{Action, Images, ManifestStep};
-use sb_plan::event::{FailureClass, Notice, Outcome};
+use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::RunId;
 use sb_plan::plan::Executor;
@@ -80,8 +80,7 @@ impl StepPerformer {
         if let Ok(room) = self.room.try_acquire() {
             return Some(room);
         }
-        let message = format!("waiting for room: {} open files are allowed", inherited::open_files());
-        let _ = attempt.notices.send(Notice::Progress { step: attempt.step.id.clone(), message });
+        attempt.tell(&format!("waiting for room: {} open files are allowed", inherited::open_files()));
         tokio::select! {
             room = self.room.acquire() => room.ok(),
             // What an earlier runner started is not stopped by looking away.

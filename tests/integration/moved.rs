@@ -60,6 +60,16 @@ fn suggested(leaks: &Ran) -> String {
     leaks.stdout.split_once("with: ").unwrap().1.lines().next().unwrap().to_owned()
 }
 
+/// Starts a run in `one`, and kills its runner: the step goes on.
+fn kill_while_a_step_runs(work: &Workspace) {
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let mut runner =
+        work.command(&["run", "plan.toml"]).current_dir(work.path().join("one")).stderr(log).spawn().unwrap();
+    assert!(work.appears("one/trail", "begin"), "{}", work.read("runner.log"));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}
+
 #[test]
 fn what_a_moved_workspace_owes_is_paid_by_the_command_that_is_suggested() {
     let work = workspace("old place");
@@ -77,12 +87,7 @@ fn what_a_moved_workspace_owes_is_paid_by_the_command_that_is_suggested() {
 #[test]
 fn a_run_goes_on_in_a_workspace_that_was_moved_twice() {
     let work = workspace("one");
-    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
-    let mut runner =
-        work.command(&["run", "plan.toml"]).current_dir(work.path().join("one")).stderr(log).spawn().unwrap();
-    assert!(work.appears("one/trail", "begin"), "{}", work.read("runner.log"));
-    runner.kill().unwrap();
-    runner.wait().unwrap();
+    kill_while_a_step_runs(&work);
     assert!(work.appears("one/trail", "end"));
     shell(&work.path(), "mv one two");
     work.sb_in("two", &["runs"]).expect(0);
@@ -95,12 +100,7 @@ fn a_run_goes_on_in_a_workspace_that_was_moved_twice() {
 #[test]
 fn a_step_that_runs_while_its_workspace_is_moved_is_not_run_again() {
     let work = workspace("one");
-    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
-    let mut runner =
-        work.command(&["run", "plan.toml"]).current_dir(work.path().join("one")).stderr(log).spawn().unwrap();
-    assert!(work.appears("one/trail", "begin"), "{}", work.read("runner.log"));
-    runner.kill().unwrap();
-    runner.wait().unwrap();
+    kill_while_a_step_runs(&work);
     shell(&work.path(), "mv one two");
     // The command's own folder has moved with it.
     work.sb_in("two", &["resume"]).expect(0);
@@ -111,12 +111,7 @@ fn a_step_that_runs_while_its_workspace_is_moved_is_not_run_again() {
 #[test]
 fn a_copy_leaves_what_its_original_runs_and_owes_alone() {
     let work = workspace("one");
-    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
-    let mut runner =
-        work.command(&["run", "plan.toml"]).current_dir(work.path().join("one")).stderr(log).spawn().unwrap();
-    assert!(work.appears("one/trail", "begin"), "{}", work.read("runner.log"));
-    runner.kill().unwrap();
-    runner.wait().unwrap();
+    kill_while_a_step_runs(&work);
     shell(&work.path(), "cp -a one two");
     for arguments in [&["resume"][..], &["run", "plan.toml"], &["prepare", "--executor", "host"]] {
         let refused = work.sb_in("two", arguments).expect(7);
