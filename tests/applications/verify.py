@@ -54,10 +54,10 @@ class Failed(Exception):
 
 
 def fingerprint(application):
-    """Of what was verified: the manifest and the template."""
-    text = hashlib.sha256()
-    for path in [application / "benchmark.toml", application / "template.yaml"]:
-        text.update(path.read_bytes())
+    """Of what was verified: what the manifest says, whatever its comments and its order, and the template."""
+    manifest = tomllib.loads((application / "benchmark.toml").read_text())
+    text = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+    text.update((application / "template.yaml").read_bytes())
     return text.hexdigest()[:16]
 
 

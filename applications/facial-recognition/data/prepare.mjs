@@ -1,4 +1,4 @@
-// Puts the photos into the bucket of the embedded runtime and registers user-1 by the API, as the AWS CLI does on AWS.
+// Puts the photos into the bucket of the local target and registers user-1 by the API, as the AWS CLI does on AWS.
 //   node prepare.mjs ENDPOINT AWS_ENDPOINT BUCKET FOLDER EXTENSION
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

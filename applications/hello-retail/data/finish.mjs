@@ -1,4 +1,4 @@
-// Sends the photos that workflows still wait for when a load has ended. With SERVICES, the address of the embedded runtime's services, until no
+// Sends the photos that workflows still wait for when a load has ended. With SERVICES, the address of the local target's services, until no
 // workflow runs; without it, until nobody has waited for a photo for a while.
 //   node finish.mjs BASE_URL [SERVICES]
 import { readFileSync } from "node:fs";

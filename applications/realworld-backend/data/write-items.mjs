@@ -1,4 +1,4 @@
-// Writes the requests of make-items.mjs into the tables of the embedded runtime, as the AWS CLI does on AWS.
+// Writes the requests of make-items.mjs into the tables of the local target, as the AWS CLI does on AWS.
 //   node write-items.mjs FOLDER ENDPOINT
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-"""Puts a file into a bucket of the embedded runtime.
+"""Puts a file into a bucket of the local target.
 
     python3 put.py FILE URL
 """
