@@ -16,12 +16,11 @@ use crate::schedule::Naming;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
-use sb_analysis::{Ink, TRACE_FILES, render_summaries, summarize};
+use crate::watch::measured::{invocations, summaries};
+use sb_analysis::{Ink, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
 use sb_plan::graph::RunGraph;
 use sb_plan::id::RunId;
-use sb_plan::plan::Plan;
-use sb_plan::run_state::RunState;
 
 /// The last run that sent load.
 async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
@@ -45,7 +44,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
     };
     let state = store.state(&row.id).await?;
     let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
-    show_report(terminal, settings, &folders(&plan, &graph, &state))
+    show_report(terminal, settings, &invocations(&plan, &graph, &state))
 }
 
 /// The folder of the last invocation of the workspace's last run that has traces.
@@ -54,7 +53,7 @@ pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Res
     for row in store.runs().await? {
         let state = store.state(&row.id).await?;
         let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
-        let found = folders(&plan, &graph, &state)
+        let found = invocations(&plan, &graph, &state)
             .into_values()
             .flatten()
             .rfind(|folder| TRACE_FILES.iter().any(|name| folder.join(name).is_file()));
@@ -69,41 +68,12 @@ pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Res
     ))
 }
 
-/// The folders of a run's last invocations, by application.
-fn folders(plan: &Plan, graph: &RunGraph, state: &RunState) -> BTreeMap<String, Vec<PathBuf>> {
-    let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for step in graph.graph.node_weights().filter(|step| step.trial.is_some()) {
-        if let Some(logs) = state.step(&step.id).and_then(|past| past.logs.clone()) {
-            let entry = &plan.entries[graph.deployments[step.deployment].entry];
-            let known = folders.entry(entry.application.clone()).or_default();
-            if !known.contains(&logs) {
-                known.push(logs);
-            }
-        }
-    }
-    folders
-}
-
 fn show_report(
     terminal: &Terminal,
     settings: &Settings,
     folders: &BTreeMap<String, Vec<PathBuf>>,
 ) -> Outcome {
-    let mut summaries = Vec::new();
-    for (application, folders) in folders {
-        let measured: Vec<_> = folders
-            .iter()
-            .filter(|folder| folder.join(sb_measurement::INVOCATIONS_FILE).exists())
-            .cloned()
-            .collect();
-        if measured.is_empty() {
-            continue;
-        }
-        summaries.push(
-            summarize(application, &measured)
-                .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?,
-        );
-    }
+    let summaries = summaries(folders).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     if summaries.is_empty() {
         terminal.say("nothing was measured");
         return Ok(Exit::Done);
@@ -133,7 +103,7 @@ pub(super) async fn finish(
     let request = Request::read(&row)?;
     let state = store.state(run).await?;
     let (plan, graph) = request.rebuild(store, run)?;
-    let folders = folders(&plan, &graph, &state);
+    let folders = invocations(&plan, &graph, &state);
     if request.parts.invoke || request.parts.analyze {
         show_report(terminal, settings, &folders)?;
     }

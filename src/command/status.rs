@@ -77,8 +77,7 @@ pub(super) async fn watched(
         Some(name) => find_run(&store, name).await?,
         None => last_run(&store).await?,
     };
-    let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
-    Ok(Watched::new(store, row, plan, graph))
+    Ok(Watched::open(store, row)?)
 }
 
 pub(super) async fn status(

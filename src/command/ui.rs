@@ -28,7 +28,7 @@ pub(super) async fn ui(terminal: &Terminal, settings: &Settings, run: Option<Str
          from another machine: ssh -L {port}:127.0.0.1:{port} HOST, then the same address there"
     ));
     tokio::select! {
-        served = page.serve() => match served? {},
+        never = page.serve() => match never {},
         ended = interrupted() => ended.map(|()| Exit::Done).map_err(Failed::from),
         () = terminal.abandoned() => Ok(Exit::Done),
     }

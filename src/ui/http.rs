@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
+use super::live::Live;
 use super::{Site, step, stream};
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -56,18 +57,40 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "this page is only to be looked at\n");
     }
-    let query = query(request.uri().query().unwrap_or_default());
-    let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
     match page {
         "" => asset(HTML, "text/html; charset=utf-8"),
         "page.css" => asset(STYLE, "text/css; charset=utf-8"),
         "page.js" => asset(SCRIPT, "text/javascript; charset=utf-8"),
-        "graph" => bytes(site.live.graph().clone(), "application/json"),
-        "events" => stream::events(&site.live),
+        "runs" => match site.runs.list().await {
+            Ok(list) => json(&list),
+            Err(error) => failed(&error),
+        },
+        _ => {
+            let (id, page) =
+                page.strip_prefix("run/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
+            match site.runs.get(&decoded(id)).await {
+                Ok(Some(live)) => of_run(site, &live, page, request.uri().query().unwrap_or_default()).await,
+                Ok(None) => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+                Err(error) => failed(&error),
+            }
+        }
+    }
+}
+
+/// A page about one run.
+async fn of_run(site: &Site, live: &Arc<Live>, page: &str, asked: &str) -> Answer {
+    let query = query(asked);
+    let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
+    match page {
+        "graph" => bytes(live.graph().clone(), "application/json"),
+        "events" => stream::events(live),
+        "results" => {
+            site.results.of(live).await.map_or_else(|error| failed(&error), |results| json(&results))
+        }
         "step" => {
             let found = match number("step") {
                 Some(index) => {
-                    step::describe(&site.live, index, number("attempt").map(|attempt| attempt as u32)).await
+                    step::describe(live, index, number("attempt").map(|attempt| attempt as u32)).await
                 }
                 None => None,
             };
@@ -75,19 +98,20 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
         }
         "traces" | "trace" => {
             let folder = match number("step") {
-                Some(index) => site.live.logs_of(index).await,
+                Some(index) => live.logs_of(index).await,
                 None => None,
             };
             let Some(folder) = folder else {
                 return text(StatusCode::NOT_FOUND, "this step has no traces\n");
             };
             if page == "traces" {
-                return site.traces.list(folder).await.map_or_else(unreadable, |list| json(&list));
+                let list = site.traces.list(folder).await;
+                return list.map_or_else(|error| failed(&error), |list| json(&list));
             }
             match site.traces.waterfall(folder, query.get("id").cloned().unwrap_or_default()).await {
                 Ok(Some(image)) => bytes(image.into(), "image/svg+xml"),
                 Ok(None) => text(StatusCode::NOT_FOUND, "there is no such trace\n"),
-                Err(error) => unreadable(error),
+                Err(error) => failed(&error),
             }
         }
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
@@ -107,7 +131,7 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
-fn unreadable(error: std::io::Error) -> Answer {
+fn failed(error: &dyn std::error::Error) -> Answer {
     text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n"))
 }
 

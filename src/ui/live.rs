@@ -1,25 +1,25 @@
-//! The run as all viewers see it: looked at once a second, whatever their number.
+//! A run as all viewers see it: looked at once a second at most, whatever their number, and not at all without any.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{RwLock, watch};
+use tokio::sync::{Mutex, RwLock, watch};
 
 use crate::schedule::now_ms;
 use crate::store::StoreError;
-use crate::watch::Watched;
 use crate::watch::overview::{Column, Mark};
+use crate::watch::{Watched, is_load};
 use sb_load::Progress;
 use sb_plan::event::Event;
+use sb_plan::id::RunId;
 
 /// How often the run is looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Running steps that are shown.
 const RUNNING: usize = 40;
 /// Loads whose course is kept, those that began last.
@@ -28,11 +28,14 @@ const LOADS: usize = 4;
 const POINTS: usize = 600;
 
 pub(super) struct Live {
+    id: RunId,
     /// Held for writing only while what is new is read.
     pub(super) watched: RwLock<Watched>,
     /// What never changes: applications, deployments, steps.
     graph: Bytes,
     latest: watch::Sender<Arc<Snapshot>>,
+    /// When the run was looked at last.
+    looked: Mutex<Option<Instant>>,
 }
 
 /// A run at one moment.
@@ -76,7 +79,6 @@ pub(super) struct ShownStep {
 /// How a load went so far.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Course {
-    attempt: u32,
     pub(super) points: Vec<Progress>,
 }
 
@@ -102,7 +104,17 @@ impl Live {
         let graph = Bytes::from(describe(&watched).to_string());
         let marks = vec![b'w'; watched.graph.graph.node_count()];
         let first = Snapshot { marks: Arc::new(marks), ..Snapshot::default() };
-        Self { watched: RwLock::new(watched), graph, latest: watch::Sender::new(Arc::new(first)) }
+        Self {
+            id: watched.row.id.clone(),
+            watched: RwLock::new(watched),
+            graph,
+            latest: watch::Sender::new(Arc::new(first)),
+            looked: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn id(&self) -> &RunId {
+        &self.id
     }
 
     pub(super) fn graph(&self) -> &Bytes {
@@ -124,21 +136,18 @@ impl Live {
         watched.past(step)?.logs.clone()
     }
 
-    pub(super) async fn look_for_ever(&self) -> Result<Infallible, StoreError> {
-        let mut tick = tokio::time::interval(LOOK_AGAIN);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            self.look_again().await?;
-        }
-    }
-
+    /// Looks at the run, unless somebody just did.
     pub(super) async fn look_again(&self) -> Result<(), StoreError> {
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return Ok(());
+        }
         let before = Arc::clone(&self.latest.borrow());
         let after = self.look(&before).await?;
         if after != *before {
             self.latest.send_replace(Arc::new(after));
         }
+        *looked = Some(Instant::now());
         Ok(())
     }
 
@@ -153,35 +162,50 @@ impl Live {
             })
             .await?;
         let watched = watched.downgrade();
+        let mut touched: Vec<_> = touched.iter().filter_map(|id| watched.graph.find(id)).collect();
+        touched.sort_unstable();
+        touched.dedup();
         let mut marks = Arc::clone(&before.marks);
         if !touched.is_empty() {
             let marks = Arc::make_mut(&mut marks);
-            for id in touched {
-                let Some(index) = watched.graph.find(&id) else { continue };
-                marks[index.index()] = Mark::of(watched.state.step(&id)).letter() as u8;
+            for &index in &touched {
+                let past = watched.past(&watched.graph.graph[index]);
+                marks[index.index()] = Mark::of(past).letter() as u8;
             }
         }
         let running = watched.running();
-        let mut loads = Arc::clone(&before.loads);
         let place = |id| watched.graph.find(id).map_or(0, petgraph::graph::NodeIndex::index);
-        for (step, past) in &running {
-            let Some(point) = watched.load_of(step, past.attempts) else { continue };
+        let mut loads = Arc::clone(&before.loads);
+        let going: Vec<usize> =
+            running.iter().filter(|(step, _)| is_load(step)).map(|(step, _)| place(&step.id)).collect();
+        let ended = touched.iter().filter(|index| is_load(&watched.graph.graph[**index]));
+        let mut shown: Vec<usize> = loads.keys().chain(&going).copied().collect();
+        shown.extend(ended.map(|index| index.index()));
+        // Those that began last.
+        shown.sort_by_key(|&index| {
+            let began = watched.step_at(index).and_then(|step| watched.past(step)?.started_ms);
+            std::cmp::Reverse((began, index))
+        });
+        shown.dedup();
+        shown.truncate(LOADS);
+        let is_new = |index: usize| touched.iter().any(|node| node.index() == index);
+        if shown.iter().any(|&index| is_new(index) || going.contains(&index)) {
             let loads = Arc::make_mut(&mut loads);
-            let course = loads.entry(place(&step.id)).or_default();
-            if course.attempt != past.attempts {
-                // New to us; it may have begun before we did.
-                *course = Course { attempt: past.attempts, points: Vec::new() };
-                watched.course_of(step, past.attempts).into_iter().for_each(|point| course.add(point));
+            loads.retain(|index, _| shown.contains(index));
+            for index in shown {
+                let Some(step) = watched.step_at(index) else { continue };
+                let Some(past) = watched.past(step) else { continue };
+                if is_new(index) {
+                    // What the file says at a load's end is final; a load that has begun may be ahead of us.
+                    let mut course = Course::default();
+                    watched.course_of(step, past.attempts).into_iter().for_each(|point| course.add(point));
+                    loads.insert(index, course);
+                }
+                if let Some(point) = watched.load_of(step, past.attempts) {
+                    loads.entry(index).or_default().add(point);
+                }
             }
-            course.add(point);
-        }
-        if loads.len() > LOADS {
-            let begun =
-                |index: &usize| watched.step_at(*index).and_then(|step| watched.past(step)?.started_ms);
-            let mut order: Vec<usize> = loads.keys().copied().collect();
-            order.sort_by_key(begun);
-            let surplus = order.len() - LOADS;
-            Arc::make_mut(&mut loads).retain(|index, _| !order[..surplus].contains(index));
+            loads.retain(|_, course| !course.points.is_empty());
         }
         let state = &watched.state;
         let runner = watched.runner();
@@ -265,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_course_of_a_long_load_is_bounded_and_keeps_its_beginning_and_end() {
-        let mut course = Course { attempt: 1, points: Vec::new() };
+        let mut course = Course::default();
         for second in 0..10_000 {
             course.add(at(f64::from(second)));
             course.add(at(f64::from(second)));

@@ -1,12 +1,15 @@
-//! `sb ui`: a live page about one run, for people with a browser on this machine or at the other end of a tunnel.
+//! `sb ui`: a live page about the runs of a workspace, for people with a browser on this machine or at the other end of
+//! a tunnel.
 //!
 //! Loopback only. Everything lies below a random path that stands for a password; the `Host` must name this machine, so
-//! that a web site cannot have a browser ask for it under a name of its own (DNS rebinding). The journal is looked at
-//! once a second however many watch ([`live`]); what a viewer gets is bounded ([`stream`]); the page itself is in this
-//! program, and asks nobody else for anything.
+//! that a web site cannot have a browser ask for it under a name of its own (DNS rebinding). A run's journal is looked
+//! at once a second however many watch it ([`live`]); what a viewer gets is bounded ([`stream`]); the page itself is in
+//! this program, and asks nobody else for anything.
 
 mod http;
 mod live;
+mod results;
+mod runs;
 mod step;
 mod stream;
 mod traces;
@@ -27,7 +30,6 @@ use rand::RngExt as _;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::store::StoreError;
 use crate::watch::Watched;
 
 /// Connections at once; a browser needs up to six for a page.
@@ -50,16 +52,18 @@ struct Connection {
 struct Site {
     /// The first part of every path.
     token: String,
-    live: live::Live,
+    runs: runs::Runs,
+    results: results::Results,
     traces: traces::Traces,
 }
 
 impl Page {
-    /// Listens on 127.0.0.1; port 0 takes one that is free.
+    /// Listens on 127.0.0.1; port 0 takes one that is free. The page begins with the run that is given.
     pub(crate) async fn bind(watched: Watched, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let token = format!("{:032x}", rand::rng().random::<u128>());
-        let site = Site { token, live: live::Live::new(watched), traces: traces::Traces::default() };
+        let (results, traces) = (results::Results::default(), traces::Traces::default());
+        let site = Site { token, runs: runs::Runs::new(watched), results, traces };
         Ok(Self { listener, site: Arc::new(site) })
     }
 
@@ -72,51 +76,42 @@ impl Page {
         Ok(format!("http://{}/{}/", self.address()?, self.site.token))
     }
 
-    /// Serves until the journal cannot be read any more; whoever wants to end it earlier drops the future.
-    pub(crate) async fn serve(self) -> Result<Infallible, StoreError> {
-        // The first viewer should not see a run of which nothing is known.
-        self.site.live.look_again().await?;
-        let looking = self.site.live.look_for_ever();
+    /// Serves until the future is dropped.
+    pub(crate) async fn serve(self) -> Infallible {
         let mut open: VecDeque<Connection> = VecDeque::new();
-        let accepting = async {
-            loop {
-                let Ok((stream, _)) = self.listener.accept().await else {
-                    // Out of file descriptors, most likely: wait for some to be closed.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                };
-                open.retain(|connection| !connection.task.is_finished());
-                if open.len() >= CONNECTIONS {
-                    // Who says nothing, or does not know the token, must not keep viewers out.
-                    let stranger = open.iter().position(|it| !it.is_viewer.load(Ordering::Relaxed));
-                    if let Some(oldest) = open.remove(stranger.unwrap_or(0)) {
-                        oldest.task.abort();
-                    }
+        loop {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of file descriptors, most likely: wait for some to be closed.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            open.retain(|connection| !connection.task.is_finished());
+            if open.len() >= CONNECTIONS {
+                // Who says nothing, or does not know the token, must not keep viewers out.
+                let stranger = open.iter().position(|it| !it.is_viewer.load(Ordering::Relaxed));
+                if let Some(oldest) = open.remove(stranger.unwrap_or(0)) {
+                    oldest.task.abort();
                 }
-                let site = Arc::clone(&self.site);
-                let is_viewer = Arc::new(AtomicBool::new(false));
-                let seen = Arc::clone(&is_viewer);
-                let task = tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let (site, seen) = (Arc::clone(&site), Arc::clone(&seen));
-                        async move {
-                            let answer = http::answer(&site, &request).await;
-                            seen.fetch_or(answer.status() != StatusCode::FORBIDDEN, Ordering::Relaxed);
-                            Ok::<_, Infallible>(answer)
-                        }
-                    });
-                    let serving = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(stream), service);
-                    // A broken connection is the viewer's affair.
-                    let _ = serving.await;
-                });
-                open.push_back(Connection { task: task.abort_handle(), is_viewer });
             }
-        };
-        tokio::select! {
-            ended = looking => ended,
-            never = accepting => never,
+            let site = Arc::clone(&self.site);
+            let is_viewer = Arc::new(AtomicBool::new(false));
+            let seen = Arc::clone(&is_viewer);
+            let task = tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let (site, seen) = (Arc::clone(&site), Arc::clone(&seen));
+                    async move {
+                        let answer = http::answer(&site, &request).await;
+                        seen.fetch_or(answer.status() != StatusCode::FORBIDDEN, Ordering::Relaxed);
+                        Ok::<_, Infallible>(answer)
+                    }
+                });
+                let serving = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service);
+                // A broken connection is the viewer's affair.
+                let _ = serving.await;
+            });
+            open.push_back(Connection { task: task.abort_handle(), is_viewer });
         }
     }
 }

@@ -6,6 +6,11 @@ const MARKS = {
   i: ["of an invalid trial", "!"], f: ["failed", "✗"], k: ["skipped", "–"], c: ["stopped", "■"],
   b: ["begun", "◐"],
 };
+const ACTIVITIES = {
+  orchestration: "orchestration", trigger: "trigger", container_initialization: "container initialization",
+  runtime_initialization: "runtime initialization", computation: "computation", queing: "queueing", overhead: "overhead",
+  external_service: "external service", unclassified: "unclassified",
+};
 const INLINE = 60;      // up to so many deployments are shown with all of their steps
 const POINTS = 1200;    // of a load's course
 
@@ -32,6 +37,8 @@ const ask = async (path) => {
   return answer.json();
 };
 
+let run = null;           // the id of the run that is shown
+let events = null;        // the line to the server
 let graph = null;         // names, once
 let marks = [];           // one letter per step
 let about = null;         // the rest of the state
@@ -45,9 +52,13 @@ let listed = { key: "", items: [] };  // the running steps as they are shown
 let courses = new Map();  // step of a load -> its points
 let chosen = null;        // deployment that is shown with its steps
 let open = null;          // { step, attempt }: whose log is shown
+let drawn = null;         // { step, id }: the trace that is drawn
 let traced = "";          // the steps with traces, as last listed
+let measured = "";        // the steps that the results are made of, as last asked for
+let asking = null;        // until the results are asked for
 
 const idOf = (step) => `${graph.deployments[graph.steps[step][0]][1]}/${graph.steps[step][2]}`;
+const ofRun = (page) => ask(`run/${encodeURIComponent(run)}/${page}`);
 const now = () => Date.now() + drift;
 
 function elapsed(ms) {
@@ -196,13 +207,13 @@ function drawHead() {
   const counts = {};
   for (const mark of marks) counts[mark] = (counts[mark] || 0) + 1;
   const ended = ["s", "i", "f", "k", "c"].reduce((sum, letter) => sum + (counts[letter] || 0), 0);
-  const bad = (counts.f || 0) + (counts.c || 0);
+  const bad = (counts.f || 0) + (counts.c || 0) + (counts.i || 0);
   const state = $("state");
   let word = about.state;
   let kind = { running: "running", left: "warn" }[about.state] || "";
   if (about.state === "ended") {
     word = about.measurement === "nothing to do" ? "ended" : about.measurement;
-    kind = word === "complete" || word === "ended" ? "done" : word.startsWith("complete") ? "warn" : "failed";
+    kind = word === "complete" || word === "ended" ? "done" : "failed";
     if (about.cleanup !== "complete" && about.cleanup !== "nothing to do") kind = "failed";
   } else if (about.stopping) {
     word = "stopping";
@@ -259,11 +270,19 @@ function drawLoads() {
   const place = $("loads");
   const steps = [...courses.keys()].sort((left, right) => Number(isRunning(right)) - Number(isRunning(left)) || right - left);
   place.hidden = steps.length === 0;
-  place.replaceChildren(...steps.map(drawLoad));
+  place.replaceChildren(...steps.map((step) => {
+    const drawing = drawLoad(step);
+    drawing.querySelector("button").addEventListener("click", () => showStep(step));
+    return drawing;
+  }));
 }
 const isRunning = (step) => marks[step] === "r";
 function drawLoad(step) {
-  const points = courses.get(step);
+  return element("div", { class: "load" },
+    element("h2", {}, element("button", { type: "button", class: "link", textContent: `Load ${idOf(step)}${isRunning(step) ? "" : " (ended)"}` })),
+    ...loadFigures(courses.get(step)));
+}
+function loadFigures(points) {
   const [seconds, planned, sent, answered, failed, dropped, p50, p95, p99] = points[points.length - 1];
   const milliseconds = (value) => value === null ? "–" : `${value < 100 ? value.toFixed(1) : Math.round(value)} ms`;
   const figure = (name, value, bad) => element("div", { class: bad ? "bad" : "" },
@@ -277,15 +296,15 @@ function drawLoad(step) {
     [2, 3, 4].forEach((field, line) => rates[line].push([after[0], Math.max(0, after[field] - before[field]) / passed]));
   });
   const latencies = [6, 7, 8].map((field) => points.filter((point) => point[field] !== null).map((point) => [point[0], point[field]]));
-  return element("div", { class: "load" },
-    element("h2", { textContent: `Load ${idOf(step)}${isRunning(step) ? "" : " (over)"}` }),
+  return [
     element("div", { class: "figures" },
       figure("planned", planned), figure("sent", sent), figure("answered", answered), figure("failed", failed, failed > 0),
       figure("dropped", dropped, dropped > 0), figure("p50", milliseconds(p50)), figure("p95", milliseconds(p95)),
-      figure("p99", milliseconds(p99)), figure("running for", elapsed(seconds * 1000))),
+      figure("p99", milliseconds(p99)), figure("after", elapsed(seconds * 1000))),
     element("div", { class: "charts" },
       chart("requests per second", ["sent", "answered", "failed"], rates),
-      chart("latency so far, ms", ["p50", "p95", "p99"], latencies)));
+      chart("latency so far, ms", ["p50", "p95", "p99"], latencies)),
+  ];
 }
 function nice(value) {
   if (!(value > 0)) return 1;
@@ -329,11 +348,12 @@ async function showStep(step, attempt) {
   for (const [index, mine] of buttons) for (const button of mine) button.setAttribute("aria-pressed", String(index === step));
   let found;
   try {
-    found = await ask(`step?step=${step}${attempt ? `&attempt=${attempt}` : ""}`);
+    found = await ofRun(`step?step=${step}${attempt ? `&attempt=${attempt}` : ""}`);
   } catch (error) {
     found = { id: idOf(step), state: String(error.message), attempts: [], invalid: [] };
   }
-  if (open === null || open.step !== step) return;
+  if (open === null || open.step !== step || open.attempt !== attempt) return;
+  if (fresh) remember();
   $("step").hidden = false;
   $("step-title").textContent = found.id;
   const facts = [element("span", { textContent: `${found.action || ""}: ${found.state}` })];
@@ -343,7 +363,7 @@ async function showStep(step, attempt) {
   if (fresh || attempts.children.length !== found.attempts.length) {
     attempts.replaceChildren(...found.attempts.map((one) => {
       const button = element("button", { type: "button" });
-      button.addEventListener("click", () => showStep(step, one.number));
+      button.addEventListener("click", () => showStep(step, one.number).then(remember));
       return button;
     }));
   }
@@ -353,6 +373,8 @@ async function showStep(step, attempt) {
     button.textContent = `attempt ${one.number}: ${one.state}${took}`;
     button.setAttribute("aria-pressed", String(one.number === found.attempt));
   });
+  const course = found.course || [];
+  $("step-load").replaceChildren(...(course.length ? loadFigures(course) : []));
   const log = $("step-log");
   const atEnd = fresh || log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   const cut = found.log && found.log_bytes > found.log.length + 4096;
@@ -366,6 +388,7 @@ async function showStep(step, attempt) {
 }
 function closeStep() {
   open = null;
+  remember();
   $("step").hidden = true;
   for (const mine of buttons.values()) for (const button of mine) button.setAttribute("aria-pressed", "false");
 }
@@ -390,7 +413,7 @@ async function showTraces() {
   const step = $("traces-of").value;
   let found;
   try {
-    found = await ask(`traces?step=${step}`);
+    found = await ofRun(`traces?step=${step}`);
   } catch (error) {
     $("traces-count").textContent = error.message;
     return;
@@ -409,12 +432,113 @@ async function showTraces() {
   fill($("last"), found.last);
 }
 function showTrace(step, id) {
+  drawn = { step: Number(step), id };
+  remember();
   $("waterfall").hidden = false;
   $("waterfall-title").textContent = id;
   const image = $("waterfall-image");
   image.alt = `waterfall of trace ${id}`;
-  image.src = `trace?step=${encodeURIComponent(step)}&id=${encodeURIComponent(id)}`;
+  image.src = `run/${encodeURIComponent(run)}/trace?step=${encodeURIComponent(step)}&id=${encodeURIComponent(id)}`;
   $("waterfall").scrollIntoView({ block: "nearest" });
+}
+function closeTrace() {
+  drawn = null;
+  $("waterfall").hidden = true;
+  remember();
+}
+
+// ---- results ----
+
+// What was measured changes when a load or an analysis ends.
+function askForResults() {
+  const ended = [];
+  graph.steps.forEach((step, index) => {
+    if ((step[3] === "load" || step[3] === "analyze traces") && "sif".includes(marks[index])) ended.push(index);
+  });
+  const text = ended.join();
+  if (text === measured || asking !== null) return;
+  // Those of a large run take a while: not for every trial that ends.
+  asking = setTimeout(async () => {
+    const mine = run;
+    try {
+      const found = await ofRun("results");
+      if (mine !== run) return;
+      measured = text;
+      drawResults(found.applications);
+    } catch (error) {
+      if (mine === run) line(`the results cannot be read: ${error.message}`);
+    }
+    asking = null;
+    if (mine === run && about && about.state === "running") askForResults();
+  }, measured === "" ? 0 : 3000);
+}
+function drawResults(applications) {
+  $("results").hidden = applications.length === 0;
+  $("results-of").replaceChildren(...applications.map(drawApplication));
+}
+const count = (number, what) => `${number} ${what}`;
+const ms = (value) => duration(value === null || value === undefined ? null : value * 1000);
+function numbers(head, lines) {
+  const cell = (name) => (text) => element(name, text instanceof Node ? {} : { textContent: text }, ...(text instanceof Node ? [text] : []));
+  const headings = head.map(cell("th"));
+  for (const heading of headings) heading.scope = "col";
+  return element("div", { class: "narrow" }, element("table", { class: "numbers" },
+    element("thead", {}, element("tr", {}, ...headings)),
+    element("tbody", {}, ...lines.map((line) => element("tr", {}, ...line.map(cell("td")))))));
+}
+function drawApplication(found) {
+  const drawing = element("div", { class: "result" }, element("h3", { textContent: found.application }));
+  const list = (name, sentences) => {
+    if (sentences.length) drawing.append(element("ul", { class: name }, ...sentences.map((textContent) => element("li", { textContent }))));
+  };
+  list("bad", found.invalid);
+  list("warning", found.warnings);
+  const { load, traces } = found;
+  if (load) {
+    const kinds = Object.entries(load.outcomes).map(([name, number]) => count(number, name.replaceAll("_", " ")));
+    drawing.append(element("p", { class: "faint", textContent: `${load.planned} planned, ${load.sent} sent: ${kinds.join(", ")}` }));
+    const quantiles = (latency) => latency ? [latency.p50, latency.p95, latency.p99].map(ms) : ["–", "–", "–"];
+    const lines = [["all requests", load.sent, load.failed, ...quantiles(load.latency_ms)]];
+    for (const request of load.requests) lines.push([request.name, request.sent, request.failed, ...quantiles(request.latency_ms)]);
+    drawing.append(numbers(["latency", "sent", "failed", "p50", "p95", "p99"], lines));
+  }
+  if (traces) {
+    const share = traces.cold_share === null ? "" : `, ${Math.round(1000 * traces.cold_share) / 10} % with a cold start`;
+    const missing = traces.missing ? `, ${traces.missing} missing` : "";
+    drawing.append(element("h3", { textContent: `breakdown of ${traces.valid} traces (${traces.invalid} invalid${missing}${share})` }));
+    const shown = [["p50", traces.median], ["p99", traces.p99]].filter(([, trace]) => trace);
+    for (const [name, trace] of shown) {
+      const bar = element("div", { class: "parts", role: "img", "aria-label": `breakdown of the ${name} trace, as in the table below` });
+      for (const [activity, value] of Object.entries(trace.parts_ms)) {
+        const part = element("span", { class: activity, title: `${ACTIVITIES[activity] || activity}: ${ms(value)}` });
+        part.style.flex = `${Math.max(0, value)} 0 0`;
+        bar.append(part);
+      }
+      drawing.append(element("p", { class: "faint" }, `${name} ${ms(trace.duration_ms)}: `,
+        traceLink(trace.trace_id)), bar);
+    }
+    const used = Object.keys(ACTIVITIES).filter((activity) => shown.some(([, trace]) => activity in trace.parts_ms));
+    drawing.append(numbers(["activity", ...shown.flatMap(([name]) => [name, `of ${name}`])], used.map((activity) => [
+      element("span", {}, element("span", { class: `swatch ${activity}` }), ACTIVITIES[activity]),
+      ...shown.flatMap(([, trace]) => {
+        const value = trace.parts_ms[activity] || 0;
+        return [ms(value), trace.duration_ms > 0 ? `${(100 * value / trace.duration_ms).toFixed(1)} %` : "–"];
+      }),
+    ])));
+  }
+  return drawing;
+}
+// Whose step a trace is of is not in the results: the server looks for it in all that are listed.
+function traceLink(id) {
+  const link = element("button", { type: "button", class: "link path", textContent: id });
+  link.addEventListener("click", async () => {
+    for (const option of $("traces-of").options) {
+      const answer = await fetch(`run/${encodeURIComponent(run)}/trace?step=${option.value}&id=${encodeURIComponent(id)}`);
+      if (answer.ok) return showTrace(option.value, id);
+    }
+    return line(`trace ${id} is not in the last ${$("traces-of").options.length} steps that fetched traces`);
+  });
+  return link;
 }
 
 // ---- the line to the server ----
@@ -441,6 +565,7 @@ function take(message) {
   drawHead();
   drawRunning();
   listTraced();
+  askForResults();
   const touched = message.changed?.some(([step]) => open !== null && step === open.step);
   if (open !== null && (touched || isRunning(open.step))) showStep(open.step, open.attempt);
 }
@@ -449,30 +574,133 @@ function line(text) {
   $("line").textContent = text;
 }
 function listen() {
-  const events = new EventSource("events");
-  events.addEventListener("run", (event) => { line(""); take(JSON.parse(event.data)); });
-  events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) line("the line is closed: is `sb ui` still running? Reload to try again.");
-    else line("the line is lost, trying again …");
+  const mine = run;
+  events = new EventSource(`run/${encodeURIComponent(run)}/events`);
+  events.addEventListener("run", (event) => { if (mine === run) { line(""); take(JSON.parse(event.data)); } });
+  events.addEventListener("problem", (event) => line(`the run cannot be read: ${JSON.parse(event.data)}`));
+  events.onerror = (event) => {
+    if (mine !== run) return;
+    if (event.target.readyState === EventSource.CLOSED) line("the line is closed: is `sb ui` still running? Reload to try again.");
+    else if ($("line").hidden) line("the line is lost, trying again …");
   };
 }
-async function begin() {
+
+// ---- what is shown stands in the address, so that it can be kept and sent on ----
+
+function remember() {
+  const parts = new URLSearchParams();
+  parts.set("run", run);
+  if (open !== null && graph) {
+    parts.set("step", idOf(open.step));
+    if (open.attempt) parts.set("attempt", open.attempt);
+  }
+  if (drawn !== null) {
+    parts.set("traces", idOf(drawn.step));
+    parts.set("trace", drawn.id);
+  }
+  history.replaceState(null, "", `#${parts}`);
+}
+const remembered = () => new URLSearchParams(location.hash.slice(1));
+function recall() {
+  const parts = remembered();
+  const find = (name) => parts.has(name) ? graph.steps.findIndex((_, step) => idOf(step) === parts.get(name)) : -1;
+  const [step, traces] = [find("step"), find("traces")];
+  if (step >= 0) showStep(step, Number(parts.get("attempt")) || undefined);
+  if (traces >= 0 && parts.has("trace")) showTrace(traces, parts.get("trace"));
+}
+
+async function listRuns() {
+  const found = await ask("runs");
+  const select = $("runs");
+  select.replaceChildren(...found.runs.map((one) => {
+    const state = one.state === "ended" && one.measurement ? one.measurement : one.state;
+    return element("option", { value: one.id, textContent: `${one.id} (${state})` });
+  }));
+  if (found.older) select.append(element("option", { disabled: true, textContent: `and ${found.older} older runs` }));
+  if (run !== null) select.value = run;
+  return found;
+}
+async function showRun(id) {
+  if (events) events.close();
+  if (asking !== null) clearTimeout(asking);
+  [run, events, graph, about, chosen, open, drawn, traced, measured, asking] = [id, null, null, null, null, null, null, "", "", null];
+  courses = new Map();
+  listed = { key: "", items: [] };
+  for (const part of ["results", "loads", "running-section", "chosen", "step", "traces", "waterfall"]) $(part).hidden = true;
+  $("run").textContent = id;
+  $("runs").value = id;
+  line("");
+  let found;
   try {
-    graph = await ask("graph");
+    found = await ofRun("graph");
   } catch (error) {
-    line(`cannot begin: ${error.message}`);
+    if (run === id) line(`run ${id} cannot be shown: ${error.message}`);
     return;
   }
+  if (run !== id) return;
+  graph = found;
   stepsOf = graph.deployments.map(() => []);
   graph.steps.forEach((step, index) => stepsOf[step[0]].push(index));
   marks = graph.steps.map(() => "w");
-  $("run").textContent = graph.run;
+  drawGraph();
+  if (remembered().get("run") === id) recall();
+  else remember();
+  listen();
+}
+
+function nextStep(event) {
+  const here = document.activeElement;
+  if (!here || !here.classList.contains("m")) return;
+  const all = [...here.closest("section").querySelectorAll("button.m")].filter((button) => button.offsetParent !== null);
+  const box = here.getBoundingClientRect();
+  let to = null;
+  if (event.key === "ArrowRight") to = all[all.indexOf(here) + 1];
+  else if (event.key === "ArrowLeft") to = all[all.indexOf(here) - 1];
+  else {
+    // The nearest one in the next line of that direction.
+    const sign = event.key === "ArrowDown" ? 1 : -1;
+    const beyond = all.map((button) => [button, button.getBoundingClientRect()]).filter(([, other]) => sign * (other.top - box.top) > box.height / 2);
+    const far = ([, other]) => Math.abs(other.top - box.top) * 1000 + Math.abs(other.left - box.left);
+    to = beyond.sort((left, right) => far(left) - far(right))[0]?.[0];
+  }
+  if (!to) return;
+  to.focus();
+  event.preventDefault();
+}
+function press(event) {
+  if (event.ctrlKey || event.altKey || event.metaKey || /^(SELECT|INPUT|TEXTAREA)$/.test(event.target.tagName) && event.key !== "Escape") return;
+  if (event.key.startsWith("Arrow")) nextStep(event);
+  else if (event.key === "?") $("keys").showModal();
+  else if (event.key === "r") { $("runs").focus(); event.preventDefault(); }
+  else if (event.key === "f") { $("only-bad").click(); }
+  else if (event.key === "Escape" && !$("keys").open) {
+    if (drawn !== null) closeTrace();
+    else if (open !== null) closeStep();
+    else if (chosen !== null) choose(null);
+  }
+}
+
+async function begin() {
   $("only-bad").addEventListener("change", filter);
   $("chosen-close").addEventListener("click", () => choose(null));
   $("step-close").addEventListener("click", closeStep);
   $("traces-of").addEventListener("change", showTraces);
-  $("waterfall-close").addEventListener("click", () => { $("waterfall").hidden = true; });
+  $("waterfall-close").addEventListener("click", closeTrace);
+  $("keys-open").addEventListener("click", () => $("keys").showModal());
+  $("runs").addEventListener("change", () => showRun($("runs").value));
+  $("runs").addEventListener("focus", () => listRuns().catch(() => {}));
+  document.addEventListener("keydown", press);
+  window.addEventListener("hashchange", () => {
+    const wanted = remembered().get("run");
+    if (wanted && wanted !== run) showRun(wanted);
+    else if (graph) recall();
+  });
   setInterval(() => { if (about && about.state === "running") { drawHead(); drawRunning(); } }, 1000);
-  listen();
+  try {
+    const found = await listRuns();
+    await showRun(remembered().get("run") || found.first);
+  } catch (error) {
+    line(`cannot begin: ${error.message}`);
+  }
 }
 begin();

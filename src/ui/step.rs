@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::live::Live;
 use crate::printable::printable;
-use crate::watch::files;
 use crate::watch::overview::{Mark, describe as in_words};
+use crate::watch::{files, is_load};
 use sb_plan::run_state::StepPhase;
 
 /// Bytes of a log that are shown.
@@ -54,6 +54,8 @@ pub(super) async fn describe(live: &Live, index: usize, attempt: Option<u32>) ->
             "attempt": shown,
             "folder": past.and_then(|past| past.logs.clone()),
             "log_file": log,
+            "course": is_load(step)
+                .then(|| watched.course_of(step, shown).iter().map(super::stream::point).collect::<Vec<_>>()),
         });
         (value, log)
     };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
@@ -16,8 +16,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 
 use super::http::{Answer, text};
-use super::live::{Course, Live, Snapshot};
+use super::live::{Course, LOOK_AGAIN, Live, Snapshot};
+use crate::printable::printable;
 use crate::schedule::now_ms;
+use crate::store::StoreError;
 use sb_load::Progress;
 
 /// Viewers at once.
@@ -27,15 +29,24 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// Milliseconds after which a browser comes back.
 const RETRY: u32 = 2000;
 
-pub(super) fn events(live: &Live) -> Answer {
+pub(super) fn events(live: &Arc<Live>) -> Answer {
     let receiver = live.subscribe();
     if live.viewers() > VIEWERS {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many viewers: close another window\n");
     }
     let viewer = Viewer { receiver, last: None };
-    let body = StreamBody::new(stream::unfold(viewer, |mut viewer| async move {
-        let text = viewer.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), viewer))
+    let watching = (viewer, Some(Arc::clone(live)));
+    let body = StreamBody::new(stream::unfold(watching, |(mut viewer, mut live)| async move {
+        let text = match viewer.next(live.as_ref()?).await {
+            Ok(text) => text,
+            // The last that is said; the browser comes back, and may find that it can be read again.
+            Err(error) => {
+                live = None;
+                let problem = printable(&error.to_string()).into_owned();
+                format!("retry: {RETRY}\nevent: problem\ndata: {}\n\n", json!(problem))
+            }
+        };
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), (viewer, live)))
     }));
     let mut answer = Response::new(BodyExt::boxed_unsync(body));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -49,14 +60,25 @@ struct Viewer {
 }
 
 impl Viewer {
-    /// Waits for something to say; nothing when there will be no more.
-    async fn next(&mut self) -> Option<String> {
-        if self.last.is_some() {
-            match tokio::time::timeout(ALIVE, self.receiver.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return None,
-                Err(_) => return Some(": still here\n\n".to_owned()),
+    /// Waits for something to say.
+    async fn next(&mut self, live: &Live) -> Result<String, StoreError> {
+        let since = Instant::now();
+        loop {
+            live.look_again().await?;
+            if let Some(text) = self.news() {
+                return Ok(text);
             }
+            if since.elapsed() >= ALIVE {
+                return Ok(": still here\n\n".to_owned());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// What this viewer does not know yet.
+    fn news(&mut self) -> Option<String> {
+        if self.last.is_some() && !self.receiver.has_changed().unwrap_or(false) {
+            return None;
         }
         let now = Arc::clone(&self.receiver.borrow_and_update());
         let text = message(self.last.as_deref(), &now);
@@ -84,7 +106,7 @@ fn message(before: Option<&Snapshot>, now: &Snapshot) -> String {
     format!("{retry}id: {}\nevent: run\ndata: {data}\n\n", now.number)
 }
 
-/// Loads that went on; `from` says how many points the viewer has already, and 0 begins anew.
+/// Loads that went on, and nothing of those that are not shown any more; `from` says how many points the viewer has already, and 0 begins anew.
 fn loads(before: Option<&BTreeMap<usize, Course>>, now: &BTreeMap<usize, Course>) -> Vec<Value> {
     let mut said = Vec::new();
     for (step, course) in now {
@@ -100,7 +122,7 @@ fn loads(before: Option<&BTreeMap<usize, Course>>, now: &BTreeMap<usize, Course>
     said
 }
 
-fn point(point: &Progress) -> Value {
+pub(super) fn point(point: &Progress) -> Value {
     json!([
         point.elapsed_s,
         point.planned,
@@ -138,18 +160,18 @@ mod tests {
         assert!(data(&next).get("marks").is_none());
     }
 
-    #[tokio::test]
-    async fn a_slow_viewer_gets_the_newest_state_and_no_queue() {
+    #[test]
+    fn a_slow_viewer_gets_the_newest_state_and_no_queue() {
         let sender = tokio::sync::watch::Sender::new(Arc::new(snapshot(1, "ww")));
         let mut viewer = Viewer { receiver: sender.subscribe(), last: None };
-        assert_eq!(data(&viewer.next().await.unwrap())["marks"], "ww");
+        assert_eq!(data(&viewer.news().unwrap())["marks"], "ww");
+        assert_eq!(viewer.news(), None);
         sender.send_replace(Arc::new(snapshot(2, "rw")));
         sender.send_replace(Arc::new(snapshot(3, "sw")));
         sender.send_replace(Arc::new(snapshot(4, "sr")));
-        let text = viewer.next().await.unwrap();
+        let text = viewer.news().unwrap();
         assert!(text.starts_with("id: 4\n"), "{text}");
         assert_eq!(data(&text)["changed"], json!([[0, "s"], [1, "r"]]));
-        drop(sender);
-        assert_eq!(viewer.next().await, None);
+        assert_eq!(viewer.news(), None);
     }
 }

@@ -19,15 +19,20 @@ pub(crate) fn load_progress(path: &Path) -> Option<Progress> {
     whole.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
-/// What a load's progress file still holds of its course, a point a second; the file is bounded.
+/// What a load's progress file still holds of its course: a point a second, and the latest. The file is bounded.
 pub(crate) fn load_course(path: &Path) -> Vec<Progress> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut course: Vec<Progress> = Vec::new();
+    let mut latest = None;
     for point in text.lines().filter_map(|line| serde_json::from_str::<Progress>(line).ok()) {
         if course.last().is_none_or(|last| point.elapsed_s >= last.elapsed_s + 1.0) {
             course.push(point);
+            latest = None;
+        } else {
+            latest = Some(point);
         }
     }
+    course.extend(latest);
     course
 }
 

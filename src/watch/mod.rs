@@ -1,15 +1,18 @@
 //! A run as another process sees it: the journal, read bit by bit, and what the attempts' folders hold.
 //!
 //! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs what is new; [`overview`]
-//! condenses the state for people; [`files`] reads how far a load is, and logs as they grow.
+//! condenses the state for people; [`files`] reads how far a load is, and logs as they grow; [`measured`] finds what a
+//! run has measured so far.
 
 pub(crate) mod files;
+pub(crate) mod measured;
 pub(crate) mod overview;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use crate::execute::{Execute as _, StepPerformer};
+use crate::run::{Request, RunError};
 use crate::store::{RunRow, Store, StoreError};
 use sb_load::Progress;
 use sb_plan::event::{Event, Outcome, Record};
@@ -46,13 +49,14 @@ pub(crate) struct EarlierAttempt {
 }
 
 impl Watched {
-    /// Nothing has been read yet: [`Watched::refresh`] does.
-    pub(crate) fn new(store: Store, row: RunRow, plan: Plan, graph: RunGraph) -> Self {
+    /// The run as it was planned. None of its events have been read yet: [`Watched::refresh`] does.
+    pub(crate) fn open(store: Store, row: RunRow) -> Result<Self, RunError> {
+        let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
         // It starts nothing: it knows where things are.
         let images = sb_plan::benchmark::Images::built_in();
         let performer = StepPerformer::new(plan.executor, store.workspace().clone(), PathBuf::new(), images);
         let state = RunState::default();
-        Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, performer }
+        Ok(Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, performer })
     }
 
     /// Reads what is new; `each` sees every new event and the state after it. Returns whether there was any.
@@ -90,6 +94,16 @@ impl Watched {
     /// The number of the last event that was read.
     pub(crate) fn number(&self) -> i64 {
         self.number
+    }
+
+    /// The state in which the run is.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The folders of the run's last invocations, by application.
+    pub(crate) fn invocations(&self) -> BTreeMap<String, Vec<PathBuf>> {
+        measured::invocations(&self.plan, &self.graph, &self.state)
     }
 
     /// The live process that works on the run.
@@ -151,9 +165,7 @@ impl Watched {
     }
 
     fn progress_file(&self, step: &Step, attempt: u32) -> Option<PathBuf> {
-        let action = &step.manifest()?.action;
-        let is_load = matches!(action, sb_plan::benchmark::Action::Load);
-        is_load.then(|| self.log_of(step, attempt).with_file_name(crate::execute::PROGRESS_FILE))
+        is_load(step).then(|| self.log_of(step, attempt).with_file_name(crate::execute::PROGRESS_FILE))
     }
 
     /// How far a running step is, in a line: its load, or what it printed last.
@@ -163,4 +175,9 @@ impl Watched {
         }
         files::last_line(&self.log_of(step, attempt))
     }
+}
+
+/// Whether a step sends a load.
+pub(crate) fn is_load(step: &Step) -> bool {
+    step.manifest().is_some_and(|step| matches!(step.action, sb_plan::benchmark::Action::Load))
 }

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("settings", &["cli", "store", "terminal", "workspace"]),
     ("watch", &["attempt", "execute", "printable", "schedule", "run", "store", "workspace"]),
-    ("ui", &["watch", "printable", "schedule", "store", "execute", "attempt"]),
+    ("ui", &["watch", "printable", "run", "schedule", "store", "execute", "attempt"]),
     (
         "command",
         &[

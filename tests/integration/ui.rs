@@ -15,6 +15,8 @@ struct Page {
     port: u16,
     /// `/TOKEN/`
     path: String,
+    /// The run that is shown first.
+    run: String,
 }
 
 impl Page {
@@ -28,7 +30,7 @@ impl Page {
         let port = u16::try_from(said["port"].as_u64().unwrap()).unwrap();
         let url = said["url"].as_str().unwrap();
         let path = url.strip_prefix(&format!("http://127.0.0.1:{port}")).expect(url).to_owned();
-        Self { process, port, path }
+        Self { process, port, path, run: said["run"].as_str().unwrap().to_owned() }
     }
 
     fn send(&self, method: &str, path: &str, headers: &str) -> TcpStream {
@@ -51,9 +53,14 @@ impl Page {
         (status, body)
     }
 
+    /// A page about the run that is shown first.
+    fn get_of_run(&self, page: &str) -> (u16, String) {
+        self.get(&format!("run/{}/{page}", self.run))
+    }
+
     #[track_caller]
     fn json(&self, page: &str) -> Value {
-        let (status, body) = self.get(page);
+        let (status, body) = self.get_of_run(page);
         assert_eq!(status, 200, "{page}: {body}");
         serde_json::from_str(&body).unwrap()
     }
@@ -96,8 +103,11 @@ fn the_page_is_for_who_knows_its_address_and_for_nobody_elses_site() {
     check("GET", &format!("{wrong}graph"), here, 403);
     check("POST", &page.path, here, 405);
     check("GET", &format!("{}../secret", page.path), here, 404);
-    check("GET", &format!("{}step?step=999", page.path), here, 404);
-    check("GET", &format!("{}traces?step=0", page.path), here, 404);
+    let of_run = format!("{}run/{}/", page.path, page.run);
+    check("GET", &format!("{of_run}step?step=999"), here, 404);
+    check("GET", &format!("{of_run}traces?step=0"), here, 404);
+    check("GET", &format!("{}run/20260101-000000-none-0000/graph", page.path), here, 404);
+    check("GET", &format!("{}run/..%2f..%2fsecret/graph", page.path), here, 404);
     // What it loads is here too, and nothing names another place.
     for part in ["", "page.css", "page.js"] {
         let (status, body) = page.get(part);
@@ -126,8 +136,12 @@ fn viewers_follow_a_run_to_its_end() {
     let names: Vec<_> = graph["steps"].as_array().unwrap().iter().map(|step| step[2].clone()).collect();
     assert_eq!(names, ["deploy/stack", "t1/invoke/call", "cleanup/stack"]);
 
-    let stream = page.send("GET", &format!("{}events", page.path), "Host: 127.0.0.1\r\n");
-    let other = page.send("GET", &format!("{}events", page.path), "Host: 127.0.0.1\r\nLast-Event-ID: 3\r\n");
+    let stream = page.send("GET", &format!("{}run/{}/events", page.path, page.run), "Host: 127.0.0.1\r\n");
+    let other = page.send(
+        "GET",
+        &format!("{}run/{}/events", page.path, page.run),
+        "Host: 127.0.0.1\r\nLast-Event-ID: 3\r\n",
+    );
     let mut marks: Vec<char> = Vec::new();
     let mut seen = Vec::new();
     let mut let_go = false;
@@ -186,10 +200,41 @@ fn the_traces_of_a_run_are_listed_and_drawn() {
     let slowest = traces["slowest"].as_array().unwrap();
     assert!(slowest.is_sorted_by_key(|trace| -trace["duration_us"].as_i64().unwrap()), "{traces}");
     let id = slowest[0]["id"].as_str().unwrap();
-    let (status, image) = page.get(&format!("trace?step={step}&id={id}"));
+    let (status, image) = page.get_of_run(&format!("trace?step={step}&id={id}"));
     assert_eq!(status, 200);
     assert!(image.starts_with("<svg ") && image.contains(id), "{image}");
-    assert_eq!(page.get(&format!("trace?step={step}&id=1-00")).0, 404);
+    assert_eq!(page.get_of_run(&format!("trace?step={step}&id=1-00")).0, 404);
     let load = graph["steps"].as_array().unwrap().iter().position(|step| step[3] == "load").unwrap();
     assert_eq!(page.json(&format!("step?step={load}"))["mark"], if ran.code == 0 { "s" } else { "i" });
+
+    // What was sent stands there after the end, and is what the files say.
+    let course = page.json(&format!("step?step={load}"))["course"].clone();
+    let last = course.as_array().unwrap().last().unwrap();
+    assert_eq!((&last[1], &last[2], &last[3]), (&3.into(), &3.into(), &3.into()), "{course}");
+    let results = page.json("results");
+    let reported = work.sb_in("examples/hello-http", &["report", "--format", "json"]);
+    let reported: Value = serde_json::from_str(&reported.stdout).unwrap();
+    assert_eq!(results, reported);
+    assert_eq!(results["applications"][0]["load"]["sent"], 3);
+}
+
+#[test]
+fn one_page_shows_every_run_of_the_workspace() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", "[benchmark]\nname = \"b\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"stack\"\nrun = \"true\"\n[[invoke]]\nname = \"call\"\nrun = \"true\"\n[[cleanup]]\nname = \"stack\"\nrun = \"true\"\n");
+    work.sb(&["test", "--executor", "host"]).expect(0);
+    let page = Page::open(&work, &[]);
+    work.sb(&["test", "--executor", "host"]).expect(0);
+    let (status, list) = page.get("runs");
+    assert_eq!(status, 200, "{list}");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let runs = list["runs"].as_array().unwrap();
+    assert_eq!((runs.len(), &list["first"]), (2, &runs[1]["id"]), "{list}");
+    for run in runs {
+        assert_eq!((&run["state"], &run["measurement"]), (&"ended".into(), &"complete".into()), "{list}");
+        let (status, graph) = page.get(&format!("run/{}/graph", run["id"].as_str().unwrap()));
+        assert_eq!(status, 200);
+        let graph: Value = serde_json::from_str(&graph).unwrap();
+        assert_eq!((&graph["run"], graph["steps"].as_array().unwrap().len()), (&run["id"], 3));
+    }
 }
