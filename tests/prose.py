@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 30
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md", "docs/*.md", "applications/README.md",
-             "applications/*/README.md", "examples/*/README.md"]
+             "applications/*/README.md", "examples/*/README.md", "crates/*/README.md"]
 HELP = ["src/cli*.rs", "src/cli/*.rs"]
 
 # Files that have not been rewritten yet.
@@ -27,7 +27,6 @@ NOT_YET_FOLDERS = {"applications"}
 WORDS = [(re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])", re.IGNORECASE), instead) for pattern, instead in [
     (r"dear|dearer", "expensive"),
     (r"puts? up|putting up", "deploy"),
-    (r"what is owed", "what must still be removed"),
     (r"pay the debt|pays? (?:it|them) back", "clean up"),
     (r"nobody has looked for", "what is missing, and the command that installs it"),
     (r"embedded (?:function )?runtime|local function runtime", "local target"),
