@@ -3,11 +3,13 @@
 # what CI runs
 default: check test
 
-# what CI checks before the tests: format, spelling, the runner of the tests, lints, documentation
+# what CI checks before the tests: format, spelling, English, the runner of the tests, lints, documentation
 check:
     cargo fmt --all --check
     if command -v typos > /dev/null; then typos; else echo "skipped: there is no typos (PyPI: typos)"; fi
+    python3 tests/prose.py
     python3 tests/test_run.py
+    python3 tests/test_prose.py
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
