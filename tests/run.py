@@ -73,7 +73,8 @@ NEEDS = {
     # A server of SSH and rsync.
     "sshd": sshd,
     "openssl": lambda: installed("openssl"),
-    "chromium": lambda: installed("chromium"),
+    # With its driver.
+    "chromium": lambda: installed("chromium", "chromedriver"),
     "root": lambda: None if os.geteuid() == 0 else "you are not root",
     # Nothing else runs meanwhile: the test comes last, in a process of its own.
     "alone": lambda: None,

@@ -221,6 +221,8 @@ function drawHead() {
   }
   state.textContent = word;
   state.className = `pill ${kind}`;
+  // While the run goes on, its loads come first.
+  document.querySelector("main").className = about.state === "running" ? "live" : "";
   const facts = [];
   facts.push(elapsed((about.state === "running" ? now() : about.last_ms) - about.started_ms));
   if (about.state === "ended") facts.push(`cleanup ${about.cleanup}`);
@@ -517,7 +519,7 @@ function drawApplication(found) {
       drawing.append(element("p", { class: "faint" }, `${name} ${ms(trace.duration_ms)}: `,
         traceLink(trace.trace_id)), bar);
     }
-    const used = Object.keys(ACTIVITIES).filter((activity) => shown.some(([, trace]) => activity in trace.parts_ms));
+    const used = Object.keys(ACTIVITIES).filter((activity) => shown.some(([, trace]) => trace.parts_ms[activity] > 0));
     drawing.append(numbers(["activity", ...shown.flatMap(([name]) => [name, `of ${name}`])], used.map((activity) => [
       element("span", {}, element("span", { class: `swatch ${activity}` }), ACTIVITIES[activity]),
       ...shown.flatMap(([, trace]) => {

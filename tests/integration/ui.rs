@@ -238,3 +238,19 @@ fn one_page_shows_every_run_of_the_workspace() {
         assert_eq!((&graph["run"], graph["steps"].as_array().unwrap().len()), (&run["id"], 3));
     }
 }
+
+#[test]
+#[ignore = "needs: chromium"]
+fn the_page_works_in_a_browser() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    work.write("benchmark.toml", &GATED.replace("echo deploying", "false"));
+    work.sb(&["test", "--executor", "host"]).expect(1);
+    let ran = work.sb_in("examples/hello-http", &["test", "3"]);
+    assert!(ran.code == 0 || ran.code == 5, "{}", ran.stderr);
+    let page = Page::open(&work, &[]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/browser.py");
+    let url = format!("http://127.0.0.1:{}{}", page.port, page.path);
+    let looked = std::process::Command::new("python3").args([script, &url]).output().unwrap();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
+}
