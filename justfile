@@ -25,6 +25,10 @@ test-docker:
 schemas:
     SB_UPDATE_SCHEMAS=1 cargo test --workspace --lib schema
 
+# write docs/rules.md anew from the rules
+rules:
+    SB_UPDATE_RULES=1 cargo test --workspace --lib rules
+
 # do to runs what happens to them in bad weeks: `just torture plan`, `quickstart`, `damage`, `mutate`, `week`; by default all
 torture WHAT="plan quickstart damage mutate week" *ARGS:
     #!/bin/sh

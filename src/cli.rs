@@ -101,6 +101,8 @@ fn executor_parser() -> impl TypedValueParser<Value = Executor> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
+    /// For people; `human` is another name of it
+    #[value(alias = "human")]
     Text,
     Json,
     /// Graphviz; for `sb plan graph`, and its default
@@ -113,6 +115,12 @@ pub(crate) enum OutputFormat {
     Csv,
     /// Options for k6; for `sb workload generate`
     K6,
+    /// Annotations of GitHub Actions; for `sb validate`
+    Github,
+    /// SARIF 2.1.0, for code scanning; for `sb validate`
+    Sarif,
+    /// JUnit XML, a test for each file; for `sb validate`
+    Junit,
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,11 +234,23 @@ pub(crate) enum Command {
     },
     /// Check manifests and plans; nothing is run
     #[command(
-        after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json"
+        after_help = "Examples:\n  sb validate\n  sb validate applications plans/quickstart.toml --format json\n  sb validate --strict --format github   in CI\n  sb validate --fix\n\nEach problem names its rule: `sb explain RULE` says why there is such a rule."
     )]
     Validate {
         /// Files, or folders to search [default: this folder]
         paths: Vec<PathBuf>,
+        /// Exit with code 3 after warnings, too
+        #[arg(long)]
+        strict: bool,
+        /// Correct what is certain, such as misspelt keys, and show the changes
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Explain a rule of `sb validate`; without one, list all rules
+    #[command(after_help = "Examples:\n  sb explain\n  sb explain unknown-key")]
+    Explain {
+        /// The code of the rule, as problems name it
+        rule: Option<String>,
     },
     /// Work with plans without running them
     #[command(subcommand)]

@@ -1,11 +1,15 @@
 //! `sb validate`: every manifest and plan, all problems at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use super::Outcome;
+use super::fix;
 use super::output::{Failed, show_problems};
+use super::problems::Found;
+use crate::cli::OutputFormat;
 use crate::exit_code::Exit;
 use crate::settings::{Settings, is_benchmark};
 use crate::terminal::Terminal;
@@ -19,17 +23,89 @@ use sb_plan::validate;
 const SKIPPED: &[&str] = &["target", "node_modules", "logs", "schemas"];
 const DEEPEST: usize = 12;
 
-pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBuf]) -> Outcome {
-    let files = in_reach(settings, paths)?;
-    let mut problems: Vec<Problem> = Vec::new();
-    for file in &files {
-        let path = absolute(file);
-        problems.extend(if is_plan(&path) {
-            validate::plan(&Disk, &path, &Overrides::default()).problems
-        } else {
-            validate::benchmark(&Disk, &path).problems
-        });
+/// How manifests are checked.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// Warnings fail, too.
+    pub(super) strict: bool,
+    /// What is certain is corrected.
+    pub(super) fix: bool,
+}
+
+pub(super) fn validate(
+    terminal: &Terminal,
+    settings: &Settings,
+    paths: &[PathBuf],
+    manner: Manner,
+) -> Outcome {
+    let files: Vec<PathBuf> = in_reach(settings, paths)?.iter().map(|file| absolute(file)).collect();
+    let mut problems = check(&files);
+    if manner.fix && fix::all(terminal, &problems)? {
+        problems = check(&files);
     }
+    let folder = absolute(Path::new("."));
+    let found = Found { files: &files, problems: &problems, folder: &folder, strict: manner.strict };
+    let failed = problems.iter().filter(|problem| found.fails(problem)).count();
+    match settings.format {
+        OutputFormat::Json => {
+            let problems: Vec<_> = problems.iter().map(Problem::to_json).collect();
+            terminal.data(&format!("{:#}", json!({ "version": 1, "files": files, "problems": problems })))?;
+        }
+        OutputFormat::Github if problems.is_empty() => {}
+        OutputFormat::Github => terminal.data(&found.github())?,
+        OutputFormat::Sarif => terminal.data(&format!("{:#}", found.sarif()))?,
+        OutputFormat::Junit => terminal.data(&found.junit())?,
+        _ => {
+            show_problems(terminal, &problems);
+            let count = files.len();
+            let errors = problems.iter().filter(|problem| problem.is_error()).count();
+            if errors == 0 {
+                let files = format!("{count} file{} checked", if count == 1 { "" } else { "s" });
+                let warnings = if failed == 0 { "" } else { "; with `--strict`, warnings fail, too" };
+                terminal.say(&format!("{files}, no errors{warnings}"));
+            }
+            if let Some(problem) = problems.first() {
+                let fixable = problems.iter().any(|problem| !problem.fix.is_empty());
+                let fix = if fixable { "; `sb validate --fix` corrects what is certain" } else { "" };
+                terminal.say(&format!("`sb explain {}` says why there is such a rule{fix}", problem.code));
+            }
+        }
+    }
+    Ok(if failed == 0 { Exit::Done } else { Exit::InvalidManifest })
+}
+
+/// The problems of these files and of those that they name, in the order of the files. All processors share the work, and a
+/// manifest that several plans use is read once.
+fn check(files: &[PathBuf]) -> Vec<Problem> {
+    let benchmarks = validate::Benchmarks::default();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = files.get(index) else { return found };
+            let problems = if is_plan(path) {
+                validate::plan_sharing(&Disk, path, &Overrides::default(), &benchmarks).problems
+            } else {
+                benchmarks.benchmark(&Disk, path).problems
+            };
+            found.push((index, problems));
+        }
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let mut found = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..processors).map(|_| scope.spawn(work)).collect();
+        let mut found = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => found.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        found
+    });
+    found.sort_by_key(|(index, _)| *index);
+    let mut problems: Vec<Problem> = found.into_iter().flat_map(|(_, problems)| problems).collect();
     // A manifest's problems come again through each plan that uses it.
     let mut seen = std::collections::HashSet::new();
     problems.retain(|problem| {
@@ -37,19 +113,7 @@ pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBu
         let place = problem.labels.first().map(|(span, _)| span.start);
         seen.insert((file, place, problem.severity as u8, problem.code, problem.message.clone()))
     });
-    let errors = problems.iter().filter(|problem| problem.is_error()).count();
-    if settings.json() {
-        let files: Vec<_> = files.iter().map(|file| absolute(file)).collect();
-        let problems: Vec<_> = problems.iter().map(Problem::to_json).collect();
-        terminal.data(&format!("{:#}", json!({ "version": 1, "files": files, "problems": problems })))?;
-    } else {
-        show_problems(terminal, &problems);
-        if errors == 0 {
-            let count = files.len();
-            terminal.say(&format!("{count} file{} checked, no errors", if count == 1 { "" } else { "s" }));
-        }
-    }
-    Ok(if errors == 0 { Exit::Done } else { Exit::InvalidManifest })
+    problems
 }
 
 /// The manifests and plans that are meant: those named, or all below the folder.

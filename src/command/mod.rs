@@ -2,6 +2,8 @@
 
 mod config;
 mod estimate;
+mod explain;
+mod fix;
 mod init;
 mod leaks;
 mod local;
@@ -14,6 +16,7 @@ mod output;
 mod passthrough;
 mod plan;
 mod preflight;
+mod problems;
 mod remote;
 mod report;
 mod run;
@@ -89,8 +92,18 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         let message = "only `sb analyze-traces FILE…` writes Parquet";
         return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
     }
+    let problems = matches!(&command, Command::Validate { .. });
+    if matches!(settings.format, OutputFormat::Github | OutputFormat::Sarif | OutputFormat::Junit)
+        && !problems
+    {
+        let message = "only `sb validate` writes github, sarif and junit";
+        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
+    }
     match command {
-        Command::Validate { paths } => manifest::validate(terminal, settings, &paths),
+        Command::Validate { paths, strict, fix } => {
+            manifest::validate(terminal, settings, &paths, manifest::Manner { strict, fix })
+        }
+        Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
         Command::New { folder } => new::new(terminal, settings, &folder),
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => misc::completions(terminal, shell),
@@ -193,6 +206,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Local(command) => local::local(terminal, settings, command).await,
         // The rest needs no runtime and was dispatched before.
         Command::Validate { .. }
+        | Command::Explain { .. }
         | Command::New { .. }
         | Command::Schema { .. }
         | Command::Completions { .. }

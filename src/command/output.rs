@@ -257,12 +257,19 @@ fn show_difference(terminal: &Terminal, edit: &FileEdit) {
         terminal.say(&format!("{name}: cannot be read any more"));
         return;
     };
-    let difference = TextDiff::from_lines(edit.before.as_str(), now.as_str());
-    let text = difference
-        .unified_diff()
-        .context_radius(3)
-        .header(&format!("{name} (of the run)"), &format!("{name} (now)"))
-        .to_string();
+    let header = [format!("{name} (of the run)"), format!("{name} (now)")];
+    show_lines(terminal, &edit.before, now, &header);
+}
+
+/// A file that was changed, as a difference.
+pub(super) fn show_change(terminal: &Terminal, path: &std::path::Path, before: &str, after: &str) {
+    let header = [path.display().to_string(), format!("{} (corrected)", path.display())];
+    show_lines(terminal, before, after, &header);
+}
+
+fn show_lines(terminal: &Terminal, before: &str, after: &str, [old, new]: &[String; 2]) {
+    let difference = TextDiff::from_lines(before, after);
+    let text = difference.unified_diff().context_radius(3).header(old, new).to_string();
     let painted: Vec<_> = text
         .lines()
         .map(|line| match line.as_bytes().first() {

@@ -55,7 +55,10 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                 | OutputFormat::Dot
                 | OutputFormat::Parquet
                 | OutputFormat::Csv
-                | OutputFormat::K6 => Format::Dot,
+                | OutputFormat::K6
+                | OutputFormat::Github
+                | OutputFormat::Sarif
+                | OutputFormat::Junit => Format::Dot,
                 OutputFormat::Mermaid => Format::Mermaid,
                 OutputFormat::Json => Format::Json,
             };

@@ -210,7 +210,7 @@ fn a_missing_variable_does_not_hide_the_warnings_beside_it() {
     let work = Workspace::new();
     work.write("benchmark.toml", &NOTES.replace("{{params.greeting}}", "{{{params.greeting}}}"));
     let refused = work.sb(&["test", "--executor", "host"]).expect(3);
-    for part in ["sb::template::raw", "is not quoted", "NOTES_TOKEN, which is not set"] {
+    for part in ["raw-value", "is not quoted", "NOTES_TOKEN, which is not set"] {
         assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
     }
 }

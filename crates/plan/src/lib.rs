@@ -7,5 +7,6 @@ pub mod graph;
 pub mod id;
 pub mod manifest;
 pub mod plan;
+pub mod rules;
 pub mod run_state;
 pub mod validate;

@@ -17,6 +17,13 @@ pub(crate) trait Decode: Sized {
     fn absent() -> Option<Self> {
         None
     }
+
+    /// What stands for a required value that is missing or wrong, once that was reported, so that everything else can
+    /// be checked. Nobody hears of it again: see `validate::echo`.
+    fn stand_in(at: &Span) -> Option<Self> {
+        let _ = at;
+        Self::absent()
+    }
 }
 
 /// Declares a table: its keys (a type of `Option<…>` makes a key optional).
@@ -46,6 +53,10 @@ macro_rules! shape {
                 )?;
                 $( let $field: Option<$type> = table.field(stringify!($field), report); )*
                 Some(Self { $( $field: $field?, )* })
+            }
+
+            fn stand_in(at: &$crate::manifest::problem::Span) -> Option<Self> {
+                Some(Self { $( $field: $crate::manifest::decode::Decode::stand_in(at)?, )* })
             }
         }
     };
@@ -78,6 +89,10 @@ macro_rules! choice {
                     _ => $crate::manifest::decode::wrong_type(node, $expected, report),
                 }
             }
+
+            fn stand_in(at: &$crate::manifest::problem::Span) -> Option<Self> {
+                None$( .or_else(|| $crate::manifest::decode::Decode::stand_in(at).map(Self::$variant)) )*
+            }
         }
     };
 }
@@ -107,6 +122,10 @@ macro_rules! words {
                     report,
                 )
             }
+
+            fn stand_in(_: &$crate::manifest::problem::Span) -> Option<Self> {
+                [ $( Self::$variant, )* ].first().copied()
+            }
         }
     };
 }
@@ -117,6 +136,15 @@ pub(crate) use {choice, shape, words};
 pub(crate) struct Table<'a> {
     entries: &'a [(Spanned<String>, Node)],
     span: &'a Span,
+    /// Keys that are not known, and are near to one that is and is not given: what they hold is read as that one's.
+    misspelt: Vec<Misspelt<'a>>,
+}
+
+struct Misspelt<'a> {
+    meant: &'static str,
+    entry: &'a (Spanned<String>, Node),
+    /// Where its problem is in the report.
+    problem: usize,
 }
 
 impl<'a> Table<'a> {
@@ -125,44 +153,90 @@ impl<'a> Table<'a> {
         let Kind::Table(entries) = &node.value else {
             return wrong_type(node, "a table", report);
         };
-        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
-            report.push(
-                Problem::error("sb::manifest::unknown_key", format!("unknown key `{}`", key.value))
-                    .at(&key.span, "not known here")
-                    .help(suggest(&key.value, "known keys", known.iter().copied())),
-            );
+        let mut misspelt: Vec<Misspelt<'a>> = Vec::new();
+        for entry in entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
+            let key = &entry.0;
+            let mut problem = Problem::error("unknown-key", format!("unknown key `{}`", key.value))
+                .at(&key.span, "not known here")
+                .help(suggest(&key.value, "known keys", known.iter().copied()));
+            // A table with thousands of mistakes is read as well.
+            let few = misspelt.len() < MOST_NAMES && entries.len() < 10 * MOST_NAMES;
+            let near = did_you_mean(&key.value, known.iter().copied()).filter(|_| few);
+            let near = near.and_then(|near| known.iter().find(|name| **name == near));
+            let is_free = |name: &str| {
+                entries.iter().all(|(key, _)| key.value != name)
+                    && misspelt.iter().all(|other| other.meant != name)
+            };
+            if let Some(meant) = near.filter(|name| is_free(name)) {
+                problem = problem.renamed(&report.source, &key.span, meant);
+                misspelt.push(Misspelt { meant, entry, problem: report.problems.len() });
+            } else {
+                report.leave_out(key.span.start, key, Some(&entry.1));
+            }
+            report.push(problem);
         }
-        Some(Self { entries, span: &node.span })
+        Some(Self { entries, span: &node.span, misspelt })
     }
 
-    /// The value of a key; reports one that is missing but required.
+    /// The value of a key. One that is missing but required, or wrong, is reported, and left out or stood in for.
     pub(crate) fn field<T: Decode>(&self, name: &str, report: &mut Report) -> Option<T> {
-        if let Some((_, value)) = self.entries.iter().find(|(key, _)| key.value == name) {
-            return T::decode(value, report);
+        if let Some((key, value)) = self.entries.iter().find(|(key, _)| key.value == name) {
+            return T::decode(value, report).or_else(|| {
+                report.leave_out(key.span.start, key, Some(value));
+                T::stand_in(&value.span)
+            });
+        }
+        if let Some(misspelt) = self.misspelt.iter().find(|misspelt| misspelt.meant == name) {
+            return Self::guessed(misspelt, report);
         }
         let absent = T::absent();
-        if absent.is_none() {
-            // A table may span many lines; its first line is enough to find it.
-            let text = report.source.text().get(self.span.clone()).unwrap_or_default();
-            let first_line = text.find('\n').unwrap_or(text.len());
-            let span = self.span.start..self.span.start + first_line;
-            let near = self.entries.iter().take(MOST_NAMES).map(|(key, _)| key.value.as_str());
-            let help = match did_you_mean(name, near) {
-                Some(similar) => format!("is `{similar}` meant to be `{name}`?"),
-                None => format!("add `{name} = …`"),
-            };
-            report.push(
-                Problem::error("sb::manifest::missing_key", format!("the key `{name}` is missing"))
-                    .at(&span, format!("needs `{name}`"))
-                    .help(help),
-            );
+        if absent.is_some() {
+            return absent;
         }
-        absent
+        // A table may span many lines; its first line is enough to find it.
+        let text = report.source.text().get(self.span.clone()).unwrap_or_default();
+        let first_line = text.find('\n').unwrap_or(text.len());
+        let span = self.span.start..self.span.start + first_line;
+        let near = self.entries.iter().take(MOST_NAMES).map(|(key, _)| key.value.as_str());
+        let help = match did_you_mean(name, near) {
+            Some(similar) => format!("is `{similar}` meant to be `{name}`?"),
+            None => format!("add `{name} = …`"),
+        };
+        report.push(
+            Problem::error("missing-key", format!("the key `{name}` is missing"))
+                .at(&span, format!("needs `{name}`"))
+                .help(help),
+        );
+        report.leave_out(span.start, name, None);
+        T::stand_in(&span)
+    }
+
+    /// The value of a misspelt key, where it is one that the key which is meant could have.
+    fn guessed<T: Decode>(misspelt: &Misspelt<'_>, report: &mut Report) -> Option<T> {
+        let (key, value) = misspelt.entry;
+        let before = (report.problems.len(), report.left_out.len());
+        let decoded = T::decode(value, report);
+        let at_value =
+            |problem: &Problem| problem.labels.first().is_some_and(|(span, _)| *span == value.span);
+        let fits = decoded.is_some() && !report.problems[before.0..].iter().any(at_value);
+        if fits {
+            return decoded;
+        }
+        report.problems.truncate(before.0);
+        report.left_out.truncate(before.1);
+        report.problems[misspelt.problem].fix.clear();
+        report.leave_out(key.span.start, key, Some(value));
+        T::stand_in(&value.span)
     }
 }
 
 /// Reports a value of the wrong kind.
 pub(crate) fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) -> Option<T> {
+    // A number that is too large, or a date, was reported when the file was read.
+    let is_said = |problem: &Problem| problem.labels.first().is_some_and(|(span, _)| *span == node.span);
+    if report.problems.iter().take(MOST_NAMES).any(is_said) {
+        return None;
+    }
     let found = node.value.name();
     let help = match &node.value {
         Kind::Integer(number) if expected.contains("duration") => {
@@ -177,11 +251,26 @@ pub(crate) fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) ->
         }
         _ => format!("write {expected} here"),
     };
-    let problem = Problem::error("sb::manifest::wrong_type", format!("expected {expected}, found {found}"))
+    let mut problem = Problem::error("wrong-type", format!("expected {expected}, found {found}"))
         .at(&node.span, format!("this is {found}"))
         .help(help);
+    if let Some(meant) = without_quotes(&node.value, expected) {
+        problem = problem.fixed_by(&node.span, meant);
+    }
     report.push(problem);
     None
+}
+
+/// A number or boolean that stands in quotes where only one without is possible.
+fn without_quotes(value: &Kind, expected: &str) -> Option<String> {
+    let Kind::String(text) = value else { return None };
+    let fits = match expected {
+        "a boolean" => text == "true" || text == "false",
+        "a whole number" => text.parse::<i64>().is_ok_and(|number| number.to_string() == *text),
+        "a number" => text.parse::<f64>().is_ok_and(|number| number.to_string() == *text),
+        _ => false,
+    };
+    fits.then(|| text.clone())
 }
 
 /// Picks one of a closed set of words.
@@ -192,17 +281,20 @@ pub(crate) fn word<T: Copy>(node: &Node, words: &[(&'static str, T)], report: &m
     if let Some((_, value)) = words.iter().find(|(word, _)| word == text) {
         return Some(*value);
     }
-    report.push(
-        Problem::error("sb::manifest::unknown_word", format!("unknown value `{text}`"))
-            .at(&node.span, "not one of the known words")
-            .help(suggest(text, "known values", words.iter().map(|(word, _)| *word))),
-    );
+    let known = words.iter().map(|(word, _)| *word);
+    let mut problem = Problem::error("unknown-word", format!("unknown value `{text}`"))
+        .at(&node.span, "not one of the known words")
+        .help(suggest(text, "known values", known.clone()));
+    if let Some(near) = did_you_mean(text, known) {
+        problem = problem.respelt(&report.source, text, near);
+    }
+    report.push(problem);
     None
 }
 
 impl<T: Decode> Decode for Option<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
-        Some(T::decode(node, report))
+        T::decode(node, report).map(Some)
     }
 
     fn absent() -> Option<Self> {
@@ -213,6 +305,10 @@ impl<T: Decode> Decode for Option<T> {
 impl<T: Decode> Decode for Spanned<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         Some(Self { value: T::decode(node, report)?, span: node.span.clone() })
+    }
+
+    fn stand_in(at: &Span) -> Option<Self> {
+        Some(Self { value: T::stand_in(at)?, span: at.clone() })
     }
 }
 
@@ -238,14 +334,40 @@ impl<T: Decode> Decode for Box<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         T::decode(node, report).map(Box::new)
     }
+
+    fn stand_in(at: &Span) -> Option<Self> {
+        T::stand_in(at).map(Box::new)
+    }
 }
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         let Kind::Array(items) = &node.value else {
-            return wrong_type(node, "an array", report);
+            let _: Option<Self> = wrong_type(node, "an array", report);
+            // One that should stand in a list of one, such as `[deploy]` for `[[deploy]]`.
+            let before = (report.problems.len(), report.left_out.len());
+            let only = T::decode(node, report).map(|only| vec![only]);
+            let at_node =
+                |problem: &Problem| problem.labels.first().is_some_and(|(span, _)| *span == node.span);
+            if only.is_none() || report.problems[before.0..].iter().any(at_node) {
+                report.problems.truncate(before.0);
+                report.left_out.truncate(before.1);
+                return None;
+            }
+            return only;
         };
-        Some(items.iter().filter_map(|item| T::decode(item, report)).collect())
+        let decode = |item| {
+            let decoded = T::decode(item, report);
+            if decoded.is_none() {
+                report.leave_out(item.span.start, "", Some(item));
+            }
+            decoded
+        };
+        Some(items.iter().filter_map(decode).collect())
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self::new())
     }
 }
 
@@ -278,10 +400,18 @@ impl<T: Decode> Decode for Map<T> {
         let Kind::Table(entries) = &node.value else {
             return wrong_type(node, "a table", report);
         };
-        let entries = entries.iter();
-        Some(Self(
-            entries.filter_map(|(key, value)| Some((key.clone(), T::decode(value, report)?))).collect(),
-        ))
+        let decode = |(key, value): &(Spanned<String>, Node)| {
+            let decoded = T::decode(value, report);
+            if decoded.is_none() {
+                report.leave_out(key.span.start, key, Some(value));
+            }
+            Some((key.clone(), decoded?))
+        };
+        Some(Self(entries.iter().filter_map(decode).collect()))
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self::default())
     }
 }
 
@@ -309,6 +439,10 @@ impl Decode for String {
             _ => wrong_type(node, "a string", report),
         }
     }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self::new())
+    }
 }
 
 impl Decode for bool {
@@ -317,6 +451,10 @@ impl Decode for bool {
             Kind::Boolean(boolean) => Some(*boolean),
             _ => wrong_type(node, "a boolean", report),
         }
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(false)
     }
 }
 
@@ -327,6 +465,10 @@ impl Decode for i64 {
             _ => wrong_type(node, "a whole number", report),
         }
     }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(0)
+    }
 }
 
 impl Decode for u64 {
@@ -335,7 +477,7 @@ impl Decode for u64 {
             Kind::Integer(integer) if *integer >= 0 => Some(integer.unsigned_abs()),
             Kind::Integer(_) => {
                 report.push(
-                    Problem::error("sb::manifest::out_of_range", "the number is negative")
+                    Problem::error("out-of-range", "the number is negative")
                         .at(&node.span, "below 0")
                         .help("use 0 or more"),
                 );
@@ -343,6 +485,10 @@ impl Decode for u64 {
             }
             _ => wrong_type(node, "a whole number", report),
         }
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(0)
     }
 }
 
@@ -353,5 +499,9 @@ impl Decode for f64 {
             Kind::Float(float) => Some(*float),
             _ => wrong_type(node, "a number", report),
         }
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(0.0)
     }
 }

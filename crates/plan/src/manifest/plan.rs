@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::manifest::decode::{Decode, Map, Text, shape, words, wrong_type};
 use crate::manifest::load::{LoadFile, LoadOrName};
-use crate::manifest::problem::Report;
+use crate::manifest::problem::{Report, Span};
 use crate::manifest::tree::{Kind, Node, Spanned};
 use crate::manifest::values::{Or, Period, Scalar};
 use crate::plan::Executor;
@@ -159,6 +159,14 @@ pub(crate) struct MatrixFile {
     pub include: Vec<Spanned<Map<Spanned<Scalar>>>>,
 }
 
+/// Points that are left out or added. What is wrong is left out.
+fn points(key: &Spanned<String>, value: &Node, report: &mut Report) -> Vec<Spanned<Map<Spanned<Scalar>>>> {
+    Decode::decode(value, report).unwrap_or_else(|| {
+        report.leave_out(key.span.start, key, Some(value));
+        Vec::new()
+    })
+}
+
 impl Decode for MatrixFile {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         let Kind::Table(entries) = &node.value else {
@@ -167,15 +175,19 @@ impl Decode for MatrixFile {
         let mut matrix = Self::default();
         for (key, value) in entries {
             match key.value.as_str() {
-                "exclude" => matrix.exclude = Decode::decode(value, report).unwrap_or_default(),
-                "include" => matrix.include = Decode::decode(value, report).unwrap_or_default(),
-                _ => {
-                    let levels = Decode::decode(value, report);
-                    matrix.factors.0.extend(levels.map(|levels| (key.clone(), levels)));
-                }
+                "exclude" => matrix.exclude = points(key, value, report),
+                "include" => matrix.include = points(key, value, report),
+                _ => match Decode::decode(value, report) {
+                    Some(levels) => matrix.factors.0.push((key.clone(), levels)),
+                    None => report.leave_out(key.span.start, key, Some(value)),
+                },
             }
         }
         Some(matrix)
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self::default())
     }
 }
 

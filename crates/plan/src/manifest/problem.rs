@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 use miette::{LabeledSpan, NamedSource, SourceCode};
 use serde_json::json;
 
+use crate::manifest::tree::{Kind, Node};
+
 /// In bytes, of a line that is shown with a problem.
 const LONGEST_LINE: usize = 400;
 
@@ -19,7 +21,7 @@ pub type Span = Range<usize>;
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
-    /// Stable, for scripts: `sb::manifest::unknown_key`.
+    /// Stable, for scripts: `unknown-key`.
     pub code: &'static str,
     /// Lower case, one sentence, with the names in question.
     pub message: String,
@@ -29,6 +31,17 @@ pub struct Problem {
     pub source: Option<Arc<Source>>,
     /// Places in the source; the first is the problem's own place.
     pub labels: Vec<(Span, String)>,
+    /// Changes of the source that together certainly are what was meant; none where that is not certain.
+    pub fix: Vec<Fix>,
+}
+
+/// A part of a source, and what should stand in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What is replaced, in bytes.
+    pub span: Span,
+    /// By what.
+    pub text: String,
 }
 
 /// How bad a problem is.
@@ -82,8 +95,17 @@ impl Source {
 impl Problem {
     /// An error without a place; see [`at`](Self::at).
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(crate::rules::rule(code).is_some(), "{code} is not in RULES");
         let message = message.into();
-        Self { severity: Severity::Error, code, message, help: None, source: None, labels: Vec::new() }
+        Self {
+            severity: Severity::Error,
+            code,
+            message,
+            help: None,
+            source: None,
+            labels: Vec::new(),
+            fix: Vec::new(),
+        }
     }
 
     /// As [`error`](Self::error), for what is probably not meant.
@@ -108,6 +130,53 @@ impl Problem {
     pub fn at(mut self, span: &Span, label: impl Into<String>) -> Self {
         self.labels.push((span.clone(), label.into()));
         self
+    }
+
+    /// Adds the change that certainly mends it.
+    #[must_use]
+    pub(crate) fn fixed_by(mut self, span: &Span, text: impl Into<String>) -> Self {
+        self.fix.push(Fix { span: span.clone(), text: text.into() });
+        self
+    }
+
+    /// As [`fixed_by`](Self::fixed_by), for a key. One of a table in TOML may stand in several headers: `[[deply]]`.
+    #[must_use]
+    pub(crate) fn renamed(mut self, source: &Source, span: &Span, meant: &str) -> Self {
+        let text = source.text();
+        self = self.fixed_by(span, meant);
+        let line = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let lead = text[line..span.start].trim_start();
+        let (above, Some(key)) = (lead.trim_start_matches('['), text.get(span.clone())) else { return self };
+        if above.len() == lead.len() {
+            return self;
+        }
+        let mut start = 0;
+        for header in text.split_inclusive('\n') {
+            let path = header.trim_start().trim_start_matches('[');
+            let at = start + header.len() - path.len() + above.len();
+            let is_header = header.trim_start().starts_with('[') && at > span.start;
+            let rest = path.strip_prefix(above).and_then(|rest| rest.strip_prefix(key));
+            if is_header && rest.is_some_and(|rest| rest.starts_with(['.', ']'])) {
+                self = self.fixed_by(&(at..at + key.len()), meant);
+            }
+            start += header.len();
+        }
+        self
+    }
+
+    /// As [`fixed_by`](Self::fixed_by), for a text at the problem's place that should be another one.
+    #[must_use]
+    pub(crate) fn respelt(self, source: &Source, text: &str, meant: &str) -> Self {
+        let Some((span, _)) = self.labels.first() else { return self };
+        // A text with escapes stands otherwise in the source.
+        let found = source.text().get(span.clone()).and_then(|shown| shown.find(text));
+        match found.filter(|_| !text.is_empty()) {
+            Some(at) => {
+                let from = span.start + at;
+                self.fixed_by(&(from..from + text.len()), meant)
+            }
+            None => self,
+        }
     }
 
     /// Whether the file cannot be used.
@@ -174,22 +243,30 @@ impl Problem {
         shown
     }
 
-    /// For `--format json`: `file`, `line`, `column` (null where unknown), `severity`, `code`, `message`, `help`.
+    /// For `--format json`: `file`, `line`, `column`, `end_line`, `end_column` (null where unknown), `severity`, `code`,
+    /// `message`, `label`, `help`, `fixable`.
     pub fn to_json(&self) -> serde_json::Value {
         let (line, column) = self.line_column().unzip();
+        let (end_line, end_column) = self.end().unzip();
         json!({
             "file": self.source.as_ref().map(|source| source.path.display().to_string()),
             "line": line,
             "column": column,
-            "severity": match self.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Note => "note",
-            },
+            "end_line": end_line,
+            "end_column": end_column,
+            "severity": self.severity.word(),
             "code": self.code,
             "message": self.message,
+            "label": self.labels.first().map(|(_, label)| label),
             "help": self.help,
+            "fixable": !self.fix.is_empty(),
         })
+    }
+
+    /// Line and column after the problem's own place.
+    pub fn end(&self) -> Option<(usize, usize)> {
+        let (source, (span, _)) = (self.source.as_ref()?, self.labels.first()?);
+        Some(source.line_column(span.end))
     }
 }
 
@@ -244,12 +321,48 @@ pub(crate) struct Report {
     pub source: Arc<Source>,
     /// What was found, in the order in which it was found.
     pub problems: Vec<Problem>,
+    /// What the shape that was decoded lacks, since it was wrong or could not be understood.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A value that was reported when it was decoded, and is not in the shape: what seems to be missing later may be an echo of it.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    /// Where, in bytes of the source.
+    pub at: usize,
+    /// Its key; empty for an item of a list.
+    pub key: String,
+    /// The keys and texts in it: names that others may refer to.
+    pub names: Vec<String>,
 }
 
 impl Report {
     /// An empty report.
     pub(crate) fn new(source: Arc<Source>) -> Self {
-        Self { source, problems: Vec::new() }
+        Self { source, problems: Vec::new(), left_out: Vec::new() }
+    }
+
+    /// Notes that the shape lacks what stands at this key.
+    pub(crate) fn leave_out(&mut self, at: usize, key: &str, value: Option<&Node>) {
+        fn collect(node: &Node, names: &mut Vec<String>) {
+            match &node.value {
+                _ if names.len() > MOST_NAMES => {}
+                Kind::Table(entries) => {
+                    for (key, value) in entries {
+                        names.push(key.value.clone());
+                        collect(value, names);
+                    }
+                }
+                Kind::Array(items) => items.iter().for_each(|item| collect(item, names)),
+                Kind::String(text) if text.len() <= LONGEST_NAME => names.push(text.clone()),
+                _ => {}
+            }
+        }
+        let mut names = Vec::new();
+        if let Some(value) = value {
+            collect(value, &mut names);
+        }
+        self.left_out.push(LeftOut { at, key: key.to_owned(), names });
     }
 
     /// Adds a problem of this source.
@@ -296,7 +409,7 @@ const MOST_LISTED: usize = 40;
 const LONGEST_NAME: usize = 128;
 
 /// ``; did you mean `…`?`` for the known name nearest to `wrong`, if one is near enough.
-pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if wrong.len() > LONGEST_NAME {
         return None;
     }
@@ -347,7 +460,7 @@ mod tests {
         let at = text.find("{{x}}").unwrap();
         let after = text.find("c = 2").unwrap();
         let mut problem =
-            Problem::error("sb::test", "wrong").at(&(at..at + 5), "here").at(&(after..after + 1), "and here");
+            Problem::error("syntax", "wrong").at(&(at..at + 5), "here").at(&(after..after + 1), "and here");
         problem.source = Some(Arc::new(Source::new(Path::new("/x"), &text)));
         let shown = problem.for_screen();
         let source = shown.source.as_ref().unwrap();

@@ -84,7 +84,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
             let valid = error.valid_up_to();
             let mut report = Report::new(Arc::new(Source::new(path, &String::from_utf8_lossy(bytes))));
             report.push(
-                Problem::error("sb::manifest::encoding", "the file is not UTF-8 text")
+                Problem::error("not-utf8", "the file is not UTF-8 text")
                     .at(&(valid..valid + '\u{fffd}'.len_utf8()), "this byte cannot be read")
                     .help("save the file as UTF-8"),
             );
@@ -100,20 +100,19 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
 }
 
 fn syntax(message: impl Into<String>) -> Problem {
-    Problem::error("sb::manifest::syntax", message)
+    Problem::error("syntax", message)
 }
 
 fn from_toml(text: &str, report: &mut Report) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let failed = !errors.is_empty();
+    // A key that is given twice leaves the rest as it is.
+    let mut failed = false;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
-        let code = if message.contains("duplicate key") {
-            "sb::manifest::duplicate_key"
-        } else {
-            "sb::manifest::syntax"
-        };
+        let is_duplicate = message.contains("duplicate key");
+        failed |= !is_duplicate;
+        let code = if is_duplicate { "duplicate-key" } else { "syntax" };
         report.push(
             Problem::error(code, format!("this is not TOML: {message}"))
                 .at(&span, "here")
@@ -202,12 +201,11 @@ fn from_yaml(text: &str, report: &mut Report) -> Option<Node> {
     };
     match serde_yaml::from_str_with_options::<serde_yaml::Spanned<YamlValue>>(text, options) {
         Ok(value) => {
-            let before = report.problems.len();
             let mut node = yaml_node(value, report);
             if node.value == Kind::Null {
                 node.value = Kind::Table(Vec::new());
             }
-            (report.problems.len() == before).then_some(node)
+            Some(node)
         }
         Err(error) => {
             let span = error.location().map_or(0..0, |location| yaml_span(location, text));
@@ -266,17 +264,14 @@ fn yaml_node(value: serde_yaml::Spanned<YamlValue>, report: &mut Report) -> Node
                 let span = yaml_span(key.referenced, source.text());
                 if let Some(first) = known.get(&key.value) {
                     report.push(
-                        Problem::error(
-                            "sb::manifest::duplicate_key",
-                            format!("the key `{}` is given twice", key.value),
-                        )
-                        .at(&span, "again")
-                        .at(first, "first")
-                        .help("remove one of them"),
+                        Problem::error("duplicate-key", format!("the key `{}` is given twice", key.value))
+                            .at(&span, "again")
+                            .at(first, "first")
+                            .help("remove one of them"),
                     );
-                } else {
-                    known.insert(key.value.clone(), span.clone());
+                    continue;
                 }
+                known.insert(key.value.clone(), span.clone());
                 entries.push((Spanned { value: key.value, span }, yaml_node(value, report)));
             }
             Kind::Table(entries)

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::manifest::decode::{Decode, wrong_type};
-use crate::manifest::problem::{Problem, Report};
+use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::tree::{Kind, Node};
 use sb_workload::template::Template;
 
@@ -23,6 +23,10 @@ impl Decode for Scalar {
             Kind::Boolean(boolean) => Value::from(*boolean),
             _ => return wrong_type(node, "a string, number or boolean", report),
         }))
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self(Value::from("")))
     }
 }
 
@@ -60,12 +64,16 @@ impl Decode for Period {
         Self::parse(text)
             .map_err(|message| {
                 report.push(
-                    Problem::error("sb::manifest::duration", message)
+                    Problem::error("invalid-duration", message)
                         .at(&node.span, "not a duration")
                         .help("write a number with a unit: \"250ms\", \"90s\", \"2m\", \"48h\""),
                 );
             })
             .ok()
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self(Duration::from_secs(1)))
     }
 }
 
@@ -113,7 +121,7 @@ impl Decode for Size {
             Kind::Integer(_) => u64::decode(node, report).map(Self),
             Kind::String(text) => Self::parse(text).or_else(|| {
                 report.push(
-                    Problem::error("sb::manifest::size", format!("`{text}` is not a size"))
+                    Problem::error("invalid-size", format!("`{text}` is not a size"))
                         .at(&node.span, "not a size")
                         .help("write bytes as a number, or a string with a unit: \"512MiB\", \"2GB\""),
                 );
@@ -121,6 +129,10 @@ impl Decode for Size {
             }),
             _ => wrong_type(node, "a size: a number of bytes or a string", report),
         }
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self(1 << 30))
     }
 }
 
@@ -162,6 +174,10 @@ impl Decode for Json {
         }
         Some(Self(value(node)))
     }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self(Value::Object(serde_json::Map::new())))
+    }
 }
 
 impl JsonSchema for Json {
@@ -192,6 +208,10 @@ impl<T: Decode> Decode for Or<T> {
             _ => T::decode(node, report).map(Self::Value),
         }
     }
+
+    fn stand_in(at: &Span) -> Option<Self> {
+        T::stand_in(at).map(Self::Value)
+    }
 }
 
 impl<T: JsonSchema> JsonSchema for Or<T> {
@@ -215,7 +235,7 @@ impl Decode for Template {
         Self::parse(&text)
             .map_err(|error| {
                 report.push(
-                    Problem::error("sb::template::syntax", error.to_string())
+                    Problem::error("template-syntax", error.to_string())
                         .at(&node.span, "in this string")
                         .help(
                             "a placeholder is `{{path.to.value}}`; write `\\{{` for two braces that are meant as they are",
@@ -223,6 +243,10 @@ impl Decode for Template {
                 );
             })
             .ok()
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Self::parse("").ok()
     }
 }
 
@@ -236,6 +260,10 @@ impl<T: Decode> Decode for OneOrMany<T> {
             Kind::Array(_) => Vec::decode(node, report).map(Self),
             _ => T::decode(node, report).map(|one| Self(vec![one])),
         }
+    }
+
+    fn stand_in(_: &Span) -> Option<Self> {
+        Some(Self(Vec::new()))
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn extract(file: &RequestFile, report: &mut Report) -> Vec<Extract> {
                 if !super::workload::is_header_name(&header.value) {
                     report.push(
                         Problem::error(
-                            "sb::validate::header",
+                            "invalid-header",
                             format!("`{}` cannot be the name of a header", header.value),
                         )
                         .at(&header.span, "this header")
@@ -60,7 +60,7 @@ pub(super) fn extract(file: &RequestFile, report: &mut Report) -> Vec<Extract> {
             }
             _ => {
                 report.push(
-                    Problem::error("sb::validate::extract", "the value needs exactly one source")
+                    Problem::error("invalid-extract", "the value needs exactly one source")
                         .at(&extract.span, "extracted from what?")
                         .help("use one of `json`, `regex`, and `header` (with or without `regex`)"),
                 );

@@ -22,14 +22,17 @@ use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::contents;
+use crate::validate::echo::without_echoes;
 use crate::validate::load::first_line;
 use crate::validate::local;
 use crate::validate::precedence::{self, PhaseOrder};
 use crate::validate::requests;
 use crate::validate::script::{Around, sent};
+use crate::validate::shared::{Benchmarks, ReadBenchmark};
 use crate::validate::step::{Draft, Steps};
 use crate::validate::template::{Maker, Scope, TargetScope};
 use crate::validate::traces;
+use crate::validate::unused;
 use crate::validate::usage;
 use crate::validate::workload::place_of;
 
@@ -40,20 +43,26 @@ pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
 
 /// As [`benchmark`], where some SAM templates were parsed already.
 pub fn benchmark_with(files: &dyn Files, path: &Path, known: &SamTemplates) -> Checked<Arc<Benchmark>> {
-    let path = check::absolute(path);
-    let (node, mut report) = check::open(files, &path);
-    let Some(file) = node.and_then(|node| BenchmarkFile::decode(&node, &mut report)) else {
-        return Checked::new(None, report.problems);
+    Benchmarks::knowing(known).benchmark(files, path)
+}
+
+/// Reads and checks a manifest.
+pub(super) fn read(files: &dyn Files, path: &Path, known: &SamTemplates) -> ReadBenchmark {
+    let (node, mut report) = check::open(files, path);
+    let decoded = node.and_then(|node| Some((BenchmarkFile::decode(&node, &mut report)?, node)));
+    let Some((file, node)) = decoded else {
+        return ReadBenchmark { benchmark: None, problems: report.problems, left_out: Vec::new() };
     };
     let decoded = report.problems.len();
     let templates = known.clone();
+    let path = path.to_owned();
     let mut checker = BenchmarkChecker { files, path, report, others: Vec::new(), templates };
     let benchmark = checker.check(&file);
-    check::without_echoes(&mut checker.report, decoded);
+    without_echoes(&mut checker.report, decoded, &node, &[]);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     without_repeats(&mut problems);
-    Checked::new(Some(Arc::new(benchmark)), problems)
+    ReadBenchmark { benchmark: Some(Arc::new(benchmark)), problems, left_out: checker.report.left_out }
 }
 
 /// A step of several targets is checked for each; what is wrong on all of them is said once.
@@ -81,9 +90,9 @@ struct BenchmarkChecker<'a> {
 }
 
 /// The steps of one phase.
-struct PhaseDrafts<'a> {
-    phase: Phase,
-    drafts: Vec<Draft<'a>>,
+pub(super) struct PhaseDrafts<'a> {
+    pub phase: Phase,
+    pub drafts: Vec<Draft<'a>>,
 }
 
 impl BenchmarkChecker<'_> {
@@ -139,11 +148,9 @@ impl BenchmarkChecker<'_> {
                 && !matches!(target.traces, Traces::Xray | Traces::Local)
             {
                 let message = "`join_linked` is for the traces of X-Ray and of the local target";
-                self.report.push(
-                    Problem::error("sb::validate::traces", message).at(&join.span, "here").help(
-                        "remove it, or write `traces = \"xray\"`: links of OpenTelemetry are followed anyway",
-                    ),
-                );
+                self.report.push(Problem::error("invalid-traces", message).at(&join.span, "here").help(
+                    "remove it, or write `traces = \"xray\"`: links of OpenTelemetry are followed anyway",
+                ));
             }
             let mut target_scope = TargetScope::default();
             for PhaseDrafts { phase, drafts } in &phases {
@@ -182,13 +189,14 @@ impl BenchmarkChecker<'_> {
                 && let Some(load) = &draft.raw.value.load
             {
                 self.report.push(
-                    Problem::error("sb::validate::workload", "there is no workload to send")
+                    Problem::error("nothing-to-send", "there is no workload to send")
                         .at(&load.span, "drives the workload")
                         .help("add a [workload] with [[workload.requests]]"),
                 );
             }
         }
         let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &images, &scope));
+        unused::check(file, &phases, &targets, workload.as_ref(), &mut self.report);
         let contents = workload.as_ref().map(|sent| contents::of_sent(sent, self.files)).unwrap_or_default();
         Benchmark {
             path: self.path.clone(),
@@ -216,7 +224,7 @@ impl BenchmarkChecker<'_> {
         let before = self.report.problems.len();
         let root = limit.existing(self.files, given, true, "the root", &mut self.report);
         for problem in &mut self.report.problems[before..] {
-            if problem.code == "sb::validate::outside" {
+            if problem.code == "outside-root" {
                 problem.message = format!("the root `{}` lies outside of the git work tree", given.value);
                 problem.help = Some(match work_tree {
                     Some(tree) => format!("choose a folder inside {}", tree.display()),
@@ -229,7 +237,7 @@ impl BenchmarkChecker<'_> {
         }
         if self.report.problems.len() == before && !folder.starts_with(&root) {
             self.report.push(
-                Problem::error("sb::validate::outside", "the manifest does not lie inside its own root")
+                Problem::error("outside-root", "the manifest does not lie inside its own root")
                     .at(&given.span, "does not contain this file")
                     .help("use \".\" or a parent folder such as \"..\""),
             );
@@ -245,7 +253,7 @@ impl BenchmarkChecker<'_> {
                 ParamFile::Value(value) => {
                     if matches!(&value.0, Value::String(text) if text.contains("{{")) {
                         self.report.push(
-                            Problem::error("sb::validate::param", "a parameter holds a plain value")
+                            Problem::error("invalid-param", "a parameter holds a plain value")
                                 .at(&raw.span, "placeholders are not filled in here")
                                 .help("combine values where they are used: \"thumbs-{{params.deploy_id}}\""),
                         );
@@ -268,7 +276,7 @@ impl BenchmarkChecker<'_> {
             (None, Some(digits)) => {
                 if let Some(default) = &file.default {
                     self.report.push(
-                        Problem::error("sb::validate::param", "a random value has no default")
+                        Problem::error("invalid-param", "a random value has no default")
                             .at(&default.span, "belongs to `env`")
                             .help("remove `default`"),
                     );
@@ -278,12 +286,9 @@ impl BenchmarkChecker<'_> {
             }
             _ => {
                 self.report.push(
-                    Problem::error(
-                        "sb::validate::param",
-                        "the parameter does not say where its value comes from",
-                    )
-                    .at(span, "needs exactly one of `env` and `random_hex`")
-                    .help("write `{ env = \"MY_KEY\" }` or `{ random_hex = 10 }`, or a plain value"),
+                    Problem::error("invalid-param", "the parameter does not say where its value comes from")
+                        .at(span, "needs exactly one of `env` and `random_hex`")
+                        .help("write `{ env = \"MY_KEY\" }` or `{ random_hex = 10 }`, or a plain value"),
                 );
                 ParamSource::RandomHex(1)
             }
@@ -304,7 +309,7 @@ impl BenchmarkChecker<'_> {
                     if !is_image_reference(reference) {
                         self.report.push(
                             Problem::error(
-                                "sb::validate::image",
+                                "unknown-image",
                                 format!("`{reference}` is not an image reference"),
                             )
                             .at(&raw.span, "cannot be pulled")
@@ -333,18 +338,15 @@ impl BenchmarkChecker<'_> {
     fn ceilings(&mut self, targets: &Map<Spanned<TargetFile>>) -> BTreeMap<String, Vec<String>> {
         if targets.0.is_empty() {
             self.report.push(
-                Problem::error("sb::validate::no_target", "the benchmark has no target")
+                Problem::error("no-target", "the benchmark has no target")
                     .help("add one: `[targets.local]` with `traces = \"local\"`"),
             );
         }
         if let Some((name, _)) = targets.0.get(MOST_TARGETS) {
             self.report.push(
-                Problem::error(
-                    "sb::validate::range",
-                    format!("the benchmark has {} targets", targets.0.len()),
-                )
-                .at(&name.span, format!("one more than {MOST_TARGETS}"))
-                .help("give what differs between deployments of one kind by parameters"),
+                Problem::error("out-of-range", format!("the benchmark has {} targets", targets.0.len()))
+                    .at(&name.span, format!("one more than {MOST_TARGETS}"))
+                    .help("give what differs between deployments of one kind by parameters"),
             );
         }
         targets
@@ -358,7 +360,7 @@ impl BenchmarkChecker<'_> {
                 {
                     self.report.push(
                         Problem::warning(
-                            "sb::validate::credentials",
+                            "invalid-credentials",
                             "`pulumi` credentials reach Pulumi's own service, and no cloud",
                         )
                         .at(&only.span, "alone")
@@ -400,12 +402,14 @@ impl BenchmarkChecker<'_> {
             return None;
         }
         let (node, mut report) = check::open(self.files, &absolute);
-        let file = node.and_then(|node| WorkloadFile::decode(&node, &mut report));
-        let decoded = report.problems.len();
+        let decoded = node.and_then(|node| Some((WorkloadFile::decode(&node, &mut report)?, node)));
         let place = place_of(&absolute, place);
-        let workload = file
-            .and_then(|file| sent(&file, &Around { place: &place, span: &(0..0), ..around }, &mut report));
-        check::without_echoes(&mut report, decoded);
+        let mut workload = None;
+        if let Some((file, node)) = decoded {
+            let decoded = report.problems.len();
+            workload = sent(&file, &Around { place: &place, span: &(0..0), ..around }, &mut report);
+            without_echoes(&mut report, decoded, &node, &self.report.left_out);
+        }
         self.others.extend(report.problems);
         workload
     }
@@ -424,7 +428,7 @@ impl BenchmarkChecker<'_> {
             if let Some(earlier) = index_of.get(name) {
                 self.report.push(
                     Problem::error(
-                        "sb::validate::duplicate",
+                        "duplicate-name",
                         format!(
                             "two {} steps are called `{name}` on the target `{target}`",
                             phase_name(phase)
@@ -485,7 +489,7 @@ impl BenchmarkChecker<'_> {
                     let phase = phase_name(draft.step.phase);
                     self.report.push(
                         Problem::error(
-                            "sb::validate::unknown_step",
+                            "unknown-step",
                             format!(
                                 "the step `{}` needs `{}`, but no {phase} step of that name runs on the target `{target}`",
                                 draft.step.name, need.value
@@ -532,7 +536,7 @@ impl BenchmarkChecker<'_> {
             .and_then(|needs| needs.0.first())
             .map_or(&first.name.span, |need| &need.span);
         self.report.push(
-            Problem::error("sb::validate::cycle", format!("steps need each other: {}", names.join(" needs ")))
+            Problem::error("needs-cycle", format!("steps need each other: {}", names.join(" needs ")))
                 .at(span, "part of the circle")
                 .help("remove one of these `needs`; a step without `needs` waits for the one before it, `needs = []` for none"),
         );
@@ -561,7 +565,7 @@ impl BenchmarkChecker<'_> {
                 .map_or(&raw.name.span, |(key, _)| &key.span);
             self.report.push(
                 Problem::error(
-                    "sb::validate::duplicate",
+                    "duplicate-name",
                     format!(
                         "the output `{name}` is made by both `{}` and `{}` on the target `{target}`",
                         earlier.step, maker.step

@@ -26,7 +26,7 @@ pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
             let mut report = Report::new(Arc::new(Source::new(path, "")));
             report.push(
                 Problem::error(
-                    "sb::manifest::unreadable",
+                    "unreadable-file",
                     format!("`{}` is larger than {} KiB", path.display(), LARGEST_MANIFEST >> 10),
                 )
                 .help("no manifest, plan or workload that people write is: name the right file, or split it"),
@@ -37,52 +37,12 @@ pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
         Err(error) => {
             let mut report = Report::new(Arc::new(Source::new(path, "")));
             report.push(
-                Problem::error(
-                    "sb::manifest::unreadable",
-                    format!("cannot read `{}`: {error}", path.display()),
-                )
-                .help("check the path and its permissions"),
+                Problem::error("unreadable-file", format!("cannot read `{}`: {error}", path.display()))
+                    .help("check the path and its permissions"),
             );
             (None, report)
         }
     }
-}
-
-/// Problems that one value has by itself, whatever else the file holds.
-const BY_ITSELF: [&str; 17] = [
-    "sb::template::foreign_shell",
-    "sb::template::not_here",
-    "sb::template::quoted",
-    "sb::template::raw",
-    "sb::template::secret",
-    "sb::validate::credentials",
-    "sb::validate::duplicate",
-    "sb::validate::duration",
-    "sb::validate::factor",
-    "sb::validate::header",
-    "sb::validate::method",
-    "sb::validate::name",
-    "sb::validate::pointer",
-    "sb::validate::range",
-    "sb::validate::regex",
-    "sb::validate::url",
-    "sb::validate::variable",
-];
-
-/// A shape was decoded without something that was wrong, so what is said to be missing later may be an echo of
-/// that: "unknown step" may be wrong then, "not a valid name" is not. Unknown keys leave nothing out.
-pub(super) fn without_echoes(report: &mut Report, decoded: usize) {
-    let incomplete = report.problems[..decoded]
-        .iter()
-        .any(|problem| problem.is_error() && problem.code != "sb::manifest::unknown_key");
-    if !incomplete {
-        return;
-    }
-    let mut index = 0;
-    report.problems.retain(|problem| {
-        index += 1;
-        index <= decoded || BY_ITSELF.contains(&problem.code)
-    });
 }
 
 /// The path made absolute: relative to the working directory, which is where the user typed it.
@@ -102,7 +62,7 @@ pub(super) fn name(text: &str, span: &Span, what: &str, report: &mut Report) {
         return;
     }
     report.push(
-        Problem::error("sb::validate::name", format!("`{text}` cannot be the name of {what}"))
+        Problem::error("invalid-name", format!("`{text}` cannot be the name of {what}"))
             .at(span, "not a valid name")
             .help("use 1 to 64 letters, digits, `-` and `_`, not starting with `-`"),
     );
@@ -117,7 +77,7 @@ pub(super) fn lock(text: &str, span: &Span, report: &mut Report) {
     };
     if text.len() > 64 || !text.split('/').all(plain) {
         report.push(
-            Problem::error("sb::validate::name", format!("`{text}` cannot be the name of a lock"))
+            Problem::error("invalid-name", format!("`{text}` cannot be the name of a lock"))
                 .at(span, "not a valid name")
                 .help(
                     "use at most 64 letters, digits, `-` and `_`, with `/` between parts: \"aws/us-east-1\"",
@@ -141,7 +101,7 @@ pub(super) fn duration_value(
 ) -> Duration {
     if value > LONGEST {
         report.push(
-            Problem::error("sb::validate::duration", format!("the duration is longer than a year{point}"))
+            Problem::error("duration-out-of-range", format!("the duration is longer than a year{point}"))
                 .at(span, "too long")
                 .help("use at most \"365d\""),
         );
@@ -149,7 +109,7 @@ pub(super) fn duration_value(
     }
     if positive && value.is_zero() {
         report.push(
-            Problem::error("sb::validate::duration", format!("the duration is zero{point}"))
+            Problem::error("duration-out-of-range", format!("the duration is zero{point}"))
                 .at(span, "must be above zero")
                 .help("write a number above 0 with a unit: \"90s\", \"2m\""),
         );
@@ -169,7 +129,7 @@ pub(super) fn count(
     }
     let (low, high) = (range.start(), range.end());
     report.push(
-        Problem::error("sb::validate::range", format!("{what} cannot be {}", number.value))
+        Problem::error("out-of-range", format!("{what} cannot be {}", number.value))
             .at(&number.span, format!("outside of {low} to {high}"))
             .help(format!("use a number from {low} to {high}")),
     );
@@ -192,7 +152,7 @@ pub(super) fn credentials(
         if !CREDENTIALS.contains(&name.value.as_str()) {
             report.push(
                 Problem::error(
-                    "sb::validate::credentials",
+                    "invalid-credentials",
                     format!("`{}` is not a kind of credentials", name.value),
                 )
                 .at(&name.span, "not known")
@@ -203,7 +163,7 @@ pub(super) fn credentials(
         {
             report.push(
                 Problem::error(
-                    "sb::validate::credentials",
+                    "invalid-credentials",
                     format!("the target `{target}` does not allow `{}` credentials", name.value),
                 )
                 .at(&name.span, "beyond the target's ceiling")
@@ -231,12 +191,9 @@ impl ManifestFolder {
         // A link may lead out; what does not exist (yet) has no links to follow.
         if !lies_in(files, &absolute, &self.root) {
             report.push(
-                Problem::error(
-                    "sb::validate::outside",
-                    format!("{what} `{}` lies outside of the root", path.value),
-                )
-                .at(&path.span, format!("not inside {}", self.root.display()))
-                .help("move it inside, or let `root` in [benchmark] name a parent folder"),
+                Problem::error("outside-root", format!("{what} `{}` lies outside of the root", path.value))
+                    .at(&path.span, format!("not inside {}", self.root.display()))
+                    .help("move it inside, or let `root` in [benchmark] name a parent folder"),
             );
         }
         absolute
@@ -258,24 +215,21 @@ impl ManifestFolder {
         }
         if !files.exists(&absolute) {
             report.push(
-                Problem::error("sb::validate::no_file", format!("{what} `{}` does not exist", path.value))
+                Problem::error("missing-file", format!("{what} `{}` does not exist", path.value))
                     .at(&path.span, "no such file or folder")
                     .help(format!("create {}, or correct the path", absolute.display())),
             );
         } else if files.is_special(&absolute) {
             report.push(
-                Problem::error(
-                    "sb::validate::no_file",
-                    format!("{what} `{}` is no regular file", path.value),
-                )
-                .at(&path.span, "a pipe, a socket or a device")
-                .help("name a regular file"),
+                Problem::error("missing-file", format!("{what} `{}` is no regular file", path.value))
+                    .at(&path.span, "a pipe, a socket or a device")
+                    .help("name a regular file"),
             );
         } else if files.is_folder(&absolute) != folder {
             let (wanted, found) = if folder { ("folder", "file") } else { ("file", "folder") };
             report.push(
                 Problem::error(
-                    "sb::validate::no_file",
+                    "missing-file",
                     format!("{what} `{}` is a {found}, not a {wanted}", path.value),
                 )
                 .at(&path.span, format!("this is a {found}"))
@@ -288,13 +242,13 @@ impl ManifestFolder {
     fn resolve(&self, path: &Text, what: &str, report: &mut Report) -> PathBuf {
         if path.value.contains("{{") {
             report.push(
-                Problem::error("sb::validate::path", format!("{what} cannot hold placeholders"))
+                Problem::error("invalid-path", format!("{what} cannot hold placeholders"))
                     .at(&path.span, "a path is known before anything runs")
                     .help("write the path out; a `run` step can choose files by its environment"),
             );
         } else if path.value.is_empty() || path.value.contains('\0') {
             report.push(
-                Problem::error("sb::validate::path", format!("{what} is not a path"))
+                Problem::error("invalid-path", format!("{what} is not a path"))
                     .at(&path.span, "empty, or with a NUL byte")
                     .help("write a path relative to this file"),
             );

@@ -92,6 +92,38 @@ pub(super) fn of_command(command: &Command, folder: &Path, root: &Path, files: &
     of(files, found)
 }
 
+/// A program of the application that a command runs by its path, and that does not exist, as it is written. What an earlier word of the
+/// same line names may be made by it.
+pub(super) fn missing_program(
+    command: &Command,
+    folder: &Path,
+    root: &Path,
+    files: &dyn Files,
+) -> Option<String> {
+    let words: Vec<String> = match command {
+        Command::Shell(line) => words_of(line.source()),
+        Command::Argv(words) => words.iter().map(|word: &Template| word.source().to_owned()).collect(),
+    };
+    // A line that goes elsewhere names its programs from there.
+    if words.iter().any(|word| ["cd", "pushd"].contains(&word.as_str())) {
+        return None;
+    }
+    let is_run = |index: usize| index == 0 || SEPARATORS.contains(&words[index - 1].as_str());
+    let mut programs = (0..words.len()).filter(|index| is_run(*index)).map(|index| (index, &words[index]));
+    programs
+        .find(|(index, word)| {
+            let path = normal(&folder.join(word));
+            let is_own = word.starts_with("./") || word.starts_with("../");
+            let is_plain = !word.contains(['{', '}', '$', '*', '?', '`', '\\']);
+            is_own
+                && is_plain
+                && path.starts_with(root)
+                && !files.exists(&path)
+                && !words[..*index].contains(word)
+        })
+        .map(|(_, word)| word.clone())
+}
+
 /// Words of a shell between which another command begins.
 const SEPARATORS: &[&str] = &[";", "&&", "||", "|", "&", "(", "{", "then", "do", "else", "!"];
 

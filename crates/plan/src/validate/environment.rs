@@ -86,11 +86,11 @@ pub(super) fn image_of(images: &BTreeMap<String, Image>, image: &Text, report: &
         return Some(Image::Default(image.value.clone()));
     }
     let problem = if !is_image_reference(&image.value) {
-        Problem::error("sb::validate::image", format!("`{}` is not an image", image.value))
+        Problem::error("unknown-image", format!("`{}` is not an image", image.value))
     } else if image.value.contains(['/', ':', '@']) {
         return Some(Image::Reference(image.value.clone()));
     } else {
-        Problem::error("sb::validate::image", format!("no alias `{}` in [images]", image.value))
+        Problem::error("unknown-image", format!("no alias `{}` in [images]", image.value))
     };
     let near = did_you_mean(&image.value, images.keys().map(String::as_str));
     report.push(problem.at(&image.span, "neither an alias nor a full reference").help(match near {
@@ -118,7 +118,7 @@ pub(super) fn command(
             });
             if !quotes_like_sh && !template.is_literal() {
                 report.push(
-                    Problem::error("sb::template::foreign_shell", "values can be quoted for `sh` and its kin only")
+                    Problem::error("foreign-shell", "values can be quoted for `sh` and its kin only")
                         .at(&run.span, "holds placeholders, but another program reads it")
                         .help("pass the values by environment: `env = { NAME = \"{{…}}\" }`, and read NAME in the command"),
                 );
@@ -135,7 +135,7 @@ pub(super) fn command(
 }
 
 fn empty_command(span: &Span) -> Problem {
-    Problem::error("sb::validate::action", "the command is empty")
+    Problem::error("step-action", "the command is empty")
         .at(span, "nothing to run")
         .help("write a shell string such as \"make deploy\", or words such as [\"make\", \"deploy\"]")
 }
@@ -146,7 +146,7 @@ fn shell(given: Option<&Spanned<Vec<String>>>, report: &mut Report) -> Vec<Strin
     };
     if shell.value.is_empty() || shell.value[0].is_empty() {
         report.push(
-            Problem::error("sb::validate::shell", "the shell is empty")
+            Problem::error("empty-shell", "the shell is empty")
                 .at(&shell.span, "no program")
                 .help("write [\"sh\", \"-c\"] or [\"bash\", \"-euo\", \"pipefail\", \"-c\"]"),
         );
@@ -166,7 +166,7 @@ pub(super) fn variables(
         if !plain {
             report.push(
                 Problem::error(
-                    "sb::validate::variable",
+                    "invalid-variable",
                     format!("`{}` cannot be the name of an environment variable", name.value),
                 )
                 .at(&name.span, "not a valid name")
@@ -181,7 +181,7 @@ pub(super) fn variables(
 fn limits(file: &LimitsFile, report: &mut Report) -> Limits {
     if let Some(cpus) = file.cpus.as_ref().filter(|cpus| !(0.01..=1024.0).contains(&cpus.value)) {
         report.push(
-            Problem::error("sb::validate::range", "the number of processors is out of range")
+            Problem::error("out-of-range", "the number of processors is out of range")
                 .at(&cpus.span, "outside of 0.01 to 1024")
                 .help("use a number such as 0.5 or 2"),
         );
@@ -189,7 +189,7 @@ fn limits(file: &LimitsFile, report: &mut Report) -> Limits {
     // Docker's own minimum.
     if let Some(memory) = file.memory.as_ref().filter(|memory| memory.value.0 < 6 << 20) {
         report.push(
-            Problem::error("sb::validate::range", "the memory is too small for a container")
+            Problem::error("out-of-range", "the memory is too small for a container")
                 .at(&memory.span, "below 6 MiB")
                 .help("a plain number counts bytes; write \"512MiB\" for mebibytes"),
         );

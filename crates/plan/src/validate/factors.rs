@@ -50,7 +50,7 @@ pub(super) fn check(
         };
         let wire = format!("[params] SOME_PARAMETER = \"{{{{matrix.{}}}}}\"", name.value);
         report.push(
-            Problem::error("sb::validate::factor", format!("the factor `{}` changes nothing{of}", name.value))
+            Problem::error("unused-factor", format!("the factor `{}` changes nothing{of}", name.value))
                 .at(&name.span, "no parameter that a step reads, no load and no start depends on it")
                 .at(&levels.span, "every level would measure the same")
                 .help(format!(
@@ -128,7 +128,7 @@ fn overridden(file: &PlanFile, applications: &[Application<'_>], overrides: &Ove
             if let Some(path) = lie.filter(|_| said.insert(name)) {
                 report.push(
                     Problem::error(
-                        "sb::validate::override",
+                        "invalid-override",
                         format!("`-p {name}=…` overrides a parameter that follows `{path}` in the plan"),
                     )
                     .help(format!(

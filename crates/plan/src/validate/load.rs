@@ -119,12 +119,11 @@ pub(super) fn resolve(
     let planned = planned(&resolved);
     if planned.total() == 0 && !matches!(planned, Planned::Unknown) {
         report.push(
-            Problem::error(
-                "sb::validate::load",
-                format!("the load is too short to send anything{}", values.point),
-            )
-            .at(&first_line(span, report), "not one invocation")
-            .help("let it last longer, or send more per second: their product is the number of invocations"),
+            Problem::error("invalid-load", format!("the load is too short to send anything{}", values.point))
+                .at(&first_line(span, report), "not one invocation")
+                .help(
+                    "let it last longer, or send more per second: their product is the number of invocations",
+                ),
         );
         return None;
     }
@@ -142,7 +141,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     given.extend(load.k6_options.as_ref().map(|value| ("k6_options", &value.span)));
     if let [(first, _), .., (second, at)] = given.as_slice() {
         report.push(
-            Problem::error("sb::validate::load", format!("the load has both `{first}` and `{second}`"))
+            Problem::error("invalid-load", format!("the load has both `{first}` and `{second}`"))
                 .at(at, "a second kind of load")
                 .help(SHAPES),
         );
@@ -150,14 +149,14 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     }
     if let (Some(duration), None) = (&load.duration, &load.constant) {
         report.push(
-            Problem::error("sb::validate::load", "`duration` belongs to `constant`")
+            Problem::error("invalid-load", "`duration` belongs to `constant`")
                 .at(&duration.span, "nothing lasts this long")
                 .help(SHAPES),
         );
     }
     if let (Some(start), None) = (&load.start, &load.stages) {
         report.push(
-            Problem::error("sb::validate::load", "`start` belongs to `stages`")
+            Problem::error("invalid-load", "`start` belongs to `stages`")
                 .at(&start.span, "nothing starts here")
                 .help(SHAPES),
         );
@@ -193,7 +192,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         let rate = positive(constant, HIGHEST_RATE, values, report);
         let Some(duration) = &load.duration else {
             report.push(
-                Problem::error("sb::validate::load", "a constant load needs a duration")
+                Problem::error("invalid-load", "a constant load needs a duration")
                     .at(&constant.span, "for how long?")
                     .help("add `duration = \"90s\"`"),
             );
@@ -218,7 +217,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         let start_rate = start_rate?;
         if start_rate <= 0.0 && stages_checked.iter().all(|stage| stage.target <= 0.0) {
             report.push(
-                Problem::error("sb::validate::load", format!("the stages send nothing{}", values.point))
+                Problem::error("invalid-load", format!("the stages send nothing{}", values.point))
                     .at(&stages.span, "no stage has a target above 0")
                     .help("add a stage: `{ target = 10, duration = \"30s\" }`"),
             );
@@ -226,7 +225,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         return Some(LoadShape::Stages { start_rate, stages: stages_checked });
     }
     report.push(
-        Problem::error("sb::validate::load", "the load does not say when to send")
+        Problem::error("invalid-load", "the load does not say when to send")
             .at(&first_line(span, report), "a load without a shape")
             .help(SHAPES),
     );
@@ -255,7 +254,7 @@ pub(super) fn value<T: FromValue + Clone>(
         Ok(value) => Some(value),
         Err(message) => {
             report.push(
-                Problem::error("sb::validate::value", format!("{message}{}", values.point))
+                Problem::error("invalid-value", format!("{message}{}", values.point))
                     .at(&given.span, "this template gives it")
                     .help("give the factor or variable a level of the right type"),
             );
@@ -266,7 +265,7 @@ pub(super) fn value<T: FromValue + Clone>(
 
 /// `range`: "from 0 to 1".
 pub(super) fn out_of_range(span: &Span, what: &str, range: &str, values: &Values<'_>) -> Problem {
-    Problem::error("sb::validate::range", format!("{what} is out of range{}", values.point))
+    Problem::error("out-of-range", format!("{what} is out of range{}", values.point))
         .at(span, format!("must be {range}"))
         .help(format!("use a value {range}"))
 }

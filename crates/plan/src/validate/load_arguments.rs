@@ -40,7 +40,7 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
     fn spanned<T>(value: T) -> Spanned<Or<T>> {
         Spanned { value: Or::Value(value), span: 0..0 }
     }
-    let fail = |message: String| Box::new(Problem::error("sb::load::arguments", message).help(USAGE));
+    let fail = |message: String| Box::new(Problem::error("invalid-arguments", message).help(USAGE));
     let lasting = |value: Duration| spanned(Period(value));
     let word = |text: &str| {
         let template = Template::parse(text).ok().filter(Template::is_literal);

@@ -44,7 +44,7 @@ pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report)
     }
     if !used {
         report.push(
-            Problem::error("sb::validate::local", "only the local target has such settings")
+            Problem::error("local-settings", "only the local target has such settings")
                 .at(place, "this target does not use it")
                 .help("deploy with `local = { template = \"template.yaml\" }`, or remove the settings"),
         );
@@ -66,7 +66,7 @@ fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
         settings.containers = Some(Containers { images, client: None });
     } else if let Some(images) = &raw.function_images {
         report.push(
-            Problem::error("sb::validate::local", "these functions run in no containers")
+            Problem::error("local-settings", "these functions run in no containers")
                 .at(&images.span, "has no effect")
                 .help("add `containers = true`, or remove the images"),
         );
@@ -94,7 +94,7 @@ fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
                 *rate = file.value;
             } else {
                 report.push(
-                    Problem::error("sb::validate::range", format!("{} is no rate", file.value))
+                    Problem::error("out-of-range", format!("{} is no rate", file.value))
                         .at(&file.span, "not from 0 to 1")
                         .help("write the share of cases that shall go wrong: 0.01 is one in a hundred"),
                 );
@@ -123,7 +123,7 @@ fn delay(file: &Spanned<DelayFile>, report: &mut Report) -> Option<Delay> {
             return Some(duration);
         }
         report.push(
-            Problem::error("sb::validate::range", "a delay is at most 15 minutes")
+            Problem::error("out-of-range", "a delay is at most 15 minutes")
                 .at(&period.span, "too long")
                 .help("a function runs no longer"),
         );
@@ -137,7 +137,7 @@ fn delay(file: &Spanned<DelayFile>, report: &mut Report) -> Option<Delay> {
             let (median, p99) = (read(&shape.median, true)?, read(&shape.p99, true)?);
             if p99 < median {
                 report.push(
-                    Problem::error("sb::validate::range", "the 99th percentile is below the median")
+                    Problem::error("out-of-range", "the 99th percentile is below the median")
                         .at(&shape.p99.span, "shorter than the median")
                         .help("exchange them, or write one duration for a delay that is always the same"),
                 );

@@ -28,7 +28,7 @@ pub(super) fn matrix(
     for (name, levels) in file.factors.iter() {
         if matches!(name.value.as_str(), "application" | "target") {
             report.push(
-                Problem::error("sb::validate::factor", format!("`{}` cannot be a factor", name.value))
+                Problem::error("invalid-matrix", format!("`{}` cannot be a factor", name.value))
                     .at(&name.span, "a reserved name")
                     .help("add an [[applications]] entry for each combination of application and target"),
             );
@@ -39,7 +39,7 @@ pub(super) fn matrix(
         if combinations > MOST_POINTS && combinations / levels.value.len().max(1) <= MOST_POINTS {
             report.push(
                 Problem::error(
-                    "sb::validate::matrix",
+                    "invalid-matrix",
                     format!("the matrix has {combinations} combinations or more, over all applications"),
                 )
                 .at(&name.span, format!("more than {MOST_POINTS} with this factor"))
@@ -80,7 +80,7 @@ fn rule(
         let name = given.value.0.as_str().unwrap_or_default();
         if !names.contains(&name) {
             report.push(
-                Problem::error("sb::validate::matrix", format!("unknown {what} `{name}`"))
+                Problem::error("invalid-matrix", format!("unknown {what} `{name}`"))
                     .at(&given.span, format!("no {what} of this plan"))
                     .help(suggest(name, &format!("{what}s"), names.iter().copied())),
             );
@@ -94,7 +94,7 @@ fn rule(
             factor => {
                 let Some(index) = matrix.names.iter().position(|name| name == factor) else {
                     report.push(
-                        Problem::error("sb::validate::matrix", format!("unknown factor `{factor}`"))
+                        Problem::error("invalid-matrix", format!("unknown factor `{factor}`"))
                             .at(&name.span, "not in [matrix]")
                             .help(suggest(
                                 factor,
@@ -108,7 +108,7 @@ fn rule(
                     let levels: Vec<String> = matrix.levels[index].iter().map(Value::to_string).collect();
                     report.push(
                         Problem::error(
-                            "sb::validate::matrix",
+                            "invalid-matrix",
                             format!("the factor `{factor}` has no level {}", level.value.0),
                         )
                         .at(&level.span, "excludes nothing")
@@ -127,7 +127,7 @@ fn rule(
             .collect();
         if !missing.is_empty() {
             report.push(
-                Problem::error("sb::validate::matrix", "an included point gives every factor a level")
+                Problem::error("invalid-matrix", "an included point gives every factor a level")
                     .at(&raw.span, format!("without {}", missing.join(", ")))
                     .help(format!("add {}", missing.join(", "))),
             );
@@ -139,7 +139,7 @@ fn rule(
 fn check_levels(name: &Spanned<String>, levels: &Spanned<Vec<Spanned<Scalar>>>, report: &mut Report) {
     if levels.value.is_empty() {
         report.push(
-            Problem::error("sb::validate::factor", format!("the factor `{}` has no levels", name.value))
+            Problem::error("invalid-matrix", format!("the factor `{}` has no levels", name.value))
                 .at(&levels.span, "the product with it is empty")
                 .help("give it at least one level, or remove it"),
         );
@@ -151,7 +151,7 @@ fn check_levels(name: &Spanned<String>, levels: &Spanned<Vec<Spanned<Scalar>>>, 
         if let Some(first) = same {
             report.push(
                 Problem::error(
-                    "sb::validate::factor",
+                    "invalid-matrix",
                     format!("the factor `{}` has the level {} twice", name.value, level.value.0),
                 )
                 .at(&level.span, "again")
@@ -163,7 +163,7 @@ fn check_levels(name: &Spanned<String>, levels: &Spanned<Vec<Spanned<Scalar>>>, 
         {
             report.push(
                 Problem::error(
-                    "sb::validate::factor",
+                    "invalid-matrix",
                     format!("the levels of the factor `{}` have different types", name.value),
                 )
                 .at(&level.span, kind(&level.value))

@@ -7,6 +7,7 @@ mod answer;
 mod benchmark;
 mod check;
 mod contents;
+mod echo;
 mod environment;
 mod factors;
 mod load;
@@ -22,12 +23,14 @@ mod requests;
 mod retry;
 mod sam;
 mod script;
+mod shared;
 mod shell;
 mod stand_in;
 mod step;
 mod template;
 mod trace_load;
 mod traces;
+mod unused;
 mod usage;
 mod workload;
 
@@ -35,7 +38,8 @@ pub use benchmark::{benchmark, benchmark_with};
 pub use check::is_name;
 pub use load::load_file;
 pub use load_arguments::load_arguments;
-pub use plan::{plan, plan_with, single};
+pub use plan::{plan, plan_sharing, plan_with, single};
+pub use shared::Benchmarks;
 pub use stand_in::{StandInRefusal, refused_service, refused_url};
 
 #[cfg(test)]

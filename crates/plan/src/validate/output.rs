@@ -34,10 +34,10 @@ pub(super) fn output(
             _ => "the output has no source".to_owned(),
         };
         report.push(
-                Problem::error("sb::validate::output", message)
-                    .at(&output.span, "needs exactly one source")
-                    .help("use one of `json`, `regex`, `line`, `stdout = true`, and `file` (with or without `json`)"),
-            );
+            Problem::error("invalid-output", message).at(&output.span, "needs exactly one source").help(
+                "use one of `json`, `regex`, `line`, `stdout = true`, and `file` (with or without `json`)",
+            ),
+        );
     }
     if let Some(pointer) = &file.json {
         pointer_syntax(pointer, report);
@@ -56,7 +56,7 @@ pub(super) fn output(
     } else if let Some(line) = &file.line {
         if line.value == 0 {
             report.push(
-                Problem::error("sb::validate::output", "there is no line 0")
+                Problem::error("invalid-output", "there is no line 0")
                     .at(&line.span, "lines count from 1")
                     .help("use 1 for the first line, -1 for the last"),
             );
@@ -65,7 +65,7 @@ pub(super) fn output(
     } else {
         if let Some(stdout) = file.stdout.as_ref().filter(|stdout| !stdout.value) {
             report.push(
-                Problem::error("sb::validate::output", "`stdout = false` gives nothing")
+                Problem::error("invalid-output", "`stdout = false` gives nothing")
                     .at(&stdout.span, "no source")
                     .help("write `stdout = true`"),
             );
@@ -83,7 +83,7 @@ pub(super) fn pointer_syntax(pointer: &Text, report: &mut Report) {
     if !pointer.value.is_empty() && !pointer.value.starts_with('/') {
         let fixed = pointer.value.trim_start_matches(['$', '.']).replace('.', "/");
         report.push(
-            Problem::error("sb::validate::pointer", format!("`{}` is not a JSON pointer", pointer.value))
+            Problem::error("invalid-pointer", format!("`{}` is not a JSON pointer", pointer.value))
                 .at(&pointer.span, "does not start with `/`")
                 .help(format!("write \"/{fixed}\"; an empty string means the whole document")),
         );
@@ -97,11 +97,12 @@ pub(super) fn regex(pattern: &Text, report: &mut Report) {
             // The last line says what is wrong; the lines before repeat the pattern.
             let text = error.to_string();
             let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Problem::error("sb::validate::regex", format!("the regular expression cannot be used: {reason}"))
-                .help("the syntax is that of https://docs.rs/regex; there are no look-arounds or back-references")
+            Problem::error("invalid-regex", format!("the regular expression cannot be used: {reason}")).help(
+                "the syntax is that of https://docs.rs/regex; there are no look-arounds or back-references",
+            )
         }
         Ok(compiled) if compiled.captures_len() > 2 => Problem::error(
-            "sb::validate::regex",
+            "invalid-regex",
             format!(
                 "the regular expression has {} groups, but one value is taken",
                 compiled.captures_len() - 1

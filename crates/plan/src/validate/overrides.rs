@@ -26,7 +26,7 @@ impl Overrides {
                 // The value may be secret: it is not shown.
                 Err(expected) => problems.push(
                     Problem::error(
-                        "sb::validate::override",
+                        "invalid-override",
                         format!("the environment variable `{variable}` does not hold {expected}"),
                     )
                     .help(format!("set it to {expected}, the type of `{name}` in the manifest, or unset it")),
@@ -48,7 +48,7 @@ impl Overrides {
             if param.secret {
                 problems.push(
                     Problem::error(
-                        "sb::validate::override",
+                        "invalid-override",
                         format!("the secret parameter `{name}` was given on the command line, which every process can read"),
                     )
                     .help(format!("set the environment variable {} instead", variable(name))),
@@ -59,7 +59,7 @@ impl Overrides {
                 Ok(value) => drop(values.insert(name.clone(), value)),
                 Err(expected) => problems.push(
                     Problem::error(
-                        "sb::validate::override",
+                        "invalid-override",
                         format!("the parameter `{name}` is {expected}, but `-p` gives `{text}`"),
                     )
                     .help(format!("give {expected}")),
@@ -76,7 +76,7 @@ impl Overrides {
         for (name, _) in &self.params {
             if !names.contains(name.as_str()) {
                 problems.push(
-                    Problem::error("sb::validate::override", format!("unknown parameter `{name}` in `-p`"))
+                    Problem::error("invalid-override", format!("unknown parameter `{name}` in `-p`"))
                         .help(suggest(name, "parameters", names.iter().copied())),
                 );
             }
@@ -86,7 +86,7 @@ impl Overrides {
                 let name = variable_name[ENVIRONMENT_PREFIX.len()..].to_lowercase();
                 problems.push(
                     Problem::warning(
-                        "sb::validate::override",
+                        "invalid-override",
                         format!("the environment variable `{variable_name}` sets no parameter"),
                     )
                     .help(suggest(&name, "parameters", names.iter().copied())),

@@ -7,17 +7,21 @@ use std::time::Duration;
 
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::plan::{ApplicationFile, MatrixFile, OrderWord, PlanFile};
-use crate::manifest::problem::{Checked, Problem, Report, suggest};
+use crate::manifest::problem::{Checked, LeftOut, Problem, Report, suggest};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
 use crate::validate::load::default_load;
 
 use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
-use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Timing};
+use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Prices, Timing};
+use crate::rules::{Depends, rule};
+use crate::validate::echo::without_echoes;
 use crate::validate::script;
-use crate::validate::{benchmark_with, check, factors, matrix, requests, step};
+use crate::validate::shared::{Benchmarks, ReadBenchmark};
+use crate::validate::{check, factors, matrix, requests, step};
 use sb_workload::Load;
+use sb_workload::schedule::planned;
 
 /// Reads and checks a plan with all its benchmarks. A relative path counts from the working directory.
 pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Plan> {
@@ -31,9 +35,20 @@ pub fn plan_with(
     overrides: &Overrides,
     known: &SamTemplates,
 ) -> Checked<Plan> {
+    plan_sharing(files, path, overrides, &Benchmarks::knowing(known))
+}
+
+/// As [`plan`], with benchmarks that are read once for several plans.
+pub fn plan_sharing(
+    files: &dyn Files,
+    path: &Path,
+    overrides: &Overrides,
+    benchmarks: &Benchmarks,
+) -> Checked<Plan> {
     let path = check::absolute(path);
     let (node, mut report) = check::open(files, &path);
-    let Some(file) = node.and_then(|node| PlanFile::decode(&node, &mut report)) else {
+    let decoded = node.and_then(|node| Some((PlanFile::decode(&node, &mut report)?, node)));
+    let Some((file, node)) = decoded else {
         return Checked::new(None, report.problems);
     };
     let decoded = report.problems.len();
@@ -43,13 +58,16 @@ pub fn plan_with(
         overrides,
         report,
         others: Vec::new(),
-        benchmarks: BTreeMap::new(),
-        templates: known.clone(),
+        benchmarks,
+        used: BTreeMap::new(),
+        loads: BTreeMap::new(),
         generators: None,
     };
     let plan = checker.check(&file);
     checker.limit(&plan, &file);
-    check::without_echoes(&mut checker.report, decoded);
+    checker.check_cost(&plan, &file);
+    let elsewhere: Vec<LeftOut> = checker.used.values().flat_map(|read| read.left_out.clone()).collect();
+    without_echoes(&mut checker.report, decoded, &node, &elsewhere);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     Checked::new(Some(plan), problems)
@@ -66,7 +84,7 @@ pub fn single(
     if !benchmark.targets.contains_key(target) {
         problems.push(
             Problem::error(
-                "sb::validate::unknown_target",
+                "unknown-target",
                 format!("the benchmark `{}` has no target `{target}`", benchmark.name),
             )
             .help(suggest(target, "targets", benchmark.targets.keys().map(String::as_str))),
@@ -82,7 +100,7 @@ pub fn single(
         Point { factors: Vec::new(), params, labels: BTreeMap::new(), load: Arc::new(load), start: None };
     if let Some(message) = requests::at_point(&benchmark, &point) {
         problems.push(
-            Problem::error("sb::validate::request", message)
+            Problem::error("invalid-request", message)
                 .help("correct the parameters that were given for it (`-p`, or the environment)"),
         );
     }
@@ -119,10 +137,11 @@ pub(super) struct PlanChecker<'a> {
     pub(super) report: Report,
     /// Problems in benchmarks and of the command line.
     pub(super) others: Vec<Problem>,
-    /// Read once each; None: with errors.
-    benchmarks: BTreeMap<PathBuf, Option<Arc<Benchmark>>>,
-    /// Of all benchmarks that were read.
-    templates: SamTemplates,
+    benchmarks: &'a Benchmarks,
+    /// Those that the plan uses, by path.
+    used: BTreeMap<PathBuf, Arc<ReadBenchmark>>,
+    /// Loads that were checked, by their name and what their placeholders gave; the plan's own has no name.
+    pub(super) loads: BTreeMap<(String, Vec<String>), Arc<Load>>,
     /// None: those that workloads name.
     generators: Option<Vec<String>>,
 }
@@ -146,16 +165,16 @@ impl PlanChecker<'_> {
         let targets: Vec<&str> = applications.iter().map(|application| application.target.as_str()).collect();
         // An application that could not be read would make rules about it look wrong.
         let complete = applications.len() == file.applications.value.len();
-        let default_matrix = MatrixFile::default();
-        let matrix_file = file.matrix.as_ref().filter(|_| complete).unwrap_or(&default_matrix);
-        let matrix = matrix::matrix(matrix_file, &names, &targets, &mut self.report);
-        let entries = if complete {
-            applications.iter().map(|application| self.entry(file, application, &matrix)).collect()
-        } else {
-            Vec::new()
-        };
+        let mut matrix_file = file.matrix.clone().unwrap_or_default();
+        if !complete {
+            matrix_file = MatrixFile { factors: matrix_file.factors, ..MatrixFile::default() };
+        }
+        let matrix = matrix::matrix(&matrix_file, &names, &targets, &mut self.report);
+        let entries: Vec<Entry> =
+            applications.iter().map(|application| self.entry(file, application, &matrix)).collect();
         // What is wrong elsewhere may be why a factor does nothing.
-        if complete && !self.report.problems.iter().chain(&self.others).any(Problem::is_error) {
+        let mut found = self.report.problems.iter().chain(&self.others);
+        if complete && !found.any(|problem| problem.is_error() && may_hide_use(problem)) {
             factors::check(file, &applications, &entries, self.overrides, &mut self.report);
         }
         let benchmarks: Vec<&Benchmark> = applications.iter().map(|one| one.benchmark.as_ref()).collect();
@@ -228,7 +247,7 @@ impl PlanChecker<'_> {
         let trials = plan.trials();
         if trials > MOST_TRIALS {
             self.report.push(
-                Problem::error("sb::validate::range", format!("the plan has {trials} trials"))
+                Problem::error("out-of-range", format!("the plan has {trials} trials"))
                     .at(&file.plan.name.span, format!("more than {MOST_TRIALS}"))
                     .help("lower `repetitions` or `per_deployment`, drop levels of the matrix, or split the plan"),
             );
@@ -240,7 +259,7 @@ impl PlanChecker<'_> {
         let limit = file.budget.as_ref()?.cost_usd.as_ref()?;
         if !(limit.value > 0.0 && limit.value.is_finite()) {
             self.report.push(
-                Problem::error("sb::validate::range", format!("the budget cannot be {} USD", limit.value))
+                Problem::error("out-of-range", format!("the budget cannot be {} USD", limit.value))
                     .at(&limit.span, "not above 0")
                     .help("use a number of US dollars above 0"),
             );
@@ -253,7 +272,7 @@ impl PlanChecker<'_> {
                 let (name, path) = (&entry.target, entry.benchmark.path.display());
                 self.report.push(
                     Problem::error(
-                        "sb::validate::usage",
+                        "unknown-cost",
                         format!("what the target `{name}` of `{}` costs is not known", entry.benchmark.name),
                     )
                     .at(&limit.span, "cannot be kept")
@@ -262,6 +281,23 @@ impl PlanChecker<'_> {
             }
         }
         Some(limit.value)
+    }
+
+    /// By declared usage and the price table, what the plan costs.
+    fn check_cost(&mut self, plan: &Plan, file: &PlanFile) {
+        let limit = file.budget.as_ref().and_then(|budget| budget.cost_usd.as_ref());
+        let (Some(limit), true) = (limit, plan.trials() <= MOST_TRIALS) else { return };
+        let prices = Prices::built_in();
+        let usd: f64 = plan.entries.iter().map(|entry| cost(plan, entry, &prices)).sum();
+        if usd > limit.value {
+            let message = format!("the plan costs about {usd:.2} USD, and its budget is {} USD", limit.value);
+            self.report.push(
+                Problem::warning("over-budget", message).at(&limit.span, "is reached before the end").help(format!(
+                    "raise `cost_usd`, or make the plan smaller; `sb plan estimate {}` shows what costs how much",
+                    self.path.file_name().unwrap_or_default().to_string_lossy()
+                )),
+            );
+        }
     }
 
     fn locks(&mut self, file: &PlanFile) -> BTreeMap<String, u32> {
@@ -281,7 +317,7 @@ impl PlanChecker<'_> {
     ) -> Vec<Application<'a>> {
         if file.applications.value.is_empty() {
             self.report.push(
-                Problem::error("sb::validate::no_application", "the plan has no applications")
+                Problem::error("no-application", "the plan has no applications")
                     .at(&file.applications.span, "empty")
                     .help("add an [[applications]] table with `manifest`"),
             );
@@ -297,7 +333,7 @@ impl PlanChecker<'_> {
                 let first = first.raw.name.as_ref().map_or(&first.raw.manifest.span, |name| &name.span);
                 self.report.push(
                     Problem::error(
-                        "sb::validate::duplicate",
+                        "duplicate-name",
                         format!("two applications are called `{}`", application.name),
                     )
                     .at(name_span, "again")
@@ -319,7 +355,7 @@ impl PlanChecker<'_> {
         let taken = step::locks(raw.locks.as_ref(), &mut self.report);
         for lock in raw.locks.iter().flatten().filter(|lock| !locks.contains_key(&lock.value)) {
             self.report.push(
-                Problem::error("sb::validate::unknown_lock", format!("unknown lock `{}`", lock.value))
+                Problem::error("unknown-lock", format!("unknown lock `{}`", lock.value))
                     .at(&lock.span, "not in [locks]")
                     .help(suggest(&lock.value, "locks", locks.keys().map(String::as_str))),
             );
@@ -330,7 +366,7 @@ impl PlanChecker<'_> {
         if !lies_in(self.files, &manifest, &boundary) {
             self.report.push(
                 Problem::error(
-                    "sb::validate::outside",
+                    "outside-root",
                     format!("the manifest `{}` lies outside of {}", raw.manifest.value, boundary.display()),
                 )
                 .at(&raw.manifest.span, "is not read")
@@ -344,7 +380,7 @@ impl PlanChecker<'_> {
         if !self.files.exists(&manifest) {
             self.report.push(
                 Problem::error(
-                    "sb::validate::no_file",
+                    "missing-file",
                     format!("the manifest `{}` does not exist", raw.manifest.value),
                 )
                 .at(&raw.manifest.span, "no such file")
@@ -352,15 +388,20 @@ impl PlanChecker<'_> {
             );
             return None;
         }
-        if !self.benchmarks.contains_key(&manifest) {
-            let checked = benchmark_with(self.files, &manifest, &self.templates);
-            if let Some(benchmark) = &checked.value {
-                self.templates.extend(&benchmark.templates);
-            }
-            self.others.extend(checked.problems);
-            self.benchmarks.insert(manifest.clone(), checked.value);
+        if self.files.is_folder(&manifest) {
+            self.report.push(
+                Problem::error("missing-file", format!("the manifest `{}` is a folder", raw.manifest.value))
+                    .at(&raw.manifest.span, "this is a folder")
+                    .help("name the manifest in it: \"…/benchmark.toml\""),
+            );
+            return None;
         }
-        let mut benchmark = self.benchmarks.get(&manifest).cloned().flatten()?;
+        let read = self.used.entry(manifest.clone()).or_insert_with(|| {
+            let read = self.benchmarks.get(self.files, &manifest);
+            self.others.extend(read.problems.iter().cloned());
+            read
+        });
+        let mut benchmark = read.benchmark.clone().filter(|benchmark| !benchmark.targets.is_empty())?;
         if let (Some(generators), Some(Sent::Script(script))) = (&self.generators, &benchmark.workload) {
             let script = Script { generators: generators.clone(), ..(**script).clone() };
             let sent = Some(Sent::Script(Arc::new(script)));
@@ -381,14 +422,14 @@ impl PlanChecker<'_> {
                 return Some(target.value.clone());
             }
             Some(target) => Problem::error(
-                "sb::validate::unknown_target",
+                "unknown-target",
                 format!("the benchmark `{}` has no target `{}`", benchmark.name, target.value),
             )
             .at(&target.span, "not in its [targets]")
             .help(suggest(&target.value, "targets", names)),
             None if benchmark.targets.len() == 1 => return benchmark.targets.keys().next().cloned(),
             None => Problem::error(
-                "sb::validate::unknown_target",
+                "unknown-target",
                 format!("the benchmark `{}` has several targets", benchmark.name),
             )
             .at(&raw.manifest.span, "which one?")
@@ -397,6 +438,24 @@ impl PlanChecker<'_> {
         self.report.push(problem);
         None
     }
+}
+
+/// US dollars for all deployments and trials of an application; nothing where its usage is not declared.
+fn cost(plan: &Plan, entry: &Entry, prices: &Prices) -> f64 {
+    let target = entry.benchmark.targets.get(&entry.target);
+    let Some(Charge::Declared(usage)) = target.map(|target| target.charge(&entry.target)) else { return 0.0 };
+    let (invocation, deployment) = (prices.of(&usage.per_invocation), prices.of(&usage.per_deployment));
+    let (deployments, trials) = (f64::from(plan.repetitions), f64::from(plan.trials_per_deployment));
+    let of_point = |point: &Point| {
+        deployments * (deployment + trials * invocation * planned(&point.load).total() as f64)
+    };
+    entry.points.iter().map(of_point).sum()
+}
+
+/// Whether a value may be used although nothing seems to use it, since this problem is where it would be.
+fn may_hide_use(problem: &Problem) -> bool {
+    rule(problem.code).is_none_or(|rule| rule.depends != Depends::Nothing)
+        || ["syntax", "unreadable-file", "invalid-value", "template-syntax"].contains(&problem.code)
 }
 
 /// The benchmark with locks taken by each of its steps.

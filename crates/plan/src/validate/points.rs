@@ -37,7 +37,6 @@ impl PlanChecker<'_> {
 
         let environment = self.overrides.of_environment(benchmark, &mut self.others);
         let command_line = self.overrides.of_command_line(benchmark, &mut self.others);
-        let before = self.report.problems.len();
         let mut params: Vec<(&Spanned<String>, &Spanned<Or<Scalar>>)> = Vec::new();
         for (name, value) in [&file.params, &application.raw.params].into_iter().flatten().flat_map(Map::iter)
         {
@@ -52,7 +51,8 @@ impl PlanChecker<'_> {
             template::check_plain(label, &known, &mut self.report);
         }
         let choice = application.raw.load.as_ref().or(file.load.as_ref());
-        self.check_load(file, choice, &known);
+        // A value that is not defined would be reported again at every point.
+        let choice = choice.filter(|choice| self.check_load(file, choice, &known));
         self.check_start(file, application, &known);
         let mut entry = Entry {
             application: application.name.clone(),
@@ -60,12 +60,6 @@ impl PlanChecker<'_> {
             target: application.target.clone(),
             points: Vec::new(),
         };
-        // Values that are not defined would be reported again at every point.
-        if self.report.problems[before..].iter().any(Problem::is_error) {
-            return entry;
-        }
-
-        let mut loads = Loads { default: None, fixed: BTreeMap::new() };
         let mut failed: BTreeSet<usize> = BTreeSet::new();
         for factors in matrix.points(&application.name, &application.target) {
             let lookup = |path: &str| match path.split_once('.') {
@@ -106,7 +100,7 @@ impl PlanChecker<'_> {
                             String::new()
                         };
                         self.report.push(
-                            Problem::error("sb::validate::param", format!("{message}{at}"))
+                            Problem::error("invalid-param", format!("{message}{at}"))
                                 .at(&value.span, "of another type")
                                 .help(format!("the manifest {} declares the type", benchmark.path.display())),
                         );
@@ -120,7 +114,7 @@ impl PlanChecker<'_> {
             });
             let labels = point_labels.collect();
             let before = self.report.problems.len();
-            let Some(load) = self.load(file, choice, &lookup, &factors, &mut loads) else {
+            let Some(load) = self.load(file, choice, &lookup, &factors) else {
                 if self.report.problems.len() > before {
                     break;
                 }
@@ -139,7 +133,7 @@ impl PlanChecker<'_> {
             let fault = if point.params.is_empty() { None } else { requests::at_point(benchmark, &point) };
             if let Some(message) = fault {
                 self.report.push(
-                    Problem::error("sb::validate::request", format!("{message}{}", describe(&point.factors)))
+                    Problem::error("invalid-request", format!("{message}{}", describe(&point.factors)))
                         .at(&application.raw.manifest.span, "with the parameters that it is given here")
                         .help(
                             "correct the parameters of the plan, of the command line or of the environment",
@@ -149,10 +143,10 @@ impl PlanChecker<'_> {
             }
             entry.points.push(point);
         }
-        if entry.points.is_empty() && self.report.problems.len() == before {
+        if entry.points.is_empty() && matrix.points(&application.name, &application.target).is_empty() {
             self.report.push(
                 Problem::warning(
-                    "sb::validate::matrix",
+                    "invalid-matrix",
                     format!("every point of the application `{}` is excluded", application.name),
                 )
                 .at(&application.raw.manifest.span, "never runs")
@@ -174,7 +168,7 @@ impl PlanChecker<'_> {
         let Some(param) = benchmark.params.get(&name.value) else {
             self.report.push(
                 Problem::error(
-                    "sb::validate::unknown_param",
+                    "unknown-param",
                     format!("the benchmark `{}` has no parameter `{}`", benchmark.name, name.value),
                 )
                 .at(&name.span, format!("not in the [params] of `{}`", application.name))
@@ -188,40 +182,39 @@ impl PlanChecker<'_> {
         };
         if param.secret {
             self.report.push(
-                Problem::error("sb::validate::secret", format!("the parameter `{}` is secret", name.value))
+                Problem::error("secret-in-plan", format!("the parameter `{}` is secret", name.value))
                     .at(&name.span, "a plan is stored with its results")
                     .help("set it by the environment, and leave it out of the plan"),
             );
             return false;
         }
-        if let Or::Template(template) = &value.value {
-            let template = Spanned { value: template.clone(), span: value.span.clone() };
-            template::check_plain(&template, known, &mut self.report);
-        }
-        true
+        let Or::Template(template) = &value.value else { return true };
+        let template = Spanned { value: template.clone(), span: value.span.clone() };
+        template::check_plain(&template, known, &mut self.report)
     }
 
-    /// Checks the placeholders and names of a load, before any point.
+    /// Checks the placeholders and names of a load, before any point. True: all of them are defined.
     fn check_load(
         &mut self,
         file: &PlanFile,
-        choice: Option<&Spanned<LoadOrName>>,
+        choice: &Spanned<LoadOrName>,
         known: &BTreeSet<String>,
-    ) {
-        let named = match choice.map(|choice| &choice.value) {
-            None => return,
-            Some(LoadOrName::Inline(load)) => vec![load.as_ref()],
-            Some(LoadOrName::Name(name)) if name.value.is_literal() => {
+    ) -> bool {
+        let mut defined = true;
+        let named = match &choice.value {
+            LoadOrName::Inline(load) => vec![load.as_ref()],
+            LoadOrName::Name(name) if name.value.is_literal() => {
                 file.loads.iter().filter_map(|loads| loads.get(name.value.source())).collect()
             }
-            Some(LoadOrName::Name(name)) => {
-                template::check_plain(name, known, &mut self.report);
+            LoadOrName::Name(name) => {
+                defined &= template::check_plain(name, known, &mut self.report);
                 file.loads.iter().flat_map(Map::iter).map(|(_, load)| load).collect()
             }
         };
         for template in named.into_iter().flat_map(load::templates) {
-            template::check_plain(&template, known, &mut self.report);
+            defined &= template::check_plain(&template, known, &mut self.report);
         }
+        defined
     }
 
     /// The load at one point. None: reported, unless the same was reported before.
@@ -231,11 +224,12 @@ impl PlanChecker<'_> {
         choice: Option<&Spanned<LoadOrName>>,
         lookup: &dyn Fn(&str) -> Option<Value>,
         factors: &Factors,
-        loads: &mut Loads,
     ) -> Option<Arc<Load>> {
         let Some(choice) = choice else {
             let tolerances = self.overrides.tolerances;
-            let default = loads.default.get_or_insert_with(|| {
+            // No load of a file has this key: it has no placeholder.
+            let key = (String::new(), vec!["the default".to_owned()]);
+            let default = self.loads.entry(key).or_insert_with(|| {
                 let mut load = default_load();
                 tolerances.apply(&mut load);
                 Arc::new(load)
@@ -243,7 +237,10 @@ impl PlanChecker<'_> {
             return Some(Arc::clone(default));
         };
         match &choice.value {
-            LoadOrName::Inline(raw) => self.resolve("", raw, &choice.span, lookup, factors, loads),
+            LoadOrName::Inline(raw) => {
+                let name = format!("\n{}", choice.span.start);
+                self.resolve(&name, raw, &choice.span, lookup, factors)
+            }
             LoadOrName::Name(name) => {
                 let text =
                     name.value.render(sb_workload::template::Context::Plain, lookup).unwrap_or_default();
@@ -251,13 +248,13 @@ impl PlanChecker<'_> {
                     let known = file.loads.iter().flat_map(Map::names).collect::<Vec<_>>();
                     let at = if name.value.is_literal() { String::new() } else { describe(factors) };
                     self.report.push(
-                        Problem::error("sb::validate::unknown_load", format!("unknown load `{text}`{at}"))
+                        Problem::error("unknown-load", format!("unknown load `{text}`{at}"))
                             .at(&name.span, "not in [loads]")
                             .help(suggest(&text, "loads", known)),
                     );
                     return None;
                 };
-                self.resolve(&text, raw, &name.span, lookup, factors, loads)
+                self.resolve(&text, raw, &name.span, lookup, factors)
             }
         }
     }
@@ -269,21 +266,22 @@ impl PlanChecker<'_> {
         span: &Span,
         lookup: &dyn Fn(&str) -> Option<Value>,
         factors: &Factors,
-        loads: &mut Loads,
     ) -> Option<Arc<Load>> {
-        if let Some(load) = loads.fixed.get(name) {
+        let templates = load::templates(raw);
+        let given = templates.iter().map(|template| {
+            template.value.render(sb_workload::template::Context::Plain, lookup).unwrap_or_default()
+        });
+        let key = (name.to_owned(), given.collect());
+        if let Some(load) = self.loads.get(&key) {
             return Some(Arc::clone(load));
         }
-        let is_fixed = load::templates(raw).is_empty();
-        let point = if is_fixed { String::new() } else { describe(factors) };
+        let point = if templates.is_empty() { String::new() } else { describe(factors) };
         let folder = self.path.parent().unwrap_or(&self.path);
         let values = Values { lookup, point: &point, files: self.files, folder };
         let mut load = load::resolve(raw, span, &values, &mut self.report)?;
         self.overrides.tolerances.apply(&mut load);
         let load = Arc::new(load);
-        if is_fixed {
-            loads.fixed.insert(name.to_owned(), Arc::clone(&load));
-        }
+        self.loads.insert(key, Arc::clone(&load));
         Some(load)
     }
 
@@ -309,7 +307,7 @@ impl PlanChecker<'_> {
             _ => {
                 let at = describe(factors);
                 self.report.push(
-                    Problem::error("sb::validate::start", format!("trials cannot start `{text}`{at}"))
+                    Problem::error("invalid-start", format!("trials cannot start `{text}`{at}"))
                         .at(&start.span, "not a word that is known here")
                         .help(suggest(&text, "starts", ["cold", "warm", "cold_then_warm"])),
                 );
@@ -329,7 +327,7 @@ impl PlanChecker<'_> {
         if target.is_some_and(|target| target.traces == Traces::None) {
             self.report.push(
                 Problem::error(
-                    "sb::validate::start",
+                    "invalid-start",
                     format!("cold starts of `{}` cannot be seen: it has no traces", application.name),
                 )
                 .at(&start.span, "checked against the traces of each trial")
@@ -341,11 +339,4 @@ impl PlanChecker<'_> {
             );
         }
     }
-}
-
-/// Loads without placeholders are shared by all points.
-struct Loads {
-    default: Option<Arc<Load>>,
-    /// By name; the plan's own has none.
-    fixed: BTreeMap<String, Arc<Load>>,
 }

@@ -20,7 +20,7 @@ pub(super) fn retry(file: &RetryFile, report: &mut Report) -> Retry {
             retry.backoff = backoff.value;
         } else {
             report.push(
-                Problem::error("sb::validate::range", format!("`backoff` cannot be {}", backoff.value))
+                Problem::error("out-of-range", format!("`backoff` cannot be {}", backoff.value))
                     .at(&backoff.span, "outside of 1 to 100")
                     .help("use 1 for pauses of the same length, 2 to double them"),
             );
@@ -31,7 +31,7 @@ pub(super) fn retry(file: &RetryFile, report: &mut Report) -> Retry {
         if retry.max_delay < delay {
             let text = humantime::format_duration(delay);
             report.push(
-                Problem::error("sb::validate::range", "`max_delay` is shorter than `delay`")
+                Problem::error("out-of-range", "`max_delay` is shorter than `delay`")
                     .at(&longest.span, format!("shorter than {text}"))
                     .help(format!("use {text} or more, or leave `max_delay` out")),
             );
@@ -47,7 +47,7 @@ pub(super) fn retry(file: &RetryFile, report: &mut Report) -> Retry {
         }
         if retry.on.is_empty() {
             report.push(
-                Problem::error("sb::validate::range", "`on` names no failure")
+                Problem::error("out-of-range", "`on` names no failure")
                     .at(&on.span, "nothing would be tried again")
                     .help("name failures, or leave `on` out for all but `out_of_memory`"),
             );

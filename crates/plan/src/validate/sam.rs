@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::benchmark::{Action, Param, ParamSource};
 use crate::manifest::benchmark::{LocalFile, StepFile};
 use crate::manifest::decode::Map;
-use crate::manifest::problem::{Problem, Report, Source, suggest};
+use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
 use crate::manifest::read::{lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::validate::contents;
@@ -41,7 +41,7 @@ impl Steps<'_> {
             && let Some((name, _)) = outputs.0.first()
         {
             report.push(
-                Problem::error("sb::validate::output", "a `local` step has the outputs of its template")
+                Problem::error("invalid-output", "a `local` step has the outputs of its template")
                     .at(&name.span, "writes nothing that could be read")
                     .help("remove `outputs`, or add them to `Outputs:` of the template"),
             );
@@ -52,6 +52,7 @@ impl Steps<'_> {
             Ok(model) => {
                 let more = model.output_names().into_iter();
                 names.extend(more.filter(|name| name != "endpoint" && name != "aws_endpoint"));
+                self.check_handlers(template, parameters, &model, &local.span, report);
                 let has_services = self.sam_problems(template, parameters, &model, local, targets, report);
                 if has_services || local.value.services.is_some() {
                     names.push("aws_endpoint".to_owned());
@@ -59,12 +60,50 @@ impl Steps<'_> {
                 unknown_parameters(local, &model.parameter_names(), report);
             }
             Err(problem) => report.push(
-                Problem::error("sb::validate::sam", format!("the SAM template cannot be used: {problem}"))
+                Problem::error("invalid-template", format!("the SAM template cannot be used: {problem}"))
                     .at(&local.span, "this template")
                     .help(format!("correct {}", template.display())),
             ),
         }
         names
+    }
+
+    /// The file that a function's handler names must be in its code, unless a command builds the code.
+    fn check_handlers(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+        model: &sb_sam::Template,
+        span: &Span,
+        report: &mut Report,
+    ) {
+        let Ok(application) = model.application(&self.likely_values(parameters), &any_place()) else {
+            return;
+        };
+        let folder = template.parent().unwrap_or(template);
+        for function in &application.functions {
+            let code = normal(&folder.join(&function.code));
+            let names = handler_files(&function.runtime, &function.handler);
+            let is_there = |name: &String| self.files.exists(&code.join(name));
+            // What is not there yet, or is an archive, is made by a command.
+            let known = lies_in(self.files, &code, &self.place.root) && self.files.is_folder(&code);
+            if names.is_empty() || !known || names.iter().any(is_there) {
+                continue;
+            }
+            let message = format!(
+                "the function `{}` has no file for its handler `{}`",
+                function.logical_id, function.handler
+            );
+            report.push(
+                Problem::warning("missing-handler", message)
+                    .at(span, format!("{}, line {}", file_name(template), function.line))
+                    .help(format!(
+                        "put `{}` into {}, or correct `Handler` or `CodeUri`",
+                        names[0],
+                        code.display()
+                    )),
+            );
+        }
     }
 
     /// A local step hands the parameters on to those of its template that have their names.
@@ -180,7 +219,7 @@ impl Steps<'_> {
                 })
                 .collect();
             report.push(
-                Problem::note("sb::validate::sam", message)
+                Problem::note("invalid-template", message)
                     .at(&local.span, "refused when it is deployed")
                     .help(format!(
                         "other targets are not concerned. It does not have: {}",
@@ -200,7 +239,7 @@ impl Steps<'_> {
                 Some(resource) => format!("resource `{resource}`: {}", found.message),
                 None => found.message,
             };
-            let mut problem = Problem::error("sb::validate::sam", message);
+            let mut problem = Problem::error("invalid-template", message);
             let start: usize =
                 text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
             let line = text[start..].lines().next().unwrap_or_default();
@@ -213,13 +252,31 @@ impl Steps<'_> {
     }
 }
 
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The files, one of which holds a handler, relative to the code. Empty: what is run is built first, or found otherwise.
+fn handler_files(runtime: &str, handler: &str) -> Vec<String> {
+    let Some((module, _)) = handler.rsplit_once('.') else { return vec![] };
+    let ends: &[&str] = if runtime.starts_with("python") {
+        &[".py", "/__init__.py"]
+    } else if runtime.starts_with("nodejs") {
+        &[".js", ".mjs", ".cjs", "/index.js", "/index.mjs"]
+    } else {
+        return vec![];
+    };
+    let module = if runtime.starts_with("python") { module.replace('.', "/") } else { module.to_owned() };
+    ends.iter().map(|end| format!("{module}{end}")).collect()
+}
+
 /// Parameters given to a template that does not have them.
 fn unknown_parameters(local: &Spanned<LocalFile>, known: &[String], report: &mut Report) {
     for (name, _) in local.value.parameters.iter().flat_map(Map::iter) {
         if !known.contains(&name.value) {
             let message = format!("the template has no parameter `{}`", name.value);
             report.push(
-                Problem::error("sb::validate::sam", message)
+                Problem::error("invalid-template", message)
                     .at(&name.span, "not under `Parameters:`")
                     .help(suggest(&name.value, "parameters", known.iter().map(String::as_str))),
             );

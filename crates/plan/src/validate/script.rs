@@ -41,14 +41,14 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     let Some(path) = &file.script else {
         if let Some((EngineWord::K6, span)) = engine {
             report.push(
-                Problem::error("sb::validate::script", "the load generator `k6` needs a script")
+                Problem::error("invalid-script", "the load generator `k6` needs a script")
                     .at(span, "runs which script?")
                     .help("add `script = \"workload.js\"`; for requests, use `engine = \"native\"` or leave it out"),
             );
         }
         for (key, span) in script_keys(file) {
             report.push(
-                Problem::error("sb::validate::script", format!("`{key}` belongs to a script"))
+                Problem::error("invalid-script", format!("`{key}` belongs to a script"))
                     .at(span, "there is no script")
                     .help("add `script = \"workload.js\"`, or remove this key"),
             );
@@ -58,7 +58,7 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     };
     if let Some((EngineWord::Native, span)) = engine {
         report.push(
-            Problem::error("sb::validate::script", "the load generator `native` runs no scripts")
+            Problem::error("invalid-script", "the load generator `native` runs no scripts")
                 .at(span, "sends requests")
                 .help("use `engine = \"k6\"`, or describe the requests as [[workload.requests]] instead"),
         );
@@ -78,7 +78,7 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     ];
     for (key, _) in settings.into_iter().filter(|(_, given)| *given) {
         report.push(
-            Problem::error("sb::validate::script", format!("`{key}` is not for scripts"))
+            Problem::error("invalid-script", format!("`{key}` is not for scripts"))
                 .at(&path.span, "the script says how it is sent")
                 .help(format!("remove `{key}`; k6 has options of its own, which go into `options`")),
         );
@@ -86,7 +86,7 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     for (key, span) in theirs {
         let Some(span) = span else { continue };
         report.push(
-            Problem::error("sb::validate::script", format!("the workload has both `script` and `{key}`"))
+            Problem::error("invalid-script", format!("the workload has both `script` and `{key}`"))
                 .at(span, "the script says what is sent, and how")
                 .at(&path.span, "the script")
                 .help("keep one of them"),
@@ -122,7 +122,7 @@ fn env(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> BTreeMa
     for (name, value) in file.env.iter().flat_map(Map::iter) {
         if name.value.starts_with("K6_") {
             report.push(
-                Problem::error("sb::validate::script", format!("`{}` would change how k6 runs", name.value))
+                Problem::error("invalid-script", format!("`{}` would change how k6 runs", name.value))
                     .at(&name.span, "k6 reads variables that begin with K6_")
                     .help("set it in `options`, whose keys are those of k6's options"),
             );
@@ -156,7 +156,7 @@ fn options(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Val
         ["vus", "duration", "iterations", "stages"].iter().find(|key| options.get(key).is_some())
     {
         report.push(
-            Problem::error("sb::validate::script", format!("the option `{key}` would replace the load"))
+            Problem::error("invalid-script", format!("the option `{key}` would replace the load"))
                 .at(span, format!("sets `{key}`"))
                 .help("say when to send in the load; a load of your own: `load = { k6_options = \"options.json\" }`"),
         );
@@ -167,8 +167,7 @@ fn options(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Val
 /// JSON with a table at its top.
 fn read_options(files: &dyn Files, file: &std::path::Path) -> Result<Value, Problem> {
     let wrong = |message: String, help: &str| {
-        Problem::error("sb::validate::script", format!("`{}`: {message}", file.display()))
-            .help(help.to_owned())
+        Problem::error("invalid-script", format!("`{}`: {message}", file.display())).help(help.to_owned())
     };
     let bytes = files.read(file).map_err(|error| wrong(error.to_string(), "check the path"))?;
     let help = "write the options as k6 has them: {\"scenarios\": {…}, \"thresholds\": {…}}";
@@ -183,11 +182,9 @@ fn read_options(files: &dyn Files, file: &std::path::Path) -> Result<Value, Prob
 pub(super) fn generators(list: &Spanned<Vec<Text>>, report: &mut Report) -> Vec<String> {
     if list.value.is_empty() {
         report.push(
-            Problem::error("sb::validate::script", "there are no load generators")
-                .at(&list.span, "empty")
-                .help(
-                    "name Docker engines: [\"ssh://lg1\", \"ssh://lg2\"]; remove the key to send from here",
-                ),
+            Problem::error("invalid-script", "there are no load generators").at(&list.span, "empty").help(
+                "name Docker engines: [\"ssh://lg1\", \"ssh://lg2\"]; remove the key to send from here",
+            ),
         );
     }
     let mut seen = BTreeSet::new();
@@ -197,13 +194,13 @@ pub(super) fn generators(list: &Spanned<Vec<Text>>, report: &mut Report) -> Vec<
         });
         if !known {
             report.push(
-                Problem::error("sb::validate::script", format!("`{}` is not the address of a Docker engine", address.value))
+                Problem::error("invalid-script", format!("`{}` is not the address of a Docker engine", address.value))
                     .at(&address.span, "not an address")
                     .help("write it as DOCKER_HOST has it: \"ssh://user@host\", \"tcp://host:2375\" or \"unix:///path\""),
             );
         } else if !seen.insert(address.value.as_str()) {
             report.push(
-                Problem::error("sb::validate::duplicate", format!("`{}` is named twice", address.value))
+                Problem::error("duplicate-name", format!("`{}` is named twice", address.value))
                     .at(&address.span, "again")
                     .help("name each engine once: it sends one share of the load"),
             );
@@ -226,7 +223,7 @@ pub(super) fn load(
     for (key, span) in theirs {
         let Some(span) = span else { continue };
         report.push(
-            Problem::error("sb::validate::load", format!("`{key}` means nothing to options for k6"))
+            Problem::error("invalid-load", format!("`{key}` means nothing to options for k6"))
                 .at(span, "they are used as they are")
                 .help(SHAPES),
         );
@@ -235,7 +232,7 @@ pub(super) fn load(
         Ok(name) => name,
         Err(error) => {
             report.push(
-                Problem::error("sb::validate::value", format!("{error}{}", values.point))
+                Problem::error("invalid-value", format!("{error}{}", values.point))
                     .at(&path.span, "this template")
                     .help("give the factor or variable a value"),
             );
@@ -251,7 +248,7 @@ pub(super) fn load(
 /// Why this load cannot drive what is sent, if it cannot.
 pub(super) fn mismatch(sent: Option<&Sent>, load: &Load) -> Option<Problem> {
     let wrong = |message: &str, help: &str| {
-        Some(Problem::error("sb::validate::script", message.to_owned()).help(help.to_owned()))
+        Some(Problem::error("invalid-script", message.to_owned()).help(help.to_owned()))
     };
     match sent {
         Some(Sent::Requests(_)) if matches!(load.shape, LoadShape::K6(_)) => wrong(

@@ -94,7 +94,7 @@ pub(super) fn check(local: &LocalFile, report: &mut Report) {
     for (name, url) in local.services.iter().flat_map(Map::iter) {
         if let Some(refused) = refused_service(&name.value) {
             report.push(
-                Problem::error("sb::validate::stand_in", refused.message)
+                Problem::error("invalid-stand-in", refused.message)
                     .at(&name.span, "cannot have a stand-in")
                     .help(refused.help),
             );
@@ -106,7 +106,7 @@ pub(super) fn check(local: &LocalFile, report: &mut Report) {
         };
         if let Some(refused) = refused_url(&name.value, &likely) {
             report.push(
-                Problem::error("sb::validate::stand_in", refused.message)
+                Problem::error("invalid-stand-in", refused.message)
                     .at(&url.span, "not a URL of a stand-in")
                     .help(format!("{}, or begin with a value: \"{{{{outputs.url}}}}\"", refused.help)),
             );

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::benchmark::{
-    Action, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry, SamTemplates,
-    WaitFor,
+    Action, Command, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry,
+    SamTemplates, WaitFor,
 };
 use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Span, suggest};
-use crate::manifest::read::Files;
+use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::Spanned;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::contents;
@@ -85,6 +85,9 @@ impl Steps<'_> {
             Some(Action::LocalUp(up)) => self.local_contents(&up.template, &up.parameters),
             _ => BTreeMap::new(),
         };
+        if let (Some(Action::Run(command)), Some(run)) = (&action, &file.run) {
+            self.check_program(phase, command, &environment, &run.span, report);
+        }
         let fails_interrupted = file.on_interrupt == Some(OnInterruptWord::Fail);
         let step = ManifestStep {
             phase,
@@ -109,6 +112,33 @@ impl Steps<'_> {
         Draft { raw, step, targets, output_names }
     }
 
+    /// A program of the application must be there, unless something makes it before.
+    fn check_program(
+        &self,
+        phase: Phase,
+        command: &Command,
+        environment: &Environment,
+        span: &Span,
+        report: &mut Report,
+    ) {
+        let folder = normal(&self.folder_of(environment));
+        let Some(program) = contents::missing_program(command, &folder, &self.place.root, self.files) else {
+            return;
+        };
+        // What an earlier command names, it may make. Deployment may make what later phases run.
+        let name = program.rsplit('/').next().unwrap_or(&program);
+        let text = report.source.text();
+        let before = if phase == Phase::Deploy { &text[..span.start] } else { text };
+        let named = before.match_indices(name).any(|(at, _)| !span.contains(&at));
+        if !named {
+            let message = format!("the program `{program}` does not exist");
+            report.push(Problem::warning("missing-script", message).at(span, "runs it").help(format!(
+                "create {}, or correct the path, which counts from the step's `workdir`",
+                normal(&folder.join(&program)).display()
+            )));
+        }
+    }
+
     /// The working directory, as far as the manifest alone tells.
     fn folder_of(&self, environment: &Environment) -> PathBuf {
         match &environment.workdir {
@@ -125,16 +155,9 @@ impl Steps<'_> {
         for target in &given.0 {
             if !self.ceilings.contains_key(&target.value) {
                 report.push(
-                    Problem::error(
-                        "sb::validate::unknown_target",
-                        format!("unknown target `{}`", target.value),
-                    )
-                    .at(&target.span, "not in [targets]")
-                    .help(suggest(
-                        &target.value,
-                        "targets",
-                        self.ceilings.keys().map(String::as_str),
-                    )),
+                    Problem::error("unknown-target", format!("unknown target `{}`", target.value))
+                        .at(&target.span, "not in [targets]")
+                        .help(suggest(&target.value, "targets", self.ceilings.keys().map(String::as_str))),
                 );
             } else if !targets.contains(&target.value) {
                 targets.push(target.value.clone());
@@ -159,7 +182,7 @@ impl Steps<'_> {
         if let [(first, first_at), (second, second_at), ..] = given.as_slice() {
             report.push(
                 Problem::error(
-                    "sb::validate::action",
+                    "step-action",
                     format!("the step `{}` has both `{first}` and `{second}`", file.name.value),
                 )
                 .at(second_at, "a second action")
@@ -186,9 +209,7 @@ impl Steps<'_> {
                 None
             };
             if let Some((message, help)) = problem {
-                report.push(
-                    Problem::error("sb::validate::action", message).at(&load.span, "not here").help(help),
-                );
+                report.push(Problem::error("step-action", message).at(&load.span, "not here").help(help));
             }
             return Some(Action::Load);
         }
@@ -196,7 +217,7 @@ impl Steps<'_> {
             return self.local(phase, local, report);
         }
         report.push(
-            Problem::error("sb::validate::action", format!("the step `{}` does nothing", file.name.value))
+            Problem::error("step-action", format!("the step `{}` does nothing", file.name.value))
                 .at(&file.name.span, "a step without an action")
                 .help("add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only) and `local`"),
         );
@@ -250,7 +271,7 @@ impl Steps<'_> {
                 "write `{ template = \"template.yaml\" }` to deploy and `{ down = true }` to clean up",
             ),
         };
-        report.push(Problem::error("sb::validate::action", message).at(&local.span, "not here").help(help));
+        report.push(Problem::error("step-action", message).at(&local.span, "not here").help(help));
         None
     }
 
@@ -321,13 +342,13 @@ pub(super) fn url(template: &Spanned<Template>, known: &dyn Fn(&str) -> Option<V
     };
     if let Some(message) = problem {
         report.push(
-            Problem::error("sb::validate::url", message)
+            Problem::error("invalid-url", message)
                 .at(&template.span, "not a full URL")
                 .help("write \"http://…\", or begin with a value: \"{{outputs.endpoint}}/path\""),
         );
     } else if let Some(reason) = requests::url_fault(&template.value, known) {
         report.push(
-            Problem::error("sb::validate::url", "the URL cannot be requested")
+            Problem::error("invalid-url", "the URL cannot be requested")
                 .at(&template.span, "not a URL")
                 .help(reason),
         );
@@ -361,7 +382,7 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
     }
     for (key, span) in given {
         report.push(
-            Problem::error("sb::validate::action", format!("`{key}` belongs to steps with `run`"))
+            Problem::error("step-action", format!("`{key}` belongs to steps with `run`"))
                 .at(span, "has no effect here")
                 .help(format!("remove `{key}`, or move it to a step with `run`")),
         );

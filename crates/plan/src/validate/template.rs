@@ -148,14 +148,11 @@ impl Scope {
             let Placeholder { path, raw, .. } = placeholder;
             if *raw && role != Role::ArgvWord && role != Role::FileName {
                 report.push(
-                    Problem::warning(
-                        "sb::template::raw",
-                        format!("the value of `{{{{{{{path}}}}}}}` is not quoted"),
-                    )
-                    .at(&placeholder.span(report), "raw")
-                    .help(format!(
-                        "write `{{{{{path}}}}}` unless the value is meant to be read as code here"
-                    )),
+                    Problem::warning("raw-value", format!("the value of `{{{{{{{path}}}}}}}` is not quoted"))
+                        .at(&placeholder.span(report), "raw")
+                        .help(format!(
+                            "write `{{{{{path}}}}}` unless the value is meant to be read as code here"
+                        )),
                 );
             }
             self.check_path(placeholder, role, user, report);
@@ -163,7 +160,7 @@ impl Scope {
         let has_nul = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains('\0'));
         if role != Role::Request && template.value.pieces().iter().any(has_nul) {
             report.push(
-                Problem::error("sb::validate::nul", "a NUL byte cannot be handed to a command")
+                Problem::error("nul-byte", "a NUL byte cannot be handed to a command")
                     .at(&template.span, "holds a NUL byte")
                     .help("remove it; a command that needs one can make it: `printf '\\0'`"),
             );
@@ -173,7 +170,7 @@ impl Scope {
                 let Placeholder { path, .. } = &found[index];
                 report.push(
                     Problem::error(
-                        "sb::template::quoted",
+                        "unquotable-value",
                         format!("`{{{{{path}}}}}` stands {}, where its value cannot be quoted", trap.place()),
                     )
                     .at(&found[index].span(report), "quoting would break here")
@@ -201,16 +198,9 @@ impl Scope {
             let place =
                 if path.starts_with("request.") { "requests" } else { "invoke steps and the workload" };
             report.push(
-                Problem::error(
-                    "sb::template::not_here",
-                    format!("`{{{{{path}}}}}` has a value only in {place}"),
-                )
-                .at(&placeholder.span(report), "has no value here")
-                .help(suggest(
-                    "",
-                    "defined here",
-                    self.known(user).iter().map(String::as_str),
-                )),
+                Problem::error("value-not-here", format!("`{{{{{path}}}}}` has a value only in {place}"))
+                    .at(&placeholder.span(report), "has no value here")
+                    .help(suggest("", "defined here", self.known(user).iter().map(String::as_str))),
             );
             return;
         }
@@ -262,7 +252,7 @@ impl Scope {
         user: User<'_>,
         report: &mut Report,
     ) {
-        let code = "sb::template::output";
+        let code = "output-order";
         let path = format!("outputs.{output}");
         let mut secret = false;
         for target in user.targets {
@@ -359,7 +349,7 @@ fn secret_use(path: &str, span: &Span, role: Role, report: &mut Report) {
         Role::Plain | Role::Request => return,
     };
     report.push(
-        Problem::error("sb::template::secret", format!("the secret `{{{{{path}}}}}` would land in {place}"))
+        Problem::error("secret-exposed", format!("the secret `{{{{{path}}}}}` would land in {place}"))
             .at(span, "secret")
             .help(format!(
                 "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and let the command read `{variable}`",
@@ -369,7 +359,7 @@ fn secret_use(path: &str, span: &Span, role: Role, report: &mut Report) {
 }
 
 fn undefined(path: &str, span: &Span, known: &[String]) -> Problem {
-    let problem = Problem::error("sb::template::undefined", format!("`{{{{{path}}}}}` is not defined here"))
+    let problem = Problem::error("undefined-value", format!("`{{{{{path}}}}}` is not defined here"))
         .at(span, "not defined");
     let names = known.iter().map(String::as_str);
     // A name without its table is a common slip.
@@ -381,11 +371,19 @@ fn undefined(path: &str, span: &Span, known: &[String]) -> Problem {
 }
 
 /// Checks a template of a plan, where values are plain and only `known` names exist.
-pub(super) fn check_plain(template: &Spanned<Template>, known: &BTreeSet<String>, report: &mut Report) {
+///
+/// True: all of them are defined.
+pub(super) fn check_plain(
+    template: &Spanned<Template>,
+    known: &BTreeSet<String>,
+    report: &mut Report,
+) -> bool {
+    let before = report.problems.len();
     for placeholder in placeholders(template) {
         if !known.contains(placeholder.path) {
             let names: Vec<String> = known.iter().take(MOST_NAMES).cloned().collect();
             report.push(undefined(placeholder.path, &placeholder.span(report), &names));
         }
     }
+    report.problems.len() == before
 }

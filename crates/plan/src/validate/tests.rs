@@ -30,6 +30,23 @@ const HEAD: &str = "[benchmark]\nname = \"demo\"\n";
 const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: handler.main\n      \
                         Runtime: python3.12\n      CodeUri: src/\nOutputs:\n  QueueUrl:\n    Value: x\n";
 
+/// Warnings about what has no effect or is never removed: the manifests of these tests are parts, and have such things. The
+/// rules' own examples show them.
+const ASIDE: [&str; 3] = ["no-cleanup", "unused-credentials", "unused-image"];
+
+fn aside<T>(mut checked: Checked<T>) -> Checked<T> {
+    checked.problems.retain(|problem| !ASIDE.contains(&problem.code));
+    checked
+}
+
+fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
+    aside(super::benchmark(files, path))
+}
+
+fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Plan> {
+    aside(super::plan(files, path, overrides))
+}
+
 /// Problems as people see them.
 fn rendered(problems: &[Problem]) -> String {
     let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
@@ -70,7 +87,7 @@ fn valid(manifest: &str) -> Arc<Benchmark> {
 fn check(name: &str, manifest: &str, codes: &[&str]) {
     let checked = read(manifest);
     let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
-    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    let codes: Vec<String> = codes.iter().map(|code| (*code).to_owned()).collect();
     assert_eq!(found, codes, "{}", rendered(&checked.problems));
     assert_eq!(checked.value.is_none(), checked.problems.iter().any(Problem::is_error));
     insta::assert_snapshot!(name, rendered(&checked.problems));
@@ -85,7 +102,7 @@ fn several_syntax_errors_are_all_reported() {
     check(
         "toml_syntax",
         "[benchmark]\nname = \"x\nroot = \n[targets.local]\na = 1\na = 2\nwhen = 2024-01-01\n",
-        &["manifest::syntax", "manifest::syntax", "manifest::duplicate_key", "manifest::syntax"],
+        &["syntax", "syntax", "duplicate-key", "syntax"],
     );
 }
 
@@ -102,7 +119,7 @@ fn deep_nesting_is_refused() {
     for (path, open, close) in [("/b/x.toml", "a = ", "\n"), ("/b/x.yaml", "a: ", "\n")] {
         let text = format!("{open}{}{}{close}", "[".repeat(100_000), "]".repeat(100_000));
         let checked = benchmark(&Snapshot::new([(path, text)]), Path::new(path));
-        assert_eq!(checked.problems[0].code, "sb::manifest::syntax");
+        assert_eq!(checked.problems[0].code, "syntax");
     }
     let text = format!("{}x = 1\n", "a.".repeat(50_000));
     assert!(benchmark(&Snapshot::new([("/b/x.toml", text)]), Path::new("/b/x.toml")).value.is_none());
@@ -111,7 +128,7 @@ fn deep_nesting_is_refused() {
 #[test]
 fn a_missing_file_is_reported() {
     let checked = benchmark(&Snapshot::default(), Path::new("/b/benchmark.toml"));
-    assert_eq!(checked.problems[0].code, "sb::manifest::unreadable");
+    assert_eq!(checked.problems[0].code, "unreadable-file");
 }
 
 #[test]
@@ -120,16 +137,15 @@ fn unknown_keys_types_and_missing_keys_are_reported_together() {
         "keys_and_types",
         "[benchmark]\ntitle = \"x\"\nnmae = \"y\"\n\n[targets.local]\ntrases = \"local\"\n\n[[deploy]]\nname = 7\ntimeout = 90\nretry = { attempts = \"2\" }\nrun = \"x\"\nlimits = { memory = \"5 apples\" }\n\n[[deploy]]\nname = \"b\"\nwait = \"soon\"\non_interrupt = \"retry\"\n",
         &[
-            "manifest::missing_key",
-            "manifest::unknown_key",
-            "manifest::unknown_key",
-            "manifest::unknown_key",
-            "manifest::wrong_type",
-            "manifest::wrong_type",
-            "manifest::wrong_type",
-            "manifest::size",
-            "manifest::duration",
-            "manifest::unknown_word",
+            "unknown-key",
+            "unknown-key",
+            "unknown-key",
+            "wrong-type",
+            "wrong-type",
+            "wrong-type",
+            "invalid-size",
+            "invalid-duration",
+            "unknown-word",
         ],
     );
 }
@@ -142,14 +158,7 @@ fn a_wrong_type_does_not_hide_other_mistakes() {
         &with_local(
             "[[deploy]]\nname = \"a b\"\nrun = 5\n[[deploy]]\nname = 6\nrun = \"x\"\n[[deploy]]\nname = \"c\"\nneeds = \"b\"\ntimeuot = \"1s\"\nretry = { attempts = 0 }\nrun = \"echo '{{target}}'\"\n",
         ),
-        &[
-            "validate::name",
-            "manifest::wrong_type",
-            "manifest::wrong_type",
-            "manifest::unknown_key",
-            "validate::range",
-            "template::quoted",
-        ],
+        &["invalid-name", "wrong-type", "wrong-type", "unknown-key", "out-of-range", "unquotable-value"],
     );
 }
 
@@ -261,14 +270,7 @@ fn a_step_has_exactly_one_action_in_the_right_phase() {
         &with_local(
             "[[deploy]]\nname = \"a\"\nrun = \"x\"\nwait = \"1s\"\n[[deploy]]\nname = \"b\"\n[[deploy]]\nname = \"c\"\nload = true\n[[deploy]]\nname = \"d\"\nlocal = { down = true }\n[[deploy]]\nname = \"e\"\nwait = \"1s\"\nimage = \"x:1\"\n[[cleanup]]\nname = \"f\"\nlocal = { template = \"template.yaml\" }\n",
         ),
-        &[
-            "validate::action",
-            "validate::action",
-            "validate::action",
-            "validate::action",
-            "validate::action",
-            "validate::action",
-        ],
+        &["step-action", "step-action", "step-action", "step-action", "step-action", "step-action"],
     );
 }
 
@@ -279,7 +281,7 @@ fn needs_are_known_and_have_no_cycles() {
         &with_local(
             "[[deploy]]\nname = \"a\"\nneeds = [\"c\"]\nrun = \"x\"\n[[deploy]]\nname = \"b\"\nrun = \"x\"\n[[deploy]]\nname = \"c\"\nneeds = \"b\"\nrun = \"x\"\n[[deploy]]\nname = \"d\"\nneeds = \"aa\"\nrun = \"x\"\n[[deploy]]\nname = \"d\"\nrun = \"x\"\n",
         ),
-        &["validate::cycle", "validate::unknown_step", "validate::duplicate"],
+        &["needs-cycle", "unknown-step", "duplicate-name"],
     );
 }
 
@@ -291,14 +293,14 @@ fn names_targets_images_and_credentials_are_known() {
             "{HEAD}[images]\ndeploy = {{ dockerfile = \"deploy.Dockerfile\" }}\nbad = \"a b\"\ngone = {{ dockerfile = \"nowhere\" }}\nfar = {{ dockerfile = \"../other/Dockerfile\" }}\n[targets.aws]\ncredentials = [\"aws\"]\n[targets.local]\n[[deploy]]\nname = \"a b\"\ntarget = [\"aws\", \"lokal\"]\nimage = \"deplyo\"\ncredentials = [\"azure\", \"awss\"]\nrun = \"x\"\n"
         ),
         &[
-            "validate::image",
-            "validate::no_file",
-            "validate::outside",
-            "validate::name",
-            "validate::unknown_target",
-            "validate::image",
-            "validate::credentials",
-            "validate::credentials",
+            "unknown-image",
+            "missing-file",
+            "outside-root",
+            "invalid-name",
+            "unknown-target",
+            "unknown-image",
+            "invalid-credentials",
+            "invalid-credentials",
         ],
     );
 }
@@ -310,7 +312,7 @@ fn pulumi_credentials_stand_beside_those_of_a_cloud() {
         assert!(checked.value.is_some());
         checked.problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
     };
-    assert_eq!(warnings("\"pulumi\""), ["sb::validate::credentials"]);
+    assert_eq!(warnings("\"pulumi\""), ["invalid-credentials"]);
     assert_eq!(warnings("\"pulumi\", \"aws\""), Vec::<&str>::new());
     assert_eq!(warnings("\"aws\""), Vec::<&str>::new());
 }
@@ -323,16 +325,16 @@ fn values_lie_in_their_ranges() {
             "[params]\na = { random_hex = 0 }\nb = { secret = true }\n[[deploy]]\nname = \"a\"\nrun = \"x\"\ntimeout = \"0s\"\nretry = { attempts = 0, delay = \"900d\" }\nlimits = { cpus = 0, memory = 512 }\nenv = { \"A-B\" = \"x\" }\n[[deploy]]\nname = \"b\"\nwait_for = { http = \"localhost/x\", status = 99 }\n",
         ),
         &[
-            "validate::range",
-            "validate::param",
-            "validate::duration",
-            "validate::range",
-            "validate::duration",
-            "validate::range",
-            "validate::range",
-            "validate::variable",
-            "validate::url",
-            "validate::range",
+            "out-of-range",
+            "invalid-param",
+            "duration-out-of-range",
+            "out-of-range",
+            "duration-out-of-range",
+            "out-of-range",
+            "out-of-range",
+            "invalid-variable",
+            "invalid-url",
+            "out-of-range",
         ],
     );
 }
@@ -345,13 +347,13 @@ fn outputs_have_one_source_that_works() {
             "[[deploy]]\nname = \"a\"\nrun = \"x\"\n[deploy.outputs]\na = { json = \"$.Stacks\" }\nb = { regex = \"(a)(b)\" }\nc = { regex = \"(a\" }\nd = { line = 0 }\ne = { stdout = true, line = 1 }\nf = { default = \"x\" }\ng = { file = \"../../x\" }\nh = { file = \"ok.json\", json = \"/a\" }\n",
         ),
         &[
-            "validate::pointer",
-            "validate::regex",
-            "validate::regex",
-            "validate::output",
-            "validate::output",
-            "validate::output",
-            "validate::outside",
+            "invalid-pointer",
+            "invalid-regex",
+            "invalid-regex",
+            "invalid-output",
+            "invalid-output",
+            "invalid-output",
+            "outside-root",
         ],
     );
 }
@@ -363,20 +365,14 @@ fn placeholders_are_defined_where_they_stand() {
         &with_local(
             "[[deploy]]\nname = \"a\"\nrun = \"echo {{target}}\"\nenv = { A = \"{{target}} {{#if x}}\", B = \"{{target\" }\n",
         ),
-        &["template::syntax", "template::syntax"],
+        &["template-syntax", "template-syntax"],
     );
     check(
         "undefined_paths",
         &with_local(
             "[params]\nregion = \"x\"\n[[deploy]]\nname = \"a\"\nrun = \"echo {{params.regoin}} {{region}} {{trial.number}} {{nothing}}\"\nenv = { A = \"{{request.uuid}}\" }\n",
         ),
-        &[
-            "template::undefined",
-            "template::undefined",
-            "template::not_here",
-            "template::undefined",
-            "template::not_here",
-        ],
+        &["undefined-value", "undefined-value", "value-not-here", "undefined-value", "value-not-here"],
     );
 }
 
@@ -387,7 +383,7 @@ fn quoted_and_raw_placeholders_are_pointed_at() {
         &with_local(
             "[params]\nregion = \"x\"\n[[deploy]]\nname = \"a\"\nrun = '''\necho \"region: {{params.region}}\"\ncat <<EOF\n{{ params.region }}\nEOF\necho {{params.region}} {{{params.region}}}\n'''\n[[deploy]]\nname = \"b\"\nshell = [\"python3\", \"-c\"]\nrun = \"print({{params.region}})\"\n",
         ),
-        &["template::quoted", "template::quoted", "template::raw", "template::foreign_shell"],
+        &["unquotable-value", "unquotable-value", "raw-value", "foreign-shell"],
     );
 }
 
@@ -398,7 +394,7 @@ fn secrets_stay_out_of_argument_lists_and_file_names() {
         &with_local(
             "[params]\nkey = { env = \"KEY\", secret = true }\n[[deploy]]\nname = \"a\"\nrun = \"login {{params.key}}\"\nworkdir = \"{{params.key}}\"\nenv = { KEY = \"{{params.key}}\" }\noutputs.token = { stdout = true, secret = true }\n[[deploy]]\nname = \"b\"\nrun = [\"use\", \"{{outputs.token}}\"]\n",
         ),
-        &["template::secret", "template::secret", "template::secret"],
+        &["secret-exposed", "secret-exposed", "secret-exposed"],
     );
 }
 
@@ -438,7 +434,7 @@ target = \"aws\"
 run = [\"remove\", \"{{{{outputs.url}}}}\", \"{{{{outputs.id}}}}\"]
 "
         ),
-        &["template::output"; 5],
+        &["output-order"; 5],
     );
 }
 
@@ -450,17 +446,17 @@ fn requests_are_checked() {
             "[[workload.requests]]\nname = \"a\"\nurl = \"example.org\"\nweight = 0\nmethod = \"get\"\nexpect = { status = [200, 1000] }\n[[workload.requests]]\nname = \"a\"\nurl = \"http://x/{{request.uid}}\"\nbody = '{\"id\": {{request.uuid}}}'\nheaders = { \"A B\" = \"x\", a = \"1\", A = \"2\" }\n[[workload.requests]]\nname = \"c\"\nurl = \"http://x\"\nbody = \"x\"\nbody_file = \"y\"\n[[workload.requests]]\nname = \"d\"\nurl = \"http://x\"\nbody_file = \"images/dog.jpg\"\n",
         ),
         &[
-            "validate::url",
-            "validate::range",
-            "validate::method",
-            "validate::range",
-            "validate::duplicate",
-            "template::undefined",
-            "validate::json",
-            "validate::header",
-            "validate::header",
-            "validate::body",
-            "validate::no_file",
+            "invalid-url",
+            "out-of-range",
+            "invalid-method",
+            "out-of-range",
+            "duplicate-name",
+            "undefined-value",
+            "body-not-json",
+            "invalid-header",
+            "invalid-header",
+            "two-bodies",
+            "missing-file",
         ],
     );
 }
@@ -478,9 +474,9 @@ fn sequences_are_checked() {
     assert_eq!((workload.requests.len(), workload.sequences[0].requests.len()), (0, 2));
 
     let before = request("b", "body = \"{{extracted.token}}\"") + &first;
-    check("sequence_order", &sequence(&before), &["template::undefined"]);
+    check("sequence_order", &sequence(&before), &["undefined-value"]);
     let slip = first.clone() + &request("b", "body = \"{{extracted.tokem}}\"");
-    check("sequence_slip", &sequence(&slip), &["template::undefined"]);
+    check("sequence_slip", &sequence(&slip), &["undefined-value"]);
     check(
         "sequence_requests",
         &sequence(
@@ -490,24 +486,24 @@ fn sequences_are_checked() {
             ) + &request("a", "timeout = \"0s\"\nexpect = { json = { status = 1 }, regex = \"(a)(b)\" }")),
         ),
         &[
-            "validate::weight",
-            "validate::pointer",
-            "validate::regex",
-            "validate::extract",
-            "validate::header",
-            "validate::duplicate",
-            "validate::duration",
-            "validate::pointer",
-            "validate::regex",
+            "sequence-weight",
+            "invalid-pointer",
+            "invalid-regex",
+            "invalid-extract",
+            "invalid-header",
+            "duplicate-name",
+            "duration-out-of-range",
+            "invalid-pointer",
+            "invalid-regex",
         ],
     );
-    check("sequence_empty", &sequence("requests = []\n"), &["validate::workload"]);
+    check("sequence_empty", &sequence("requests = []\n"), &["nothing-to-send"]);
     check(
         "sequence_settings",
         &with_local(
             "[workload]\ncookies = true\ntls = { ca_file = \"gone.pem\", verify = false }\n[[workload.requests]]\nname = \"a\"\nurl = \"http://x\"\nextract.a = { json = \"/a\" }\n",
         ),
-        &["validate::cookies", "validate::no_file", "validate::tls", "validate::extract"],
+        &["unused-cookies", "missing-file", "unused-certificate", "unused-extract"],
     );
 }
 
@@ -516,12 +512,12 @@ fn the_root_stays_inside_the_work_tree() {
     check(
         "root_outside",
         "[benchmark]\nname = \"demo\"\nroot = \"../..\"\n[targets.local]\n",
-        &["validate::outside"],
+        &["outside-root"],
     );
     check(
         "root_below",
         "[benchmark]\nname = \"demo\"\nroot = \"images\"\n[targets.local]\n",
-        &["validate::outside"],
+        &["outside-root"],
     );
     let inside = valid(
         "[benchmark]\nname = \"demo\"\nroot = \"..\"\n[targets.local]\n[images]\na = { dockerfile = \"../other/Dockerfile\" }\n",
@@ -537,7 +533,7 @@ fn a_link_does_not_lead_out_of_the_root() {
     std::fs::write(folder.path().join("Dockerfile"), "FROM alpine").unwrap();
     std::os::unix::fs::symlink("../Dockerfile", app.join("link")).unwrap();
     std::fs::write(app.join("file"), "FROM alpine").unwrap();
-    for (name, codes) in [("link", vec!["sb::validate::outside"]), ("file", vec![])] {
+    for (name, codes) in [("link", vec!["outside-root"]), ("file", vec![])] {
         let manifest = app.join("benchmark.toml");
         let text = with_local(&format!("[images]\na = {{ dockerfile = \"{name}\" }}\n"));
         std::fs::write(&manifest, text).unwrap();
@@ -549,7 +545,7 @@ fn a_link_does_not_lead_out_of_the_root() {
 
 #[test]
 fn a_benchmark_without_targets_is_refused() {
-    check("no_target", &format!("{HEAD}[targets]\n"), &["validate::no_target"]);
+    check("no_target", &format!("{HEAD}[targets]\n"), &["no-target"]);
 }
 
 const FULL: &str = r#"
@@ -738,7 +734,7 @@ fn check_yaml(name: &str, yaml: &str, codes: &[&str]) {
     let files = Snapshot::new([("/b/benchmark.yaml", yaml)]);
     let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
     let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
-    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    let codes: Vec<String> = codes.iter().map(|code| (*code).to_owned()).collect();
     assert_eq!(found, codes, "{}", rendered(&checked.problems));
     insta::assert_snapshot!(name, rendered(&checked.problems));
 }
@@ -748,15 +744,15 @@ fn yaml_problems_have_places() {
     check_yaml(
         "yaml_keys",
         "benchmark:\n  name: démo\n  nmae: x\n  root: yes\ntargets:\n  local: { traces: lokal }\n  local: {}\nparams:\n  n: 012\n  y: [1]\n",
-        &["manifest::duplicate_key"],
+        &["invalid-name", "unknown-key", "missing-file", "unknown-word", "duplicate-key", "wrong-type"],
     );
     check_yaml(
         "yaml_types",
         "benchmark:\n  name: demo\n  nmae: x\n  description: 7\ntargets:\n  local: { traces: lokal }\nparams:\n  n: 012\n  y: [1]\n",
-        &["manifest::unknown_key", "manifest::wrong_type", "manifest::unknown_word", "manifest::wrong_type"],
+        &["unknown-key", "wrong-type", "unknown-word", "wrong-type"],
     );
-    check_yaml("yaml_syntax", "benchmark:\n  name: demo\n bad\n", &["manifest::syntax"]);
-    check_yaml("yaml_huge", "benchmark: 99999999999999999999999\n", &["manifest::syntax"]);
+    check_yaml("yaml_syntax", "benchmark:\n  name: demo\n bad\n", &["syntax"]);
+    check_yaml("yaml_huge", "benchmark: 99999999999999999999999\n", &["missing-key", "syntax"]);
 }
 
 #[test]
@@ -768,7 +764,7 @@ fn an_alias_bomb_is_refused_quickly() {
     let files = Snapshot::new([("/b/benchmark.yaml", bomb)]);
     let started = std::time::Instant::now();
     let checked = benchmark(&files, Path::new("/b/benchmark.yaml"));
-    assert_eq!(checked.problems[0].code, "sb::manifest::syntax");
+    assert_eq!(checked.problems[0].code, "syntax");
     // Expanded, it would take longer than anybody waits; a busy machine may take its time.
     assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
 }
@@ -799,12 +795,9 @@ fn a_workload_file_is_checked_in_its_own_place() {
     let good = "[[requests]]\nname = \"a\"\nurl = \"{{outputs.endpoint}}/{{outputs.QueueUrl}}\"\nbody_file = \"cat.jpg\"\n";
     for (text, codes) in [
         (good.to_owned(), vec![]),
-        (good.replace("cat", "dog"), vec!["sb::validate::no_file"]),
-        (good.replace("QueueUrl", "QueueUrk"), vec!["sb::template::undefined"]),
-        (
-            good.replace("[[requests]]", "[[workload.requests]]"),
-            vec!["sb::validate::workload", "sb::manifest::unknown_key"],
-        ),
+        (good.replace("cat", "dog"), vec!["missing-file"]),
+        (good.replace("QueueUrl", "QueueUrk"), vec!["undefined-value"]),
+        (good.replace("[[requests]]", "[[workload.requests]]"), vec!["unknown-key"]),
     ] {
         let files = Kept::new(
             [("/repo/workloads/upload.toml".into(), text), ("/repo/workloads/cat.jpg".into(), String::new())]
@@ -1046,6 +1039,6 @@ fn retries_that_make_no_sense_are_refused() {
         &with_local(
             "[[deploy]]\nname = \"a\"\nrun = \"x\"\nretry = { attempts = 2, backoff = 0.5 }\n[[deploy]]\nname = \"b\"\nrun = \"x\"\nretry = { attempts = 2, delay = \"1m\", max_delay = \"2s\", on = [] }\n[[deploy]]\nname = \"c\"\nrun = \"x\"\nretry = { attempts = 2, on = \"throtled\" }\n",
         ),
-        &["validate::range", "validate::range", "validate::range", "manifest::unknown_word"],
+        &["out-of-range", "out-of-range", "out-of-range", "unknown-word"],
     );
 }

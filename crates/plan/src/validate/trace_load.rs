@@ -36,7 +36,7 @@ pub(super) fn refuse_scaling(load: &LoadFile, report: &mut Report) {
             _ => SHAPES,
         };
         report.push(
-            Problem::error("sb::validate::load", format!("`{key}` belongs to `pattern` and `csv`"))
+            Problem::error("invalid-load", format!("`{key}` belongs to `pattern` and `csv`"))
                 .at(span, "there is no trace to scale")
                 .help(help),
         );
@@ -52,7 +52,7 @@ pub(super) fn pattern(
     let text = text(name, values, report)?;
     let Some(pattern) = Pattern::by_name(&text) else {
         report.push(
-            Problem::error("sb::validate::load", format!("there is no pattern `{text}`{}", values.point))
+            Problem::error("invalid-load", format!("there is no pattern `{text}`{}", values.point))
                 .at(&name.span, "not a pattern")
                 .help(suggest(&text, "patterns", Pattern::ALL.map(Pattern::name))),
         );
@@ -79,7 +79,7 @@ pub(super) fn csv(
         Ok(per_minute) => scaled(load, name, per_minute, &path.span, values, report),
         Err((message, help)) => {
             report.push(
-                Problem::error("sb::validate::csv", format!("{message}{}", values.point))
+                Problem::error("invalid-csv", format!("{message}{}", values.point))
                     .at(&path.span, "this trace")
                     .help(help),
             );
@@ -127,7 +127,7 @@ fn scaled(
 ) -> Option<LoadShape> {
     if let (Some(_), Some(factor)) = (&load.rate, &load.scale_factor) {
         report.push(
-            Problem::error("sb::validate::load", "the load has both `rate` and `scale_factor`")
+            Problem::error("invalid-load", "the load has both `rate` and `scale_factor`")
                 .at(&factor.span, "a second scale")
                 .help("keep one of them"),
         );
@@ -168,7 +168,7 @@ fn scaled(
         (None, None) => {
             if let Some(word) = load.scale_type.as_ref().filter(|_| compound) {
                 report.push(
-                    Problem::error("sb::validate::load", "`scale_type` needs `rate` or `scale_factor`")
+                    Problem::error("invalid-load", "`scale_type` needs `rate` or `scale_factor`")
                         .at(&word.span, "scaled by how much?")
                         .help("add `scale_factor = 2`"),
                 );
@@ -191,7 +191,7 @@ fn scaled(
             values.point
         );
         report.push(
-            Problem::error("sb::validate::load", message)
+            Problem::error("invalid-load", message)
                 .at(skip_span, "nothing is left")
                 .help("set a shorter `skip`, for example \"0s\" (the default is \"3m\")"),
         );
@@ -203,7 +203,7 @@ fn scaled(
     if f64::from(highest) > HIGHEST_RATE {
         report.push(
             Problem::error(
-                "sb::validate::load",
+                "invalid-load",
                 format!("the load reaches {highest} invocations per second{}", values.point),
             )
             .at(span, "scaled too far")
@@ -224,7 +224,7 @@ pub(super) fn bursts(bursts: &BurstsFile, values: &Values<'_>, report: &mut Repo
     let mut at = times.into_iter().collect::<Option<Vec<_>>>()?;
     if at.is_empty() {
         report.push(
-            Problem::error("sb::validate::load", "the bursts have no times")
+            Problem::error("invalid-load", "the bursts have no times")
                 .at(&bursts.at.span, "empty")
                 .help("say when each is sent: `at = [\"0s\", \"60s\"]`"),
         );
@@ -239,7 +239,7 @@ fn text(word: &Spanned<Template>, values: &Values<'_>, report: &mut Report) -> O
         .render(Context::Plain, values.lookup)
         .map_err(|error| {
             report.push(
-                Problem::error("sb::validate::value", format!("{error}{}", values.point))
+                Problem::error("invalid-value", format!("{error}{}", values.point))
                     .at(&word.span, "this template")
                     .help("give the factor or variable a value"),
             );
@@ -248,7 +248,7 @@ fn text(word: &Spanned<Template>, values: &Values<'_>, report: &mut Report) -> O
 }
 
 fn not_one_of(found: &str, word: &Spanned<Template>, known: &[&str], values: &Values<'_>) -> Problem {
-    Problem::error("sb::validate::load", format!("`{found}` is none of {}{}", known.join(", "), values.point))
+    Problem::error("invalid-load", format!("`{found}` is none of {}{}", known.join(", "), values.point))
         .at(&word.span, "not known")
         .help(suggest(found, "words", known.iter().copied()))
 }

@@ -38,13 +38,13 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
     let plain =
         |template: &Option<Spanned<Template>>| template.as_ref().map(|template| template.value.clone());
     let problem = |message: &str, help: &str| {
-        Problem::error("sb::validate::traces", message).at(&raw.span, "here").help(help)
+        Problem::error("invalid-traces", message).at(&raw.span, "here").help(help)
     };
     match (app_insights, otlp) {
         (Some(application), None) => {
             if let (Some(_), Some(token)) = (api_key, token) {
                 report.push(
-                    Problem::error("sb::validate::traces", "there are an API key and a token")
+                    Problem::error("invalid-traces", "there are an API key and a token")
                         .at(&token.span, "one of them is enough")
                         .help("keep one of them"),
                 );
@@ -98,12 +98,9 @@ pub(super) fn check_templates(raw: &Spanned<TracesFile>, target: &str, scope: &S
 pub(super) fn add_receiver(target: &mut Target, scope: &mut TargetScope, span: &Span, report: &mut Report) {
     if target.deploy.iter().chain(&target.cleanup).any(|step| step.name == RECEIVER) {
         report.push(
-            Problem::error(
-                "sb::validate::duplicate",
-                format!("`traces = \"otlp\"` adds steps called `{RECEIVER}`"),
-            )
-            .at(span, "in this target")
-            .help("rename the step of that name"),
+            Problem::error("duplicate-name", format!("`traces = \"otlp\"` adds steps called `{RECEIVER}`"))
+                .at(span, "in this target")
+                .help("rename the step of that name"),
         );
         return;
     }

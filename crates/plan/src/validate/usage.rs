@@ -14,14 +14,14 @@ pub(super) fn units(file: Option<&Map<Spanned<f64>>>, report: &mut Report) -> BT
     for (name, count) in file.into_iter().flat_map(Map::iter) {
         if prices.get(&name.value).is_none() {
             report.push(
-                Problem::error("sb::validate::usage", format!("there is no price called `{}`", name.value))
+                Problem::error("unknown-price", format!("there is no price called `{}`", name.value))
                     .at(&name.span, "not in the price table")
                     .help(suggest(&name.value, "prices", prices.names())),
             );
         }
         if !(count.value >= 0.0 && count.value.is_finite()) {
             report.push(
-                Problem::error("sb::validate::range", format!("the usage cannot be {}", count.value))
+                Problem::error("out-of-range", format!("the usage cannot be {}", count.value))
                     .at(&count.span, "below 0, or not finite")
                     .help("use 0 or more units; parts of a unit are allowed"),
             );

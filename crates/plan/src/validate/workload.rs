@@ -35,7 +35,7 @@ pub(super) fn workload(
     if no_requests && no_sequences {
         let span = file.requests.as_ref().map_or(span, |requests| &requests.span);
         report.push(
-            Problem::error("sb::validate::workload", "the workload has no requests").at(span, "sends nothing").help(
+            Problem::error("nothing-to-send", "the workload has no requests").at(span, "sends nothing").help(
                 "add a [[workload.requests]] table with `name` and `url`, or a k6 script: `script = \"workload.js\"`",
             ),
         );
@@ -83,13 +83,10 @@ impl WorkloadChecker<'_> {
             index_of.entry(request.name.clone()).or_insert(requests.len());
             if let Some(index) = first {
                 self.report.push(
-                    Problem::error(
-                        "sb::validate::duplicate",
-                        format!("two requests are called `{}`", request.name),
-                    )
-                    .at(&raw.value.name.span, "again")
-                    .at(&list[index].value.name.span, "first")
-                    .help("reports group by this name: give each request its own"),
+                    Problem::error("duplicate-name", format!("two requests are called `{}`", request.name))
+                        .at(&raw.value.name.span, "again")
+                        .at(&list[index].value.name.span, "first")
+                        .help("reports group by this name: give each request its own"),
                 );
             }
             let user =
@@ -103,17 +100,14 @@ impl WorkloadChecker<'_> {
             if in_sequence {
                 if let Some(weight) = &raw.value.weight {
                     self.report.push(
-                        Problem::error(
-                            "sb::validate::weight",
-                            "a request of a sequence has no weight of its own",
-                        )
-                        .at(&weight.span, "would have no effect")
-                        .help("give the sequence a `weight`, or split it"),
+                        Problem::error("sequence-weight", "a request of a sequence has no weight of its own")
+                            .at(&weight.span, "would have no effect")
+                            .help("give the sequence a `weight`, or split it"),
                     );
                 }
             } else if let Some((name, _)) = raw.value.extract.iter().flat_map(Map::iter).next() {
                 self.report.push(
-                    Problem::error("sb::validate::extract", "nothing can use a value that is extracted here")
+                    Problem::error("unused-extract", "nothing can use a value that is extracted here")
                         .at(&name.span, "extracted by a request outside of sequences")
                         .help("make it the first request of a [[workload.sequences]], with those that use the value after it"),
                 );
@@ -147,7 +141,7 @@ impl WorkloadChecker<'_> {
             };
             if !self.report.problems.iter().rev().take(4).any(is_said) {
                 self.report.push(
-                    Problem::error("sb::validate::header", format!("the header `{}` {reason}", name.value))
+                    Problem::error("invalid-header", format!("the header `{}` {reason}", name.value))
                         .at(&name.span, "cannot be sent")
                         .help("`sb` frames messages itself and adds the trace id; other headers are yours"),
                 );
@@ -163,20 +157,17 @@ impl WorkloadChecker<'_> {
             check::name(&name.value, &name.span, "a sequence", self.report);
             if let Some(first) = names.get(name.value.as_str()) {
                 self.report.push(
-                    Problem::error(
-                        "sb::validate::duplicate",
-                        format!("two sequences are called `{}`", name.value),
-                    )
-                    .at(&name.span, "again")
-                    .at(first, "first")
-                    .help("give each its own name"),
+                    Problem::error("duplicate-name", format!("two sequences are called `{}`", name.value))
+                        .at(&name.span, "again")
+                        .at(first, "first")
+                        .help("give each its own name"),
                 );
             }
             names.entry(&name.value).or_insert(&name.span);
             weight(raw.value.weight.as_ref(), "a sequence", self.report);
             if raw.value.requests.value.is_empty() {
                 self.report.push(
-                    Problem::error("sb::validate::workload", "the sequence has no requests")
+                    Problem::error("nothing-to-send", "the sequence has no requests")
                         .at(&raw.value.requests.span, "empty")
                         .help("add a [[workload.sequences.requests]] table with `name` and `url`"),
                 );
@@ -196,7 +187,7 @@ fn settings(file: &WorkloadFile, files: &dyn Files, place: &ManifestFolder, repo
     let verify = file.tls.as_ref().and_then(|tls| tls.verify.as_ref());
     if let (Some(verify), Some(ca_file)) = (verify.filter(|verify| !verify.value), ca_file) {
         report.push(
-            Problem::error("sb::validate::tls", "every certificate will do, and one is named")
+            Problem::error("unused-certificate", "every certificate will do, and one is named")
                 .at(&verify.span, "no certificate is checked")
                 .at(&ca_file.span, "has no effect")
                 .help("keep `ca_file`, which is the safer way"),
@@ -206,7 +197,7 @@ fn settings(file: &WorkloadFile, files: &dyn Files, place: &ManifestFolder, repo
         && file.sequences.as_ref().is_none_or(|sequences| sequences.value.is_empty())
     {
         report.push(
-            Problem::warning("sb::validate::cookies", "cookies are kept within a sequence, and there is none")
+            Problem::warning("unused-cookies", "cookies are kept within a sequence, and there is none")
                 .help("write the requests that share cookies as [[workload.sequences.requests]], or leave `cookies` out"),
         );
     }
@@ -232,7 +223,7 @@ fn settings(file: &WorkloadFile, files: &dyn Files, place: &ManifestFolder, repo
 fn weight(weight: Option<&Spanned<f64>>, what: &str, report: &mut Report) {
     if let Some(weight) = weight.filter(|weight| !(weight.value > 0.0 && weight.value <= 1e9)) {
         report.push(
-            Problem::error("sb::validate::range", format!("the weight of {what} is above 0"))
+            Problem::error("out-of-range", format!("the weight of {what} is above 0"))
                 .at(&weight.span, "outside of 0 to 1e9")
                 .help(format!(
                     "use 1 for equal shares, 2 for twice as often; remove {what} to never send it"
@@ -274,21 +265,28 @@ fn method(file: &RequestFile, body: &Body, report: &mut Report) -> String {
     if method.value.is_empty() || !method.value.chars().all(|c| c.is_ascii_uppercase() || c == '-') {
         let upper = method.value.to_ascii_uppercase();
         let usable = !upper.is_empty() && upper.chars().all(|c| c.is_ascii_uppercase());
-        report.push(
-            Problem::error("sb::validate::method", format!("`{}` is not an HTTP method", method.value))
+        let mut problem =
+            Problem::error("invalid-method", format!("`{}` is not an HTTP method", method.value))
                 .at(&method.span, "methods are upper-case words")
-                .help(format!("write \"{}\"", if usable { &upper } else { "GET" })),
-        );
+                .help(format!("write \"{}\"", if usable { &upper } else { "GET" }));
+        if METHODS.contains(&upper.as_str()) {
+            problem = problem.respelt(&report.source, &method.value, &upper);
+        }
+        report.push(problem);
     } else if !METHODS.contains(&method.value.as_str()) {
-        report.push(
-            Problem::error("sb::validate::method", format!("`{}` is not an HTTP method", method.value))
+        let near = did_you_mean(&method.value, METHODS);
+        let mut problem =
+            Problem::error("invalid-method", format!("`{}` is not an HTTP method", method.value))
                 .at(&method.span, "no server knows it")
-                .help(match did_you_mean(&method.value, METHODS) {
+                .help(match near {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "use a registered method, such as GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"
                         .to_owned(),
-                }),
-        );
+                });
+        if let Some(near) = near {
+            problem = problem.respelt(&report.source, &method.value, near);
+        }
+        report.push(problem);
     }
     method.value.clone()
 }
@@ -312,7 +310,7 @@ fn headers(file: &RequestFile, report: &mut Report) -> Vec<(String, Template)> {
         };
         if let Some(message) = problem {
             report.push(
-                Problem::error("sb::validate::header", message)
+                Problem::error("invalid-header", message)
                     .at(&name.span, "this header")
                     .help("use letters, digits and `-`, each name once (case does not count)"),
             );
@@ -321,7 +319,7 @@ fn headers(file: &RequestFile, report: &mut Report) -> Vec<(String, Template)> {
             |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(['\r', '\n', '\0']));
         if value.value.pieces().iter().any(control) {
             report.push(
-                Problem::error("sb::validate::header", "a header cannot hold a line break")
+                Problem::error("invalid-header", "a header cannot hold a line break")
                     .at(&value.span, "holds a line break or NUL")
                     .help("write the value on one line"),
             );
@@ -341,7 +339,7 @@ fn body(
     match (&file.body, &file.body_file) {
         (Some(body), Some(path)) => {
             report.push(
-                Problem::error("sb::validate::body", "the request has both `body` and `body_file`")
+                Problem::error("two-bodies", "the request has both `body` and `body_file`")
                     .at(&path.span, "a second body")
                     .at(&body.span, "the first body")
                     .help("keep one of them"),
@@ -379,7 +377,7 @@ fn check_json(body: &Spanned<Template>, report: &mut Report) {
     let Ok(rendered) = body.value.render(Context::Json, &stand_in) else { return };
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&rendered) {
         report.push(
-            Problem::warning("sb::validate::json", format!("the body looks like JSON but is not: {error}"))
+            Problem::warning("body-not-json", format!("the body looks like JSON but is not: {error}"))
                 .at(&body.span, "this body")
                 .help(
                     "strings need their own quotes: {\"id\": \"{{request.uuid}}\"}; for another format, say so in a Content-Type header",

@@ -16,7 +16,7 @@ fn read_plan(text: &str, overrides: &Overrides) -> Checked<Plan> {
 fn check_plan(name: &str, text: &str, codes: &[&str]) {
     let checked = read_plan(text, &Overrides::default());
     let found: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
-    let codes: Vec<String> = codes.iter().map(|code| format!("sb::{code}")).collect();
+    let codes: Vec<String> = codes.iter().map(|code| (*code).to_owned()).collect();
     assert_eq!(found, codes, "{}", rendered(&checked.problems));
     insta::assert_snapshot!(name, rendered(&checked.problems));
 }
@@ -64,13 +64,14 @@ fn plan_problems_name_their_place_and_point() {
             "{PLAN_HEAD}{APPLICATION}locks = [\"eu\"]\nload = \"brust\"\n{APPLICATION}[[applications]]\nname = \"c\"\nmanifest = \"../app/benchmark.toml\"\n[[applications]]\nmanifest = \"../gone.toml\"\n[[applications]]\nname = \"d\"\nmanifest = \"../app/benchmark.toml\"\ntarget = \"awz\"\n[loads.burst]\niterations = 1\n[locks]\nus = 0\n[trials]\nrepetitions = 0\n"
         ),
         &[
-            "validate::unknown_lock",
-            "validate::duplicate",
-            "validate::unknown_target",
-            "validate::no_file",
-            "validate::unknown_target",
-            "validate::range",
-            "validate::range",
+            "unknown-lock",
+            "unknown-load",
+            "duplicate-name",
+            "unknown-target",
+            "missing-file",
+            "unknown-target",
+            "out-of-range",
+            "out-of-range",
         ],
     );
     check_plan(
@@ -79,17 +80,18 @@ fn plan_problems_name_their_place_and_point() {
             "{PLAN_HEAD}{APPLICATION}params = {{ memory = 1, api_key = \"x\", debug = 1 }}\n[matrix]\nrate = [1, 2, 2]\nsize = [\"big\"]\ntarget = [\"a\"]\nempty = []\nexclude = [ {{ rat = 1 }}, {{ rate = 7 }}, {{ application = \"dmo\" }} ]\ninclude = [ {{ rate = 1 }} ]\n[params]\nmemory_size = \"{{{{matrix.sise}}}}\"\n[labels]\nx = \"{{{{vars.a}}}}\"\n"
         ),
         &[
-            "validate::unknown_param",
-            "validate::secret",
-            "validate::factor",
-            "validate::factor",
-            "validate::factor",
-            "validate::matrix",
-            "validate::matrix",
-            "validate::matrix",
-            "validate::matrix",
-            "template::undefined",
-            "template::undefined",
+            "unknown-param",
+            "secret-in-plan",
+            "invalid-param",
+            "invalid-matrix",
+            "invalid-matrix",
+            "invalid-matrix",
+            "invalid-matrix",
+            "invalid-matrix",
+            "invalid-matrix",
+            "invalid-matrix",
+            "undefined-value",
+            "undefined-value",
         ],
     );
     check_plan(
@@ -97,47 +99,41 @@ fn plan_problems_name_their_place_and_point() {
         &format!(
             "{PLAN_HEAD}{APPLICATION}[matrix]\nrate = [5, 0]\nsize = [\"big\"]\n[params]\nmemory_size = \"{{{{matrix.size}}}}\"\ndebug = 1\n[load]\nconstant = \"{{{{matrix.rate}}}}\"\nduration = \"1m\"\n"
         ),
-        &["validate::param", "validate::param", "validate::range"],
+        &["invalid-param", "invalid-param", "out-of-range"],
     );
 }
 
 #[test]
 fn loads_have_one_shape_in_range() {
     for (name, load, codes) in [
-        ("load_two", "iterations = 1\nconstant = 2", vec!["validate::load"]),
-        ("load_none", "speed = 2", vec!["validate::load"]),
-        ("load_endless", "constant = 2", vec!["validate::load"]),
+        ("load_two", "iterations = 1\nconstant = 2", vec!["invalid-load"]),
+        ("load_none", "speed = 2", vec!["invalid-load"]),
+        ("load_endless", "constant = 2", vec!["invalid-load"]),
         (
             "load_stray",
             "iterations = 0\nduration = \"1s\"\nstart = 1",
-            vec!["validate::range", "validate::load", "validate::load"],
+            vec!["out-of-range", "invalid-load", "invalid-load"],
         ),
         (
             "load_rates",
             "constant = 1e7\nduration = \"0s\"\nspeed = 0\nmax_error_rate = 1.5\nmax_dropped = -1",
-            vec![
-                "validate::range",
-                "validate::duration",
-                "validate::range",
-                "validate::range",
-                "validate::range",
-            ],
+            vec!["out-of-range", "duration-out-of-range", "out-of-range", "out-of-range", "out-of-range"],
         ),
-        ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["validate::load"]),
-        ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["validate::load"]),
-        ("load_k6_missing", "k6_options = \"options.json\"", vec!["validate::script"]),
-        ("load_pattern", "pattern = \"stedy\"", vec!["validate::load"]),
-        ("load_scaled_twice", "pattern = \"jump\"\nrate = 5\nscale_factor = 2", vec!["validate::load"]),
-        ("load_scale_type", "pattern = \"jump\"\nrate = 5\nscale_type = \"cubic\"", vec!["validate::load"]),
-        ("load_arrivals", "pattern = \"jump\"\narrivals = \"late\"", vec!["validate::load"]),
-        ("load_compound", "pattern = \"jump\"\nscale_type = \"compound\"", vec!["validate::load"]),
-        ("load_skipped", "pattern = \"jump\"\nskip = \"20m\"", vec!["validate::load"]),
-        ("load_half_second", "pattern = \"jump\"\nskip = \"500ms\"", vec!["validate::range"]),
-        ("load_too_high", "pattern = \"spikes\"\nrate = 900000", vec!["validate::load"]),
-        ("load_stray_rate", "iterations = 2\nrate = 5\nskip = \"1m\"", vec!["validate::load"; 2]),
-        ("load_csv_missing", "csv = \"none.csv\"", vec!["validate::csv"]),
-        ("load_burst_size", "bursts = { size = 0, at = [\"0s\"] }", vec!["validate::range"]),
-        ("load_burst_times", "bursts = { size = 2, at = [] }", vec!["validate::load"]),
+        ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["invalid-load"]),
+        ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["invalid-load"]),
+        ("load_k6_missing", "k6_options = \"options.json\"", vec!["invalid-script"]),
+        ("load_pattern", "pattern = \"stedy\"", vec!["invalid-load"]),
+        ("load_scaled_twice", "pattern = \"jump\"\nrate = 5\nscale_factor = 2", vec!["invalid-load"]),
+        ("load_scale_type", "pattern = \"jump\"\nrate = 5\nscale_type = \"cubic\"", vec!["invalid-load"]),
+        ("load_arrivals", "pattern = \"jump\"\narrivals = \"late\"", vec!["invalid-load"]),
+        ("load_compound", "pattern = \"jump\"\nscale_type = \"compound\"", vec!["invalid-load"]),
+        ("load_skipped", "pattern = \"jump\"\nskip = \"20m\"", vec!["invalid-load"]),
+        ("load_half_second", "pattern = \"jump\"\nskip = \"500ms\"", vec!["out-of-range"]),
+        ("load_too_high", "pattern = \"spikes\"\nrate = 900000", vec!["invalid-load"]),
+        ("load_stray_rate", "iterations = 2\nrate = 5\nskip = \"1m\"", vec!["invalid-load"; 2]),
+        ("load_csv_missing", "csv = \"none.csv\"", vec!["invalid-csv"]),
+        ("load_burst_size", "bursts = { size = 0, at = [\"0s\"] }", vec!["out-of-range"]),
+        ("load_burst_times", "bursts = { size = 2, at = [] }", vec!["invalid-load"]),
     ] {
         check_plan(name, &format!("{PLAN_HEAD}{APPLICATION}[load]\n{load}\n"), &codes);
     }
@@ -342,7 +338,7 @@ fn a_hundred_thousand_points_expand_quickly() {
     assert_eq!(points[12_345].params["memory_size"], 1);
     assert_eq!(points[12_345].labels["l"], "2");
     let more = text.replace("f0 = [0,", "f5 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\nf6 = [1, 2]\nf0 = [0,");
-    assert_eq!(read_plan(&more, &Overrides::default()).problems[0].code, "sb::validate::matrix");
+    assert_eq!(read_plan(&more, &Overrides::default()).problems[0].code, "invalid-matrix");
 }
 
 #[test]
@@ -369,7 +365,7 @@ fn a_lock_is_named_after_an_account_and_a_region() {
     assert_eq!(plan.entries[0].benchmark.targets["local"].deploy[0].locks, ["aws-123/us-east-1"]);
     for wrong in ["aws/", "/aws", "a//b", "a b", "-a", "aws/-b"] {
         let problems = read_plan(&text(wrong), &Overrides::default()).problems;
-        assert!(problems.iter().all(|problem| problem.code == "sb::validate::name"), "{wrong}");
+        assert!(problems.iter().all(|problem| problem.code == "invalid-name"), "{wrong}");
         assert_eq!(problems.len(), 2, "{wrong}");
     }
 }
@@ -426,9 +422,9 @@ fn trials_may_be_declared_cold_or_warm_by_the_matrix() {
         let problems = read_plan(&text(trials, "local"), &Overrides::default()).problems;
         problems.iter().map(|problem| problem.code).collect()
     };
-    assert_eq!(codes("\"{{vars.gone}}\""), ["sb::template::undefined"]);
-    assert_eq!(codes("\"{{application}}\""), ["sb::validate::start"]);
-    assert_eq!(codes("\"hot\""), ["sb::manifest::unknown_word"]);
+    assert_eq!(codes("\"{{vars.gone}}\""), ["undefined-value"]);
+    assert_eq!(codes("\"{{application}}\""), ["invalid-start"]);
+    assert_eq!(codes("\"hot\""), ["unknown-word"]);
 }
 
 #[test]
@@ -446,15 +442,15 @@ fn a_budget_of_money_and_cold_starts_need_what_they_are_checked_against() {
         problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
     };
     let budget = "[budget]\ncost_usd = 5";
-    assert_eq!(codes("credentials = [\"aws\"]", budget), ["sb::validate::usage"]);
+    assert_eq!(codes("credentials = [\"aws\"]", budget), ["unknown-cost"]);
     assert!(codes("credentials = [\"aws\"]\nusage = { lambda_requests = 1 }", budget).is_empty());
     assert!(codes("", budget).is_empty(), "nothing of a cloud, nothing to pay");
-    assert_eq!(codes("", "[budget]\ncost_usd = 0"), ["sb::validate::range"]);
-    assert_eq!(codes("usage = { lambda_reqests = 1 }", ""), ["sb::validate::usage"]);
-    assert_eq!(codes("usage_per_deployment = { usd = -1 }", ""), ["sb::validate::range"]);
-    assert_eq!(codes("traces = \"none\"\njoin_linked = true", ""), ["sb::validate::traces"]);
+    assert_eq!(codes("", "[budget]\ncost_usd = 0"), ["out-of-range"]);
+    assert_eq!(codes("usage = { lambda_reqests = 1 }", ""), ["unknown-price"]);
+    assert_eq!(codes("usage_per_deployment = { usd = -1 }", ""), ["out-of-range"]);
+    assert_eq!(codes("traces = \"none\"\njoin_linked = true", ""), ["invalid-traces"]);
     assert!(codes("traces = \"xray\"\njoin_linked = true", "").is_empty());
-    assert_eq!(codes("traces = \"none\"", "[trials]\nstart = \"cold\""), ["sb::validate::start"]);
+    assert_eq!(codes("traces = \"none\"", "[trials]\nstart = \"cold\""), ["invalid-start"]);
 }
 
 #[test]
@@ -469,6 +465,6 @@ fn a_plan_that_no_memory_can_hold_is_a_mistake_in_a_number() {
     let refused = trials(1001, 1000);
     let found: Vec<_> =
         refused.problems.iter().map(|problem| (problem.code, problem.message.as_str())).collect();
-    assert_eq!(found, [("sb::validate::range", "the plan has 1001000 trials")]);
+    assert_eq!(found, [("out-of-range", "the plan has 1001000 trials")]);
     assert!(refused.value.is_none());
 }
