@@ -23,6 +23,10 @@ pub(super) fn validate(terminal: &Terminal, settings: &Settings, paths: &[PathBu
     let files = in_reach(settings, paths)?;
     let mut problems: Vec<Problem> = Vec::new();
     for file in &files {
+        if let Some(problem) = validate::leads_out(&Disk, file) {
+            problems.push(problem);
+            continue;
+        }
         let path = absolute(file);
         problems.extend(if is_plan(&path) {
             validate::plan(&Disk, &path, &Overrides::default()).problems

@@ -3,6 +3,7 @@
 
 mod answer;
 mod connect;
+mod cookies;
 mod draw;
 mod http1;
 pub mod k6;

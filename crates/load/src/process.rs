@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LoadError, LoadLock, LoadSpec, Progress, run};
 use sb_measurement::{LoadSummary, SUMMARY_FILE};
-use sb_workload::{HttpVersion, Load, LoadShape, Workload};
+use sb_workload::{HttpVersion, Load, LoadShape, Workload, http};
 
 /// The progress file starts anew with its latest line when it grows beyond this many bytes.
 const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
@@ -61,7 +61,7 @@ pub fn connections(load: &Load) -> Option<u64> {
 pub fn needed(workload: &Workload, load: &Load) -> Option<u64> {
     let may_share = workload.settings.http_version == Some(HttpVersion::Http2)
         || workload.settings.http_version.is_none()
-            && workload.urls().any(|url| !url.source().starts_with("http://"));
+            && workload.urls().any(|url| !http::begins(url.source(), "http://"));
     connections(load).filter(|_| !may_share)
 }
 

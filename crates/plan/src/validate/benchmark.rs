@@ -17,7 +17,7 @@ use crate::manifest::benchmark::{
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::problem::{Checked, Problem, Report, Span, suggest};
 use crate::manifest::read::Files;
-use crate::manifest::tree::Spanned;
+use crate::manifest::tree::{Node, Spanned};
 use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
 use crate::validate::check::{self, ManifestFolder};
@@ -41,7 +41,25 @@ pub fn benchmark(files: &dyn Files, path: &Path) -> Checked<Arc<Benchmark>> {
 /// As [`benchmark`], where some SAM templates were parsed already.
 pub fn benchmark_with(files: &dyn Files, path: &Path, known: &SamTemplates) -> Checked<Arc<Benchmark>> {
     let path = check::absolute(path);
-    let (node, mut report) = check::open(files, &path);
+    let opened = check::open_named(files, &path);
+    checked(files, path, opened, known)
+}
+
+/// As [`benchmark_with`], by its absolute path, which the plan that names it has held to its own boundary.
+pub(super) fn benchmark_of_plan(
+    files: &dyn Files,
+    path: &Path,
+    known: &SamTemplates,
+) -> Checked<Arc<Benchmark>> {
+    checked(files, path.to_owned(), check::open(files, path), known)
+}
+
+fn checked(
+    files: &dyn Files,
+    path: PathBuf,
+    (node, mut report): (Option<Node>, Report),
+    known: &SamTemplates,
+) -> Checked<Arc<Benchmark>> {
     let Some(file) = node.and_then(|node| BenchmarkFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
@@ -189,7 +207,13 @@ impl BenchmarkChecker<'_> {
             }
         }
         let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &images, &scope));
-        let contents = workload.as_ref().map(|sent| contents::of_sent(sent, self.files)).unwrap_or_default();
+        let sent =
+            workload.as_ref().map(|sent| contents::named_by_sent(sent, self.files)).unwrap_or_default();
+        if let Some(raw) = &file.workload {
+            let span = first_line(&raw.span, &self.report);
+            check::no_special(self.files, &sent, &span, "the workload", &mut self.report);
+        }
+        let contents = contents::of(self.files, sent);
         Benchmark {
             path: self.path.clone(),
             name: header.name.value.clone(),

@@ -15,8 +15,9 @@ use crate::validate::load::default_load;
 
 use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
 use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Timing};
+use crate::validate::benchmark::benchmark_of_plan;
 use crate::validate::script;
-use crate::validate::{benchmark_with, check, factors, matrix, requests, step};
+use crate::validate::{check, factors, matrix, requests, step};
 use sb_workload::Load;
 
 /// Reads and checks a plan with all its benchmarks. A relative path counts from the working directory.
@@ -32,13 +33,14 @@ pub fn plan_with(
     known: &SamTemplates,
 ) -> Checked<Plan> {
     let path = check::absolute(path);
-    let (node, mut report) = check::open(files, &path);
+    let (node, mut report) = check::open_named(files, &path);
     let Some(file) = node.and_then(|node| PlanFile::decode(&node, &mut report)) else {
         return Checked::new(None, report.problems);
     };
     let decoded = report.problems.len();
     let mut checker = PlanChecker {
         files,
+        boundary: boundary(files, &path),
         path,
         overrides,
         report,
@@ -115,6 +117,8 @@ const MOST_TRIALS: u64 = 1_000_000;
 pub(super) struct PlanChecker<'a> {
     pub(super) files: &'a dyn Files,
     pub(super) path: PathBuf,
+    /// What the plan may refer to.
+    pub(super) boundary: PathBuf,
     pub(super) overrides: &'a Overrides,
     pub(super) report: Report,
     /// Problems in benchmarks and of the command line.
@@ -326,8 +330,8 @@ impl PlanChecker<'_> {
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let manifest = normal(&folder.join(&raw.manifest.value));
-        let boundary = boundary(self.files, &self.path);
-        if !lies_in(self.files, &manifest, &boundary) {
+        let boundary = &self.boundary;
+        if !lies_in(self.files, &manifest, boundary) {
             self.report.push(
                 Problem::error(
                     "sb::validate::outside",
@@ -353,7 +357,7 @@ impl PlanChecker<'_> {
             return None;
         }
         if !self.benchmarks.contains_key(&manifest) {
-            let checked = benchmark_with(self.files, &manifest, &self.templates);
+            let checked = benchmark_of_plan(self.files, &manifest, &self.templates);
             if let Some(benchmark) = &checked.value {
                 self.templates.extend(&benchmark.templates);
             }
