@@ -20,7 +20,7 @@ use super::containers::Container;
 use super::context::new_segment_id;
 use super::dynamics::Dynamics;
 use super::http::MAX_PAYLOAD;
-use super::orphans;
+use super::orphans::{self, InstanceProcesses};
 use super::process::{Launch, Process, Spawner};
 use super::runtime_api::{self, InstanceEvent, Job, Port};
 use super::runtimes::Program;
@@ -158,7 +158,9 @@ impl Machine {
         });
         // Nobody waits for these connections: they end with the process.
         let (lifetime, api) = Lifetime::new();
-        tokio::spawn(runtime_api::serve(listener, lifetime, port));
+        let instance = matches!(function.program, Program::Process { .. })
+            .then(|| InstanceProcesses::new(child.id().unwrap_or_default(), &id));
+        tokio::spawn(runtime_api::serve(listener, lifetime, port, instance));
         let (machine, watched) = (self.clone(), process.clone());
         tokio::spawn(async move {
             let how = watched.wait(child).await;
