@@ -367,7 +367,11 @@ fn make_functions(
     for function in &application.functions {
         let made = Code::find(base, function, &spec.state_dir).and_then(|code| {
             let program = match &spec.options.containers {
-                None => runtimes.program(function, &code)?,
+                None => {
+                    let program = runtimes.program(function, &code)?;
+                    runtimes.expect_handler(function, &code)?;
+                    program
+                }
                 Some(containers) => {
                     Program::Container(containers::container(containers, function, &code, &spec.state_dir)?)
                 }

@@ -194,6 +194,12 @@ impl BenchmarkChecker<'_> {
         }
         for draft in phases.iter().flat_map(|phase| &phase.drafts) {
             steps.read_by_template(draft, &scope);
+            let is_built = phases.iter().flat_map(|phase| &phase.drafts).any(|other| {
+                other.step.phase == Phase::Deploy && matches!(other.step.action, Action::Run(_))
+            });
+            if !is_built {
+                steps.check_code(draft, &mut self.report);
+            }
             Steps::check_templates(draft, &scope, &mut self.report);
             if file.workload.is_none()
                 && draft.step.phase == Phase::Invoke

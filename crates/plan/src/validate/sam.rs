@@ -83,6 +83,51 @@ impl Steps<'_> {
         }
     }
 
+    /// Code that is not there, and that nothing makes: no command runs before the step. What it would deploy could not start.
+    pub(super) fn check_code(&self, draft: &Draft<'_>, report: &mut Report) {
+        let (Action::LocalUp(up), Some(local)) = (&draft.step.action, &draft.raw.value.local) else { return };
+        let Some(text) = self.template_text(&up.template) else { return };
+        let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
+        let Ok(application) = model.application(&self.likely_values(&up.parameters), &any_place()) else {
+            return;
+        };
+        let base = up.template.parent().unwrap_or(&up.template);
+        for function in &application.functions {
+            let code = normal(&base.join(&function.code));
+            let missing = if self.files.is_special(&code) {
+                Some(format!("its CodeUri `{}` is a pipe, a socket or a device", function.code))
+            } else if !self.files.exists(&code) {
+                Some(format!("there is no CodeUri `{}`", function.code))
+            } else {
+                let files = function.handler_files().filter(|_| self.files.is_folder(&code));
+                files.filter(|files| !files.iter().any(|file| self.files.exists(&code.join(file)))).map(
+                    |files| {
+                        let expected = files.first().map(String::as_str).unwrap_or_default();
+                        format!(
+                            "its handler `{}` needs `{expected}` in `{}`",
+                            function.handler, function.code
+                        )
+                    },
+                )
+            };
+            let Some(missing) = missing else { continue };
+            let message = format!("the function `{}` cannot start: {missing}", function.logical_id);
+            // A person may build it before the run.
+            let is_final = self.files.is_special(&code);
+            let problem = if is_final { Problem::error } else { Problem::warning };
+            report.push(
+                problem("sb::validate::code", message)
+                    .at(&local.span, format!("line {} of its template", function.line))
+                    .help(if is_final {
+                        "name a folder, or a zip archive"
+                    } else {
+                        "build it first (`sam build`, and deploy .aws-sam/build/template.yaml), or add a step before this \
+                         one that does"
+                    }),
+            );
+        }
+    }
+
     fn template_text(&self, template: &Path) -> Option<String> {
         // One that lies elsewhere or cannot be read was reported with its path, and none of its lines may be shown.
         let bytes = Some(template).filter(|path| lies_in(self.files, path, &self.place.root))?;

@@ -1,5 +1,6 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
+mod code;
 mod factors;
 mod hostile;
 mod plans;
@@ -48,6 +49,7 @@ fn files(manifest: &str) -> Snapshot {
         ("/repo/.git/HEAD", ""),
         ("/repo/app/benchmark.toml", manifest),
         ("/repo/app/template.yaml", TEMPLATE),
+        ("/repo/app/src/handler.py", ""),
         ("/repo/app/images/cat.jpg", "cat"),
         ("/repo/app/deploy.Dockerfile", "FROM alpine"),
         ("/repo/other/Dockerfile", "FROM alpine"),
