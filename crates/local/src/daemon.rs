@@ -103,7 +103,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let daemon = sockets.daemon.local_addr().map_err(DaemonError::Listen)?.to_string();
 
     let aws = format!("http://{}", sockets.aws.local_addr().map_err(DaemonError::Listen)?);
-    let text = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let text = sb_durable::read_regular(&spec.template, crate::LARGEST_TEMPLATE).map_err(LocalError::io("read", &spec.template))?;
     let application = evaluate(&parse(&spec.template, text)?, &spec, &endpoint, &aws)?;
     for warning in &application.warnings {
         journal.note(&format!("warning: {warning}"));
@@ -358,7 +358,7 @@ fn make_functions(
     endpoints: Endpoints<'_>,
     journal: &Journal,
 ) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
-    let logs = spec.state_dir.join("functions");
+    let logs = super::function_logs(&spec.state_dir);
     fs::create_dir_all(&logs).map_err(LocalError::io("make", &logs))?;
     let mut runtimes = Runtimes::write(&spec.state_dir, spec.java_client.clone())?;
     let base = spec.template.parent().unwrap_or(Path::new("/"));

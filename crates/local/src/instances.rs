@@ -330,8 +330,8 @@ impl Function {
         if let Some((start, end)) = outcome.initialization {
             let _ = write!(line, "\tInit Duration: {:.2} ms", milliseconds(start, end));
         }
-        if outcome.result.is_err() {
-            line.push_str("\tStatus: error");
+        if let Err(document) = &outcome.result {
+            let _ = write!(line, "\tStatus: error\tError: {}", in_a_line(document));
         }
         self.write_log(&line);
     }
@@ -341,6 +341,20 @@ impl Function {
         let file: io::Result<File> = sb_durable::private().create(true).append(true).open(&self.log);
         let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }
+}
+
+/// The type and message of an error document, in one line.
+fn in_a_line(document: &[u8]) -> String {
+    const LONGEST: usize = 500;
+    let error = serde_json::from_slice::<serde_json::Value>(document).unwrap_or_default();
+    let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let (kind, message) = (text("errorType"), text("errorMessage"));
+    let line = match (kind, message) {
+        ("", "") => String::from_utf8_lossy(document).into_owned(),
+        ("", one) | (one, "") => one.to_owned(),
+        (kind, message) => format!("{kind}: {message}"),
+    };
+    line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST).collect()
 }
 
 /// An error document as Lambda writes it.
