@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod answer;
+mod busy;
 mod causes;
 mod connect;
 mod cookies;

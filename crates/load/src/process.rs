@@ -11,6 +11,7 @@ use sb_durable::{Durability, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::busy::Busy;
 use super::causes::FunctionLogs;
 use super::{LoadError, LoadLock, LoadSpec, Progress, run};
 use sb_measurement::{LoadSummary, Outcome, Redactor, SUMMARY_FILE};
@@ -107,6 +108,7 @@ pub fn as_process<E: From<LoadError>>(
     send: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send), CancellationToken) -> Result<LoadSummary, E>,
 ) -> Result<LoadSummary, E> {
     raise_file_limit();
+    let busy = Busy::begin();
     let function_logs = about.function_logs.as_deref().map(FunctionLogs::new);
     // Only looks on: what sends has threads of its own.
     let runtime =
@@ -118,6 +120,7 @@ pub fn as_process<E: From<LoadError>>(
         let mut file = ProgressFile::create(progress_file)?;
         Ok::<_, E>((send(&mut |progress| file.append(&progress), cancel).await?, held))
     })?;
+    summary.notes.extend(busy.sentence(&summary));
     if let Some(logs) = function_logs {
         logs.explain(&mut summary, &Redactor::new(&about.secrets));
     }

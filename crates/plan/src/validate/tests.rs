@@ -191,7 +191,7 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
     let target = &benchmark.targets["local"];
     let Action::LocalUp(up) = &target.deploy[0].action else { panic!("{target:?}") };
     let (settings, failures) = (&up.settings, &up.failures);
-    assert_eq!((settings.concurrency, settings.keep_alive), (7, Duration::from_secs(30)));
+    assert_eq!((settings.concurrency, settings.keep_alive), (Some(7), Duration::from_secs(30)));
     assert_eq!(*failures, 2);
     let expected = Dynamics {
         seed: 42,
