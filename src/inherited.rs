@@ -25,7 +25,8 @@ pub(crate) fn reset_signals(of_terminal: bool) {
     let _ = SigSet::empty().thread_set_mask();
     let kept = |signal: &i32| {
         *signal == SIGPIPE
-            // SIGKILL and SIGSTOP cannot be ignored, and the kernel sends the others in spite of it.
+            // SIGKILL and SIGSTOP cannot be ignored. Nobody can handle SIGILL, SIGFPE and SIGSEGV by safe code: a step that
+            // does wrong ends of them all the same, and only one that is sent by a person stays ignored.
             || FORBIDDEN.contains(signal)
             || (of_terminal && [SIGTTIN, SIGTTOU].contains(signal))
     };

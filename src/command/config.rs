@@ -19,7 +19,8 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
     let benchmark = accept(terminal, validate::benchmark(&Disk, &manifest))?;
     let target = single::target(settings, &benchmark)?;
     let id = DeploymentId::new(format!("{}@{target}", benchmark.name));
-    let store = Store::open(&settings.workspace(&manifest))?;
+    let workspace = settings.workspace(&manifest);
+    let store = Store::look(&workspace)?;
     let missing = || {
         Failed::helped(
             Exit::Failed,
@@ -77,6 +78,7 @@ pub(super) async fn config(terminal: &Terminal, settings: &Settings, command: Co
             terminal.value(&if settings.json() { value.to_string() } else { plain_text(value) })?;
         }
         ConfigCommand::Set { name, value } => {
+            let store = Store::open(&workspace)?;
             let _lock = store.lock_deployment(&id)?;
             let name = name.strip_prefix("params.").unwrap_or(&name).to_owned();
             let overrides =

@@ -129,7 +129,7 @@ pub(super) async fn confirm(
 /// The prices that count: the built-in ones, with those of SB_PRICES in their place.
 pub(super) fn prices(settings: &Settings) -> Result<Prices, RunError> {
     let Some(path) = &settings.prices else { return Ok(Prices::built_in()) };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = sb_durable::read_regular_text(path).map_err(|error| {
         let message = format!("cannot read `{}`, which SB_PRICES names: {error}", path.display());
         RunError::Table { message, help: Some("correct the path, or unset SB_PRICES".to_owned()) }
     })?;

@@ -28,7 +28,7 @@ use sb_plan::validate;
 /// The built-in default images, with those of SB_IMAGES in their place.
 pub(super) fn images(settings: &Settings) -> Result<Images, RunError> {
     let Some(path) = &settings.images else { return Ok(Images::built_in()) };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = sb_durable::read_regular_text(path).map_err(|error| {
         let message = format!("cannot read `{}`, which SB_IMAGES names: {error}", path.display());
         RunError::Table { message, help: Some("correct the path, or unset SB_IMAGES".to_owned()) }
     })?;

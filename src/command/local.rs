@@ -135,7 +135,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         LocalCommand::Logs { function, follow, name } => {
             let folder = workspace.local_target(&name);
             let log = match &function {
-                Some(function) => folder.join("functions").join(format!("{function}.log")),
+                Some(function) => sb_local::function_logs(&folder).join(format!("{function}.log")),
                 None => folder.join("runtime.log"),
             };
             let mut file = std::fs::File::open(&log).map_err(|error| {
@@ -172,7 +172,7 @@ fn only_declared(
     template: &Path,
     given: &std::collections::BTreeMap<String, String>,
 ) -> Result<Option<Template>, Failed> {
-    let text = std::fs::read_to_string(template).unwrap_or_default();
+    let text = sb_durable::read_regular_text(template).unwrap_or_default();
     // What cannot be read is told when it is started.
     let Ok(model) = Template::parse(text) else { return Ok(None) };
     let unknown = model.unknown_parameters(given);
@@ -269,7 +269,7 @@ fn logs_there_are(workspace: &Workspace, folder: &Path, name: &str) -> String {
             paths.iter().filter_map(|path| Some(format!("`{}`", path.file_stem()?.to_string_lossy())));
         names.collect::<Vec<_>>().join(", ")
     };
-    let mut functions: Vec<_> = std::fs::read_dir(folder.join("functions"))
+    let mut functions: Vec<_> = std::fs::read_dir(sb_local::function_logs(folder))
         .map(|items| items.flatten().map(|item| item.path()).collect())
         .unwrap_or_default();
     functions.sort();

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -115,14 +116,11 @@ pub(super) async fn finish(
     }
     let mut written = Vec::new();
     for folder in folders.values().flatten() {
-        written.push(format!("{}/", folder.display()));
-        let mut names: Vec<_> = std::fs::read_dir(folder)
-            .map(|items| {
-                items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect()
-            })
-            .unwrap_or_default();
-        names.sort();
-        written.push(format!("    {}", names.join("  ")));
+        let names = written_since(folder, row.created_ms);
+        if !names.is_empty() {
+            written.push(format!("{}/", folder.display()));
+            written.push(format!("    {}", names.join("  ")));
+        }
     }
     if !written.is_empty() {
         terminal.say(&format!("{}\n  {}", terminal.paint(Style::Strong, "wrote"), written.join("\n  ")));
@@ -144,6 +142,19 @@ pub(super) async fn finish(
         terminal.say(&text);
     }
     Ok(exit)
+}
+
+/// The files of a folder that were written from a moment on: not what an earlier command left there.
+fn written_since(folder: &Path, since_ms: i64) -> Vec<String> {
+    let since = UNIX_EPOCH + Duration::from_millis(u64::try_from(since_ms).unwrap_or(0));
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_new = |file: &std::fs::DirEntry| {
+        file.metadata().and_then(|about| about.modified()).is_ok_and(|changed| changed >= since)
+    };
+    let mut names: Vec<_> =
+        files.filter(is_new).map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 /// How complete the traces are: all of it where they are what was asked for, and otherwise what people should know.

@@ -12,8 +12,8 @@ use crate::cli::Confirm;
 use crate::exit_code::Exit;
 use crate::progress;
 use crate::run::{
-    CleanedUp, Control, Draft, Driven, Edited, End, Given, Ready, Request, Resumed, RunEvent, Runs, Setup,
-    Tables,
+    CleanedUp, Control, Draft, Driven, Edited, End, Given, Ready, Request, Resumed, RunError, RunEvent, Runs,
+    Setup, Tables,
 };
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -99,14 +99,25 @@ pub(super) async fn resume(
     run: Option<&str>,
     files: Edited,
 ) -> Outcome {
-    let runs = open(terminal, settings, &settings.workspace_here())?;
+    const NOTHING: &str = "every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)";
+    let workspace = settings.workspace_here();
+    if !workspace.folder().exists() {
+        return match run {
+            None => {
+                terminal.say(NOTHING);
+                Ok(Exit::Done)
+            }
+            Some(name) => Err(RunError::NoRun { name: name.to_owned() }.into()),
+        };
+    }
+    let runs = open(terminal, settings, &workspace)?;
     let (shown, events, control) = Shown::begin(terminal, settings);
     let resumed = runs.resume(run, files, &events, &control).await;
     drop(events);
     shown.end().await;
     match resumed? {
         Resumed::Nothing => {
-            terminal.say("every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)");
+            terminal.say(NOTHING);
             Ok(Exit::Done)
         }
         Resumed::Ended { run, measurement, cleanup } => {
@@ -125,7 +136,11 @@ pub(super) async fn resume(
 
 /// Cleans up whatever a run that has ended still owes.
 pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
-    let runs = open(terminal, settings, &settings.workspace_here())?;
+    let workspace = settings.workspace_here();
+    if !workspace.folder().exists() {
+        return Err(RunError::NoRun { name: run.to_owned() }.into());
+    }
+    let runs = open(terminal, settings, &workspace)?;
     let (shown, events, control) = Shown::begin(terminal, settings);
     let cleaned = runs.clean_up(run, &events, &control).await;
     drop(events);

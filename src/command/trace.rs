@@ -18,7 +18,8 @@ use crate::terminal::Terminal;
 use sb_analysis::{
     Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
     Recorded, Rejected, Repair, Requests, Rule, Tables, Trace, Waterfall, analyze_file, find_traces,
-    for_each_joined_trace, for_each_trace, format_duration, microseconds, printable,
+    for_each_joined_trace, for_each_trace, format_duration, microseconds, printable, render_summaries,
+    summarize,
 };
 
 /// Analyses files of traces; the results go beside each.
@@ -74,12 +75,31 @@ pub(super) fn analyze(
         for written in [breakdown, parquet, Some(invalid)].into_iter().flatten() {
             let _ = writeln!(text, "  wrote {}", written.display());
         }
+        if tables.csv && summary.valid <= MOST_SUMMARIZED {
+            text.push_str(&summary_of(terminal, file)?);
+        }
         terminal.data(&text)?;
     }
     if settings.json() {
         terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
     }
     Ok(Exit::Done)
+}
+
+/// Traces of which a table is shown at once: it takes them all into memory. `sb report FOLDER` shows it for more.
+const MOST_SUMMARIZED: u64 = 200_000;
+
+/// The table of a report, from the results beside a file of traces.
+fn summary_of(terminal: &Terminal, file: &Path) -> Result<String, Failed> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let folder = crate::workspace::absolute(file).with_file_name("");
+    let summary =
+        summarize(&name, &[folder]).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+    let mut text = "\n".to_owned();
+    let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
+    // Writing to a text does not fail.
+    let _ = render_summaries(&mut text, &[summary], ink);
+    Ok(text)
 }
 
 /// What the options mean.
@@ -304,7 +324,17 @@ struct Listed {
     duration: Option<i64>,
     request: Option<String>,
     cold_starts: Option<u64>,
+    /// Whether its invocation failed.
+    failed: bool,
+    /// Why it is not valid.
     reason: Option<String>,
+}
+
+impl Listed {
+    fn state(&self) -> String {
+        let reason = printable(self.reason.as_deref().unwrap_or("valid"));
+        if self.failed { format!("{reason}, failed") } else { reason }
+    }
 }
 
 pub(super) fn list(
@@ -335,21 +365,28 @@ pub(super) fn list(
             .map(|trace| {
                 json!({
                     "trace_id": trace.id, "duration_us": trace.duration, "request": trace.request,
-                    "cold_starts": trace.cold_starts, "valid": trace.reason.is_none(), "reason": trace.reason,
+                    "cold_starts": trace.cold_starts, "failed": trace.failed, "valid": trace.reason.is_none(), "reason": trace.reason,
                 })
             })
             .collect();
         let _ = write!(text, "{:#}", json!({ "version": 1, "traces": traces }));
     } else {
+        if !traces.is_empty() {
+            let _ = writeln!(
+                text,
+                "{:<35}  {:>15}  {:<20}  {:>11}  state",
+                "trace", "duration", "request", "cold starts"
+            );
+        }
         for trace in &traces {
             let _ = writeln!(
                 text,
-                "{:<35}  {:>15}  {:<20}  {:>2} cold  {}",
+                "{:<35}  {:>15}  {:<20}  {:>11}  {}",
                 printable(&trace.id),
                 trace.duration.map_or("-".to_owned(), format_duration),
                 printable(trace.request.as_deref().unwrap_or("-")),
                 trace.cold_starts.map_or("-".to_owned(), |count| count.to_string()),
-                printable(trace.reason.as_deref().unwrap_or("valid"))
+                trace.state()
             );
         }
     }
@@ -376,6 +413,7 @@ fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> List
             duration: Some(microseconds(trace.duration)),
             request: requests.get(&trace.id).map(str::to_owned),
             cold_starts,
+            failed: requests.failed(trace),
             reason,
         }
     };
@@ -387,6 +425,7 @@ fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> List
             id,
             duration: None,
             cold_starts: None,
+            failed: false,
             reason: Some(rejected.reason.code().to_owned()),
         }
     })

@@ -211,7 +211,13 @@ impl Question<'_> {
     fn ended(&self, outcome: &Outcome) -> String {
         let failures = self.state.step(&self.step.id).map_or(0, |past| past.failures);
         match outcome {
-            Outcome::Succeeded => "it succeeded; it runs again only if its definition is changed".to_owned(),
+            Outcome::Succeeded => {
+                let invalid = self.state.step(&self.step.id).map(|past| past.invalid.join(" "));
+                match invalid.filter(|reasons| !reasons.is_empty()) {
+                    Some(reasons) => format!("it ended as it should, but its trial is invalid: {reasons}"),
+                    None => "it succeeded; it runs again only if its definition is changed".to_owned(),
+                }
+            }
             Outcome::Failed(failure) => {
                 let retry = retry_of(self.step);
                 let why = if self.step.is_cleanup() && self.state.debts.get(&self.deployment) == Some(&true) {

@@ -139,7 +139,7 @@ fn invocations(folder: &Path) -> Result<Vec<Invocation>, Failed> {
             "name the folder of an invocation, such as logs/2026-01-31_12-00-00",
         )
     };
-    let file = std::fs::File::open(&path).map_err(|error| failed(error.to_string()))?;
+    let file = sb_durable::open_regular(&path).map_err(|error| failed(error.to_string()))?;
     let reader = InvocationReader::new(file).map_err(|error| failed(error.to_string()))?;
     let rows: Result<Vec<Invocation>, _> = reader.collect();
     let rows = rows.map_err(|error| failed(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! A build context: which files belong to it, their digest, and the tar stream that the engine builds from.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -48,7 +48,7 @@ pub(crate) enum ContextError {
 impl Context {
     pub(super) fn collect(root: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
         let ignore_file = root.join(".dockerignore");
-        let ignore_text = match fs::read_to_string(&ignore_file) {
+        let ignore_text = match sb_durable::read_regular_text(&ignore_file) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(ContextError::Read { path: ignore_file, source }),
@@ -59,7 +59,7 @@ impl Context {
         let mut entries: Vec<Entry> =
             found.into_iter().map(|name| Entry { content: Content::Path(root.join(&name)), name }).collect();
 
-        let recipe = fs::read(dockerfile).map_err(read_error(dockerfile))?;
+        let recipe = sb_durable::read_regular(dockerfile, u64::MAX).map_err(read_error(dockerfile))?;
         let inside = dockerfile.strip_prefix(root).ok().map(Path::to_owned);
         let name = if let Some(name) = inside {
             // The engine needs both, even if .dockerignore keeps them out of the image: it reads that file itself.
@@ -94,7 +94,7 @@ impl Context {
     /// The files of a folder for a container, below `prefix` there. What `.dockerignore` names stays here, and so does what
     /// lies at its top under a name in `left_out`.
     pub(super) fn of_folder(root: &Path, prefix: &Path, left_out: &[&str]) -> Result<Self, ContextError> {
-        let ignored = fs::read_to_string(root.join(".dockerignore")).unwrap_or_default();
+        let ignored = sb_durable::read_regular_text(&root.join(".dockerignore")).unwrap_or_default();
         let mut found = Vec::new();
         walk(root, Path::new(""), &Rules::parse(&ignored)?, &mut found)?;
         found.retain(|name| !left_out.iter().any(|other| name.starts_with(other)));
@@ -164,7 +164,7 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, digest: &mut Sha256, entry: &Entr
             let size = metadata.map_or(0, |metadata| metadata.len());
             tell("file", size, header.mode()?);
             header.set_size(size);
-            let mut content = Hashing { inner: File::open(path)?.take(size), digest, read: 0 };
+            let mut content = Hashing { inner: sb_durable::open_regular(path)?.take(size), digest, read: 0 };
             tar.append_data(&mut header, &entry.name, &mut content)?;
             if content.read == size { Ok(()) } else { Err(io::Error::other("it changed while it was read")) }
         }

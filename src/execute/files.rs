@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use sb_durable::{Durability, Options};
 use serde_json::{Map, Value, json};
 
 use super::{Attempt, beneath};
+use sb_workload::upscale::Scaling;
+use sb_workload::{Load, LoadShape};
 
 /// Makes `logs/<yyyy-mm-dd_HH-MM-SS>/` (UTC) beside a manifest; `-2` and so on is appended when the second is taken. A
 /// `logs` that leads out of the root is refused: a step may have made a link of it.
@@ -78,7 +81,7 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
     };
     write("sb_config.yml", &yaml)?;
     let run = json!({
-        "version": 1,
+        "version": 2,
         "run": attempt.run,
         "plan": deployment.plan,
         "deployment": deployment.id,
@@ -86,8 +89,101 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         "step": attempt.step.id,
         "attempt": attempt.number,
         "seed": deployment.seed,
-        "load": *deployment.load,
+        "load": load(&deployment.load),
         "sb_version": env!("CARGO_PKG_VERSION"),
     });
     Ok(write("run.json", &format!("{run:#}\n"))?)
+}
+
+/// A load as people and notebooks read it: what it is under `kind`, units in the names, times in seconds.
+fn load(load: &Load) -> Value {
+    let seconds = |time: &Duration| time.as_secs_f64();
+    let mut described = match &load.shape {
+        LoadShape::Iterations { iterations } => json!({ "kind": "iterations", "iterations": iterations }),
+        LoadShape::Constant { rate, duration } => {
+            json!({ "kind": "constant", "rate_per_s": rate, "duration_s": seconds(duration) })
+        }
+        LoadShape::Stages { start_rate, stages } => {
+            let stages = stages.iter().map(
+                |stage| json!({ "target_rate_per_s": stage.target, "duration_s": seconds(&stage.duration) }),
+            );
+            json!({ "kind": "stages", "start_rate_per_s": start_rate, "stages": stages.collect::<Vec<_>>() })
+        }
+        LoadShape::Trace(trace) => {
+            let scaling = match trace.scaling {
+                Scaling::None => json!({ "kind": "none" }),
+                Scaling::Factor(factor) => json!({ "kind": "linear", "factor": factor }),
+                Scaling::Rate(rate) => json!({ "kind": "linear", "rate_per_s": rate }),
+                Scaling::CompoundFactor(factor) => json!({ "kind": "compound", "factor": factor }),
+                Scaling::CompoundRate(rate) => json!({ "kind": "compound", "rate_per_s": rate }),
+            };
+            json!({
+                "kind": "trace", "name": trace.name, "invocations_per_minute": trace.per_minute,
+                "skip_s": seconds(&trace.skip), "scaling": scaling, "seed": trace.seed, "arrivals": trace.arrivals,
+            })
+        }
+        LoadShape::Bursts { size, at } => {
+            json!({ "kind": "bursts", "size": size, "at_s": at.iter().map(seconds).collect::<Vec<_>>() })
+        }
+        LoadShape::K6(options) => json!({ "kind": "k6_options", "options": options }),
+    };
+    described["speed"] = json!(load.speed);
+    described["expected_latency_s"] = json!(load.expected_latency.as_ref().map(seconds));
+    described["max_error_rate"] = json!(load.tolerances.max_error_rate);
+    described["max_dropped"] = json!(load.tolerances.max_dropped);
+    described["max_lateness_s"] = json!(load.tolerances.max_lateness.as_ref().map(seconds));
+    described
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sb_workload::{ArrivalProcess, Stage, TraceLoad};
+
+    /// Keys in lower case, and each number whose unit could be asked for with the unit in its name.
+    #[test]
+    fn loads_are_described_in_words_of_json() {
+        let second = Duration::from_secs(1);
+        let trace = TraceLoad {
+            name: "steady".to_owned(),
+            per_minute: vec![60.0],
+            skip: Duration::ZERO,
+            scaling: Scaling::CompoundRate(20.0),
+            seed: 7,
+            arrivals: ArrivalProcess::Poisson,
+        };
+        for (shape, expected) in [
+            (LoadShape::Iterations { iterations: 3 }, json!({ "kind": "iterations", "iterations": 3 })),
+            (
+                LoadShape::Constant { rate: 20.0, duration: second * 90 },
+                json!({ "kind": "constant", "rate_per_s": 20.0, "duration_s": 90.0 }),
+            ),
+            (
+                LoadShape::Stages {
+                    start_rate: 1.0,
+                    stages: vec![Stage { target: 2.0, duration: second / 2 }],
+                },
+                json!({ "kind": "stages", "start_rate_per_s": 1.0, "stages": [{ "target_rate_per_s": 2.0, "duration_s": 0.5 }] }),
+            ),
+            (
+                LoadShape::Trace(trace),
+                json!({
+                    "kind": "trace", "name": "steady", "invocations_per_minute": [60.0], "skip_s": 0.0, "seed": 7,
+                    "scaling": { "kind": "compound", "rate_per_s": 20.0 }, "arrivals": "poisson",
+                }),
+            ),
+            (
+                LoadShape::Bursts { size: 5, at: vec![Duration::ZERO, second] },
+                json!({ "kind": "bursts", "size": 5, "at_s": [0.0, 1.0] }),
+            ),
+            (LoadShape::K6(json!({ "vus": 1 })), json!({ "kind": "k6_options", "options": { "vus": 1 } })),
+        ] {
+            let mut found = load(&Load { expected_latency: Some(second / 4), ..Load::new(shape) });
+            let table = found.as_object_mut().unwrap();
+            let common = ["speed", "expected_latency_s", "max_error_rate", "max_dropped", "max_lateness_s"];
+            let common: Vec<Value> = common.iter().filter_map(|key| table.remove(*key)).collect();
+            assert_eq!(common, [json!(1.0), json!(0.25), json!(0.01), json!(0.01), Value::Null]);
+            assert_eq!(found, expected);
+        }
+    }
 }

@@ -25,7 +25,7 @@ pub(super) use self::containers::{Containers, remove_leftovers};
 use self::relay::Relay;
 use crate::container::ContainerError;
 use sb_load::k6::{self, Collecting, Share};
-use sb_load::{LoadError, LoadLock, OPTIONS_FILE, Progress};
+use sb_load::{LoadError, LoadLock, LoadProcess, OPTIONS_FILE, Progress};
 use sb_measurement::{LoadSummary, Redactor, Timestamp};
 use sb_workload::Load;
 use sb_workload::k6_options::{k6_options, overlay};
@@ -55,6 +55,9 @@ pub(super) struct K6Spec {
     /// Texts that must not appear in the result files.
     pub secrets: Vec<String>,
     pub locks: Vec<LoadLock>,
+    /// A folder with logs of what is loaded, which explain failures.
+    #[serde(default)]
+    pub function_logs: Option<PathBuf>,
     /// None: the `k6` of this machine.
     pub containers: Option<Containers>,
 }
@@ -96,9 +99,13 @@ pub(crate) enum K6Error {
 /// Has k6 send the load that `spec` describes (JSON of a [`K6Spec`]); as [`sb_load::run_from_file`].
 pub(crate) fn run_k6(spec: &Path, progress_file: &Path) -> Result<LoadSummary, K6Error> {
     let spec: K6Spec = sb_load::read_spec(spec)?;
-    sb_load::as_process(&spec.folder, &spec.locks, progress_file, async |progress, cancel| {
-        drive(&spec, progress, cancel).await
-    })
+    let about = LoadProcess {
+        folder: spec.folder.clone(),
+        locks: spec.locks.clone(),
+        function_logs: spec.function_logs.clone(),
+        secrets: spec.secrets.clone(),
+    };
+    sb_load::as_process(&about, progress_file, async |progress, cancel| drive(&spec, progress, cancel).await)
 }
 
 /// A k6 that runs.
@@ -331,7 +338,8 @@ async fn send(
         notes,
         thrown: relays.iter().filter_map(Relay::thrown).reduce(|one, other| (one.0 + other.0, one.1)),
     };
-    let summary = k6::summary(&collected, ran, &spec.load.tolerances);
+    let times = sb_load::times(&spec.folder)?;
+    let summary = k6::summary(&collected, &times, ran, &spec.load.tolerances);
     progress(Progress {
         planned: summary.planned,
         sent: summary.sent,

@@ -1,7 +1,7 @@
 //! The load of a trial: a supervised process of its own, so that it outlives this one and is not disturbed by it.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,6 +48,7 @@ pub(super) async fn run(
                 secrets: attempt.secrets.texts().map(str::to_owned).collect(),
                 locks: locks(attempt),
                 max_in_flight: sb_load::DEFAULT_MAX_IN_FLIGHT,
+                function_logs: function_logs(performer, attempt),
             };
             supervised(performer, attempt, step, folder, LOAD_ARGUMENT, &spec).await
         }
@@ -143,8 +144,15 @@ fn k6_spec(
         work: folder.join(K6_FOLDER),
         secrets: attempt.secrets.texts().map(str::to_owned).collect(),
         locks: locks(attempt),
+        function_logs: function_logs(performer, attempt),
         containers,
     })
+}
+
+/// Where the functions of a local target write.
+fn function_logs(performer: &StepPerformer, attempt: &Attempt) -> Option<PathBuf> {
+    let folder = sb_local::function_logs(&performer.local_state(attempt));
+    folder.is_dir().then_some(folder)
 }
 
 fn locks(attempt: &Attempt) -> Vec<LoadLock> {

@@ -39,7 +39,7 @@ pub(super) async fn up(
     };
     // What the template has no use for may be secret, and stays out of the runtime's files.
     let known = &attempt.deployment.benchmark.templates;
-    let model = fs::read_to_string(template).ok().and_then(|text| known.get(template, &text).ok());
+    let model = sb_durable::read_regular_text(template).ok().and_then(|text| known.get(template, &text).ok());
     if let Some(model) = &model {
         let unknown = model.unknown_parameters(&values);
         values.retain(|name, _| !unknown.contains(name));

@@ -159,7 +159,7 @@ fn without_end(mut text: String) -> String {
 }
 
 fn json(text: &str, pointer: &str, place: &str) -> Result<Value, String> {
-    let found = document::value_at(text, pointer).map_err(|error| format!("{place} is not JSON: {error}"))?;
+    let found = document::exact_at(text, pointer).map_err(|error| format!("{place} is not JSON: {error}"))?;
     // A query that finds nothing answers `null`, as the AWS CLI's `--query` does.
     found
         .filter(|found| !found.is_null())

@@ -26,6 +26,9 @@ pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<
     if let Some(latency) = summary.latency_from_planned_ms {
         line("from planned", spread(latency));
     }
+    if let Some(latency) = summary.failed_latency_ms {
+        line("of failures", spread(latency));
+    }
     if let Some(late) = summary.lateness_ms {
         line("sent late by", format!("p50 {:.3}  p99 {:.3}  max {:.3} ms", late.p50, late.p99, late.max));
     }
@@ -66,6 +69,7 @@ mod tests {
             failed_statuses: BTreeMap::from([(500, 1)]),
             latency_ms: Some(latency),
             latency_from_planned_ms: Some(latency),
+            failed_latency_ms: Some(latency),
             lateness_ms: Some(Lateness { p50: 0.001, p99: 0.09, max: 1.5 }),
             started: Timestamp::from_micros(1_000_000),
             ended: Timestamp::from_micros(11_000_000),
@@ -79,6 +83,7 @@ mod tests {
         load       a/load: planned 100, sent 98 in 10.0 s (9.8/s), answered 97, failed 2, dropped 2
                      latency      p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
                      from planned p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
+                     of failures  p50 1.25  p90 2.00  p95 3.00  p99 14.33  max 2000.00 ms
                      sent late by p50 0.001  p99 0.090  max 1.500 ms
                      outcomes     ok 96; failed_check 1: HTTP 500 ×1; reset 1; dropped 2
                      note         Mind the gap.

@@ -23,7 +23,7 @@ use sb_plan::graph::change::{Change, Definition, Standing, compare};
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId, StepId};
 use sb_plan::manifest::problem::Problem;
-use sb_plan::manifest::read::{Files as _, Kept, Recording};
+use sb_plan::manifest::read::{Files as _, Kept, LARGEST, Recording};
 use sb_plan::plan::Plan;
 use sb_plan::plan::{Deployment, expand};
 use sb_plan::run_state::{RunState, StepPhase};
@@ -147,7 +147,9 @@ fn edited_files(request: &Request) -> BTreeMap<PathBuf, Option<String>> {
     }
     // What was read as a text is shown as one.
     for (path, text) in &request.sources {
-        let now = std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let now = sb_durable::read_regular(path, LARGEST)
+            .ok()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         if now.as_ref() != Some(text) {
             edited.insert(path.clone(), now);
         }

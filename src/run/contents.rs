@@ -1,6 +1,6 @@
 //! The files of the disk, with what they hold: by which a run notices that one of them was edited.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl Files for Measured {
             return None;
         }
         if found.len() <= SHORT
-            && let Ok(text) = fs::read_to_string(path)
+            && let Ok(text) = sb_durable::read_regular_text(path)
         {
             return Some(text);
         }
@@ -121,7 +121,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 fn checksum(path: &Path) -> String {
     let mut digest = Sha256::new();
-    let read = File::open(path).and_then(|mut file| {
+    let read = sb_durable::open_regular(path).and_then(|mut file| {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match file.read(&mut buffer)? {

@@ -177,6 +177,10 @@ impl Shared {
     fn machine(&self) -> io::Result<&Path> {
         let refuse =
             |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", self.machine.display()));
+        if !self.machine.is_absolute() {
+            // It would be another one for every working directory.
+            return Err(refuse(io::Error::other("SB_LOCKS must name a folder by its absolute path")));
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.machine).map_err(refuse)?;
         let found = fs::symlink_metadata(&self.machine).map_err(refuse)?;
         let is_ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
@@ -194,12 +198,12 @@ impl Shared {
     }
 }
 
-/// Where the machine's locks of this user are: `/tmp/sb-UID`, unless `SB_LOCKS` names an absolute folder. Not
+/// Where the machine's locks of this user are: `/tmp/sb-UID`, unless `SB_LOCKS` names a folder. Not
 /// `$XDG_RUNTIME_DIR`: a session by ssh has one, cron and what was started in another session have none, and their runs
 /// would not see each other.
 pub(crate) fn machine_folder(given: Option<&std::ffi::OsStr>) -> PathBuf {
     match given {
-        Some(folder) if Path::new(folder).is_absolute() => folder.into(),
+        Some(folder) if !folder.is_empty() => folder.into(),
         _ => PathBuf::from(format!("/tmp/sb-{}", rustix::process::geteuid().as_raw())),
     }
 }
@@ -343,13 +347,20 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let own = format!("/tmp/sb-{}", rustix::process::geteuid().as_raw());
         assert_eq!(machine_folder(None), Path::new(&own));
-        assert_eq!(machine_folder(Some("relative".as_ref())), Path::new(&own));
+        assert_eq!(machine_folder(Some("".as_ref())), Path::new(&own));
         assert_eq!(machine_folder(Some("/some/where".as_ref())), Path::new("/some/where"));
         let folder = tempfile::tempdir().unwrap();
         let of = |name: &str| {
             Shared::new(&Workspace::at(folder.path()), folder.path().join(name), RunId::new("r"))
         };
         of("new").check().unwrap();
+        let relative = Shared::new(
+            &Workspace::at(folder.path()),
+            machine_folder(Some("relative".as_ref())),
+            RunId::new("r"),
+        );
+        let refused = relative.check().unwrap_err().to_string();
+        assert!(refused.ends_with("must name a folder by its absolute path"), "{refused}");
         std::os::unix::fs::symlink("new", folder.path().join("link")).unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         fs::create_dir(folder.path().join("open")).unwrap();

@@ -425,7 +425,8 @@ async function showTraces() {
   const fill = (place, lines) => place.replaceChildren(...lines.map((line) => {
     const name = element("button", { type: "button", class: "link", textContent: line.id || "(no id)" });
     name.addEventListener("click", () => showTrace(step, line.id));
-    const words = [line.request, line.cold_starts ? `${line.cold_starts} cold` : null, line.reason].filter(Boolean);
+    const words = [line.request, line.cold_starts ? `${line.cold_starts} cold` : null,
+      line.failed ? "failed" : null, line.reason].filter(Boolean);
     return element("li", { class: "trace" },
       element("span", { class: "time", textContent: duration(line.duration_us) }),
       element("span", {}, name, " ", element("span", { class: "words", textContent: words.join(", ") })));

@@ -133,16 +133,22 @@ fn describe(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> Tr
             Ok(analysis) => (Some(analysis.row.num_cold_starts), None),
             Err(reason) => (None, Some(reason.code().to_owned())),
         };
-        (trace.id.to_string(), Some(microseconds(trace.duration)), cold_starts, reason)
+        (
+            trace.id.to_string(),
+            Some(microseconds(trace.duration)),
+            cold_starts,
+            requests.failed(trace),
+            reason,
+        )
     };
     let seen = recorded.and_then(|recorded| Method::default().inspect(recorded, look));
-    let (id, duration, cold_starts, reason) = seen.unwrap_or_else(|rejected| {
+    let (id, duration, cold_starts, failed, reason) = seen.unwrap_or_else(|rejected| {
         let reason = rejected.reason.code().to_owned();
-        (rejected.id.unwrap_or_default(), None, None, Some(reason))
+        (rejected.id.unwrap_or_default(), None, None, false, Some(reason))
     });
     let shown = json!({
         "id": id, "duration_us": duration, "request": requests.get(&id), "cold_starts": cold_starts,
-        "reason": reason,
+        "failed": failed, "reason": reason,
     });
     TraceLine { id, duration, shown }
 }

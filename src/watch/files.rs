@@ -28,7 +28,7 @@ pub(crate) fn load_course(path: &Path) -> Vec<Progress> {
         if course.last().is_none_or(|last| point.elapsed_s >= last.elapsed_s + 1.0) {
             course.push(point);
             latest = None;
-        } else {
+        } else if course.last().is_some_and(|last| point.elapsed_s > last.elapsed_s) {
             latest = Some(point);
         }
     }

@@ -1,5 +1,6 @@
 //! Quantiles at the nearest rank: values that were measured, never interpolated ones.
 
+use sb_measurement::nearest_rank;
 use serde::{Deserialize, Serialize};
 
 /// The median, the 95th and the 99th percentile, in milliseconds.
@@ -23,12 +24,6 @@ impl Quantiles {
         let at = |q| Some(*values.get(nearest_rank(values.len(), q) - 1)? as f64 / 1e3);
         Some(Self { p50: at(0.5)?, p95: at(0.95)?, p99: at(0.99)? })
     }
-}
-
-/// The rank ⌈q·n⌉ among `count` sorted values, counted from 1; `q` in 0..=1.
-pub(crate) fn nearest_rank(count: usize, q: f64) -> usize {
-    // A product that should be whole may come out a trifle above it, which is not the next rank.
-    (q * count as f64 - 1e-9).ceil().max(1.0) as usize
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which type of request each trace belongs to.
+//! Which type of request each trace belongs to, and whether that failed.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Seek};
@@ -6,9 +6,17 @@ use std::sync::Arc;
 
 use sb_measurement::{InvocationReader, MeasurementError, sent_id};
 
+use crate::span::Trace;
+
 /// Request types by trace id.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(HashMap<String, Arc<str>>);
+pub struct Requests(HashMap<String, Known>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    name: Arc<str>,
+    failed: bool,
+}
 
 impl Requests {
     /// Reads an `invocations.csv`.
@@ -26,7 +34,7 @@ impl Requests {
                 }
             };
             if !row.trace_id.is_empty() {
-                by_trace.insert(row.trace_id, name);
+                by_trace.insert(row.trace_id, Known { name, failed: row.outcome.is_failure() });
             }
         }
         Ok(Self(by_trace))
@@ -34,6 +42,15 @@ impl Requests {
 
     /// The type of the request that a trace belongs to; `None` where no invocation is known of it.
     pub fn get(&self, trace_id: &str) -> Option<&str> {
-        self.0.get(&*sent_id(trace_id)).map(|name| &**name)
+        self.0.get(&*sent_id(trace_id)).map(|known| &*known.name)
+    }
+
+    /// Whether the invocation of a trace failed. Where none is known of it, what its first span says.
+    pub fn failed(&self, trace: &Trace<'_>) -> bool {
+        let known = self.0.get(&*sent_id(&trace.id)).map(|known| known.failed);
+        known.unwrap_or_else(|| {
+            let flags = trace.span(trace.root()).flags;
+            flags.error || flags.fault || flags.throttle
+        })
     }
 }

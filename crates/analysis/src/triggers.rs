@@ -15,10 +15,10 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::invalid::Invalid;
-use crate::quantiles::{Quantiles, nearest_rank};
+use crate::quantiles::Quantiles;
 use crate::read::app_insights::{QueryResult, QueryRow};
 use crate::read::sort::{Matching, Room, Sorter};
-use sb_measurement::to_cell;
+use sb_measurement::{nearest_rank, to_cell};
 
 /// The columns of trigger.csv.
 pub(crate) const HEADER: [&str; 13] = [

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -16,7 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{Lifetime, peer};
+use crate::Lifetime;
+use crate::peer::Peer;
 
 /// A body comes over loopback, whole: one that trickles in would hold its connection and memory for ever.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
@@ -55,6 +57,20 @@ where
     accept(listener, lifetime, Guard::Own, handler).await;
 }
 
+/// As [`serve_own`], and answers only connections whose other end, a socket of this inode, `is_peer` accepts. Where the
+/// system does not say whose connections there are, it is not asked.
+pub async fn serve_peer<Handler, Answering>(
+    listener: TcpListener,
+    lifetime: Lifetime,
+    is_peer: impl Fn(u64) -> bool + Send + Sync + 'static,
+    handler: Handler,
+) where
+    Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Answer> + Send + 'static,
+{
+    accept(listener, lifetime, Guard::Peer(Arc::new(is_peer)), handler).await;
+}
+
 /// Whether a request names this machine as its host, and comes from no web page of elsewhere: a page that a browser shows can send
 /// requests to every port of this machine, directly or by a name of its own that leads here.
 pub fn is_from_here(headers: &HeaderMap) -> bool {
@@ -72,22 +88,33 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// Who is answered.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone)]
 enum Guard {
     None,
     Own,
+    Peer(Arc<dyn Fn(u64) -> bool + Send + Sync>),
 }
 
 impl Guard {
-    /// Why a request is not answered.
-    fn refusal(self, is_own: bool, headers: &HeaderMap) -> Option<&'static str> {
-        match self {
-            Self::Own if !is_own => Some("this port answers only the user who started it"),
-            Self::Own if !is_from_here(headers) => {
-                Some("call it as 127.0.0.1 or localhost, and not from a web page")
-            }
-            Self::Own | Self::None => None,
+    /// Why no request of a connection is answered.
+    fn refusal(&self, peer: impl FnOnce() -> Peer) -> Option<&'static str> {
+        if matches!(self, Self::None) {
+            return None;
         }
+        let peer = peer();
+        match (self, peer) {
+            _ if !peer.is_own() => Some("this port answers only the user who started it"),
+            (Self::Peer(is_peer), Peer::Socket { inode, .. }) if !is_peer(inode) => {
+                Some("this port answers only the process that it was made for")
+            }
+            _ => None,
+        }
+    }
+
+    /// Why a request is not answered.
+    fn refuses(&self, headers: &HeaderMap) -> Option<&'static str> {
+        (!matches!(self, Self::None) && !is_from_here(headers))
+            .then_some("call it as 127.0.0.1 or localhost, and not from a web page")
     }
 }
 
@@ -108,12 +135,15 @@ where
         };
         // Small answers must not wait for acknowledgements; failing to say so only costs time.
         let _ = stream.set_nodelay(true);
-        let (lifetime, handler) = (lifetime.clone(), handler.clone());
+        let (lifetime, handler, guard) = (lifetime.clone(), handler.clone(), guard.clone());
         let here = stream.local_addr();
         tokio::spawn(async move {
-            let is_own = guard == Guard::None || here.is_ok_and(|here| peer::is_own(peer, here));
+            let refusal = guard.refusal(|| match here {
+                Ok(here) => Peer::of(peer, here),
+                Err(_) => Peer::Elsewhere { loopback: true },
+            });
             let service = service_fn(move |request: Request<Incoming>| {
-                let answering = match guard.refusal(is_own, request.headers()) {
+                let answering = match refusal.or_else(|| guard.refuses(request.headers())) {
                     None => Ok(handler(request)),
                     Some(message) => Err(json(StatusCode::FORBIDDEN, &json!({ "message": message }))),
                 };

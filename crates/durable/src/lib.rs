@@ -15,8 +15,12 @@
 //! The temporary file is created exclusively under a name of its own, so two writers never share one: the last one to
 //! finish wins. It is removed when the write fails. A process that is killed leaves it behind, as
 //! `.NAME.PROCESS-NUMBER.partial`. A symbolic link in place of the file is replaced; what it leads to stays as it is.
+//!
+//! Files that people name are read by [`open_regular`] and its like, which never wait for a pipe.
 
 #![deny(missing_docs)]
+
+mod regular;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -29,6 +33,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use rustix::fs::OFlags;
+
+pub use regular::{open_regular, read_regular, read_regular_text};
 
 /// What a written file survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

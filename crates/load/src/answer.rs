@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::io::Read;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
@@ -103,11 +102,9 @@ impl Wanted {
         if let Some(pattern) = self.regex.as_ref().filter(|pattern| !pattern.is_match(&text)) {
             return Err(format!("nothing in the body matches `{pattern}`"));
         }
-        let value_at = |pointer: &str| {
-            document::value_at(&text, pointer).map_err(|error| format!("the body is not JSON: {error}"))
-        };
+        let not_json = |error| format!("the body is not JSON: {error}");
         for (pointer, expected) in &self.json {
-            match value_at(pointer)? {
+            match document::value_at(&text, pointer).map_err(not_json)? {
                 Some(found) if alike(&found, expected) => {}
                 Some(_) => return Err(format!("`{pointer}` is not {expected}")),
                 None => return Err(format!("nothing is at `{pointer}`")),
@@ -115,7 +112,7 @@ impl Wanted {
         }
         for (name, source) in &self.extract {
             let value = match source {
-                Source::Json(pointer) => match value_at(pointer)? {
+                Source::Json(pointer) => match document::exact_at(&text, pointer).map_err(not_json)? {
                     // Sent on, it would be a text without letters.
                     Some(Value::Null) => return Err(format!("no `{name}`: null is at `{pointer}`")),
                     Some(value) => value,
@@ -182,119 +179,6 @@ fn found(pattern: &Regex, text: &str) -> Option<Value> {
     let captures = pattern.captures(text)?;
     // A group that has no part in a match has no value; without a group, all that matches is the value.
     captures.get(usize::from(captures.len() > 1)).map(|part| Value::from(part.as_str()))
-}
-
-/// Cookies that a sequence has been given (RFC 6265, in the small: by host or domain, path and `Secure`; `Max-Age=0` deletes).
-#[derive(Default)]
-pub(super) struct Jar(Vec<Cookie>);
-
-struct Cookie {
-    host: String,
-    /// It goes to the hosts below `host`, too.
-    below: bool,
-    path: String,
-    secure: bool,
-    name: String,
-    value: String,
-}
-
-impl Jar {
-    /// Takes the cookies of an answer from `host`.
-    pub(super) fn take_from(&mut self, host: &str, path: &str, fields: &[(String, String)]) {
-        for (_, text) in fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")) {
-            let mut parts = text.split(';').map(str::trim);
-            let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { continue };
-            let directory =
-                path.split('?').next().unwrap_or("/").rsplit_once('/').map_or("", |(start, _)| start);
-            let mut cookie = Cookie {
-                host: host.to_ascii_lowercase(),
-                below: false,
-                path: if directory.is_empty() { "/" } else { directory }.to_owned(),
-                secure: false,
-                name: name.trim().to_owned(),
-                value: value.trim().to_owned(),
-            };
-            let (mut gone, mut foreign) = (false, false);
-            for attribute in parts {
-                let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));
-                if key.eq_ignore_ascii_case("path") && value.starts_with('/') {
-                    value.clone_into(&mut cookie.path);
-                } else if key.eq_ignore_ascii_case("domain") && !value.is_empty() {
-                    let domain = value.trim_start_matches('.').to_ascii_lowercase();
-                    foreign = domain != cookie.host && !may_share(&domain, &cookie.host);
-                    cookie.below = true;
-                    cookie.host = domain;
-                } else if key.eq_ignore_ascii_case("secure") {
-                    cookie.secure = true;
-                } else if key.eq_ignore_ascii_case("max-age") {
-                    gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0);
-                }
-            }
-            if foreign {
-                continue;
-            }
-            self.0.retain(|old| {
-                (&old.host, &old.path, &old.name) != (&cookie.host, &cookie.path, &cookie.name)
-            });
-            if !gone {
-                self.0.push(cookie);
-            }
-        }
-    }
-
-    /// The `Cookie` header for a request; `None` when there is nothing to send.
-    pub(super) fn header(&self, host: &str, path: &str, tls: bool) -> Option<String> {
-        let fits = |cookie: &&Cookie| {
-            let rest = path.strip_prefix(cookie.path.trim_end_matches('/'));
-            (cookie.host.eq_ignore_ascii_case(host) || cookie.below && is_below(host, &cookie.host))
-                && (tls || !cookie.secure)
-                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
-        };
-        let pairs: Vec<String> =
-            self.0.iter().filter(fits).map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
-    }
-}
-
-/// Whether a host may set a cookie for this domain above it: not one under which anybody can have a name.
-fn may_share(domain: &str, host: &str) -> bool {
-    /// Of clouds, where deployments of others are neighbours, and of countries.
-    const SHARED: [&str; 22] = [
-        "amazonaws.com",
-        "amazonaws.com.cn",
-        "on.aws",
-        "awsapprunner.com",
-        "cloudfront.net",
-        "elasticbeanstalk.com",
-        "azurewebsites.net",
-        "azurestaticapps.net",
-        "azurefd.net",
-        "azure-api.net",
-        "azurecontainerapps.io",
-        "windows.net",
-        "cloudapp.net",
-        "cloudapp.azure.com",
-        "cloudfunctions.net",
-        "run.app",
-        "appspot.com",
-        "appdomain.cloud",
-        "workers.dev",
-        "pages.dev",
-        "vercel.app",
-        "netlify.app",
-    ];
-    const BELOW_COUNTRIES: [&str; 8] = ["ac", "co", "com", "edu", "gov", "net", "ne", "org"];
-    let is_public = match domain.rsplit_once('.') {
-        None => true,
-        Some((second, country)) => country.len() == 2 && BELOW_COUNTRIES.contains(&second),
-    };
-    let is_shared = SHARED.iter().any(|shared| domain == *shared || is_below(domain, shared));
-    is_below(host, domain) && host.parse::<IpAddr>().is_err() && !is_public && !is_shared
-}
-
-fn is_below(host: &str, domain: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 /// A value as templates see it, by its name; the newest of a name counts.
@@ -403,6 +287,12 @@ mod tests {
         let large = wanted(Expect::default(), &[("id", ExtractSource::Json("/n".to_owned()))]);
         let extracted = examined(&large, 200, br#"{"n": 12345678901234567890123}"#).unwrap();
         assert_eq!(lookup(&extracted, "id"), Some(json!("12345678901234567890123")));
+        let price = wanted(
+            Expect { json: vec![("/n".to_owned(), json!(1.1))], ..Expect::default() },
+            &[("id", ExtractSource::Json("/n".to_owned()))],
+        );
+        let extracted = examined(&price, 200, br#"{"n": 1.10}"#).unwrap();
+        assert_eq!(lookup(&extracted, "id"), Some(json!("1.10")), "sent on as it came");
     }
 
     #[test]
@@ -446,62 +336,5 @@ mod tests {
         assert!(examined("br", BODY).unwrap_err().contains("`br`, which cannot be read"));
         let bomb = through(Box::new(GzEncoder::new(std::io::repeat(0).take(1 << 25), Compression::best())));
         assert!(examined("gzip", &bomb).unwrap_err().contains("is longer than"));
-    }
-
-    #[test]
-    fn cookies_are_taken_for_the_host_and_what_is_its_own_above_it() {
-        #[track_caller]
-        fn check(host: &str, domain: &str, others: &[(&str, bool)]) {
-            let mut jar = Jar::default();
-            jar.take_from(host, "/", &[("set-cookie".to_owned(), format!("a=1; Domain={domain}"))]);
-            for (other, goes) in others {
-                assert_eq!(jar.header(other, "/", true).is_some(), *goes, "{domain} of {host} to {other}");
-            }
-        }
-        check(
-            "a.example.org",
-            "example.org",
-            &[("a.example.org", true), ("B.example.org", true), ("xexample.org", false)],
-        );
-        check("a.example.org", ".Example.ORG", &[("example.org", true)]);
-        check(
-            "a.example.org",
-            "a.example.org",
-            &[("a.example.org", true), ("b.a.example.org", true), ("b.example.org", false)],
-        );
-        check("a.example.org", "", &[("a.example.org", true), ("b.a.example.org", false)]);
-        check("127.0.0.1", "example.org", &[("127.0.0.1", false), ("example.org", false)]);
-        check("127.0.0.1", "0.0.1", &[("127.0.0.1", false)]);
-        check("127.0.0.1", "127.0.0.1", &[("127.0.0.1", true)]);
-        check("a.example.org", "org", &[("a.example.org", false)]);
-        check("a.example.co.uk", "co.uk", &[("a.example.co.uk", false)]);
-        check(
-            "x.execute-api.eu-west-1.amazonaws.com",
-            "amazonaws.com",
-            &[("x.execute-api.eu-west-1.amazonaws.com", false)],
-        );
-        check(
-            "x.lambda-url.eu-west-1.on.aws",
-            "lambda-url.eu-west-1.on.aws",
-            &[("y.lambda-url.eu-west-1.on.aws", false)],
-        );
-        check("a.example.org", "b.example.org", &[("a.example.org", false), ("b.example.org", false)]);
-    }
-
-    #[test]
-    fn cookies_go_back_where_they_came_from() {
-        let set = |text: &str| vec![("Set-Cookie".to_owned(), text.to_owned())];
-        let mut jar = Jar::default();
-        jar.take_from("a", "/shop/cart?x=/y/", &set("session=1; HttpOnly"));
-        jar.take_from("a", "/shop/cart", &set("all=2; Path=/"));
-        jar.take_from("a", "/", &set("safe=3; Secure"));
-        assert_eq!(jar.header("a", "/shop/buy", false).as_deref(), Some("session=1; all=2"));
-        assert_eq!(jar.header("a", "/shopping", true).as_deref(), Some("all=2; safe=3"));
-        assert_eq!(jar.header("b", "/shop", true), None);
-        jar.take_from("a", "/shop/", &set("session=4"));
-        jar.take_from("a", "/shop/", &set("all=; Path=/; Max-Age=0"));
-        assert_eq!(jar.header("a", "/shop", false).as_deref(), Some("session=4"));
-        jar.take_from("a", "/", &set("no pair"));
-        assert_eq!(jar.header("a", "/", false), None);
     }
 }

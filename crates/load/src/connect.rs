@@ -128,7 +128,8 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsSetupError> {
     if let Some(path) = ca_file {
         let wrong = |problem: String| TlsSetupError::CaFile { path: path.to_owned(), problem };
         let before = roots.len();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))? {
+        let file = sb_durable::open_regular(path).map_err(|error| wrong(error.to_string()))?;
+        for certificate in CertificateDer::pem_reader_iter(file) {
             let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
             roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
         }

@@ -13,7 +13,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::summary::{k6_verdict, summarize};
-use sb_measurement::{LoadSummary, Timestamp};
+use sb_measurement::{LoadSummary, Times, Timestamp};
 use sb_workload::Tolerances;
 
 pub use collect::{Collected, Collecting};
@@ -194,10 +194,11 @@ pub struct Ran {
 }
 
 /// The summary of a load that k6 sent.
-pub fn summary(collected: &Collected, ran: Ran, tolerances: &Tolerances) -> LoadSummary {
+pub fn summary(collected: &Collected, times: &Times, ran: Ran, tolerances: &Tolerances) -> LoadSummary {
     let made = collected.iterations + collected.tally.dropped;
     let mut summary = summarize(
         &collected.tally,
+        times,
         ran.planned.unwrap_or(made),
         ran.cancelled,
         tolerances,

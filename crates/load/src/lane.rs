@@ -15,8 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Extracted, Jar};
+use super::answer::Extracted;
 use super::connect::Connector;
+use super::cookies::Jar;
 use super::draw::{Draw, Draws, Ids};
 use super::pace::{Clock, Pacer};
 use super::pool::Pool;

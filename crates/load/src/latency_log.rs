@@ -1,6 +1,6 @@
 //! `latency.hlog`: the distribution of latencies over time, as the tools of HdrHistogram read it (log format 1.3,
-//! compressed V2 histograms). Values are microseconds; the tag `sent` has latencies from the moment of sending, `planned` those
-//! from the planned time.
+//! compressed V2 histograms). Values are microseconds; the tag `sent` has latencies of answers as expected from the
+//! moment of sending, `planned` those from the planned time, and `failed` those of other complete answers.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -28,7 +28,7 @@ pub(super) struct LatencyLog {
     /// When the current interval began.
     since: Instant,
     interval: Duration,
-    tagged: [(&'static str, Histogram<u64>); 2],
+    tagged: [(&'static str, Histogram<u64>); 3],
 }
 
 impl LatencyLog {
@@ -55,14 +55,17 @@ impl LatencyLog {
             began,
             since: began,
             interval: SHORTEST.max(expected.unwrap_or_default() / INTERVALS),
-            tagged: ["sent", "planned"].map(|tag| (tag, record::histogram())),
+            tagged: ["sent", "planned", "failed"].map(|tag| (tag, record::histogram())),
         })
     }
 
     /// Adds what was counted since the last time, and writes it when the interval is over.
     pub(super) fn add(&mut self, counted: &Tally) -> Result<(), LoadError> {
-        for ((_, sum), part) in self.tagged.iter_mut().zip([&counted.latency, &counted.latency_from_planned])
-        {
+        for ((_, sum), part) in self.tagged.iter_mut().zip([
+            &counted.latency,
+            &counted.latency_from_planned,
+            &counted.failed_latency,
+        ]) {
             // Fails only for a histogram that may not grow.
             let _ = sum.add(part);
         }

@@ -2,7 +2,10 @@
 #![deny(missing_docs)]
 
 mod answer;
+mod busy;
+mod causes;
 mod connect;
+mod cookies;
 mod draw;
 mod http1;
 pub mod k6;
@@ -40,13 +43,14 @@ use self::latency_log::LatencyLog;
 use self::pace::Clock;
 use self::prepare::Values;
 use self::record::{Block, Recorder, Tally, percentiles};
-use sb_measurement::LoadSummary;
+use sb_measurement::{LoadSummary, Percentiles};
 use sb_workload::k6_options::k6_options;
 use sb_workload::schedule::{Planned, planned};
 use sb_workload::{Load, Workload};
 
 pub use self::connect::TlsSetupError;
-pub use self::process::{as_process, check_room, connections, needed, read_spec, run_from_file};
+pub use self::process::{LoadProcess, as_process, check_room, connections, needed, read_spec, run_from_file};
+pub use self::record::times;
 
 /// The options file that is written beside the results.
 pub const OPTIONS_FILE: &str = "workload_options.json";
@@ -87,6 +91,9 @@ pub struct LoadSpec {
     /// Requests under way beyond which an invocation is dropped instead of sent.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: u64,
+    /// A folder with logs of what is loaded (`NAME.log`), which explain failures.
+    #[serde(default)]
+    pub function_logs: Option<PathBuf>,
 }
 
 /// A file that a load locks.
@@ -131,7 +138,7 @@ pub struct Progress {
     pub dropped: u64,
     /// Sent, and neither answered nor given up yet.
     pub in_flight: u64,
-    /// Latency so far, from the moment of sending, in milliseconds; `None` before the first answer.
+    /// Latency of answers as expected so far, from the moment of sending, in milliseconds; `None` before the first.
     pub p50_ms: Option<f64>,
     /// As `p50_ms`.
     pub p95_ms: Option<f64>,
@@ -284,9 +291,8 @@ pub async fn run(
         }
         Ok::<_, LoadError>(())
     };
-    let mut report = |tally: &Tally| {
+    let mut report = |tally: &Tally, latency: Option<Percentiles>| {
         let sent: u64 = lanes.iter().map(|lane| lane.sent.load(Ordering::Relaxed)).sum();
-        let latency = percentiles(&tally.latency);
         progress(Progress {
             planned: total,
             sent,
@@ -325,7 +331,7 @@ pub async fn run(
             }
             _ = ticks.tick() => {
                 collect(&mut tally)?;
-                report(&tally);
+                report(&tally, percentiles(&tally.latency));
                 tick_count += 1;
                 if with_k6 && tick_count.is_multiple_of(5) && let Some(writer) = under_way.upgrade() {
                     let requests = shared.in_flight.load(Ordering::Relaxed);
@@ -341,11 +347,14 @@ pub async fn run(
         thread.join().map_err(|_| LoadError::ThreadLost { thread: "sending" })?.map_err(LoadError::Start)?;
     }
     collect(&mut tally)?;
-    report(&tally);
     latency_log.write()?;
+    let times = record::times(&spec.folder)?;
+    // Whoever looks on sees at the end what the files say.
+    report(&tally, times.latency.percentiles());
 
     Ok(summary::summarize(
         &tally,
+        &times,
         total,
         give_up_at.is_some(),
         &spec.load.tolerances,

@@ -11,7 +11,8 @@ use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, USER_AGEN
 use serde_json::Value;
 
 use super::LoadError;
-use super::answer::{self, Extracted, Jar, Wanted};
+use super::answer::{self, Extracted, Wanted};
+use super::cookies::{self, Jar};
 use super::draw::Draw;
 use super::rows;
 use sb_measurement::Redactor;
@@ -181,9 +182,11 @@ impl Prepared {
                 let context = if *json { Context::Json } else { Context::Plain };
                 Text::new(template, context, Bytes::from(render("body", template, context)?))
             }
-            Body::File(path) => Text::Fixed(Bytes::from(std::fs::read(path).map_err(|source| {
-                LoadError::BodyFile { request: name.clone(), path: path.clone(), source }
-            })?)),
+            Body::File(path) => {
+                Text::Fixed(Bytes::from(sb_durable::read_regular(path, u64::MAX).map_err(|source| {
+                    LoadError::BodyFile { request: name.clone(), path: path.clone(), source }
+                })?))
+            }
         };
 
         let labels = rows::Labels::new(&name, method.as_str(), sequence);
@@ -206,7 +209,9 @@ impl Prepared {
         match &self.url {
             Text::Fixed(url) => url.tls,
             Text::PerInvocation { template, .. } => {
-                template.source().starts_with("https:") || template.source().starts_with("{{")
+                let source = template.source();
+                source.starts_with("{{")
+                    || source.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("https:"))
             }
         }
     }
@@ -271,7 +276,7 @@ impl Prepared {
                 }
             }
         }
-        if let Some(cookies) = jar.and_then(|jar| jar.header(&url.host, &url.path, url.tls)) {
+        if let Some(cookies) = jar.and_then(|jar| jar.header(url, cookies::now())) {
             each(&COOKIE, cookies.as_bytes());
         }
         let (xray, traceparent) = match self.trace_header {
@@ -378,7 +383,7 @@ impl<T> Text<T> {
 }
 
 /// `shown`: the same URL as files may show it.
-fn to_url(text: &str, shown: &str) -> Result<Url, String> {
+pub(super) fn to_url(text: &str, shown: &str) -> Result<Url, String> {
     let HttpUrl { tls, host, port, authority, path } = http::url(text)?;
     let mut field = Vec::new();
     rows::push_field(&mut field, shown.as_bytes());

@@ -11,9 +11,11 @@ use sb_durable::{Durability, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::busy::Busy;
+use super::causes::FunctionLogs;
 use super::{LoadError, LoadLock, LoadSpec, Progress, run};
-use sb_measurement::{LoadSummary, SUMMARY_FILE};
-use sb_workload::{HttpVersion, Load, LoadShape, Workload};
+use sb_measurement::{LoadSummary, Outcome, Redactor, SUMMARY_FILE};
+use sb_workload::{HttpVersion, Load, LoadShape, Workload, http};
 
 /// The progress file starts anew with its latest line when it grows beyond this many bytes.
 const PROGRESS_FILE_LIMIT: u64 = 256 * 1024;
@@ -35,8 +37,13 @@ const OWN_FILES: u64 = 16;
 /// goes on.
 pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, LoadError> {
     let spec: LoadSpec = read_spec(spec)?;
-    let (folder, locks) = (spec.folder.clone(), spec.locks.clone());
-    as_process(&folder, &locks, progress_file, async |progress, cancel| {
+    let about = LoadProcess {
+        folder: spec.folder.clone(),
+        locks: spec.locks.clone(),
+        function_logs: spec.function_logs.clone(),
+        secrets: spec.secrets.clone(),
+    };
+    as_process(&about, progress_file, async |progress, cancel| {
         if let Some(needed) = needed(&spec.workload, &spec.load) {
             check_room(needed.min(spec.max_in_flight))?;
         }
@@ -61,7 +68,7 @@ pub fn connections(load: &Load) -> Option<u64> {
 pub fn needed(workload: &Workload, load: &Load) -> Option<u64> {
     let may_share = workload.settings.http_version == Some(HttpVersion::Http2)
         || workload.settings.http_version.is_none()
-            && workload.urls().any(|url| !url.source().starts_with("http://"));
+            && workload.urls().any(|url| !http::begins(url.source(), "http://"));
     connections(load).filter(|_| !may_share)
 }
 
@@ -78,28 +85,47 @@ pub fn check_room(needed: u64) -> Result<(), LoadError> {
     if needed <= room { Ok(()) } else { Err(LoadError::Room { needed, room, limit }) }
 }
 
+/// What the process of a load needs, whoever sends.
+#[derive(Debug)]
+pub struct LoadProcess {
+    /// Where results go.
+    pub folder: PathBuf,
+    /// Locked while load is sent.
+    pub locks: Vec<LoadLock>,
+    /// A folder with logs of what is loaded, which explain failures.
+    pub function_logs: Option<PathBuf>,
+    /// Blotted out in what is taken from them.
+    pub secrets: Vec<String>,
+}
+
 /// Sends a load as this process: `send` reports progress to what it is given, and ends early when it is told to.
 ///
 /// # Errors
 /// Those of `send`, and files that cannot be written.
 pub fn as_process<E: From<LoadError>>(
-    folder: &Path,
-    locks: &[LoadLock],
+    about: &LoadProcess,
     progress_file: &Path,
     send: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send), CancellationToken) -> Result<LoadSummary, E>,
 ) -> Result<LoadSummary, E> {
     raise_file_limit();
+    let busy = Busy::begin();
+    let function_logs = about.function_logs.as_deref().map(FunctionLogs::new);
     // Only looks on: what sends has threads of its own.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)?;
-    let (summary, _held) = runtime.block_on(async {
+    let (mut summary, _held) = runtime.block_on(async {
         let cancel = CancellationToken::new();
         cancel_on_signals(&cancel).map_err(LoadError::Start)?;
-        let held = hold(locks, &cancel).await?;
+        let held = hold(&about.locks, &cancel).await?;
         let mut file = ProgressFile::create(progress_file)?;
         Ok::<_, E>((send(&mut |progress| file.append(&progress), cancel).await?, held))
     })?;
-    write_summary(folder, &summary)?;
+    summary.notes.extend(busy.sentence(&summary));
+    if let Some(logs) = function_logs {
+        logs.explain(&mut summary, &Redactor::new(&about.secrets));
+    }
+    tell_failures(&summary);
+    write_summary(&about.folder, &summary)?;
     Ok(summary)
 }
 
@@ -187,6 +213,24 @@ impl ProgressFile {
             self.length += line.len() as u64;
         }
         Ok(())
+    }
+}
+
+/// Into the log of the step.
+fn tell_failures(summary: &LoadSummary) {
+    if summary.failed > 0 {
+        let failures = summary.outcome_text(Outcome::is_failure);
+        let mut text = format!(
+            "{} of {} requests failed: {failures}\n",
+            summary.failed,
+            summary.sent + summary.not_sent
+        );
+        for sentence in summary.notes.iter().chain(&summary.invalid) {
+            text.push_str(sentence);
+            text.push('\n');
+        }
+        // A log that cannot be written is no reason to lose the measurement.
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 }
 

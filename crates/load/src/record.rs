@@ -19,7 +19,9 @@ use super::LoadError;
 use super::pace::Clock;
 use super::rows::{self, Row};
 use super::send::Exchanged;
-use sb_measurement::{COLUMNS, INVOCATIONS_FILE, Invocation, Lateness, Outcome, Percentiles, Timestamp};
+use sb_measurement::{
+    COLUMNS, INVOCATIONS_FILE, Invocation, MeasurementError, Outcome, Percentiles, Times, Timestamp,
+};
 
 pub(super) const K6_FILE: &str = "k6_metrics.csv";
 
@@ -132,7 +134,7 @@ pub(super) struct Tally {
     outcomes: [u64; Outcome::ALL.len()],
     pub(super) latency: Histogram<u64>,
     pub(super) latency_from_planned: Histogram<u64>,
-    lateness: Histogram<u64>,
+    pub(super) failed_latency: Histogram<u64>,
 }
 
 impl Tally {
@@ -148,7 +150,7 @@ impl Tally {
             outcomes: [0; Outcome::ALL.len()],
             latency: histogram(),
             latency_from_planned: histogram(),
-            lateness: histogram(),
+            failed_latency: histogram(),
         }
     }
 
@@ -156,11 +158,11 @@ impl Tally {
         self.dropped += u64::from(row.outcome == Outcome::Dropped);
         self.add_outcome(row.outcome, row.status, row.sent.is_some());
         let Some(sent) = row.sent else { return };
-        record(&mut self.lateness, sent.micros() - row.planned.micros());
         if let Some(answered) = row.answered {
-            self.answered += 1;
-            record(&mut self.latency, answered.micros() - sent.micros());
-            record(&mut self.latency_from_planned, answered.micros() - row.planned.micros());
+            self.add_latency(row.outcome, answered.micros() - sent.micros());
+            if row.outcome == Outcome::Ok {
+                record(&mut self.latency_from_planned, answered.micros() - row.planned.micros());
+            }
         }
     }
 
@@ -168,9 +170,13 @@ impl Tally {
     pub(super) fn add_unplanned(&mut self, request: &Invocation) {
         self.add_outcome(request.outcome, request.status, request.sent.is_some());
         if let Some(latency) = request.latency_micros() {
-            self.answered += 1;
-            record(&mut self.latency, latency);
+            self.add_latency(request.outcome, latency);
         }
+    }
+
+    fn add_latency(&mut self, outcome: Outcome, micros: i64) {
+        self.answered += 1;
+        record(if outcome == Outcome::Ok { &mut self.latency } else { &mut self.failed_latency }, micros);
     }
 
     fn add_outcome(&mut self, outcome: Outcome, status: Option<u16>, is_sent: bool) {
@@ -210,7 +216,7 @@ impl Tally {
         for (mine, others) in [
             (&mut self.latency, &mut other.latency),
             (&mut self.latency_from_planned, &mut other.latency_from_planned),
-            (&mut self.lateness, &mut other.lateness),
+            (&mut self.failed_latency, &mut other.failed_latency),
         ] {
             if !others.is_empty() {
                 // Fails only for a histogram that may not grow.
@@ -230,10 +236,6 @@ impl Tally {
 
     pub(super) fn failed_statuses(&self) -> BTreeMap<u16, u64> {
         self.failed_statuses.clone()
-    }
-
-    pub(super) fn lateness(&self) -> Option<Lateness> {
-        percentiles(&self.lateness).map(|of| Lateness { p50: of.p50, p99: of.p99, max: of.max })
     }
 }
 
@@ -256,6 +258,16 @@ pub(super) fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
         p99: at(99.0),
         max: histogram.max() as f64 / 1e3,
     })
+}
+
+/// The times of a load whose rows are all written.
+///
+/// # Errors
+/// They cannot be read back.
+pub fn times(folder: &Path) -> Result<Times, LoadError> {
+    let read =
+        File::open(folder.join(INVOCATIONS_FILE)).map_err(MeasurementError::from).and_then(Times::read);
+    read.map_err(|error| LoadError::Record(io::Error::other(error)))
 }
 
 /// A tally that one thread fills and another collects.

@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Extracted, Given, Jar};
+use super::answer::{Extracted, Given};
 use super::connect::{ConnectFailure, Counts, Stream};
+use super::cookies::{self, Jar};
 use super::http1::{Answer, Garbage, LARGEST_BODY};
 use super::pool::{Connection, Http1, Http2, Pool};
 use super::prepare::{Prepared, Scope, Url};
@@ -135,7 +136,7 @@ pub(super) async fn send(
     if let (Outcome::Ok, Some(status)) = (outcome, seen.answer.status) {
         let answer = &seen.answer;
         if let Some(jar) = &mut jar {
-            jar.take_from(&url.host, &url.path, &answer.fields);
+            jar.take_from(url, &answer.fields, cookies::now());
         }
         let given = Given { status, fields: &answer.fields, body: &answer.body, body_cut: answer.body_cut };
         if let Err(problem) = prepared.wanted.examine(&given, extracted) {

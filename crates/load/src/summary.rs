@@ -1,11 +1,12 @@
 //! The summary of a load, and whether it may be used.
 
-use super::record::{Tally, percentiles};
-use sb_measurement::{LoadSummary, Outcome, Timestamp};
+use super::record::Tally;
+use sb_measurement::{LoadSummary, Outcome, Times, Timestamp};
 use sb_workload::Tolerances;
 
 pub(super) fn summarize(
     tally: &Tally,
+    times: &Times,
     planned: u64,
     cancelled: bool,
     tolerances: &Tolerances,
@@ -22,9 +23,10 @@ pub(super) fn summarize(
         dropped: tally.dropped,
         outcomes: tally.outcomes(),
         failed_statuses: tally.failed_statuses(),
-        latency_ms: percentiles(&tally.latency),
-        latency_from_planned_ms: percentiles(&tally.latency_from_planned),
-        lateness_ms: tally.lateness(),
+        latency_ms: None,
+        latency_from_planned_ms: None,
+        failed_latency_ms: None,
+        lateness_ms: None,
         started,
         ended,
         cancelled,
@@ -32,6 +34,7 @@ pub(super) fn summarize(
         notes: vec![],
         invalid: vec![],
     };
+    summary.set_times(times);
     summary.invalid = verdict(&summary, tally.begun + tally.dropped, tolerances);
     summary
 }
@@ -126,14 +129,14 @@ fn percent(share: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
     use sb_measurement::Lateness;
 
-    fn summary() -> LoadSummary {
+    pub(crate) fn summary() -> LoadSummary {
         LoadSummary {
             version: 1,
             planned: 1000,
@@ -146,6 +149,7 @@ mod tests {
             failed_statuses: BTreeMap::from([(500, 4), (502, 2)]),
             latency_ms: None,
             latency_from_planned_ms: None,
+            failed_latency_ms: None,
             lateness_ms: Some(Lateness { p50: 0.1, p99: 0.5, max: 2.5 }),
             started: Timestamp::default(),
             ended: Timestamp::default(),

@@ -143,6 +143,7 @@ impl Trial {
     pub(super) fn new(requests: Vec<Request>, shape: LoadShape) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spec = LoadSpec {
+            function_logs: None,
             locks: vec![],
             workload: Workload { requests, timeout: Duration::from_secs(10), ..Workload::default() },
             load: Load::new(shape),

@@ -42,7 +42,7 @@ impl Code {
 
 /// What an earlier runtime unpacked goes: the archive may be another one.
 fn unpack(archive: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let mut archive = ZipArchive::new(File::open(archive)?)?;
+    let mut archive = ZipArchive::new(sb_durable::open_regular(archive)?)?;
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }

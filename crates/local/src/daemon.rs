@@ -35,6 +35,8 @@ use sb_sam::{LocalSettings, Template};
 /// The first argument that makes `sb` the daemon; the second is the state folder.
 pub const SERVE: &str = "internal-local";
 
+/// Executions at once that Lambda gives an account.
+const OF_AN_ACCOUNT: usize = 1000;
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 /// How often idle instances are looked at.
@@ -103,7 +105,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let daemon = sockets.daemon.local_addr().map_err(DaemonError::Listen)?.to_string();
 
     let aws = format!("http://{}", sockets.aws.local_addr().map_err(DaemonError::Listen)?);
-    let text = fs::read(&spec.template).map_err(LocalError::io("read", &spec.template))?;
+    let text = sb_durable::read_regular(&spec.template, crate::LARGEST_TEMPLATE)
+        .map_err(LocalError::io("read", &spec.template))?;
     let application = evaluate(&parse(&spec.template, text)?, &spec, &endpoint, &aws)?;
     for warning in &application.warnings {
         journal.note(&format!("warning: {warning}"));
@@ -125,11 +128,13 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
     let functions = make_functions(&spec, &application, endpoints, journal)?;
     let options = &spec.options;
+    let concurrency = options.concurrency.unwrap_or(LocalSettings::CONCURRENCY) as usize;
     let machine = Arc::new(Machine {
         clock,
         spawner: Spawner::start().map_err(LocalError::io("start threads for", state_dir))?,
-        account: Arc::new(Semaphore::new(options.concurrency as usize)),
-        events: Arc::new(Semaphore::new((options.concurrency as usize).div_ceil(2))),
+        account: Arc::new(Semaphore::new(concurrency)),
+        events: Arc::new(Semaphore::new(concurrency.div_ceil(2))),
+        undeclared: options.concurrency.is_none().then(|| Arc::new(Semaphore::new(OF_AN_ACCOUNT))),
         processes: Mutex::default(),
         dynamics: Dynamics::new(options.dynamics.clone()),
     });
@@ -358,7 +363,7 @@ fn make_functions(
     endpoints: Endpoints<'_>,
     journal: &Journal,
 ) -> Result<BTreeMap<String, Arc<Function>>, LocalError> {
-    let logs = spec.state_dir.join("functions");
+    let logs = super::function_logs(&spec.state_dir);
     fs::create_dir_all(&logs).map_err(LocalError::io("make", &logs))?;
     let mut runtimes = Runtimes::write(&spec.state_dir, spec.java_client.clone())?;
     let base = spec.template.parent().unwrap_or(Path::new("/"));
@@ -367,7 +372,11 @@ fn make_functions(
     for function in &application.functions {
         let made = Code::find(base, function, &spec.state_dir).and_then(|code| {
             let program = match &spec.options.containers {
-                None => runtimes.program(function, &code)?,
+                None => {
+                    let program = runtimes.program(function, &code)?;
+                    runtimes.expect_handler(function, &code)?;
+                    program
+                }
                 Some(containers) => {
                     Program::Container(containers::container(containers, function, &code, &spec.state_dir)?)
                 }

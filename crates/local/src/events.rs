@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::clock::Stamp;
 use super::context::new_segment_id;
-use super::instances::{Caller, Permit};
+use super::instances::Permit;
 use super::invoke::{Call, Runtime};
 use super::segment::{Flags, Segment, Subsegment, fields};
 use super::sources::{name_of, timestamp};
@@ -104,7 +104,7 @@ impl Runtime {
             if event.accepted.elapsed() > event.call.function.spec.max_event_age {
                 return None;
             }
-            if let Some(permit) = self.machine.admit(&event.call.function, Caller::Event) {
+            if let Some(permit) = self.machine.admit_event(&event.call.function) {
                 return Some(permit);
             }
             tokio::time::sleep(backoff).await;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{TraceContext, new_request_id, new_segment_id};
 use super::http::{self, Answer};
+use super::instances::Caller;
 use super::integrations;
 use super::invoke::{self, Call, Runtime};
 use super::invoke_api::{TRACE_HEADER, stamp, text};
@@ -179,7 +180,7 @@ async fn integrate(runtime: &Arc<Runtime>, call: Call, route: &Route) -> (Answer
         Format::Rest => message(StatusCode::BAD_GATEWAY, "Internal server error"),
         _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
     };
-    let running = tokio::spawn(async move { caller.call(call).await });
+    let running = tokio::spawn(async move { caller.call(call, Caller::Gateway).await });
     match tokio::time::timeout(INTEGRATION_TIMEOUT, running).await {
         Err(_) => match format {
             Format::Rest => {

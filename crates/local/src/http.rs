@@ -5,7 +5,7 @@ use std::future::Future;
 use hyper::StatusCode;
 use sb_daemon::Lifetime;
 
-pub(crate) use sb_daemon::http::{Answer, bytes, json, listen, read_body, serve, serve_own};
+pub(crate) use sb_daemon::http::{Answer, bytes, json, listen, read_body, serve, serve_own, serve_peer};
 
 /// Lambda's limit for a request or a response of a synchronous invocation, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 6 * 1024 * 1024;

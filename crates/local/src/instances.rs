@@ -20,7 +20,7 @@ use super::containers::Container;
 use super::context::new_segment_id;
 use super::dynamics::Dynamics;
 use super::http::MAX_PAYLOAD;
-use super::orphans;
+use super::orphans::{self, InstanceProcesses};
 use super::process::{Launch, Process, Spawner};
 use super::runtime_api::{self, InstanceEvent, Job, Port};
 use super::runtimes::Program;
@@ -47,13 +47,13 @@ pub(super) struct Permit {
     _events: Option<OwnedSemaphorePermit>,
 }
 
-/// Who waits for an execution.
+/// Who waits for the answer of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// Somebody, for the answer.
-    Waiting,
-    /// Nobody: an asynchronous event.
-    Event,
+    /// A client of the gateway.
+    Gateway,
+    /// A client of the Invoke API, which may be another function.
+    InvokeApi,
 }
 
 /// How one invocation went.
@@ -75,6 +75,8 @@ pub(super) struct Machine {
     pub account: Arc<Semaphore>,
     /// Of the account's executions, those that events may take: a wave of events leaves room for requests.
     pub events: Arc<Semaphore>,
+    /// Where the target declares no limit: those of calls that do not come through the gateway.
+    pub undeclared: Option<Arc<Semaphore>>,
     /// All live processes, so that none is left at the end.
     pub processes: Mutex<Vec<Process>>,
     pub dynamics: Dynamics,
@@ -96,21 +98,39 @@ impl Drop for Instance {
 }
 
 impl Machine {
-    /// The right to run `function` now; none: throttled.
-    pub(crate) fn admit(&self, function: &Function, caller: Caller) -> Option<Permit> {
+    /// The right to run `function` for somebody who waits for the answer; none: throttled.
+    ///
+    /// Where no limit was declared, requests wait for room: the account that they are measured for has a far higher limit,
+    /// and a slow or busy machine would meet ours by its slowness alone. What a function calls must not wait for it, which
+    /// has a place itself.
+    pub(crate) async fn admit_caller(&self, function: &Function, caller: Caller) -> Option<Permit> {
         if self.dynamics.throttle(&function.spec.name) {
             return None;
         }
-        let events = match caller {
-            Caller::Waiting => None,
-            Caller::Event => Some(self.events.clone().try_acquire_owned().ok()?),
+        let reserved = match &function.reserved {
+            Some(semaphore) => Some(semaphore.clone().try_acquire_owned().ok()?),
+            None => None,
         };
+        let account = match (&self.undeclared, caller) {
+            (None, _) => self.account.clone().try_acquire_owned().ok()?,
+            (Some(_), Caller::Gateway) => self.account.clone().acquire_owned().await.ok()?,
+            (Some(calls), Caller::InvokeApi) => calls.clone().try_acquire_owned().ok()?,
+        };
+        Some(Permit { _account: account, _reserved: reserved, _events: None })
+    }
+
+    /// The right to run `function` for an event now; none: it has to wait.
+    pub(crate) fn admit_event(&self, function: &Function) -> Option<Permit> {
+        if self.dynamics.throttle(&function.spec.name) {
+            return None;
+        }
+        let events = self.events.clone().try_acquire_owned().ok()?;
         let reserved = match &function.reserved {
             Some(semaphore) => Some(semaphore.clone().try_acquire_owned().ok()?),
             None => None,
         };
         let account = self.account.clone().try_acquire_owned().ok()?;
-        Some(Permit { _account: account, _reserved: reserved, _events: events })
+        Some(Permit { _account: account, _reserved: reserved, _events: Some(events) })
     }
 
     /// Ends every process of every function.
@@ -158,7 +178,9 @@ impl Machine {
         });
         // Nobody waits for these connections: they end with the process.
         let (lifetime, api) = Lifetime::new();
-        tokio::spawn(runtime_api::serve(listener, lifetime, port));
+        let instance = matches!(function.program, Program::Process { .. })
+            .then(|| InstanceProcesses::new(child.id().unwrap_or_default(), &id));
+        tokio::spawn(runtime_api::serve(listener, lifetime, port, instance));
         let (machine, watched) = (self.clone(), process.clone());
         tokio::spawn(async move {
             let how = watched.wait(child).await;
@@ -328,8 +350,8 @@ impl Function {
         if let Some((start, end)) = outcome.initialization {
             let _ = write!(line, "\tInit Duration: {:.2} ms", milliseconds(start, end));
         }
-        if outcome.result.is_err() {
-            line.push_str("\tStatus: error");
+        if let Err(document) = &outcome.result {
+            let _ = write!(line, "\tStatus: error\tError: {}", in_a_line(document));
         }
         self.write_log(&line);
     }
@@ -339,6 +361,20 @@ impl Function {
         let file: io::Result<File> = sb_durable::private().create(true).append(true).open(&self.log);
         let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     }
+}
+
+/// The type and message of an error document, in one line.
+fn in_a_line(document: &[u8]) -> String {
+    const LONGEST: usize = 500;
+    let error = serde_json::from_slice::<serde_json::Value>(document).unwrap_or_default();
+    let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let (kind, message) = (text("errorType"), text("errorMessage"));
+    let line = match (kind, message) {
+        ("", "") => String::from_utf8_lossy(document).into_owned(),
+        ("", one) | (one, "") => one.to_owned(),
+        (kind, message) => format!("{kind}: {message}"),
+    };
+    line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST).collect()
 }
 
 /// An error document as Lambda writes it.

@@ -78,10 +78,10 @@ impl Runtime {
     }
 
     /// Runs a function and waits for its answer.
-    pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Answer {
+    pub(crate) async fn call(self: &Arc<Self>, call: Call, caller: Caller) -> Answer {
         let head = self.lambda_head(&call);
         self.open(&call.trace, &head);
-        let (answer, status, failed) = match self.machine.admit(&call.function, Caller::Waiting) {
+        let (answer, status, failed) = match self.machine.admit_caller(&call.function, caller).await {
             None => (Answer::Throttled, 429, false),
             Some(permit) => match self.execute(&call, &head.id, permit).await.result {
                 Ok(body) => (Answer::Payload(body), 200, false),

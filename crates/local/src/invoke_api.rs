@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::context::{TraceContext, new_request_id};
 use super::http::{self, Answer, MAX_PAYLOAD};
+use super::instances::Caller;
 use super::invoke::{self, Call, Runtime};
 use super::{inspect, xray_api};
 
@@ -78,7 +79,7 @@ async fn invoke(runtime: Arc<Runtime>, name: &str, request: Request<Incoming>) -
     let mut answer = if kind == "Event" {
         if runtime.enqueue(call) { http::bytes(StatusCode::ACCEPTED, Bytes::new()) } else { throttled() }
     } else {
-        match runtime.call(call).await {
+        match runtime.call(call, Caller::InvokeApi).await {
             invoke::Answer::Payload(body) => http::bytes(StatusCode::OK, body),
             invoke::Answer::Failed(body) => {
                 let mut answer = http::bytes(StatusCode::OK, body);

@@ -1,7 +1,7 @@
 //! Functions in Java: a virtual machine with AWS's own client of the Runtime API, which Maven fetches once.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ fn unpack_library(jar: &Path, folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     let machine = if machine == "aarch64" { "aarch_64" } else { machine };
-    let mut jar = ZipArchive::new(File::open(jar)?)?;
+    let mut jar = ZipArchive::new(sb_durable::open_regular(jar)?)?;
     let Ok(mut packed) = jar.by_name(&format!("jni/libaws-lambda-jni.linux-{machine}.so")) else {
         return Ok(());
     };

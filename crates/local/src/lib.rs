@@ -52,6 +52,14 @@ pub use kept_traces::{KeptTraces, kept_traces};
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
 
+/// The folder with the logs of the functions of a runtime (`NAME.log`), by its state folder.
+pub fn function_logs(state_dir: &std::path::Path) -> PathBuf {
+    state_dir.join("functions")
+}
+
+/// In bytes, of a template.
+const LARGEST_TEMPLATE: u64 = 16 << 20;
+
 /// What the local target runs, and where it keeps its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

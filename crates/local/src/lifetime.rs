@@ -44,7 +44,8 @@ pub async fn up(
     fs::create_dir_all(&spec.state_dir).map_err(LocalError::io("make", &spec.state_dir))?;
     let state_dir = fs::canonicalize(&spec.state_dir).map_err(LocalError::io("find", &spec.state_dir))?;
     let template = fs::canonicalize(&spec.template).map_err(LocalError::io("find", &spec.template))?;
-    let text = fs::read(&template).map_err(LocalError::io("read", &template))?;
+    let text = sb_durable::read_regular(&template, crate::LARGEST_TEMPLATE)
+        .map_err(LocalError::io("read", &template))?;
     let template_sha256 = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut spec = LocalSpec { state_dir: state_dir.clone(), template, template_sha256, ..spec };
     let begun = Instant::now();

@@ -18,6 +18,7 @@ use super::clock::{Clock, Stamp};
 use sb_daemon::Lifetime;
 
 use super::http::{self, Answer, MAX_PAYLOAD};
+use super::orphans::InstanceProcesses;
 
 /// One invocation on its way to an instance.
 #[derive(Clone, Debug)]
@@ -56,14 +57,24 @@ pub(super) struct Port {
     pub clock: Clock,
 }
 
-/// Serves one instance until `lifetime` ends. Nobody else takes its events or answers in its place: its processes are this
-/// user's.
-pub(super) async fn serve(listener: TcpListener, lifetime: Lifetime, port: Arc<Port>) {
-    http::serve_own(listener, lifetime, move |request| {
+/// Serves one instance until `lifetime` ends. Nobody else takes its events or answers in its place: only processes of the
+/// instance connect, or, where they are in a container, processes of this user.
+pub(super) async fn serve(
+    listener: TcpListener,
+    lifetime: Lifetime,
+    port: Arc<Port>,
+    instance: Option<InstanceProcesses>,
+) {
+    let answer = move |request| {
         let port = port.clone();
         async move { port.answer(request).await }
-    })
-    .await;
+    };
+    match instance {
+        Some(instance) => {
+            http::serve_peer(listener, lifetime, move |inode| instance.has(inode), answer).await
+        }
+        None => http::serve_own(listener, lifetime, answer).await,
+    }
 }
 
 impl Port {

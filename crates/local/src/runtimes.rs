@@ -89,6 +89,29 @@ impl Runtimes {
         Ok(Program::Process { command: command?, limited })
     }
 
+    /// A function whose handler is in no file would start, and fail at its first request.
+    pub(crate) fn expect_handler(&mut self, function: &sb_sam::Function, code: &Code) -> Result<(), String> {
+        let Some(files) = function.handler_files() else { return Ok(()) };
+        if files.iter().any(|file| code.folder.join(file).is_file()) {
+            return Ok(());
+        }
+        // A module of Python may be one that is installed here, or built for this version (`app.cpython-313-x86_64-linux-gnu.so`).
+        if function.runtime.starts_with("python3.")
+            && let Some(Some(python)) = self.pythons.get(&function.runtime)
+            && let Some((module, _)) = function.handler.rsplit_once('.')
+            && python.finds(&module.replace('/', "."), &code.folder)
+        {
+            return Ok(());
+        }
+        let expected = files.first().map(String::as_str).unwrap_or_default();
+        Err(format!(
+            "its handler `{}` is in none of the files of CodeUri: there is no `{expected}` in {}; \
+             build the function first, and deploy what was built (`sam build` makes .aws-sam/build/template.yaml)",
+            function.handler,
+            code.folder.display()
+        ))
+    }
+
     fn java(&mut self, function: &sb_sam::Function, code: &Code) -> Result<Vec<OsString>, String> {
         if !*self.has_java.get_or_insert_with(|| runs("java", &["-version"])) {
             let runtime = &function.runtime;
@@ -152,6 +175,18 @@ impl Python {
         let program = [runtime, "python3"].into_iter().find(|program| runs(program, &["-c", ""]))?;
         let has_client = runs(program, &["-c", "import awslambdaric"]);
         Some(Self { program: program.to_owned(), has_client })
+    }
+}
+
+impl Python {
+    /// Whether it would find a module, which it does not run (but it does run the packages around it).
+    fn finds(&self, module: &str, folder: &Path) -> bool {
+        const LOOK: &str = "import importlib.util, sys; sys.path.insert(0, sys.argv[1]); \
+                            sys.exit(importlib.util.find_spec(sys.argv[2]) is None)";
+        let mut command = Command::new(&self.program);
+        command.args(["-c", LOOK]).arg(folder).arg(module);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     }
 }
 

@@ -7,6 +7,7 @@ mod outcome;
 mod redactor;
 mod rows;
 mod summary;
+mod times;
 mod timestamp;
 
 pub use cell::{is_formula, of_cell, to_cell};
@@ -15,4 +16,5 @@ pub use outcome::Outcome;
 pub use redactor::Redactor;
 pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
 pub use summary::{Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
+pub use times::{Distribution, Times, nearest_rank};
 pub use timestamp::Timestamp;

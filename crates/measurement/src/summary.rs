@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Timestamp};
+use crate::{Outcome, Times, Timestamp};
 
 /// The name of the summary's file in the folder of an invocation.
 pub const SUMMARY_FILE: &str = "load_summary.json";
@@ -33,10 +33,13 @@ pub struct LoadSummary {
     /// The status codes of the answers with the outcome `failed_check`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_statuses: BTreeMap<u16, u64>,
-    /// Of complete answers, from the moment of sending. `None`: nothing was answered.
+    /// Of answers as expected, from the moment of sending. `None`: there were none.
     pub latency_ms: Option<Percentiles>,
-    /// Of complete answers, from the planned time; `None` also where that is not known.
+    /// Of answers as expected, from the planned time; `None` also where that is not known.
     pub latency_from_planned_ms: Option<Percentiles>,
+    /// Of complete answers that were not as expected, from the moment of sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_latency_ms: Option<Percentiles>,
     /// Sent minus planned, over all that were sent. `None`: nothing was sent, or k6 sent it, which does not report it.
     pub lateness_ms: Option<Lateness>,
     /// When the load began.
@@ -60,6 +63,14 @@ impl LoadSummary {
     /// The version that is written.
     pub const VERSION: u32 = 1;
 
+    /// Takes over times in the place of those that it has.
+    pub fn set_times(&mut self, times: &Times) {
+        self.latency_ms = times.latency.percentiles();
+        self.latency_from_planned_ms = times.latency_from_planned.percentiles();
+        self.failed_latency_ms = times.failed_latency.percentiles();
+        self.lateness_ms = times.lateness.lateness();
+    }
+
     /// Each outcome of `which` with its count, and the status codes behind `failed_check`:
     /// `failed_check 5: HTTP 500 ×3, HTTP 502 ×2; reset 1`. Empty: there is none.
     pub fn outcome_text(&self, which: impl Fn(Outcome) -> bool) -> String {
@@ -79,8 +90,8 @@ impl LoadSummary {
     }
 }
 
-/// Milliseconds. The value at a percentile is at most 0.1 % above the true one (a histogram with three significant
-/// digits); the maximum likewise.
+/// Milliseconds. Each is a value that was measured, at the nearest rank ([`nearest_rank`](crate::nearest_rank)). While a
+/// load is under way, they are those of a histogram with three significant digits: at most 0.1 % above.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Percentiles {
@@ -96,7 +107,7 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-/// Milliseconds, with the precision of [`Percentiles`].
+/// Milliseconds, at the nearest rank as [`Percentiles`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lateness {

@@ -127,6 +127,30 @@ pub struct Function {
     pub line: usize,
 }
 
+impl Function {
+    /// The files, relative to the code's folder, of which one has the handler. None: it is not known by the names of files,
+    /// as with classes of Java.
+    pub fn handler_files(&self) -> Option<Vec<String>> {
+        let (folder, name) = self
+            .handler
+            .rsplit_once('/')
+            .map_or(("", self.handler.as_str()), |(folder, name)| (folder, name));
+        let beneath =
+            |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        if self.runtime.starts_with("python3.") {
+            let module = beneath(&name.rsplit_once('.')?.0.replace('.', "/"));
+            Some([".py", "/__init__.py", ".pyc", ".so"].map(|end| format!("{module}{end}")).to_vec())
+        } else if self.runtime.starts_with("nodejs") {
+            let module = beneath(name.split_once('.')?.0);
+            Some([".js", ".mjs", ".cjs", ""].map(|end| format!("{module}{end}")).to_vec())
+        } else if self.runtime.starts_with("provided") {
+            Some(vec!["bootstrap".to_owned()])
+        } else {
+            None
+        }
+    }
+}
+
 /// An HTTP route and the function behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {

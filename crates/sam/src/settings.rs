@@ -11,8 +11,9 @@ use crate::dynamics::Dynamics;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalSettings {
-    /// Executions at once, all functions together; asynchronous events get at most half of them (rounded up).
-    pub concurrency: u32,
+    /// Executions at once, all functions together, beyond which callers are throttled; asynchronous events get at most half
+    /// of them (rounded up). None: [`LocalSettings::CONCURRENCY`], beyond which requests wait.
+    pub concurrency: Option<u32>,
     /// How long an idle instance is kept.
     pub keep_alive: Duration,
     /// Before the first retry of a failed event; twice as long before the second.
@@ -31,10 +32,15 @@ pub struct LocalSettings {
     pub stand_ins: BTreeMap<String, String>,
 }
 
+impl LocalSettings {
+    /// Executions at once where nothing is declared.
+    pub const CONCURRENCY: u32 = 20;
+}
+
 impl Default for LocalSettings {
     fn default() -> Self {
         Self {
-            concurrency: 20,
+            concurrency: None,
             keep_alive: Duration::from_mins(10),
             retry_delay: Duration::from_secs(1),
             queue: 100_000,

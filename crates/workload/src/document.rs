@@ -26,6 +26,10 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
 /// # Errors
 /// The text is not JSON.
 pub fn value_at(text: &str, pointer: &str) -> Result<Option<Value>, serde_json::Error> {
+    raw_at(text, pointer)?.map(value_of).transpose()
+}
+
+fn raw_at<'a>(text: &'a str, pointer: &str) -> Result<Option<&'a RawValue>, serde_json::Error> {
     let mut found: &RawValue = serde_json::from_str(text)?;
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return Ok(None);
@@ -45,11 +49,27 @@ pub fn value_at(text: &str, pointer: &str) -> Result<Option<Value>, serde_json::
             None => return Ok(None),
         }
     }
+    Ok(Some(found))
+}
+
+fn value_of(found: &RawValue) -> Result<Value, serde_json::Error> {
     let written = found.get();
-    if is_too_large(written) {
-        return Ok(Some(Value::from(written)));
-    }
-    serde_json::from_str(written).map(Some)
+    if is_too_large(written) { Ok(Value::from(written)) } else { serde_json::from_str(written) }
+}
+
+/// As [`value_at`], for values that are handed on: a number that would be written in another way (`1.10`, `-0`, `1e3`)
+/// becomes a text of its digits.
+///
+/// # Errors
+/// The text is not JSON.
+pub fn exact_at(text: &str, pointer: &str) -> Result<Option<Value>, serde_json::Error> {
+    let Some(found) = raw_at(text, pointer)? else { return Ok(None) };
+    let value = value_of(found)?;
+    Ok(Some(if value.is_number() && value.to_string() != found.get() {
+        Value::from(found.get())
+    } else {
+        value
+    }))
 }
 
 /// Whether a number has digits that a 64-bit number would lose.
@@ -105,6 +125,21 @@ mod tests {
             ("100000000000000000000.0", json!(1e20)),
         ] {
             assert_eq!(value_at(text, "").unwrap(), Some(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_handed_on_keep_their_digits() {
+        for (text, value) in [
+            ("1.10", json!("1.10")),
+            ("-0", json!("-0")),
+            ("1e3", json!("1e3")),
+            ("-0.50", json!("-0.50")),
+            ("1.5", json!(1.5)),
+            ("3", json!(3)),
+            ("\"1.10\"", json!("1.10")),
+        ] {
+            assert_eq!(exact_at(&format!("[{text}]"), "/0").unwrap(), Some(value), "{text}");
         }
     }
 

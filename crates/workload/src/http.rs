@@ -1,5 +1,7 @@
 //! What HTTP allows in a request. Whoever checks a request before it can be sent, and whoever sends it, ask the same rules.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::TraceHeader;
@@ -83,15 +85,16 @@ pub fn url(text: &str) -> Result<HttpUrl, String> {
             other => format!("it holds the control character U+{:04X}: remove it", u32::from(other)),
         });
     }
-    let uri: Uri = text.parse().map_err(|error: http::uri::InvalidUri| match error.to_string() {
+    let ascii = in_ascii(text)?;
+    let uri: Uri = ascii.parse().map_err(|error: http::uri::InvalidUri| match error.to_string() {
         reason if reason.is_empty() => START.to_owned(),
         reason => reason,
     })?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(START.to_owned()),
-    };
+    let is_scheme = |name: &str| uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case(name));
+    let tls = is_scheme("https");
+    if !tls && !is_scheme("http") {
+        return Err(START.to_owned());
+    }
     let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
         return Err(START.to_owned());
     };
@@ -116,6 +119,25 @@ pub fn url(text: &str) -> Result<HttpUrl, String> {
         authority: if port == usual { host.to_owned() } else { format!("{host}:{port}") },
         path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
     })
+}
+
+/// Whether a URL begins with this scheme, in letters of any case.
+pub fn begins(url: &str, scheme: &str) -> bool {
+    url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
+/// The URL with a host of ASCII letters, as names are looked up and certificates have them: `bücher.example` is
+/// `xn--bcher-kva.example`.
+fn in_ascii(text: &str) -> Result<Cow<'_, str>, String> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok(Cow::Borrowed(text)) };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.is_ascii() {
+        return Ok(Cow::Borrowed(text));
+    }
+    let (host, port) = authority.split_at(authority.rfind(':').unwrap_or(authority.len()));
+    let ascii =
+        idna::domain_to_ascii_strict(host).map_err(|_| format!("`{host}` is not the name of a host"))?;
+    Ok(Cow::Owned(format!("{scheme}://{ascii}{port}{path}")))
 }
 
 /// Why a request cannot have this header, by its name alone.
@@ -162,6 +184,14 @@ mod tests {
         check("http://a.b", Ok(("a.b", 80, "a.b", "/")));
         check("https://[::1]:8443/a?b=c", Ok(("::1", 8443, "[::1]:8443", "/a?b=c")));
         check("http://a:80?b", Ok(("a", 80, "a", "/?b")));
+        check("HTTP://a/", Ok(("a", 80, "a", "/")));
+        check("HttpS://a/", Ok(("a", 443, "a", "/")));
+        check(
+            "http://Bücher.example:8080/ü?ü",
+            Ok(("xn--bcher-kva.example", 8080, "xn--bcher-kva.example:8080", "/ü?ü")),
+        );
+        check("http://münchen.de", Ok(("xn--mnchen-3ya.de", 80, "xn--mnchen-3ya.de", "/")));
+        check("http://-ü/", Err("is not the name of a host"));
         check("http://a/b c", Err("`%20`"));
         check("http://a/b\r\nx-evil: 1", Err("line break"));
         check("http://a/\0", Err("NUL"));

@@ -51,7 +51,7 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
     other.parameters.insert("Word".to_owned(), "another".to_owned());
     assert!(refused(other).await.contains("with other parameters"));
     let mut other = spec(&template, &state_dir);
-    other.options.concurrency += 1;
+    other.options.concurrency = Some(21);
     assert!(refused(other).await.contains("with other settings"));
     let other = write("other.yaml", "one");
     assert!(refused(spec(&other, &state_dir)).await.contains("with another template"));

@@ -166,7 +166,7 @@ async fn idle_instances_are_ended_after_a_while() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_leave_half_of_the_executions_to_callers_that_wait() {
     let template = "tests/integration/local/template.yaml";
-    let app = App::with(template, |options| options.concurrency = 2).await;
+    let app = App::with(template, |options| options.concurrency = Some(2)).await;
     let event = json!({ "seconds": 1.0, "note": app.note() });
     for _ in 0..3 {
         app.invoke("app-Two", &event, &[("x-amz-invocation-type", "Event")]).await;

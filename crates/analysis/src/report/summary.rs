@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use sb_measurement::{Invocation, Outcome, sent_id};
+use sb_measurement::{Invocation, Outcome, nearest_rank, sent_id};
 use serde::{Deserialize, Serialize};
 
 use crate::path::breakdown::Activity;
-use crate::quantiles::{Quantiles, nearest_rank};
+use crate::quantiles::Quantiles;
 use crate::row::BreakdownRow;
 
 /// What was measured of an application. Quantiles are nearest-rank: the smallest value such that at least the
@@ -52,10 +52,13 @@ pub struct LoadFigures {
     pub dropped: u64,
     /// How invocations ended, by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// Of complete answers, from the moment of sending.
+    /// Of answers as expected, from the moment of sending.
     pub latency_ms: Option<Quantiles>,
-    /// Of complete answers, from the planned time.
+    /// Of answers as expected, from the planned time.
     pub latency_from_planned_ms: Option<Quantiles>,
+    /// Of complete answers that were not as expected, from the moment of sending.
+    #[serde(default)]
+    pub failed_latency_ms: Option<Quantiles>,
     /// By request type, in the order of the names; empty when there is only one type.
     pub requests: Vec<RequestFigures>,
 }
@@ -72,7 +75,7 @@ pub struct RequestFigures {
     pub answered: u64,
     /// Sent, and not answered as expected.
     pub failed: u64,
-    /// Of complete answers, from the moment of sending.
+    /// Of answers as expected, from the moment of sending.
     pub latency_ms: Option<Quantiles>,
 }
 
@@ -82,25 +85,31 @@ pub struct RequestFigures {
 pub struct TraceFigures {
     /// Traces with a breakdown.
     pub valid: u64,
+    /// Of the valid ones, those of invocations that failed. They are not among those that follow, but for `failed_median`.
+    #[serde(default)]
+    pub failed: u64,
     /// Traces without one.
     pub invalid: u64,
     /// Invocations that may have left a trace, of which there is neither a valid nor an invalid one. `None`: no folder
     /// with traces has an `invocations.csv`, so none is known to be expected.
     pub missing: Option<u64>,
-    /// Over all valid traces; one trace may have several.
+    /// Over all traces of successes; one trace may have several.
     pub cold_starts: u64,
-    /// The share of the valid traces with at least one cold start, 0..=1.
+    /// The share of them with at least one cold start, 0..=1.
     pub cold_share: Option<f64>,
     /// The trace whose duration is the median, and the one at p99: real traces, not averages.
     pub median: Option<TraceBreakdown>,
     /// The same at p99.
     pub p99: Option<TraceBreakdown>,
+    /// The trace whose duration is the median of the failed ones.
+    #[serde(default)]
+    pub failed_median: Option<TraceBreakdown>,
     /// By request type, in the order of the names; empty when there is only one type.
     #[serde(default)]
     pub requests: Vec<RequestTraceFigures>,
 }
 
-/// The valid traces of one request type.
+/// The valid traces of one request type, failed ones left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTraceFigures {
@@ -134,10 +143,13 @@ pub(crate) struct Measurements {
     planned: u64,
     outcomes: BTreeMap<Outcome, u64>,
     latencies_from_planned: Vec<i64>,
+    failed_latencies: Vec<i64>,
     by_request: BTreeMap<String, OfRequest>,
     traces: Vec<BreakdownRow>,
     /// The request types of trace ids.
     request_of: HashMap<String, String>,
+    /// The trace ids of invocations that failed.
+    failed: HashSet<String>,
     invalid_traces: u64,
     missing_traces: Option<u64>,
     invalid: Vec<String>,
@@ -147,6 +159,7 @@ pub(crate) struct Measurements {
 #[derive(Default)]
 struct OfRequest {
     sent: u64,
+    answered: u64,
     failed: u64,
     latencies: Vec<i64>,
 }
@@ -160,11 +173,19 @@ impl Measurements {
         if is_traced {
             self.request_of.insert(row.trace_id.clone(), row.request.clone());
         }
+        if is_traced && row.outcome.is_failure() {
+            self.failed.insert(row.trace_id.clone());
+        }
         let of_request = self.by_request.entry(row.request).or_default();
         of_request.sent += u64::from(row.sent.is_some());
+        of_request.answered += u64::from(latency.is_some());
         of_request.failed += u64::from(row.outcome.is_failure());
-        of_request.latencies.extend(latency);
-        self.latencies_from_planned.extend(from_planned);
+        if row.outcome == Outcome::Ok {
+            of_request.latencies.extend(latency);
+            self.latencies_from_planned.extend(from_planned);
+        } else {
+            self.failed_latencies.extend(latency);
+        }
         if is_traced && row.outcome.may_leave_a_trace() {
             expected.insert(row.trace_id);
         }
@@ -226,7 +247,7 @@ impl Measurements {
             .map(|(name, mut of_request)| RequestFigures {
                 name,
                 sent: of_request.sent,
-                answered: of_request.latencies.len() as u64,
+                answered: of_request.answered,
                 failed: of_request.failed,
                 latency_ms: Quantiles::of_micros(&mut of_request.latencies),
             })
@@ -234,12 +255,13 @@ impl Measurements {
         LoadFigures {
             planned: self.planned,
             sent: requests.iter().map(|request| request.sent).sum(),
-            answered: latencies.len() as u64,
+            answered: requests.iter().map(|request| request.answered).sum(),
             failed: requests.iter().map(|request| request.failed).sum(),
             dropped: self.outcomes.get(&Outcome::Dropped).copied().unwrap_or(0),
             outcomes: std::mem::take(&mut self.outcomes),
             latency_ms: Quantiles::of_micros(&mut latencies),
             latency_from_planned_ms: Quantiles::of_micros(&mut self.latencies_from_planned),
+            failed_latency_ms: Quantiles::of_micros(&mut self.failed_latencies),
             requests: if requests.len() > 1 { requests } else { vec![] },
         }
     }
@@ -247,24 +269,27 @@ impl Measurements {
     fn trace_figures(&mut self) -> TraceFigures {
         // The id decides between equal durations, so that the same files give the same trace.
         self.traces.sort_by(|a, b| (a.duration, &a.trace_id).cmp(&(b.duration, &b.trace_id)));
-        let traces = &self.traces;
+        let (failed, traces): (Vec<&BreakdownRow>, Vec<&BreakdownRow>) =
+            self.traces.iter().partition(|trace| self.failed.contains(&*sent_id(&trace.trace_id)));
         let cold = traces.iter().filter(|trace| trace.num_cold_starts > 0).count();
         TraceFigures {
-            valid: traces.len() as u64,
+            valid: self.traces.len() as u64,
+            failed: failed.len() as u64,
             invalid: self.invalid_traces,
             missing: self.missing_traces,
             cold_starts: traces.iter().map(|trace| trace.num_cold_starts).sum(),
             cold_share: (!traces.is_empty()).then(|| cold as f64 / traces.len() as f64),
-            median: at_rank(traces, 0.5).map(breakdown),
-            p99: at_rank(traces, 0.99).map(breakdown),
-            requests: self.traces_by_request(),
+            median: at_rank(&traces, 0.5).map(|trace| breakdown(trace)),
+            p99: at_rank(&traces, 0.99).map(|trace| breakdown(trace)),
+            failed_median: at_rank(&failed, 0.5).map(|trace| breakdown(trace)),
+            requests: self.traces_by_request(&traces),
         }
     }
 
     /// Of the sorted traces. Those that no invocation is known of belong to no type.
-    fn traces_by_request(&self) -> Vec<RequestTraceFigures> {
+    fn traces_by_request(&self, traces: &[&BreakdownRow]) -> Vec<RequestTraceFigures> {
         let mut by_request: BTreeMap<&str, Vec<&BreakdownRow>> = BTreeMap::new();
-        for trace in &self.traces {
+        for trace in traces {
             if let Some(name) = self.request_of.get(&*sent_id(&trace.trace_id)) {
                 by_request.entry(name).or_default().push(trace);
             }

@@ -87,6 +87,9 @@ impl<W: Write> SummaryTable<'_, W> {
         self.columns("latency (nearest rank)", &["p50", "p95", "p99"])?;
         self.quantiles("from sending", load.latency_ms)?;
         self.quantiles("from the planned time", load.latency_from_planned_ms)?;
+        if load.failed_latency_ms.is_some() {
+            self.quantiles("failures, from sending", load.failed_latency_ms)?;
+        }
         if !load.requests.is_empty() {
             writeln!(self.out)?;
             self.columns("latency by request", &["p50", "p95", "p99", "failed"])?;
@@ -111,12 +114,20 @@ impl<W: Write> SummaryTable<'_, W> {
             None => write!(self.out, "{:>FIGURE$}", "-")?,
         }
         writeln!(self.out, "{:>FIGURE$}", grouped(traces.cold_starts))?;
+        if traces.failed > 0 {
+            self.label("of failed invocations")?;
+            self.count_of_bad(traces.failed)?;
+            writeln!(self.out)?;
+        }
         if let Some(share) = traces.cold_share {
             self.label("with a cold start")?;
             writeln!(self.out, "{:>1$}", percent(share), FIGURE)?;
         }
 
         self.critical_path("critical path", traces.median.as_ref(), traces.p99.as_ref())?;
+        if let Some(failed) = &traces.failed_median {
+            self.critical_path("of failed invocations", Some(failed), None)?;
+        }
         for request in &traces.requests {
             self.critical_path(
                 &format!("of {}", request.name),
@@ -133,28 +144,24 @@ impl<W: Write> SummaryTable<'_, W> {
         median: Option<&TraceBreakdown>,
         p99: Option<&TraceBreakdown>,
     ) -> fmt::Result {
-        let (Some(median), Some(p99)) = (median, p99) else { return Ok(()) };
+        let Some(median) = median else { return Ok(()) };
+        let traces: Vec<&TraceBreakdown> = [Some(median), p99].into_iter().flatten().collect();
         writeln!(self.out)?;
-        self.columns(&shortened(title, LABEL - 2), &["median trace", "", "p99 trace", ""])?;
+        let columns = ["median trace", "", "p99 trace"];
+        self.columns(&shortened(title, LABEL - 2), &columns[..2 * traces.len() - 1])?;
         for activity in Activity::ALL {
-            if [median, p99].iter().all(|trace| trace.parts_ms.get(&activity).is_none_or(|part| *part == 0.0))
-            {
+            if traces.iter().all(|trace| trace.parts_ms.get(&activity).is_none_or(|part| *part == 0.0)) {
                 continue;
             }
             self.label(activity.name())?;
-            for trace in [median, p99] {
+            for trace in &traces {
                 self.part(trace, activity)?;
             }
             writeln!(self.out)?;
         }
         self.label("whole trace")?;
-        writeln!(
-            self.out,
-            "{:>FIGURE$}{:>FIGURE$}{:>FIGURE$}",
-            duration(median.duration_ms),
-            "",
-            duration(p99.duration_ms)
-        )
+        let durations = traces.iter().map(|trace| format!("{:>FIGURE$}", duration(trace.duration_ms)));
+        writeln!(self.out, "{}", durations.collect::<Vec<_>>().join(&" ".repeat(FIGURE)))
     }
 
     fn part(&mut self, trace: &TraceBreakdown, activity: Activity) -> fmt::Result {
@@ -328,11 +335,14 @@ mod tests {
                 ]),
                 latency_ms: Some(quantiles),
                 latency_from_planned_ms: None,
+                failed_latency_ms: Some(quantiles),
                 requests: vec![request("upload", 10), request("a request with quite a long name", 0)],
             }),
             traces: Some(TraceFigures {
                 requests: vec![],
                 valid: 970,
+                failed: 3,
+                failed_median: Some(trace(0.5, None)),
                 invalid: 12,
                 missing: Some(0),
                 cold_starts: 14,

@@ -20,13 +20,13 @@ const MARK: &str = "// Written by sb";
 /// # Errors
 /// A file of that name that is not ours, or a folder that cannot be written.
 pub fn place_module(script: &Path) -> Result<(), LoadError> {
-    let text = std::fs::read_to_string(script)
+    let text = sb_durable::read_regular_text(script)
         .map_err(|source| LoadError::Script { path: script.to_owned(), source })?;
     if !text.contains(MODULE_FILE) {
         return Ok(());
     }
     let path = script.with_file_name(MODULE_FILE);
-    match std::fs::read_to_string(&path) {
+    match sb_durable::read_regular_text(&path) {
         Ok(found) if found == MODULE_TEXT => return Ok(()),
         Ok(found) if !found.starts_with(MARK) => return Err(LoadError::ForeignModule { path }),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::*;
-use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationReader, Outcome};
+use sb_measurement::{INVOCATIONS_FILE, Invocation, InvocationReader, Outcome, Times};
 
 const HEADER: &str = "metric_name,timestamp,metric_value,check,error,error_code,expected_response,group,method,name,proto,\
                       scenario,service,status,subproto,tls_version,url,extra_tags,metadata\n";
@@ -267,14 +267,14 @@ async fn a_script_is_judged_by_its_runs_and_their_loss() {
         async move { Made::of(&[HEADER.to_owned() + &text], &[]).await.collected }
     };
     let none = Tolerances { max_error_rate: 1.0, max_dropped: 1.0, max_lateness: None };
-    let one_more = summary(&runs(101.0, 0.0).await, ran(Some(100)), &none);
+    let one_more = summary(&runs(101.0, 0.0).await, &Times::default(), ran(Some(100)), &none);
     assert_eq!((one_more.iterations, one_more.invalid.len()), (Some(101), 0), "k6 begins and ends with one");
-    let fewer = summary(&runs(90.0, 5.0).await, ran(Some(100)), &none);
+    let fewer = summary(&runs(90.0, 5.0).await, &Times::default(), ran(Some(100)), &none);
     assert_eq!(fewer.invalid, ["k6 came to 95 of 100 planned invocations."]);
     let strict = Tolerances { max_dropped: 0.01, ..none.clone() };
-    let dropped = summary(&runs(95.0, 5.0).await, ran(Some(100)), &strict);
+    let dropped = summary(&runs(95.0, 5.0).await, &Times::default(), ran(Some(100)), &strict);
     assert_eq!(dropped.invalid.len(), 1, "{:?}", dropped.invalid);
-    let unplanned = summary(&runs(7.0, 1.0).await, ran(None), &none);
+    let unplanned = summary(&runs(7.0, 1.0).await, &Times::default(), ran(None), &none);
     assert_eq!((unplanned.planned, unplanned.invalid.len()), (8, 0));
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::super::clock::Stamp;
 use super::super::context::{TraceContext, new_request_id, new_segment_id};
-use super::super::instances::{Caller, Function, Permit};
+use super::super::instances::{Function, Permit};
 use super::super::invoke::{Call, Runtime};
 use super::super::segment::{Flags, Head, Segment, Subsegment, fields};
 use super::super::service_client::ServiceError;
@@ -126,7 +126,7 @@ impl Poller {
     async fn admission(&self) -> Permit {
         let mut backoff = FIRST_BACKOFF;
         loop {
-            if let Some(permit) = self.runtime.machine.admit(&self.function, Caller::Event) {
+            if let Some(permit) = self.runtime.machine.admit_event(&self.function) {
                 return permit;
             }
             tokio::time::sleep(backoff).await;

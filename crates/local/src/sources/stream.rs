@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::super::context::{TraceContext, new_request_id};
-use super::super::instances::{Caller, Function};
+use super::super::instances::Function;
 use super::super::invoke::{Call, Runtime};
 use super::super::segment::Flags;
 use super::super::service_client::{ServiceClient, ServiceError};
@@ -156,7 +156,7 @@ impl Poller {
     async fn invoke(&self, records: &[Value]) -> Attempt {
         let mut backoff = FIRST_BACKOFF;
         let permit = loop {
-            if let Some(permit) = self.runtime.machine.admit(&self.function, Caller::Event) {
+            if let Some(permit) = self.runtime.machine.admit_event(&self.function) {
                 break permit;
             }
             tokio::time::sleep(backoff).await;

@@ -100,7 +100,7 @@ shape! {
         usage: Option<Map<Spanned<f64>>>,
         /// What one deployment uses beside its invocations. Example: `{ s3_writes = 20 }`.
         usage_per_deployment: Option<Map<Spanned<f64>>>,
-        /// Of the local target: executions at once, all functions together. Default: 20.
+        /// Of the local target: executions at once, all functions together; more are throttled. Default: 20 at once, and requests wait for room.
         concurrency: Option<Spanned<i64>>,
         /// Of the local target: how long an idle instance is kept. Default: `"10m"`. Example: `"30s"`.
         keep_alive: Option<Spanned<Period>>,

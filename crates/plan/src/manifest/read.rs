@@ -1,7 +1,7 @@
 //! Where manifests come from: the disk, memory, or what an earlier run read.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -42,24 +42,7 @@ pub struct Disk;
 impl Files for Disk {
     /// Of a regular file of at most [`LARGEST`] bytes: a pipe would wait for ever, and a device has no end.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let refused = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        let about = std::fs::metadata(path)?;
-        if about.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !about.is_file() {
-            return refused("it is not a regular file".to_owned());
-        }
-        if about.len() > LARGEST {
-            return refused(format!("it is larger than {} MiB", LARGEST >> 20));
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
-        // Files below /proc have no length of their own.
-        std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
-            return refused(format!("it is larger than {} MiB", LARGEST >> 20));
-        }
-        Ok(bytes)
+        sb_durable::read_regular(path, LARGEST)
     }
 
     fn exists(&self, path: &Path) -> bool {

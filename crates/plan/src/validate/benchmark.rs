@@ -183,6 +183,12 @@ impl BenchmarkChecker<'_> {
         }
         for draft in phases.iter().flat_map(|phase| &phase.drafts) {
             steps.read_by_template(draft, &scope);
+            let is_built = phases.iter().flat_map(|phase| &phase.drafts).any(|other| {
+                other.step.phase == Phase::Deploy && matches!(other.step.action, Action::Run(_))
+            });
+            if !is_built {
+                steps.check_code(draft, &mut self.report);
+            }
             Steps::check_templates(draft, &scope, &mut self.report);
             if file.workload.is_none()
                 && draft.step.phase == Phase::Invoke
@@ -197,7 +203,13 @@ impl BenchmarkChecker<'_> {
         }
         let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &images, &scope));
         unused::check(file, &phases, &targets, workload.as_ref(), &mut self.report);
-        let contents = workload.as_ref().map(|sent| contents::of_sent(sent, self.files)).unwrap_or_default();
+        let sent =
+            workload.as_ref().map(|sent| contents::named_by_sent(sent, self.files)).unwrap_or_default();
+        if let Some(raw) = &file.workload {
+            let span = first_line(&raw.span, &self.report);
+            check::no_special(self.files, &sent, &span, "the workload", &mut self.report);
+        }
+        let contents = contents::of(self.files, sent);
         Benchmark {
             path: self.path.clone(),
             name: header.name.value.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::benchmark::CREDENTIALS;
 use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
-use crate::manifest::read::{Files, lies_in, normal};
+use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::{self, Node, Spanned};
 use crate::manifest::values::Period;
 
@@ -18,6 +18,30 @@ const LARGEST_MANIFEST: usize = 2 << 20;
 
 /// Longer than any benchmark: a year.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// What is wrong with a file that a person names, or that lies in a folder that they name: a link that leads out of
+/// where it lies may be a trap in somebody's repository, and no line of what it leads to may be shown.
+pub fn leads_out(files: &dyn Files, path: &Path) -> Option<Problem> {
+    let path = absolute(path);
+    let boundary = boundary(files, &path);
+    if lies_in(files, &path, &boundary) {
+        return None;
+    }
+    let message = format!("`{}` is a link that leads out of {}", path.display(), boundary.display());
+    let target = files.canonical(&path);
+    Some(
+        Problem::error("outside-root", message)
+            .help(format!("name the file itself, if you trust it: {}", target.display())),
+    )
+}
+
+/// As [`open`], a file that no other file names.
+pub(super) fn open_named(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
+    let Some(problem) = leads_out(files, path) else { return open(files, path) };
+    let mut report = Report::new(Arc::new(Source::new(path, "")));
+    report.push(problem);
+    (None, report)
+}
 
 /// Reads and parses a file; the report holds what is wrong with it.
 pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
@@ -173,6 +197,17 @@ pub(super) fn credentials(
         checked.push(name.value.clone());
     }
     checked
+}
+
+/// Reports pipes, sockets and devices among files that are read later: a run would wait for a pipe until it is stopped.
+pub(super) fn no_special(files: &dyn Files, paths: &[PathBuf], span: &Span, user: &str, report: &mut Report) {
+    for path in paths.iter().filter(|path| files.is_special(path)) {
+        report.push(
+            Problem::error("missing-file", format!("`{}` is no regular file", path.display()))
+                .at(span, format!("{user} reads a pipe, a socket or a device"))
+                .help("put a regular file in its place"),
+        );
+    }
 }
 
 /// Folders and files that a manifest may refer to.

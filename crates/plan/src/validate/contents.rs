@@ -1,5 +1,5 @@
 //! What a benchmark is made of besides its manifest: the content of the files that its loads send, its steps run, and its
-//! templates deploy. Where nobody keeps contents ([`Files::contents`]), nothing is read.
+//! templates deploy. Where nobody keeps contents ([`Files::contents`]), only scripts for k6 are read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ pub(super) fn of(files: &dyn Files, paths: impl IntoIterator<Item = PathBuf>) ->
 }
 
 /// Bodies of requests and trusted certificates; a k6 script, with what it imports and opens.
-pub(super) fn of_sent(sent: &Sent, files: &dyn Files) -> Contents {
+pub(super) fn named_by_sent(sent: &Sent, files: &dyn Files) -> Vec<PathBuf> {
     match sent {
-        Sent::Requests(workload) => of(files, sent_files(workload)),
+        Sent::Requests(workload) => sent_files(workload),
         Sent::Script(script) => {
             let mut found = vec![script.path.clone()];
             let mut next = 0;
@@ -35,7 +35,7 @@ pub(super) fn of_sent(sent: &Sent, files: &dyn Files) -> Contents {
                     }
                 }
             }
-            of(files, found)
+            found
         }
     }
 }
@@ -57,10 +57,6 @@ fn named_in_script(script: &Path, files: &dyn Files) -> Vec<PathBuf> {
     let is_script =
         script.extension().is_some_and(|end| ["js", "mjs", "ts"].iter().any(|known| end == *known));
     let (Some(relative), true) = (&*RELATIVE, is_script) else { return vec![] };
-    // Where nobody keeps contents, scripts are not read.
-    if files.contents(script).is_none() {
-        return vec![];
-    }
     let Ok(bytes) = files.read(script) else { return vec![] };
     let text = String::from_utf8_lossy(&bytes);
     let folder = script.parent().unwrap_or(script);
@@ -69,7 +65,12 @@ fn named_in_script(script: &Path, files: &dyn Files) -> Vec<PathBuf> {
 }
 
 /// Scripts and templates that a command names: what it runs, not what it may write.
-pub(super) fn of_command(command: &Command, folder: &Path, root: &Path, files: &dyn Files) -> Contents {
+pub(super) fn named_by_command(
+    command: &Command,
+    folder: &Path,
+    root: &Path,
+    files: &dyn Files,
+) -> Vec<PathBuf> {
     let words: Vec<String> = match command {
         Command::Shell(line) => words_of(line.source()),
         Command::Argv(words) => words.iter().map(|word: &Template| word.source().to_owned()).collect(),
@@ -89,7 +90,7 @@ pub(super) fn of_command(command: &Command, folder: &Path, root: &Path, files: &
             found.push(path);
         }
     }
-    of(files, found)
+    found
 }
 
 /// A program of the application that a command runs by its path, and that does not exist, as it is written. What an earlier word of the
@@ -198,9 +199,10 @@ mod tests {
         let names = ["deploy.sh", "bin/run", "out.yaml", "app.py", "state.json", "template.yaml"];
         let files = Texts(Snapshot::new(names.map(|name| (format!("/w/{name}"), "x"))));
         let command = Command::Shell(Template::parse(line).unwrap());
-        let found = of_command(&command, Path::new("/w"), Path::new("/w"), &files);
+        let mut found = named_by_command(&command, Path::new("/w"), Path::new("/w"), &files);
+        found.sort();
         let expected: Vec<_> = expected.iter().map(|name| Path::new("/w").join(name)).collect();
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), expected, "{line}");
+        assert_eq!(found, expected, "{line}");
     }
 
     #[test]

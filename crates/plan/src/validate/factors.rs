@@ -52,7 +52,10 @@ pub(super) fn check(
         report.push(
             Problem::error("unused-factor", format!("the factor `{}` changes nothing{of}", name.value))
                 .at(&name.span, "no parameter that a step reads, no load and no start depends on it")
-                .at(&levels.span, "every level would measure the same")
+                .at(
+                    &levels.span,
+                    if idle.is_empty() { "what it says would not be so" } else { "every level would measure the same" },
+                )
                 .help(format!(
                     "use it, for example with `{wire}`, or remove it; `repetitions` in [trials] measures the same again, and \
                      `exclude` in [matrix] leaves one level to an application that does not know it"

@@ -1,6 +1,6 @@
 //! Loads: from the raw table, or from the command line, to a checked [`Load`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::manifest::decode::Decode as _;
 use crate::manifest::load::LoadFile;
 use crate::manifest::problem::Checked;
 use crate::manifest::problem::{Problem, Report, Span};
-use crate::manifest::read::Files;
+use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
 use crate::validate::{check, script, trace_load};
@@ -55,6 +55,23 @@ pub(super) struct Values<'a> {
     pub files: &'a dyn Files,
     /// What relative paths count from.
     pub folder: &'a Path,
+    /// Outside of this folder no file is read. None: a person names the file on the command line.
+    pub boundary: Option<&'a Path>,
+}
+
+impl Values<'_> {
+    /// The file that a load names, which lies inside.
+    pub(super) fn file(&self, name: &str) -> Result<PathBuf, Problem> {
+        let file = normal(&self.folder.join(name));
+        match self.boundary {
+            Some(boundary) if !lies_in(self.files, &file, boundary) => Err(Problem::error(
+                "outside-root",
+                format!("the file `{name}` of the load lies outside of {}{}", boundary.display(), self.point),
+            )
+            .help("move it there, or name it on the command line of `sb invoke`")),
+            _ => Ok(file),
+        }
+    }
 }
 
 /// Every template in a load, with its place.
@@ -320,14 +337,16 @@ pub(super) fn default_load() -> Load {
 /// A load file for `--load`: the keys of `[load]` at the top. There is no matrix, so no templates.
 pub fn load_file(files: &dyn Files, path: &Path) -> Checked<Load> {
     let path = check::absolute(path);
-    let (node, mut report) = check::open(files, &path);
+    let (node, mut report) = check::open_named(files, &path);
     let load = node.and_then(|node| {
         let raw = LoadFile::decode(&node, &mut report)?;
         if report.problems.iter().any(Problem::is_error) {
             return None;
         }
         let folder = path.parent().unwrap_or(&path);
-        resolve(&raw, &node.span, &Values { lookup: &|_| None, point: "", files, folder }, &mut report)
+        let boundary = boundary(files, &path);
+        let values = Values { lookup: &|_| None, point: "", files, folder, boundary: Some(&boundary) };
+        resolve(&raw, &node.span, &values, &mut report)
     });
     Checked::new(load, report.problems)
 }

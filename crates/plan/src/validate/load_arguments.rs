@@ -25,7 +25,7 @@ pub fn load_arguments(files: &dyn Files, arguments: &LoadArguments) -> Checked<L
         Err(problem) => return Checked::new(None, vec![*problem]),
     };
     let mut report = Report::new(Arc::new(Source::new(Path::new("command line"), "")));
-    let values = Values { lookup: &|_| None, point: "", files, folder: &arguments.folder };
+    let values = Values { lookup: &|_| None, point: "", files, folder: &arguments.folder, boundary: None };
     let load = resolve(&raw, &(0..0), &values, &mut report);
     let problems = report.problems.into_iter().map(|problem| Problem {
         source: None,

@@ -55,7 +55,7 @@ fn checked(raw: &TargetFile, report: &mut Report) -> LocalSettings {
     let mut settings = LocalSettings::default();
     if let Some(concurrency) = &raw.concurrency {
         let count = check::count(concurrency, 1..=10_000, "the concurrency", report);
-        settings.concurrency = u32::try_from(count).unwrap_or(settings.concurrency);
+        settings.concurrency = u32::try_from(count).ok();
     }
     if let Some(period) = &raw.keep_alive {
         settings.keep_alive = check::duration(period, true, report);

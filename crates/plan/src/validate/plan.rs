@@ -46,7 +46,7 @@ pub fn plan_sharing(
     benchmarks: &Benchmarks,
 ) -> Checked<Plan> {
     let path = check::absolute(path);
-    let (node, mut report) = check::open(files, &path);
+    let (node, mut report) = check::open_named(files, &path);
     let decoded = node.and_then(|node| Some((PlanFile::decode(&node, &mut report)?, node)));
     let Some((file, node)) = decoded else {
         return Checked::new(None, report.problems);
@@ -54,6 +54,7 @@ pub fn plan_sharing(
     let decoded = report.problems.len();
     let mut checker = PlanChecker {
         files,
+        boundary: boundary(files, &path),
         path,
         overrides,
         report,
@@ -133,6 +134,8 @@ const MOST_TRIALS: u64 = 1_000_000;
 pub(super) struct PlanChecker<'a> {
     pub(super) files: &'a dyn Files,
     pub(super) path: PathBuf,
+    /// What the plan may refer to.
+    pub(super) boundary: PathBuf,
     pub(super) overrides: &'a Overrides,
     pub(super) report: Report,
     /// Problems in benchmarks and of the command line.
@@ -362,8 +365,8 @@ impl PlanChecker<'_> {
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let manifest = normal(&folder.join(&raw.manifest.value));
-        let boundary = boundary(self.files, &self.path);
-        if !lies_in(self.files, &manifest, &boundary) {
+        let boundary = &self.boundary;
+        if !lies_in(self.files, &manifest, boundary) {
             self.report.push(
                 Problem::error(
                     "outside-root",

@@ -277,7 +277,8 @@ impl PlanChecker<'_> {
         }
         let point = if templates.is_empty() { String::new() } else { describe(factors) };
         let folder = self.path.parent().unwrap_or(&self.path);
-        let values = Values { lookup, point: &point, files: self.files, folder };
+        let boundary = Some(self.boundary.as_path());
+        let values = Values { lookup, point: &point, files: self.files, folder, boundary };
         let mut load = load::resolve(raw, span, &values, &mut self.report)?;
         self.overrides.tolerances.apply(&mut load);
         let load = Arc::new(load);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::benchmark::{Action, Param, ParamSource};
 use crate::manifest::benchmark::{LocalFile, StepFile};
 use crate::manifest::decode::Map;
-use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
+use crate::manifest::problem::{Problem, Report, Source, suggest};
 use crate::manifest::read::{lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::validate::contents;
@@ -52,7 +52,6 @@ impl Steps<'_> {
             Ok(model) => {
                 let more = model.output_names().into_iter();
                 names.extend(more.filter(|name| name != "endpoint" && name != "aws_endpoint"));
-                self.check_handlers(template, parameters, &model, &local.span, report);
                 let has_services = self.sam_problems(template, parameters, &model, local, targets, report);
                 if has_services || local.value.services.is_some() {
                     names.push("aws_endpoint".to_owned());
@@ -68,44 +67,6 @@ impl Steps<'_> {
         names
     }
 
-    /// The file that a function's handler names must be in its code, unless a command builds the code.
-    fn check_handlers(
-        &self,
-        template: &Path,
-        parameters: &BTreeMap<String, Template>,
-        model: &sb_sam::Template,
-        span: &Span,
-        report: &mut Report,
-    ) {
-        let Ok(application) = model.application(&self.likely_values(parameters), &any_place()) else {
-            return;
-        };
-        let folder = template.parent().unwrap_or(template);
-        for function in &application.functions {
-            let code = normal(&folder.join(&function.code));
-            let names = handler_files(&function.runtime, &function.handler);
-            let is_there = |name: &String| self.files.exists(&code.join(name));
-            // What is not there yet, or is an archive, is made by a command.
-            let known = lies_in(self.files, &code, &self.place.root) && self.files.is_folder(&code);
-            if names.is_empty() || !known || names.iter().any(is_there) {
-                continue;
-            }
-            let message = format!(
-                "the function `{}` has no file for its handler `{}`",
-                function.logical_id, function.handler
-            );
-            report.push(
-                Problem::warning("missing-handler", message)
-                    .at(span, format!("{}, line {}", file_name(template), function.line))
-                    .help(format!(
-                        "put `{}` into {}, or correct `Handler` or `CodeUri`",
-                        names[0],
-                        code.display()
-                    )),
-            );
-        }
-    }
-
     /// A local step hands the parameters on to those of its template that have their names.
     pub(super) fn read_by_template(&self, draft: &Draft<'_>, scope: &Scope) {
         let Action::LocalUp(up) = &draft.step.action else { return };
@@ -119,6 +80,55 @@ impl Steps<'_> {
                     read.entry(target.clone()).or_default().insert(name.clone());
                 }
             }
+        }
+    }
+
+    /// Code that is not there, and that nothing makes: no command runs before the step. What it would deploy could not start.
+    pub(super) fn check_code(&self, draft: &Draft<'_>, report: &mut Report) {
+        let (Action::LocalUp(up), Some(local)) = (&draft.step.action, &draft.raw.value.local) else { return };
+        let Some(text) = self.template_text(&up.template) else { return };
+        let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
+        let Ok(application) = model.application(&self.likely_values(&up.parameters), &any_place()) else {
+            return;
+        };
+        let base = up.template.parent().unwrap_or(&up.template);
+        for function in &application.functions {
+            let code = normal(&base.join(&function.code));
+            let missing = if self.files.is_special(&code) {
+                Some(format!("its CodeUri `{}` is a pipe, a socket or a device", function.code))
+            } else if !self.files.exists(&code) {
+                Some(format!("there is no CodeUri `{}`", function.code))
+            } else {
+                let files = function.handler_files().filter(|_| self.files.is_folder(&code));
+                files.filter(|files| !files.iter().any(|file| self.files.exists(&code.join(file)))).map(
+                    |files| {
+                        let expected = files.first().map(String::as_str).unwrap_or_default();
+                        format!(
+                            "its handler `{}` needs `{expected}` in `{}`",
+                            function.handler, function.code
+                        )
+                    },
+                )
+            };
+            let Some(missing) = missing else { continue };
+            let message = format!("the function `{}` cannot start: {missing}", function.logical_id);
+            // A person may build it before the run.
+            let is_final = self.files.is_special(&code);
+            let problem = if is_final {
+                Problem::error("missing-file", message)
+            } else {
+                Problem::warning("missing-handler", message)
+            };
+            report.push(
+                problem
+                    .at(&local.span, format!("line {} of its template", function.line))
+                    .help(if is_final {
+                        "name a folder, or a zip archive"
+                    } else {
+                        "build it first (`sam build`, and deploy .aws-sam/build/template.yaml), or add a step before this \
+                         one that does"
+                    }),
+            );
         }
     }
 
@@ -250,24 +260,6 @@ impl Steps<'_> {
         }
         true
     }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The files, one of which holds a handler, relative to the code. Empty: what is run is built first, or found otherwise.
-fn handler_files(runtime: &str, handler: &str) -> Vec<String> {
-    let Some((module, _)) = handler.rsplit_once('.') else { return vec![] };
-    let ends: &[&str] = if runtime.starts_with("python") {
-        &[".py", "/__init__.py"]
-    } else if runtime.starts_with("nodejs") {
-        &[".js", ".mjs", ".cjs", "/index.js", "/index.mjs"]
-    } else {
-        return vec![];
-    };
-    let module = if runtime.starts_with("python") { module.replace('.', "/") } else { module.to_owned() };
-    ends.iter().map(|end| format!("{module}{end}")).collect()
 }
 
 /// Parameters given to a template that does not have them.

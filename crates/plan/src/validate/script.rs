@@ -9,7 +9,7 @@ use crate::benchmark::{Image, Phase, Script, Sent};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::load::LoadFile;
 use crate::manifest::problem::{Problem, Report, Span};
-use crate::manifest::read::{Files, normal};
+use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{EngineWord, OptionsFile, WorkloadFile};
 use crate::validate::check::ManifestFolder;
@@ -239,10 +239,8 @@ pub(super) fn load(
             return None;
         }
     };
-    read_options(values.files, &normal(&values.folder.join(name)))
-        .map_err(|problem| report.push(problem.at(&path.span, "these options")))
-        .ok()
-        .map(LoadShape::K6)
+    let options = values.file(&name).and_then(|file| read_options(values.files, &file));
+    options.map_err(|problem| report.push(problem.at(&path.span, "these options"))).ok().map(LoadShape::K6)
 }
 
 /// Why this load cannot drive what is sent, if it cannot.

@@ -22,6 +22,7 @@ use crate::validate::requests;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
+use sb_workload::http;
 use serde_json::Value;
 
 use sb_sam::LocalSettings;
@@ -80,7 +81,10 @@ impl Steps<'_> {
             recover.map(|recovery| self.recovery(recovery, &environment, &targets, report)).collect();
         let contents = match &action {
             Some(Action::Run(command)) => {
-                contents::of_command(command, &self.folder_of(&environment), &self.place.root, self.files)
+                let folder = self.folder_of(&environment);
+                let named = contents::named_by_command(command, &folder, &self.place.root, self.files);
+                check::no_special(self.files, &named, &file.name.span, "this step", report);
+                contents::of(self.files, named)
             }
             Some(Action::LocalUp(up)) => self.local_contents(&up.template, &up.parameters),
             _ => BTreeMap::new(),
@@ -336,7 +340,7 @@ pub(super) fn locks(names: Option<&Vec<Text>>, report: &mut Report) -> Vec<Strin
 pub(super) fn url(template: &Spanned<Template>, known: &dyn Fn(&str) -> Option<Value>, report: &mut Report) {
     let problem = match template.value.pieces().first() {
         Some(Piece::Value { .. }) => None,
-        Some(Piece::Literal(text)) if text.starts_with("http://") || text.starts_with("https://") => None,
+        Some(Piece::Literal(text)) if http::begins(text, "http://") || http::begins(text, "https://") => None,
         Some(Piece::Literal(_)) => Some("the URL does not begin with `http://` or `https://`"),
         None => Some("the URL is empty"),
     };

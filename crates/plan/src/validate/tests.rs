@@ -1,5 +1,6 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
+mod code;
 mod factors;
 mod hostile;
 mod plans;
@@ -65,6 +66,7 @@ fn files(manifest: &str) -> Snapshot {
         ("/repo/.git/HEAD", ""),
         ("/repo/app/benchmark.toml", manifest),
         ("/repo/app/template.yaml", TEMPLATE),
+        ("/repo/app/src/handler.py", ""),
         ("/repo/app/images/cat.jpg", "cat"),
         ("/repo/app/deploy.Dockerfile", "FROM alpine"),
         ("/repo/other/Dockerfile", "FROM alpine"),
@@ -198,7 +200,7 @@ fn settings_of_the_embedded_runtime_reach_its_steps_and_are_checked() {
     let target = &benchmark.targets["local"];
     let Action::LocalUp(up) = &target.deploy[0].action else { panic!("{target:?}") };
     let (settings, failures) = (&up.settings, &up.failures);
-    assert_eq!((settings.concurrency, settings.keep_alive), (7, Duration::from_secs(30)));
+    assert_eq!((settings.concurrency, settings.keep_alive), (Some(7), Duration::from_secs(30)));
     assert_eq!(*failures, 2);
     let expected = Dynamics {
         seed: 42,

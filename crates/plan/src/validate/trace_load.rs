@@ -69,7 +69,13 @@ pub(super) fn csv(
     report: &mut Report,
 ) -> Option<LoadShape> {
     let name = text(path, values, report)?;
-    let file = crate::manifest::read::normal(&values.folder.join(&name));
+    let file = match values.file(&name) {
+        Ok(file) => file,
+        Err(problem) => {
+            report.push(problem.at(&path.span, "is not read"));
+            return None;
+        }
+    };
     let read = values
         .files
         .read(&file)

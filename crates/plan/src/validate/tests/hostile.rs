@@ -66,11 +66,13 @@ fn what_is_no_regular_file_or_too_large_is_not_read() {
     let at = |name: &str| folder.path().join(name);
     assert!(std::process::Command::new("mkfifo").arg(at("fifo.toml")).status().unwrap().success());
     std::os::unix::fs::symlink("/dev/zero", at("zero.toml")).unwrap();
+    std::os::unix::fs::symlink("fifo.toml", at("pipe.toml")).unwrap();
     std::fs::File::create(at("large.toml")).unwrap().set_len(crate::manifest::read::LARGEST + 1).unwrap();
     std::fs::write(at("long.toml"), format!("{HEAD}#{}\n", "x".repeat(3 << 20))).unwrap();
     for (name, words) in [
         ("fifo.toml", "not a regular file"),
-        ("zero.toml", "not a regular file"),
+        ("zero.toml", "leads out of"),
+        ("pipe.toml", "not a regular file"),
         ("large.toml", "larger than 16 MiB"),
         ("long.toml", "larger than 2048 KiB"),
     ] {
@@ -78,6 +80,54 @@ fn what_is_no_regular_file_or_too_large_is_not_read() {
         let [problem] = checked.problems.as_slice() else { panic!("{name}: {:?}", checked.problems) };
         assert!(problem.message.contains(words), "{name}: {}", problem.message);
     }
+}
+
+#[test]
+fn a_pipe_that_a_run_would_wait_for_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for pipe in ["deploy.sh", "lib.js"] {
+        assert!(std::process::Command::new("mkfifo").arg(at(pipe)).status().unwrap().success());
+    }
+    std::fs::write(at("load.js"), "import { a } from './lib.js'").unwrap();
+    let deploy = format!("{HEAD}{TARGET}[[deploy]]\nname = \"d\"\nrun = ");
+    for (text, pipe) in [
+        (format!("{deploy}\"sh deploy.sh\"\n"), "deploy.sh"),
+        (format!("{deploy}\"true\"\n[workload]\nscript = \"load.js\"\n"), "lib.js"),
+    ] {
+        std::fs::write(at("benchmark.toml"), text).unwrap();
+        let checked = benchmark(&Disk, &at("benchmark.toml"));
+        let [problem] = checked.problems.as_slice() else { panic!("{:?}", checked.problems) };
+        assert!(problem.is_error() && problem.message.contains(pipe), "{}", problem.message);
+        assert!(problem.message.ends_with("is no regular file"), "{}", problem.message);
+    }
+}
+
+#[test]
+fn a_load_reads_no_file_outside_of_its_work_tree() {
+    let manifest = format!(
+        "{HEAD}{TARGET}[[deploy]]\nname = \"d\"\nrun = \"true\"\n[[workload.requests]]\nname = \"r\"\nurl = \"http://a/\"\n"
+    );
+    let check = |load: &str, allowed: bool| {
+        let plan_text = format!(
+            "[plan]\nname = \"p\"\n[[applications]]\nmanifest = \"../app/benchmark.toml\"\n[load]\n{load}\n"
+        );
+        let files = Snapshot::new([
+            ("/a/plans/p.toml", plan_text.as_str()),
+            ("/a/load.toml", load),
+            ("/a/app/benchmark.toml", manifest.as_str()),
+            ("/b/secret", "root:secret"),
+            ("/a/t.csv", "InvocationsPerMinute\n60\n60\n60\n60\n"),
+        ]);
+        let checked = plan(&files, Path::new("/a/plans/p.toml"), &Overrides::default());
+        let text = rendered(&checked.problems);
+        assert_eq!(checked.value.is_some(), allowed, "{load} {text}");
+        assert!(!text.contains("root:secret") && (allowed || text.contains("lies outside of /a")), "{text}");
+    };
+    check("csv = \"../t.csv\"", true);
+    check("csv = \"../../b/secret\"", false);
+    check("csv = \"/b/secret\"", false);
+    check("k6_options = \"../../b/secret\"", false);
 }
 
 #[test]

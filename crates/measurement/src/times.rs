@@ -1,0 +1,148 @@
+//! Times of a load, in the one definition that every file and every screen has.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek};
+
+use crate::{Invocation, InvocationReader, Lateness, MeasurementError, Outcome, Percentiles};
+
+/// The rank ⌈q·n⌉ among `count` sorted values, counted from 1; `q` in 0..=1. The value there is the smallest such that at
+/// least the share `q` of all values is not above it: a value that was measured, never an interpolated one.
+pub fn nearest_rank(count: usize, q: f64) -> usize {
+    // A product that should be whole may come out a trifle above it, which is not the next rank.
+    (q * count as f64 - 1e-9).ceil().max(1.0) as usize
+}
+
+/// Values in microseconds. Memory grows with the number of different ones, and so with their spread, not with the load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    counts: BTreeMap<i64, usize>,
+    count: usize,
+}
+
+impl Distribution {
+    /// Counts a value.
+    pub fn add(&mut self, micros: i64) {
+        *self.counts.entry(micros).or_default() += 1;
+        self.count += 1;
+    }
+
+    /// In milliseconds, at the [`nearest_rank`]; `None` where there are no values.
+    pub fn percentiles(&self) -> Option<Percentiles> {
+        let [p50, p90, p95, p99, max] = self.at([0.5, 0.9, 0.95, 0.99, 1.0])?;
+        Some(Percentiles { p50, p90, p95, p99, max })
+    }
+
+    /// As [`percentiles`](Self::percentiles), of how late invocations were sent.
+    pub fn lateness(&self) -> Option<Lateness> {
+        let [p50, p99, max] = self.at([0.5, 0.99, 1.0])?;
+        Some(Lateness { p50, p99, max })
+    }
+
+    /// At ascending shares.
+    fn at<const N: usize>(&self, shares: [f64; N]) -> Option<[f64; N]> {
+        let mut values = self.counts.iter();
+        let (mut value, mut below) = (None, 0);
+        let mut found = [0.0; N];
+        for (found, share) in found.iter_mut().zip(shares) {
+            while below < nearest_rank(self.count, share) {
+                let (next, count) = values.next()?;
+                (value, below) = (Some(*next), below + count);
+            }
+            *found = value? as f64 / 1e3;
+        }
+        Some(found)
+    }
+}
+
+/// The times of a load. An answer that is not as expected is often faster than any that is, and would make the load look
+/// good: its time counts apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Of answers as expected, from the moment of sending.
+    pub latency: Distribution,
+    /// Of answers as expected, from the planned time.
+    pub latency_from_planned: Distribution,
+    /// Of complete answers that were not as expected, from the moment of sending.
+    pub failed_latency: Distribution,
+    /// Sent minus planned, of all that were sent; never below 0.
+    pub lateness: Distribution,
+}
+
+impl Times {
+    /// Counts the times of a request.
+    pub fn add(&mut self, row: &Invocation) {
+        if row.outcome == Outcome::Ok {
+            row.latency_micros().into_iter().for_each(|time| self.latency.add(time));
+            row.latency_from_planned_micros()
+                .into_iter()
+                .for_each(|time| self.latency_from_planned.add(time));
+        } else {
+            row.latency_micros().into_iter().for_each(|time| self.failed_latency.add(time));
+        }
+        if let (Some(sent), Some(planned)) = (row.sent, row.planned) {
+            self.lateness.add((sent.micros() - planned.micros()).max(0));
+        }
+    }
+
+    /// Of an `invocations.csv`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(invocations: impl Read + Seek) -> Result<Self, MeasurementError> {
+        let mut times = Self::default();
+        for row in InvocationReader::new(invocations)? {
+            times.add(&row?);
+        }
+        Ok(times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+
+    #[test]
+    fn percentiles_are_measured_values_at_the_nearest_rank() {
+        #[track_caller]
+        fn check(values: impl Iterator<Item = i64>, expected: [f64; 5]) {
+            let mut distribution = Distribution::default();
+            values.for_each(|value| distribution.add(value * 1000));
+            let found = distribution.percentiles().unwrap();
+            let found = [found.p50, found.p90, found.p95, found.p99, found.max];
+            assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "{found:?}");
+        }
+        check(1..=1, [1.0, 1.0, 1.0, 1.0, 1.0]);
+        check((1..=2).rev(), [1.0, 2.0, 2.0, 2.0, 2.0]);
+        check(1..=100, [50.0, 90.0, 95.0, 99.0, 100.0]);
+        check((1..=101).rev(), [51.0, 91.0, 96.0, 100.0, 101.0]);
+        check([7; 1000].into_iter().chain([9]), [7.0, 7.0, 7.0, 7.0, 9.0]);
+        assert_eq!(Distribution::default().percentiles(), None);
+    }
+
+    #[test]
+    fn the_times_of_failures_count_apart() {
+        let at = |micros| Some(Timestamp::from_micros(micros));
+        let row = |outcome, answered| Invocation {
+            invocation: 1,
+            request: "r".to_owned(),
+            trace_id: String::new(),
+            planned: at(0),
+            sent: at(5),
+            answered,
+            status: None,
+            outcome,
+        };
+        let mut times = Times::default();
+        for row in
+            [row(Outcome::Ok, at(2005)), row(Outcome::FailedCheck, at(105)), row(Outcome::Timeout, None)]
+        {
+            times.add(&row);
+        }
+        let p50 = |of: &Distribution| of.percentiles().map(|of| of.p50);
+        assert_eq!(p50(&times.latency), Some(2.0));
+        assert_eq!(p50(&times.latency_from_planned), Some(2.005));
+        assert_eq!(p50(&times.failed_latency), Some(0.1));
+        assert_eq!(times.lateness.lateness().map(|of| of.max), Some(0.005));
+    }
+}
