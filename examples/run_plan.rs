@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 async fn run(plan: PathBuf) -> Result<End, Box<dyn Error>> {
     let plan = absolute(&plan);
     let draft = Draft::check(Request::plan(plan.clone()), Given::default())?;
-    let setup = Setup::new(std::env::current_exe()?);
+    let setup = Setup::new(sb::role::program());
     let runs = Runs::open(&Workspace::of(&plan), setup)?;
     let (events, mut seen) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! The roles in which a program starts copies of itself: supervisors, loads, local targets, receivers, functions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::execute::{K6_ARGUMENT, LOAD_ARGUMENT, run_k6};
@@ -39,6 +39,12 @@ pub fn take() -> Option<ExitCode> {
         _ => return None,
     };
     Some(end(ended))
+}
+
+/// This program, for starting copies of it. The kernel knows it by this path also after its file was removed or replaced:
+/// a run may take days, and `sb` may be updated meanwhile.
+pub fn program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
 }
 
 /// Says why a role ended, where something went wrong.

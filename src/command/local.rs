@@ -8,6 +8,7 @@ use super::Outcome;
 use super::output::Failed;
 use crate::cli::LocalCommand;
 use crate::exit_code::Exit;
+use crate::role;
 use crate::settings::Settings;
 use crate::store::expect_own;
 use crate::terminal::Terminal;
@@ -56,7 +57,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
                     ..LocalSettings::default()
                 },
             };
-            let sb = std::env::current_exe()?;
+            let sb = role::program();
             let mut starting = std::pin::pin!(sb_local::up(spec, model.as_ref(), &sb));
             let started = match tokio::time::timeout(SAY_AFTER, &mut starting).await {
                 Ok(started) => started,

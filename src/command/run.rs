@@ -11,6 +11,7 @@ use super::{estimate, init, preflight, report, tmux};
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
 use crate::progress;
+use crate::role;
 use crate::run::{
     CleanedUp, Control, Draft, Driven, Edited, End, Given, Ready, Request, Resumed, RunError, RunEvent, Runs,
     Setup, Tables,
@@ -163,7 +164,7 @@ fn open(terminal: &Terminal, settings: &Settings, workspace: &Workspace) -> Resu
     let settings = settings.clone();
     let tables =
         move || Ok(Tables { images: init::images(&settings)?, prices: estimate::prices(&settings)? });
-    let setup = Setup { program: std::env::current_exe()?, tables: Box::new(tables) };
+    let setup = Setup { program: role::program(), tables: Box::new(tables) };
     let runs = Runs::open(workspace, setup)?;
     tell(terminal, runs.store().notes());
     Ok(runs)

@@ -13,6 +13,7 @@ use super::{Outcome, passthrough, single};
 use crate::container::Opening;
 use crate::execute::{Attempt, StepPerformer, Workplace, WorkplaceError, explain, workplace};
 use crate::exit_code::Exit;
+use crate::role;
 use crate::run::new_run_id;
 use crate::schedule;
 use crate::settings::Settings;
@@ -82,8 +83,7 @@ pub(super) async fn shell(
         cancel: CancellationToken::new(),
         notices,
     };
-    let performer =
-        StepPerformer::new(plan.executor, workspace.clone(), std::env::current_exe()?, images(settings)?);
+    let performer = StepPerformer::new(plan.executor, workspace.clone(), role::program(), images(settings)?);
     let tell = |line: String| terminal.say(&line);
     let made = workplace(&performer, &attempt, &environment, argv, &tell).await.map_err(refused)?;
     match made {

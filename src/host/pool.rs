@@ -119,6 +119,7 @@ impl Supervisors {
 
     fn spawn(&self) -> Result<Supervisor, HostError> {
         let mut process = tokio::process::Command::new(&self.binary)
+            .arg0(std::env::args_os().next().unwrap_or_default())
             .arg(SUPERVISE_ARGUMENT)
             .arg(&self.shown)
             .current_dir("/")

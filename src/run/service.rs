@@ -26,7 +26,7 @@ use sb_plan::run_state::RunState;
 
 /// What runs need besides their workspace.
 pub struct Setup {
-    /// The program whose copies supervise steps; see [`crate::role::take`].
+    /// The program whose copies supervise steps, mostly [`crate::role::program`]; see [`crate::role::take`].
     pub program: PathBuf,
     /// Read when a run is about to be driven, and not before.
     pub tables: Box<dyn Fn() -> Result<Tables, RunError> + Send + Sync>,

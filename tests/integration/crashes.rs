@@ -308,3 +308,41 @@ fn two_runs_of_a_workspace_share_its_named_locks() {
     assert!(after_first_end.contains("begin one"), "{trail}");
     assert_eq!(trail.matches("begin one").count(), 2, "{trail}");
 }
+
+/// Somebody updates `sb` while a run goes on for days.
+#[test]
+fn a_run_goes_on_when_the_program_is_replaced() {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        r#"
+        [benchmark]
+        name = "b"
+        [targets.local]
+        traces = "none"
+        [[deploy]]
+        name = "stack"
+        run = "echo begun >> calls; while [ ! -e go ]; do sleep 0.05; done"
+        [[workload.requests]]
+        name = "none"
+        url = "http://127.0.0.1:9/"
+        [[cleanup]]
+        name = "stack"
+        run = "echo cleaned >> calls"
+        "#,
+    );
+    let program = work.path().join("sb");
+    std::fs::copy(env!("CARGO_BIN_EXE_sb"), &program).unwrap();
+    let mut runner = std::process::Command::new(&program);
+    runner.args(["test", "--executor", "host"]).current_dir(work.path());
+    runner.env("SB_LOCKS", work.path().join(".runtime")).stdin(std::process::Stdio::null());
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let mut runner = runner.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    assert!(work.appears("calls", "begun"), "{}", work.read("runner.log"));
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, "not a program any more").unwrap();
+    work.write("go", "");
+    // Its load fails, since nobody listens; it was sent, and what was deployed is cleaned up.
+    assert_eq!(runner.wait().unwrap().code(), Some(1), "{}", work.read("runner.log"));
+    assert_eq!(work.read("calls"), "begun\ncleaned\n");
+}

@@ -70,6 +70,7 @@ impl Daemon {
         let earlier = output.metadata().map_or(0, |log| log.len());
         let errors = output.try_clone().map_err(DaemonError::io("write", &log))?;
         let mut child = tokio::process::Command::new(program)
+            .arg0(std::env::args_os().next().unwrap_or_default())
             .arg(argument)
             .arg(&self.state_dir)
             .current_dir("/")
