@@ -105,7 +105,7 @@ fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
 async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
     let store = open(terminal, settings)?;
     let mut owed = Vec::new();
-    for row in store.deployments().await? {
+    for row in store.unpaid().await? {
         // What a live runner works on is not leaked.
         if row.debt == Debt::Owed && store.runner_of(&row.run).is_none() {
             owed.push(row);

@@ -12,13 +12,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::contents::{Measured, is_checksum};
 use super::error::RunError;
 use super::events::{Control, RunEvent};
+use super::left::Left;
 use super::perform::{Work, reach};
 use super::request::{Given, Request, Sources};
 use super::service::Runs;
-use crate::schedule::{End, Policy, now_ms};
+use crate::schedule::{End, Past, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
 use sb_plan::benchmark::Sent;
-use sb_plan::event::Event;
+use sb_plan::event::{Event, Record};
 use sb_plan::graph::change::{Change, Definition, Standing, compare};
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId, StepId};
@@ -66,7 +67,15 @@ pub(super) struct Settled {
     pub(super) request: Request,
     pub(super) plan: Plan,
     pub(super) graph: RunGraph,
+    pub(super) past: Past,
     pub(super) state: RunState,
+}
+
+impl Settled {
+    fn new(request: Request, plan: Plan, left: Left) -> Self {
+        let Left { graph, state, past } = left;
+        Self { request, plan, graph, past, state }
+    }
 }
 
 /// What the files of a run hold.
@@ -103,27 +112,33 @@ pub(super) async fn settle(
     control: &Control,
 ) -> Result<Settled, RunError> {
     let held = HeldRun { runs, run, events, control };
-    let state = held.store().state(run).await?;
-    let (mut plan, _) = request.rebuild(held.store(), run)?;
-    if state.changing && files != Edited::Accept {
+    let texts = edited_files(&request);
+    if texts.is_empty() || files == Edited::AsStarted {
+        let mut restored = HashSet::new();
+        let plan = || {
+            let mut plan = request.planned(held.store(), run)?;
+            restored = restore_bodies(&held, &request, &mut plan, &texts)?;
+            Ok(plan)
+        };
+        let (plan, left) = Left::read(held.store(), run, &request, request.parts, plan).await?;
+        if !left.state.changing {
+            if !texts.is_empty() {
+                expect_kept(&held, &request, &texts, &restored).await?;
+            }
+            for path in texts.keys() {
+                held.tell(RunEvent::GoesOnAsStarted(path.clone()));
+            }
+            return Ok(Settled::new(request, plan, left));
+        }
+    }
+    let changing = is_changing(held.store(), run).await?;
+    if changing && files != Edited::Accept {
         return Err(RunError::ChangeIncomplete { run: run.clone() });
     }
-    let texts = edited_files(&request);
-    let edit = if texts.is_empty() && !state.changing {
-        None
-    } else if files == Edited::AsStarted {
-        let restored = restore_bodies(&held, &request, &mut plan, &texts)?;
-        expect_kept(&held, &request, &texts, &restored).await?;
-        for path in texts.keys() {
-            held.tell(RunEvent::GoesOnAsStarted(path.clone()));
-        }
-        None
-    } else {
-        read(&held, &request, &plan, &texts, state.changing)?
-    };
-    let Some((edited, now)) = edit else {
-        let graph = Standings::read(held.store(), &request, run).await?.graph(&plan, request.parts);
-        return Ok(Settled { request, plan, graph, state });
+    let plan = request.planned(held.store(), run)?;
+    let Some((edited, now)) = read(&held, &request, &plan, &texts, changing)? else {
+        let (plan, left) = Left::read(held.store(), run, &request, request.parts, || Ok(plan)).await?;
+        return Ok(Settled::new(request, plan, left));
     };
     if files == Edited::Accept {
         return accept(&held, request, plan, edited, now).await;
@@ -134,6 +149,18 @@ pub(super) async fn settle(
         .map(|(path, now)| FileEdit { before: request.kept(&path).unwrap_or_default().to_owned(), path, now })
         .collect();
     Err(RunError::Changed { run: run.clone(), edits, consequences })
+}
+
+/// Whether a change of the run's files was accepted, and is not complete.
+async fn is_changing(store: &Store, run: &RunId) -> Result<bool, RunError> {
+    let mut changing = false;
+    let mut look = |record: Record| match record.event {
+        Event::ChangeAccepted { .. } => changing = true,
+        Event::PlanChanged { .. } => changing = false,
+        _ => {}
+    };
+    store.read(run)?.each(&mut look).await?;
+    Ok(changing)
 }
 
 /// Files whose text is another one now; None for those that cannot be read any more.
@@ -206,7 +233,7 @@ async fn expect_kept(
         Some((path.clone(), now?))
     });
     let files = Kept::new(request.sources.clone(), Measured).with_contents(Some(now.collect()));
-    let (plan, _) = &request.rebuild(held.store(), held.run)?;
+    let plan = &request.planned(held.store(), held.run)?;
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(now) = checked.value else {
@@ -355,9 +382,9 @@ async fn accept(
         }
     }
     held.store().append(changes).await?;
-    let state = held.store().state(held.run).await?;
-    let graph = edit.new_graph;
-    Ok(Settled { request, plan: new, graph, state })
+    drop(edit);
+    let (plan, left) = Left::read(held.store(), held.run, &request, request.parts, || Ok(new)).await?;
+    Ok(Settled::new(request, plan, left))
 }
 
 /// Stops and cleans up as it was defined before.
@@ -377,12 +404,13 @@ async fn retire(held: &HeldRun<'_>, request: &Request, edit: Edit<'_>) -> Result
     let work = Work {
         plan: old.clone(),
         graph,
+        past: Past::default(),
         parts: request.parts.with_cleanup(),
         policy: Policy { keep_on_failure: false, retire: Some(change.retired) },
         naming,
         state: held.store().state(held.run).await?,
     };
-    match work.perform(held.runs, held.run, performer, held.events, held.control).await? {
+    match work.perform(held.runs, held.run, performer, held.events, held.control).await?.end {
         // What was asked to stop starts nothing new.
         End::Ended { .. } if held.control.was_asked() => {
             Err(RunError::LeftWhileChanging { run: held.run.clone() })

@@ -17,6 +17,7 @@ mod change;
 mod contents;
 mod error;
 mod events;
+mod left;
 mod perform;
 mod request;
 mod service;

@@ -1,5 +1,6 @@
 //! The runs of a workspace: from what was asked for to the end of every step, and again after a crash.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rand::RngExt as _;
@@ -9,9 +10,10 @@ use super::change::{self, Edited};
 use super::contents::Measured;
 use super::error::RunError;
 use super::events::{Control, RunEvent};
+use super::left::Left;
 use super::perform::{Ready, Work, reach, shared};
 use super::request::{Given, Request, What};
-use crate::schedule::{self, End, Policy, now_ms};
+use crate::schedule::{self, End, Past, Policy, now_ms};
 use crate::store::{Debt, Lock, RunRow, Store};
 use crate::workspace::Workspace;
 use sb_plan::benchmark::Images;
@@ -80,6 +82,8 @@ pub struct Driven {
     pub run: RunId,
     /// How it ended, or that it was left.
     pub end: End,
+    /// The folders of the last invocations of each application.
+    pub folders: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// What there is to resume.
@@ -254,6 +258,7 @@ impl Runs {
             request: settled.request,
             plan: settled.plan,
             graph: settled.graph,
+            past: settled.past,
             state: settled.state,
             performer,
             locks,
@@ -281,17 +286,20 @@ impl Runs {
         }
         let request = Request::read(&row)?;
         let _deployment_lock = self.lock_deployment(&request)?;
-        let (plan, graph) = request.rebuild(store, &row.id)?;
+        let plan = || request.planned(store, &row.id);
+        let (plan, left) = Left::read(store, &row.id, &request, request.parts, plan).await?;
+        let Left { graph, past, state } = left;
         let performer = reach(self, &plan, &graph).await?;
         let work = Work {
             plan,
             graph,
+            past,
             parts: request.parts.with_cleanup(),
             policy: Policy::default(),
             naming: request.naming(),
-            state: store.state(&row.id).await?,
+            state,
         };
-        Ok(match work.perform(self, &row.id, performer, events, control).await? {
+        Ok(match work.perform(self, &row.id, performer, events, control).await?.end {
             End::Ended { cleanup, .. } => CleanedUp::Ended { run: row.id, cleanup },
             End::Left => CleanedUp::Left(row.id),
         })
@@ -330,8 +338,8 @@ impl Runs {
 
     async fn owes_only_what_is_kept(&self, run: &RunId) -> Result<bool, RunError> {
         let kept = self.store.state(run).await?.kept;
-        let deployments = self.store.deployments().await?;
-        let mut owed = deployments.iter().filter(|row| row.run == *run && row.debt == Debt::Owed);
+        let unpaid = self.store.unpaid().await?;
+        let mut owed = unpaid.iter().filter(|row| row.run == *run && row.debt == Debt::Owed);
         Ok(owed.all(|row| kept.contains_key(&row.id)))
     }
 }
@@ -364,8 +372,8 @@ impl<'a> Prepared<'a> {
         if graph.graph.node_weights().any(sb_plan::graph::Step::is_invoke) {
             shared(runs.store(), &run).check().map_err(RunError::Locks)?;
         }
-        let (fresh, state) = (Some(given), RunState::default());
-        Ok(Ready { runs, run, fresh, request, plan, graph, state, performer, locks })
+        let (fresh, past, state) = (Some(given), Past::default(), RunState::default());
+        Ok(Ready { runs, run, fresh, request, plan, graph, past, state, performer, locks })
     }
 }
 

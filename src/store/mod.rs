@@ -20,10 +20,11 @@ mod tables;
 mod tests;
 mod worker;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use connection::expect_own;
 pub(crate) use lock::{Lock, LockError};
@@ -212,6 +213,15 @@ impl Store {
         self.ask(|reply| worker::StoreRequest::EventsAfter { run, number, limit, reply }).await
     }
 
+    /// Begins to read all events of a run, a good many at a time.
+    pub(crate) fn read(&self, run: &RunId) -> Result<Reading, StoreError> {
+        let (records, coming) = mpsc::channel(worker::AHEAD);
+        let (reply, end) = oneshot::channel();
+        let request = worker::StoreRequest::Read { run: run.clone(), records, reply };
+        self.thread.send(request).map_err(|_| self.gone())?;
+        Ok(Reading { coming, end, gone: self.gone() })
+    }
+
     /// The state of a run, folded from its events without holding them all.
     pub(crate) async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
         let run = run.clone();
@@ -220,7 +230,7 @@ impl Store {
 
     /// Whether a deployment of this run is still to be cleaned up.
     pub(crate) async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
-        Ok(self.deployments().await?.iter().any(|row| row.run == *run && row.debt == Debt::Owed))
+        Ok(self.unpaid().await?.iter().any(|row| row.run == *run && row.debt == Debt::Owed))
     }
 
     /// Whether files can be made in the state's folder just now: a step that could not be started because they
@@ -243,11 +253,31 @@ impl Store {
     }
 
     pub(crate) async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        self.ask(|reply| worker::StoreRequest::Deployments { reply }).await
+        self.deployments_that(|_, _| true).await
+    }
+
+    /// Deployments that were opened, and are not cleaned up.
+    pub(crate) async fn unpaid(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.deployments_that(|_, debt| debt != Debt::Paid).await
+    }
+
+    /// Those of these deployments that were opened.
+    pub(crate) async fn deployments_of(
+        &self,
+        ids: HashSet<DeploymentId>,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.deployments_that(move |id, _| ids.contains(id)).await
     }
 
     pub(crate) async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
-        Ok(self.deployments().await?.into_iter().find(|row| row.id == *id))
+        Ok(self.deployments_of(HashSet::from([id.clone()])).await?.pop())
+    }
+
+    async fn deployments_that(
+        &self,
+        wanted: impl Fn(&DeploymentId, Debt) -> bool + Send + 'static,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.ask(|reply| worker::StoreRequest::Deployments { wanted: Box::new(wanted), reply }).await
     }
 
     /// The one process that may work on this run.
@@ -270,12 +300,32 @@ impl Store {
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> worker::StoreRequest,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::Write {
+        self.thread.send(request(reply)).map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Write {
             path: self.folder().to_path_buf(),
             message: "the thread that owns it has ended".to_owned(),
-        };
-        self.thread.send(request(reply)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        }
+    }
+}
+
+/// The events of a run as they are read, in another thread. Until they are, or this is dropped, nothing else is answered.
+pub(crate) struct Reading {
+    coming: mpsc::Receiver<Vec<Record>>,
+    end: oneshot::Receiver<Result<(), StoreError>>,
+    gone: StoreError,
+}
+
+impl Reading {
+    /// Gives each event to `take`, in order. All are there, as they were written.
+    pub(crate) async fn each(mut self, mut take: impl FnMut(Record)) -> Result<(), StoreError> {
+        while let Some(records) = self.coming.recv().await {
+            records.into_iter().for_each(&mut take);
+        }
+        self.end.await.map_err(|_| self.gone)?
     }
 }
 

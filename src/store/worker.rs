@@ -33,8 +33,16 @@ pub(super) enum StoreRequest {
     Events { run: RunId, reply: StoreReply<Vec<Record>> },
     Fold { run: RunId, reply: StoreReply<RunState> },
     EventsAfter { run: RunId, number: i64, limit: u32, reply: StoreReply<Vec<(i64, Record)>> },
-    Deployments { reply: StoreReply<Vec<DeploymentRow>> },
+    Read { run: RunId, records: tokio::sync::mpsc::Sender<Vec<Record>>, reply: StoreReply<()> },
+    Deployments { wanted: Wanted, reply: StoreReply<Vec<DeploymentRow>> },
 }
+
+/// Which deployments are read.
+pub(super) type Wanted = Box<dyn Fn(&DeploymentId, Debt) -> bool + Send>;
+
+/// Events that are handed over together, and how many times that may wait for the one who takes them.
+const TOGETHER: usize = 4096;
+pub(super) const AHEAD: usize = 32;
 
 /// At most this many appends share a transaction.
 const BATCH: usize = 256;
@@ -303,8 +311,7 @@ impl Worker {
             return;
         }
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(self.workspace.owed());
-        let owed = read_deployments(&self.connection).unwrap_or_default();
-        let owed: Vec<_> = owed.into_iter().filter(|row| row.debt == Debt::Owed).collect();
+        let owed = read_deployments(&self.connection, &|_, debt| debt == Debt::Owed).unwrap_or_default();
         for run in each(&self.connection, RUNS, [], run_row).unwrap_or_default() {
             if run.ended.is_none() || owed.iter().any(|row| row.run == run.id) {
                 let _ = record::keep_run(&self.workspace, &run);
@@ -374,14 +381,27 @@ impl Worker {
                            ORDER BY number LIMIT ?3";
                 let read = each(&self.connection, sql, params![run.as_str(), number, limit], |row| {
                     let text: String = row.get(2)?;
-                    let mut record = Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? };
+                    let mut record = Record { at_ms: row.get(1)?, event: Event::from_json(&text)? };
                     self.relocation.record(&mut record);
                     Ok((row.get(0)?, record))
                 });
                 let _ = reply.send(read.map_err(|error| self.unread(error)));
             }
-            StoreRequest::Deployments { reply } => {
-                let rows = read_deployments(&self.connection).map(|mut rows| {
+            StoreRequest::Read { run, records, reply } => {
+                let mut batch = Vec::with_capacity(TOGETHER);
+                let read = self.each_event(&run, |record| {
+                    batch.push(record);
+                    if batch.len() == TOGETHER {
+                        // Fails where nobody waits for them any more.
+                        let full = std::mem::replace(&mut batch, Vec::with_capacity(TOGETHER));
+                        let _ = records.blocking_send(full);
+                    }
+                });
+                let _ = records.blocking_send(batch);
+                let _ = reply.send(read);
+            }
+            StoreRequest::Deployments { wanted, reply } => {
+                let rows = read_deployments(&self.connection, &wanted).map(|mut rows| {
                     for row in &mut rows {
                         self.relocation.path(&mut row.manifest);
                         row.logs.iter_mut().for_each(|logs| self.relocation.path(logs));
