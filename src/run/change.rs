@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use sb_durable::Options;
 use tokio::sync::mpsc::UnboundedSender;
@@ -16,6 +17,7 @@ use super::left::Left;
 use super::perform::{Work, reach};
 use super::request::{Given, Request, Sources};
 use super::service::Runs;
+use crate::attempt::EXIT_FILE;
 use crate::schedule::{End, Past, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
 use sb_plan::benchmark::Sent;
@@ -112,7 +114,8 @@ pub(super) async fn settle(
     control: &Control,
 ) -> Result<Settled, RunError> {
     let held = HeldRun { runs, run, events, control };
-    let texts = edited_files(&request);
+    let files_now = files_since(held.store(), run, &request).await?;
+    let texts = edited_files(&request, &files_now);
     if texts.is_empty() || files == Edited::AsStarted {
         let mut restored = HashSet::new();
         let plan = || {
@@ -123,7 +126,7 @@ pub(super) async fn settle(
         let (plan, left) = Left::read(held.store(), run, &request, request.parts, plan).await?;
         if !left.state.changing {
             if !texts.is_empty() {
-                expect_kept(&held, &request, &texts, &restored).await?;
+                expect_kept(&held, &request, &files_now, &texts, &restored).await?;
             }
             for path in texts.keys() {
                 held.tell(RunEvent::GoesOnAsStarted(path.clone()));
@@ -136,7 +139,7 @@ pub(super) async fn settle(
         return Err(RunError::ChangeIncomplete { run: run.clone() });
     }
     let plan = request.planned(held.store(), run)?;
-    let Some((edited, now)) = read(&held, &request, &plan, &texts, changing)? else {
+    let Some((edited, now)) = read(&held, &request, files_now, &plan, &texts, changing)? else {
         let (plan, left) = Left::read(held.store(), run, &request, request.parts, || Ok(plan)).await?;
         return Ok(Settled::new(request, plan, left));
     };
@@ -163,11 +166,41 @@ async fn is_changing(store: &Store, run: &RunId) -> Result<bool, RunError> {
     Ok(changing)
 }
 
+/// The files as they are, by what the run has recorded and its steps may have built since.
+async fn files_since(store: &Store, run: &RunId, request: &Request) -> Result<Measured, RunError> {
+    let Some(contents) = &request.contents else { return Ok(Measured::default()) };
+    if !Measured::has_other_folders(contents) {
+        return Ok(Measured::since(contents, vec![]));
+    }
+    let (mut begun, mut building) = (HashMap::new(), Vec::new());
+    let builds = |step: &StepId| ["/deploy/", "/cleanup/"].iter().any(|phase| step.as_str().contains(phase));
+    store
+        .read(run)?
+        .each(|record| match record.event {
+            Event::StepStarted { step, attempt, .. } if builds(&step) => {
+                begun.insert(step, (record.at_ms, attempt));
+            }
+            Event::StepEnded { step, .. } => {
+                building.extend(begun.remove(&step).map(|(from, _)| (from, record.at_ms)));
+            }
+            _ => {}
+        })
+        .await?;
+    for (step, (from, attempt)) in begun {
+        // It has ended under its supervisor, or still runs.
+        let exit = store.workspace().attempt(run, &step, attempt).join(EXIT_FILE);
+        let ended = std::fs::metadata(exit).and_then(|found| found.modified()).ok();
+        let ended = ended.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        building.push((from, ended.map_or(i64::MAX, |at| i64::try_from(at.as_millis()).unwrap_or(i64::MAX))));
+    }
+    Ok(Measured::since(contents, building))
+}
+
 /// Files whose text is another one now; None for those that cannot be read any more.
-fn edited_files(request: &Request) -> BTreeMap<PathBuf, Option<String>> {
+fn edited_files(request: &Request, files: &Measured) -> BTreeMap<PathBuf, Option<String>> {
     let mut edited = BTreeMap::new();
     for (path, contents) in request.contents.iter().flatten() {
-        let now = Measured.contents(path);
+        let now = files.contents(path);
         if now.as_ref() != Some(contents) {
             edited.insert(path.clone(), now);
         }
@@ -223,16 +256,18 @@ fn restore_bodies(
 async fn expect_kept(
     held: &HeldRun<'_>,
     request: &Request,
+    files: &Measured,
     texts: &BTreeMap<PathBuf, Option<String>>,
     restored: &HashSet<PathBuf>,
 ) -> Result<(), RunError> {
     let Some(contents) = &request.contents else { return Ok(()) };
     let given = Given::read(held.store(), held.run)?;
     let now = contents.iter().filter_map(|(path, kept)| {
-        let now = if restored.contains(path) { Some(kept.clone()) } else { Measured.contents(path) };
+        let now = if restored.contains(path) { Some(kept.clone()) } else { files.contents(path) };
         Some((path.clone(), now?))
     });
-    let files = Kept::new(request.sources.clone(), Measured).with_contents(Some(now.collect()));
+    let now = Some(now.collect());
+    let files = Kept::new(request.sources.clone(), Measured::default()).with_contents(now);
     let plan = &request.planned(held.store(), held.run)?;
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
@@ -260,12 +295,13 @@ async fn expect_kept(
 fn read(
     held: &HeldRun<'_>,
     request: &Request,
+    files: Measured,
     plan: &Plan,
     texts: &BTreeMap<PathBuf, Option<String>>,
     changing: bool,
 ) -> Result<Option<(Plan, Held)>, RunError> {
     let given = Given::read(held.store(), held.run)?;
-    let files = Recording::new(Measured);
+    let files = Recording::new(files);
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(edited) = checked.value else {

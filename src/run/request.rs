@@ -198,7 +198,7 @@ impl Request {
     /// The run's plan as it was.
     pub(crate) fn planned(&self, store: &Store, run: &RunId) -> Result<Plan, RunError> {
         let given = Given::read(store, run)?;
-        let files = Kept::new(self.sources.clone(), Measured).with_contents(self.contents.clone());
+        let files = Kept::new(self.sources.clone(), Measured::default()).with_contents(self.contents.clone());
         let mut checked = self.check(&files, &given);
         // Its warnings were shown when the run began.
         checked.problems.retain(Problem::is_error);

@@ -116,7 +116,7 @@ impl Draft {
     /// # Errors
     /// They are not valid, or an environment variable is missing from which a parameter takes its value.
     pub fn check(mut request: Request, given: Given) -> Result<Self, RunError> {
-        let files = Recording::new(Measured);
+        let files = Recording::new(Measured::default());
         let checked = request.check(&files, &given);
         let Some(plan) = checked.value else { return Err(RunError::Invalid(checked.problems)) };
         let (sources, contents) = files.into_parts();
