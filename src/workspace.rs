@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use sb_plan::id::{DeploymentId, RunId, StepId, file_name};
 
 /// The folder tree that shares one `.sb`. Cheap to clone; nothing is made or read until a path is used.
@@ -109,6 +111,12 @@ impl Workspace {
     /// Secret parameters and outputs of a deployment.
     pub(crate) fn secrets_file(&self, deployment: &DeploymentId) -> PathBuf {
         self.folder.join("secrets").join(format!("{}.json", file_name(deployment.as_str())))
+    }
+
+    /// Held by the run of a plan, and by who is about to begin one.
+    pub(crate) fn plan_lock(&self, plan: &Path) -> PathBuf {
+        let digest = Sha256::digest(absolute(plan).as_os_str().as_encoded_bytes());
+        self.folder.join("plans").join(format!("{}.lock", hex::encode(&digest[..8])))
     }
 
     /// The local target of a deployment: its state, its log, its functions' logs.

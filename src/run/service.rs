@@ -14,8 +14,8 @@ use super::left::Left;
 use super::perform::{Ready, Work, reach, shared};
 use super::request::{Given, Request, What};
 use crate::schedule::{self, End, Past, Policy, now_ms};
-use crate::store::{Debt, Lock, RunRow, Store};
-use crate::workspace::Workspace;
+use crate::store::{Debt, Lock, LockError, RunRow, Store};
+use crate::workspace::{Workspace, absolute};
 use sb_plan::benchmark::Images;
 use sb_plan::event::Verdict;
 use sb_plan::graph::{self, RunGraph};
@@ -132,7 +132,7 @@ impl Draft {
         Ok(Self { request, given, plan, graph, warnings: checked.problems, anew: false })
     }
 
-    /// Whether the run begins although one of the same plan has not ended and still has something deployed.
+    /// Whether the run begins although one of the same plan goes on, or has not ended and still has something deployed.
     #[must_use]
     pub fn anew(self, anew: bool) -> Self {
         Self { anew, ..self }
@@ -164,16 +164,25 @@ impl Runs {
     /// Takes the deployment of a run, so that nobody else works on it.
     ///
     /// # Errors
-    /// Somebody does, or a run on it has not ended; or one of the same plan was left by its runner with something deployed.
+    /// Somebody does, or a run on it has not ended; or one of the same plan goes on, or was left by its runner with
+    /// something deployed.
     pub async fn prepare(&self, draft: Draft) -> Result<Prepared<'_>, RunError> {
-        let locks = self.lock_deployment(&draft.request)?.into_iter().collect();
+        let mut locks: Vec<_> = self.lock_deployment(&draft.request)?.into_iter().collect();
         if let What::Single { deployment, .. } = &draft.request.what
             && let Some(run) = open_run_of(&self.store, deployment).await?
         {
             return Err(RunError::DeploymentInUse { run, deployment: deployment.clone() });
         }
         let unfinished = match &draft.request.what {
-            What::Plan { path } => self.unfinished(path, draft.anew).await?,
+            What::Plan { path } => {
+                let unfinished = self.unfinished(path, draft.anew).await?;
+                match self.store.lock_plan(path) {
+                    Ok(lock) => locks.push(lock),
+                    Err(LockError::Held { .. }) if draft.anew => {}
+                    Err(error) => return Err(error.into()),
+                }
+                unfinished
+            }
             What::Single { .. } => vec![],
         };
         Ok(Prepared { runs: self, draft, unfinished, locks })
@@ -181,13 +190,12 @@ impl Runs {
 
     /// Runs of a plan that have not ended and have no runner, the newest first.
     async fn unfinished(&self, plan: &Path, anew: bool) -> Result<Vec<RunId>, RunError> {
+        if !anew {
+            expect_none_alive(&self.store, plan).await?;
+        }
         let mut unfinished = Vec::new();
-        for row in self.store.runs().await?.into_iter().filter(|row| row.ended.is_none()) {
-            // One that this program cannot read cannot be resumed by it either.
-            let Ok(request) = Request::read(&row) else { continue };
-            if !matches!(&request.what, What::Plan { path } if path == plan)
-                || self.store.runner_of(&row.id).is_some()
-            {
+        for row in open_runs_of(&self.store, plan).await? {
+            if self.store.runner_of(&row.id).is_some() {
                 continue;
             }
             if !anew && self.store.owes(&row.id).await? {
@@ -392,6 +400,30 @@ pub(crate) async fn find_run(store: &Store, name: &str) -> Result<RunRow, RunErr
             Err(RunError::SeveralRuns { name: name.to_owned(), names })
         }
     }
+}
+
+/// Runs of a plan that have not ended, the newest first.
+async fn open_runs_of(store: &Store, plan: &Path) -> Result<Vec<RunRow>, RunError> {
+    let plan = absolute(plan);
+    let is_of_plan = |row: &RunRow| {
+        // One that this program cannot read cannot be resumed by it either.
+        let request = Request::read(row).ok();
+        request.is_some_and(|request| matches!(&request.what, What::Plan { path } if absolute(path) == plan))
+    };
+    Ok(store.runs().await?.into_iter().filter(|row| row.ended.is_none() && is_of_plan(row)).collect())
+}
+
+/// That no run of this plan has a live runner.
+///
+/// # Errors
+/// One has.
+pub(crate) async fn expect_none_alive(store: &Store, plan: &Path) -> Result<(), RunError> {
+    for row in open_runs_of(store, plan).await? {
+        if let Some(runner) = store.runner_of(&row.id) {
+            return Err(RunError::Alive { run: row.id, plan: plan.to_owned(), runner });
+        }
+    }
+    Ok(())
 }
 
 /// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.

@@ -303,6 +303,11 @@ impl Store {
         self.thread.send(request(reply)).map_err(|_| self.gone())?;
         answer.await.map_err(|_| self.gone())?
     }
+    /// The one process that runs this plan, as long as nobody asks for another.
+    pub(crate) fn lock_plan(&self, plan: &Path) -> Result<Lock, LockError> {
+        lock::take(&self.workspace.plan_lock(plan), &plan.display().to_string())
+    }
+
 
     fn gone(&self) -> StoreError {
         StoreError::Write {

@@ -240,6 +240,30 @@ fn that_nothing_is_owed_is_never_said_of_a_state_that_was_damaged_anywhere() {
         let file = state(&work, if round % 3 == 0 { "state.db" } else { "state.db-wal" });
         let mut bytes = fs::read(&file).unwrap();
         let at = draw(&mut seed) % bytes.len();
+#[test]
+fn a_plan_of_which_a_run_goes_on_is_not_run_beside_it_unasked() {
+    let work = workspace();
+    work.write(
+        "benchmark.toml",
+        &MANIFEST.replace("mkdir -p", "while [ ! -e go ]; do sleep 0.05; done; mkdir -p"),
+    );
+    work.write("plan.toml", PLAN);
+    let mut runner = work.start(&["run", "plan.toml"]);
+    assert!(work.appears("runner.log", "started    app.1/deploy/stack"), "{}", work.read("runner.log"));
+    let refused = work.sb(&["run", "plan.toml"]).expect(6);
+    assert!(refused.stderr.contains("no other is started"), "{}", refused.stderr);
+    let command = refused.stderr.split('`').find(|part| part.starts_with("sb status ")).unwrap().to_owned();
+    let anew = refused.stderr.split('`').find(|part| part.ends_with(" --anew")).unwrap().to_owned();
+    let words = |command: &str| command.split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let status: Vec<_> = words(&command).into_iter().filter(|word| word != "--watch").collect();
+    work.sb(&status.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    work.write("go", "");
+    work.sb(&words(&anew).iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    assert!(runner.wait().unwrap().success(), "{}", work.read("runner.log"));
+    work.sb(&["run", "plan.toml"]).expect(0);
+    assert_eq!(standing(&work), 0);
+}
+
         match round % 5 {
             0 => bytes.truncate(at),
             1 => bytes.clear(),
