@@ -738,7 +738,11 @@ impl Dispatch {
         }
         let (measurement, cleanup) = self.tally.verdicts();
         if self.job.policy.retire.is_none() {
-            changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
+            changes.push(event(
+                &self.job.run,
+                now,
+                Event::RunEnded { measurement, cleanup, up_ms: Some(up_ms()) },
+            ));
         }
         self.unsaved.append(&mut changes);
         self.save().await?;
@@ -786,6 +790,12 @@ impl Dispatch {
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+/// Milliseconds since the machine was started, sleep included.
+pub(crate) fn up_ms() -> i64 {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    up.tv_sec.saturating_mul(1000).saturating_add(up.tv_nsec / 1_000_000)
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use deployments::{look_at, missing_variables};
-pub(crate) use dispatch::{drive, now_ms};
+pub(crate) use dispatch::{drive, now_ms, up_ms};
 pub(crate) use past::Past;
 pub(crate) use policy::{Policy, pause_after, retry_of};
 

@@ -9,7 +9,7 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
 use super::deployments::LiveDeployment;
-use super::dispatch::{Dispatch, StepStatus, after, now_ms};
+use super::dispatch::{Dispatch, StepStatus, after, now_ms, up_ms};
 use super::policy::pause_after;
 use super::{Job, ScheduleError};
 use crate::store::{Debt, event};
@@ -25,7 +25,8 @@ impl Dispatch {
         self.deadline =
             self.job.plan.budget.duration.map(|limit| after(limit.saturating_sub(since(begun, now))));
         let boot = self.job.executor.boot_id().map_err(ScheduleError::Boot)?;
-        let started = Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()) };
+        let started =
+            Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()), up_ms: Some(up_ms()) };
         self.unsaved.push(event(&self.job.run, now, started));
         self.save().await?;
         self.adopt_deployments().await?;

@@ -486,7 +486,8 @@ fn a_resumed_run_reattaches_to_what_was_running() {
 #[test]
 fn what_was_begun_before_the_machine_was_started_is_told_apart() {
     let debt = Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") };
-    let runner = |boot: Option<&str>| Event::RunnerStarted { pid: 1, boot: boot.map(str::to_owned) };
+    let runner =
+        |boot: Option<&str>| Event::RunnerStarted { pid: 1, boot: boot.map(str::to_owned), up_ms: None };
     let begun = || started("app.1/deploy/a", 1);
     let (this, other) = (Some("this boot"), Some("another boot"));
     for (events, word) in [

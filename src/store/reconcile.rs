@@ -232,7 +232,7 @@ fn debt(run: &RunId, deployment: DeploymentId) -> Change {
 /// nothing new is to be measured.
 fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Change> {
     let now = now_ms();
-    let mut changes = vec![event(&run.id, now, Event::RunnerStarted { pid: 0, boot: None })];
+    let mut changes = vec![event(&run.id, now, Event::RunnerStarted { pid: 0, boot: None, up_ms: None })];
     changes.extend(owed.iter().map(|deployment| debt(&run.id, deployment.clone())));
     let mut attempts = BTreeMap::new();
     let steps = workspace.run(&run.id).join("steps");
@@ -246,7 +246,8 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
     changes.push(event(&run.id, now, Event::StopRequested { why, cause: StopCause::User }));
     // Another command cleans up, or nothing is left to do.
     if at_rest && (owed.is_empty() || !cleans_up(run)) {
-        let ended = Event::RunEnded { measurement: Verdict::Cancelled, cleanup: Verdict::None };
+        let (measurement, cleanup) = (Verdict::Cancelled, Verdict::None);
+        let ended = Event::RunEnded { measurement, cleanup, up_ms: None };
         changes.push(event(&run.id, now, ended));
     }
     changes

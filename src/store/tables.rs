@@ -296,7 +296,7 @@ pub(super) fn apply(
                 .query_row(params![run.as_str(), record.at_ms, event], |row| row.get(0))?;
             appended.event(run, number, record.at_ms, &event);
             match &record.event {
-                Event::RunEnded { measurement, cleanup } => {
+                Event::RunEnded { measurement, cleanup, .. } => {
                     appended.run(run);
                     end_run(transaction, run, Some((*measurement, *cleanup)))
                 }

@@ -25,6 +25,9 @@ pub enum Event {
         /// another boot, and is not known to have ended, is lost. None was noted when claims outlived the machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         boot: Option<String>,
+        /// How long the machine had been up, milliseconds. None: it was not noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up_ms: Option<i64>,
     },
     /// From here on the deployment's cleanup is owed. Written before its first deploy step starts.
     DebtRecorded {
@@ -98,6 +101,9 @@ pub enum Event {
         measurement: Verdict,
         /// Of removing what was deployed.
         cleanup: Verdict,
+        /// How long the machine had been up, milliseconds. None: it was not noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up_ms: Option<i64>,
     },
 }
 
