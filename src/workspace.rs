@@ -73,6 +73,11 @@ impl Workspace {
         self.run(run).join("journal")
     }
 
+    /// Deployments that a run opened and that were cleaned up: a record beside the journal.
+    pub(crate) fn paid_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("paid")
+    }
+
     /// Records of the deployments whose cleanup is owed, beside the journal.
     pub(crate) fn owed(&self) -> PathBuf {
         self.folder.join("owed")
@@ -108,15 +113,15 @@ impl Workspace {
         self.folder.join("deployments").join(format!("{}.lock", file_name(deployment.as_str())))
     }
 
-    /// Secret parameters and outputs of a deployment.
-    pub(crate) fn secrets_file(&self, deployment: &DeploymentId) -> PathBuf {
-        self.folder.join("secrets").join(format!("{}.json", file_name(deployment.as_str())))
-    }
-
     /// Held by the run of a plan, and by who is about to begin one.
     pub(crate) fn plan_lock(&self, plan: &Path) -> PathBuf {
         let digest = Sha256::digest(absolute(plan).as_os_str().as_encoded_bytes());
         self.folder.join("plans").join(format!("{}.lock", hex::encode(&digest[..8])))
+    }
+
+    /// Secret parameters and outputs of a deployment.
+    pub(crate) fn secrets_file(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("secrets").join(format!("{}.json", file_name(deployment.as_str())))
     }
 
     /// The local target of a deployment: its state, its log, its functions' logs.

@@ -74,9 +74,9 @@ pub enum StoreError {
     #[error("other users may write to the state `{}`: forbid it with `chmod go-w {}`, or give another folder with --state-dir", path.display(), quoted(path))]
     Writable { path: PathBuf },
     #[error(
-        "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed; go on there, or remove this one with `rm -r {}`; \
-         if that one will never be used again, `touch {}` and the same command again let this one take its place",
-        path.display(), original.display(), quoted(path), quoted(take_over)
+        "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed: `sb leaks --state-dir {}` lists that; remove this one with \
+         `rm -r {}`; if that one will never be used again, `touch {}` and the same command again let this one take its place",
+        path.display(), original.display(), quoted(original), quoted(path), quoted(take_over)
     )]
     Copied { path: PathBuf, original: PathBuf, take_over: PathBuf },
     #[error("the state `{}` was moved to `{}` while it was in use", path.display(), now.display())]
@@ -150,6 +150,19 @@ impl Store {
     /// What was found wrong with the state when it was opened, and mended; for people.
     pub(crate) fn notes(&self) -> &[String] {
         &self.thread.notes
+    }
+
+    /// That it is not the copy of a state which is still there: what that one has not ended is not to be ended here.
+    pub(crate) fn expect_original(&self) -> Result<(), StoreError> {
+        self.thread.copied.clone().map_or(Ok(()), Err)
+    }
+
+    /// The state that this one is a copy of, where something of it is not ended.
+    pub(crate) fn original(&self) -> Option<&Path> {
+        match &self.thread.copied {
+            Some(StoreError::Copied { original, .. }) => Some(original),
+            _ => None,
+        }
     }
 
     /// Deployments that are owed by the records beside a state, whether that can be read or not; and the names of those
@@ -290,6 +303,11 @@ impl Store {
         lock::take(&self.workspace.deployment_lock(deployment), deployment.as_str())
     }
 
+    /// The one process that runs this plan, as long as nobody asks for another.
+    pub(crate) fn lock_plan(&self, plan: &Path) -> Result<Lock, LockError> {
+        lock::take(&self.workspace.plan_lock(plan), &plan.display().to_string())
+    }
+
     /// Whether a live process holds the run.
     pub(crate) fn runner_of(&self, run: &RunId) -> Option<u32> {
         lock::holder(&self.workspace.run_lock(run))
@@ -303,11 +321,6 @@ impl Store {
         self.thread.send(request(reply)).map_err(|_| self.gone())?;
         answer.await.map_err(|_| self.gone())?
     }
-    /// The one process that runs this plan, as long as nobody asks for another.
-    pub(crate) fn lock_plan(&self, plan: &Path) -> Result<Lock, LockError> {
-        lock::take(&self.workspace.plan_lock(plan), &plan.display().to_string())
-    }
-
 
     fn gone(&self) -> StoreError {
         StoreError::Write {

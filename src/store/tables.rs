@@ -29,9 +29,31 @@ pub(super) enum RowError {
     Changed(String),
 }
 
+/// Whether it is what the database holds that is wrong, and not the disk, its permissions or who else works with it: our
+/// statements are right, so a table, a column or a type that is missing was damaged.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    use rusqlite::ErrorCode;
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::SystemIoFailure => failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ,
+            ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::ApiMisuse
+            | ErrorCode::NoLargeFileSupport
+            | ErrorCode::AuthorizationForStatementDenied => false,
+            _ => true,
+        },
+        rusqlite::Error::ToSqlConversionFailure(_) | rusqlite::Error::InvalidPath(_) => false,
+        _ => true,
+    }
 }
 
 pub(super) fn unwritten(path: &Path, error: &rusqlite::Error) -> StoreError {
@@ -354,6 +376,39 @@ pub(super) fn apply(
             .map(|_| ()),
         Change::Logs { deployment, logs } => {
             update("UPDATE deployments SET logs = ?2 WHERE id = ?1", deployment, &logs.to_string_lossy())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_the_database_holds_is_damaged_and_what_the_disk_refuses_is_not() {
+        let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        let typed = rusqlite::Error::InvalidColumnType(0, "id".to_owned(), rusqlite::types::Type::Null);
+        assert!(is_corrupt(&typed));
+        for code in [
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_ERROR,
+            ffi::SQLITE_CONSTRAINT,
+            ffi::SQLITE_IOERR_SHORT_READ,
+        ] {
+            assert!(is_corrupt(&failure(code)), "{code}");
+        }
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_PERM,
+            ffi::SQLITE_CANTOPEN,
+        ] {
+            assert!(!is_corrupt(&failure(code)), "{code}");
         }
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct StoreThread {
     thread: Option<std::thread::JoinHandle<()>>,
     /// What was found wrong with the state and mended, for people.
     pub(super) notes: Vec<String>,
+    /// It is a copy, only to be looked at.
+    pub(super) copied: Option<StoreError>,
 }
 
 impl StoreThread {
@@ -104,7 +106,7 @@ pub(super) fn start(workspace: &Workspace, access: Access) -> Result<StoreThread
         .name("store".to_owned())
         .spawn(move || worker.serve(&requests))
         .map_err(|error| StoreError::Open { path: workspace.database(), message: error.to_string() })?;
-    Ok(StoreThread { sender: Some(sender), thread: Some(thread), notes: opened.notes })
+    Ok(StoreThread { sender: Some(sender), thread: Some(thread), notes: opened.notes, copied: opened.copied })
 }
 
 /// Fails when the disk is nearly full. What is left belongs to the steps that are running: the ends of those are
@@ -197,6 +199,13 @@ impl Worker {
                 Change::Outputs { deployment, .. } | Change::Params { deployment, .. } => (deployment, false),
                 _ => continue,
             };
+            if matches!(change, Change::Debt { debt: Debt::Paid, .. })
+                && let Some(row) =
+                    read_deployment(&self.connection, deployment).map_err(|error| self.unread(error))?
+            {
+                let path = self.workspace.paid_file(&row.run);
+                record::keep_paid(&self.workspace, &row).map_err(unrecorded(path))?;
+            }
             if is_paid {
                 record::forget_owed(&self.workspace, deployment)
                     .map_err(unrecorded(self.workspace.owed_file(deployment)))?;

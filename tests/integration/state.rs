@@ -86,6 +86,23 @@ fn an_old_copy_of_the_state_that_is_put_back_does_not_hide_what_was_deployed_sin
 }
 
 #[test]
+fn an_old_copy_of_the_state_that_is_put_back_does_not_have_what_was_cleaned_up_cleaned_up_again() {
+    let work = deployed();
+    let old = fs::read(state(&work, "state.db")).unwrap();
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+    fs::write(state(&work, "state.db"), old).unwrap();
+    let leaks = work.sb(&["leaks"]).expect(0);
+    assert!(leaks.stderr.contains("it was cleaned up since"), "{}", leaks.stderr);
+    assert!(leaks.stderr.contains("nothing is owed"), "{}", leaks.stderr);
+    // Deployed again, it is owed again.
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    fs::remove_dir_all(state(&work, "owed")).unwrap();
+    work.sb(&["leaks"]).expect(4);
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+    assert_eq!(standing(&work), 0);
+}
+
+#[test]
 fn a_damaged_state_is_refused_and_what_stands_is_listed_and_removed_once_it_was_moved_away() {
     let work = deployed();
     fs::write(state(&work, "state.db"), "this is not a database, it is a text of some length").unwrap();
@@ -223,23 +240,6 @@ fn a_plan_of_which_a_run_was_left_is_not_run_beside_it_unasked() {
     assert_eq!(standing(&work), 0);
 }
 
-fn copy(from: &Path, to: &Path) {
-    let ran = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
-    assert!(ran.success());
-}
-
-#[test]
-fn that_nothing_is_owed_is_never_said_of_a_state_that_was_damaged_anywhere() {
-    let work = killed();
-    let kept = tempfile::tempdir().unwrap();
-    copy(&work.path().join(".sb"), &kept.path().join("sb"));
-    let mut seed = 11;
-    for round in 0..60 {
-        fs::remove_dir_all(work.path().join(".sb")).unwrap();
-        copy(&kept.path().join("sb"), &work.path().join(".sb"));
-        let file = state(&work, if round % 3 == 0 { "state.db" } else { "state.db-wal" });
-        let mut bytes = fs::read(&file).unwrap();
-        let at = draw(&mut seed) % bytes.len();
 #[test]
 fn a_plan_of_which_a_run_goes_on_is_not_run_beside_it_unasked() {
     let work = workspace();
@@ -264,6 +264,23 @@ fn a_plan_of_which_a_run_goes_on_is_not_run_beside_it_unasked() {
     assert_eq!(standing(&work), 0);
 }
 
+fn copy(from: &Path, to: &Path) {
+    let ran = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(ran.success());
+}
+
+#[test]
+fn that_nothing_is_owed_is_never_said_of_a_state_that_was_damaged_anywhere() {
+    let work = killed();
+    let kept = tempfile::tempdir().unwrap();
+    copy(&work.path().join(".sb"), &kept.path().join("sb"));
+    let mut seed = 11;
+    for round in 0..60 {
+        fs::remove_dir_all(work.path().join(".sb")).unwrap();
+        copy(&kept.path().join("sb"), &work.path().join(".sb"));
+        let file = state(&work, if round % 3 == 0 { "state.db" } else { "state.db-wal" });
+        let mut bytes = fs::read(&file).unwrap();
+        let at = draw(&mut seed) % bytes.len();
         match round % 5 {
             0 => bytes.truncate(at),
             1 => bytes.clear(),
