@@ -146,10 +146,10 @@ fn digest(lines: impl Iterator<Item = String>) -> String {
 fn lines(listing: &str) -> BTreeMap<&str, (bool, &str)> {
     listing
         .lines()
-        .filter_map(|line| {
+        .map(|line| {
             let (is_made, rest) = line.strip_prefix(MARK).map_or((false, line), |rest| (true, rest));
             let (checksum, path) = rest.split_once("  ").unwrap_or((rest, ""));
-            Some((path, (is_made, checksum)))
+            (path, (is_made, checksum))
         })
         .collect()
 }
