@@ -40,7 +40,7 @@ traces = "local"
 
 [[deploy]]
 name = "stack"
-run = "true {{params.size}}"
+run = "true {{params.size}} {{params.region}}"
 
 [[workload.requests]]
 name = "get"
@@ -127,6 +127,11 @@ def write_journal(state, run, steps, ended):
         if ended:
             yield {"event": "run_ended", "measurement": "complete", "cleanup": "complete"}
 
+    keys = dict.fromkeys(step.split("/")[0] for step in steps)
+    deployments = ((f"{run}.{key}", run, "app", "local", "/home/someone/applications/app/benchmark.toml", 1700000000000,
+                    "paid", json.dumps({"size": 1, "region": "here"}), "{}", "/home/someone/applications/app/logs/1")
+                   for key in keys)
+    database.executemany("INSERT INTO deployments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", deployments)
     rows = ((run, number, 1700000000000 + number, json.dumps(event)) for number, event in enumerate(events(), 2))
     database.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
     end = "complete" if ended else None

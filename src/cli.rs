@@ -135,7 +135,7 @@ pub(crate) enum Command {
         /// In a tmux session of its own, which outlives this terminal; if the plan's session runs already, join it
         #[arg(long)]
         tmux: bool,
-        /// Begin a run although one of this plan has not ended and still has something deployed
+        /// Begin a run although one of this plan goes on, or has not ended and still has something deployed
         #[arg(long)]
         anew: bool,
         #[command(flatten)]

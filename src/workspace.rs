@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use sb_plan::id::{DeploymentId, RunId, StepId, file_name};
 
 /// The folder tree that shares one `.sb`. Cheap to clone; nothing is made or read until a path is used.
@@ -71,6 +73,11 @@ impl Workspace {
         self.run(run).join("journal")
     }
 
+    /// Deployments that a run opened and that were cleaned up: a record beside the journal.
+    pub(crate) fn paid_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("paid")
+    }
+
     /// Records of the deployments whose cleanup is owed, beside the journal.
     pub(crate) fn owed(&self) -> PathBuf {
         self.folder.join("owed")
@@ -104,6 +111,12 @@ impl Workspace {
     /// Held by whoever works on a named deployment.
     pub(crate) fn deployment_lock(&self, deployment: &DeploymentId) -> PathBuf {
         self.folder.join("deployments").join(format!("{}.lock", file_name(deployment.as_str())))
+    }
+
+    /// Held by the run of a plan, and by who is about to begin one.
+    pub(crate) fn plan_lock(&self, plan: &Path) -> PathBuf {
+        let digest = Sha256::digest(absolute(plan).as_os_str().as_encoded_bytes());
+        self.folder.join("plans").join(format!("{}.lock", hex::encode(&digest[..8])))
     }
 
     /// Secret parameters and outputs of a deployment.

@@ -105,7 +105,7 @@ fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
 async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
     let store = open(terminal, settings)?;
     let mut owed = Vec::new();
-    for row in store.deployments().await? {
+    for row in store.unpaid().await? {
         // What a live runner works on is not leaked.
         if row.debt == Debt::Owed && store.runner_of(&row.run).is_none() {
             owed.push(row);
@@ -220,7 +220,9 @@ async fn containers(
     for container in engine.list_orphans(RUN_LABEL, None).await? {
         let run = RunId::new(container.labels.get(RUN_LABEL).map_or("", String::as_str));
         let ended = runs.ended.get(&run).copied();
-        if ended.is_none() && container.labels.get(STATE_LABEL) != Some(&mine) {
+        // A copy knows the runs of its original, whose containers are none of its own.
+        if (ended.is_none() || store.original().is_some()) && container.labels.get(STATE_LABEL) != Some(&mine)
+        {
             continue;
         }
         if store.runner_of(&run).is_some() {
@@ -279,6 +281,9 @@ async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Fail
 
 /// How the debt of a deployment is paid.
 async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
+    if let Some(original) = store.original() {
+        return Ok(format!("owed by the original: sb leaks --state-dir {}", quoted(original)));
+    }
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
     let state = store.state(&row.run).await?;
     let ended = run.ended.is_some();

@@ -131,7 +131,13 @@ pub(super) fn in_reach(settings: &Settings, paths: &[PathBuf]) -> Result<Vec<Pat
         } else if path.exists() {
             files.push(path.clone());
         } else {
-            return Err(Failed::message(Exit::Usage, format!("there is no `{}`", path.display())));
+            let message = format!("there is no `{}`", path.display());
+            return Err(match validate::look_alike(&Disk, path) {
+                Some(other) => {
+                    Failed::helped(Exit::Usage, message, format!("did you mean `{}`?", other.display()))
+                }
+                None => Failed::message(Exit::Usage, message),
+            });
         }
     }
     if files.is_empty() {

@@ -136,7 +136,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
 async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
     use sb_plan::graph::Parts;
     match command {
-        Command::Run { plan, tmux: true, .. } => tmux::run(terminal, settings, &plan),
+        Command::Run { plan, tmux: true, anew, .. } => tmux::run(terminal, settings, &plan, anew).await,
         Command::Run { plan, seed, tmux: false, anew, keep, tolerances, confirm } => {
             let path = absolute(&plan);
             let request = Request::plan(path)

@@ -92,7 +92,7 @@ fn exit_of(error: &RunError) -> Exit {
         RunError::Stored { .. } | RunError::Drive { .. } | RunError::Store(_) => Exit::Store,
         RunError::NotRetired { .. } => Exit::CleanupOwed,
         RunError::LeftWhileChanging { .. } => Exit::Interrupted,
-        RunError::Lock(_) => Exit::Locked,
+        RunError::Lock(_) | RunError::Alive { .. } => Exit::Locked,
         RunError::DeploymentInUse { .. }
         | RunError::Unfinished { .. }
         | RunError::NotEnded { .. }
@@ -133,7 +133,7 @@ pub(super) fn render(terminal: &Terminal, diagnostic: &dyn miette::Diagnostic) -
     text.chars().map(Unbroken::shown).collect()
 }
 
-/// A diagnostic whose commands (words in backticks) are not broken into lines: each can be copied and pasted.
+/// A diagnostic whose commands (words in backticks) and paths are not broken into lines: each can be copied and pasted.
 #[derive(Debug)]
 struct Unbroken<'a>(&'a dyn miette::Diagnostic);
 
@@ -147,17 +147,27 @@ impl Unbroken<'_> {
             if index > 0 {
                 joined.push('`');
             }
-            if index % 2 == 0 || !part.contains(' ') || part.contains('\n') {
-                joined.push_str(part);
-                continue;
+            if index % 2 == 0 || part.contains('\n') {
+                for word in part.split_inclusive(char::is_whitespace) {
+                    if word.contains('/') {
+                        let end = word.trim_end().len();
+                        joined.extend(word[..end].chars().map(Self::bound));
+                        joined.push_str(&word[end..]);
+                    } else {
+                        joined.push_str(word);
+                    }
+                }
+            } else {
+                joined.extend(part.chars().map(Self::bound));
             }
-            let is_breakable = |letter: char| letter.is_ascii() && !letter.is_ascii_alphanumeric();
-            joined.extend(part.chars().map(|letter| match char::from_u32(Self::PRIVATE + letter as u32) {
-                Some(private) if is_breakable(letter) => private,
-                _ => letter,
-            }));
         }
         joined
+    }
+
+    fn bound(letter: char) -> char {
+        let is_breakable = letter.is_ascii() && !letter.is_ascii_alphanumeric() && !letter.is_ascii_control();
+        let private = char::from_u32(Self::PRIVATE + letter as u32);
+        private.filter(|_| is_breakable).unwrap_or(letter)
     }
 
     fn shown(letter: char) -> char {
@@ -279,4 +289,28 @@ fn show_lines(terminal: &Terminal, before: &str, after: &str, [old, new]: &[Stri
         })
         .collect();
     terminal.say(&painted.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, whole: &[&str]) {
+        let joined = Unbroken::joined(text);
+        assert_eq!(joined.chars().map(Unbroken::shown).collect::<String>(), text);
+        for part in whole {
+            let bound: String = part.chars().map(Unbroken::bound).collect();
+            assert!(joined.contains(&bound), "{part}");
+            assert!(!bound.contains([' ', '-', '/', '.']), "{part}");
+        }
+    }
+
+    #[test]
+    fn commands_and_paths_are_never_broken_into_lines() {
+        check("use `sb resume x-1 --anew`, or not", &["sb resume x-1 --anew"]);
+        check("the state `/a-b/c-d.e/.sb` is gone", &["/a-b/c-d.e/.sb"]);
+        check("it lies outside of /a-b/c-d, as\n./x-y/z says", &["/a-b/c-d,", "./x-y/z"]);
+        check("well-known words", &[]);
+    }
 }

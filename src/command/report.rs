@@ -13,15 +13,16 @@ use super::status::{last_run, open};
 use crate::exit_code::Exit;
 use crate::provider::retrieval::Retrieval;
 use crate::run::{Request, What, find_run};
-use crate::schedule::Naming;
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
 use crate::watch::measured::{invocations, summaries};
 use sb_analysis::{Ink, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
-use sb_plan::graph::RunGraph;
 use sb_plan::id::RunId;
+
+/// Folders of invocations, by application.
+type Folders = BTreeMap<String, Vec<PathBuf>>;
 
 /// The last run that sent load.
 async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
@@ -69,11 +70,7 @@ pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Res
     ))
 }
 
-fn show_report(
-    terminal: &Terminal,
-    settings: &Settings,
-    folders: &BTreeMap<String, Vec<PathBuf>>,
-) -> Outcome {
+fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
     let summaries = summaries(folders).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     if summaries.is_empty() {
         terminal.say("nothing was measured");
@@ -97,22 +94,20 @@ pub(super) async fn finish(
     settings: &Settings,
     store: &Store,
     run: &RunId,
+    folders: &Folders,
     measurement: Verdict,
     cleanup: Verdict,
 ) -> Outcome {
     let Some(row) = store.run(run).await? else { return Ok(Exit::of_run(measurement, cleanup)) };
     let request = Request::read(&row)?;
-    let state = store.state(run).await?;
-    let (plan, graph) = request.rebuild(store, run)?;
-    let folders = invocations(&plan, &graph, &state);
     if request.parts.invoke || request.parts.analyze {
-        show_report(terminal, settings, &folders)?;
+        show_report(terminal, settings, folders)?;
     }
     if request.parts.deploy && !request.parts.cleanup && !settings.json() {
-        show_outputs(terminal, store, &request, &graph, run).await?;
+        show_outputs(terminal, store, &request).await?;
     }
     if request.parts.get_traces {
-        show_retrievals(terminal, settings, request.parts.invoke, &folders)?;
+        show_retrievals(terminal, settings, request.parts.invoke, folders)?;
     }
     let mut written = Vec::new();
     for folder in folders.values().flatten() {
@@ -162,7 +157,7 @@ fn show_retrievals(
     terminal: &Terminal,
     settings: &Settings,
     is_part: bool,
-    folders: &BTreeMap<String, Vec<PathBuf>>,
+    folders: &Folders,
 ) -> Result<(), Failed> {
     let found = folders.values().flatten().filter_map(|folder| {
         let report = Retrieval::read(&folder.join(TRACE_FILES[0]))?;
@@ -200,22 +195,12 @@ fn show_retrievals(
     Ok(())
 }
 
-async fn show_outputs(
-    terminal: &Terminal,
-    store: &Store,
-    request: &Request,
-    graph: &RunGraph,
-    run: &RunId,
-) -> Result<(), Failed> {
-    let naming = match &request.what {
-        What::Plan { .. } => Naming::OfRun,
-        What::Single { deployment, .. } => Naming::Named(deployment.clone()),
-    };
-    for deployment in &graph.deployments {
-        if let Some(row) = store.deployment(&naming.name(run, deployment)).await? {
-            for (name, value) in &row.outputs {
-                terminal.data(&format!("{name} = {}", sb_workload::template::plain_text(value)))?;
-            }
+async fn show_outputs(terminal: &Terminal, store: &Store, request: &Request) -> Result<(), Failed> {
+    // A plan is always cleaned up.
+    let What::Single { deployment, .. } = &request.what else { return Ok(()) };
+    if let Some(row) = store.deployment(deployment).await? {
+        for (name, value) in &row.outputs {
+            terminal.data(&format!("{name} = {}", sb_workload::template::plain_text(value)))?;
         }
     }
     Ok(())

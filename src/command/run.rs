@@ -175,10 +175,10 @@ async fn drive(terminal: &Terminal, settings: &Settings, runs: &Runs, ready: Rea
     let driven = ready.drive(&events, &control).await;
     drop(events);
     shown.end().await;
-    let Driven { run, end } = driven?;
+    let Driven { run, end, folders } = driven?;
     match end {
         End::Ended { measurement, cleanup } => {
-            report::finish(terminal, settings, runs.store(), &run, measurement, cleanup).await
+            report::finish(terminal, settings, runs.store(), &run, &folders, measurement, cleanup).await
         }
         End::Left => {
             terminal.say(&format!(

@@ -8,8 +8,9 @@ use super::Outcome;
 use super::output::Failed;
 use super::status::open;
 use crate::exit_code::Exit;
+use crate::host::boot_id;
 use crate::run::Request;
-use crate::schedule::now_ms;
+use crate::schedule::{now_ms, up_ms};
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::Terminal;
@@ -56,8 +57,14 @@ impl RunLine {
 
     /// Milliseconds from its start to its end, or until now; of a run that was left, to its last event.
     fn duration_ms(&self) -> i64 {
-        let until = if self.word() == "running" { now_ms() } else { self.state.last_ms };
-        (until - self.row.created_ms).max(0)
+        // What the clock says, which may have been set meanwhile.
+        let by_clock = |until: i64| (until - self.row.created_ms).max(0);
+        let until_now = boot_id().ok().and_then(|boot| self.state.since_start(&boot, up_ms()));
+        match self.word() {
+            "running" => until_now.unwrap_or_else(|| by_clock(now_ms())),
+            "ended" => self.state.lasted_ms.unwrap_or_else(|| by_clock(self.state.last_ms)),
+            _ => by_clock(self.state.last_ms).min(until_now.unwrap_or(i64::MAX)),
+        }
     }
 }
 

@@ -111,6 +111,7 @@ async fn expect_deployed(
     parts: Parts,
 ) -> Result<(), Failed> {
     let store = look(terminal, settings, &settings.workspace(&benchmark.path))?;
+    store.expect_original()?;
     let row = store.deployment(deployment).await?;
     if let Some(row) = &row
         && row.manifest != benchmark.path

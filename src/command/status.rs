@@ -102,7 +102,7 @@ pub(super) async fn status(
         runs.push((row, word(&store, row)));
     }
     let deployments: Vec<_> =
-        store.deployments().await?.into_iter().filter(|row| row.debt == Debt::Owed).collect();
+        store.unpaid().await?.into_iter().filter(|row| row.debt == Debt::Owed).collect();
     if settings.json() {
         let runs: Vec<_> = runs
             .iter()

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::output::{Failed, accept};
-use super::status::open;
+use super::status::{look, open};
 use crate::exit_code::Exit;
-use crate::run::{Request, find_run};
+use crate::run::{Request, expect_none_alive, find_run};
 use crate::settings::Settings;
 use crate::store::expect_own;
 use crate::terminal::Terminal;
@@ -46,7 +46,7 @@ struct Launch {
     environment: Vec<(OsString, OsString)>,
 }
 
-pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outcome {
+pub(super) async fn run(terminal: &Terminal, settings: &Settings, plan: &Path, anew: bool) -> Outcome {
     let path = absolute(plan);
     // What is wrong with it is better said here than in a window that nobody looks at yet.
     let overrides = Overrides {
@@ -61,6 +61,10 @@ pub(super) fn run(terminal: &Terminal, settings: &Settings, plan: &Path) -> Outc
     expect_own(&workspace)?;
     let identity = identity(workspace.folder(), &path.display().to_string());
     let session = find(&session_name(&plan.name), &identity, None)?;
+    // One that runs elsewhere: its terminal, or the server of its session, may be gone.
+    if !anew && !matches!(session, TmuxSession::Running(_)) {
+        expect_none_alive(&look(terminal, settings, &workspace)?, &path).await?;
+    }
     enter(terminal, &workspace, &identity, session, None)
 }
 

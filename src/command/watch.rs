@@ -298,7 +298,7 @@ fn change(record: &Record, state: &RunState, as_json: bool) -> String {
             }
         }
         Event::StopRequested { why, .. } => format!("{:<10} {why}", "stopping"),
-        Event::RunEnded { measurement, cleanup } => {
+        Event::RunEnded { measurement, cleanup, .. } => {
             format!("{:<10} measurement {measurement}; cleanup {cleanup}", "ended")
         }
         Event::DeploymentKept { deployment, because } => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use sb_durable::Options;
 use tokio::sync::mpsc::UnboundedSender;
@@ -12,13 +13,15 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::contents::{Measured, is_checksum};
 use super::error::RunError;
 use super::events::{Control, RunEvent};
+use super::left::Left;
 use super::perform::{Work, reach};
 use super::request::{Given, Request, Sources};
 use super::service::Runs;
-use crate::schedule::{End, Policy, now_ms};
+use crate::attempt::EXIT_FILE;
+use crate::schedule::{End, Past, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
 use sb_plan::benchmark::Sent;
-use sb_plan::event::Event;
+use sb_plan::event::{Event, Record};
 use sb_plan::graph::change::{Change, Definition, Standing, compare};
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::id::{DeploymentId, RunId, StepId};
@@ -66,7 +69,15 @@ pub(super) struct Settled {
     pub(super) request: Request,
     pub(super) plan: Plan,
     pub(super) graph: RunGraph,
+    pub(super) past: Past,
     pub(super) state: RunState,
+}
+
+impl Settled {
+    fn new(request: Request, plan: Plan, left: Left) -> Self {
+        let Left { graph, state, past } = left;
+        Self { request, plan, graph, past, state }
+    }
 }
 
 /// What the files of a run hold.
@@ -103,27 +114,34 @@ pub(super) async fn settle(
     control: &Control,
 ) -> Result<Settled, RunError> {
     let held = HeldRun { runs, run, events, control };
-    let state = held.store().state(run).await?;
-    let (mut plan, _) = request.rebuild(held.store(), run)?;
-    if state.changing && files != Edited::Accept {
+    let files_now = files_since(held.store(), run, &request).await?;
+    let texts = edited_files(&request, &files_now);
+    if texts.is_empty() || files == Edited::AsStarted {
+        let mut restored = HashSet::new();
+        let plan = || {
+            let mut plan = request.planned(held.store(), run)?;
+            restored = restore_bodies(&held, &request, &mut plan, &texts)?;
+            Ok(plan)
+        };
+        let (plan, left) = Left::read(held.store(), run, &request, request.parts, plan).await?;
+        if !left.state.changing {
+            if !texts.is_empty() {
+                expect_kept(&held, &request, &files_now, &texts, &restored).await?;
+            }
+            for path in texts.keys() {
+                held.tell(RunEvent::GoesOnAsStarted(path.clone()));
+            }
+            return Ok(Settled::new(request, plan, left));
+        }
+    }
+    let changing = is_changing(held.store(), run).await?;
+    if changing && files != Edited::Accept {
         return Err(RunError::ChangeIncomplete { run: run.clone() });
     }
-    let texts = edited_files(&request);
-    let edit = if texts.is_empty() && !state.changing {
-        None
-    } else if files == Edited::AsStarted {
-        let restored = restore_bodies(&held, &request, &mut plan, &texts)?;
-        expect_kept(&held, &request, &texts, &restored).await?;
-        for path in texts.keys() {
-            held.tell(RunEvent::GoesOnAsStarted(path.clone()));
-        }
-        None
-    } else {
-        read(&held, &request, &plan, &texts, state.changing)?
-    };
-    let Some((edited, now)) = edit else {
-        let graph = Standings::read(held.store(), &request, run).await?.graph(&plan, request.parts);
-        return Ok(Settled { request, plan, graph, state });
+    let plan = request.planned(held.store(), run)?;
+    let Some((edited, now)) = read(&held, &request, files_now, &plan, &texts, changing)? else {
+        let (plan, left) = Left::read(held.store(), run, &request, request.parts, || Ok(plan)).await?;
+        return Ok(Settled::new(request, plan, left));
     };
     if files == Edited::Accept {
         return accept(&held, request, plan, edited, now).await;
@@ -136,11 +154,53 @@ pub(super) async fn settle(
     Err(RunError::Changed { run: run.clone(), edits, consequences })
 }
 
+/// Whether a change of the run's files was accepted, and is not complete.
+async fn is_changing(store: &Store, run: &RunId) -> Result<bool, RunError> {
+    let mut changing = false;
+    let mut look = |record: Record| match record.event {
+        Event::ChangeAccepted { .. } => changing = true,
+        Event::PlanChanged { .. } => changing = false,
+        _ => {}
+    };
+    store.read(run)?.each(&mut look).await?;
+    Ok(changing)
+}
+
+/// The files as they are, by what the run has recorded and its steps may have built since.
+async fn files_since(store: &Store, run: &RunId, request: &Request) -> Result<Measured, RunError> {
+    let Some(contents) = &request.contents else { return Ok(Measured::default()) };
+    if !Measured::has_other_folders(contents) {
+        return Ok(Measured::since(contents, vec![]));
+    }
+    let (mut begun, mut building) = (HashMap::new(), Vec::new());
+    let builds = |step: &StepId| ["/deploy/", "/cleanup/"].iter().any(|phase| step.as_str().contains(phase));
+    store
+        .read(run)?
+        .each(|record| match record.event {
+            Event::StepStarted { step, attempt, .. } if builds(&step) => {
+                begun.insert(step, (record.at_ms, attempt));
+            }
+            Event::StepEnded { step, .. } => {
+                building.extend(begun.remove(&step).map(|(from, _)| (from, record.at_ms)));
+            }
+            _ => {}
+        })
+        .await?;
+    for (step, (from, attempt)) in begun {
+        // It has ended under its supervisor, or still runs.
+        let exit = store.workspace().attempt(run, &step, attempt).join(EXIT_FILE);
+        let ended = std::fs::metadata(exit).and_then(|found| found.modified()).ok();
+        let ended = ended.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        building.push((from, ended.map_or(i64::MAX, |at| i64::try_from(at.as_millis()).unwrap_or(i64::MAX))));
+    }
+    Ok(Measured::since(contents, building))
+}
+
 /// Files whose text is another one now; None for those that cannot be read any more.
-fn edited_files(request: &Request) -> BTreeMap<PathBuf, Option<String>> {
+fn edited_files(request: &Request, files: &Measured) -> BTreeMap<PathBuf, Option<String>> {
     let mut edited = BTreeMap::new();
     for (path, contents) in request.contents.iter().flatten() {
-        let now = Measured.contents(path);
+        let now = files.contents(path);
         if now.as_ref() != Some(contents) {
             edited.insert(path.clone(), now);
         }
@@ -196,17 +256,19 @@ fn restore_bodies(
 async fn expect_kept(
     held: &HeldRun<'_>,
     request: &Request,
+    files: &Measured,
     texts: &BTreeMap<PathBuf, Option<String>>,
     restored: &HashSet<PathBuf>,
 ) -> Result<(), RunError> {
     let Some(contents) = &request.contents else { return Ok(()) };
     let given = Given::read(held.store(), held.run)?;
     let now = contents.iter().filter_map(|(path, kept)| {
-        let now = if restored.contains(path) { Some(kept.clone()) } else { Measured.contents(path) };
+        let now = if restored.contains(path) { Some(kept.clone()) } else { files.contents(path) };
         Some((path.clone(), now?))
     });
-    let files = Kept::new(request.sources.clone(), Measured).with_contents(Some(now.collect()));
-    let (plan, _) = &request.rebuild(held.store(), held.run)?;
+    let now = Some(now.collect());
+    let files = Kept::new(request.sources.clone(), Measured::default()).with_contents(now);
+    let plan = &request.planned(held.store(), held.run)?;
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(now) = checked.value else {
@@ -233,12 +295,13 @@ async fn expect_kept(
 fn read(
     held: &HeldRun<'_>,
     request: &Request,
+    files: Measured,
     plan: &Plan,
     texts: &BTreeMap<PathBuf, Option<String>>,
     changing: bool,
 ) -> Result<Option<(Plan, Held)>, RunError> {
     let given = Given::read(held.store(), held.run)?;
-    let files = Recording::new(Measured);
+    let files = Recording::new(files);
     let mut checked = request.clone().templates(plan.templates()).check(&files, &given);
     checked.problems.retain(Problem::is_error);
     let Some(edited) = checked.value else {
@@ -355,9 +418,9 @@ async fn accept(
         }
     }
     held.store().append(changes).await?;
-    let state = held.store().state(held.run).await?;
-    let graph = edit.new_graph;
-    Ok(Settled { request, plan: new, graph, state })
+    drop(edit);
+    let (plan, left) = Left::read(held.store(), held.run, &request, request.parts, || Ok(new)).await?;
+    Ok(Settled::new(request, plan, left))
 }
 
 /// Stops and cleans up as it was defined before.
@@ -377,12 +440,13 @@ async fn retire(held: &HeldRun<'_>, request: &Request, edit: Edit<'_>) -> Result
     let work = Work {
         plan: old.clone(),
         graph,
+        past: Past::default(),
         parts: request.parts.with_cleanup(),
         policy: Policy { keep_on_failure: false, retire: Some(change.retired) },
         naming,
         state: held.store().state(held.run).await?,
     };
-    match work.perform(held.runs, held.run, performer, held.events, held.control).await? {
+    match work.perform(held.runs, held.run, performer, held.events, held.control).await?.end {
         // What was asked to stop starts nothing new.
         End::Ended { .. } if held.control.was_asked() => {
             Err(RunError::LeftWhileChanging { run: held.run.clone() })

@@ -35,6 +35,12 @@ pub enum RunError {
         quoted(plan)
     ))]
     Unfinished { run: RunId, plan: PathBuf },
+    #[error("run {run} of `{}` goes on in process {runner}, and no other is started beside it unasked", plan.display())]
+    #[diagnostic(help(
+        "`sb status {run} --watch` shows how far it is; `sb run {} --anew` begins another one beside it",
+        quoted(plan)
+    ))]
+    Alive { run: RunId, plan: PathBuf, runner: u32 },
     #[error("{run} has not ended")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     NotEnded { run: RunId },

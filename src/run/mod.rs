@@ -17,6 +17,7 @@ mod change;
 mod contents;
 mod error;
 mod events;
+mod left;
 mod perform;
 mod request;
 mod service;
@@ -31,4 +32,4 @@ pub use service::{CleanedUp, Draft, Driven, Prepared, Resumed, Runs, Setup, Tabl
 pub use crate::schedule::End;
 
 pub(crate) use perform::engine_of;
-pub(crate) use service::{find_run, new_run_id, open_run_of};
+pub(crate) use service::{expect_none_alive, find_run, new_run_id, open_run_of};

@@ -11,7 +11,7 @@ use super::request::Request;
 use super::service::{Driven, Runs};
 use crate::execute::{self, Execute, StepPerformer};
 use crate::inherited;
-use crate::schedule::{self, End, Job, Naming, Policy, Stop};
+use crate::schedule::{self, End, Job, Naming, Past, Policy, Stop};
 use crate::store::{Lock, Shared, Store, machine_folder};
 use sb_plan::graph::{Parts, RunGraph};
 use sb_plan::id::RunId;
@@ -27,6 +27,7 @@ pub struct Ready<'a> {
     pub(super) request: Request,
     pub(super) plan: Plan,
     pub(super) graph: RunGraph,
+    pub(super) past: Past,
     pub(super) state: RunState,
     pub(super) performer: Arc<StepPerformer>,
     /// Of the run, once it exists, and of its deployment, where it has a name.
@@ -57,11 +58,11 @@ impl Ready<'_> {
         if let Some(given) = self.fresh.take() {
             self.locks.push(self.runs.record(&self.run, &self.request, &given).await?);
         }
-        let Self { runs, run, fresh: _, request, plan, graph, state, performer, locks: _locks } = self;
+        let Self { runs, run, fresh: _, request, plan, graph, past, state, performer, locks: _locks } = self;
         let policy = Policy { keep_on_failure: request.keep_on_failure, retire: None };
-        let work = Work { plan, graph, parts: request.parts, policy, naming: request.naming(), state };
-        let end = work.perform(runs, &run, performer, events, control).await?;
-        Ok(Driven { run, end })
+        let work = Work { plan, graph, past, parts: request.parts, policy, naming: request.naming(), state };
+        let schedule::Driven { end, folders } = work.perform(runs, &run, performer, events, control).await?;
+        Ok(Driven { run, end, folders })
     }
 }
 
@@ -69,6 +70,8 @@ impl Ready<'_> {
 pub(super) struct Work {
     pub(super) plan: Plan,
     pub(super) graph: RunGraph,
+    /// What the graph leaves out.
+    pub(super) past: Past,
     pub(super) parts: Parts,
     pub(super) policy: Policy,
     pub(super) naming: Naming,
@@ -83,15 +86,15 @@ impl Work {
         performer: Arc<StepPerformer>,
         events: &UnboundedSender<RunEvent>,
         control: &Control,
-    ) -> Result<End, RunError> {
-        let Self { plan, graph, parts, policy, naming, state } = self;
+    ) -> Result<schedule::Driven, RunError> {
+        let Self { plan, graph, past, parts, policy, naming, state } = self;
         let store = runs.store();
         let prices = (runs.setup().tables)()?.prices;
         keep_engine(store, run, &performer)?;
         // Fails where nobody watches.
         let _ = events.send(RunEvent::Begun {
             run: run.clone(),
-            steps: graph.graph.node_count(),
+            steps: graph.graph.node_count() + past.steps,
             folder: store.folder().to_owned(),
         });
         let (notices, mut told) = mpsc::unbounded_channel();
@@ -116,6 +119,7 @@ impl Work {
             run: run.clone(),
             plan,
             graph,
+            past,
             parts,
             policy,
             naming,
@@ -126,19 +130,19 @@ impl Work {
             notices,
         };
         // On a thread of the runtime, where the ends of steps arrive, too: to wake this one for each takes its time.
-        let end = match tokio::spawn(async move { schedule::drive(job, &state, stops).await }).await {
-            Ok(end) => end,
+        let driven = match tokio::spawn(async move { schedule::drive(job, &state, stops).await }).await {
+            Ok(driven) => driven,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         stopping.abort();
         let _ = forwarded.await;
-        if matches!(end, Ok(End::Ended { .. })) {
+        if matches!(&driven, Ok(driven) if matches!(driven.end, End::Ended { .. })) {
             performer.close().await;
             if let Err(error) = performer.leave_engine(run).await {
                 let _ = events.send(RunEvent::ContainersLeft(error.to_string()));
             }
         }
-        end.map_err(|error| RunError::Drive { run: run.clone(), folder: store.folder().to_owned(), error })
+        driven.map_err(|error| RunError::Drive { run: run.clone(), folder: store.folder().to_owned(), error })
     }
 }
 

@@ -190,14 +190,19 @@ impl Request {
 
     /// The run's graph as it was planned, and its plan.
     pub(crate) fn rebuild(&self, store: &Store, run: &RunId) -> Result<(Plan, RunGraph), RunError> {
+        let plan = self.planned(store, run)?;
+        let graph = graph::build(&plan, expand(&plan), self.parts);
+        Ok((plan, graph))
+    }
+
+    /// The run's plan as it was.
+    pub(crate) fn planned(&self, store: &Store, run: &RunId) -> Result<Plan, RunError> {
         let given = Given::read(store, run)?;
-        let files = Kept::new(self.sources.clone(), Measured).with_contents(self.contents.clone());
+        let files = Kept::new(self.sources.clone(), Measured::default()).with_contents(self.contents.clone());
         let mut checked = self.check(&files, &given);
         // Its warnings were shown when the run began.
         checked.problems.retain(Problem::is_error);
-        let Some(plan) = checked.value else { return Err(RunError::Invalid(checked.problems)) };
-        let graph = graph::build(&plan, expand(&plan), self.parts);
-        Ok((plan, graph))
+        checked.value.ok_or(RunError::Invalid(checked.problems))
     }
 }
 

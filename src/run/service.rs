@@ -1,5 +1,6 @@
 //! The runs of a workspace: from what was asked for to the end of every step, and again after a crash.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rand::RngExt as _;
@@ -9,11 +10,12 @@ use super::change::{self, Edited};
 use super::contents::Measured;
 use super::error::RunError;
 use super::events::{Control, RunEvent};
+use super::left::Left;
 use super::perform::{Ready, Work, reach, shared};
 use super::request::{Given, Request, What};
-use crate::schedule::{self, End, Policy, now_ms};
-use crate::store::{Debt, Lock, RunRow, Store};
-use crate::workspace::Workspace;
+use crate::schedule::{self, End, Past, Policy, now_ms};
+use crate::store::{Debt, Lock, LockError, RunRow, Store};
+use crate::workspace::{Workspace, absolute};
 use sb_plan::benchmark::Images;
 use sb_plan::event::Verdict;
 use sb_plan::graph::{self, RunGraph};
@@ -80,6 +82,8 @@ pub struct Driven {
     pub run: RunId,
     /// How it ended, or that it was left.
     pub end: End,
+    /// The folders of the last invocations of each application.
+    pub folders: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// What there is to resume.
@@ -112,7 +116,7 @@ impl Draft {
     /// # Errors
     /// They are not valid, or an environment variable is missing from which a parameter takes its value.
     pub fn check(mut request: Request, given: Given) -> Result<Self, RunError> {
-        let files = Recording::new(Measured);
+        let files = Recording::new(Measured::default());
         let checked = request.check(&files, &given);
         let Some(plan) = checked.value else { return Err(RunError::Invalid(checked.problems)) };
         let (sources, contents) = files.into_parts();
@@ -128,7 +132,7 @@ impl Draft {
         Ok(Self { request, given, plan, graph, warnings: checked.problems, anew: false })
     }
 
-    /// Whether the run begins although one of the same plan has not ended and still has something deployed.
+    /// Whether the run begins although one of the same plan goes on, or has not ended and still has something deployed.
     #[must_use]
     pub fn anew(self, anew: bool) -> Self {
         Self { anew, ..self }
@@ -160,16 +164,25 @@ impl Runs {
     /// Takes the deployment of a run, so that nobody else works on it.
     ///
     /// # Errors
-    /// Somebody does, or a run on it has not ended; or one of the same plan was left by its runner with something deployed.
+    /// Somebody does, or a run on it has not ended; or one of the same plan goes on, or was left by its runner with
+    /// something deployed.
     pub async fn prepare(&self, draft: Draft) -> Result<Prepared<'_>, RunError> {
-        let locks = self.lock_deployment(&draft.request)?.into_iter().collect();
+        let mut locks: Vec<_> = self.lock_deployment(&draft.request)?.into_iter().collect();
         if let What::Single { deployment, .. } = &draft.request.what
             && let Some(run) = open_run_of(&self.store, deployment).await?
         {
             return Err(RunError::DeploymentInUse { run, deployment: deployment.clone() });
         }
         let unfinished = match &draft.request.what {
-            What::Plan { path } => self.unfinished(path, draft.anew).await?,
+            What::Plan { path } => {
+                let unfinished = self.unfinished(path, draft.anew).await?;
+                match self.store.lock_plan(path) {
+                    Ok(lock) => locks.push(lock),
+                    Err(LockError::Held { .. }) if draft.anew => {}
+                    Err(error) => return Err(error.into()),
+                }
+                unfinished
+            }
             What::Single { .. } => vec![],
         };
         Ok(Prepared { runs: self, draft, unfinished, locks })
@@ -177,13 +190,12 @@ impl Runs {
 
     /// Runs of a plan that have not ended and have no runner, the newest first.
     async fn unfinished(&self, plan: &Path, anew: bool) -> Result<Vec<RunId>, RunError> {
+        if !anew {
+            expect_none_alive(&self.store, plan).await?;
+        }
         let mut unfinished = Vec::new();
-        for row in self.store.runs().await?.into_iter().filter(|row| row.ended.is_none()) {
-            // One that this program cannot read cannot be resumed by it either.
-            let Ok(request) = Request::read(&row) else { continue };
-            if !matches!(&request.what, What::Plan { path } if path == plan)
-                || self.store.runner_of(&row.id).is_some()
-            {
+        for row in open_runs_of(&self.store, plan).await? {
+            if self.store.runner_of(&row.id).is_some() {
                 continue;
             }
             if !anew && self.store.owes(&row.id).await? {
@@ -254,6 +266,7 @@ impl Runs {
             request: settled.request,
             plan: settled.plan,
             graph: settled.graph,
+            past: settled.past,
             state: settled.state,
             performer,
             locks,
@@ -281,17 +294,20 @@ impl Runs {
         }
         let request = Request::read(&row)?;
         let _deployment_lock = self.lock_deployment(&request)?;
-        let (plan, graph) = request.rebuild(store, &row.id)?;
+        let plan = || request.planned(store, &row.id);
+        let (plan, left) = Left::read(store, &row.id, &request, request.parts, plan).await?;
+        let Left { graph, past, state } = left;
         let performer = reach(self, &plan, &graph).await?;
         let work = Work {
             plan,
             graph,
+            past,
             parts: request.parts.with_cleanup(),
             policy: Policy::default(),
             naming: request.naming(),
-            state: store.state(&row.id).await?,
+            state,
         };
-        Ok(match work.perform(self, &row.id, performer, events, control).await? {
+        Ok(match work.perform(self, &row.id, performer, events, control).await?.end {
             End::Ended { cleanup, .. } => CleanedUp::Ended { run: row.id, cleanup },
             End::Left => CleanedUp::Left(row.id),
         })
@@ -330,8 +346,8 @@ impl Runs {
 
     async fn owes_only_what_is_kept(&self, run: &RunId) -> Result<bool, RunError> {
         let kept = self.store.state(run).await?.kept;
-        let deployments = self.store.deployments().await?;
-        let mut owed = deployments.iter().filter(|row| row.run == *run && row.debt == Debt::Owed);
+        let unpaid = self.store.unpaid().await?;
+        let mut owed = unpaid.iter().filter(|row| row.run == *run && row.debt == Debt::Owed);
         Ok(owed.all(|row| kept.contains_key(&row.id)))
     }
 }
@@ -364,8 +380,8 @@ impl<'a> Prepared<'a> {
         if graph.graph.node_weights().any(sb_plan::graph::Step::is_invoke) {
             shared(runs.store(), &run).check().map_err(RunError::Locks)?;
         }
-        let (fresh, state) = (Some(given), RunState::default());
-        Ok(Ready { runs, run, fresh, request, plan, graph, state, performer, locks })
+        let (fresh, past, state) = (Some(given), Past::default(), RunState::default());
+        Ok(Ready { runs, run, fresh, request, plan, graph, past, state, performer, locks })
     }
 }
 
@@ -384,6 +400,30 @@ pub(crate) async fn find_run(store: &Store, name: &str) -> Result<RunRow, RunErr
             Err(RunError::SeveralRuns { name: name.to_owned(), names })
         }
     }
+}
+
+/// Runs of a plan that have not ended, the newest first.
+async fn open_runs_of(store: &Store, plan: &Path) -> Result<Vec<RunRow>, RunError> {
+    let plan = absolute(plan);
+    let is_of_plan = |row: &RunRow| {
+        // One that this program cannot read cannot be resumed by it either.
+        let request = Request::read(row).ok();
+        request.is_some_and(|request| matches!(&request.what, What::Plan { path } if absolute(path) == plan))
+    };
+    Ok(store.runs().await?.into_iter().filter(|row| row.ended.is_none() && is_of_plan(row)).collect())
+}
+
+/// That no run of this plan has a live runner.
+///
+/// # Errors
+/// One has.
+pub(crate) async fn expect_none_alive(store: &Store, plan: &Path) -> Result<(), RunError> {
+    for row in open_runs_of(store, plan).await? {
+        if let Some(runner) = store.runner_of(&row.id) {
+            return Err(RunError::Alive { run: row.id, plan: plan.to_owned(), runner });
+        }
+    }
+    Ok(())
 }
 
 /// The last run on a named deployment, if it has not ended: its runner was killed, or has left it.

@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::{Entry, HashMap};
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,8 +20,8 @@ use super::deployments::LiveDeployment;
 use super::machine::Machine;
 use super::ready::{ReadySteps, Slots};
 use super::spending::Spending;
-use super::tally::Tally;
-use super::{End, Job, ScheduleError, Stop};
+use super::tally::{Standing, Tally, is_forgiven};
+use super::{Driven, End, Job, ScheduleError, Stop};
 use crate::attempt;
 use crate::execute::{Attempt, Finished, KnownSecrets};
 use crate::store::{Change, Debt, event};
@@ -34,14 +34,14 @@ pub(crate) async fn drive(
     job: Job,
     state: &RunState,
     mut stops: mpsc::UnboundedReceiver<Stop>,
-) -> Result<End, ScheduleError> {
+) -> Result<Driven, ScheduleError> {
     let mut dispatch = Dispatch::new(job, state);
     let ended = dispatch.run(state, &mut stops).await;
     if ended.is_err() {
         // What has happened should be known, whatever stopped us from going on.
         let _ = dispatch.save().await;
     }
-    ended
+    ended.map(|end| Driven { end, folders: dispatch.folders() })
 }
 
 /// All that can wake the loop.
@@ -78,6 +78,8 @@ pub(super) struct Node {
     /// When the last attempt began.
     pub(super) begun: Instant,
     pub(super) succeeded: bool,
+    /// The folder of the invocation that the last attempt belongs to.
+    pub(super) logs: Option<Arc<Path>>,
 }
 
 /// A step, and which of its attempts, from 1.
@@ -99,7 +101,7 @@ pub(super) struct Dispatch {
     cancels: HashMap<NodeIndex, CancellationToken>,
     pub(super) live: HashMap<usize, LiveDeployment>,
     /// The folder of each trial's current invocation.
-    pub(super) logs: HashMap<(usize, usize), PathBuf>,
+    pub(super) logs: HashMap<(usize, usize), Arc<Path>>,
     /// Invocations that are begun, and can only fail: their folder could not be made.
     without_logs: HashMap<NodeIndex, String>,
     /// Trials of which a step has started.
@@ -147,6 +149,7 @@ impl Dispatch {
                     again: false,
                     begun,
                     succeeded: false,
+                    logs: None,
                 }
             })
             .collect::<Vec<_>>();
@@ -173,8 +176,8 @@ impl Dispatch {
                 state.stopped.as_ref().map(|(cause, _)| *cause)
             },
             settling: Vec::new(),
-            errors: 0,
-            tally: Tally::default(),
+            errors: job.past.errors,
+            tally: job.past.tally.clone(),
             spending: Spending::before(&job, state),
             deadline: None,
             unsaved: Vec::new(),
@@ -321,9 +324,11 @@ impl Dispatch {
         for &index in &chosen {
             let step = self.job.graph.graph[index].clone();
             self.open_deployment(&step, now, &mut changes)?;
-            let logs = self.logs_for(index, &step, &mut changes);
+            let folder = self.logs_for(index, &step, &mut changes);
+            let logs = folder.as_deref().map(Path::to_path_buf);
             let node = &mut self.nodes[index.index()];
             node.attempts += 1;
+            node.logs = folder;
             node.begun = Instant::now();
             node.status = if step.pause().is_some() { StepStatus::Timed } else { StepStatus::Running };
             let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
@@ -376,7 +381,7 @@ impl Dispatch {
     }
 
     /// The invocation's folder: a new one when an invocation begins, or begins again.
-    fn logs_for(&mut self, index: NodeIndex, step: &Step, changes: &mut Vec<Change>) -> Option<PathBuf> {
+    fn logs_for(&mut self, index: NodeIndex, step: &Step, changes: &mut Vec<Change>) -> Option<Arc<Path>> {
         let trial = step.trial?;
         let known = self.logs.get(&(step.deployment, trial));
         let again = self.nodes[index.index()].attempts > 0;
@@ -396,12 +401,31 @@ impl Dispatch {
         };
         live.row.logs = Some(logs.clone());
         changes.push(Change::Logs { deployment: live.row.id.clone(), logs: logs.clone() });
-        self.remember_logs(step.deployment, trial, logs.clone());
+        let logs: Arc<Path> = logs.into();
+        self.logs.insert((step.deployment, trial), Arc::clone(&logs));
         Some(logs)
     }
 
-    pub(super) fn remember_logs(&mut self, deployment: usize, trial: usize, logs: PathBuf) {
-        self.logs.insert((deployment, trial), logs);
+    /// The folders of the last invocations of each application, in the order of the plan.
+    fn folders(&self) -> BTreeMap<String, Vec<PathBuf>> {
+        let Job { plan, graph, past, .. } = &self.job;
+        let nodes = graph.graph.node_weights().zip(&self.nodes);
+        let now = nodes.filter_map(|(step, node)| Some((step.deployment, node.logs.as_deref()?)));
+        let mut all: Vec<(usize, &Path)> = past
+            .folders
+            .iter()
+            .map(|(deployment, folder)| (*deployment, folder.as_path()))
+            .chain(now)
+            .collect();
+        all.sort_by_key(|(deployment, _)| *deployment);
+        let (mut seen, mut folders) = (HashSet::new(), BTreeMap::new());
+        for (deployment, folder) in all {
+            if seen.insert(folder) {
+                let application = &plan.entries[graph.deployments[deployment].entry].application;
+                folders.entry(application.clone()).or_insert_with(Vec::new).push(folder.to_owned());
+            }
+        }
+        folders
     }
 
     /// Takes up an attempt that an earlier runner began.
@@ -451,7 +475,7 @@ impl Dispatch {
             deployment: Arc::clone(&live.deployed),
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
             secrets: Arc::clone(&live.known_secrets),
-            logs,
+            logs: logs.as_deref().map(Path::to_path_buf),
             holds: self.machine.while_loading(&step),
             cancel: cancel.clone(),
             notices: job.notices.clone(),
@@ -550,7 +574,7 @@ impl Dispatch {
         let step = self.job.graph.graph[index].clone();
         let attempt = self.nodes[index.index()].attempts;
         let mut changes = Vec::new();
-        let mut outputs = std::collections::BTreeMap::new();
+        let mut outputs = BTreeMap::new();
         if let Some(live) = self.live.get_mut(&step.deployment) {
             let known_before = live.known_secrets.texts().count();
             if !finished.lost_secrets.is_empty() {
@@ -589,7 +613,7 @@ impl Dispatch {
                 step: step.id,
                 attempt,
                 outcome,
-                outputs: std::collections::BTreeMap::new(),
+                outputs: BTreeMap::new(),
                 invalid: vec![],
                 retry: true,
             };
@@ -623,7 +647,7 @@ impl Dispatch {
             log: self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt),
         });
         self.mark_ended(index, &outcome, !invalid.is_empty());
-        let outputs = std::collections::BTreeMap::new();
+        let outputs = BTreeMap::new();
         let ended = Event::StepEnded { step, attempt, outcome, outputs, invalid, retry: false };
         let mut changes = vec![event(&self.job.run, now, ended)];
         if self.job.graph.graph[index].is_cleanup() {
@@ -653,24 +677,16 @@ impl Dispatch {
     /// Ends a step in memory.
     pub(super) fn mark_ended(&mut self, index: NodeIndex, outcome: &Outcome, invalid: bool) {
         let step = &self.job.graph.graph[index];
-        let forgiven = step.manifest().is_some_and(|step| step.allow_failure);
+        let forgiven = is_forgiven(step);
         let succeeded = outcome.is_success() || (forgiven && matches!(outcome, Outcome::Failed(_)));
-        self.tally.invalid |= invalid;
+        let standing = Standing { owed: self.owed(step.deployment), kept: self.is_kept(step.deployment) };
+        self.tally.end(step, outcome, invalid, standing);
         if step.is_cleanup() {
-            // A cleanup that was never owed is no debt: it counts neither way.
-            if matches!(outcome, Outcome::Cancelled) && self.is_kept(step.deployment) {
-                self.tally.kept = true;
-            } else if !matches!(outcome, Outcome::Cancelled) || self.owed(step.deployment) {
-                self.tally.cleanup.add(outcome, forgiven);
-            }
             let (left, failed) = &mut self.cleanup_left[step.deployment];
             *left -= 1;
             *failed |= !succeeded;
-        } else {
-            self.tally.measurement.add(outcome, forgiven);
-            if !forgiven && matches!(outcome, Outcome::Failed(_) | Outcome::Interrupted) {
-                self.keep(index);
-            }
+        } else if !forgiven && matches!(outcome, Outcome::Failed(_) | Outcome::Interrupted) {
+            self.keep(index);
         }
         let node = &mut self.nodes[index.index()];
         node.status = StepStatus::Ended;
@@ -722,7 +738,11 @@ impl Dispatch {
         }
         let (measurement, cleanup) = self.tally.verdicts();
         if self.job.policy.retire.is_none() {
-            changes.push(event(&self.job.run, now, Event::RunEnded { measurement, cleanup }));
+            changes.push(event(
+                &self.job.run,
+                now,
+                Event::RunEnded { measurement, cleanup, up_ms: Some(up_ms()) },
+            ));
         }
         self.unsaved.append(&mut changes);
         self.save().await?;
@@ -770,6 +790,12 @@ impl Dispatch {
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+/// Milliseconds since the machine was started, sleep included.
+pub(crate) fn up_ms() -> i64 {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    up.tv_sec.saturating_mul(1000).saturating_add(up.tv_nsec / 1_000_000)
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {

@@ -8,6 +8,7 @@ mod deployments;
 mod dispatch;
 pub(crate) mod estimate;
 mod machine;
+mod past;
 mod policy;
 mod quiet;
 mod ready;
@@ -17,12 +18,15 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use deployments::{look_at, missing_variables};
-pub(crate) use dispatch::{drive, now_ms};
+pub(crate) use dispatch::{drive, now_ms, up_ms};
+pub(crate) use past::Past;
 pub(crate) use policy::{Policy, pause_after, retry_of};
 
 use crate::execute::Execute;
@@ -37,6 +41,8 @@ pub(crate) struct Job {
     pub run: RunId,
     pub plan: Plan,
     pub graph: RunGraph,
+    /// What the graph leaves out.
+    pub past: Past,
     pub parts: Parts,
     pub policy: Policy,
     pub naming: Naming,
@@ -47,6 +53,13 @@ pub(crate) struct Job {
     /// By which the plan's budget of money is spent.
     pub prices: Prices,
     pub notices: UnboundedSender<Notice>,
+}
+
+/// What became of a run.
+pub(crate) struct Driven {
+    pub end: End,
+    /// The folders of the last invocations of each application.
+    pub folders: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// How the deployments of a run are called in the workspace.

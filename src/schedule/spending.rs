@@ -14,8 +14,11 @@ impl Spending {
     /// What earlier runners of the run have spent. An attempt that still runs counts when it ends.
     pub(super) fn before(job: &Job, state: &RunState) -> Self {
         let mut spending = Self(0.0);
-        if job.plan.budget.cost_usd.is_none() || state.steps.is_empty() {
+        if job.plan.budget.cost_usd.is_none() {
             return spending;
+        }
+        for &(deployment, attempts) in &job.past.loads {
+            spending.0 += f64::from(attempts) * Self::units(job, deployment).0;
         }
         for step in job.graph.graph.node_weights() {
             let Some(known) = state.step(&step.id) else { continue };

@@ -8,10 +8,10 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::ScheduleError;
 use super::deployments::LiveDeployment;
-use super::dispatch::{Dispatch, StepStatus, after, now_ms};
+use super::dispatch::{Dispatch, StepStatus, after, now_ms, up_ms};
 use super::policy::pause_after;
+use super::{Job, ScheduleError};
 use crate::store::{Debt, event};
 use sb_plan::event::{Event, Outcome};
 use sb_plan::graph::Wait;
@@ -25,7 +25,8 @@ impl Dispatch {
         self.deadline =
             self.job.plan.budget.duration.map(|limit| after(limit.saturating_sub(since(begun, now))));
         let boot = self.job.executor.boot_id().map_err(ScheduleError::Boot)?;
-        let started = Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()) };
+        let started =
+            Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()), up_ms: Some(up_ms()) };
         self.unsaved.push(event(&self.job.run, now, started));
         self.save().await?;
         self.adopt_deployments().await?;
@@ -50,7 +51,13 @@ impl Dispatch {
                     self.begun.insert((step.deployment, trial));
                 }
                 if let Some(logs) = &past.logs {
-                    self.remember_logs(step.deployment, trial, logs.clone());
+                    let trial = self.logs.entry((step.deployment, trial));
+                    // Most steps of a trial have the same.
+                    let known = trial.or_insert_with(|| Arc::from(logs.as_path()));
+                    if **known != **logs {
+                        *known = Arc::from(logs.as_path());
+                    }
+                    node.logs = Some(Arc::clone(known));
                 }
             }
             let step = &self.job.graph.graph[index];
@@ -118,10 +125,13 @@ impl Dispatch {
 
     /// Deployments that exist already: opened by an earlier runner, or by an earlier command.
     async fn adopt_deployments(&mut self) -> Result<(), ScheduleError> {
-        let mut rows: HashMap<_, _> =
-            self.job.store.deployments().await?.into_iter().map(|row| (row.id.clone(), row)).collect();
-        for (index, deployment) in self.job.graph.deployments.iter().enumerate() {
-            let Some(row) = rows.remove(&self.job.naming.name(&self.job.run, deployment)) else { continue };
+        let Job { graph, past, naming, run, .. } = &self.job;
+        let left = graph.deployments.iter().enumerate().filter(|(index, _)| !past.is_over(*index));
+        let mut indices: HashMap<_, _> = left.map(|(index, it)| (naming.name(run, it), index)).collect();
+        let ids = indices.keys().cloned().collect();
+        for row in self.job.store.deployments_of(ids).await? {
+            let Some(index) = indices.remove(&row.id) else { continue };
+            let deployment = &self.job.graph.deployments[index];
             if row.debt == Debt::Paid {
                 // Cleaned up: it is opened anew when something is deployed again.
                 if row.run != self.job.run {
@@ -131,7 +141,7 @@ impl Dispatch {
             if let Some(logs) = &row.logs
                 && !self.job.parts.invoke
             {
-                self.logs.insert((index, 0), logs.clone());
+                self.logs.insert((index, 0), Arc::from(logs.as_path()));
             }
             self.live.insert(index, LiveDeployment::adopt(&self.job.plan, deployment, row, &self.job.store)?);
         }

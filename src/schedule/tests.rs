@@ -1,6 +1,7 @@
 //! The scheduler with an executor that plays a script, on a real store in a temporary folder.
 
 mod interruptions;
+mod past;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -90,6 +91,7 @@ struct Outcomes {
     waiting: Vec<String>,
     records: Vec<Record>,
     debts: Vec<Debt>,
+    folders: BTreeMap<String, Vec<PathBuf>>,
     most_running: usize,
 }
 
@@ -100,6 +102,8 @@ struct Case {
     before: Vec<Event>,
     /// How far in the future it left them: the clock was set back since.
     before_ms: i64,
+    /// Whether deployments that are over are left out of the graph.
+    set_aside: bool,
     stop_after: Option<Duration>,
     policy: Policy,
     shared: Option<crate::store::Shared>,
@@ -112,6 +116,7 @@ impl Case {
             fake: Fake::default(),
             before: vec![],
             before_ms: 0,
+            set_aside: false,
             stop_after: None,
             policy: Policy::default(),
             shared: None,
@@ -140,19 +145,33 @@ impl Case {
             .create_run(RunRow { id: run.clone(), created_ms: 0, request: "{}".into(), ended: None })
             .await
             .unwrap();
-        let graph = graph::build(&self.plan, expand(&self.plan), Parts::ALL);
         let mut changes: Vec<_> =
             self.before.into_iter().map(|e| event(&run, now_ms() + self.before_ms, e)).collect();
         if !changes.is_empty() {
-            let deployment = &graph.deployments[0];
+            store.append(std::mem::take(&mut changes)).await.unwrap();
+        }
+        let debts = store.state(&run).await.unwrap().debts;
+        for (index, deployment) in expand(&self.plan).deployments.iter().enumerate() {
             let id = Naming::OfRun.name(&run, deployment);
+            let debt = match debts.get(&id) {
+                Some(false) => Debt::Paid,
+                None if index > 0 || store.events(&run).await.unwrap().is_empty() => continue,
+                _ => Debt::Owed,
+            };
             let mut live =
                 deployments::LiveDeployment::open(&self.plan, deployment, id, &run, &store, now_ms())
                     .unwrap();
-            live.row.debt = Debt::Owed;
+            live.row.debt = debt;
             changes.push(crate::store::Change::Open(live.row));
+        }
+        if !changes.is_empty() {
             store.append(changes).await.unwrap();
         }
+        let (graph, past) = if self.set_aside {
+            past::left(&self.plan, &store, &run).await
+        } else {
+            (graph::build(&self.plan, expand(&self.plan), Parts::ALL), Past::default())
+        };
         let before = store.state(&run).await.unwrap();
         let fake = Arc::new(self.fake);
         let (notices, mut watch) = mpsc::unbounded_channel();
@@ -169,6 +188,7 @@ impl Case {
             run: run.clone(),
             plan: self.plan,
             graph,
+            past,
             parts: Parts::ALL,
             policy: self.policy,
             naming: Naming::OfRun,
@@ -184,8 +204,8 @@ impl Case {
             prices: sb_plan::plan::Prices::built_in(),
             notices,
         };
-        let end =
-            tokio::time::timeout(Duration::from_mins(1), drive(job, &before, stops)).await.unwrap().unwrap();
+        let driven = tokio::time::timeout(Duration::from_mins(1), drive(job, &before, stops)).await;
+        let Driven { end, folders } = driven.unwrap().unwrap();
         let mut waiting = Vec::new();
         while let Ok(notice) = watch.try_recv() {
             if let sb_plan::event::Notice::Waiting { step, why } = notice {
@@ -197,6 +217,7 @@ impl Case {
             waiting,
             log: fake.log(),
             records: store.events(&run).await.unwrap(),
+            folders,
             debts: store.deployments().await.unwrap().into_iter().map(|row| row.debt).collect(),
             most_running: fake.most_running.load(std::sync::atomic::Ordering::SeqCst),
         }
@@ -465,7 +486,8 @@ fn a_resumed_run_reattaches_to_what_was_running() {
 #[test]
 fn what_was_begun_before_the_machine_was_started_is_told_apart() {
     let debt = Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") };
-    let runner = |boot: Option<&str>| Event::RunnerStarted { pid: 1, boot: boot.map(str::to_owned) };
+    let runner =
+        |boot: Option<&str>| Event::RunnerStarted { pid: 1, boot: boot.map(str::to_owned), up_ms: None };
     let begun = || started("app.1/deploy/a", 1);
     let (this, other) = (Some("this boot"), Some("another boot"));
     for (events, word) in [

@@ -31,6 +31,8 @@ pub(super) struct Opened {
     /// None: it cannot be written to.
     pub(super) place: Option<Place>,
     pub(super) relocation: Relocation,
+    /// It is a copy, only to be looked at.
+    pub(super) copied: Option<StoreError>,
     /// What was wrong and was mended, for people.
     pub(super) notes: Vec<String>,
 }
@@ -73,7 +75,7 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         migrate(&mut connection, &path)?;
         let relocation = Relocation::default();
-        return Ok(Opened { connection, place: None, relocation, notes: vec![] });
+        return Ok(Opened { connection, place: None, relocation, copied: None, notes: vec![] });
     }
     let io = |error: io::Error| StoreError::Open { path: path.clone(), message: error.to_string() };
     DirBuilder::new().recursive(true).mode(0o700).create(workspace.folder()).map_err(io)?;
@@ -95,16 +97,16 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
             let connection = open_to_read(&path).map_err(failed)?;
             expect_known(&connection, &path)?;
             let mut notes = reconcile(&connection, workspace, false)?;
-            let relocation = identity::settle(&connection, workspace, access, &mut notes)?;
-            return Ok(Opened { connection, place: None, relocation, notes });
+            let (relocation, copied) = identity::settle(&connection, workspace, access, &mut notes)?;
+            return Ok(Opened { connection, place: None, relocation, copied, notes });
         }
         opened => opened.map_err(failed)?,
     };
     migrate(&mut connection, &path)?;
     let mut notes = reconcile(&connection, workspace, true)?;
-    let relocation = identity::settle(&connection, workspace, access, &mut notes)?;
+    let (relocation, copied) = identity::settle(&connection, workspace, access, &mut notes)?;
     let place = Some(Place::of(&path).map_err(io)?);
-    Ok(Opened { connection, place, relocation, notes })
+    Ok(Opened { connection, place, relocation, copied, notes })
 }
 
 /// Commands of steps stand in the state: one that was found in a folder above must be ours. One that was named is trusted.

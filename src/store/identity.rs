@@ -48,8 +48,8 @@ enum Found {
     New,
     Same,
     Moved,
-    /// Of one that is still there, or was on another machine.
-    Copy,
+    /// Of this one, which is still there, or was on another machine.
+    Copy(PathBuf),
 }
 
 impl Identity {
@@ -80,14 +80,19 @@ impl Identity {
         }
     }
 
-    fn found(&self, before: Option<&Self>) -> Found {
+    fn found(&self, before: Option<&Self>, workspace: &Workspace) -> Found {
         let Some(before) = before else { return Found::New };
         let same_machine = self.boot == before.boot || self.host == before.host;
         // The numbers of devices hold until the machine is started again.
         let same_folder =
             self.inode == before.inode && (self.device == before.device || self.boot != before.boot);
+        // The original may have been moved since: what runs in it says where it is.
+        if !same_folder && let Some(original) = held_elsewhere(workspace) {
+            return Found::Copy(original);
+        }
         if self.path == before.path {
-            return if same_machine || same_folder { Found::Same } else { Found::Copy };
+            let is_same = same_machine || same_folder;
+            return if is_same { Found::Same } else { Found::Copy(before.path.clone()) };
         }
         if same_folder && same_machine {
             return Found::Moved;
@@ -97,15 +102,35 @@ impl Identity {
             // To another file system.
             return Found::Moved;
         }
-        Found::Copy
+        Found::Copy(before.path.clone())
     }
+}
+
+/// The state whose runs are driven at this moment by the processes that the locks of this one name: the locks that they
+/// hold are other files.
+fn held_elsewhere(workspace: &Workspace) -> Option<PathBuf> {
+    let runs = fs::read_dir(workspace.runs()).ok()?;
+    runs.flatten().find_map(|run| {
+        let lock = run.path().join("lock");
+        let ours = fs::metadata(&lock).ok()?;
+        let process: u32 = fs::read_to_string(&lock).ok()?.trim().parse().ok()?;
+        let end = Path::new("runs").join(run.file_name()).join("lock");
+        let open = fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+        open.flatten().find_map(|item| {
+            let path = fs::read_link(item.path()).ok()?;
+            let state = path.ancestors().nth(3).filter(|_| path.ends_with(&end))?;
+            let theirs = fs::metadata(item.path()).ok()?;
+            let is_ours = (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino());
+            (!is_ours).then(|| state.to_owned())
+        })
+    })
 }
 
 const FILE: &str = "identity.json";
 /// Made by people who decide that a copy goes on in the place of its original; removed when it does.
 const TAKE_OVER: &str = "take-over";
 
-/// Compares the folder with the last time, and notes what it is now.
+/// Compares the folder with the last time, and notes what it is now. Returns why it is only to be looked at, if it is.
 ///
 /// # Errors
 /// It is a copy with something that the original is to end, and is to be worked with.
@@ -114,21 +139,24 @@ pub(super) fn settle(
     workspace: &Workspace,
     access: Access,
     notes: &mut Vec<String>,
-) -> Result<Relocation, StoreError> {
+) -> Result<(Relocation, Option<StoreError>), StoreError> {
     let folder = workspace.folder();
     let io = |error: io::Error| StoreError::Read { path: folder.join(FILE), message: error.to_string() };
     let mut here = Identity::here(workspace).map_err(io)?;
     let before = Identity::read(folder).map_err(io)?;
-    let found = here.found(before.as_ref());
+    let found = here.found(before.as_ref(), workspace);
     let take_over = folder.join(TAKE_OVER);
-    if matches!(found, Found::Copy) && !take_over.exists() && has_open(connection, workspace)? {
-        let original = before.map(|before| before.path).unwrap_or_default();
+    if let Found::Copy(original) = &found
+        && !take_over.exists()
+        && has_open(connection, workspace)?
+    {
+        let original = original.clone();
         let error = StoreError::Copied { path: folder.to_owned(), original, take_over };
         if access == Access::Write {
             return Err(error);
         }
         notes.push(error.to_string());
-        return Ok(Relocation::default());
+        return Ok((Relocation::default(), Some(error)));
     }
     match &before {
         Some(before) => {
@@ -164,7 +192,7 @@ pub(super) fn settle(
         // Should it stay, it says what is so by now.
         let _ = fs::remove_file(take_over);
     }
-    Ok(Relocation::new(&here))
+    Ok((Relocation::new(&here), None))
 }
 
 /// Whether something is to be ended: a run, or a deployment.

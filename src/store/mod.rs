@@ -20,10 +20,11 @@ mod tables;
 mod tests;
 mod worker;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use connection::expect_own;
 pub(crate) use lock::{Lock, LockError};
@@ -73,9 +74,9 @@ pub enum StoreError {
     #[error("other users may write to the state `{}`: forbid it with `chmod go-w {}`, or give another folder with --state-dir", path.display(), quoted(path))]
     Writable { path: PathBuf },
     #[error(
-        "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed; go on there, or remove this one with `rm -r {}`; \
-         if that one will never be used again, `touch {}` and the same command again let this one take its place",
-        path.display(), original.display(), quoted(path), quoted(take_over)
+        "the state `{}` is a copy of `{}`, where what it has not ended goes on and is owed: `sb leaks --state-dir {}` lists that; remove this one with \
+         `rm -r {}`; if that one will never be used again, `touch {}` and the same command again let this one take its place",
+        path.display(), original.display(), quoted(original), quoted(path), quoted(take_over)
     )]
     Copied { path: PathBuf, original: PathBuf, take_over: PathBuf },
     #[error("the state `{}` was moved to `{}` while it was in use", path.display(), now.display())]
@@ -151,6 +152,19 @@ impl Store {
         &self.thread.notes
     }
 
+    /// That it is not the copy of a state which is still there: what that one has not ended is not to be ended here.
+    pub(crate) fn expect_original(&self) -> Result<(), StoreError> {
+        self.thread.copied.clone().map_or(Ok(()), Err)
+    }
+
+    /// The state that this one is a copy of, where something of it is not ended.
+    pub(crate) fn original(&self) -> Option<&Path> {
+        match &self.thread.copied {
+            Some(StoreError::Copied { original, .. }) => Some(original),
+            _ => None,
+        }
+    }
+
     /// Deployments that are owed by the records beside a state, whether that can be read or not; and the names of those
     /// whose record is damaged.
     pub(crate) fn recorded(
@@ -212,6 +226,15 @@ impl Store {
         self.ask(|reply| worker::StoreRequest::EventsAfter { run, number, limit, reply }).await
     }
 
+    /// Begins to read all events of a run, a good many at a time.
+    pub(crate) fn read(&self, run: &RunId) -> Result<Reading, StoreError> {
+        let (records, coming) = mpsc::channel(worker::AHEAD);
+        let (reply, end) = oneshot::channel();
+        let request = worker::StoreRequest::Read { run: run.clone(), records, reply };
+        self.thread.send(request).map_err(|_| self.gone())?;
+        Ok(Reading { coming, end, gone: self.gone() })
+    }
+
     /// The state of a run, folded from its events without holding them all.
     pub(crate) async fn state(&self, run: &RunId) -> Result<RunState, StoreError> {
         let run = run.clone();
@@ -220,7 +243,7 @@ impl Store {
 
     /// Whether a deployment of this run is still to be cleaned up.
     pub(crate) async fn owes(&self, run: &RunId) -> Result<bool, StoreError> {
-        Ok(self.deployments().await?.iter().any(|row| row.run == *run && row.debt == Debt::Owed))
+        Ok(self.unpaid().await?.iter().any(|row| row.run == *run && row.debt == Debt::Owed))
     }
 
     /// Whether files can be made in the state's folder just now: a step that could not be started because they
@@ -243,11 +266,31 @@ impl Store {
     }
 
     pub(crate) async fn deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        self.ask(|reply| worker::StoreRequest::Deployments { reply }).await
+        self.deployments_that(|_, _| true).await
+    }
+
+    /// Deployments that were opened, and are not cleaned up.
+    pub(crate) async fn unpaid(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.deployments_that(|_, debt| debt != Debt::Paid).await
+    }
+
+    /// Those of these deployments that were opened.
+    pub(crate) async fn deployments_of(
+        &self,
+        ids: HashSet<DeploymentId>,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.deployments_that(move |id, _| ids.contains(id)).await
     }
 
     pub(crate) async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
-        Ok(self.deployments().await?.into_iter().find(|row| row.id == *id))
+        Ok(self.deployments_of(HashSet::from([id.clone()])).await?.pop())
+    }
+
+    async fn deployments_that(
+        &self,
+        wanted: impl Fn(&DeploymentId, Debt) -> bool + Send + 'static,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.ask(|reply| worker::StoreRequest::Deployments { wanted: Box::new(wanted), reply }).await
     }
 
     /// The one process that may work on this run.
@@ -260,6 +303,11 @@ impl Store {
         lock::take(&self.workspace.deployment_lock(deployment), deployment.as_str())
     }
 
+    /// The one process that runs this plan, as long as nobody asks for another.
+    pub(crate) fn lock_plan(&self, plan: &Path) -> Result<Lock, LockError> {
+        lock::take(&self.workspace.plan_lock(plan), &plan.display().to_string())
+    }
+
     /// Whether a live process holds the run.
     pub(crate) fn runner_of(&self, run: &RunId) -> Option<u32> {
         lock::holder(&self.workspace.run_lock(run))
@@ -270,12 +318,32 @@ impl Store {
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> worker::StoreRequest,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::Write {
+        self.thread.send(request(reply)).map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Write {
             path: self.folder().to_path_buf(),
             message: "the thread that owns it has ended".to_owned(),
-        };
-        self.thread.send(request(reply)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        }
+    }
+}
+
+/// The events of a run as they are read, in another thread. Until they are, or this is dropped, nothing else is answered.
+pub(crate) struct Reading {
+    coming: mpsc::Receiver<Vec<Record>>,
+    end: oneshot::Receiver<Result<(), StoreError>>,
+    gone: StoreError,
+}
+
+impl Reading {
+    /// Gives each event to `take`, in order. All are there, as they were written.
+    pub(crate) async fn each(mut self, mut take: impl FnMut(Record)) -> Result<(), StoreError> {
+        while let Some(records) = self.coming.recv().await {
+            records.into_iter().for_each(&mut take);
+        }
+        self.end.await.map_err(|_| self.gone)?
     }
 }
 

@@ -29,6 +29,8 @@ struct Lost {
     behind: Vec<(RunId, i64, i64)>,
     /// Deployments that are owed by it and have no record that can be read.
     unrecorded: Vec<DeploymentRow>,
+    /// Deployments that are owed by it, and were cleaned up since: it is an old copy.
+    paid: Vec<DeploymentRow>,
 }
 
 impl Lost {
@@ -53,7 +55,7 @@ pub(super) fn reconcile(
     if !mend && !lost.is_nothing() {
         return Err(lost_for_good(workspace, &lost));
     }
-    if mend && !(lost.is_nothing() && lost.unrecorded.is_empty()) {
+    if mend && !(lost.is_nothing() && lost.unrecorded.is_empty() && lost.paid.is_empty()) {
         // Once more while nobody else writes: what is compared here changes while others work.
         let transaction =
             Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(failed)?;
@@ -61,6 +63,9 @@ pub(super) fn reconcile(
         let mut ends = Vec::new();
         if !lost.is_nothing() {
             Restored { notes, ends } = restore(&transaction, workspace, &lost)?;
+        }
+        for row in &lost.paid {
+            ends.extend(pay(&transaction, row).map_err(failed)?);
         }
         for row in &lost.unrecorded {
             record::keep_owed(workspace, row).map_err(|error| StoreError::Write {
@@ -74,6 +79,14 @@ pub(super) fn reconcile(
             // A run that is written anew has fewer events than before. Should it fail, that is told once more.
             let _ = progress.note(workspace, &run, events);
         }
+    }
+    for row in &lost.paid {
+        notes.push(format!(
+            "the state `{}` says that the cleanup of `{}` is owed; it was cleaned up since, as `{}` says: the state is an old copy",
+            path.display(),
+            row.id,
+            workspace.paid_file(&row.run).display()
+        ));
     }
     for (run, now, once) in &lost.behind {
         notes.push(format!(
@@ -95,8 +108,14 @@ fn compare(connection: &Connection, workspace: &Workspace) -> Result<Lost, Store
     let owed = record::owed(workspace).map_err(unlisted)?;
     let folders = record::run_folders(workspace).map_err(unlisted)?;
     let moment = Moment::read(connection).map_err(|error| unwritten(&path, &error))?;
-    let mut lost =
-        Lost { runs: vec![], deployments: vec![], damaged: vec![], behind: vec![], unrecorded: vec![] };
+    let mut lost = Lost {
+        runs: vec![],
+        deployments: vec![],
+        damaged: vec![],
+        behind: vec![],
+        unrecorded: vec![],
+        paid: vec![],
+    };
     for RunFolder { id, events, begun } in folders {
         match moment.runs.get(&id) {
             None if begun || events > 0 => lost.runs.push(id),
@@ -128,7 +147,13 @@ fn compare(connection: &Connection, workspace: &Workspace) -> Result<Lost, Store
             && row.debt == Debt::Owed
             && !is_in_hand(workspace, &row)
         {
-            lost.unrecorded.push(row);
+            // A record that cannot be read is no sign that it was removed.
+            let has_record = workspace.owed_file(&row.id).exists();
+            if !has_record && record::is_paid(workspace, &row) {
+                lost.paid.push(row);
+            } else {
+                lost.unrecorded.push(row);
+            }
         }
     }
     Ok(lost)
@@ -172,6 +197,17 @@ struct Restored {
     notes: Vec<String>,
     /// The number of events of each run that got some.
     ends: Vec<(RunId, i64)>,
+}
+
+/// Writes down that a deployment is cleaned up; returns the number of the last event of its run.
+fn pay(transaction: &Transaction<'_>, row: &DeploymentRow) -> rusqlite::Result<Vec<(RunId, i64)>> {
+    let mut appended = Appended::default();
+    let deployment = row.id.clone();
+    let paid = event(&row.run, now_ms(), Event::DebtPaid { deployment: deployment.clone() });
+    for change in [paid, Change::Debt { deployment, debt: Debt::Paid }] {
+        apply(transaction, &change, &mut appended)?;
+    }
+    appended.seal(transaction)
 }
 
 /// Writes what is lost into the database again.
@@ -232,7 +268,7 @@ fn debt(run: &RunId, deployment: DeploymentId) -> Change {
 /// nothing new is to be measured.
 fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Change> {
     let now = now_ms();
-    let mut changes = vec![event(&run.id, now, Event::RunnerStarted { pid: 0, boot: None })];
+    let mut changes = vec![event(&run.id, now, Event::RunnerStarted { pid: 0, boot: None, up_ms: None })];
     changes.extend(owed.iter().map(|deployment| debt(&run.id, deployment.clone())));
     let mut attempts = BTreeMap::new();
     let steps = workspace.run(&run.id).join("steps");
@@ -246,7 +282,8 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
     changes.push(event(&run.id, now, Event::StopRequested { why, cause: StopCause::User }));
     // Another command cleans up, or nothing is left to do.
     if at_rest && (owed.is_empty() || !cleans_up(run)) {
-        let ended = Event::RunEnded { measurement: Verdict::Cancelled, cleanup: Verdict::None };
+        let (measurement, cleanup) = (Verdict::Cancelled, Verdict::None);
+        let ended = Event::RunEnded { measurement, cleanup, up_ms: None };
         changes.push(event(&run.id, now, ended));
     }
     changes

@@ -5,6 +5,7 @@
 //! | file | written | says |
 //! |---|---|---|
 //! | `.sb/owed/DEPLOYMENT.json` | when the debt is in the journal, before the first deploy step; removed before it is paid there | what stands |
+//! | `.sb/runs/RUN/paid` | a line each, before that record is removed | what was cleaned up |
 //! | `.sb/runs/RUN/request.json` | before the run is in the journal | what the run is |
 //! | `.sb/runs/RUN/journal` | after each transaction, not durably | so many events were in the journal |
 
@@ -81,6 +82,34 @@ pub(super) fn forget_owed(workspace: &Workspace, deployment: &DeploymentId) -> i
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// A line of what was cleaned up: which deployment, and when it had been opened.
+fn paid_line(row: &DeploymentRow) -> String {
+    let what = format!("{} {}", row.opened_ms, row.id);
+    format!("{:08x} {what}\n", checksum::of(&what))
+}
+
+/// Notes that the deployment was cleaned up: a journal that says otherwise later on is an old copy. Durable when it
+/// returns.
+pub(super) fn keep_paid(workspace: &Workspace, row: &DeploymentRow) -> io::Result<()> {
+    let path = workspace.paid_file(&row.run);
+    fs::create_dir_all(workspace.run(&row.run))?;
+    let is_new = !path.exists();
+    let mut file = sb_durable::private().append(true).create(true).open(&path)?;
+    io::Write::write_all(&mut file, paid_line(row).as_bytes())?;
+    file.sync_data()?;
+    if is_new {
+        File::open(workspace.run(&row.run))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Whether the deployment was cleaned up since it was opened. What cannot be read proves nothing.
+pub(super) fn is_paid(workspace: &Workspace, row: &DeploymentRow) -> bool {
+    let line = paid_line(row);
+    fs::read(workspace.paid_file(&row.run))
+        .is_ok_and(|bytes| bytes.split_inclusive(|byte| *byte == b'\n').any(|found| found == line.as_bytes()))
 }
 
 /// Every deployment that is owed by its record, damaged records included; sorted.

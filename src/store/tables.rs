@@ -29,9 +29,31 @@ pub(super) enum RowError {
     Changed(String),
 }
 
+/// Whether it is what the database holds that is wrong, and not the disk, its permissions or who else works with it: our
+/// statements are right, so a table, a column or a type that is missing was damaged.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    use rusqlite::ErrorCode;
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::SystemIoFailure => failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ,
+            ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::ApiMisuse
+            | ErrorCode::NoLargeFileSupport
+            | ErrorCode::AuthorizationForStatementDenied => false,
+            _ => true,
+        },
+        rusqlite::Error::ToSqlConversionFailure(_) | rusqlite::Error::InvalidPath(_) => false,
+        _ => true,
+    }
 }
 
 pub(super) fn unwritten(path: &Path, error: &rusqlite::Error) -> StoreError {
@@ -87,7 +109,7 @@ pub(super) fn each_event(
         let (number, at_ms) = (row.get(0)?, row.get(1)?);
         let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
         verifier.take(number, at_ms, text)?;
-        take(Record { at_ms, event: serde_json::from_str(text)? });
+        take(Record { at_ms, event: Event::from_json(text)? });
     }
     Ok(verifier.end()?)
 }
@@ -100,20 +122,32 @@ pub(super) fn read_deployment(
     connection: &Connection,
     id: &DeploymentId,
 ) -> Result<Option<DeploymentRow>, RowError> {
-    Ok(each(connection, &format!("{DEPLOYMENTS} WHERE id = ?1"), [id.as_str()], deployment_row)?.pop())
+    let sql = format!("{DEPLOYMENTS} WHERE id = ?1");
+    let rows = each(connection, &sql, [id.as_str()], |row| deployment_row(row, &|_, _| true))?;
+    Ok(rows.into_iter().flatten().next())
 }
 
-pub(super) fn read_deployments(connection: &Connection) -> Result<Vec<DeploymentRow>, RowError> {
+/// Those that are wanted, in the order in which they were opened. All are compared with their checksums.
+pub(super) fn read_deployments(
+    connection: &Connection,
+    wanted: &dyn Fn(&DeploymentId, Debt) -> bool,
+) -> Result<Vec<DeploymentRow>, RowError> {
     // Every row, and not what an index says of them.
-    let sql = format!("{DEPLOYMENTS} NOT INDEXED ORDER BY opened_ms, id");
-    each(connection, &sql, [], deployment_row)
+    let sql = format!("{DEPLOYMENTS} NOT INDEXED");
+    let mut rows = Vec::new();
+    each(connection, &sql, [], |row| {
+        rows.extend(deployment_row(row, wanted)?);
+        Ok(())
+    })?;
+    rows.sort_by(|one, two| (one.opened_ms, &one.id).cmp(&(two.opened_ms, &two.id)));
+    Ok(rows)
 }
 
 /// Fails when the row, but for its checksum at the end, is not the one that was written.
-fn verify(row: &Row<'_>, checksum: usize, what: &str) -> Result<(), RowError> {
+fn verify(row: &Row<'_>, checksum: usize, what: impl FnOnce() -> String) -> Result<(), RowError> {
     let expected: Option<u32> = row.get(checksum)?;
     if expected.is_some_and(|expected| checksum_of(row, checksum).is_ok_and(|found| found != expected)) {
-        return Err(RowError::Changed(what.to_owned()));
+        return Err(RowError::Changed(what()));
     }
     Ok(())
 }
@@ -139,28 +173,36 @@ pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, RowError> {
             .transpose()
     };
     let id = RunId::new(row.get::<_, String>(0)?);
-    verify(row, 5, &format!("the row of run {id}"))?;
+    verify(row, 5, || format!("the row of run {id}"))?;
     Ok(RunRow { id, created_ms: row.get(1)?, request: row.get(2)?, ended: verdict(3)?.zip(verdict(4)?) })
 }
 
-fn deployment_row(row: &Row<'_>) -> Result<DeploymentRow, RowError> {
-    let debt: String = row.get(6)?;
+/// None: it is not wanted.
+fn deployment_row(
+    row: &Row<'_>,
+    wanted: &dyn Fn(&DeploymentId, Debt) -> bool,
+) -> Result<Option<DeploymentRow>, RowError> {
     let json =
         |index: usize| -> Result<_, RowError> { Ok(serde_json::from_str(&row.get::<_, String>(index)?)?) };
     let id = DeploymentId::new(row.get::<_, String>(0)?);
-    verify(row, 10, &format!("the row of deployment `{id}`"))?;
-    Ok(DeploymentRow {
+    verify(row, 10, || format!("the row of deployment `{id}`"))?;
+    let debt: String = row.get(6)?;
+    let debt = Debt::parse(&debt).ok_or(RowError::Word(debt))?;
+    if !wanted(&id, debt) {
+        return Ok(None);
+    }
+    Ok(Some(DeploymentRow {
         id,
         run: RunId::new(row.get::<_, String>(1)?),
         benchmark: row.get(2)?,
         target: row.get(3)?,
         manifest: row.get::<_, String>(4)?.into(),
         opened_ms: row.get(5)?,
-        debt: Debt::parse(&debt).ok_or(RowError::Word(debt))?,
+        debt,
         params: json(7)?,
         outputs: json(8)?,
         logs: row.get::<_, Option<String>>(9)?.map(PathBuf::from),
-    })
+    }))
 }
 
 /// What a transaction has changed, for the checksums.
@@ -276,7 +318,7 @@ pub(super) fn apply(
                 .query_row(params![run.as_str(), record.at_ms, event], |row| row.get(0))?;
             appended.event(run, number, record.at_ms, &event);
             match &record.event {
-                Event::RunEnded { measurement, cleanup } => {
+                Event::RunEnded { measurement, cleanup, .. } => {
                     appended.run(run);
                     end_run(transaction, run, Some((*measurement, *cleanup)))
                 }
@@ -334,6 +376,39 @@ pub(super) fn apply(
             .map(|_| ()),
         Change::Logs { deployment, logs } => {
             update("UPDATE deployments SET logs = ?2 WHERE id = ?1", deployment, &logs.to_string_lossy())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_the_database_holds_is_damaged_and_what_the_disk_refuses_is_not() {
+        let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        let typed = rusqlite::Error::InvalidColumnType(0, "id".to_owned(), rusqlite::types::Type::Null);
+        assert!(is_corrupt(&typed));
+        for code in [
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_ERROR,
+            ffi::SQLITE_CONSTRAINT,
+            ffi::SQLITE_IOERR_SHORT_READ,
+        ] {
+            assert!(is_corrupt(&failure(code)), "{code}");
+        }
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_PERM,
+            ffi::SQLITE_CANTOPEN,
+        ] {
+            assert!(!is_corrupt(&failure(code)), "{code}");
         }
     }
 }

@@ -33,8 +33,16 @@ pub(super) enum StoreRequest {
     Events { run: RunId, reply: StoreReply<Vec<Record>> },
     Fold { run: RunId, reply: StoreReply<RunState> },
     EventsAfter { run: RunId, number: i64, limit: u32, reply: StoreReply<Vec<(i64, Record)>> },
-    Deployments { reply: StoreReply<Vec<DeploymentRow>> },
+    Read { run: RunId, records: tokio::sync::mpsc::Sender<Vec<Record>>, reply: StoreReply<()> },
+    Deployments { wanted: Wanted, reply: StoreReply<Vec<DeploymentRow>> },
 }
+
+/// Which deployments are read.
+pub(super) type Wanted = Box<dyn Fn(&DeploymentId, Debt) -> bool + Send>;
+
+/// Events that are handed over together, and how many times that may wait for the one who takes them.
+const TOGETHER: usize = 4096;
+pub(super) const AHEAD: usize = 32;
 
 /// At most this many appends share a transaction.
 const BATCH: usize = 256;
@@ -58,6 +66,8 @@ pub(super) struct StoreThread {
     thread: Option<std::thread::JoinHandle<()>>,
     /// What was found wrong with the state and mended, for people.
     pub(super) notes: Vec<String>,
+    /// It is a copy, only to be looked at.
+    pub(super) copied: Option<StoreError>,
 }
 
 impl StoreThread {
@@ -96,7 +106,7 @@ pub(super) fn start(workspace: &Workspace, access: Access) -> Result<StoreThread
         .name("store".to_owned())
         .spawn(move || worker.serve(&requests))
         .map_err(|error| StoreError::Open { path: workspace.database(), message: error.to_string() })?;
-    Ok(StoreThread { sender: Some(sender), thread: Some(thread), notes: opened.notes })
+    Ok(StoreThread { sender: Some(sender), thread: Some(thread), notes: opened.notes, copied: opened.copied })
 }
 
 /// Fails when the disk is nearly full. What is left belongs to the steps that are running: the ends of those are
@@ -189,6 +199,13 @@ impl Worker {
                 Change::Outputs { deployment, .. } | Change::Params { deployment, .. } => (deployment, false),
                 _ => continue,
             };
+            if matches!(change, Change::Debt { debt: Debt::Paid, .. })
+                && let Some(row) =
+                    read_deployment(&self.connection, deployment).map_err(|error| self.unread(error))?
+            {
+                let path = self.workspace.paid_file(&row.run);
+                record::keep_paid(&self.workspace, &row).map_err(unrecorded(path))?;
+            }
             if is_paid {
                 record::forget_owed(&self.workspace, deployment)
                     .map_err(unrecorded(self.workspace.owed_file(deployment)))?;
@@ -303,8 +320,7 @@ impl Worker {
             return;
         }
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(self.workspace.owed());
-        let owed = read_deployments(&self.connection).unwrap_or_default();
-        let owed: Vec<_> = owed.into_iter().filter(|row| row.debt == Debt::Owed).collect();
+        let owed = read_deployments(&self.connection, &|_, debt| debt == Debt::Owed).unwrap_or_default();
         for run in each(&self.connection, RUNS, [], run_row).unwrap_or_default() {
             if run.ended.is_none() || owed.iter().any(|row| row.run == run.id) {
                 let _ = record::keep_run(&self.workspace, &run);
@@ -374,14 +390,27 @@ impl Worker {
                            ORDER BY number LIMIT ?3";
                 let read = each(&self.connection, sql, params![run.as_str(), number, limit], |row| {
                     let text: String = row.get(2)?;
-                    let mut record = Record { at_ms: row.get(1)?, event: serde_json::from_str(&text)? };
+                    let mut record = Record { at_ms: row.get(1)?, event: Event::from_json(&text)? };
                     self.relocation.record(&mut record);
                     Ok((row.get(0)?, record))
                 });
                 let _ = reply.send(read.map_err(|error| self.unread(error)));
             }
-            StoreRequest::Deployments { reply } => {
-                let rows = read_deployments(&self.connection).map(|mut rows| {
+            StoreRequest::Read { run, records, reply } => {
+                let mut batch = Vec::with_capacity(TOGETHER);
+                let read = self.each_event(&run, |record| {
+                    batch.push(record);
+                    if batch.len() == TOGETHER {
+                        // Fails where nobody waits for them any more.
+                        let full = std::mem::replace(&mut batch, Vec::with_capacity(TOGETHER));
+                        let _ = records.blocking_send(full);
+                    }
+                });
+                let _ = records.blocking_send(batch);
+                let _ = reply.send(read);
+            }
+            StoreRequest::Deployments { wanted, reply } => {
+                let rows = read_deployments(&self.connection, &wanted).map(|mut rows| {
                     for row in &mut rows {
                         self.relocation.path(&mut row.manifest);
                         row.logs.iter_mut().for_each(|logs| self.relocation.path(logs));

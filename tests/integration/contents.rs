@@ -103,6 +103,56 @@ fn another_template_or_other_code_of_a_function_is_not_what_was_deployed() {
     check("src/app.py", &other, &["(now)", "  app.py", "app.1/deploy/functions"], 0);
 }
 
+/// Beside code that people write, in folders that tools fill elsewhere.
+#[test]
+fn what_git_knows_is_compared_wherever_it_lies_and_what_it_ignores_is_a_product() {
+    let work = Workspace::new();
+    let git = |arguments: &[&str]| {
+        let ran =
+            std::process::Command::new("git").arg("-C").arg(work.path()).args(arguments).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    git(&["init", "-q"]);
+    let build = "run = \"echo begin >> trail; sleep 1; make -f rules; cd tools && ./y.sh\"";
+    work.write(
+        "benchmark.toml",
+        &MANIFEST.replace("run = \"echo begin >> trail; sleep 1; sh setup.sh\"", build),
+    );
+    work.write("template.yaml", TEMPLATE);
+    work.write("src/app.py", CODE);
+    work.write("src/bin/tool.py", "1");
+    work.write("src/dist/app.min.js", "1");
+    work.write(".gitignore", "dist\n");
+    work.write("body.txt", "ONE\n");
+    work.write("setup.sh", "echo set up >> trail\n");
+    work.write("rules", "all:\n\techo 2 > src/dist/app.min.js\n");
+    work.write("tools/y.sh", "#!/bin/sh\ntrue\n");
+    let runnable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(work.path().join("tools/y.sh"), runnable).unwrap();
+    let mut runner = work.start(&["test", "--executor", "host"]);
+    assert!(work.appears("trail", "begin"), "{}", work.read("runner.log"));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    for (file, text, shown) in [
+        ("src/bin/tool.py", "2", "bin/tool.py"),
+        ("rules", "all:\n\techo 3\n", "echo 3"),
+        ("tools/y.sh", "#!/bin/sh\nfalse\n", "+false"),
+    ] {
+        let before = work.read(file);
+        work.write(file, text);
+        let refused = work.sb(&["resume"]).expect(1);
+        assert!(
+            refused.stderr.contains("have changed") && refused.stderr.contains(shown),
+            "{}",
+            refused.stderr
+        );
+        work.write(file, &before);
+    }
+    let resumed = work.sb(&["resume"]);
+    assert!(!resumed.stderr.contains("have changed"), "{}", resumed.stderr);
+    assert_eq!(work.read("src/dist/app.min.js"), "2\n");
+}
+
 #[test]
 fn a_run_whose_files_are_what_they_were_goes_on() {
     let work = killed();

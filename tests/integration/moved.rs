@@ -132,6 +132,51 @@ fn a_copy_leaves_what_its_original_runs_and_owes_alone() {
 }
 
 #[test]
+fn what_a_copy_says_of_a_debt_is_what_can_be_done() {
+    let work = workspace("one");
+    work.sb_in("one", &["prepare", "--executor", "host"]).expect(0);
+    shell(&work.path(), "cp -a one two");
+    for arguments in [&["cleanup", "--executor", "host"][..], &["prepare", "--executor", "host"]] {
+        let refused = work.sb_in("two", arguments).expect(7);
+        assert!(refused.stderr.contains("is a copy of"), "{}", refused.stderr);
+    }
+    let leaks = work.sb_in("two", &["leaks"]).expect(4);
+    let command = leaks.stdout.split_once("owed by the original: ").unwrap().1.trim();
+    let leaks = paste(&work, command).expect(4);
+    paste(&work, &suggested(&leaks)).expect(0);
+    assert!(work.read("one/trail").ends_with("cleanup\n"));
+    // The way out in which the copy takes its place.
+    let refused = work.sb_in("two", &["cleanup", "--executor", "host"]).expect(7);
+    let command = refused.stderr.split('`').find(|part| part.starts_with("touch ")).unwrap();
+    paste(&work, command).expect(0);
+    work.sb_in("two", &["cleanup", "--executor", "host"]).expect(0);
+    assert!(work.read("two/trail").ends_with("cleanup\n"));
+}
+
+#[test]
+fn a_copy_is_none_less_when_its_original_is_moved_while_a_runner_drives_it() {
+    let work = workspace("one");
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let mut runner =
+        work.command(&["run", "plan.toml"]).current_dir(work.path().join("one")).stderr(log).spawn().unwrap();
+    assert!(work.appears("one/trail", "begin"), "{}", work.read("runner.log"));
+    shell(&work.path(), "cp -a one two && mv one three");
+    let refused = work.sb_in("two", &["resume"]).expect(7);
+    assert!(
+        refused.stderr.contains("is a copy of") && refused.stderr.contains("/three/.sb"),
+        "{}",
+        refused.stderr
+    );
+    let command = refused.stderr.split('`').find(|part| part.starts_with("sb leaks ")).unwrap();
+    assert!(!paste(&work, command).stderr.contains("is a copy"));
+    // The runner finds that its state was moved, and another one goes on there.
+    assert!(!runner.wait().unwrap().success());
+    work.sb_in("three", &["resume"]).expect(0);
+    assert_eq!(work.read("three/trail"), "deploy\nbegin\nend\ncleanup\n");
+    assert!(!work.read("two/trail").contains("cleanup"));
+}
+
+#[test]
 fn a_copy_of_a_workspace_that_has_ended_everything_begins_runs_of_its_own() {
     let work = workspace("one");
     work.sb_in("one", &["run", "plan.toml"]).expect(0);

@@ -86,6 +86,23 @@ fn an_old_copy_of_the_state_that_is_put_back_does_not_hide_what_was_deployed_sin
 }
 
 #[test]
+fn an_old_copy_of_the_state_that_is_put_back_does_not_have_what_was_cleaned_up_cleaned_up_again() {
+    let work = deployed();
+    let old = fs::read(state(&work, "state.db")).unwrap();
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+    fs::write(state(&work, "state.db"), old).unwrap();
+    let leaks = work.sb(&["leaks"]).expect(0);
+    assert!(leaks.stderr.contains("it was cleaned up since"), "{}", leaks.stderr);
+    assert!(leaks.stderr.contains("nothing is owed"), "{}", leaks.stderr);
+    // Deployed again, it is owed again.
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    fs::remove_dir_all(state(&work, "owed")).unwrap();
+    work.sb(&["leaks"]).expect(4);
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+    assert_eq!(standing(&work), 0);
+}
+
+#[test]
 fn a_damaged_state_is_refused_and_what_stands_is_listed_and_removed_once_it_was_moved_away() {
     let work = deployed();
     fs::write(state(&work, "state.db"), "this is not a database, it is a text of some length").unwrap();
@@ -220,6 +237,30 @@ fn a_plan_of_which_a_run_was_left_is_not_run_beside_it_unasked() {
     work.sb(&words).expect(0);
     let again = work.sb(&["run", "plan.toml"]).expect(0);
     assert!(!again.stderr.contains("has not ended"), "{}", again.stderr);
+    assert_eq!(standing(&work), 0);
+}
+
+#[test]
+fn a_plan_of_which_a_run_goes_on_is_not_run_beside_it_unasked() {
+    let work = workspace();
+    work.write(
+        "benchmark.toml",
+        &MANIFEST.replace("mkdir -p", "while [ ! -e go ]; do sleep 0.05; done; mkdir -p"),
+    );
+    work.write("plan.toml", PLAN);
+    let mut runner = work.start(&["run", "plan.toml"]);
+    assert!(work.appears("runner.log", "started    app.1/deploy/stack"), "{}", work.read("runner.log"));
+    let refused = work.sb(&["run", "plan.toml"]).expect(6);
+    assert!(refused.stderr.contains("no other is started"), "{}", refused.stderr);
+    let command = refused.stderr.split('`').find(|part| part.starts_with("sb status ")).unwrap().to_owned();
+    let anew = refused.stderr.split('`').find(|part| part.ends_with(" --anew")).unwrap().to_owned();
+    let words = |command: &str| command.split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let status: Vec<_> = words(&command).into_iter().filter(|word| word != "--watch").collect();
+    work.sb(&status.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    work.write("go", "");
+    work.sb(&words(&anew).iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    assert!(runner.wait().unwrap().success(), "{}", work.read("runner.log"));
+    work.sb(&["run", "plan.toml"]).expect(0);
     assert_eq!(standing(&work), 0);
 }
 

@@ -145,6 +145,26 @@ fn a_run_in_tmux_gets_arguments_and_environment_whole_and_is_joined_not_repeated
 }
 
 #[test]
+fn a_run_that_lives_though_its_tmux_server_has_died_is_not_run_again_beside_it() {
+    let (work, tmux) = begin();
+    let arguments = ["run", FILE, "--tmux"];
+    sb(&work, &tmux, &arguments).expect(0);
+    assert!(work.appears("application/calls", "x"));
+    tmux.tmux(&["kill-server"]);
+    let refused = sb(&work, &tmux, &arguments).expect(6);
+    assert!(refused.stderr.contains("--anew` begins another one beside it"), "{}", refused.stderr);
+    assert_eq!(tmux.tmux(&["list-sessions"]), "");
+    work.write("application/go-1", "");
+    work.write("application/go-2", "");
+    let begun = Instant::now();
+    while work.sb(&["status", "--format", "json"]).stdout.contains("\"running\"") {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(work.read("application/calls"), "x\nx\n", "one run, two attempts");
+}
+
+#[test]
 fn a_run_in_tmux_outlives_the_terminal_that_it_was_started_from() {
     let (work, tmux) = begin();
     // A terminal: a window of another tmux.

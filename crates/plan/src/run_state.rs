@@ -27,6 +27,10 @@ pub struct RunState {
     pub ended: Option<(Verdict, Verdict)>,
     /// The boots under which runners have worked on it, a runner each.
     pub runners: Vec<Option<String>>,
+    /// When the first runner started: the boot, and milliseconds since. Clocks are set, and this is not.
+    pub started_up: Option<(String, i64)>,
+    /// Milliseconds from its start to its end. None: it has not ended, or its machine was started again meanwhile.
+    pub lasted_ms: Option<i64>,
     /// Time of the first event, milliseconds since the epoch.
     pub first_ms: Option<i64>,
     /// Time of the last event, milliseconds since the epoch.
@@ -86,6 +90,8 @@ impl Default for RunState {
             stopped: None,
             ended: None,
             runners: vec![],
+            started_up: None,
+            lasted_ms: None,
             first_ms: None,
             last_ms: 0,
         }
@@ -113,7 +119,10 @@ impl RunState {
         self.first_ms.get_or_insert(at_ms);
         self.last_ms = at_ms;
         match event {
-            Event::RunnerStarted { boot, .. } => {
+            Event::RunnerStarted { boot, up_ms, .. } => {
+                if self.runners.is_empty() {
+                    self.started_up = boot.clone().zip(up_ms);
+                }
                 self.runners.push(boot);
                 self.ended = None;
             }
@@ -161,8 +170,17 @@ impl RunState {
                     }
                 }
             }
-            Event::RunEnded { measurement, cleanup } => self.ended = Some((measurement, cleanup)),
+            Event::RunEnded { measurement, cleanup, up_ms } => {
+                self.ended = Some((measurement, cleanup));
+                let boot = self.runners.last().and_then(Option::as_deref);
+                self.lasted_ms = boot.zip(up_ms).and_then(|(boot, up_ms)| self.since_start(boot, up_ms));
+            }
         }
+    }
+
+    /// Milliseconds from its start until the machine has been up for so long. None: it was another boot.
+    pub fn since_start(&self, boot: &str, up_ms: i64) -> Option<i64> {
+        self.started_up.as_ref().filter(|(first, _)| first == boot).map(|(_, first)| up_ms - first)
     }
 
     /// Whether the last attempt of a step was begun under another boot than this one.
@@ -174,5 +192,35 @@ impl RunState {
     /// The state of a step. None: no event was about it, so it waits.
     pub fn step(&self, id: &StepId) -> Option<&StepState> {
         self.steps.get(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_run_lasted_does_not_depend_on_the_clock() {
+        let at = |at_ms, event| Record { at_ms, event };
+        let started = |boot: &str, up_ms| Event::RunnerStarted { pid: 1, boot: Some(boot.to_owned()), up_ms };
+        let ended =
+            |up_ms| Event::RunEnded { measurement: Verdict::Complete, cleanup: Verdict::Complete, up_ms };
+        for (events, expected) in [
+            // The clock was set back, and forward.
+            (vec![at(9_000, started("a", Some(50))), at(2_000, ended(Some(150)))], Some(100)),
+            (vec![at(0, started("a", Some(50))), at(9_000_000, ended(Some(150)))], Some(100)),
+            // Another runner took it over; and then after a start of the machine.
+            (
+                vec![at(0, started("a", Some(50))), at(1, started("a", Some(90))), at(2, ended(Some(150)))],
+                Some(100),
+            ),
+            (
+                vec![at(0, started("a", Some(50))), at(1, started("b", Some(9))), at(2, ended(Some(150)))],
+                None,
+            ),
+            (vec![at(0, started("a", None)), at(1, ended(None))], None),
+        ] {
+            assert_eq!(RunState::fold(&events).lasted_ms, expected, "{events:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::{RunGraph, Step, StepKind, Wait};
 use crate::benchmark::{ManifestStep, Target, Traces};
 use crate::id::StepId;
-use crate::plan::{Expansion, Plan};
+use crate::plan::{Deployment, Expansion, Plan};
 
 /// Which parts of the life cycle a run consists of: all of them for a plan, one for `sb prepare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -42,19 +42,27 @@ impl Parts {
 
 /// The steps of these deployments, and their edges. Always the same for the same plan; never a cycle.
 pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {
-    let steps = most_steps(plan, &expansion);
-    let mut builder = Builder {
-        graph: DiGraph::with_capacity(steps, steps + steps / 2),
-        plan,
-        parts,
-        deployment: 0,
-        prefix: String::new(),
-        round: u32::try_from(expansion.chains.len()).unwrap_or(u32::MAX),
-    };
+    build_without(plan, expansion, parts, &|_| false)
+}
+
+/// As [`build`], without the steps of deployments that are over. What follows one of them follows those before it.
+pub fn build_without(
+    plan: &Plan,
+    expansion: Expansion,
+    parts: Parts,
+    is_over: &dyn Fn(usize) -> bool,
+) -> RunGraph {
+    let left = expansion.chains.iter().flatten().filter(|&&index| !is_over(index));
+    let steps = left.map(|&index| most_steps(plan, &expansion.deployments[index])).sum();
+    let round = u32::try_from(expansion.chains.len()).unwrap_or(u32::MAX);
+    let mut builder = Builder::new(plan, parts, round, steps);
     let Expansion { deployments, chains } = expansion;
     for chain in chains {
         let mut before: Vec<NodeIndex> = Vec::new();
         for index in chain {
+            if is_over(index) {
+                continue;
+            }
             builder.deployment = index;
             builder.prefix.clone_from(&deployments[index].key);
             before = builder.deployment(&deployments[index], &before);
@@ -63,17 +71,30 @@ pub fn build(plan: &Plan, expansion: Expansion, parts: Parts) -> RunGraph {
     RunGraph { graph: builder.graph, deployments, by_id: OnceLock::new() }
 }
 
-/// How many steps there will be, at most.
-fn most_steps(plan: &Plan, expansion: &Expansion) -> usize {
-    let of = |deployment: &crate::plan::Deployment| {
-        let entry = &plan.entries[deployment.entry];
-        entry.benchmark.targets.get(&entry.target).map_or(0, |target| {
-            // A trial has its invoke steps, two pauses, and two steps for its traces.
-            let trial = if target.traces == Traces::None { 1 } else { 4 } + target.invoke.len();
-            target.deploy.len() + deployment.trials.len() * trial + target.cleanup.len()
-        })
-    };
-    expansion.deployments.iter().map(of).sum()
+/// The steps of one deployment alone, in the order of the graph, as far as they do not depend on the others: without
+/// the ranks of what follows a load.
+pub(super) fn steps_of(
+    plan: &Plan,
+    deployments: &[Deployment],
+    index: usize,
+    parts: Parts,
+) -> impl Iterator<Item = Step> {
+    let deployment = &deployments[index];
+    let mut builder = Builder::new(plan, parts, 0, most_steps(plan, deployment));
+    builder.deployment = index;
+    builder.prefix.clone_from(&deployment.key);
+    builder.deployment(deployment, &[]);
+    builder.graph.into_nodes_edges().0.into_iter().map(|node| node.weight)
+}
+
+/// How many steps a deployment has, at most.
+fn most_steps(plan: &Plan, deployment: &Deployment) -> usize {
+    let entry = &plan.entries[deployment.entry];
+    entry.benchmark.targets.get(&entry.target).map_or(0, |target| {
+        // A trial has its invoke steps, two pauses, and two steps for its traces.
+        let trial = if target.traces == Traces::None { 1 } else { 4 } + target.invoke.len();
+        target.deploy.len() + deployment.trials.len() * trial + target.cleanup.len()
+    })
 }
 
 struct Builder<'a> {
@@ -88,9 +109,14 @@ struct Builder<'a> {
     round: u32,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(plan: &'a Plan, parts: Parts, round: u32, steps: usize) -> Self {
+        let graph = DiGraph::with_capacity(steps, steps + steps / 2);
+        Self { graph, plan, parts, deployment: 0, prefix: String::new(), round }
+    }
+
     /// Adds all steps of a deployment; returns those that end it.
-    fn deployment(&mut self, deployment: &crate::plan::Deployment, before: &[NodeIndex]) -> Vec<NodeIndex> {
+    fn deployment(&mut self, deployment: &Deployment, before: &[NodeIndex]) -> Vec<NodeIndex> {
         let entry = &self.plan.entries[deployment.entry];
         let Some(target) = entry.benchmark.targets.get(&entry.target) else { return before.to_vec() };
         let first_rank = deployment.trials.first().map_or(0, |trial| trial.rank);

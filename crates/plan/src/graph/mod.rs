@@ -3,6 +3,7 @@
 mod build;
 pub mod change;
 mod render;
+pub mod rest;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-pub use build::{Parts, build};
+pub use build::{Parts, build, build_without};
 pub use render::{Format, render, tree};
 pub use step::{Step, StepKind};
 

@@ -24,6 +24,11 @@ pub trait Files {
     }
     /// The path with links followed; the path itself where there are none or it does not exist.
     fn canonical(&self, path: &Path) -> PathBuf;
+    /// The names of what lies in a folder; none where it cannot be listed.
+    fn names(&self, folder: &Path) -> Vec<String> {
+        let _ = folder;
+        vec![]
+    }
     /// What a file or folder holds, in a text that differs when that does. None where nobody keeps contents, or there is
     /// nothing at this path.
     fn contents(&self, path: &Path) -> Option<String> {
@@ -59,6 +64,11 @@ impl Files for Disk {
 
     fn canonical(&self, path: &Path) -> PathBuf {
         path.canonicalize().unwrap_or_else(|_| normal(path))
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        let items = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        items.map(|item| item.file_name().to_string_lossy().into_owned()).collect()
     }
 }
 
@@ -142,6 +152,10 @@ impl<F: Files> Files for Recording<F> {
 
     fn canonical(&self, path: &Path) -> PathBuf {
         self.files.canonical(path)
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        self.files.names(folder)
     }
 
     fn contents(&self, path: &Path) -> Option<String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::benchmark::CREDENTIALS;
 use crate::manifest::decode::Text;
-use crate::manifest::problem::{Problem, Report, Source, Span, suggest};
+use crate::manifest::problem::{Problem, Report, Source, Span, did_you_mean, suggest};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::{self, Node, Spanned};
 use crate::manifest::values::Period;
@@ -61,12 +61,31 @@ pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
         Err(error) => {
             let mut report = Report::new(Arc::new(Source::new(path, "")));
             report.push(
-                Problem::error("unreadable-file", format!("cannot read `{}`: {error}", path.display()))
-                    .help("check the path and its permissions"),
+                Problem::error("unreadable-file", format!("cannot read `{}`: {error}", path.display())).help(
+                    match look_alike(files, path).filter(|_| !files.exists(path)) {
+                        Some(other) => format!("did you mean `{}`?", other.display()),
+                        None => "check the path and its permissions".to_owned(),
+                    },
+                ),
             );
             (None, report)
         }
     }
+}
+
+/// A manifest or plan whose name is nearly that of this file, beside it or in `plans`; else one of its name in `plans`.
+pub fn look_alike(files: &dyn Files, path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    let name = path.file_name()?.to_string_lossy();
+    let is_manifest =
+        |name: &String| [".toml", ".yaml", ".yml"].iter().any(|end| name.to_lowercase().ends_with(end));
+    [folder.to_owned(), folder.join("plans")].into_iter().find_map(|folder| {
+        let mut names = files.names(&folder);
+        names.retain(is_manifest);
+        names.sort();
+        let found = did_you_mean(&name, names.iter().map(String::as_str))?.to_owned();
+        Some(folder.join(found))
+    })
 }
 
 /// The path made absolute: relative to the working directory, which is where the user typed it.

@@ -76,20 +76,53 @@ pub(super) fn named_by_command(
         Command::Argv(words) => words.iter().map(|word: &Template| word.source().to_owned()).collect(),
     };
     let mut found = Vec::new();
-    let mut before = "";
+    // A line may change its folder, in a shell of its own or not.
+    let mut folders = vec![folder.to_owned()];
+    let (mut before, mut command) = ("", "");
     for (index, word) in words.iter().enumerate() {
+        let is_first = index == 0 || SEPARATORS.contains(&before);
+        if is_first {
+            command = name_of(word);
+        }
+        let in_folders =
+            |name: &str| folders.iter().map(|folder| normal(&folder.join(name))).collect::<Vec<_>>();
+        let mut named = Vec::new();
+        if is_first {
+            let known = READ_UNNAMED.iter().filter(|(commands, _)| commands.contains(&command));
+            named.extend(known.flat_map(|(_, files)| files.iter().flat_map(|file| in_folders(file))));
+        }
+        let is_folder = before == "cd" || (before == "-C" && command == "make");
+        let option = TAKES_FILE.iter().filter(|(commands, _)| commands.contains(&command));
+        let mut option = option.flat_map(|(_, options)| options.iter());
+        let attached = option.clone().find_map(|option| word.strip_prefix(option)?.strip_prefix('='));
+        let is_read = option.any(|option| *option == before) || RUNS_FILE.contains(&before);
         let is_written = ["tee", "touch", "rm", "-o"].contains(&before) || before.ends_with('>');
-        let is_run = word.contains('/') && (index == 0 || SEPARATORS.contains(&before));
+        let is_run = word.contains('/') && is_first;
         before = word;
         let end = Path::new(word).extension().and_then(|end| end.to_str()).unwrap_or_default();
-        if is_written || word.contains("{{") || !(is_run || SOURCES.contains(&end)) {
-            continue;
+        if let Some(name) = attached {
+            named.extend(in_folders(name));
+        } else if is_read || (!is_written && (is_run || SOURCES.contains(&end))) {
+            named.extend(in_folders(word));
         }
-        let path = normal(&folder.join(word));
-        if path.starts_with(root) && files.exists(&path) && !files.is_folder(&path) {
-            found.push(path);
+        if is_folder {
+            let into: Vec<_> = in_folders(word).into_iter().filter(|path| files.is_folder(path)).collect();
+            folders.extend(into);
+            // What a make of another folder reads without its name.
+            if command == "make" {
+                let known = READ_UNNAMED.iter().filter(|(commands, _)| commands.contains(&command));
+                let names = known.flat_map(|(_, files)| files.iter());
+                named.extend(names.flat_map(|file| folders.iter().map(move |folder| folder.join(file))));
+            }
         }
+        let is_there = |path: &PathBuf| {
+            let text = path.to_string_lossy();
+            !text.contains("{{") && path.starts_with(root) && files.exists(path) && !files.is_folder(path)
+        };
+        found.extend(named.into_iter().filter(is_there));
     }
+    found.sort();
+    found.dedup();
     found
 }
 
@@ -125,8 +158,34 @@ pub(super) fn missing_program(
         .map(|(_, word)| word.clone())
 }
 
+fn name_of(command: &str) -> &str {
+    command.rsplit('/').next().unwrap_or(command)
+}
+
+/// What commands read without being told its name.
+const READ_UNNAMED: &[(&[&str], &[&str])] = &[
+    (&["make", "gmake"], &["GNUmakefile", "makefile", "Makefile"]),
+    (&["just"], &["justfile", "Justfile", ".justfile"]),
+    (&["npm", "npx", "pnpm", "yarn"], &["package.json"]),
+    (&["docker", "podman"], &["Dockerfile", "Containerfile"]),
+    (&["task"], &["Taskfile.yml", "Taskfile.yaml"]),
+];
+
+/// Options that name a file to be read, whatever it is called.
+const TAKES_FILE: &[(&[&str], &[&str])] = &[
+    (&["make", "gmake"], &["-f", "--file", "--makefile"]),
+    (&["just"], &["-f", "--justfile"]),
+    (&["docker", "podman", "kubectl"], &["-f", "--file", "--filename"]),
+    (&["awk", "sed", "psql", "mysql", "jq"], &["-f", "--file", "--from-file"]),
+    (&["sam", "aws", "az"], &["-t", "--template", "--template-file"]),
+];
+
+/// Words behind which the name of a script comes.
+const RUNS_FILE: &[&str] =
+    &[".", "source", "sh", "bash", "dash", "zsh", "ksh", "python", "python3", "node", "ruby", "perl", "php"];
+
 /// Words of a shell between which another command begins.
-const SEPARATORS: &[&str] = &[";", "&&", "||", "|", "&", "(", "{", "then", "do", "else", "!"];
+const SEPARATORS: &[&str] = &[";", "&&", "||", "|", "&", "(", ")", "{", "then", "do", "else", "!"];
 
 /// How names of files end that are written by people, and not by steps.
 const SOURCES: &[&str] = &[
@@ -142,7 +201,7 @@ fn words_of(line: &str) -> Vec<String> {
         match (quote, letter) {
             (Some(end), _) if letter == end => quote = None,
             (None, '\'' | '"') => quote = Some(letter),
-            (None, ';' | '&' | '|' | '(' | '>' | '<' | '\n') => {
+            (None, ';' | '&' | '|' | '(' | ')' | '>' | '<' | '\n') => {
                 let is_same = words
                     .last()
                     .is_some_and(|word| !word.is_empty() && word.chars().all(|one| one == letter));
@@ -155,7 +214,7 @@ fn words_of(line: &str) -> Vec<String> {
             }
             (None, _) if letter.is_whitespace() => words.push(String::new()),
             _ => {
-                if words.last().is_some_and(|word| word.ends_with([';', '&', '|', '(', '>', '<'])) {
+                if words.last().is_some_and(|word| word.ends_with([';', '&', '|', '(', ')', '>', '<'])) {
                     words.push(String::new());
                 }
                 if let Some(word) = words.last_mut() {
@@ -196,7 +255,22 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &[&str]) {
-        let names = ["deploy.sh", "bin/run", "out.yaml", "app.py", "state.json", "template.yaml"];
+        let names = [
+            "deploy.sh",
+            "bin/run",
+            "out.yaml",
+            "app.py",
+            "state.json",
+            "template.yaml",
+            "rules",
+            "Makefile",
+            "sub/y.sh",
+            "sub/Makefile",
+            "sub/tool",
+            "sub/rules",
+            "install",
+            "package.json",
+        ];
         let files = Texts(Snapshot::new(names.map(|name| (format!("/w/{name}"), "x"))));
         let command = Command::Shell(Template::parse(line).unwrap());
         let mut found = named_by_command(&command, Path::new("/w"), Path::new("/w"), &files);
@@ -211,6 +285,13 @@ mod tests {
         check("python3 'app.py'>out.yaml; cat state.json", &["app.py"]);
         check("sam deploy --template-file ./template.yaml | tee out.yaml", &["template.yaml"]);
         check("echo {{params.x}}.py nothing.py /etc/passwd ../x.sh", &[]);
+        check("make -f rules", &["Makefile", "rules"]);
+        check("make --file=rules all > state.json", &["Makefile", "rules"]);
+        check("cd sub && ./y.sh", &["sub/y.sh"]);
+        check("cd sub && make; (cd . && ./tool)", &["Makefile", "sub/Makefile", "sub/tool"]);
+        check("make -C sub -f rules", &["Makefile", "rules", "sub/Makefile", "sub/rules"]);
+        check("sh install; . install", &["install"]);
+        check("rm -f rules; tail -f state.json; npm run build", &["package.json"]);
     }
 
     #[test]

@@ -373,10 +373,13 @@ impl PlanChecker<'_> {
                     format!("the manifest `{}` lies outside of {}", raw.manifest.value, boundary.display()),
                 )
                 .at(&raw.manifest.span, "is not read")
-                .help(
-                    "keep plans and applications in one git work tree (`git init` in a folder above both), or below one folder with \
-                     the plans in its `plans`",
-                ),
+                .help(match common(&self.path, &manifest) {
+                    Some(folder) => format!(
+                        "keep plans and applications in one git work tree: `git init {folder}` makes one around both; or put \
+                         the plan into a folder called `plans` beside them"
+                    ),
+                    None => "keep plans and applications in one git work tree".to_owned(),
+                }),
             );
             return None;
         }
@@ -474,6 +477,19 @@ fn with_locks(benchmark: &Benchmark, locks: &[String]) -> Benchmark {
         target.deploy.iter_mut().chain(&mut target.invoke).chain(&mut target.cleanup).for_each(lock);
     }
     benchmark
+}
+
+/// The folder that both lie in, as a shell takes it. None: it is that of the whole machine.
+fn common(one: &Path, other: &Path) -> Option<String> {
+    let both = one.components().zip(other.components());
+    let folder: PathBuf = both.take_while(|(left, right)| left == right).map(|(left, _)| left).collect();
+    let text = folder.to_str().filter(|_| folder.parent().is_some())?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+    Some(if text.bytes().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    })
 }
 
 fn pause(given: Option<&Spanned<Period>>, report: &mut Report) -> Duration {
