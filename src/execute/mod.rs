@@ -106,6 +106,8 @@ pub(crate) struct Deployed {
     pub load: Arc<Load>,
     /// What the traces of a trial must show.
     pub start: Option<Start>,
+    /// Levels of the plan's factors.
+    pub factors: BTreeMap<String, Value>,
     pub labels: BTreeMap<String, String>,
     pub seed: u64,
     pub plan: String,

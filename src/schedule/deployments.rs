@@ -161,6 +161,7 @@ impl LiveDeployment {
             benchmark: Arc::clone(&entry.benchmark),
             load: Arc::clone(&point.load),
             start: point.start,
+            factors: point.factors.iter().cloned().collect(),
             labels: point.labels.clone(),
             seed: plan.seed,
             plan: plan.name.clone(),

@@ -489,8 +489,12 @@ function numbers(head, lines) {
     element("thead", {}, element("tr", {}, ...headings)),
     element("tbody", {}, ...lines.map((line) => element("tr", {}, ...line.map(cell("td")))))));
 }
+function titleOf(found) {
+  const labels = Object.entries(found.labels).map(([name, value]) => `${name}=${value}`);
+  return [found.application, ...labels].join(" ");
+}
 function drawApplication(found) {
-  const drawing = element("div", { class: "result" }, element("h3", { textContent: found.application }));
+  const drawing = element("div", { class: "result" }, element("h3", { textContent: titleOf(found) }));
   const list = (name, sentences) => {
     if (sentences.length) drawing.append(element("ul", { class: name }, ...sentences.map((textContent) => element("li", { textContent }))));
   };

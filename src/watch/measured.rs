@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use sb_analysis::{ApplicationSummary, ReportError, summarize};
+use sb_analysis::{ApplicationSummary, ReportError, summarize_groups};
 use sb_plan::graph::RunGraph;
 use sb_plan::plan::Plan;
 use sb_plan::run_state::RunState;
@@ -23,20 +23,14 @@ pub(crate) fn invocations(plan: &Plan, graph: &RunGraph, state: &RunState) -> BT
     folders
 }
 
-/// A summary of each application of which something was measured.
+/// A summary of each application of which something was measured, or several: one for each combination of factor levels
+/// and labels.
 pub(crate) fn summaries(
     folders: &BTreeMap<String, Vec<PathBuf>>,
 ) -> Result<Vec<ApplicationSummary>, ReportError> {
     let mut summaries = Vec::new();
     for (application, folders) in folders {
-        let measured: Vec<_> = folders
-            .iter()
-            .filter(|folder| folder.join(sb_measurement::INVOCATIONS_FILE).exists())
-            .cloned()
-            .collect();
-        if !measured.is_empty() {
-            summaries.push(summarize(application, &measured)?);
-        }
+        summaries.extend(summarize_groups(application, folders)?);
     }
     Ok(summaries)
 }

@@ -49,7 +49,7 @@ pub use io::{BREAKDOWN_FILE, INVALID_FILE};
 pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
-pub use io::folders::{ReportError, summarize};
+pub use io::folders::{ReportError, summarize, summarize_groups};
 pub use quantiles::Quantiles;
 pub use report::Ink;
 pub use report::rates::{RateFigures, Rates, Series};

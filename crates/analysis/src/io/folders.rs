@@ -1,15 +1,21 @@
 //! Summaries of the folders of invocations.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, SUMMARY_FILE};
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::{BREAKDOWN_FILE, INVALID_FILE};
 use crate::report::summary::{ApplicationSummary, Measurements};
 use crate::row::{RowError, read_breakdown, read_invalid};
+
+/// In an invocation's folder: of which application, run and trial it is, and with which factor levels and labels.
+const RUN_FILE: &str = "run.json";
 
 /// Why folders of invocations cannot be summarized.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,14 @@ pub enum ReportError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A `run.json` is damaged.
+    #[error("{}: {source}; correct or remove it", path.display())]
+    Described {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// A `trace_breakdown.csv` or an `invalid_traces.csv` is damaged.
     #[error("{}: {source}", path.display())]
     Breakdown {
@@ -52,6 +66,57 @@ pub enum ReportError {
         /// What is wrong with it.
         source: RowError,
     },
+}
+
+/// What `run.json` says of an invocation.
+#[derive(Default, Deserialize)]
+struct Described {
+    #[serde(default)]
+    application: Option<String>,
+    #[serde(default)]
+    factors: BTreeMap<String, Value>,
+    #[serde(default)]
+    labels: BTreeMap<String, Value>,
+}
+
+/// Summarizes invocation folders in groups: of one application each, with the same factor levels and labels by the
+/// `run.json` of each folder. Folders without measurements are left out. `application` is the name where the folders do
+/// not have it. Groups come in the order of their first folders.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn summarize_groups(
+    application: &str,
+    folders: &[PathBuf],
+) -> Result<Vec<ApplicationSummary>, ReportError> {
+    let mut groups: Vec<((String, BTreeMap<String, String>), Vec<PathBuf>)> = Vec::new();
+    let mut known = BTreeMap::new();
+    for folder in folders {
+        if !folder.join(INVOCATIONS_FILE).exists() && !folder.join(BREAKDOWN_FILE).exists() {
+            continue;
+        }
+        let path = folder.join(RUN_FILE);
+        let described = match open(&path)? {
+            Some(file) => serde_json::from_reader(BufReader::new(file))
+                .map_err(|source| ReportError::Described { path: path.clone(), source })?,
+            None => Described::default(),
+        };
+        let text = |(name, value): (String, Value)| match value {
+            Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        };
+        let labels = described.factors.into_iter().chain(described.labels).map(text).collect();
+        let group = (described.application.unwrap_or_else(|| application.to_owned()), labels);
+        let index = *known.entry(group.clone()).or_insert_with(|| {
+            groups.push((group, Vec::new()));
+            groups.len() - 1
+        });
+        groups[index].1.push(folder.clone());
+    }
+    let summarized = groups.into_iter().map(|((application, labels), folders)| {
+        Ok(ApplicationSummary { labels, ..summarize(&application, &folders)? })
+    });
+    summarized.collect()
 }
 
 /// Summarizes all given invocation folders as measurements of one application.
@@ -318,5 +383,39 @@ mod tests {
         assert_eq!(summary.load, None);
         let traces = summary.traces.unwrap();
         assert_eq!((traces.valid, traces.missing, traces.cold_share), (1, None, Some(1.0)));
+    }
+
+    #[test]
+    fn folders_are_grouped_by_what_their_runs_say() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str, described: &str| {
+            let folder = root.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join(BREAKDOWN_FILE), crate::BREAKDOWN_HEADER).unwrap();
+            if !described.is_empty() {
+                fs::write(folder.join("run.json"), described).unwrap();
+            }
+            folder
+        };
+        let nothing = root.path().join("nothing");
+        fs::create_dir(&nothing).unwrap();
+        let folders = [
+            folder("a", r#"{"application": "one", "factors": {"rate": 5}, "labels": {"size": "s"}}"#),
+            folder("b", r#"{"application": "one", "factors": {"rate": 10}, "labels": {"size": "s"}}"#),
+            nothing,
+            folder("c", r#"{"application": "one", "factors": {"rate": 5}, "labels": {"size": "s"}}"#),
+            // The layout of the published dataset.
+            folder("d", ""),
+        ];
+        let groups = summarize_groups("app", &folders).unwrap();
+        let seen: Vec<_> = groups
+            .iter()
+            .map(|group| (group.application.as_str(), format!("{:?}", group.labels), group.folders.len()))
+            .collect();
+        let labels = |rate: &str| format!(r#"{{"rate": "{rate}", "size": "s"}}"#);
+        assert_eq!(seen, [("one", labels("5"), 2), ("one", labels("10"), 1), ("app", "{}".to_owned(), 1)]);
+        fs::write(folders[0].join("run.json"), "{").unwrap();
+        let message = summarize_groups("app", &folders).unwrap_err().to_string();
+        assert!(message.contains("a/run.json") && message.ends_with("correct or remove it"), "{message}");
     }
 }

@@ -19,6 +19,10 @@ pub struct ApplicationSummary {
     pub version: u32,
     /// The name of the application.
     pub application: String,
+    /// What was the same for all that is summarized here: levels of the plan's factors, and its labels. Empty where nothing is
+    /// known of either.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The folders of invocations that were summarized.
     pub folders: Vec<PathBuf>,
     /// `None`: no folder has an `invocations.csv`.
@@ -231,6 +235,7 @@ impl Measurements {
         ApplicationSummary {
             version: ApplicationSummary::VERSION,
             application: application.to_owned(),
+            labels: BTreeMap::new(),
             folders: folders.to_vec(),
             load,
             traces,

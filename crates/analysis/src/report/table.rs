@@ -25,15 +25,39 @@ enum Emphasis {
     Bad,
 }
 
-/// Writes one block per application, in the given order, with an empty line between them.
+/// An application with more groups has a line for each of them.
+const MOST_BLOCKS: usize = 4;
+
+/// Reasons that are listed below such lines.
+const MOST_REASONS: usize = 10;
+
+/// Writes a block per summary, in the given order, with an empty line between them. Summaries of one application are
+/// told apart by the labels in which they differ; when there are more than four, each has one line instead.
 pub fn render_summaries(out: &mut impl Write, summaries: &[ApplicationSummary], ink: Ink) -> fmt::Result {
-    for (index, summary) in summaries.iter().enumerate() {
+    let mut table = SummaryTable { out, ink };
+    for (index, groups) in summaries.chunk_by(|one, next| one.application == next.application).enumerate() {
         if index > 0 {
-            writeln!(out)?;
+            writeln!(table.out)?;
         }
-        SummaryTable { out, ink }.application(summary)?;
+        if groups.len() > MOST_BLOCKS {
+            table.groups(groups)?;
+            continue;
+        }
+        for (index, summary) in groups.iter().enumerate() {
+            if index > 0 {
+                writeln!(table.out)?;
+            }
+            table.application(summary, &labels(summary, groups))?;
+        }
     }
     Ok(())
+}
+
+/// The labels in which a group differs from others: `rate=5 size=128`.
+fn labels(of: &ApplicationSummary, groups: &[ApplicationSummary]) -> String {
+    let differs = |name: &str| groups.iter().any(|other| other.labels.get(name) != of.labels.get(name));
+    let told = of.labels.iter().filter(|(name, _)| differs(name));
+    told.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 struct SummaryTable<'a, W: Write> {
@@ -42,17 +66,8 @@ struct SummaryTable<'a, W: Write> {
 }
 
 impl<W: Write> SummaryTable<'_, W> {
-    fn application(&mut self, summary: &ApplicationSummary) -> fmt::Result {
-        let name = shortened(&summary.application, WIDTH);
-        self.emphasize(Emphasis::Heading, &name)?;
-        let count = summary.folders.len();
-        let note = format!("{count} {}", if count == 1 { "invocation folder" } else { "invocation folders" });
-        let room = WIDTH.saturating_sub(name.chars().count());
-        if note.len() + 2 <= room {
-            write!(self.out, "{:1$}", "", room - note.len())?;
-            self.emphasize(Emphasis::Quiet, &note)?;
-        }
-        writeln!(self.out)?;
+    fn application(&mut self, summary: &ApplicationSummary, labels: &str) -> fmt::Result {
+        self.heading(&format!("{} {labels}", summary.application), summary.folders.len())?;
         if let Some(load) = &summary.load {
             self.load(load)?;
         }
@@ -66,6 +81,60 @@ impl<W: Write> SummaryTable<'_, W> {
             self.sentence("note", Emphasis::Quiet, warning)?;
         }
         Ok(())
+    }
+
+    fn heading(&mut self, name: &str, folders: usize) -> fmt::Result {
+        let name = shortened(name.trim_end(), WIDTH);
+        self.emphasize(Emphasis::Heading, &name)?;
+        let note =
+            format!("{folders} {}", if folders == 1 { "invocation folder" } else { "invocation folders" });
+        let room = WIDTH.saturating_sub(name.chars().count());
+        if note.len() + 2 <= room {
+            write!(self.out, "{:1$}", "", room - note.len())?;
+            self.emphasize(Emphasis::Quiet, &note)?;
+        }
+        writeln!(self.out)
+    }
+
+    /// A line per group of one application.
+    fn groups(&mut self, groups: &[ApplicationSummary]) -> fmt::Result {
+        let folders = groups.iter().map(|group| group.folders.len()).sum();
+        self.heading(&groups[0].application, folders)?;
+        writeln!(self.out)?;
+        self.columns("latency from sending", &["sent", "failed", "p50", "p99"])?;
+        for group in groups {
+            let labels = labels(group, groups);
+            if labels.chars().count() > LABEL - 2 {
+                // Too long for the column: above the figures.
+                writeln!(self.out, "  {}", shortened(&labels, WIDTH - 2))?;
+                self.label("")?;
+            } else {
+                self.label(&labels)?;
+            }
+            match &group.load {
+                Some(load) => {
+                    write!(self.out, "{:>FIGURE$}", grouped(load.sent))?;
+                    self.count_of_bad(load.failed)?;
+                    let latency = load.latency_ms.map(|of| [of.p50, of.p99].map(duration));
+                    for figure in latency.unwrap_or_else(|| ["-"; 2].map(str::to_owned)) {
+                        write!(self.out, "{figure:>FIGURE$}")?;
+                    }
+                }
+                None => write!(self.out, "{:>FIGURE$}", "-")?,
+            }
+            writeln!(self.out)?;
+        }
+        let reasons: Vec<_> =
+            groups.iter().flat_map(|group| group.invalid.iter().map(move |why| (group, why))).collect();
+        for (group, reason) in reasons.iter().take(MOST_REASONS) {
+            self.sentence("invalid", Emphasis::Bad, &format!("{}: {reason}", labels(group, groups)))?;
+        }
+        if reasons.len() > MOST_REASONS {
+            let more =
+                format!("{} more reasons; `sb report --format json` has all.", reasons.len() - MOST_REASONS);
+            self.sentence("invalid", Emphasis::Bad, &more)?;
+        }
+        self.sentence("note", Emphasis::Quiet, "`sb report --format json` has the breakdown of each group.")
     }
 
     fn load(&mut self, load: &LoadFigures) -> fmt::Result {
@@ -321,6 +390,7 @@ mod tests {
         ApplicationSummary {
             version: ApplicationSummary::VERSION,
             application: "thumbnail-generator".to_owned(),
+            labels: BTreeMap::new(),
             folders: vec!["a".into(), "b".into()],
             load: Some(LoadFigures {
                 planned: 1_234_567,
@@ -362,6 +432,36 @@ mod tests {
         let mut text = String::new();
         render_summaries(&mut text, std::slice::from_ref(summary), ink).unwrap();
         text
+    }
+
+    fn at(rate: u32) -> ApplicationSummary {
+        let same = ("memory".to_owned(), "128".to_owned());
+        ApplicationSummary {
+            labels: BTreeMap::from([("rate".to_owned(), rate.to_string()), same]),
+            ..summary()
+        }
+    }
+
+    #[test]
+    fn groups_are_told_apart_by_what_differs() {
+        let mut text = String::new();
+        render_summaries(&mut text, &[at(5), at(10)], Ink::Plain).unwrap();
+        let headings: Vec<_> = text.lines().filter(|line| line.starts_with("thumbnail")).collect();
+        assert!(headings[0].starts_with("thumbnail-generator rate=5  "), "{headings:?}");
+        assert!(headings[1].starts_with("thumbnail-generator rate=10  "), "{headings:?}");
+    }
+
+    #[test]
+    fn many_groups_have_a_line_each() {
+        let mut groups: Vec<_> = [5, 10, 20, 40, 80].map(at).to_vec();
+        groups[4].load = None;
+        groups[3].labels.insert("memory".to_owned(), "1536, and a name that is very long".to_owned());
+        for group in &mut groups {
+            group.invalid.truncate(1);
+        }
+        let mut text = String::new();
+        render_summaries(&mut text, &groups, Ink::Plain).unwrap();
+        insta::assert_snapshot!(text);
     }
 
     #[test]
