@@ -11,6 +11,7 @@ mod docker_credentials;
 mod docs;
 mod engines;
 mod examples;
+mod failures;
 mod host;
 mod host_credentials;
 mod insights;

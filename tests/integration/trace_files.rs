@@ -92,7 +92,11 @@ fn single_traces_are_listed_drawn_and_explained() {
     let work = Workspace::new();
     work.write("traces.json", &format!("{}\n{}\nx\n", trace("1-aa", 20), trace("1-ab", 30)));
     let listed = work.sb(&["trace", "list", "traces.json", "--slowest", "1"]).expect(0);
-    assert!(listed.stdout.starts_with("1-ab") && listed.stdout.lines().count() == 1, "{}", listed.stdout);
+    let lines: Vec<&str> = listed.stdout.lines().collect();
+    assert!(lines[0].starts_with("trace ") && lines.len() == 2, "{}", listed.stdout);
+    assert!(lines[1].starts_with("1-ab") && lines[1].ends_with(" valid"), "{}", listed.stdout);
+    let analysed = work.sb(&["analyze-traces", "traces.json"]).expect(0).stdout;
+    assert!(analysed.contains("critical path") && analysed.contains("whole trace"), "{analysed}");
     let shown = work.sb(&["trace", "show", "1-aa", "traces.json"]).expect(0);
     assert!(shown.stdout.contains("● api") && shown.stdout.contains('█'), "{}", shown.stdout);
     assert!(!shown.stdout.contains('\x1b'), "no colours but on a terminal");

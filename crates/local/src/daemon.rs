@@ -18,7 +18,7 @@ use super::code::Code;
 use super::dynamics::Dynamics;
 use super::gateway::{self, Gateway};
 use super::http;
-use super::instances::{Function, Machine};
+use super::instances::{Function, Machine, Starts};
 use super::invoke::Runtime;
 use super::lifetime::{daemon, spec_file};
 use super::process::Spawner;
@@ -135,6 +135,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         account: Arc::new(Semaphore::new(concurrency)),
         events: Arc::new(Semaphore::new(concurrency.div_ceil(2))),
         undeclared: options.concurrency.is_none().then(|| Arc::new(Semaphore::new(OF_AN_ACCOUNT))),
+        starts: Starts::default(),
         processes: Mutex::default(),
         dynamics: Dynamics::new(options.dynamics.clone()),
     });

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use sb_daemon::{Lifetime, Stopper};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::clock::{Clock, Stamp};
 use super::containers::Container;
@@ -27,6 +27,9 @@ use super::runtimes::Program;
 
 /// Lambda gives 10 s to initialize, and then the function's own timeout once more.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// From this on a start is slow. An interpreter on a machine that is not busy takes less.
+const SLOW_START: Duration = Duration::from_secs(1);
 
 /// One function: what it is, and its instances.
 pub(super) struct Function {
@@ -45,6 +48,45 @@ pub(super) struct Permit {
     _account: OwnedSemaphorePermit,
     _reserved: Option<OwnedSemaphorePermit>,
     _events: Option<OwnedSemaphorePermit>,
+}
+
+/// When the instances were begun that are being started now.
+#[derive(Default)]
+pub(super) struct Starts {
+    begun: Mutex<Vec<Instant>>,
+    /// Told when one of them is ready or has failed, and when an instance is idle again.
+    changed: Notify,
+}
+
+/// A start that is under way, until this is dropped.
+struct Start(Arc<Machine>, Instant);
+
+impl Start {
+    fn begin(machine: &Arc<Machine>) -> Self {
+        let now = Instant::now();
+        machine.starts.begun.lock().push(now);
+        Self(Arc::clone(machine), now)
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        let mut begun = self.0.starts.begun.lock();
+        if let Some(place) = begun.iter().position(|time| *time == self.1) {
+            begun.swap_remove(place);
+        }
+        drop(begun);
+        self.0.starts.changed.notify_waiters();
+    }
+}
+
+impl Starts {
+    /// Whether one more would only make the others take longer: there are more than processors, and they are slow.
+    fn are_slow(&self) -> bool {
+        let begun = self.begun.lock();
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        begun.len() >= 2 * processors && begun.iter().any(|time| time.elapsed() > SLOW_START)
+    }
 }
 
 /// Who waits for the answer of an execution.
@@ -77,6 +119,8 @@ pub(super) struct Machine {
     pub events: Arc<Semaphore>,
     /// Where the target declares no limit: those of calls that do not come through the gateway.
     pub undeclared: Option<Arc<Semaphore>>,
+    /// Instances that are being started.
+    pub starts: Starts,
     /// All live processes, so that none is left at the end.
     pub processes: Mutex<Vec<Process>>,
     pub dynamics: Dynamics,
@@ -208,10 +252,10 @@ impl Function {
     /// Runs one invocation on an idle instance, or on a new one.
     pub(crate) async fn run(&self, machine: &Arc<Machine>, _permit: Permit, job: Job) -> Outcome {
         loop {
-            let (instance, started) = match self.take_idle() {
+            let (instance, started) = match self.take_idle_or_wait(machine).await {
                 Some(instance) => (instance, None),
                 None => match self.start(machine).await {
-                    Ok((instance, started)) => (instance, Some(started)),
+                    Ok((instance, begun, start)) => (instance, Some((begun, start))),
                     Err(error) => {
                         let message =
                             format!("the process of `{}` could not be started: {error}", self.spec.name);
@@ -225,8 +269,9 @@ impl Function {
                     }
                 },
             };
+            let is_new = started.is_some();
             let (outcome, instance) = self.drive(machine, instance, job.clone(), started).await;
-            if started.is_none() && outcome.delivered.is_none() && instance.is_none() {
+            if !is_new && outcome.delivered.is_none() && instance.is_none() {
                 // The instance died while it was idle, which is no fault of this invocation.
                 continue;
             }
@@ -234,16 +279,18 @@ impl Function {
             if let Some(mut instance) = instance {
                 instance.last_used = Instant::now();
                 self.idle().push(instance);
+                machine.starts.changed.notify_waiters();
             }
             return outcome;
         }
     }
 
     /// A new instance, and when its initialization began: a declared delay belongs to it.
-    async fn start(&self, machine: &Arc<Machine>) -> io::Result<(Instance, Stamp)> {
+    async fn start(&self, machine: &Arc<Machine>) -> io::Result<(Instance, Stamp, Start)> {
+        let start = Start::begin(machine);
         let begun = machine.clock.now();
         machine.dynamics.cold_start(&self.spec.name).await;
-        Ok((machine.start(self).await?, begun))
+        Ok((machine.start(self).await?, begun, start))
     }
 
     /// Gives the job to the instance and follows its events. The instance comes back when it can be used again.
@@ -252,8 +299,9 @@ impl Function {
         machine: &Arc<Machine>,
         mut instance: Instance,
         job: Job,
-        started: Option<Stamp>,
+        started: Option<(Stamp, Start)>,
     ) -> (Outcome, Option<Instance>) {
+        let (started, mut start) = started.unzip();
         let request_id = job.request_id.clone();
         let timeout = self.spec.timeout;
         let mut outcome = Outcome {
@@ -277,6 +325,7 @@ impl Function {
             };
             match event {
                 Some(InstanceEvent::Ready(at)) => {
+                    drop(start.take());
                     if outcome.initialization.is_none() && outcome.delivered.is_none() {
                         outcome.initialization = started.map(|start| (start, at));
                     }
@@ -326,6 +375,25 @@ impl Function {
     /// Drops all idle instances, and with them their processes.
     pub(crate) fn clear(&self) {
         self.idle().clear();
+    }
+
+    /// An instance that is idle, or becomes so while starts are slow; none: one is to be started.
+    ///
+    /// Lambda starts an instance for every request that finds none idle, and so does this. On a machine that is too busy for
+    /// that, each start would make all others take longer, until requests time out: then what is there is waited for.
+    async fn take_idle_or_wait(&self, machine: &Machine) -> Option<Instance> {
+        /// Time alone makes starts slow.
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+        loop {
+            let changed = machine.starts.changed.notified();
+            if let Some(instance) = self.take_idle() {
+                return Some(instance);
+            }
+            if machine.undeclared.is_none() || !machine.starts.are_slow() {
+                return None;
+            }
+            let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+        }
     }
 
     /// The instance used last; those that ended meanwhile are dropped.

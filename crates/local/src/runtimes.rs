@@ -173,8 +173,10 @@ impl Python {
     /// The version asked for; failing that, whatever `python3` is.
     fn find(runtime: &str) -> Option<Self> {
         let program = [runtime, "python3"].into_iter().find(|program| runs(program, &["-c", ""]))?;
-        let has_client = runs(program, &["-c", "import awslambdaric"]);
-        Some(Self { program: program.to_owned(), has_client })
+        // What a name leads to may be a script that looks for the interpreter (as pyenv's): every cold start would pay for it.
+        let program = interpreter(program).unwrap_or_else(|| program.to_owned());
+        let has_client = runs(&program, &["-c", "import awslambdaric"]);
+        Some(Self { program, has_client })
     }
 }
 
@@ -188,6 +190,15 @@ impl Python {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
+}
+
+/// The interpreter itself, as it says.
+fn interpreter(program: &str) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(["-c", "import sys; print(sys.executable)"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let said = command.output().ok().filter(|output| output.status.success())?;
+    let path = String::from_utf8(said.stdout).ok()?.trim().to_owned();
+    is_executable(Path::new(&path)).then_some(path)
 }
 
 fn runs(program: &str, arguments: &[&str]) -> bool {

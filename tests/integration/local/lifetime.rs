@@ -39,6 +39,7 @@ async fn one_that_runs_something_else_is_not_taken_for_what_is_asked_for() {
         std::fs::write(&path, text).unwrap();
         path
     };
+    std::fs::write(folder.path().join("f.py"), "def f(event, context): pass\n").unwrap();
     let template = write("template.yaml", "one");
     let state_dir = folder.path().join("state");
     let first = sb_local::up(spec(&template, &state_dir), None, sb()).await.unwrap();

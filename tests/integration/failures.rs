@@ -1,0 +1,145 @@
+//! Applications that fail: the cause is where a person looks, and nothing is green.
+
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+
+const MANIFEST: &str = r#"
+[benchmark]
+name = "app"
+[targets.local]
+traces = "local"
+[[deploy]]
+name = "up"
+local = { template = "template.yaml" }
+[[workload.requests]]
+name = "hello"
+url = "{{outputs.endpoint}}/hello"
+[[cleanup]]
+name = "down"
+local = { down = true }
+"#;
+
+/// An application with this code, in which `NAME` stands for the runtime and file.
+fn application(runtime: &str, file: &str, code: &str) -> Workspace {
+    let work = Workspace::new();
+    work.write("benchmark.toml", MANIFEST);
+    work.write(
+        "template.yaml",
+        &format!(
+            "Transform: AWS::Serverless-2016-10-31\nResources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+             CodeUri: src\n      Handler: app.handler\n      Runtime: {runtime}\n      Events:\n        Get:\n          \
+             Type: HttpApi\n          Properties: {{ Path: /hello, Method: get }}\n"
+        ),
+    );
+    work.write(&format!("src/{file}"), code);
+    work
+}
+
+#[test]
+fn a_function_that_cannot_start_is_the_cause_on_every_screen() {
+    let work = application(
+        "python3.12",
+        "app.py",
+        "import nothing_of_that_name\ndef handler(event, context): pass\n",
+    );
+    let cause = "ModuleNotFoundError: No module named 'nothing_of_that_name'";
+    let ran = work.sb(&["test", "--executor", "host"]).expect(5);
+    let status = "failed_check 1: HTTP 500 ×1";
+    assert!(ran.stderr.contains(cause) && ran.stderr.contains(status), "{}", ran.stderr);
+    let load = "app.1/t1/invoke/load";
+    let why = work.sb(&["why", load]).expect(0).stdout;
+    assert!(why.contains("its trial is invalid") && why.contains(cause), "{why}");
+    let log = work.sb(&["logs", load]).expect(0).stdout;
+    assert!(log.contains(status) && log.contains(cause), "{log}");
+    let traces = work.sb(&["trace", "list"]).expect(0).stdout;
+    let lines: Vec<&str> = traces.lines().collect();
+    assert!(lines[0].starts_with("trace ") && lines[0].ends_with("state"), "{traces}");
+    assert!(lines.len() == 2 && lines[1].ends_with("valid, failed"), "{traces}");
+
+    let report: Value =
+        serde_json::from_str(&work.sb(&["report", "--format", "json"]).expect(0).stdout).unwrap();
+    let application = &report["applications"][0];
+    assert_eq!(application["load"]["latency_ms"], Value::Null, "{application:#}");
+    assert!(application["load"]["failed_latency_ms"]["p50"].is_f64(), "{application:#}");
+    assert_eq!(application["traces"]["failed"], 1, "{application:#}");
+    assert_eq!(application["traces"]["median"], Value::Null, "{application:#}");
+    assert!(application["invalid"].to_string().contains("nothing_of_that_name"), "{application:#}");
+}
+
+#[test]
+fn a_template_that_nobody_built_is_not_deployed() {
+    let work =
+        application("nodejs20.x", "app.ts", "export const handler = async () => ({ statusCode: 200 });\n");
+    let checked = work.sb(&["validate"]).expect(0);
+    assert!(checked.stderr.contains("needs `app.js` in `src`"), "{}", checked.stderr);
+    if std::process::Command::new("node").arg("--version").output().is_err() {
+        return;
+    }
+    let refused = work.sb(&["test", "--executor", "host"]).expect(1);
+    assert!(refused.stderr.contains("there is no `app.js`"), "{}", refused.stderr);
+}
+
+/// Of answers that differ in time: what the screen says at the end of a load, its summary and the report are one figure.
+#[test]
+fn percentiles_are_the_same_wherever_they_stand() {
+    let work = application(
+        "python3.12",
+        "app.py",
+        "import time\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n    time.sleep(count / 300)\n    \
+         return {'statusCode': 200 if count % 5 else 418}\n",
+    );
+    let ran = work.sb(&["test", "20", "--executor", "host", "--max-error-rate", "1"]).expect(0);
+    let folder = std::fs::read_dir(work.path().join("logs")).unwrap().next().unwrap().unwrap().path();
+    let read = |name: &str| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap()
+    };
+    let summary = read("load_summary.json");
+    let report: Value =
+        serde_json::from_str(&work.sb(&["report", "--format", "json"]).expect(0).stdout).unwrap();
+    let load = &report["applications"][0]["load"];
+    for table in ["latency_ms", "latency_from_planned_ms", "failed_latency_ms"] {
+        for rank in ["p50", "p95", "p99"] {
+            assert_eq!(summary[table][rank], load[table][rank], "{table} {rank}");
+        }
+    }
+    assert_eq!((&summary["failed"], &load["failed"]), (&Value::from(4), &Value::from(4)));
+    let p50 = format!("latency      p50 {:.2} ", summary["latency_ms"]["p50"].as_f64().unwrap());
+    assert!(ran.stderr.contains(&p50), "{p50}: {}", ran.stderr);
+    // Whoever watched the load saw the same at its end.
+    let progress =
+        work.files().into_iter().find(|path| path.ends_with("invoke/load/1/progress.jsonl")).unwrap();
+    let text = std::fs::read_to_string(progress).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["p50_ms"], &last["p99_ms"]),
+        (&summary["latency_ms"]["p50"], &summary["latency_ms"]["p99"])
+    );
+    assert_eq!(last["answered"], 20);
+    assert_eq!(read("run.json")["load"]["kind"], "iterations");
+}
+
+#[test]
+fn a_look_makes_no_state_and_a_command_names_what_it_wrote() {
+    let work =
+        application("python3.12", "app.py", "def handler(event, context): return {'statusCode': 200}\n");
+    for (arguments, code) in [
+        (&["status"][..], 0),
+        (&["runs"], 0),
+        (&["leaks"], 0),
+        (&["report"], 1),
+        (&["config", "show"], 1),
+        (&["trace", "list"], 1),
+        (&["resume"], 0),
+        (&["cleanup", "gone"], 2),
+    ] {
+        work.sb(arguments).expect(code);
+        assert!(!work.path().join(".sb").exists(), "{arguments:?}");
+    }
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    let invoked = work.sb(&["invoke", "1", "--executor", "host"]).expect(0).stderr;
+    assert!(invoked.contains("invocations.csv") && !invoked.contains("traces.json"), "{invoked}");
+    let fetched = work.sb(&["get-traces", "--executor", "host"]).expect(0).stderr;
+    assert!(fetched.contains("traces.json") && !fetched.contains("invocations.csv"), "{fetched}");
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+}
