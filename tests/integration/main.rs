@@ -34,6 +34,7 @@ mod stress;
 mod tmux;
 mod trace_files;
 mod ui;
+mod validate;
 mod watch;
 mod workspace;
 mod xray_fetch;
