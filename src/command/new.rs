@@ -14,8 +14,10 @@ use sb_plan::manifest::read::Disk;
 use sb_plan::validate;
 
 /// What is written, by its path in the new folder.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("benchmark.toml", include_str!("new/benchmark.toml")),
+    // Editors find it by the first line of the manifest.
+    ("benchmark.schema.json", include_str!("../../schemas/benchmark.schema.json")),
     ("template.yaml", include_str!("new/template.yaml")),
     ("README.md", include_str!("new/README.md")),
     ("functions/hello.py", include_str!("new/functions/hello.py")),

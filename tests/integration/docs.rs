@@ -68,8 +68,11 @@ fn the_examples_in_the_documentation_are_valid() {
     let sequence = named("[workload]\ncookies");
     work.write(
         "applications/shop/benchmark.toml",
-        &format!("[benchmark]\nname = \"shop\"\n[targets.local]\n[[deploy]]\nname = \"up\"\nrun = \"./up\"\noutputs.endpoint = {{ line = 1 }}\n{sequence}"),
+        &format!("[benchmark]\nname = \"shop\"\n[targets.local]\n[[deploy]]\nname = \"up\"\nrun = \"./up\"\noutputs.endpoint = {{ line = 1 }}\n[[cleanup]]\nname = \"up\"\nrun = \"rm -f state\"\n{sequence}"),
     );
+    work.write("applications/shop/up", "");
+    work.write("applications/thumbnails/deploy.sh", "");
+    work.write("applications/thumbnails/remove.sh", "");
     assert_eq!(blocks.len(), 3, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
     assert!(checked.stderr.contains("3 files checked, no errors"), "{}", checked.stderr);

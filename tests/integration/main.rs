@@ -35,6 +35,7 @@ mod stress;
 mod tmux;
 mod trace_files;
 mod ui;
+mod validate;
 mod watch;
 mod workspace;
 mod xray_fetch;

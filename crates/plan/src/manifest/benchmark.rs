@@ -8,7 +8,7 @@ use sb_workload::template::Template;
 
 shape! {
     /// Says how to deploy, load and clean up one application.
-    #[schemars(title = "sb benchmark")]
+    #[cfg_attr(test, schemars(title = "sb benchmark"))]
     pub(crate) struct BenchmarkFile {
         /// What the benchmark is called and where it lives.
         benchmark: HeaderFile,

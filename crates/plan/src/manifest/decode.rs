@@ -4,6 +4,7 @@
 //! Decoding reports every problem it meets and goes on: what is optional and wrong is left out, so that the rest
 //! can still be checked. A report with errors means that the shape is incomplete.
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::manifest::problem::{MOST_NAMES, Problem, Report, Span, did_you_mean, suggest};
@@ -34,8 +35,8 @@ macro_rules! shape {
             $( $(#[$field_meta:meta])* $field:ident: $type:ty, )*
         }
     ) => {
-        #[derive(Clone, Debug, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields)]
+        #[derive(Clone, Debug)]
+        #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
         $(#[$meta])*
         $vis struct $name {
             $( $(#[$field_meta])* $vis $field: $type, )*
@@ -70,8 +71,8 @@ macro_rules! choice {
             $( $(#[$variant_meta:meta])* $( $kind:ident )|+ => $variant:ident($type:ty), )*
         }
     ) => {
-        #[derive(Clone, Debug, schemars::JsonSchema)]
-        #[schemars(untagged)]
+        #[derive(Clone, Debug)]
+        #[cfg_attr(test, derive(schemars::JsonSchema), schemars(untagged))]
         $(#[$meta])*
         $vis enum $name {
             $( $(#[$variant_meta])* $variant($type), )*
@@ -105,10 +106,11 @@ macro_rules! words {
             $( $(#[$variant_meta:meta])* $variant:ident = $word:literal, )*
         }
     ) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         $(#[$meta])*
         $vis enum $name {
-            $( $(#[$variant_meta])* #[schemars(rename = $word)] $variant, )*
+            $( $(#[$variant_meta])* #[cfg_attr(test, schemars(rename = $word))] $variant, )*
         }
 
         impl $crate::manifest::decode::Decode for $name {
@@ -312,6 +314,7 @@ impl<T: Decode> Decode for Spanned<T> {
     }
 }
 
+#[cfg(test)]
 impl<T: JsonSchema> JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {
         T::inline_schema()
@@ -415,6 +418,7 @@ impl<T: Decode> Decode for Map<T> {
     }
 }
 
+#[cfg(test)]
 impl<T: JsonSchema> JsonSchema for Map<T> {
     fn inline_schema() -> bool {
         true

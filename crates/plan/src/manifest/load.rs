@@ -17,7 +17,7 @@ choice! {
 
 shape! {
     /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, `stages`, `pattern`, `csv`, `bursts` and `k6_options`.
-    #[schemars(title = "sb load")]
+    #[cfg_attr(test, schemars(title = "sb load"))]
     pub(crate) struct LoadFile {
         /// That many invocations, one after another. Example: `iterations = 10`.
         iterations: Option<Spanned<Or<u64>>>,

@@ -1,5 +1,6 @@
 //! The raw shape of `plans/*.toml`. The doc comments are the descriptions in the JSON Schema.
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::manifest::decode::{Decode, Map, Text, shape, words, wrong_type};
@@ -12,7 +13,7 @@ use sb_workload::template::Template;
 
 shape! {
     /// An experiment: applications, a matrix of factors, a load, and how often and in which order.
-    #[schemars(title = "sb plan")]
+    #[cfg_attr(test, schemars(title = "sb plan"))]
     pub(crate) struct PlanFile {
         /// What the plan is called.
         plan: PlanHeaderFile,
@@ -191,6 +192,7 @@ impl Decode for MatrixFile {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for MatrixFile {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "MatrixFile".into()
@@ -214,7 +216,7 @@ impl JsonSchema for MatrixFile {
                 "application": false,
                 "target": false,
             },
-            "additionalProperties": levels,
+            "additionalProperties": { "allOf": [levels], "minItems": 1, "uniqueItems": true },
         })
     }
 }

@@ -1,15 +1,14 @@
 //! JSON Schemas of the files, from the same declarations that decode them: editors complete and explain keys.
 //!
-//! The results are kept in `schemas/`; a test fails when they are stale, and refreshes them when
-//! `SB_UPDATE_SCHEMAS=1` is set.
+//! The schemas are made by a test of this module and kept in `schemas/`, from where the program takes them. The test fails when
+//! they are stale, and writes them anew when `SB_UPDATE_SCHEMAS=1` is set.
 
-use schemars::transform::{Transform, transform_subschemas};
-use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
-use serde_json::Value;
-
-use crate::manifest::benchmark::BenchmarkFile;
-use crate::manifest::plan::PlanFile;
-use crate::manifest::workload::WorkloadFile;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
+mod refine;
+#[cfg(test)]
+mod tests;
 
 /// A kind of file that has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,197 +36,10 @@ impl SchemaKind {
 }
 
 /// The schema as JSON text, with a line end.
-pub fn schema(kind: SchemaKind) -> String {
-    let mut schema = match kind {
-        SchemaKind::Benchmark => generator().into_root_schema_for::<BenchmarkFile>(),
-        SchemaKind::Plan => generator().into_root_schema_for::<PlanFile>(),
-        SchemaKind::Workload => generator().into_root_schema_for::<WorkloadFile>(),
-    };
-    WithoutNull.transform(&mut schema);
-    format!("{:#}\n", schema.to_value())
-}
-
-fn generator() -> SchemaGenerator {
-    SchemaSettings::draft2020_12().into_generator()
-}
-
-/// An optional key is left out, not given as null: TOML has no null.
-#[derive(Clone)]
-struct WithoutNull;
-
-impl Transform for WithoutNull {
-    fn transform(&mut self, schema: &mut Schema) {
-        transform_subschemas(self, schema);
-        if let Some(Value::Array(types)) = schema.get_mut("type") {
-            types.retain(|name| name != "null");
-            if let [only] = types.as_slice() {
-                let only = only.clone();
-                schema.insert("type".to_owned(), only);
-            }
-        }
-        let Some(Value::Array(choices)) = schema.get_mut("anyOf") else {
-            return;
-        };
-        choices.retain(|choice| choice.get("type") != Some(&Value::from("null")));
-        let only = match choices.as_slice() {
-            [Value::Object(only)] => only.clone(),
-            _ => return,
-        };
-        schema.remove("anyOf");
-        for (key, value) in only {
-            if schema.get(&key).is_none() {
-                schema.insert(key, value);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::problem::Report;
-    use crate::manifest::tree::{self, Kind, Node};
-    use serde_json::json;
-    use std::path::{Path, PathBuf};
-
-    fn repository() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-    }
-
-    #[test]
-    fn stored_schemas_are_fresh() {
-        for kind in SchemaKind::ALL {
-            let path = repository().join(format!("schemas/{}.schema.json", kind.name()));
-            if std::env::var_os("SB_UPDATE_SCHEMAS").is_some() {
-                std::fs::write(&path, schema(kind)).unwrap();
-            }
-            let stored = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(
-                stored == schema(kind),
-                "{} is stale: run the tests with SB_UPDATE_SCHEMAS=1",
-                path.display()
-            );
-        }
-    }
-
-    fn to_json(node: &Node) -> Value {
-        match &node.value {
-            Kind::Table(entries) => {
-                entries.iter().map(|(key, value)| (key.value.clone(), to_json(value))).collect()
-            }
-            Kind::Array(items) => items.iter().map(to_json).collect(),
-            Kind::String(text) => json!(text),
-            Kind::Integer(integer) => json!(integer),
-            Kind::Float(float) => json!(float),
-            Kind::Boolean(boolean) => json!(boolean),
-            Kind::Null => Value::Null,
-        }
-    }
-
-    fn parse(path: &Path, bytes: &[u8]) -> Value {
-        let (node, report): (_, Report) = tree::parse(path, bytes);
-        assert!(report.problems.is_empty(), "{:?}", report.problems);
-        to_json(&node.unwrap())
-    }
-
-    fn validator(kind: SchemaKind) -> jsonschema::Validator {
-        jsonschema::validator_for(&serde_json::from_str(&schema(kind)).unwrap()).unwrap()
-    }
-
-    fn files_below(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                files_below(&path, name, found);
-            } else if path.file_name().is_some_and(|file| file.to_string_lossy().ends_with(name)) {
-                found.push(path);
-            }
-        }
-    }
-
-    #[test]
-    fn shipped_manifests_fit_the_schemas() {
-        for (folder, name, kind) in [
-            ("examples", "benchmark.toml", SchemaKind::Benchmark),
-            ("applications", "benchmark.toml", SchemaKind::Benchmark),
-            ("plans", ".toml", SchemaKind::Plan),
-        ] {
-            let mut found = Vec::new();
-            files_below(&repository().join(folder), name, &mut found);
-            assert!(!found.is_empty() || folder == "applications", "nothing in {folder}");
-            for path in found {
-                let json = parse(&path, &std::fs::read(&path).unwrap());
-                let errors: Vec<String> =
-                    validator(kind).iter_errors(&json).map(|error| error.to_string()).collect();
-                assert!(errors.is_empty(), "{}: {errors:?}", path.display());
-            }
-        }
-    }
-
-    #[track_caller]
-    fn check(kind: SchemaKind, toml: &str, fits: bool) {
-        let json = parse(Path::new("x.toml"), toml.as_bytes());
-        let errors: Vec<String> = validator(kind).iter_errors(&json).map(|error| error.to_string()).collect();
-        assert_eq!(errors.is_empty(), fits, "{toml}: {errors:?}");
-    }
-
-    #[test]
-    fn unknown_keys_and_wrong_types_do_not_fit() {
-        let benchmark = "targets.local = {}\nbenchmark.name = 'x'\n";
-        check(SchemaKind::Benchmark, benchmark, true);
-        check(SchemaKind::Benchmark, &format!("{benchmark}benchmark.title = 'x'"), false);
-        check(SchemaKind::Benchmark, &format!("{benchmark}deploy = [{{ name = 'a', wiat = '1s' }}]"), false);
-        check(SchemaKind::Benchmark, &format!("{benchmark}deploy = [{{ name = 'a', wait = '1s' }}]"), true);
-        check(SchemaKind::Benchmark, &format!("{benchmark}deploy = [{{ name = 'a', wait = 1 }}]"), false);
-        check(SchemaKind::Benchmark, "targets.local = { traces = 'jaeger' }\nbenchmark.name = 'x'", false);
-        let plan = "plan.name = 'x'\napplications = [{ manifest = 'b.toml' }]\n";
-        check(SchemaKind::Plan, plan, true);
-        check(
-            SchemaKind::Plan,
-            &format!("{plan}load = {{ constant = '{{{{vars.r}}}}', duration = '1s' }}"),
-            true,
-        );
-        check(SchemaKind::Plan, &format!("{plan}load = {{ constant = 'fast', duration = '1s' }}"), false);
-        check(SchemaKind::Plan, &format!("{plan}load = {{ pattern = 'jump' }}"), true);
-        check(SchemaKind::Plan, &format!("{plan}load = 'burst'"), true);
-        check(
-            SchemaKind::Plan,
-            &format!("{plan}matrix.rate = [1, 2]\nmatrix.exclude = [{{ rate = 1 }}]"),
-            true,
-        );
-        check(SchemaKind::Plan, &format!("{plan}matrix.target = ['a']"), false);
-        check(SchemaKind::Plan, &format!("{plan}budget.cost_usd = 1"), true);
-        check(SchemaKind::Plan, &format!("{plan}budget.cost = 1"), false);
-        check(SchemaKind::Workload, "requests = [{ name = 'a', url = 'http://x' }]", true);
-        check(SchemaKind::Workload, "engine = 'k7'\nrequests = []", false);
-        check(SchemaKind::Workload, "engine = 'k6'\nscript = 'a.js'\noptions = { batch = 3 }", true);
-        check(
-            SchemaKind::Workload,
-            "script = 'a.js'\noptions = 'o.json'\nload_generators = ['ssh://a']",
-            true,
-        );
-        check(SchemaKind::Workload, "script = 3", false);
-    }
-
-    #[test]
-    fn every_key_is_described() {
-        fn walk(value: &Value, path: &str, missing: &mut Vec<String>) {
-            let Value::Object(object) = value else { return };
-            if let Some(Value::Object(properties)) = object.get("properties") {
-                for (name, property) in properties {
-                    if property.is_object() && property.get("description").is_none() {
-                        missing.push(format!("{path}.{name}"));
-                    }
-                }
-            }
-            for (key, value) in object {
-                walk(value, &format!("{path}.{key}"), missing);
-            }
-        }
-        let mut missing = Vec::new();
-        for kind in SchemaKind::ALL {
-            walk(&serde_json::from_str(&schema(kind)).unwrap(), kind.name(), &mut missing);
-        }
-        assert!(missing.is_empty(), "{missing:?}");
+pub fn schema(kind: SchemaKind) -> &'static str {
+    match kind {
+        SchemaKind::Benchmark => include_str!("../../../../schemas/benchmark.schema.json"),
+        SchemaKind::Plan => include_str!("../../../../schemas/plan.schema.json"),
+        SchemaKind::Workload => include_str!("../../../../schemas/workload.schema.json"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
@@ -30,6 +31,7 @@ impl Decode for Scalar {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Scalar {
     fn inline_schema() -> bool {
         true
@@ -43,6 +45,10 @@ impl JsonSchema for Scalar {
         json_schema!({ "type": ["string", "number", "boolean"] })
     }
 }
+
+/// The form of durations, as a pattern: of the units that there are, those that make sense here.
+#[cfg(test)]
+const PERIOD: &str = r"^\s*\d+(\.\d+)?\s*(ns|us|µs|ms|msec|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)(\s*\d+(\.\d+)?\s*(ns|us|µs|ms|msec|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?))*\s*$";
 
 /// A duration as people write it: `"90s"`, `"2m"`, `"1h 30m"`, `"250ms"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +83,7 @@ impl Decode for Period {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Period {
     fn inline_schema() -> bool {
         true
@@ -87,7 +94,7 @@ impl JsonSchema for Period {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[a-zA-Zµ]+" , "examples": ["90s", "2m", "48h"] })
+        json_schema!({ "type": "string", "pattern": PERIOD, "examples": ["90s", "2m", "48h"] })
     }
 }
 
@@ -136,6 +143,7 @@ impl Decode for Size {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Size {
     fn inline_schema() -> bool {
         true
@@ -180,6 +188,7 @@ impl Decode for Json {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Json {
     fn inline_schema() -> bool {
         true
@@ -214,6 +223,7 @@ impl<T: Decode> Decode for Or<T> {
     }
 }
 
+#[cfg(test)]
 impl<T: JsonSchema> JsonSchema for Or<T> {
     fn inline_schema() -> bool {
         true
@@ -267,6 +277,7 @@ impl<T: Decode> Decode for OneOrMany<T> {
     }
 }
 
+#[cfg(test)]
 impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     fn inline_schema() -> bool {
         true

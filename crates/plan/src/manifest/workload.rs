@@ -7,7 +7,7 @@ use sb_workload::template::Template;
 
 shape! {
     /// What is sent, whatever the load.
-    #[schemars(title = "sb workload")]
+    #[cfg_attr(test, schemars(title = "sb workload"))]
     pub(crate) struct WorkloadFile {
         /// What sends the requests. Default: `"native"`, or `"k6"` with a script.
         engine: Option<Spanned<EngineWord>>,

@@ -11,7 +11,7 @@ words! {
     /// Where steps run.
     #[derive(Default, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    #[schemars(rename = "ExecutorWord")]
+    #[cfg_attr(test, schemars(rename = "ExecutorWord"))]
     pub enum Executor {
         /// In containers.
         #[default]

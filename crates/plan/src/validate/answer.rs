@@ -64,7 +64,8 @@ pub(super) fn extract(file: &RequestFile, report: &mut Report) -> Vec<Extract> {
                         .at(&extract.span, "extracted from what?")
                         .help("use one of `json`, `regex`, and `header` (with or without `regex`)"),
                 );
-                continue;
+                // Later requests may name it.
+                ExtractSource::Json(String::new())
             }
         };
         found.push(Extract { name: name.value.clone(), source });

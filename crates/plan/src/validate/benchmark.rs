@@ -438,6 +438,7 @@ impl BenchmarkChecker<'_> {
         for (index, draft) in drafts.iter().enumerate() {
             let name = draft.step.name.as_str();
             if let Some(earlier) = index_of.get(name) {
+                scope.is_ambiguous = true;
                 self.report.push(
                     Problem::error(
                         "duplicate-name",

@@ -10,7 +10,7 @@ use crate::benchmark::CREDENTIALS;
 use crate::manifest::decode::Text;
 use crate::manifest::problem::{Problem, Report, Source, Span, did_you_mean, suggest};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
-use crate::manifest::tree::{self, Node, Spanned};
+use crate::manifest::tree::{self, Kind, Node, Spanned};
 use crate::manifest::values::Period;
 
 /// In bytes: a thousand times a usual one.
@@ -86,6 +86,15 @@ pub fn look_alike(files: &dyn Files, path: &Path) -> Option<PathBuf> {
         let found = did_you_mean(&name, names.iter().map(String::as_str))?.to_owned();
         Some(folder.join(found))
     })
+}
+
+/// Whether a file is a plan by the keys at its top. None: it has neither a plan's nor a benchmark's.
+pub fn is_plan(files: &dyn Files, path: &Path) -> Option<bool> {
+    let (node, _) = open(files, path);
+    let Kind::Table(entries) = node?.value else { return None };
+    let has = |name: &str| entries.iter().any(|(key, _)| key.value == name);
+    let is_plan = has("plan") || has("applications");
+    (is_plan || has("benchmark")).then_some(is_plan && !has("benchmark"))
 }
 
 /// The path made absolute: relative to the working directory, which is where the user typed it.

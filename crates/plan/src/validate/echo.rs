@@ -3,6 +3,8 @@
 //! A shape is decoded without what is wrong in it, or with a stand-in. All other checks go on, and each rule says on what
 //! else it depends ([`Depends`]): "unknown step" may be an echo when a step could not be read, "not a valid name" is none.
 
+use std::collections::BTreeSet;
+
 use crate::manifest::problem::{LeftOut, Problem, Report};
 use crate::manifest::tree::{Kind, Node};
 use crate::rules::{Depends, rule};
@@ -10,10 +12,16 @@ use crate::rules::{Depends, rule};
 /// Takes echoes out of a report: of the problems after the first `decoded`, which are those of decoding. `elsewhere` is what was
 /// left out of other files on which this one depends.
 pub(super) fn without_echoes(report: &mut Report, decoded: usize, root: &Node, elsewhere: &[LeftOut]) {
+    let start = |problem: &Problem| problem.labels.first().map(|(span, _)| span.start);
+    // What is wrong is not called unused, or dear, as well.
+    let wrong: BTreeSet<usize> =
+        report.problems.iter().filter(|problem| problem.is_error()).filter_map(start).collect();
+    report
+        .problems
+        .retain(|problem| problem.is_error() || start(problem).is_none_or(|at| !wrong.contains(&at)));
     if decoded == 0 && report.left_out.is_empty() && elsewhere.is_empty() {
         return;
     }
-    let start = |problem: &Problem| problem.labels.first().map(|(span, _)| span.start);
     let said: Vec<usize> =
         report.problems[..decoded].iter().filter(|problem| problem.is_error()).filter_map(start).collect();
     let (mut index, here, source) = (0, std::mem::take(&mut report.left_out), report.source.clone());

@@ -35,7 +35,7 @@ mod usage;
 mod workload;
 
 pub use benchmark::{benchmark, benchmark_with};
-pub use check::{is_name, leads_out, look_alike};
+pub use check::{is_name, is_plan, leads_out, look_alike};
 pub use load::load_file;
 pub use load_arguments::load_arguments;
 pub use plan::{plan, plan_sharing, plan_with, single};

@@ -61,7 +61,9 @@ impl PlanChecker<'_> {
             points: Vec::new(),
         };
         let mut failed: BTreeSet<usize> = BTreeSet::new();
-        for factors in matrix.points(&application.name, &application.target) {
+        let points = matrix.points(&application.name, &application.target);
+        let no_points = points.is_empty();
+        for factors in points {
             let lookup = |path: &str| match path.split_once('.') {
                 Some(("matrix", name)) => {
                     factors.iter().find(|(factor, _)| factor == name).map(|(_, level)| level.clone())
@@ -143,7 +145,8 @@ impl PlanChecker<'_> {
             }
             entry.points.push(point);
         }
-        if entry.points.is_empty() && matrix.points(&application.name, &application.target).is_empty() {
+        let is_wrong = |problem: &Problem| problem.code == "invalid-matrix" && problem.is_error();
+        if no_points && !self.report.problems.iter().any(is_wrong) {
             self.report.push(
                 Problem::warning(
                     "invalid-matrix",
@@ -267,6 +270,11 @@ impl PlanChecker<'_> {
         lookup: &dyn Fn(&str) -> Option<Value>,
         factors: &Factors,
     ) -> Option<Arc<Load>> {
+        // Without placeholders it is the same at every point, of which there may be very many.
+        let fixed = (name.to_owned(), Vec::new());
+        if let Some(load) = self.loads.get(&fixed) {
+            return Some(Arc::clone(load));
+        }
         let templates = load::templates(raw);
         let given = templates.iter().map(|template| {
             template.value.render(sb_workload::template::Context::Plain, lookup).unwrap_or_default()

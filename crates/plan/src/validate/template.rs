@@ -51,6 +51,8 @@ pub(super) struct Maker {
 pub(super) struct TargetScope {
     pub outputs: BTreeMap<String, Maker>,
     pub order: Order,
+    /// Two steps of one phase have the same name, so that their order is not known by it.
+    pub is_ambiguous: bool,
     /// Names of the invoke steps that drive the workload.
     pub loads: Vec<String>,
 }
@@ -331,6 +333,7 @@ impl Scope {
         let before =
             |step: &str| scope.order.get(&user.phase).is_some_and(|order| order.comes_before(maker, step));
         match user.step {
+            _ if scope.is_ambiguous => true,
             Some(step) => before(step),
             None => scope.loads.iter().all(|load| before(load)),
         }

@@ -6,10 +6,11 @@ mod hostile;
 mod plans;
 mod requests;
 mod scripts;
+mod wrong;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,316 @@
+//! `sb validate` in CI: what other programs read, what is corrected, and that nothing is run.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+
+const WRONG: &str = "# shop\n[benchmark]\nnmae = \"shop\" # kept\n\n[targets.local]\ntraces = \"lokal\"\n\n[[deply]]\nname = \"a\"\n\
+    run = \"touch made\"\n\n[[deply]]\nname = \"b, 100%\"\nrun = \"x\"\n\n[workload]\nrequests = [{ name = \"r\", method = \"PSOT\", url = \"http://x:1/\" }]\n";
+const DOUBTFUL: &str =
+    "[benchmark]\nname = \"shop\"\n[targets.local]\n[[deploy]]\nname = \"a\"\nrun = \"touch made\"\n";
+const GOOD: &str = "[benchmark]\nname = \"shop\"\n[targets.local]\n";
+
+/// Three applications: a wrong one, one with a warning, a good one.
+fn repository() -> Workspace {
+    let work = Workspace::new();
+    work.write("wrong, a b/benchmark.toml", WRONG);
+    work.write("doubtful/benchmark.toml", DOUBTFUL);
+    work.write("good/benchmark.toml", GOOD);
+    work
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a script prints that gets this text, and that it was content.
+#[track_caller]
+fn python(script: &str, input: &str) -> String {
+    let work = Workspace::new();
+    let file = work.write("input", input);
+    let done = Command::new("python3").args(["-c", script]).arg(file).output().unwrap();
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{error}\n{input}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn nothing_is_run_and_nothing_is_written() {
+    let work = repository();
+    work.sb(&["validate"]).expect(3);
+    work.sb(&["validate", "--format", "sarif"]).expect(3);
+    for folder in ["wrong, a b", "doubtful", ""] {
+        assert!(
+            !work.path().join(folder).join("made").exists() && !work.path().join(folder).join(".sb").exists()
+        );
+    }
+}
+
+#[test]
+fn warnings_fail_only_when_it_is_strict() {
+    let work = repository();
+    let told = work.sb(&["validate", "doubtful"]).expect(0);
+    assert!(told.stderr.contains("no-cleanup") && told.stderr.contains("no errors"), "{}", told.stderr);
+    work.sb(&["validate", "doubtful", "--strict"]).expect(3);
+    work.sb(&["validate", "good", "--strict"]).expect(0);
+}
+
+#[test]
+fn annotations_are_those_of_github_actions() {
+    let work = repository();
+    let told = work.sb(&["validate", "--format", "github"]).expect(3);
+    // ::COMMAND NAME=VALUE,NAME=VALUE::DATA, where values escape `%`, line ends, `:` and `,`.
+    let grammar = r"^::(error|warning|notice) (?:[A-Za-z]+=(?:[^%\r\n:,]|%25|%0D|%0A|%3A|%2C)*)(?:,[A-Za-z]+=(?:[^%\r\n:,]|%25|%0D|%0A|%3A|%2C)*)*::(?:[^%\r\n]|%25|%0D|%0A)*$";
+    let line = regex::Regex::new(grammar).unwrap();
+    assert!(told.stdout.lines().count() >= 6, "{}", told.stdout);
+    for text in told.stdout.lines() {
+        assert!(line.is_match(text), "{text}");
+    }
+    let start =
+        "::error file=wrong%2C a b/benchmark.toml,line=3,endLine=3,col=1,endColumn=5,title=unknown-key::";
+    assert!(told.stdout.lines().any(|line| line.starts_with(start)), "{}", told.stdout);
+    assert!(told.stdout.contains("`b, 100%25`"), "{}", told.stdout);
+    assert_eq!(work.sb(&["validate", "good", "--format", "github"]).expect(0).stdout, "");
+}
+
+#[test]
+fn junit_has_a_test_for_each_file() {
+    let work = repository();
+    let script = "import sys, xml.etree.ElementTree as tree\n\
+        root = tree.parse(sys.argv[1]).getroot()\n\
+        assert root.tag == 'testsuites'\n\
+        for suite in root:\n    print(suite.get('tests'), suite.get('failures'), len(suite))\n    \
+        for case in suite:\n        print(case.get('name'), [(part.tag, part.get('type')) for part in case])";
+    let plain = work.sb(&["validate", "--format", "junit"]).expect(3);
+    assert_eq!(
+        python(script, &plain.stdout),
+        "3 1 3\ndoubtful/benchmark.toml [('system-out', None)]\ngood/benchmark.toml []\nwrong, a b/benchmark.toml [('failure', 'unknown-key')]\n"
+    );
+    let strict = work.sb(&["validate", "--format", "junit", "--strict"]).expect(3);
+    assert!(
+        python(script, &strict.stdout)
+            .starts_with("3 2 3\ndoubtful/benchmark.toml [('failure', 'no-cleanup')]")
+    );
+    // Characters that XML does not have.
+    work.write("wrong, a b/benchmark.toml", "[benchmark]\nname = \"a\\u0001<&\\uFFFF\"\n[targets.local]\n");
+    python(script, &work.sb(&["validate", "--format", "junit"]).expect(3).stdout);
+}
+
+#[test]
+fn sarif_names_rules_and_places() {
+    let work = repository();
+    let told = work.sb(&["validate", "--format", "sarif"]).expect(3);
+    let log: Value = serde_json::from_str(&told.stdout).unwrap();
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    assert!(results.len() >= 6 && rules.len() > 60);
+    for result in results {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uriBaseId"], "%SRCROOT%");
+        let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+        assert!(["wrong%2C%20a%20b/benchmark.toml", "doubtful/benchmark.toml"].contains(&uri), "{uri}");
+        assert!(place["region"]["startLine"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+#[ignore = "needs: jsonschema, sarif"]
+fn sarif_fits_its_schema() {
+    let work = repository();
+    let told = work.sb(&["validate", "--format", "sarif"]).expect(3);
+    let script = "import json, os, sys, jsonschema\n\
+        schema = json.load(open(os.environ['SARIF_SCHEMA']))\n\
+        kind = jsonschema.validators.validator_for(schema)\n\
+        kind.check_schema(schema)\n\
+        kind(schema, format_checker=kind.FORMAT_CHECKER).validate(json.load(open(sys.argv[1])))";
+    python(script, &told.stdout);
+}
+
+#[test]
+fn what_is_certain_is_corrected_and_the_rest_is_kept() {
+    let work = repository();
+    let file = work.path().join("wrong, a b/benchmark.toml");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let told = work.sb(&["validate", "--fix"]).expect(3);
+    for part in [
+        "-nmae = \"shop\" # kept",
+        "+name = \"shop\" # kept",
+        "+[[deploy]]",
+        "+traces = \"local\"",
+        "method = \"POST\"",
+    ] {
+        assert!(told.stderr.contains(part), "{part}: {}", told.stderr);
+    }
+    let expected = WRONG
+        .replace("nmae", "name")
+        .replace("lokal", "local")
+        .replace("deply", "deploy")
+        .replace("PSOT", "POST");
+    assert_eq!(work.read("wrong, a b/benchmark.toml"), expected);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    // A name is nobody's to choose.
+    assert!(told.stderr.contains("`b, 100%` cannot be the name"), "{}", told.stderr);
+    let again = work.sb(&["validate", "--fix"]).expect(3);
+    assert!(!again.stderr.contains("+++"), "{}", again.stderr);
+}
+
+#[test]
+fn every_rule_that_a_problem_names_is_explained() {
+    let work = repository();
+    let told = work.sb(&["validate", "--format", "json"]).expect(3);
+    let found: Value = serde_json::from_str(&told.stdout).unwrap();
+    for problem in found["problems"].as_array().unwrap() {
+        let code = problem["code"].as_str().unwrap();
+        let explained = work.sb(&["explain", code]).expect(0);
+        assert!(
+            explained.stdout.starts_with(code) && explained.stdout.contains("Right:"),
+            "{}",
+            explained.stdout
+        );
+        assert!(problem["end_column"].is_number() && problem["label"].is_string(), "{problem:#}");
+    }
+    let list = work.sb(&["explain"]).expect(0);
+    assert!(list.stdout.lines().count() > 60, "{}", list.stdout);
+    let refused = work.sb(&["explain", "unknown-kye"]).expect(2);
+    assert!(refused.stderr.contains("`sb explain unknown-key`"), "{}", refused.stderr);
+}
+
+#[test]
+#[ignore = "needs: taplo"]
+fn taplo_marks_mistakes_at_their_key() {
+    check_editor("taplo");
+}
+
+#[test]
+#[ignore = "needs: yaml-language-server"]
+fn yaml_language_server_marks_mistakes_at_their_key() {
+    check_editor("yaml");
+}
+
+#[track_caller]
+fn check_editor(tool: &str) {
+    let script = root().join("tests/schemas.py");
+    let done = Command::new("python3").arg(script).args([env!("CARGO_BIN_EXE_sb"), tool]).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{text}");
+}
+
+/// A folder with `sb` in it comes first.
+fn path() -> String {
+    let folder = Path::new(env!("CARGO_BIN_EXE_sb")).parent().unwrap();
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// The block of a script in YAML that begins after the `index`-th of these lines.
+fn block(text: &str, start: &str, index: usize) -> String {
+    let mut lines = text.lines();
+    for _ in 0..=index {
+        lines.find(|line| line.trim() == start).expect("a script");
+    }
+    let mut script = String::new();
+    let mut depth = None;
+    for line in lines {
+        let indent = line.len() - line.trim_start().len();
+        let depth = *depth.get_or_insert(indent);
+        if !line.is_empty() && indent < depth {
+            break;
+        }
+        script += line.get(depth..).unwrap_or_default();
+        script.push('\n');
+    }
+    script
+}
+
+#[test]
+fn the_action_marks_problems() {
+    let text = std::fs::read_to_string(root().join("action.yml")).unwrap();
+    let work = repository();
+    let run = |script: &str, strict: &str, paths: &str| {
+        let mut command = Command::new("bash");
+        command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", script]).current_dir(work.path());
+        command.env("PATH", path()).env("VALIDATE_PATHS", paths).env("VALIDATE_STRICT", strict);
+        command.env("VALIDATE_SARIF", "found.sarif").env("RUNNER_TEMP", work.path());
+        command.env("GITHUB_PATH", work.path().join("paths")).env("GITHUB_ACTION_PATH", root());
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    // `sb` is there: nothing is built.
+    assert_eq!(run(&block(&text, "run: |", 0), "", ""), (Some(0), String::new()));
+    assert!(!work.path().join("paths").exists());
+    let validate = block(&text, "run: |", 1);
+    let (code, told) = run(&validate, "true", "doubtful good");
+    assert!(
+        code == Some(3) && told.starts_with("::warning file=doubtful/benchmark.toml,line=3"),
+        "{code:?} {told}"
+    );
+    assert!(work.read("found.sarif").contains("no-cleanup"));
+    assert_eq!(run(&validate, "false", "doubtful good").0, Some(0));
+    assert_eq!(run(&validate, "true", "good"), (Some(0), String::new()));
+    assert_eq!(run(&validate, "true", "$(touch made) good").0, Some(2));
+    assert!(!work.path().join("made").exists());
+}
+
+#[test]
+fn the_snippet_for_gitlab_reports_tests() {
+    let text = std::fs::read_to_string(root().join("docs/ci.md")).unwrap();
+    let script = block(&text, "script:", 0);
+    let script: Vec<&str> = script.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
+    let work = repository();
+    let run = || {
+        let mut command = Command::new("sh");
+        command.args(["-ec", &script.join("\n")]).current_dir(work.path()).env("PATH", path());
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(run(), Some(3));
+    assert!(
+        work.read("sb-validate.xml").contains("<testsuite name=\"sb validate\" tests=\"3\" failures=\"2\"")
+    );
+    std::fs::remove_dir_all(work.path().join("wrong, a b")).unwrap();
+    std::fs::remove_dir_all(work.path().join("doubtful")).unwrap();
+    assert_eq!(run(), Some(0));
+}
+
+#[test]
+#[ignore = "needs: pre-commit"]
+fn the_hook_of_pre_commit_refuses_a_wrong_manifest() {
+    let work = Workspace::new();
+    std::fs::remove_dir(work.path().join(".git")).unwrap();
+    // Of the project's repository the hook's definition alone, as one of its own.
+    let hooks = work.path().join("hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    std::fs::copy(root().join(".pre-commit-hooks.yaml"), hooks.join(".pre-commit-hooks.yaml")).unwrap();
+    let run = |folder: &Path, words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(folder).env("PATH", path());
+        command.env("PRE_COMMIT_HOME", work.path().join("cache")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        let done = command.output().unwrap();
+        (
+            done.status.code(),
+            String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr),
+        )
+    };
+    let commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"];
+    for folder in [&hooks, &work.path().join("shop")] {
+        std::fs::create_dir_all(folder).unwrap();
+        assert_eq!(run(folder, &["git", "init", "-q"]).0, Some(0));
+    }
+    assert_eq!(run(&hooks, &["git", "add", "-A"]).0, Some(0));
+    assert_eq!(run(&hooks, &commit).0, Some(0));
+    let shop = work.path().join("shop");
+    work.write("shop/benchmark.toml", GOOD);
+    run(&shop, &["git", "add", "-A"]);
+    let hook = ["pre-commit", "try-repo", "../hooks", "sb-validate", "--all-files"];
+    let (code, told) = run(&shop, &hook);
+    assert_eq!(code, Some(0), "{told}");
+    work.write("shop/benchmark.toml", WRONG);
+    run(&shop, &["git", "add", "-A"]);
+    let (code, told) = run(&shop, &hook);
+    assert!(code == Some(1) && told.contains("unknown key `nmae`"), "{told}");
+}
