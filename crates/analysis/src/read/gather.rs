@@ -118,7 +118,7 @@ impl From<Kept> for Result<ConnectedSpan, String> {
                     url: url.map(Cow::Owned),
                     start: f64::from_bits(start),
                     end: f64::from_bits(end),
-                    flags: Flags { error, fault, throttle, in_progress, cold_start, linked: false },
+                    flags: Flags { error, fault, throttle, in_progress, cold_start, ..Flags::default() },
                     parent: parent.map_or(Parent::None, |id| Parent::Id(Cow::Owned(id))),
                 };
                 Ok(ConnectedSpan { span, kind, link })
