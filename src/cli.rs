@@ -486,9 +486,11 @@ impl From<SourceWord> for sb_analysis::Source {
 /// An algorithm, as it is typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum AlgorithmWord {
-    /// The study's, for synchronous and asynchronous traces
-    #[value(name = "servitrace")]
-    ServiTrace,
+    /// By definition, walked back from the end: parts never overlap and are never negative
+    Exact,
+    /// The study's, as published: the same rows as its analyzer
+    #[value(alias = "servitrace")]
+    Study,
     /// FIRM's, for synchronous traces: a reference to compare with
     Firm,
 }
@@ -496,7 +498,8 @@ pub enum AlgorithmWord {
 impl From<AlgorithmWord> for sb_analysis::Algorithm {
     fn from(word: AlgorithmWord) -> Self {
         match word {
-            AlgorithmWord::ServiTrace => Self::ServiTrace,
+            AlgorithmWord::Exact => Self::Exact,
+            AlgorithmWord::Study => Self::Study,
             AlgorithmWord::Firm => Self::Firm,
         }
     }
@@ -509,7 +512,7 @@ pub(crate) struct MethodArguments {
     #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "files")]
     pub source: SourceWord,
     /// How the critical path is extracted
-    #[arg(long, value_name = "NAME", default_value = "servitrace", requires = "files")]
+    #[arg(long, value_name = "NAME", default_value = "exact", requires = "files")]
     pub algorithm: AlgorithmWord,
     /// A TOML file that extends and overrides which activity spans belong to: [origins], [parts."ORIGIN"], [names], [linked]
     #[arg(long, value_name = "FILE", requires = "files")]

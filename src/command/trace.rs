@@ -60,6 +60,7 @@ pub(super) fn analyze(
                 "valid": summary.valid,
                 "invalid": summary.invalid,
                 "reasons": summary.reasons,
+                "differs_from_study": summary.differs_from_study,
                 "repaired": summary.repaired,
             }));
             continue;
@@ -68,6 +69,10 @@ pub(super) fn analyze(
             format!("{}: {} valid, {} invalid traces\n", file.display(), summary.valid, summary.invalid);
         for (reason, count) in &summary.reasons {
             let _ = writeln!(text, "  {count} × {reason}");
+        }
+        if summary.differs_from_study > 0 {
+            let count = summary.differs_from_study;
+            let _ = writeln!(text, "  {count} of the valid ones differ from `--algorithm study`");
         }
         if summary.repaired > 0 {
             let _ = writeln!(text, "  {} of the valid ones were repaired", summary.repaired);
@@ -309,12 +314,12 @@ fn print_path(terminal: &Terminal, settings: &Settings, recorded: Recorded<'_>) 
     Ok(Exit::Done)
 }
 
-/// What explains a trace: a rule of the study's algorithm, or FIRM's algorithm.
+/// What explains a trace: a rule of the study's algorithm, or the definition.
 fn rule_name(rule: Option<Rule>) -> &'static str {
     match rule {
         Some(Rule::Published) => "published",
         Some(Rule::Paper) => "paper",
-        None => "firm",
+        None => "exact",
     }
 }
 

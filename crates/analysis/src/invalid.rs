@@ -53,7 +53,8 @@ pub enum Invalid {
     },
     /// A span names a parent that is not in the trace.
     #[error(
-        "span {span} refers to the parent {parent}, which is missing; wait longer before fetching the traces"
+        "span {span} refers to the parent {parent}, which is missing; fetch or export the spans of all services, and \
+         wait longer before that"
     )]
     MissingParent {
         /// The span.
@@ -104,6 +105,18 @@ pub enum Invalid {
         /// The asynchronous span.
         next: String,
         /// By how much it starts too early.
+        early: i64,
+    },
+    /// A span ends before it starts.
+    #[error(
+        "span {span} ends {} before it starts; correct the clock of the service that recorded it, or recover such traces \
+         with `--repair clock-skew`",
+        format_duration(*early)
+    )]
+    EndsBeforeStart {
+        /// The span.
+        span: String,
+        /// By how much it ends too early.
         early: i64,
     },
     /// Two pieces of time on the critical path do not follow each other.
@@ -188,6 +201,7 @@ impl Invalid {
             Self::DurationMismatch { .. } => "duration_mismatch",
             Self::ParentLoop { .. } => "parent_loop",
             Self::StartsBeforeCause { .. } => "starts_before_cause",
+            Self::EndsBeforeStart { .. } => "ends_before_start",
             Self::Gap { .. } => "gap",
             Self::EndsNowhere { .. } => "ends_nowhere",
             Self::WrongEnd { .. } => "wrong_end",

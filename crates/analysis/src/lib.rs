@@ -35,7 +35,7 @@ pub use row::{BREAKDOWN_HEADER, BreakdownRow, RowError, format_duration, read_br
 pub use read::otlp::read as read_otlp;
 pub use read::source::Source;
 pub use read::xray::{Documents, linked_traces};
-pub use span::{Flags, Link, Parent, Recorded, Span, SpanIndex, Trace, microseconds};
+pub use span::{Flags, Link, Parent, Precision, Recorded, Span, SpanIndex, Trace, microseconds};
 
 // Files of traces.
 #[cfg(feature = "parquet")]

@@ -18,7 +18,7 @@ pub fn analyze_text(text: &str) -> Result<Analysis, Rejected> {
     Method::default().analyze_text(text)
 }
 
-/// How traces are read and explained. The default is that of the published dataset.
+/// How traces are read and explained.
 #[derive(Clone, Debug, Default)]
 pub struct Method {
     /// The format of the traces.

@@ -48,14 +48,29 @@ pub struct BreakdownRow<S = String> {
     pub parts: Parts,
 }
 
+/// Which gateway's URL is that of the trace, where several have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Url {
+    /// That of the gateway nearest to the root: the one that was called.
+    Called,
+    /// The last one in the order of the file, as in the published dataset.
+    Last,
+}
+
 impl<'t> BreakdownRow<&'t str> {
-    pub(crate) fn new(trace: &'t Trace<'_>, path: &[SpanIndex], parts: Parts, num_cold_starts: u64) -> Self {
+    pub(crate) fn new(
+        trace: &'t Trace<'_>,
+        path: &[SpanIndex],
+        parts: Parts,
+        num_cold_starts: u64,
+        url: Url,
+    ) -> Self {
         let mut row = Self {
             trace_id: &trace.id,
             start_time: trace.span(trace.root()).start,
             end_time: trace.span(trace.last()).end,
             duration: microseconds(trace.duration),
-            url: "",
+            url: self::url(trace, url),
             num_cold_starts,
             errors: 0,
             throttles: 0,
@@ -68,9 +83,6 @@ impl<'t> BreakdownRow<&'t str> {
             row.errors += u64::from(span.flags.error);
             row.throttles += u64::from(span.flags.throttle);
             row.faults += u64::from(span.flags.fault);
-            if let Some(url) = &span.url {
-                row.url = url;
-            }
         }
         row
     }
@@ -78,6 +90,22 @@ impl<'t> BreakdownRow<&'t str> {
     pub(crate) fn into_owned(self) -> BreakdownRow {
         self.with_texts(|text| (*text).to_owned())
     }
+}
+
+/// Empty where no span has one.
+fn url<'t>(trace: &'t Trace<'_>, which: Url) -> &'t str {
+    let mut with_url = trace.indices().filter(|&span| trace.span(span).url.is_some());
+    let found = match which {
+        Url::Last => with_url.last(),
+        Url::Called => match (with_url.next(), with_url.next()) {
+            (Some(first), Some(second)) => [first, second]
+                .into_iter()
+                .chain(with_url)
+                .min_by(|&left, &right| trace.by_depth(left, right)),
+            (first, _) => first,
+        },
+    };
+    found.and_then(|span| trace.span(span).url.as_deref()).unwrap_or_default()
 }
 
 impl BreakdownRow {

@@ -83,6 +83,10 @@ pub struct Flags {
     pub cold_start: bool,
     /// It carries links, and they count ([`Method::join_linked`](crate::Method::join_linked)).
     pub linked: bool,
+    /// It handles a message: its parent, which sent the message, does not wait for it.
+    pub from_queue: bool,
+    /// It answers a call from another machine, whose clock may differ.
+    pub from_afar: bool,
 }
 
 /// What a tracer recorded of one trace; not checked yet.
@@ -97,9 +101,19 @@ pub struct Recorded<'a> {
     /// What its spans say of other traces, in the order of the documents. (Those of OpenTelemetry are followed when a trace
     /// is gathered.)
     pub links: Vec<Link<'a>>,
-    /// Whether a trace may end with an asynchronous span that has no parts. With X-Ray it may not, since the service
-    /// around a function is a span too: there, parts are missing.
-    pub may_end_in_leaf: bool,
+    /// How exactly the tracer records times.
+    pub precision: Precision,
+}
+
+/// How exactly a tracer records times: by how much a part may end after its parent and still be within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// X-Ray rounds some times to milliseconds: 1.001 ms, between doubles, as in the study.
+    XRay,
+    /// 1.001 ms: times of clocks that count milliseconds.
+    Milliseconds,
+    /// 1 µs. Between machines, whose clocks differ, it is 1.001 ms.
+    Microseconds,
 }
 
 impl Flags {
@@ -131,7 +145,10 @@ impl<'a> Recorded<'a> {
         let duration = between_first_and_last(&spans)
             // What is wrong with the times is found with the spans.
             .or((!spans.is_empty()).then_some(0.0));
-        Self { id, duration, spans, links: Vec::new(), may_end_in_leaf: true }
+        let is_whole = |seconds: f64| !in_range(seconds) || microseconds(seconds) % 1_000 == 0;
+        let is_coarse = spans.iter().all(|span| is_whole(span.start) && is_whole(span.end));
+        let precision = if is_coarse { Precision::Milliseconds } else { Precision::Microseconds };
+        Self { id, duration, spans, links: Vec::new(), precision }
     }
 
     /// Lets the links that spans carry count.
@@ -165,9 +182,9 @@ impl<'a> Recorded<'a> {
             trace: own(link.trace),
             span: own(link.span),
         });
-        let (duration, may_end_in_leaf) = (self.duration, self.may_end_in_leaf);
+        let (duration, precision) = (self.duration, self.precision);
         let (spans, links) = (spans.collect(), links.collect());
-        Recorded { id: own(self.id), duration, spans, links, may_end_in_leaf }
+        Recorded { id: own(self.id), duration, spans, links, precision }
     }
 
     /// Joins the spans to a tree.
@@ -176,7 +193,7 @@ impl<'a> Recorded<'a> {
     /// As [`Trace::new`].
     pub fn join(self) -> Result<Trace<'a>, Invalid> {
         let trace = Trace::new(self.id, self.duration, self.spans)?;
-        Ok(Trace { may_end_in_leaf: self.may_end_in_leaf, ..trace })
+        Ok(Trace { precision: self.precision, ..trace })
     }
 }
 
@@ -227,6 +244,8 @@ pub(crate) struct Node {
     pub(crate) parent: Option<SpanIndex>,
     pub(crate) role: Role,
     pub(crate) is_initialization: bool,
+    /// Of a function that starts from a snapshot. The study does not know it.
+    pub(crate) is_restore: bool,
     children_from: u32,
     children_to: u32,
 }
@@ -244,8 +263,7 @@ pub struct Trace<'a> {
     children: Vec<SpanIndex>,
     root: SpanIndex,
     last: SpanIndex,
-    /// As [`Recorded::may_end_in_leaf`].
-    pub(crate) may_end_in_leaf: bool,
+    precision: Precision,
 }
 
 impl<'a> Trace<'a> {
@@ -273,7 +291,8 @@ impl<'a> Trace<'a> {
         let (spans, parents) = resolve_parents(spans)?;
         let (mut nodes, root) = make_nodes(&spans, &parents)?;
         let (first, last) = first_and_last(&nodes).ok_or(Invalid::NoRoot)?;
-        if root != first {
+        // Several may start together: their order in the file says nothing.
+        if nodes[root.get()].start > nodes[first.get()].start {
             return Err(Invalid::RootNotFirst {
                 root: spans[root.get()].id.to_string(),
                 first: spans[first.get()].id.to_string(),
@@ -284,11 +303,9 @@ impl<'a> Trace<'a> {
         if (duration_us - between).abs() > MARGIN {
             return Err(Invalid::DurationMismatch { duration: duration_us, between });
         }
-        if let Some(span) = find_loop(&nodes) {
-            return Err(Invalid::ParentLoop { span: spans[span].id.to_string() });
-        }
+        leave_loops(&spans, &mut nodes, last)?;
         let children = sort_children(&mut nodes);
-        Ok(Self { id, duration, spans, nodes, children, root, last, may_end_in_leaf: false })
+        Ok(Self { id, duration, spans, nodes, children, root, last, precision: Precision::XRay })
     }
 
     /// In the order of the file, without repetitions.
@@ -312,7 +329,7 @@ impl<'a> Trace<'a> {
         &self.children[node.children_from as usize..node.children_to as usize]
     }
 
-    /// The span without a parent; the last one, where there are several.
+    /// The span without a parent; the one that starts first, where there are several.
     pub fn root(&self) -> SpanIndex {
         self.root
     }
@@ -322,12 +339,80 @@ impl<'a> Trace<'a> {
         self.last
     }
 
-    /// Does this span end after its parent, by more than the margin? The end of a function never counts so: the
-    /// service around it may stop its clock earlier.
+    /// Does this span end after its parent, by more than the tracer's [`Precision`], or handle a message of it? The end of
+    /// a function never counts so: the service around it may stop its clock earlier.
     pub fn is_asynchronous(&self, index: SpanIndex) -> bool {
         let node = self.node(index);
-        node.role != Role::Function
-            && node.parent.is_some_and(|parent| node.end_us - self.node(parent).end_us > MARGIN)
+        let Some(parent) = node.parent.filter(|_| node.role != Role::Function) else { return false };
+        let (flags, parent) = (self.span(index).flags, self.node(parent));
+        let late = node.end_us - parent.end_us;
+        match self.precision {
+            // In whole microseconds first: the difference of doubles counts only at the margin itself.
+            Precision::XRay if late == MARGIN => node.end - parent.end > MARGIN as f64 / 1e6,
+            Precision::XRay => late > MARGIN,
+            Precision::Milliseconds => flags.from_queue || late > MARGIN,
+            Precision::Microseconds if flags.from_afar => late > MARGIN,
+            Precision::Microseconds => flags.from_queue || late > 1,
+        }
+    }
+
+    /// Does this span end before it starts, by more than the tracer's precision?
+    pub(crate) fn ends_before_it_starts(&self, index: SpanIndex) -> bool {
+        let node = self.node(index);
+        let margin = if self.precision == Precision::Microseconds { 1 } else { MARGIN };
+        node.start_us - node.end_us > margin
+    }
+
+    /// A span that ends last, whatever the order of the file: the one nearest to the root.
+    pub(crate) fn last_of_equal(&self) -> SpanIndex {
+        let end = self.node(self.last).end;
+        // Times are finite, and these were copied.
+        let mut equal = self.indices().filter(|&span| self.node(span).end.total_cmp(&end).is_eq());
+        match (equal.next(), equal.next()) {
+            (Some(first), Some(second)) => [first, second]
+                .into_iter()
+                .chain(equal)
+                .min_by(|&left, &right| self.by_depth(left, right))
+                .unwrap_or(self.last),
+            _ => self.last,
+        }
+    }
+
+    /// The one nearer to its root first, then by start and id.
+    pub(crate) fn by_depth(&self, left: SpanIndex, right: SpanIndex) -> std::cmp::Ordering {
+        let depth = |span| std::iter::successors(Some(span), |&span| self.parent(span)).count();
+        let start = |span| self.node(span).start;
+        depth(left)
+            .cmp(&depth(right))
+            .then_with(|| start(left).total_cmp(&start(right)))
+            .then_with(|| self.span(left).id.cmp(&self.span(right).id))
+    }
+
+    /// Is this the start of a function that was not running: the initialization of its runtime, or what restores a
+    /// snapshot of it?
+    pub(crate) fn initializes(&self, index: SpanIndex) -> bool {
+        let node = self.node(index);
+        (node.is_initialization || node.is_restore)
+            && node.parent.is_some_and(|parent| self.node(parent).role.is_function())
+    }
+
+    /// Like [`Self::initializes`], before the time of the function itself.
+    pub(crate) fn initializes_before(&self, index: SpanIndex) -> bool {
+        let node = self.node(index);
+        self.initializes(index)
+            && node.parent.is_some_and(|parent| node.start_us < self.node(parent).start_us)
+    }
+
+    /// Must this span have parts? With X-Ray, the service around a function is a span too.
+    pub(crate) fn lacks_parts(&self, index: SpanIndex) -> bool {
+        self.precision == Precision::XRay
+            && self.span(index).origin.as_deref() == Some("AWS::Lambda")
+            && self.children(index).is_empty()
+    }
+
+    /// Whether a trace may end with an asynchronous span that has no parts: with X-Ray it may not, by the study's algorithm.
+    pub(crate) fn may_end_in_leaf(&self) -> bool {
+        self.precision != Precision::XRay
     }
 
     pub(crate) fn node(&self, index: SpanIndex) -> &Node {
@@ -417,12 +502,18 @@ fn to_index(place: usize) -> SpanIndex {
     SpanIndex(place as u32)
 }
 
-/// The nodes, and the last one without a parent.
+/// The nodes, and of those without a parent the one that starts first.
 fn make_nodes(spans: &[Span<'_>], parents: &[Option<SpanIndex>]) -> Result<(Vec<Node>, SpanIndex), Invalid> {
-    let mut root = None;
-    let mut nodes = Vec::with_capacity(spans.len());
+    let mut root: Option<SpanIndex> = None;
+    let mut nodes: Vec<Node> = Vec::with_capacity(spans.len());
     for (place, (span, &parent)) in spans.iter().zip(parents).enumerate() {
-        if parent.is_none() {
+        let is_first = |root: SpanIndex| {
+            let key = |span: &Span<'_>| (span.start, -span.end);
+            key(span)
+                .partial_cmp(&key(&spans[root.get()]))
+                .is_some_and(|order| order.then_with(|| span.id.cmp(&spans[root.get()].id)).is_lt())
+        };
+        if parent.is_none() && root.is_none_or(is_first) {
             root = Some(to_index(place));
         }
         nodes.push(Node {
@@ -433,6 +524,7 @@ fn make_nodes(spans: &[Span<'_>], parents: &[Option<SpanIndex>]) -> Result<(Vec<
             parent,
             role: Role::of(span.origin.as_deref()),
             is_initialization: span.name == "Initialization",
+            is_restore: span.name == "Restore",
             children_from: 0,
             children_to: 0,
         });
@@ -454,15 +546,24 @@ fn first_and_last(nodes: &[Node]) -> Option<(SpanIndex, SpanIndex)> {
     (!nodes.is_empty()).then(|| (to_index(first), to_index(last)))
 }
 
-/// A span that is its own ancestor.
-fn find_loop(nodes: &[Node]) -> Option<usize> {
+/// Spans that are their own ancestors are beneath no root, and no path leads to them: those of a circle become roots of
+/// their own. Where the span that ends last is beneath them, the trace cannot be explained.
+fn leave_loops(spans: &[Span<'_>], nodes: &mut [Node], last: SpanIndex) -> Result<(), Invalid> {
+    // A climb of as many steps as there are spans is in a circle.
+    if let Some(span) = (0..nodes.len()).try_fold(last, |span, _| nodes[span.get()].parent) {
+        return Err(Invalid::ParentLoop { span: spans[span.get()].id.to_string() });
+    }
     // The start of the climb that first met each span: meeting one's own climb again is a loop.
     let mut met_from: Vec<u32> = vec![u32::MAX; nodes.len()];
     for start in 0..nodes.len() {
         let mut place = Some(to_index(start));
         while let Some(here) = place {
             if met_from[here.get()] == start as u32 {
-                return Some(here.get());
+                let mut circle = here;
+                while let Some(parent) = nodes[circle.get()].parent.take() {
+                    circle = parent;
+                }
+                break;
             }
             if met_from[here.get()] != u32::MAX {
                 break;
@@ -471,7 +572,7 @@ fn find_loop(nodes: &[Node]) -> Option<usize> {
             place = nodes[here.get()].parent;
         }
     }
-    None
+    Ok(())
 }
 
 /// Lists the children of each node, by (end, start), ties in the order of the file.

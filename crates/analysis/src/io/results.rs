@@ -27,6 +27,8 @@ pub struct AnalysisSummary {
     pub reasons: BTreeMap<&'static str, u64>,
     /// Valid traces that only the paper's rule explains ([`Rule::Paper`]).
     pub by_paper_rule: u64,
+    /// Valid traces in which the study's algorithm has another path or other times ([`Analysis::differs_from_study`]).
+    pub differs_from_study: u64,
     /// Valid traces that were invalid before they were repaired.
     pub repaired: u64,
 }
@@ -36,6 +38,7 @@ impl AnalysisSummary {
         self.valid += other.valid;
         self.invalid += other.invalid;
         self.by_paper_rule += other.by_paper_rule;
+        self.differs_from_study += other.differs_from_study;
         self.repaired += other.repaired;
         for (code, count) in other.reasons {
             *self.reasons.entry(code).or_default() += count;
@@ -143,6 +146,7 @@ impl Results {
         self.summary.valid += 1;
         self.summary.repaired += u64::from(analysis.repaired.is_some());
         self.summary.by_paper_rule += u64::from(analysis.rule == Some(Rule::Paper));
+        self.summary.differs_from_study += u64::from(analysis.differs_from_study);
         if self.tables.csv {
             method.write_row(&analysis, &mut self.breakdown);
         }

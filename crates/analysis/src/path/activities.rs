@@ -13,7 +13,7 @@ use crate::span::{SpanIndex, Trace};
 const DEFAULTS: &str = include_str!("activities.toml");
 
 /// The key under `parts` that stands for every other name; as the end of an origin, it stands for every other end.
-const ANY_NAME: &str = "*";
+pub(super) const ANY_NAME: &str = "*";
 
 static SHIPPED: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     // A test reads the file too: it cannot be broken in a program that was built and tested.
@@ -104,8 +104,8 @@ impl Activities {
         Ok(Self(Arc::new(rules)))
     }
 
-    /// The activity of a span's own time; `None` where it shares its parent's.
-    pub(crate) fn of(&self, trace: &Trace<'_>, span: SpanIndex) -> Option<Activity> {
+    /// The activity of the own time of a span, as if it had this name; `None` where it shares its parent's.
+    pub(super) fn of_named(&self, trace: &Trace<'_>, span: SpanIndex, name: &str) -> Option<Activity> {
         let (rules, here) = (&*self.0, trace.span(span));
         if let Some(origin) = &here.origin {
             if here.flags.linked
@@ -120,9 +120,9 @@ impl Activities {
         let parts = parent
             .and_then(|parent| trace.span(parent).origin.as_deref())
             .and_then(|origin| rules.parts.get(origin));
-        let by_part = parts.and_then(|parts| parts.get(&*here.name));
+        let by_part = parts.and_then(|parts| parts.get(name));
         by_part
-            .or_else(|| rules.names.get(&*here.name))
+            .or_else(|| rules.names.get(name))
             .or_else(|| parts.and_then(|parts| parts.get(ANY_NAME)))
             .copied()
             .or_else(|| parent.is_none().then_some(Activity::Unclassified))

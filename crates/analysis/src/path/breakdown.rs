@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::activities::Activities;
+use super::activities::{ANY_NAME, Activities};
 use super::critical_path::{Rule, critical_path, limit};
-use super::firm;
+use super::{exact, firm};
 use crate::invalid::Invalid;
-use crate::row::BreakdownRow;
+use crate::row::{BreakdownRow, Url};
 use crate::span::{MARGIN, SpanIndex, Trace, microseconds};
 
 /// An asynchronous span may start before the span that leads to it by this many microseconds: clocks differ.
@@ -20,9 +20,11 @@ pub(crate) const THRESHOLD: i64 = 10_000;
 /// Which algorithm extracts the critical path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Algorithm 1 of the study, "Let's Trace It", for synchronous and asynchronous traces; see [`Rule`].
+    /// By definition: walks back from the end of the trace. Its pieces of time never overlap and are never negative.
     #[default]
-    ServiTrace,
+    Exact,
+    /// Algorithm 1 of the study, "Let's Trace It", as published: byte for byte the rows of its analyzer; see [`Rule`].
+    Study,
     /// FIRM's, for synchronous traces: a reference to compare with.
     Firm,
 }
@@ -107,14 +109,14 @@ impl Parts {
         Activity::ALL.into_iter().map(|activity| (activity, self.get(activity)))
     }
 
-    fn add(&mut self, activity: Activity, microseconds: i64) {
+    pub(super) fn add(&mut self, activity: Activity, microseconds: i64) {
         let part = &mut self.0[activity as usize];
         *part = Some(part.unwrap_or(0).saturating_add(microseconds));
     }
 }
 
-/// Time between two moments on the critical path, in microseconds since the epoch. It can be negative where the
-/// clocks of two services differ.
+/// Time between two moments on the critical path, in microseconds since the epoch. By other algorithms than
+/// [`Algorithm::Exact`], it can be negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// When it starts.
@@ -136,16 +138,18 @@ pub struct Analysis<S = String> {
     pub path: Vec<SpanIndex>,
     /// Without gaps from the start of the trace to its end.
     pub pieces: Vec<Piece>,
-    /// The rule by which the study's algorithm explains the trace. `None`: FIRM's algorithm does, which has no rules.
+    /// The rule by which the study's algorithm explains the trace. `None`: another algorithm does, which has no rules.
     pub rule: Option<Rule>,
+    /// By [`Algorithm::Exact`]: the study's algorithm has another path, or counts time that is outside of its span or twice.
+    pub differs_from_study: bool,
     /// By how many microseconds times were adjusted in all, where the trace was valid only then.
     pub repaired: Option<i64>,
 }
 
 impl Analysis<&str> {
     pub(crate) fn into_owned(self) -> Analysis {
-        let Self { row, path, pieces, rule, repaired } = self;
-        Analysis { row: row.into_owned(), path, pieces, rule, repaired }
+        let Self { row, path, pieces, rule, differs_from_study, repaired } = self;
+        Analysis { row: row.into_owned(), path, pieces, rule, differs_from_study, repaired }
     }
 }
 
@@ -156,13 +160,14 @@ impl Analysis {
             path: self.path.clone(),
             pieces: self.pieces.clone(),
             rule: self.rule,
+            differs_from_study: self.differs_from_study,
             repaired: self.repaired,
         }
     }
 }
 
 /// Explains a trace. The study's algorithm is tried by the published analyzer's rule, and only where that fails by the
-/// paper's. FIRM's has no rules.
+/// paper's. The others have no rules.
 pub(crate) fn analyze(
     trace: &Trace<'_>,
     activities: &Activities,
@@ -177,54 +182,49 @@ pub(crate) fn explain<'t>(
     activities: &Activities,
     algorithm: Algorithm,
 ) -> Result<Analysis<&'t str>, Invalid> {
-    let walk = |path: &[SpanIndex]| walk(trace, activities, path);
+    let as_published = algorithm == Algorithm::Study;
+    let walk = |path: &[SpanIndex]| walk(Walk::new(trace, activities, path.len(), as_published), path);
+    if algorithm == Algorithm::Exact {
+        return exact::explain(trace, activities);
+    }
     if algorithm == Algorithm::Firm {
         let path = firm::critical_path(trace);
-        return walk(&path).map(|walk| walk.into_analysis(path, None));
+        return walk(&path).map(|walk| walk.into_analysis(path, None, Url::Called));
     }
     let path = critical_path(trace, Rule::Published)?;
     let reason = match walk(&path) {
-        Ok(walk) => return Ok(walk.into_analysis(path, Some(Rule::Published))),
+        Ok(walk) => return Ok(walk.into_analysis(path, Some(Rule::Published), Url::Last)),
         Err(reason) => reason,
     };
     let Ok(other_path) = critical_path(trace, Rule::Paper) else { return Err(reason) };
     if other_path == path {
         return Err(reason);
     }
-    walk(&other_path).map(|walk| walk.into_analysis(other_path, Some(Rule::Paper))).map_err(|_| reason)
+    walk(&other_path)
+        .map(|walk| walk.into_analysis(other_path, Some(Rule::Paper), Url::Last))
+        .map_err(|_| reason)
 }
 
-struct Walk<'t, 'r, 'a> {
-    trace: &'t Trace<'a>,
+/// A walk along a path.
+pub(super) struct Walk<'t, 'r, 'a> {
+    pub(super) trace: &'t Trace<'a>,
     rules: &'r Activities,
+    /// The study's analyzer does not know what restores a function from a snapshot.
+    as_published: bool,
     /// What is known of each span's activity: parts of services within each other may be many.
     activities: Vec<Option<Activity>>,
-    pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Piece>,
     /// The most pieces: where clocks are far off, each step of the path may climb through the whole tree.
     limit: usize,
-    parts: Parts,
+    pub(super) parts: Parts,
     /// Where the pieces so far lead to: start of the trace + their sum.
-    reached: i64,
-    cold_starts: u64,
+    pub(super) reached: i64,
+    pub(super) cold_starts: u64,
 }
 
 /// Walks the path and makes all checks.
-fn walk<'t, 'r, 'a>(
-    trace: &'t Trace<'a>,
-    rules: &'r Activities,
-    path: &[SpanIndex],
-) -> Result<Walk<'t, 'r, 'a>, Invalid> {
-    let mut walk = Walk {
-        trace,
-        rules,
-        activities: vec![None; trace.spans().len()],
-        pieces: Vec::with_capacity(path.len() + 8),
-        limit: limit(trace),
-        parts: Parts::default(),
-        reached: trace.node(trace.root()).start_us,
-        cold_starts: 0,
-    };
-    walk.parts.add(Activity::Unclassified, 0);
+fn walk<'t, 'r, 'a>(mut walk: Walk<'t, 'r, 'a>, path: &[SpanIndex]) -> Result<Walk<'t, 'r, 'a>, Invalid> {
+    let trace = walk.trace;
     let mut current = path[0];
     let mut rest = path[1..].iter().copied().peekable();
     let mut is_final_cold_start = false;
@@ -262,7 +262,28 @@ fn initialization(trace: &Trace<'_>, span: SpanIndex) -> Option<SpanIndex> {
     trace.children(span).iter().copied().find(|&child| trace.node(child).is_initialization)
 }
 
-impl<'t> Walk<'t, '_, '_> {
+impl<'t, 'r, 'a> Walk<'t, 'r, 'a> {
+    pub(super) fn new(
+        trace: &'t Trace<'a>,
+        rules: &'r Activities,
+        length: usize,
+        as_published: bool,
+    ) -> Self {
+        let mut parts = Parts::default();
+        parts.add(Activity::Unclassified, 0);
+        Self {
+            trace,
+            rules,
+            as_published,
+            activities: vec![None; trace.spans().len()],
+            pieces: Vec::with_capacity(length + 8),
+            limit: limit(trace),
+            parts,
+            reached: trace.node(trace.root()).start_us,
+            cold_starts: 0,
+        }
+    }
+
     fn add(&mut self, span: SpanIndex, activity: Activity, start: i64, end: i64) -> Result<(), Invalid> {
         if self.pieces.len() == self.limit {
             return Err(Invalid::TooLong { limit: self.limit });
@@ -284,10 +305,10 @@ impl<'t> Walk<'t, '_, '_> {
     }
 
     /// The activity of a span's own time: of the nearest ancestor that has one of its own.
-    fn activity(&mut self, span: SpanIndex) -> Activity {
+    pub(super) fn activity(&mut self, span: SpanIndex) -> Activity {
         let mut here = span;
         let found = loop {
-            if let Some(known) = self.activities[here.get()].or_else(|| self.rules.of(self.trace, here)) {
+            if let Some(known) = self.activities[here.get()].or_else(|| self.activity_by_rules(here)) {
                 break known;
             }
             // Only a span with a parent lacks an activity of its own.
@@ -303,6 +324,12 @@ impl<'t> Walk<'t, '_, '_> {
         }
         self.activities[end.get()] = Some(found);
         found
+    }
+
+    fn activity_by_rules(&self, span: SpanIndex) -> Option<Activity> {
+        let is_unknown = self.as_published && self.trace.node(span).is_restore;
+        let name = if is_unknown { ANY_NAME } else { &*self.trace.span(span).name };
+        self.rules.of_named(self.trace, span, name)
     }
 
     fn whole(&mut self, span: SpanIndex) -> Result<(), Invalid> {
@@ -394,7 +421,7 @@ impl<'t> Walk<'t, '_, '_> {
 
     fn check_end(&self, current: SpanIndex, reached: Option<SpanIndex>) -> Result<(), Invalid> {
         let trace = self.trace;
-        if reached.is_none() && trace.may_end_in_leaf && current == trace.last() {
+        if reached.is_none() && trace.may_end_in_leaf() && current == trace.last() {
             return Ok(());
         }
         let reached = reached.ok_or_else(|| Invalid::EndsNowhere { span: self.id(current) })?;
@@ -425,11 +452,16 @@ impl<'t> Walk<'t, '_, '_> {
         self.trace.span(span).id.to_string()
     }
 
-    fn into_analysis(self, path: Vec<SpanIndex>, rule: Option<Rule>) -> Analysis<&'t str> {
+    pub(super) fn into_analysis(
+        self,
+        path: Vec<SpanIndex>,
+        rule: Option<Rule>,
+        url: Url,
+    ) -> Analysis<&'t str> {
         let flagged: BTreeSet<SpanIndex> =
             path.iter().copied().filter(|&span| self.trace.span(span).flags.cold_start).collect();
         let cold_starts = self.cold_starts + flagged.len() as u64;
-        let row = BreakdownRow::new(self.trace, &path, self.parts, cold_starts);
-        Analysis { row, path, pieces: self.pieces, rule, repaired: None }
+        let row = BreakdownRow::new(self.trace, &path, self.parts, cold_starts, url);
+        Analysis { row, path, pieces: self.pieces, rule, differs_from_study: false, repaired: None }
     }
 }

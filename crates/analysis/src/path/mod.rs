@@ -5,4 +5,5 @@ pub(crate) mod breakdown;
 pub(crate) mod critical_path;
 pub(crate) mod repair;
 
+mod exact;
 mod firm;

@@ -102,6 +102,7 @@ fn may_be_skew(reason: &Invalid) -> bool {
         Invalid::RootNotFirst { .. }
             | Invalid::DurationMismatch { .. }
             | Invalid::StartsBeforeCause { .. }
+            | Invalid::EndsBeforeStart { .. }
             | Invalid::Gap { .. }
             | Invalid::EndsNowhere { .. }
             | Invalid::WrongEnd { .. }
@@ -242,8 +243,8 @@ impl<'r> Skewed<'r> {
             }
         }
         let id = self.recorded.id.clone();
-        let (links, may_end_in_leaf) = (Vec::new(), self.recorded.may_end_in_leaf);
-        Some((Recorded { id, duration, spans, links, may_end_in_leaf }, moved))
+        let (links, precision) = (Vec::new(), self.recorded.precision);
+        Some((Recorded { id, duration, spans, links, precision }, moved))
     }
 
     /// Moves times of a span into a range, and with them those of what is beneath it that lay within the span.
@@ -286,6 +287,7 @@ mod tests {
     use super::*;
     use crate::io::analyze::analyze_by;
     use crate::method::Method;
+    use crate::path::breakdown::Algorithm;
     use crate::row::read_breakdown;
 
     /// Id, parent's id or nothing, name, origin or nothing, start and end in milliseconds.
@@ -325,7 +327,9 @@ mod tests {
     }
 
     fn by(repair: Option<Repair>, text: &str) -> Result<Analysis, Invalid> {
-        Method { repair, ..Method::default() }.analyze_text(text).map_err(|rejected| rejected.reason)
+        Method { repair, algorithm: Algorithm::Study, ..Method::default() }
+            .analyze_text(text)
+            .map_err(|rejected| rejected.reason)
     }
 
     /// The trace is invalid for this reason, and valid when times are moved by so many milliseconds in all.

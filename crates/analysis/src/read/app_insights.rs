@@ -234,6 +234,7 @@ fn spans(rows: &[QueryRow<'_>], root_id: Option<&str>) -> Result<Recorded<'stati
         .ok_or_else(|| malformed("there is no row of itemType `request` or `dependency`".to_owned()))?;
     connect(&mut items, &id);
     mark_cold_starts(rows, &mut items);
+    mark_waiting(&mut items);
     let called: HashSet<String> = items.iter().filter(|item| item.is_request).filter_map(parent_id).collect();
     for item in &mut items {
         if !item.is_request && item.span.origin.as_deref() == Some(HTTP) && called.contains(&*item.span.id) {
@@ -330,6 +331,33 @@ fn connect(items: &mut [RowSpan], root_operation: &str) {
         if parent_id(item).is_none_or(|parent| !ids.contains(&parent)) {
             item.span.parent = Parent::Id(trigger.clone());
         }
+    }
+}
+
+/// Origins of what hands messages and events on to functions: nobody waits for these.
+const TRIGGERS: [&str; 6] = [
+    "Azure::Storage::Queue",
+    "Azure::Storage::Blob",
+    "Azure::CosmosDB",
+    "Azure::EventGrid",
+    "Azure::EventHubs",
+    "Azure::ServiceBus",
+];
+
+/// Who waits for whom: nobody for the receiver of a message. A request has another clock than its caller.
+fn mark_waiting(items: &mut [RowSpan]) {
+    let callers: HashMap<String, bool> = items
+        .iter()
+        .filter(|item| !item.is_request)
+        .map(|item| {
+            let is_trigger = item.span.origin.as_deref().is_some_and(|origin| TRIGGERS.contains(&origin));
+            (item.span.id.to_string(), is_trigger)
+        })
+        .collect();
+    for item in items.iter_mut().filter(|item| item.is_request) {
+        let caller = parent_id(item).and_then(|parent| callers.get(&parent));
+        item.span.flags.from_queue = caller == Some(&true);
+        item.span.flags.from_afar = caller == Some(&false);
     }
 }
 

@@ -9,19 +9,21 @@ use crate::span::{Parent, Span};
 /// stays as it is.
 pub(crate) fn forget_unknown_caller(spans: &mut [Span<'_>]) {
     let ids: HashSet<&str> = spans.iter().map(|span| &*span.id).collect();
-    let mut orphan = None;
+    // A span may be exported twice.
+    let mut orphans: Vec<usize> = Vec::new();
     for (place, span) in spans.iter().enumerate() {
         match &span.parent {
             Parent::None => return,
             Parent::Id(id) if !ids.contains(&**id) => {
-                if orphan.replace(place).is_some() {
+                if orphans.first().is_some_and(|&first| spans[first].id != span.id) {
                     return;
                 }
+                orphans.push(place);
             }
             Parent::Id(_) | Parent::Enclosing(_) => {}
         }
     }
-    if let Some(place) = orphan {
+    for place in orphans {
         spans[place].parent = Parent::None;
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::LONGEST;
-use super::otlp::{ConnectedSpan, ExportedSpan, SpanKind, join};
+use super::otlp::{ConnectedSpan, ExportedSpan, SpanKind, join, parent_id};
 use super::sort::{Matching, Record, Records, Room, Sorted, Sorter};
 use crate::invalid::{Invalid, Rejected};
 use crate::span::{Flags, Parent, Recorded, Span};
@@ -26,10 +26,20 @@ pub(crate) enum Prepared {
     Span {
         trace_id: String,
         value: Vec<u8>,
-        /// The trace and the span that it links to, and when it starts, where that may make it part of another trace.
-        cause: Option<(String, String, f64)>,
+        /// Where that may make it part of another trace.
+        cause: Option<Cause>,
     },
     Lost(String),
+}
+
+/// What a span links to in another trace.
+pub(crate) struct Cause {
+    trace: String,
+    span: String,
+    /// When the span that links starts.
+    start: f64,
+    /// Its parent counts, if that is in its own trace.
+    parent: Option<String>,
 }
 
 impl Prepared {
@@ -38,7 +48,12 @@ impl Prepared {
         match found {
             ExportedSpan::Span { trace_id, span: Ok(item) } => {
                 let cause = item.cause().filter(|(trace, _)| *trace != trace_id);
-                let cause = cause.map(|(trace, span)| (trace.clone(), span.clone(), item.span.start));
+                let cause = cause.map(|(trace, span)| Cause {
+                    trace: trace.clone(),
+                    span: span.clone(),
+                    start: item.span.start,
+                    parent: parent_id(&item).map(str::to_owned),
+                });
                 Self::Span { value: Kept::from(*item).encode(), trace_id, cause }
             }
             ExportedSpan::Span { trace_id, span: Err(detail) } => {
@@ -118,7 +133,7 @@ impl From<Kept> for Result<ConnectedSpan, String> {
                     url: url.map(Cow::Owned),
                     start: f64::from_bits(start),
                     end: f64::from_bits(end),
-                    flags: Flags { error, fault, throttle, in_progress, cold_start, linked: false },
+                    flags: Flags { error, fault, throttle, in_progress, cold_start, ..Flags::default() },
                     parent: parent.map_or(Parent::None, |id| Parent::Id(Cow::Owned(id))),
                 };
                 Ok(ConnectedSpan { span, kind, link })
@@ -133,7 +148,7 @@ pub(crate) struct Gathering {
     room: Room,
     /// By trace.
     spans: Sorter,
-    /// Spans that may hang on one of another trace, by that trace.
+    /// Spans that may hang on one of another trace, by their own trace.
     causes: Sorter,
     lost: Sorter,
     next: u64,
@@ -158,9 +173,9 @@ impl Gathering {
         match prepared {
             Prepared::Lost(detail) => self.lost.push(b"", order, detail.as_bytes()),
             Prepared::Span { trace_id, value, cause } => {
-                if let Some((trace, span, start)) = cause {
-                    let effect = serde_json::to_vec(&(span, &trace_id, start.to_bits()))?;
-                    self.causes.push(trace.as_bytes(), order, &effect)?;
+                if let Some(Cause { trace, span, start, parent }) = cause {
+                    let cause = serde_json::to_vec(&(trace, span, start.to_bits(), parent))?;
+                    self.causes.push(trace_id.as_bytes(), order, &cause)?;
                 }
                 self.spans.push(trace_id.as_bytes(), order, &value)
             }
@@ -189,7 +204,8 @@ impl Gathering {
             withdrawn,
         };
         if has_causes {
-            let hung = first_of_each(&gathered.hang(&causes.sort()?, &room)?, &room)?;
+            let hung = gathered.without_parent(&causes.sort()?, &room)?;
+            let hung = first_of_each(&gathered.hang(&hung, &room)?, &room)?;
             let moved = follow(&hung, &room)?;
             let guests = gathered.move_traces(&hung, &moved, &room)?;
             (gathered.moved, gathered.guests) = (moved, guests);
@@ -249,6 +265,29 @@ impl Gathered {
             guests: Matching::new(&self.guests)?,
             lost: self.lost.records()?,
         })
+    }
+
+    /// Of the spans that link to other traces those whose parent is not in their own, by the trace that they link to.
+    fn without_parent(&self, causes: &Sorted, room: &Room) -> io::Result<Sorted> {
+        let mut found = Sorter::new(room.clone());
+        let mut causes = Matching::new(causes)?;
+        let mut traces = OwnTraces::new(self)?;
+        while let Some(trace) = traces.next()? {
+            let mut starts = None;
+            while let Some(record) = causes.next(&trace.id)? {
+                let starts = match &mut starts {
+                    Some(starts) => starts,
+                    none => none.insert(trace.starts()?),
+                };
+                let (target, span, start, parent): (String, String, u64, Option<String>) =
+                    serde_json::from_slice(&record.value)?;
+                if parent.is_none_or(|parent| !starts.contains_key(&parent)) {
+                    let effect = serde_json::to_vec(&(span, &*String::from_utf8_lossy(&trace.id), start))?;
+                    found.push(target.as_bytes(), record.order, &effect)?;
+                }
+            }
+        }
+        found.sort()
     }
 
     /// Which spans can hang on what they link to, in other traces: by trace, the span's place, and where it hangs.
@@ -509,12 +548,16 @@ impl GatheredTrace {
 /// its own trace.
 fn connect(items: &mut [Result<ConnectedSpan, String>], id: &[u8]) {
     let sound = || items.iter().flatten();
-    if sound().filter(|item| item.span.parent == Parent::None).count() < 2 {
+    if sound().all(|item| item.cause().is_none_or(|(trace, _)| trace.as_bytes() != id)) {
         return;
     }
     let starts: HashMap<String, f64> =
         sound().map(|item| (item.span.id.to_string(), item.span.start)).collect();
-    for item in items.iter_mut().flatten() {
+    let is_top = |item: &ConnectedSpan| parent_id(item).is_none_or(|parent| !starts.contains_key(parent));
+    if sound().filter(|item| is_top(item)).count() < 2 {
+        return;
+    }
+    for item in items.iter_mut().flatten().filter(|item| is_top(item)) {
         let Some((trace, span)) = item.cause() else { continue };
         let is_before = |cause: &f64| *cause <= item.span.start + CLOCKS_DIFFER;
         if trace.as_bytes() == id && starts.get(span).is_some_and(is_before) {

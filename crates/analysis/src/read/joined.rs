@@ -21,7 +21,7 @@ pub(crate) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
         is_timed: true,
         off: 0,
     };
-    let may_end_in_leaf = host.may_end_in_leaf;
+    let precision = host.precision;
     let tops = host.spans.iter().enumerate().filter(|(_, span)| span.parent == Parent::None);
     let tops = tops.map(|(place, _)| (place, String::new())).collect();
     joined.add(host, &tops);
@@ -37,7 +37,7 @@ pub(crate) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
         .or(Some(0.0))
         .filter(|_| joined.is_timed);
     let Joined { spans, links, .. } = joined;
-    Recorded { id, duration, spans, links, may_end_in_leaf }
+    Recorded { id, duration, spans, links, precision }
 }
 
 struct Joined {

@@ -11,6 +11,7 @@ pub(crate) mod xray;
 mod caller;
 mod embedded;
 mod json;
+mod platform;
 mod time;
 
 /// The most bytes of one trace: 32 MiB. A longer one is invalid. X-Ray itself stores no trace above half a mebibyte.

@@ -14,7 +14,7 @@
 //! | other CLIENT | `OTel::Client` |
 //! | other INTERNAL | none: a part of its parent |
 //!
-//! A receiver (SERVER, CONSUMER) without a parent may link to exactly one other span of the export, as consumers of messages
+//! A receiver (SERVER, CONSUMER) without a parent in its trace may link to exactly one other span of the export, as consumers of messages
 //! do. It becomes the child of that span. If that span belongs to another trace, the two traces are one. What links to several
 //! spans, such as a batch of messages, stays a trace of its own. So do traces that link to each other in a circle.
 
@@ -30,6 +30,7 @@ use serde_json::Value;
 use crate::invalid::{Invalid, Rejected};
 use crate::read::caller::forget_unknown_caller;
 use crate::read::gather::{Gathering, Prepared};
+use crate::read::platform;
 use crate::read::sort::Room;
 use crate::read::source::documents;
 use crate::read::time::seconds_of_nanoseconds;
@@ -37,6 +38,7 @@ use crate::span::{Flags, OTEL_FUNCTION, Parent, Recorded, Span};
 
 const CLIENT: &str = "OTel::Client";
 const INVOCATION: &str = "OTel::Invocation";
+const MESSAGING: &str = "OTel::Messaging";
 
 /// Reads the traces of an OpenTelemetry export, sorted by trace id, then what could not be read.
 ///
@@ -97,9 +99,9 @@ pub(crate) struct ConnectedSpan {
 }
 
 impl ConnectedSpan {
-    /// What caused it, where no parent says so.
+    /// What caused it, where no parent says so: it has none, or the parent was not exported.
     pub(crate) fn cause(&self) -> Option<&(String, String)> {
-        self.link.as_ref().filter(|_| self.span.parent == Parent::None && self.kind.is_receiver())
+        self.link.as_ref().filter(|_| self.kind.is_receiver())
     }
 }
 
@@ -347,21 +349,25 @@ fn span_of(value: Value, resource: &Attributes) -> ExportedSpan {
 }
 
 /// Makes a trace of its spans and of those of other traces that were joined to it.
-pub(crate) fn join(id: String, items: Vec<ConnectedSpan>) -> Recorded<'static> {
-    let parent_of = |item: &ConnectedSpan| match &item.span.parent {
-        Parent::Id(id) => Some(id.clone()),
-        Parent::None | Parent::Enclosing(_) => None,
-    };
-    let called: HashSet<_> =
-        items.iter().filter(|item| item.kind == SpanKind::Server).filter_map(parent_of).collect();
+pub(crate) fn join(id: String, mut items: Vec<ConnectedSpan>) -> Recorded<'static> {
+    separate_shared_ids(&mut items);
+    platform::infer(&mut items);
+    mark_waiting(&mut items);
+    let called: HashSet<_> = items
+        .iter()
+        .filter(|item| item.kind == SpanKind::Server)
+        .filter_map(parent_id)
+        .map(str::to_owned)
+        .collect();
+    let is_start = |item: &&ConnectedSpan| matches!(&*item.span.name, "Initialization" | "Restore");
     let initialized: HashSet<_> =
-        items.iter().filter(|item| item.span.name == "Initialization").filter_map(parent_of).collect();
+        items.iter().filter(is_start).filter_map(parent_id).map(str::to_owned).collect();
     let mut spans: Vec<Span<'static>> = items.into_iter().map(|item| item.span).collect();
     for span in &mut spans {
-        if span.origin.as_deref() == Some(CLIENT) && called.contains(&span.id) {
+        if span.origin.as_deref() == Some(CLIENT) && called.contains(&*span.id) {
             span.origin = Some(Cow::Borrowed(INVOCATION));
         }
-        span.flags.cold_start &= !initialized.contains(&span.id);
+        span.flags.cold_start &= !initialized.contains(&*span.id);
     }
     forget_unknown_caller(&mut spans);
     for span in &mut spans {
@@ -370,6 +376,53 @@ pub(crate) fn join(id: String, items: Vec<ConnectedSpan>) -> Recorded<'static> {
         }
     }
     Recorded::measured(Cow::Owned(id), spans)
+}
+
+pub(crate) fn parent_id(item: &ConnectedSpan) -> Option<&str> {
+    match &item.span.parent {
+        Parent::Id(id) => Some(id),
+        Parent::None | Parent::Enclosing(_) => None,
+    }
+}
+
+/// Client and server may share one id, as B3 allows. Then the server is the client's child, and what is beneath this id is
+/// beneath the server.
+fn separate_shared_ids(items: &mut [ConnectedSpan]) {
+    let of_kind = |kind: SpanKind| -> HashSet<String> {
+        items.iter().filter(|item| item.kind == kind).map(|item| item.span.id.to_string()).collect()
+    };
+    let shared: HashSet<String> = &of_kind(SpanKind::Client) & &of_kind(SpanKind::Server);
+    if shared.is_empty() {
+        return;
+    }
+    let server = |id: &str| format!("{id}/server");
+    for item in items {
+        if item.kind == SpanKind::Server && shared.contains(&*item.span.id) {
+            let id = server(&item.span.id);
+            item.span.parent = Parent::Id(std::mem::replace(&mut item.span.id, Cow::Owned(id)));
+        } else if let Some(id) = parent_id(item).filter(|&id| shared.contains(id)) {
+            item.span.parent = Parent::Id(Cow::Owned(server(id)));
+        }
+    }
+}
+
+/// Who waits for whom: nobody for the receiver of a message. Who answers a client has another clock.
+fn mark_waiting(items: &mut [ConnectedSpan]) {
+    let mut senders = HashSet::new();
+    let mut clients = HashSet::new();
+    for item in &*items {
+        if item.kind == SpanKind::Producer || item.span.origin.as_deref() == Some(MESSAGING) {
+            senders.insert(item.span.id.to_string());
+        } else if item.kind == SpanKind::Client {
+            clients.insert(item.span.id.to_string());
+        }
+    }
+    for item in items.iter_mut().filter(|item| item.kind.is_receiver()) {
+        let Some(parent) = parent_id(item) else { continue };
+        let (from_queue, from_afar) = (senders.contains(parent), clients.contains(parent));
+        item.span.flags.from_queue = from_queue;
+        item.span.flags.from_afar = from_afar;
+    }
 }
 
 fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, String> {
@@ -472,13 +525,13 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
         return Some(match () {
             () if own.contains_key("faas.invoked_name") => INVOCATION,
             () if is_database => "OTel::Database",
-            () if is_messaging => "OTel::Messaging",
+            () if is_messaging => MESSAGING,
             () => CLIENT,
         });
     }
     let operation = first(own, &["messaging.operation.type", "messaging.operation"]);
     if kind == SpanKind::Consumer && operation == Some("receive") {
-        return Some("OTel::Messaging");
+        return Some(MESSAGING);
     }
     if either("durabletask.type").is_some_and(|kind| kind == "orchestration") {
         return Some("OTel::Workflow");

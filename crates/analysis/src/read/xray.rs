@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::json::{Decoded, JsonError, Next, Notation, Reader};
 use crate::invalid::{Invalid, Rejected};
-use crate::span::{Flags, Link, Parent, Recorded, Span, Trace};
+use crate::span::{Flags, Link, Parent, Precision, Recorded, Span, Trace};
 
 /// The origin whose span carries the URL of the request.
 const GATEWAY: &str = "AWS::ApiGateway::Stage";
@@ -42,7 +42,7 @@ fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recor
     let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
     reader.end().ok()?;
     let SegmentSpans { spans, links, defect, .. } = found;
-    defect.is_none().then_some(Recorded { id: id?, duration, spans, links, may_end_in_leaf: false })
+    defect.is_none().then_some(Recorded { id: id?, duration, spans, links, precision: Precision::XRay })
 }
 
 fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
@@ -217,7 +217,7 @@ fn read_documents<'a>(
     if let Some(reason) = defect.filter(|_| !unfinished) {
         return Err(rejected(reason, id));
     }
-    Ok(Recorded { id, duration, spans, links, may_end_in_leaf: false })
+    Ok(Recorded { id, duration, spans, links, precision: Precision::XRay })
 }
 
 /// A segment's document that is being read.

@@ -3,5 +3,6 @@
 mod layers;
 mod linked;
 mod oracle;
+mod otlp;
 mod sources;
 mod xray;

@@ -7,9 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::io::analyze::{analyze, analyze_by};
+use crate::io::analyze::analyze_by;
 use crate::io::results::AnalysisSummary;
 use crate::method::Method;
+use crate::path::breakdown::Algorithm;
 use crate::path::repair::Repair;
 use crate::row::read_breakdown;
 
@@ -33,9 +34,14 @@ fn skip(reason: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED a comparison with the published analyzer: {reason}");
 }
 
+fn study() -> Method {
+    Method { algorithm: Algorithm::Study, ..Method::default() }
+}
+
 fn run(traces: &[u8]) -> (String, String, AnalysisSummary) {
     let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-    let summary = analyze(io::Cursor::new(traces.to_vec()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
+    let input = io::Cursor::new(traces.to_vec());
+    let summary = analyze_by(&study(), input, &mut breakdown, &mut invalid, &|_| {}).unwrap();
     (String::from_utf8(breakdown).unwrap(), String::from_utf8(invalid).unwrap(), summary)
 }
 
@@ -110,7 +116,7 @@ fn varied() -> Option<(Vec<u8>, PathBuf)> {
 #[test]
 fn repair_leaves_published_rows_as_they_are() {
     let Some((traces, folder)) = varied() else { return };
-    let method = Method { repair: Some(Repair::default()), ..Method::default() };
+    let method = Method { repair: Some(Repair::default()), ..study() };
     let mut breakdown = Vec::new();
     let summary =
         analyze_by(&method, io::Cursor::new(traces.clone()), &mut breakdown, io::sink(), &|_| {}).unwrap();
@@ -121,6 +127,21 @@ fn repair_leaves_published_rows_as_they_are() {
     assert_eq!(as_recorded, published.split_terminator("\r\n").skip(1).collect::<Vec<_>>());
     assert_eq!(rows.len() - as_recorded.len(), summary.repaired as usize);
     assert!(summary.repaired > 0);
+}
+
+/// By definition, each row is the published one, or its trace counts as one that differs.
+#[test]
+fn rows_that_do_not_differ_are_the_published_ones() {
+    let Some((traces, folder)) = varied() else { return };
+    let mut breakdown = Vec::new();
+    let method = Method::default();
+    let summary = analyze_by(&method, io::Cursor::new(traces), &mut breakdown, io::sink(), &|_| {}).unwrap();
+    let breakdown = String::from_utf8(breakdown).unwrap();
+    let published = fs::read_to_string(folder.join("trace_breakdown.csv")).unwrap();
+    let published: std::collections::HashSet<&str> = published.split_terminator("\r\n").collect();
+    let others = breakdown.split_terminator("\r\n").filter(|row| !published.contains(row)).count() as u64;
+    assert!(others <= summary.differs_from_study, "{others} rows are others, {summary:?}");
+    assert!(summary.valid > summary.invalid, "{summary:?}");
 }
 
 #[test]
