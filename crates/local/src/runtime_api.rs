@@ -71,7 +71,7 @@ pub(super) async fn serve(
     };
     match instance {
         Some(instance) => {
-            http::serve_peer(listener, lifetime, move |inode| instance.has(inode), answer).await
+            http::serve_peer(listener, lifetime, move |inode| instance.has(inode), answer).await;
         }
         None => http::serve_own(listener, lifetime, answer).await,
     }

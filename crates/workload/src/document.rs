@@ -64,11 +64,9 @@ fn value_of(found: &RawValue) -> Result<Value, serde_json::Error> {
 /// The text is not JSON.
 pub fn exact_at(text: &str, pointer: &str) -> Result<Option<Value>, serde_json::Error> {
     let Some(found) = raw_at(text, pointer)? else { return Ok(None) };
-    let value = value_of(found)?;
-    Ok(Some(if value.is_number() && value.to_string() != found.get() {
-        Value::from(found.get())
-    } else {
-        value
+    Ok(Some(match value_of(found)? {
+        Value::Number(number) if number.to_string() != found.get() => Value::from(found.get()),
+        value => value,
     }))
 }
 

@@ -61,14 +61,18 @@ pub(super) struct Values<'a> {
 
 impl Values<'_> {
     /// The file that a load names, which lies inside.
-    pub(super) fn file(&self, name: &str) -> Result<PathBuf, Problem> {
+    pub(super) fn file(&self, name: &str) -> Result<PathBuf, Box<Problem>> {
         let file = normal(&self.folder.join(name));
         match self.boundary {
-            Some(boundary) if !lies_in(self.files, &file, boundary) => Err(Problem::error(
-                "outside-root",
-                format!("the file `{name}` of the load lies outside of {}{}", boundary.display(), self.point),
-            )
-            .help("move it there, or name it on the command line of `sb invoke`")),
+            Some(boundary) if !lies_in(self.files, &file, boundary) => {
+                let message = format!(
+                    "the file `{name}` of the load lies outside of {}{}",
+                    boundary.display(),
+                    self.point
+                );
+                let problem = Problem::error("outside-root", message);
+                Err(Box::new(problem.help("move it there, or name it on the command line of `sb invoke`")))
+            }
             _ => Ok(file),
         }
     }

@@ -165,9 +165,10 @@ fn options(file: &WorkloadFile, around: &Around<'_>, report: &mut Report) -> Val
 }
 
 /// JSON with a table at its top.
-fn read_options(files: &dyn Files, file: &std::path::Path) -> Result<Value, Problem> {
+fn read_options(files: &dyn Files, file: &std::path::Path) -> Result<Value, Box<Problem>> {
     let wrong = |message: String, help: &str| {
-        Problem::error("invalid-script", format!("`{}`: {message}", file.display())).help(help.to_owned())
+        let problem = Problem::error("invalid-script", format!("`{}`: {message}", file.display()));
+        Box::new(problem.help(help.to_owned()))
     };
     let bytes = files.read(file).map_err(|error| wrong(error.to_string(), "check the path"))?;
     let help = "write the options as k6 has them: {\"scenarios\": {…}, \"thresholds\": {…}}";

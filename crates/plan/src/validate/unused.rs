@@ -47,7 +47,7 @@ fn images(file: &BenchmarkFile, phases: &[PhaseDrafts<'_>], workload: Option<&Se
     );
     match file.workload.as_ref().map(|workload| &workload.value) {
         Some(WorkloadOrPath::Inline(workload)) => {
-            used.extend(workload.image.as_ref().map(|image| image.value.as_str()))
+            used.extend(workload.image.as_ref().map(|image| image.value.as_str()));
         }
         // A file of its own may name any of them.
         Some(WorkloadOrPath::Path(_)) if matches!(workload, Some(Sent::Script(_)) | None) => return,
