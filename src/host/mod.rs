@@ -67,6 +67,9 @@ pub struct HostCommand {
     pub timeout: Option<Duration>,
     /// From the polite signal (TERM) to the other one (KILL).
     pub grace: Duration,
+    /// Bytes that its log may have before the beginning is given up, and that are kept of its standard output. None: all is kept.
+    #[serde(default)]
+    pub log_limit: Option<u64>,
 }
 
 impl std::fmt::Debug for HostCommand {
@@ -79,6 +82,7 @@ impl std::fmt::Debug for HostCommand {
             .field("workdir", &self.workdir)
             .field("timeout", &self.timeout)
             .field("grace", &self.grace)
+            .field("log_limit", &self.log_limit)
             .finish()
     }
 }
@@ -164,6 +168,20 @@ pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
             .map_err(folder(dir))?;
     }
     Ok(())
+}
+
+/// Whether the program of the attempt in `dir` was started, whatever became of it.
+pub(crate) fn has_begun(dir: &Path) -> bool {
+    claim_of(dir).is_ok_and(|claim| claim.is_some_and(|claim| claim.child.is_some()))
+}
+
+/// Whether the attempt in `dir` runs, for somebody who only looks: unlike [`look`], it ends nothing.
+pub(crate) fn is_running(dir: &Path) -> bool {
+    let alive = || -> Result<bool, HostError> {
+        let Some(claim) = claim_of(dir)? else { return Ok(false) };
+        Ok(recorded(dir)?.is_none() && is_alive(&claim).map_err(folder(dir))?)
+    };
+    alive().unwrap_or(false)
 }
 
 fn look_absolute(dir: &Path) -> Result<Found, HostError> {
