@@ -114,6 +114,7 @@ async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outc
             owed.push(row.clone());
         }
     }
+    let in_use = rows.iter().filter(|row| row.debt == Debt::Owed).count() - owed.len();
     let runs = runs(&store).await?;
     let (left, blind) = match containers(terminal, &store, &rows, &runs, remove).await {
         Ok(found) => found,
@@ -137,6 +138,11 @@ async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outc
             terminal.say(&format!(
                 "nothing was run yet in {}: there is no deployment to know of",
                 store.folder().display()
+            ));
+        } else if in_use > 0 {
+            terminal.say(&format!(
+                "nothing is left behind; deployments of runs that go on: {in_use} (`{}` lists them)",
+                terminal.command("status")
             ));
         } else if !blind {
             terminal.say("nothing is owed: every deployment was cleaned up, and no container is left");

@@ -44,6 +44,7 @@ pub use supervisor::supervise;
 use self::claim::Claim;
 use crate::attempt::{self, ExitRecord};
 use crate::command_exit::{CommandExit, Found};
+use crate::inherited;
 
 /// The hidden argument under which this program is a supervisor.
 pub const SUPERVISE_ARGUMENT: &str = "internal-supervise";
@@ -100,12 +101,20 @@ pub enum HostError {
         dir.display()
     )]
     Gone { dir: PathBuf },
-    #[error("cannot start the supervisor `{}`: {source}; is this program still where it was started from?", binary.display())]
+    #[error("cannot start the supervisor `{}`: {source}; {}", binary.display(), way_out(source))]
     Supervisor { binary: PathBuf, source: io::Error },
     #[error("the supervisor could not take over the attempt in `{}`: {message}; is the folder writable?", dir.display())]
     Refused { dir: PathBuf, message: String },
     #[error("cannot read or write the attempt's folder `{}`: {source}; it must exist and be writable", dir.display())]
     Folder { dir: PathBuf, source: io::Error },
+}
+
+/// What to do where no supervisor can be started.
+fn way_out(error: &io::Error) -> &'static str {
+    if inherited::is_exhaustion(error) {
+        return "the limit on processes (`ulimit -u`) or on open files (`ulimit -n`) is reached: end other processes, or raise it";
+    }
+    "is this program still where it was started from?"
 }
 
 /// [`Supervisors::start`] for a single attempt, whose supervisor ends with it.
