@@ -26,6 +26,7 @@ use super::claim::{self, Claim, FileId, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
 use crate::attempt::{self, ExitRecord, KeptLog, LOG_FILE, STDOUT_FILE};
 use crate::command_exit::CommandExit;
+use crate::inherited;
 
 /// What a supervisor is asked to run, as one line of JSON. Without its line feed it was not asked: the runner died
 /// while it wrote.
@@ -354,6 +355,10 @@ fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, String> {
             ),
             io::ErrorKind::PermissionDenied => format!(
                 "program `{program}` is not executable, or `{workdir}` may not be entered: check their permissions"
+            ),
+            _ if inherited::is_exhaustion(&error) => format!(
+                "program `{program}` could not be started: {error}; the limit on processes (`ulimit -u`) or on open files \
+                 (`ulimit -n`) is reached: end other processes, or raise it"
             ),
             _ => format!("program `{program}` could not be started: {error}"),
         }
