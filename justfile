@@ -30,7 +30,7 @@ rules:
     SB_UPDATE_RULES=1 cargo test --workspace --lib rules
 
 # do to runs what happens to them in bad weeks: `just torture plan`, `quickstart`, `damage`, `mutate`, `week`; by default all
-torture WHAT="plan quickstart damage mutate week" *ARGS:
+torture WHAT="plan quickstart damage signals limits mutate week" *ARGS:
     #!/bin/sh
     set -e
     cargo build --release

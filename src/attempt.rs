@@ -1,5 +1,7 @@
 //! The files of an attempt: its log, and `exit.json`, which keeps its end. The same wherever steps run.
 
+mod kept_log;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -10,6 +12,8 @@ use sb_measurement::Redactor;
 use serde::{Deserialize, Serialize};
 
 use crate::command_exit::CommandExit;
+
+pub(crate) use kept_log::KeptLog;
 
 /// The content of `exit.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -53,8 +53,68 @@ pub(crate) fn raise_open_files() {
 pub(crate) fn give_back_open_files(child: u32) {
     let child = i32::try_from(child).ok().and_then(Pid::from_raw);
     if let (Some(before), Some(child)) = (FILES_BEFORE.get(), child) {
-        let _ = prlimit(Some(child), Resource::Nofile, *before);
+        let current = before.current.map(|current| current.max(FEWEST_FILES));
+        let _ = prlimit(Some(child), Resource::Nofile, Rlimit { current, ..*before });
     }
+}
+
+/// Open files without which `sb` and its supervisors cannot work: the state, the runtime, and the pipes of a step.
+const FEWEST_FILES: u64 = 64;
+
+/// Why `sb` cannot work under the limits of this process, and what to do about it.
+pub(crate) struct TooTight {
+    pub(crate) message: String,
+    pub(crate) help: &'static str,
+}
+
+/// Whether there is room for what any command needs: better to say so before a deployment than in the middle of it.
+pub(crate) fn check_room() -> Result<(), TooTight> {
+    let has_files = || getrlimit(Resource::Nofile).current.is_none_or(|limit| limit >= FEWEST_FILES);
+    if !has_files() {
+        raise_open_files();
+    }
+    if !has_files() {
+        return Err(TooTight {
+            message: format!(
+                "this process may have only {} open files, and `sb` needs at least {FEWEST_FILES}",
+                open_files()
+            ),
+            help: "raise the limit with `ulimit -n 1024`, then run the same command again",
+        });
+    }
+    room_for_threads().map_err(|error| TooTight {
+        message: format!("the threads of `sb` cannot be started: {error}"),
+        help: "end other processes, or raise the limit on processes and threads with `ulimit -u 4096`; then run the same command again",
+    })
+}
+
+/// Starts as many threads as the runtime and the state will have, and ends them again: the runtime itself panics where
+/// there is no room for them.
+fn room_for_threads() -> io::Result<()> {
+    const BESIDE: usize = 4;
+    const STACK: usize = 16 * 1024;
+    let wanted = std::thread::available_parallelism().map_or(1, usize::from) + BESIDE;
+    // They wait until the sender is gone.
+    let (stay, gone) = std::sync::mpsc::channel::<()>();
+    let gone = Arc::new(std::sync::Mutex::new(gone));
+    let mut threads = Vec::new();
+    let mut started = Ok(());
+    for _ in 0..wanted {
+        let gone = Arc::clone(&gone);
+        let wait = move || drop(gone.lock().map(|gone| gone.recv()));
+        match std::thread::Builder::new().stack_size(STACK).spawn(wait) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                started = Err(error);
+                break;
+            }
+        }
+    }
+    drop(stay);
+    for thread in threads {
+        let _ = thread.join();
+    }
+    started
 }
 
 /// Whether a process could not be started for want of descriptors, processes or memory.

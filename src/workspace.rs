@@ -143,6 +143,11 @@ impl Workspace {
         self.folder.join("otlp").join(file_name(deployment.as_str()))
     }
 
+    /// Which attempts keep the background steps of a deployment alive.
+    pub(crate) fn background(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("background").join(file_name(deployment.as_str()))
+    }
+
     /// Commands on their way into a tmux session.
     pub(crate) fn tmux(&self) -> PathBuf {
         self.folder.join("tmux")

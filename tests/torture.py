@@ -5,6 +5,8 @@
     python3 tests/torture.py plan --executor host    one half alone
     python3 tests/torture.py quickstart --count 30   the same for loads, traces and the local target
     python3 tests/torture.py damage                  one kill each, and then a damaged state: 200 times
+    python3 tests/torture.py signals                 random signals to step trees, supervisors, loads and runners: 40 runs
+    python3 tests/torture.py limits                  runs under few descriptors and processes: 40
     python3 tests/torture.py mutate                  20,000 changed manifests, plans and templates through `sb validate`
     python3 tests/torture.py week                    a week of a researcher in about 20 minutes
 
@@ -16,10 +18,10 @@ import os
 import sys
 from pathlib import Path
 
-from torturing import damage, mutate, plan, quickstart, week
+from torturing import damage, limits, mutate, plan, quickstart, signals, week
 from torturing.runner import ROOT
 
-COUNTS = {"plan": 200, "quickstart": 30, "damage": 200, "mutate": 20_000, "week": 7}
+COUNTS = {"plan": 200, "quickstart": 30, "damage": 200, "signals": 40, "limits": 40, "mutate": 20_000, "week": 7}
 
 
 def main():
@@ -39,6 +41,10 @@ def main():
         passed = quickstart.torture(sb, count, seed, given.seconds)
     elif given.what == "damage":
         passed = damage.torture(sb, count, seed, at_once)
+    elif given.what == "signals":
+        passed = signals.torture(sb, count, seed)
+    elif given.what == "limits":
+        passed = limits.torture(sb, count, seed)
     elif given.what == "mutate":
         passed = mutate.torture(sb, count, seed, at_once)
     else:

@@ -177,7 +177,7 @@ fn needs(benchmarks: &[Arc<Benchmark>], only: Option<&str>, defaults: &Images) -
         {
             for step in target.deploy.iter().chain(&target.invoke).chain(&target.cleanup) {
                 let purpose = |what| format!("{}@{name}: {what} `{}`", benchmark.name, step.name);
-                if matches!(step.action, Action::Run(_)) {
+                if step.action.command().is_some() {
                     add(image(step.environment.image.as_ref(), defaults), purpose("step"));
                 }
                 if let (Action::Load, Some(Sent::Script(script))) = (&step.action, &benchmark.workload) {

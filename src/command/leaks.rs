@@ -1,6 +1,6 @@
 //! `sb leaks`: deployments whose cleanup is owed, and containers that nobody waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -8,8 +8,10 @@ use serde_json::json;
 
 use super::Outcome;
 use super::output::Failed;
-use super::status::{deployment_json, open};
-use crate::container::{ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label};
+use super::status::{background, deployment_json, open};
+use crate::container::{
+    BACKGROUND_LABEL, ContainerError, Engine, Orphan, RUN_LABEL, STATE_LABEL, state_label,
+};
 use crate::exit_code::Exit;
 use crate::run::{Request, What, engine_of, open_run_of};
 use crate::settings::Settings;
@@ -105,14 +107,16 @@ fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
 async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outcome {
     let store = open(terminal, settings)?;
     let mut owed = Vec::new();
-    for row in store.unpaid().await? {
+    let rows = store.unpaid().await?;
+    for row in &rows {
         // What a live runner works on is not leaked.
         if row.debt == Debt::Owed && store.runner_of(&row.run).is_none() {
-            owed.push(row);
+            owed.push(row.clone());
         }
     }
+    let in_use = rows.iter().filter(|row| row.debt == Debt::Owed).count() - owed.len();
     let runs = runs(&store).await?;
-    let (left, blind) = match containers(terminal, &store, &runs, remove).await {
+    let (left, blind) = match containers(terminal, &store, &rows, &runs, remove).await {
         Ok(found) => found,
         Err(error) => {
             terminal.say(&format!("note: containers were not looked for: {error}"));
@@ -135,6 +139,11 @@ async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outc
                 "nothing was run yet in {}: there is no deployment to know of",
                 store.folder().display()
             ));
+        } else if in_use > 0 {
+            terminal.say(&format!(
+                "nothing is left behind; deployments of runs that go on: {in_use} (`{}` lists them)",
+                terminal.command("status")
+            ));
         } else if !blind {
             terminal.say("nothing is owed: every deployment was cleaned up, and no container is left");
         }
@@ -142,6 +151,7 @@ async fn known(terminal: &Terminal, settings: &Settings, remove: Remove) -> Outc
         let mut text = String::new();
         for row in &owed {
             let _ = writeln!(text, "{}  {}", row.id, row.manifest.display());
+            text.push_str(&background(terminal, store.workspace(), row));
             if let Some(because) = kept(&store, row).await? {
                 let _ = writeln!(
                     text,
@@ -201,6 +211,7 @@ async fn runs(store: &Store) -> Result<EngineRuns, Failed> {
 async fn containers(
     terminal: &Terminal,
     store: &Store,
+    rows: &[DeploymentRow],
     runs: &EngineRuns,
     remove: Remove,
 ) -> Result<(Vec<Left>, bool), ContainerError> {
@@ -216,6 +227,8 @@ async fn containers(
         ));
     }
     let mine = state_label(store.folder());
+    let owed: BTreeSet<&str> =
+        rows.iter().filter(|row| row.debt == Debt::Owed).map(|row| row.id.as_str()).collect();
     let mut left = Vec::new();
     for container in engine.list_orphans(RUN_LABEL, None).await? {
         let run = RunId::new(container.labels.get(RUN_LABEL).map_or("", String::as_str));
@@ -226,6 +239,11 @@ async fn containers(
             continue;
         }
         if store.runner_of(&run).is_some() {
+            continue;
+        }
+        // It goes with its deployment.
+        if container.labels.get(BACKGROUND_LABEL).is_some_and(|deployment| owed.contains(deployment.as_str()))
+        {
             continue;
         }
         let of = match ended {

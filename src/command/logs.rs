@@ -148,7 +148,8 @@ async fn follow_step(
         watched.refresh(|_, _| {}).await?;
         let (attempts, phase) =
             watched.past(step).map_or((0, StepPhase::Waiting), |past| (past.attempts, past.phase.clone()));
-        let over = attempts > attempt || (attempts == attempt && phase != StepPhase::Running);
+        let runs_on = attempts == attempt && watched.runs_on(step);
+        let over = attempts > attempt || (attempts == attempt && phase != StepPhase::Running && !runs_on);
         let mut news = drain(terminal, &mut log, false)?;
         if over {
             if attempts == attempt
@@ -166,14 +167,14 @@ async fn follow_step(
                 terminal.say(&format!("==> {}, attempt {attempt} <==", step.id));
                 news = true;
             }
-        } else if matches!(phase, StepPhase::Ended(_)) {
+        } else if matches!(phase, StepPhase::Ended(_)) && !runs_on {
             // It never came to this attempt.
             terminal.say(&format!("==> {} {} <==", step.id, describe(Some(&phase))));
             return Ok(Exit::Done);
-        } else if watched.state.ended.is_some() {
+        } else if watched.state.ended.is_some() && !runs_on {
             return Ok(Exit::Done);
         }
-        if !news && alone.for_long(runner) {
+        if !news && !runs_on && alone.for_long(runner) {
             return Ok(left(terminal, watched));
         }
         if terminal.is_abandoned() {

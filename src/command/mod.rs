@@ -40,6 +40,7 @@ use clap::Parser as _;
 
 use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand, WorkloadCommand};
 use crate::exit_code::Exit;
+use crate::inherited;
 use crate::role;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -121,6 +122,8 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         }
         Command::AnalyzeTriggers { files } => triggers::analyze(terminal, settings, &files),
         other => {
+            inherited::check_room()
+                .map_err(|tight| Failed::helped(Exit::Failed, tight.message, tight.help))?;
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()

@@ -18,7 +18,7 @@ use crate::run::new_run_id;
 use crate::schedule;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_plan::benchmark::{Action, Benchmark, Environment, Image, Images, ManifestStep, Phase, Target};
+use sb_plan::benchmark::{Benchmark, Environment, Image, Images, ManifestStep, Phase, Target};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::{DeploymentId, StepId};
 use sb_plan::manifest::read::Disk;
@@ -134,7 +134,7 @@ fn find<'a>(target: &'a Target, wanted: &str) -> Result<&'a ManifestStep, Failed
     let full = |step: &ManifestStep| format!("{}/{}", phase(step.phase), step.name);
     let matching: Vec<_> = steps().filter(|step| step.name == wanted || full(step) == wanted).collect();
     match matching.as_slice() {
-        [step] if matches!(step.action, Action::Run(_)) => Ok(step),
+        [step] if step.action.command().is_some() => Ok(step),
         [_] => Err(Failed::message(Exit::Usage, format!("the step `{wanted}` runs no command"))),
         [] => {
             let names: Vec<_> = steps().map(|step| full(step)).collect();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::output::Failed;
 use super::watch;
+use crate::execute::{BackgroundRecord, is_alive};
 use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
 use crate::settings::Settings;
@@ -136,6 +137,7 @@ pub(super) async fn status(
         let _ = writeln!(text, "\nDeployed (cleanup owed):");
         for row in &deployments {
             let _ = writeln!(text, "  {}  {}", row.id, row.manifest.display());
+            text.push_str(&background(terminal, store.workspace(), row));
         }
     }
     if !text.is_empty() {
@@ -160,7 +162,9 @@ fn steps(terminal: &Terminal, settings: &Settings, watched: &Watched, all: bool)
         let past = watched.past(step);
         let attempts = past.map_or(0, |past| past.attempts);
         let again = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
-        let _ = writeln!(text, "  {:<44} {}{again}", step.id, describe(past.map(|past| &past.phase)));
+        let runs_on = if watched.runs_on(step) { ", runs in the background" } else { "" };
+        let state = describe(past.map(|past| &past.phase));
+        let _ = writeln!(text, "  {:<44} {state}{runs_on}{again}", step.id);
     }
     terminal.data(&text)?;
     Ok(Exit::Done)
@@ -175,6 +179,7 @@ fn steps_json(watched: &Watched) -> Value {
                 "id": step.id,
                 "action": step.action_name(),
                 "state": describe(past.map(|past| &past.phase)),
+                "in_background": watched.runs_on(step),
                 "attempts": past.map_or(0, |past| past.attempts),
                 "started_ms": past.and_then(|past| past.started_ms),
                 "ended_ms": past.and_then(|past| past.ended_ms),
@@ -213,6 +218,17 @@ pub(super) fn find_step<'a>(graph: &'a RunGraph, run: &RunId, name: &str) -> Res
             Err(Failed::helped(Exit::Usage, format!("`{name}` could be several steps"), names.join(", ")))
         }
     }
+}
+
+/// The background steps of a deployment, a line each.
+pub(super) fn background(terminal: &Terminal, workspace: &Workspace, row: &DeploymentRow) -> String {
+    let mut text = String::new();
+    for record in BackgroundRecord::all(workspace, &row.id).unwrap_or_default() {
+        let state = if is_alive(&record.folder(workspace)) { "runs" } else { "has ended" };
+        let logs = terminal.command(&format!("logs {} --run {}", record.step, record.run));
+        let _ = writeln!(text, "    background step `{}` {state} (`{logs}`)", record.name);
+    }
+    text
 }
 
 pub(super) fn deployment_json(row: &DeploymentRow) -> serde_json::Value {

@@ -40,7 +40,7 @@ impl Engine {
     /// Makes a container without starting it, after removing one of that name. The command names its user and HOME.
     pub(crate) async fn make(&self, command: &ContainerCommand, name: &str) -> Result<(), ContainerError> {
         self.remove(name).await?;
-        let body = body_of(command, Path::new("/"), self.log())?;
+        let body = body_of(command, Path::new("/"), self.log(None))?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         match self.docker.create_container(Some(options), body).await {
             Ok(_) => Ok(()),

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
 use super::run::Seen;
-use super::{ContainerError, Engine, RUN_LABEL, api, is_connection};
+use super::{BACKGROUND_LABEL, ContainerError, Engine, RUN_LABEL, api, is_connection};
 use crate::command_exit::CommandExit;
 
 /// Who ended a container that we did not stop.
@@ -160,6 +160,10 @@ impl Engine {
     pub(crate) async fn sweep(&self, run: &str) -> Result<(), ContainerError> {
         self.settle().await;
         for orphan in self.list_orphans(RUN_LABEL, Some(run)).await? {
+            // It belongs to its deployment, which may outlive the run.
+            if orphan.labels.contains_key(BACKGROUND_LABEL) {
+                continue;
+            }
             self.remove(&orphan.id).await?;
         }
         Ok(())

@@ -33,7 +33,10 @@ pub(crate) use context::ContextError;
 pub(crate) use endpoint::EndpointError;
 pub(crate) use errand::Luggage;
 pub(crate) use image::{Image, ImageProgress};
-pub(crate) use run::{ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, state_label};
+pub(crate) use run::{
+    BACKGROUND_LABEL, ContainerCommand, HOME, Mount, Orphan, RUN_LABEL, STATE_LABEL, Volume, has_container,
+    state_label,
+};
 pub(crate) use session::{Opening, Piece, Session};
 pub(crate) use volume::Files;
 
@@ -109,6 +112,10 @@ pub(crate) enum ContainerError {
         "container `{name}` was started before: wait for it, or give a new attempt its own name and folder"
     )]
     AlreadyStarted { name: String },
+    #[error(
+        "container `{name}` is on the engine at {engine}, and the one in use is at {host}: run the same command with DOCKER_HOST={engine}"
+    )]
+    OtherEngine { name: String, engine: String, host: String },
     #[error("container `{name}` was not started: start it before waiting for it")]
     NotStarted { name: String },
     #[error(

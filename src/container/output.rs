@@ -1,7 +1,8 @@
 //! The output of a container in the attempt's folder: complete, and nothing twice, however often it is read again.
 //!
 //! The engine keeps the output and always tells it from the beginning, in the same order. So what is already in
-//! the files is skipped by counting, which is exact after a crash in the middle of a write, too.
+//! the files is skipped by counting, which is exact after a crash in the middle of a write, too. Where the engine keeps
+//! the last part only, it cannot be counted: the files are written anew.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -9,7 +10,7 @@ use std::path::Path;
 
 use bollard::container::LogOutput;
 
-use crate::attempt::{LOG_FILE, STDOUT_FILE};
+use crate::attempt::{KeptLog, LOG_FILE, STDOUT_FILE};
 
 /// The engine cuts lines that are longer.
 const PIECE: usize = 16 * 1024;
@@ -24,24 +25,34 @@ pub(super) struct Output {
     pub(super) stderr_tail: Vec<u8>,
 }
 
-struct Sink {
-    file: BufWriter<File>,
-    skip: u64,
+enum Sink {
+    Whole {
+        file: BufWriter<File>,
+        skip: u64,
+    },
+    Last(KeptLog),
+    /// So many more bytes.
+    First(BufWriter<File>, u64),
 }
 
 impl Output {
-    pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        let open = |name| {
+    /// With a limit, of the log the last part is kept, and of standard output the first.
+    pub(super) fn open(dir: &Path, limit: Option<u64>) -> io::Result<Self> {
+        let whole = |name| {
             let file = sb_durable::private().append(true).create(true).open(dir.join(name))?;
             let skip = file.metadata()?.len();
-            Ok::<_, io::Error>(Sink { file: BufWriter::new(file), skip })
+            Ok::<_, io::Error>(Sink::Whole { file: BufWriter::new(file), skip })
         };
-        Ok(Self {
-            log: open(LOG_FILE)?,
-            stdout: open(STDOUT_FILE)?,
-            unended: [false; 2],
-            stderr_tail: Vec::new(),
-        })
+        let (log, stdout) = match limit {
+            None => (whole(LOG_FILE)?, whole(STDOUT_FILE)?),
+            Some(limit) => {
+                let path = dir.join(STDOUT_FILE);
+                let stdout = sb_durable::private().write(true).create(true).truncate(true).open(path)?;
+                let log = KeptLog::create(&dir.join(LOG_FILE), Some(limit))?;
+                (Sink::Last(log), Sink::First(BufWriter::new(stdout), limit))
+            }
+        };
+        Ok(Self { log, stdout, unended: [false; 2], stderr_tail: Vec::new() })
     }
 
     /// The engine's `local` log keeps bytes as they are, but engine 20.10 loses the line feed of a line that it
@@ -68,8 +79,8 @@ impl Output {
 
     /// What was pushed is in the files when this returns: call it whenever nothing more is there to be pushed.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.log.file.flush()?;
-        self.stdout.file.flush()
+        self.log.flush()?;
+        self.stdout.flush()
     }
 
     fn write(&mut self, stream: usize, bytes: &[u8]) -> io::Result<()> {
@@ -87,9 +98,27 @@ impl Output {
 
 impl Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
-        self.skip -= known as u64;
-        self.file.write_all(&bytes[known..])
+        let at_most = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX).min(bytes.len());
+        match self {
+            Self::Whole { file, skip } => {
+                let known = at_most(*skip);
+                *skip -= known as u64;
+                file.write_all(&bytes[known..])
+            }
+            Self::Last(log) => log.write(bytes),
+            Self::First(file, left) => {
+                let kept = at_most(*left);
+                *left -= kept as u64;
+                file.write_all(&bytes[..kept])
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Whole { file, .. } | Self::First(file, _) => file.flush(),
+            Self::Last(_) => Ok(()),
+        }
     }
 }
 
@@ -113,7 +142,7 @@ mod tests {
         for known in 0..=pieces.len() {
             for torn in [0, 1, 3] {
                 let dir = tempfile::tempdir().unwrap();
-                let mut first = Output::open(dir.path()).unwrap();
+                let mut first = Output::open(dir.path(), None).unwrap();
                 for piece in &pieces[..known] {
                     first.push(piece).unwrap();
                 }
@@ -123,7 +152,7 @@ mod tests {
                     let length = file.metadata().unwrap().len();
                     file.set_len(length.saturating_sub(torn)).unwrap();
                 }
-                let mut again = Output::open(dir.path()).unwrap();
+                let mut again = Output::open(dir.path(), None).unwrap();
                 for piece in pieces {
                     again.push(piece).unwrap();
                 }

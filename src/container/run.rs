@@ -64,6 +64,9 @@ pub(crate) struct ContainerCommand {
     pub timeout: Option<Duration>,
     /// From the polite signal (TERM) to the other one (KILL).
     pub grace: Duration,
+    /// Bytes of its output that are kept at least, of those that came last. None: all is kept.
+    #[serde(default)]
+    pub log_limit: Option<u64>,
 }
 
 /// A file or folder of this machine in the container.
@@ -117,6 +120,7 @@ impl std::fmt::Debug for ContainerCommand {
             .field("labels", &self.labels)
             .field("timeout", &self.timeout)
             .field("grace", &self.grace)
+            .field("log_limit", &self.log_limit)
             .finish()
     }
 }
@@ -129,6 +133,9 @@ pub(crate) const RUN_LABEL: &str = "sb.run";
 pub(crate) const STATE_LABEL: &str = "sb.state";
 const TIMEOUT_LABEL: &str = "sb.timeout_ms";
 const GRACE_LABEL: &str = "sb.grace_ms";
+const LOG_LIMIT_LABEL: &str = "sb.log_limit";
+/// The deployment that a container is kept alive for, beyond the end of its step.
+pub(crate) const BACKGROUND_LABEL: &str = "sb.background";
 /// HOME of commands that run as the caller: a mount that should be in their home goes below it.
 pub(crate) const HOME: &str = "/sb-home";
 const HOME_FOLDER: &str = "home";
@@ -191,8 +198,13 @@ impl Seen {
         }
     }
 
-    fn label_ms(&self, label: &str) -> Option<u64> {
+    fn label_number(&self, label: &str) -> Option<u64> {
         self.labels.get(label)?.parse().ok()
+    }
+
+    /// Where its output is kept.
+    fn output(&self, dir: &Path) -> Result<Output, ContainerError> {
+        Output::open(dir, self.label_number(LOG_LIMIT_LABEL)).map_err(folder(dir))
     }
 
     /// Unix milliseconds.
@@ -275,7 +287,7 @@ impl Engine {
         command: &ContainerCommand,
         name: &str,
     ) -> Result<String, ContainerError> {
-        let mut body = body_of(command, dir, self.log())?;
+        let mut body = body_of(command, dir, self.log(command.log_limit))?;
         if let (Some(network), Some(host)) = (self.borrowed_network(name), &mut body.host_config) {
             host.network_mode = Some(network);
         }
@@ -480,15 +492,15 @@ impl Engine {
     async fn follow(&self, dir: &Path, seen: &Seen) -> Result<(), ContainerError> {
         let until_ended = WaitContainerOptions { condition: "not-running".to_owned() };
         let mut end = pin!(self.docker.wait_container(&seen.id, Some(until_ended)));
-        let mut output = Output::open(dir).map_err(folder(dir))?;
+        let mut output = seen.output(dir)?;
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(true))).ready_chunks(PIECES));
         let mut pieces_end = false;
-        let deadline = match (seen.label_ms(TIMEOUT_LABEL), seen.started()) {
+        let deadline = match (seen.label_number(TIMEOUT_LABEL), seen.started()) {
             (Some(timeout), Some(started)) => deadline(started, timeout),
             _ => None,
         };
         let mut kill_at = None;
-        let grace = Duration::from_millis(seen.label_ms(GRACE_LABEL).unwrap_or(0));
+        let grace = Duration::from_millis(seen.label_number(GRACE_LABEL).unwrap_or(0));
         let mut killed = false;
         // Whoever asked may have been killed before the signal was sent: once more does no harm.
         if stop_of(dir)?.is_some() {
@@ -558,11 +570,22 @@ impl Engine {
         let exit = exit_of(dir, seen, &[])?;
         let ours = matches!(exit, CommandExit::Cancelled | CommandExit::TimedOut | CommandExit::OutOfMemory);
         let end = if ours { ContainerEnd::Natural } else { self.how_it_ended(seen, &exit).await? };
-        let mut output = Output::open(dir).map_err(folder(dir))?;
         let mut pieces = pin!(self.docker.logs(&seen.id, Some(logs(false))));
-        while let Some(piece) = pieces.next().await {
+        let mut next = pieces.next().await;
+        if let Some(Err(error)) = &next
+            && matches!(status_of(error), Some(404 | 409))
+        {
+            // Somebody is removing it, and its output with it: what is kept of that must do.
+            remove_home(dir);
+            self.networks.give_back(name);
+            self.remove(&seen.id).await?;
+            return Ok(None);
+        }
+        let mut output = seen.output(dir)?;
+        while let Some(piece) = next {
             let piece = piece.map_err(api(format!("reading the output of container `{}`", seen.id)))?;
             output.push(&piece).map_err(folder(dir))?;
+            next = pieces.next().await;
         }
         output.flush().map_err(folder(dir))?;
         let mut exit = exit_of(dir, seen, &output.stderr_tail)?;
@@ -609,12 +632,17 @@ impl Engine {
 }
 
 impl Engine {
-    /// The only log that keeps bytes as they are; without rotation, so that all of it is there at the end.
-    pub(super) fn log(&self) -> HostConfigLogConfig {
+    /// The only log that keeps bytes as they are; without rotation, so that all of it is there at the end, or with two
+    /// files that are written in turn.
+    pub(super) fn log(&self, limit: Option<u64>) -> HostConfigLogConfig {
+        let size = limit.map(|limit| limit.to_string());
         if self.is_podman {
-            return HostConfigLogConfig { typ: Some("k8s-file".to_owned()), config: None };
+            let config = size.map(|size| HashMap::from([("max-size".to_owned(), size)]));
+            return HostConfigLogConfig { typ: Some("k8s-file".to_owned()), config };
         }
-        let options = [("max-size", "1024g"), ("max-file", "1"), ("compress", "false")];
+        let files = if limit.is_some() { "2" } else { "1" };
+        let size = size.unwrap_or_else(|| "1024g".to_owned());
+        let options = [("max-size", size.as_str()), ("max-file", files), ("compress", "false")];
         let config = options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         HostConfigLogConfig { typ: Some("local".to_owned()), config: Some(config) }
     }
@@ -645,6 +673,9 @@ pub(super) fn body_of(
     }
     let mut labels: HashMap<String, String> = command.labels.clone().into_iter().collect();
     labels.insert(GRACE_LABEL.to_owned(), millis(command.grace).to_string());
+    if let Some(limit) = command.log_limit {
+        labels.insert(LOG_LIMIT_LABEL.to_owned(), limit.to_string());
+    }
     if let Some(timeout) = command.timeout {
         labels.insert(TIMEOUT_LABEL.to_owned(), millis(timeout).to_string());
     }
@@ -757,6 +788,11 @@ fn record(
     let ended = ended.unwrap_or(now);
     let time = |unix_ms| UNIX_EPOCH + Duration::from_millis(unix_ms);
     ExitRecord::new(exit, time(started.unwrap_or(ended)), time(ended)).write(dir).map_err(folder(dir))
+}
+
+/// Whether a container was started for the attempt.
+pub(crate) fn has_container(dir: &Path) -> bool {
+    !is_fresh(dir)
 }
 
 /// No container was ever started for the attempt: the file comes before the start.

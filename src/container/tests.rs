@@ -54,6 +54,7 @@ fn build(dir: &Path) -> Image {
 
 fn shell(image: &str, script: &str) -> ContainerCommand {
     ContainerCommand {
+        log_limit: None,
         image: image.to_owned(),
         entrypoint: None,
         argv: ["sh", "-c", script].map(str::to_owned).to_vec(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::step::StepPerformer;
-use super::{Attempt, Finished, outputs, throttling};
+use super::{Attempt, Finished, Produced, outputs, throttling};
 use crate::attempt::STDOUT_FILE;
 use crate::command_exit::{CommandExit, Found};
 use crate::host::{self, HostCommand, Running};
@@ -32,24 +32,38 @@ pub(super) async fn run(
         }
         Err(error) => Outcome::failed(FailureClass::Step, error.to_string()),
     };
-    let succeeded = outcome.is_success();
-    if !step.outputs.values().any(|output| succeeded || output.secret) {
-        return outcome.into();
-    }
-    let stdout = folder.join(STDOUT_FILE);
-    let root = &attempt.deployment.benchmark.root;
-    let written = outputs::Written { stdout: &stdout, root, folder: manifest_folder(attempt) };
-    let failed = |outcome: Outcome| Finished {
-        lost_secrets: outputs::lost_secrets(&step.outputs, written),
-        ..outcome.into()
+    finished(attempt, step, outcome, folder)
+}
+
+/// What a command comes to that has ended so, with its outputs.
+pub(super) fn finished(attempt: &Attempt, step: &ManifestStep, outcome: Outcome, folder: &Path) -> Finished {
+    let failed = |outcome: Outcome| {
+        let secret = step.outputs.values().any(|output| output.secret);
+        let lost = || written(attempt, folder, |written| outputs::lost_secrets(&step.outputs, written));
+        Finished { lost_secrets: if secret { lost() } else { Vec::new() }, ..outcome.into() }
     };
-    if !succeeded {
+    if !outcome.is_success() {
         return failed(outcome);
     }
-    match outputs::capture(&step.outputs, written) {
+    match captured(attempt, step, folder) {
         Ok(outputs) => Finished { outputs, ..outcome.into() },
         Err(message) => failed(Outcome::failed(FailureClass::Step, message)),
     }
+}
+
+/// The outputs of a command, or which one is missing and why.
+pub(super) fn captured(
+    attempt: &Attempt,
+    step: &ManifestStep,
+    folder: &Path,
+) -> Result<BTreeMap<String, Produced>, String> {
+    written(attempt, folder, |written| outputs::capture(&step.outputs, written))
+}
+
+fn written<T>(attempt: &Attempt, folder: &Path, read: impl FnOnce(outputs::Written<'_>) -> T) -> T {
+    let stdout = folder.join(STDOUT_FILE);
+    let root = &attempt.deployment.benchmark.root;
+    read(outputs::Written { stdout: &stdout, root, folder: manifest_folder(attempt) })
 }
 
 /// Runs the recovery commands before another attempt. A recovery that fails does not stop the attempt: whether
@@ -170,6 +184,7 @@ async fn execute(
                 workdir: prepared.workdir,
                 timeout,
                 grace: GRACE,
+                log_limit: None,
             };
             on_host(performer, attempt, &command, folder).await
         }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::background::LOG_LIMIT;
 use super::command::{GRACE, PreparedCommand, manifest_folder, outcome_of};
 use super::image_progress::ensure_image;
 use super::step::StepPerformer;
 use super::{Attempt, Deployed, credentials};
 use crate::command_exit::{CommandExit, Found};
 use crate::container::{
-    ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL, state_label,
+    BACKGROUND_LABEL, ContainerCommand, ContainerError, Engine, HOME, Image, Mount, RUN_LABEL, STATE_LABEL,
+    state_label,
 };
 use sb_plan::benchmark::{Action, Environment, Images};
 use sb_plan::event::{FailureClass, Outcome};
@@ -124,35 +126,11 @@ async fn try_run(
     known: &mut KnownAttempt,
 ) -> Result<Option<CommandExit>, ContainerError> {
     let name = name(attempt, folder);
-    let found = if known.begun { engine.look(folder, &name).await? } else { Found::NotStarted };
-    match found {
-        Found::Gone => return Ok(None),
-        Found::Ended(exit) => return Ok(Some(exit)),
-        Found::Running => {}
-        // The engine went away as it was asked to start the container, and may have forgotten that it did.
-        Found::NotStarted if known.asked => {
-            engine.remove(&name).await?;
-            return Ok(None);
-        }
-        Found::NotStarted => {
-            if let Some(missing) = missing_workdir(performer, attempt, prepared) {
-                return Ok(Some(missing));
-            }
-            credentials::check(engine, &environment.credentials).await?;
-            let wanted = image(environment.image.as_ref(), &performer.images);
-            let tell = |line| progress(attempt, line);
-            let image = tokio::select! {
-                image = ensure_image(engine, &wanted, &tell) => image?,
-                () = attempt.cancel.cancelled() => return Ok(Some(CommandExit::Cancelled)),
-            };
-            let command = container_command(performer, attempt, prepared, environment, image);
-            known.asked = true;
-            match engine.start(folder, &command, &name).await {
-                // The request of a runner that was killed in between arrived after all: it is this very attempt.
-                Ok(_) | Err(ContainerError::AlreadyStarted { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+    match begin(performer, engine, attempt, prepared, environment, folder, known).await? {
+        Begun::Gone => return Ok(None),
+        Begun::Ended(exit) => return Ok(Some(exit)),
+        Begun::Cancelled => return Ok(Some(CommandExit::Cancelled)),
+        Begun::Running => {}
     }
     match until_ended(engine, attempt, folder, &name).await {
         Ok(exit) => Ok(Some(exit)),
@@ -164,6 +142,78 @@ async fn try_run(
             Err(error)
         }
     }
+}
+
+/// What became of an attempt that should run.
+pub(super) enum Begun {
+    Running,
+    Ended(CommandExit),
+    /// Nobody knows how it ended.
+    Gone,
+    /// Nothing was started.
+    Cancelled,
+}
+
+/// Starts the attempt's container unless it was started before. An engine that goes away is waited for.
+pub(super) async fn begin_patiently(
+    performer: &StepPerformer,
+    attempt: &Attempt,
+    prepared: &PreparedCommand,
+    environment: &Environment,
+    folder: &Path,
+) -> Result<Begun, ContainerError> {
+    let engine = performer.reach_engine().await?;
+    let mut known = KnownAttempt { begun: attempt.reattach, asked: false };
+    loop {
+        match begin(performer, engine, attempt, prepared, environment, folder, &mut known).await {
+            Err(error) if error.is_connection() => engine.until_it_answers(&|| {}).await?,
+            other => return other,
+        }
+        known.begun = true;
+    }
+}
+
+async fn begin(
+    performer: &StepPerformer,
+    engine: &Engine,
+    attempt: &Attempt,
+    prepared: &PreparedCommand,
+    environment: &Environment,
+    folder: &Path,
+    known: &mut KnownAttempt,
+) -> Result<Begun, ContainerError> {
+    let name = name(attempt, folder);
+    let found = if known.begun { engine.look(folder, &name).await? } else { Found::NotStarted };
+    match found {
+        Found::Gone => return Ok(Begun::Gone),
+        Found::Ended(exit) => return Ok(Begun::Ended(exit)),
+        Found::Running => {}
+        // The engine went away as it was asked to start the container, and may have forgotten that it did.
+        Found::NotStarted if known.asked => {
+            engine.remove(&name).await?;
+            return Ok(Begun::Gone);
+        }
+        Found::NotStarted => {
+            if let Some(missing) = missing_workdir(performer, attempt, prepared) {
+                return Ok(Begun::Ended(missing));
+            }
+            credentials::check(engine, &environment.credentials).await?;
+            let wanted = image(environment.image.as_ref(), &performer.images);
+            let tell = |line| progress(attempt, line);
+            let image = tokio::select! {
+                image = ensure_image(engine, &wanted, &tell) => image?,
+                () = attempt.cancel.cancelled() => return Ok(Begun::Cancelled),
+            };
+            let command = container_command(performer, attempt, prepared, environment, image);
+            known.asked = true;
+            match engine.start(folder, &command, &name).await {
+                // The request of a runner that was killed in between arrived after all: it is this very attempt.
+                Ok(_) | Err(ContainerError::AlreadyStarted { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(Begun::Running)
 }
 
 /// What the engine is asked for; none: the image of steps that name none.
@@ -222,6 +272,7 @@ pub(super) fn container_command(
     }
     let home = env.get("HOME").map_or(HOME, String::as_str);
     ContainerCommand {
+        log_limit: attempt.step.is_background().then_some(LOG_LIMIT),
         image,
         entrypoint: Some(vec![]),
         argv: prepared.argv.clone(),
@@ -242,12 +293,16 @@ pub(super) fn container_command(
 
 /// By which a container is found again.
 pub(super) fn labels(performer: &StepPerformer, attempt: &Attempt) -> BTreeMap<String, String> {
-    BTreeMap::from([
+    let mut labels = BTreeMap::from([
         (RUN_LABEL.to_owned(), attempt.run.to_string()),
         (STATE_LABEL.to_owned(), state_label(performer.workspace.folder())),
         ("sb.step".to_owned(), attempt.step.id.to_string()),
         ("sb.attempt".to_owned(), attempt.number.to_string()),
-    ])
+    ]);
+    if attempt.step.is_background() {
+        labels.insert(BACKGROUND_LABEL.to_owned(), attempt.deployment.id.to_string());
+    }
+    labels
 }
 
 /// The manifest's root, at the same path as on this machine, so that paths mean the same in both executors.

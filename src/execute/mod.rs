@@ -3,6 +3,7 @@
 //! [`Execute`] has two versions: [`step::StepPerformer`] does the work, [`fake::Fake`] plays a script in tests of the
 //! scheduler.
 
+mod background;
 mod beneath;
 mod command;
 pub(crate) mod credentials;
@@ -23,6 +24,7 @@ mod throttling;
 mod traces;
 mod wait_for;
 
+pub(crate) use background::record::{BackgroundRecord, is_alive};
 pub(crate) use credentials::explain;
 pub(crate) use docker::image;
 pub(crate) use image_progress::ensure_image;

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use super::background::living::{Companions, Watchers, beside, spoiled};
 use super::{
-    Attempt, Execute, Executing, Finished, KnownSecrets, command, files, load, local, otlp, traces, wait_for,
+    Attempt, Execute, Executing, Finished, KnownSecrets, background, command, files, load, local, otlp,
+    traces, wait_for,
 };
 use crate::container::Engine;
 use crate::host::Supervisors;
@@ -33,6 +35,9 @@ pub(crate) struct StepPerformer {
     /// Default images.
     pub images: Images,
     pub(super) supervisors: Supervisors,
+    /// Of background steps: they outlive this runner on purpose, so nobody waits for them at its end.
+    pub(super) background_supervisors: Supervisors,
+    pub(super) watchers: Watchers,
     pub(super) engine: OnceCell<Engine>,
     /// As many attempts as this process has descriptors for.
     room: Semaphore,
@@ -52,8 +57,20 @@ fn room(open_files: usize) -> usize {
 impl StepPerformer {
     pub(crate) fn new(executor: Executor, workspace: Workspace, sb: PathBuf, images: Images) -> Self {
         let supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
+        let background_supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
+        let watchers = Watchers::default();
         let room = Semaphore::new(room(inherited::open_files()));
-        Self { executor, workspace, sb, images, supervisors, engine: OnceCell::new(), room }
+        Self {
+            executor,
+            workspace,
+            sb,
+            images,
+            supervisors,
+            background_supervisors,
+            watchers,
+            engine: OnceCell::new(),
+            room,
+        }
     }
 
     /// To be called when no step runs any more: returns when nothing that was started for steps is left.
@@ -88,8 +105,29 @@ impl StepPerformer {
         }
     }
 
+    /// A step is of no use without the background steps that it counts on.
     async fn perform(&self, attempt: &Attempt) -> Finished {
         let Some(_room) = self.room_for(attempt).await else { return Outcome::Cancelled.into() };
+        match Companions::of(self, attempt).await {
+            Err(finished) => *finished,
+            Ok(companions) if companions.is_empty() => self.perform_alone(attempt).await,
+            Ok(mut companions) => match companions.has_ended(self) {
+                Some(why) if !attempt.reattach => spoiled(attempt, Outcome::Cancelled.into(), why),
+                _ => {
+                    let perform = async |attempt: Attempt| self.perform_alone(&attempt).await;
+                    beside(self, attempt, &mut companions, perform).await
+                }
+            },
+        }
+    }
+
+    async fn perform_alone(&self, attempt: &Attempt) -> Finished {
+        if background::is_orphaned(self, attempt) {
+            let stopped = Box::pin(background::stop(self, attempt)).await;
+            if !stopped.outcome.is_success() {
+                return stopped;
+            }
+        }
         let folder = self.folder(&attempt.run, &attempt.step, attempt.number);
         if let Err(error) = std::fs::create_dir_all(&folder) {
             let message = format!("cannot make the folder `{}`: {error}", folder.display());
@@ -133,6 +171,10 @@ impl StepPerformer {
         }
         let action = async {
             match &step.action {
+                Action::Background(what) => {
+                    Box::pin(background::start(self, attempt, step, what, folder)).await
+                }
+                Action::StopBackground => Box::pin(background::stop(self, attempt)).await,
                 Action::Run(what) => command::run(self, attempt, step, what, folder).await,
                 Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
                 Action::Load => load::run(self, attempt, step, folder).await,
@@ -145,7 +187,7 @@ impl StepPerformer {
         };
         // Commands and loads have their limit under their supervisor, where it outlives this process.
         let limit = match step.action {
-            Action::Run(_) | Action::Load => None,
+            Action::Run(_) | Action::Load | Action::Background(_) => None,
             _ => step.timeout,
         };
         within(limit, action).await

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Empty;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::{Attempt, Deployed, Finished};
@@ -22,32 +24,14 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
         Ok(url) => url,
         Err(error) => return Outcome::failed(FailureClass::Step, error.to_string()).into(),
     };
-    let uri: hyper::Uri = match url.parse() {
-        Ok(uri) => uri,
-        Err(error) => {
-            return Outcome::failed(FailureClass::Step, format!("`{url}` is not a URL: {error}")).into();
-        }
+    let endpoint = match Endpoint::of(&url, wait.status) {
+        Ok(endpoint) => endpoint,
+        Err(failed) => return failed.into(),
     };
-    let connector = match hyper_rustls::HttpsConnectorBuilder::new().with_native_roots() {
-        Ok(builder) => builder.https_or_http().enable_http1().build(),
-        Err(error) => {
-            let message = format!("cannot read this machine's certificates: {error}");
-            return Outcome::failed(FailureClass::NotStarted, message).into();
-        }
-    };
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let deadline = Instant::now() + wait.timeout;
     let mut pause = FIRST_PAUSE;
     loop {
-        let answer = tokio::time::timeout(ONE_REQUEST, client.get(uri.clone())).await;
-        let found = match answer {
-            Ok(Ok(response)) if response.status().as_u16() == wait.status => {
-                return Outcome::Succeeded.into();
-            }
-            Ok(Ok(response)) => format!("it answers {}", response.status()),
-            Ok(Err(error)) => format!("no answer ({})", root_cause(&error)),
-            Err(_) => "it does not answer".to_owned(),
-        };
+        let Err(found) = endpoint.ask().await else { return Outcome::Succeeded.into() };
         if Instant::now() + pause > deadline {
             let limit = humantime::format_duration(wait.timeout);
             let hint =
@@ -62,6 +46,37 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
             () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A URL, and the status that it should answer with.
+pub(super) struct Endpoint {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    uri: hyper::Uri,
+    status: u16,
+}
+
+impl Endpoint {
+    pub(super) fn of(url: &str, status: u16) -> Result<Self, Outcome> {
+        let uri = url
+            .parse()
+            .map_err(|error| Outcome::failed(FailureClass::Step, format!("`{url}` is not a URL: {error}")))?;
+        let connector = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| {
+            let message = format!("cannot read this machine's certificates: {error}");
+            Outcome::failed(FailureClass::NotStarted, message)
+        })?;
+        let connector = connector.https_or_http().enable_http1().build();
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), uri, status })
+    }
+
+    /// Asks once; the error is what was found instead.
+    pub(super) async fn ask(&self) -> Result<(), String> {
+        match tokio::time::timeout(ONE_REQUEST, self.client.get(self.uri.clone())).await {
+            Ok(Ok(response)) if response.status().as_u16() == self.status => Ok(()),
+            Ok(Ok(response)) => Err(format!("it answers {}", response.status())),
+            Ok(Err(error)) => Err(format!("no answer ({})", root_cause(&error))),
+            Err(_) => Err("it does not answer".to_owned()),
+        }
     }
 }
 

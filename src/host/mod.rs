@@ -44,6 +44,7 @@ pub use supervisor::supervise;
 use self::claim::Claim;
 use crate::attempt::{self, ExitRecord};
 use crate::command_exit::{CommandExit, Found};
+use crate::inherited;
 
 /// The hidden argument under which this program is a supervisor.
 pub const SUPERVISE_ARGUMENT: &str = "internal-supervise";
@@ -67,6 +68,9 @@ pub struct HostCommand {
     pub timeout: Option<Duration>,
     /// From the polite signal (TERM) to the other one (KILL).
     pub grace: Duration,
+    /// Bytes that its log may have before the beginning is given up, and that are kept of its standard output. None: all is kept.
+    #[serde(default)]
+    pub log_limit: Option<u64>,
 }
 
 impl std::fmt::Debug for HostCommand {
@@ -79,6 +83,7 @@ impl std::fmt::Debug for HostCommand {
             .field("workdir", &self.workdir)
             .field("timeout", &self.timeout)
             .field("grace", &self.grace)
+            .field("log_limit", &self.log_limit)
             .finish()
     }
 }
@@ -96,12 +101,20 @@ pub enum HostError {
         dir.display()
     )]
     Gone { dir: PathBuf },
-    #[error("cannot start the supervisor `{}`: {source}; is this program still where it was started from?", binary.display())]
+    #[error("cannot start the supervisor `{}`: {source}; {}", binary.display(), way_out(source))]
     Supervisor { binary: PathBuf, source: io::Error },
     #[error("the supervisor could not take over the attempt in `{}`: {message}; is the folder writable?", dir.display())]
     Refused { dir: PathBuf, message: String },
     #[error("cannot read or write the attempt's folder `{}`: {source}; it must exist and be writable", dir.display())]
     Folder { dir: PathBuf, source: io::Error },
+}
+
+/// What to do where no supervisor can be started.
+fn way_out(error: &io::Error) -> &'static str {
+    if inherited::is_exhaustion(error) {
+        return "the limit on processes (`ulimit -u`) or on open files (`ulimit -n`) is reached: end other processes, or raise it";
+    }
+    "is this program still where it was started from?"
 }
 
 /// [`Supervisors::start`] for a single attempt, whose supervisor ends with it.
@@ -164,6 +177,20 @@ pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
             .map_err(folder(dir))?;
     }
     Ok(())
+}
+
+/// Whether the program of the attempt in `dir` was started, whatever became of it.
+pub(crate) fn has_begun(dir: &Path) -> bool {
+    claim_of(dir).is_ok_and(|claim| claim.is_some_and(|claim| claim.child.is_some()))
+}
+
+/// Whether the attempt in `dir` runs, for somebody who only looks: unlike [`look`], it ends nothing.
+pub(crate) fn is_running(dir: &Path) -> bool {
+    let alive = || -> Result<bool, HostError> {
+        let Some(claim) = claim_of(dir)? else { return Ok(false) };
+        Ok(recorded(dir)?.is_none() && is_alive(&claim).map_err(folder(dir))?)
+    };
+    alive().unwrap_or(false)
 }
 
 fn look_absolute(dir: &Path) -> Result<Found, HostError> {

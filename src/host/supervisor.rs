@@ -24,8 +24,9 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::claim::{self, Claim, FileId, Process};
 use super::{CancelRequest, HostCommand, LOCK_FILE};
-use crate::attempt::{self, ExitRecord, LOG_FILE, STDOUT_FILE};
+use crate::attempt::{self, ExitRecord, KeptLog, LOG_FILE, STDOUT_FILE};
 use crate::command_exit::CommandExit;
+use crate::inherited;
 
 /// What a supervisor is asked to run, as one line of JSON. Without its line feed it was not asked: the runner died
 /// while it wrote.
@@ -84,7 +85,8 @@ pub fn supervise() -> io::Result<()> {
         // A request to stop that came when the last attempt was over is not meant for this one.
         signals.drain()?;
         let claimed = serde_json::from_slice(&line).map_err(io::Error::from).and_then(|order: Assignment| {
-            Ok(claimed(&order.dir, claim.clone(), &signals)?.map(|attempt| (attempt, order)))
+            let attempt = claimed(&order, claim.clone(), &signals)?;
+            Ok(attempt.map(|attempt| (attempt, order)))
         });
         match claimed {
             Ok(Some((attempt, order))) => {
@@ -120,7 +122,12 @@ struct ClaimedAttempt<'a> {
     _lock: File,
 }
 
-fn claimed<'a>(dir: &Path, mut claim: Claim, signals: &'a Signals) -> io::Result<Option<ClaimedAttempt<'a>>> {
+fn claimed<'a>(
+    order: &Assignment,
+    mut claim: Claim,
+    signals: &'a Signals,
+) -> io::Result<Option<ClaimedAttempt<'a>>> {
+    let dir = &order.dir;
     let lock = sb_durable::private().write(true).create(true).truncate(false).open(dir.join(LOCK_FILE))?;
     loop {
         // Under the lock this is the truth; without it, it says whether the one who holds the lock has claimed yet.
@@ -136,7 +143,7 @@ fn claimed<'a>(dir: &Path, mut claim: Claim, signals: &'a Signals) -> io::Result
             (None, false) => std::thread::sleep(Duration::from_micros(200)),
         }
     }
-    let output = CopiedOutput::create(dir)?;
+    let output = CopiedOutput::create(dir, order.command.log_limit)?;
     claim.lock = Some(FileId::of(&lock.metadata()?));
     // It need not outlive this machine: who is asked after another start of it knows that no process is left.
     claim.write(dir, Durability::Processes)?;
@@ -348,6 +355,10 @@ fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, String> {
             ),
             io::ErrorKind::PermissionDenied => format!(
                 "program `{program}` is not executable, or `{workdir}` may not be entered: check their permissions"
+            ),
+            _ if inherited::is_exhaustion(&error) => format!(
+                "program `{program}` could not be started: {error}; the limit on processes (`ulimit -u`) or on open files \
+                 (`ulimit -n`) is reached: end other processes, or raise it"
             ),
             _ => format!("program `{program}` could not be started: {error}"),
         }
@@ -565,18 +576,21 @@ fn timespec(duration: Duration) -> Timespec {
 }
 
 struct CopiedOutput {
-    log: File,
+    log: KeptLog,
     stdout: File,
+    /// Bytes of standard output that are still kept.
+    stdout_left: u64,
     /// The first failure to write. The pipes are emptied all the same: a full disk must not block the command.
     lost: Option<io::Error>,
     is_empty: bool,
 }
 
 impl CopiedOutput {
-    fn create(dir: &Path) -> io::Result<Self> {
-        let create =
-            |name| sb_durable::private().write(true).create(true).truncate(true).open(dir.join(name));
-        Ok(Self { log: create(LOG_FILE)?, stdout: create(STDOUT_FILE)?, lost: None, is_empty: true })
+    fn create(dir: &Path, limit: Option<u64>) -> io::Result<Self> {
+        let stdout = dir.join(STDOUT_FILE);
+        let stdout = sb_durable::private().write(true).create(true).truncate(true).open(stdout)?;
+        let log = KeptLog::create(&dir.join(LOG_FILE), limit)?;
+        Ok(Self { log, stdout, stdout_left: limit.unwrap_or(u64::MAX), lost: None, is_empty: true })
     }
 
     fn write(&mut self, stream: OutputStream, bytes: &[u8]) {
@@ -584,9 +598,11 @@ impl CopiedOutput {
             return;
         }
         self.is_empty = false;
-        let mut written = self.log.write_all(bytes);
+        let mut written = self.log.write(bytes);
         if stream == OutputStream::Stdout {
-            written = written.and_then(|()| self.stdout.write_all(bytes));
+            let kept = usize::try_from(self.stdout_left).unwrap_or(usize::MAX).min(bytes.len());
+            self.stdout_left -= kept as u64;
+            written = written.and_then(|()| self.stdout.write_all(&bytes[..kept]));
         }
         self.lost = written.err();
     }
@@ -596,7 +612,7 @@ impl CopiedOutput {
         match self.lost.take() {
             Some(error) => Err(error),
             None if self.is_empty => Ok(()),
-            None => self.log.sync_data().and_then(|()| self.stdout.sync_data()),
+            None => self.log.sync().and_then(|()| self.stdout.sync_data()),
         }
     }
 }

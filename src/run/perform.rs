@@ -13,6 +13,7 @@ use crate::execute::{self, Execute, StepPerformer};
 use crate::inherited;
 use crate::schedule::{self, End, Job, Naming, Past, Policy, Stop};
 use crate::store::{Lock, Shared, Store, machine_folder};
+use sb_plan::benchmark::Action;
 use sb_plan::graph::{Parts, RunGraph};
 use sb_plan::id::RunId;
 use sb_plan::plan::{Executor, Plan};
@@ -194,6 +195,7 @@ pub(super) async fn reach(
 
 fn runs_commands(graph: &RunGraph) -> bool {
     graph.graph.node_weights().any(|step| {
-        step.manifest().is_some_and(|step| matches!(step.action, sb_plan::benchmark::Action::Run(_)))
+        step.manifest()
+            .is_some_and(|step| step.action.command().is_some() || step.action == Action::StopBackground)
     })
 }

@@ -591,8 +591,12 @@ impl Dispatch {
                 *reason = known.redactor.text(reason).into_owned();
             }
             let learned = known.texts().count() > known_before;
-            live.ended.push((index, attempt));
-            if !known.redactor.is_empty() {
+            // What runs on is written to: its log is cleared when it is stopped.
+            let runs_on = step.is_background() && finished.outcome.is_success();
+            if !runs_on {
+                live.ended.push((index, attempt));
+            }
+            if !known.redactor.is_empty() && !live.ended.is_empty() {
                 let from = if learned { 0 } else { live.ended.len() - 1 };
                 self.secretive.push((live.ended[from..].to_vec(), Arc::clone(known)));
             }

@@ -63,8 +63,12 @@ impl Dispatch {
             let step = &self.job.graph.graph[index];
             if let Some(live) = self.live.get_mut(&step.deployment).filter(|live| live.row.debt != Debt::Paid)
             {
-                let is_running = matches!(past.phase, StepPhase::Running);
-                let ended = past.attempts - u32::from(is_running && past.attempts > 0);
+                let runs = match &past.phase {
+                    StepPhase::Running => past.attempts > 0,
+                    StepPhase::Ended(outcome) => step.is_background() && outcome.is_success(),
+                    _ => false,
+                };
+                let ended = past.attempts - u32::from(runs);
                 live.ended.extend((1..=ended).map(|attempt| (index, attempt)));
             }
             match &past.phase {

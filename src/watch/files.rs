@@ -75,6 +75,10 @@ impl Growing {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
+        // Its beginning was given up: what is kept begins anew.
+        if file.metadata()?.len() < self.read {
+            self.read = 0;
+        }
         file.seek(SeekFrom::Start(self.read))?;
         let mut bytes = Vec::new();
         file.take(AT_ONCE).read_to_end(&mut bytes)?;

@@ -11,7 +11,7 @@ pub(crate) mod overview;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use crate::execute::{Execute as _, StepPerformer};
+use crate::execute::{Execute as _, StepPerformer, is_alive};
 use crate::run::{Request, RunError};
 use crate::store::{RunRow, Store, StoreError};
 use sb_load::Progress;
@@ -148,6 +148,13 @@ impl Watched {
             left.1.started_ms.cmp(&right.1.started_ms).then_with(|| left.0.id.cmp(&right.0.id))
         });
         running
+    }
+
+    /// Whether it is a background step that was ready, and has not ended since, as far as its folder tells.
+    pub(crate) fn runs_on(&self, step: &Step) -> bool {
+        let Some(past) = self.past(step).filter(|_| step.is_background()) else { return false };
+        let folder = self.performer.workspace.attempt(&self.row.id, &step.id, past.attempts);
+        past.phase == StepPhase::Ended(Outcome::Succeeded) && is_alive(&folder)
     }
 
     pub(crate) fn log_of(&self, step: &Step, attempt: u32) -> PathBuf {

@@ -73,8 +73,13 @@ fn the_examples_in_the_documentation_are_valid() {
     work.write("applications/shop/up", "");
     work.write("applications/thumbnails/deploy.sh", "");
     work.write("applications/thumbnails/remove.sh", "");
-    assert_eq!(blocks.len(), 3, "every example is checked");
+    let database = named("[[deploy]]\nname = \"database\"\nbackground");
+    work.write(
+        "applications/store/benchmark.toml",
+        &format!("[benchmark]\nname = \"store\"\n[params]\nport = 5432\n[targets.local]\n{database}"),
+    );
+    assert_eq!(blocks.len(), 4, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
-    assert!(checked.stderr.contains("3 files checked, no errors"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("4 files checked, no errors"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("warning") && !checked.stderr.contains('⚠'), "{}", checked.stderr);
 }

@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "execute",
             "exit_code",
             "host",
+            "inherited",
             "printable",
             "progress",
             "provider",

@@ -302,3 +302,30 @@ fn a_finished_run_of_very_many_steps_is_known_at_once() {
         }
     }
 }
+
+/// Runs `sb` under a limit of open files.
+fn limited(work: &Workspace, files: u32, arguments: &str) -> Ran {
+    let program = work.command(&[]).get_program().to_string_lossy().into_owned();
+    let mut shell = Command::new("sh");
+    let line = format!("ulimit -n {files} && exec '{program}' {arguments}");
+    shell.args(["-c", &line]).current_dir(work.path()).env("SB_LOCKS", work.path().join(".runtime"));
+    Ran::of(shell.output().unwrap())
+}
+
+#[test]
+fn under_too_few_open_files_nothing_is_begun_and_the_limit_is_named() {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        "[benchmark]\nname = \"app\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"d\"\nrun = \"echo d >> trail\"\n\
+         [[cleanup]]\nname = \"c\"\nrun = \"echo c >> trail\"\n",
+    );
+    for files in [10, 20, 63] {
+        let refused = limited(&work, files, "test --executor host").expect(1);
+        assert!(refused.stderr.contains(&format!("only {files} open files")), "{}", refused.stderr);
+        assert!(refused.stderr.contains("ulimit -n 1024"), "{}", refused.stderr);
+    }
+    assert_eq!(work.read("trail"), "");
+    limited(&work, 64, "test --executor host").expect(0);
+    assert_eq!(work.read("trail"), "d\nc\n");
+}

@@ -14,6 +14,13 @@ arrives by its path. Each day has four plans, and each of them meets several of 
 | the disk is full | a file system of 256 MB, filled and emptied again (root) |
 | a second user | `sb runs` and `sb resume` of another account (root), which must be refused |
 
+Half of the plans are started with `--tmux`, in a server of tmux that is this script's own. To those this happens, too:
+
+| what | how |
+|---|---|
+| tmux is gone | its server is killed: the run goes on |
+| its session is renamed | the session and its window; the same command then joins the run, and starts nothing |
+
 In the end nothing stands in the cloud, everything that was deployed was removed, `sb leaks` says that nothing is owed, and of each load
 at least as many requests arrived as its summary says that it sent.
 """
@@ -111,6 +118,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class InTmux:
+    """A runner in a session of tmux: a process that is not this one's child."""
+
+    returncode = 0
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def poll(self):
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return 0
+        return 0 if state in "ZX" else None
+
+    def wait(self, timeout=None):
+        give_up = time.monotonic() + (timeout if timeout is not None else PATIENCE)
+        while self.poll() is None:
+            if time.monotonic() > give_up:
+                raise subprocess.TimeoutExpired("sb in tmux", timeout)
+            time.sleep(0.02)
+        return 0
+
+    def send_signal(self, number):
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+
 class Week:
     def __init__(self, sb, seed):
         self.sb, self.random = sb, random.Random(seed)
@@ -130,11 +167,15 @@ class Week:
         (self.work / ".git").mkdir()
         (self.work / "plans").mkdir()
         self.boot = 0
+        # Short: the path of a socket has a limit of about a hundred bytes.
+        self.sockets = tempfile.mkdtemp(prefix="sbw", dir="/tmp") if shutil.which("tmux") else None
         self.happened = collections.Counter()
 
     def environment(self):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("SB_", "TMUX"))}
         environment["SB_LOCKS"] = str(self.base / "locks")
+        if self.sockets:
+            environment["TMUX_TMPDIR"] = self.sockets
         return environment
 
     def program(self, arguments):
@@ -160,6 +201,32 @@ class Week:
         )
         return done.returncode, done.stdout + done.stderr
 
+    def tmux(self, *arguments):
+        done = subprocess.run(
+            ["tmux", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment(), timeout=30,
+        )
+        return done.stdout
+
+    def runners(self):
+        """Live runners by run."""
+        code, said = self.call("status", "--format", "json")
+        if code != 0:
+            return {}
+        return {run["id"]: run["runner"] for run in json.loads(said[said.index("{"):])["runs"] if run["runner"]}
+
+    def start_in_tmux(self, *arguments):
+        """A runner in a session; none if it has ended, or was never there."""
+        code, said = self.call(*arguments, "--tmux")
+        if code != 0:
+            raise Check(f"`sb {' '.join(arguments)} --tmux` (exit code {code}): {said}")
+        give_up = time.monotonic() + 10
+        while time.monotonic() < give_up:
+            runners = self.runners()
+            if runners:
+                return InTmux(*runners.values())
+            time.sleep(0.1)
+        return InTmux(-1)
+
     # What happens on a day: each gets the running runner, and leaves none.
 
     def kill(self, runner):
@@ -169,6 +236,8 @@ class Week:
     def restart(self, runner):
         """The power is gone: nothing that was started is left, and the machine starts again."""
         self.kill(runner)
+        if self.sockets:
+            self.tmux("kill-server")
         for pid, _ in processes_of(self.work):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -184,6 +253,29 @@ class Week:
         if runner.poll() is not None and runner.returncode < 0:
             raise Check(f"a runner ended by signal {-runner.returncode} when its terminal was gone")
         self.kill(runner)
+
+    def tmux_gone(self, runner):
+        """Whatever becomes of the terminal, the run goes on."""
+        if not isinstance(runner, InTmux):
+            return self.hang_up(runner)
+        before = self.runners()
+        self.tmux("kill-server")
+        time.sleep(self.random.uniform(0.3, 1.5))
+        if before and runner.poll() is not None and self.unfinished():
+            raise Check("a runner died with its tmux")
+        self.kill(runner)
+
+    def rename(self, runner, plan):
+        """The same command joins what runs."""
+        before = self.runners()
+        session = self.tmux("list-sessions", "-F", "#{session_name}").split("\n")[0]
+        self.tmux("rename-window", "-t", f"={session}:progress", "busy")
+        self.tmux("rename-session", "-t", f"={session}", f"mine-{self.random.randrange(1000)}")
+        code, said = self.call("run", f"plans/{plan.name}", "--tmux")
+        after = self.runners()
+        both = before.keys() & after.keys()
+        if both and ("nothing is started" not in said or before != after or runner.poll() is not None):
+            raise Check(f"a renamed session was not joined (exit code {code}; {before}, then {after}): {said}")
 
     def fill_disk(self, runner):
         filler = self.work / "filler"
@@ -230,6 +322,8 @@ class Week:
 
     def settle(self):
         """Steps outlive their runner; they end by themselves."""
+        if self.sockets:
+            self.tmux("kill-server")
         give_up = time.monotonic() + 60
         while processes_of(self.work):
             if time.monotonic() > give_up:
@@ -239,18 +333,25 @@ class Week:
     def plan(self, number):
         plan = self.work / "plans" / f"plan{number}.toml"
         plan.write_text(PLAN.replace("NAME", f"plan{number}").replace("TRIALS", str(self.random.choice([1, 2, 3]))))
-        blows = [self.kill, self.kill, self.hang_up, self.fill_disk, self.restart]
-        master, terminal = pty.openpty()
-        runner = self.start("run", f"plans/{plan.name}", terminal=terminal)
-        os.close(terminal)
-        drain = threading.Thread(target=drained, args=(master,), daemon=True)
-        drain.start()
+        in_tmux = bool(self.sockets) and self.random.random() < 0.5
+        blows = [self.kill, self.kill, self.hang_up, self.fill_disk, self.restart] + [self.tmux_gone] * (2 if in_tmux else 0)
+        if in_tmux:
+            self.happened["in tmux"] += 1
+            runner = self.start_in_tmux("run", f"plans/{plan.name}")
+        else:
+            master, terminal = pty.openpty()
+            runner = self.start("run", f"plans/{plan.name}", terminal=terminal)
+            os.close(terminal)
+            threading.Thread(target=drained, args=(master,), daemon=True).start()
         for _ in range(self.random.randint(2, 5)):
             try:
                 runner.wait(timeout=self.random.uniform(0.3, 7))
                 break
             except subprocess.TimeoutExpired:
                 pass
+            if isinstance(runner, InTmux) and self.random.random() < 0.5:
+                self.happened["rename"] += 1
+                self.rename(runner, plan)
             blow = self.random.choice(blows)
             self.happened[blow.__name__] += 1
             blow(runner)
@@ -264,12 +365,16 @@ class Week:
             if not self.unfinished():
                 # It died before it was a run.
                 runner = self.start("run", f"plans/{plan.name}")
+            elif in_tmux and self.random.random() < 0.5:
+                runner = self.start_in_tmux("resume")
             else:
                 runner = self.start("resume")
         if self.random.random() < 0.2 and runner.poll() is None:
             self.happened["interrupt"] += 1
             self.interrupt(runner)
         code = runner.wait(timeout=PATIENCE)
+        if self.sockets:
+            self.tmux("kill-server")
         # Whatever became of it, somebody looks at what is owed before the next one.
         for _ in range(3):
             code, said = self.call("leaks")
@@ -334,6 +439,8 @@ class Week:
             if not passed:
                 shutil.copytree(self.work, self.base / "kept", symlinks=True)
             subprocess.run(["umount", str(self.disk)], check=False)
+        if self.sockets:
+            shutil.rmtree(self.sockets, ignore_errors=True)
         if passed:
             shutil.rmtree(self.base, ignore_errors=True)
 

@@ -168,6 +168,7 @@ async fn run(
 fn command(provider: &Provider, image: String, argv: Vec<String>, writable: bool) -> ContainerCommand {
     let (user, group) = caller();
     ContainerCommand {
+        log_limit: None,
         image,
         entrypoint: Some(vec![]),
         argv,

@@ -151,6 +151,7 @@ impl Containers {
         }
         let here = if container.is_elsewhere { SCRIPTS.into() } else { folder.to_string_lossy() };
         let command = ContainerCommand {
+            log_limit: None,
             image,
             entrypoint: Some(vec![]),
             argv: [vec!["k6".to_owned()], arguments].concat(),

@@ -21,8 +21,8 @@ pub use retry::Retry;
 pub use sam::SamTemplates;
 pub use script::{Script, Sent};
 pub use step::{
-    Action, Command, Environment, Limits, LocalUp, ManifestStep, OnInterrupt, Output, OutputSource, Phase,
-    Recovery, WaitFor,
+    Action, Background, Command, Environment, Limits, LocalUp, ManifestStep, OnInterrupt, Output,
+    OutputSource, Phase, ReadyCondition, Recovery, WaitFor,
 };
 
 /// Kinds of credentials that a step may be given.

@@ -116,6 +116,50 @@ pub enum Action {
     OtlpUp,
     /// Stops the receiver of OpenTelemetry.
     OtlpDown,
+    /// Starts a command that is kept alive until the deployment's cleanup.
+    Background(Box<Background>),
+    /// Stops the background steps of the deployment.
+    StopBackground,
+}
+
+impl Action {
+    /// The command that it runs, whether the step waits for its end or not.
+    pub fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Run(command) => Some(command),
+            Self::Background(background) => Some(&background.command),
+            _ => None,
+        }
+    }
+}
+
+/// A command that is kept alive from its deploy step to the end of the deployment's cleanup.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Background {
+    /// Stays in the foreground: when it ends, the background step has ended.
+    pub command: Command,
+    /// When what needs the step may start.
+    pub ready: ReadyCondition,
+    /// It fails when it is not ready after this long.
+    pub ready_within: Duration,
+}
+
+/// When a background step counts as ready.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReadyCondition {
+    /// As soon as its program runs.
+    AtOnce,
+    /// A URL answers.
+    Http {
+        /// The URL.
+        url: Template,
+        /// The status that counts: 100 to 599.
+        status: u16,
+    },
+    /// A TCP port of this machine takes connections: a number from 1 to 65535.
+    Port(Template),
+    /// A regular expression matches something that it has printed.
+    Log(String),
 }
 
 /// What the local target is to run.

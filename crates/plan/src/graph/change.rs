@@ -237,7 +237,7 @@ impl Compared<'_> {
         match (&before.kind, &now.kind) {
             (StepKind::Manifest(one), StepKind::Manifest(two)) => {
                 let load = matches!(two.action, Action::Load);
-                let command = matches!(two.action, Action::Run(_));
+                let command = two.action.command().is_some();
                 let failed = past.is_some_and(|past| {
                     matches!(&past.phase, StepPhase::Ended(Outcome::Failed(Failure { .. })))
                 });

@@ -63,6 +63,11 @@ impl Step {
         self.phase() == Some(Phase::Invoke)
     }
 
+    /// Whether it leaves a process or container that is kept alive until the deployment's cleanup.
+    pub fn is_background(&self) -> bool {
+        self.manifest().is_some_and(|step| matches!(step.action, Action::Background(_)))
+    }
+
     /// The phase of the manifest's step. None: the plan has the step of its own.
     pub fn phase(&self) -> Option<Phase> {
         self.manifest().map(|step| step.phase)
@@ -88,6 +93,8 @@ impl Step {
             StepKind::AnalyzeTraces => "analyze traces",
             StepKind::Manifest(step) => match step.action {
                 Action::Run(_) => "run",
+                Action::Background(_) => "background",
+                Action::StopBackground => "stop background",
                 Action::Wait(_) => "wait",
                 Action::WaitFor(_) => "wait for",
                 Action::Load => "load",

@@ -230,6 +230,10 @@ shape! {
         needs: Option<OneOrMany<Text>>,
         /// Action: a command. A string goes to the shell, with values quoted; a list of words meets no shell. Example: `run = ["sam", "deploy"]`.
         run: Option<Spanned<RunFile>>,
+        /// With `run`, only in deploy steps: the command is kept alive until the deployment's cleanup has run. Default: false. Example: `background = true`.
+        background: Option<Spanned<bool>>,
+        /// With `background`: when the step counts as ready, and what needs it starts. Example: `ready = { port = 5432 }`.
+        ready: Option<Spanned<ReadyFile>>,
         /// Action: waits this long. Example: `wait = "30s"`.
         wait: Option<Spanned<Period>>,
         /// Action: waits until a URL answers. Example: `wait_for = { http = "{{outputs.endpoint}}/health" }`.
@@ -278,6 +282,50 @@ choice! {
         String => Shell(Template),
         /// Words that meet no shell.
         Array => Argv(Vec<Spanned<Template>>),
+    }
+}
+
+choice! {
+    /// When a background step counts as ready.
+    pub(crate) enum ReadyFile: "\"at_once\" or a table with `http`, `port` or `log`" {
+        /// As soon as its program runs.
+        String => Word(ReadyWord),
+        /// When a condition holds.
+        Table => When(Box<ReadyConditionFile>),
+    }
+}
+
+words! {
+    /// When a background step counts as ready.
+    pub(crate) enum ReadyWord {
+        /// As soon as its program runs.
+        AtOnce = "at_once",
+    }
+}
+
+shape! {
+    /// What makes a background step ready: exactly one of `http`, `port` and `log`.
+    pub(crate) struct ReadyConditionFile {
+        /// A URL that answers. Example: `"http://127.0.0.1:8080/health"`.
+        http: Option<Spanned<Template>>,
+        /// With `http`: the status that counts. Default: 200.
+        status: Option<Spanned<i64>>,
+        /// A TCP port of this machine that takes connections. Example: `5432`.
+        port: Option<Spanned<PortFile>>,
+        /// A regular expression that matches something that the step has printed. Example: `"ready to accept connections"`.
+        log: Option<Text>,
+        /// The step fails when it is not ready after this long. Default: `"2m"`.
+        timeout: Option<Spanned<Period>>,
+    }
+}
+
+choice! {
+    /// A TCP port.
+    pub(crate) enum PortFile: "a port number, or a string with a placeholder" {
+        /// From 1 to 65535.
+        Integer => Number(i64),
+        /// Such as of a parameter. Example: `"{{params.port}}"`.
+        String => Value(Template),
     }
 }
 

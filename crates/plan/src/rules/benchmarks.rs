@@ -71,6 +71,16 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     error(
+        "background-step",
+        Manifest,
+        Table,
+        [
+            "A background step is a deploy step with `run` that says when it is ready. It has no `timeout`, and no outputs that are known only at its end.",
+            "[[deploy]]\nname = \"database\"\nbackground = true\nrun = \"postgres\"",
+            "[[deploy]]\nname = \"database\"\nbackground = true\nready = { port = 5432 }\nrun = \"postgres\"",
+        ],
+    ),
+    error(
         "step-action",
         Manifest,
         Table,

@@ -20,6 +20,7 @@ use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
 use crate::manifest::workload::WorkloadFile;
+use crate::validate::background;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::contents;
 use crate::validate::echo::without_echoes;
@@ -169,6 +170,7 @@ impl BenchmarkChecker<'_> {
                 target_scope.order.insert(Phase::Invoke, PhaseOrder::new(["load"], vec![vec![]]));
             }
             local::settle(&raw.value, &mut target, &mut self.report);
+            background::add_stop(&mut target, &name.span, &mut self.report);
             if target.traces == Traces::Otlp(None) {
                 traces::add_receiver(&mut target, &mut target_scope, &name.span, &mut self.report);
             }
@@ -183,9 +185,10 @@ impl BenchmarkChecker<'_> {
         }
         for draft in phases.iter().flat_map(|phase| &phase.drafts) {
             steps.read_by_template(draft, &scope);
-            let is_built = phases.iter().flat_map(|phase| &phase.drafts).any(|other| {
-                other.step.phase == Phase::Deploy && matches!(other.step.action, Action::Run(_))
-            });
+            let is_built = phases
+                .iter()
+                .flat_map(|phase| &phase.drafts)
+                .any(|other| other.step.phase == Phase::Deploy && other.step.action.command().is_some());
             if !is_built {
                 steps.check_code(draft, &mut self.report);
             }

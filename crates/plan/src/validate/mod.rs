@@ -4,6 +4,7 @@
 //! one need not check again.
 
 mod answer;
+mod background;
 mod benchmark;
 mod check;
 mod contents;

@@ -14,6 +14,7 @@ use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::Spanned;
+use crate::validate::background;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::contents;
 use crate::validate::environment::command;
@@ -62,9 +63,14 @@ impl Steps<'_> {
         let targets = self.targets(file, report);
         let action = self.action(phase, raw, report);
         let environment = self.environment(file, &targets, report);
-        let is_command = matches!(action, Some(Action::Run(_)));
+        let is_background = matches!(action, Some(Action::Background(_)));
+        let command = action.as_ref().and_then(Action::command);
+        let is_command = command.is_some();
         if action.is_some() && !is_command {
             reject_command_keys(file, report);
+        }
+        if !is_background {
+            background::reject_ready(file, report);
         }
         let mut output_names: Vec<String> = Vec::new();
         let mut outputs = BTreeMap::new();
@@ -73,23 +79,26 @@ impl Steps<'_> {
             output_names.push(name.value.clone());
             outputs.insert(name.value.clone(), checked_output(output, self.files, self.place, report));
         }
+        if is_background {
+            background::check_outputs(file.outputs.as_ref(), &outputs, report);
+        }
         if let Some(Action::LocalUp(up)) = &action {
             output_names.extend(self.local_outputs(&up.template, &up.parameters, file, &targets, report));
         }
         let recover = file.recover.iter().flatten();
         let recover =
             recover.map(|recovery| self.recovery(recovery, &environment, &targets, report)).collect();
-        let contents = match &action {
-            Some(Action::Run(command)) => {
+        let contents = match (command, &action) {
+            (Some(command), _) => {
                 let folder = self.folder_of(&environment);
                 let named = contents::named_by_command(command, &folder, &self.place.root, self.files);
                 check::no_special(self.files, &named, &file.name.span, "this step", report);
                 contents::of(self.files, named)
             }
-            Some(Action::LocalUp(up)) => self.local_contents(&up.template, &up.parameters),
+            (None, Some(Action::LocalUp(up))) => self.local_contents(&up.template, &up.parameters),
             _ => BTreeMap::new(),
         };
-        if let (Some(Action::Run(command)), Some(run)) = (&action, &file.run) {
+        if let (Some(command), Some(run)) = (command, &file.run) {
             self.check_program(phase, command, &environment, &run.span, report);
         }
         let fails_interrupted = file.on_interrupt == Some(OnInterruptWord::Fail);
@@ -196,7 +205,11 @@ impl Steps<'_> {
             return None;
         }
         if let Some(run) = &file.run {
-            return Some(Action::Run(command(run, file.shell.as_ref(), report)));
+            let command = command(run, file.shell.as_ref(), report);
+            return Some(match file.background.as_ref().filter(|background| background.value) {
+                Some(at) => background::action(phase, file, &at.span, command, self.params, report),
+                None => Action::Run(command),
+            });
         }
         if let Some(wait) = &file.wait {
             return Some(Action::Wait(check::duration(wait, false, report)));
@@ -316,6 +329,7 @@ impl Steps<'_> {
         if let Some(wait_for) = &file.wait_for {
             scope.check(&wait_for.value.http, Role::Plain, user, report);
         }
+        background::check_templates(file, scope, user, report);
         let local = file.local.iter().map(|local| &local.value);
         let values = local.flat_map(|local| local.parameters.iter().chain(&local.services));
         for (_, template) in values.flat_map(Map::iter) {
@@ -378,6 +392,7 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
     given.extend(file.image.as_ref().map(|value| ("image", &value.span)));
     given.extend(file.shell.as_ref().map(|value| ("shell", &value.span)));
     given.extend(file.workdir.as_ref().map(|value| ("workdir", &value.span)));
+    given.extend(file.background.as_ref().map(|value| ("background", &value.span)));
     given.extend(file.env.iter().flat_map(Map::iter).take(1).map(|(name, _)| ("env", &name.span)));
     given.extend(file.credentials.iter().flatten().take(1).map(|name| ("credentials", &name.span)));
     if file.local.is_none() {

@@ -1,5 +1,6 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
+mod background;
 mod code;
 mod factors;
 mod hostile;

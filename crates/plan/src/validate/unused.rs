@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::benchmark::{Images, Phase, Sent, Target};
+use crate::benchmark::{Action, Images, Phase, Sent, Target};
 use crate::manifest::benchmark::{BenchmarkFile, WorkloadOrPath};
 use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report};
@@ -20,9 +20,11 @@ pub(super) fn check(
     images(file, phases, workload, report);
     credentials(file, phases, report);
     for (name, raw) in file.targets.iter() {
+        // Background steps end with the deployment by themselves.
         let of_target = |phase: Phase| {
             let drafts = phases.iter().filter(move |one| one.phase == phase).flat_map(|one| &one.drafts);
-            drafts.filter(|draft| draft.targets.contains(&name.value)).count()
+            let drafts = drafts.filter(|draft| draft.targets.contains(&name.value));
+            drafts.filter(|draft| !matches!(draft.step.action, Action::Background(_))).count()
         };
         if targets.contains_key(&name.value) && of_target(Phase::Deploy) > 0 && of_target(Phase::Cleanup) == 0
         {
