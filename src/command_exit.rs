@@ -22,6 +22,8 @@ pub enum CommandExit {
     OutOfMemory,
     /// The program never ran.
     SpawnFailed { message: String },
+    /// The program never ran: it is not there, or may not be executed.
+    NoCommand { message: String },
     /// The program ended, but its output could not be kept whole (a full disk, mostly), so nothing may be read
     /// from it.
     OutputLost { message: String },
@@ -41,7 +43,9 @@ impl fmt::Display for CommandExit {
             CommandExit::TimedOut => out.write_str("timed out"),
             CommandExit::Cancelled => out.write_str("cancelled"),
             CommandExit::OutOfMemory => out.write_str("out of memory"),
-            CommandExit::SpawnFailed { message } => write!(out, "did not start: {message}"),
+            CommandExit::SpawnFailed { message } | CommandExit::NoCommand { message } => {
+                write!(out, "did not start: {message}")
+            }
             CommandExit::OutputLost { message } => write!(out, "output lost: {message}"),
         }
     }
@@ -82,6 +86,11 @@ mod tests {
             CommandExit::SpawnFailed { message: "no `x`".to_owned() },
             r#"{"spawn_failed":{"message":"no `x`"}}"#,
             "did not start: no `x`",
+        );
+        check(
+            CommandExit::NoCommand { message: "no `y`".to_owned() },
+            r#"{"no_command":{"message":"no `y`"}}"#,
+            "did not start: no `y`",
         );
         check(
             CommandExit::OutputLost { message: "full".to_owned() },

@@ -436,6 +436,7 @@ fn class_word(class: FailureClass) -> &'static str {
         FailureClass::TimedOut => "timed_out",
         FailureClass::OutOfMemory => "out_of_memory",
         FailureClass::NotStarted => "not_started",
+        FailureClass::NoCommand => "no_command",
         FailureClass::EngineUnreachable => "engine_unreachable",
         FailureClass::Throttled => "throttled",
     }

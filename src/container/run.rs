@@ -754,7 +754,7 @@ fn exit_of(dir: &Path, seen: &Seen, stderr_tail: &[u8]) -> Result<CommandExit, C
         _ if cancelled => CommandExit::Cancelled,
         0 => CommandExit::Code(0),
         _ if seen.state.oom_killed == Some(true) => CommandExit::OutOfMemory,
-        126 | 127 if let Some(message) = init_complaint(stderr_tail) => CommandExit::SpawnFailed { message },
+        126 | 127 if let Some(message) = init_complaint(stderr_tail) => CommandExit::NoCommand { message },
         129..=192 => CommandExit::Signal(code as i32 - 128),
         _ => CommandExit::Code(code as i32),
     })

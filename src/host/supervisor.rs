@@ -218,7 +218,7 @@ impl ClaimedAttempt<'_> {
                         let _ = rustix::process::kill_process_group(group, Signal::KILL);
                     })?
                 }
-                Err(message) => CommandExit::SpawnFailed { message },
+                Err(exit) => exit,
             }
         };
         let exit = match self.output.keep() {
@@ -327,9 +327,11 @@ impl ClaimedAttempt<'_> {
     }
 }
 
-fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, String> {
+fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, CommandExit> {
     let Some((program, arguments)) = command.argv.split_first() else {
-        return Err("the command is empty: give it a program to run".to_owned());
+        return Err(CommandExit::SpawnFailed {
+            message: "the command is empty: give it a program to run".to_owned(),
+        });
     };
     let mut process = Command::new(program);
     if command.clear_env {
@@ -347,20 +349,30 @@ fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, String> {
     process.spawn().map_err(|error| {
         let workdir = command.workdir.display();
         match error.kind() {
-            _ if !command.workdir.is_dir() => {
-                format!("the working directory `{workdir}` does not exist: create it in an earlier step")
-            }
-            io::ErrorKind::NotFound => format!(
-                "program `{program}` (or the interpreter that it names) was not found: install it, or correct PATH"
-            ),
-            io::ErrorKind::PermissionDenied => format!(
-                "program `{program}` is not executable, or `{workdir}` may not be entered: check their permissions"
-            ),
-            _ if inherited::is_exhaustion(&error) => format!(
-                "program `{program}` could not be started: {error}; the limit on processes (`ulimit -u`) or on open files \
-                 (`ulimit -n`) is reached: end other processes, or raise it"
-            ),
-            _ => format!("program `{program}` could not be started: {error}"),
+            _ if !command.workdir.is_dir() => CommandExit::SpawnFailed {
+                message: format!(
+                    "the working directory `{workdir}` does not exist: create it in an earlier step"
+                ),
+            },
+            io::ErrorKind::NotFound => CommandExit::NoCommand {
+                message: format!(
+                    "program `{program}` (or the interpreter that it names) was not found: install it, or correct PATH"
+                ),
+            },
+            io::ErrorKind::PermissionDenied => CommandExit::NoCommand {
+                message: format!(
+                    "program `{program}` is not executable, or `{workdir}` may not be entered: check their permissions"
+                ),
+            },
+            _ if inherited::is_exhaustion(&error) => CommandExit::SpawnFailed {
+                message: format!(
+                    "program `{program}` could not be started: {error}; the limit on processes (`ulimit -u`) or on open files \
+                     (`ulimit -n`) is reached: end other processes, or raise it"
+                ),
+            },
+            _ => CommandExit::SpawnFailed {
+                message: format!("program `{program}` could not be started: {error}"),
+            },
         }
     })
 }

@@ -210,6 +210,8 @@ pub enum FailureClass {
     OutOfMemory,
     /// The program, image or runtime could not be started.
     NotStarted,
+    /// A command was not found, or may not be executed: it will not be there a moment later either.
+    NoCommand,
     /// The Docker engine did not answer, or went away.
     EngineUnreachable,
     /// A cloud refused, because it was asked too much too fast.

@@ -22,8 +22,7 @@ pub struct Retry {
 /// The longest pause of a retry that does not say one.
 const MAX_DELAY: Duration = Duration::from_mins(10);
 
-/// Of a retry that does not say which. More memory does not come by itself, so a step that ran out of it is not
-/// run again.
+/// Of a retry that does not say which. Neither more memory nor a missing command comes by itself.
 const DEFAULT_CLASSES: [FailureClass; 5] = [
     FailureClass::Step,
     FailureClass::TimedOut,
@@ -116,6 +115,7 @@ mod tests {
         assert!(retry.again(2, FailureClass::Step));
         assert!(!retry.again(3, FailureClass::Step));
         assert!(!retry.again(1, FailureClass::OutOfMemory));
+        assert!(!retry.again(1, FailureClass::NoCommand));
         assert!(!Retry::once().again(1, FailureClass::Throttled));
         assert!(Retry::when_throttled().again(2, FailureClass::Throttled));
         assert!(!Retry::when_throttled().again(1, FailureClass::Step));

@@ -376,7 +376,7 @@ shape! {
         backoff: Option<Spanned<f64>>,
         /// The longest pause. Default: `"10m"`, or `delay` where that is longer.
         max_delay: Option<Spanned<Period>>,
-        /// Failures after which the step is tried again. Default: all but `out_of_memory`. Example: `on = ["throttled", "timed_out"]`.
+        /// Failures after which the step is tried again. Default: all but `out_of_memory` and `no_command`. Example: `on = ["throttled", "timed_out"]`.
         on: Option<Spanned<OneOrMany<RetryWord>>>,
     }
 }
@@ -392,6 +392,8 @@ words! {
         OutOfMemory = "out_of_memory",
         /// Its program, image or runtime could not be started.
         NotStarted = "not_started",
+        /// A command was not found, or may not be executed (exit codes 127 and 126).
+        NoCommand = "no_command",
         /// The Docker engine did not answer, or went away.
         EngineUnreachable = "engine_unreachable",
         /// A cloud refused it, because it was asked too much too fast.

@@ -49,7 +49,7 @@ pub(super) fn retry(file: &RetryFile, report: &mut Report) -> Retry {
             report.push(
                 Problem::error("out-of-range", "`on` names no failure")
                     .at(&on.span, "nothing would be tried again")
-                    .help("name failures, or leave `on` out for all but `out_of_memory`"),
+                    .help("name failures, or leave `on` out for all but `out_of_memory` and `no_command`"),
             );
         }
     }
@@ -62,6 +62,7 @@ fn class(word: RetryWord) -> FailureClass {
         RetryWord::TimedOut => FailureClass::TimedOut,
         RetryWord::OutOfMemory => FailureClass::OutOfMemory,
         RetryWord::NotStarted => FailureClass::NotStarted,
+        RetryWord::NoCommand => FailureClass::NoCommand,
         RetryWord::EngineUnreachable => FailureClass::EngineUnreachable,
         RetryWord::Throttled => FailureClass::Throttled,
     }
