@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sdk_sts::error::{DisplayErrorContext, SdkError};
+use aws_sdk_sts::error::SdkError;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_http_client::tls;
@@ -16,6 +16,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
+
+use super::{answered, explained};
 
 /// Larger than any answer about an account.
 const ANSWER: usize = 1 << 20;
@@ -71,10 +73,10 @@ pub async fn account(region: Option<&str>) -> Result<Account, AccountError> {
     let credentials = credentials
         .provide_credentials()
         .await
-        .map_err(|error| AccountError::NoCredentials { reason: DisplayErrorContext(error).to_string() })?;
+        .map_err(|error| AccountError::NoCredentials { reason: explained(&error) })?;
     let client = aws_sdk_sts::Client::new(&config);
     let identity = client.get_caller_identity().send().await.map_err(|error| {
-        let reason = DisplayErrorContext(&error).to_string();
+        let reason = answered(&error);
         match error {
             SdkError::ServiceError(_) => AccountError::Refused { reason },
             _ => AccountError::Unreachable { reason },
@@ -132,7 +134,7 @@ async fn concurrency(
         .enable_http1()
         .build();
     let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::ZERO).build(connector);
-    let answer = client.request(request).await.map_err(|error| DisplayErrorContext(error).to_string())?;
+    let answer = client.request(request).await.map_err(|error| explained(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER).collect().await.map_err(|error| error.to_string())?;
     let body = body.to_bytes();

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use aws_sdk_xray::config::retry::RetryConfig;
 use aws_sdk_xray::config::timeout::TimeoutConfig;
 use aws_sdk_xray::config::{Credentials, Region};
-use aws_sdk_xray::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_xray::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_xray::primitives::DateTime;
 use aws_sdk_xray::{Client, types};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::account;
 use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, ask, ask_for, collect};
 use super::pace::Pace;
 use super::retrieval::{Partial, Retrieval};
+use super::{account, answered};
 use sb_analysis::{Documents, linked_traces};
 
 const XRAY: Service = Service {
@@ -309,7 +309,7 @@ async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<Fetched>, 
 
 fn classify<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> Failure {
     // The SDK shows the whole of an answer that it cannot read.
-    let reason = || DisplayErrorContext(error).to_string().chars().take(LONGEST_REASON).collect();
+    let reason = || answered(error).chars().take(LONGEST_REASON).collect();
     match error {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();

@@ -1,10 +1,11 @@
 //! AWS: sampling rules of X-Ray, which decide how many of the requests that come without a decision are traced.
 
 use aws_sdk_xray::Client;
-use aws_sdk_xray::error::DisplayErrorContext;
+use aws_sdk_xray::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_xray::types::{SamplingRule, SamplingRuleUpdate};
 
 use super::account::settings;
+use super::answered;
 
 /// The rule by which X-Ray keeps everything: of all rules it is asked first.
 pub const RULE: &str = "NoSampling";
@@ -40,8 +41,12 @@ pub struct SamplingError {
     reason: String,
 }
 
-fn failed<E: std::error::Error>(doing: &'static str) -> impl FnOnce(E) -> SamplingError {
-    move |error| SamplingError { doing, reason: DisplayErrorContext(error).to_string() }
+fn failed<E, R>(doing: &'static str) -> impl FnOnce(SdkError<E, R>) -> SamplingError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    move |error| SamplingError { doing, reason: answered(&error) }
 }
 
 /// What the rules of the region keep; `None`: of the environment's or the profile's region.
@@ -141,7 +146,7 @@ pub async fn create(region: Option<&str>) -> Result<(Made, Option<String>), Samp
                 .resource_arn(ANY)
                 .version(1)
                 .build()
-                .map_err(failed("created"))?;
+                .map_err(|error| SamplingError { doing: "created", reason: error.to_string() })?;
             client.create_sampling_rule().sampling_rule(rule).send().await.map_err(failed("created"))?;
             Made::Created
         }
