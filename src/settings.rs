@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Global, OutputFormat};
+use crate::cli::{Given, OutputFormat};
 use crate::store::expect_own;
 use crate::terminal::Missing;
 use crate::workspace::{Workspace, absolute, quoted};
@@ -49,8 +49,8 @@ pub(crate) enum SettingsError {
 }
 
 impl Settings {
-    pub(crate) fn resolve(global: Global) -> Result<Self, SettingsError> {
-        let params = global
+    pub(crate) fn resolve(given: Given) -> Result<Self, SettingsError> {
+        let params = given
             .params
             .into_iter()
             .map(|argument| match argument.split_once('=') {
@@ -66,16 +66,16 @@ impl Settings {
         }
         let file = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(Self {
-            file: global.file,
-            target: global.target,
-            executor: global.executor,
-            format: global.format,
+            file: given.file,
+            target: given.target,
+            executor: given.executor,
+            format: given.format,
             params,
-            state_dir: global.state_dir,
-            verbose: global.verbose,
+            state_dir: given.state_dir,
+            verbose: given.verbose,
             prices: file("SB_PRICES"),
             images: file("SB_IMAGES"),
-            inside_tmux: global.inside_tmux,
+            inside_tmux: given.inside_tmux,
             environment,
         })
     }
@@ -130,7 +130,7 @@ impl Settings {
             missing.manifest.push_str(&format!(" --target {}", quoted(Path::new(target))));
         }
         if let Some(executor) = self.executor {
-            missing.manifest.push_str(&format!(" --executor {executor}"));
+            missing.executor = format!(" --executor {executor}");
         }
         missing
     }

@@ -191,6 +191,12 @@ impl Terminal {
 
     /// Asks a person a question that is answered with yes or no; none when there is no terminal to ask on.
     pub(crate) fn ask(&self, question: &str) -> io::Result<Option<bool>> {
+        let answer = self.answer(question)?;
+        Ok(answer.map(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes")))
+    }
+
+    /// What a person answers to a question; none when there is no terminal to ask on.
+    pub(crate) fn answer(&self, question: &str) -> io::Result<Option<String>> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Ok(None);
         }
@@ -201,7 +207,7 @@ impl Terminal {
             out.flush()?;
             let mut answer = String::new();
             io::stdin().read_line(&mut answer)?;
-            Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+            Ok(Some(answer.trim().to_owned()))
         })
     }
 

@@ -1,6 +1,6 @@
 //! `sb init`: images before they are needed, and what a cloud account has to be told once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,10 +41,11 @@ pub(super) async fn init(
     settings: &Settings,
     provider: Option<Provider>,
     xray_sampling: bool,
+    region: Option<&str>,
 ) -> Outcome {
     match provider {
         None => get_images(terminal, settings).await,
-        Some(Provider::Aws) if xray_sampling => super::sampling::create(terminal, settings).await,
+        Some(Provider::Aws) if xray_sampling => super::sampling::create(terminal, settings, region).await,
         Some(Provider::Aws) => Err(Failed::helped(
             Exit::Usage,
             "there is nothing to set up for AWS without saying what",
@@ -68,6 +69,14 @@ struct Need {
 
 async fn get_images(terminal: &Terminal, settings: &Settings) -> Outcome {
     let benchmarks = benchmarks(terminal, settings)?;
+    if let Some(target) = &settings.target
+        && !benchmarks.iter().any(|benchmark| benchmark.targets.contains_key(target))
+    {
+        let names: BTreeSet<_> = benchmarks.iter().flat_map(|found| found.targets.keys()).cloned().collect();
+        let message = format!("no manifest here has a target `{target}`");
+        let help = format!("their targets are: {}", Vec::from_iter(names).join(", "));
+        return Err(Failed::helped(Exit::Usage, message, help));
+    }
     if settings.executor == Some(Executor::Host) {
         terminal.say("with the host executor, steps run on this machine: no image is needed");
         return Ok(Exit::Done);

@@ -13,11 +13,13 @@ use crate::settings::Settings;
 use crate::store::expect_own;
 use crate::terminal::Terminal;
 use crate::watch::files::Growing;
-use crate::workspace::{Workspace, absolute};
+use crate::workspace::{Workspace, absolute, quoted};
 use sb_local::LocalSpec;
 use sb_plan::validate::{refused_service, refused_url};
 use sb_sam::{Containers, LocalSettings, Template};
 
+/// What a local target is called that `sb local up` starts without a name.
+const DEFAULT_NAME: &str = "local";
 /// A start that takes longer is explained.
 const SAY_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 /// How often a log is looked at.
@@ -26,18 +28,9 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: LocalCommand) -> Outcome {
     let workspace = settings.workspace_here();
     expect_own(&workspace)?;
+    terminal.complete_commands(|| settings.missing_in_commands(&workspace));
     match command {
         LocalCommand::Up { template, name, containers, image, service } => {
-            if let Some(manifest) = &settings.file {
-                return Err(Failed::helped(
-                    Exit::Usage,
-                    format!(
-                        "`sb local up` starts a template, and has no use for the manifest `{}`",
-                        manifest.display()
-                    ),
-                    "name the template with `--template`; `sb prepare -f MANIFEST` deploys by a manifest",
-                ));
-            }
             let mut parameters = std::collections::BTreeMap::new();
             parameters.extend(settings.params.iter().cloned());
             let model = only_declared(&template, &parameters)?;
@@ -131,17 +124,19 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
             }
         }
         LocalCommand::Trace { id, limit, name } => {
+            let name = chosen(terminal, &workspace, name, "trace")?;
             return trace(terminal, settings, &workspace.local_target(&name), &name, id, limit).await;
         }
         LocalCommand::Logs { function, follow, name } => {
+            let name = chosen(terminal, &workspace, name, "logs")?;
             let folder = workspace.local_target(&name);
             let log = match &function {
-                Some(function) => sb_local::function_logs(&folder).join(format!("{function}.log")),
+                Some(function) => function_log(terminal, &folder, &name, function)?,
                 None => folder.join("runtime.log"),
             };
             let mut file = std::fs::File::open(&log).map_err(|error| {
                 let message = format!("cannot read `{}`: {error}", log.display());
-                Failed::helped(Exit::Failed, message, logs_there_are(&workspace, &folder, &name))
+                Failed::message(Exit::Failed, message)
             })?;
             if follow {
                 self::follow(terminal, &folder, log).await?;
@@ -221,7 +216,7 @@ async fn trace(
         Failed::helped(
             Exit::Failed,
             format!("the local target `{name}` is not running"),
-            "choose one with --name: `sb local status` lists them; the traces of a run are in its `logs` folder",
+            "`sb local status` lists those that run; `sb trace list` lists the traces of the last run",
         )
     })?;
     let wanted = if id.is_some() { 10 } else { limit };
@@ -263,28 +258,84 @@ fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>
     }
 }
 
-/// What could have been meant: the functions of the local target, or else the local targets.
-fn logs_there_are(workspace: &Workspace, folder: &Path, name: &str) -> String {
-    let names = |paths: Vec<PathBuf>| {
-        let names =
-            paths.iter().filter_map(|path| Some(format!("`{}`", path.file_stem()?.to_string_lossy())));
-        names.collect::<Vec<_>>().join(", ")
+/// The local target that is meant: the one that was named, or `local`, or the only one that there is. `command` is
+/// what another one would be named to.
+fn chosen(
+    terminal: &Terminal,
+    workspace: &Workspace,
+    named: Option<String>,
+    command: &str,
+) -> Result<String, Failed> {
+    let known: Vec<_> = workspace
+        .local_targets()
+        .iter()
+        .filter_map(|folder| Some((name_of(folder)?, sb_local::find(folder).is_some())))
+        .collect();
+    let running: Vec<_> = known.iter().filter(|(_, runs)| *runs).map(|(name, _)| name).collect();
+    let all: Vec<_> = known.iter().map(|(name, _)| name).collect();
+    let is_known = |name: &str| all.iter().any(|known| *known == name);
+    match named {
+        Some(name) if is_known(&name) => return Ok(name),
+        Some(_) => {}
+        None if running.iter().any(|name| *name == DEFAULT_NAME) => return Ok(DEFAULT_NAME.to_owned()),
+        None => match (running.as_slice(), all.as_slice()) {
+            ([only], _) | ([], [only]) => return Ok((*only).clone()),
+            ([], _) if is_known(DEFAULT_NAME) => return Ok(DEFAULT_NAME.to_owned()),
+            _ => {}
+        },
+    }
+    let offered = if running.is_empty() { &all } else { &running };
+    let message = match (&named, offered.is_empty()) {
+        (Some(name), _) => format!("there is no local target `{name}` in this workspace"),
+        (None, true) => "no local target was started in this workspace".to_owned(),
+        (None, false) => "there are several local targets in this workspace".to_owned(),
     };
-    let mut functions: Vec<_> = std::fs::read_dir(sb_local::function_logs(folder))
-        .map(|items| items.flatten().map(|item| item.path()).collect())
+    let help = if offered.is_empty() {
+        "start one: `sb local up` in a folder with a SAM template, or `sb prepare` in an application's folder"
+            .to_owned()
+    } else {
+        let commands = offered.iter().map(|name| {
+            format!("`{}`", terminal.command(&format!("local {command} --name {}", quoted(Path::new(name)))))
+        });
+        format!("use one of: {}", commands.collect::<Vec<_>>().join(", "))
+    };
+    Err(Failed::helped(Exit::Failed, message, help))
+}
+
+fn name_of(folder: &Path) -> Option<String> {
+    Some(folder.file_name()?.to_string_lossy().into_owned())
+}
+
+/// The log of a function: by its name, or by its name in the template, with which its name ends.
+fn function_log(terminal: &Terminal, folder: &Path, name: &str, wanted: &str) -> Result<PathBuf, Failed> {
+    let logs = sb_local::function_logs(folder);
+    let mut functions: Vec<_> = std::fs::read_dir(&logs)
+        .map(|items| items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect())
         .unwrap_or_default();
     functions.sort();
-    if !functions.is_empty() {
-        return format!("functions of the local target `{name}` with a log: {}", names(functions));
+    functions.retain(|file: &String| file.ends_with(".log"));
+    let functions: Vec<_> = functions.iter().filter_map(|file| file.strip_suffix(".log")).collect();
+    let named: Vec<_> = match functions.iter().find(|function| **function == wanted) {
+        Some(function) => vec![*function],
+        None => {
+            let end = format!("-{wanted}");
+            functions.iter().copied().filter(|function| function.ends_with(&end)).collect()
+        }
+    };
+    if let [function] = named.as_slice() {
+        return Ok(logs.join(format!("{function}.log")));
     }
-    let runtimes = names(
-        workspace.local_targets().iter().filter_map(|path| path.file_name()).map(PathBuf::from).collect(),
-    );
-    if runtimes.is_empty() {
-        "no local target was ever started here: start one with `sb local up` or `sb prepare`".to_owned()
+    let message = format!("the local target `{name}` has no log of a function `{wanted}`");
+    let help = if functions.is_empty() {
+        "none of its functions was called yet".to_owned()
     } else {
-        format!("choose a local target with --name: {runtimes}")
-    }
+        let commands = functions.iter().map(|function| {
+            let name = quoted(Path::new(name));
+            format!("`{}`", terminal.command(&format!("local logs {function} --name {name}")))
+        });
+        format!("functions with a log: {}", commands.collect::<Vec<_>>().join(", "))
+    };
+    Err(Failed::helped(Exit::Failed, message, help))
 }
 
 fn failed(error: sb_local::LocalError) -> Failed {

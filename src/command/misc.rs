@@ -1,12 +1,11 @@
-//! Small commands: schema, completions, version, wait.
+//! Small commands: schema, version, wait.
 
 use std::time::{Duration, Instant};
 
-use clap::CommandFactory as _;
 use serde_json::json;
 
 use super::Outcome;
-use crate::cli::{Cli, SchemaKind};
+use crate::cli::SchemaKind;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -19,13 +18,6 @@ pub(super) fn schema(terminal: &Terminal, kind: SchemaKind) -> Outcome {
         SchemaKind::Workload => schema::SchemaKind::Workload,
     };
     terminal.data(schema::schema(kind))?;
-    Ok(Exit::Done)
-}
-
-pub(super) fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sb", &mut script);
-    terminal.data(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }
 

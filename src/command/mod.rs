@@ -1,14 +1,17 @@
 //! One file per subcommand; wiring only.
 
+mod complete;
 mod config;
 mod estimate;
 mod explain;
 mod fix;
+mod forget;
 mod init;
 mod leaks;
 mod local;
 mod login;
 mod logs;
+mod man;
 mod manifest;
 mod misc;
 mod new;
@@ -36,9 +39,9 @@ mod workload;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
-use crate::cli::{self, Cli, Command, OutputFormat, PlanCommand, WorkloadCommand};
+use crate::cli::{self, Cli, Command, Given, PlanCommand};
 use crate::exit_code::Exit;
 use crate::inherited;
 use crate::role;
@@ -63,9 +66,12 @@ pub fn hidden() -> Option<ExitCode> {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse_from(cli::words(std::env::args_os()));
+    let mut command = cli::command();
+    let words = cli::words(std::env::args_os(), &command);
+    let matches = command.try_get_matches_from_mut(words).unwrap_or_else(|error| error.exit());
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
     let terminal = Terminal::detect();
-    let outcome = Settings::resolve(cli.global)
+    let outcome = Settings::resolve(Given::of(&matches))
         .map_err(Failed::from)
         .and_then(|settings| dispatch(&terminal, &settings, cli.command));
     match outcome {
@@ -78,36 +84,16 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outcome {
-    let graph = matches!(command, Command::Plan(PlanCommand::Graph { .. }));
-    if matches!(settings.format, OutputFormat::Dot | OutputFormat::Mermaid) && !graph {
-        let message = "only `sb plan graph` can be written as dot or mermaid";
-        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
-    }
-    let rates = matches!(&command, Command::Workload(WorkloadCommand::Generate { .. }));
-    if matches!(settings.format, OutputFormat::Csv | OutputFormat::K6) && !rates {
-        let message = "only `sb workload generate` can be written as csv or k6";
-        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
-    }
-    let tables = matches!(&command, Command::AnalyzeTraces { files, .. } if !files.is_empty());
-    if settings.format == OutputFormat::Parquet && !tables {
-        let message = "only `sb analyze-traces FILE…` writes Parquet";
-        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
-    }
-    let problems = matches!(&command, Command::Validate { .. });
-    if matches!(settings.format, OutputFormat::Github | OutputFormat::Sarif | OutputFormat::Junit)
-        && !problems
-    {
-        let message = "only `sb validate` writes github, sarif and junit";
-        return Err(Failed::helped(Exit::Usage, message, "use --format text or --format json"));
-    }
     match command {
         Command::Validate { paths, strict, fix } => {
             manifest::validate(terminal, settings, &paths, manifest::Manner { strict, fix })
         }
         Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
-        Command::New { folder } => new::new(terminal, settings, &folder),
+        Command::New { folder, target } => new::new(terminal, &folder, &target),
         Command::Schema { kind } => misc::schema(terminal, kind),
-        Command::Completions { shell } => misc::completions(terminal, shell),
+        Command::Completions { shell } => complete::script(terminal, shell),
+        Command::Complete { words } => complete::candidates(terminal, settings, &words),
+        Command::Man { command, into } => man::man(terminal, &command, into.as_deref()),
         Command::Version => misc::version(terminal, settings),
         Command::Wait { duration } => {
             misc::wait(terminal, duration);
@@ -169,7 +155,10 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
         Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,
-        Command::Leaks { remove, force } => {
+        Command::Leaks { forget: Some(deployment), yes, .. } => {
+            forget::forget(terminal, settings, &deployment, yes).await
+        }
+        Command::Leaks { remove, force, .. } => {
             let what = match (remove, force) {
                 (false, _) => leaks::Remove::None,
                 (true, false) => leaks::Remove::Ended,
@@ -194,8 +183,8 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Test { load, tolerances, keep } => {
             single::test(terminal, settings, load, tolerances.given(), keep.keep_on_failure).await
         }
-        Command::Init { provider, xray_sampling } => {
-            init::init(terminal, settings, provider, xray_sampling).await
+        Command::Init { provider, xray_sampling, region } => {
+            init::init(terminal, settings, provider, xray_sampling, region.as_deref()).await
         }
         Command::Remote(command) => remote::remote(terminal, settings, command).await,
         Command::Login { provider, prompt } => login::login(terminal, settings, provider, prompt).await,
@@ -213,6 +202,8 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         | Command::New { .. }
         | Command::Schema { .. }
         | Command::Completions { .. }
+        | Command::Complete { .. }
+        | Command::Man { .. }
         | Command::Version
         | Command::Wait { .. }
         | Command::AnalyzeTriggers { .. }

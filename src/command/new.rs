@@ -7,7 +7,6 @@ use std::path::Path;
 use super::Outcome;
 use super::output::{Failed, accept};
 use crate::exit_code::Exit;
-use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::manifest::read::Disk;
@@ -29,15 +28,14 @@ const TARGETS: [&str; 2] = ["aws", "local"];
 /// Names of resources are made of it, of which a bucket's have 63 characters at most.
 const LONGEST_SLUG: usize = 40;
 
-pub(super) fn new(terminal: &Terminal, settings: &Settings, folder: &Path) -> Outcome {
+pub(super) fn new(terminal: &Terminal, folder: &Path, targets: &str) -> Outcome {
     let usage = |message: String, help: &str| Failed::helped(Exit::Usage, message, help);
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !validate::is_name(name) {
         let message = format!("`{}` cannot be the name of an application", folder.display());
         return Err(usage(message, "use 1 to 64 letters, digits, `-` and `_`, not starting with `-`"));
     }
-    let given = settings.target.as_deref().unwrap_or("aws,local");
-    let targets: Vec<&str> = given.split(',').map(str::trim).collect();
+    let targets: Vec<&str> = targets.split(',').map(str::trim).collect();
     if let Some(unknown) = targets.iter().find(|target| !TARGETS.contains(target)) {
         let message = format!("there is no template for a target `{unknown}`");
         return Err(usage(message, "use `--target aws`, `--target local` or `--target aws,local`"));

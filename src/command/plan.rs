@@ -51,16 +51,10 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
         }
         PlanCommand::Graph { plan } => {
             let format = match settings.format {
-                OutputFormat::Text
-                | OutputFormat::Dot
-                | OutputFormat::Parquet
-                | OutputFormat::Csv
-                | OutputFormat::K6
-                | OutputFormat::Github
-                | OutputFormat::Sarif
-                | OutputFormat::Junit => Format::Dot,
                 OutputFormat::Mermaid => Format::Mermaid,
                 OutputFormat::Json => Format::Json,
+                // The option has no other values.
+                _ => Format::Dot,
             };
             graph::render(&build(terminal, settings, &plan)?.1, format, &mut text)
         }

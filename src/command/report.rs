@@ -103,8 +103,8 @@ pub(super) async fn finish(
     if request.parts.invoke || request.parts.analyze {
         show_report(terminal, settings, folders)?;
     }
-    if request.parts.deploy && !request.parts.cleanup && !settings.json() {
-        show_outputs(terminal, store, &request).await?;
+    if request.parts.deploy && !request.parts.cleanup {
+        show_outputs(terminal, settings, store, &request).await?;
     }
     if request.parts.get_traces {
         show_retrievals(terminal, settings, request.parts.invoke, folders)?;
@@ -195,10 +195,20 @@ fn show_retrievals(
     Ok(())
 }
 
-async fn show_outputs(terminal: &Terminal, store: &Store, request: &Request) -> Result<(), Failed> {
+async fn show_outputs(
+    terminal: &Terminal,
+    settings: &Settings,
+    store: &Store,
+    request: &Request,
+) -> Result<(), Failed> {
     // A plan is always cleaned up.
     let What::Single { deployment, .. } = &request.what else { return Ok(()) };
     if let Some(row) = store.deployment(deployment).await? {
+        if settings.json() {
+            let all = json!({ "version": 1, "deployment": row.id, "outputs": row.outputs });
+            terminal.data(&format!("{all:#}"))?;
+            return Ok(());
+        }
         for (name, value) in &row.outputs {
             terminal.data(&format!("{name} = {}", sb_workload::template::plain_text(value)))?;
         }

@@ -9,12 +9,11 @@ use crate::provider::sampling::{self, Made, RULE};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-/// In the region of `-p region=…`, or that of the environment or the profile; with the user's own credentials.
-pub(super) async fn create(terminal: &Terminal, settings: &Settings) -> Outcome {
-    let given = settings.params.iter().find(|(name, _)| name == "region").map(|(_, region)| region.as_str());
-    let (made, region) = sampling::create(given).await.map_err(|error| {
+/// In this region, or that of the environment or the profile; with the user's own credentials.
+pub(super) async fn create(terminal: &Terminal, settings: &Settings, region: Option<&str>) -> Outcome {
+    let (made, region) = sampling::create(region).await.map_err(|error| {
         let help = "needs xray:GetSamplingRules, xray:CreateSamplingRule and xray:UpdateSamplingRule; the region is that of \
-                    -p region=…, AWS_REGION or the profile";
+                    --region, AWS_REGION or the profile";
         Failed::helped(Exit::Failed, error.to_string(), help)
     })?;
     let place = region.as_deref().unwrap_or("an unknown region");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::output::Failed;
 use super::report;
-use crate::cli::{MethodArguments, OutputFormat, RepairKind, TraceCommand, WrittenTables};
+use crate::cli::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -32,10 +32,6 @@ pub(super) fn analyze(
     arguments: &MethodArguments,
 ) -> Outcome {
     let method = method(arguments)?;
-    let write = match (settings.format, write) {
-        (OutputFormat::Parquet, WrittenTables::Csv) => WrittenTables::Both,
-        (_, write) => write,
-    };
     let files = find_traces(paths)?;
     refuse_common_results(&files)?;
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };

@@ -3,18 +3,24 @@
 use std::borrow::Cow;
 
 /// Commands that look for the state from the working directory.
-const OF_STATE: &[&str] = &["cleanup", "leaks", "logs", "report", "resume", "runs", "status", "ui", "why"];
+const OF_STATE: &[&str] =
+    &["cleanup", "leaks", "local", "logs", "report", "resume", "runs", "status", "trace", "ui", "why"];
 /// Commands that look for a manifest in it.
 const OF_MANIFEST: &[&str] =
     &["analyze-traces", "cleanup", "config", "get-traces", "invoke", "prepare", "shell", "test"];
+
+/// Of these, those that run commands.
+const OF_EXECUTOR: &[&str] = &["cleanup", "invoke", "prepare", "shell", "test"];
 
 /// What commands need beyond what messages say; each empty, or words with a space before them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Missing {
     /// `--state-dir`, where the state is not that of the working directory.
     pub state: String,
-    /// `--file` and the like, as they were given.
+    /// `--file` and `--target`, as they were given.
     pub manifest: String,
+    /// `--executor`, as it was given.
+    pub executor: String,
 }
 
 impl Missing {
@@ -49,6 +55,9 @@ impl Missing {
         let names_file = has("--file") || has("-f");
         if OF_MANIFEST.contains(&name) && !names_run && !names_file {
             missing.push_str(&self.manifest);
+            if OF_EXECUTOR.contains(&name) && !has("--executor") {
+                missing.push_str(&self.executor);
+            }
         }
         if (OF_STATE.contains(&name) || OF_MANIFEST.contains(&name)) && !has("--state-dir") {
             missing.push_str(&self.state);
@@ -63,12 +72,16 @@ mod tests {
 
     #[test]
     fn commands_in_backticks_are_completed_and_nothing_else_is() {
-        let missing =
-            Missing { state: " --state-dir '/a b/.sb'".into(), manifest: " --file /a/benchmark.toml".into() };
+        let missing = Missing {
+            state: " --state-dir '/a b/.sb'".into(),
+            manifest: " --file /a/benchmark.toml".into(),
+            executor: " --executor host".into(),
+        };
         for (text, expected) in [
             ("`sb resume r1` goes on", "`sb resume r1 --state-dir '/a b/.sb'` goes on"),
             ("`sb cleanup r1`", "`sb cleanup r1 --state-dir '/a b/.sb'`"),
-            ("`sb cleanup`", "`sb cleanup --file /a/benchmark.toml --state-dir '/a b/.sb'`"),
+            ("`sb cleanup`", "`sb cleanup --file /a/benchmark.toml --executor host --state-dir '/a b/.sb'`"),
+            ("`sb config show`", "`sb config show --file /a/benchmark.toml --state-dir '/a b/.sb'`"),
             ("`sb resume r --state-dir /x`", "`sb resume r --state-dir /x`"),
             ("`sb validate` says; `x` and sb resume", "`sb validate` says; `x` and sb resume"),
         ] {

@@ -22,6 +22,7 @@ mod local;
 mod moto;
 mod moved;
 mod new;
+mod options;
 mod other_engines;
 mod otlp;
 mod planning;

@@ -189,7 +189,7 @@ fn an_account_that_cannot_be_looked_up_keeps_nothing_from_starting() {
 fn the_sampling_rule_is_made_once_and_made_right() {
     let account =
         Account::new(&json!({ "limit": 1, "rules": [rule("Default", 10_000, 0.05), rule("mine", 1, 0.5)] }));
-    let init = ["init", "aws", "--xray-sampling", "-p", "region=eu-north-1"];
+    let init = ["init", "aws", "--xray-sampling", "--region", "eu-north-1"];
     let json = |arguments: &[&str]| {
         let ran = account.sb(&[arguments, &["--format", "json"]].concat()).expect(0);
         serde_json::from_str::<Value>(&ran.stdout).unwrap()

@@ -1,0 +1,130 @@
+//! How traces are read and shown.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// A format of traces, as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SourceWord {
+    /// Recognized by the first document
+    Auto,
+    /// AWS X-Ray, as BatchGetTraces returns traces: one per line
+    Xray,
+    /// Azure Application Insights, results of queries: one trace per line
+    AppInsights,
+    /// OpenTelemetry: JSON exports of traces
+    Otlp,
+}
+
+impl From<SourceWord> for sb_analysis::Source {
+    fn from(word: SourceWord) -> Self {
+        match word {
+            SourceWord::Auto => Self::Auto,
+            SourceWord::Xray => Self::Xray,
+            SourceWord::AppInsights => Self::AppInsights,
+            SourceWord::Otlp => Self::Otlp,
+        }
+    }
+}
+
+/// An algorithm, as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AlgorithmWord {
+    /// By definition, walked back from the end: parts never overlap and are never negative
+    Exact,
+    /// The study's, as published: the same rows as its analyzer
+    #[value(alias = "servitrace")]
+    Study,
+    /// FIRM's, for synchronous traces only, to compare with
+    Firm,
+}
+
+impl From<AlgorithmWord> for sb_analysis::Algorithm {
+    fn from(word: AlgorithmWord) -> Self {
+        match word {
+            AlgorithmWord::Exact => Self::Exact,
+            AlgorithmWord::Study => Self::Study,
+            AlgorithmWord::Firm => Self::Firm,
+        }
+    }
+}
+
+/// How traces are read and explained; for files that are named.
+#[derive(Debug, Args)]
+pub(crate) struct MethodArguments {
+    /// Format of the files
+    #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "files")]
+    pub source: SourceWord,
+    /// How the critical path is extracted
+    #[arg(long, value_name = "NAME", default_value = "exact", requires = "files")]
+    pub algorithm: AlgorithmWord,
+    /// TOML file with your own rules for which activity a span belongs to; docs/traces.md describes it
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub activities: Option<PathBuf>,
+    /// Repair traces that are invalid only for this reason; adds the column `repaired`
+    #[arg(long, value_name = "WHAT", requires = "files")]
+    pub repair: Option<RepairKind>,
+    /// Longest time by which a repair moves a span's start or end
+    #[arg(long, value_name = "DURATION", default_value = "10ms", requires = "repair", value_parser = humantime::parse_duration)]
+    pub repair_limit: Duration,
+    /// Join traces that are linked, such as sender and receiver of a message (X-Ray)
+    #[arg(long, requires = "files")]
+    pub join_linked: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RepairKind {
+    /// Clocks that differ by a few milliseconds
+    ClockSkew,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WrittenTables {
+    Csv,
+    Parquet,
+    Both,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TraceCommand {
+    /// Draw a trace as a waterfall
+    #[command(
+        after_help = "Examples:\n  sb trace show 1-5fbcfa0a\n  sb trace show 1-5fbcfa0a logs/2026-01-31_12-00-00 --svg trace.svg"
+    )]
+    Show {
+        /// The trace's id, or its beginning
+        id: String,
+        /// A trace file, or a folder with trace files [default: the last invocation's]
+        file: Option<PathBuf>,
+        /// Write an SVG image to this file instead
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+        /// Include linked traces, such as the receiver's of a message
+        #[arg(long)]
+        join_linked: bool,
+    },
+    /// Print the critical path of a trace, piece by piece
+    #[command(after_help = "Example:\n  sb trace path 1-5fbcfa0a")]
+    Path {
+        /// The trace's id, or its beginning
+        id: String,
+        /// A trace file, or a folder with trace files [default: the last invocation's]
+        file: Option<PathBuf>,
+        /// Include linked traces, such as the receiver's of a message
+        #[arg(long)]
+        join_linked: bool,
+    },
+    /// List traces
+    #[command(after_help = "Examples:\n  sb trace list\n  sb trace list --slowest 5")]
+    List {
+        /// A trace file, or a folder with trace files [default: the last invocation's]
+        file: Option<PathBuf>,
+        /// List only the N slowest, the slowest first
+        #[arg(long, value_name = "N")]
+        slowest: Option<usize>,
+        /// Join linked traces into one
+        #[arg(long)]
+        join_linked: bool,
+    },
+}

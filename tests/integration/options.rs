@@ -1,0 +1,325 @@
+//! What commands say that they have, they have: every option that is listed changes something, and every command that
+//! a message suggests works where it is suggested.
+
+use crate::workspace::{Ran, Workspace};
+
+const MANIFEST: &str = r#"
+[benchmark]
+name = "steps"
+
+[params]
+size = 1
+
+[targets.local]
+traces = "local"
+
+[[deploy]]
+name = "stack"
+local = { template = "template.yaml" }
+
+[[deploy]]
+name = "note"
+run = "echo of size {{params.size}}"
+
+[[invoke]]
+name = "load"
+load = true
+
+[[invoke]]
+name = "call"
+run = "echo called"
+
+[[workload.requests]]
+name = "get"
+url = "{{outputs.endpoint}}/hello"
+
+[[cleanup]]
+name = "note"
+run = "echo cleaned"
+
+[[cleanup]]
+name = "stack"
+local = { down = true }
+"#;
+
+const PLAN: &str =
+    "[plan]\nname = \"p\"\nexecutor = \"host\"\n\n[[applications]]\nmanifest = \"benchmark.toml\"\n";
+
+/// An application on the local target, which was tested once and is deployed.
+fn deployed() -> Workspace {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    for name in ["template.yaml", "src"] {
+        let from = work.path().join("examples/hello-http").join(name);
+        std::fs::rename(from, work.path().join(name)).unwrap();
+    }
+    std::fs::remove_dir_all(work.path().join("examples")).unwrap();
+    work.write("benchmark.toml", MANIFEST);
+    work.write("plans/p.toml", &PLAN.replace("benchmark.toml", "../benchmark.toml"));
+    work.sb(&["test", "--executor", "host"]).expect(0);
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    work.sb(&["invoke", "--executor", "host"]).expect(0);
+    work.sb(&["get-traces"]).expect(0);
+    work
+}
+
+/// What the completions offer here.
+fn offered(work: &Workspace, words: &[&str]) -> Vec<String> {
+    let ran = work.sb(&[&["__complete", "--"], words].concat()).expect(0);
+    ran.stdout.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The commands without commands of their own, each with what it needs to do something.
+const COMMANDS: &[&[&str]] = &[
+    &["run", "plans/p.toml"],
+    &["resume"],
+    &["test"],
+    &["cleanup"],
+    &["validate"],
+    &["plan", "show", "plans/p.toml"],
+    &["plan", "graph", "plans/p.toml"],
+    &["plan", "estimate", "plans/p.toml"],
+    &["workload", "show", "jump"],
+    &["workload", "generate", "jump"],
+    &["prepare"],
+    &["invoke"],
+    &["get-traces"],
+    &["analyze-traces"],
+    &["config", "show"],
+    &["config", "get", "endpoint"],
+    &["config", "set", "size", "1"],
+    &["shell", "--", "true"],
+    &["runs"],
+    &["status"],
+    &["report"],
+    &["logs"],
+    &["why", "analyze-traces"],
+    &["trace", "list"],
+    &["leaks"],
+    &["init"],
+    &["login", "aws"],
+    &["logout", "aws"],
+    &["check-credentials", "aws"],
+    &["local", "status"],
+    &["local", "logs"],
+    &["local", "trace"],
+    &["version"],
+];
+
+/// The words of a command, with an option before its own program's.
+fn with(command: &[&str], option: &[&str]) -> Vec<String> {
+    let end = command.iter().position(|word| *word == "--").unwrap_or(command.len());
+    [&command[..end], option, &command[end..]].concat().iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn sb(work: &Workspace, words: &[String]) -> Ran {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // No container engine is there, and nobody is logged in.
+    let mut command = work.command(&words);
+    command.env("DOCKER_HOST", "unix:///nonexistent.sock").env("HOME", work.path().join("home"));
+    command.env("SB_PREFLIGHT", "off");
+    Ran::of(command.output().unwrap())
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_noticed_by_every_command_that_lists_the_option() {
+    let work = deployed();
+    let mut checked = 0;
+    for command in COMMANDS {
+        let own: Vec<&str> = command.iter().take_while(|word| **word != "--").copied().collect();
+        let options = offered(&work, &[own.as_slice(), &["--"]].concat());
+        for (option, value, named) in [
+            ("--file", "nonsense.toml", "nonsense.toml"),
+            ("--target", "nonsense", "nonsense"),
+            ("--param", "nonsense=1", "nonsense"),
+            ("--format", "nonsense", "nonsense"),
+            ("--executor", "nonsense", "nonsense"),
+        ] {
+            if !options.iter().any(|offered| offered == option) {
+                continue;
+            }
+            let ran = sb(&work, &with(command, &[option, value]));
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(ran.code != 0 && said.contains(named), "{command:?} {option}: {} {said}", ran.code);
+            checked += 1;
+        }
+        if options.iter().any(|offered| offered == "--executor") {
+            let [docker, host] = ["docker", "host"].map(|word| {
+                // A run of a plan is cleaned up by itself; what stands is deployed again, which changes nothing.
+                let ran = sb(&work, &with(command, &["--executor", word]));
+                sb(&work, &with(&["prepare"], &["--executor", "host"])).expect(0);
+                (ran.code, ran.stderr.lines().last().unwrap_or_default().len())
+            });
+            assert!(docker != host || command[0] == "plan", "{command:?}: {docker:?} {host:?}");
+        }
+        // Nothing is opened where no engine is, wherever the state is.
+        if options.iter().any(|offered| offered == "--state-dir")
+            && !["logout", "shell"].contains(&command[0])
+        {
+            let ran = sb(&work, &with(command, &["--state-dir", "/proc/nonsense/.sb"]));
+            let plain = sb(&work, &with(command, &[]));
+            sb(&work, &with(&["prepare"], &["--executor", "host"])).expect(0);
+            let differs = ran.code != plain.code || ran.stdout != plain.stdout || ran.stderr != plain.stderr;
+            assert!(differs, "{command:?} --state-dir: {} {}", ran.stdout, ran.stderr);
+            checked += 1;
+        }
+    }
+    assert!(checked > 60, "{checked}");
+    sb(&work, &with(&["cleanup"], &["--executor", "host"])).expect(0);
+}
+
+#[test]
+fn every_format_that_a_command_lists_is_another_one() {
+    let work = deployed();
+    let mut checked = 0;
+    for command in COMMANDS {
+        // A run that has ended is not resumed.
+        if command[0] == "resume"
+            || !offered(&work, &[*command, &["--"]].concat()).contains(&"--format".to_owned())
+        {
+            continue;
+        }
+        let formats = offered(&work, &[*command, &["--format", ""]].concat());
+        let outputs: Vec<_> = formats
+            .iter()
+            .map(|format| {
+                let executor: &[&str] = if ["run", "test", "prepare", "invoke", "init"].contains(&command[0])
+                {
+                    &["--executor", "host"]
+                } else {
+                    &[]
+                };
+                let ran = sb(&work, &with(command, &[&["--format", format], executor].concat()));
+                if format == "json" && command[0] != "init" {
+                    let parsed = serde_json::from_str::<serde_json::Value>(&ran.stdout);
+                    assert!(parsed.is_ok(), "{command:?}: {} {}", ran.stdout, ran.stderr);
+                }
+                checked += 1;
+                ran.stdout
+            })
+            .collect();
+        for (index, output) in outputs.iter().enumerate() {
+            assert!(
+                !outputs[..index].contains(output) || command[0] == "init",
+                "{command:?} {formats:?}: {output}"
+            );
+        }
+    }
+    assert!(checked > 30, "{checked}");
+    sb(&work, &with(&["cleanup"], &["--executor", "host"])).expect(0);
+}
+
+#[test]
+fn verbose_shows_what_steps_print() {
+    let work = deployed();
+    for command in [&["prepare"][..], &["invoke"], &["cleanup"], &["run", "plans/p.toml"], &["test"]] {
+        let [plain, verbose] = [&[][..], &["-v"]].map(|option| {
+            let ran = sb(&work, &with(command, &[option, &["--executor", "host"]].concat())).expect(0);
+            sb(&work, &with(&["prepare"], &["--executor", "host"])).expect(0);
+            ["of size 1", "called", "cleaned"].iter().any(|printed| ran.stderr.contains(printed))
+        });
+        assert!(!plain && verbose, "{command:?}");
+    }
+    sb(&work, &with(&["cleanup"], &["--executor", "host"])).expect(0);
+}
+
+#[test]
+fn logs_of_the_local_target_are_found_by_what_is_proposed() {
+    let work = deployed();
+    sb(&work, &with(&["local", "logs", "Hello"], &[])).expect(0);
+    let wrong = sb(&work, &with(&["local", "logs", "nonsense"], &[])).expect(1);
+    let proposed = wrong.stderr.replace("\n", "");
+    let command = proposed.split('`').find(|part| part.starts_with("sb local logs ")).unwrap();
+    let words: Vec<String> = command.split_whitespace().skip(1).map(str::to_owned).collect();
+    sb(&work, &words).expect(0);
+    let wrong = sb(&work, &with(&["local", "logs"], &["--name", "nonsense"])).expect(1);
+    let proposed = wrong.stderr.replace("\n", "");
+    let command =
+        proposed.split('`').find(|part| part.starts_with("sb local logs --name steps@local")).unwrap();
+    let words: Vec<String> = command.split_whitespace().skip(1).map(str::to_owned).collect();
+    sb(&work, &words).expect(0);
+    assert_eq!(offered(&work, &["local", "logs", "--name", ""]), ["steps@local"]);
+    assert_eq!(offered(&work, &["test", "--target", ""]), ["local"]);
+    assert!(offered(&work, &["why", ""]).contains(&"steps.1/t1/get-traces".to_owned()));
+    assert!(offered(&work, &["status", ""]).iter().all(|run| run.contains("-steps-")));
+    assert_eq!(offered(&work, &["run", ""]), ["plans/p.toml"]);
+    sb(&work, &with(&["cleanup"], &["--executor", "host"])).expect(0);
+}
+
+#[test]
+fn the_target_of_the_environment_is_taken_where_none_is_named() {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        "[benchmark]\nname = \"two\"\n[targets.one]\ntraces = \"none\"\n[targets.two]\ntraces = \"none\"\n\
+         [[deploy]]\nname = \"it\"\nrun = \"true\"\n[[cleanup]]\nname = \"it\"\nrun = \"true\"\n",
+    );
+    assert!(work.sb(&["prepare", "--executor", "host"]).expect(2).stderr.contains("--target"));
+    let mut command = work.command(&["prepare", "--executor", "host"]);
+    assert!(command.env("SB_TARGET", "two").output().unwrap().status.success());
+    let leaks = work.sb(&["leaks"]).expect(4);
+    assert!(leaks.stdout.contains("two@two"), "{}", leaks.stdout);
+}
+
+#[test]
+fn a_debt_of_what_never_began_is_forgotten_and_another_one_is_not() {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        "[benchmark]\nname = \"it\"\n[targets.local]\ntraces = \"none\"\n\
+         [[deploy]]\nname = \"it\"\nrun = [\"./made\"]\nworkdir = \"later\"\n[[cleanup]]\nname = \"it\"\nrun = \"exit 1\"\n",
+    );
+    let forget = |more: &[&str]| work.sb(&[&["leaks", "--forget", "it@local"], more].concat());
+    forget(&[]).expect(2);
+    assert!(!work.path().join(".sb").exists());
+    work.sb(&["test", "--executor", "host"]).expect(4);
+    work.sb(&["leaks"]).expect(4);
+    let asked = forget(&[]).expect(2);
+    assert!(asked.stderr.contains("sb leaks --forget it@local --yes"), "{}", asked.stderr);
+    forget(&["--yes"]).expect(0);
+    work.sb(&["leaks"]).expect(0);
+    forget(&["--yes"]).expect(2);
+
+    // Now its deploy step runs.
+    std::fs::create_dir(work.path().join("later")).unwrap();
+    work.sb(&["test", "--executor", "host"]).expect(4);
+    assert!(work.sb(&["logs", "deploy/it"]).expect(0).stdout.is_empty());
+    work.sb(&["leaks"]).expect(4);
+}
+
+#[test]
+fn a_command_that_is_not_there_is_not_tried_again() {
+    for (run, expected) in [
+        ("\"nonsense --version\"", "exit code 127"),
+        ("[\"nonsense\", \"--version\"]", "was not found"),
+        ("\"./benchmark.toml\"", "exit code 126"),
+    ] {
+        let work = Workspace::new();
+        work.write(
+            "benchmark.toml",
+            &format!(
+                "[benchmark]\nname = \"it\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"it\"\nrun = {run}\n\
+                 retry = {{ attempts = 5, delay = \"1h\" }}\n[[cleanup]]\nname = \"it\"\nrun = \"true\"\n"
+            ),
+        );
+        let ran = work.sb(&["test", "--executor", "host"]).expect(1);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn help_and_manual_pages_are_there_for_every_command() {
+    let work = Workspace::new();
+    for words in
+        [&["help"][..], &["help", "plan", "graph"], &["run", "--help"], &["man"], &["man", "plan", "graph"]]
+    {
+        let ran = work.sb(words).expect(0);
+        assert!(ran.stdout.contains("sb"), "{}", ran.stdout);
+    }
+    work.sb(&["man", "nonsense"]).expect(2);
+    work.sb(&["man", "--into", "pages"]).expect(0);
+    assert!(work.read("pages/sb-plan-graph.1").contains(".SH SYNOPSIS"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(work.sb(&["completions", shell]).expect(0).stdout.contains("__complete"));
+    }
+}
