@@ -102,14 +102,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         keep: KeepArguments,
     },
-    /// Write a new application that works, as a start
+    /// Write a new application that works, or the manifest for your SAM template
     #[command(after_help = "Examples:\n  \
             sb new shop                         manifest, template, a Python function with a test, README\n  \
-            sb new shop --target local          without the part for AWS")]
+            sb new shop --target local          without the part for AWS\n  \
+            sb new                              a benchmark.toml for the SAM template in this folder\n  \
+            sb new --from api/template.yaml     a benchmark.toml beside this template")]
     New {
-        /// The folder to create; its last part becomes the application's name
+        /// The folder to create, which names the application; without it, the name of the template's folder
         #[arg(value_name = "NAME")]
-        folder: PathBuf,
+        folder: Option<PathBuf>,
+        /// A SAM template: each of its routes becomes a request [default without NAME: this folder's]
+        #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["folder", "target"])]
+        from: Option<PathBuf>,
         /// Where it can be deployed: aws, local or both
         #[arg(short, long, value_name = "TARGETS", default_value = "aws,local")]
         target: String,
@@ -335,6 +340,12 @@ pub(crate) enum Command {
         #[arg(long, requires = "xray_sampling")]
         region: Option<String>,
     },
+    /// Show what this machine can run, and how to get what is missing
+    #[command(after_help = "Exit code 1: something that a manifest below this folder needs is missing.\n\n\
+            Examples:\n  \
+            sb doctor\n  \
+            sb doctor --file benchmark.toml --executor host      for one application, on this machine")]
+    Doctor,
     /// Log in to a provider, for steps that use its credentials
     #[command(
         after_help = "Runs the provider's own command line in its image, and keeps the answers in the container engine's volume P-secrets.\n\

@@ -110,7 +110,7 @@ const ROWS: &[Row] = {
         (&["workload show"], &[], &[Text, Json]),
         (&["workload generate"], &[], &[Csv, K6, Json]),
         (&["analyze-triggers", "remote setup", "version"], &[], &[Text, Json]),
-        (&["init"], &[Manifest, Target, Executor], &[Text, Json]),
+        (&["init", "doctor"], &[Manifest, Target, Executor], &[Text, Json]),
         (&["login"], &[Executor], &[]),
         (&["check-credentials"], &[Executor], &[Text, Json]),
         (&["logout"], &[Executor, State], &[]),

@@ -2,10 +2,12 @@
 
 mod complete;
 mod config;
+mod doctor;
 mod estimate;
 mod explain;
 mod fix;
 mod forget;
+mod from_template;
 mod init;
 mod leaks;
 mod local;
@@ -89,7 +91,8 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             manifest::validate(terminal, settings, &paths, manifest::Manner { strict, fix })
         }
         Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
-        Command::New { folder, target } => new::new(terminal, &folder, &target),
+        Command::New { folder: Some(folder), target, .. } => new::new(terminal, &folder, &target),
+        Command::New { folder: None, from, .. } => from_template::new(terminal, from.as_deref()),
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => complete::script(terminal, shell),
         Command::Complete { words } => complete::candidates(terminal, settings, &words),
@@ -186,6 +189,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Init { provider, xray_sampling, region } => {
             init::init(terminal, settings, provider, xray_sampling, region.as_deref()).await
         }
+        Command::Doctor => doctor::doctor(terminal, settings).await,
         Command::Remote(command) => remote::remote(terminal, settings, command).await,
         Command::Login { provider, prompt } => login::login(terminal, settings, provider, prompt).await,
         Command::Logout { provider, yes } => login::logout(terminal, settings, provider, yes).await,

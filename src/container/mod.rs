@@ -78,7 +78,7 @@ const ANSWER_WITHIN: u64 = 120;
 pub(crate) enum ContainerError {
     #[error(
         "no Docker engine answers at `{host}` ({from}): {message}; start Docker, set DOCKER_HOST to an engine (unix://, tcp:// or ssh://), \
-         or run the steps on this machine with `--executor host`"
+         or run the steps on this machine with `--executor host`; `sb doctor` shows what this machine has"
     )]
     NoEngine { host: String, from: String, message: String },
     #[error(

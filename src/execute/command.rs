@@ -244,11 +244,11 @@ pub(super) fn outcome_of(exit: &CommandExit, timeout: Option<Duration>) -> Outco
         CommandExit::NoCommand { message } => Outcome::failed(FailureClass::NoCommand, message.clone()),
         // By these codes a shell says so: POSIX, Shell Command Language, "Exit Status for Commands".
         CommandExit::Code(127) => {
-            let message = "exit code 127: a command was not found; the last lines of its log name it";
+            let message = "exit code 127: a command was not found; the end of its log names it, and `sb doctor` shows what this machine has";
             Outcome::failed(FailureClass::NoCommand, message)
         }
         CommandExit::Code(126) => {
-            let message = "exit code 126: a command may not be executed; the last lines of its log name it";
+            let message = "exit code 126: a command may not be executed; the end of its log names it";
             Outcome::failed(FailureClass::NoCommand, message)
         }
         CommandExit::Code(_) | CommandExit::Signal(_) | CommandExit::OutputLost { .. } => {

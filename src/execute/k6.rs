@@ -71,7 +71,7 @@ pub(crate) enum K6Error {
     #[error("load generator {address}: {source}")]
     Generator { address: String, source: ContainerError },
     #[error(
-        "there is no program `k6` in PATH: install it (https://grafana.com/docs/k6/latest/set-up/install-k6), \
+        "there is no program `k6` in PATH: `sb doctor` shows how to install it; \
          or run the steps in containers with `--executor docker`"
     )]
     Missing,

@@ -66,6 +66,8 @@ pub(super) async fn up(
                 .map(|(name, value)| (name, Produced { value: value.into(), secret: false }))
                 .collect();
             outputs.insert("endpoint".into(), Produced { value: runtime.endpoint.into(), secret: false });
+            let invoke = Produced { value: runtime.lambda_endpoint.into(), secret: false };
+            outputs.insert("lambda_endpoint".into(), invoke);
             if let Some(endpoint) = runtime.aws_endpoint {
                 outputs.insert("aws_endpoint".into(), Produced { value: endpoint.into(), secret: false });
             }

@@ -356,7 +356,7 @@ fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, CommandExit> {
             },
             io::ErrorKind::NotFound => CommandExit::NoCommand {
                 message: format!(
-                    "program `{program}` (or the interpreter that it names) was not found: install it, or correct PATH"
+                    "program `{program}` (or the interpreter that it names) was not found: install it, or correct PATH; `sb doctor` shows what this machine has"
                 ),
             },
             io::ErrorKind::PermissionDenied => CommandExit::NoCommand {

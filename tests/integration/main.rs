@@ -13,6 +13,7 @@ mod docs;
 mod engines;
 mod examples;
 mod failures;
+mod from_template;
 mod host;
 mod host_credentials;
 mod insights;

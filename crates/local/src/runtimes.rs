@@ -116,7 +116,7 @@ impl Runtimes {
         if !*self.has_java.get_or_insert_with(|| runs("java", &["-version"])) {
             let runtime = &function.runtime;
             return Err(format!(
-                "runtime `{runtime}` needs `java`, which cannot be run here: install a JDK or a JRE"
+                "runtime `{runtime}` needs `java`, which cannot be run here: install a JDK or a JRE; `sb doctor` shows how"
             ));
         }
         let client =
@@ -127,7 +127,7 @@ impl Runtimes {
     fn python(&mut self, runtime: &str, handler: &str) -> Result<Vec<OsString>, String> {
         let found = self.pythons.entry(runtime.to_owned()).or_insert_with(|| Python::find(runtime));
         let python = found.as_ref().ok_or_else(|| {
-            format!("neither `{runtime}` nor `python3` can be run here: install one of them")
+            format!("neither `{runtime}` nor `python3` can be run here: install one of them; `sb doctor` shows how")
         })?;
         let mut command: Vec<OsString> = vec![python.program.clone().into(), "-u".into()];
         if python.has_client {
@@ -141,7 +141,7 @@ impl Runtimes {
     fn node(&mut self, runtime: &str, handler: &str, folder: &Path) -> Result<Vec<OsString>, String> {
         if !*self.has_node.get_or_insert_with(|| runs("node", &["-e", ""])) {
             return Err(format!(
-                "runtime `{runtime}` needs `node`, which cannot be run here: install Node.js"
+                "runtime `{runtime}` needs `node`, which cannot be run here: install Node.js; `sb doctor` shows how"
             ));
         }
         let own = folder.join("node_modules/.bin/aws-lambda-ric");

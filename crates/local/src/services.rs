@@ -211,6 +211,16 @@ async fn make(program: &Path, folder: &Path) -> Result<(), String> {
     cache::run(&mut pip).await.map_err(help)
 }
 
+/// Whether moto is here already: on the PATH, or in the cache.
+pub async fn has_services() -> bool {
+    let kept = Kept::named(&format!("moto-{MOTO}")).ok().map(|kept| kept.folder.join("bin/python"));
+    has_moto(Path::new("python3")).await
+        || match kept {
+            Some(python) => has_moto(&python).await,
+            None => false,
+        }
+}
+
 async fn has_moto(python: &Path) -> bool {
     let look = format!(
         "import importlib.metadata as m, airspeed, flask, werkzeug, boto3; raise SystemExit(m.version('moto') != '{MOTO}')"

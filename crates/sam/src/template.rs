@@ -68,6 +68,13 @@ impl Template {
         self.names_under("Parameters")
     }
 
+    /// The parameters that must be given, since they have no default.
+    pub fn required_parameters(&self) -> Vec<String> {
+        let parameters = entries(self.root.get("Parameters")).iter();
+        let required = parameters.filter(|parameter| parameter.node.get("Default").is_none());
+        required.map(|parameter| parameter.key.clone()).collect()
+    }
+
     fn names_under(&self, section: &str) -> Vec<String> {
         entries(self.root.get(section)).iter().map(|entry| entry.key.clone()).collect()
     }

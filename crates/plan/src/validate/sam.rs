@@ -15,16 +15,6 @@ use crate::validate::step::{Draft, Steps};
 use crate::validate::template::Scope;
 use sb_workload::template::{Context, Template, plain_text};
 
-fn any_place() -> sb_sam::Place {
-    sb_sam::Place {
-        region: "us-east-1".to_owned(),
-        account: "123456789012".to_owned(),
-        stack: "stack".to_owned(),
-        api_base: "http://127.0.0.1".to_owned(),
-        aws_base: "http://127.0.0.1".to_owned(),
-    }
-}
-
 impl Steps<'_> {
     /// The names of the outputs of a step that deploys a template, which is held against what the local target has.
     pub(super) fn local_outputs(
@@ -35,7 +25,7 @@ impl Steps<'_> {
         targets: &[String],
         report: &mut Report,
     ) -> Vec<String> {
-        let mut names = vec!["endpoint".to_owned()];
+        let mut names = vec!["endpoint".to_owned(), "lambda_endpoint".to_owned()];
         let Some(local) = &file.local else { return names };
         if let Some(outputs) = &file.outputs
             && let Some((name, _)) = outputs.0.first()
@@ -51,7 +41,9 @@ impl Steps<'_> {
         match parsed {
             Ok(model) => {
                 let more = model.output_names().into_iter();
-                names.extend(more.filter(|name| name != "endpoint" && name != "aws_endpoint"));
+                names.extend(more.filter(|name| {
+                    !["endpoint", "lambda_endpoint", "aws_endpoint"].contains(&name.as_str())
+                }));
                 let has_services = self.sam_problems(template, parameters, &model, local, targets, report);
                 if has_services || local.value.services.is_some() {
                     names.push("aws_endpoint".to_owned());
@@ -88,7 +80,7 @@ impl Steps<'_> {
         let (Action::LocalUp(up), Some(local)) = (&draft.step.action, &draft.raw.value.local) else { return };
         let Some(text) = self.template_text(&up.template) else { return };
         let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
-        let Ok(application) = model.application(&self.likely_values(&up.parameters), &any_place()) else {
+        let Ok(application) = model.application(&self.likely_values(&up.parameters), &sb_sam::Place::any()) else {
             return;
         };
         let base = up.template.parent().unwrap_or(&up.template);
@@ -151,8 +143,9 @@ impl Steps<'_> {
         }
         let Some(text) = self.template_text(template) else { return found };
         let parsed = self.templates.borrow_mut().keep(template, &text);
-        let application =
-            parsed.ok().map(|model| model.application(&self.likely_values(parameters), &any_place()));
+        let application = parsed
+            .ok()
+            .map(|model| model.application(&self.likely_values(parameters), &sb_sam::Place::any()));
         let folder = template.parent().unwrap_or(template);
         let code = application.and_then(Result::ok).map(|found| found.functions).unwrap_or_default();
         let code = code.iter().map(|function| normal(&folder.join(&function.code)));
@@ -198,7 +191,7 @@ impl Steps<'_> {
         targets: &[String],
         report: &mut Report,
     ) -> bool {
-        let (likely, place) = (self.likely_values(parameters), any_place());
+        let (likely, place) = (self.likely_values(parameters), sb_sam::Place::any());
         let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
         // Warnings are of things that the application works without: the runtime's own log has them.
         let (mut problems, has_services) = match model.application(&likely, &place) {

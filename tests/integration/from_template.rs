@@ -1,0 +1,138 @@
+//! `sb new` for applications that are there, and `sb doctor`.
+
+use crate::workspace::Workspace;
+
+const ORDERS: &str = r#"AWSTemplateFormatVersion: "2010-09-09"
+Transform: AWS::Serverless-2016-10-31
+Parameters: {Stage: {Type: String}}
+Resources:
+  Orders:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.11
+      CodeUri: src/
+      Handler: app.handler
+      Environment: {Variables: {STAGE: !Ref Stage}}
+      Events:
+        List: {Type: Api, Properties: {Path: /orders, Method: get}}
+        Make: {Type: Api, Properties: {Path: /orders, Method: post}}
+        One: {Type: Api, Properties: {Path: "/orders/{id}", Method: get}}
+"#;
+
+const ORDERS_CODE: &str = r#"import json
+
+def handler(event, context):
+    if event["httpMethod"] == "POST":
+        return {"statusCode": 201, "body": json.loads(event["body"])["article"]}
+    return {"statusCode": 200, "body": json.dumps(event["pathParameters"])}
+"#;
+
+/// A schedule and no route.
+const TICK: &str = r#"AWSTemplateFormatVersion: "2010-09-09"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Tick:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.11
+      CodeUri: src/
+      Handler: app.handler
+      Events: {Daily: {Type: Schedule, Properties: {Schedule: rate(1 day)}}}
+"#;
+
+const WEB: &str = r#"AWSTemplateFormatVersion: "2010-09-09"
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Web:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: nodejs22.x
+      CodeUri: src/
+      Handler: app.handler
+      Events: {Any: {Type: HttpApi, Properties: {Path: /any, Method: ANY}}}
+"#;
+
+#[test]
+fn each_route_of_a_template_becomes_a_request_that_works() {
+    let work = Workspace::new();
+    work.write("orders/template.yaml", ORDERS);
+    work.write("orders/src/app.py", ORDERS_CODE);
+    let sample = r#"{"httpMethod": "POST", "path": "/orders", "body": "{\"article\": \"it's\"}"}"#;
+    work.write("orders/events/make.json", sample);
+    let made = work.sb_in("orders", &["new"]).expect(0);
+    assert!(made.stderr.contains("3 requests") && made.stderr.contains("Stage"), "{}", made.stderr);
+    let checked = work.sb_in("orders", &["validate"]).expect(0);
+    assert!(!checked.stderr.contains("warning"), "{}", checked.stderr);
+    let tested = work.sb_in("orders", &["test", "6", "--executor", "host"]).expect(0);
+    for request in ["get-orders", "post-orders", "get-orders-id"] {
+        assert!(
+            work.read("orders/benchmark.toml").contains(&format!("name = \"{request}\"")),
+            "{}",
+            tested.stdout
+        );
+    }
+    let refused = work.sb_in("orders", &["new"]).expect(2);
+    assert!(refused.stderr.contains("nothing is overwritten"), "{}", refused.stderr);
+}
+
+#[test]
+fn functions_without_a_route_are_invoked_themselves() {
+    let work = Workspace::new();
+    work.write("tick/template.yaml", TICK);
+    work.write("tick/src/app.py", "def handler(event, context):\n    return {\"got\": event[\"source\"]}\n");
+    work.write("tick/events/daily.json", "{\"source\": \"aws.events\"}");
+    let made = work.sb(&["new", "--from", "tick/template.yaml"]).expect(0);
+    assert!(made.stderr.contains("no HTTP route"), "{}", made.stderr);
+    let tested = work.sb_in("tick", &["test", "--executor", "host"]).expect(0);
+    assert!(!tested.stdout.contains("failed"), "{}", tested.stdout);
+}
+
+#[test]
+#[ignore = "needs: node"]
+fn a_template_of_a_node_function_becomes_a_manifest_that_works() {
+    let work = Workspace::new();
+    work.write("web/template.yaml", WEB);
+    work.write(
+        "web/src/app.js",
+        "exports.handler = async (event) => ({statusCode: 200, body: event.rawPath})\n",
+    );
+    work.sb(&["new", "--from", "web/template.yaml"]).expect(0);
+    work.sb_in("web", &["test", "--executor", "host"]).expect(0);
+}
+
+#[test]
+fn a_folder_without_a_template_and_one_that_cannot_be_used_say_what_to_do() {
+    let work = Workspace::new();
+    let none = work.sb(&["new"]).expect(2);
+    assert!(none.stderr.contains("sb new --from") && none.stderr.contains("sb new shop"), "{}", none.stderr);
+    work.write("template.yaml", "Resources:\n  Q: {Type: AWS::SQS::Queue}\n");
+    assert!(work.sb(&["new"]).expect(1).stderr.contains("no function"));
+    work.write("template.yaml", "Resources: [");
+    assert!(work.sb(&["new"]).expect(1).stderr.contains("cannot be used"));
+    assert!(!work.path().join("benchmark.toml").exists());
+}
+
+#[test]
+fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
+    let work = Workspace::new();
+    work.sb(&["doctor"]).expect(0);
+    work.write(
+        "benchmark.toml",
+        "[benchmark]\nname = \"it\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"it\"\nrun = \"true\"\n\
+         [[cleanup]]\nname = \"it\"\nrun = \"true\"\n",
+    );
+    let doctor = |more: &[&str]| {
+        let mut command = work.command(&[&["doctor", "--format", "json"], more].concat());
+        let output = command.env("DOCKER_HOST", "unix:///nonexistent.sock").output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), told)
+    };
+    let (code, told) = doctor(&[]);
+    assert_eq!((code, &told["missing"]), (1, &1.into()), "{told}");
+    assert_eq!(told["tools"][0]["needed_by"][0], "it@local");
+    assert!(told["tools"][0]["install"].as_str().is_some_and(|way| !way.is_empty()), "{told}");
+    // On this machine no engine is needed.
+    let (code, told) = doctor(&["--executor", "host"]);
+    assert_eq!((code, &told["missing"]), (0, &0.into()), "{told}");
+    assert!(!work.path().join(".sb").exists());
+}
