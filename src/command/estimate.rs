@@ -7,26 +7,21 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Outcome;
+use super::history::history;
 use super::output::Failed;
 use super::plan::build;
 use super::preflight;
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
-use crate::run::{Request, RunError, What};
-use crate::schedule::estimate::{Assumptions, Basis, Estimate, History, estimate};
+use crate::run::RunError;
+use crate::schedule::estimate::{Assumptions, Basis, Estimate, estimate};
+use crate::schedule::forecast::about;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
-use sb_plan::event::Event;
 use sb_plan::graph::{self, Parts, RunGraph};
 use sb_plan::plan::{Order, Plan, Prices, expand};
-use sb_plan::run_state::{RunState, StepPhase};
-
-/// Earlier runs that are looked at for the durations of steps.
-const RUNS: usize = 20;
-/// Events that are read of them at most: a run of a large plan has as many, and is enough.
-const EVENTS: usize = 100_000;
 
 pub(super) async fn show(
     terminal: &Terminal,
@@ -66,17 +61,31 @@ pub(super) async fn show(
     Ok(Exit::Done)
 }
 
-/// Refuses a run whose predicted cost is above its budget; asks before one that is long, dear, or of unknown cost.
-pub(super) async fn confirm(
+/// A run that is predicted to take longer says so before it begins.
+const LONG: Duration = Duration::from_mins(1);
+
+/// What a run will take, as far as earlier ones tell.
+pub(super) async fn predict(
     terminal: &Terminal,
     plan: &Plan,
     graph: &RunGraph,
     store: &Store,
     prices: &Prices,
+) -> Result<Estimate, Failed> {
+    let estimate = estimate(plan, graph, &Assumptions::default(), &history(store, plan).await?, prices);
+    if estimate.makespan >= LONG {
+        terminal.say(&format!("this is predicted to take {}", about(estimate.makespan)));
+    }
+    Ok(estimate)
+}
+
+/// Refuses a run whose predicted cost is above its budget. Asks before one that is long, expensive, or of unknown cost.
+pub(super) fn confirm(
+    terminal: &Terminal,
+    plan: &Plan,
+    estimate: &Estimate,
     limits: &Confirm,
 ) -> Result<(), Failed> {
-    let history = history(store, plan).await?;
-    let estimate = estimate(plan, graph, &Assumptions::default(), &history, prices);
     if let (Some(limit), Some(usd)) = (plan.budget.cost_usd, estimate.usd())
         && usd > limit
     {
@@ -135,67 +144,6 @@ pub(super) fn prices(settings: &Settings) -> Result<Prices, RunError> {
     })?;
     let with = Prices::built_in().with(&text);
     with.map_err(|error| RunError::Table { message: format!("{}: {error}", path.display()), help: None })
-}
-
-/// How long the steps of the plan's benchmarks took in the last runs of this workspace.
-async fn history(store: &Store, plan: &Plan) -> Result<History, Failed> {
-    let mut history = History::default();
-    let runs = store.runs().await?;
-    if runs.is_empty() {
-        return Ok(history);
-    }
-    let deployments = store.deployments().await?;
-    let mut read = 0;
-    for row in runs.iter().take(RUNS) {
-        if read >= EVENTS {
-            break;
-        }
-        // The keys of the run's deployments, with benchmark and target.
-        let mut known: Vec<(String, &str, &str)> = Vec::new();
-        let prefix = format!("{}.", row.id);
-        let single = Request::read(row).ok().and_then(|request| match request.what {
-            What::Single { deployment, .. } => Some(deployment),
-            What::Plan { .. } => None,
-        });
-        for of in &deployments {
-            let key = match &single {
-                Some(id) if *id == of.id => Some(format!("{}.1", of.benchmark)),
-                Some(_) => None,
-                None => of.id.as_str().strip_prefix(&prefix).map(str::to_owned),
-            };
-            let concerns = |entry: &sb_plan::plan::Entry| {
-                entry.benchmark.name == of.benchmark && entry.target == of.target
-            };
-            if let Some(key) = key.filter(|_| plan.entries.iter().any(concerns)) {
-                known.push((key, &of.benchmark, &of.target));
-            }
-        }
-        if known.is_empty() {
-            continue;
-        }
-        let known: std::collections::HashMap<&str, (&str, &str)> =
-            known.iter().map(|(key, benchmark, target)| (key.as_str(), (*benchmark, *target))).collect();
-        let records = store.events(&row.id).await?;
-        read += records.len();
-        let state =
-            RunState::fold(records.iter().filter(|record| {
-                matches!(record.event, Event::StepStarted { .. } | Event::StepEnded { .. })
-            }));
-        for (id, step) in &state.steps {
-            let (StepPhase::Ended(outcome), Some(started), Some(ended)) =
-                (&step.phase, step.started_ms, step.ended_ms)
-            else {
-                continue;
-            };
-            let Some((key, name)) = id.as_str().split_once('/') else { continue };
-            if let Some((benchmark, target)) = known.get(key)
-                && outcome.is_success()
-            {
-                history.add(benchmark, target, name, u64::try_from(ended - started).unwrap_or(0));
-            }
-        }
-    }
-    Ok(history)
 }
 
 fn as_text(plan: &Plan, estimate: &Estimate, prices: &Prices, interleaved: Option<Duration>) -> String {

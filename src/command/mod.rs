@@ -8,6 +8,7 @@ mod explain;
 mod fix;
 mod forget;
 mod from_template;
+mod history;
 mod init;
 mod leaks;
 mod local;

@@ -1,27 +1,34 @@
 //! `sb run`, `sb resume`, `sb cleanup RUN`, and what they show.
 
+use std::collections::HashMap;
+
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
 use super::Outcome;
+use super::history::history;
 use super::manifest::is_application;
 use super::output::{Failed, show_problems};
 use super::status::tell;
 use super::{estimate, init, preflight, report, tmux};
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
-use crate::progress;
+use crate::progress::{self, Forecast};
 use crate::role;
 use crate::run::{
     CleanedUp, Control, Draft, Driven, Edited, End, Given, Ready, Request, Resumed, RunError, RunEvent, Runs,
     Setup, Tables,
 };
+use crate::schedule::forecast::{self, Past};
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::terminal::Terminal;
 use crate::workspace::Workspace;
 use sb_plan::benchmark::Sent;
 use sb_plan::event::{Notice, Verdict};
-use sb_plan::plan::{Executor, Plan};
+use sb_plan::id::{RunId, StepId};
+use sb_plan::plan::{Executor, Plan, Prices};
+use sb_plan::run_state::StepPhase;
 
 pub(super) async fn run_plan(
     terminal: &Terminal,
@@ -63,10 +70,11 @@ pub(super) async fn start(
         let way_out = format!("`sb resume {run}` goes on with it; this is another one");
         terminal.say(&format!("note: run {run} of this plan has not ended: {way_out}"));
     }
+    let (plan, graph) = (prepared.plan(), prepared.graph());
+    let prices = if confirm.is_some() { estimate::prices(settings)? } else { Prices::built_in() };
+    let predicted = estimate::predict(terminal, plan, graph, runs.store(), &prices).await?;
     if let Some(limits) = confirm {
-        let prices = estimate::prices(settings)?;
-        let (plan, graph) = (prepared.plan(), prepared.graph());
-        estimate::confirm(terminal, plan, graph, runs.store(), &prices, limits).await?;
+        estimate::confirm(terminal, plan, &predicted, limits)?;
     }
     let ready = prepared.reach().await?;
     if ready.parts().invoke {
@@ -112,7 +120,7 @@ pub(super) async fn resume(
         };
     }
     let runs = open(terminal, settings, &workspace)?;
-    let (shown, events, control) = Shown::begin(terminal, settings);
+    let (shown, events, control) = Shown::begin(terminal, settings, &runs);
     let resumed = runs.resume(run, files, &events, &control).await;
     drop(events);
     shown.end().await;
@@ -142,7 +150,7 @@ pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str
         return Err(RunError::NoRun { name: run.to_owned() }.into());
     }
     let runs = open(terminal, settings, &workspace)?;
-    let (shown, events, control) = Shown::begin(terminal, settings);
+    let (shown, events, control) = Shown::begin(terminal, settings, &runs);
     let cleaned = runs.clean_up(run, &events, &control).await;
     drop(events);
     shown.end().await;
@@ -171,7 +179,7 @@ fn open(terminal: &Terminal, settings: &Settings, workspace: &Workspace) -> Resu
 }
 
 async fn drive(terminal: &Terminal, settings: &Settings, runs: &Runs, ready: Ready<'_>) -> Outcome {
-    let (shown, events, control) = Shown::begin(terminal, settings);
+    let (shown, events, control) = Shown::begin(terminal, settings, runs);
     let driven = ready.drive(&events, &control).await;
     drop(events);
     shown.end().await;
@@ -195,10 +203,15 @@ struct Shown {
 }
 
 impl Shown {
-    fn begin(terminal: &Terminal, settings: &Settings) -> (Self, UnboundedSender<RunEvent>, Control) {
+    fn begin(
+        terminal: &Terminal,
+        settings: &Settings,
+        runs: &Runs,
+    ) -> (Self, UnboundedSender<RunEvent>, Control) {
         let (events, seen) = mpsc::unbounded_channel();
         let control = Control::new();
-        let task = aside(show(terminal.clone(), settings.clone(), control.clone(), seen));
+        let task =
+            aside(show(terminal.clone(), settings.clone(), runs.store().clone(), control.clone(), seen));
         (Self { task }, events, control)
     }
 
@@ -233,6 +246,7 @@ impl LiveProgress {
 async fn show(
     terminal: Terminal,
     settings: Settings,
+    store: Store,
     control: Control,
     mut events: UnboundedReceiver<RunEvent>,
 ) {
@@ -257,7 +271,10 @@ async fn show(
                     tmux::show_log(&folder, &run);
                 }
                 let (notices, watched) = mpsc::unbounded_channel();
-                let shown = progress::show(terminal.clone(), steps as u64, settings.verbose, watched);
+                // Without it, the run goes on all the same.
+                let forecast = forecast(&store, &run).await.ok();
+                let shown =
+                    progress::show(terminal.clone(), steps as u64, settings.verbose, forecast, watched);
                 live = Some(LiveProgress {
                     notices,
                     progress: aside(shown),
@@ -277,6 +294,45 @@ async fn show(
     if let Some(ended) = live {
         ended.end().await;
     }
+}
+
+/// What the run still takes, from what it has done before and what is told of it.
+async fn forecast(store: &Store, run: &RunId) -> Result<Forecast, Failed> {
+    let Some(row) = store.run(run).await? else { return Err(Failed::said(Exit::Failed)) };
+    let (plan, graph) = Request::read(&row)?.rebuild(store, run)?;
+    let state = store.state(run).await?;
+    let history = history(store, &plan).await?;
+    let mut ended: HashMap<StepId, Option<u64>> = HashMap::new();
+    for (id, past) in &state.steps {
+        if let StepPhase::Ended(_) = past.phase {
+            ended.insert(id.clone(), None);
+        }
+    }
+    let lengths = graph
+        .graph
+        .node_weights()
+        .filter_map(|step| Some((step.id.clone(), forecast::planned_length(&plan, &graph, step)?)));
+    Ok(Forecast {
+        lengths: lengths.collect(),
+        remaining: Box::new(move |seen| {
+            for (step, took) in seen.ended {
+                ended.insert(
+                    step.clone(),
+                    took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+                );
+            }
+            forecast::remaining(&plan, &graph, &history, &|step| match (
+                ended.get(step),
+                seen.running.get(step),
+            ) {
+                (_, Some(since)) => {
+                    Past::Running { since: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
+                }
+                (Some(took), None) => Past::Ended { took: *took },
+                (None, None) => Past::Waiting,
+            })
+        }),
+    })
 }
 
 /// INT and TERM stop the run, a second time leaves it; HUP (the terminal is gone) changes nothing.

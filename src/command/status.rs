@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use super::history::history;
 use super::output::Failed;
 use super::watch;
 use crate::execute::{BackgroundRecord, is_alive};
@@ -78,7 +79,9 @@ pub(super) async fn watched(
         Some(name) => find_run(&store, name).await?,
         None => last_run(&store).await?,
     };
-    Ok(Watched::open(store, row)?)
+    let mut watched = Watched::open(store.clone(), row)?;
+    watched.history = history(&store, &watched.plan).await?;
+    Ok(watched)
 }
 
 pub(super) async fn status(
@@ -157,7 +160,8 @@ fn steps(terminal: &Terminal, settings: &Settings, watched: &Watched, all: bool)
         terminal.data(&text)?;
         return Ok(Exit::Done);
     }
-    let mut text = format!("{}  {}\n", watched.row.id, watch::state_word(watched));
+    let rest = watch::rest(watched);
+    let mut text = format!("{}  {}{rest}\n", watched.row.id, watch::state_word(watched));
     for step in watched.steps() {
         let past = watched.past(step);
         let attempts = past.map_or(0, |past| past.attempts);
@@ -191,6 +195,7 @@ fn steps_json(watched: &Watched) -> Value {
         "version": 1,
         "run": watched.row.id,
         "state": watch::state_word(watched),
+        "remaining_ms": watch::remaining_ms(watched),
         "summary": Overview::of(watched),
         "steps": steps,
     })

@@ -9,6 +9,7 @@ use super::Outcome;
 use crate::exit_code::Exit;
 use crate::printable::printable;
 use crate::run::Request;
+use crate::schedule::forecast::about;
 use crate::schedule::now_ms;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal, is_gone};
@@ -62,7 +63,7 @@ pub(super) async fn watch(terminal: &Terminal, settings: &Settings, mut watched:
             } else if first {
                 let now = json!({
                     "version": 1, "run": watched.row.id, "at_ms": now_ms(),
-                    "summary": Overview::of(&watched),
+                    "summary": Overview::of(&watched), "remaining_ms": remaining_ms(&watched),
                 });
                 news.push(now.to_string());
             }
@@ -122,6 +123,15 @@ pub(super) fn state_word(watched: &Watched) -> String {
     }
 }
 
+/// `, about 17 min left`; nothing where that is not known.
+pub(super) fn rest(watched: &Watched) -> String {
+    watched.remaining(now_ms()).map_or_else(String::new, |rest| format!(", {} left", about(rest)))
+}
+
+pub(super) fn remaining_ms(watched: &Watched) -> Option<i64> {
+    watched.remaining(now_ms()).map(millis)
+}
+
 /// The summary of a run that is printed once.
 pub(super) fn summary(watched: &Watched, width: usize) -> Vec<String> {
     body(watched, SHOWN, SHOWN, width).into_iter().map(|(_, line)| line).collect()
@@ -162,7 +172,7 @@ fn body(watched: &Watched, running: usize, failed: usize, columns: usize) -> Vec
         None => Style::Strong,
     };
     line(Some(style), format!("{}  {}", watched.row.id, state_word(watched)));
-    line(None, format!("{title}  {}", elapsed(until - watched.row.created_ms)));
+    line(None, format!("{title}  {}{}", elapsed(until - watched.row.created_ms), rest(watched)));
     line(None, counted(&overview.steps));
     line(None, String::new());
     let names = overview.applications.iter().map(|application| application.name.chars().count());
@@ -195,7 +205,9 @@ fn body(watched: &Watched, running: usize, failed: usize, columns: usize) -> Vec
             );
             let again =
                 if past.attempts > 1 { format!(", attempt {}", past.attempts) } else { String::new() };
-            line(None, format!("  {} ({}{again})  {took}  {words}", step.id, step.action_name()));
+            let rest = watched.rest_of(step, past, now);
+            let rest = rest.map_or_else(String::new, |rest| format!("  {} left", elapsed(millis(rest))));
+            line(None, format!("  {} ({}{again})  {took}{rest}  {words}", step.id, step.action_name()));
         }
         if runs.len() > running {
             line(None, format!("  … and {} more", runs.len() - running));
@@ -326,6 +338,10 @@ fn loads(watched: &Watched, as_json: bool) -> Vec<String> {
             })
         })
         .collect()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// At most so many columns.

@@ -2,7 +2,7 @@
 
 mod load;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,14 +26,64 @@ const QUIET_RUN: Duration = Duration::from_mins(1);
 /// Bars of running steps at once: what has no bar is counted.
 const BARS: usize = 12;
 
+/// What is known beforehand of how long the run takes.
+pub(crate) struct Forecast {
+    /// Of loads and pauses whose length is planned.
+    pub lengths: HashMap<StepId, Duration>,
+    /// How long the run still takes. It is told of each ended step once.
+    pub remaining: Box<dyn FnMut(&Seen<'_>) -> Duration + Send>,
+}
+
+/// What a run has done.
+pub(crate) struct Seen<'a> {
+    pub running: &'a HashMap<StepId, Duration>,
+    /// Since the last time; those that succeeded with their duration.
+    pub ended: &'a [(StepId, Option<Duration>)],
+}
+
+/// How often the rest of a run is predicted anew: where that takes long, less often.
+const PREDICT: Duration = Duration::from_secs(2);
+/// By so many times the time that a prediction took, it is left alone.
+const PREDICT_SHARE: u32 = 100;
+
+/// The prediction that is shown.
+struct Prediction {
+    forecast: Forecast,
+    /// When it was made, and what it said.
+    made: Option<(Instant, Duration)>,
+    next: Instant,
+    ended: Vec<(StepId, Option<Duration>)>,
+}
+
+impl Prediction {
+    fn new(forecast: Forecast) -> Self {
+        Self { forecast, made: None, next: Instant::now(), ended: vec![] }
+    }
+
+    /// What is left of the run.
+    fn left(&mut self, running: &BTreeMap<StepId, RunningStep>) -> Option<Duration> {
+        let now = Instant::now();
+        if now >= self.next {
+            let running = running.iter().map(|(step, running)| (step.clone(), running.begun.elapsed()));
+            let running = running.collect();
+            let left = (self.forecast.remaining)(&Seen { running: &running, ended: &self.ended });
+            self.ended.clear();
+            self.made = Some((now, left));
+            self.next = Instant::now() + PREDICT.max(now.elapsed() * PREDICT_SHARE);
+        }
+        self.made.map(|(made, left)| left.saturating_sub(made.elapsed()))
+    }
+}
+
 /// Shows what happens until the sender is gone.
 pub(crate) async fn show(
     terminal: Terminal,
     steps: u64,
     verbose: bool,
+    forecast: Option<Forecast>,
     mut notices: UnboundedReceiver<Notice>,
 ) {
-    let mut view = View::new(terminal, steps, verbose);
+    let mut view = View::new(terminal, steps, verbose, forecast);
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
@@ -51,12 +101,15 @@ struct View {
     terminal: Terminal,
     verbose: bool,
     overall: ProgressBar,
+    prediction: Option<Prediction>,
     running: BTreeMap<StepId, RunningStep>,
     begun: Instant,
     told: Instant,
     steps: u64,
     ended: u64,
     failed: u64,
+    /// Running steps for which there is no bar.
+    more: usize,
 }
 
 struct RunningStep {
@@ -70,7 +123,7 @@ struct RunningStep {
 }
 
 impl View {
-    fn new(terminal: Terminal, steps: u64, verbose: bool) -> Self {
+    fn new(terminal: Terminal, steps: u64, verbose: bool, forecast: Option<Forecast>) -> Self {
         let overall = if terminal.lively {
             let bar = terminal.bars().add(ProgressBar::new(steps));
             bar.set_style(style("{elapsed_precise} [{bar:30}] {pos}/{len} steps {msg}"));
@@ -80,7 +133,20 @@ impl View {
         };
         let now = Instant::now();
         let running = BTreeMap::new();
-        Self { terminal, verbose, overall, running, begun: now, told: now, steps, ended: 0, failed: 0 }
+        let prediction = forecast.map(Prediction::new);
+        Self {
+            terminal,
+            verbose,
+            overall,
+            prediction,
+            running,
+            begun: now,
+            told: now,
+            steps,
+            ended: 0,
+            failed: 0,
+            more: 0,
+        }
     }
 
     fn tell(&mut self, notice: Notice) {
@@ -122,6 +188,9 @@ impl View {
                 self.overall.inc(1);
                 self.ended += 1;
                 self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
+                if let Some(prediction) = &mut self.prediction {
+                    prediction.ended.push((step.clone(), outcome.is_success().then_some(took)));
+                }
                 self.ended(&step, &outcome, took, &log);
                 for reason in invalid {
                     self.terminal
@@ -202,8 +271,24 @@ impl View {
             running.bar = Some(bar);
             given += 1;
         }
-        let more = waiting - given;
-        self.overall.set_message(if more > 0 { format!("(and {more} more run)") } else { String::new() });
+        self.more = waiting - given;
+        self.show_rest();
+    }
+
+    /// How many more steps run, and how long all of it still takes.
+    fn show_rest(&mut self) {
+        let mut parts = Vec::new();
+        if self.more > 0 {
+            parts.push(format!("(and {} more run)", self.more));
+        }
+        if let Some(left) = self.left() {
+            parts.push(left);
+        }
+        self.overall.set_message(parts.join("  "));
+    }
+
+    fn left(&mut self) -> Option<String> {
+        self.prediction.as_mut().and_then(|prediction| prediction.left(&self.running)).map(left)
     }
 
     fn message(&mut self, step: &StepId, message: String) {
@@ -224,13 +309,27 @@ impl View {
             _ => String::new(),
         };
         let dropped = if now.dropped > 0 { format!(", {} dropped", now.dropped) } else { String::new() };
+        let rest = self.rest_of_load(step, &now).map_or_else(String::new, |rest| format!("; {}", left(rest)));
         self.message(
             step,
             format!(
-                "planned {}, sent {}, answered {}, failed {}{dropped}{latency}",
+                "planned {}, sent {}, answered {}, failed {}{dropped}{latency}{rest}",
                 now.planned, now.sent, now.answered, now.failed
             ),
         );
+    }
+
+    /// By its planned length; of a load that sends one after another, by what it has sent.
+    fn rest_of_load(&self, step: &StepId, now: &LoadProgress) -> Option<Duration> {
+        let elapsed = self.running.get(step)?.begun.elapsed();
+        match self.prediction.as_ref()?.forecast.lengths.get(step) {
+            Some(length) => Some(length.saturating_sub(elapsed)),
+            None if now.sent > 0 => {
+                let share = now.planned.saturating_sub(now.sent) as f64 / now.sent as f64;
+                Some(elapsed.mul_f64(share.min(1e6)))
+            }
+            None => None,
+        }
     }
 
     fn end(&mut self, step: &StepId) {
@@ -247,6 +346,9 @@ impl View {
     }
 
     fn tick(&mut self) {
+        if self.terminal.lively {
+            self.show_rest();
+        }
         self.overall.tick();
         for (step, running) in &mut self.running {
             if let Some(bar) = &running.bar {
@@ -260,8 +362,9 @@ impl View {
             self.told = Instant::now();
             let took = humantime::format_duration(Duration::from_secs(self.begun.elapsed().as_secs()));
             let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+            let rest = self.left().map_or_else(String::new, |left| format!("; {left}"));
             self.terminal.say(&format!(
-                "{:<10} {took}: {} of {} steps ended{failed}, {} running",
+                "{:<10} {took}: {} of {} steps ended{failed}, {} running{rest}",
                 "so far",
                 self.ended,
                 self.steps,
@@ -278,6 +381,11 @@ impl View {
         }
         self.overall.finish_and_clear();
     }
+}
+
+/// `3m 20s left`
+fn left(rest: Duration) -> String {
+    format!("{} left", humantime::format_duration(Duration::from_secs(rest.as_secs_f64().ceil() as u64)))
 }
 
 /// Prints what has come to the step's log since the last time: whole lines, and the rest when the step has `ended`.

@@ -244,8 +244,7 @@ pub(crate) fn estimate(
     history: &History,
     prices: &Prices,
 ) -> Estimate {
-    let mut durations =
-        Durations { plan, assumptions, history, steps: HashMap::new(), loads: HashMap::new() };
+    let mut durations = Durations::new(plan, assumptions, history);
     let mut invocations = vec![0; plan.entries.len()];
     let mut kinds: BTreeMap<(&'static str, &'static str, Basis), (u64, u64)> = BTreeMap::new();
     let mut taken = Vec::with_capacity(run.graph.node_count());
@@ -310,7 +309,7 @@ pub(super) fn unit_costs(plan: &Plan, entry: usize, point: usize, prices: &Price
     }
 }
 
-struct Durations<'a> {
+pub(super) struct Durations<'a> {
     plan: &'a Plan,
     assumptions: &'a Assumptions,
     history: &'a History,
@@ -320,9 +319,13 @@ struct Durations<'a> {
     loads: HashMap<(usize, usize), (u64, Basis, u64)>,
 }
 
-impl Durations<'_> {
+impl<'a> Durations<'a> {
+    pub(super) fn new(plan: &'a Plan, assumptions: &'a Assumptions, history: &'a History) -> Self {
+        Self { plan, assumptions, history, steps: HashMap::new(), loads: HashMap::new() }
+    }
+
     /// Milliseconds, why, and requests sent.
-    fn of(&mut self, step: &Step, entry_index: usize, point: usize) -> (u64, Basis, u64) {
+    pub(super) fn of(&mut self, step: &Step, entry_index: usize, point: usize) -> (u64, Basis, u64) {
         if let Some(pause) = step.pause() {
             return (millis(pause), Basis::Known, 0);
         }
@@ -365,7 +368,7 @@ impl Durations<'_> {
 }
 
 /// Runs the graph on a clock of its own; milliseconds until the last step has ended.
-fn simulate(plan: &Plan, run: &RunGraph, taken: &[u64]) -> u64 {
+pub(super) fn simulate(plan: &Plan, run: &RunGraph, taken: &[u64]) -> u64 {
     let graph = &run.graph;
     let mut slots = Slots::new(plan);
     let mut pending: Vec<u32> = graph
@@ -489,7 +492,7 @@ fn costs(plan: &Plan, run: &RunGraph, invocations: &[u64], prices: &Prices) -> V
     costs.into_values().collect()
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::schedule::forecast::{Past, about, remaining};
 use sb_plan::graph::{Parts, build};
 use sb_plan::manifest::read::Snapshot;
 use sb_plan::plan::{Overrides, expand};
@@ -228,5 +229,59 @@ proptest! {
         let found = predict(&plan, &assumptions, &History::default());
         prop_assert!(found.makespan >= found.lower_bound(), "{:#?}", found);
         prop_assert!(found.makespan <= found.sequential, "{:#?}", found);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_run_shrinks_as_it_goes_and_learns_from_what_it_did() {
+    let plan = planned_by(
+        HERE,
+        &plan_text(1, "[trials]\nper_deployment = 3\n[load]\nconstant = 1\nduration = \"60s\"\n"),
+    );
+    let run = build(&plan, expand(&plan), Parts::ALL);
+    let left = |past: &dyn Fn(&str) -> Past| {
+        remaining(&plan, &run, &History::default(), &|step| past(step.as_str()))
+    };
+    let whole = left(&|_| Past::Waiting);
+    assert_eq!(whole, predict(&plan, &Assumptions::default(), &History::default()).makespan);
+    assert_eq!(left(&|_| Past::Ended { took: None }), Duration::ZERO);
+    // The first load has run for so long.
+    let loaded = |since: u64| {
+        left(&move |step| match step {
+            step if step.contains("/deploy/") => Past::Ended { took: Some(1) },
+            step if step.contains("/t1/invoke/") => Past::Running { since },
+            _ => Past::Waiting,
+        })
+    };
+    assert_eq!(loaded(15_000) - loaded(45_000), Duration::from_secs(30));
+    // One that takes longer than it was planned ends any moment; a guess may be wrong by more.
+    assert_eq!(loaded(61_000), loaded(90_000));
+    let deploying = |since: u64| {
+        left(&move |step| if step.contains("/deploy/") { Past::Running { since } } else { Past::Waiting })
+    };
+    assert!(deploying(600_000) > deploying(60_000));
+    // Fetching the first traces took 20 s: so will the others.
+    let fetched = |took: u64| {
+        left(&move |step| match step {
+            step if step.contains("/deploy/") || step.contains("/t1/") => {
+                Past::Ended { took: step.ends_with("get-traces").then_some(took) }
+            }
+            _ => Past::Waiting,
+        })
+    };
+    assert!(fetched(20_000) - fetched(100) > Duration::from_secs(19));
+}
+
+#[test]
+fn predictions_are_told_as_exactly_as_they_are_known() {
+    for (seconds, text) in [
+        (0, "about 0 s"),
+        (59, "about 59 s"),
+        (119, "about 2 min"),
+        (1020, "about 17 min"),
+        (7_500, "about 2 h 05 min"),
+        (7_199, "about 2 h 00 min"),
+    ] {
+        assert_eq!(about(Duration::from_secs(seconds)), text);
     }
 }

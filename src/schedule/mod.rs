@@ -7,6 +7,7 @@
 mod deployments;
 mod dispatch;
 pub(crate) mod estimate;
+pub(crate) mod forecast;
 mod machine;
 mod past;
 mod policy;

@@ -49,6 +49,9 @@ pub(super) struct Snapshot {
     pub(super) loads: Arc<BTreeMap<usize, Course>>,
 }
 
+/// A prediction is no more exact than this.
+const PREDICTED_TO_MS: i64 = 10_000;
+
 /// What is sent anew whenever it changes.
 #[derive(Clone, Default, PartialEq, Serialize)]
 pub(super) struct About {
@@ -61,6 +64,8 @@ pub(super) struct About {
     /// Milliseconds since the epoch.
     pub(super) started_ms: i64,
     pub(super) last_ms: i64,
+    /// When the run is predicted to end, to some seconds.
+    pub(super) ends_ms: Option<i64>,
     pub(super) running: Vec<ShownStep>,
     /// How many run in all.
     pub(super) running_count: usize,
@@ -221,6 +226,11 @@ impl Live {
             cleanup: state.ended.map(|(_, cleanup)| cleanup.to_string()),
             started_ms: watched.row.created_ms,
             last_ms: state.last_ms,
+            ends_ms: watched.remaining(now_ms()).map(|rest| {
+                // Told anew only when it has changed by more than that.
+                let end = now_ms().saturating_add(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX));
+                end / PREDICTED_TO_MS * PREDICTED_TO_MS
+            }),
             running: running
                 .iter()
                 .take(RUNNING)

@@ -225,6 +225,7 @@ function drawHead() {
   document.querySelector("main").className = about.state === "running" ? "live" : "";
   const facts = [];
   facts.push(elapsed((about.state === "running" ? now() : about.last_ms) - about.started_ms));
+  if (about.state === "running" && about.ends_ms > now()) facts.push(`about ${elapsed(about.ends_ms - now())} left`);
   if (about.state === "ended") facts.push(`cleanup ${about.cleanup}`);
   if (about.runner) facts.push(`process ${about.runner}`);
   if (about.stopping && about.state !== "ended") facts.push(about.stopping);

@@ -10,9 +10,12 @@ pub(crate) mod overview;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::execute::{Execute as _, StepPerformer, is_alive};
 use crate::run::{Request, RunError};
+use crate::schedule::estimate::History;
+use crate::schedule::forecast::{Past, planned_length, remaining, since};
 use crate::store::{RunRow, Store, StoreError};
 use sb_load::Progress;
 use sb_plan::event::{Event, Outcome, Record};
@@ -36,6 +39,8 @@ pub(crate) struct Watched {
     /// Of the last event that was read.
     number: i64,
     performer: StepPerformer,
+    /// How long steps of earlier runs took.
+    pub history: History,
 }
 
 /// An attempt that another one followed.
@@ -56,7 +61,41 @@ impl Watched {
         let images = sb_plan::benchmark::Images::built_in();
         let performer = StepPerformer::new(plan.executor, store.workspace().clone(), PathBuf::new(), images);
         let state = RunState::default();
-        Ok(Self { store, row, plan, graph, state, earlier: HashMap::new(), number: 0, performer })
+        Ok(Self {
+            store,
+            row,
+            plan,
+            graph,
+            state,
+            earlier: HashMap::new(),
+            number: 0,
+            performer,
+            history: History::default(),
+        })
+    }
+
+    /// How long the run still takes; none for one that has ended, or that nobody drives.
+    pub(crate) fn remaining(&self, now_ms: i64) -> Option<Duration> {
+        if self.state.ended.is_some() || self.runner().is_none() {
+            return None;
+        }
+        let past = |step: &StepId| match self.state.step(step) {
+            Some(StepState { phase: StepPhase::Running, started_ms: Some(started), .. }) => {
+                Past::Running { since: since(now_ms, *started) }
+            }
+            Some(StepState { phase: StepPhase::Ended(outcome), started_ms, ended_ms, .. }) => {
+                let took = started_ms.zip(*ended_ms).map(|(started, ended)| since(ended, started));
+                Past::Ended { took: took.filter(|_| outcome.is_success()) }
+            }
+            _ => Past::Waiting,
+        };
+        Some(remaining(&self.plan, &self.graph, &self.history, &past))
+    }
+
+    /// How long a load or a pause that runs still takes, where its length is planned.
+    pub(crate) fn rest_of(&self, step: &Step, past: &StepState, now_ms: i64) -> Option<Duration> {
+        let length = planned_length(&self.plan, &self.graph, step)?;
+        Some(length.saturating_sub(Duration::from_millis(since(now_ms, past.started_ms?))))
     }
 
     /// Reads what is new; `each` sees every new event and the state after it. Returns whether there was any.

@@ -83,8 +83,7 @@ fn functions_without_a_route_are_invoked_themselves() {
     work.write("tick/events/daily.json", "{\"source\": \"aws.events\"}");
     let made = work.sb(&["new", "--from", "tick/template.yaml"]).expect(0);
     assert!(made.stderr.contains("no HTTP route"), "{}", made.stderr);
-    let tested = work.sb_in("tick", &["test", "--executor", "host"]).expect(0);
-    assert!(!tested.stdout.contains("failed"), "{}", tested.stdout);
+    work.sb_in("tick", &["test", "--executor", "host"]).expect(0);
 }
 
 #[test]
@@ -106,7 +105,7 @@ fn a_folder_without_a_template_and_one_that_cannot_be_used_say_what_to_do() {
     let none = work.sb(&["new"]).expect(2);
     assert!(none.stderr.contains("sb new --from") && none.stderr.contains("sb new shop"), "{}", none.stderr);
     work.write("template.yaml", "Resources:\n  Q: {Type: AWS::SQS::Queue}\n");
-    assert!(work.sb(&["new"]).expect(1).stderr.contains("no function"));
+    assert!(work.sb(&["new"]).expect(1).stderr.contains("AWS::Serverless::Function"));
     work.write("template.yaml", "Resources: [");
     assert!(work.sb(&["new"]).expect(1).stderr.contains("cannot be used"));
     assert!(!work.path().join("benchmark.toml").exists());
@@ -135,4 +134,27 @@ fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
     let (code, told) = doctor(&["--executor", "host"]);
     assert_eq!((code, &told["missing"]), (0, &0.into()), "{told}");
     assert!(!work.path().join(".sb").exists());
+}
+
+#[test]
+fn a_long_load_says_how_long_it_takes_before_it_begins_and_while_it_runs() {
+    let work = Workspace::new();
+    work.write("orders/template.yaml", TICK);
+    work.write("orders/src/app.py", "def handler(event, context):\n    return {}\n");
+    work.sb(&["new", "--from", "orders/template.yaml"]).expect(0);
+    let manifest = "orders/benchmark.toml";
+    work.sb(&["prepare", "--file", manifest, "--executor", "host"]).expect(0);
+    let mut running =
+        work.start(&["invoke", "fluctuating", "--rate", "1", "--file", manifest, "--executor", "host"]);
+    assert!(work.appears("runner.log", "predicted to take about 17 min"), "{}", work.read("runner.log"));
+    assert!(work.appears("runner.log", "started"), "{}", work.read("runner.log"));
+    let run = work.sb(&["runs", "--limit", "1", "--format", "json"]).expect(0);
+    let run: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let id = run["runs"][0]["id"].as_str().unwrap();
+    let status = work.sb(&["status", id]).expect(0);
+    assert!(status.stdout.contains("about 17 min left"), "{}", status.stdout);
+    let process = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    running.wait().unwrap();
+    work.sb(&["cleanup", "--file", manifest, "--executor", "host"]).expect(0);
 }

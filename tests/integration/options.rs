@@ -173,8 +173,8 @@ fn every_format_that_a_command_lists_is_another_one() {
     let work = deployed();
     let mut checked = 0;
     for command in COMMANDS {
-        // A run that has ended is not resumed.
-        if command[0] == "resume"
+        // A run that has ended is not resumed, and without an engine nobody is logged in.
+        if ["check-credentials", "resume"].contains(&command[0])
             || !offered(&work, &[*command, &["--"]].concat()).contains(&"--format".to_owned())
         {
             continue;

@@ -80,7 +80,8 @@ impl Steps<'_> {
         let (Action::LocalUp(up), Some(local)) = (&draft.step.action, &draft.raw.value.local) else { return };
         let Some(text) = self.template_text(&up.template) else { return };
         let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
-        let Ok(application) = model.application(&self.likely_values(&up.parameters), &sb_sam::Place::any()) else {
+        let Ok(application) = model.application(&self.likely_values(&up.parameters), &sb_sam::Place::any())
+        else {
             return;
         };
         let base = up.template.parent().unwrap_or(&up.template);
