@@ -78,7 +78,7 @@ fn values_are_quoted_outputs_captured_and_secrets_kept() {
     work.write("benchmark.toml", NOTES);
     let sb = |arguments: &[&str]| {
         let mut command = work.command(arguments);
-        command.env("NOTES_TOKEN", "hush-hush").args(["--executor", "host"]);
+        command.env("NOTES_TOKEN", "hush-hush").env("SB_EXECUTOR", "host");
         let output = command.output().unwrap();
         (
             output.status.code().unwrap(),

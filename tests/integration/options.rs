@@ -152,9 +152,9 @@ fn a_value_that_makes_no_sense_is_noticed_by_every_command_that_lists_the_option
             });
             assert!(docker != host || command[0] == "plan", "{command:?}: {docker:?} {host:?}");
         }
-        // Nothing is opened where no engine is, wherever the state is.
+        // Nothing is opened where no engine is, wherever the state is, and a run that has ended is not resumed.
         if options.iter().any(|offered| offered == "--state-dir")
-            && !["logout", "shell"].contains(&command[0])
+            && !["logout", "resume", "shell"].contains(&command[0])
         {
             let ran = sb(&work, &with(command, &["--state-dir", "/proc/nonsense/.sb"]));
             let plain = sb(&work, &with(command, &[]));
@@ -173,8 +173,9 @@ fn every_format_that_a_command_lists_is_another_one() {
     let work = deployed();
     let mut checked = 0;
     for command in COMMANDS {
-        // A run that has ended is not resumed, and without an engine nobody is logged in.
-        if ["check-credentials", "resume"].contains(&command[0])
+        // A run that has ended is not resumed, without an engine nobody is logged in, and valid files are told on
+        // standard error.
+        if ["check-credentials", "resume", "validate"].contains(&command[0])
             || !offered(&work, &[*command, &["--"]].concat()).contains(&"--format".to_owned())
         {
             continue;
