@@ -38,7 +38,12 @@ pub(super) fn validate(
     paths: &[PathBuf],
     manner: Manner,
 ) -> Outcome {
-    let files: Vec<PathBuf> = in_reach(settings, paths)?.iter().map(|file| absolute(file)).collect();
+    // A link out of its work tree is not followed: it is refused under its own name.
+    let path = |file: &PathBuf| match validate::leads_out(&Disk, file) {
+        Some(_) => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
+        None => absolute(file),
+    };
+    let files: Vec<PathBuf> = in_reach(settings, paths)?.iter().map(path).collect();
     let mut problems = check(&files);
     if manner.fix && fix::all(terminal, &problems)? {
         problems = check(&files);
