@@ -320,7 +320,7 @@ fn add(needs: &mut Needs, benchmark: &Arc<Benchmark>, target: &str, executor: Ex
             Action::Run(_) if in_containers => need(Tool::Engine),
             Action::Load => match &benchmark.workload {
                 Some(Sent::Script(script)) if in_containers || !script.generators.is_empty() => {
-                    need(Tool::Engine)
+                    need(Tool::Engine);
                 }
                 Some(Sent::Script(_)) => need(Tool::K6),
                 Some(Sent::Requests(_)) | None => {}

@@ -9,7 +9,7 @@ use crate::exit_code::Exit;
 use crate::run::Request;
 use crate::schedule::now_ms;
 use crate::settings::Settings;
-use crate::store::{Change, Debt, DeploymentRow, Store, event};
+use crate::store::{Change, Debt, DeploymentRow, RunRow, Store, event};
 use crate::terminal::Terminal;
 use sb_plan::event::{Event, FailureClass, Outcome as StepOutcome, Record};
 use sb_plan::id::StepId;
@@ -39,7 +39,7 @@ pub(super) async fn forget(terminal: &Terminal, settings: &Settings, name: &str,
         ));
     }
     let records = store.events(&row.run).await?;
-    let deploying = run.as_ref().map(|run| deploy_steps(&store, run, &row)).transpose()?.flatten();
+    let deploying = run.as_ref().and_then(|run| deploy_steps(&store, run, &row));
     let begun = deploying.map(|steps| begun(&steps, &records));
     confirm(terminal, &row, begun.as_deref(), yes)?;
     let paid = Event::DebtPaid { deployment: row.id.clone() };
@@ -62,17 +62,13 @@ fn unknown(name: &str) -> Failed {
 }
 
 /// None: the run cannot be read any more.
-fn deploy_steps(
-    store: &Store,
-    run: &crate::store::RunRow,
-    row: &DeploymentRow,
-) -> Result<Option<Vec<StepId>>, Failed> {
-    let Ok(request) = Request::read(run) else { return Ok(None) };
-    let Ok((_, graph)) = request.rebuild(store, &run.id) else { return Ok(None) };
+fn deploy_steps(store: &Store, run: &RunRow, row: &DeploymentRow) -> Option<Vec<StepId>> {
+    let request = Request::read(run).ok()?;
+    let (_, graph) = request.rebuild(store, &run.id).ok()?;
     let naming = request.naming();
     let is_of = |deployment: usize| naming.name(&run.id, &graph.deployments[deployment]) == row.id;
     let steps = graph.graph.node_weights().filter(|step| step.is_deploy() && is_of(step.deployment));
-    Ok(Some(steps.map(|step| step.id.clone()).collect()))
+    Some(steps.map(|step| step.id.clone()).collect())
 }
 
 /// The deploy steps that may have made something: all that were started, but those of which an end says that nothing of
@@ -162,7 +158,7 @@ mod tests {
                 step: step.clone(),
                 attempt: 1,
                 outcome,
-                outputs: Default::default(),
+                outputs: std::collections::BTreeMap::new(),
                 invalid: vec![],
                 retry: false,
             };

@@ -313,7 +313,6 @@ fn function_log(terminal: &Terminal, folder: &Path, name: &str, wanted: &str) ->
         .map(|items| items.flatten().map(|item| item.file_name().to_string_lossy().into_owned()).collect())
         .unwrap_or_default();
     functions.sort();
-    functions.retain(|file: &String| file.ends_with(".log"));
     let functions: Vec<_> = functions.iter().filter_map(|file| file.strip_suffix(".log")).collect();
     let named: Vec<_> = match functions.iter().find(|function| **function == wanted) {
         Some(function) => vec![*function],

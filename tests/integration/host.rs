@@ -124,14 +124,18 @@ fn a_program_that_cannot_start_is_named() {
     let not_executable = tempfile::NamedTempFile::new().unwrap();
     let mut no_folder = command(&["true"]);
     no_folder.workdir = PathBuf::from("/no/such/folder");
-    for (command, words) in [
-        (command(&["no-such-program-x"]), "`no-such-program-x`"),
-        (command(&[not_executable.path().to_str().unwrap()]), "is not executable"),
-        (no_folder, "`/no/such/folder` does not exist"),
-        (command(&[]), "is empty"),
+    for (command, is_missing, words) in [
+        (command(&["no-such-program-x"]), true, "`no-such-program-x`"),
+        (command(&[not_executable.path().to_str().unwrap()]), true, "is not executable"),
+        (no_folder, false, "`/no/such/folder` does not exist"),
+        (command(&[]), false, "is empty"),
     ] {
         let (_dir, exit) = run(&command);
-        assert!(matches!(&exit, CommandExit::SpawnFailed { message } if message.contains(words)), "{exit:?}");
+        let (CommandExit::NoCommand { message } | CommandExit::SpawnFailed { message }) = &exit else {
+            panic!("{exit:?}")
+        };
+        assert!(message.contains(words), "{message}");
+        assert_eq!(matches!(exit, CommandExit::NoCommand { .. }), is_missing, "{exit:?}");
     }
 }
 

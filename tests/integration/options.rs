@@ -229,12 +229,12 @@ fn logs_of_the_local_target_are_found_by_what_is_proposed() {
     let work = deployed();
     sb(&work, &with(&["local", "logs", "Hello"], &[])).expect(0);
     let wrong = sb(&work, &with(&["local", "logs", "nonsense"], &[])).expect(1);
-    let proposed = wrong.stderr.replace("\n", "");
+    let proposed = wrong.stderr.replace('\n', "");
     let command = proposed.split('`').find(|part| part.starts_with("sb local logs ")).unwrap();
     let words: Vec<String> = command.split_whitespace().skip(1).map(str::to_owned).collect();
     sb(&work, &words).expect(0);
     let wrong = sb(&work, &with(&["local", "logs"], &["--name", "nonsense"])).expect(1);
-    let proposed = wrong.stderr.replace("\n", "");
+    let proposed = wrong.stderr.replace('\n', "");
     let command =
         proposed.split('`').find(|part| part.starts_with("sb local logs --name steps@local")).unwrap();
     let words: Vec<String> = command.split_whitespace().skip(1).map(str::to_owned).collect();

@@ -24,7 +24,11 @@ fn an_instrumented_application_goes_from_its_deployment_to_a_breakdown() {
     work.copy("examples/otel-shop");
     let app = "examples/otel-shop";
     let folder = work.path().join(app);
-    let sb = |arguments: &[&str]| work.sb_in(app, &[arguments, &["--executor", "host"]].concat());
+    let sb = |arguments: &[&str]| {
+        let mut command = work.command(arguments);
+        let ran = command.current_dir(work.path().join(app)).env("SB_EXECUTOR", "host").output().unwrap();
+        crate::workspace::Ran::of(ran)
+    };
     let prepared = sb(&["prepare"]).expect(0);
     assert!(prepared.stdout.contains("otlp_endpoint = http://127.0.0.1:"), "{}", prepared.stdout);
     sb(&["invoke", "9"]).expect(0);
@@ -74,7 +78,11 @@ fn a_file_of_spans_is_a_source_too() {
             "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 python3 shop.py start",
         );
     work.write(&format!("{app}/benchmark.toml"), &manifest);
-    let sb = |arguments: &[&str]| work.sb_in(app, &[arguments, &["--executor", "host"]].concat());
+    let sb = |arguments: &[&str]| {
+        let mut command = work.command(arguments);
+        let ran = command.current_dir(work.path().join(app)).env("SB_EXECUTOR", "host").output().unwrap();
+        crate::workspace::Ran::of(ran)
+    };
     sb(&["prepare"]).expect(0);
     sb(&["invoke", "2"]).expect(0);
     let refused = sb(&["get-traces"]).expect(1);

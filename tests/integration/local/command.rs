@@ -105,7 +105,7 @@ fn what_is_not_there_is_named_with_what_is() {
             assert!(told.contains(words), "no `{words}` in:\n{told}");
         }
     }
-    check(&work, &["local", "trace"], 1, &["`local` is not running", "sb local status"]);
+    check(&work, &["local", "trace"], 1, &["no local target was started", "sb local up"]);
     check(&work, &["local", "up", "--template", "nowhere.yaml"], 1, &["nowhere.yaml"]);
     check(&work, &["local", "up", "--image", "python3.12=mine"], 2, &["--containers"]);
     check(&work, &["local", "up", "--containers", "--image", "mine"], 2, &["RUNTIME=IMAGE"]);
@@ -116,8 +116,8 @@ fn what_is_not_there_is_named_with_what_is() {
     let _runtime = Runtime(started["pid"].as_i64().unwrap());
     check(&work, &["local", "trace"], 0, &["no trace yet"]);
     check(&work, &["local", "trace", "1-ffffffff"], 1, &["no trace `1-ffffffff`", "sb local trace"]);
-    check(&work, &["local", "logs", "helo"], 1, &["helo.log"]);
-    check(&work, &["local", "logs", "--name", "other"], 1, &["`local`"]);
+    check(&work, &["local", "logs", "helo"], 1, &["no log of a function `helo`"]);
+    check(&work, &["local", "logs", "--name", "other"], 1, &["`sb local logs --name local`"]);
     work.sb(&["local", "down"]).expect(0);
 }
 
@@ -133,7 +133,7 @@ fn what_up_would_ignore_is_refused_with_a_way_out() {
         assert!(expected.iter().all(|expected| said.contains(expected)), "{said}");
     };
     refused(&["-p", "Bogus=1"], 2, &["has no parameter `Bogus`", "MemorySize"]);
-    refused(&["-f", "other.yaml"], 2, &["has no use for the manifest `other.yaml`", "--template"]);
+    refused(&["-f", "other.yaml"], 2, &["unexpected argument '-f'"]);
     for name in ["", ".", ".."] {
         refused(&["--name", name], 2, &["it names a folder of its own"]);
     }
