@@ -162,7 +162,10 @@ fn search(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Res
         let kind = item.file_type()?;
         if kind.is_dir() && depth > 0 && !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
             search(&path, depth - 1, files)?;
-        } else if kind.is_file() && (is_benchmark(&name) || in_plans(&path)) {
+        } else if (is_benchmark(&name) || in_plans(&path))
+            && (kind.is_file() || kind.is_symlink() && path.is_file())
+        {
+            // Links of folders are not followed; one of a file is checked, or refused when it leads out.
             files.push(path);
         }
     }
