@@ -259,8 +259,18 @@ fn value<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Op
 
 /// The words of the command line; shared options in front of the command are put behind it, where it has them.
 pub(crate) fn words(given: impl IntoIterator<Item = OsString>, command: &Command) -> Vec<OsString> {
-    const VALUED: [&str; 9] =
-        ["-f", "--file", "-t", "--target", "--executor", "-p", "--param", "--state-dir", "--format"];
+    const VALUED: [&str; 10] = [
+        "-f",
+        "--file",
+        "-t",
+        "--target",
+        "--executor",
+        "-p",
+        "--param",
+        "--state-dir",
+        "--format",
+        "--inside-tmux",
+    ];
     const ALONE: [&str; 2] = ["-v", "--verbose"];
     let words: Vec<OsString> = given.into_iter().collect();
     let mut start = 1;

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["attempt", "workspace"]),
     ("execute", &["attempt", "command_exit", "workspace", "container", "host", "inherited", "provider"]),
     ("schedule", &["attempt", "store", "execute", "workspace"]),
-    ("run", &["workspace", "inherited", "store", "execute", "schedule"]),
+    ("run", &["attempt", "workspace", "inherited", "store", "execute", "schedule"]),
     ("terminal", &["printable"]),
     ("progress", &["printable", "terminal"]),
     ("inherited", &[]),

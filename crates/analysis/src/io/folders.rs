@@ -89,7 +89,9 @@ pub fn summarize_groups(
     application: &str,
     folders: &[PathBuf],
 ) -> Result<Vec<ApplicationSummary>, ReportError> {
-    let mut groups: Vec<((String, BTreeMap<String, String>), Vec<PathBuf>)> = Vec::new();
+    // An application with its labels, and the folders of this group.
+    type Group = (String, BTreeMap<String, String>);
+    let mut groups: Vec<(Group, Vec<PathBuf>)> = Vec::new();
     let mut known = BTreeMap::new();
     for folder in folders {
         if !folder.join(INVOCATIONS_FILE).exists() && !folder.join(BREAKDOWN_FILE).exists() {
