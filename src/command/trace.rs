@@ -121,7 +121,7 @@ fn summary_of(terminal: &Terminal, file: &Path, breakdown: &Path) -> Result<Stri
 
 /// A file that is of no known format is a wrong argument.
 fn unknown_format(error: io::Error) -> Failed {
-    let is_unknown = error.get_ref().is_some_and(|inner| inner.is::<UnknownFormat>());
+    let is_unknown = matches!(error.get_ref(), Some(inner) if inner.is::<UnknownFormat>());
     if is_unknown { Failed::message(Exit::Usage, error.to_string()) } else { error.into() }
 }
 
@@ -218,11 +218,25 @@ fn for_each(
     if join_linked { for_each_joined_trace(file, part, each) } else { for_each_trace(file, part, each) }
 }
 
+/// An id as the other standard writes it: `1-5759e988-bd862e3fe1be46a994272793` for X-Ray is
+/// `5759e988bd862e3fe1be46a994272793` for W3C, whose `traceparent` has it between two hyphens.
+fn in_other_form(id: &str) -> Option<String> {
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some((time, rest)) = id.strip_prefix("1-").and_then(|id| id.split_once('-')) {
+        return (time.len() == 8 && rest.len() == 24 && is_hex(time) && is_hex(rest))
+            .then(|| format!("{time}{rest}"));
+    }
+    let id = id.strip_prefix("00-").and_then(|id| id.split('-').next()).unwrap_or(id);
+    (id.len() == 32 && is_hex(id)).then(|| format!("1-{}-{}", &id[..8], &id[8..]).to_ascii_lowercase())
+}
+
 /// The trace with an id or with the only one that starts so.
 pub(super) fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'static>, Failed> {
     let mut found: Vec<Recorded<'static>> = Vec::new();
     let mut exact = None;
-    for file in files {
+    let other = in_other_form(wanted);
+    for (file, wanted) in files.iter().flat_map(|file| [(file, Some(wanted)), (file, other.as_deref())]) {
+        let Some(wanted) = wanted else { continue };
         // Most traces need not be read: an id stands in the text as it is written.
         for_each(file, wanted, join_linked, |recorded| {
             let Ok(recorded) = recorded else { return true };
@@ -452,4 +466,24 @@ fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> List
             reason: Some(rejected.reason.code().to_owned()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_w3c_is_one_of_xray_and_the_other_way_round() {
+        let (xray, w3c) = ("1-5759e988-bd862e3fe1be46a994272793", "5759e988bd862e3fe1be46a994272793");
+        let traceparent = format!("00-{w3c}-53995c3f42cd8ad8-01");
+        for (id, other) in [
+            (xray, Some(w3c)),
+            (w3c, Some(xray)),
+            (&traceparent, Some(xray)),
+            ("1-5759e988", None),
+            ("5759", None),
+        ] {
+            assert_eq!(in_other_form(id).as_deref(), other, "{id}");
+        }
+    }
 }
