@@ -1,8 +1,9 @@
 //! The critical path by definition: at each moment, from the end of a trace back to its start, what its end waited for.
 //!
 //! From the end of a span back: the child that ended last, then of those that ended before it started the one that ended
-//! last, and so on. In between is the span's own time. Asynchronous children are followed by the study's rule: exactly those
-//! that lead to the span that ends last. So the pieces of time never overlap, are never negative, and add up to the time from
+//! last, and so on. In between is the span's own time. Asynchronous children are followed by the study's rule: those that
+//! lead to the span that ends last, and those that end before these start. So the pieces of time never overlap, are never
+//! negative, and add up to the time from
 //! the first start to the last end.
 //!
 //! Clocks differ, and a trace may say more than can be true:
@@ -139,10 +140,17 @@ impl<'t, 'a> ExactPath<'t, 'a> {
         later: &mut Option<SpanIndex>,
         open: &mut Vec<SpanIndex>,
     ) {
-        if wanted == Some(child) || self.trace.is_asynchronous(child) {
+        let is_asynchronous = self.trace.is_asynchronous(child);
+        // Of asynchronous children, a wait or an attempt may come before the one that leads to the end. A message's receiver
+        // never does.
+        let comes_before = later.is_some() && !self.trace.span(child).flags.from_queue;
+        if wanted == Some(child) || (is_asynchronous && !comes_before) {
             return;
         }
-        let (from, to) = self.times[span.get()];
+        let (from, mut to) = self.times[span.get()];
+        if is_asynchronous {
+            to = to.max(self.end(child));
+        }
         let (start, end) = self.times[child.get()];
         let end = end.max(start);
         let initializes = self.trace.initializes_before(child);

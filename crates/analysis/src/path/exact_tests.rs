@@ -110,6 +110,24 @@ fn asynchronous_children_are_followed_where_they_lead_to_the_end() {
 }
 
 #[test]
+fn a_wait_before_the_asynchronous_child_that_leads_to_the_end_is_on_the_path() {
+    let spans = [
+        ("r", "", FUNCTION, 0.0, 50.0),
+        ("l", "r", LAMBDA, 70.0, 76.0),
+        ("d:Dwell Time", "l", "", 70.0, 90.0),
+        ("a", "l", "", 92.0, 200.0),
+        ("f", "a", FUNCTION, 95.0, 199.0),
+    ];
+    let parts = [
+        (Activity::Orchestration, 4.0),
+        (Activity::Trigger, 22.0),
+        (Activity::Computation, 154.0),
+        (Activity::Queueing, 20.0),
+    ];
+    assert!(!check(&spans, "r l Dwell Time a f", &parts).differs_from_study);
+}
+
+#[test]
 fn a_function_may_go_on_after_its_response() {
     // At the end of the trace, and in its middle.
     let spans = [
