@@ -366,6 +366,16 @@ impl<'a> Trace<'a> {
         node.start_us - node.end_us > margin
     }
 
+    /// Does the tracer's duration end with the root, although another span ends later, by no more than the margin?
+    pub(crate) fn ends_with_root(&self) -> bool {
+        let (root, last) = (self.node(self.root), self.node(self.last));
+        let duration = microseconds(self.duration);
+        let off = |end: i64| (end - root.start_us - duration).abs();
+        self.precision == Precision::XRay
+            && last.end_us - root.end_us <= MARGIN
+            && off(root.end_us) < off(last.end_us)
+    }
+
     /// A span that ends last, whatever the order of the file: the one nearest to the root.
     pub(crate) fn last_of_equal(&self) -> SpanIndex {
         let end = self.node(self.last).end;

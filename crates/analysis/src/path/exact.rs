@@ -70,11 +70,16 @@ impl<'t, 'a> ExactPath<'t, 'a> {
             trace.indices().map(|span| (trace.node(span).start_us, trace.node(span).end_us)).collect();
         let last = trace.last_of_equal();
         let mut exact = Self { trace, path: Vec::new(), times, last, is_cut: false };
+        let ends_with_root = trace.ends_with_root();
+        if ends_with_root {
+            exact.last = trace.root();
+        }
         let mut way: Vec<SpanIndex> = std::iter::successors(Some(last), |&span| trace.parent(span)).collect();
         for step in way.windows(2) {
             let (child, parent) = (step[0], step[1]);
             // What goes on after its caller has ended, and yet is no work of its own, holds the caller's caller up.
-            if !trace.is_asynchronous(child) && exact.end(child) > exact.end(parent) {
+            let is_late = exact.end(child) > exact.end(parent);
+            if is_late && !ends_with_root && !trace.is_asynchronous(child) {
                 exact.times[parent.get()].1 = exact.end(child);
                 exact.is_cut = true;
             }
@@ -107,7 +112,9 @@ impl<'t, 'a> ExactPath<'t, 'a> {
             let start = trace.node(wanted).start_us;
             let is_before = trace.initializes_before(wanted);
             let start = if is_before { start } else { start.max(self.start(span)) };
-            self.set(wanted, start, self.end(wanted).max(start));
+            let end = self.end(wanted);
+            let end = if trace.ends_with_root() { end.min(self.end(span)) } else { end };
+            self.set(wanted, start, end.max(start));
             open.push(wanted);
         }
         let mut rest = trace.children(span);

@@ -128,6 +128,17 @@ fn a_wait_before_the_asynchronous_child_that_leads_to_the_end_is_on_the_path() {
 }
 
 #[test]
+fn a_part_that_ends_within_the_margin_after_the_duration_is_cut() {
+    let spans = [("r", "", GATEWAY, 0.0, 35.0), ("a", "r", TABLE, 10.0, 35.189)];
+    let row = analyze(&spans).unwrap().row;
+    assert_eq!((row.parts.sum(), row.duration), (35_189, 35_189));
+    let mut trace: Value = serde_json::from_str(&trace_of(&spans)).unwrap();
+    trace["Duration"] = json!(0.035);
+    let row = Method::default().analyze_text(&trace.to_string()).unwrap().row;
+    assert_eq!((row.parts.sum(), row.duration), (35_000, 35_000));
+}
+
+#[test]
 fn a_function_may_go_on_after_its_response() {
     // At the end of the trace, and in its middle.
     let spans = [
