@@ -89,7 +89,8 @@ pub fn summarize_groups(
     application: &str,
     folders: &[PathBuf],
 ) -> Result<Vec<ApplicationSummary>, ReportError> {
-    let mut groups: Vec<((String, BTreeMap<String, String>), Vec<PathBuf>)> = Vec::new();
+    type Key = (String, BTreeMap<String, String>);
+    let mut groups: Vec<(Key, Vec<PathBuf>)> = Vec::new();
     let mut known = BTreeMap::new();
     for folder in folders {
         if !folder.join(INVOCATIONS_FILE).exists() && !folder.join(BREAKDOWN_FILE).exists() {
