@@ -60,6 +60,8 @@ struct ExactPath<'t, 'a> {
     times: Vec<(i64, i64)>,
     /// The span with which the trace ends.
     last: SpanIndex,
+    /// As [`Trace::ends_with_root`], and nothing asynchronous leads to the last span.
+    ends_with_root: bool,
     /// Whether time of a span on the path does not count, which the study's algorithm counts.
     is_cut: bool,
 }
@@ -69,17 +71,18 @@ impl<'t, 'a> ExactPath<'t, 'a> {
         let times =
             trace.indices().map(|span| (trace.node(span).start_us, trace.node(span).end_us)).collect();
         let last = trace.last_of_equal();
-        let mut exact = Self { trace, path: Vec::new(), times, last, is_cut: false };
-        let ends_with_root = trace.ends_with_root();
-        if ends_with_root {
+        let mut exact = Self { trace, path: Vec::new(), times, last, ends_with_root: false, is_cut: false };
+        let mut way: Vec<SpanIndex> = std::iter::successors(Some(last), |&span| trace.parent(span)).collect();
+        let leads_up = way.iter().all(|&span| !trace.is_asynchronous(span));
+        exact.ends_with_root = leads_up && trace.ends_with_root();
+        if exact.ends_with_root {
             exact.last = trace.root();
         }
-        let mut way: Vec<SpanIndex> = std::iter::successors(Some(last), |&span| trace.parent(span)).collect();
         for step in way.windows(2) {
             let (child, parent) = (step[0], step[1]);
             // What goes on after its caller has ended, and yet is no work of its own, holds the caller's caller up.
             let is_late = exact.end(child) > exact.end(parent);
-            if is_late && !ends_with_root && !trace.is_asynchronous(child) {
+            if is_late && !exact.ends_with_root && !trace.is_asynchronous(child) {
                 exact.times[parent.get()].1 = exact.end(child);
                 exact.is_cut = true;
             }
@@ -113,7 +116,7 @@ impl<'t, 'a> ExactPath<'t, 'a> {
             let is_before = trace.initializes_before(wanted);
             let start = if is_before { start } else { start.max(self.start(span)) };
             let end = self.end(wanted);
-            let end = if trace.ends_with_root() { end.min(self.end(span)) } else { end };
+            let end = if self.ends_with_root { end.min(self.end(span)) } else { end };
             self.set(wanted, start, end.max(start));
             open.push(wanted);
         }
