@@ -183,13 +183,17 @@ pub(crate) enum Command {
             sb analyze-traces traces.json.zst                 writes trace_breakdown.csv beside the file\n  \
             sb analyze-traces logs --write both               every traces.json below a folder, as CSV and Parquet\n  \
             sb analyze-traces spans.json --source otlp        OpenTelemetry spans\n  \
+            aws xray batch-get-traces --trace-ids ID | sb analyze-traces - --output results\n  \
             sb analyze-traces traces.json --activities my.toml --repair clock-skew\n  \
             sb analyze-traces traces.json --join-linked       sender and receiver of a message as one trace"
     )]
     AnalyzeTraces {
-        /// Trace files (X-Ray, Application Insights, OTLP; also .gz and .zst), or folders to search for
-        /// traces.json [default: the last invocation's]
+        /// Trace files (X-Ray, Application Insights, OTLP, Jaeger, Zipkin; also .gz and .zst), or folders to search for
+        /// traces.json; `-` is the standard input [default: the last invocation's]
         files: Vec<PathBuf>,
+        /// Folder for the results of one file [default: beside the file]
+        #[arg(short, long, value_name = "DIR", requires = "files")]
+        output: Option<PathBuf>,
         /// Which tables of valid traces to write
         #[arg(long, value_name = "TABLES", default_value = "csv", requires = "files")]
         write: WrittenTables,

@@ -107,8 +107,8 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             plan::plan(terminal, settings, command)
         }
         Command::Workload(command) => workload::workload(terminal, settings, command),
-        Command::AnalyzeTraces { files, write, jobs, method } if !files.is_empty() => {
-            trace::analyze(terminal, settings, &files, write, jobs, &method)
+        Command::AnalyzeTraces { files, output, write, jobs, method } if !files.is_empty() => {
+            trace::analyze(terminal, settings, &files, output.as_deref(), write, jobs, &method)
         }
         Command::AnalyzeTriggers { files } => triggers::analyze(terminal, settings, &files),
         other => {

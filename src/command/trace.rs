@@ -17,9 +17,9 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use sb_analysis::{
     Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
-    Recorded, Rejected, Repair, Requests, Rule, Tables, Trace, Waterfall, analyze_file, find_traces,
-    for_each_joined_trace, for_each_trace, format_duration, microseconds, printable, render_summaries,
-    summarize,
+    Recorded, Rejected, Repair, Requests, Rule, Tables, Trace, UnknownFormat, Waterfall, analyze_file,
+    find_traces, for_each_joined_trace, for_each_trace, format_duration, microseconds, printable,
+    render_summaries, summarize,
 };
 
 /// Analyses files of traces; the results go beside each.
@@ -27,26 +27,42 @@ pub(super) fn analyze(
     terminal: &Terminal,
     settings: &Settings,
     paths: &[PathBuf],
+    output: Option<&Path>,
     write: WrittenTables,
     jobs: Option<NonZeroUsize>,
     arguments: &MethodArguments,
 ) -> Outcome {
     let method = method(arguments)?;
     let files = find_traces(paths)?;
-    refuse_common_results(&files)?;
+    match (output, files.as_slice()) {
+        (None, _) => refuse_common_results(&files)?,
+        (Some(folder), [_]) => std::fs::create_dir_all(folder).map_err(|error| {
+            let message = format!("cannot create the folder `{}` ({error})", folder.display());
+            Failed::helped(Exit::Failed, message, "check the path and its permissions")
+        })?,
+        (Some(_), several) => {
+            let message =
+                format!("`--output` takes the results of one file, and {} were found", several.len());
+            return Err(Failed::helped(Exit::Usage, message, "leave `--output` out, or name one file"));
+        }
+    }
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };
     let mut results = Vec::new();
     for file in &files {
+        let place = |name| output.map_or_else(|| file.with_file_name(name), |folder| folder.join(name));
         let summary = with_progress(terminal, file, |progress| {
             let progress = Some(progress);
             let method = method.clone();
-            let options = AnalyzeOptions { tables, jobs, progress, method, ..AnalyzeOptions::default() };
+            let [breakdown, parquet, invalid] =
+                [BREAKDOWN_FILE, PARQUET_FILE, INVALID_FILE].map(|name| Some(place(name)));
+            let options = AnalyzeOptions { breakdown, parquet, invalid, tables, jobs, progress, method };
             analyze_file(file, &options)
-        })?;
-        let table = |wanted: bool, name| wanted.then(|| file.with_file_name(name));
+        })
+        .map_err(unknown_format)?;
+        let table = |wanted: bool, name| wanted.then(|| place(name));
         let breakdown = table(tables.csv, BREAKDOWN_FILE);
         let parquet = table(tables.parquet, PARQUET_FILE);
-        let invalid = file.with_file_name(INVALID_FILE);
+        let invalid = place(INVALID_FILE);
         if settings.json() {
             results.push(json!({
                 "file": file,
@@ -77,7 +93,7 @@ pub(super) fn analyze(
             let _ = writeln!(text, "  wrote {}", written.display());
         }
         if tables.csv && summary.valid <= MOST_SUMMARIZED {
-            text.push_str(&summary_of(terminal, file)?);
+            text.push_str(&summary_of(terminal, file, &place(BREAKDOWN_FILE))?);
         }
         terminal.data(&text)?;
     }
@@ -90,10 +106,10 @@ pub(super) fn analyze(
 /// Traces of which a table is shown at once: it takes them all into memory. `sb report FOLDER` shows it for more.
 const MOST_SUMMARIZED: u64 = 200_000;
 
-/// The table of a report, from the results beside a file of traces.
-fn summary_of(terminal: &Terminal, file: &Path) -> Result<String, Failed> {
+/// The table of a report, from the results of a file of traces.
+fn summary_of(terminal: &Terminal, file: &Path, breakdown: &Path) -> Result<String, Failed> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let folder = crate::workspace::absolute(file).with_file_name("");
+    let folder = crate::workspace::absolute(breakdown).with_file_name("");
     let summary =
         summarize(&name, &[folder]).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     let mut text = "\n".to_owned();
@@ -101,6 +117,12 @@ fn summary_of(terminal: &Terminal, file: &Path) -> Result<String, Failed> {
     // Writing to a text does not fail.
     let _ = render_summaries(&mut text, &[summary], ink);
     Ok(text)
+}
+
+/// A file that is of no known format is a wrong argument.
+fn unknown_format(error: io::Error) -> Failed {
+    let is_unknown = matches!(error.get_ref(), Some(inner) if inner.is::<UnknownFormat>());
+    if is_unknown { Failed::message(Exit::Usage, error.to_string()) } else { error.into() }
 }
 
 /// What the options mean.
@@ -196,11 +218,25 @@ fn for_each(
     if join_linked { for_each_joined_trace(file, part, each) } else { for_each_trace(file, part, each) }
 }
 
+/// An id as the other standard writes it: `1-5759e988-bd862e3fe1be46a994272793` for X-Ray is
+/// `5759e988bd862e3fe1be46a994272793` for W3C, whose `traceparent` has it between two hyphens.
+fn in_other_form(id: &str) -> Option<String> {
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some((time, rest)) = id.strip_prefix("1-").and_then(|id| id.split_once('-')) {
+        return (time.len() == 8 && rest.len() == 24 && is_hex(time) && is_hex(rest))
+            .then(|| format!("{time}{rest}"));
+    }
+    let id = id.strip_prefix("00-").and_then(|id| id.split('-').next()).unwrap_or(id);
+    (id.len() == 32 && is_hex(id)).then(|| format!("1-{}-{}", &id[..8], &id[8..]).to_ascii_lowercase())
+}
+
 /// The trace with an id or with the only one that starts so.
 pub(super) fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'static>, Failed> {
     let mut found: Vec<Recorded<'static>> = Vec::new();
     let mut exact = None;
-    for file in files {
+    let other = in_other_form(wanted);
+    for (file, wanted) in files.iter().flat_map(|file| [(file, Some(wanted)), (file, other.as_deref())]) {
+        let Some(wanted) = wanted else { continue };
         // Most traces need not be read: an id stands in the text as it is written.
         for_each(file, wanted, join_linked, |recorded| {
             let Ok(recorded) = recorded else { return true };
@@ -430,4 +466,24 @@ fn listed(recorded: Result<Recorded<'_>, Rejected>, requests: &Requests) -> List
             reason: Some(rejected.reason.code().to_owned()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_w3c_is_one_of_xray_and_the_other_way_round() {
+        let (xray, w3c) = ("1-5759e988-bd862e3fe1be46a994272793", "5759e988bd862e3fe1be46a994272793");
+        let traceparent = format!("00-{w3c}-53995c3f42cd8ad8-01");
+        for (id, other) in [
+            (xray, Some(w3c)),
+            (w3c, Some(xray)),
+            (&traceparent, Some(xray)),
+            ("1-5759e988", None),
+            ("5759", None),
+        ] {
+            assert_eq!(in_other_form(id).as_deref(), other, "{id}");
+        }
+    }
 }

@@ -33,7 +33,7 @@ pub use row::{BREAKDOWN_HEADER, BreakdownRow, RowError, format_duration, read_br
 
 // Its spans.
 pub use read::otlp::read as read_otlp;
-pub use read::source::Source;
+pub use read::source::{Source, UnknownFormat};
 pub use read::xray::{Documents, linked_traces};
 pub use span::{Flags, Link, Parent, Precision, Recorded, Span, SpanIndex, Trace, microseconds};
 

@@ -56,11 +56,13 @@ pub enum Parent<'a> {
     Id(Cow<'a, str>),
 }
 
-/// That a span was caused by one of another trace, which is not its parent.
+/// That a span was caused by one of another trace, which is not its parent, or that it caused one there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link<'a> {
     /// The place of the span that carries it.
     pub from: usize,
+    /// Whether it leads from the cause to what it caused (`aws.xray.reserved.reference_type` is `child`).
+    pub to_child: bool,
     /// The trace that it leads to.
     pub trace: Cow<'a, str>,
     /// The span there; empty where it is not given.
@@ -153,7 +155,7 @@ impl<'a> Recorded<'a> {
 
     /// Lets the links that spans carry count.
     pub(crate) fn mark_linked(&mut self) {
-        for link in &self.links {
+        for link in self.links.iter().filter(|link| !link.to_child) {
             self.spans[link.from].flags.linked = true;
         }
     }
@@ -179,6 +181,7 @@ impl<'a> Recorded<'a> {
         });
         let links = self.links.into_iter().map(|link| Link {
             from: link.from,
+            to_child: link.to_child,
             trace: own(link.trace),
             span: own(link.span),
         });
@@ -361,6 +364,16 @@ impl<'a> Trace<'a> {
         let node = self.node(index);
         let margin = if self.precision == Precision::Microseconds { 1 } else { MARGIN };
         node.start_us - node.end_us > margin
+    }
+
+    /// Does the tracer's duration end with the root, although another span ends later, by no more than the margin?
+    pub(crate) fn ends_with_root(&self) -> bool {
+        let (root, last) = (self.node(self.root), self.node(self.last));
+        let duration = microseconds(self.duration);
+        let off = |end: i64| (end - root.start_us - duration).abs();
+        self.precision == Precision::XRay
+            && last.end_us - root.end_us <= MARGIN
+            && off(root.end_us) < off(last.end_us)
     }
 
     /// A span that ends last, whatever the order of the file: the one nearest to the root.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::PARQUET_FILE;
 use super::browse::{default_jobs, open_texts, recognize};
 use super::export::gather;
-use super::input::{Input, Named, Position};
+use super::input::{Input, Named, Position, with_format_of};
 use super::linked::{Linked, LinkedTrace};
 use super::output::Replacement;
 use super::parallel::in_order;
@@ -151,7 +151,8 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<Ana
     let linked = if method.join_linked {
         // Read twice: half of the work.
         let folder = path.parent().unwrap_or(Path::new(""));
-        Linked::of_file(path, method.source, jobs, folder, &|bytes| progress(bytes / 2))?
+        Linked::of_file(path, method.source, jobs, folder, &|bytes| progress(bytes / 2))
+            .map_err(|error| with_format_of(error, path))?
     } else {
         None
     };
@@ -163,7 +164,8 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<Ana
     } else {
         let position = input.position();
         let room = Room::beside(path);
-        run_any(Named { input, path }, &position, jobs, method, room, writer, progress)?
+        run_any(Named { input, path }, &position, jobs, method, room, writer, progress)
+            .map_err(|error| with_format_of(error, path))?
     };
     Replacement::finish_all([breakdown, columns, invalid].into_iter().flatten())?;
     Ok(summary)

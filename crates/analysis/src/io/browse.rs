@@ -6,13 +6,13 @@ use std::path::Path;
 use std::thread;
 
 use super::export::gather;
-use super::input::{Input, Named, Position};
+use super::input::{Input, Named, Position, with_format_of};
 use super::linked::Linked;
 use super::split::{Chunk, Texts};
 use crate::invalid::Rejected;
 use crate::method::Method;
 use crate::read::sort::Room;
-use crate::read::source::Source;
+use crate::read::source::{Source, UnknownFormat};
 use crate::read::xray::Documents;
 use crate::span::Recorded;
 
@@ -28,7 +28,7 @@ pub fn for_each_trace(
 ) -> io::Result<()> {
     let mut input = Named { input: Input::open(path)?, path };
     let position = input.input.position();
-    let (start, source) = recognize(&mut input, Source::Auto)?;
+    let (start, source) = recognize(&mut input, Source::Auto).map_err(|error| with_format_of(error, path))?;
     let mut texts = Texts::new(Cursor::new(start).chain(input));
     if source == Source::Otlp {
         // The folder of the file need not be one to write into.
@@ -96,8 +96,12 @@ pub(crate) fn recognize(input: &mut impl Read, source: Source) -> io::Result<(Ve
     const ENOUGH: u64 = 1 << 20;
     let mut start = Vec::new();
     input.take(ENOUGH).read_to_end(&mut start)?;
-    let source = source.resolve(start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start));
-    Ok((start, source))
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
+    match source.find(text) {
+        Some(source) => Ok((start, source)),
+        None if text.trim_ascii().is_empty() => Ok((start, Source::Xray)),
+        None => Err(io::Error::new(io::ErrorKind::Unsupported, UnknownFormat::of(text))),
+    }
 }
 
 /// One thread per processor.

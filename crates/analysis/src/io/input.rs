@@ -6,8 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::unwrap::Elements;
+use crate::read::source::{self, UnknownFormat};
+
 /// The names that a file of traces has in the folder of an invocation, the preferred one first.
 pub const TRACE_FILES: [&str; 3] = ["traces.json", "traces.json.gz", "traces.json.zst"];
+
+/// The path that stands for the standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// Bytes that show whether a file is a list of traces.
+const START: u64 = 1 << 16;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -43,7 +52,11 @@ impl<R: Read> Read for Counting<R> {
 }
 
 impl Input {
+    /// `-` is the standard input.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new(STANDARD_INPUT) {
+            return Self::new(io::stdin());
+        }
         let unreadable = |error| with_path(&error, "read", path);
         let file = File::open(path).map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.is_dir() {
@@ -59,13 +72,19 @@ impl Input {
         source.by_ref().take(ZSTD.len() as u64).read_to_end(&mut start)?;
         let (is_gzip, is_zstd) = (start.starts_with(&GZIP), start == ZSTD);
         let source = Cursor::new(start).chain(source);
-        let reader: Box<dyn Read + Send> = if is_gzip {
+        let mut reader: Box<dyn Read + Send> = if is_gzip {
             Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, source)))
         } else if is_zstd {
             Box::new(zstd::stream::read::Decoder::new(source)?)
         } else {
             Box::new(source)
         };
+        let mut start = Vec::new();
+        reader.by_ref().take(START).read_to_end(&mut start)?;
+        let is_list = source::is_list_of_xray(&start);
+        let whole = Cursor::new(start).chain(reader);
+        let reader: Box<dyn Read + Send> =
+            if is_list { Box::new(Elements::new(whole)) } else { Box::new(whole) };
         Ok(Self { reader, position })
     }
 
@@ -103,6 +122,10 @@ impl Read for Named<'_> {
 pub fn find_traces(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = Vec::new();
     for path in paths {
+        if path == Path::new(STANDARD_INPUT) {
+            found.push(path.clone());
+            continue;
+        }
         let is_folder = fs::metadata(path).map_err(|error| with_path(&error, "read", path))?.is_dir();
         let before = found.len();
         if is_folder {
@@ -147,6 +170,14 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     );
     folders.sort();
     folders.iter().try_for_each(|folder| search(folder, found))
+}
+
+/// Names the file that is of no known format.
+pub(crate) fn with_format_of(error: io::Error, path: &Path) -> io::Error {
+    match error.downcast::<UnknownFormat>() {
+        Ok(unknown) => io::Error::new(io::ErrorKind::Unsupported, unknown.in_file(path)),
+        Err(error) => error,
+    }
 }
 
 /// The same kind of error, with the path that it is about and a way out.
@@ -202,8 +233,8 @@ mod tests {
         let text: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
         for compressed in [gzip(&text), zstd(&text)] {
             let half = compressed[..compressed.len() / 2].to_vec();
-            let mut input = Input::new(Cursor::new(half)).unwrap();
-            assert!(input.read_to_end(&mut Vec::new()).is_err());
+            let read = |mut input: Input| input.read_to_end(&mut Vec::new());
+            assert!(Input::new(Cursor::new(half)).and_then(read).is_err());
         }
     }
 

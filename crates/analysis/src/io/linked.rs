@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::browse::{open_texts, recognize};
-use super::input::{Input, Named, Position};
+use super::input::{Input, Named, Position, STANDARD_INPUT};
 use super::parallel::in_order;
 use super::split::{Chunk, Texts};
 use crate::invalid::{Invalid, Rejected};
@@ -26,6 +26,9 @@ const LONGEST_CHAIN: u64 = 256;
 /// Bits of an order for the number of a text.
 const NUMBER_BITS: u32 = 48;
 
+/// The number of a text, the id of its trace, the traces that caused it, and those that it caused.
+type TraceLinks = (u64, String, Vec<String>, Vec<String>);
+
 /// What the traces of a file link to. They are known by the numbers of their texts.
 struct Index {
     room: Room,
@@ -33,18 +36,25 @@ struct Index {
     traces: Sorter,
     /// By the id that is linked to: the number of the trace that does so.
     links: Sorter,
+    /// The same of links to what a trace caused.
+    caused: Sorter,
 }
 
 impl Index {
     fn new(room: Room) -> Self {
         let sorter = || Sorter::new(room.clone());
-        let (traces, links) = (sorter(), sorter());
-        Self { room, traces, links }
+        let (traces, links, caused) = (sorter(), sorter(), sorter());
+        Self { room, traces, links, caused }
     }
 
-    fn add(&mut self, number: u64, id: &str, linked: &[String]) -> io::Result<()> {
-        self.traces.push(id.as_bytes(), number, b"")?;
-        linked.iter().try_for_each(|trace| self.links.push(trace.as_bytes(), number, b""))
+    fn add(&mut self, (number, id, causes, caused): &TraceLinks) -> io::Result<()> {
+        self.traces.push(id.as_bytes(), *number, b"")?;
+        causes.iter().try_for_each(|trace| self.links.push(trace.as_bytes(), *number, b""))?;
+        caused.iter().try_for_each(|trace| self.caused.push(trace.as_bytes(), *number, b""))
+    }
+
+    fn has_links(&self) -> bool {
+        !self.links.is_empty() || !self.caused.is_empty()
     }
 
     /// Which traces are part of which: by the number of the part, the number of the whole, in the order of the links between.
@@ -52,9 +62,9 @@ impl Index {
     /// The whole is a trace that links to no other trace of the file. From it, chains are followed link by link. Of several ways
     /// to the same trace, the shortest counts. A trace that no chain from a whole reaches, such as one in a circle, is no part.
     fn places(self) -> io::Result<Sorted> {
-        let Self { room, traces, links } = self;
+        let Self { room, traces, links, caused } = self;
         let sorter = || Sorter::new(room.clone());
-        let (edges, receivers) = edges(&traces.sort()?, &links.sort()?, &room)?;
+        let (edges, receivers) = edges(&traces.sort()?, [&links.sort()?, &caused.sort()?], &room)?;
         let mut reached = tops(&edges, &receivers, &room)?;
         let mut known = sorter().sort()?;
         let mut places = sorter();
@@ -91,22 +101,25 @@ impl Index {
 
 /// The links between traces of the file: by the number of the trace that is linked to, the numbers of those that link to it.
 /// The latter are also given on their own.
-fn edges(traces: &Sorted, links: &Sorted, room: &Room) -> io::Result<(Sorted, Sorted)> {
+fn edges(traces: &Sorted, [links, caused]: [&Sorted; 2], room: &Room) -> io::Result<(Sorted, Sorted)> {
     let (mut edges, mut receivers) = (Sorter::new(room.clone()), Sorter::new(room.clone()));
-    let mut traces = Matching::new(traces)?;
-    let mut current: (Vec<u8>, Vec<u64>) = Default::default();
-    let mut records = links.records()?;
-    while let Some(Record { key, order: receiver, .. }) = records.next()? {
-        if current.0 != key {
-            let mut numbers = Vec::new();
-            while let Some(trace) = traces.next(&key)? {
-                numbers.push(trace.order);
+    for (links, to_child) in [(links, false), (caused, true)] {
+        let mut traces = Matching::new(traces)?;
+        let mut current: (Vec<u8>, Vec<u64>) = Default::default();
+        let mut records = links.records()?;
+        while let Some(Record { key, order: linking, .. }) = records.next()? {
+            if current.0 != key {
+                let mut numbers = Vec::new();
+                while let Some(trace) = traces.next(&key)? {
+                    numbers.push(trace.order);
+                }
+                current = (key, numbers);
             }
-            current = (key, numbers);
-        }
-        for sender in &current.1 {
-            edges.push(&sender.to_be_bytes(), receiver, b"")?;
-            receivers.push(&receiver.to_be_bytes(), 0, b"")?;
+            for &linked in &current.1 {
+                let (sender, receiver) = if to_child { (linking, linked) } else { (linked, linking) };
+                edges.push(&sender.to_be_bytes(), receiver, b"")?;
+                receivers.push(&receiver.to_be_bytes(), 0, b"")?;
+            }
         }
     }
     Ok((edges.sort()?, receivers.sort()?))
@@ -166,14 +179,15 @@ impl Linked {
         folder: &Path,
         progress: &dyn Fn(u64),
     ) -> io::Result<Option<Self>> {
-        let mut start = Named { input: Input::open(path)?, path };
-        if !std::fs::metadata(path)?.is_file() {
+        let is_file = path != Path::new(STANDARD_INPUT) && std::fs::metadata(path)?.is_file();
+        if !is_file {
             let message = format!(
                 "to join linked traces, `{}` is read several times: write it into a file first",
                 path.display()
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        let mut start = Named { input: Input::open(path)?, path };
         if recognize(&mut start, source)?.1 != Source::Xray {
             return Ok(None);
         }
@@ -208,18 +222,17 @@ impl Linked {
                 let found = (0..chunk.texts().len()).filter_map(|place| {
                     let (number, text) = (chunk.first + place as u64, chunk.whole_text(place)?);
                     let text = std::str::from_utf8(text).ok()?;
-                    let (id, linked) = xray::linked_traces(text, documents)?;
-                    Some((number, id, linked))
+                    let (id, causes, caused) = xray::all_links(text, documents)?;
+                    Some((number, id, causes, caused))
                 });
                 found.collect::<Vec<_>>()
             },
-            &mut |found: Vec<(u64, String, Vec<String>)>| {
+            &mut |found: Vec<TraceLinks>| {
                 progress();
-                found.iter().try_for_each(|(number, id, linked)| index.add(*number, id, linked))
+                found.iter().try_for_each(|links| index.add(links))
             },
         )?;
-        let places =
-            if index.links.is_empty() { Sorter::new(room.clone()).sort()? } else { index.places()? };
+        let places = if index.has_links() { index.places()? } else { Sorter::new(room.clone()).sort()? };
         let mut parts = Sorter::new(room.clone());
         let mut known = Matching::new(&places)?;
         let mut texts = open()?;

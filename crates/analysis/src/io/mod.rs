@@ -16,6 +16,7 @@ mod export;
 mod output;
 mod parallel;
 mod spill;
+mod unwrap;
 
 /// The rows of the valid traces, beside a file of traces; the name is the published dataset's.
 pub const BREAKDOWN_FILE: &str = "trace_breakdown.csv";

@@ -211,9 +211,10 @@ impl<R: Read> Texts<R> {
             })
             .filter(|line| !line.is_empty());
             if let (Some(first), Some(second)) = (lines.next(), lines.next()) {
-                let is_spread = first.starts_with(b"{")
+                let is_open = |line: &[u8]| line.starts_with(b"{") || line.starts_with(b"[");
+                let is_spread = is_open(first)
                     && !matches!(value_end(first, true), ValueEnd::Complete(_))
-                    && !second.starts_with(b"{");
+                    && (first.starts_with(b"[") || !second.starts_with(b"{"));
                 self.layout = if is_spread { Layout::Values } else { Layout::Lines };
                 return Ok(());
             }

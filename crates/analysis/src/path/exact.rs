@@ -1,8 +1,9 @@
 //! The critical path by definition: at each moment, from the end of a trace back to its start, what its end waited for.
 //!
 //! From the end of a span back: the child that ended last, then of those that ended before it started the one that ended
-//! last, and so on. In between is the span's own time. Asynchronous children are followed by the study's rule: exactly those
-//! that lead to the span that ends last. So the pieces of time never overlap, are never negative, and add up to the time from
+//! last, and so on. In between is the span's own time. Asynchronous children are followed by the study's rule: those that
+//! lead to the span that ends last, and those that end before these start. So the pieces of time never overlap, are never
+//! negative, and add up to the time from
 //! the first start to the last end.
 //!
 //! Clocks differ, and a trace may say more than can be true:
@@ -59,6 +60,8 @@ struct ExactPath<'t, 'a> {
     times: Vec<(i64, i64)>,
     /// The span with which the trace ends.
     last: SpanIndex,
+    /// As [`Trace::ends_with_root`], and nothing asynchronous leads to the last span.
+    ends_with_root: bool,
     /// Whether time of a span on the path does not count, which the study's algorithm counts.
     is_cut: bool,
 }
@@ -68,12 +71,18 @@ impl<'t, 'a> ExactPath<'t, 'a> {
         let times =
             trace.indices().map(|span| (trace.node(span).start_us, trace.node(span).end_us)).collect();
         let last = trace.last_of_equal();
-        let mut exact = Self { trace, path: Vec::new(), times, last, is_cut: false };
+        let mut exact = Self { trace, path: Vec::new(), times, last, ends_with_root: false, is_cut: false };
         let mut way: Vec<SpanIndex> = std::iter::successors(Some(last), |&span| trace.parent(span)).collect();
+        let leads_up = way.iter().all(|&span| !trace.is_asynchronous(span));
+        exact.ends_with_root = leads_up && trace.ends_with_root();
+        if exact.ends_with_root {
+            exact.last = trace.root();
+        }
         for step in way.windows(2) {
             let (child, parent) = (step[0], step[1]);
             // What goes on after its caller has ended, and yet is no work of its own, holds the caller's caller up.
-            if !trace.is_asynchronous(child) && exact.end(child) > exact.end(parent) {
+            let is_late = exact.end(child) > exact.end(parent);
+            if is_late && !exact.ends_with_root && !trace.is_asynchronous(child) {
                 exact.times[parent.get()].1 = exact.end(child);
                 exact.is_cut = true;
             }
@@ -106,7 +115,9 @@ impl<'t, 'a> ExactPath<'t, 'a> {
             let start = trace.node(wanted).start_us;
             let is_before = trace.initializes_before(wanted);
             let start = if is_before { start } else { start.max(self.start(span)) };
-            self.set(wanted, start, self.end(wanted).max(start));
+            let end = self.end(wanted);
+            let end = if self.ends_with_root { end.min(self.end(span)) } else { end };
+            self.set(wanted, start, end.max(start));
             open.push(wanted);
         }
         let mut rest = trace.children(span);
@@ -139,10 +150,17 @@ impl<'t, 'a> ExactPath<'t, 'a> {
         later: &mut Option<SpanIndex>,
         open: &mut Vec<SpanIndex>,
     ) {
-        if wanted == Some(child) || self.trace.is_asynchronous(child) {
+        let is_asynchronous = self.trace.is_asynchronous(child);
+        // Of asynchronous children, a wait or an attempt may come before the one that leads to the end. A message's receiver
+        // never does.
+        let comes_before = later.is_some() && !self.trace.span(child).flags.from_queue;
+        if wanted == Some(child) || (is_asynchronous && !comes_before) {
             return;
         }
-        let (from, to) = self.times[span.get()];
+        let (from, mut to) = self.times[span.get()];
+        if is_asynchronous {
+            to = to.max(self.end(child));
+        }
         let (start, end) = self.times[child.get()];
         let end = end.max(start);
         let initializes = self.trace.initializes_before(child);

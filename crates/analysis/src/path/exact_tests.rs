@@ -110,6 +110,35 @@ fn asynchronous_children_are_followed_where_they_lead_to_the_end() {
 }
 
 #[test]
+fn a_wait_before_the_asynchronous_child_that_leads_to_the_end_is_on_the_path() {
+    let spans = [
+        ("r", "", FUNCTION, 0.0, 50.0),
+        ("l", "r", LAMBDA, 70.0, 76.0),
+        ("d:Dwell Time", "l", "", 70.0, 90.0),
+        ("a", "l", "", 92.0, 200.0),
+        ("f", "a", FUNCTION, 95.0, 199.0),
+    ];
+    let parts = [
+        (Activity::Orchestration, 4.0),
+        (Activity::Trigger, 22.0),
+        (Activity::Computation, 154.0),
+        (Activity::Queueing, 20.0),
+    ];
+    assert!(!check(&spans, "r l Dwell Time a f", &parts).differs_from_study);
+}
+
+#[test]
+fn a_part_that_ends_within_the_margin_after_the_duration_is_cut() {
+    let spans = [("r", "", GATEWAY, 0.0, 35.0), ("a", "r", TABLE, 10.0, 35.189)];
+    let row = analyze(&spans).unwrap().row;
+    assert_eq!((row.parts.sum(), row.duration), (35_189, 35_189));
+    let mut trace: Value = serde_json::from_str(&trace_of(&spans)).unwrap();
+    trace["Duration"] = json!(0.035);
+    let row = Method::default().analyze_text(&trace.to_string()).unwrap().row;
+    assert_eq!((row.parts.sum(), row.duration), (35_000, 35_000));
+}
+
+#[test]
 fn a_function_may_go_on_after_its_response() {
     // At the end of the trace, and in its middle.
     let spans = [

@@ -16,9 +16,9 @@
 //! operation one that started cold: when the container started is not recorded.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::invalid::{Invalid, Rejected};
 use crate::read::caller::forget_unknown_caller;
@@ -107,7 +107,12 @@ impl<'v> QueryRow<'v> {
     pub(crate) fn item_type(self) -> Cow<'v, str> {
         match self.text("itemType") {
             none if none.is_empty() => Cow::Borrowed(self.item_type),
-            item_type => item_type,
+            item_type => match &*item_type {
+                "AppRequests" => Cow::Borrowed("request"),
+                "AppDependencies" => Cow::Borrowed("dependency"),
+                "AppTraces" => Cow::Borrowed("trace"),
+                _ => item_type,
+            },
         }
     }
 
@@ -141,7 +146,11 @@ pub(crate) struct QueryResult {
 impl QueryResult {
     pub(crate) fn parse(text: &str) -> Result<Self, Rejected> {
         let rejected = |detail| Rejected { id: None, reason: malformed(detail) };
-        let value: Value = serde_json::from_str(text).map_err(|error| rejected(error.to_string()))?;
+        let mut value: Value = serde_json::from_str(text).map_err(|error| rejected(error.to_string()))?;
+        // Rows as the Azure CLI prints them: objects, in a list or one by one.
+        if value.is_array() || value.get("tables").is_none() && value.get("operation_Id").is_some() {
+            value = table_of(&value);
+        }
         if let Some(error) = value.get("error") {
             return Err(rejected(format!("the query failed: {error}")));
         }
@@ -181,11 +190,12 @@ impl QueryResult {
                 .enumerate()
                 .filter_map(|(place, column)| Some((column["name"].as_str()?, place)))
                 .collect();
+            let columns = with_usual_names(columns);
             let rows = table["rows"].as_array().ok_or_else(|| malformed("a table has no rows".into()))?;
             let item_type = match table["name"].as_str() {
-                Some("requests") => "request",
-                Some("dependencies") => "dependency",
-                Some("traces") => "trace",
+                Some("requests" | "AppRequests") => "request",
+                Some("dependencies" | "AppDependencies") => "dependency",
+                Some("traces" | "AppTraces") => "trace",
                 _ => "",
             };
             tables.push((columns, rows, item_type));
@@ -200,6 +210,56 @@ impl QueryResult {
         look(&found)
     }
 }
+
+/// Names of Log Analytics count as those of Application Insights.
+fn with_usual_names(mut columns: HashMap<&str, usize>) -> HashMap<&str, usize> {
+    if columns.contains_key("TimeGenerated") {
+        // What is `type` for Application Insights is the name of the table there.
+        if let Some(place) = columns.remove("Type") {
+            columns.insert("itemType", place);
+        }
+        for (name, usual) in LOG_ANALYTICS {
+            if let Some(&place) = columns.get(name) {
+                columns.entry(usual).or_insert(place);
+            }
+        }
+        if let Some(&place) = columns.get("Url") {
+            columns.entry("url").or_insert(place);
+        }
+    }
+    columns
+}
+
+/// A table with rows that are lists, from rows that are objects.
+fn table_of(rows: &Value) -> Value {
+    let rows: Vec<&Value> = rows.as_array().map_or_else(|| vec![rows], |rows| rows.iter().collect());
+    let names: BTreeSet<&str> = rows
+        .iter()
+        .filter_map(|row| row.as_object())
+        .flat_map(|row| row.keys())
+        .map(String::as_str)
+        .collect();
+    let columns: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+    let rows: Vec<Value> =
+        rows.iter().map(|row| names.iter().map(|&name| row[name].clone()).collect()).collect();
+    json!({ "tables": [{ "columns": columns, "rows": rows }] })
+}
+
+/// The names of columns in Log Analytics, and those of Application Insights for the same.
+const LOG_ANALYTICS: [(&str, &str); 12] = [
+    ("TimeGenerated", "timestamp"),
+    ("Id", "id"),
+    ("Name", "name"),
+    ("DependencyType", "type"),
+    ("OperationId", "operation_Id"),
+    ("ParentId", "operation_ParentId"),
+    ("DurationMs", "duration"),
+    ("Success", "success"),
+    ("ResultCode", "resultCode"),
+    ("AppRoleName", "cloud_RoleName"),
+    ("Properties", "customDimensions"),
+    ("SDKVersion", "sdkVersion"),
+];
 
 /// Reads one trace: `{"tables": [{"columns": [{"name": …}], "rows": [[…]]}], "attrs": {"rootTraceId": …, "traceId": …}}`;
 /// `attrs` may be absent.

@@ -61,9 +61,8 @@ impl Joined {
         let mut carriers: HashMap<usize, Option<String>> = HashMap::new();
         let mut trees: HashMap<usize, String> = HashMap::new();
         let mut first = None;
-        for (link, top) in
-            guest.links.iter().zip(tops(&guest.spans, guest.links.iter().map(|link| link.from)))
-        {
+        let links = || guest.links.iter().filter(|link| !link.to_child);
+        for (link, top) in links().zip(tops(&guest.spans, links().map(|link| link.from))) {
             let target = self.target(link);
             let carried = carriers.entry(link.from).or_default();
             *carried = carried.take().or_else(|| target.clone());
@@ -72,7 +71,10 @@ impl Joined {
                 trees.entry(top).or_insert(target);
             }
         }
-        let Some(first) = first else { return BTreeMap::new() };
+        // What a sender's span says that it caused counts where the receiver does not name its cause.
+        let caused = self.links.iter().find(|link| link.to_child && link.trace == guest.id);
+        let cause = caused.map(|link| self.spans[link.from].id.to_string());
+        let Some(first) = first.or(cause) else { return BTreeMap::new() };
         let all = || (0..guest.spans.len()).filter(|&place| guest.spans[place].parent == Parent::None);
         let hung: BTreeMap<usize, String> = all()
             .filter_map(|top| {

@@ -117,6 +117,11 @@ impl Decoded {
         std::str::from_utf8(&self.bytes[from..to.min(self.used)])
     }
 
+    /// Appends what is decoded already.
+    pub(crate) fn push(&mut self, text: &str) {
+        self.put(text.as_bytes());
+    }
+
     fn make_room(&mut self, more: usize) {
         if self.bytes.len() - self.used < more {
             self.bytes.resize((2 * self.bytes.len()).max(self.used + more).max(1 << 12), 0);

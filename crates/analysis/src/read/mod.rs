@@ -12,6 +12,7 @@ mod caller;
 mod embedded;
 mod json;
 mod platform;
+mod shapes;
 mod time;
 
 /// The most bytes of one trace: 32 MiB. A longer one is invalid. X-Ray itself stores no trace above half a mebibyte.

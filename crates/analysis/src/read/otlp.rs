@@ -1,5 +1,6 @@
-//! Reads OpenTelemetry traces in OTLP's JSON form (`resourceSpans`, `scopeSpans`, `spans`). There may be any number of
-//! documents, each with spans of any number of traces; [`super::gather`] collects the spans of each trace.
+//! Reads OpenTelemetry traces in OTLP's JSON form (`resourceSpans`, `scopeSpans`, `spans`), and those of Jaeger, Zipkin and
+//! others, which [`super::shapes`] finds in their documents. There may be any number of documents, each with spans of any
+//! number of traces; [`super::gather`] collects the spans of each trace.
 //!
 //! The origin of a span follows its kind and the semantic conventions:
 //!
@@ -21,16 +22,16 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeSeed as _;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::invalid::{Invalid, Rejected};
 use crate::read::caller::forget_unknown_caller;
 use crate::read::gather::{Gathering, Prepared};
 use crate::read::platform;
+use crate::read::shapes::DocumentSeed;
 use crate::read::sort::Room;
 use crate::read::source::documents;
 use crate::read::time::seconds_of_nanoseconds;
@@ -117,11 +118,12 @@ pub(crate) enum SpanKind {
 impl SpanKind {
     /// As a number or as a name; unspecified is internal.
     fn of(value: &Value) -> Self {
-        match (value.as_i64(), value.as_str()) {
-            (Some(2), _) | (_, Some("SPAN_KIND_SERVER")) => Self::Server,
-            (Some(3), _) | (_, Some("SPAN_KIND_CLIENT")) => Self::Client,
-            (Some(4), _) | (_, Some("SPAN_KIND_PRODUCER")) => Self::Producer,
-            (Some(5), _) | (_, Some("SPAN_KIND_CONSUMER")) => Self::Consumer,
+        let name = value.as_str().unwrap_or_default().to_ascii_uppercase();
+        match (value.as_i64(), name.strip_prefix("SPAN_KIND_").unwrap_or(&name)) {
+            (Some(2), _) | (_, "SERVER") => Self::Server,
+            (Some(3), _) | (_, "CLIENT") => Self::Client,
+            (Some(4), _) | (_, "PRODUCER") => Self::Producer,
+            (Some(5), _) | (_, "CONSUMER") => Self::Consumer,
             _ => Self::Internal,
         }
     }
@@ -132,217 +134,80 @@ impl SpanKind {
 }
 
 #[derive(Deserialize)]
-struct ResourceFile {
-    attributes: Option<Vec<AttributeFile>>,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpanFile {
-    span_id: String,
-    parent_span_id: Option<String>,
+    #[serde(alias = "span_id")]
+    span_id: Value,
+    #[serde(default, alias = "parent_span_id")]
+    parent_span_id: Value,
     name: String,
     #[serde(default)]
     kind: Value,
+    #[serde(alias = "start_time_unix_nano")]
     start_time_unix_nano: Value,
-    #[serde(default)]
+    #[serde(default, alias = "end_time_unix_nano")]
     end_time_unix_nano: Value,
-    status: Option<StatusFile>,
-    attributes: Option<Vec<AttributeFile>>,
-    links: Option<Vec<LinkFile>>,
-}
-
-#[derive(Deserialize)]
-struct StatusFile {
     #[serde(default)]
-    code: Value,
+    status: Value,
+    #[serde(default)]
+    attributes: Value,
+    links: Option<Vec<LinkFile>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LinkFile {
-    trace_id: String,
-    span_id: String,
-}
-
-#[derive(Deserialize)]
-struct AttributeFile {
-    key: String,
-    #[serde(default)]
-    value: Value,
+    #[serde(alias = "trace_id")]
+    trace_id: Value,
+    #[serde(alias = "span_id")]
+    span_id: Value,
 }
 
 /// Attributes as texts; lists and objects are left out.
-type Attributes = HashMap<String, String>;
+pub(super) type Attributes = HashMap<String, String>;
 
-fn attributes(files: Option<Vec<AttributeFile>>) -> Attributes {
-    let text = |value: &Value| match value.as_object()?.values().next()? {
-        Value::String(text) => Some(text.clone()),
-        plain @ (Value::Bool(_) | Value::Number(_)) => Some(plain.to_string()),
+/// Of a list of keys and values, whose values may say their type, or of an object.
+pub(super) fn attributes(value: &Value) -> Attributes {
+    fn text(value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.clone()),
+            plain @ (Value::Bool(_) | Value::Number(_)) => Some(plain.to_string()),
+            Value::Object(typed) => match typed.values().next()? {
+                Value::Object(typed) => {
+                    typed.values().next().filter(|value| !value.is_object()).and_then(text)
+                }
+                value => text(value),
+            },
+            Value::Null | Value::Array(_) => None,
+        }
+    }
+    match value {
+        Value::Array(list) => list
+            .iter()
+            .filter_map(|entry| Some((entry["key"].as_str()?.to_owned(), text(&entry["value"])?)))
+            .collect(),
+        Value::Object(object) => {
+            object.iter().filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
+        }
+        _ => Attributes::new(),
+    }
+}
+
+/// An id as text, or as a list of bytes; none where it is empty.
+fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(normal_id(text)),
+        Value::Array(bytes) => {
+            let byte = |byte: &Value| Some(format!("{:02x}", u8::try_from(byte.as_u64()?).ok()?));
+            bytes.iter().map(byte).collect()
+        }
         _ => None,
-    };
-    let files = files.unwrap_or_default();
-    files.into_iter().filter_map(|file| Some((file.key, text(&file.value)?))).collect()
+    }
+    .filter(|id| !id.is_empty())
 }
 
-/// Gets each span that is found.
-type Each<'e> = &'e RefCell<&'e mut dyn FnMut(ExportedSpan)>;
-
-/// `{"resourceSpans": [...]}`; other keys are passed over.
-#[derive(Clone, Copy)]
-struct DocumentSeed<'e>(Each<'e>);
-
-impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, document: D) -> Result<(), D::Error> {
-        document.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for DocumentSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object with `resourceSpans`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut is_export = false;
-        while let Some(key) = map.next_key::<String>()? {
-            if matches!(&*key, "resourceSpans" | "batches") {
-                is_export = true;
-                map.next_value_seed(ListOf(ResourceSeed(self.0)))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        if is_export { Ok(()) } else { Err(serde::de::Error::missing_field("resourceSpans")) }
-    }
-}
-
-/// `{"resource": {...}, "scopeSpans": [...]}`
-#[derive(Clone, Copy)]
-struct ResourceSeed<'e>(Each<'e>);
-
-impl<'de> DeserializeSeed<'de> for ResourceSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, resource: D) -> Result<(), D::Error> {
-        resource.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ResourceSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object with `scopeSpans`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut resource = None;
-        // Spans that come before their resource wait for it.
-        let mut waiting = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            match &*key {
-                "resource" => {
-                    let file: Option<ResourceFile> = map.next_value()?;
-                    resource = Some(attributes(file.and_then(|file| file.attributes)));
-                }
-                "scopeSpans" | "instrumentationLibrarySpans" => {
-                    let mut add = |value: Value| match &resource {
-                        Some(resource) => (self.0.borrow_mut())(span_of(value, resource)),
-                        None => waiting.push(value),
-                    };
-                    map.next_value_seed(ListOf(ScopeSeed(&RefCell::new(&mut add))))?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        let resource = resource.unwrap_or_default();
-        for value in waiting {
-            (self.0.borrow_mut())(span_of(value, &resource));
-        }
-        Ok(())
-    }
-}
-
-/// `{"spans": [...]}`. Each span is read on its own, so that a damaged one touches its own trace only.
-#[derive(Clone, Copy)]
-struct ScopeSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
-
-impl<'de> DeserializeSeed<'de> for ScopeSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, scope: D) -> Result<(), D::Error> {
-        scope.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ScopeSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object with `spans`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "spans" {
-                map.next_value_seed(ListOf(SpanSeed(self.0)))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy)]
-struct SpanSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
-
-impl<'de> DeserializeSeed<'de> for SpanSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, span: D) -> Result<(), D::Error> {
-        (self.0.borrow_mut())(Value::deserialize(span)?);
-        Ok(())
-    }
-}
-
-/// A list, or null, of what a seed reads.
-struct ListOf<S>(S);
-
-impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> DeserializeSeed<'de> for ListOf<S> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<(), D::Error> {
-        list.deserialize_any(self)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> Visitor<'de> for ListOf<S> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a list")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(self.0)?.is_some() {}
-        Ok(())
-    }
-}
-
-fn span_of(value: Value, resource: &Attributes) -> ExportedSpan {
-    match value["traceId"].as_str().filter(|id| !id.is_empty()).map(normal_id) {
+pub(super) fn span_of(value: Value, resource: &Attributes) -> ExportedSpan {
+    match id(&value["traceId"]).or_else(|| id(&value["trace_id"])) {
         Some(trace_id) => ExportedSpan::Span { trace_id, span: read_span(value, resource).map(Box::new) },
         None => ExportedSpan::Lost("a span has no traceId"),
     }
@@ -427,17 +292,17 @@ fn mark_waiting(items: &mut [ConnectedSpan]) {
 
 fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, String> {
     let file: SpanFile = serde_json::from_value(value).map_err(|error| format!("a span: {error}"))?;
-    let span_id = normal_id(&file.span_id);
-    let own = attributes(file.attributes);
+    let span_id = id(&file.span_id).ok_or("a span has no spanId")?;
+    let own = attributes(&file.attributes);
     let kind = SpanKind::of(&file.kind);
     let start = nanoseconds(&file.start_time_unix_nano)
         .filter(|&start| start != 0)
         .ok_or_else(|| format!("span {span_id} has no startTimeUnixNano"))?;
     // A span that has not ended has no end, or zero.
     let end = nanoseconds(&file.end_time_unix_nano).filter(|&end| end != 0);
-    let has_failed = file.status.is_some_and(|status| {
-        status.code.as_i64() == Some(2) || status.code.as_str() == Some("STATUS_CODE_ERROR")
-    });
+    let code = file.status.get("code").unwrap_or(&file.status);
+    let has_failed = code.as_i64() == Some(2)
+        || code.as_str().is_some_and(|code| code.to_ascii_uppercase().ends_with("ERROR"));
     let status = first(&own, &["http.response.status_code", "http.status_code"]);
     let status: Option<i64> = status.and_then(|status| status.parse().ok());
     let mut flags = if has_failed || status.is_some_and(|status| status >= 400) {
@@ -449,7 +314,7 @@ fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, Strin
     let origin = origin(kind, &own, resource);
     flags.cold_start = origin.as_deref() == Some(OTEL_FUNCTION)
         && own.get("faas.coldstart").is_some_and(|cold| cold == "true");
-    let parent = file.parent_span_id.filter(|parent| parent.bytes().any(|byte| byte != b'0'));
+    let parent = id(&file.parent_span_id).filter(|parent| parent.bytes().any(|byte| byte != b'0'));
     let span = Span {
         id: Cow::Owned(span_id),
         name: Cow::Owned(file.name),
@@ -458,10 +323,10 @@ fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, Strin
         start: seconds_of_nanoseconds(start),
         end: end.map_or(f64::NAN, seconds_of_nanoseconds),
         flags,
-        parent: parent.map_or(Parent::None, |parent| Parent::Id(Cow::Owned(normal_id(&parent)))),
+        parent: parent.map_or(Parent::None, |parent| Parent::Id(Cow::Owned(parent))),
     };
     let link = match file.links.unwrap_or_default().as_slice() {
-        [link] => Some((normal_id(&link.trace_id), normal_id(&link.span_id))),
+        [link] => id(&link.trace_id).zip(id(&link.span_id)),
         _ => None,
     };
     Ok(ConnectedSpan { span, kind, link })
@@ -472,10 +337,13 @@ pub(crate) fn normal_id(id: &str) -> String {
     if id.bytes().all(|byte| byte.is_ascii_hexdigit()) { id.to_ascii_lowercase() } else { id.to_owned() }
 }
 
-/// A 64-bit integer, which JSON exports write as a string or as a number.
+/// A 64-bit integer, which JSON exports write as a string or as a number; some write it as a double.
 fn nanoseconds(value: &Value) -> Option<i128> {
-    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
-    number.map(i128::from)
+    let whole = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    whole.map(i128::from).or_else(|| {
+        let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+        (0.0..1.8e19).contains(&number).then(|| number.round() as i128)
+    })
 }
 
 fn first<'m>(attributes: &'m Attributes, keys: &[&str]) -> Option<&'m str> {

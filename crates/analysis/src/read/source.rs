@@ -1,6 +1,7 @@
 //! Which tracer wrote a file of traces.
 
-use super::json::Reader;
+use super::json::{JsonError, Next, Reader};
+use super::shapes;
 
 /// A format of traces. Each span gets an origin, from which its activity follows ([`Activities`](crate::Activities)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +26,13 @@ impl Source {
     /// The format of a file that starts with these bytes, unless one is given. A file that looks like nothing known is
     /// taken for X-Ray's.
     pub(crate) fn resolve(self, start: &[u8]) -> Self {
+        self.find(start).unwrap_or(Self::Xray)
+    }
+
+    /// Like [`Self::resolve`]; none for what looks like nothing known.
+    pub(crate) fn find(self, start: &[u8]) -> Option<Self> {
         if self != Self::Auto {
-            return self;
+            return Some(self);
         }
         let mut lines = start.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         let by_line = |line: &[u8]| of_document(&String::from_utf8_lossy(line));
@@ -36,7 +42,6 @@ impl Source {
             // One document may be spread over lines.
             .or_else(|| by_line(start))
             .or_else(|| lines.take(LINES).find_map(by_line))
-            .unwrap_or(Self::Xray)
     }
 }
 
@@ -93,18 +98,135 @@ pub(crate) fn value_end(bytes: &[u8], at_end: bool) -> ValueEnd {
 
 /// By the first key that only one tracer uses; the document need not be complete.
 fn of_document(text: &str) -> Option<Source> {
+    let mut has_id = false;
+    by_keys(text, &mut has_id).or(has_id.then_some(Source::Xray))
+}
+
+fn by_keys(text: &str, has_id: &mut bool) -> Option<Source> {
     let mut reader = Reader::new(text);
+    while reader.next().ok()? == Next::Array {
+        if !reader.first_element().ok()? {
+            return None;
+        }
+    }
     let mut key = reader.first_key().ok()?;
     while let Some(name) = key {
         match &*name {
-            "Segments" | "Duration" | "LimitExceeded" => return Some(Source::Xray),
-            "tables" | "attrs" => return Some(Source::AppInsights),
-            "resourceSpans" | "batches" => return Some(Source::Otlp),
+            // Spans that CloudWatch retrieved are of either kind.
+            "Spans" if memchr::memmem::find(text.as_bytes(), b"startTimeUnixNano").is_some() => {
+                return Some(Source::Otlp);
+            }
+            "Segments" | "Spans" | "Duration" | "LimitExceeded" => return Some(Source::Xray),
+            "Id" if reader.next().ok()? == Next::String => *has_id = reader.string().ok()?.starts_with("1-"),
+            "tables" | "attrs" | "itemType" | "operation_Id" => return Some(Source::AppInsights),
+            key if shapes::is_key(key) => return Some(Source::Otlp),
             _ => reader.skip_value().ok()?,
         }
         key = reader.next_key().ok()?;
     }
     None
+}
+
+/// Is this the start of a list of X-Ray's traces, as tools give them?
+pub(crate) fn is_list_of_xray(start: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start));
+    let mut reader = Reader::new(&text);
+    match reader.next() {
+        Ok(Next::Array) => of_document(&text) == Some(Source::Xray),
+        Ok(Next::Object) => has_list_of_traces(&mut reader).unwrap_or(false),
+        _ => false,
+    }
+}
+
+fn has_list_of_traces(reader: &mut Reader<'_>) -> Result<bool, JsonError> {
+    let mut key = reader.first_key()?;
+    while let Some(name) = key {
+        if name == "Traces" && reader.next()? == Next::Array {
+            return Ok(true);
+        }
+        reader.skip_value()?;
+        key = reader.next_key()?;
+    }
+    Ok(false)
+}
+
+/// A file that is of no known format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the format of {place} is unknown: {what}; {way_out}")]
+pub struct UnknownFormat {
+    place: String,
+    what: String,
+    way_out: &'static str,
+}
+
+/// Formats that are known by a key, and what to do about them.
+const OTHERS: [(&str, &str, &str); 4] = [
+    ("traceEvents", "this is a trace of Chrome", KNOWN),
+    (
+        "TraceSummaries",
+        "these are summaries of X-Ray, without the traces",
+        "fetch the traces with `aws xray batch-get-traces --trace-ids ID…`",
+    ),
+    (
+        "UnprocessedTraceIds",
+        "this answer of X-Ray has no traces",
+        "fetch them again with `aws xray batch-get-traces --trace-ids ID…`",
+    ),
+    (
+        "RetrievalToken",
+        "this is the token of a retrieval, without the traces",
+        "fetch the traces with `aws xray list-retrieved-traces --retrieval-token TOKEN`",
+    ),
+];
+
+const KNOWN: &str = "`sb` reads traces of X-Ray, Application Insights, OpenTelemetry (JSON), Jaeger, Zipkin and Tempo; \
+                     if it is one of these, name it with `--source`";
+
+impl UnknownFormat {
+    pub(crate) fn of(start: &[u8]) -> Self {
+        let place = "the input".to_owned();
+        let Ok(text) = std::str::from_utf8(&start[..start.len().min(1 << 12)]).or_else(|error| {
+            let valid = error.valid_up_to();
+            std::str::from_utf8(if valid > 1_000 { &start[..valid] } else { b"\xff" })
+        }) else {
+            let what = "this is no text".to_owned();
+            return Self { place, what, way_out: "export the traces as JSON" };
+        };
+        let keys = keys(text);
+        if let Some((_, what, way_out)) =
+            OTHERS.iter().find(|(key, ..)| keys.iter().any(|found| found == key))
+        {
+            return Self { place, what: (*what).to_owned(), way_out };
+        }
+        let what = if keys.is_empty() {
+            let line = text.trim_start().lines().next().unwrap_or_default();
+            let short: String = line.chars().take(40).collect();
+            format!("it starts with `{}`", short.escape_debug())
+        } else {
+            format!("this is JSON with the keys `{}`", keys.join("`, `"))
+        };
+        Self { place, what, way_out: KNOWN }
+    }
+
+    pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
+        Self { place: format!("`{}`", path.display()), ..self }
+    }
+}
+
+/// The first keys of the first object.
+fn keys(text: &str) -> Vec<String> {
+    let mut reader = Reader::new(text);
+    let mut found = Vec::new();
+    while matches!(reader.next(), Ok(Next::Array)) && matches!(reader.first_element(), Ok(true)) {}
+    let mut key = reader.first_key();
+    while let Ok(Some(name)) = key {
+        found.push(name.chars().take(40).collect());
+        if found.len() == 5 || reader.skip_value().is_err() {
+            break;
+        }
+        key = reader.next_key();
+    }
+    found
 }
 
 #[cfg(test)]
@@ -124,9 +246,30 @@ mod tests {
             ("\u{1}damaged\n{\"schema\":[1,{}],\"tables\":[]}", Source::AppInsights),
             ("", Source::Xray),
             ("[7]", Source::Xray),
+            (r#"[{"Id":"1-a","Segments":[]}]"#, Source::Xray),
+            (r#"{"resource_logs":[]}"#, Source::Otlp),
+            (r#"{"data":[{"traceID":"a"}]}"#, Source::Otlp),
+            (r#"[[{"traceId":"a","id":"b"}]]"#, Source::Otlp),
+            (r#"{"Id":"1-a","Spans":[{"Document":"{\"startTimeUnixNano\":1}"}]}"#, Source::Otlp),
+            (r#"[{"itemType":"request"}]"#, Source::AppInsights),
         ] {
             assert_eq!(Source::Auto.resolve(text.as_bytes()), expected, "{text}");
         }
         assert_eq!(Source::Otlp.resolve(b"{\"tables\":[]}"), Source::Otlp);
+    }
+
+    #[test]
+    fn what_is_of_no_known_format_is_named() {
+        for (text, what) in [
+            (&b"{\"traceEvents\": []}"[..], "this is a trace of Chrome"),
+            (b"{\"a\": 1, \"b\": {", "this is JSON with the keys `a`, `b`;"),
+            (b"trace_id,start\n1,2\n", "it starts with `trace_id,start`;"),
+            (b"\x0a\xff\xfe\x00", "this is no text; export the traces as JSON"),
+            (b"[7]", "it starts with `[7]`"),
+        ] {
+            assert_eq!(Source::Auto.find(text), None);
+            let message = UnknownFormat::of(text).in_file("a.json".as_ref()).to_string();
+            assert!(message.starts_with(&format!("the format of `a.json` is unknown: {what}")), "{message}");
+        }
     }
 }

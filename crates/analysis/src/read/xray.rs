@@ -62,21 +62,27 @@ fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Rec
     }
 }
 
-/// The trace's id, and the traces that its segments link to, each once; none where it cannot be read.
+/// The trace's id, and the traces that its segments link to as their causes, each once; none where it cannot be read.
 pub fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>)> {
-    let mut traces: Vec<String> = Vec::new();
+    all_links(text, documents).map(|(id, causes, _)| (id, causes))
+}
+
+/// The trace's id, the traces that caused it, and those that it caused, each once; none where it cannot be read.
+pub(crate) fn all_links(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>, Vec<String>)> {
+    let (mut causes, mut caused): (Vec<String>, Vec<String>) = Default::default();
     if memchr::memmem::find(text.as_bytes(), b"links").is_none() {
         let (mut reader, mut id) = (Reader::new(text), None);
         read_envelope(&mut reader, &mut id, &mut Unread).ok()?;
-        return Some((id?.into_owned(), traces));
+        return Some((id?.into_owned(), causes, caused));
     }
     let Recorded { id, links, .. } = record(text, documents).ok()?;
     for link in links {
+        let traces = if link.to_child { &mut caused } else { &mut causes };
         if link.trace != id && traces.iter().all(|known| *known != link.trace) {
             traces.push(link.trace.into_owned());
         }
     }
-    Some((id.into_owned(), traces))
+    Some((id.into_owned(), causes, caused))
 }
 
 /// What becomes of the documents of a trace while its envelope is read.
@@ -95,7 +101,13 @@ impl Segments<'_> for Documents {
     }
 
     fn document(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
-        reader.string_into(&mut self.text)?;
+        if reader.next()? == Next::Object {
+            let from = reader.position();
+            reader.skip_value()?;
+            self.text.push(&reader.text[from..reader.position()]);
+        } else {
+            reader.string_into(&mut self.text)?;
+        }
         self.ends.push(self.text.len());
         Ok(())
     }
@@ -129,6 +141,10 @@ impl<'a> Segments<'a> for SegmentSpans<'a, '_> {
     }
 
     fn document(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
+        // The console shows documents as what they are, not within strings.
+        if reader.next()? == Next::Object {
+            return self.read(reader);
+        }
         Reader::within_string(reader, |reader| self.read(reader))
     }
 }
@@ -155,7 +171,7 @@ fn read_envelope<'a>(
         match &*name {
             "Id" => *id = Some(reader.string()?),
             "Duration" => duration = optional(reader, Reader::number)?,
-            "Segments" => read_segments(reader, segments)?,
+            "Segments" | "Spans" => read_segments(reader, segments)?,
             _ => reader.skip_value()?,
         }
         key = reader.next_key()?;
@@ -168,7 +184,9 @@ fn read_segments<'a>(reader: &mut Reader<'a>, segments: &mut impl Segments<'a>) 
     let mut more = reader.first_element()?;
     while more {
         let at = reader.position();
-        let mut found = false;
+        reader.next()?;
+        let start = reader.at;
+        let (mut found, mut is_document) = (false, false);
         let mut key = reader.first_key()?;
         while let Some(name) = key {
             if name == "Document" {
@@ -178,9 +196,15 @@ fn read_segments<'a>(reader: &mut Reader<'a>, segments: &mut impl Segments<'a>) 
                 found = true;
                 segments.document(reader)?;
             } else {
+                is_document |= name == "start_time";
                 reader.skip_value()?;
             }
             key = reader.next_key()?;
+        }
+        if !found && is_document {
+            reader.at = start;
+            segments.document(reader)?;
+            found = true;
         }
         if !found {
             return Err(JsonError { what: "a segment without Document", at });
@@ -337,7 +361,7 @@ impl<'a, N: Notation> Document<'a, '_, N> {
             "throttle" => span.flags.throttle = flag(reader)?,
             "in_progress" => span.flags.in_progress = flag(reader)?,
             "http" => span.url = read_url(reader)?,
-            "links" if is_segment => read_links(reader, place, self.links)?,
+            "links" => read_links(reader, place, is_segment, self.links)?,
             _ => reader.skip_value()?,
         }
         Ok(())
@@ -372,11 +396,12 @@ fn read_url<'a, N: Notation>(reader: &mut Reader<'a, N>) -> Result<Option<Cow<'a
     Ok(url)
 }
 
-/// `[{"trace_id": …, "id": …}]`: what a segment says of the spans that caused it; the span may be missing. Anything of another
-/// shape is no link.
+/// `[{"trace_id": …, "id": …, "attributes": {…}}]`: what a segment says of the spans that caused it; the span may be missing.
+/// Of a subsegment, links count only to what it caused. Anything of another shape is no link.
 fn read_links<'a, N: Notation>(
     reader: &mut Reader<'a, N>,
     from: usize,
+    is_segment: bool,
     links: &mut Vec<Link<'a>>,
 ) -> Result<(), JsonError> {
     if reader.next()? != Next::Array {
@@ -384,8 +409,17 @@ fn read_links<'a, N: Notation>(
     }
     let mut more = reader.first_element()?;
     while more {
-        let (mut trace, mut span) = (None, None);
+        let (mut trace, mut span, mut to_child) = (None, None, false);
         in_object(reader, |reader, key| {
+            if key == "attributes" {
+                return in_object(reader, |reader, key| {
+                    if key == "aws.xray.reserved.reference_type" && reader.next()? == Next::String {
+                        to_child = reader.string()? == "child";
+                        return Ok(());
+                    }
+                    reader.skip_value()
+                });
+            }
             let field = match key {
                 "trace_id" => &mut trace,
                 "id" => &mut span,
@@ -397,8 +431,8 @@ fn read_links<'a, N: Notation>(
             }
             reader.skip_value()
         })?;
-        if let Some(trace) = trace {
-            links.push(Link { from, trace, span: span.unwrap_or_default() });
+        if let Some(trace) = trace.filter(|_| is_segment || to_child) {
+            links.push(Link { from, to_child, trace, span: span.unwrap_or_default() });
         }
         more = reader.next_element()?;
     }

@@ -66,6 +66,34 @@ fn receiver(id: &str, name: &str, start: f64, to: &[(&str, &str)]) -> String {
     )
 }
 
+/// A sender without a queue's span that says what it caused, by a segment or by a subsegment.
+fn announcing(by_segment: bool) -> String {
+    let link = json!([{ "trace_id": "1-b", "id": "rq", "attributes": { "aws.xray.reserved.reference_type": "child" } }]);
+    let mut call = json!({ "id": "sc", "name": "Invocation", "start_time": 0.01, "end_time": 0.04 });
+    let mut segment = json!({ "id": "sf", "name": "f", "origin": "AWS::ECS::Container", "start_time": 0.0, "end_time": 0.05 });
+    let carrier = if by_segment { &mut segment } else { &mut call };
+    carrier["links"] = link;
+    segment["subsegments"] = json!([call]);
+    line("1-a", &[segment])
+}
+
+#[test]
+fn a_sender_may_name_the_receivers() {
+    for by_segment in [false, true] {
+        for to in [&[][..], &[("1-a", "sf")]] {
+            let lines = [announcing(by_segment), receiver("1-b", "r", 0.2, to)];
+            for lines in [lines.to_vec(), lines.iter().rev().cloned().collect()] {
+                let found = analyzed(&lines, true);
+                assert_eq!(found.rows.len(), 1, "{}", found.invalid);
+                assert_eq!(found.rows[0].trace_id, "1-a");
+                // It is the sender's link that leads to a receiver, not the wait in a queue.
+                assert_eq!(found.rows[0].longest_path_names.last().unwrap(), "SQS");
+                assert_eq!(analyzed(&lines, false).rows.len(), 2);
+            }
+        }
+    }
+}
+
 struct Found {
     rows: Vec<BreakdownRow>,
     invalid: String,
@@ -295,7 +323,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn without_links_the_option_changes_nothing(starts in proptest::collection::vec(0..100_u32, 0..20), cut in 0..400_usize) {
+    fn without_links_the_option_changes_nothing(starts in proptest::collection::vec(0..100_u32, 0..20), cut in 20..400_usize) {
         let mut lines: Vec<String> = starts.iter().enumerate().map(|(place, &start)| {
             let id = format!("1-{place}");
             if start % 3 == 0 { receiver(&id, "r", f64::from(start), &[]) } else { sender(&id, "s", f64::from(start)) }

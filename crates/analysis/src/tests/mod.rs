@@ -4,5 +4,6 @@ mod layers;
 mod linked;
 mod oracle;
 mod otlp;
+mod shapes;
 mod sources;
 mod xray;

@@ -1,0 +1,365 @@
+//! The shapes in which tools give spans, read while the document is read: only what cannot be understood yet is kept.
+//!
+//! | keys | shape |
+//! |---|---|
+//! | `resourceSpans` or `batches`, also within `trace` or `result` | OTLP, Tempo, Jaeger's API v3 |
+//! | `spans` and `processes`, also within `data` | Jaeger |
+//! | `traceId` and `id`, in lists | Zipkin v2 |
+//! | `traceId` and `spanId` | a span by itself, as CloudWatch keeps it in `aws/spans`; in `Spans`, as it gives it back |
+//! | `resourceLogs`, `resourceMetrics`, `resourceProfiles` | OTLP without spans |
+//!
+//! Keys of OTLP may be written in either case (`resource_spans`). A document may be a list of documents.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Deserialize as _;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value, json};
+
+use super::otlp::{Attributes, ExportedSpan, attributes, span_of};
+
+/// Gets each span that is found.
+type Each<'e> = &'e RefCell<&'e mut dyn FnMut(ExportedSpan)>;
+
+/// Keys of spans that stand by themselves, and of Zipkin's.
+const OF_SPANS: [&str; 20] = [
+    "traceId",
+    "trace_id",
+    "spanId",
+    "span_id",
+    "parentSpanId",
+    "parent_span_id",
+    "startTimeUnixNano",
+    "start_time_unix_nano",
+    "endTimeUnixNano",
+    "end_time_unix_nano",
+    "resource",
+    "attributes",
+    "status",
+    "links",
+    "id",
+    "parentId",
+    "timestamp",
+    "duration",
+    "localEndpoint",
+    "tags",
+];
+
+/// Is this a key by which a document of spans is known?
+pub(super) fn is_key(key: &str) -> bool {
+    is_list_of_resources(key)
+        || is_without_spans(key)
+        || matches!(
+            key,
+            "traceId" | "trace_id" | "traceID" | "data" | "trace" | "result" | "spans" | "processes"
+        )
+}
+
+fn is_list_of_resources(key: &str) -> bool {
+    matches!(key, "resourceSpans" | "resource_spans" | "batches")
+}
+
+fn is_without_spans(key: &str) -> bool {
+    matches!(
+        key,
+        "resourceLogs"
+            | "resource_logs"
+            | "resourceMetrics"
+            | "resource_metrics"
+            | "resourceProfiles"
+            | "resource_profiles"
+    )
+}
+
+/// A document of any shape.
+#[derive(Clone, Copy)]
+pub(super) struct DocumentSeed<'e>(pub(super) Each<'e>);
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, document: D) -> Result<(), D::Error> {
+        document.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `resourceSpans`, or with spans of another shape")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut is_export = false;
+        let mut span = Map::new();
+        let mut jaeger: Option<Vec<Value>> = None;
+        let mut processes = Value::Null;
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                key if is_list_of_resources(key) => {
+                    is_export = true;
+                    map.next_value_seed(ListOf(ResourceSeed(self.0)))?;
+                }
+                "trace" | "result" | "data" => {
+                    is_export = true;
+                    map.next_value_seed(self)?;
+                }
+                "spans" => jaeger = map.next_value()?,
+                "processes" => processes = map.next_value()?,
+                "Spans" => {
+                    is_export = true;
+                    self.retrieved(map.next_value()?);
+                }
+                key if is_without_spans(key) => {
+                    is_export = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                key if OF_SPANS.contains(&key) || matches!(key, "name" | "kind") => {
+                    span.insert(key.to_owned(), map.next_value()?);
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if let Some(spans) = jaeger {
+            for span in spans {
+                self.found(jaeger_span(&span, &processes));
+            }
+            return Ok(());
+        }
+        let has = |key: &str| span.contains_key(key);
+        if (has("traceId") && has("spanId")) || (has("trace_id") && has("span_id")) {
+            self.alone(Value::Object(span));
+            return Ok(());
+        }
+        if has("traceId") && has("id") {
+            self.found(zipkin_span(&Value::Object(span)));
+            return Ok(());
+        }
+        if is_export { Ok(()) } else { Err(serde::de::Error::missing_field("resourceSpans")) }
+    }
+}
+
+impl DocumentSeed<'_> {
+    fn found(self, (span, resource): (Value, Attributes)) {
+        (self.0.borrow_mut())(span_of(span, &resource));
+    }
+
+    fn alone(self, span: Value) {
+        let resource = attributes(&span["resource"]["attributes"]);
+        self.found((span, resource));
+    }
+
+    /// `[{"Id": …, "Document": "…"}]`
+    fn retrieved(self, spans: Vec<Value>) {
+        for span in spans {
+            match span["Document"].as_str().map(serde_json::from_str) {
+                Some(Ok(span)) => self.alone(span),
+                _ => (self.0.borrow_mut())(ExportedSpan::Lost("a span has no Document that can be read")),
+            }
+        }
+    }
+}
+
+/// Nanoseconds from microseconds, which may be written as numbers or texts; none where it is neither.
+fn nanoseconds(microseconds: &Value) -> Option<u64> {
+    let whole = microseconds.as_u64().or_else(|| microseconds.as_str()?.trim().parse().ok());
+    whole
+        .map(|whole| whole.saturating_mul(1_000))
+        .or_else(|| microseconds.as_f64().map(|microseconds| (microseconds * 1e3).round() as u64))
+}
+
+/// Start and end in nanoseconds; without a duration, the span has not ended.
+fn times(start: &Value, duration: &Value) -> (Value, Value) {
+    let start = nanoseconds(start);
+    let end = start.zip(nanoseconds(duration)).map(|(start, length)| start.saturating_add(length));
+    (start.into(), end.into())
+}
+
+/// As a span of OTLP, with the attributes of its service.
+fn zipkin_span(span: &Value) -> (Value, Attributes) {
+    let (start, end) = times(&span["timestamp"], &span["duration"]);
+    let has_failed = span["tags"]["error"].as_str().is_some_and(|error| error != "false");
+    let service = &span["localEndpoint"]["serviceName"];
+    let resource = attributes(&json!({ "service.name": service }));
+    let span = json!({
+        "traceId": span["traceId"], "spanId": span["id"], "parentSpanId": span["parentId"],
+        "name": span["name"].as_str().unwrap_or_default(), "kind": span["kind"],
+        "startTimeUnixNano": start, "endTimeUnixNano": end, "attributes": span["tags"],
+        "status": if has_failed { json!("ERROR") } else { Value::Null },
+    });
+    (span, resource)
+}
+
+/// As a span of OTLP, with the attributes of its process.
+fn jaeger_span(span: &Value, processes: &Value) -> (Value, Attributes) {
+    let (start, end) = times(&span["startTime"], &span["duration"]);
+    let own = attributes(&span["tags"]);
+    let by_id = span["processID"].as_str().map(|id| &processes[id]);
+    let process = by_id.filter(|process| process.is_object()).unwrap_or(&span["process"]);
+    let mut resource = attributes(&process["tags"]);
+    if let Some(service) = process["serviceName"].as_str() {
+        resource.insert("service.name".to_owned(), service.to_owned());
+    }
+    let trace = &span["traceID"];
+    let (within, links): (Vec<&Value>, Vec<&Value>) = span["references"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .partition(|reference| reference["traceID"] == *trace || reference["traceID"].is_null());
+    let is_child = |reference: &&&Value| reference["refType"] == "CHILD_OF";
+    let parent = within
+        .iter()
+        .find(is_child)
+        .or(within.first())
+        .map_or(&span["parentSpanID"], |found| &found["spanID"]);
+    let links: Vec<Value> = links
+        .into_iter()
+        .map(|link| json!({ "traceId": link["traceID"], "spanId": link["spanID"] }))
+        .collect();
+    let has_failed = own.get("error").is_some_and(|error| error != "false")
+        || own.get("otel.status_code").is_some_and(|code| code == "ERROR");
+    let span = json!({
+        "traceId": trace, "spanId": span["spanID"], "parentSpanId": parent,
+        "name": span["operationName"].as_str().unwrap_or_default(), "kind": own.get("span.kind"),
+        "startTimeUnixNano": start, "endTimeUnixNano": end, "attributes": span["tags"], "links": links,
+        "status": if has_failed { json!("ERROR") } else { Value::Null },
+    });
+    (span, resource)
+}
+
+/// `{"resource": {...}, "scopeSpans": [...]}`
+#[derive(Clone, Copy)]
+struct ResourceSeed<'e>(Each<'e>);
+
+impl<'de> DeserializeSeed<'de> for ResourceSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, resource: D) -> Result<(), D::Error> {
+        resource.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ResourceSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `scopeSpans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut resource = None;
+        // Spans that come before their resource wait for it.
+        let mut waiting = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                "resource" => {
+                    let value: Value = map.next_value()?;
+                    resource = Some(attributes(&value["attributes"]));
+                }
+                "scopeSpans"
+                | "scope_spans"
+                | "instrumentationLibrarySpans"
+                | "instrumentation_library_spans" => {
+                    let mut add = |value: Value| match &resource {
+                        Some(resource) => (self.0.borrow_mut())(span_of(value, resource)),
+                        None => waiting.push(value),
+                    };
+                    map.next_value_seed(ListOf(ScopeSeed(&RefCell::new(&mut add))))?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let resource = resource.unwrap_or_default();
+        for value in waiting {
+            (self.0.borrow_mut())(span_of(value, &resource));
+        }
+        Ok(())
+    }
+}
+
+/// `{"spans": [...]}`. Each span is read on its own, so that a damaged one touches its own trace only.
+#[derive(Clone, Copy)]
+struct ScopeSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
+
+impl<'de> DeserializeSeed<'de> for ScopeSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, scope: D) -> Result<(), D::Error> {
+        scope.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ScopeSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object with `spans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "spans" {
+                map.next_value_seed(ListOf(SpanSeed(self.0)))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SpanSeed<'e>(&'e RefCell<&'e mut dyn FnMut(Value)>);
+
+impl<'de> DeserializeSeed<'de> for SpanSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, span: D) -> Result<(), D::Error> {
+        (self.0.borrow_mut())(Value::deserialize(span)?);
+        Ok(())
+    }
+}
+
+/// A list, or null, of what a seed reads.
+struct ListOf<S>(S);
+
+impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> DeserializeSeed<'de> for ListOf<S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<(), D::Error> {
+        list.deserialize_any(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de, Value = ()> + Copy> Visitor<'de> for ListOf<S> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self.0)?.is_some() {}
+        Ok(())
+    }
+}
