@@ -72,8 +72,12 @@ impl Dispatch {
                 live.ended.extend((1..=ended).map(|attempt| (index, attempt)));
             }
             match &past.phase {
-                // What a change of the files added to the cleanup comes too late.
-                StepPhase::Waiting if step.is_cleanup() && self.paid(step.deployment) => {
+                // What a change of the files added to the cleanup comes too late. Where no change was accepted, the state is
+                // an old copy: what was cleaned up since is not deployed or invoked again, since nothing would remove it.
+                StepPhase::Waiting
+                    if self.paid(step.deployment)
+                        && (step.is_cleanup() || (state.version == 1 && step.phase().is_some())) =>
+                {
                     self.mark_ended(index, &Outcome::Cancelled, false);
                 }
                 StepPhase::Waiting => {}
