@@ -157,7 +157,7 @@ fn a_run_that_lives_though_its_tmux_server_has_died_is_not_run_again_beside_it()
     work.write("application/go-1", "");
     work.write("application/go-2", "");
     let begun = Instant::now();
-    while work.sb(&["status", "--format", "json"]).stdout.contains("\"running\"") {
+    while !work.sb(&["status", "--format", "json"]).stdout.contains("\"cleanup\": \"complete\"") {
         assert!(begun.elapsed() < Duration::from_secs(30));
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -170,8 +170,9 @@ fn a_run_in_tmux_outlives_the_terminal_that_it_was_started_from() {
     // A terminal: a window of another tmux.
     let terminal = Tmux::new();
     let line = format!(
-        "cd '{}' && TMUX= TMUX_TMPDIR='{}' GATED_TOKEN=x '{}' run \"{}\" --tmux; echo back",
+        "cd '{}' && SB_LOCKS='{}' TMUX= TMUX_TMPDIR='{}' GATED_TOKEN=x '{}' run \"{}\" --tmux; echo back",
         work.path().display(),
+        work.path().join(".runtime").display(),
         tmux.folder.path().display(),
         env!("CARGO_BIN_EXE_sb"),
         FILE.replace('"', "\\\""),
