@@ -115,9 +115,9 @@ pub(crate) enum Command {
         /// A SAM template: each of its routes becomes a request [default without NAME: this folder's]
         #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["folder", "target"])]
         from: Option<PathBuf>,
-        /// Where it can be deployed: aws, local or both
-        #[arg(short, long, value_name = "TARGETS", default_value = "aws,local")]
-        target: String,
+        /// Where it can be deployed: aws, local or both [default: aws,local; local for one from a template]
+        #[arg(short, long, value_name = "TARGETS", requires = "folder")]
+        target: Option<String>,
     },
     /// Check manifests and plans without running anything
     #[command(

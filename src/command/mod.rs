@@ -92,7 +92,9 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             manifest::validate(terminal, settings, &paths, manifest::Manner { strict, fix })
         }
         Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
-        Command::New { folder: Some(folder), target, .. } => new::new(terminal, &folder, &target),
+        Command::New { folder: Some(folder), target, .. } => {
+            new::new(terminal, &folder, target.as_deref().unwrap_or(new::BOTH))
+        }
         Command::New { folder: None, from, .. } => from_template::new(terminal, from.as_deref()),
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => complete::script(terminal, shell),

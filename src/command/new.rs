@@ -28,6 +28,9 @@ const TARGETS: [&str; 2] = ["aws", "local"];
 /// Names of resources are made of it, of which a bucket's have 63 characters at most.
 const LONGEST_SLUG: usize = 40;
 
+/// The targets where none is asked for.
+pub(super) const BOTH: &str = "aws,local";
+
 pub(super) fn new(terminal: &Terminal, folder: &Path, targets: &str) -> Outcome {
     let usage = |message: String, help: &str| Failed::helped(Exit::Usage, message, help);
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -73,6 +73,12 @@ pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Res
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
     let summaries = summaries(folders).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     if summaries.is_empty() {
+        if let Some(gone) = folders.values().flatten().find(|folder| !folder.is_dir()) {
+            let message =
+                format!("what was measured is not there any more: there is no folder `{}`", gone.display());
+            let help = "name the folders where they are now: sb report FOLDER…";
+            return Err(Failed::helped(Exit::Failed, message, help));
+        }
         terminal.say("nothing was measured");
         return Ok(Exit::Done);
     }

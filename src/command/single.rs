@@ -63,6 +63,16 @@ async fn start(
     }
     let benchmark = accept(terminal, checked)?;
     let target = target(settings, &benchmark)?;
+    if parts.invoke
+        && !parts.deploy
+        && benchmark.workload.is_none()
+        && benchmark.targets[&target].invoke.is_empty()
+    {
+        let message = format!("`{}` has nothing to invoke on target `{target}`", benchmark.name);
+        let help =
+            "add `[[workload.requests]]` with a name and a url, or an `[[invoke]]` step, to its manifest";
+        return Err(Failed::helped(Exit::InvalidManifest, message, help));
+    }
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
     if !parts.deploy {
         expect_deployed(terminal, settings, &benchmark, &deployment, parts).await?;

@@ -103,6 +103,11 @@ pub enum HostError {
     Gone { dir: PathBuf },
     #[error("cannot start the supervisor `{}`: {source}; {}", binary.display(), way_out(source))]
     Supervisor { binary: PathBuf, source: io::Error },
+    #[error(
+        "process {pid} of the attempt in `{}` was started in the workspace that this one is a copy of: clean up there, or end the process and try again",
+        dir.display()
+    )]
+    OfOriginal { dir: PathBuf, pid: i32 },
     #[error("the supervisor could not take over the attempt in `{}`: {message}; is the folder writable?", dir.display())]
     Refused { dir: PathBuf, message: String },
     #[error("cannot read or write the attempt's folder `{}`: {source}; it must exist and be writable", dir.display())]
@@ -177,6 +182,16 @@ pub async fn cancel(dir: &Path, grace: Duration) -> Result<(), HostError> {
             .map_err(folder(dir))?;
     }
     Ok(())
+}
+
+/// Refuses an attempt that runs for the workspace that this one is a copy of: it cannot be stopped from here.
+pub(crate) fn refuse_original(dir: &Path) -> Result<(), HostError> {
+    let Some(claim) = claim_of(dir)? else { return Ok(()) };
+    let ours = || Ok(recorded(dir)?.is_some() || claim.is_of(dir).map_err(folder(dir))?);
+    if ours()? || claim.supervisor_handle().map_err(folder(dir))?.is_none() {
+        return Ok(());
+    }
+    Err(HostError::OfOriginal { dir: dir.to_owned(), pid: claim.supervisor.pid })
 }
 
 /// Whether the program of the attempt in `dir` was started, whatever became of it.

@@ -275,7 +275,9 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
     find_attempts(&steps, &steps, &mut attempts);
     let mut at_rest = true;
     for (step, attempt) in attempts {
-        at_rest &= workspace.attempt(&run.id, &step, attempt).join(EXIT_FILE).exists();
+        // A background step runs on when all has ended, and is no sign of a runner.
+        at_rest &= workspace.attempt(&run.id, &step, attempt).join(EXIT_FILE).exists()
+            || is_in_background(workspace, owed, &step);
         changes.push(event(&run.id, now, Event::StepStarted { step, attempt, logs: None }));
     }
     let why = "its journal was lost, and written anew from what its steps have left".to_owned();
@@ -287,6 +289,16 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
         changes.push(event(&run.id, now, ended));
     }
     changes
+}
+
+/// Whether a deployment keeps the step alive until its cleanup.
+fn is_in_background(workspace: &Workspace, owed: &[DeploymentId], step: &StepId) -> bool {
+    let records = owed.iter().filter_map(|deployment| fs::read_dir(workspace.background(deployment)).ok());
+    records.flatten().flatten().any(|record| {
+        let text = fs::read(record.path()).unwrap_or_default();
+        let value = serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default();
+        value["step"] == step.as_str()
+    })
 }
 
 /// Whether a deploy step has begun: `DEPLOYMENT/deploy/STEP`.

@@ -366,3 +366,41 @@ fn in_a_container_it_belongs_to_the_named_deployment() {
     assert_eq!(boxed.work.read("trail"), "started\ncall 4711\ncalled\ncleanup\nstopped\n");
     boxed.leaves_nothing();
 }
+
+/// A copy of a workspace cannot stop what runs for its original, not even when the original has been moved away.
+#[test]
+fn a_copy_does_not_wait_for_what_it_cannot_stop() {
+    let work = Workspace::new();
+    work.write(
+        "w/benchmark.toml",
+        r#"
+        [benchmark]
+        name = "b"
+        [targets.local]
+        traces = "none"
+        [[deploy]]
+        name = "server"
+        background = true
+        run = "echo up; exec sleep 100"
+        ready = { log = "up", timeout = "20s" }
+        [[invoke]]
+        name = "call"
+        run = "true"
+        [[cleanup]]
+        name = "c"
+        run = "true"
+        "#,
+    );
+    std::fs::create_dir(work.path().join("w/.git")).unwrap();
+    work.sb_in("w", &["prepare", "--executor", "host"]).expect(0);
+    let copy = work.path().join("copy");
+    let done =
+        std::process::Command::new("cp").arg("-a").arg(work.path().join("w")).arg(&copy).status().unwrap();
+    assert!(done.success());
+    std::fs::rename(work.path().join("w"), work.path().join("moved")).unwrap();
+    let refused = work.sb_in("copy", &["cleanup", "--executor", "host"]);
+    assert!(refused.code != 0, "{}", refused.stderr);
+    // The original is as it was, and cleans up.
+    work.sb_in("moved", &["cleanup", "--executor", "host"]).expect(0);
+    work.sb_in("moved", &["leaks"]).expect(0);
+}

@@ -277,6 +277,7 @@ async fn stop_process(folder: &Path) -> Result<Option<String>, HostError> {
     if !folder.exists() {
         return Ok(None);
     }
+    host::refuse_original(folder)?;
     // Before it is looked at: a start of a killed runner may still be under way, and then runs nothing.
     let before = host::look(folder)?;
     host::cancel(folder, GRACE).await?;

@@ -248,9 +248,13 @@ pub(crate) fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) ->
             let text = report.source.text().get(node.span.clone()).unwrap_or_default();
             format!("put it in quotes: \"{text}\"")
         }
-        Kind::String(text) if expected.contains("number") || expected.contains("boolean") => {
+        Kind::String(text)
+            if (expected.contains("number") && text.parse::<f64>().is_ok())
+                || (expected.contains("boolean") && ["true", "false"].contains(&text.as_str())) =>
+        {
             format!("write it without quotes if that is what is meant: {text}")
         }
+        Kind::String(_) if expected.contains("boolean") => "write true or false".to_owned(),
         _ => format!("write {expected} here"),
     };
     let mut problem = Problem::error("wrong-type", format!("expected {expected}, found {found}"))
