@@ -142,7 +142,10 @@ impl Function {
             Some([".py", "/__init__.py", ".pyc", ".so"].map(|end| format!("{module}{end}")).to_vec())
         } else if self.runtime.starts_with("nodejs") {
             let module = beneath(name.split_once('.')?.0);
-            Some([".js", ".mjs", ".cjs", ""].map(|end| format!("{module}{end}")).to_vec())
+            let mut files = [".js", ".mjs", ".cjs", ""].map(|end| format!("{module}{end}")).to_vec();
+            // A client of its own, which reads the handler as it likes.
+            files.push("node_modules/.bin/aws-lambda-ric".to_owned());
+            Some(files)
         } else if self.runtime.starts_with("provided") {
             Some(vec!["bootstrap".to_owned()])
         } else {

@@ -69,7 +69,7 @@ async fn failures_have_the_types_that_lambda_reports() {
     check("app-Fail", json!({ "how": "rejection" }), rejected, "nobody caught that").await;
     check("app-Broken", json!({}), "Error", "no such luck").await;
     check("app-Syntax", json!({}), "Runtime.UserCodeSyntaxError", "SyntaxError").await;
-    check("app-Missing", json!({}), "Runtime.ImportModuleError", "Cannot find module 'missing'").await;
+    check("app-Missing", json!({}), "Runtime.ImportModuleError", "Cannot find module './missing'").await;
     check("app-Unexported", json!({}), "Runtime.HandlerNotFound", "styles.nobody is undefined").await;
     // What failed does not stay.
     let answer = app.invoke("app-Fail", &json!({ "how": "none" }), &[]).await;
