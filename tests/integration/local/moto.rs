@@ -1,5 +1,7 @@
 //! Tables and buckets of the local target, with moto's server. Ignored, since they need it: `tests/run.sh` runs them where it is.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,28 +16,26 @@ const TEMPLATE: &str = "tests/integration/local/services.yaml";
 
 /// The stand-in for Rekognition of applications/facial-recognition, stopped with the test.
 struct Faces {
-    id: String,
+    server: Child,
     url: String,
 }
 
 impl Faces {
     fn start() -> Self {
-        let id = format!("test-{}", std::process::id());
-        let said: serde_json::Value = serde_json::from_slice(&Self::run(&["start", &id, "people"])).unwrap();
-        Self { id, url: said["url"].as_str().unwrap().to_owned() }
-    }
-
-    fn run(words: &[&str]) -> Vec<u8> {
         let program = here("applications/facial-recognition/local/stand_in.py");
-        let ran = std::process::Command::new("python3").arg("-B").arg(program).args(words).output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
-        ran.stdout
+        let mut command = Command::new("python3");
+        command.arg("-B").arg(program).arg("people").stdout(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { server, url: line.trim().to_owned() }
     }
 }
 
 impl Drop for Faces {
     fn drop(&mut self) {
-        Self::run(&["stop", &self.id]);
+        let _ = self.server.kill();
+        let _ = self.server.wait();
     }
 }
 
