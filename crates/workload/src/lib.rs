@@ -303,6 +303,16 @@ pub enum ArrivalProcess {
 }
 
 impl TraceLoad {
+    /// Invocations in all: the sum of [`per_second`](Self::per_second), mostly without the work that those take.
+    pub fn total(&self) -> u64 {
+        let skip = self.skip.as_secs();
+        let whole_minutes = skip.is_multiple_of(60).then(|| usize::try_from(skip / 60).ok()).flatten();
+        let known = whole_minutes
+            .filter(|_| self.arrivals != ArrivalProcess::Poisson)
+            .and_then(|minutes| upscale::total(self.per_minute.get(minutes..)?, self.scaling));
+        known.unwrap_or_else(|| self.per_second().into_iter().map(u64::from).sum())
+    }
+
     /// Invocations in each second, before `speed`.
     pub fn per_second(&self) -> Vec<u32> {
         use rand::SeedableRng as _;

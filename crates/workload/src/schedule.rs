@@ -28,6 +28,15 @@ pub fn planned(load: &Load) -> Planned {
     }
 }
 
+/// How many invocations a load sends; none where only its generator knows. As [`Planned::total`], and faster.
+pub fn total(load: &Load) -> Option<u64> {
+    match &load.shape {
+        LoadShape::Trace(trace) => Some(trace.total()),
+        LoadShape::K6(_) => None,
+        _ => Some(planned(load).total()),
+    }
+}
+
 /// How many invocations a load sends, and when, as far as that is known before it is sent.
 #[derive(Clone, Debug)]
 pub enum Planned {
@@ -408,6 +417,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_total_of_a_trace_is_known_without_its_seconds(
+            per_minute in proptest::collection::vec((0..4000_u32).prop_map(|tenths| f64::from(tenths) / 10.0), 0..6),
+            skip in 0..400_u64,
+            amount in 0.0..30.0f64,
+            kind in 0..5,
+        ) {
+            use crate::upscale::Scaling;
+            let scaling = match kind {
+                0 => Scaling::None,
+                1 => Scaling::Factor(amount),
+                2 => Scaling::Rate(amount),
+                3 => Scaling::CompoundFactor(amount),
+                _ => Scaling::CompoundRate(amount),
+            };
+            // Half of the skips are whole minutes.
+            let skip = Duration::from_secs(if skip % 2 == 0 { skip / 60 * 60 } else { skip });
+            let arrivals = ArrivalProcess::Even;
+            let trace = TraceLoad { name: "made".to_owned(), per_minute, skip, scaling, seed: 4, arrivals };
+            prop_assert_eq!(trace.total(), trace.per_second().into_iter().map(u64::from).sum::<u64>());
+        }
+
         #[test]
         fn a_ramp_sends_as_many_as_its_integral_each_at_its_time((start_rate, stages) in stages()) {
             let whole = integral(start_rate, &stages, f64::MAX);

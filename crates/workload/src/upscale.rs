@@ -52,6 +52,25 @@ pub fn per_second(per_minute: &[f64], skip: usize, scaling: Scaling, seed: u64) 
     }
 }
 
+/// The sum of [`per_second`], of whole minutes that are kept, where it does not depend on the path. None, too, where it is
+/// so near to the middle between two whole numbers that rounding within the path decides.
+pub fn total(per_minute: &[f64], scaling: Scaling) -> Option<u64> {
+    let rounded = |value: f64| {
+        let is_clear = (value.fract() - 0.5).abs() > 1e-6 + value * 1e-9 && value < f64::from(u32::MAX) / 2.0;
+        is_clear.then(|| value.round() as u64)
+    };
+    let sum: f64 = per_minute.iter().sum();
+    if sum <= 0.0 {
+        return Some(0);
+    }
+    match scaling {
+        Scaling::None => per_minute.iter().map(|minute| rounded(*minute)).sum(),
+        Scaling::Factor(factor) => rounded(sum * factor),
+        Scaling::Rate(rate) => rounded(rate * (per_minute.len() * MINUTE) as f64),
+        Scaling::CompoundFactor(_) | Scaling::CompoundRate(_) => None,
+    }
+}
+
 /// The rate of each kept second: its share of its minute.
 fn rates(per_minute: &[f64], skip: usize, seed: u64) -> Vec<f64> {
     let seconds = per_minute.len() * MINUTE;

@@ -13,7 +13,7 @@ use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
 use crate::validate::{check, script, trace_load};
-use sb_workload::schedule::{Planned, planned};
+use sb_workload::schedule::total;
 use sb_workload::template::{Template, plain_text};
 use sb_workload::{Load, LoadShape, Stage, Tolerances};
 
@@ -137,8 +137,7 @@ pub(super) fn resolve(
         return None;
     }
     let resolved = Load { shape: shape?, speed: speed?, expected_latency, tolerances };
-    let planned = planned(&resolved);
-    if planned.total() == 0 && !matches!(planned, Planned::Unknown) {
+    if total(&resolved) == Some(0) {
         report.push(
             Problem::error("invalid-load", format!("the load is too short to send anything{}", values.point))
                 .at(&first_line(span, report), "not one invocation")

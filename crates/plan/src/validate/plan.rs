@@ -21,7 +21,7 @@ use crate::validate::script;
 use crate::validate::shared::{Benchmarks, ReadBenchmark};
 use crate::validate::{check, factors, matrix, requests, step};
 use sb_workload::Load;
-use sb_workload::schedule::planned;
+use sb_workload::schedule::total;
 
 /// Reads and checks a plan with all its benchmarks. A relative path counts from the working directory.
 pub fn plan(files: &dyn Files, path: &Path, overrides: &Overrides) -> Checked<Plan> {
@@ -453,7 +453,7 @@ fn cost(plan: &Plan, entry: &Entry, prices: &Prices) -> f64 {
     let (invocation, deployment) = (prices.of(&usage.per_invocation), prices.of(&usage.per_deployment));
     let (deployments, trials) = (f64::from(plan.repetitions), f64::from(plan.trials_per_deployment));
     let of_point = |point: &Point| {
-        deployments * (deployment + trials * invocation * planned(&point.load).total() as f64)
+        deployments * (deployment + trials * invocation * total(&point.load).unwrap_or(0) as f64)
     };
     entry.points.iter().map(of_point).sum()
 }
