@@ -42,6 +42,9 @@ def generate(folder, count):
         into = folder / f"app-{index}"
         into.mkdir()
         for path in source.rglob("*"):
+            # What tools have fetched or built beside it may have gigabytes.
+            if not {"node_modules", "target", ".aws-sam", "dist"}.isdisjoint(path.relative_to(source).parts):
+                continue
             # Code is not read, but must be there.
             if path.is_dir() and path.name not in ("logs", ".sb"):
                 (into / path.relative_to(source)).mkdir(parents=True, exist_ok=True)
