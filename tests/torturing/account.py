@@ -6,7 +6,6 @@ of its invocation and its number.
 """
 
 import collections
-import http.server
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 
+from .cloud import Cloud
 from .runner import Check, Journal, processes_of
 
 MANIFEST = """
@@ -76,35 +76,6 @@ deploy = 2
 """
 
 PATIENCE = 240
-
-
-class Cloud(http.server.ThreadingHTTPServer):
-    """Counts the requests by invocation and number."""
-
-    daemon_threads = True
-    request_queue_size = 256
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.arrived, self.lock = collections.Counter(), threading.Lock()
-
-    def handle_error(self, *_):
-        """Loads are killed: their connections break."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):  # the name that the library wants
-        with self.server.lock:
-            self.server.arrived[self.path] += 1
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_):
-        pass
 
 
 class Account:
