@@ -21,7 +21,7 @@ use crate::run::{
 };
 use crate::schedule::forecast::{self, Past};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::terminal::Terminal;
 use crate::workspace::Workspace;
 use sb_plan::benchmark::Sent;
@@ -110,7 +110,7 @@ pub(super) async fn resume(
 ) -> Outcome {
     const NOTHING: &str = "every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)";
     let workspace = settings.workspace_here();
-    if !workspace.folder().exists() {
+    if !is_there(&workspace)? {
         return match run {
             None => {
                 terminal.say(NOTHING);
@@ -143,10 +143,16 @@ pub(super) async fn resume(
     }
 }
 
+/// Whether there is a state at all. One that may not be looked at is not none: its runs are unknown.
+fn is_there(workspace: &Workspace) -> Result<bool, StoreError> {
+    let path = workspace.folder();
+    path.try_exists().map_err(|error| StoreError::Read { path: path.to_owned(), message: error.to_string() })
+}
+
 /// Cleans up whatever a run that has ended still owes.
 pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
     let workspace = settings.workspace_here();
-    if !workspace.folder().exists() {
+    if !is_there(&workspace)? {
         return Err(RunError::NoRun { name: run.to_owned() }.into());
     }
     let runs = open(terminal, settings, &workspace)?;

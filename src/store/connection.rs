@@ -71,7 +71,10 @@ pub(super) fn open(workspace: &Workspace, access: Access) -> Result<Opened, Stor
     expect_own(workspace)?;
     let path = workspace.database();
     let failed = |error: rusqlite::Error| failed(&path, &error);
-    if access == Access::Read && !path.exists() && !has_records(workspace) {
+    // What may not be looked at is not taken for nothing.
+    let unseen = |error: io::Error| StoreError::Read { path: path.clone(), message: error.to_string() };
+    let is_there = path.try_exists().map_err(unseen)?;
+    if access == Access::Read && !is_there && !has_records(workspace) {
         let mut connection = Connection::open_in_memory().map_err(failed)?;
         migrate(&mut connection, &path)?;
         let relocation = Relocation::default();

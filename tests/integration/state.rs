@@ -183,6 +183,17 @@ fn a_run_whose_state_is_removed_starts_nothing_new_and_what_it_deployed_is_known
     assert!(paid.stderr.contains("app.2/cleanup/stack"), "{paid:?}");
 }
 
+/// In a folder that may not be entered, for example.
+#[test]
+fn a_state_that_cannot_be_looked_at_is_not_taken_for_none() {
+    let work = workspace();
+    for arguments in [&["resume"][..], &["cleanup", "20260101-000000-p-0000"], &["leaks"]] {
+        let refused = work.sb(&[arguments, &["--state-dir", "benchmark.toml/.sb"]].concat());
+        assert_ne!(refused.code, 0, "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("cannot read the state"), "{arguments:?}: {}", refused.stderr);
+    }
+}
+
 #[test]
 #[ignore = "needs: root"]
 fn the_state_of_another_user_is_refused_unless_it_is_named_and_so_is_one_that_others_may_write_to() {
