@@ -225,7 +225,9 @@ fn a_journal_whose_last_writes_are_torn_opens_and_its_run_is_resumed() {
         } else {
             // What was cleaned up in an earlier round is deployed again only if so much is gone that nothing is known of it.
             let anew = ran.stderr.contains("; cleanup complete");
-            let over = ran.stderr.contains(": cancelled") && !ran.stderr.contains("started ");
+            // Else nothing is begun: what had ended is taken up from its folder, and what had not is given up.
+            let ended = ran.stderr.contains(": cancelled") || ran.stderr.contains(": complete");
+            let over = ended && !ran.stderr.contains("started ");
             assert!(anew || over, "round {round}: {}", ran.stderr);
             resumed += 1;
         }
