@@ -16,6 +16,7 @@ use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use sb_durable::{Durability, Options};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ use super::Outcome;
 use super::output::{Failed, accept};
 use super::status::{look, open};
 use crate::exit_code::Exit;
+use crate::printable::printable_lines;
 use crate::run::{Request, expect_none_alive, find_run};
 use crate::settings::Settings;
 use crate::store::expect_own;
@@ -245,6 +247,7 @@ fn enter(
     session: TmuxSession,
     run: Option<String>,
 ) -> Outcome {
+    let starts = !matches!(session, TmuxSession::Running(_));
     let (target, name) = match session {
         TmuxSession::Running(pane) => {
             let name = pane.session_name;
@@ -261,6 +264,9 @@ fn enter(
             (format!("={name}"), name)
         }
     };
+    if starts {
+        expect_begun(terminal, identity, &name)?;
+    }
     let inside = std::env::var_os("TMUX").is_some_and(|socket| !socket.is_empty());
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if inside && interactive && tmux(&[&words(&["switch-client", "-t", &target])])?.status.success() {
@@ -279,6 +285,55 @@ fn enter(
         ));
     }
     Ok(Exit::Done)
+}
+
+/// How long a run may take to get its name, before it is believed to be on its way.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until the run in the session has its name. One that ends before has not begun: nobody looks at its window, so
+/// what the window shows is reported here, with the exit code.
+fn expect_begun(terminal: &Terminal, identity: &str, name: &str) -> Result<(), Failed> {
+    let deadline = Instant::now() + BEGINS_WITHIN;
+    while Instant::now() < deadline {
+        let Some(pane) = panes()?.into_iter().find(|pane| pane.of == identity) else { return Ok(()) };
+        if !pane.run.is_empty() {
+            return Ok(());
+        }
+        if pane.is_dead {
+            let code = ended_with(&pane)?;
+            if code == Exit::Done {
+                return Ok(());
+            }
+            let shown = tmux(&[&words(&["capture-pane", "-p", "-J", "-S", "-100", "-t", &pane.id])])?;
+            let shown = String::from_utf8_lossy(&shown.stdout);
+            let lines: Vec<_> = shown.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+            let message = format!(
+                "the command in tmux session `{name}` ended before its run began. It printed:\n{}",
+                printable_lines(&lines.join("\n"), false)
+            );
+            let help = format!("`tmux attach -t {name}` shows all of it");
+            return Err(Failed::helped(code, message, help));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    terminal.say(&format!("the run has not begun after {} s", BEGINS_WITHIN.as_secs()));
+    Ok(())
+}
+
+/// The exit code of a pane whose process has ended.
+fn ended_with(pane: &TmuxPane) -> Result<Exit, Failed> {
+    let status = words(&["display-message", "-p", "-t", &pane.id, "#{pane_dead_status}"]);
+    // tmux 3.3 sometimes misses the signal of an ended child, and knows no status then. The end of another child makes it
+    // look at all of them.
+    let another = words(&["run-shell", "true"]);
+    for _ in 0..20 {
+        let said = tmux(&[&another, &status])?;
+        if let Ok(code) = String::from_utf8_lossy(&said.stdout).trim().parse() {
+            return Ok(Exit::of_command(code));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(Exit::Failed)
 }
 
 /// Starts this command, without `--tmux`, in a session: `make` calls tmux with the words that launch it.

@@ -279,3 +279,22 @@ fn what_stands_in_the_way_of_a_session_is_said_at_once() {
     assert!(work.appears("application/calls", "x\nx\n"));
     work.sb(&["status", "--watch"]).expect(0);
 }
+
+#[test]
+fn a_run_that_cannot_begin_in_its_session_is_not_reported_as_running() {
+    let (work, tmux) = begin();
+    // The variable that gives its parameter a value is missing.
+    let mut command = work.command(&["run", FILE, "--tmux"]);
+    let refused = Ran::of(tmux.aim(&mut command).output().unwrap()).expect(3);
+    for text in ["ended before its run began", "GATED_TOKEN", "tmux attach -t sb-gated-plan"] {
+        assert!(refused.stderr.contains(text), "no `{text}` in {}", refused.stderr);
+    }
+    assert!(!refused.stderr.contains("the run is in"), "{}", refused.stderr);
+    // Its pane is free again.
+    let started = sb(&work, &tmux, &["run", FILE, "--tmux"]).expect(0);
+    assert!(started.stderr.contains("the run is in tmux session `sb-gated-plan`"), "{}", started.stderr);
+    work.write("application/go-1", "");
+    work.write("application/go-2", "");
+    assert!(work.appears("application/calls", "x\nx\n"));
+    work.sb(&["status", "--watch"]).expect(0);
+}
