@@ -185,6 +185,7 @@ async fn execute(
                 timeout,
                 grace: GRACE,
                 log_limit: None,
+                ends_sessions: false,
             };
             on_host(performer, attempt, &command, folder).await
         }

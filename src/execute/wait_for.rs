@@ -31,8 +31,14 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
     let deadline = Instant::now() + wait.timeout;
     let mut pause = FIRST_PAUSE;
     loop {
-        let Err(found) = endpoint.ask().await else { return Outcome::Succeeded.into() };
-        if Instant::now() + pause > deadline {
+        let asked = tokio::select! {
+            asked = endpoint.ask() => asked,
+            () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
+        };
+        let Err(found) = asked else { return Outcome::Succeeded.into() };
+        // It is asked a last time when its time is over.
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             let limit = humantime::format_duration(wait.timeout);
             let hint =
                 if found.starts_with("it answers 5") { log_hint(&attempt.deployment) } else { String::new() };
@@ -42,7 +48,7 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
         let message = format!("waiting for {url}: {found}");
         attempt.tell(&message);
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause.min(left)) => {}
             () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);

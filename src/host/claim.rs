@@ -32,6 +32,9 @@ pub(super) struct Claim {
     /// The lock that the supervisor holds. In a copy of the folder it is another file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lock: Option<FileId>,
+    /// See [`super::HostCommand::ends_sessions`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ends_sessions: bool,
 }
 
 /// A file, whatever its path.
@@ -66,7 +69,8 @@ impl Claim {
         let pid = rustix::process::getpid().as_raw_pid();
         let supervisor =
             Process::of(pid)?.ok_or_else(|| io::Error::other("/proc does not list this process"))?;
-        Ok(Self { version: 1, boot_id: boot_id()?, supervisor, child: None, number: 0, lock: None })
+        let boot_id = boot_id()?;
+        Ok(Self { version: 1, boot_id, supervisor, child: None, number: 0, lock: None, ends_sessions: false })
     }
 
     /// A claim whose content was lost with the machine it was made on is a claim of an unknown boot.
@@ -81,6 +85,7 @@ impl Claim {
                     child: None,
                     number: 0,
                     lock: None,
+                    ends_sessions: false,
                 }))
             }
             other => other,
@@ -125,6 +130,34 @@ impl Claim {
         Ok((Process::of(self.supervisor.pid)? == Some(self.supervisor)).then_some(handle))
     }
 
+    /// What is left of the command, and whether it carries the attempt's marker: the processes of the session, without
+    /// the supervisor and without those that have ended. If the command ends sessions, too, also the orphans that became
+    /// the supervisor's children, and whatever carries the marker.
+    pub(super) fn leftovers(&self) -> io::Result<Vec<(Process, Option<bool>)>> {
+        let supervisor = self.supervisor.pid;
+        let marker = self.marker();
+        let mut members = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            let Some(stat) = Stat::read(pid)? else { continue };
+            if pid == supervisor || matches!(stat.state, b'Z' | b'X') {
+                continue;
+            }
+            let is_near = stat.session == supervisor || (self.ends_sessions && stat.parent == supervisor);
+            // Only what could be ours is looked into.
+            if !is_near && !self.ends_sessions {
+                continue;
+            }
+            let marked = carries_marker(pid, &marker);
+            if is_near || marked == Some(true) {
+                members.push((stat.process, marked));
+            }
+        }
+        Ok(members)
+    }
+
     /// Kills what a dead supervisor left behind, and returns when it has ended (or after `patience`: a process
     /// in an uninterruptible system call cannot be ended by anyone).
     pub(super) fn kill_leftovers(&self, patience: Duration) -> io::Result<()> {
@@ -139,11 +172,12 @@ impl Claim {
             {
                 ignore_missing(rustix::process::kill_process_group(group, Signal::KILL))?;
             }
-            let mut left = session_members(self.supervisor.pid)?;
-            left.retain(|process| carries_marker(process.pid, &self.marker()) != Some(false));
-            for process in &left {
+            // The number of the session may have been given away since.
+            let mut left = self.leftovers()?;
+            left.retain(|(_, marked)| *marked != Some(false));
+            for (process, marked) in &left {
                 // One that is just starting is looked at again.
-                if carries_marker(process.pid, &self.marker()) == Some(true) {
+                if *marked == Some(true) {
                     process.kill()?;
                 }
             }
@@ -176,22 +210,6 @@ impl Process {
     }
 }
 
-/// The processes of a session, without its leader and without those that have ended.
-pub(super) fn session_members(session: i32) -> io::Result<Vec<Process>> {
-    let mut members = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let Some(stat) = Stat::read(pid)? else { continue };
-        let ended = matches!(stat.state, b'Z' | b'X');
-        if pid != session && stat.session == session && !ended {
-            members.push(stat.process);
-        }
-    }
-    Ok(members)
-}
-
 /// Whether a process belongs to the attempt: the number of a session alone may have been given away since. `None`
 /// while it cannot be told, because the process is just being replaced by a program or is ending.
 fn carries_marker(pid: i32, marker: &str) -> Option<bool> {
@@ -203,6 +221,7 @@ fn carries_marker(pid: i32, marker: &str) -> Option<bool> {
 struct Stat {
     process: Process,
     state: u8,
+    parent: i32,
     session: i32,
 }
 
@@ -229,6 +248,7 @@ impl Stat {
         Some(Self {
             process: Process { pid, start_time: field(22)?.parse().ok()? },
             state: *field(3)?.as_bytes().first()?,
+            parent: field(4)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
         })
     }
@@ -255,8 +275,8 @@ mod tests {
         let line = b"42 (a) S 7 (b) R 1 40 39 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 987654 1 2 3";
         let stat = Stat::parse(42, line).unwrap();
         assert_eq!(
-            (stat.process, stat.state, stat.session),
-            (Process { pid: 42, start_time: 987_654 }, b'R', 39)
+            (stat.process, stat.state, stat.parent, stat.session),
+            (Process { pid: 42, start_time: 987_654 }, b'R', 1, 39)
         );
         assert!(Stat::parse(42, b"42 (x) R 1 2").is_none());
     }

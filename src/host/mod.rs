@@ -71,6 +71,9 @@ pub struct HostCommand {
     /// Bytes that its log may have before the beginning is given up, and that are kept of its standard output. None: all is kept.
     #[serde(default)]
     pub log_limit: Option<u64>,
+    /// Whether processes that made a session of their own end with it, too. Otherwise they have left on purpose.
+    #[serde(default)]
+    pub ends_sessions: bool,
 }
 
 impl std::fmt::Debug for HostCommand {
@@ -84,6 +87,7 @@ impl std::fmt::Debug for HostCommand {
             .field("timeout", &self.timeout)
             .field("grace", &self.grace)
             .field("log_limit", &self.log_limit)
+            .field("ends_sessions", &self.ends_sessions)
             .finish()
     }
 }

@@ -145,6 +145,7 @@ fn claimed<'a>(
     }
     let output = CopiedOutput::create(dir, order.command.log_limit)?;
     claim.lock = Some(FileId::of(&lock.metadata()?));
+    claim.ends_sessions = order.command.ends_sessions;
     // It need not outlive this machine: who is asked after another start of it knows that no process is left.
     claim.write(dir, Durability::Processes)?;
     let folder = File::open(dir)?;
@@ -303,17 +304,18 @@ impl ClaimedAttempt<'_> {
         Ok(stopping.reason.unwrap_or_else(|| exit_of(status)))
     }
 
-    /// What the command leaves running is killed, in its group (by [`reap`]) and in its session (here); a program
-    /// that made a session of its own has left on purpose. Returns when they have ended.
+    /// What the command leaves running is killed, in its group (by [`reap`]) and in its session (here). A program
+    /// that made a session of its own has left on purpose, unless the command ends sessions, too. Returns when they have
+    /// ended.
     fn end_leftovers(&mut self, pipes: &mut Pipes) -> io::Result<()> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let give_up = Instant::now() + PATIENCE;
         while reap_others()? == Others::StillThere && Instant::now() < give_up {
-            let left = claim::session_members(self.claim.supervisor.pid)?;
+            let left = self.claim.leftovers()?;
             if left.is_empty() && reap_others()? == Others::StillThere {
                 return Ok(());
             }
-            for process in left {
+            for (process, _) in left {
                 process.kill()?;
             }
             let soon = Instant::now() + Duration::from_millis(1);

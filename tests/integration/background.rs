@@ -190,6 +190,28 @@ fn one_whose_supervisor_is_killed_or_whose_machine_was_restarted_is_gone() {
     }
 }
 
+#[test]
+fn what_it_starts_in_sessions_of_its_own_ends_with_it() {
+    let daemons =
+        SERVER.replace("echo serving", "setsid sleep 600 &\nsetsid -f sh -c 'sleep 600; :'\necho serving");
+    for kills_supervisor in [false, true] {
+        let work = Workspace::new();
+        work.write("benchmark.toml", &format!("{HEAD}{daemons}{CLEANUP}"));
+        work.sb(&["prepare", "--executor", "host"]).expect(0);
+        let daemons = || work.processes().iter().filter(|process| process.contains("sleep 600")).count();
+        let begun = Instant::now();
+        while daemons() < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", work.processes());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if kills_supervisor {
+            kill(&work, |process| process.contains("internal-supervise"));
+        }
+        work.sb(&["cleanup", "--executor", "host"]).expect(0);
+        leaves_nothing(&work);
+    }
+}
+
 #[track_caller]
 fn check_not_ready(step: &str, words: &str) {
     let work = Workspace::new();

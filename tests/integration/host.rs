@@ -24,6 +24,7 @@ fn shell(script: &str) -> HostCommand {
 fn command(argv: &[&str]) -> HostCommand {
     HostCommand {
         log_limit: None,
+        ends_sessions: false,
         argv: argv.iter().map(|&word| word.to_owned()).collect(),
         env: BTreeMap::new(),
         clear_env: false,

@@ -119,6 +119,7 @@ async fn begin_process(
         timeout: None,
         grace: GRACE,
         log_limit: Some(LOG_LIMIT),
+        ends_sessions: true,
     };
     let not_started = |error: HostError| Outcome::failed(FailureClass::NotStarted, error.to_string());
     let found = if attempt.reattach { host::look(folder).map_err(not_started)? } else { Found::NotStarted };
@@ -175,14 +176,16 @@ async fn until_ready(
             Ok(_) => continue,
             Err(missing) => missing,
         };
-        if Instant::now() + pause > give_up {
+        // It is asked a last time when its time is over.
+        let left = give_up.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             let limit = humantime::format_duration(what.ready_within);
             let message = format!("it was not ready within {limit}: {missing}");
             return Err(Outcome::failed(FailureClass::TimedOut, message));
         }
         attempt.tell(&format!("waiting until it is ready: {missing}"));
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause.min(left)) => {}
             _ = ended(&mut ends) => {}
             () = attempt.cancel.cancelled() => {}
         }
