@@ -92,7 +92,7 @@ impl<'v> Sorted<'v> {
     }
 }
 
-fn check_finite(values: &[f64]) -> Result<(), NotFinite> {
+pub(crate) fn check_finite(values: &[f64]) -> Result<(), NotFinite> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(at) => Err(NotFinite::Value { at, value: values[at] }),
         None => Ok(()),
