@@ -90,6 +90,13 @@ pub(crate) struct LoadArguments {
     pub load_file: Option<PathBuf>,
 }
 
+impl LoadArguments {
+    /// Whether a number of requests, a shape or a file is given.
+    pub(crate) fn says_how_many(&self) -> bool {
+        self.load.is_some() || self.k6_options.is_some() || self.load_file.is_some()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkloadCommand {
     /// Plot the rates of a load, or of an invocation

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     },
     /// Deploy the application, load it, fetch and analyse traces, clean up
     #[command(after_help = "Examples:\n  \
-            sb test                                        one request\n  \
+            sb test                                        each request of the manifest once\n  \
             sb test constant --rate 10 --duration 30s      ten a second, for 30 seconds\n  \
             sb test 20 --keep-on-failure                   twenty requests; if a step fails, leave it deployed")]
     Test {

@@ -89,6 +89,8 @@ pub(super) struct Draws {
     ids: Ids,
     /// Ends of the requests' intervals, as shares: the last is 1.
     ends: Vec<f64>,
+    /// How many invocations at the beginning go through the requests in their order.
+    in_order: u64,
     next_number: u64,
 }
 
@@ -105,13 +107,22 @@ impl Draws {
         for end in &mut ends {
             *end /= sum;
         }
-        Self { seeded: ChaCha8Rng::seed_from_u64(seed), ids: Ids::new(), ends, next_number: 1 }
+        Self { seeded: ChaCha8Rng::seed_from_u64(seed), ids: Ids::new(), ends, in_order: 0, next_number: 1 }
+    }
+
+    /// The first invocations send each request once, in the order of the workload.
+    pub(super) fn each_once(mut self) -> Self {
+        self.in_order = self.ends.len() as u64;
+        self
     }
 
     pub(super) fn draw(&mut self, planned: Timestamp) -> Draw {
         let point: f64 = self.seeded.random();
-        let choice = self.ends.partition_point(|end| *end <= point).min(self.ends.len().saturating_sub(1));
         let number = self.next_number;
+        let choice = match number.checked_sub(1).filter(|index| *index < self.in_order) {
+            Some(index) => index as usize,
+            None => self.ends.partition_point(|end| *end <= point).min(self.ends.len().saturating_sub(1)),
+        };
         self.next_number += 1;
         let mut draw = Draw { number, choice, random: self.seeded.next_u32(), ..Draw::default() };
         self.ids.renew(&mut draw, planned);
@@ -147,6 +158,20 @@ mod tests {
         let ids =
             |draws: Vec<Draw>| draws.into_iter().map(|draw| draw.trace_id.xray()).collect::<HashSet<_>>();
         assert!(ids(draws(11, &[1.0], 50)).is_disjoint(&ids(draws(11, &[1.0], 50))));
+    }
+
+    #[test]
+    fn each_request_is_sent_once_before_chance_chooses() {
+        let weights = [1.0, 1e-6, 50.0];
+        let by_chance = draws(7, &weights, 40);
+        let mut in_order = Draws::new(7, weights.into_iter()).each_once();
+        let covered: Vec<Draw> = (0..40).map(|_| in_order.draw(Timestamp::default())).collect();
+        let choices = |draws: &[Draw]| draws.iter().map(|draw| draw.choice).collect::<Vec<_>>();
+        assert_eq!(choices(&covered[..3]), [0, 1, 2]);
+        assert_ne!(choices(&by_chance[..3]), [0, 1, 2]);
+        // What follows is what it would have been, and so are the random numbers.
+        assert_eq!(choices(&covered[3..]), choices(&by_chance[3..]));
+        assert!(covered.iter().zip(&by_chance).all(|(one, other)| one.random == other.random));
     }
 
     #[test]

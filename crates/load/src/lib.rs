@@ -233,8 +233,10 @@ pub async fn run(
     }
     let needs_tls = choices.iter().flat_map(|choice| &choice.requests).any(prepare::Prepared::needs_tls);
     let connector = Arc::new(connect::Connector::new(needs_tls, &settings)?);
-    let draws =
-        |choices: &[prepare::Choice]| Draws::new(spec.seed, choices.iter().map(|choice| choice.weight));
+    let draws = |choices: &[prepare::Choice]| {
+        let draws = Draws::new(spec.seed, choices.iter().map(|choice| choice.weight));
+        if spec.load.each_once { draws.each_once() } else { draws }
+    };
 
     let clock = Clock::new();
     let plan = planned(&spec.load);

@@ -34,6 +34,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// How many requests and sequences there are for an invocation to choose from.
+    pub fn choices(&self) -> usize {
+        self.requests.len() + self.sequences.len()
+    }
+
     /// Where all of its requests go.
     pub fn urls(&self) -> impl Iterator<Item = &Template> {
         let sequences = self.sequences.iter().flat_map(|sequence| &sequence.requests);
@@ -203,6 +208,10 @@ pub struct Load {
     pub expected_latency: Option<Duration>,
     /// What makes the result unusable.
     pub tolerances: Tolerances,
+    /// Whether the first invocations send each request and each sequence of the workload once, in its order, before they
+    /// are chosen by weight. A script chooses by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub each_once: bool,
 }
 
 impl Load {
@@ -211,7 +220,13 @@ impl Load {
 
     /// In real time, with the default tolerances.
     pub fn new(shape: LoadShape) -> Self {
-        Self { shape, speed: 1.0, expected_latency: None, tolerances: Tolerances::default() }
+        Self {
+            shape,
+            speed: 1.0,
+            expected_latency: None,
+            tolerances: Tolerances::default(),
+            each_once: false,
+        }
     }
 
     /// What an answer is expected to take: so many virtual users are made ready in the options for k6.

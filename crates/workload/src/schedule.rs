@@ -273,10 +273,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Tolerances;
 
     fn load(shape: LoadShape, speed: f64) -> Load {
-        Load { shape, speed, expected_latency: None, tolerances: Tolerances::default() }
+        Load { speed, ..Load::new(shape) }
     }
 
     fn times(load: &Load) -> Vec<f64> {

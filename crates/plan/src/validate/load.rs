@@ -136,7 +136,7 @@ pub(super) fn resolve(
     if report.problems.len() > before {
         return None;
     }
-    let resolved = Load { shape: shape?, speed: speed?, expected_latency, tolerances };
+    let resolved = Load { speed: speed?, expected_latency, tolerances, ..Load::new(shape?) };
     if total(&resolved) == Some(0) {
         report.push(
             Problem::error("invalid-load", format!("the load is too short to send anything{}", values.point))
