@@ -121,7 +121,8 @@ pub(super) fn resolve(
 ) -> Option<Load> {
     let before = report.problems.len();
     let shape = shape(load, span, values, report);
-    let speed = load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, values, report));
+    let speed =
+        load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, "the speed", values, report));
     let expected_latency =
         load.expected_latency.as_ref().and_then(|latency| period(latency, true, values, report));
     let default = Tolerances::default();
@@ -209,7 +210,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         return Some(LoadShape::Iterations { iterations: number });
     }
     if let Some(constant) = &load.constant {
-        let rate = positive(constant, HIGHEST_RATE, values, report);
+        let rate = positive(constant, HIGHEST_RATE, "the rate", values, report);
         let Some(duration) = &load.duration else {
             report.push(
                 Problem::error("invalid-load", "a constant load needs a duration")
@@ -293,6 +294,7 @@ pub(super) fn out_of_range(span: &Span, what: &str, range: &str, values: &Values
 pub(super) fn positive(
     given: &Spanned<Or<f64>>,
     limit: f64,
+    what: &str,
     values: &Values<'_>,
     report: &mut Report,
 ) -> Option<f64> {
@@ -300,7 +302,12 @@ pub(super) fn positive(
     if number > 0.0 && number <= limit {
         return Some(number);
     }
-    report.push(out_of_range(&given.span, "the number", &format!("above 0 and at most {limit}"), values));
+    let message = format!("{what} cannot be {number}{}", values.point);
+    report.push(
+        Problem::error("out-of-range", message)
+            .at(&given.span, format!("must be above 0 and at most {limit}"))
+            .help(format!("use a value above 0 and at most {limit}")),
+    );
     None
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::manifest::LoadArguments;
 use crate::manifest::load::LoadFile;
-use crate::manifest::problem::{Checked, Problem, Report, Source};
+use crate::manifest::problem::{Checked, Problem, Report, Source, did_you_mean};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
@@ -94,7 +94,12 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
     } else if matches!(given, "bursts" | "stages") || given.to_ascii_lowercase().ends_with(".json") {
         return Err(fail(format!("`{given}` cannot be given on the command line: describe it in a file")));
     } else {
-        return Err(fail(format!("`{given}` is not a load")));
+        let known = Pattern::ALL.map(Pattern::name).into_iter().chain(["constant"]);
+        let problem = fail(format!("`{given}` is not a load"));
+        return Err(match did_you_mean(given, known) {
+            Some(near) => Box::new(problem.help(format!("did you mean `{near}`? Else {USAGE}"))),
+            None => problem,
+        });
     }
     Ok(raw)
 }

@@ -22,6 +22,7 @@ mod points;
 mod precedence;
 mod requests;
 mod retry;
+mod routes;
 mod sam;
 mod script;
 mod shared;

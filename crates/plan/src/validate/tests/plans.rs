@@ -57,6 +57,26 @@ fn a_matrix_is_a_product_with_exclusions_and_inclusions() {
 }
 
 #[test]
+fn a_manifest_that_is_missing_hides_nothing_else() {
+    let text = format!(
+        "[[applications]]\nmanifest = \"../gone/benchmark.toml\"\nparams = {{ size = \"{{{{matrix.rats}}}}\" }}\n{PLAN_HEAD}\
+         [matrix]\nrate = [0, 1]\n[load]\nconstant = \"{{{{matrix.rate}}}}\"\nduration = \"1s\"\n\
+         [labels]\nx = \"{{{{matrix.nothing}}}}\"\n"
+    );
+    let codes = ["missing-file", "undefined-value", "out-of-range", "undefined-value"];
+    check_plan("unread_application", &text, &codes);
+    let named = text.replace("[load]\nconstant", "[loads.a]\nconstant");
+    let named = format!("load = \"b\"\n{named}");
+    check_plan(
+        "unread_application_named_load",
+        &named,
+        &["unknown-load", "missing-file", "undefined-value", "undefined-value"],
+    );
+    // What is beside one that can be read is said once.
+    check_plan("unread_application_beside", &format!("{text}{APPLICATION}"), &codes);
+}
+
+#[test]
 fn plan_problems_name_their_place_and_point() {
     check_plan(
         "plan_references",
