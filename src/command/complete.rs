@@ -8,6 +8,7 @@ use clap::{Arg, Command};
 
 use super::Outcome;
 use super::manifest::{in_reach, is_plan};
+use super::report::last_invocation;
 use crate::cli::{self, Shell};
 use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
@@ -17,6 +18,7 @@ use crate::terminal::Terminal;
 use crate::workspace::Workspace;
 use sb_plan::benchmark::{Benchmark, Phase};
 use sb_plan::manifest::read::Disk;
+use sb_plan::rules::rules;
 use sb_plan::validate;
 use sb_workload::pattern::Pattern;
 
@@ -179,10 +181,18 @@ impl<'a> Place<'a> {
             ("logs", "function") => here.functions(self.given.get("name")),
             ("down" | "trace" | "logs", "name") => here.local_targets(),
             ("man", "command") => commands(),
+            ("explain", "rule") => {
+                rules().map(|rule| (rule.code.to_owned(), rule.summary().to_owned())).collect()
+            }
+            ("show" | "path", "id") => here.traces(),
+
             _ => vec![],
         }
     }
 }
+
+/// Of an invocation's traces: nobody looks through more.
+const MOST_TRACES: usize = 200;
 
 fn plain(word: impl Into<String>) -> Candidate {
     (word.into(), String::new())
@@ -279,6 +289,18 @@ impl Here {
             Some(graph.graph.node_weights().map(|step| plain(step.id.to_string())).collect())
         });
         steps.unwrap_or_default()
+    }
+
+    /// Of the last measurement that has any, as `sb trace show` looks for them.
+    fn traces(&self) -> Vec<Candidate> {
+        let last = async |store: Store| last_invocation(&store).await.ok().flatten();
+        let Some(folder) = self.state(&self.0.workspace_here(), last) else { return vec![] };
+        let Ok(file) = std::fs::File::open(folder.join("invocations.csv")) else { return vec![] };
+        let Ok(rows) = sb_measurement::InvocationReader::new(std::io::BufReader::new(file)) else {
+            return vec![];
+        };
+        let rows = rows.filter_map(Result::ok).take(MOST_TRACES);
+        rows.map(|row| (row.trace_id, row.request)).collect()
     }
 
     /// Parameters and outputs of the deployment.

@@ -18,6 +18,7 @@ use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
 use crate::watch::measured::{invocations, summaries};
 use sb_analysis::{Ink, TRACE_FILES, render_summaries};
+use sb_measurement::SUMMARY_FILE;
 use sb_plan::event::Verdict;
 use sb_plan::id::RunId;
 
@@ -36,7 +37,8 @@ async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
 
 pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[PathBuf]) -> Outcome {
     if !what.is_empty() && what.iter().all(|path| path.is_dir()) {
-        return show_report(terminal, settings, &BTreeMap::from([("invocations".to_owned(), what.to_vec())]));
+        let folders = what.iter().flat_map(|path| of_invocations(path)).collect();
+        return show_report(terminal, settings, &BTreeMap::from([("invocations".to_owned(), folders)]));
     }
     let store = open(terminal, settings)?;
     let row = match what {
@@ -51,23 +53,42 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[Pat
 
 /// The folder of the last invocation of the workspace's last run that has traces.
 pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
-    let store = open(terminal, settings)?;
+    match last_invocation(&open(terminal, settings)?).await? {
+        Some(folder) => Ok(folder),
+        None => Err(Failed::helped(
+            Exit::Failed,
+            "no invocation of this workspace has traces yet",
+            "fetch them with `sb get-traces`, or name a file of traces",
+        )),
+    }
+}
+
+/// The folder of the last invocation that has traces.
+pub(super) async fn last_invocation(store: &Store) -> Result<Option<PathBuf>, Failed> {
     for row in store.runs().await? {
         let state = store.state(&row.id).await?;
-        let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
+        let (plan, graph) = Request::read(&row)?.rebuild(store, &row.id)?;
         let found = invocations(&plan, &graph, &state)
             .into_values()
             .flatten()
             .rfind(|folder| TRACE_FILES.iter().any(|name| folder.join(name).is_file()));
-        if let Some(folder) = found {
-            return Ok(folder);
+        if found.is_some() {
+            return Ok(found);
         }
     }
-    Err(Failed::helped(
-        Exit::Failed,
-        "no invocation of this workspace has traces yet",
-        "fetch them with `sb get-traces`, or name a file of traces",
-    ))
+    Ok(None)
+}
+
+/// A folder of an invocation, or those that lie in it.
+fn of_invocations(folder: &Path) -> Vec<PathBuf> {
+    let is_one = |folder: &Path| folder.join(SUMMARY_FILE).is_file();
+    let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|item| item.path());
+    let mut inner: Vec<_> = inner.filter(|path| is_one(path)).collect();
+    if is_one(folder) || inner.is_empty() {
+        return vec![folder.to_owned()];
+    }
+    inner.sort();
+    inner
 }
 
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {

@@ -55,7 +55,9 @@ fn warnings_fail_only_when_it_is_strict() {
     let work = repository();
     let told = work.sb(&["validate", "doubtful"]).expect(0);
     assert!(told.stderr.contains("no-cleanup") && told.stderr.contains("no errors"), "{}", told.stderr);
-    work.sb(&["validate", "doubtful", "--strict"]).expect(3);
+    assert!(told.stderr.contains("1 file checked, no errors, 1 warning\n"), "{}", told.stderr);
+    let strict = work.sb(&["validate", "doubtful", "--strict"]).expect(3);
+    assert!(strict.stderr.contains("1 warning; with `--strict`, warnings fail, too"), "{}", strict.stderr);
     work.sb(&["validate", "good", "--strict"]).expect(0);
 }
 
