@@ -171,7 +171,7 @@ fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
     assert_eq!(told["tools"][0]["needed_by"][0], "it@local");
     assert!(told["tools"][0]["install"].as_str().is_some_and(|way| !way.is_empty()), "{told}");
     // A target that no manifest has needs nothing, which says nothing.
-    let wrong = work.sb(&["doctor", "--target", "locla"]).expect(2);
+    let wrong = work.sb(&["doctor", "--target", "loca"]).expect(2);
     assert!(wrong.stderr.contains("did you mean `local`?"), "{}", wrong.stderr);
     // On this machine no engine is needed.
     let (code, told) = doctor(&["--executor", "host"]);
