@@ -202,7 +202,8 @@ fn loads() -> Vec<Candidate> {
     let patterns =
         Pattern::ALL.map(|pattern| (pattern.name().to_owned(), "a pattern from production".to_owned()));
     let constant = ("constant".to_owned(), "with --rate and --duration".to_owned());
-    std::iter::once(constant).chain(patterns).collect()
+    let users = ("users".to_owned(), "with --users and --duration".to_owned());
+    [constant, users].into_iter().chain(patterns).collect()
 }
 
 fn commands() -> Vec<Candidate> {
@@ -343,7 +344,7 @@ mod tests {
         check("plan graph --format=m", &["--format=mermaid"]);
         check("logs --fol", &["--follow"]);
         check("logs --form", &[]);
-        check("invoke fl", &["fluctuating", "fluctuating-20rps"]);
+        check("invoke fl", &["fluctuating", "fluctuating-20rps", "fluctuating-72rps"]);
         check("-v invoke con", &["constant"]);
         check("invoke --executor h", &["host"]);
         check("invoke --rate ", &[]);

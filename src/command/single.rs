@@ -174,6 +174,8 @@ pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Res
         load: arguments.load,
         rate: arguments.rate,
         duration: arguments.duration,
+        users: arguments.users,
+        think_time: arguments.think_time,
         scale_factor: arguments.scale_factor,
         scale_type: arguments.scale_type,
         skip: arguments.skip,

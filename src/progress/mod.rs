@@ -319,13 +319,14 @@ impl View {
             (Some(p50), Some(p99)) => format!(", p50 {p50:.1} ms, p99 {p99:.1} ms"),
             _ => String::new(),
         };
+        let planned = now.planned.map(|planned| format!("planned {planned}, ")).unwrap_or_default();
         let dropped = if now.dropped > 0 { format!(", {} dropped", now.dropped) } else { String::new() };
         let rest = self.rest_of_load(step, &now).map_or_else(String::new, |rest| format!("; {}", left(rest)));
         self.message(
             step,
             format!(
-                "planned {}, sent {}, answered {}, failed {}{dropped}{latency}{rest}",
-                now.planned, now.sent, now.answered, now.failed
+                "{planned}sent {}, answered {}, failed {}{dropped}{latency}{rest}",
+                now.sent, now.answered, now.failed
             ),
         );
     }
@@ -336,7 +337,7 @@ impl View {
         match self.prediction.as_ref()?.forecast.lengths.get(step) {
             Some(length) => Some(length.saturating_sub(elapsed)),
             None if now.sent > 0 => {
-                let share = now.planned.saturating_sub(now.sent) as f64 / now.sent as f64;
+                let share = now.planned?.saturating_sub(now.sent) as f64 / now.sent as f64;
                 Some(elapsed.mul_f64(share.min(1e6)))
             }
             None => None,

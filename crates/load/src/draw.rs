@@ -4,10 +4,13 @@
 //! the plan: the same seed and workload give the same sequence on every machine. Trace ids and `request.uuid` are
 //! fresh in each run, or two trials with one seed would overwrite each other's traces and objects.
 
+use std::time::Duration;
+
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use sb_measurement::Timestamp;
+use sb_workload::users::ThinkTime;
 
 /// One invocation's share of chance.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +132,25 @@ impl Draws {
         draw
     }
 
+    /// Draws for one of several users, of whom each has a sequence of its own: what a user sends depends on the seed
+    /// alone, and not on how fast the others were answered. Numbers are given from outside.
+    pub(super) fn of_user(seed: u64, user: u64, weights: impl Iterator<Item = f64>) -> Self {
+        let mut draws = Self::new(seed, weights);
+        draws.seeded.set_stream(user.wrapping_add(1));
+        draws
+    }
+
+    /// As [`draw`](Self::draw), with this number.
+    pub(super) fn draw_numbered(&mut self, number: u64, begun: Timestamp) -> Draw {
+        self.next_number = number;
+        self.draw(begun)
+    }
+
+    /// How long the user thinks now.
+    pub(super) fn think(&mut self, time: &ThinkTime) -> Duration {
+        time.draw(&mut self.seeded)
+    }
+
     /// Passes over one invocation, which another thread sends.
     pub(super) fn pass(&mut self) {
         let _: f64 = self.seeded.random();
@@ -184,6 +206,23 @@ mod tests {
             let (one, other) = (all.draw(Timestamp::default()), every_other.draw(Timestamp::default()));
             assert_eq!((one.number, one.choice, one.random), (other.number, other.choice, other.random));
         }
+    }
+
+    #[test]
+    fn each_user_has_a_sequence_of_its_own_that_the_seed_fixes() {
+        let of = |user| -> Vec<(usize, u32, Duration)> {
+            let mut draws = Draws::of_user(7, user, [1.0, 1.0].into_iter());
+            let think = ThinkTime::Exponential { mean: Duration::from_secs(1) };
+            (0..20)
+                .map(|number| {
+                    let draw = draws.draw_numbered(number * 3, Timestamp::default());
+                    assert_eq!(draw.number, number * 3);
+                    (draw.choice, draw.random, draws.think(&think))
+                })
+                .collect()
+        };
+        assert_eq!(of(0), of(0));
+        assert_ne!(of(0), of(1));
     }
 
     #[test]

@@ -86,6 +86,12 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
             });
             return json!({ "scenarios": scenarios.collect::<serde_json::Map<_, _>>() });
         }
+        // How long a user thinks is the script's to say.
+        LoadShape::Users { users, duration, .. } => json!({
+            "executor": "constant-vus",
+            "vus": users,
+            "duration": duration_text(*duration, load.speed),
+        }),
         LoadShape::K6(options) => return options.clone(),
     };
     json!({ "scenarios": { SCENARIO: scenario } })
@@ -200,6 +206,15 @@ mod tests {
             1.0,
             json!({ "executor": "constant-arrival-rate", "rate": 20, "timeUnit": "1s", "duration": "90s",
                     "preAllocatedVUs": 10, "maxVUs": 100 }),
+        );
+        check(
+            LoadShape::Users {
+                users: 7,
+                duration: Duration::from_secs(30),
+                think_time: crate::users::ThinkTime::Fixed(Duration::from_secs(1)),
+            },
+            2.0,
+            json!({ "executor": "constant-vus", "vus": 7, "duration": "15s" }),
         );
         check(
             LoadShape::Stages {

@@ -180,7 +180,7 @@ fn add_invocations(
         let reason = format!(
             "there is no {SUMMARY_FILE}: the load did not come to its end, so what was planned is unknown."
         );
-        measured.add_load(count, prefix, &notes, &[reason]);
+        measured.add_load(Some(count), prefix, &notes, &[reason]);
     }
     Ok(Some(expected))
 }
@@ -281,7 +281,10 @@ mod tests {
         let folders = [first.path().to_owned(), second.path().to_owned()];
         let summary = summarize("app", &folders).unwrap();
         let load = summary.load.unwrap();
-        assert_eq!((load.planned, load.sent, load.answered, load.failed, load.dropped), (6, 5, 3, 3, 1));
+        assert_eq!(
+            (load.planned, load.sent, load.answered, load.failed, load.dropped),
+            (Some(6), 5, 3, 3, 1)
+        );
         assert_eq!(load.latency_ms, Some(Quantiles { p50: 10.0, p95: 20.0, p99: 20.0 }));
         assert_eq!(load.latency_from_planned_ms, Some(Quantiles { p50: 11.0, p95: 21.0, p99: 21.0 }));
         assert_eq!(load.failed_latency_ms, Some(Quantiles { p50: 30.0, p95: 30.0, p99: 30.0 }));
@@ -325,7 +328,7 @@ mod tests {
         let folder = folder(&[row(1, "get", Some(10), Outcome::Ok)]);
         let summary = LoadSummary {
             version: LoadSummary::VERSION,
-            planned: 9,
+            planned: Some(9),
             sent: 1,
             answered: 1,
             failed: 0,
@@ -341,13 +344,14 @@ mod tests {
             ended: Timestamp::from_micros(2),
             cancelled: true,
             iterations: None,
+            closed_loop: None,
             notes: vec![],
             invalid: vec!["The load was cancelled.".to_owned()],
         };
         let path = folder.path().join(SUMMARY_FILE);
         fs::write(&path, serde_json::to_string(&summary).unwrap()).unwrap();
         let report = summarize("app", &[folder.path().to_owned()]).unwrap();
-        assert_eq!(report.load.unwrap().planned, 9);
+        assert_eq!(report.load.unwrap().planned, Some(9));
         assert_eq!(report.invalid, ["The load was cancelled."]);
 
         for (from, to) in [("\"planned\"", "\"plan\""), ("\"version\":1", "\"version\":2")] {

@@ -141,8 +141,9 @@ impl<W: Write> SummaryTable<'_, W> {
         writeln!(self.out)?;
         self.columns("invocations", &["planned", "sent", "answered", "failed"])?;
         self.label("")?;
-        for count in [load.planned, load.sent, load.answered] {
-            write!(self.out, "{:>FIGURE$}", grouped(count))?;
+        for count in [load.planned, Some(load.sent), Some(load.answered)] {
+            // Unknown is not zero.
+            write!(self.out, "{:>FIGURE$}", count.map_or_else(|| "-".to_owned(), grouped))?;
         }
         self.count_of_bad(load.failed)?;
         writeln!(self.out)?;
@@ -393,7 +394,7 @@ mod tests {
             labels: BTreeMap::new(),
             folders: vec!["a".into(), "b".into()],
             load: Some(LoadFigures {
-                planned: 1_234_567,
+                planned: Some(1_234_567),
                 sent: 1_234_500,
                 answered: 1_234_490,
                 failed: 10,

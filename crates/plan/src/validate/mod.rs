@@ -34,6 +34,7 @@ mod trace_load;
 mod traces;
 mod unused;
 mod usage;
+mod users;
 mod workload;
 
 pub use benchmark::{benchmark, benchmark_with};
