@@ -9,6 +9,7 @@ mod columnar;
 mod invalid;
 mod io;
 mod method;
+mod operation;
 mod path;
 mod python;
 mod quantiles;
@@ -18,6 +19,7 @@ mod requests;
 mod row;
 mod span;
 mod triggers;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,12 @@ pub use report::summary::{
 };
 pub use report::table::render_summaries;
 pub use report::waterfall::{Waterfall, WaterfallRow, printable};
+
+// What a change would bring.
+pub use operation::Operation;
+pub use what_if::change::{Change, ChangeError, Effect, OperationPattern};
+pub use what_if::figures::{Figure, Figures, IntervalUnit, TrialOfTrace};
+pub use what_if::traces::{Candidate, Prediction, Ranked, WhatIf};
 
 // How long Azure's triggers take.
 pub use io::triggers::{TRIGGER_FILE, analyze_triggers};
