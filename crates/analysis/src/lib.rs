@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod aggregate;
 #[cfg(feature = "parquet")]
 mod columnar;
 #[cfg(not(feature = "parquet"))]
 #[path = "columnar_absent.rs"]
 mod columnar;
+mod export;
 mod invalid;
 mod io;
 mod method;
@@ -45,6 +47,7 @@ pub use io::PARQUET_FILE;
 pub use io::analyze::{AnalyzeOptions, analyze, analyze_file};
 pub use io::browse::{for_each_joined_trace, for_each_trace};
 pub use io::input::{TRACE_FILES, find_traces};
+pub use io::measured::{ColdState, GroupKey, Measured, for_each_measured};
 pub use io::results::{AnalysisSummary, Tables};
 pub use io::select::{SelectedTrace, select_traces};
 pub use io::{BREAKDOWN_FILE, INVALID_FILE};
@@ -60,6 +63,15 @@ pub use report::summary::{
 };
 pub use report::table::render_summaries;
 pub use report::waterfall::{Waterfall, WaterfallRow, printable};
+
+// The critical paths of many traces at once.
+pub use aggregate::difference::PathDifference;
+pub use aggregate::flame::FlameGraph;
+pub use aggregate::tree::{PathRow, PathTree, Stack, folded};
+pub use aggregate::typical::TypicalTrace;
+
+// A trace for other tools.
+pub use export::{TraceExport, speedscope};
 
 // What a change would bring.
 pub use operation::Operation;

@@ -248,7 +248,7 @@ impl Effects for Unchanged {
 
 impl Activity {
     /// Is this time before a span starts, which is attributed to the span and yet is no work of it?
-    fn is_before(self) -> bool {
+    pub(crate) fn is_before(self) -> bool {
         matches!(self, Self::Trigger | Self::ContainerInitialization)
     }
 

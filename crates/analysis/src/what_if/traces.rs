@@ -425,7 +425,7 @@ impl Effects for ChangeEffects<'_> {
 }
 
 /// Where a trace stands in a random order that depends on its id alone: FNV-1a, mixed by the finalizer of SplitMix64.
-fn rank_of(id: &str) -> u64 {
+pub(crate) fn rank_of(id: &str) -> u64 {
     let hashed = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
