@@ -70,13 +70,42 @@ pub enum ReportError {
 
 /// What `run.json` says of an invocation.
 #[derive(Default, Deserialize)]
-struct Described {
+struct DescribedFile {
     #[serde(default)]
     application: Option<String>,
+    #[serde(default)]
+    run: Option<String>,
+    #[serde(default)]
+    trial: Option<String>,
     #[serde(default)]
     factors: BTreeMap<String, Value>,
     #[serde(default)]
     labels: BTreeMap<String, Value>,
+}
+
+/// What is known of an invocation.
+pub(super) struct Described {
+    pub(super) application: Option<String>,
+    pub(super) run: Option<String>,
+    pub(super) trial: Option<String>,
+    /// Factor levels and labels.
+    pub(super) values: BTreeMap<String, String>,
+}
+
+/// Reads the `run.json` of a folder; nothing is known without one.
+pub(super) fn describe(folder: &Path) -> Result<Described, ReportError> {
+    let path = folder.join(RUN_FILE);
+    let DescribedFile { application, run, trial, factors, labels } = match open(&path)? {
+        Some(file) => serde_json::from_reader(BufReader::new(file))
+            .map_err(|source| ReportError::Described { path: path.clone(), source })?,
+        None => DescribedFile::default(),
+    };
+    let text = |(name, value): (String, Value)| match value {
+        Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    };
+    let values = factors.into_iter().chain(labels).map(text).collect();
+    Ok(Described { application, run, trial, values })
 }
 
 /// Summarizes invocation folders in groups: of one application each, with the same factor levels and labels by the
@@ -97,18 +126,9 @@ pub fn summarize_groups(
         if !folder.join(INVOCATIONS_FILE).exists() && !folder.join(BREAKDOWN_FILE).exists() {
             continue;
         }
-        let path = folder.join(RUN_FILE);
-        let described = match open(&path)? {
-            Some(file) => serde_json::from_reader(BufReader::new(file))
-                .map_err(|source| ReportError::Described { path: path.clone(), source })?,
-            None => Described::default(),
-        };
-        let text = |(name, value): (String, Value)| match value {
-            Value::String(text) => (name, text),
-            other => (name, other.to_string()),
-        };
-        let labels = described.factors.into_iter().chain(described.labels).map(text).collect();
-        let group = (described.application.unwrap_or_else(|| application.to_owned()), labels);
+        let described = describe(folder)?;
+        let application = described.application.unwrap_or_else(|| application.to_owned());
+        let group = (application, described.values);
         let index = *known.entry(group.clone()).or_insert_with(|| {
             groups.push((group, Vec::new()));
             groups.len() - 1

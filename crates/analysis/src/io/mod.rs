@@ -6,6 +6,7 @@ pub(crate) mod browse;
 pub(crate) mod folders;
 pub(crate) mod input;
 pub(crate) mod linked;
+pub(crate) mod measured;
 pub(crate) mod results;
 pub(crate) mod select;
 pub(crate) mod split;

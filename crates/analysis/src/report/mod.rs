@@ -5,8 +5,7 @@ pub(crate) mod rates;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod waterfall;
-
-mod waterfall_svg;
+pub(crate) mod waterfall_svg;
 
 /// How text for the terminal looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
