@@ -195,9 +195,16 @@ fn crates_that_stand_alone_depend_on_no_runtime_cloud_or_database() {
             forbidden.iter().copied().flatten().filter(|name| names.contains(**name)).chain(clouds).collect();
         assert!(found.is_empty(), "{name} depends on {found:?}");
     };
-    for name in
-        ["sb-measurement", "sb-statistics", "sb-analysis", "sb-figures", "sb-workload", "sb-sam", "sb-plan"]
-    {
+    for name in [
+        "sb-measurement",
+        "sb-statistics",
+        "sb-report",
+        "sb-figures",
+        "sb-analysis",
+        "sb-workload",
+        "sb-sam",
+        "sb-plan",
+    ] {
         check(name, &[RUNTIME, COMMANDS]);
     }
 }
