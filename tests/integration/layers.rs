@@ -195,7 +195,16 @@ fn crates_that_stand_alone_depend_on_no_runtime_cloud_or_database() {
             forbidden.iter().copied().flatten().filter(|name| names.contains(**name)).chain(clouds).collect();
         assert!(found.is_empty(), "{name} depends on {found:?}");
     };
-    for name in ["sb-measurement", "sb-statistics", "sb-analysis", "sb-workload", "sb-sam", "sb-plan"] {
+    for name in [
+        "sb-measurement",
+        "sb-statistics",
+        "sb-report",
+        "sb-figures",
+        "sb-analysis",
+        "sb-workload",
+        "sb-sam",
+        "sb-plan",
+    ] {
         check(name, &[RUNTIME, COMMANDS]);
     }
 }
@@ -226,7 +235,7 @@ fn is_test(path: &Path) -> bool {
 fn the_pure_crates_know_no_clock_network_or_process() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
     let mut wrong = Vec::new();
-    for name in ["plan", "workload", "sam", "measurement", "analysis"] {
+    for name in ["plan", "workload", "sam", "measurement", "analysis", "figures"] {
         // The analysis names temporary files after its process; it starts none.
         let process = if name == "analysis" { "process::Command" } else { "std::process" };
         let source = crates.join(name).join("src");

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod config;
+mod execution;
+mod experiment;
+mod figures;
+mod note;
+mod numbers;
+mod parallel;
+mod rates;
+mod read;
+mod report;
+mod series;
+mod table;
+mod tables;
+mod types;
+mod units;
+mod warping;
+
+#[cfg(test)]
+mod tests;
+
+pub use note::{Note, Weight};
+pub use read::{Dataset, DatasetError, Options, read};
+pub use report::Report;
+pub use table::{Cell, Cells, Column, Kind, Table};
+pub use tables::groups::{ActivityFigures, Figures, Group, GroupKey};
+pub use units::Status;

@@ -1,0 +1,370 @@
+//! Reads the executions below some folders: ours, and those of the published layout.
+
+mod find;
+mod number;
+mod records;
+mod requests;
+mod traces;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sb_analysis::{AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, TRACE_FILES, analyze_file};
+use sb_measurement::INVOCATIONS_FILE;
+use serde_json::Value;
+
+use self::find::Found;
+use self::requests::Requests;
+use self::traces::TraceRows;
+use crate::config::{Config, read_config};
+use crate::execution::Execution;
+use crate::note::Note;
+use crate::types::{STUDY, Types};
+use crate::{parallel, rates};
+
+pub(crate) use requests::NO_LATENCY;
+
+/// Settings of an execution in the published layout.
+const CONFIG_FILE: &str = "sb_config.yml";
+/// What an execution of ours was.
+const RUN_FILE: &str = "run.json";
+/// One row per metric of a request, as k6 writes them.
+const K6_FILE: &str = "k6_metrics.csv";
+/// The load as options of k6.
+const OPTIONS_FILE: &str = "workload_options.json";
+
+/// How a dataset is read, and its tables are computed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// With the definitions of the published study, its known faults included. By default better ones are used where there are
+    /// any; the crate's README lists them.
+    pub as_published: bool,
+    /// The folder of invocation patterns, `20min_picks` and others inside. By default `workload_traces` in, or up to three levels
+    /// above, a folder that is read.
+    pub patterns: Option<PathBuf>,
+}
+
+/// Why a dataset cannot be read. What is wrong with single files or folders is a [`Note`].
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A folder cannot be listed.
+    #[error("cannot read the folder {}: {source}; name a folder of executions", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Executions that were read.
+#[derive(Debug)]
+pub struct Dataset {
+    pub(crate) executions: Vec<Execution>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) as_published: bool,
+    /// Per-minute counts of the study's four patterns, where their files are there.
+    pub(crate) patterns: Vec<(&'static str, Vec<f64>)>,
+}
+
+impl Dataset {
+    /// How many executions there are.
+    pub fn executions(&self) -> usize {
+        self.executions.len()
+    }
+
+    /// What was left out, and why.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+}
+
+/// The four patterns of the study.
+const PATTERNS: [&str; 4] = ["fluctuating", "jump", "spikes", "steady"];
+
+/// Reads all executions at or below some folders. What is wrong with one file or folder becomes a note, and the rest is read.
+/// Traces without a breakdown are analysed first, and the breakdown is kept beside them.
+///
+/// # Errors
+/// A given folder cannot be listed.
+pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetError> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut notes = Vec::new();
+    for folder in folders {
+        for execution in find::executions(folder, &mut notes)? {
+            if !found.iter().any(|known| known.folder == execution.folder) {
+                found.push(execution);
+            }
+        }
+    }
+    let patterns =
+        options.patterns.clone().or_else(|| folders.iter().find_map(|folder| find::patterns(folder)));
+    let mut executions = Vec::new();
+    for found in found {
+        executions.push(describe(found, options, patterns.as_deref(), &mut notes));
+    }
+    let rank = |execution: &Execution| {
+        let known = STUDY.iter().position(|name| **name == *execution.application);
+        known.unwrap_or(STUDY.len())
+    };
+    // Stable: further applications stay in the order of their folders.
+    executions.sort_by_key(rank);
+    let contents = read_contents(&executions, options.as_published);
+    for (execution, content) in executions.iter_mut().zip(contents) {
+        content.put_into(execution, &mut notes);
+        if !options.as_published
+            && let Some(planned) = execution.sent.as_ref().and_then(|sent| sent.planned.as_ref())
+        {
+            execution.planned = Some(rates::per_second(planned.relative(), false));
+        }
+    }
+    let files = PATTERNS.iter().filter_map(|name| {
+        let text =
+            fs::read_to_string(patterns.as_ref()?.join("20min_picks").join(format!("{name}.csv"))).ok()?;
+        Some((*name, rates::per_minute(&text)?))
+    });
+    let patterns = files.collect();
+    Ok(Dataset { executions, notes, as_published: options.as_published, patterns })
+}
+
+/// What the small files of an execution say.
+fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mut Vec<Note>) -> Execution {
+    let folder = &found.folder;
+    let mut config = Config::default();
+    let mut application = None;
+    let path = folder.join(CONFIG_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => match read_config(&text) {
+            Ok((name, read)) => (application, config) = (Some(name), read),
+            Err(problem) => notes.push(Note::warning(&path, format!("{problem}; its settings are unknown"))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => notes.push(Note::warning(&path, format!("it cannot be read: {error}"))),
+    }
+    let path = folder.join(RUN_FILE);
+    let has_run = match fs::read_to_string(&path) {
+        Ok(text) => {
+            match config.add_run(&text) {
+                Ok(name) => application = name.or(application),
+                Err(problem) => notes.push(Note::warning(&path, problem)),
+            }
+            true
+        }
+        Err(_) => false,
+    };
+    if application.is_none() {
+        let message = "it has no `sb_config.yml` that can be read, so it has no label, and no table of the study counts it";
+        notes.push(Note::warning(folder, message));
+    }
+    let application = application.unwrap_or_else(|| found.application_folder());
+    let planned = read_planned(&folder.join(OPTIONS_FILE), options.as_published, notes);
+    let pattern = read_pattern(&config, patterns, options.as_published);
+    Execution {
+        app_path: found.benchmark_file(&application),
+        application: application.into(),
+        is_ours: has_run || folder.join(INVOCATIONS_FILE).is_file(),
+        logs_path: found.logs_path,
+        folder: found.folder,
+        config,
+        planned,
+        pattern,
+        ..Execution::default()
+    }
+}
+
+fn read_planned(path: &Path, as_published: bool, notes: &mut Vec<Note>) -> Option<Vec<f64>> {
+    let text = fs::read_to_string(path).ok()?;
+    match serde_json::from_str::<Value>(&text) {
+        Ok(options) if as_published => rates::planned_as_published(&options),
+        Ok(options) => rates::planned(&options),
+        Err(error) => {
+            notes.push(Note::warning(path, format!("it is no valid JSON, so the plan is unknown: {error}")));
+            None
+        }
+    }
+}
+
+fn read_pattern(config: &Config, patterns: Option<&Path>, as_published: bool) -> Option<Vec<f64>> {
+    // Ours has the counts in its own description.
+    let ours =
+        config.load.as_ref().and_then(|load| load.get("invocations_per_minute")).and_then(Value::as_array);
+    if let Some(counts) = ours {
+        let counts: Option<Vec<f64>> = counts.iter().map(Value::as_f64).collect();
+        return counts.map(|counts| rates::pattern(config, &counts, as_published));
+    }
+    let candidates = rates::pattern_file(config, as_published)?;
+    let text = candidates.iter().find_map(|name| fs::read_to_string(patterns?.join(name)).ok())?;
+    Some(rates::pattern(config, &rates::per_minute(&text)?, as_published))
+}
+
+/// What the large files of an execution hold.
+#[derive(Default)]
+struct Content {
+    requests: Option<Requests>,
+    rows: Option<TraceRows>,
+    invalid: u64,
+    types: Vec<Arc<str>>,
+    notes: Vec<Note>,
+    /// Files that are still to be read.
+    left: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Requests,
+    Traces,
+}
+
+/// Reads the large files, largest executions first. Two files of one execution are read at the same time.
+fn read_contents(executions: &[Execution], as_published: bool) -> Vec<Content> {
+    let size = |folder: &Path, name: &str| fs::metadata(folder.join(name)).map_or(0, |about| about.len());
+    let mut order: Vec<(u64, usize)> = executions
+        .iter()
+        .enumerate()
+        .map(|(place, execution)| {
+            let folder = &execution.folder;
+            (size(folder, K6_FILE) + size(folder, BREAKDOWN_FILE) + size(folder, INVOCATIONS_FILE), place)
+        })
+        .collect();
+    order.sort_by_key(|(size, place)| (std::cmp::Reverse(*size), *place));
+    let tasks: Vec<(usize, Part)> =
+        order.iter().flat_map(|(_, place)| [(*place, Part::Requests), (*place, Part::Traces)]).collect();
+    let contents: Vec<Mutex<Content>> =
+        executions.iter().map(|_| Mutex::new(Content { left: 2, ..Content::default() })).collect();
+    parallel::map(&tasks, |_, (place, part)| {
+        let (Some(execution), Some(content)) = (executions.get(*place), contents.get(*place)) else { return };
+        match part {
+            Part::Requests => {
+                let mut notes = Vec::new();
+                let requests = read_requests(execution, as_published, &mut notes);
+                let mut content = content.lock();
+                content.requests = requests;
+                content.notes.extend(notes);
+            }
+            Part::Traces => {
+                let mut notes = Vec::new();
+                let (rows, invalid) = read_traces(execution, as_published, &mut notes);
+                let mut content = content.lock();
+                (content.rows, content.invalid) = (rows, invalid);
+                content.notes.extend(notes);
+            }
+        }
+        let mut content = content.lock();
+        content.left -= 1;
+        if content.left == 0 {
+            content.join(as_published);
+        }
+    });
+    contents.into_iter().map(Mutex::into_inner).collect()
+}
+
+fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note>) -> Option<Requests> {
+    let folder = &execution.folder;
+    let by_rules = !execution.is_ours || as_published;
+    let types = Types::new(&execution.application, by_rules, as_published);
+    let (ours, k6) = (folder.join(INVOCATIONS_FILE), folder.join(K6_FILE));
+    // Ours is finer: microseconds instead of seconds, and the request's own name.
+    let (path, read) = if ours.is_file() && !(as_published && k6.is_file()) {
+        let read = requests::read_invocations(&ours, types);
+        (ours, read)
+    } else if k6.is_file() {
+        let read = requests::read_k6(&k6, types, as_published);
+        (k6, read)
+    } else {
+        notes.push(Note::warning(
+            &k6,
+            "there is no such file: how many requests were sent, and of which type, is unknown",
+        ));
+        return None;
+    };
+    match read {
+        Ok(mut requests) => {
+            notes.append(&mut requests.notes);
+            Some(requests)
+        }
+        Err(error) => {
+            notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
+            None
+        }
+    }
+}
+
+fn read_traces(execution: &Execution, as_published: bool, notes: &mut Vec<Note>) -> (Option<TraceRows>, u64) {
+    let folder = &execution.folder;
+    let path = folder.join(BREAKDOWN_FILE);
+    if !path.is_file()
+        && let Some(traces) = TRACE_FILES.iter().map(|name| folder.join(name)).find(|traces| traces.is_file())
+    {
+        match analyze_file(&traces, &AnalyzeOptions::default()) {
+            Ok(summary) => notes.push(Note::remark(
+                &traces,
+                format!(
+                    "it had no breakdown: {} traces were analysed, {} are valid",
+                    summary.valid + summary.invalid,
+                    summary.valid
+                ),
+            )),
+            Err(error) => notes.push(Note::warning(&traces, format!("it cannot be analysed: {error}"))),
+        }
+    }
+    let by_path = &*execution.application == "image_processing" && (!execution.is_ours || as_published);
+    let read = File::open(&path).and_then(|file| traces::read(file, &path, by_path));
+    let rows = match read {
+        Ok(mut rows) => {
+            notes.append(&mut rows.notes);
+            Some(rows)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
+            None
+        }
+    };
+    let path = folder.join(INVALID_FILE);
+    let invalid = match File::open(&path).and_then(requests::count_rows) {
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => {
+            notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
+            0
+        }
+    };
+    (rows, invalid)
+}
+
+impl Content {
+    /// Gives the traces the types of their requests, and forgets the ids.
+    fn join(&mut self, as_published: bool) {
+        if let Some(requests) = &mut self.requests {
+            self.types = std::mem::take(&mut requests.types);
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.join(self.requests.as_ref(), as_published, &mut self.types);
+        }
+        if let Some(requests) = &mut self.requests {
+            requests.forget_ids();
+            let by_path = requests.sent.kinds.iter().position(|kind| *kind == requests::BY_PATH);
+            if by_path.is_some() {
+                // The path is that of a trace; a request alone is one of the three.
+                let kind = self.types.iter().position(|name| &**name == "postImage").unwrap_or_else(|| {
+                    self.types.push("postImage".into());
+                    self.types.len() - 1
+                });
+                for found in requests.sent.kinds.iter_mut().filter(|kind| **kind == requests::BY_PATH) {
+                    *found = kind as u32;
+                }
+            }
+        }
+    }
+
+    fn put_into(self, execution: &mut Execution, notes: &mut Vec<Note>) {
+        execution.sent = self.requests.map(|requests| requests.sent);
+        execution.traces = self.rows.map(|rows| rows.traces);
+        execution.invalid = self.invalid;
+        execution.types = self.types;
+        notes.extend(self.notes);
+    }
+}
