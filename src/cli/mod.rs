@@ -133,6 +133,17 @@ pub(crate) enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// Lay out manifests and plans: indentation, blank lines, spaces
+    #[command(
+        after_help = "Keys, their order, values and comments stay as they are. Files of YAML are left alone.\n\nExamples:\n  sb fmt\n  sb fmt applications plans/quickstart.toml\n  sb fmt --check                            in CI"
+    )]
+    Fmt {
+        /// Files to lay out, or folders to search [default: this folder]
+        paths: Vec<PathBuf>,
+        /// Write nothing; show what would change, and exit with code 1 if anything would
+        #[arg(long)]
+        check: bool,
+    },
     /// Explain a rule of `sb validate`, or list all rules
     #[command(after_help = "Examples:\n  sb explain\n  sb explain unknown-key")]
     Explain {

@@ -103,6 +103,7 @@ const ROWS: &[Row] = {
         (&["logs", "trace show"], &[State], &[]),
         (&["trace path", "trace list"], &[State], &[Text, Json]),
         (&["validate"], &[Manifest], &[Text, Json, Github, Sarif, Junit]),
+        (&["fmt"], &[Manifest], &[]),
         (&["explain"], &[], &[Text, Json]),
         (&["plan show"], &[Params], &[Text, Json]),
         (&["plan graph"], &[Params], &[Dot, Mermaid, Json]),

@@ -6,6 +6,7 @@ mod doctor;
 mod estimate;
 mod explain;
 mod fix;
+mod fmt;
 mod forget;
 mod from_template;
 mod history;
@@ -91,6 +92,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         Command::Validate { paths, strict, fix } => {
             manifest::validate(terminal, settings, &paths, manifest::Manner { strict, fix })
         }
+        Command::Fmt { paths, check } => fmt::fmt(terminal, settings, &paths, check),
         Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
         Command::New { folder: Some(folder), target, .. } => {
             new::new(terminal, &folder, target.as_deref().unwrap_or(new::BOTH))
@@ -205,6 +207,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Local(command) => local::local(terminal, settings, command).await,
         // The rest needs no runtime and was dispatched before.
         Command::Validate { .. }
+        | Command::Fmt { .. }
         | Command::Explain { .. }
         | Command::New { .. }
         | Command::Schema { .. }

@@ -64,6 +64,7 @@ fn each_route_of_a_template_becomes_a_request_that_works() {
     // Editors find the schema by the first line.
     assert!(work.read("orders/benchmark.toml").starts_with("#:schema benchmark.schema.json\n"));
     assert_eq!(work.read("orders/benchmark.schema.json"), work.sb(&["schema", "benchmark"]).expect(0).stdout);
+    work.sb_in("orders", &["fmt", "--check"]).expect(0);
     let checked = work.sb_in("orders", &["validate"]).expect(0);
     assert!(!checked.stderr.contains("warning"), "{}", checked.stderr);
     let tested = work.sb_in("orders", &["test", "--executor", "host"]).expect(0);
@@ -171,7 +172,7 @@ fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
     assert_eq!(told["tools"][0]["needed_by"][0], "it@local");
     assert!(told["tools"][0]["install"].as_str().is_some_and(|way| !way.is_empty()), "{told}");
     // A target that no manifest has needs nothing, which says nothing.
-    let wrong = work.sb(&["doctor", "--target", "loca"]).expect(2);
+    let wrong = work.sb(&["doctor", "--target", "locl"]).expect(2);
     assert!(wrong.stderr.contains("did you mean `local`?"), "{}", wrong.stderr);
     // On this machine no engine is needed.
     let (code, told) = doctor(&["--executor", "host"]);
