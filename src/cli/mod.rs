@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use help::full as command;
 pub(crate) use load::{Confirm, KeepArguments, LoadArguments, ToleranceArguments, WorkloadCommand};
-pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand};
+pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand, ReportCommand};
 pub(crate) use shared::{Given, OutputFormat, words};
 pub(crate) use traces::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
 
@@ -34,7 +34,8 @@ pub(crate) use traces::{MethodArguments, RepairKind, TraceCommand, WrittenTables
         sb status --watch                   follow the last run until it ends\n  \
         sb resume                           continue the last run after a crash\n\n\
         Exit codes: 0 done, 1 a step failed, 2 wrong arguments, 3 invalid manifest, 4 a cleanup is owed,\n\
-        5 a trial missed its tolerances, 6 locked by another process, 7 state cannot be written, 130 stopped."
+        5 a trial missed its tolerances, 6 locked by another process, 7 state cannot be written,\n\
+        8 a comparison found a regression, 130 stopped."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -275,12 +276,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
         port: u16,
     },
-    /// Show what a run measured
-    #[command(after_help = "Examples:\n  \
+    /// Show what a run measured, or what changed between two
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  \
             sb report                               the last run\n  \
             sb report quickstart --format json      the run that has this in its id\n  \
-            sb report logs/2026-01-31_12-00-00      one invocation")]
+            sb report logs/2026-01-31_12-00-00      one invocation\n  \
+            sb report compare main branch           what changed between two runs"
+    )]
     Report {
+        #[command(subcommand)]
+        command: Option<ReportCommand>,
         /// A run's id or a part of it, or folders of invocations [default: the last run]
         what: Vec<PathBuf>,
     },

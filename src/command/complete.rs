@@ -173,7 +173,7 @@ impl<'a> Place<'a> {
             ("new", "target") => ["aws", "local", "aws,local"].map(plain).to_vec(),
             ("shell", "step") => here.manifest_steps(),
             ("shell", "image") => here.images(),
-            (_, "run") | ("report", "what") => here.runs(),
+            (_, "run") | ("report", "what") | ("compare", "before" | "after") => here.runs(),
             (_, "step") => here.steps(self.given.get("run")),
             (_, "plan") => here.plans(),
             (_, "load") if argument.is_positional() => loads(),

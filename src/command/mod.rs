@@ -1,5 +1,6 @@
 //! One file per subcommand; wiring only.
 
+mod compare;
 mod complete;
 mod config;
 mod doctor;
@@ -159,7 +160,11 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         }
         Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
         Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
-        Command::Report { what } => report::report(terminal, settings, &what).await,
+        Command::Report { command: Some(command), .. } => {
+            let cli::ReportCommand::Compare { before, after, fail_on_regression } = command;
+            compare::compare(terminal, settings, [&before, &after], fail_on_regression).await
+        }
+        Command::Report { command: None, what } => report::report(terminal, settings, &what).await,
         Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
         Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,

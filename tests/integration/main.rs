@@ -5,6 +5,7 @@
 mod analysis;
 mod background;
 mod commands;
+mod compare;
 mod contents;
 mod crashes;
 mod docker;

@@ -15,7 +15,7 @@ use crate::report::summary::{ApplicationSummary, Measurements};
 use crate::row::{RowError, read_breakdown, read_invalid};
 
 /// In an invocation's folder: of which application, run and trial it is, and with which factor levels and labels.
-const RUN_FILE: &str = "run.json";
+pub(super) const RUN_FILE: &str = "run.json";
 
 /// Why folders of invocations cannot be summarized.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,22 @@ pub enum ReportError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A `sb_config.yml` is damaged.
+    #[error("{}: {message}; correct or remove it", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A `k6_metrics.csv` is damaged.
+    #[error("{}: {message}; it must be a table as k6 writes it with `--out csv`", path.display())]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A `trace_breakdown.csv` or an `invalid_traces.csv` is damaged.
     #[error("{}: {source}", path.display())]
     Breakdown {
@@ -76,7 +92,13 @@ struct DescribedFile {
     #[serde(default)]
     run: Option<String>,
     #[serde(default)]
+    deployment: Option<String>,
+    #[serde(default)]
     trial: Option<String>,
+    #[serde(default)]
+    step: Option<String>,
+    #[serde(default)]
+    attempt: Option<u64>,
     #[serde(default)]
     factors: BTreeMap<String, Value>,
     #[serde(default)]
@@ -87,7 +109,10 @@ struct DescribedFile {
 pub(super) struct Described {
     pub(super) application: Option<String>,
     pub(super) run: Option<String>,
+    pub(super) deployment: Option<String>,
     pub(super) trial: Option<String>,
+    pub(super) step: Option<String>,
+    pub(super) attempt: Option<u64>,
     /// Factor levels and labels.
     pub(super) values: BTreeMap<String, String>,
 }
@@ -95,17 +120,18 @@ pub(super) struct Described {
 /// Reads the `run.json` of a folder; nothing is known without one.
 pub(super) fn describe(folder: &Path) -> Result<Described, ReportError> {
     let path = folder.join(RUN_FILE);
-    let DescribedFile { application, run, trial, factors, labels } = match open(&path)? {
-        Some(file) => serde_json::from_reader(BufReader::new(file))
-            .map_err(|source| ReportError::Described { path: path.clone(), source })?,
-        None => DescribedFile::default(),
-    };
+    let DescribedFile { application, run, deployment, trial, step, attempt, factors, labels } =
+        match open(&path)? {
+            Some(file) => serde_json::from_reader(BufReader::new(file))
+                .map_err(|source| ReportError::Described { path: path.clone(), source })?,
+            None => DescribedFile::default(),
+        };
     let text = |(name, value): (String, Value)| match value {
         Value::String(text) => (name, text),
         other => (name, other.to_string()),
     };
     let values = factors.into_iter().chain(labels).map(text).collect();
-    Ok(Described { application, run, trial, values })
+    Ok(Described { application, run, deployment, trial, step, attempt, values })
 }
 
 /// Summarizes invocation folders in groups: of one application each, with the same factor levels and labels by the
@@ -226,7 +252,7 @@ fn add_traces(
 }
 
 /// `None` when there is no such file.
-fn open(path: &Path) -> Result<Option<File>, ReportError> {
+pub(super) fn open(path: &Path) -> Result<Option<File>, ReportError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

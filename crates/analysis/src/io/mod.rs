@@ -9,6 +9,7 @@ pub(crate) mod linked;
 pub(crate) mod measured;
 pub(crate) mod results;
 pub(crate) mod select;
+pub(crate) mod sides;
 pub(crate) mod split;
 pub(crate) mod triggers;
 

@@ -326,7 +326,7 @@ impl<W: Write> SummaryTable<'_, W> {
 }
 
 /// Milliseconds with a unit that keeps about three digits.
-fn duration(milliseconds: f64) -> String {
+pub(super) fn duration(milliseconds: f64) -> String {
     let magnitude = milliseconds.abs();
     if magnitude < 10.0 {
         format!("{milliseconds:.2} ms")
@@ -344,7 +344,7 @@ fn percent(share: f64) -> String {
 }
 
 /// `12,345,678`.
-fn grouped(count: u64) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -357,7 +357,7 @@ fn grouped(count: u64) -> String {
 }
 
 /// Cut to `width` characters, the last of them an ellipsis; control characters become spaces.
-fn shortened(text: &str, width: usize) -> String {
+pub(super) fn shortened(text: &str, width: usize) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     if text.chars().count() <= width {
         clean.collect()
