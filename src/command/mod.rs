@@ -31,6 +31,7 @@ mod sampling;
 mod shell;
 mod single;
 mod status;
+mod tables;
 mod tmux;
 mod trace;
 mod triggers;
@@ -157,7 +158,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         }
         Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
         Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
-        Command::Report { what } => report::report(terminal, settings, &what).await,
+        Command::Report(arguments) => report::report(terminal, settings, &arguments).await,
         Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
         Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,

@@ -22,6 +22,9 @@ mod triggers;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "parquet")]
+pub use columnar::{PlainCells, write_parquet};
+
 // A trace and its explanation.
 pub use invalid::{Invalid, Rejected};
 pub use method::{Method, analyze_text};
