@@ -283,14 +283,11 @@ pub(crate) enum Command {
             sb report                               the last run\n  \
             sb report quickstart --format json      the run that has this in its id\n  \
             sb report logs/2026-01-31_12-00-00      one invocation\n  \
+            sb report --output out                  its tables as CSV and Parquet, and a summary\n  \
+            sb report data/raw --output out --as-published   a dataset, by the definitions of its study\n  \
             sb report compare main branch           what changed between two runs"
     )]
-    Report {
-        #[command(subcommand)]
-        command: Option<ReportCommand>,
-        /// A run's id or a part of it, or folders of invocations [default: the last run]
-        what: Vec<PathBuf>,
-    },
+    Report(ReportArguments),
     /// Print the log of a step
     #[command(after_help = "Examples:\n  \
             sb logs                    what runs now, else what failed last\n  \
@@ -468,6 +465,23 @@ pub(crate) enum Shell {
     Bash,
     Fish,
     Zsh,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    #[command(subcommand)]
+    pub command: Option<ReportCommand>,
+    /// Runs by their ids or a part of them, or folders with executions in or below them [default: the last run]
+    pub what: Vec<PathBuf>,
+    /// Write a report into this folder: its tables as CSV and Parquet, and a summary in Markdown
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Use the definitions of the published study in tables, its known faults included
+    #[arg(long)]
+    pub as_published: bool,
+    /// Folder of invocation patterns to compare with [default: `workload_traces` near the folders]
+    #[arg(long, value_name = "DIR")]
+    pub workload_traces: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

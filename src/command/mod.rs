@@ -33,6 +33,7 @@ mod sampling;
 mod shell;
 mod single;
 mod status;
+mod tables;
 mod tmux;
 mod trace;
 mod triggers;
@@ -160,11 +161,12 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         }
         Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
         Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
-        Command::Report { command: Some(command), .. } => {
-            let cli::ReportCommand::Compare { before, after, fail_on_regression } = command;
-            compare::compare(terminal, settings, [&before, &after], fail_on_regression).await
-        }
-        Command::Report { command: None, what } => report::report(terminal, settings, &what).await,
+        Command::Report(arguments) => match &arguments.command {
+            Some(cli::ReportCommand::Compare { before, after, fail_on_regression }) => {
+                compare::compare(terminal, settings, [before, after], *fail_on_regression).await
+            }
+            None => report::report(terminal, settings, &arguments).await,
+        },
         Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
         Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,

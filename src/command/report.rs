@@ -10,6 +10,8 @@ use serde_json::json;
 use super::Outcome;
 use super::output::Failed;
 use super::status::{last_run, open};
+use super::tables;
+use crate::cli::ReportArguments;
 use crate::exit_code::Exit;
 use crate::provider::retrieval::Retrieval;
 use crate::run::{Request, What, find_run};
@@ -17,8 +19,7 @@ use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
 use crate::watch::measured::{invocations, summaries};
-use sb_analysis::{Ink, TRACE_FILES, render_summaries};
-use sb_measurement::SUMMARY_FILE;
+use sb_analysis::{ApplicationSummary, Ink, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
 use sb_plan::id::RunId;
 
@@ -35,20 +36,71 @@ async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
     last_run(store).await
 }
 
-pub(super) async fn report(terminal: &Terminal, settings: &Settings, what: &[PathBuf]) -> Outcome {
-    if !what.is_empty() && what.iter().all(|path| path.is_dir()) {
-        let folders = what.iter().flat_map(|path| of_invocations(path)).collect();
-        return show_report(terminal, settings, &BTreeMap::from([("invocations".to_owned(), folders)]));
+pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: &ReportArguments) -> Outcome {
+    let (named, runs): (Vec<&PathBuf>, Vec<&PathBuf>) = arguments.what.iter().partition(|path| path.is_dir());
+    let mut folders = Folders::new();
+    if named.is_empty() || !runs.is_empty() {
+        let store = open(terminal, settings)?;
+        let rows = match &runs[..] {
+            [] => vec![last_measured(&store).await?],
+            names => {
+                let mut rows = Vec::new();
+                for name in names {
+                    rows.push(find_run(&store, &name.to_string_lossy()).await?);
+                }
+                rows
+            }
+        };
+        for row in rows {
+            let state = store.state(&row.id).await?;
+            let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
+            for (application, found) in invocations(&plan, &graph, &state) {
+                folders.entry(application).or_default().extend(found);
+            }
+        }
     }
-    let store = open(terminal, settings)?;
-    let row = match what {
-        [] => last_measured(&store).await?,
-        [name] => find_run(&store, &name.to_string_lossy()).await?,
-        _ => return Err(Failed::message(Exit::Usage, "name one run, or folders of invocations")),
-    };
-    let state = store.state(&row.id).await?;
-    let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
-    show_report(terminal, settings, &invocations(&plan, &graph, &state))
+    if let Some(output) = &arguments.output {
+        let report = tables::compute(&sources(&named, &folders), arguments)?;
+        return tables::write(terminal, settings, &report, output);
+    }
+    if arguments.as_published || arguments.workload_traces.is_some() {
+        if !settings.json() {
+            let message = "the definitions of tables mean nothing to the screen";
+            let help = "write the tables with `--output DIR`, or print them with `--format json`";
+            return Err(Failed::helped(Exit::Usage, message, help));
+        }
+    }
+    let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
+    if !named_folders.is_empty() {
+        folders.entry("invocations".to_owned()).or_default().extend(tables::executions(&named_folders)?);
+    }
+    if settings.json() {
+        let report = tables::compute(&sources(&named, &folders), arguments)?;
+        return show_numbers(terminal, &folders, &report);
+    }
+    show_report(terminal, settings, &folders)
+}
+
+/// What is read: the folders that were named, or those of runs.
+fn sources(named: &[&PathBuf], folders: &Folders) -> Vec<PathBuf> {
+    let there = folders.values().flatten().filter(|folder| folder.is_dir());
+    named.iter().copied().chain(there).cloned().collect()
+}
+
+/// All numbers as JSON.
+fn show_numbers(terminal: &Terminal, folders: &Folders, report: &sb_report::Report) -> Outcome {
+    let summaries = measured(folders)?;
+    let all = json!({
+        "version": 1,
+        "applications": summaries,
+        "as_published": report.as_published,
+        "executions": report.executions,
+        "groups": report.groups,
+        "tables": report.tables,
+        "notes": report.notes,
+    });
+    terminal.data(&format!("{all:#}"))?;
+    Ok(Exit::Done)
 }
 
 /// The folder of the last invocation of the workspace's last run that has traces.
@@ -79,27 +131,23 @@ pub(super) async fn last_invocation(store: &Store) -> Result<Option<PathBuf>, Fa
     Ok(None)
 }
 
-/// A folder of an invocation, or those that lie in it.
-fn of_invocations(folder: &Path) -> Vec<PathBuf> {
-    let is_one = |folder: &Path| folder.join(SUMMARY_FILE).is_file();
-    let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|item| item.path());
-    let mut inner: Vec<_> = inner.filter(|path| is_one(path)).collect();
-    if is_one(folder) || inner.is_empty() {
-        return vec![folder.to_owned()];
+/// Empty: nothing was measured.
+fn measured(folders: &Folders) -> Result<Vec<ApplicationSummary>, Failed> {
+    let summaries = summaries(folders).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+    if summaries.is_empty()
+        && let Some(gone) = folders.values().flatten().find(|folder| !folder.is_dir())
+    {
+        let message =
+            format!("what was measured is not there any more: there is no folder `{}`", gone.display());
+        let help = "name the folders where they are now: sb report FOLDER…";
+        return Err(Failed::helped(Exit::Failed, message, help));
     }
-    inner.sort();
-    inner
+    Ok(summaries)
 }
 
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
-    let summaries = summaries(folders).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+    let summaries = measured(folders)?;
     if summaries.is_empty() {
-        if let Some(gone) = folders.values().flatten().find(|folder| !folder.is_dir()) {
-            let message =
-                format!("what was measured is not there any more: there is no folder `{}`", gone.display());
-            let help = "name the folders where they are now: sb report FOLDER…";
-            return Err(Failed::helped(Exit::Failed, message, help));
-        }
         terminal.say("nothing was measured");
         return Ok(Exit::Done);
     }

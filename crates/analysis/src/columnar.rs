@@ -7,7 +7,9 @@
 //! The file is written with Parquet's own column writers. Arrow, which its other writer needs, costs more to build
 //! than the rest of this crate.
 
+mod cell;
 mod column;
+mod plain;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,11 +20,14 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
-use self::column::{Cell, Column};
+use self::cell::Cell;
+use self::column::Column;
 use super::path::breakdown::Activity;
 use super::path::repair::COLUMN;
 use super::requests::Requests;
 use super::row::BreakdownRow;
+
+pub use self::plain::{PlainCells, write_parquet};
 
 /// Rows of a row group, whose cells are held in memory until it is written: some megabytes.
 const ROW_GROUP: usize = 32_768;
@@ -38,39 +43,64 @@ pub(super) struct Entry {
 
 /// Writes rows as Parquet.
 pub(super) struct Table<W: Write + Send> {
-    writer: SerializedFileWriter<W>,
-    columns: Vec<Column>,
+    groups: RowGroups<W>,
+    cells: Vec<Cell>,
     requests: Requests,
-    /// Rows that the columns hold.
-    rows: usize,
 }
 
 impl<W: Write + Send> Table<W> {
     pub(super) fn new(out: W, with_repairs: bool, requests: Requests) -> io::Result<Self> {
-        let columns = columns(with_repairs);
+        let (columns, cells) = columns(with_repairs)
+            .into_iter()
+            .map(|(name, cell)| (Column::new(name, cell.kind()), cell))
+            .unzip();
+        Ok(Self { groups: RowGroups::new(out, columns)?, cells, requests })
+    }
+
+    pub(super) fn add(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+        for entry in entries {
+            for (column, cell) in self.groups.columns.iter_mut().zip(&self.cells) {
+                cell.add(column, &entry, &self.requests);
+            }
+            self.groups.end_row()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.groups.finish()
+    }
+}
+
+/// Columns that are written group by group of rows.
+struct RowGroups<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
+    columns: Vec<Column>,
+    /// Rows that the columns hold.
+    rows: usize,
+}
+
+impl<W: Write + Send> RowGroups<W> {
+    fn new(out: W, columns: Vec<Column>) -> io::Result<Self> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
         let schema = schema(&columns).map_err(plain)?;
         let writer = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties)).map_err(plain)?;
-        Ok(Self { writer, columns, requests, rows: 0 })
+        Ok(Self { writer, columns, rows: 0 })
     }
 
-    pub(super) fn add(&mut self, entries: Vec<Entry>) -> io::Result<()> {
-        for entry in entries {
-            for column in &mut self.columns {
-                column.add(&entry, &self.requests);
-            }
-            self.rows += 1;
-            if self.rows == ROW_GROUP {
-                self.write().map_err(plain)?;
-            }
+    /// Every column has got its cell of a row.
+    fn end_row(&mut self) -> io::Result<()> {
+        self.rows += 1;
+        if self.rows == ROW_GROUP {
+            self.write().map_err(plain)?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self) -> io::Result<()> {
         if self.rows > 0 {
             self.write().map_err(plain)?;
         }
@@ -92,28 +122,24 @@ impl<W: Write + Send> Table<W> {
 }
 
 /// The columns of the table, in their order.
-fn columns(with_repairs: bool) -> Vec<Column> {
+fn columns(with_repairs: bool) -> Vec<(&'static str, Cell)> {
     let mut columns = vec![
-        Column::new("trace_id", Cell::Text(|entry| &entry.row.trace_id)),
-        Column::new("start_time", Cell::Time(|entry| entry.row.start_time)),
-        Column::new("end_time", Cell::Time(|entry| entry.row.end_time)),
-        Column::new("duration", Cell::Integer(|entry| entry.row.duration)),
-        Column::new(
-            "url",
-            Cell::TextOrNull(|entry, _| Some(entry.row.url.as_str()).filter(|url| !url.is_empty())),
-        ),
-        Column::new("num_cold_starts", Cell::Integer(|entry| count(entry.row.num_cold_starts))),
-        Column::new("errors", Cell::Integer(|entry| count(entry.row.errors))),
-        Column::new("throttles", Cell::Integer(|entry| count(entry.row.throttles))),
-        Column::new("faults", Cell::Integer(|entry| count(entry.row.faults))),
-        Column::new("services", Cell::Texts(|entry| &entry.row.services)),
-        Column::new("longest_path_names", Cell::Texts(|entry| &entry.row.longest_path_names)),
+        ("trace_id", Cell::Text(|entry| &entry.row.trace_id)),
+        ("start_time", Cell::Time(|entry| entry.row.start_time)),
+        ("end_time", Cell::Time(|entry| entry.row.end_time)),
+        ("duration", Cell::Integer(|entry| entry.row.duration)),
+        ("url", Cell::TextOrNull(|entry, _| Some(entry.row.url.as_str()).filter(|url| !url.is_empty()))),
+        ("num_cold_starts", Cell::Integer(|entry| count(entry.row.num_cold_starts))),
+        ("errors", Cell::Integer(|entry| count(entry.row.errors))),
+        ("throttles", Cell::Integer(|entry| count(entry.row.throttles))),
+        ("faults", Cell::Integer(|entry| count(entry.row.faults))),
+        ("services", Cell::Texts(|entry| &entry.row.services)),
+        ("longest_path_names", Cell::Texts(|entry| &entry.row.longest_path_names)),
     ];
-    columns.extend(Activity::ALL.map(|activity| Column::new(activity.name(), Cell::Part(activity))));
-    columns
-        .push(Column::new("request", Cell::TextOrNull(|entry, requests| requests.get(&entry.row.trace_id))));
+    columns.extend(Activity::ALL.map(|activity| (activity.name(), Cell::Part(activity))));
+    columns.push(("request", Cell::TextOrNull(|entry, requests| requests.get(&entry.row.trace_id))));
     if with_repairs {
-        columns.push(Column::new(COLUMN, Cell::IntegerOrNull(|entry| entry.repaired)));
+        columns.push((COLUMN, Cell::IntegerOrNull(|entry| entry.repaired)));
     }
     columns
 }

@@ -26,6 +26,9 @@ mod what_if;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "parquet")]
+pub use columnar::{PlainCells, write_parquet};
+
 // A trace and its explanation.
 pub use invalid::{Invalid, Rejected};
 pub use method::{Method, analyze_text};

@@ -20,6 +20,7 @@
 
 #![deny(missing_docs)]
 
+mod folder;
 mod regular;
 
 use std::ffi::{OsStr, OsString};
@@ -34,6 +35,7 @@ use std::thread;
 
 use rustix::fs::OFlags;
 
+pub use folder::FolderReplacement;
 pub use regular::{open_regular, read_regular, read_regular_text};
 
 /// What a written file survives.

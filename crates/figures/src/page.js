@@ -56,14 +56,13 @@
     for (let number = Math.ceil(from / step - 1e-9); number * step <= to + step * 1e-9; number += 1) found.push(number * step);
     return found;
   };
-  const drawTicks = (group, [a, b]) => {
+  const drawTicks = (group, [a, b], width) => {
     const { draw, scale } = group.dataset;
     const ends = [Number(group.dataset.from), Number(group.dataset.to)];
     const forth = scale === "logarithmic" ? Math.log : (value) => value;
     const back = scale === "logarithmic" ? Math.exp : (value) => value;
     const [low, high] = ends.map(forth);
     const at = (share) => back(low + (high - low) * share);
-    const width = group.ownerSVGElement.getBoundingClientRect().width || 300;
     const most = Math.max(2, Math.min(9, Math.floor(width / 52)));
     group.replaceChildren(...marks(at(a), at(b), scale, most).map((value) => {
       const x = `${(((forth(value) - low) / (high - low) - a) / (b - a)) * 100}%`;
@@ -73,6 +72,8 @@
       return text;
     }));
   };
+  // The picture that is as wide as the horizontal axis. Pictures inside of it have boxes of their own, around what is drawn.
+  const areaOf = (part) => part.closest(".plot > svg, .grid > svg, .axis > svg");
 
   for (const figure of document.querySelectorAll("figure")) {
     const charts = [...figure.querySelectorAll(".chart")];
@@ -80,13 +81,20 @@
     let view = [0, 1];
     let scale = 1;
 
+    // One measurement for all, before anything is drawn: all axes of a figure are equally wide.
+    const drawAllTicks = () => {
+      const groups = [...figure.querySelectorAll("g.ticks")];
+      const seen = groups.find((group) => !group.closest("[hidden]") && areaOf(group).getClientRects().length > 0);
+      const width = (seen && areaOf(seen).getBoundingClientRect().width) || 300;
+      for (const group of groups) drawTicks(group, view, width);
+    };
     const draw = () => {
       const [a, b] = view;
       for (const zoom of figure.querySelectorAll("svg.zoom")) {
         zoom.setAttribute("x", `${(-a / (b - a)) * 100}%`);
         zoom.setAttribute("width", `${100 / (b - a)}%`);
       }
-      for (const group of figure.querySelectorAll("g.ticks")) drawTicks(group, view);
+      drawAllTicks();
       for (const picture of pictures) picture.style.width = `${scale * 100}%`;
       figure.dataset.view = `${a.toFixed(4)} ${b.toFixed(4)}`;
     };
@@ -174,7 +182,7 @@
         const plot = path.closest(".plot");
         active = { path, number };
         const frame = plot.querySelector("svg.frame");
-        const box = frame.getBoundingClientRect();
+        const box = areaOf(frame).getBoundingClientRect();
         const share = (shareOf(plot, point[0]) - view[0]) / (view[1] - view[0]);
         // The curve itself tells how high the point is: its y in the picture belongs to the same x.
         const y = heightOf(path, number);
@@ -191,8 +199,7 @@
       };
       const pathsOf = (plot) => [...plot.querySelectorAll("path[data-x]")];
       const nearest = (plot, event) => {
-        const frame = plot.querySelector("svg.frame");
-        const box = frame.getBoundingClientRect();
+        const box = areaOf(plot.querySelector("svg.frame")).getBoundingClientRect();
         const share = view[0] + ((event.clientX - box.left) / box.width) * (view[1] - view[0]);
         let best = null;
         for (const path of pathsOf(plot)) {
@@ -229,7 +236,7 @@
       chart.addEventListener("pointerdown", (event) => {
         const surface = event.target.closest(".plot") ? event.target.closest(".plot").querySelector("svg.frame") : chart.querySelector(".grid svg");
         if (event.button !== 0 || event.pointerType === "touch" || !surface || !event.target.closest("svg")) return;
-        const box = surface.getBoundingClientRect();
+        const box = areaOf(surface).getBoundingClientRect();
         if (event.clientX < box.left || event.clientX > box.right) return;
         drag = { surface, box, from: event.clientX, area: null };
       });
@@ -303,6 +310,6 @@
       chart.addEventListener("blur", unmark);
     }
     // Marks for the width that there is.
-    new ResizeObserver(() => { for (const group of figure.querySelectorAll("g.ticks")) drawTicks(group, view); }).observe(figure);
+    new ResizeObserver(drawAllTicks).observe(figure);
   }
 })();

@@ -1,38 +1,35 @@
-//! One column: what it takes of each row, its type, and the cells of the row group at hand.
+//! One column: its type, and the cells of the row group at hand.
 
 use std::sync::Arc;
 
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedColumnWriter;
 use parquet::schema::types::Type;
 
-use super::Entry;
-use crate::path::breakdown::Activity;
-use crate::requests::Requests;
-use crate::span::microseconds;
-
-/// What a column takes of a row.
+/// The type of a column.
 #[derive(Clone, Copy)]
-pub(super) enum Cell {
-    Text(fn(&Entry) -> &str),
-    TextOrNull(for<'a> fn(&'a Entry, &'a Requests) -> Option<&'a str>),
-    Texts(fn(&Entry) -> &[String]),
-    Integer(fn(&Entry) -> i64),
-    IntegerOrNull(fn(&Entry) -> Option<i64>),
-    /// Microseconds of an activity, or null.
-    Part(Activity),
-    /// Seconds since the epoch.
-    Time(fn(&Entry) -> f64),
+pub(super) enum Kind {
+    Text,
+    TextOrNull,
+    Texts,
+    Integer,
+    IntegerOrNull,
+    /// Microseconds since the epoch.
+    Time,
+    DoubleOrNull,
+    BooleanOrNull,
 }
 
 /// A column and its cells of one row group.
 pub(super) struct Column {
-    name: &'static str,
-    cell: Cell,
+    name: String,
+    kind: Kind,
     /// Of a column of integers or times, those that are not null.
     integers: Vec<i64>,
+    doubles: Vec<f64>,
+    booleans: Vec<bool>,
     /// Of a column of texts or lists of them, those that are not null.
     texts: Texts,
     levels: Levels,
@@ -53,13 +50,21 @@ struct Texts {
 }
 
 impl Column {
-    pub(super) fn new(name: &'static str, cell: Cell) -> Self {
-        Self { name, cell, integers: Vec::new(), texts: Texts::default(), levels: Levels::default() }
+    pub(super) fn new(name: &str, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            integers: Vec::new(),
+            doubles: Vec::new(),
+            booleans: Vec::new(),
+            texts: Texts::default(),
+            levels: Levels::default(),
+        }
     }
 
     /// Its type: as Arrow's writers give it, so that all readers see the same table.
     pub(super) fn field(&self) -> Result<Type, ParquetError> {
-        let primitive = |name, physical, logical, repetition| {
+        let primitive = |name: &str, physical, logical, repetition| {
             Type::primitive_type_builder(name, physical)
                 .with_logical_type(logical)
                 .with_repetition(repetition)
@@ -67,59 +72,68 @@ impl Column {
         };
         let text =
             |name, repetition| primitive(name, Physical::BYTE_ARRAY, Some(LogicalType::String), repetition);
-        let integer = |repetition| primitive(self.name, Physical::INT64, None, repetition);
-        match self.cell {
-            Cell::Text(_) => text(self.name, Repetition::REQUIRED),
-            Cell::TextOrNull(_) => text(self.name, Repetition::OPTIONAL),
-            Cell::Texts(_) => {
+        let plain = |physical, repetition| primitive(&self.name, physical, None, repetition);
+        match self.kind {
+            Kind::Text => text(&self.name, Repetition::REQUIRED),
+            Kind::TextOrNull => text(&self.name, Repetition::OPTIONAL),
+            Kind::Texts => {
                 let item = Arc::new(text("item", Repetition::OPTIONAL)?);
                 let list = Type::group_type_builder("list")
                     .with_repetition(Repetition::REPEATED)
                     .with_fields(vec![item])
                     .build()?;
-                Type::group_type_builder(self.name)
+                Type::group_type_builder(&self.name)
                     .with_repetition(Repetition::REQUIRED)
                     .with_logical_type(Some(LogicalType::List))
                     .with_fields(vec![Arc::new(list)])
                     .build()
             }
-            Cell::Integer(_) => integer(Repetition::REQUIRED),
-            Cell::IntegerOrNull(_) | Cell::Part(_) => integer(Repetition::OPTIONAL),
-            Cell::Time(_) => {
+            Kind::Integer => plain(Physical::INT64, Repetition::REQUIRED),
+            Kind::IntegerOrNull => plain(Physical::INT64, Repetition::OPTIONAL),
+            Kind::DoubleOrNull => plain(Physical::DOUBLE, Repetition::OPTIONAL),
+            Kind::BooleanOrNull => plain(Physical::BOOLEAN, Repetition::OPTIONAL),
+            Kind::Time => {
                 let utc = Some(LogicalType::timestamp(true, TimeUnit::MICROS));
-                primitive(self.name, Physical::INT64, utc, Repetition::REQUIRED)
+                primitive(&self.name, Physical::INT64, utc, Repetition::REQUIRED)
             }
         }
     }
 
-    /// Takes its cell of a row.
-    pub(super) fn add(&mut self, entry: &Entry, requests: &Requests) {
-        match self.cell {
-            Cell::Text(text) => self.texts.push(text(entry)),
-            Cell::TextOrNull(text) => {
-                let text = text(entry, requests);
-                self.levels.nullable(text.is_some());
-                if let Some(text) = text {
-                    self.texts.push(text);
-                }
-            }
-            Cell::Texts(texts) => {
-                let texts = texts(entry);
-                self.levels.list(texts.len());
-                for text in texts {
-                    self.texts.push(text);
-                }
-            }
-            Cell::Integer(integer) => self.integers.push(integer(entry)),
-            Cell::IntegerOrNull(integer) => self.integer_or_null(integer(entry)),
-            Cell::Part(activity) => self.integer_or_null(entry.row.part(activity)),
-            Cell::Time(seconds) => self.integers.push(microseconds(seconds(entry))),
+    pub(super) fn text(&mut self, text: &str) {
+        self.texts.push(text);
+    }
+
+    pub(super) fn text_or_null(&mut self, text: Option<&str>) {
+        self.levels.nullable(text.is_some());
+        if let Some(text) = text {
+            self.texts.push(text);
         }
     }
 
-    fn integer_or_null(&mut self, integer: Option<i64>) {
+    pub(super) fn list(&mut self, texts: &[String]) {
+        self.levels.list(texts.len());
+        for text in texts {
+            self.texts.push(text);
+        }
+    }
+
+    pub(super) fn integer(&mut self, integer: i64) {
+        self.integers.push(integer);
+    }
+
+    pub(super) fn integer_or_null(&mut self, integer: Option<i64>) {
         self.levels.nullable(integer.is_some());
         self.integers.extend(integer);
+    }
+
+    pub(super) fn double_or_null(&mut self, double: Option<f64>) {
+        self.levels.nullable(double.is_some());
+        self.doubles.extend(double);
+    }
+
+    pub(super) fn boolean_or_null(&mut self, boolean: Option<bool>) {
+        self.levels.nullable(boolean.is_some());
+        self.booleans.extend(boolean);
     }
 
     /// Writes its cells, and begins anew.
@@ -127,16 +141,24 @@ impl Column {
         let levels = &self.levels;
         let definition = (!levels.definition.is_empty()).then_some(&*levels.definition);
         let repetition = (!levels.repetition.is_empty()).then_some(&*levels.repetition);
-        match self.cell {
-            Cell::Text(_) | Cell::TextOrNull(_) | Cell::Texts(_) => {
+        match self.kind {
+            Kind::Text | Kind::TextOrNull | Kind::Texts => {
                 let texts = self.texts.take();
                 writer.typed::<ByteArrayType>().write_batch(&texts, definition, repetition)?;
             }
-            Cell::Integer(_) | Cell::IntegerOrNull(_) | Cell::Part(_) | Cell::Time(_) => {
+            Kind::Integer | Kind::IntegerOrNull | Kind::Time => {
                 writer.typed::<Int64Type>().write_batch(&self.integers, definition, repetition)?;
+            }
+            Kind::DoubleOrNull => {
+                writer.typed::<DoubleType>().write_batch(&self.doubles, definition, repetition)?;
+            }
+            Kind::BooleanOrNull => {
+                writer.typed::<BoolType>().write_batch(&self.booleans, definition, repetition)?;
             }
         }
         self.integers.clear();
+        self.doubles.clear();
+        self.booleans.clear();
         self.levels.definition.clear();
         self.levels.repetition.clear();
         Ok(())

@@ -130,6 +130,15 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
     Ok(Dataset { executions, notes, as_published: options.as_published, patterns })
 }
 
+/// The folders of the executions at or below a folder, in ascending order.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn execution_folders(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let found = find::executions(folder, &mut Vec::new())?;
+    Ok(found.into_iter().map(|found| found.folder).collect())
+}
+
 /// What the small files of an execution say.
 fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mut Vec<Note>) -> Execution {
     let folder = &found.folder;

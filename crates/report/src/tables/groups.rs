@@ -85,6 +85,26 @@ pub struct Group {
     pub median_width_percent: Option<f64>,
     /// All nine, in the order of the study's tables; empty without a trace.
     pub activities: Vec<ActivityFigures>,
+    /// Of a request type and status: the cumulative distribution of durations, as seconds and the share of traces that take at most
+    /// as long. At most 300 points, evenly spread over the sorted durations.
+    #[serde(skip)]
+    pub curve: Vec<(f64, f64)>,
+}
+
+/// Points of a group's curve.
+const POINTS: usize = 300;
+
+/// The cumulative distribution of values in ascending order.
+fn curve(sorted: &[f64]) -> Vec<(f64, f64)> {
+    let count = sorted.len();
+    let shown = count.min(POINTS);
+    // The last of each of `shown` equal stretches: its share is exact.
+    (1..=shown)
+        .map(|stretch| stretch * count / shown - 1)
+        .map(|place| {
+            (sorted[place], sorted.partition_point(|value| *value <= sorted[place]) as f64 / count as f64)
+        })
+        .collect()
 }
 
 /// What a group is made of.
@@ -179,7 +199,10 @@ fn figures(key: &GroupKey, members: &Members<'_>, as_published: bool) -> Group {
     }
     let traces = values.len() as u64;
     let duration = aggregates(&mut values, 1000);
-    let width = median_width(&sorted_seconds(std::mem::take(&mut values)), as_published);
+    let seconds = sorted_seconds(std::mem::take(&mut values));
+    let width = median_width(&seconds, as_published);
+    let has_curve = key.request_type.is_some() && key.status.is_some();
+    let curve = if has_curve { curve(&seconds) } else { Vec::new() };
     let mut activities = Vec::new();
     if let Some(duration) = duration {
         for (place, activity) in ACTIVITIES.into_iter().enumerate() {
@@ -224,6 +247,7 @@ fn figures(key: &GroupKey, members: &Members<'_>, as_published: bool) -> Group {
         duration: duration.map(Into::into),
         median_width_percent: width.filter(|width| width.is_finite()),
         activities,
+        curve,
     }
 }
 
@@ -307,4 +331,19 @@ pub(crate) fn tables(groups: &[Group]) -> Vec<Table> {
         }
     }
     vec![all, by_activity]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::curve;
+
+    #[test]
+    fn a_curve_has_exact_shares_and_keeps_its_end() {
+        assert_eq!(curve(&[]), []);
+        assert_eq!(curve(&[1.0, 1.0, 3.0]), [(1.0, 2.0 / 3.0), (1.0, 2.0 / 3.0), (3.0, 1.0)]);
+        let many: Vec<f64> = (1..=10_000).map(f64::from).collect();
+        let points = curve(&many);
+        assert_eq!((points.len(), points[299]), (300, (10_000.0, 1.0)));
+        assert!(points.iter().all(|(value, share)| (value / 10_000.0 - share).abs() < 1e-12));
+    }
 }

@@ -1,0 +1,88 @@
+//! The tables of a report: `sb report --output`.
+
+use std::path::{Path, PathBuf};
+
+use sb_report::{DatasetError, Options, Output, OutputError, Report, Weight, execution_folders, read};
+use serde_json::json;
+
+use super::Outcome;
+use super::output::Failed;
+use crate::cli::ReportArguments;
+use crate::exit_code::Exit;
+use crate::settings::Settings;
+use crate::terminal::{Style, Terminal};
+
+/// As many notes are shown; the report has all of them.
+const SHOWN: usize = 5;
+
+impl From<DatasetError> for Failed {
+    fn from(error: DatasetError) -> Self {
+        Self::message(Exit::Failed, error.to_string())
+    }
+}
+
+impl From<OutputError> for Failed {
+    fn from(error: OutputError) -> Self {
+        let exit = match error {
+            OutputError::Taken { .. } => Exit::Usage,
+            OutputError::Write { .. } | OutputError::Place(_) => Exit::Failed,
+        };
+        Self::message(exit, error.to_string())
+    }
+}
+
+/// The executions at or below some folders; a folder without any stands for itself.
+pub(super) fn executions(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
+    let mut all = Vec::new();
+    for folder in folders {
+        let found = execution_folders(folder)?;
+        all.extend(if found.is_empty() { vec![folder.clone()] } else { found });
+    }
+    Ok(all)
+}
+
+/// Reads what is in or below some folders, and computes everything.
+pub(super) fn compute(folders: &[PathBuf], arguments: &ReportArguments) -> Result<Report, Failed> {
+    let options =
+        Options { as_published: arguments.as_published, patterns: arguments.workload_traces.clone() };
+    Ok(Report::new(&read(folders, &options)?))
+}
+
+/// Writes a report, and says what to know about it.
+pub(super) fn write(terminal: &Terminal, settings: &Settings, report: &Report, target: &Path) -> Outcome {
+    if report.executions == 0 {
+        let help = "name a folder that has `logs/<time>/` in or below it, or a run";
+        return Err(Failed::helped(Exit::Failed, "there is no execution to report on", help));
+    }
+    let output = Output::create(target)?;
+    output.write(report, env!("CARGO_PKG_VERSION"))?;
+    output.place()?;
+    let warnings = report.notes.iter().filter(|note| note.weight == Weight::Warning);
+    for note in warnings.clone().take(SHOWN) {
+        terminal.say(&format!("{} {note}", terminal.paint(Style::Bad, "data left out:")));
+    }
+    let more = warnings.count().saturating_sub(SHOWN);
+    if more > 0 {
+        terminal
+            .say(&format!("{more} more notes of this kind are in {}", target.join("report.json").display()));
+    }
+    let written = format!(
+        "{} {}/: {} tables of {} executions, summary.md",
+        terminal.paint(Style::Strong, "wrote"),
+        target.display(),
+        report.tables.len(),
+        report.executions
+    );
+    terminal.say(&written);
+    if settings.json() {
+        let about = json!({
+            "version": 1,
+            "output": target,
+            "executions": report.executions,
+            "tables": report.tables.iter().map(|table| json!({ "name": table.name, "rows": table.rows() })).collect::<Vec<_>>(),
+            "notes": report.notes,
+        });
+        terminal.data(&format!("{about:#}"))?;
+    }
+    Ok(Exit::Done)
+}
