@@ -70,15 +70,14 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
             return Err(Failed::helped(Exit::Usage, message, help));
         }
     }
+    let mut found = measured(&folders)?;
     let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
-    if !named_folders.is_empty() {
-        folders.entry("invocations".to_owned()).or_default().extend(tables::executions(&named_folders)?);
-    }
+    found.extend(tables::summaries(&named_folders)?);
     if settings.json() {
         let report = tables::compute(&sources(&named, &folders), arguments)?;
-        return show_numbers(terminal, &folders, &report);
+        return show_numbers(terminal, &found, &report);
     }
-    show_report(terminal, settings, &folders)
+    show_summaries(terminal, settings, &found)
 }
 
 /// What is read: the folders that were named, or those of runs.
@@ -88,8 +87,11 @@ fn sources(named: &[&PathBuf], folders: &Folders) -> Vec<PathBuf> {
 }
 
 /// All numbers as JSON.
-fn show_numbers(terminal: &Terminal, folders: &Folders, report: &sb_report::Report) -> Outcome {
-    let summaries = measured(folders)?;
+fn show_numbers(
+    terminal: &Terminal,
+    summaries: &[ApplicationSummary],
+    report: &sb_report::Report,
+) -> Outcome {
     let all = json!({
         "version": 1,
         "applications": summaries,
@@ -146,7 +148,10 @@ fn measured(folders: &Folders) -> Result<Vec<ApplicationSummary>, Failed> {
 }
 
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
-    let summaries = measured(folders)?;
+    show_summaries(terminal, settings, &measured(folders)?)
+}
+
+fn show_summaries(terminal: &Terminal, settings: &Settings, summaries: &[ApplicationSummary]) -> Outcome {
     if summaries.is_empty() {
         terminal.say("nothing was measured");
         return Ok(Exit::Done);
@@ -156,7 +161,7 @@ fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> O
         let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
     } else {
         let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
-        render_summaries(&mut text, &summaries, ink)
+        render_summaries(&mut text, summaries, ink)
             .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     }
     terminal.data(&text)?;
