@@ -104,7 +104,7 @@ fn check(situation: &dyn Fn() -> Workspace, words: &[&str], expected: &[(&str, i
 fn what_is_to_be_written_or_corrected() {
     let broken = || {
         let work = application();
-        work.write("benchmark.toml", &MANIFEST.replace("[params]", "[paramss]"));
+        work.write("benchmark.toml", &MANIFEST.replace("[params]", "[parameters]"));
         work
     };
     check(&broken, &["validate"], &[("sb explain unknown-key", 0), ("sb validate --fix", 0)]);
