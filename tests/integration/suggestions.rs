@@ -108,7 +108,7 @@ fn what_is_to_be_written_or_corrected() {
         work
     };
     check(&broken, &["validate"], &[("sb explain unknown-key", 0), ("sb validate --fix", 0)]);
-    check(&application, &["explain", "unknwn-key"], &[("sb explain unknown-key", 0)]);
+    check(&application, &["explain", "unknown-kay"], &[("sb explain unknown-key", 0)]);
     check(&application, &["explain", "nonsense"], &[("sb explain", 0)]);
     let untidy = || {
         let work = application();
