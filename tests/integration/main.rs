@@ -36,6 +36,7 @@ mod secrets;
 mod signals;
 mod state;
 mod stress;
+mod suggestions;
 mod tmux;
 mod trace_files;
 mod ui;
