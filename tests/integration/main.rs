@@ -28,6 +28,7 @@ mod options;
 mod other_engines;
 mod otlp;
 mod planning;
+mod plans;
 mod policy;
 mod preflight;
 mod pseudo_terminal;
