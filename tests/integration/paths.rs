@@ -152,3 +152,39 @@ fn a_trace_is_written_for_other_tools_and_read_again() {
         work.sb(&["trace", "export", "1-", "traces.json", "--format", "speedscope"]).expect(0).stdout;
     assert_eq!(serde_json::from_str::<Value>(&speedscope).unwrap()["profiles"][0]["endValue"], 150_000);
 }
+
+/// What the bench measures with limits, on a machine that has the time for it: here the order of the times alone.
+#[test]
+fn the_local_target_takes_what_was_predicted_more_or_less() {
+    let bench = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/what_if.py");
+    let work = Workspace::new();
+    let mut python = std::process::Command::new("python3");
+    python.args([
+        bench,
+        "--sb",
+        env!("CARGO_BIN_EXE_sb"),
+        "--seeds",
+        "1",
+        "--requests",
+        "4",
+        "--delay",
+        "0.4",
+        "--json",
+    ]);
+    let ran = python.env("SB_LOCKS", work.path().join("locks")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let rows: Vec<Value> = serde_json::from_slice(&ran.stdout).unwrap();
+    // Three applications, two delays, two figures.
+    assert_eq!(rows.len(), 12);
+    for row in &rows {
+        let [recorded, predicted, measured] =
+            ["recorded_ms", "predicted_ms", "measured_ms"].map(|name| row[name].as_f64().unwrap());
+        assert_eq!(row["traces"], 4, "{row}");
+        // Sleeps never end early. At 2D, the sleep alone takes 0.8 s or more; at D/2, what is fixed takes 0.18 s.
+        if row["case"] == "2D" {
+            assert!(predicted > recorded + 100.0 && predicted > 800.0 && measured > 800.0, "{row}");
+        } else {
+            assert!(predicted < recorded && predicted > 180.0 && measured > 180.0, "{row}");
+        }
+    }
+}
