@@ -22,6 +22,7 @@ mod misc;
 mod new;
 mod output;
 mod passthrough;
+mod paths;
 mod plan;
 mod preflight;
 mod problems;
@@ -39,6 +40,7 @@ mod trace;
 mod triggers;
 mod ui;
 mod watch;
+mod what_if;
 mod why;
 mod workload;
 

@@ -27,6 +27,7 @@ mod new;
 mod options;
 mod other_engines;
 mod otlp;
+mod paths;
 mod planning;
 mod plans;
 mod policy;
