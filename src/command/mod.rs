@@ -19,6 +19,7 @@ mod manifest;
 mod misc;
 mod new;
 mod output;
+mod pages;
 mod passthrough;
 mod plan;
 mod preflight;
