@@ -283,7 +283,7 @@ pub(crate) enum Command {
             sb report                               the last run\n  \
             sb report quickstart --format json      the run that has this in its id\n  \
             sb report logs/2026-01-31_12-00-00      one invocation\n  \
-            sb report --output out                  its tables as CSV and Parquet, and a summary\n  \
+            sb report --output out                  its page, figures and tables, and a summary\n  \
             sb report data/raw --output out --as-published   a dataset, by the definitions of its study\n  \
             sb report compare main branch           what changed between two runs"
     )]
@@ -473,7 +473,7 @@ pub(crate) struct ReportArguments {
     pub command: Option<ReportCommand>,
     /// Runs by their ids or a part of them, or folders with executions in or below them [default: the last run]
     pub what: Vec<PathBuf>,
-    /// Write a report into this folder: its tables as CSV and Parquet, and a summary in Markdown
+    /// Write a report into this folder: a page, figures as SVG, PNG and PDF, tables as CSV and Parquet, a summary in Markdown
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Use the definitions of the published study in tables, its known faults included

@@ -21,6 +21,7 @@ mod manifest;
 mod misc;
 mod new;
 mod output;
+mod pages;
 mod passthrough;
 mod paths;
 mod plan;

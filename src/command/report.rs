@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::output::Failed;
+use super::pages::{self, About};
 use super::status::{last_run, open};
 use super::tables;
 use crate::cli::ReportArguments;
@@ -18,6 +19,8 @@ use crate::run::{Request, What, find_run};
 use crate::settings::Settings;
 use crate::store::{RunRow, Store};
 use crate::terminal::{Style, Terminal};
+use crate::watch::Watched;
+use crate::watch::course::course;
 use crate::watch::measured::{invocations, summaries};
 use sb_analysis::{ApplicationSummary, Ink, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
@@ -39,6 +42,7 @@ async fn last_measured(store: &Store) -> Result<RunRow, Failed> {
 pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: &ReportArguments) -> Outcome {
     let (named, runs): (Vec<&PathBuf>, Vec<&PathBuf>) = arguments.what.iter().partition(|path| path.is_dir());
     let mut folders = Folders::new();
+    let mut about = About { title: pages::title_of(&arguments.what), course: None };
     if named.is_empty() || !runs.is_empty() {
         let store = open(terminal, settings)?;
         let rows = match &runs[..] {
@@ -51,6 +55,12 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
                 rows
             }
         };
+        if let [row] = &rows[..]
+            && named.is_empty()
+            && arguments.output.is_some()
+        {
+            about = of_run(&store, row).await?;
+        }
         for row in rows {
             let state = store.state(&row.id).await?;
             let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
@@ -61,7 +71,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
     }
     if let Some(output) = &arguments.output {
         let report = tables::compute(&sources(&named, &folders), arguments)?;
-        return tables::write(terminal, settings, &report, output);
+        return tables::write(terminal, settings, &report, about, output);
     }
     if arguments.as_published || arguments.workload_traces.is_some() {
         if !settings.json() {
@@ -78,6 +88,13 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         return show_numbers(terminal, &found, &report);
     }
     show_summaries(terminal, settings, &found)
+}
+
+/// The title and the course of a run.
+async fn of_run(store: &Store, row: &RunRow) -> Result<About, Failed> {
+    let mut watched = Watched::open(store.clone(), row.clone())?;
+    watched.refresh(|_, _| {}).await?;
+    Ok(About { title: format!("Run {}", row.id), course: Some(course(&watched)) })
 }
 
 /// What is read: the folders that were named, or those of runs.
@@ -227,6 +244,9 @@ pub(super) async fn finish(
     }
     if !written.is_empty() {
         terminal.say(&format!("{}\n  {}", terminal.paint(Style::Strong, "wrote"), written.join("\n  ")));
+    }
+    if request.parts.invoke && !folders.is_empty() {
+        terminal.say(&format!("figures and tables: sb report {run} --output DIR"));
     }
     let exit = Exit::of_run(measurement, cleanup);
     let style = if exit == Exit::Done { Style::Good } else { Style::Bad };

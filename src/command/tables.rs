@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::output::Failed;
+use super::pages::{self, About};
 use crate::cli::ReportArguments;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
@@ -70,13 +71,20 @@ pub(super) fn compute(folders: &[PathBuf], arguments: &ReportArguments) -> Resul
 }
 
 /// Writes a report, and says what to know about it.
-pub(super) fn write(terminal: &Terminal, settings: &Settings, report: &Report, target: &Path) -> Outcome {
+pub(super) fn write(
+    terminal: &Terminal,
+    settings: &Settings,
+    report: &Report,
+    about: About,
+    target: &Path,
+) -> Outcome {
     if report.executions == 0 {
         let help = "name a folder that has `logs/<time>/` in or below it, or a run";
         return Err(Failed::helped(Exit::Failed, "there is no execution to report on", help));
     }
     let output = Output::create(target)?;
     output.write(report, env!("CARGO_PKG_VERSION"))?;
+    let figures = pages::write(output.path(), report, about)?;
     output.place()?;
     let warnings = report.notes.iter().filter(|note| note.weight == Weight::Warning);
     for note in warnings.clone().take(SHOWN) {
@@ -88,7 +96,7 @@ pub(super) fn write(terminal: &Terminal, settings: &Settings, report: &Report, t
             .say(&format!("{more} more notes of this kind are in {}", target.join("report.json").display()));
     }
     let written = format!(
-        "{} {}/: {} tables of {} executions, summary.md",
+        "{} {}/: report.html, {figures} figures and {} tables of {} executions, summary.md",
         terminal.paint(Style::Strong, "wrote"),
         target.display(),
         report.tables.len(),

@@ -40,7 +40,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 pub(super) async fn answer(site: &Arc<Site>, request: &Request<Incoming>) -> Answer {
     let mut answer = route(site, request).await;
     for (name, value) in HEADERS {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        // A report has a policy of its own: its style and script are in it.
+        answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     answer
 }
@@ -87,6 +88,13 @@ async fn of_run(site: &Site, live: &Arc<Live>, page: &str, asked: &str) -> Answe
         "results" => {
             site.results.of(live).await.map_or_else(|error| failed(&error), |results| json(&results))
         }
+        "report" => match site.reports.of(live).await {
+            Ok(Some(page)) => report(page),
+            Ok(None) => {
+                text(StatusCode::CONFLICT, "the run goes on: its report is there when it has ended\n")
+            }
+            Err(error) => failed(&error),
+        },
         "step" => {
             let found = match number("step") {
                 Some(index) => {
@@ -143,6 +151,17 @@ pub(super) fn text(status: StatusCode, text: &str) -> Answer {
 
 fn json(value: &Value) -> Answer {
     bytes(value.to_string().into(), "application/json")
+}
+
+/// A page that brings its own style and script: only these are allowed.
+fn report(page: Bytes) -> Answer {
+    let policy = format!("{}; frame-ancestors 'none'", sb_figures::page_policy());
+    let Ok(policy) = HeaderValue::from_str(&policy) else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "the policy of the report cannot be sent\n");
+    };
+    let mut answer = bytes(page, "text/html; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    answer
 }
 
 fn asset(text: &'static str, kind: &'static str) -> Answer {

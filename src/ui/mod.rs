@@ -8,6 +8,7 @@
 
 mod http;
 mod live;
+mod report;
 mod results;
 mod runs;
 mod step;
@@ -54,6 +55,7 @@ struct Site {
     token: String,
     runs: runs::Runs,
     results: results::Results,
+    reports: report::Reports,
     traces: traces::Traces,
 }
 
@@ -63,7 +65,8 @@ impl Page {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let token = format!("{:032x}", rand::rng().random::<u128>());
         let (results, traces) = (results::Results::default(), traces::Traces::default());
-        let site = Site { token, runs: runs::Runs::new(watched), results, traces };
+        let reports = report::Reports::default();
+        let site = Site { token, runs: runs::Runs::new(watched), results, reports, traces };
         Ok(Self { listener, site: Arc::new(site) })
     }
 

@@ -221,6 +221,8 @@ function drawHead() {
   }
   state.textContent = word;
   state.className = `pill ${kind}`;
+  $("report").hidden = about.state !== "ended";
+  $("report").href = `run/${encodeURIComponent(run)}/report`;
   // While the run goes on, its loads come first.
   document.querySelector("main").className = about.state === "running" ? "live" : "";
   const facts = [];

@@ -2,8 +2,9 @@
 //!
 //! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs what is new; [`overview`]
 //! condenses the state for people; [`files`] reads how far a load is, and logs as they grow; [`measured`] finds what a
-//! run has measured so far.
+//! run has measured so far; [`course`] says when each step ran.
 
+pub(crate) mod course;
 pub(crate) mod files;
 pub(crate) mod measured;
 pub(crate) mod overview;

@@ -65,6 +65,20 @@ pub enum Item {
     Warning(String),
 }
 
+fn style() -> String {
+    format!("{}{STYLE}", page_style())
+}
+
+/// The Content-Security-Policy of every document: no request at all, and no style and script but those of the document. It is
+/// in the document; a server that sends one must send this.
+pub fn page_policy() -> String {
+    format!(
+        "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; form-action 'none'",
+        policy_hash(&style()),
+        policy_hash(SCRIPT)
+    )
+}
+
 impl Document {
     /// All figures, in their order.
     pub fn figures(&self) -> impl Iterator<Item = &Figure> {
@@ -90,12 +104,7 @@ impl Document {
                 }
             }
         }
-        let style = format!("{}{STYLE}", page_style());
-        let policy = format!(
-            "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; form-action 'none'",
-            policy_hash(&style),
-            policy_hash(SCRIPT)
-        );
+        let (style, policy) = (style(), page_policy());
         let page = html! {
             (DOCTYPE)
             html lang="en" {

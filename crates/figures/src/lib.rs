@@ -17,7 +17,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use document::{Document, Item, Section};
+pub use document::{Document, Item, Section, page_policy};
 pub use error::FigureError;
 pub use figure::{
     Axis, Bars, Chart, Curve, Figure, Id, Lane, Layout, Mark, Order, PANELS_IN_FILES, Panel, Panels, Part,

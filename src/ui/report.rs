@@ -1,0 +1,59 @@
+//! The report of a run that has ended, as a page.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use tokio::sync::Mutex;
+
+use super::live::Live;
+use crate::watch::course::course;
+use sb_pages::{Source, document};
+use sb_plan::id::RunId;
+use sb_report::{Options, Report, read};
+
+/// Makes one report at a time, and the same report once.
+#[derive(Default)]
+pub(super) struct Reports {
+    last: Arc<Mutex<Option<KnownReport>>>,
+}
+
+struct KnownReport {
+    run: RunId,
+    /// Of the last event that was known.
+    number: i64,
+    page: Bytes,
+}
+
+impl Reports {
+    /// None: the run goes on, and what it measured is not complete.
+    pub(super) async fn of(&self, live: &Live) -> io::Result<Option<Bytes>> {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        let (run, number, folders, course) = {
+            let watched = live.watched.read().await;
+            if watched.state.ended.is_none() {
+                return Ok(None);
+            }
+            let run = watched.row.id.clone();
+            if let Some(known) = &*last
+                && known.run == run
+                && known.number == watched.number()
+            {
+                return Ok(Some(known.page.clone()));
+            }
+            let folders: Vec<_> = watched.invocations().into_values().flatten().collect();
+            (run, watched.number(), folders, course(&watched))
+        };
+        let title = format!("Run {run}");
+        let made = tokio::task::spawn_blocking(move || {
+            let folders: Vec<_> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
+            let dataset = read(&folders, &Options::default()).map_err(io::Error::other)?;
+            let report = Report::new(&dataset);
+            let source = Source { title, course: Some(course), ..Source::new(&report) };
+            document(&source).html().map_err(io::Error::other)
+        });
+        let page = Bytes::from(made.await??);
+        *last = Some(KnownReport { run, number, page: page.clone() });
+        Ok(Some(page))
+    }
+}
