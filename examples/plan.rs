@@ -61,7 +61,10 @@ fn write_run(plan: &Plan, run: &RunGraph, out: &mut impl Write) -> fmt::Result {
         let point = &entry.points[deployment.point];
         let load = planned(&point.load);
         writeln!(out, "\n{} ({} on {})", deployment.key, entry.benchmark.name, entry.target)?;
-        write!(out, "  load: {} invocations", load.total())?;
+        match load.total() {
+            Some(total) => write!(out, "  load: {total} invocations")?,
+            None => write!(out, "  load: as many invocations as the answers allow")?,
+        }
         match load.length() {
             Some(length) => writeln!(out, " in {length:?}")?,
             None => writeln!(out)?,

@@ -23,6 +23,8 @@ pub enum Exit {
     Locked,
     /// 7: the state could not be read or written; nothing new was started.
     Store,
+    /// 8: a comparison found a regression that is larger than allowed.
+    Regressed,
     /// 130: stopped by a signal; what is left can be resumed.
     Interrupted,
     /// That of a command which `sb` ran for somebody in a terminal: `sb shell`, `sb login`, `sb remote`.
@@ -40,6 +42,7 @@ impl Exit {
             Self::InvalidTrials => 5,
             Self::Locked => 6,
             Self::Store => 7,
+            Self::Regressed => 8,
             Self::Interrupted => 130,
             Self::OfCommand(code) => code,
         }

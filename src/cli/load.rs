@@ -51,16 +51,22 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArguments {
-    /// How many requests to send one after another, or `constant`, or a pattern (steady, fluctuating, spikes,
-    /// jump), or a CSV file with the column `InvocationsPerMinute`
+    /// How many requests to send one after another, or `constant`, or `users`, or a pattern (steady, fluctuating,
+    /// spikes, jump, bursty; with -20rps or -72rps others), or a CSV file with the column `InvocationsPerMinute`
     #[arg(allow_negative_numbers = true)]
     pub load: Option<String>,
     /// Invocations per second; for patterns and CSV files, the mean
     #[arg(long, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// Length of a constant load, for example 90s
+    /// Length of a load of `constant` or `users`, for example 90s
     #[arg(long, value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
+    /// For `users`: how many send at once, each waiting for its answer
+    #[arg(long, value_name = "NUMBER")]
+    pub users: Option<u64>,
+    /// For `users`: pause before a user sends again: 2s, min=1s,max=3s, mean=2s, or median=1s,p99=10s [default: 0s]
+    #[arg(long, value_name = "TIME")]
+    pub think_time: Option<String>,
     /// For patterns and CSV files: multiply the recorded rate by this
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, conflicts_with = "rate")]
     pub scale_factor: Option<f64>,
@@ -83,11 +89,18 @@ pub(crate) struct LoadArguments {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub expected_latency: Option<Duration>,
     /// JSON file with options for k6, instead of a load; for workloads with a script
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "users", "think_time", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency"])]
     pub k6_options: Option<PathBuf>,
     /// File with the keys that `[load]` has in a plan
-    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency", "k6_options"])]
+    #[arg(long = "load", value_name = "FILE", conflicts_with_all = ["load", "rate", "duration", "users", "think_time", "scale_factor", "scale_type", "skip", "load_seed", "arrivals", "speed", "expected_latency", "k6_options"])]
     pub load_file: Option<PathBuf>,
+}
+
+impl LoadArguments {
+    /// Whether a number of requests, a shape or a file is given.
+    pub(crate) fn says_how_many(&self) -> bool {
+        self.load.is_some() || self.k6_options.is_some() || self.load_file.is_some()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use help::full as command;
 pub(crate) use load::{Confirm, KeepArguments, LoadArguments, ToleranceArguments, WorkloadCommand};
-pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand};
+pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand, ReportCommand};
 pub(crate) use shared::{Given, OutputFormat, words};
 pub(crate) use traces::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
 
@@ -34,7 +34,8 @@ pub(crate) use traces::{MethodArguments, RepairKind, TraceCommand, WrittenTables
         sb status --watch                   follow the last run until it ends\n  \
         sb resume                           continue the last run after a crash\n\n\
         Exit codes: 0 done, 1 a step failed, 2 wrong arguments, 3 invalid manifest, 4 a cleanup is owed,\n\
-        5 a trial missed its tolerances, 6 locked by another process, 7 state cannot be written, 130 stopped."
+        5 a trial missed its tolerances, 6 locked by another process, 7 state cannot be written,\n\
+        8 a comparison found a regression, 130 stopped."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -91,7 +92,7 @@ pub(crate) enum Command {
     },
     /// Deploy the application, load it, fetch and analyse traces, clean up
     #[command(after_help = "Examples:\n  \
-            sb test                                        one request\n  \
+            sb test                                        each request of the manifest once\n  \
             sb test constant --rate 10 --duration 30s      ten a second, for 30 seconds\n  \
             sb test 20 --keep-on-failure                   twenty requests; if a step fails, leave it deployed")]
     Test {
@@ -132,6 +133,17 @@ pub(crate) enum Command {
         /// Correct what is certain, such as misspelt keys, and show the changes
         #[arg(long)]
         fix: bool,
+    },
+    /// Lay out manifests and plans: indentation, blank lines, spaces
+    #[command(
+        after_help = "Keys, their order, values and comments stay as they are. Files of YAML are left alone.\n\nExamples:\n  sb fmt\n  sb fmt applications plans/quickstart.toml\n  sb fmt --check                            in CI"
+    )]
+    Fmt {
+        /// Files to lay out, or folders to search [default: this folder]
+        paths: Vec<PathBuf>,
+        /// Write nothing; show what would change, and exit with code 1 if anything would
+        #[arg(long)]
+        check: bool,
     },
     /// Explain a rule of `sb validate`, or list all rules
     #[command(after_help = "Examples:\n  sb explain\n  sb explain unknown-key")]
@@ -264,13 +276,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
         port: u16,
     },
-    /// Show what a run measured
-    #[command(after_help = "Examples:\n  \
+    /// Show what a run measured, or what changed between two
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  \
             sb report                               the last run\n  \
             sb report quickstart --format json      the run that has this in its id\n  \
             sb report logs/2026-01-31_12-00-00      one invocation\n  \
             sb report --output out                  its page, figures and tables, and a summary\n  \
-            sb report data/raw --output out --as-published   a dataset, by the definitions of its study")]
+            sb report data/raw --output out --as-published   a dataset, by the definitions of its study\n  \
+            sb report compare main branch           what changed between two runs"
+    )]
     Report(ReportArguments),
     /// Print the log of a step
     #[command(after_help = "Examples:\n  \
@@ -453,6 +469,8 @@ pub(crate) enum Shell {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
+    #[command(subcommand)]
+    pub command: Option<ReportCommand>,
     /// Runs by their ids or a part of them, or folders with executions in or below them [default: the last run]
     pub what: Vec<PathBuf>,
     /// Write a report into this folder: a page, figures as SVG, PNG and PDF, tables as CSV and Parquet, a summary in Markdown

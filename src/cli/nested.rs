@@ -1,4 +1,4 @@
-//! Commands of commands: `sb plan`, `sb config`, `sb local`, `sb remote`.
+//! Commands of commands: `sb plan`, `sb config`, `sb local`, `sb remote`, `sb report`.
 
 use std::path::PathBuf;
 
@@ -37,6 +37,37 @@ pub(crate) enum PlanCommand {
         assume: Vec<String>,
     },
 }
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Show what changed between two runs, where on the path, and how sure that is
+    #[command(after_help = "Examples:\n  \
+            sb report compare quickstart-a1b2 quickstart-c3d4\n  \
+            sb report compare before/logs after/logs --format markdown\n  \
+            sb report compare main branch --fail-on-regression 5%    exit code 8 if something got slower\n\n\
+            Both are runs, or folders of invocations. Intervals are of 95 %, resampled by deployment and trial.")]
+    Compare {
+        /// Before: a run's id or a part of it, or a folder
+        before: PathBuf,
+        /// After: a run's id or a part of it, or a folder
+        after: PathBuf,
+        /// End with exit code 8 if a latency or duration surely grew, by more than this share, or more requests failed
+        #[arg(long, value_name = "SHARE", value_parser = share)]
+        fail_on_regression: Option<f64>,
+    },
+}
+
+/// A share of something, as `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.trim_end().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    match number {
+        Ok(share) if (0.0..=10.0).contains(&share) && (text.ends_with('%') || share < 1.0) => Ok(share),
+        _ => Err("write a share such as 5% or 0.05".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Show all values
@@ -173,4 +204,19 @@ fn parse_service(text: &str) -> Result<(String, String), String> {
     let (service, url) =
         text.split_once('=').ok_or("write NAME=URL, such as rekognition=http://127.0.0.1:8080")?;
     Ok((service.to_owned(), url.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_a_percent_sign_or_is_below_one() {
+        for (text, expected) in [("5%", 0.05), ("0.05", 0.05), ("12.5 %", 0.125), ("0", 0.0), ("150%", 1.5)] {
+            assert!((share(text).unwrap() - expected).abs() < 1e-12, "{text}");
+        }
+        for wrong in ["5", "-1%", "x", "", "%", "NaN", "inf%", "2000%"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
 }

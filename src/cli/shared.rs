@@ -23,10 +23,12 @@ pub(crate) enum OutputFormat {
     Sarif,
     /// JUnit XML, a test for each file.
     Junit,
+    /// For a pull request.
+    Markdown,
 }
 
 impl OutputFormat {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Text,
         Self::Json,
         Self::Dot,
@@ -36,6 +38,7 @@ impl OutputFormat {
         Self::Github,
         Self::Sarif,
         Self::Junit,
+        Self::Markdown,
     ];
     /// Another word for text.
     const HUMAN: &str = "human";
@@ -51,6 +54,7 @@ impl OutputFormat {
             Self::Github => "github",
             Self::Sarif => "sarif",
             Self::Junit => "junit",
+            Self::Markdown => "markdown",
         }
     }
 
@@ -87,7 +91,7 @@ enum Shared {
 type Row = (&'static [&'static str], &'static [Shared], &'static [OutputFormat]);
 
 const ROWS: &[Row] = {
-    use OutputFormat::{Csv, Dot, Github, Json, Junit, K6, Mermaid, Sarif, Text};
+    use OutputFormat::{Csv, Dot, Github, Json, Junit, K6, Markdown, Mermaid, Sarif, Text};
     use Shared::{Executor, InsideTmux, Manifest, NoExecutor, NoParams, Params, State, Target, Verbose};
     &[
         (&["run"], &[Params, Executor, State, Verbose, InsideTmux], &[Text, Json]),
@@ -100,9 +104,11 @@ const ROWS: &[Row] = {
         (&["config show", "config get"], &[Manifest, Target, NoExecutor, State], &[Text, Json]),
         (&["config set"], &[Manifest, Target, NoExecutor, State], &[]),
         (&["runs", "status", "report", "why", "leaks", "ui"], &[State], &[Text, Json]),
+        (&["report compare"], &[State], &[Text, Json, Markdown]),
         (&["logs", "trace show"], &[State], &[]),
         (&["trace path", "trace list"], &[State], &[Text, Json]),
         (&["validate"], &[Manifest], &[Text, Json, Github, Sarif, Junit]),
+        (&["fmt"], &[Manifest], &[]),
         (&["explain"], &[], &[Text, Json]),
         (&["plan show"], &[Params], &[Text, Json]),
         (&["plan graph"], &[Params], &[Dot, Mermaid, Json]),

@@ -8,6 +8,7 @@ use clap::{Arg, Command};
 
 use super::Outcome;
 use super::manifest::{in_reach, is_plan};
+use super::report::last_invocation;
 use crate::cli::{self, Shell};
 use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
@@ -17,6 +18,7 @@ use crate::terminal::Terminal;
 use crate::workspace::Workspace;
 use sb_plan::benchmark::{Benchmark, Phase};
 use sb_plan::manifest::read::Disk;
+use sb_plan::rules::rules;
 use sb_plan::validate;
 use sb_workload::pattern::Pattern;
 
@@ -171,7 +173,7 @@ impl<'a> Place<'a> {
             ("new", "target") => ["aws", "local", "aws,local"].map(plain).to_vec(),
             ("shell", "step") => here.manifest_steps(),
             ("shell", "image") => here.images(),
-            (_, "run") | ("report", "what") => here.runs(),
+            (_, "run") | ("report", "what") | ("compare", "before" | "after") => here.runs(),
             (_, "step") => here.steps(self.given.get("run")),
             (_, "plan") => here.plans(),
             (_, "load") if argument.is_positional() => loads(),
@@ -179,10 +181,18 @@ impl<'a> Place<'a> {
             ("logs", "function") => here.functions(self.given.get("name")),
             ("down" | "trace" | "logs", "name") => here.local_targets(),
             ("man", "command") => commands(),
+            ("explain", "rule") => {
+                rules().map(|rule| (rule.code.to_owned(), rule.summary().to_owned())).collect()
+            }
+            ("show" | "path", "id") => here.traces(),
+
             _ => vec![],
         }
     }
 }
+
+/// Of an invocation's traces: nobody looks through more.
+const MOST_TRACES: usize = 200;
 
 fn plain(word: impl Into<String>) -> Candidate {
     (word.into(), String::new())
@@ -192,7 +202,8 @@ fn loads() -> Vec<Candidate> {
     let patterns =
         Pattern::ALL.map(|pattern| (pattern.name().to_owned(), "a pattern from production".to_owned()));
     let constant = ("constant".to_owned(), "with --rate and --duration".to_owned());
-    std::iter::once(constant).chain(patterns).collect()
+    let users = ("users".to_owned(), "with --users and --duration".to_owned());
+    [constant, users].into_iter().chain(patterns).collect()
 }
 
 fn commands() -> Vec<Candidate> {
@@ -281,6 +292,18 @@ impl Here {
         steps.unwrap_or_default()
     }
 
+    /// Of the last measurement that has any, as `sb trace show` looks for them.
+    fn traces(&self) -> Vec<Candidate> {
+        let last = async |store: Store| last_invocation(&store).await.ok().flatten();
+        let Some(folder) = self.state(&self.0.workspace_here(), last) else { return vec![] };
+        let Ok(file) = std::fs::File::open(folder.join("invocations.csv")) else { return vec![] };
+        let Ok(rows) = sb_measurement::InvocationReader::new(std::io::BufReader::new(file)) else {
+            return vec![];
+        };
+        let rows = rows.filter_map(Result::ok).take(MOST_TRACES);
+        rows.map(|row| (row.trace_id, row.request)).collect()
+    }
+
     /// Parameters and outputs of the deployment.
     fn values(&self) -> Vec<Candidate> {
         let Some(benchmark) = self.benchmark() else { return vec![] };
@@ -321,7 +344,7 @@ mod tests {
         check("plan graph --format=m", &["--format=mermaid"]);
         check("logs --fol", &["--follow"]);
         check("logs --form", &[]);
-        check("invoke fl", &["fluctuating", "fluctuating-20rps"]);
+        check("invoke fl", &["fluctuating", "fluctuating-20rps", "fluctuating-72rps"]);
         check("-v invoke con", &["constant"]);
         check("invoke --executor h", &["host"]);
         check("invoke --rate ", &[]);

@@ -18,6 +18,7 @@ use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use crate::workspace::absolute;
 use sb_plan::benchmark::{Action, Benchmark, Sent};
+use sb_plan::manifest::problem::did_you_mean;
 use sb_plan::manifest::read::{Disk, Files as _};
 use sb_plan::plan::{Executor, Overrides};
 use sb_plan::validate;
@@ -280,6 +281,7 @@ fn needs(terminal: &Terminal, settings: &Settings) -> Result<Needs, Failed> {
         Err(_) => vec![],
     };
     let mut invalid = 0;
+    let mut targets = BTreeSet::new();
     for file in files {
         let path = absolute(&file);
         if is_plan(&path) {
@@ -288,7 +290,10 @@ fn needs(terminal: &Terminal, settings: &Settings) -> Result<Needs, Failed> {
             for (executor, entry) in
                 plan.iter().flat_map(|plan| plan.entries.iter().map(|entry| (plan.executor, entry)))
             {
-                add(&mut needs, &entry.benchmark, &entry.target, settings.executor.unwrap_or(executor));
+                targets.insert(entry.target.clone());
+                if settings.target.as_ref().is_none_or(|wanted| *wanted == entry.target) {
+                    add(&mut needs, &entry.benchmark, &entry.target, settings.executor.unwrap_or(executor));
+                }
             }
             continue;
         }
@@ -296,11 +301,24 @@ fn needs(terminal: &Terminal, settings: &Settings) -> Result<Needs, Failed> {
             invalid += 1;
             continue;
         };
+        targets.extend(benchmark.targets.keys().cloned());
         for target in benchmark.targets.keys() {
             if settings.target.as_ref().is_none_or(|wanted| wanted == target) {
                 add(&mut needs, &benchmark, target, settings.executor.unwrap_or_default());
             }
         }
+    }
+    if let Some(wanted) =
+        settings.target.as_ref().filter(|wanted| !targets.contains(*wanted) && !targets.is_empty())
+    {
+        let message = format!("no manifest below this folder has a target `{wanted}`");
+        let known: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let known = format!("known targets: `{}`", known.join("`, `"));
+        let help = match did_you_mean(wanted, targets.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`? ({known})"),
+            None => known,
+        };
+        return Err(Failed::helped(Exit::Usage, message, help));
     }
     if invalid > 0 {
         terminal.say(&format!("note: {invalid} files are not valid, and left out: `sb validate` says why"));

@@ -44,14 +44,13 @@ fn applied(text: &str, mut fixes: Vec<&Fix>) -> String {
 }
 
 /// Writes a file anew, unless it has changed meanwhile.
-fn write(path: &Path, before: &str, after: &str) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, before: &str, after: &str) -> std::io::Result<()> {
     // A link is followed: what it leads to is what was read.
     let path = path.canonicalize()?;
     let bytes = std::fs::read(&path)?;
     let mark: &[u8] = if bytes.starts_with(b"\xef\xbb\xbf") { &bytes[..3] } else { b"" };
     if &bytes[mark.len()..] != before.as_bytes() {
-        let message =
-            format!("{} has changed while it was checked: run `sb validate --fix` again", path.display());
+        let message = format!("{} has changed while it was read: run the command again", path.display());
         return Err(std::io::Error::other(message));
     }
     let permissions = path.metadata()?.permissions();

@@ -14,11 +14,13 @@ use crate::terminal::Terminal;
 use crate::workspace::{absolute, quoted};
 use sb_plan::manifest::read::Disk;
 use sb_plan::validate;
-use sb_sam::{Application, Function, Place, Route, Template};
+use sb_sam::{Application, Function, Place, Route, Service, Template};
 
 /// What templates are called.
 const TEMPLATES: [&str; 3] = ["template.yaml", "template.yml", "template.json"];
 const MANIFEST: &str = "benchmark.toml";
+/// Editors find it by the first line of the manifest.
+const SCHEMA: (&str, &str) = ("benchmark.schema.json", include_str!("../../schemas/benchmark.schema.json"));
 /// A value for what somebody must fill in.
 const SAMPLE: &str = "1";
 
@@ -69,6 +71,14 @@ pub(super) fn new(terminal: &Terminal, from: Option<&Path>) -> Outcome {
             std::io::Write::write_all(&mut file, manifest.as_bytes()).map_err(|error| written(&path, &error))
         },
     )?;
+    let schema = folder.join(SCHEMA.0);
+    match fs::OpenOptions::new().write(true).create_new(true).open(&schema) {
+        Ok(mut file) => std::io::Write::write_all(&mut file, SCHEMA.1.as_bytes())
+            .map_err(|error| written(&schema, &error))?,
+        // Somebody's own, or of an earlier manifest.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(written(&schema, &error)),
+    }
     accept(terminal, validate::benchmark(&Disk, &path))?;
     terminal.say(&format!("wrote {}, with {}:", path.display(), count(requests.len(), "request")));
     for request in &requests {
@@ -123,7 +133,7 @@ struct Request {
     is_invocation: bool,
 }
 
-/// One for each route; where there is none, one for each function.
+/// One for each route, and one for each function that nothing else leads to; where there is no route, one for each function.
 fn requests(application: &Application, events: &Events) -> Vec<Request> {
     let mut names = BTreeSet::new();
     let mut unique = |name: String| {
@@ -137,23 +147,40 @@ fn requests(application: &Application, events: &Events) -> Vec<Request> {
     };
     // A browser's question before a request is none of its own.
     let routes: Vec<_> = application.routes.iter().filter(|route| route.method != "OPTIONS").collect();
-    if !routes.is_empty() {
-        return routes.into_iter().map(|route| of_route(route, events, &mut unique)).collect();
-    }
-    application
-        .functions
-        .iter()
-        .map(|function| Request {
-            name: unique(identifier(&function.logical_id)),
-            method: "POST".to_owned(),
-            url: format!(
-                "{{{{outputs.lambda_endpoint}}}}/2015-03-31/functions/{}/invocations",
-                function.name
-            ),
-            body: Some(events.of_function(function).unwrap_or_else(|| "{}".to_owned())),
-            is_invocation: true,
-        })
-        .collect()
+    let has_routes = !routes.is_empty();
+    let mut requests: Vec<_> = routes.into_iter().map(|route| of_route(route, events, &mut unique)).collect();
+    let invoked =
+        application.functions.iter().filter(|function| !has_routes || is_alone(application, function));
+    requests.extend(invoked.map(|function| Request {
+        name: unique(identifier(&function.logical_id)),
+        method: "POST".to_owned(),
+        url: format!("{{{{outputs.lambda_endpoint}}}}/2015-03-31/functions/{}/invocations", function.name),
+        body: Some(events.of_function(function).unwrap_or_else(|| "{}".to_owned())),
+        is_invocation: true,
+    }));
+    requests
+}
+
+/// Whether no route leads to a function, and nothing else invokes it that the template names.
+fn is_alone(application: &Application, function: &Function) -> bool {
+    let id = &function.logical_id;
+    application.routes.iter().all(|route| route.function != *id)
+        && application.sources.iter().all(|source| source.function != *id)
+        && !application
+            .resources
+            .iter()
+            .any(|resource| matches!(resource.service, Service::StateMachine { .. }))
+}
+
+/// Functions that get no request although others do: something else of the template may invoke them.
+fn left_out(application: &Application, requests: &[Request]) -> Vec<String> {
+    let has_route = |id: &str| application.routes.iter().any(|route| route.function == id);
+    let is_invoked = |name: &str| {
+        requests.iter().any(|request| request.is_invocation && request.url.contains(&format!("/{name}/")))
+    };
+    let functions = application.functions.iter();
+    let left = functions.filter(|function| !has_route(&function.logical_id) && !is_invoked(&function.name));
+    left.map(|function| function.logical_id.clone()).collect()
 }
 
 fn of_route(route: &Route, events: &Events, unique: &mut dyn FnMut(String) -> String) -> Request {
@@ -220,7 +247,7 @@ impl Events {
 }
 
 fn manifest(name: &str, template: &str, required: &[String], requests: &[Request]) -> String {
-    let mut text = format!("[benchmark]\nname = \"{name}\"\n");
+    let mut text = format!("#:schema {}\n\n[benchmark]\nname = \"{name}\"\n", SCHEMA.0);
     if !required.is_empty() {
         text.push_str("\n# Parameters of the template that have no default: fill them in.\n[params]\n");
         for parameter in required {
@@ -269,14 +296,24 @@ fn notes(application: &Application, required: &[String], requests: &[Request]) -
     if !required.is_empty() {
         notes.push(format!("fill in [params]: {} have no default in the template", required.join(", ")));
     }
+    let left_out = left_out(application, requests);
+    if !left_out.is_empty() {
+        notes.push(format!(
+            "no request invokes {} directly: the queues, topics, tables, schedules or state machines of the template do",
+            left_out.join(", ")
+        ));
+    }
     if requests.iter().any(|request| request.is_invocation) {
-        let what = if application.sources.is_empty() {
+        let what = if application.routes.iter().any(|route| route.method != "OPTIONS") {
+            "functions without an HTTP route are invoked directly"
+        } else if application.sources.is_empty() {
             "the template has no HTTP route, so each function is invoked directly"
         } else {
             "the template has no HTTP route, so each function is invoked directly, and not by its queue, topic, table or schedule"
         };
-        notes.push(format!("{what}; write the events that it gets into the bodies"));
-    } else if requests.iter().any(|request| request.body.is_some()) {
+        notes.push(format!("{what}; write the events that they get into the bodies"));
+    }
+    if requests.iter().any(|request| request.body.is_some() && !request.is_invocation) {
         notes.push("write what your functions expect into the bodies".to_owned());
     }
     if requests.iter().any(|request| request.url.ends_with(&format!("/{SAMPLE}"))) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::output::Failed;
-use super::status::{find_step, watched};
+use super::status::{Wanted, find_step, watched};
 use super::watch::{Alone, left};
 use crate::cli::LogsArguments;
 use crate::exit_code::Exit;
@@ -14,7 +14,7 @@ use crate::terminal::{Terminal, is_gone};
 use crate::watch::Watched;
 use crate::watch::files::Growing;
 use crate::watch::overview::describe;
-use sb_plan::event::{Event, Outcome as StepOutcome};
+use sb_plan::event::{Event, Failure, Outcome as StepOutcome};
 use sb_plan::graph::Step;
 use sb_plan::id::StepId;
 use sb_plan::run_state::{StepPhase, StepState};
@@ -24,7 +24,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub(super) async fn logs(terminal: &Terminal, settings: &Settings, arguments: LogsArguments) -> Outcome {
     let LogsArguments { step, follow, run, attempt } = arguments;
-    let mut watched = watched(terminal, settings, run.as_deref()).await?;
+    let wanted = match (run.as_deref(), &step) {
+        (Some(run), _) => Wanted::Named(run),
+        (None, Some(step)) => Wanted::With(step),
+        (None, None) => Wanted::Telling,
+    };
+    let mut watched = watched(terminal, settings, wanted).await?;
     watched.refresh(|_, _| {}).await?;
     let outcome = match (step, follow) {
         (Some(step), false) => {
@@ -76,6 +81,14 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
     let last = watched.past(step).map_or(0, |past| past.attempts);
     let attempt = attempt.unwrap_or(last);
     let log = watched.log_of(step, attempt);
+    // What runs within sb prints nothing: why it failed is in the journal.
+    if attempt == last
+        && !log.exists()
+        && let Some(failure) = failure(watched, step)
+    {
+        terminal.data(&failure.message)?;
+        return Ok(Exit::Done);
+    }
     let mut file = std::fs::File::open(&log).map_err(|error| {
         let message = format!("{} has no log ({}: {error})", step.id, log.display());
         let help = match last {
@@ -86,6 +99,15 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
     })?;
     terminal.copy(&mut file)?;
     Ok(Exit::Done)
+}
+
+/// Why a step failed, or failed the last time.
+fn failure<'a>(watched: &'a Watched, step: &Step) -> Option<&'a Failure> {
+    match &watched.past(step)?.phase {
+        StepPhase::Ended(StepOutcome::Failed(failure))
+        | StepPhase::Retrying(StepOutcome::Failed(failure)) => Some(failure),
+        _ => None,
+    }
 }
 
 /// What runs; else what failed last; else what ended last.
@@ -100,7 +122,9 @@ fn print_last(terminal: &Terminal, watched: &Watched) -> Result<Exit, Ended> {
                 .iter()
                 .filter(|(_, past)| past.attempts > 0 && wanted(past))
                 .filter_map(|(id, past)| Some((watched.step(id)?, past)))
-                .filter(|(step, past)| watched.log_of(step, past.attempts).exists())
+                .filter(|(step, past)| {
+                    watched.log_of(step, past.attempts).exists() || failure(watched, step).is_some()
+                })
                 .max_by_key(|(_, past)| past.ended_ms)
         };
         let failed = |past: &StepState| {

@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::Outcome;
 use super::fix;
-use super::output::{Failed, show_problems};
+use super::output::{Failed, show_each};
 use super::problems::Found;
 use crate::cli::OutputFormat;
 use crate::exit_code::Exit;
 use crate::settings::{Settings, is_benchmark};
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
-use sb_plan::manifest::problem::Problem;
+use sb_plan::manifest::problem::{Problem, Severity};
 use sb_plan::manifest::read::{Disk, Files as _};
 use sb_plan::plan::Overrides;
 use sb_plan::validate;
@@ -61,14 +61,8 @@ pub(super) fn validate(
         OutputFormat::Sarif => terminal.data(&format!("{:#}", found.sarif()))?,
         OutputFormat::Junit => terminal.data(&found.junit())?,
         _ => {
-            show_problems(terminal, &problems);
-            let count = files.len();
-            let errors = problems.iter().filter(|problem| problem.is_error()).count();
-            if errors == 0 {
-                let files = format!("{count} file{} checked", if count == 1 { "" } else { "s" });
-                let warnings = if failed == 0 { "" } else { "; with `--strict`, warnings fail, too" };
-                terminal.say(&format!("{files}, no errors{warnings}"));
-            }
+            show_each(terminal, &problems);
+            terminal.say(&counted(files.len(), &problems, manner.strict));
             if let Some(problem) = problems.first() {
                 let fixable = problems.iter().any(|problem| !problem.fix.is_empty());
                 let fix = if fixable { "; `sb validate --fix` corrects what is certain" } else { "" };
@@ -77,6 +71,22 @@ pub(super) fn validate(
         }
     }
     Ok(if failed == 0 { Exit::Done } else { Exit::InvalidManifest })
+}
+
+/// `3 files checked: 1 error, 2 warnings`
+fn counted(files: usize, problems: &[Problem], strict: bool) -> String {
+    let number = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    let errors = if errors == 0 { "no errors".to_owned() } else { number(errors, "error") };
+    let checked = number(files, "file");
+    match warnings {
+        0 => format!("{checked} checked, {errors}"),
+        _ => {
+            let fail = if strict { "; with `--strict`, warnings fail, too" } else { "" };
+            format!("{checked} checked, {errors}, {}{fail}", number(warnings, "warning"))
+        }
+    }
 }
 
 /// The problems of these files and of those that they name, in the order of the files. All processors share the work, and a

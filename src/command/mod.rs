@@ -1,11 +1,13 @@
 //! One file per subcommand; wiring only.
 
+mod compare;
 mod complete;
 mod config;
 mod doctor;
 mod estimate;
 mod explain;
 mod fix;
+mod fmt;
 mod forget;
 mod from_template;
 mod history;
@@ -93,6 +95,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         Command::Validate { paths, strict, fix } => {
             manifest::validate(terminal, settings, &paths, manifest::Manner { strict, fix })
         }
+        Command::Fmt { paths, check } => fmt::fmt(terminal, settings, &paths, check),
         Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
         Command::New { folder: Some(folder), target, .. } => {
             new::new(terminal, &folder, target.as_deref().unwrap_or(new::BOTH))
@@ -159,7 +162,12 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         }
         Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
         Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
-        Command::Report(arguments) => report::report(terminal, settings, &arguments).await,
+        Command::Report(arguments) => match &arguments.command {
+            Some(cli::ReportCommand::Compare { before, after, fail_on_regression }) => {
+                compare::compare(terminal, settings, [before, after], *fail_on_regression).await
+            }
+            None => report::report(terminal, settings, &arguments).await,
+        },
         Command::Logs(arguments) => logs::logs(terminal, settings, arguments).await,
         Command::Ui { run, port } => ui::ui(terminal, settings, run, port).await,
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,
@@ -207,6 +215,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Local(command) => local::local(terminal, settings, command).await,
         // The rest needs no runtime and was dispatched before.
         Command::Validate { .. }
+        | Command::Fmt { .. }
         | Command::Explain { .. }
         | Command::New { .. }
         | Command::Schema { .. }

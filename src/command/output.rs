@@ -230,7 +230,15 @@ pub(super) fn accept<T>(terminal: &Terminal, checked: Checked<T>) -> Result<T, F
 }
 
 pub(super) fn show_problems(terminal: &Terminal, problems: &[Problem]) {
+    show_each(terminal, problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    if errors > 0 {
+        terminal.say(&format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
+    }
+}
+
+/// As [`show_problems`], without their number.
+pub(super) fn show_each(terminal: &Terminal, problems: &[Problem]) {
     let (first, last) = problems.split_at(problems.len().min(MOST_SHOWN));
     for problem in first {
         terminal.say(&render(terminal, &problem.for_screen()));
@@ -238,9 +246,6 @@ pub(super) fn show_problems(terminal: &Terminal, problems: &[Problem]) {
     if !last.is_empty() {
         let more = last.len();
         terminal.say(&format!("and {more} more problems; `sb validate --format json` lists all of them"));
-    }
-    if errors > 0 {
-        terminal.say(&format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
     }
 }
 

@@ -73,22 +73,18 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         let report = tables::compute(&sources(&named, &folders), arguments)?;
         return tables::write(terminal, settings, &report, about, output);
     }
-    if arguments.as_published || arguments.workload_traces.is_some() {
-        if !settings.json() {
-            let message = "the definitions of tables mean nothing to the screen";
-            let help = "write the tables with `--output DIR`, or print them with `--format json`";
-            return Err(Failed::helped(Exit::Usage, message, help));
-        }
+    if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
+        let message = "the definitions of tables mean nothing to the screen";
+        let help = "write the tables with `--output DIR`, or print them with `--format json`";
+        return Err(Failed::helped(Exit::Usage, message, help));
     }
     let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
-    if !named_folders.is_empty() {
-        folders.entry("invocations".to_owned()).or_default().extend(tables::executions(&named_folders)?);
-    }
+    found.extend(tables::summaries(&named_folders)?);
     if settings.json() {
         let report = tables::compute(&sources(&named, &folders), arguments)?;
-        return show_numbers(terminal, &folders, &report);
+        return show_numbers(terminal, &found, &report);
     }
-    show_report(terminal, settings, &folders)
+    show_summaries(terminal, settings, &found)
 }
 
 /// The title and the course of a run.
@@ -105,8 +101,11 @@ fn sources(named: &[&PathBuf], folders: &Folders) -> Vec<PathBuf> {
 }
 
 /// All numbers as JSON.
-fn show_numbers(terminal: &Terminal, folders: &Folders, report: &sb_report::Report) -> Outcome {
-    let summaries = measured(folders)?;
+fn show_numbers(
+    terminal: &Terminal,
+    summaries: &[ApplicationSummary],
+    report: &sb_report::Report,
+) -> Outcome {
     let all = json!({
         "version": 1,
         "applications": summaries,
@@ -122,23 +121,30 @@ fn show_numbers(terminal: &Terminal, folders: &Folders, report: &sb_report::Repo
 
 /// The folder of the last invocation of the workspace's last run that has traces.
 pub(super) async fn last_traces(terminal: &Terminal, settings: &Settings) -> Result<PathBuf, Failed> {
-    let store = open(terminal, settings)?;
+    match last_invocation(&open(terminal, settings)?).await? {
+        Some(folder) => Ok(folder),
+        None => Err(Failed::helped(
+            Exit::Failed,
+            "no invocation of this workspace has traces yet",
+            "fetch them with `sb get-traces`, or name a file of traces",
+        )),
+    }
+}
+
+/// The folder of the last invocation that has traces.
+pub(super) async fn last_invocation(store: &Store) -> Result<Option<PathBuf>, Failed> {
     for row in store.runs().await? {
         let state = store.state(&row.id).await?;
-        let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
+        let (plan, graph) = Request::read(&row)?.rebuild(store, &row.id)?;
         let found = invocations(&plan, &graph, &state)
             .into_values()
             .flatten()
             .rfind(|folder| TRACE_FILES.iter().any(|name| folder.join(name).is_file()));
-        if let Some(folder) = found {
-            return Ok(folder);
+        if found.is_some() {
+            return Ok(found);
         }
     }
-    Err(Failed::helped(
-        Exit::Failed,
-        "no invocation of this workspace has traces yet",
-        "fetch them with `sb get-traces`, or name a file of traces",
-    ))
+    Ok(None)
 }
 
 /// Empty: nothing was measured.
@@ -156,7 +162,10 @@ fn measured(folders: &Folders) -> Result<Vec<ApplicationSummary>, Failed> {
 }
 
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
-    let summaries = measured(folders)?;
+    show_summaries(terminal, settings, &measured(folders)?)
+}
+
+fn show_summaries(terminal: &Terminal, settings: &Settings, summaries: &[ApplicationSummary]) -> Outcome {
     if summaries.is_empty() {
         terminal.say("nothing was measured");
         return Ok(Exit::Done);
@@ -166,7 +175,7 @@ fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> O
         let _ = write!(text, "{:#}", json!({ "version": 1, "applications": summaries }));
     } else {
         let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
-        render_summaries(&mut text, &summaries, ink)
+        render_summaries(&mut text, summaries, ink)
             .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
     }
     terminal.data(&text)?;

@@ -13,13 +13,13 @@ use crate::settings::Settings;
 use crate::store::Debt;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
-use sb_plan::benchmark::Benchmark;
+use sb_plan::benchmark::{Benchmark, Sent};
 use sb_plan::graph::Parts;
 use sb_plan::id::DeploymentId;
 use sb_plan::manifest::read::Disk;
 use sb_plan::plan::GivenTolerances;
 use sb_plan::validate;
-use sb_workload::Load;
+use sb_workload::{Load, LoadShape};
 
 pub(super) async fn part(terminal: &Terminal, settings: &Settings, parts: Parts) -> Outcome {
     start(terminal, settings, parts, None, GivenTolerances::default(), false).await
@@ -55,7 +55,8 @@ async fn start(
     keep_on_failure: bool,
 ) -> Outcome {
     let manifest = settings.manifest()?;
-    let load = load.map(|arguments| resolve_load(terminal, arguments)).transpose()?;
+    let says_how_many = load.as_ref().is_some_and(LoadArguments::says_how_many);
+    let mut load = load.map(|arguments| resolve_load(terminal, arguments)).transpose()?;
     let mut checked = validate::benchmark(&Disk, &manifest);
     if checked.value.is_some() {
         // Warnings are shown when the run is checked as a whole.
@@ -83,6 +84,14 @@ async fn start(
                 "parameters belong to the deployment, which exists",
                 help,
             ));
+        }
+    }
+    if let (Some(load), true, Some(Sent::Requests(workload))) = (&mut load, parts.deploy, &benchmark.workload)
+    {
+        // A test is to find out whether everything works, so it leaves nothing to chance.
+        load.each_once = true;
+        if !says_how_many {
+            load.shape = LoadShape::Iterations { iterations: workload.choices() as u64 };
         }
     }
     let load = load.map(Box::new);
@@ -165,6 +174,8 @@ pub(super) fn resolve_load(terminal: &Terminal, arguments: LoadArguments) -> Res
         load: arguments.load,
         rate: arguments.rate,
         duration: arguments.duration,
+        users: arguments.users,
+        think_time: arguments.think_time,
         scale_factor: arguments.scale_factor,
         scale_type: arguments.scale_type,
         skip: arguments.skip,

@@ -18,7 +18,7 @@ use crate::watch::Watched;
 use crate::watch::overview::{Overview, describe};
 use crate::workspace::Workspace;
 use sb_plan::event::Verdict;
-use sb_plan::graph::{RunGraph, Step};
+use sb_plan::graph::{Parts, RunGraph, Step};
 use sb_plan::id::RunId;
 
 /// Runs that `sb status` lists.
@@ -68,17 +68,55 @@ fn word(store: &Store, row: &RunRow) -> String {
     }
 }
 
+/// Which run a command means.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// This one, by its id or a part of it.
+    Named(&'a str),
+    /// The newest.
+    Newest,
+    /// The newest that has this step: `sb cleanup` after a measurement is a run of its own.
+    With(&'a str),
+    /// The newest that has something to tell: cleaning up well is not asked about.
+    Telling,
+}
+
+/// The run that is meant.
+pub(super) async fn wanted_run(store: &Store, wanted: Wanted<'_>) -> Result<RunRow, Failed> {
+    let is_wanted = |row: &RunRow| -> bool {
+        let Ok(request) = Request::read(row) else { return false };
+        match wanted {
+            Wanted::With(step) => {
+                let graph = request.rebuild(store, &row.id).map(|(_, graph)| graph);
+                graph.is_ok_and(|graph| graph.graph.node_weights().any(|it| it.id.as_str().ends_with(step)))
+            }
+            _ => {
+                let cleans_only = request.parts == Parts { cleanup: true, ..Parts::NONE };
+                !cleans_only || row.ended.is_none_or(|(_, cleanup)| cleanup != Verdict::Complete)
+            }
+        }
+    };
+    match wanted {
+        Wanted::Named(name) => Ok(find_run(store, name).await?),
+        Wanted::Newest => last_run(store).await,
+        Wanted::With(_) | Wanted::Telling => {
+            let found = store.runs().await?.into_iter().take(RUNS).find(is_wanted);
+            match found {
+                Some(row) => Ok(row),
+                None => last_run(store).await,
+            }
+        }
+    }
+}
+
 /// The run that a command means, ready to be watched: its plan is read as the run keeps it, its journal not yet.
 pub(super) async fn watched(
     terminal: &Terminal,
     settings: &Settings,
-    run: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<Watched, Failed> {
     let store = open(terminal, settings)?;
-    let row = match run {
-        Some(name) => find_run(&store, name).await?,
-        None => last_run(&store).await?,
-    };
+    let row = wanted_run(&store, wanted).await?;
     let mut watched = Watched::open(store.clone(), row)?;
     watched.history = history(&store, &watched.plan).await?;
     Ok(watched)
@@ -92,10 +130,16 @@ pub(super) async fn status(
     all: bool,
 ) -> Outcome {
     if watch {
-        return watch::watch(terminal, settings, watched(terminal, settings, run.as_deref()).await?).await;
+        return watch::watch(
+            terminal,
+            settings,
+            watched(terminal, settings, run.as_deref().map_or(Wanted::Newest, Wanted::Named)).await?,
+        )
+        .await;
     }
     if run.is_some() || all {
-        let mut watched = watched(terminal, settings, run.as_deref()).await?;
+        let mut watched =
+            watched(terminal, settings, run.as_deref().map_or(Wanted::Newest, Wanted::Named)).await?;
         watched.refresh(|_, _| {}).await?;
         return steps(terminal, settings, &watched, all);
     }

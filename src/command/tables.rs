@@ -1,7 +1,9 @@
 //! The tables of a report: `sb report --output`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sb_analysis::{ApplicationSummary, summarize_groups};
 use sb_report::{DatasetError, Options, Output, OutputError, Report, Weight, execution_folders, read};
 use serde_json::json;
 
@@ -32,12 +34,31 @@ impl From<OutputError> for Failed {
     }
 }
 
-/// The executions at or below some folders; a folder without any stands for itself.
-pub(super) fn executions(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
-    let mut all = Vec::new();
+/// Sums up the executions at or below some folders, by application and label. A folder without any stands for itself.
+pub(super) fn summaries(folders: &[PathBuf]) -> Result<Vec<ApplicationSummary>, Failed> {
+    /// What an application is called whose name is not known.
+    const UNNAMED: &str = "invocations";
+    let mut groups: BTreeMap<(String, Option<String>), Vec<PathBuf>> = BTreeMap::new();
     for folder in folders {
         let found = execution_folders(folder)?;
-        all.extend(if found.is_empty() { vec![folder.clone()] } else { found });
+        if found.is_empty() {
+            groups.entry((UNNAMED.to_owned(), None)).or_default().push(folder.clone());
+        }
+        for execution in found {
+            let application = execution.application.unwrap_or_else(|| UNNAMED.to_owned());
+            groups.entry((application, execution.label)).or_default().push(execution.folder);
+        }
+    }
+    let mut all = Vec::new();
+    for ((application, label), folders) in groups {
+        let found = summarize_groups(&application, &folders)
+            .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
+        all.extend(found.into_iter().map(|mut summary| {
+            if let Some(label) = &label {
+                summary.labels.entry("label".to_owned()).or_insert_with(|| label.clone());
+            }
+            summary
+        }));
     }
     Ok(all)
 }
@@ -87,6 +108,8 @@ pub(super) fn write(
             "version": 1,
             "output": target,
             "executions": report.executions,
+            "page": "report.html",
+            "figures": figures,
             "tables": report.tables.iter().map(|table| json!({ "name": table.name, "rows": table.rows() })).collect::<Vec<_>>(),
             "notes": report.notes,
         });

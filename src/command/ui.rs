@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::Outcome;
 use super::output::Failed;
-use super::status::watched;
+use super::status::{Wanted, watched};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::ui::Page;
 
 pub(super) async fn ui(terminal: &Terminal, settings: &Settings, run: Option<String>, port: u16) -> Outcome {
-    let watched = watched(terminal, settings, run.as_deref()).await?;
+    let watched = watched(terminal, settings, run.as_deref().map_or(Wanted::Newest, Wanted::Named)).await?;
     let run = watched.row.id.clone();
     let page = Page::bind(watched, port).await.map_err(|error| {
         let help = "name another port, or none: then one that is free is taken";

@@ -8,9 +8,9 @@ use petgraph::visit::EdgeRef as _;
 use serde::Serialize;
 
 use super::Outcome as Done;
-use super::status;
+use super::status::{self, Wanted};
 use crate::exit_code::Exit;
-use crate::run::{Request, find_run};
+use crate::run::Request;
 use crate::schedule::{now_ms, pause_after, retry_of};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -22,10 +22,7 @@ use sb_plan::run_state::{RunState, StepPhase};
 
 pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, run: Option<String>) -> Done {
     let store = status::open(terminal, settings)?;
-    let row = match run {
-        Some(name) => find_run(&store, &name).await?,
-        None => status::last_run(&store).await?,
-    };
+    let row = status::wanted_run(&store, run.as_deref().map_or(Wanted::With(step), Wanted::Named)).await?;
     let records = store.events(&row.id).await?;
     let request = Request::read(&row)?;
     let (plan, graph) = request.rebuild(&store, &row.id)?;
@@ -371,6 +368,17 @@ impl Question<'_> {
 }
 
 impl Explanation {
+    /// Why it is in its state, without the failure that its last attempt shows already.
+    fn after_attempts(&self) -> String {
+        match self.attempts.last().and_then(|last| last.outcome.as_ref()) {
+            Some(Outcome::Failed(failure)) => {
+                let said = format!(" ({}): {}", class_word(failure.class), failure.message);
+                self.because.replacen(&said, "", 1)
+            }
+            _ => self.because.clone(),
+        }
+    }
+
     fn render(&self, out: &mut impl std::fmt::Write) -> std::fmt::Result {
         writeln!(out, "{}  ({})  run {}", self.step, self.action, self.run)?;
         for attempt in &self.attempts {
@@ -393,7 +401,7 @@ impl Explanation {
                 writeln!(out, "  {}  {outcome}{class}, after {took}", clock(ended))?;
             }
         }
-        writeln!(out, "  {}: {}", self.state, self.because)?;
+        writeln!(out, "  {}: {}", self.state, self.after_attempts())?;
         for awaited in &self.waits_for {
             let how = if awaited.to_succeed { "has to succeed" } else { "has to end" };
             writeln!(out, "    {} {how}; it is {}", awaited.step, awaited.state)?;

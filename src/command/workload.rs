@@ -34,7 +34,8 @@ fn show(terminal: &Terminal, settings: &Settings, load: LoadArguments, svg: Opti
             let load = open_load(terminal, load)?;
             let Planned::Open(schedule) = planned(&load) else { return Err(no_rates(&load)) };
             let length = planned(&load).length().unwrap_or_default();
-            Rates::planned(title, schedule, planned(&load).total(), length)
+            let total = schedule.total();
+            Rates::planned(title, schedule, total, length)
         }
     };
     if let Some(path) = svg {
@@ -112,6 +113,7 @@ fn no_rates(load: &Load) -> Failed {
     Failed::helped(
         Exit::Usage,
         match load.shape {
+            LoadShape::Users { .. } => "users have no planned rate: each sends when it was answered",
             LoadShape::K6(_) => "only k6 knows the rates of options of its own",
             _ => "iterations have no rate: each is sent when the one before was answered",
         },

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Attempt, beneath};
 use sb_workload::upscale::Scaling;
+use sb_workload::users::ThinkTime;
 use sb_workload::{Load, LoadShape};
 
 /// Makes `logs/<yyyy-mm-dd_HH-MM-SS>/` (UTC) beside a manifest; `-2` and so on is appended when the second is taken. A
@@ -128,6 +129,9 @@ fn load(load: &Load) -> Value {
         LoadShape::Bursts { size, at } => {
             json!({ "kind": "bursts", "size": size, "at_s": at.iter().map(seconds).collect::<Vec<_>>() })
         }
+        LoadShape::Users { users, duration, think_time } => json!({
+            "kind": "users", "users": users, "duration_s": seconds(duration), "think_time": thinking(think_time),
+        }),
         LoadShape::K6(options) => json!({ "kind": "k6_options", "options": options }),
     };
     described["speed"] = json!(load.speed);
@@ -136,6 +140,19 @@ fn load(load: &Load) -> Value {
     described["max_dropped"] = json!(load.tolerances.max_dropped);
     described["max_lateness_s"] = json!(load.tolerances.max_lateness.as_ref().map(seconds));
     described
+}
+
+fn thinking(time: &ThinkTime) -> Value {
+    match time {
+        ThinkTime::Fixed(time) => json!({ "kind": "fixed", "time_s": time.as_secs_f64() }),
+        ThinkTime::Uniform { min, max } => {
+            json!({ "kind": "uniform", "min_s": min.as_secs_f64(), "max_s": max.as_secs_f64() })
+        }
+        ThinkTime::Exponential { mean } => json!({ "kind": "exponential", "mean_s": mean.as_secs_f64() }),
+        ThinkTime::LogNormal { median, p99 } => {
+            json!({ "kind": "log_normal", "median_s": median.as_secs_f64(), "p99_s": p99.as_secs_f64() })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +195,17 @@ mod tests {
             (
                 LoadShape::Bursts { size: 5, at: vec![Duration::ZERO, second] },
                 json!({ "kind": "bursts", "size": 5, "at_s": [0.0, 1.0] }),
+            ),
+            (
+                LoadShape::Users {
+                    users: 5,
+                    duration: second * 30,
+                    think_time: ThinkTime::Uniform { min: second, max: second * 2 },
+                },
+                json!({
+                    "kind": "users", "users": 5, "duration_s": 30.0,
+                    "think_time": { "kind": "uniform", "min_s": 1.0, "max_s": 2.0 },
+                }),
             ),
             (LoadShape::K6(json!({ "vus": 1 })), json!({ "kind": "k6_options", "options": { "vus": 1 } })),
         ] {

@@ -29,7 +29,7 @@ use sb_load::{LoadError, LoadLock, LoadProcess, OPTIONS_FILE, Progress};
 use sb_measurement::{LoadSummary, Redactor, Timestamp};
 use sb_workload::Load;
 use sb_workload::k6_options::{k6_options, overlay};
-use sb_workload::schedule::{Planned, planned};
+use sb_workload::schedule::planned;
 
 /// The hidden argument under which this program has k6 send load.
 pub(crate) const K6_ARGUMENT: &str = "internal-k6";
@@ -330,7 +330,7 @@ async fn send(
         ));
     }
     let ran = k6::Ran {
-        planned: (!matches!(plan, Planned::Unknown)).then_some(total),
+        planned: total,
         cancelled,
         started,
         ended,

@@ -182,7 +182,7 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
         let _ = attempt.notices.send(Notice::Loaded { step, summary, folder: logs.to_owned() });
     }
     match summary {
-        Ok(summary) if summary.planned > 0 && summary.answered == 0 => {
+        Ok(summary) if summary.planned != Some(0) && summary.answered == 0 => {
             let why = match summary.invalid.first() {
                 _ if !summary.outcomes.is_empty() => format!(": {}", summary.outcome_text(|_| true)),
                 // A script that sends nothing has said why.

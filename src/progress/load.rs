@@ -9,9 +9,11 @@ use sb_plan::id::StepId;
 pub(super) fn lines(step: &StepId, summary: &LoadSummary, folder: &Path) -> Vec<String> {
     let seconds = (summary.ended.micros() - summary.started.micros()) as f64 / 1e6;
     let rate = if seconds > 0.0 { summary.sent as f64 / seconds } else { 0.0 };
+    // Where there is no plan, nothing is missing either.
+    let planned = summary.planned.map(|planned| format!("planned {planned}, ")).unwrap_or_default();
     let mut lines = vec![format!(
-        "{:<10} {step}: planned {}, sent {} in {seconds:.1} s ({rate:.1}/s), answered {}, failed {}, dropped {}",
-        "load", summary.planned, summary.sent, summary.answered, summary.failed, summary.dropped
+        "{:<10} {step}: {planned}sent {} in {seconds:.1} s ({rate:.1}/s), answered {}, failed {}, dropped {}",
+        "load", summary.sent, summary.answered, summary.failed, summary.dropped
     )];
     let mut line = |name: &str, text: String| lines.push(format!("{:<10}   {name:<13}{text}", ""));
     let spread = |of: Percentiles| {
@@ -54,7 +56,7 @@ mod tests {
         let latency = Percentiles { p50: 1.25, p90: 2.0, p95: 3.0, p99: 14.333, max: 2000.0 };
         let summary = LoadSummary {
             version: LoadSummary::VERSION,
-            planned: 100,
+            planned: Some(100),
             sent: 98,
             answered: 97,
             failed: 2,
@@ -75,6 +77,7 @@ mod tests {
             ended: Timestamp::from_micros(11_000_000),
             cancelled: false,
             iterations: None,
+            closed_loop: None,
             notes: vec!["Mind the gap.".to_owned()],
             invalid: vec![],
         };
@@ -89,5 +92,12 @@ mod tests {
                      note         Mind the gap.
                      files        logs/x
         ");
+        let unplanned =
+            LoadSummary { planned: None, latency_from_planned_ms: None, lateness_ms: None, ..summary };
+        let lines = lines(&StepId::new("a/load"), &unplanned, Path::new("logs/x"));
+        assert_eq!(
+            lines[0],
+            "load       a/load: sent 98 in 10.0 s (9.8/s), answered 97, failed 2, dropped 2"
+        );
     }
 }

@@ -103,6 +103,8 @@ struct View {
     overall: ProgressBar,
     prediction: Option<Prediction>,
     running: BTreeMap<StepId, RunningStep>,
+    /// Steps that wait for another run, and what for.
+    waiting: BTreeMap<StepId, String>,
     begun: Instant,
     told: Instant,
     steps: u64,
@@ -140,6 +142,7 @@ impl View {
             overall,
             prediction,
             running,
+            waiting: BTreeMap::new(),
             begun: now,
             told: now,
             steps,
@@ -168,7 +171,9 @@ impl View {
                 self.begin(step, format!("waiting {left}"), PathBuf::new());
             }
             Notice::Waiting { step, why } => {
-                self.terminal.say(&format!("{:<10} {step} {}", "waiting", printable(&why)));
+                let why = printable(&why).into_owned();
+                self.terminal.say(&format!("{:<10} {step} {why}", "waiting"));
+                self.waiting.insert(step, why);
             }
             Notice::Progress { step, message } => self.message(&step, message),
             Notice::Loading { step, progress } => self.loading(&step, progress),
@@ -185,6 +190,7 @@ impl View {
             }
             Notice::Ended { step, outcome, invalid, took, log } => {
                 self.end(&step);
+                self.waiting.remove(&step);
                 self.overall.inc(1);
                 self.ended += 1;
                 self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
@@ -244,6 +250,7 @@ impl View {
     }
 
     fn begin(&mut self, step: StepId, what: String, log: PathBuf) {
+        self.waiting.remove(&step);
         let now = Instant::now();
         let running = RunningStep { bar: None, what, begun: now, log, shown: 0, last_told: now };
         self.running.insert(step, running);
@@ -287,7 +294,11 @@ impl View {
         self.overall.set_message(parts.join("  "));
     }
 
+    /// How long it still takes. While nothing runs and another run is waited for, nobody knows.
     fn left(&mut self) -> Option<String> {
+        if let (true, Some((_, why))) = (self.running.is_empty(), self.waiting.first_key_value()) {
+            return Some(format!("waiting {why}"));
+        }
         self.prediction.as_mut().and_then(|prediction| prediction.left(&self.running)).map(left)
     }
 
@@ -308,13 +319,14 @@ impl View {
             (Some(p50), Some(p99)) => format!(", p50 {p50:.1} ms, p99 {p99:.1} ms"),
             _ => String::new(),
         };
+        let planned = now.planned.map(|planned| format!("planned {planned}, ")).unwrap_or_default();
         let dropped = if now.dropped > 0 { format!(", {} dropped", now.dropped) } else { String::new() };
         let rest = self.rest_of_load(step, &now).map_or_else(String::new, |rest| format!("; {}", left(rest)));
         self.message(
             step,
             format!(
-                "planned {}, sent {}, answered {}, failed {}{dropped}{latency}{rest}",
-                now.planned, now.sent, now.answered, now.failed
+                "{planned}sent {}, answered {}, failed {}{dropped}{latency}{rest}",
+                now.sent, now.answered, now.failed
             ),
         );
     }
@@ -325,7 +337,7 @@ impl View {
         match self.prediction.as_ref()?.forecast.lengths.get(step) {
             Some(length) => Some(length.saturating_sub(elapsed)),
             None if now.sent > 0 => {
-                let share = now.planned.saturating_sub(now.sent) as f64 / now.sent as f64;
+                let share = now.planned?.saturating_sub(now.sent) as f64 / now.sent as f64;
                 Some(elapsed.mul_f64(share.min(1e6)))
             }
             None => None,
@@ -465,6 +477,21 @@ mod tests {
         check(&long, &[&long[..65_536]], &[&long[65_536..]]);
         let lines = format!("first\n{}\nlast", "y".repeat(65_530));
         check(&lines, &["first\n", &lines[6..65_537]], &["last"]);
+    }
+
+    #[test]
+    fn no_end_is_predicted_while_another_run_is_waited_for() {
+        let terminal = Terminal::detect();
+        let forecast = Forecast { lengths: HashMap::new(), remaining: Box::new(|_| Duration::from_mins(1)) };
+        let mut view = View::new(terminal, 2, false, Some(forecast));
+        assert_eq!(view.left().as_deref(), Some("1m left"));
+        let step = StepId::new("app.1/deploy/a");
+        let why = "for lock `quiet`, held by run x (process 1, in /w)".to_owned();
+        view.tell(Notice::Waiting { step: step.clone(), why: why.clone() });
+        assert_eq!(view.left(), Some(format!("waiting {why}")));
+        let log = PathBuf::new();
+        view.tell(Notice::Started { step, action: "run", attempt: 1, log, reattached: false });
+        assert!(view.left().unwrap().ends_with("left"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::ready::{ClaimAnswer, ReadySteps, Slots, locks};
 use sb_plan::benchmark::{Action, Charge, Traces};
 use sb_plan::graph::{RunGraph, Step, StepKind};
 use sb_plan::plan::{Plan, Prices};
-use sb_workload::schedule::planned;
+use sb_workload::schedule::{expected_total, planned};
 
 /// The prediction for a plan.
 #[derive(Clone, Debug)]
@@ -302,7 +302,8 @@ pub(super) fn unit_costs(plan: &Plan, entry: usize, point: usize, prices: &Price
     let entry = &plan.entries[entry];
     match entry.benchmark.targets.get(&entry.target).map(|target| target.charge(&entry.target)) {
         Some(Charge::Declared(usage)) => {
-            let invocations = planned(&entry.points[point].load).total() as f64;
+            let load = &entry.points[point].load;
+            let invocations = expected_total(load, load.expected_latency()).unwrap_or(0.0);
             (prices.of(&usage.per_invocation) * invocations, prices.of(&usage.per_deployment))
         }
         _ => (0.0, 0.0),
@@ -334,16 +335,17 @@ impl<'a> Durations<'a> {
             StepKind::Manifest(manifest) if matches!(manifest.action, Action::Load) => {
                 let assumptions = self.assumptions;
                 return *self.loads.entry((entry_index, point)).or_insert_with(|| {
-                    let planned = planned(&entry.points[point].load);
+                    let load = &entry.points[point].load;
+                    let planned = planned(load);
+                    let latency = load.expected_latency.unwrap_or(assumptions.invocation);
+                    let requests = expected_total(load, latency).unwrap_or(0.0).round() as u64;
                     let margin = millis(assumptions.load_margin);
                     match planned.length() {
-                        Some(length) => {
-                            (millis(length).saturating_add(margin), Basis::Known, planned.total())
-                        }
+                        Some(length) => (millis(length).saturating_add(margin), Basis::Known, requests),
                         None => {
                             let one = millis(assumptions.invocation);
-                            let all = one.saturating_mul(planned.total()).saturating_add(margin);
-                            (all, Basis::Assumed, planned.total())
+                            let all = one.saturating_mul(requests).saturating_add(margin);
+                            (all, Basis::Assumed, requests)
                         }
                     }
                 });

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     named: PathBuf,
     machine: PathBuf,
     run: RunId,
+    /// Of the run, for people who wait for it elsewhere.
+    workspace: PathBuf,
 }
 
 /// Held until dropped, or until the process ends.
@@ -37,7 +39,7 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 pub(crate) enum Taken {
     Held(Guard),
-    /// Another run holds it: `run X`, or `another run` when it is not known which.
+    /// Another run holds it: `run X (process 123, in /folder)`, or `another run` when it is not known which.
     Busy {
         holder: String,
     },
@@ -60,7 +62,9 @@ const QUIET_LOAD: &str = "quiet.load";
 impl Shared {
     /// The named locks of the workspace, and the locks of the machine in `machine`.
     pub(crate) fn new(workspace: &Workspace, machine: PathBuf, run: RunId) -> Self {
-        Self { named: workspace.named_locks(), machine, run }
+        let folder = workspace.folder();
+        let folder = folder.parent().unwrap_or(folder).to_owned();
+        Self { named: workspace.named_locks(), machine, run, workspace: folder }
     }
 
     /// One of `slots` slots of a named lock.
@@ -153,7 +157,9 @@ impl Shared {
         if try_lock(&file, Mode::Alone)? {
             // For people: that it cannot be written on a full disk is no reason not to hold it. Of several together the
             // first is named.
-            let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", self.run));
+            let who = format!("{}\n{}\n{}\n", self.run, std::process::id(), self.workspace.display());
+            let _ =
+                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
             if mode == Mode::Alone {
                 return Ok(Taken::Held(Guard { _files: vec![file] }));
             }
@@ -167,10 +173,17 @@ impl Shared {
 
     /// Of several the first is named, which may have left the others; that it is not us is certain.
     fn other(&self, holder: Option<String>) -> String {
-        match holder {
-            Some(run) if run != self.run.as_str() => format!("run {run}"),
-            _ => "another run".to_owned(),
-        }
+        let text = holder.unwrap_or_default();
+        let mut lines = text.lines();
+        // An earlier version of sb wrote the first line only.
+        let (run, process, folder) = (lines.next(), lines.next(), lines.next());
+        let Some(run) = run.filter(|run| *run != self.run.as_str()) else { return "another run".to_owned() };
+        let process = process.and_then(|number| number.parse().ok()).and_then(rustix::process::Pid::from_raw);
+        // The load of a runner that died may hold it still.
+        let process = process.filter(|pid| rustix::process::test_kill_process(*pid).is_ok());
+        let process = process.map(|pid| format!("process {}", pid.as_raw_nonzero()));
+        let about: Vec<_> = process.into_iter().chain(folder.map(|folder| format!("in {folder}"))).collect();
+        if about.is_empty() { format!("run {run}") } else { format!("run {run} ({})", about.join(", ")) }
     }
 
     /// The folder of the machine's locks, which must be ours: in `/tmp` another user could have made it.
@@ -227,7 +240,7 @@ fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
 /// The run that locked it last.
 fn holder_of(path: &Path) -> Option<String> {
     let mut text = String::new();
-    let _ = File::open(path).and_then(|file| file.take(256).read_to_string(&mut text));
+    let _ = File::open(path).and_then(|file| file.take(8192).read_to_string(&mut text));
     (!text.is_empty()).then_some(text)
 }
 
@@ -261,7 +274,10 @@ mod tests {
     fn busy(taken: io::Result<Taken>, by: &str) {
         match taken.unwrap() {
             Taken::Held(_) => panic!("it was free"),
-            Taken::Busy { holder } => assert_eq!(holder, format!("run {by}")),
+            Taken::Busy { holder } => {
+                let process = std::process::id();
+                assert!(holder.starts_with(&format!("run {by} (process {process}, in /")), "{holder}");
+            }
         }
     }
 

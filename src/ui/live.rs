@@ -283,7 +283,7 @@ mod tests {
 
     fn at(elapsed_s: f64) -> Progress {
         Progress {
-            planned: 1,
+            planned: Some(1),
             sent: 0,
             answered: 0,
             failed: 0,

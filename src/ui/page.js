@@ -303,7 +303,7 @@ function loadFigures(points) {
   const latencies = [6, 7, 8].map((field) => points.filter((point) => point[field] !== null).map((point) => [point[0], point[field]]));
   return [
     element("div", { class: "figures" },
-      figure("planned", planned), figure("sent", sent), figure("answered", answered), figure("failed", failed, failed > 0),
+      figure("planned", planned ?? "–"), figure("sent", sent), figure("answered", answered), figure("failed", failed, failed > 0),
       figure("dropped", dropped, dropped > 0), figure("p50", milliseconds(p50)), figure("p95", milliseconds(p95)),
       figure("p99", milliseconds(p99)), figure("after", elapsed(seconds * 1000))),
     element("div", { class: "charts" },
@@ -506,7 +506,7 @@ function drawApplication(found) {
   const { load, traces } = found;
   if (load) {
     const kinds = Object.entries(load.outcomes).map(([name, number]) => count(number, name.replaceAll("_", " ")));
-    drawing.append(element("p", { class: "faint", textContent: `${load.planned} planned, ${load.sent} sent: ${kinds.join(", ")}` }));
+    drawing.append(element("p", { class: "faint", textContent: `${load.planned === null ? "" : `${load.planned} planned, `}${load.sent} sent: ${kinds.join(", ")}` }));
     const quantiles = (latency) => latency ? [latency.p50, latency.p95, latency.p99].map(ms) : ["–", "–", "–"];
     const lines = [["all requests", load.sent, load.failed, ...quantiles(load.latency_ms)]];
     for (const request of load.requests) lines.push([request.name, request.sent, request.failed, ...quantiles(request.latency_ms)]);

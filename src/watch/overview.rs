@@ -163,11 +163,9 @@ pub(crate) fn load_line(load: &Progress) -> String {
         (Some(p50), Some(p95), Some(p99)) => format!(", p50 {p50:.1} p95 {p95:.1} p99 {p99:.1} ms"),
         _ => String::new(),
     };
+    let of = load.planned.map(|planned| format!(" of {planned}")).unwrap_or_default();
     let dropped = if load.dropped > 0 { format!(", {} dropped", load.dropped) } else { String::new() };
-    format!(
-        "{} of {} sent, {} answered, {} failed{dropped}{latency}",
-        load.sent, load.planned, load.answered, load.failed
-    )
+    format!("{}{of} sent, {} answered, {} failed{dropped}{latency}", load.sent, load.answered, load.failed)
 }
 
 /// What a step is at, in words.

@@ -215,6 +215,50 @@ fn a_load_that_loses_its_runner_is_finished_not_repeated() {
     assert_eq!(work.processes(), Vec::<String>::new());
 }
 
+/// Users in a closed loop have no planned number; the load is one all the same, and is told of as what it was.
+#[test]
+fn users_who_lose_their_runner_go_on_to_the_end_and_are_reported_as_a_closed_loop() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let folder = work.path().join("examples/hello-http");
+    let log = std::fs::File::create(work.path().join("runner.log")).unwrap();
+    let load = ["users", "--users", "4", "--duration", "3s", "--think-time", "min=100ms,max=300ms"];
+    let mut runner = work
+        .command(&[&["test", "--executor", "host"], &load[..]].concat())
+        .current_dir(&folder)
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    assert!(
+        work.appears("runner.log", "started    hello-http.1/t1/invoke/load"),
+        "{}",
+        work.read("runner.log")
+    );
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    kill(&mut runner);
+    let resumed = work.sb(&["resume"]).expect(0);
+    let folders: Vec<_> = std::fs::read_dir(folder.join("logs")).unwrap().flatten().collect();
+    assert_eq!(folders.len(), 1);
+    let summary = std::fs::read(folders[0].path().join("load_summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
+    let rows = std::fs::read_to_string(folders[0].path().join("invocations.csv")).unwrap();
+    let sent = rows.lines().count() as u64 - 1;
+    // Rounds of at least 100 ms, of some 200 ms and the answer mostly.
+    assert!((12..=120).contains(&sent), "{sent}");
+    assert_eq!(summary["sent"], sent);
+    assert_eq!(
+        (&summary["planned"], &summary["invalid"]),
+        (&serde_json::Value::Null, &serde_json::json!([]))
+    );
+    assert_eq!(summary["closed_loop"]["users"], 4);
+    assert!(summary["closed_loop"]["corrected_latency_ms"]["p99"].as_f64().unwrap() > 0.0);
+    let note = "note         This was a closed loop of 4 users";
+    assert!(resumed.stderr.contains(note), "{}", resumed.stderr);
+    let report = work.sb(&["report"]).expect(0);
+    assert!(report.stdout.contains("closed loop of 4 users"), "{}", report.stdout);
+    assert_eq!(work.processes(), Vec::<String>::new());
+}
+
 #[test]
 fn a_cleanup_that_failed_in_a_plan_is_tried_again_by_resume() {
     let work = Workspace::new();

@@ -143,3 +143,47 @@ fn a_look_makes_no_state_and_a_command_names_what_it_wrote() {
     assert!(fetched.contains("traces.json") && !fetched.contains("invocations.csv"), "{fetched}");
     work.sb(&["cleanup", "--executor", "host"]).expect(0);
 }
+
+#[test]
+fn a_deployment_that_failed_says_why_once_on_every_screen() {
+    let work = application("python3.12", "app.py", "def handler(event, context): pass\n");
+    work.write("src/app.py", "");
+    // Only the local target finds it, when it starts.
+    let template = work.read("template.yaml").replace("app.handler", "pack.app.handler");
+    work.write("template.yaml", &template);
+    work.sb(&["test", "--executor", "host"]).expect(1);
+    let cause = "there is no `pack/app.py`";
+    for words in [&["logs"][..], &["logs", "deploy/up"]] {
+        let ran = work.sb(words).expect(0);
+        assert!(ran.stdout.contains(cause), "{words:?}: {} {}", ran.stdout, ran.stderr);
+    }
+    let why = work.sb(&["why", "deploy/up"]).expect(0).stdout;
+    assert_eq!(why.matches(cause).count(), 1, "{why}");
+    assert!(why.contains("failed: it failed; not tried again: it has no `retry`"), "{why}");
+}
+
+#[test]
+fn after_a_cleanup_the_run_that_measured_is_the_one_that_is_asked_about() {
+    let work = application(
+        "python3.12",
+        "app.py",
+        "def handler(event, context):\n    return {\"statusCode\": 404, \"body\": \"gone\"}\n",
+    );
+    let sb = |words: &[&str]| work.sb(&[words, &["--executor", "host"]].concat());
+    sb(&["prepare"]).expect(0);
+    sb(&["invoke", "3"]).expect(5);
+    sb(&["cleanup"]).expect(0);
+    let why = work.sb(&["why", "invoke/load"]).expect(0).stdout;
+    assert!(why.contains("its trial is invalid"), "{why}");
+    let log = work.sb(&["logs", "invoke/load"]).expect(0).stdout;
+    assert!(log.contains("HTTP 404 ×3"), "{log}");
+    let last = work.sb(&["logs"]).expect(0);
+    assert!(last.stderr.contains("invoke/load"), "{}", last.stderr);
+    // A folder of logs is the folders in it.
+    let report = work.sb(&["report", "logs", "--format", "json"]).expect(0);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(report["applications"].as_array().unwrap().len(), 1, "{report:#}");
+    let empty = work.write("nothing/here.txt", "");
+    let nothing = work.sb(&["report", empty.parent().unwrap().to_str().unwrap()]).expect(0);
+    assert!(nothing.stderr.contains("nothing was measured"), "{}", nothing.stderr);
+}

@@ -61,9 +61,14 @@ fn each_route_of_a_template_becomes_a_request_that_works() {
     work.write("orders/events/make.json", sample);
     let made = work.sb_in("orders", &["new"]).expect(0);
     assert!(made.stderr.contains("3 requests") && made.stderr.contains("Stage"), "{}", made.stderr);
+    // Editors find the schema by the first line.
+    assert!(work.read("orders/benchmark.toml").starts_with("#:schema benchmark.schema.json\n"));
+    assert_eq!(work.read("orders/benchmark.schema.json"), work.sb(&["schema", "benchmark"]).expect(0).stdout);
+    work.sb_in("orders", &["fmt", "--check"]).expect(0);
     let checked = work.sb_in("orders", &["validate"]).expect(0);
     assert!(!checked.stderr.contains("warning"), "{}", checked.stderr);
-    let tested = work.sb_in("orders", &["test", "6", "--executor", "host"]).expect(0);
+    let tested = work.sb_in("orders", &["test", "--executor", "host"]).expect(0);
+    assert_eq!(sent(&work, "orders"), ["get-orders", "get-orders-id", "post-orders"]);
     for request in ["get-orders", "post-orders", "get-orders-id"] {
         assert!(
             work.read("orders/benchmark.toml").contains(&format!("name = \"{request}\"")),
@@ -73,6 +78,42 @@ fn each_route_of_a_template_becomes_a_request_that_works() {
     }
     let refused = work.sb_in("orders", &["new"]).expect(2);
     assert!(refused.stderr.contains("nothing is overwritten"), "{}", refused.stderr);
+}
+
+/// The names of the requests of the only load that was sent, in alphabetical order.
+fn sent(work: &Workspace, folder: &str) -> Vec<String> {
+    let logs = std::fs::read_dir(work.path().join(folder).join("logs")).unwrap();
+    let logs: Vec<_> = logs.map(|item| item.unwrap().path().join("invocations.csv")).collect();
+    let [only] = &logs[..] else { panic!("{logs:?}") };
+    let mut rows = csv::Reader::from_path(only).unwrap();
+    let column = rows.headers().unwrap().iter().position(|name| name == "request").unwrap();
+    let mut names: Vec<_> = rows.records().map(|row| row.unwrap()[column].to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_test_sends_each_request_and_each_function_without_a_route_once() {
+    let work = Workspace::new();
+    let worker = "  Worker:\n    Type: AWS::Serverless::Function\n    Properties: {Runtime: python3.11, CodeUri: src/, \
+                  Handler: app.work}\n";
+    let jobs = "  Jobs: {Type: AWS::SQS::Queue}\n  Consumer:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+                Runtime: python3.11\n      CodeUri: src/\n      Handler: app.work\n      Events: {Job: {Type: SQS, \
+                Properties: {Queue: !GetAtt Jobs.Arn}}}\n";
+    work.write("orders/template.yaml", &format!("{ORDERS}{worker}{jobs}"));
+    let made = work.sb_in("orders", &["new"]).expect(0);
+    assert!(made.stderr.contains("4 requests"), "{}", made.stderr);
+    assert!(made.stderr.contains("no request invokes Consumer directly"), "{}", made.stderr);
+    work.write("orders/template.yaml", &format!("{ORDERS}{worker}"));
+    work.write("orders/src/app.py", &format!("{ORDERS_CODE}\ndef work(event, context):\n    return 1\n"));
+    work.write(
+        "orders/events/make.json",
+        r#"{"httpMethod": "POST", "path": "/orders", "body": "{\"article\": \"one\"}"}"#,
+    );
+    std::fs::remove_file(work.path().join("orders/benchmark.toml")).unwrap();
+    work.sb_in("orders", &["new"]).expect(0);
+    work.sb_in("orders", &["test", "--executor", "host"]).expect(0);
+    assert_eq!(sent(&work, "orders"), ["Worker", "get-orders", "get-orders-id", "post-orders"]);
 }
 
 #[test]
@@ -130,6 +171,9 @@ fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
     assert_eq!((code, &told["missing"]), (1, &1.into()), "{told}");
     assert_eq!(told["tools"][0]["needed_by"][0], "it@local");
     assert!(told["tools"][0]["install"].as_str().is_some_and(|way| !way.is_empty()), "{told}");
+    // A target that no manifest has needs nothing, which says nothing.
+    let wrong = work.sb(&["doctor", "--target", "locl"]).expect(2);
+    assert!(wrong.stderr.contains("did you mean `local`?"), "{}", wrong.stderr);
     // On this machine no engine is needed.
     let (code, told) = doctor(&["--executor", "host"]);
     assert_eq!((code, &told["missing"]), (0, &0.into()), "{told}");

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::engines::Dockerd;
 use crate::workspace::{Ran, Workspace};
 
-/// Answers every request, after 2 s those to /slow, and with 500 those to /fail.
+/// Answers every request, after 2 s those to /slow, after 200 ms those to /wait, and with 500 those to /fail.
 struct Server {
     address: String,
 }
@@ -45,6 +45,9 @@ fn answer(mut connection: TcpStream) {
         }
         if request.contains("/slow") {
             std::thread::sleep(Duration::from_secs(2));
+        }
+        if request.contains("/wait") {
+            std::thread::sleep(Duration::from_millis(200));
         }
         let status = if request.contains("/fail") { "500 Broken" } else { "200 OK" };
         if write!(connection, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok").is_err() {
@@ -541,7 +544,9 @@ fn options_of_ones_own_are_the_load() {
     scripted.work.write("options.json", options);
     scripted.test(&["--k6-options", "options.json"]).expect(0);
     let folder = &scripted.logs()[0];
-    assert_eq!(summary(folder)["planned"], 6, "what the workload says is laid over it");
+    let made = |folder: &Path| (summary(folder)["iterations"].clone(), summary(folder)["planned"].clone());
+    // What the workload says is laid over it. How many that are, only k6 knows.
+    assert_eq!(made(folder), (6.into(), Value::Null));
     let used: Value =
         serde_json::from_slice(&std::fs::read(folder.join("workload_options.json")).unwrap()).unwrap();
     assert_eq!(used["discardResponseBodies"], true);
@@ -550,7 +555,53 @@ fn options_of_ones_own_are_the_load() {
     let own = Scripted::new(&script, "");
     own.work.write("options.json", "{}");
     own.test(&["--k6-options", "options.json"]).expect(0);
-    assert_eq!(summary(&own.logs()[0])["planned"], 4);
+    assert_eq!(made(&own.logs()[0]), (4.into(), Value::Null));
+}
+
+/// Five users who wait 200 ms for an answer and think for 300 ms begin eight times within four seconds, whoever sends.
+#[test]
+#[ignore = "needs: k6"]
+fn users_of_the_native_load_generator_send_as_those_of_k6_do() {
+    let address = Server::start().address;
+    let load = ["users", "--users", "5", "--duration", "4s"];
+    let script = "import { sleep } from 'k6';\nimport { http } from './sb.js';\n\
+        export default function () { http.get(`${__ENV.BASE_URL}/wait`); sleep(0.3); }\n";
+    let scripted = Scripted::at(&address, script, "");
+    scripted.test(&load).expect(0);
+    let native = Workspace::new();
+    native.write(
+        "benchmark.toml",
+        &format!(
+            "[benchmark]\nname = \"native\"\n[targets.here]\n[[workload.requests]]\nname = \"wait\"\nurl = \"http://{address}/wait\"\n"
+        ),
+    );
+    let thinking = [&["test", "--executor", "host"], &load[..], &["--think-time", "300ms"]].concat();
+    native.sb(&thinking).expect(0);
+
+    let (theirs, ours) = (&scripted.logs()[0], &logs_in(&native.path())[0]);
+    let options = |folder: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join("workload_options.json")).unwrap()).unwrap()
+    };
+    let scenario = &options(ours)["scenarios"]["benchmark_scenario"];
+    assert_eq!((scenario["executor"].as_str(), scenario["vus"].as_u64()), (Some("constant-vus"), Some(5)));
+    assert_eq!(scenario, &options(theirs)["scenarios"]["benchmark_scenario"], "the same load");
+    let sent = |folder: &Path| summary(folder)["sent"].as_u64().unwrap();
+    // A round less is a busy machine.
+    assert!(
+        (35..=40).contains(&sent(ours)) && (30..=40).contains(&sent(theirs)),
+        "{} {}",
+        sent(ours),
+        sent(theirs)
+    );
+    for folder in [ours, theirs] {
+        assert_eq!(
+            (&summary(folder)["planned"], &summary(folder)["lateness_ms"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert!(column(folder, "planned").iter().all(String::is_empty));
+        let p50 = summary(folder)["latency_ms"]["p50"].as_f64().unwrap();
+        assert!((200.0..300.0).contains(&p50), "{p50}");
+    }
 }
 
 /// Two engines that share the load, and a server that both reach: in a network of their own.

@@ -5,6 +5,7 @@
 mod analysis;
 mod background;
 mod commands;
+mod compare;
 mod contents;
 mod crashes;
 mod docker;
@@ -13,6 +14,7 @@ mod docs;
 mod engines;
 mod examples;
 mod failures;
+mod figures;
 mod from_template;
 mod host;
 mod host_credentials;

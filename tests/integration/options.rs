@@ -244,6 +244,11 @@ fn logs_of_the_local_target_are_found_by_what_is_proposed() {
     assert!(offered(&work, &["why", ""]).contains(&"steps.1/t1/get-traces".to_owned()));
     assert!(offered(&work, &["status", ""]).iter().all(|run| run.contains("-steps-")));
     assert_eq!(offered(&work, &["run", ""]), ["plans/p.toml"]);
+    assert_eq!(offered(&work, &["plan", "show", ""]), ["plans/p.toml"]);
+    assert_eq!(offered(&work, &["explain", "unused-pa"]), ["unused-param"]);
+    let traces = offered(&work, &["trace", "show", ""]);
+    assert!(traces.iter().all(|id| id.starts_with("1-")) && !traces.is_empty(), "{traces:?}");
+    sb(&work, &with(&["trace", "show", &traces[0]], &[])).expect(0);
     sb(&work, &with(&["cleanup"], &["--executor", "host"])).expect(0);
 }
 

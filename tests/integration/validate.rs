@@ -6,13 +6,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::workspace::Workspace;
+use crate::workspace::{Ran, Workspace};
 
 const WRONG: &str = "# shop\n[benchmark]\nnmae = \"shop\" # kept\n\n[targets.local]\ntraces = \"lokal\"\n\n[[deply]]\nname = \"a\"\n\
     run = \"touch made\"\n\n[[deply]]\nname = \"b, 100%\"\nrun = \"x\"\n\n[workload]\nrequests = [{ name = \"r\", method = \"PSOT\", url = \"http://x:1/\" }]\n";
 const DOUBTFUL: &str =
-    "[benchmark]\nname = \"shop\"\n[targets.local]\n[[deploy]]\nname = \"a\"\nrun = \"touch made\"\n";
-const GOOD: &str = "[benchmark]\nname = \"shop\"\n[targets.local]\n";
+    "[benchmark]\nname = \"shop\"\n\n[targets.local]\n\n[[deploy]]\nname = \"a\"\nrun = \"touch made\"\n";
+const GOOD: &str = "[benchmark]\nname = \"shop\"\n\n[targets.local]\n";
 
 /// Three applications: a wrong one, one with a warning, a good one.
 fn repository() -> Workspace {
@@ -55,7 +55,9 @@ fn warnings_fail_only_when_it_is_strict() {
     let work = repository();
     let told = work.sb(&["validate", "doubtful"]).expect(0);
     assert!(told.stderr.contains("no-cleanup") && told.stderr.contains("no errors"), "{}", told.stderr);
-    work.sb(&["validate", "doubtful", "--strict"]).expect(3);
+    assert!(told.stderr.contains("1 file checked, no errors, 1 warning\n"), "{}", told.stderr);
+    let strict = work.sb(&["validate", "doubtful", "--strict"]).expect(3);
+    assert!(strict.stderr.contains("1 warning; with `--strict`, warnings fail, too"), "{}", strict.stderr);
     work.sb(&["validate", "good", "--strict"]).expect(0);
 }
 
@@ -162,6 +164,56 @@ fn what_is_certain_is_corrected_and_the_rest_is_kept() {
 }
 
 #[test]
+fn files_are_laid_out_and_yaml_is_left_alone() {
+    let work = Workspace::new();
+    let untidy = GOOD.replace(" = ", "  =").replace("[targets", "\n\n\n  [targets");
+    work.write("benchmark.toml", &untidy);
+    work.write("other/benchmark.yaml", "benchmark:   {name: x}\n");
+    work.write("plans/broken.toml", "[plan\n");
+    let told = work.sb(&["fmt", "--check", "benchmark.toml"]).expect(1).stderr;
+    assert!(told.contains("+name = ") && told.contains("`sb fmt` does it"), "{told}");
+    assert_eq!(work.read("benchmark.toml"), untidy, "nothing is written");
+    let told = work.sb(&["fmt"]).expect(3).stderr;
+    assert!(told.contains("1 of 2 files changed; 1 file of YAML left as it is"), "{told}");
+    assert!(told.contains("this is not TOML"), "{told}");
+    assert_eq!(work.read("other/benchmark.yaml"), "benchmark:   {name: x}\n");
+    assert_eq!(work.read("plans/broken.toml"), "[plan\n");
+    let told = work.sb(&["fmt", "--check", "benchmark.toml"]).expect(0).stderr;
+    assert!(told.contains("1 file checked, nothing to change"), "{told}");
+    assert_eq!(
+        work.sb(&["validate", "benchmark.toml"]).expect(0).code,
+        0,
+        "what it says is the same: {}",
+        work.read("benchmark.toml")
+    );
+    let told = work.sb(&["fmt", "other/benchmark.yaml"]).expect(0).stderr;
+    assert!(told.contains("other/benchmark.yaml: not TOML, left as it is"), "{told}");
+    work.sb(&["fmt", "nowhere"]).expect(2);
+    // A file that leads out of its repository is not written.
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("benchmark.toml"), &untidy).unwrap();
+    std::fs::create_dir(work.path().join("link")).unwrap();
+    std::os::unix::fs::symlink(
+        outside.path().join("benchmark.toml"),
+        work.path().join("link/benchmark.toml"),
+    )
+    .unwrap();
+    let told = work.sb(&["fmt", "link"]).expect(3).stderr;
+    assert!(told.contains("leads out of"), "{told}");
+    assert_eq!(std::fs::read_to_string(outside.path().join("benchmark.toml")).unwrap(), untidy);
+}
+
+#[test]
+fn what_is_shipped_and_what_is_written_has_the_layout() {
+    let work = Workspace::new();
+    let mut command = work.command(&["fmt", "--check", "applications", "examples", "plans"]);
+    let shipped = Ran::of(command.current_dir(root()).output().unwrap()).expect(0);
+    assert!(shipped.stderr.contains("nothing to change"), "{}", shipped.stderr);
+    work.sb(&["new", "shop"]).expect(0);
+    work.sb(&["fmt", "--check", "shop"]).expect(0);
+}
+
+#[test]
 fn every_rule_that_a_problem_names_is_explained() {
     let work = repository();
     let told = work.sb(&["validate", "--format", "json"]).expect(3);
@@ -236,7 +288,10 @@ fn the_action_marks_problems() {
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", script]).current_dir(work.path());
         command.env("PATH", path()).env("VALIDATE_PATHS", paths).env("VALIDATE_STRICT", strict);
-        command.env("VALIDATE_SARIF", "found.sarif").env("RUNNER_TEMP", work.path());
+        command
+            .env("VALIDATE_LAYOUT", "true")
+            .env("VALIDATE_SARIF", "found.sarif")
+            .env("RUNNER_TEMP", work.path());
         command.env("GITHUB_PATH", work.path().join("paths")).env("GITHUB_ACTION_PATH", root());
         let done = command.output().unwrap();
         (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
@@ -247,13 +302,15 @@ fn the_action_marks_problems() {
     let validate = block(&text, "run: |", 1);
     let (code, told) = run(&validate, "true", "doubtful good");
     assert!(
-        code == Some(3) && told.starts_with("::warning file=doubtful/benchmark.toml,line=3"),
+        code == Some(3) && told.starts_with("::warning file=doubtful/benchmark.toml,line=4"),
         "{code:?} {told}"
     );
     assert!(work.read("found.sarif").contains("no-cleanup"));
     assert_eq!(run(&validate, "false", "doubtful good").0, Some(0));
     assert_eq!(run(&validate, "true", "good"), (Some(0), String::new()));
     assert_eq!(run(&validate, "true", "$(touch made) good").0, Some(2));
+    work.write("good/benchmark.toml", &format!("\n\n{GOOD}"));
+    assert_eq!(run(&validate, "true", "good").0, Some(1));
     assert!(!work.path().join("made").exists());
 }
 
@@ -313,4 +370,12 @@ fn the_hook_of_pre_commit_refuses_a_wrong_manifest() {
     run(&shop, &["git", "add", "-A"]);
     let (code, told) = run(&shop, &hook);
     assert!(code == Some(1) && told.contains("unknown key `nmae`"), "{told}");
+    // Files that it changes are for the next commit.
+    work.write("shop/benchmark.toml", &GOOD.replace(" = ", "="));
+    run(&shop, &["git", "add", "-A"]);
+    let layout = ["pre-commit", "try-repo", "../hooks", "sb-fmt", "--all-files"];
+    let (code, told) = run(&shop, &layout);
+    assert_eq!((code, work.read("shop/benchmark.toml").as_str()), (Some(1), GOOD), "{told}");
+    run(&shop, &["git", "add", "-A"]);
+    assert_eq!(run(&shop, &layout).0, Some(0));
 }

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod aggregate;
 #[cfg(feature = "parquet")]
 mod columnar;
 #[cfg(not(feature = "parquet"))]
 #[path = "columnar_absent.rs"]
 mod columnar;
+mod export;
 mod invalid;
 mod io;
 mod method;
+mod operation;
 mod path;
 mod python;
 mod quantiles;
@@ -18,6 +21,7 @@ mod requests;
 mod row;
 mod span;
 mod triggers;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +50,7 @@ pub use io::PARQUET_FILE;
 pub use io::analyze::{AnalyzeOptions, analyze, analyze_file};
 pub use io::browse::{for_each_joined_trace, for_each_trace};
 pub use io::input::{TRACE_FILES, find_traces};
+pub use io::measured::{ColdState, GroupKey, Measured, for_each_measured};
 pub use io::results::{AnalysisSummary, Tables};
 pub use io::select::{SelectedTrace, select_traces};
 pub use io::{BREAKDOWN_FILE, INVALID_FILE};
@@ -53,14 +58,35 @@ pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
 pub use io::folders::{ReportError, summarize, summarize_groups};
+pub use io::sides::{invocation_folders, measure};
 pub use quantiles::Quantiles;
 pub use report::Ink;
+pub use report::comparison::{
+    ComparedGroup, Comparison, FarOut, FigureChange, Finding, GroupChange, LoneGroup, Quantity,
+    QuantityChange, Ranged, Regression, RunMeasurements, RunSide, Start,
+};
+pub use report::comparison_text::{comparison_markdown, comparison_text};
 pub use report::rates::{RateFigures, Rates, Series};
 pub use report::summary::{
     ApplicationSummary, LoadFigures, RequestFigures, RequestTraceFigures, TraceBreakdown, TraceFigures,
 };
 pub use report::table::render_summaries;
 pub use report::waterfall::{Waterfall, WaterfallRow, printable};
+
+// The critical paths of many traces at once.
+pub use aggregate::difference::PathDifference;
+pub use aggregate::flame::FlameGraph;
+pub use aggregate::tree::{PathRow, PathTree, Stack, folded};
+pub use aggregate::typical::TypicalTrace;
+
+// A trace for other tools.
+pub use export::{TraceExport, speedscope};
+
+// What a change would bring.
+pub use operation::Operation;
+pub use what_if::change::{Change, ChangeError, Effect, OperationPattern};
+pub use what_if::figures::{Figure, Figures, IntervalUnit, TrialOfTrace};
+pub use what_if::traces::{Candidate, Prediction, Ranked, WhatIf};
 
 // How long Azure's triggers take.
 pub use io::triggers::{TRIGGER_FILE, analyze_triggers};

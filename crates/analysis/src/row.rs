@@ -267,14 +267,22 @@ impl From<io::Error> for RowError {
 /// # Errors
 /// The input cannot be read, lacks a column, or has a field that is not what its column holds.
 pub fn read_breakdown(input: impl Read) -> Result<Vec<BreakdownRow>, RowError> {
+    let mut rows = Vec::new();
+    for_each_row(input, |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// Gives each row of a trace_breakdown.csv on as it is read.
+pub(crate) fn for_each_row(input: impl Read, mut take: impl FnMut(BreakdownRow)) -> Result<(), RowError> {
     let mut reader = csv::Reader::from_reader(input);
     let columns = Columns::find(reader.headers()?)?;
-    let mut rows = Vec::new();
     let mut record = csv::StringRecord::new();
+    let mut number = 1;
     while reader.read_record(&mut record)? {
-        rows.push(columns.row(&record, rows.len() + 1)?);
+        take(columns.row(&record, number)?);
+        number += 1;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Reads the trace ids of an invalid_traces.csv; empty where the id could not be read.

@@ -4,10 +4,13 @@
 //! the plan: the same seed and workload give the same sequence on every machine. Trace ids and `request.uuid` are
 //! fresh in each run, or two trials with one seed would overwrite each other's traces and objects.
 
+use std::time::Duration;
+
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use sb_measurement::Timestamp;
+use sb_workload::users::ThinkTime;
 
 /// One invocation's share of chance.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +92,8 @@ pub(super) struct Draws {
     ids: Ids,
     /// Ends of the requests' intervals, as shares: the last is 1.
     ends: Vec<f64>,
+    /// How many invocations at the beginning go through the requests in their order.
+    in_order: u64,
     next_number: u64,
 }
 
@@ -105,17 +110,45 @@ impl Draws {
         for end in &mut ends {
             *end /= sum;
         }
-        Self { seeded: ChaCha8Rng::seed_from_u64(seed), ids: Ids::new(), ends, next_number: 1 }
+        Self { seeded: ChaCha8Rng::seed_from_u64(seed), ids: Ids::new(), ends, in_order: 0, next_number: 1 }
+    }
+
+    /// The first invocations send each request once, in the order of the workload.
+    pub(super) fn each_once(mut self) -> Self {
+        self.in_order = self.ends.len() as u64;
+        self
     }
 
     pub(super) fn draw(&mut self, planned: Timestamp) -> Draw {
         let point: f64 = self.seeded.random();
-        let choice = self.ends.partition_point(|end| *end <= point).min(self.ends.len().saturating_sub(1));
         let number = self.next_number;
+        let choice = match number.checked_sub(1).filter(|index| *index < self.in_order) {
+            Some(index) => index as usize,
+            None => self.ends.partition_point(|end| *end <= point).min(self.ends.len().saturating_sub(1)),
+        };
         self.next_number += 1;
         let mut draw = Draw { number, choice, random: self.seeded.next_u32(), ..Draw::default() };
         self.ids.renew(&mut draw, planned);
         draw
+    }
+
+    /// Draws for one of several users, of whom each has a sequence of its own: what a user sends depends on the seed
+    /// alone, and not on how fast the others were answered. Numbers are given from outside.
+    pub(super) fn of_user(seed: u64, user: u64, weights: impl Iterator<Item = f64>) -> Self {
+        let mut draws = Self::new(seed, weights);
+        draws.seeded.set_stream(user.wrapping_add(1));
+        draws
+    }
+
+    /// As [`draw`](Self::draw), with this number.
+    pub(super) fn draw_numbered(&mut self, number: u64, begun: Timestamp) -> Draw {
+        self.next_number = number;
+        self.draw(begun)
+    }
+
+    /// How long the user thinks now.
+    pub(super) fn think(&mut self, time: &ThinkTime) -> Duration {
+        time.draw(&mut self.seeded)
     }
 
     /// Passes over one invocation, which another thread sends.
@@ -150,6 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn each_request_is_sent_once_before_chance_chooses() {
+        let weights = [1.0, 1e-6, 50.0];
+        let by_chance = draws(7, &weights, 40);
+        let mut in_order = Draws::new(7, weights.into_iter()).each_once();
+        let covered: Vec<Draw> = (0..40).map(|_| in_order.draw(Timestamp::default())).collect();
+        let choices = |draws: &[Draw]| draws.iter().map(|draw| draw.choice).collect::<Vec<_>>();
+        assert_eq!(choices(&covered[..3]), [0, 1, 2]);
+        assert_ne!(choices(&by_chance[..3]), [0, 1, 2]);
+        // What follows is what it would have been, and so are the random numbers.
+        assert_eq!(choices(&covered[3..]), choices(&by_chance[3..]));
+        assert!(covered.iter().zip(&by_chance).all(|(one, other)| one.random == other.random));
+    }
+
+    #[test]
     fn what_is_passed_over_changes_nothing_for_the_others() {
         let mut all = Draws::new(3, [1.0, 2.0].into_iter());
         let mut every_other = Draws::new(3, [1.0, 2.0].into_iter());
@@ -159,6 +206,23 @@ mod tests {
             let (one, other) = (all.draw(Timestamp::default()), every_other.draw(Timestamp::default()));
             assert_eq!((one.number, one.choice, one.random), (other.number, other.choice, other.random));
         }
+    }
+
+    #[test]
+    fn each_user_has_a_sequence_of_its_own_that_the_seed_fixes() {
+        let of = |user| -> Vec<(usize, u32, Duration)> {
+            let mut draws = Draws::of_user(7, user, [1.0, 1.0].into_iter());
+            let think = ThinkTime::Exponential { mean: Duration::from_secs(1) };
+            (0..20)
+                .map(|number| {
+                    let draw = draws.draw_numbered(number * 3, Timestamp::default());
+                    assert_eq!(draw.number, number * 3);
+                    (draw.choice, draw.random, draws.think(&think))
+                })
+                .collect()
+        };
+        assert_eq!(of(0), of(0));
+        assert_ne!(of(0), of(1));
     }
 
     #[test]

@@ -195,16 +195,8 @@ pub struct Ran {
 
 /// The summary of a load that k6 sent.
 pub fn summary(collected: &Collected, times: &Times, ran: Ran, tolerances: &Tolerances) -> LoadSummary {
-    let made = collected.iterations + collected.tally.dropped;
-    let mut summary = summarize(
-        &collected.tally,
-        times,
-        ran.planned.unwrap_or(made),
-        ran.cancelled,
-        tolerances,
-        ran.started,
-        ran.ended,
-    );
+    let mut summary =
+        summarize(&collected.tally, times, ran.planned, ran.cancelled, tolerances, ran.started, ran.ended);
     summary.iterations = Some(collected.iterations);
     summary.invalid = ran.invalid;
     summary.notes = ran.notes;

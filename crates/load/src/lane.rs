@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Extracted;
@@ -25,9 +26,10 @@ use super::prepare::{Choice, Prepared, Scope, Values};
 use super::record::{Block, Rows, SharedTally};
 use super::rows::Row;
 use super::send::{self, Exchanged, Luggage};
-use sb_measurement::Outcome;
+use sb_measurement::{Outcome, Timestamp};
 use sb_workload::Settings;
 use sb_workload::schedule::Schedule;
+use sb_workload::users::ThinkTime;
 
 /// How often rows go to the files although there are few.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -70,6 +72,22 @@ pub(super) enum Share {
     Open { schedule: Schedule, first: usize, of: usize, start: Instant },
     /// One after another.
     InTurn { total: u64 },
+    /// Each of these users for itself.
+    Users { users: Range<u64>, group: Group },
+}
+
+/// What all users of a closed loop have in common.
+#[derive(Clone)]
+pub(super) struct Group {
+    pub(super) think_time: ThinkTime,
+    /// Divides think times.
+    pub(super) speed: f64,
+    pub(super) start: Instant,
+    /// No invocation begins from here on.
+    pub(super) end: Instant,
+    pub(super) seed: u64,
+    /// How many invocations have begun, of all users.
+    pub(super) begun: Arc<AtomicU64>,
 }
 
 struct Lane {
@@ -80,6 +98,8 @@ struct Lane {
     ids: RefCell<Ids>,
     /// Those who have nothing to send.
     idle: RefCell<Vec<Rc<Sender>>>,
+    /// Whether invocations are due at times that do not depend on the answers before, or one after another by number.
+    has_plan: bool,
     /// Invocations of this thread that are not over.
     under_way: Cell<u64>,
     /// One of them is over.
@@ -127,11 +147,13 @@ pub(super) fn run(
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
+    let has_plan = !matches!(share, Share::Users { .. });
     let lane = Rc::new(Lane {
         pool: Pool::new(Arc::clone(&shared.connector), &shared.settings),
         rows: Rows::new(writer, shared.settings.k6_metrics),
         ids: RefCell::new(Ids::new()),
         idle: RefCell::default(),
+        has_plan,
         under_way: Cell::new(0),
         one_over: Notify::new(),
         // Not shared with other threads, since every request asks it.
@@ -152,6 +174,17 @@ impl Lane {
             Share::Open { schedule, first, of, start } => self.pace(draws, schedule, first, of, start).await,
             Share::InTurn { total } => {
                 self.send_in_turn(draws, total).await;
+                Ok(())
+            }
+            Share::Users { users, group } => {
+                let mut living = JoinSet::new();
+                for user in users {
+                    living.spawn_local(Rc::clone(&self).live(user, group.clone()));
+                }
+                // The load is lost with the first of them, as with a thread that sends.
+                while let Some(ended) = living.join_next().await {
+                    ended.map_err(std::io::Error::other)?;
+                }
                 Ok(())
             }
         };
@@ -238,14 +271,14 @@ impl Lane {
             invocation: draw.number,
             labels: &prepared.labels,
             trace_id: None,
-            planned,
+            planned: Some(planned),
             sent: None,
             answered: None,
             status: None,
             outcome: Outcome::Dropped,
         };
         self.counted.tally.lock().add(&row);
-        self.rows.dropped(&row);
+        self.rows.dropped(&row, planned);
         room
     }
 
@@ -270,6 +303,40 @@ impl Lane {
             self.under_way.set(self.under_way.get() + 1);
             self.invoke(draw, due).await;
         }
+    }
+
+    /// One user of a closed loop: sends, waits for the answer, thinks, and sends again.
+    async fn live(self: Rc<Self>, user: u64, group: Group) {
+        let Group { think_time, speed, start, end, seed, begun } = group;
+        let weights = self.shared.choices.iter().map(|choice| choice.weight);
+        let mut draws = Draws::of_user(seed, user, weights);
+        let stop = self.shared.stop.child_token();
+        let mut next = start;
+        while next < end {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+            let now = Instant::now();
+            // A machine that is late does not make the load longer.
+            if now >= end {
+                return;
+            }
+            let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+            let draw = draws.draw_numbered(number, self.shared.clock.time(now));
+            self.shared.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.under_way.set(self.under_way.get() + 1);
+            self.invoke(draw, now).await;
+            let thought = draws.think(&think_time).div_f64(speed);
+            let Some(later) = Instant::now().checked_add(thought) else { return };
+            next = later;
+        }
+    }
+
+    /// The planned time of a row, where there is a plan.
+    fn due(&self, planned: Instant) -> Option<Timestamp> {
+        self.has_plan.then(|| self.shared.clock.time(planned))
     }
 
     /// Sends one invocation and records what came of it. It counts as under way until there is room for its rows.
@@ -334,7 +401,7 @@ impl Lane {
             invocation: draw.number,
             labels: &prepared.labels,
             trace_id: prepared.is_traced().then(|| draw.trace_id.xray()),
-            planned: clock.time(planned),
+            planned: self.due(planned),
             sent: exchanged.is_sent.then(|| clock.time(exchanged.begun)),
             answered: is_answered.then_some(ended),
             status: exchanged.status,
@@ -352,7 +419,7 @@ impl Lane {
             invocation: draw.number,
             labels: &prepared.labels,
             trace_id: None,
-            planned: self.shared.clock.time(planned),
+            planned: self.due(planned),
             sent: None,
             answered: None,
             status: None,

@@ -4,6 +4,9 @@
 mod answer;
 mod busy;
 mod causes;
+mod closed_loop;
+#[cfg(test)]
+mod closed_loop_tests;
 mod connect;
 mod cookies;
 mod draw;
@@ -38,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::draw::Draws;
-use self::lane::{Counted, Share, Shared};
+use self::lane::{Counted, Group, Share, Shared};
 use self::latency_log::LatencyLog;
 use self::pace::Clock;
 use self::prepare::Values;
@@ -126,8 +129,8 @@ fn default_max_in_flight() -> u64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// Invocations that the load has in all.
-    pub planned: u64,
+    /// Invocations that the load has in all; `None` where that is not known.
+    pub planned: Option<u64>,
     /// Requests that have left, answered or not.
     pub sent: u64,
     /// Complete answers, as expected or not.
@@ -211,6 +214,9 @@ pub enum LoadError {
 /// often, and share connections better.
 const LANE_RATE: f64 = 40_000.0;
 
+/// How fast answers are for which a closed loop gets more threads: those of a server in the same room.
+const FASTEST_ANSWER: Duration = Duration::from_millis(1);
+
 /// Sends the whole load, reporting progress five times per second and once at the end.
 ///
 /// Writes `invocations.csv`, `k6_metrics.csv`, `latency.hlog` and `workload_options.json` into the folder of `spec`, as
@@ -233,8 +239,10 @@ pub async fn run(
     }
     let needs_tls = choices.iter().flat_map(|choice| &choice.requests).any(prepare::Prepared::needs_tls);
     let connector = Arc::new(connect::Connector::new(needs_tls, &settings)?);
-    let draws =
-        |choices: &[prepare::Choice]| Draws::new(spec.seed, choices.iter().map(|choice| choice.weight));
+    let draws = |choices: &[prepare::Choice]| {
+        let draws = Draws::new(spec.seed, choices.iter().map(|choice| choice.weight));
+        if spec.load.each_once { draws.each_once() } else { draws }
+    };
 
     let clock = Clock::new();
     let plan = planned(&spec.load);
@@ -267,7 +275,11 @@ pub async fn run(
     });
     let mut threads = Vec::new();
     let mut lanes: Vec<Arc<Counted>> = Vec::new();
-    for share in shares(plan, began + LEAD) {
+    let users = match &plan {
+        Planned::Users { users, think_time, speed, .. } => Some((*users, think_time.mean().div_f64(*speed))),
+        _ => None,
+    };
+    for share in shares(plan, began + LEAD, spec.seed) {
         let counted = Arc::new(Counted::new());
         lanes.push(Arc::clone(&counted));
         let (shared, writer) = (Arc::clone(&shared), writer.clone());
@@ -334,9 +346,12 @@ pub async fn run(
                 report(&tally, percentiles(&tally.latency));
                 tick_count += 1;
                 if with_k6 && tick_count.is_multiple_of(5) && let Some(writer) = under_way.upgrade() {
-                    let requests = shared.in_flight.load(Ordering::Relaxed);
+                    let (busy, most) = match users {
+                        Some((users, _)) => (users, users),
+                        None => (shared.in_flight.load(Ordering::Relaxed), spec.max_in_flight),
+                    };
                     // A full queue means that rows are being written anyway.
-                    let _ = writer.try_send(record::under_way(clock, requests, spec.max_in_flight));
+                    let _ = writer.try_send(record::under_way(clock, busy, most));
                 }
             }
         }
@@ -352,7 +367,7 @@ pub async fn run(
     // Whoever looks on sees at the end what the files say.
     report(&tally, times.latency.percentiles());
 
-    Ok(summary::summarize(
+    let mut summary = summary::summarize(
         &tally,
         &times,
         total,
@@ -360,18 +375,35 @@ pub async fn run(
         &spec.load.tolerances,
         clock.time(began),
         clock.time(Instant::now()),
-    ))
+    );
+    if let Some((users, think_time)) = users {
+        closed_loop::describe(&mut summary, &tally, users, think_time);
+    }
+    Ok(summary)
 }
 
 /// Divides a plan among threads.
-fn shares(plan: Planned, start: Instant) -> Vec<Share> {
+fn shares(plan: Planned, start: Instant, seed: u64) -> Vec<Share> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = |rate: f64| ((rate / LANE_RATE).ceil() as usize).clamp(1, processors);
     match plan {
         Planned::Unknown => vec![],
         Planned::Closed { total } => vec![Share::InTurn { total }],
         Planned::Open(schedule) => {
-            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let of = ((schedule.peak_rate() / LANE_RATE).ceil() as usize).clamp(1, processors);
+            let of = threads(schedule.peak_rate());
             let share = |first| Share::Open { schedule: schedule.clone(), first, of, start };
+            (0..of).map(share).collect()
+        }
+        Planned::Users { users, length, think_time, speed } => {
+            let end = start.checked_add(length).unwrap_or(start);
+            let each = FASTEST_ANSWER + think_time.mean().div_f64(speed);
+            let of = threads(users as f64 / each.as_secs_f64()) as u64;
+            let begun = Arc::new(AtomicU64::new(0));
+            let group = Group { think_time, speed, start, end, seed, begun };
+            let share = |number| Share::Users {
+                users: users * number / of..users * (number + 1) / of,
+                group: group.clone(),
+            };
             (0..of).map(share).collect()
         }
     }

@@ -51,10 +51,10 @@ pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, L
     })
 }
 
-/// Connections that a load needs at once, where it says so itself: bursts do, and so does `expected_latency`.
+/// Connections that a load needs at once, where it says so itself: bursts and users do, and so does `expected_latency`.
 pub fn connections(load: &Load) -> Option<u64> {
     match load.shape {
-        LoadShape::Bursts { .. } => {}
+        LoadShape::Bursts { .. } | LoadShape::Users { .. } => {}
         LoadShape::K6(_) | LoadShape::Iterations { .. } => return None,
         LoadShape::Constant { .. } | LoadShape::Stages { .. } | LoadShape::Trace(_) => {
             load.expected_latency?;
@@ -259,6 +259,9 @@ mod tests {
         assert_eq!(connections(&constant(None)), None, "nobody knows how long answers take");
         assert_eq!(connections(&constant(Some(2500))), Some(250));
         assert_eq!(connections(&Load::new(LoadShape::Bursts { size: 7, at: vec![minute] })), Some(7));
+        let think_time = sb_workload::users::ThinkTime::Fixed(minute);
+        let users = LoadShape::Users { users: 9, duration: minute, think_time };
+        assert_eq!(connections(&Load::new(users)), Some(9), "each waits for its answer");
         check_room(1).unwrap();
         let refused = check_room(u64::MAX).unwrap_err();
         assert!(matches!(refused, LoadError::Room { .. }), "{refused}");
@@ -295,7 +298,7 @@ mod tests {
         let mut replaced = 0;
         for sent in 0..4000 {
             let progress = Progress {
-                planned: 4000,
+                planned: Some(4000),
                 sent,
                 answered: 0,
                 failed: 0,

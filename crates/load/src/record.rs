@@ -109,11 +109,11 @@ impl Rows {
         }
     }
 
-    /// An invocation that was not sent.
-    pub(super) fn dropped(&self, row: &Row<'_>) {
+    /// An invocation that was due at this time and not sent.
+    pub(super) fn dropped(&self, row: &Row<'_>, due: Timestamp) {
         self.request(row, None);
         if self.with_k6 {
-            rows::k6_dropped(&mut self.block.borrow_mut().k6, row.planned);
+            rows::k6_dropped(&mut self.block.borrow_mut().k6, due);
         }
     }
 }
@@ -160,8 +160,8 @@ impl Tally {
         let Some(sent) = row.sent else { return };
         if let Some(answered) = row.answered {
             self.add_latency(row.outcome, answered.micros() - sent.micros());
-            if row.outcome == Outcome::Ok {
-                record(&mut self.latency_from_planned, answered.micros() - row.planned.micros());
+            if let (Outcome::Ok, Some(planned)) = (row.outcome, row.planned) {
+                record(&mut self.latency_from_planned, answered.micros() - planned.micros());
             }
         }
     }

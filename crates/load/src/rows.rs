@@ -41,7 +41,8 @@ pub(super) struct Row<'a> {
     pub(super) labels: &'a Labels,
     /// `None`: none was sent.
     pub(super) trace_id: Option<[u8; 35]>,
-    pub(super) planned: Timestamp,
+    /// `None`: it was not due at any time, since its user sent it when the one before was over.
+    pub(super) planned: Option<Timestamp>,
     pub(super) sent: Option<Timestamp>,
     pub(super) answered: Option<Timestamp>,
     pub(super) status: Option<u16>,
@@ -58,7 +59,9 @@ impl Row<'_> {
             out.extend_from_slice(id);
         }
         out.push(b',');
-        push_fixed(out, self.planned.micros(), 6);
+        if let Some(planned) = self.planned {
+            push_fixed(out, planned.micros(), 6);
+        }
         out.push(b',');
         if let Some(sent) = self.sent {
             push_fixed(out, sent.micros(), 6);
@@ -72,8 +75,8 @@ impl Row<'_> {
             push_fixed(out, answered.micros() - sent.micros(), 3);
         }
         out.push(b',');
-        if let Some(answered) = self.answered {
-            push_fixed(out, answered.micros() - self.planned.micros(), 3);
+        if let Some((answered, planned)) = self.answered.zip(self.planned) {
+            push_fixed(out, answered.micros() - planned.micros(), 3);
         }
         out.push(b',');
         if let Some(status) = self.status {
@@ -314,13 +317,14 @@ mod tests {
         fn rows_read_back_as_what_they_were(
             invocation: u64,
             name in "[ -~üé\r\n]{1,12}",
-            planned in -1_000_000_000_000_000_i64..2_000_000_000_000_000,
+            due in -1_000_000_000_000_000_i64..2_000_000_000_000_000,
+            is_planned: bool,
             sent in proptest::option::of(-10_000_000_i64..10_000_000),
             answered in proptest::option::of(0_i64..100_000_000),
             status in proptest::option::of(100_u16..1000),
         ) {
-            let planned = Timestamp::from_micros(planned);
-            let sent = sent.map(|late| Timestamp::from_micros(planned.micros() + late));
+            let planned = is_planned.then(|| Timestamp::from_micros(due));
+            let sent = sent.map(|late| Timestamp::from_micros(due + late));
             let answered = sent.zip(answered).map(|(sent, took)| Timestamp::from_micros(sent.micros() + took));
             let labels = Labels::new(&name, "GET", "");
             let trace_id = *b"1-0a1b2c3d-00112233445566778899aabb";
@@ -330,7 +334,7 @@ mod tests {
             };
             row.write(&mut out);
             let expected = Invocation {
-                invocation, request: name, trace_id: String::from_utf8(trace_id.to_vec()).unwrap(), planned: Some(planned), sent, answered,
+                invocation, request: name, trace_id: String::from_utf8(trace_id.to_vec()).unwrap(), planned, sent, answered,
                 status, outcome: Outcome::Ok,
             };
             let read: Vec<_> = InvocationReader::new(std::io::Cursor::new(out)).unwrap().collect::<Result<_, _>>().unwrap();

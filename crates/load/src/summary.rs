@@ -7,7 +7,7 @@ use sb_workload::Tolerances;
 pub(super) fn summarize(
     tally: &Tally,
     times: &Times,
-    planned: u64,
+    planned: Option<u64>,
     cancelled: bool,
     tolerances: &Tolerances,
     started: Timestamp,
@@ -31,6 +31,7 @@ pub(super) fn summarize(
         ended,
         cancelled,
         iterations: None,
+        closed_loop: None,
         notes: vec![],
         invalid: vec![],
     };
@@ -44,10 +45,9 @@ pub(super) fn summarize(
 /// invocation.
 fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
-    if !summary.cancelled && over != summary.planned {
+    if let Some(planned) = summary.planned.filter(|planned| !summary.cancelled && over != *planned) {
         reasons.push(format!(
-            "Only {over} of {} invocations are accounted for: sb lost some, please report it.",
-            summary.planned
+            "Only {over} of {planned} invocations are accounted for: sb lost some, please report it."
         ));
     }
     reasons.extend(common_verdict(summary, over, tolerances));
@@ -59,9 +59,10 @@ fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<Str
 pub(super) fn k6_verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     let made = summary.iterations.unwrap_or(0) + summary.dropped;
-    let off = made.abs_diff(summary.planned);
-    if !summary.cancelled && off > 1 + summary.planned / 100 {
-        reasons.push(format!("k6 came to {made} of {} planned invocations.", summary.planned));
+    if let Some(planned) = summary.planned.filter(|planned| made.abs_diff(*planned) > 1 + planned / 100)
+        && !summary.cancelled
+    {
+        reasons.push(format!("k6 came to {made} of {planned} planned invocations."));
     }
     reasons.extend(common_verdict(summary, made, tolerances));
     reasons
@@ -71,7 +72,8 @@ pub(super) fn k6_verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<
 fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     if summary.cancelled {
-        reasons.push(format!("The load was cancelled after {over} of {} invocations.", summary.planned));
+        let of = summary.planned.map(|planned| format!(" of {planned}")).unwrap_or_default();
+        reasons.push(format!("The load was cancelled after {over}{of} invocations."));
     }
     // No tolerance makes a measurement of this: the load was never the one that was planned.
     if let Some(exhausted) = summary.outcomes.get(&Outcome::Exhausted) {
@@ -92,12 +94,13 @@ fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> 
             percent(tolerances.max_error_rate)
         ));
     }
-    let dropped = share(summary.dropped, summary.planned);
+    // Where no number was planned, what is over is all that there is.
+    let due = summary.planned.unwrap_or(over);
+    let dropped = share(summary.dropped, due);
     if dropped > tolerances.max_dropped {
         reasons.push(format!(
-            "{} of {} invocations were dropped: {} where {} is tolerated (max_dropped).",
+            "{} of {due} invocations were dropped: {} where {} is tolerated (max_dropped).",
             summary.dropped,
-            summary.planned,
             percent(dropped),
             percent(tolerances.max_dropped)
         ));
@@ -139,7 +142,7 @@ pub(super) mod tests {
     pub(crate) fn summary() -> LoadSummary {
         LoadSummary {
             version: 1,
-            planned: 1000,
+            planned: Some(1000),
             sent: 990,
             answered: 985,
             failed: 11,
@@ -155,6 +158,7 @@ pub(super) mod tests {
             ended: Timestamp::default(),
             cancelled: false,
             iterations: None,
+            closed_loop: None,
             notes: vec![],
             invalid: vec![],
         }
@@ -202,7 +206,7 @@ pub(super) mod tests {
     fn requests_that_this_machine_had_no_room_for_make_no_measurement() {
         let outcomes = BTreeMap::from([(Outcome::Ok, 45), (Outcome::Exhausted, 155)]);
         let exhausted = LoadSummary {
-            planned: 200,
+            planned: Some(200),
             sent: 45,
             not_sent: 155,
             failed: 155,
@@ -224,7 +228,7 @@ pub(super) mod tests {
     fn requests_that_found_no_connection_are_failures_of_those_that_were_tried() {
         let outcomes = BTreeMap::from([(Outcome::Refused, 10)]);
         let refused = LoadSummary {
-            planned: 10,
+            planned: Some(10),
             sent: 0,
             not_sent: 10,
             failed: 10,
@@ -255,6 +259,12 @@ pub(super) mod tests {
         assert_eq!(
             verdict(&cancelled, 21, &Tolerances::default()),
             ["The load was cancelled after 21 of 1000 invocations."]
+        );
+        let unknown = LoadSummary { planned: None, ..cancelled };
+        assert_eq!(
+            verdict(&unknown, 21, &Tolerances { max_dropped: 0.05, ..Tolerances::default() }),
+            ["The load was cancelled after 21 invocations."],
+            "one in 21 is less than a twentieth"
         );
     }
 }

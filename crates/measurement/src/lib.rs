@@ -15,6 +15,6 @@ pub use invocation::{Invocation, sent_id};
 pub use outcome::Outcome;
 pub use redactor::Redactor;
 pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
-pub use summary::{Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
+pub use summary::{ClosedLoop, Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
 pub use times::{Distribution, Times, nearest_rank};
 pub use timestamp::Timestamp;

@@ -15,8 +15,9 @@ pub const SUMMARY_FILE: &str = "load_summary.json";
 pub struct LoadSummary {
     /// The version of this shape: [`LoadSummary::VERSION`].
     pub version: u32,
-    /// Invocations that the load has by plan. A cancelled load leaves some of them neither sent nor dropped.
-    pub planned: u64,
+    /// Invocations that the load has by plan. A cancelled load leaves some of them neither sent nor dropped. `None`: there
+    /// was no number, since users sent as many as the answers let them, or only k6 knew it.
+    pub planned: Option<u64>,
     /// Requests of which at least one byte left this machine.
     pub sent: u64,
     /// Complete answers, as expected or not.
@@ -40,7 +41,8 @@ pub struct LoadSummary {
     /// Of complete answers that were not as expected, from the moment of sending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_latency_ms: Option<Percentiles>,
-    /// Sent minus planned, over all that were sent. `None`: nothing was sent, or k6 sent it, which does not report it.
+    /// Sent minus planned, over all that were sent. `None`: nothing was sent, or nothing was due at a planned time (users in a
+    /// closed loop), or k6 sent it, which does not report it.
     pub lateness_ms: Option<Lateness>,
     /// When the load began.
     pub started: Timestamp,
@@ -52,6 +54,9 @@ pub struct LoadSummary {
     /// `dropped` count its runs, and `sent`, `answered` and `failed` its requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
+    /// Of users in a closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_loop: Option<ClosedLoop>,
     /// What to know about a measurement that may be used: one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -88,6 +93,24 @@ impl LoadSummary {
         });
         shown.collect::<Vec<_>>().join("; ")
     }
+}
+
+/// What the latencies of a closed loop leave out. A user who waits for a slow answer sends nothing meanwhile, so the
+/// requests that would have met the same stall are missing: coordinated omission.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedLoop {
+    /// How many users sent.
+    pub users: u64,
+    /// The mean that the load has for the time between an answer and the next invocation, in milliseconds.
+    pub think_time_ms: f64,
+    /// How often a user would send if every answer took as long as the median: the median, for each request of an
+    /// invocation, and the think time, in milliseconds. `None`: there was no answer as expected.
+    pub interval_ms: Option<f64>,
+    /// The latencies with the requests that are missing, by the method of HdrHistogram (G. Tene,
+    /// `copyCorrectedForCoordinatedOmission`): a latency above the interval stands for further ones that are shorter by one
+    /// interval, two, and so on. At most 0.1 % above.
+    pub corrected_latency_ms: Option<Percentiles>,
 }
 
 /// Milliseconds. Each is a value that was measured, at the nearest rank ([`nearest_rank`](crate::nearest_rank)). While a

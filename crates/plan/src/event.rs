@@ -370,8 +370,8 @@ pub enum Notice {
 /// How far a load is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoadProgress {
-    /// Invocations that the load will send in all.
-    pub planned: u64,
+    /// Invocations that the load will send in all; `None` where that is not known.
+    pub planned: Option<u64>,
     /// Requests sent so far.
     pub sent: u64,
     /// Complete answers, as expected or not.

@@ -3,6 +3,7 @@
 
 pub mod benchmark;
 pub mod event;
+pub mod format;
 pub mod graph;
 pub mod id;
 pub mod manifest;

@@ -25,7 +25,7 @@ mod tests;
 
 pub use note::{Note, Weight};
 pub use output::{Output, OutputError};
-pub use read::{Dataset, DatasetError, Options, execution_folders, read};
+pub use read::{Dataset, DatasetError, ExecutionFolder, Options, execution_folders, read};
 pub use report::Report;
 pub use table::{Cell, Cells, Column, Kind, Table};
 pub use tables::groups::{ActivityFigures, Figures, Group, GroupKey};

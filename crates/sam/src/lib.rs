@@ -128,6 +128,12 @@ pub struct Function {
 }
 
 impl Function {
+    /// Whether the local target has a client for the runtime, so that the function needs no container: Python 3, Node.js,
+    /// Java, and what brings its own `bootstrap`.
+    pub fn runs_without_container(&self) -> bool {
+        ["python3.", "nodejs", "java", "provided"].iter().any(|known| self.runtime.starts_with(known))
+    }
+
     /// The files, relative to the code's folder, of which one has the handler. None: it is not known by the names of files,
     /// as with classes of Java.
     pub fn handler_files(&self) -> Option<Vec<String>> {

@@ -157,14 +157,20 @@ fn corrected_error(figures: &[f64], trials: &Trials) -> Option<f64> {
     Some((variance * units / (units - 1.0)).sqrt())
 }
 
-/// The error of a difference, and its degrees of freedom: Welch, "The generalization of Student's problem" (1947).
+/// The error of a difference, and its degrees of freedom.
+///
+/// Of as many units on both sides, they are Student's: then unequal variances hardly matter (Scheffé, "Practical Solutions of the
+/// Behrens-Fisher Problem", 1970). Otherwise they are those of Welch, "The generalization of Student's problem" (1947).
 fn combined(errors: [f64; 2], units: [usize; 2]) -> (f64, f64) {
     let variances = errors.map(|error| error * error);
     let total = variances[0] + variances[1];
     let parts: f64 =
         variances.iter().zip(units).map(|(variance, units)| variance * variance / (units - 1) as f64).sum();
-    // Without any variance each side has its own degrees: the smaller is the careful one.
-    let degrees = if parts > 0.0 { total * total / parts } else { (units[0].min(units[1]) - 1) as f64 };
+    let degrees = if units[0] == units[1] || parts == 0.0 {
+        (units[0] + units[1] - 2) as f64
+    } else {
+        total * total / parts
+    };
     (total.sqrt(), degrees)
 }
 
@@ -232,7 +238,7 @@ mod tests {
         assert_eq!(change.ratio, None);
         let difference = change.difference.unwrap();
         assert!((difference.value - 1.5).abs() < 1e-12, "{difference:?}");
-        assert!((difference.degrees - 2.0).abs() < 1e-9, "only the second varies: {difference:?}");
+        assert!((difference.degrees - 4.0).abs() < 1e-9, "{difference:?}");
         assert!(change.p_value.unwrap() < 0.05, "{change:?}");
     }
 

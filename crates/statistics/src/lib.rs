@@ -22,7 +22,7 @@ pub use bootstrap::{Bootstrap, Change, Estimate, Scale};
 pub use critical::{normal_quantile, student_quantile};
 pub use distance::warping_distance;
 pub use effect::EffectSize;
-pub use judgement::{Judgement, holm, judge};
+pub use judgement::{Judgement, benjamini_hochberg, judge};
 pub use level::Level;
 pub use outliers::Outliers;
 pub use precision::Precision;

@@ -86,6 +86,12 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
             });
             return json!({ "scenarios": scenarios.collect::<serde_json::Map<_, _>>() });
         }
+        // How long a user thinks is the script's to say.
+        LoadShape::Users { users, duration, .. } => json!({
+            "executor": "constant-vus",
+            "vus": users,
+            "duration": duration_text(*duration, load.speed),
+        }),
         LoadShape::K6(options) => return options.clone(),
     };
     json!({ "scenarios": { SCENARIO: scenario } })
@@ -179,12 +185,12 @@ fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Stage, Tolerances};
+    use crate::Stage;
 
     #[track_caller]
     fn check(shape: LoadShape, speed: f64, expected: Value) {
         let expected_latency = Some(Duration::from_millis(500));
-        let load = Load { shape, speed, expected_latency, tolerances: Tolerances::default() };
+        let load = Load { speed, expected_latency, ..Load::new(shape) };
         assert_eq!(k6_options(&load, 100)["scenarios"]["benchmark_scenario"], expected);
     }
 
@@ -200,6 +206,15 @@ mod tests {
             1.0,
             json!({ "executor": "constant-arrival-rate", "rate": 20, "timeUnit": "1s", "duration": "90s",
                     "preAllocatedVUs": 10, "maxVUs": 100 }),
+        );
+        check(
+            LoadShape::Users {
+                users: 7,
+                duration: Duration::from_secs(30),
+                think_time: crate::users::ThinkTime::Fixed(Duration::from_secs(1)),
+            },
+            2.0,
+            json!({ "executor": "constant-vus", "vus": 7, "duration": "15s" }),
         );
         check(
             LoadShape::Stages {
@@ -259,10 +274,9 @@ mod tests {
         };
         let highest = trace.per_second().into_iter().max().unwrap();
         let load = Load {
-            shape: LoadShape::Trace(trace),
             speed: 2.0,
             expected_latency: Some(Duration::from_secs(3)),
-            tolerances: Tolerances::default(),
+            ..Load::new(LoadShape::Trace(trace))
         };
         let scenario = &k6_options(&load, 100)["scenarios"]["benchmark_scenario"];
         assert_eq!(scenario["preAllocatedVUs"], highest * 2 * 3);
@@ -273,7 +287,7 @@ mod tests {
     #[test]
     fn each_burst_is_a_scenario_of_its_own() {
         let shape = LoadShape::Bursts { size: 20, at: vec![Duration::ZERO, Duration::from_mins(1)] };
-        let load = Load { shape, speed: 1.0, expected_latency: None, tolerances: Tolerances::default() };
+        let load = Load::new(shape);
         let burst = |start: &str| json!({ "executor": "per-vu-iterations", "vus": 20, "iterations": 1, "startTime": start });
         let expected = json!({ "benchmark_scenario": burst("0s"), "benchmark_scenario_2": burst("60s") });
         assert_eq!(k6_options(&load, 100)["scenarios"], expected);

@@ -9,6 +9,7 @@ pub mod pattern;
 pub mod schedule;
 pub mod template;
 pub mod upscale;
+pub mod users;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::upscale::Scaling;
+use self::users::ThinkTime;
 use crate::template::Template;
 
 /// What is sent: weighted requests and sequences of requests, checked, paths made absolute.
@@ -34,6 +36,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// How many requests and sequences there are for an invocation to choose from.
+    pub fn choices(&self) -> usize {
+        self.requests.len() + self.sequences.len()
+    }
+
     /// Where all of its requests go.
     pub fn urls(&self) -> impl Iterator<Item = &Template> {
         let sequences = self.sequences.iter().flat_map(|sequence| &sequence.requests);
@@ -203,6 +210,10 @@ pub struct Load {
     pub expected_latency: Option<Duration>,
     /// What makes the result unusable.
     pub tolerances: Tolerances,
+    /// Whether the first invocations send each request and each sequence of the workload once, in its order, before they
+    /// are chosen by weight. A script chooses by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub each_once: bool,
 }
 
 impl Load {
@@ -211,7 +222,13 @@ impl Load {
 
     /// In real time, with the default tolerances.
     pub fn new(shape: LoadShape) -> Self {
-        Self { shape, speed: 1.0, expected_latency: None, tolerances: Tolerances::default() }
+        Self {
+            shape,
+            speed: 1.0,
+            expected_latency: None,
+            tolerances: Tolerances::default(),
+            each_once: false,
+        }
     }
 
     /// What an answer is expected to take: so many virtual users are made ready in the options for k6.
@@ -232,6 +249,7 @@ impl Load {
                 at_rate(f64::from(trace.per_second().into_iter().max().unwrap_or_default()))
             }
             LoadShape::Bursts { size, .. } => *size as f64,
+            LoadShape::Users { users, .. } => *users as f64,
             LoadShape::K6(options) => k6_options::most_users(options),
         }
     }
@@ -267,6 +285,15 @@ pub enum LoadShape {
         size: u64,
         /// Time of each burst since the start of the load.
         at: Vec<Duration>,
+    },
+    /// Closed loop: each of so many virtual users sends an invocation, waits for its answer, thinks, and sends the next.
+    Users {
+        /// How many, 1 or more. All begin at once.
+        users: u64,
+        /// After this time no invocation begins; those that are under way come to their end.
+        duration: Duration,
+        /// Between an answer and the next invocation of the same user.
+        think_time: ThinkTime,
     },
     /// What k6 reads from these options: how much that is, only k6 knows.
     K6(serde_json::Value),
@@ -385,6 +412,8 @@ mod tests {
         check_peak(LoadShape::Constant { rate: 0.1, duration: minute }, 1.0, 100, 1.0);
         let stages = [30.0, 10.0].map(|target| Stage { target, duration: minute }).to_vec();
         check_peak(LoadShape::Stages { start_rate: 5.0, stages }, 2.0, 1000, 60.0);
+        let think_time = ThinkTime::Fixed(minute);
+        check_peak(LoadShape::Users { users: 30, duration: minute, think_time }, 5.0, 1000, 30.0);
         check_peak(LoadShape::Bursts { size: 500, at: vec![Duration::ZERO] }, 1.0, 1, 500.0);
         let trace = TraceLoad {
             name: "t".to_owned(),

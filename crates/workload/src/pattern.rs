@@ -1,15 +1,17 @@
-//! Patterns of invocations seen in production: rates per minute over twenty minutes.
+//! Patterns of invocations seen in production: rates per minute over twenty minutes, or an hour.
 //!
 //! Each is a stretch of one function of the Azure Functions trace of 2019 (Shahrad et al., "Serverless in the Wild",
 //! USENIX ATC 2020; data at <https://github.com/Azure/AzurePublicDataset>, licence CC-BY 4.0), as chosen for the
-//! study of ServiTrace ("Let's Trace It", replication package, Apache 2.0). Those whose name ends in `-20rps` are
-//! further functions that are called about twenty times per second, which needs less scaling.
+//! study of ServiTrace ("Let's Trace It", replication package, Apache 2.0). The four plain ones were chosen among
+//! functions that are called at least once per second. Those whose name ends in `-20rps` are further functions that are
+//! called about twenty times per second, which needs less scaling, and those in `-72rps` an hour of functions that are
+//! called 72 times per second.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Twenty minutes of production: invocations of one function of the Azure Functions trace.
+/// Twenty minutes of production, or an hour: invocations of one function of the Azure Functions trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
@@ -33,11 +35,19 @@ pub enum Pattern {
     /// As [`Pattern::Jump`], of another function, with about 20 invocations per second.
     #[serde(rename = "jump-20rps")]
     Jump20Rps,
+    /// The name under which the study's tool also shipped [`Pattern::Fluctuating20Rps`].
+    Bursty,
+    /// As [`Pattern::Steady`], an hour of another function, with 72.7 invocations per second.
+    #[serde(rename = "steady-72rps")]
+    Steady72Rps,
+    /// As [`Pattern::Fluctuating`], an hour of another function, with about 72 invocations per second.
+    #[serde(rename = "fluctuating-72rps")]
+    Fluctuating72Rps,
 }
 
 impl Pattern {
     /// Every pattern, in the order of help and documents.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Steady,
         Self::Fluctuating,
         Self::Spikes,
@@ -46,6 +56,9 @@ impl Pattern {
         Self::Fluctuating20Rps,
         Self::Spikes20Rps,
         Self::Jump20Rps,
+        Self::Bursty,
+        Self::Steady72Rps,
+        Self::Fluctuating72Rps,
     ];
 
     /// The word for it in plans and on the command line: `fluctuating`.
@@ -59,6 +72,9 @@ impl Pattern {
             Self::Fluctuating20Rps => "fluctuating-20rps",
             Self::Spikes20Rps => "spikes-20rps",
             Self::Jump20Rps => "jump-20rps",
+            Self::Bursty => "bursty",
+            Self::Steady72Rps => "steady-72rps",
+            Self::Fluctuating72Rps => "fluctuating-72rps",
         }
     }
 
@@ -67,8 +83,8 @@ impl Pattern {
         Self::ALL.into_iter().find(|pattern| pattern.name() == name)
     }
 
-    /// Invocations in each of twenty minutes.
-    pub fn per_minute(self) -> &'static [u32; 20] {
+    /// Invocations in each of its minutes: twenty, or of `-72rps` sixty.
+    pub fn per_minute(self) -> &'static [u32] {
         match self {
             Self::Steady => &[
                 339, 344, 340, 340, 340, 340, 343, 339, 343, 343, 344, 341, 336, 339, 343, 337, 341, 340,
@@ -87,7 +103,7 @@ impl Pattern {
                 1513, 1579, 1543, 1621, 1588, 1516, 1502, 1540, 1631, 1573, 1658, 1640, 1632, 1622, 1609,
                 1563, 1527, 1537, 1646, 1769,
             ],
-            Self::Fluctuating20Rps => &[
+            Self::Fluctuating20Rps | Self::Bursty => &[
                 815, 638, 874, 982, 938, 617, 941, 1042, 1009, 872, 814, 1066, 853, 1077, 1134, 1118, 980,
                 961, 1111, 1298,
             ],
@@ -98,6 +114,13 @@ impl Pattern {
             Self::Jump20Rps => &[
                 1530, 1540, 1448, 1434, 1414, 1424, 1422, 1058, 1006, 1000, 1031, 1038, 962, 1022, 1015,
                 1085, 1464, 1445, 1398, 1309,
+            ],
+            Self::Steady72Rps => &[4363; 60],
+            Self::Fluctuating72Rps => &[
+                4133, 3873, 5345, 4241, 4211, 4888, 4068, 5089, 4253, 4092, 4407, 3452, 5064, 4096, 4295,
+                3904, 4287, 4263, 4194, 4385, 3977, 4719, 4638, 4323, 4129, 3831, 3654, 4781, 4151, 4165,
+                4263, 3813, 5241, 3977, 4338, 4560, 4147, 4984, 4040, 4306, 3795, 4616, 4920, 4552, 4887,
+                4111, 4841, 4909, 4336, 4658, 4222, 4193, 5412, 3729, 4134, 4131, 3835, 5511, 3921, 4500,
             ],
         }
     }
@@ -122,6 +145,22 @@ mod tests {
         assert_eq!(Pattern::by_name("Steady"), None);
     }
 
+    #[test]
+    fn a_pattern_has_the_length_and_about_the_rate_of_its_name() {
+        for pattern in Pattern::ALL {
+            let minutes = pattern.per_minute();
+            let per_second =
+                minutes.iter().map(|minute| f64::from(*minute)).sum::<f64>() / (60 * minutes.len()) as f64;
+            let (length, rates) = match pattern.name().rsplit_once('-') {
+                Some((_, "72rps")) => (60, 71.0..74.0),
+                Some((_, "20rps")) => (20, 15.0..30.0),
+                _ if pattern == Pattern::Bursty => (20, 15.0..30.0),
+                _ => (20, 1.0..17.0),
+            };
+            assert!(minutes.len() == length && rates.contains(&per_second), "{pattern}: {per_second}");
+        }
+    }
+
     /// Against the files of the study, where they are at hand.
     #[test]
     fn the_figures_are_those_of_the_study() {
@@ -130,6 +169,7 @@ mod tests {
         for pattern in Pattern::ALL {
             let file = match pattern.name().strip_suffix("-20rps") {
                 Some(name) => format!("20min_20rps/{name}.csv"),
+                None if pattern == Pattern::Bursty => "20min_20rps/bursty.csv".to_owned(),
                 None => format!("20min_picks/{pattern}.csv"),
             };
             let Ok(text) = std::fs::read_to_string(folder.join(file)) else { continue };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::users::ThinkTime;
 use super::{ArrivalProcess, Load, LoadShape, Stage, TraceLoad};
 
 /// The planned send times of a load.
@@ -24,16 +25,32 @@ pub fn planned(load: &Load) -> Planned {
         }
         LoadShape::Trace(trace) => Planned::Open(Schedule::trace(trace, load.speed)),
         LoadShape::Bursts { size, at } => Planned::Open(Schedule::bursts(*size, at, load.speed)),
+        LoadShape::Users { users, duration, think_time } => {
+            let length = offset(duration.as_secs_f64(), load.speed);
+            Planned::Users { users: *users, length, think_time: think_time.clone(), speed: load.speed }
+        }
         LoadShape::K6(_) => Planned::Unknown,
     }
 }
 
-/// How many invocations a load sends; none where only its generator knows. As [`Planned::total`], and faster.
+/// How many invocations a load sends; none where that depends on the answers, or only its generator knows. As [`Planned::total`], and faster.
 pub fn total(load: &Load) -> Option<u64> {
     match &load.shape {
         LoadShape::Trace(trace) => Some(trace.total()),
-        LoadShape::K6(_) => None,
-        _ => Some(planned(load).total()),
+        _ => planned(load).total(),
+    }
+}
+
+/// About how many invocations a load sends: their number where it is planned. Users send as many as answers of `latency`
+/// let them (Little's law: users · length / (latency + think time)). None where only the generator knows.
+pub fn expected_total(load: &Load, latency: Duration) -> Option<f64> {
+    match planned(load) {
+        Planned::Users { users, length, think_time, speed } => {
+            let each = latency.as_secs_f64() + think_time.mean().as_secs_f64() / speed;
+            // Nobody sends less than once, nor more than a million times a second.
+            Some(users as f64 * (length.as_secs_f64() / each.max(1e-6)).max(1.0))
+        }
+        planned => planned.total().map(|total| total as f64),
     }
 }
 
@@ -47,17 +64,28 @@ pub enum Planned {
     },
     /// Every invocation has its own time, whatever happens to the ones before.
     Open(Schedule),
+    /// Each user sends when it was answered and has thought: there is an end, but neither a count nor planned times.
+    Users {
+        /// How many there are.
+        users: u64,
+        /// After this time, by the clock, no invocation begins.
+        length: Duration,
+        /// Between an answer and the next invocation, before `speed`.
+        think_time: ThinkTime,
+        /// Divides think times; above 0.
+        speed: f64,
+    },
     /// Only the generator knows.
     Unknown,
 }
 
 impl Planned {
-    /// How many invocations there will be, exactly; 0 where that is not known.
-    pub fn total(&self) -> u64 {
+    /// How many invocations there will be, exactly; none where that is not known.
+    pub fn total(&self) -> Option<u64> {
         match self {
-            Self::Closed { total } => *total,
-            Self::Open(schedule) => schedule.total,
-            Self::Unknown => 0,
+            Self::Closed { total } => Some(*total),
+            Self::Open(schedule) => Some(schedule.total),
+            Self::Users { .. } | Self::Unknown => None,
         }
     }
 
@@ -66,6 +94,7 @@ impl Planned {
         match self {
             Self::Closed { .. } | Self::Unknown => None,
             Self::Open(schedule) => Some(schedule.length),
+            Self::Users { length, .. } => Some(*length),
         }
     }
 }
@@ -273,10 +302,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Tolerances;
 
     fn load(shape: LoadShape, speed: f64) -> Load {
-        Load { shape, speed, expected_latency: None, tolerances: Tolerances::default() }
+        Load { speed, ..Load::new(shape) }
     }
 
     fn times(load: &Load) -> Vec<f64> {
@@ -295,7 +323,7 @@ mod tests {
         let load = load(shape, speed);
         let found = times(&load);
         assert_eq!(found.len(), expected.len(), "{found:?}");
-        assert_eq!(planned(&load).total(), expected.len() as u64);
+        assert_eq!(planned(&load).total(), Some(expected.len() as u64));
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 2e-9, "{found} instead of {expected}");
         }
@@ -341,7 +369,28 @@ mod tests {
     #[test]
     fn iterations_have_a_count_and_no_times() {
         let planned = planned(&load(LoadShape::Iterations { iterations: 7 }, 1.0));
-        assert_eq!((planned.total(), planned.length()), (7, None));
+        assert_eq!((planned.total(), planned.length()), (Some(7), None));
+    }
+
+    #[test]
+    fn users_have_an_end_and_no_count_and_about_as_many_invocations_as_answers_let_them_send() {
+        let second = Duration::from_secs(1);
+        let users = |think_time, speed| {
+            load(LoadShape::Users { users: 20, duration: 60 * second, think_time }, speed)
+        };
+        let thinking = users(ThinkTime::Fixed(second), 1.0);
+        assert_eq!((planned(&thinking).total(), planned(&thinking).length()), (None, Some(60 * second)));
+        assert_eq!(total(&thinking), None);
+        // Each of the 20 takes a second and a half for an invocation, and has a minute.
+        assert_eq!(expected_total(&thinking, second / 2), Some(800.0));
+        // Twice as fast: half a minute, half a second of thought, and answers take as long as before.
+        let fast = users(ThinkTime::Fixed(second), 2.0);
+        assert_eq!(planned(&fast).length(), Some(30 * second));
+        assert_eq!(expected_total(&fast, second / 2), Some(600.0));
+        assert_eq!(expected_total(&users(ThinkTime::Fixed(Duration::ZERO), 1.0), 90 * second), Some(20.0));
+        let constant = load(LoadShape::Constant { rate: 2.0, duration: second }, 1.0);
+        assert_eq!(expected_total(&constant, second), Some(2.0));
+        assert_eq!(expected_total(&load(LoadShape::K6(serde_json::json!({})), 1.0), second), None);
     }
 
     fn trace(per_minute: Vec<f64>, arrivals: ArrivalProcess) -> LoadShape {
@@ -368,7 +417,7 @@ mod tests {
                 found[*time as usize] += 1;
             }
             assert_eq!(found, counts, "{arrivals:?}");
-            assert_eq!(planned(&load).total(), times.len() as u64);
+            assert_eq!(planned(&load).total(), Some(times.len() as u64));
             assert_eq!(planned(&load).length(), Some(Duration::from_mins(3)));
             assert_eq!(times.len() == 690, arrivals != ArrivalProcess::Poisson, "{}", times.len());
         }
@@ -445,7 +494,7 @@ mod tests {
             let load = load(LoadShape::Stages { start_rate, stages: stages.clone() }, 1.0);
             let times = times(&load);
             prop_assert!((times.len() as f64) <= whole + 1e-6 && (times.len() as f64) > whole - 1.0 - 1e-6);
-            prop_assert_eq!(planned(&load).total(), times.len() as u64);
+            prop_assert_eq!(planned(&load).total(), Some(times.len() as u64));
             for (index, time) in times.iter().enumerate() {
                 // A nanosecond of rounding at 50 per second, and the tolerance for whole numbers.
                 let arrived = integral(start_rate, &stages, *time);

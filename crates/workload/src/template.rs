@@ -98,7 +98,16 @@ impl Template {
     /// # Errors
     /// A placeholder is not closed, or holds more than the path of a value.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        let (template, errors) = Self::parse_all(source);
+        errors.into_iter().next().map_or(Ok(template), Err)
+    }
+
+    /// As [`parse`](Self::parse), with every error, up to a hundred. What cannot be read stays in the template as text, so
+    /// that the placeholders beside it can be checked.
+    pub fn parse_all(source: &str) -> (Self, Vec<TemplateError>) {
+        const MOST: usize = 100;
         let mut pieces: Vec<Piece> = Vec::new();
+        let mut errors: Vec<TemplateError> = Vec::new();
         let mut rest = source;
         // Tag by tag: handlebars takes the square of the time for a long text.
         while let Some(at) = rest.find("{{") {
@@ -106,24 +115,44 @@ impl Template {
             let escapes = at - text.trim_end_matches('\\').len();
             push_literal(&mut pieces, &text[..at - escapes]);
             let tag = &rest[at..];
+            if errors.len() >= MOST {
+                break;
+            }
             let length = match escapes {
                 1 if tag.starts_with("{{{{") => 4,
                 1 => 2,
                 _ => {
-                    let close = &"}}}}"[..tag.bytes().take(4).take_while(|byte| *byte == b'{').count()];
-                    tag.find(close).ok_or_else(|| explain(source))? + close.len()
+                    let opened = tag.bytes().take(4).take_while(|byte| *byte == b'{').count();
+                    let close = &"}}}}"[..opened];
+                    let end = tag.find(close);
+                    // One that is opened within this one is a placeholder by itself.
+                    let inner = tag[opened..end.unwrap_or(tag.len())].find("{{").map(|at| at + opened);
+                    match (end, inner) {
+                        (Some(end), None) => end + close.len(),
+                        (_, inner) => {
+                            let text = &tag[..inner.unwrap_or(tag.len())];
+                            errors.push(not_closed(text, close));
+                            push_literal(&mut pieces, text);
+                            rest = &tag[text.len()..];
+                            continue;
+                        }
+                    }
                 }
             };
-            push_tag(&mut pieces, &rest[at - escapes..at + length], source)?;
-            rest = &tag[length..];
+            let tag = &rest[at - escapes..at + length];
+            if let Err(error) = push_tag(&mut pieces, tag) {
+                errors.push(error);
+                push_literal(&mut pieces, tag);
+            }
+            rest = &rest[at + length..];
         }
         push_literal(&mut pieces, rest);
         // Whitespace control would change the text between placeholders behind the author's back.
         let has_values = pieces.iter().any(|piece| matches!(piece, Piece::Value { .. }));
         if has_values && (source.contains("{{~") || source.contains("~}}")) {
-            return Err(TemplateError::NotAValue { found: "{{~ … ~}}".to_owned() });
+            errors.push(TemplateError::NotAValue { found: "{{~ … ~}}".to_owned() });
         }
-        Ok(Self { source: source.to_owned(), pieces })
+        (Self { source: source.to_owned(), pieces }, errors)
     }
 
     /// The text as it was written.
@@ -250,8 +279,9 @@ fn push_literal(pieces: &mut Vec<Piece>, text: &str) {
 }
 
 /// One tag, with the backslashes before it.
-fn push_tag(pieces: &mut Vec<Piece>, tag: &str, source: &str) -> Result<(), TemplateError> {
-    let parsed = handlebars::Template::compile(tag).map_err(|_| explain(source))?;
+fn push_tag(pieces: &mut Vec<Piece>, tag: &str) -> Result<(), TemplateError> {
+    let parsed =
+        handlebars::Template::compile(tag).map_err(|_| TemplateError::NotAValue { found: first_tag(tag) })?;
     for element in parsed.elements {
         match element {
             TemplateElement::RawString(text) => push_literal(pieces, &text),
@@ -261,7 +291,7 @@ fn push_tag(pieces: &mut Vec<Piece>, tag: &str, source: &str) -> Result<(), Temp
             TemplateElement::HtmlExpression(value) => {
                 pieces.push(Piece::Value { path: path_of(&value)?, raw: true });
             }
-            _ => return Err(TemplateError::NotAValue { found: first_tag(source) }),
+            _ => return Err(TemplateError::NotAValue { found: first_tag(tag) }),
         }
     }
     Ok(())
@@ -282,24 +312,10 @@ fn path_of(value: &HelperTemplate) -> Result<String, TemplateError> {
     }
 }
 
-/// Why a template was not understood, in words that need no knowledge of the grammar.
-fn explain(source: &str) -> TemplateError {
-    let mut rest = source;
-    while let Some(at) = rest.find("{{") {
-        let tag = &rest[at..];
-        let escaped = rest[..at].ends_with('\\');
-        let close = if tag.starts_with("{{{") { "}}}" } else { "}}" };
-        let Some(end) = tag.find(close) else {
-            let shown: String = tag.chars().take(30).collect();
-            return TemplateError::Syntax { message: format!("`{shown}` is not closed by `{close}`") };
-        };
-        let tag = &tag[..end + close.len()];
-        if !escaped && handlebars::Template::compile(tag).is_err() {
-            return TemplateError::NotAValue { found: tag.to_owned() };
-        }
-        rest = &rest[at + tag.len()..];
-    }
-    TemplateError::Syntax { message: "this is not a template".to_owned() }
+/// A placeholder that is opened, and ends neither before the next one nor before the end of the text.
+fn not_closed(tag: &str, close: &str) -> TemplateError {
+    let shown: String = tag.trim_end().chars().take(30).collect();
+    TemplateError::Syntax { message: format!("`{shown}` is not closed by `{close}`") }
 }
 
 /// The first tag of a template, as it is written.
@@ -403,6 +419,30 @@ mod tests {
         let output = Command::new("sh").args(["-c", line]).output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_beside_it() {
+        let check = |source: &str, paths: &[&str], messages: &[&str]| {
+            let (template, errors) = Template::parse_all(source);
+            assert_eq!(template.paths().collect::<Vec<_>>(), paths, "{source}");
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(errors.len(), messages.len(), "{source}: {errors:?}");
+            for (error, message) in errors.iter().zip(messages) {
+                assert!(error.contains(message), "{source}: {error}");
+            }
+        };
+        check("{{a}} {{b}} {{", &["a", "b"], &["`{{` is not closed"]);
+        check("{{a.x {{b}} {{c}}", &["b", "c"], &["`{{a.x` is not closed by `}}`"]);
+        check("{{a}} {{#if b}} {{c}}", &["a", "c"], &["`{{#if b}}` is not a plain value"]);
+        check(
+            "{{#if a}} {{b c}} {{{d}} {{e}}",
+            &["e"],
+            &["{{#if a}}", "{{b …}}", "`{{{d}}` is not closed by `}}}`"],
+        );
+        check(r"\{{ {{a}}", &["a"], &[]);
+        let many = "{{".repeat(100_000);
+        assert!(Template::parse_all(&many).1.len() <= 100);
     }
 
     #[test]

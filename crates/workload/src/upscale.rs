@@ -209,12 +209,14 @@ mod tests {
         for pattern in Pattern::ALL {
             for rate in [0.1, 20.0, 37.5, 50.0] {
                 let counts = per_second(&source(pattern), 180, Scaling::Rate(rate), 3);
-                assert_eq!(counts.len(), 17 * 60);
-                assert_eq!(total(&counts), (rate * 1020.0).round() as u64, "{pattern} at {rate}");
+                let seconds = (pattern.per_minute().len() - 3) * MINUTE;
+                assert_eq!(counts.len(), seconds);
+                let seconds = seconds as f64;
+                assert_eq!(total(&counts), (rate * seconds).round() as u64, "{pattern} at {rate}");
                 let kept = &pattern.per_minute()[3..];
                 let sum: f64 = kept.iter().copied().map(f64::from).sum();
                 for (found, source) in minutes(&counts).into_iter().zip(kept) {
-                    let share = f64::from(*source) * rate * 1020.0 / sum;
+                    let share = f64::from(*source) * rate * seconds / sum;
                     assert!((found as f64 - share).abs() <= 1.0, "{pattern} at {rate}: {found} for {share}");
                 }
             }

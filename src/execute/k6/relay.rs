@@ -119,7 +119,12 @@ fn iterations_in(line: &str) -> Option<u64> {
 }
 
 /// How far k6 elsewhere are, by their own words: iterations that are complete.
-pub(super) fn progress(relays: &[Relay], planned: u64, began: Instant, expected_s: Option<f64>) -> Progress {
+pub(super) fn progress(
+    relays: &[Relay],
+    planned: Option<u64>,
+    began: Instant,
+    expected_s: Option<f64>,
+) -> Progress {
     let complete = relays.iter().map(|relay| relay.said.lock().iterations).sum();
     Progress {
         planned,
@@ -158,6 +163,6 @@ mod tests {
         let relay = Relay::new(Some("ssh://a".to_owned()), Redactor::default());
         relay.stream().push(format!("{line}\n").as_bytes());
         let relays = [relay.clone(), relay];
-        assert_eq!(progress(&relays, 100, Instant::now(), None).sent, 24);
+        assert_eq!(progress(&relays, Some(100), Instant::now(), None).sent, 24);
     }
 }

@@ -15,7 +15,7 @@ use crate::report::summary::{ApplicationSummary, Measurements};
 use crate::row::{RowError, read_breakdown, read_invalid};
 
 /// In an invocation's folder: of which application, run and trial it is, and with which factor levels and labels.
-const RUN_FILE: &str = "run.json";
+pub(super) const RUN_FILE: &str = "run.json";
 
 /// Why folders of invocations cannot be summarized.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,22 @@ pub enum ReportError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A `sb_config.yml` is damaged.
+    #[error("{}: {message}; correct or remove it", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A `k6_metrics.csv` is damaged.
+    #[error("{}: {message}; it must be a table as k6 writes it with `--out csv`", path.display())]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A `trace_breakdown.csv` or an `invalid_traces.csv` is damaged.
     #[error("{}: {source}", path.display())]
     Breakdown {
@@ -70,13 +86,52 @@ pub enum ReportError {
 
 /// What `run.json` says of an invocation.
 #[derive(Default, Deserialize)]
-struct Described {
+struct DescribedFile {
     #[serde(default)]
     application: Option<String>,
+    #[serde(default)]
+    run: Option<String>,
+    #[serde(default)]
+    deployment: Option<String>,
+    #[serde(default)]
+    trial: Option<String>,
+    #[serde(default)]
+    step: Option<String>,
+    #[serde(default)]
+    attempt: Option<u64>,
     #[serde(default)]
     factors: BTreeMap<String, Value>,
     #[serde(default)]
     labels: BTreeMap<String, Value>,
+}
+
+/// What is known of an invocation.
+pub(super) struct Described {
+    pub(super) application: Option<String>,
+    pub(super) run: Option<String>,
+    pub(super) deployment: Option<String>,
+    pub(super) trial: Option<String>,
+    pub(super) step: Option<String>,
+    pub(super) attempt: Option<u64>,
+    /// Factor levels and labels.
+    pub(super) values: BTreeMap<String, String>,
+}
+
+/// Reads the `run.json` of a folder; nothing is known without one.
+pub(super) fn describe(folder: &Path) -> Result<Described, ReportError> {
+    let path = folder.join(RUN_FILE);
+    let DescribedFile { application, run, deployment, trial, step, attempt, factors, labels } =
+        match open(&path)? {
+            Some(file) => serde_json::from_reader(BufReader::new(file))
+                .map_err(|source| ReportError::Described { path: path.clone(), source })?,
+            None => DescribedFile::default(),
+        };
+    let text = |(name, value): (String, Value)| match value {
+        Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    };
+    let values = factors.into_iter().chain(labels).map(text).collect();
+    Ok(Described { application, run, deployment, trial, step, attempt, values })
 }
 
 /// Summarizes invocation folders in groups: of one application each, with the same factor levels and labels by the
@@ -97,18 +152,9 @@ pub fn summarize_groups(
         if !folder.join(INVOCATIONS_FILE).exists() && !folder.join(BREAKDOWN_FILE).exists() {
             continue;
         }
-        let path = folder.join(RUN_FILE);
-        let described = match open(&path)? {
-            Some(file) => serde_json::from_reader(BufReader::new(file))
-                .map_err(|source| ReportError::Described { path: path.clone(), source })?,
-            None => Described::default(),
-        };
-        let text = |(name, value): (String, Value)| match value {
-            Value::String(text) => (name, text),
-            other => (name, other.to_string()),
-        };
-        let labels = described.factors.into_iter().chain(described.labels).map(text).collect();
-        let group = (described.application.unwrap_or_else(|| application.to_owned()), labels);
+        let described = describe(folder)?;
+        let application = described.application.unwrap_or_else(|| application.to_owned());
+        let group = (application, described.values);
         let index = *known.entry(group.clone()).or_insert_with(|| {
             groups.push((group, Vec::new()));
             groups.len() - 1
@@ -180,7 +226,7 @@ fn add_invocations(
         let reason = format!(
             "there is no {SUMMARY_FILE}: the load did not come to its end, so what was planned is unknown."
         );
-        measured.add_load(count, prefix, &notes, &[reason]);
+        measured.add_load(Some(count), prefix, &notes, &[reason]);
     }
     Ok(Some(expected))
 }
@@ -206,7 +252,7 @@ fn add_traces(
 }
 
 /// `None` when there is no such file.
-fn open(path: &Path) -> Result<Option<File>, ReportError> {
+pub(super) fn open(path: &Path) -> Result<Option<File>, ReportError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -281,7 +327,10 @@ mod tests {
         let folders = [first.path().to_owned(), second.path().to_owned()];
         let summary = summarize("app", &folders).unwrap();
         let load = summary.load.unwrap();
-        assert_eq!((load.planned, load.sent, load.answered, load.failed, load.dropped), (6, 5, 3, 3, 1));
+        assert_eq!(
+            (load.planned, load.sent, load.answered, load.failed, load.dropped),
+            (Some(6), 5, 3, 3, 1)
+        );
         assert_eq!(load.latency_ms, Some(Quantiles { p50: 10.0, p95: 20.0, p99: 20.0 }));
         assert_eq!(load.latency_from_planned_ms, Some(Quantiles { p50: 11.0, p95: 21.0, p99: 21.0 }));
         assert_eq!(load.failed_latency_ms, Some(Quantiles { p50: 30.0, p95: 30.0, p99: 30.0 }));
@@ -325,7 +374,7 @@ mod tests {
         let folder = folder(&[row(1, "get", Some(10), Outcome::Ok)]);
         let summary = LoadSummary {
             version: LoadSummary::VERSION,
-            planned: 9,
+            planned: Some(9),
             sent: 1,
             answered: 1,
             failed: 0,
@@ -341,13 +390,14 @@ mod tests {
             ended: Timestamp::from_micros(2),
             cancelled: true,
             iterations: None,
+            closed_loop: None,
             notes: vec![],
             invalid: vec!["The load was cancelled.".to_owned()],
         };
         let path = folder.path().join(SUMMARY_FILE);
         fs::write(&path, serde_json::to_string(&summary).unwrap()).unwrap();
         let report = summarize("app", &[folder.path().to_owned()]).unwrap();
-        assert_eq!(report.load.unwrap().planned, 9);
+        assert_eq!(report.load.unwrap().planned, Some(9));
         assert_eq!(report.invalid, ["The load was cancelled."]);
 
         for (from, to) in [("\"planned\"", "\"plan\""), ("\"version\":1", "\"version\":2")] {

@@ -6,8 +6,10 @@ pub(crate) mod browse;
 pub(crate) mod folders;
 pub(crate) mod input;
 pub(crate) mod linked;
+pub(crate) mod measured;
 pub(crate) mod results;
 pub(crate) mod select;
+pub(crate) mod sides;
 pub(crate) mod split;
 pub(crate) mod triggers;
 

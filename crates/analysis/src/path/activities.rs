@@ -104,6 +104,15 @@ impl Activities {
         Ok(Self(Arc::new(rules)))
     }
 
+    /// The activity of the own time of each span: of the nearest ancestor that has one of its own.
+    pub(crate) fn of_all(&self, trace: &Trace<'_>) -> Vec<Activity> {
+        let mut known = vec![None; trace.spans().len()];
+        for span in trace.indices() {
+            inherit(trace, span, &mut known, |here| self.of_named(trace, here, &trace.span(here).name));
+        }
+        known.into_iter().map(|activity| activity.unwrap_or(Activity::Unclassified)).collect()
+    }
+
     /// The activity of the own time of a span, as if it had this name; `None` where it shares its parent's.
     pub(super) fn of_named(&self, trace: &Trace<'_>, span: SpanIndex, name: &str) -> Option<Activity> {
         let (rules, here) = (&*self.0, trace.span(span));
@@ -127,6 +136,33 @@ impl Activities {
             .copied()
             .or_else(|| parent.is_none().then_some(Activity::Unclassified))
     }
+}
+
+/// Finds the activity of a span, and notes it for all spans on the way up to the one that has it by a rule.
+pub(super) fn inherit(
+    trace: &Trace<'_>,
+    span: SpanIndex,
+    known: &mut [Option<Activity>],
+    by_rules: impl Fn(SpanIndex) -> Option<Activity>,
+) -> Activity {
+    let mut here = span;
+    let found = loop {
+        if let Some(found) = known[here.get()].or_else(|| by_rules(here)) {
+            break found;
+        }
+        // Only a span with a parent lacks an activity of its own.
+        let Some(parent) = trace.parent(here) else { break Activity::Unclassified };
+        here = parent;
+    };
+    let end = here;
+    here = span;
+    while here != end {
+        known[here.get()] = Some(found);
+        let Some(parent) = trace.parent(here) else { break };
+        here = parent;
+    }
+    known[end.get()] = Some(found);
+    found
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::activities::{ANY_NAME, Activities};
+use super::activities::{ANY_NAME, Activities, inherit};
 use super::critical_path::{Rule, critical_path, limit};
 use super::{exact, firm};
 use crate::invalid::Invalid;
@@ -304,32 +304,14 @@ impl<'t, 'r, 'a> Walk<'t, 'r, 'a> {
         self.add(span, activity, start, end)
     }
 
-    /// The activity of a span's own time: of the nearest ancestor that has one of its own.
+    /// The activity of a span's own time.
     pub(super) fn activity(&mut self, span: SpanIndex) -> Activity {
-        let mut here = span;
-        let found = loop {
-            if let Some(known) = self.activities[here.get()].or_else(|| self.activity_by_rules(here)) {
-                break known;
-            }
-            // Only a span with a parent lacks an activity of its own.
-            let Some(parent) = self.trace.parent(here) else { break Activity::Unclassified };
-            here = parent;
-        };
-        let end = here;
-        here = span;
-        while here != end {
-            self.activities[here.get()] = Some(found);
-            let Some(parent) = self.trace.parent(here) else { break };
-            here = parent;
-        }
-        self.activities[end.get()] = Some(found);
-        found
-    }
-
-    fn activity_by_rules(&self, span: SpanIndex) -> Option<Activity> {
-        let is_unknown = self.as_published && self.trace.node(span).is_restore;
-        let name = if is_unknown { ANY_NAME } else { &*self.trace.span(span).name };
-        self.rules.of_named(self.trace, span, name)
+        let (trace, rules, as_published) = (self.trace, self.rules, self.as_published);
+        inherit(trace, span, &mut self.activities, |here| {
+            let is_unknown = as_published && trace.node(here).is_restore;
+            let name = if is_unknown { ANY_NAME } else { &*trace.span(here).name };
+            rules.of_named(trace, here, name)
+        })
     }
 
     fn whole(&mut self, span: SpanIndex) -> Result<(), Invalid> {

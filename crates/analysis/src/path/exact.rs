@@ -8,7 +8,7 @@
 //!
 //! Clocks differ, and a trace may say more than can be true:
 //!
-//! - A child that overlaps the next one a little still happens before it ([`ExactPath::happens_before`]). The
+//! - A child that overlaps the next one a little still happens before it ([`follows`]). The
 //!   overlap is the first one's time.
 //! - Time of a child outside of its parent does not count. An asynchronous child, and what initializes a function, are outside
 //!   of their parents by nature.
@@ -50,6 +50,14 @@ pub(super) fn explain<'t>(
     let mut analysis = walk.into_analysis(exact.path, None, Url::Called);
     analysis.differs_from_study = differs;
     Ok(analysis)
+}
+
+/// Does a child end before the next one, `later`, starts? Clocks have a resolution: it may also overlap the next one by up
+/// to 2 % of their parent's time that is not more than 10 % of the shorter one's. All are microseconds.
+pub(crate) fn follows((start, end): (i64, i64), later: (i64, i64), of_parent: i64) -> bool {
+    let overlap = end - later.0;
+    let shorter = (end - start).min(later.1 - later.0);
+    overlap <= 0 || (overlap * OF_PARENT <= of_parent && overlap * OF_SHORTER <= shorter)
 }
 
 /// The spans of the path from the root on, each once, and the time of each that counts.
@@ -173,7 +181,7 @@ impl<'t, 'a> ExactPath<'t, 'a> {
         };
         if let Some(later) = *later {
             let limit = self.occupied_from(later);
-            let follows = self.happens_before((start, end), (limit, self.end(later)), to - from);
+            let follows = follows((start, end), (limit, self.end(later)), to - from);
             if !follows && !initializes {
                 return;
             }
@@ -188,14 +196,6 @@ impl<'t, 'a> ExactPath<'t, 'a> {
         self.set(child, start.min(end), end);
         open.push(child);
         *later = Some(child);
-    }
-
-    /// Does a child end before the next one starts? Clocks have a resolution: it may also overlap the next one by up to 2 %
-    /// of their parent's time that is not more than 10 % of the shorter one's.
-    fn happens_before(&self, (start, end): (i64, i64), later: (i64, i64), of_parent: i64) -> bool {
-        let overlap = end - later.0;
-        let shorter = (end - start).min(later.1 - later.0);
-        overlap <= 0 || (overlap * OF_PARENT <= of_parent && overlap * OF_SHORTER <= shorter)
     }
 
     /// When a child starts to take time: a function, when its initialization starts.
@@ -335,4 +335,4 @@ impl Steps<'_, '_, '_, '_> {
 
 #[cfg(test)]
 #[path = "exact_tests.rs"]
-mod tests;
+pub(crate) mod tests;

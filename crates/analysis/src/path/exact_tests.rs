@@ -250,14 +250,14 @@ fn the_url_is_that_of_the_gateway_that_was_called() {
 
 /// Where a span lies in its parent, in thousandths of the parent's time, and how it runs.
 #[derive(Clone, Debug)]
-struct Shape {
-    parent: usize,
-    start: i64,
-    length: i64,
-    kind: u8,
+pub(crate) struct Shape {
+    pub(crate) parent: usize,
+    pub(crate) start: i64,
+    pub(crate) length: i64,
+    pub(crate) kind: u8,
 }
 
-fn shapes() -> impl Strategy<Value = Vec<Shape>> {
+pub(crate) fn shapes() -> impl Strategy<Value = Vec<Shape>> {
     let shape = (any::<prop::sample::Index>(), 0..=1_000_i64, 0..=1_000_i64, 0..=12_u8);
     prop::collection::vec(shape, 1..24).prop_map(|all| {
         let shapes = all.into_iter().enumerate().map(|(place, (parent, start, length, kind))| Shape {
@@ -272,19 +272,19 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 /// A span with its times in microseconds.
 #[derive(Clone, Debug)]
-struct Built {
-    parent: Option<usize>,
-    origin: &'static str,
-    name: String,
-    start: i64,
-    end: i64,
+pub(crate) struct Built {
+    pub(crate) parent: Option<usize>,
+    pub(crate) origin: &'static str,
+    pub(crate) name: String,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
 }
 
-const EPOCH: i64 = 1_700_000_000_000_000;
+pub(crate) const EPOCH: i64 = 1_700_000_000_000_000;
 
 /// Sound traces: synchronous parts lie within their parents; others are initialized, go on after their responses, or are set
 /// off and end later.
-fn build(shapes: &[Shape], is_synchronous: bool) -> Vec<Built> {
+pub(crate) fn build(shapes: &[Shape], is_synchronous: bool) -> Vec<Built> {
     let span =
         |parent, origin, name: &str, start, end| Built { parent, origin, name: name.to_owned(), start, end };
     let mut spans = vec![span(None, GATEWAY, "root", EPOCH, EPOCH + 10_000_000)];
@@ -318,7 +318,7 @@ fn build(shapes: &[Shape], is_synchronous: bool) -> Vec<Built> {
     spans
 }
 
-fn xray_text(spans: &[Built], order: &[usize]) -> String {
+pub(crate) fn xray_text(spans: &[Built], order: &[usize]) -> String {
     let end = spans.iter().map(|span| span.end).max().unwrap_or(EPOCH);
     let segments: Vec<Value> = order
         .iter()
@@ -451,7 +451,7 @@ proptest! {
     }
 }
 
-fn has_small_overlaps(trace: &Trace<'_>) -> bool {
+pub(crate) fn has_small_overlaps(trace: &Trace<'_>) -> bool {
     trace.indices().any(|parent| {
         let children = trace.children(parent);
         let length = trace.node(parent).end_us - trace.node(parent).start_us;

@@ -3,7 +3,7 @@
 pub(crate) mod activities;
 pub(crate) mod breakdown;
 pub(crate) mod critical_path;
+pub(crate) mod exact;
 pub(crate) mod repair;
 
-mod exact;
 mod firm;

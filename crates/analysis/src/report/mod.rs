@@ -1,12 +1,13 @@
 //! What people and scripts see after the fact: an application in numbers ([`summary`]) and as a table for the terminal
-//! ([`table`]), a trace as a waterfall, and invocations over time ([`rates`]). All of it is written to a writer or a string.
+//! ([`table`]), two runs beside each other ([`comparison`]), a trace as a waterfall, and invocations over time ([`rates`]). All of it is written to a writer or a string.
 
+pub(crate) mod comparison;
+pub(crate) mod comparison_text;
 pub(crate) mod rates;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod waterfall;
-
-mod waterfall_svg;
+pub(crate) mod waterfall_svg;
 
 /// How text for the terminal looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

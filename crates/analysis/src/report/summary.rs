@@ -44,8 +44,9 @@ impl ApplicationSummary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadFigures {
-    /// By plan; where a folder has no `load_summary.json`, the number of its rows.
-    pub planned: u64,
+    /// By plan; where a folder has no `load_summary.json`, the number of its rows. `None`: one of the loads had no planned
+    /// number, such as users in a closed loop.
+    pub planned: Option<u64>,
     /// Handed to the HTTP client.
     pub sent: u64,
     /// Complete answers, as expected or not.
@@ -144,7 +145,7 @@ pub struct TraceBreakdown {
 pub(crate) struct Measurements {
     with_load: bool,
     with_traces: bool,
-    planned: u64,
+    planned: Planned,
     outcomes: BTreeMap<Outcome, u64>,
     latencies_from_planned: Vec<i64>,
     failed_latencies: Vec<i64>,
@@ -158,6 +159,15 @@ pub(crate) struct Measurements {
     missing_traces: Option<u64>,
     invalid: Vec<String>,
     warnings: Vec<String>,
+}
+
+/// Invocations by plan, of several loads together: unknown where that of one is.
+struct Planned(Option<u64>);
+
+impl Default for Planned {
+    fn default() -> Self {
+        Self(Some(0))
+    }
 }
 
 #[derive(Default)]
@@ -196,9 +206,15 @@ impl Measurements {
     }
 
     /// Adds a load whose invocations were added. `prefix` comes before each sentence.
-    pub(crate) fn add_load(&mut self, planned: u64, prefix: &str, notes: &[String], invalid: &[String]) {
+    pub(crate) fn add_load(
+        &mut self,
+        planned: Option<u64>,
+        prefix: &str,
+        notes: &[String],
+        invalid: &[String],
+    ) {
         self.with_load = true;
-        self.planned += planned;
+        self.planned.0 = self.planned.0.zip(planned).map(|(sum, planned)| sum + planned);
         let prefixed = |sentences: &[String]| -> Vec<String> {
             sentences.iter().map(|sentence| format!("{prefix}{sentence}")).collect()
         };
@@ -258,7 +274,7 @@ impl Measurements {
             })
             .collect();
         LoadFigures {
-            planned: self.planned,
+            planned: self.planned.0,
             sent: requests.iter().map(|request| request.sent).sum(),
             answered: requests.iter().map(|request| request.answered).sum(),
             failed: requests.iter().map(|request| request.failed).sum(),

@@ -141,8 +141,9 @@ impl<W: Write> SummaryTable<'_, W> {
         writeln!(self.out)?;
         self.columns("invocations", &["planned", "sent", "answered", "failed"])?;
         self.label("")?;
-        for count in [load.planned, load.sent, load.answered] {
-            write!(self.out, "{:>FIGURE$}", grouped(count))?;
+        for count in [load.planned, Some(load.sent), Some(load.answered)] {
+            // Unknown is not zero.
+            write!(self.out, "{:>FIGURE$}", count.map_or_else(|| "-".to_owned(), grouped))?;
         }
         self.count_of_bad(load.failed)?;
         writeln!(self.out)?;
@@ -325,7 +326,7 @@ impl<W: Write> SummaryTable<'_, W> {
 }
 
 /// Milliseconds with a unit that keeps about three digits.
-fn duration(milliseconds: f64) -> String {
+pub(super) fn duration(milliseconds: f64) -> String {
     let magnitude = milliseconds.abs();
     if magnitude < 10.0 {
         format!("{milliseconds:.2} ms")
@@ -343,7 +344,7 @@ fn percent(share: f64) -> String {
 }
 
 /// `12,345,678`.
-fn grouped(count: u64) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -356,7 +357,7 @@ fn grouped(count: u64) -> String {
 }
 
 /// Cut to `width` characters, the last of them an ellipsis; control characters become spaces.
-fn shortened(text: &str, width: usize) -> String {
+pub(super) fn shortened(text: &str, width: usize) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     if text.chars().count() <= width {
         clean.collect()
@@ -393,7 +394,7 @@ mod tests {
             labels: BTreeMap::new(),
             folders: vec!["a".into(), "b".into()],
             load: Some(LoadFigures {
-                planned: 1_234_567,
+                planned: Some(1_234_567),
                 sent: 1_234_500,
                 answered: 1_234_490,
                 failed: 10,

@@ -83,7 +83,7 @@ impl Waterfall {
     }
 }
 
-fn legend(out: &mut impl Write) -> fmt::Result {
+pub(crate) fn legend(out: &mut impl Write) -> fmt::Result {
     let mut x = 12;
     for activity in Activity::ALL {
         writeln!(
@@ -99,7 +99,7 @@ fn legend(out: &mut impl Write) -> fmt::Result {
 }
 
 /// Colours that stay apart for most kinds of colour blindness (after the palette of Okabe and Ito).
-fn colour(activity: Activity) -> &'static str {
+pub(crate) fn colour(activity: Activity) -> &'static str {
     match activity {
         Activity::Orchestration => "#0072b2",
         Activity::Trigger => "#e69f00",
@@ -113,7 +113,7 @@ fn colour(activity: Activity) -> &'static str {
     }
 }
 
-fn shortened(text: &str, characters: usize) -> String {
+pub(crate) fn shortened(text: &str, characters: usize) -> String {
     if text.chars().count() <= characters {
         return text.to_owned();
     }

@@ -95,11 +95,11 @@ impl Collecting {
     }
 
     /// How far the load is.
-    pub fn progress(&self, planned: u64, began: Instant, expected_s: Option<f64>) -> Progress {
+    pub fn progress(&self, planned: Option<u64>, began: Instant, expected_s: Option<f64>) -> Progress {
         let now = self.lock();
         let latency = percentiles(&now.tally.latency);
         Progress {
-            planned: planned.max(now.iterations + now.tally.dropped),
+            planned: planned.map(|planned| planned.max(now.iterations + now.tally.dropped)),
             sent: now.tally.sent,
             answered: now.tally.answered,
             failed: now.tally.failed,

@@ -6,11 +6,15 @@ use std::time::Duration;
 /// What `sb invoke` and its like were told about the load.
 #[derive(Clone, Debug, Default)]
 pub struct LoadArguments {
-    /// `10`, `constant`, the name of a pattern, or a CSV file; none: one invocation.
+    /// `10`, `constant`, `users`, the name of a pattern, or a CSV file; none: one invocation.
     pub load: Option<String>,
     /// Invocations per second.
     pub rate: Option<f64>,
-    /// How long a constant load lasts.
+    /// How many virtual users send in a closed loop.
+    pub users: Option<u64>,
+    /// How long they think: `2s`, `min=1s,max=3s`, `mean=2s` or `median=1s,p99=10s`.
+    pub think_time: Option<String>,
+    /// How long a constant load, or one of users, lasts.
     pub duration: Option<Duration>,
     /// Rates of a pattern or file, times this.
     pub scale_factor: Option<f64>,

@@ -7,7 +7,7 @@
 #[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::manifest::problem::{MOST_NAMES, Problem, Report, Span, did_you_mean, suggest};
+use crate::manifest::problem::{Fix, MOST_NAMES, Problem, Report, Source, Span, did_you_mean, suggest};
 use crate::manifest::tree::{Kind, Node, Spanned};
 
 /// A raw shape. None means that a problem was reported.
@@ -160,10 +160,13 @@ impl<'a> Table<'a> {
             let key = &entry.0;
             let mut problem = Problem::error("unknown-key", format!("unknown key `{}`", key.value))
                 .at(&key.span, "not known here")
-                .help(suggest(&key.value, "known keys", known.iter().copied()));
+                .help(match near_key(&key.value, known) {
+                    Some(near) => suggest(near, "known keys", known.iter().copied()),
+                    None => suggest(&key.value, "known keys", known.iter().copied()),
+                });
             // A table with thousands of mistakes is read as well.
             let few = misspelt.len() < MOST_NAMES && entries.len() < 10 * MOST_NAMES;
-            let near = did_you_mean(&key.value, known.iter().copied()).filter(|_| few);
+            let near = near_key(&key.value, known).filter(|_| few);
             let near = near.and_then(|near| known.iter().find(|name| **name == near));
             let is_free = |name: &str| {
                 entries.iter().all(|(key, _)| key.value != name)
@@ -232,6 +235,29 @@ impl<'a> Table<'a> {
     }
 }
 
+/// What other tools, and people, call some of the keys.
+const SYNONYMS: [(&str, &str); 10] = [
+    ("command", "run"),
+    ("cmd", "run"),
+    ("depends", "needs"),
+    ("depends_on", "needs"),
+    ("environment", "env"),
+    ("environment_variables", "env"),
+    ("parameters", "params"),
+    ("setup", "deploy"),
+    ("teardown", "cleanup"),
+    ("tear_down", "cleanup"),
+];
+
+/// The known key that is meant: one that is spelt nearly so, or that others call so.
+fn near_key<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let synonym = || {
+        let (_, meant) = SYNONYMS.iter().find(|(other, _)| key.eq_ignore_ascii_case(other))?;
+        known.iter().copied().find(|name| name == meant)
+    };
+    synonym().or_else(|| did_you_mean(key, known.iter().copied()))
+}
+
 /// Reports a value of the wrong kind.
 pub(crate) fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) -> Option<T> {
     // A number that is too large, or a date, was reported when the file was read.
@@ -265,6 +291,22 @@ pub(crate) fn wrong_type<T>(node: &Node, expected: &str, report: &mut Report) ->
     }
     report.push(problem);
     None
+}
+
+/// Says how a list of tables is written, to somebody who has written one table.
+fn one_table(problem: &mut Problem, source: &Source, span: &Span) {
+    let header = source.text().get(span.clone()).unwrap_or_default();
+    let name = header.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    problem.help = Some(match name.filter(|name| !name.contains(['[', ']', '\n'])) {
+        Some(name) => {
+            problem.fix.push(Fix { span: span.clone(), text: format!("[{header}]") });
+            format!("there may be several of them: write `[[{name}]]`, with two brackets, above each")
+        }
+        None if source.is_yaml() => {
+            "there may be several of them: begin each with `- `, as the items of a list".to_owned()
+        }
+        None => "there may be several of them: put each into a list, `[{ … }]`".to_owned(),
+    });
 }
 
 /// A number or boolean that stands in quotes where only one without is possible.
@@ -350,7 +392,11 @@ impl<T: Decode> Decode for Box<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         let Kind::Array(items) = &node.value else {
+            let said = report.problems.len();
             let _: Option<Self> = wrong_type(node, "an array", report);
+            if let (Kind::Table(_), Some(problem)) = (&node.value, report.problems.get_mut(said)) {
+                one_table(problem, &report.source, &node.span);
+            }
             // One that should stand in a list of one, such as `[deploy]` for `[[deploy]]`.
             let before = (report.problems.len(), report.left_out.len());
             let only = T::decode(node, report).map(|only| vec![only]);

@@ -16,20 +16,26 @@ choice! {
 }
 
 shape! {
-    /// When requests are sent: exactly one of `iterations`, `constant` with `duration`, `stages`, `pattern`, `csv`, `bursts` and `k6_options`.
+    /// When requests are sent: exactly one of `iterations`, `constant` or `users` with `duration`, `stages`, `pattern`, `csv`, `bursts` and `k6_options`.
     #[cfg_attr(test, schemars(title = "sb load"))]
     pub(crate) struct LoadFile {
         /// That many invocations, one after another. Example: `iterations = 10`.
         iterations: Option<Spanned<Or<u64>>>,
         /// Invocations per second, evenly spaced, whatever the answers do. Needs `duration`. Example: `constant = 20`.
         constant: Option<Spanned<Or<f64>>>,
-        /// How long `constant` lasts. Example: `"90s"`.
+        /// So many virtual users (1 to 10000), of whom each sends, waits for the answer, thinks, and sends again: a closed loop. Needs `duration`. Example: `users = 20`.
+        users: Option<Spanned<Or<u64>>>,
+        /// Of `users`: between an answer and the next invocation of a user, a duration or a distribution. Default: `"0s"`. Example: `"2s"`.
+        think_time: Option<Spanned<ThinkTimeFile>>,
+        /// How long `constant` or `users` lasts. Example: `"90s"`.
         duration: Option<Spanned<Or<Period>>>,
         /// Ramps linearly from stage to stage. Example: `stages = [ { target = 10, duration = "30s" } ]`.
         stages: Option<Spanned<Vec<Spanned<StageFile>>>>,
         /// Invocations per second at which the first stage starts. Default: 0.
         start: Option<Spanned<Or<f64>>>,
-        /// A pattern of production, twenty minutes long: `"steady"`, `"fluctuating"`, `"spikes"` or `"jump"`, or one of them with `-20rps` (about 20 a second as traced). Example: `pattern = "fluctuating"`.
+        /// Of `stages`: how often they are sent, one round after the other. Default: 1. Example: `repeat = 300`.
+        repeat: Option<Spanned<Or<u64>>>,
+        /// A pattern of production, twenty minutes long: `"steady"`, `"fluctuating"`, `"spikes"` or `"jump"`, one of them with `-20rps` (about 20 a second as traced), or `"bursty"`; or an hour: `"steady-72rps"` or `"fluctuating-72rps"`. Example: `pattern = "fluctuating"`.
         pattern: Option<Spanned<Template>>,
         /// A CSV file with a column `InvocationsPerMinute`, relative to this file. Example: `csv = "trace.csv"`.
         csv: Option<Spanned<Template>>,
@@ -62,12 +68,38 @@ shape! {
     }
 }
 
+choice! {
+    /// How long a user thinks: always as long, or drawn anew each time.
+    pub(crate) enum ThinkTimeFile: "a duration, or a table such as { min = \"1s\", max = \"3s\" }" {
+        /// Always as long. Example: `"2s"`.
+        String => Fixed(Or<Period>),
+        /// Drawn from a distribution.
+        Table => Distribution(Box<ThinkDistributionFile>),
+    }
+}
+
+shape! {
+    /// A distribution of think times: `min` and `max` (uniform), `mean` (exponential), or `median` and `p99` (log-normal).
+    pub(crate) struct ThinkDistributionFile {
+        /// With `max`: every length between the two is equally likely. Example: `"1s"`.
+        min: Option<Spanned<Or<Period>>>,
+        /// With `min`. Example: `"3s"`.
+        max: Option<Spanned<Or<Period>>>,
+        /// Alone: mostly short, sometimes long, as between the events of a Poisson process. Example: `"2s"`.
+        mean: Option<Spanned<Or<Period>>>,
+        /// With `p99`: half are shorter. Example: `"1s"`.
+        median: Option<Spanned<Or<Period>>>,
+        /// With `median`: of 100, 99 are shorter. Example: `"10s"`.
+        p99: Option<Spanned<Or<Period>>>,
+    }
+}
+
 shape! {
     /// One ramp.
     pub(crate) struct StageFile {
         /// Invocations per second at the end of the stage. Example: `10`.
         target: Spanned<Or<f64>>,
-        /// How long the ramp takes. Example: `"30s"`.
+        /// How long the ramp takes; `"0s"` is a jump. Example: `"30s"`.
         duration: Spanned<Or<Period>>,
     }
 }

@@ -72,6 +72,11 @@ impl Source {
         Self { path: path.to_owned(), named, lines: OnceLock::new() }
     }
 
+    /// Whether the file is one of YAML, by its name.
+    pub(crate) fn is_yaml(&self) -> bool {
+        self.path.extension().is_some_and(|end| end == "yaml" || end == "yml")
+    }
+
     /// All of it.
     pub fn text(&self) -> &str {
         self.named.inner()
@@ -367,6 +372,12 @@ impl Report {
 
     /// Adds a problem of this source.
     pub(crate) fn push(&mut self, mut problem: Problem) {
+        if self.source.is_yaml() {
+            problem.help = problem.help.map(|help| in_yaml(&help));
+            for (_, label) in &mut problem.labels {
+                *label = in_yaml(label);
+            }
+        }
         problem.source = Some(Arc::clone(&self.source));
         self.problems.push(problem);
     }
@@ -399,6 +410,50 @@ impl<T> Checked<T> {
             None => Err(self.problems),
         }
     }
+}
+
+/// Advice that is written in TOML, as somebody who writes YAML needs it: `[targets.aws]` is `targets.aws`, and `a = 1` in
+/// backticks is `a: 1`.
+fn in_yaml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, part) in text.split('`').enumerate() {
+        let is_code = index % 2 == 1;
+        if index > 0 {
+            out.push('`');
+        }
+        let part = without_headers(part, is_code);
+        // Variables of a command (`A=b`) have no spaces around the sign.
+        out.push_str(&if is_code && !part.starts_with("sb ") { part.replace(" = ", ": ") } else { part });
+    }
+    out
+}
+
+/// `[a.b]` and `[[a.b]]` without brackets; other brackets stay.
+fn without_headers(text: &str, is_code: bool) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('[') {
+        let inner = rest[at..].trim_start_matches('[');
+        let open = rest.len() - at - inner.len();
+        let name = inner.find(']').map(|end| &inner[..end]).unwrap_or_default();
+        let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let close = &"]]"[..open.min(2)];
+        out.push_str(&rest[..at]);
+        if is_name && open <= 2 && inner[name.len()..].starts_with(close) {
+            let quote = if is_code { "" } else { "`" };
+            out.push_str(&format!("{quote}{name}{quote}"));
+            rest = &inner[name.len() + close.len()..];
+            // `[params] a = 1` in one line.
+            if is_code && rest.contains(" = ") {
+                out.push(':');
+            }
+        } else {
+            out.push_str(&rest[at..at + open]);
+            rest = inner;
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Among how many names of a file the nearest one is looked for: a file with thousands of names and of mistakes is read as well.
@@ -471,6 +526,27 @@ mod tests {
         let mut out = String::new();
         miette::GraphicalReportHandler::new().render_report(&mut out, &shown).unwrap();
         assert!(out.contains("{{x}}") && out.contains("and here"), "{out}");
+    }
+
+    #[test]
+    fn advice_is_in_the_language_of_the_file() {
+        for (toml, yaml) in [
+            ("add a [[cleanup]] step", "add a `cleanup` step"),
+            (
+                "add one: `[targets.local]` with `traces = \"local\"`",
+                "add one: `targets.local` with `traces: \"local\"`",
+            ),
+            ("write `{ env = \"KEY\" }`, or [\"a\", \"b\"]", "write `{ env: \"KEY\" }`, or [\"a\", \"b\"]"),
+            ("`[params] A = \"{{matrix.rate}}\"`", "`params: A: \"{{matrix.rate}}\"`"),
+            ("`sb prepare -p NAME=VALUE`, `needs = []`", "`sb prepare -p NAME=VALUE`, `needs: []`"),
+            ("not in the [params] of `shop`", "not in the `params` of `shop`"),
+        ] {
+            assert_eq!(in_yaml(toml), yaml);
+        }
+        let mut report = Report::new(Arc::new(Source::new(Path::new("/x/benchmark.yaml"), "a: 1")));
+        report.push(Problem::error("no-target", "x").at(&(0..1), "see [targets]").help("add `a = 1`"));
+        assert_eq!(report.problems[0].help.as_deref(), Some("add `a: 1`"));
+        assert_eq!(report.problems[0].labels[0].1, "see `targets`");
     }
 
     #[test]

@@ -106,6 +106,22 @@ fn syntax(message: impl Into<String>) -> Problem {
 fn from_toml(text: &str, report: &mut Report) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
     // A key that is given twice leaves the rest as it is.
+    let failed = report_errors(errors, report);
+    let span = 0..text.len();
+    let value = toml_table(table.into_inner(), report);
+    (!failed).then_some(Node { value, span })
+}
+
+/// What is wrong with a text as TOML, whatever its values mean.
+pub(crate) fn toml_errors(path: &Path, text: &str) -> Vec<Problem> {
+    let mut report = Report::new(Arc::new(Source::new(path, text)));
+    let (_, errors) = DeTable::parse_recoverable(text);
+    report_errors(errors, &mut report);
+    report.problems
+}
+
+/// True: what was read is not all of the text.
+fn report_errors(errors: Vec<toml::de::Error>, report: &mut Report) -> bool {
     let mut failed = false;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -119,9 +135,7 @@ fn from_toml(text: &str, report: &mut Report) -> Option<Node> {
                 .help("https://toml.io explains the format; a key may be given once"),
         );
     }
-    let span = 0..text.len();
-    let value = toml_table(table.into_inner(), report);
-    (!failed).then_some(Node { value, span })
+    failed
 }
 
 fn toml_table(table: DeTable<'_>, report: &mut Report) -> Kind {

@@ -242,17 +242,16 @@ impl<T: JsonSchema> JsonSchema for Or<T> {
 impl Decode for Template {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         let text = String::decode(node, report)?;
-        Self::parse(&text)
-            .map_err(|error| {
-                report.push(
-                    Problem::error("template-syntax", error.to_string())
-                        .at(&node.span, "in this string")
-                        .help(
-                            "a placeholder is `{{path.to.value}}`; write `\\{{` for two braces that are meant as they are",
-                        ),
-                );
-            })
-            .ok()
+        // The placeholders that can be read are checked as well.
+        let (template, errors) = Self::parse_all(&text);
+        for error in errors {
+            report.push(
+                Problem::error("template-syntax", error.to_string()).at(&node.span, "in this string").help(
+                    "a placeholder is `{{path.to.value}}`; write `\\{{` for two braces that are meant as they are",
+                ),
+            );
+        }
+        Some(template)
     }
 
     fn stand_in(_: &Span) -> Option<Self> {

@@ -291,6 +291,16 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     warning(
+        "unused-param",
+        Manifest,
+        File,
+        [
+            "A parameter that no step, request or template reads changes nothing, whatever a plan gives it. `region` is an exception: AWS is asked by it.",
+            "[params]\nsize = 512\n\n[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
+            "[params]\nsize = 512\n\n[[deploy]]\nname = \"stack\"\nrun = \"make deploy SIZE={{params.size}}\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
+        ],
+    ),
+    warning(
         "missing-script",
         Manifest,
         Nothing,

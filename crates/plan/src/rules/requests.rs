@@ -115,6 +115,16 @@ pub(super) const RULES: &[Rule] = &[
             "[workload]\nrequests = [{ name = \"read\", url = \"http://127.0.0.1:8080/\" }]",
         ],
     ),
+    warning(
+        "unknown-route",
+        Manifest,
+        File,
+        [
+            "A request goes to the API of the template that is deployed to the local target, and no route there has its method and path. It would fail.",
+            "[workload]\nrequests = [{ name = \"read\", url = \"{{outputs.endpoint}}/hallo\" }]\n\n[[deploy]]\nname = \"stack\"\nlocal = { template = \"api.yaml\" }\n\n[[cleanup]]\nname = \"stack\"\nlocal = { down = true }",
+            "[workload]\nrequests = [{ name = \"read\", url = \"{{outputs.endpoint}}/hello\" }]\n\n[[deploy]]\nname = \"stack\"\nlocal = { template = \"api.yaml\" }\n\n[[cleanup]]\nname = \"stack\"\nlocal = { down = true }",
+        ],
+    ),
     error(
         "invalid-script",
         Manifest,

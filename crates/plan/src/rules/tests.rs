@@ -36,6 +36,9 @@ fn around(path: &str, text: &str) -> Snapshot {
     let no_traces = MANIFEST.replace("traces = \"xray\"", "traces = \"none\"");
     let aws = no_traces.replace("[targets.local.usage]\nlambda_requests = 1", "").replace("local", "aws");
     let aws = aws.replace("awshost", "localhost");
+    let api = format!(
+        "{TEMPLATE}      Events: {{Get: {{Type: Api, Properties: {{Path: /hello, Method: get}}}}}}\n"
+    );
     let dear = MANIFEST.replace("lambda_requests = 1", "lambda_requests = 100e6");
     Snapshot::new([
         ("/repo/.git/HEAD", ""),
@@ -45,6 +48,7 @@ fn around(path: &str, text: &str) -> Snapshot {
         ("/repo/dear.toml", dear.as_str()),
         ("/repo/template.yaml", TEMPLATE),
         ("/repo/no-handler.yaml", TEMPLATE.replace("src/", "images/").as_str()),
+        ("/repo/api.yaml", api.as_str()),
         ("/repo/src/handler.py", ""),
         ("/repo/deploy.sh", ""),
         ("/repo/deploy.Dockerfile", "FROM alpine"),

@@ -67,7 +67,7 @@ pub(super) fn read(files: &dyn Files, path: &Path, known: &SamTemplates) -> Read
 }
 
 /// A step of several targets is checked for each; what is wrong on all of them is said once.
-fn without_repeats(problems: &mut Vec<Problem>) {
+pub(super) fn without_repeats(problems: &mut Vec<Problem>) {
     let mut seen = BTreeSet::new();
     problems.retain(|problem| {
         let source = problem.source.as_ref().map(|source| source.path.clone());
@@ -170,6 +170,7 @@ impl BenchmarkChecker<'_> {
                 target_scope.order.insert(Phase::Invoke, PhaseOrder::new(["load"], vec![vec![]]));
             }
             local::settle(&raw.value, &mut target, &mut self.report);
+            local::expect_traces(&raw.value, &target, &mut self.report);
             background::add_stop(&mut target, &name.span, &mut self.report);
             if target.traces == Traces::Otlp(None) {
                 traces::add_receiver(&mut target, &mut target_scope, &name.span, &mut self.report);
@@ -189,6 +190,11 @@ impl BenchmarkChecker<'_> {
                 .iter()
                 .flat_map(|phase| &phase.drafts)
                 .any(|other| other.step.phase == Phase::Deploy && other.step.action.command().is_some());
+            let in_containers = |target: &str| {
+                let raw = file.targets.get(target).and_then(|raw| raw.value.containers.as_ref());
+                raw.is_some_and(|containers| containers.value)
+            };
+            steps.check_runtimes(draft, &in_containers, &mut self.report);
             if !is_built {
                 steps.check_code(draft, &mut self.report);
             }
@@ -205,7 +211,11 @@ impl BenchmarkChecker<'_> {
             }
         }
         let workload = file.workload.as_ref().and_then(|raw| self.workload(raw, &place, &images, &scope));
+        for target in targets.values() {
+            steps.check_routes(file, target, workload.as_ref(), &mut self.report);
+        }
         unused::check(file, &phases, &targets, workload.as_ref(), &mut self.report);
+        unused::params(file, &targets, &scope.read_params.borrow(), &mut self.report);
         let sent =
             workload.as_ref().map(|sent| contents::named_by_sent(sent, self.files)).unwrap_or_default();
         if let Some(raw) = &file.workload {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::manifest::decode::Decode as _;
-use crate::manifest::load::LoadFile;
+use crate::manifest::load::{LoadFile, ThinkTimeFile};
 use crate::manifest::problem::Checked;
 use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
-use crate::validate::{check, script, trace_load};
+use crate::validate::{check, script, trace_load, users};
 use sb_workload::schedule::total;
 use sb_workload::template::{Template, plain_text};
 use sb_workload::{Load, LoadShape, Stage, Tolerances};
@@ -20,7 +20,11 @@ use sb_workload::{Load, LoadShape, Stage, Tolerances};
 /// Invocations per second that no machine of today sends.
 pub(super) const HIGHEST_RATE: f64 = 1e6;
 
+/// Of a load, repeated ones included.
+const MOST_STAGES: u64 = 100_000;
+
 pub(super) const SHAPES: &str = "use exactly one of `iterations = 10`, `constant = 20` with `duration = \"90s\"`, \
+                      `users = 20` with `duration = \"90s\"`, \
                       `stages = [ { target = 10, duration = \"30s\" } ]`, `pattern = \"steady\"`, `csv = \"trace.csv\"`, \
                       `bursts = { size = 20, at = [\"0s\"] }` and `k6_options = \"options.json\"`";
 
@@ -88,8 +92,21 @@ pub(super) fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
     let mut found = Vec::new();
     add(&mut found, load.iterations.as_ref());
     add(&mut found, load.constant.as_ref());
+    add(&mut found, load.users.as_ref());
+    match load.think_time.as_ref().map(|think| (&think.value, &think.span)) {
+        None => {}
+        Some((ThinkTimeFile::Fixed(time), span)) => {
+            add(&mut found, Some(&Spanned { value: time.clone(), span: span.clone() }));
+        }
+        Some((ThinkTimeFile::Distribution(of), _)) => {
+            for time in [&of.min, &of.max, &of.mean, &of.median, &of.p99] {
+                add(&mut found, time.as_ref());
+            }
+        }
+    }
     add(&mut found, load.duration.as_ref());
     add(&mut found, load.start.as_ref());
+    add(&mut found, load.repeat.as_ref());
     add(&mut found, load.rate.as_ref());
     add(&mut found, load.scale_factor.as_ref());
     add(&mut found, load.skip.as_ref());
@@ -121,7 +138,8 @@ pub(super) fn resolve(
 ) -> Option<Load> {
     let before = report.problems.len();
     let shape = shape(load, span, values, report);
-    let speed = load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, values, report));
+    let speed =
+        load.speed.as_ref().map_or(Some(1.0), |speed| positive(speed, 1e6, "the speed", values, report));
     let expected_latency =
         load.expected_latency.as_ref().and_then(|latency| period(latency, true, values, report));
     let default = Tolerances::default();
@@ -136,7 +154,7 @@ pub(super) fn resolve(
     if report.problems.len() > before {
         return None;
     }
-    let resolved = Load { shape: shape?, speed: speed?, expected_latency, tolerances };
+    let resolved = Load { speed: speed?, expected_latency, tolerances, ..Load::new(shape?) };
     if total(&resolved) == Some(0) {
         report.push(
             Problem::error("invalid-load", format!("the load is too short to send anything{}", values.point))
@@ -154,6 +172,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     let mut given: Vec<(&str, &Span)> = Vec::new();
     given.extend(load.iterations.as_ref().map(|value| ("iterations", &value.span)));
     given.extend(load.constant.as_ref().map(|value| ("constant", &value.span)));
+    given.extend(load.users.as_ref().map(|value| ("users", &value.span)));
     given.extend(load.stages.as_ref().map(|value| ("stages", &value.span)));
     given.extend(load.pattern.as_ref().map(|value| ("pattern", &value.span)));
     given.extend(load.csv.as_ref().map(|value| ("csv", &value.span)));
@@ -167,10 +186,17 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         );
         return None;
     }
-    if let (Some(duration), None) = (&load.duration, &load.constant) {
+    if let (Some(duration), None, None) = (&load.duration, &load.constant, &load.users) {
         report.push(
-            Problem::error("invalid-load", "`duration` belongs to `constant`")
+            Problem::error("invalid-load", "`duration` belongs to `constant` and `users`")
                 .at(&duration.span, "nothing lasts this long")
+                .help(SHAPES),
+        );
+    }
+    if let (Some(think_time), None) = (&load.think_time, &load.users) {
+        report.push(
+            Problem::error("invalid-load", "`think_time` belongs to `users`")
+                .at(&think_time.span, "nobody thinks")
                 .help(SHAPES),
         );
     }
@@ -178,6 +204,13 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         report.push(
             Problem::error("invalid-load", "`start` belongs to `stages`")
                 .at(&start.span, "nothing starts here")
+                .help(SHAPES),
+        );
+    }
+    if let (Some(repeat), None) = (&load.repeat, &load.stages) {
+        report.push(
+            Problem::error("invalid-load", "`repeat` belongs to `stages`")
+                .at(&repeat.span, "nothing is repeated")
                 .help(SHAPES),
         );
     }
@@ -209,7 +242,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         return Some(LoadShape::Iterations { iterations: number });
     }
     if let Some(constant) = &load.constant {
-        let rate = positive(constant, HIGHEST_RATE, values, report);
+        let rate = positive(constant, HIGHEST_RATE, "the rate", values, report);
         let Some(duration) = &load.duration else {
             report.push(
                 Problem::error("invalid-load", "a constant load needs a duration")
@@ -222,6 +255,9 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
         let rate = rate?;
         return Some(LoadShape::Constant { rate, duration });
     }
+    if let Some(count) = &load.users {
+        return users::users(load, count, values, report);
+    }
     if let Some(stages) = &load.stages {
         let start_rate = load.start.as_ref().map_or(Some(0.0), |start| rate_from_zero(start, values, report));
         let checked: Vec<Option<Stage>> = stages
@@ -229,12 +265,19 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
             .iter()
             .map(|stage| {
                 let target = rate_from_zero(&stage.value.target, values, report);
-                let duration = period(&stage.value.duration, true, values, report);
+                let duration = period(&stage.value.duration, false, values, report);
                 Some(Stage { target: target?, duration: duration? })
             })
             .collect();
         let stages_checked: Vec<Stage> = checked.into_iter().collect::<Option<_>>()?;
         let start_rate = start_rate?;
+        let rounds = load.repeat.as_ref().map_or(Some(1), |repeat| value(repeat, values, report))?;
+        let most = MOST_STAGES / (stages_checked.len() as u64).max(1);
+        if let Some(repeat) = load.repeat.as_ref().filter(|_| !(1..=most).contains(&rounds)) {
+            let what = "the number of rounds";
+            report.push(out_of_range(&repeat.span, what, &format!("from 1 to {most}"), values));
+            return None;
+        }
         if start_rate <= 0.0 && stages_checked.iter().all(|stage| stage.target <= 0.0) {
             report.push(
                 Problem::error("invalid-load", format!("the stages send nothing{}", values.point))
@@ -242,7 +285,9 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
                     .help("add a stage: `{ target = 10, duration = \"30s\" }`"),
             );
         }
-        return Some(LoadShape::Stages { start_rate, stages: stages_checked });
+        let count = stages_checked.len().saturating_mul(usize::try_from(rounds).unwrap_or(usize::MAX));
+        let stages = stages_checked.iter().cycle().take(count).cloned().collect();
+        return Some(LoadShape::Stages { start_rate, stages });
     }
     report.push(
         Problem::error("invalid-load", "the load does not say when to send")
@@ -293,6 +338,7 @@ pub(super) fn out_of_range(span: &Span, what: &str, range: &str, values: &Values
 pub(super) fn positive(
     given: &Spanned<Or<f64>>,
     limit: f64,
+    what: &str,
     values: &Values<'_>,
     report: &mut Report,
 ) -> Option<f64> {
@@ -300,7 +346,12 @@ pub(super) fn positive(
     if number > 0.0 && number <= limit {
         return Some(number);
     }
-    report.push(out_of_range(&given.span, "the number", &format!("above 0 and at most {limit}"), values));
+    let message = format!("{what} cannot be {number}{}", values.point);
+    report.push(
+        Problem::error("out-of-range", message)
+            .at(&given.span, format!("must be above 0 and at most {limit}"))
+            .help(format!("use a value above 0 and at most {limit}")),
+    );
     None
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::manifest::LoadArguments;
-use crate::manifest::load::LoadFile;
-use crate::manifest::problem::{Checked, Problem, Report, Source};
+use crate::manifest::load::{LoadFile, ThinkDistributionFile, ThinkTimeFile};
+use crate::manifest::problem::{Checked, Problem, Report, Source, did_you_mean};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
@@ -15,7 +15,8 @@ use sb_workload::Load;
 use sb_workload::pattern::Pattern;
 use sb_workload::template::Template;
 
-const USAGE: &str = "use a number of invocations (`10`), `constant --rate 20 --duration 90s`, a pattern (`fluctuating --rate 20`), \
+const USAGE: &str = "use a number of invocations (`10`), `constant --rate 20 --duration 90s`, `users --users 20 --duration 90s`, \
+                     a pattern (`fluctuating --rate 20`), \
                      a CSV file, `--k6-options FILE`, or `--load FILE`";
 
 /// A load from the command line: `10`, `constant --rate 20 --duration 90s`, `fluctuating --rate 20`, `trace.csv`.
@@ -50,9 +51,12 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
     let mut raw = LoadFile {
         iterations: None,
         constant: None,
+        users: None,
+        think_time: None,
         duration: None,
         stages: None,
         start: None,
+        repeat: None,
         pattern: None,
         csv: None,
         rate: arguments.rate.map(spanned),
@@ -73,8 +77,11 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
         return Ok(raw);
     }
     let given = arguments.load.as_deref().unwrap_or("1");
-    if arguments.duration.is_some() && given != "constant" {
-        return Err(fail("`--duration` belongs to `constant`".to_owned()));
+    if arguments.duration.is_some() && !matches!(given, "constant" | "users") {
+        return Err(fail("`--duration` belongs to `constant` and `users`".to_owned()));
+    }
+    if given != "users" && (arguments.users.is_some() || arguments.think_time.is_some()) {
+        return Err(fail("`--users` and `--think-time` belong to `users`".to_owned()));
     }
     if given == "constant" {
         let (Some(rate), Some(duration)) = (raw.rate.take(), arguments.duration) else {
@@ -82,6 +89,16 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
         };
         raw.constant = Some(rate);
         raw.duration = Some(lasting(duration));
+    } else if given == "users" {
+        let (Some(users), Some(duration)) = (arguments.users, arguments.duration) else {
+            return Err(fail("users need `--users` and `--duration`".to_owned()));
+        };
+        if arguments.rate.is_some() {
+            return Err(fail("users have no `--rate`: each sends when it was answered".to_owned()));
+        }
+        raw.users = Some(spanned(users));
+        raw.duration = Some(lasting(duration));
+        raw.think_time = arguments.think_time.as_deref().map(think_time).transpose().map_err(fail)?;
     } else if Pattern::by_name(given).is_some() {
         raw.pattern = Some(word(given)?);
     } else if Path::new(given).extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
@@ -94,7 +111,39 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
     } else if matches!(given, "bursts" | "stages") || given.to_ascii_lowercase().ends_with(".json") {
         return Err(fail(format!("`{given}` cannot be given on the command line: describe it in a file")));
     } else {
-        return Err(fail(format!("`{given}` is not a load")));
+        let known = Pattern::ALL.map(Pattern::name).into_iter().chain(["constant"]);
+        let problem = fail(format!("`{given}` is not a load"));
+        return Err(match did_you_mean(given, known) {
+            Some(near) => Box::new(problem.help(format!("did you mean `{near}`? Else {USAGE}"))),
+            None => problem,
+        });
     }
     Ok(raw)
+}
+
+/// `2s`, or the keys of a distribution: `min=1s,max=3s`, `mean=2s`, `median=1s,p99=10s`.
+fn think_time(text: &str) -> Result<Spanned<ThinkTimeFile>, String> {
+    let time =
+        |text: &str| Period::parse(text.trim()).map(|time| Spanned { value: Or::Value(time), span: 0..0 });
+    let spanned = |value| Spanned { value, span: 0..0 };
+    if !text.contains('=') {
+        return Ok(spanned(ThinkTimeFile::Fixed(time(text)?.value)));
+    }
+    let mut file = ThinkDistributionFile { min: None, max: None, mean: None, median: None, p99: None };
+    for part in text.split(',') {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let place = match key.trim() {
+            "min" => &mut file.min,
+            "max" => &mut file.max,
+            "mean" => &mut file.mean,
+            "median" => &mut file.median,
+            "p99" => &mut file.p99,
+            other => {
+                let known = "`min` and `max`, `mean`, or `median` and `p99`";
+                return Err(format!("`--think-time` has no key `{other}`: it knows {known}"));
+            }
+        };
+        *place = Some(time(value)?);
+    }
+    Ok(spanned(ThinkTimeFile::Distribution(Box::new(file))))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check;
-use crate::benchmark::{Action, Target};
+use crate::benchmark::{Action, Target, Traces};
 use crate::manifest::benchmark::{DelayFile, TargetFile};
 use crate::manifest::problem::{Problem, Report};
 use crate::manifest::tree::Spanned;
@@ -47,6 +47,25 @@ pub(super) fn settle(raw: &TargetFile, target: &mut Target, report: &mut Report)
             Problem::error("local-settings", "only the local target has such settings")
                 .at(place, "this target does not use it")
                 .help("deploy with `local = { template = \"template.yaml\" }`, or remove the settings"),
+        );
+    }
+}
+
+/// Functions of the local target report to it, and nothing to a cloud.
+pub(super) fn expect_traces(raw: &TargetFile, target: &Target, report: &mut Report) {
+    let Some(traces) = &raw.traces else { return };
+    let service = match target.traces {
+        Traces::Xray => "X-Ray",
+        Traces::AppInsights(_) => "Application Insights",
+        Traces::Local | Traces::Otlp(_) | Traces::None => return,
+    };
+    let is_local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp(_)));
+    // A command may deploy something else, somewhere else.
+    if is_local && !target.deploy.iter().any(|step| step.action.command().is_some()) {
+        report.push(
+            Problem::warning("invalid-traces", format!("the local target sends no traces to {service}"))
+                .at(&traces.span, "none would be found")
+                .help("write `traces = \"local\"`"),
         );
     }
 }

@@ -22,6 +22,7 @@ mod points;
 mod precedence;
 mod requests;
 mod retry;
+mod routes;
 mod sam;
 mod script;
 mod shared;
@@ -33,6 +34,7 @@ mod trace_load;
 mod traces;
 mod unused;
 mod usage;
+mod users;
 mod workload;
 
 pub use benchmark::{benchmark, benchmark_with};

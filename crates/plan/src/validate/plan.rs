@@ -11,6 +11,7 @@ use crate::manifest::problem::{Checked, LeftOut, Problem, Report, suggest};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
+use crate::validate::benchmark::without_repeats;
 use crate::validate::load::default_load;
 
 use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
@@ -69,6 +70,7 @@ pub fn plan_sharing(
     checker.check_cost(&plan, &file);
     let elsewhere: Vec<LeftOut> = checker.used.values().flat_map(|read| read.left_out.clone()).collect();
     without_echoes(&mut checker.report, decoded, &node, &elsewhere);
+    without_repeats(&mut checker.report.problems);
     let mut problems = checker.report.problems;
     problems.extend(checker.others);
     Checked::new(Some(plan), problems)
@@ -175,6 +177,11 @@ impl PlanChecker<'_> {
         let matrix = matrix::matrix(&matrix_file, &names, &targets, &mut self.report);
         let entries: Vec<Entry> =
             applications.iter().map(|application| self.entry(file, application, &matrix)).collect();
+        for raw in &file.applications.value {
+            if !applications.iter().any(|read| std::ptr::eq(read.raw, &raw const raw.value)) {
+                self.check_unread(file, &raw.value, &matrix);
+            }
+        }
         // What is wrong elsewhere may be why a factor does nothing.
         let mut found = self.report.problems.iter().chain(&self.others);
         if complete && !found.any(|problem| problem.is_error() && may_hide_use(problem)) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::benchmark::Traces;
 use crate::manifest::decode::Map;
 use crate::manifest::load::{LoadFile, LoadOrName};
-use crate::manifest::plan::{PlanFile, StartWord};
+use crate::manifest::plan::{ApplicationFile, PlanFile, StartWord};
 use crate::manifest::problem::{Problem, Span, suggest};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Scalar};
@@ -23,17 +23,7 @@ use sb_workload::template::Template;
 impl PlanChecker<'_> {
     pub(super) fn entry(&mut self, file: &PlanFile, application: &Application<'_>, matrix: &Matrix) -> Entry {
         let benchmark = &application.benchmark;
-        let vars: BTreeMap<String, Value> = application
-            .raw
-            .vars
-            .iter()
-            .flat_map(Map::iter)
-            .map(|(name, value)| (name.value.clone(), value.0.clone()))
-            .collect();
-        let mut known: BTreeSet<String> =
-            matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
-        known.extend(vars.keys().map(|name| format!("vars.{name}")));
-        known.extend(["application".to_owned(), "target".to_owned()]);
+        let (vars, known) = names(application.raw, matrix);
 
         let environment = self.overrides.of_environment(benchmark, &mut self.others);
         let command_line = self.overrides.of_command_line(benchmark, &mut self.others);
@@ -64,15 +54,7 @@ impl PlanChecker<'_> {
         let points = matrix.points(&application.name, &application.target);
         let no_points = points.is_empty();
         for factors in points {
-            let lookup = |path: &str| match path.split_once('.') {
-                Some(("matrix", name)) => {
-                    factors.iter().find(|(factor, _)| factor == name).map(|(_, level)| level.clone())
-                }
-                Some(("vars", name)) => vars.get(name).cloned(),
-                _ if path == "application" => Some(Value::from(application.name.as_str())),
-                _ if path == "target" => Some(Value::from(application.target.as_str())),
-                _ => None,
-            };
+            let lookup = |path: &str| value_at(path, &factors, &vars, &application.name, &application.target);
             let mut point_params = environment.clone();
             for (name, value) in &params {
                 // One report for a parameter, not one for each point.
@@ -157,6 +139,35 @@ impl PlanChecker<'_> {
             );
         }
         entry
+    }
+
+    /// What can be known of an application whose manifest or target is not: placeholders, labels and loads.
+    pub(super) fn check_unread(&mut self, file: &PlanFile, raw: &ApplicationFile, matrix: &Matrix) {
+        let (vars, known) = names(raw, matrix);
+        for (_, value) in [&file.params, &raw.params].into_iter().flatten().flat_map(Map::iter) {
+            if let Or::Template(template) = &value.value {
+                let template = Spanned { value: template.clone(), span: value.span.clone() };
+                template::check_plain(&template, &known, &mut self.report);
+            }
+        }
+        for (name, label) in file.labels.iter().flat_map(Map::iter) {
+            check::name(&name.value, &name.span, "a label", &mut self.report);
+            template::check_plain(label, &known, &mut self.report);
+        }
+        self.check_start_words(file, &known);
+        let choice = raw.load.as_ref().or(file.load.as_ref());
+        let Some(choice) = choice.filter(|choice| self.check_load(file, choice, &known)) else { return };
+        let name = raw.name.as_ref().map_or("", |name| &name.value);
+        let target = raw.target.as_ref().map_or("", |target| &target.value);
+        for factors in matrix.points(name, target) {
+            let lookup = |path: &str| value_at(path, &factors, &vars, name, target);
+            let before = self.report.problems.len();
+            self.load(file, Some(choice), &lookup, &factors);
+            self.start(file, &lookup, &factors);
+            if self.report.problems.len() > before {
+                break;
+            }
+        }
     }
 
     /// Whether the benchmark has this parameter and a plan may set it.
@@ -328,10 +339,7 @@ impl PlanChecker<'_> {
     /// Whether what trials must find can be seen at all.
     fn check_start(&mut self, file: &PlanFile, application: &Application<'_>, known: &BTreeSet<String>) {
         let Some(start) = file.trials.as_ref().and_then(|trials| trials.start.as_ref()) else { return };
-        if let Or::Template(template) = &start.value {
-            let template = Spanned { value: template.clone(), span: start.span.clone() };
-            template::check_plain(&template, known, &mut self.report);
-        }
+        self.check_start_words(file, known);
         let target = application.benchmark.targets.get(&application.target);
         if target.is_some_and(|target| target.traces == Traces::None) {
             self.report.push(
@@ -347,5 +355,46 @@ impl PlanChecker<'_> {
                 )),
             );
         }
+    }
+
+    fn check_start_words(&mut self, file: &PlanFile, known: &BTreeSet<String>) {
+        let Some(start) = file.trials.as_ref().and_then(|trials| trials.start.as_ref()) else { return };
+        if let Or::Template(template) = &start.value {
+            let template = Spanned { value: template.clone(), span: start.span.clone() };
+            template::check_plain(&template, known, &mut self.report);
+        }
+    }
+}
+
+/// The variables of an application, and the paths of all that its placeholders may name.
+fn names(raw: &ApplicationFile, matrix: &Matrix) -> (BTreeMap<String, Value>, BTreeSet<String>) {
+    let vars: BTreeMap<String, Value> = raw
+        .vars
+        .iter()
+        .flat_map(Map::iter)
+        .map(|(name, value)| (name.value.clone(), value.0.clone()))
+        .collect();
+    let mut known: BTreeSet<String> = matrix.names().iter().map(|name| format!("matrix.{name}")).collect();
+    known.extend(vars.keys().map(|name| format!("vars.{name}")));
+    known.extend(["application".to_owned(), "target".to_owned()]);
+    (vars, known)
+}
+
+/// What a placeholder stands for at one point.
+fn value_at(
+    path: &str,
+    factors: &Factors,
+    vars: &BTreeMap<String, Value>,
+    application: &str,
+    target: &str,
+) -> Option<Value> {
+    match path.split_once('.') {
+        Some(("matrix", name)) => {
+            factors.iter().find(|(factor, _)| factor == name).map(|(_, level)| level.clone())
+        }
+        Some(("vars", name)) => vars.get(name).cloned(),
+        _ if path == "application" => Some(Value::from(application)),
+        _ if path == "target" => Some(Value::from(target)),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::benchmark::{Action, Param, ParamSource};
+use crate::benchmark::{Action, LocalUp, Param, ParamSource};
 use crate::manifest::benchmark::{LocalFile, StepFile};
 use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report, Source, suggest};
@@ -78,12 +78,7 @@ impl Steps<'_> {
     /// Code that is not there, and that nothing makes: no command runs before the step. What it would deploy could not start.
     pub(super) fn check_code(&self, draft: &Draft<'_>, report: &mut Report) {
         let (Action::LocalUp(up), Some(local)) = (&draft.step.action, &draft.raw.value.local) else { return };
-        let Some(text) = self.template_text(&up.template) else { return };
-        let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
-        let Ok(application) = model.application(&self.likely_values(&up.parameters), &sb_sam::Place::any())
-        else {
-            return;
-        };
+        let Some(application) = self.application(up) else { return };
         let base = up.template.parent().unwrap_or(&up.template);
         for function in &application.functions {
             let code = normal(&base.join(&function.code));
@@ -107,8 +102,11 @@ impl Steps<'_> {
             let message = format!("the function `{}` cannot start: {missing}", function.logical_id);
             // A person may build it before the run.
             let is_final = self.files.is_special(&code);
+            let is_certain = self.nothing_builds(function, &code);
             let problem = if is_final {
                 Problem::error("missing-file", message)
+            } else if is_certain {
+                Problem::error("missing-handler", message)
             } else {
                 Problem::warning("missing-handler", message)
             };
@@ -117,12 +115,68 @@ impl Steps<'_> {
                     .at(&local.span, format!("line {} of its template", function.line))
                     .help(if is_final {
                         "name a folder, or a zip archive"
+                    } else if is_certain {
+                        "correct `Handler` or `CodeUri` in the template"
                     } else {
                         "build it first (`sam build`, and deploy .aws-sam/build/template.yaml), or add a step before this \
                          one that does"
                     }),
             );
         }
+    }
+
+    /// Functions whose runtime the local target only has in containers. Where the benchmark has other targets too, that is no
+    /// fault of the manifest. `in_containers`: whether a target runs its functions in containers.
+    pub(super) fn check_runtimes(
+        &self,
+        draft: &Draft<'_>,
+        in_containers: &dyn Fn(&str) -> bool,
+        report: &mut Report,
+    ) {
+        let (Action::LocalUp(up), Some(local)) = (&draft.step.action, &draft.raw.value.local) else { return };
+        let Some(target) = draft.targets.iter().find(|target| !in_containers(target)) else { return };
+        let Some(application) = self.application(up) else { return };
+        let elsewhere = self.ceilings.keys().any(|target| !draft.targets.contains(target));
+        for function in application.functions.iter().filter(|function| !function.runs_without_container()) {
+            let message = format!(
+                "the function `{}` cannot start on the target `{target}`: its runtime is `{}`",
+                function.logical_id, function.runtime
+            );
+            let problem = if elsewhere {
+                Problem::note("invalid-template", message)
+            } else {
+                Problem::error("invalid-template", message)
+            };
+            let runtimes = "python3.x, nodejs*, java* or provided.*";
+            report.push(problem.at(&local.span, format!("line {} of its template", function.line)).help(format!(
+                "add `containers = true` to [targets.{target}], which needs Docker, or use a runtime that needs no container: \
+                 {runtimes}"
+            )));
+        }
+    }
+
+    /// The application that a `local` step deploys, with likely values. None: its template cannot be used, which is reported.
+    pub(super) fn application(&self, up: &LocalUp) -> Option<sb_sam::Application> {
+        let text = self.template_text(&up.template)?;
+        let model = self.templates.borrow_mut().keep(&up.template, &text).ok()?;
+        model.application(&self.likely_values(&up.parameters), &sb_sam::Place::any()).ok()
+    }
+
+    /// Whether no build makes the handler: its code lies there in the language of the runtime, and nothing there is called as
+    /// its module. Modules in packages may be installed from elsewhere.
+    fn nothing_builds(&self, function: &sb_sam::Function, code: &Path) -> bool {
+        let endings: &[&str] = match function.runtime.as_str() {
+            runtime if runtime.starts_with("python3.") => &[".py"],
+            runtime if runtime.starts_with("nodejs") => &[".js", ".mjs", ".cjs"],
+            _ => return false,
+        };
+        let Some((module, _)) = function.handler.rsplit_once('.') else { return false };
+        if module.contains(['.', '/']) {
+            return false;
+        }
+        let names = self.files.names(code);
+        names.iter().any(|name| endings.iter().any(|ending| name.ends_with(ending)))
+            && !names.iter().any(|name| name.split('.').next() == Some(module) || name == "node_modules")
     }
 
     fn template_text(&self, template: &Path) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ use crate::validate::load::{SHAPES, Values};
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::workload::workload;
 use sb_workload::template::{Context, Template};
+use sb_workload::users::ThinkTime;
 use sb_workload::{Load, LoadShape};
 
 /// The name of k6's image, in the table of default images and in `[images]`.
@@ -244,6 +246,8 @@ pub(super) fn load(
     options.map_err(|problem| report.push(problem.at(&path.span, "these options"))).ok().map(LoadShape::K6)
 }
 
+const NO_THOUGHT: ThinkTime = ThinkTime::Fixed(Duration::ZERO);
+
 /// Why this load cannot drive what is sent, if it cannot.
 pub(super) fn mismatch(sent: Option<&Sent>, load: &Load) -> Option<Problem> {
     let wrong = |message: &str, help: &str| {
@@ -258,12 +262,24 @@ pub(super) fn mismatch(sent: Option<&Sent>, load: &Load) -> Option<Problem> {
             "`max_lateness` cannot be checked for a script: k6 does not tell when an invocation was due",
             "remove it; `max_dropped` tells of those that k6 could not send in time",
         ),
+        Some(Sent::Script(_)) if matches!(&load.shape, LoadShape::Users { think_time, .. } if *think_time != NO_THOUGHT) => {
+            wrong(
+                "`think_time` has no effect on a script: its users think where it says so",
+                "remove it, and call `sleep(2)` of k6 in the script",
+            )
+        }
         Some(Sent::Script(script))
             if script.generators.len() > 1 && matches!(load.shape, LoadShape::Iterations { .. }) =>
         {
             wrong(
                 "iterations one after another cannot be shared by several load generators",
                 "use a load with a rate, or a single load generator",
+            )
+        }
+        Some(Sent::Script(script)) if matches!(load.shape, LoadShape::Users { users, .. } if users < script.generators.len() as u64) => {
+            wrong(
+                "there are fewer users than load generators, and each generator needs one",
+                "use more `users`, or fewer load generators",
             )
         }
         _ => None,

@@ -31,11 +31,11 @@ use sb_workload::{Body, Load, LoadShape};
 
 const HEAD: &str = "[benchmark]\nname = \"demo\"\n";
 const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: handler.main\n      \
-                        Runtime: python3.12\n      CodeUri: src/\nOutputs:\n  QueueUrl:\n    Value: x\n";
+                        Runtime: python3.12\n      CodeUri: src/\n      Events: {Any: {Type: Api, Properties: {Path: '/{any+}', Method: ANY}}}\nOutputs:\n  QueueUrl:\n    Value: x\n";
 
 /// Warnings about what has no effect or is never removed: the manifests of these tests are parts, and have such things. The
 /// rules' own examples show them.
-const ASIDE: [&str; 3] = ["no-cleanup", "unused-credentials", "unused-image"];
+const ASIDE: [&str; 4] = ["no-cleanup", "unused-credentials", "unused-image", "unused-param"];
 
 fn aside<T>(mut checked: Checked<T>) -> Checked<T> {
     checked.problems.retain(|problem| !ASIDE.contains(&problem.code));
@@ -550,6 +550,32 @@ fn a_link_does_not_lead_out_of_the_root() {
 #[test]
 fn a_benchmark_without_targets_is_refused() {
     check("no_target", &format!("{HEAD}[targets]\n"), &["no-target"]);
+}
+
+#[test]
+fn what_is_not_closed_hides_no_other_placeholder() {
+    check(
+        "unclosed",
+        &format!(
+            "{HEAD}[targets.local]\n[[deploy]]\nname = \"a\"\nrun = \"echo {{{{params.x}}}} {{{{outputs.y}}}} {{{{\"\n\
+             [[cleanup]]\nname = \"a\"\nrun = \"echo {{{{params.x {{{{params.z}}}}\"\n"
+        ),
+        &["template-syntax", "undefined-value", "undefined-value", "template-syntax", "undefined-value"],
+    );
+}
+
+#[test]
+fn names_and_brackets_of_others_are_known() {
+    check(
+        "others",
+        "[benchmark]\nname = \"demo\"\n[parameters]\nsize = 1\n[targets.local]\n[[deploy]]\nname = \"a\"\n\
+         command = \"echo {{params.size}}\"\nenvironment = { A = \"b\" }\n[cleanup]\nname = \"a\"\nrun = \"x\"\n",
+        &["unknown-key", "unknown-key", "unknown-key", "wrong-type"],
+    );
+    let yaml = "benchmark: { name: demo }\ntargets: { local: {} }\ncleanup: { name: a, run: x }\nworkload: { requests: [] }\n";
+    let path = Path::new("/repo/app/benchmark.yaml");
+    let files = Kept::new([(path.to_owned(), yaml.to_owned())].into(), files(FULL));
+    insta::assert_snapshot!("others_yaml", rendered(&benchmark(&files, path).problems));
 }
 
 const FULL: &str = r#"

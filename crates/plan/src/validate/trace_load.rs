@@ -164,11 +164,11 @@ fn scaled(
     };
     let scaling = match (&load.rate, &load.scale_factor) {
         (Some(rate), _) => {
-            let rate = positive(rate, HIGHEST_RATE, values, report)?;
+            let rate = positive(rate, HIGHEST_RATE, "the mean rate", values, report)?;
             if compound { Scaling::CompoundRate(rate) } else { Scaling::Rate(rate) }
         }
         (None, Some(factor)) => {
-            let factor = positive(factor, HIGHEST_RATE, values, report)?;
+            let factor = positive(factor, HIGHEST_RATE, "the scale factor", values, report)?;
             if compound { Scaling::CompoundFactor(factor) } else { Scaling::Factor(factor) }
         }
         (None, None) => {

@@ -39,6 +39,40 @@ pub(super) fn check(
     }
 }
 
+/// The parameter that AWS's services are asked by, whether a step names it or not.
+const REGION: &str = "region";
+
+/// Warns of parameters that nothing reads: changing them would change nothing. `read` is by target.
+pub(super) fn params(
+    file: &BenchmarkFile,
+    targets: &BTreeMap<String, Target>,
+    read: &BTreeMap<String, BTreeSet<String>>,
+    report: &mut Report,
+) {
+    // Without a step nothing asks for anything; a template that cannot be read may have parameters of these names.
+    let has_steps =
+        targets.values().any(|it| it.deploy.iter().chain(&it.invoke).chain(&it.cleanup).next().is_some());
+    let is_open =
+        |code: &str| ["invalid-template", "missing-file", "outside-root", "undefined-value"].contains(&code);
+    let hidden = report.problems.iter().any(|problem| problem.is_error() && is_open(problem.code));
+    if !has_steps || hidden {
+        return;
+    }
+    for (name, _) in file.params.iter().flat_map(Map::iter) {
+        if name.value == REGION || read.values().any(|read| read.contains(&name.value)) {
+            continue;
+        }
+        report.push(
+            Problem::warning("unused-param", format!("nothing reads the parameter `{}`", name.value))
+                .at(&name.span, "has no effect")
+                .help(format!(
+                    "write `{{{{params.{}}}}}` in a step, in a request or in `parameters` of a `local` step, or remove it",
+                    name.value
+                )),
+        );
+    }
+}
+
 fn images(file: &BenchmarkFile, phases: &[PhaseDrafts<'_>], workload: Option<&Sent>, report: &mut Report) {
     let steps = phases.iter().flat_map(|phase| &phase.drafts).map(|draft| &draft.raw.value);
     let recoveries = steps.clone().flat_map(|step| step.recover.iter().flatten());

@@ -130,13 +130,35 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
     Ok(Dataset { executions, notes, as_published: options.as_published, patterns })
 }
 
+/// An execution's folder, and what is known of it without its large files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionFolder {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The application's name, by `run.json` or `sb_config.yml`. `None`: neither says it.
+    pub application: Option<String>,
+    /// The label of `sb_config.yml`; `None` also for a run of ours, whose `run.json` has labels.
+    pub label: Option<String>,
+}
+
 /// The folders of the executions at or below a folder, in ascending order.
 ///
 /// # Errors
 /// The folder cannot be listed.
-pub fn execution_folders(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+pub fn execution_folders(folder: &Path) -> Result<Vec<ExecutionFolder>, DatasetError> {
     let found = find::executions(folder, &mut Vec::new())?;
-    Ok(found.into_iter().map(|found| found.folder).collect())
+    let described = found.into_iter().map(|found| {
+        let folder = found.folder;
+        let known =
+            fs::read_to_string(folder.join(CONFIG_FILE)).ok().and_then(|text| read_config(&text).ok());
+        let (application, mut config) =
+            known.map_or((None, Config::default()), |(name, config)| (Some(name), config));
+        let run = fs::read_to_string(folder.join(RUN_FILE)).ok();
+        let label = if run.is_some() { None } else { config.label().map(str::to_owned) };
+        let ours = run.and_then(|text| config.add_run(&text).ok().flatten());
+        ExecutionFolder { folder, application: ours.or(application), label }
+    });
+    Ok(described.collect())
 }
 
 /// What the small files of an execution say.
@@ -216,7 +238,8 @@ struct Content {
     rows: Option<TraceRows>,
     invalid: u64,
     types: Vec<Arc<str>>,
-    notes: Vec<Note>,
+    /// Of requests and of traces: whichever is read first, the order is the same.
+    notes: [Vec<Note>; 2],
     /// Files that are still to be read.
     left: usize,
 }
@@ -251,14 +274,14 @@ fn read_contents(executions: &[Execution], as_published: bool) -> Vec<Content> {
                 let requests = read_requests(execution, as_published, &mut notes);
                 let mut content = content.lock();
                 content.requests = requests;
-                content.notes.extend(notes);
+                content.notes[0] = notes;
             }
             Part::Traces => {
                 let mut notes = Vec::new();
                 let (rows, invalid) = read_traces(execution, as_published, &mut notes);
                 let mut content = content.lock();
                 (content.rows, content.invalid) = (rows, invalid);
-                content.notes.extend(notes);
+                content.notes[1] = notes;
             }
         }
         let mut content = content.lock();
@@ -374,6 +397,6 @@ impl Content {
         execution.traces = self.rows.map(|rows| rows.traces);
         execution.invalid = self.invalid;
         execution.types = self.types;
-        notes.extend(self.notes);
+        notes.extend(self.notes.into_iter().flatten());
     }
 }

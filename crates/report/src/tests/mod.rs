@@ -1,3 +1,4 @@
 //! Tests of whole datasets.
 
+mod layouts;
 mod oracle;

@@ -45,6 +45,7 @@ fn is_union(name: &str) -> bool {
         "LoadOrName",
         "OptionsFile",
         "StatusFile",
+        "ThinkTimeFile",
     ]
     .contains(&name)
 }
@@ -350,9 +351,15 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("BudgetFile.cost_usd", json!({ "exclusiveMinimum": 0 })),
         ("LoadFile.iterations", range(1.0, 1e9)),
         ("LoadFile.constant", above_zero(1e6)),
+        ("LoadFile.users", range(1.0, 10_000.0)),
         ("LoadFile.duration", positive.clone()),
         ("LoadFile.start", range(0.0, 1e6)),
-        ("LoadFile.pattern", pattern(r"^(steady|fluctuating|spikes|jump)(-20rps)?$|\{\{")),
+        ("LoadFile.repeat", range(1.0, 100_000.0)),
+        ("LoadFile.stages", json!({ "minItems": 1 })),
+        (
+            "LoadFile.pattern",
+            pattern(r"^((steady|fluctuating|spikes|jump)(-20rps)?|bursty|(steady|fluctuating)-72rps)$|\{\{"),
+        ),
         ("LoadFile.rate", above_zero(1e6)),
         ("LoadFile.scale_factor", above_zero(1e6)),
         ("LoadFile.scale_type", pattern(r"^(linear|compound)$|\{\{")),
@@ -360,14 +367,26 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("LoadFile.speed", above_zero(1e6)),
         ("LoadFile.max_error_rate", range(0.0, 1.0)),
         ("LoadFile.max_dropped", range(0.0, 1.0)),
-        ("LoadFile", one_of(&["iterations", "constant", "stages", "pattern", "csv", "bursts", "k6_options"])),
+        (
+            "LoadFile",
+            one_of(&["iterations", "constant", "users", "stages", "pattern", "csv", "bursts", "k6_options"]),
+        ),
         (
             "LoadFile",
             json!({ "allOf": [{ "if": { "required": ["constant"] }, "then": { "required": ["duration"] } }] }),
         ),
+        (
+            "LoadFile",
+            json!({ "allOf": [{ "if": { "required": ["users"] }, "then": { "required": ["duration"] } }] }),
+        ),
+        ("LoadFile", json!({ "allOf": [excludes("users", &["max_lateness"])] })),
+        ("ThinkDistributionFile", json!({ "minProperties": 1 })),
+        ("ThinkDistributionFile", json!({ "allOf": [excludes("mean", &["min", "max", "median", "p99"])] })),
+        ("ThinkDistributionFile.mean", positive.clone()),
+        ("ThinkDistributionFile.median", positive.clone()),
+        ("ThinkDistributionFile.p99", positive),
         ("LoadFile", json!({ "allOf": [excludes("rate", &["scale_factor"])] })),
         ("StageFile.target", range(0.0, 1e6)),
-        ("StageFile.duration", positive),
         ("BurstsFile.size", range(1.0, 1e6)),
         ("BurstsFile.at", json!({ "minItems": 1 })),
     ]

@@ -47,3 +47,85 @@ fn code_that_nothing_builds_is_told() {
     let built = format!("[[deploy]]\nname = \"build\"\nrun = \"make\"\n{UP}");
     check(&template("nodejs22.x", "app.handler", "src"), &built, None);
 }
+
+#[test]
+fn a_runtime_that_has_no_client_needs_containers() {
+    let ruby = template("ruby3.2", "app.handler", "src");
+    let check = |target: &str, more: &str| {
+        let manifest = format!("{HEAD}{target}{UP}{more}");
+        let files = Snapshot::new([
+            ("/repo/app/benchmark.toml", manifest.as_str()),
+            ("/repo/app/t.yaml", ruby.as_str()),
+            ("/repo/app/src/app.rb", ""),
+        ]);
+        benchmark(&files, Path::new("/repo/app/benchmark.toml"))
+    };
+    let refused = check(TARGET, "");
+    let [problem] = refused.problems.as_slice() else { panic!("{}", rendered(&refused.problems)) };
+    assert!(problem.is_error() && problem.message.contains("`F` cannot start"), "{problem}");
+    assert!(problem.help.as_ref().unwrap().contains("containers = true"), "{problem:?}");
+    let contained = check(&format!("{TARGET}containers = true\n"), "");
+    assert!(contained.value.is_some() && contained.problems.is_empty(), "{}", rendered(&contained.problems));
+    // A build does not change what runs it.
+    assert!(check(TARGET, "[[deploy]]\nname = \"build\"\nrun = \"make\"\n").value.is_none());
+    // Another target may have it.
+    let other = "[targets.aws]\n[[deploy]]\nname = \"a\"\ntarget = \"aws\"\nrun = \"true\"\n";
+    let up = UP.replace("name = \"up\"", "name = \"up\"\ntarget = \"local\"");
+    let manifest = format!("{HEAD}{TARGET}{other}{up}");
+    let files =
+        Snapshot::new([("/repo/app/benchmark.toml", manifest.as_str()), ("/repo/app/t.yaml", ruby.as_str())]);
+    let noted = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
+    assert!(noted.value.is_some(), "{}", rendered(&noted.problems));
+}
+
+#[test]
+fn a_handler_that_nothing_makes_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("benchmark.toml", &format!("{HEAD}{TARGET}{UP}"));
+    for (runtime, handler, present, error) in [
+        ("python3.12", "ap.handler", "src/app.py", true),
+        ("nodejs22.x", "ap.handler", "src/app.js", true),
+        // It is built from TypeScript, or compiled, or installed with a package.
+        ("nodejs22.x", "app.handler", "src/app.ts", false),
+        ("python3.12", "app.handler", "src/app.pyx", false),
+        ("python3.12", "pack.app.handler", "src/app.py", false),
+        // Nothing lies there yet.
+        ("python3.12", "app.handler", "src/requirements.txt", false),
+    ] {
+        let _ = std::fs::remove_dir_all(folder.path().join("src"));
+        write("t.yaml", &template(runtime, handler, "src"));
+        write(present, "");
+        let checked = benchmark(&Disk, &folder.path().join("benchmark.toml"));
+        let [problem] =
+            checked.problems.iter().filter(|it| it.code == "missing-handler").collect::<Vec<_>>()[..]
+        else {
+            panic!("{handler}: {}", rendered(&checked.problems));
+        };
+        assert_eq!(problem.is_error(), error, "{runtime} {handler} {present}");
+    }
+}
+
+#[test]
+fn the_local_target_sends_no_traces_to_a_cloud() {
+    let check = |traces: &str, more: &str, told: bool| {
+        let manifest = format!("{HEAD}[targets.local]\ntraces = \"{traces}\"\n{UP}{more}");
+        let template = template("python3.12", "app.handler", "src");
+        let files = Snapshot::new([
+            ("/repo/app/benchmark.toml", manifest.as_str()),
+            ("/repo/app/t.yaml", template.as_str()),
+            ("/repo/app/src/app.py", ""),
+        ]);
+        let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
+        let found = checked.problems.iter().any(|problem| problem.code == "invalid-traces");
+        assert_eq!(found, told, "{traces} {more}: {}", rendered(&checked.problems));
+    };
+    check("xray", "", true);
+    check("xray", "[[deploy]]\nname = \"cloud\"\nrun = \"sam deploy\"\n", false);
+    check("local", "", false);
+    check("none", "", false);
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use sb_workload::upscale::Scaling;
+use sb_workload::users::ThinkTime;
 use sb_workload::{ArrivalProcess, TraceLoad};
 
 const PLAN_HEAD: &str = "[plan]\nname = \"p\"\n";
@@ -54,6 +55,26 @@ fn a_matrix_is_a_product_with_exclusions_and_inclusions() {
     assert_eq!(points[0].params["debug"], true);
     assert_eq!((plan.repetitions, plan.trials_per_deployment, plan.seed), (3, 1, 5));
     assert!(plan.concurrency.quiet);
+}
+
+#[test]
+fn a_manifest_that_is_missing_hides_nothing_else() {
+    let text = format!(
+        "[[applications]]\nmanifest = \"../gone/benchmark.toml\"\nparams = {{ size = \"{{{{matrix.rats}}}}\" }}\n{PLAN_HEAD}\
+         [matrix]\nrate = [0, 1]\n[load]\nconstant = \"{{{{matrix.rate}}}}\"\nduration = \"1s\"\n\
+         [labels]\nx = \"{{{{matrix.nothing}}}}\"\n"
+    );
+    let codes = ["missing-file", "undefined-value", "out-of-range", "undefined-value"];
+    check_plan("unread_application", &text, &codes);
+    let named = text.replace("[load]\nconstant", "[loads.a]\nconstant");
+    let named = format!("load = \"b\"\n{named}");
+    check_plan(
+        "unread_application_named_load",
+        &named,
+        &["unknown-load", "missing-file", "undefined-value", "undefined-value"],
+    );
+    // What is beside one that can be read is said once.
+    check_plan("unread_application_beside", &format!("{text}{APPLICATION}"), &codes);
 }
 
 #[test]
@@ -119,6 +140,30 @@ fn loads_have_one_shape_in_range() {
             "constant = 1e7\nduration = \"0s\"\nspeed = 0\nmax_error_rate = 1.5\nmax_dropped = -1",
             vec!["out-of-range", "duration-out-of-range", "out-of-range", "out-of-range", "out-of-range"],
         ),
+        ("load_users_endless", "users = 5", vec!["invalid-load"]),
+        (
+            "load_users_range",
+            "users = 10001\nduration = \"1m\"\nthink_time = { min = \"3s\", max = \"1s\" }\nmax_lateness = \"1s\"",
+            vec!["out-of-range", "out-of-range", "invalid-load"],
+        ),
+        (
+            "load_users_think",
+            "users = 5\nduration = \"1m\"\nthink_time = { mean = \"3s\", p99 = \"9s\" }",
+            vec!["invalid-load"],
+        ),
+        (
+            "load_users_tail",
+            "users = 5\nduration = \"1m\"\nthink_time = { median = \"3s\", p99 = \"2s\" }",
+            vec!["out-of-range"],
+        ),
+        ("load_stray_thought", "iterations = 5\nthink_time = \"1s\"", vec!["invalid-load"]),
+        ("load_stray_repeat", "iterations = 5\nrepeat = 3", vec!["invalid-load"]),
+        (
+            "load_repeat",
+            "stages = [{ target = 5, duration = \"1s\" }, { target = 0, duration = \"0s\" }]\nrepeat = 50001",
+            vec!["out-of-range"],
+        ),
+        ("load_jumps_only", "stages = [{ target = 5, duration = \"0s\" }]", vec!["invalid-load"]),
         ("load_short", "constant = 0.1\nduration = \"2s\"", vec!["invalid-load"]),
         ("load_idle", "stages = [{ target = 0, duration = \"1s\" }]", vec!["invalid-load"]),
         ("load_k6_missing", "k6_options = \"options.json\"", vec!["invalid-script"]),
@@ -228,6 +273,74 @@ fn a_load_comes_from_the_command_line_or_a_file() {
     assert!(load_file(&files, Path::new("/t.toml")).value.is_none());
 }
 
+#[test]
+fn users_come_with_a_duration_and_think_as_long_as_is_said() {
+    let shape = |load: &str| {
+        let text = format!(
+            "{PLAN_HEAD}{APPLICATION}vars = {{ users = 7, think = \"2s\" }}\n[load]\n{load}\nduration = \"90s\"\n"
+        );
+        valid_plan(&text, &Overrides::default()).entries[0].points[0].load.shape.clone()
+    };
+    let second = Duration::from_secs(1);
+    let users = |think_time| LoadShape::Users { users: 7, duration: 90 * second, think_time };
+    for (load, think_time) in [
+        ("users = 7", ThinkTime::Fixed(Duration::ZERO)),
+        ("users = \"{{vars.users}}\"\nthink_time = \"{{vars.think}}\"", ThinkTime::Fixed(2 * second)),
+        (
+            "users = 7\nthink_time = { min = \"1s\", max = \"{{vars.think}}\" }",
+            ThinkTime::Uniform { min: second, max: 2 * second },
+        ),
+        ("users = 7\nthink_time = { mean = \"3s\" }", ThinkTime::Exponential { mean: 3 * second }),
+        (
+            "users = 7\nthink_time = { median = \"1s\", p99 = \"4s\" }",
+            ThinkTime::LogNormal { median: second, p99: 4 * second },
+        ),
+    ] {
+        assert_eq!(shape(load), users(think_time), "{load}");
+    }
+
+    let line = LoadArguments {
+        load: Some("users".to_owned()),
+        users: Some(7),
+        duration: Some(90 * second),
+        ..LoadArguments::default()
+    };
+    for (think, expected) in [
+        (None, ThinkTime::Fixed(Duration::ZERO)),
+        (Some("2s"), ThinkTime::Fixed(2 * second)),
+        (Some("min=1s, max=2s"), ThinkTime::Uniform { min: second, max: 2 * second }),
+        (Some("mean=3s"), ThinkTime::Exponential { mean: 3 * second }),
+        (Some("median=1s,p99=4s"), ThinkTime::LogNormal { median: second, p99: 4 * second }),
+    ] {
+        let arguments = LoadArguments { think_time: think.map(str::to_owned), ..line.clone() };
+        assert_eq!(load_arguments(&Snapshot::default(), &arguments).value.unwrap().shape, users(expected));
+    }
+    for (arguments, message) in [
+        (LoadArguments { users: None, ..line.clone() }, "users need `--users` and `--duration`"),
+        (LoadArguments { duration: None, ..line.clone() }, "users need `--users` and `--duration`"),
+        (LoadArguments { rate: Some(3.0), ..line.clone() }, "users have no `--rate`"),
+        (LoadArguments { users: Some(0), ..line.clone() }, "the number of users is out of range"),
+        (
+            LoadArguments { think_time: Some("mode=1s".to_owned()), ..line.clone() },
+            "`--think-time` has no key `mode`",
+        ),
+        (
+            LoadArguments { think_time: Some("min=1s".to_owned()), ..line.clone() },
+            "the think time has no known distribution",
+        ),
+        (LoadArguments { think_time: Some("long".to_owned()), ..line.clone() }, "`long` is not a duration"),
+        (
+            LoadArguments { load: Some("5".to_owned()), duration: None, ..line.clone() },
+            "`--users` and `--think-time` belong to `users`",
+        ),
+    ] {
+        let checked = load_arguments(&Snapshot::default(), &arguments);
+        assert!(checked.value.is_none());
+        let found = checked.problems[0].to_string();
+        assert!(found.contains(message), "{found}");
+    }
+}
+
 fn traced(load: Load) -> TraceLoad {
     match load.shape {
         LoadShape::Trace(trace) => trace,
@@ -294,6 +407,26 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
         let message = read(text).unwrap_err();
         assert!(message.contains(expected), "{message}");
     }
+}
+
+/// On for a second at four times the rate, off for three: as many as at the rate itself, and the jumps take no time.
+#[test]
+fn stages_are_repeated_and_may_jump() {
+    let text = format!(
+        "{PLAN_HEAD}{APPLICATION}vars = {{ on = 148 }}\n[load]\nrepeat = 3\nstages = [\n{{ target = \"{{{{vars.on}}}}\", duration = \"0s\" }},\n{{ target = \"{{{{vars.on}}}}\", duration = \"1s\" }},\n{{ target = 0, duration = \"0s\" }},\n{{ target = 0, duration = \"3s\" }},\n]\n"
+    );
+    let plan = valid_plan(&text, &Overrides::default());
+    let load = &plan.entries[0].points[0].load;
+    let LoadShape::Stages { stages, .. } = &load.shape else { panic!("{load:?}") };
+    assert_eq!(stages.len(), 12);
+    let sb_workload::schedule::Planned::Open(times) = sb_workload::schedule::planned(load) else { panic!() };
+    assert_eq!(times.total(), 3 * 4 * 37);
+    let mut in_second = [0; 12];
+    for time in times {
+        // The last invocation of a second is due at its very end.
+        in_second[((time.as_secs_f64() - 1e-6) as usize).min(11)] += 1;
+    }
+    assert_eq!(in_second, [148, 0, 0, 0, 148, 0, 0, 0, 148, 0, 0, 0]);
 }
 
 #[test]

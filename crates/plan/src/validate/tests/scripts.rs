@@ -148,6 +148,15 @@ fn a_load_must_suit_what_it_drives() {
     );
     check(SCRIPT, "", "iterations = 2\nmax_lateness = \"1s\"", Some("`max_lateness` cannot be checked"));
     check(SCRIPT, two, "iterations = 2", Some("cannot be shared by several load generators"));
+    check(SCRIPT, "", "users = 2\nduration = \"3s\"", None);
+    check(
+        SCRIPT,
+        "",
+        "users = 2\nduration = \"3s\"\nthink_time = \"1s\"",
+        Some("`think_time` has no effect"),
+    );
+    check(SCRIPT, two, "users = 1\nduration = \"3s\"", Some("fewer users than load generators"));
+    check(REQUESTS, "", "users = 1\nduration = \"3s\"\nthink_time = \"1s\"", None);
     check(SCRIPT, two, "constant = 2\nduration = \"3s\"", None);
     check(SCRIPT, "load_generators = [\"a\"]", "iterations = 2", Some("not the address of a Docker engine"));
 

@@ -1,0 +1,256 @@
+//! The traces of invocation folders, each with what is known of its measurement.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::browse::{for_each_joined_trace, for_each_trace};
+use super::folders::describe;
+use crate::invalid::Rejected;
+use crate::method::Method;
+use crate::path::breakdown::Analysis;
+use crate::requests::Requests;
+use crate::span::{Recorded, Trace};
+use crate::what_if::figures::TrialOfTrace;
+
+/// Whether the functions on the critical path of a trace were running already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ColdState {
+    /// Every function on the path had to start.
+    Cold,
+    /// Some had.
+    Partial,
+    /// None had, or there is none.
+    Warm,
+}
+
+impl ColdState {
+    /// Of a trace that can be explained.
+    pub fn of(trace: &Trace<'_>, analysis: &Analysis) -> Self {
+        let functions =
+            analysis.path.iter().filter(|&&span| trace.node(span).role.is_function()).count() as u64;
+        match analysis.row.num_cold_starts {
+            0 => Self::Warm,
+            starts if starts < functions => Self::Partial,
+            _ => Self::Cold,
+        }
+    }
+
+    /// `cold`, `partial` or `warm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Partial => "partial",
+            Self::Warm => "warm",
+        }
+    }
+}
+
+/// By what traces are grouped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupKey {
+    /// `app`: the application.
+    Application,
+    /// `request`: the type of the request.
+    Request,
+    /// `cold`: the [`ColdState`].
+    Cold,
+    /// The name of a factor of the matrix, or of a label.
+    Value(String),
+}
+
+impl GroupKey {
+    /// `app`, `request`, `cold`, or the name of a factor or label.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "app" => Self::Application,
+            "request" => Self::Request,
+            "cold" => Self::Cold,
+            name => Self::Value(name.to_owned()),
+        }
+    }
+
+    /// As it is typed.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Application => "app",
+            Self::Request => "request",
+            Self::Cold => "cold",
+            Self::Value(name) => name,
+        }
+    }
+}
+
+/// What is known of the measurement that a trace is of.
+#[derive(Clone, Debug)]
+pub struct Measured<'f> {
+    /// The file of the trace.
+    pub file: &'f Path,
+    /// Its place in the list of files.
+    pub file_number: u32,
+    /// By the folder's `run.json`; without one, by the layout `APPLICATION/logs/TIME`. Empty where neither says it.
+    pub application: &'f str,
+    /// Levels of factors, and labels, by name.
+    pub values: &'f BTreeMap<String, String>,
+    /// The type of the request; `None` where no invocation is known of the trace.
+    pub request: Option<&'f str>,
+    /// Which trial it is of.
+    pub trial: TrialOfTrace,
+}
+
+impl Measured<'_> {
+    /// What a trace has for a key; empty where it has nothing.
+    pub fn value(&self, key: &GroupKey, trace: &Trace<'_>, analysis: &Analysis) -> String {
+        match key {
+            GroupKey::Application => self.application.to_owned(),
+            GroupKey::Request => self.request.unwrap_or_default().to_owned(),
+            GroupKey::Cold => ColdState::of(trace, analysis).name().to_owned(),
+            GroupKey::Value(name) => self.values.get(name).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// Calls `valid` for the traces of files that can be explained, and `invalid` for the others.
+///
+/// What is known of a measurement is read from `run.json` and `invocations.csv` beside each file. A trial is a folder. Trials are of
+/// one deployment if their `run.json` says so, and otherwise each is of its own.
+///
+/// # Errors
+/// A file cannot be read, or what is beside it is damaged.
+pub fn for_each_measured(
+    files: &[PathBuf],
+    join_linked: bool,
+    valid: &mut dyn FnMut(&Trace<'_>, &Analysis, &Measured<'_>),
+    invalid: &mut dyn FnMut(Rejected),
+) -> io::Result<()> {
+    let mut deployments: HashMap<String, u32> = HashMap::new();
+    for (file, number) in files.iter().zip(0_u32..) {
+        let folder = std::path::absolute(file)?.with_file_name("");
+        let described = describe(&folder).map_err(io::Error::other)?;
+        let application = described.application.unwrap_or_else(|| application_of(&folder));
+        // What is before the trial in `app.1/t1` is the repetition, which is a deployment.
+        let deployment = match (&described.run, described.trial.as_deref().and_then(|it| it.split_once('/')))
+        {
+            (Some(run), Some((repetition, _))) => format!("{run} {repetition}"),
+            _ => folder.display().to_string(),
+        };
+        let next = deployments.len() as u32;
+        let deployment = *deployments.entry(deployment).or_insert(next);
+        let requests = Requests::beside(file)?;
+        let trial = TrialOfTrace { deployment, trial: number };
+        let mut each = |recorded: Result<Recorded<'_>, Rejected>| {
+            let seen = recorded.and_then(|recorded| {
+                Method::default().inspect(recorded, |trace, analysis| {
+                    let request = requests.get(&trace.id);
+                    let (application, values) = (application.as_str(), &described.values);
+                    let measured =
+                        Measured { file, file_number: number, application, values, request, trial };
+                    match analysis {
+                        Ok(analysis) => {
+                            valid(trace, &analysis, &measured);
+                            None
+                        }
+                        Err(reason) => Some(Rejected { id: Some(trace.id.to_string()), reason }),
+                    }
+                })
+            });
+            if let Some(rejected) = seen.unwrap_or_else(Some) {
+                invalid(rejected);
+            }
+            true
+        };
+        if join_linked {
+            for_each_joined_trace(file, "", &mut each)?;
+        } else {
+            for_each_trace(file, "", &mut each)?;
+        }
+    }
+    Ok(())
+}
+
+/// In the layout of the published dataset: `APPLICATION/logs/TIME/`.
+fn application_of(folder: &Path) -> String {
+    let logs = folder.parent().filter(|above| above.file_name().is_some_and(|name| name == "logs"));
+    let application = logs.and_then(Path::parent).and_then(Path::file_name);
+    application.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn trace(id: &str, starts: usize) -> String {
+        let mut segments = vec![
+            json!({ "id": "r", "name": "api", "origin": "AWS::ApiGateway::Stage", "start_time": 0.0, "end_time": 1.0 }),
+        ];
+        for (place, name) in ["f", "g"].into_iter().enumerate() {
+            let from = 0.1 + 0.4 * place as f64;
+            let (lambda, function) = (format!("l{name}"), format!("x{name}"));
+            segments.push(json!({ "id": lambda, "parent_id": "r", "name": name, "origin": "AWS::Lambda",
+                                  "start_time": from, "end_time": from + 0.3 }));
+            segments.push(
+                json!({ "id": function, "parent_id": lambda, "name": name, "origin": "AWS::Lambda::Function",
+                                  "start_time": from + 0.1, "end_time": from + 0.2 }),
+            );
+            if place < starts {
+                segments
+                    .push(json!({ "id": format!("i{name}"), "parent_id": function, "name": "Initialization",
+                                      "start_time": from + 0.01, "end_time": from + 0.09 }));
+            }
+        }
+        let segments: Vec<_> = segments.iter().map(|it| json!({ "Document": it.to_string() })).collect();
+        json!({ "Id": id, "Duration": 1.0, "Segments": segments }).to_string()
+    }
+
+    #[test]
+    fn traces_come_with_what_is_known_of_their_measurement() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |path: &str, described: Option<serde_json::Value>, traces: &[String]| {
+            let folder = root.path().join(path);
+            fs::create_dir_all(&folder).unwrap();
+            if let Some(described) = described {
+                fs::write(folder.join("run.json"), described.to_string()).unwrap();
+            }
+            fs::write(folder.join("traces.json"), traces.join("\n")).unwrap();
+            folder.join("traces.json")
+        };
+        let described = |trial: &str, size: i64| {
+            Some(json!({ "application": "shop", "run": "r1", "trial": trial, "factors": { "size": size } }))
+        };
+        let files = [
+            folder("a", described("shop.1/t1", 1), &[trace("1-a", 0), trace("1-b", 1)]),
+            folder("b", described("shop.1/t2", 1), &[trace("1-c", 2), "{\"Id\": \"1-x\"".to_owned()]),
+            folder("c", described("shop.2/t1", 2), &[trace("1-d", 0)]),
+            folder("old/logs/2022-01-01", None, &[trace("1-e", 0)]),
+        ];
+        let keys = ["app", "cold", "size"].map(GroupKey::parse);
+        let (mut seen, mut invalid) = (Vec::new(), 0);
+        for_each_measured(
+            &files,
+            false,
+            &mut |trace, analysis, measured| {
+                let values = keys.each_ref().map(|key| measured.value(key, trace, analysis)).join(" ");
+                seen.push((trace.id.to_string(), values, measured.trial.deployment, measured.trial.trial));
+            },
+            &mut |_| invalid += 1,
+        )
+        .unwrap();
+        let expected = [
+            ("1-a", "shop warm 1", 0, 0),
+            ("1-b", "shop partial 1", 0, 0),
+            ("1-c", "shop cold 1", 0, 1),
+            ("1-d", "shop warm 2", 1, 2),
+            ("1-e", "old warm ", 2, 3),
+        ];
+        let expected = expected
+            .map(|(id, values, deployment, trial)| (id.to_owned(), values.to_owned(), deployment, trial));
+        assert_eq!((seen.as_slice(), invalid), (expected.as_slice(), 1));
+        fs::write(root.path().join("a/run.json"), "{").unwrap();
+        let error = for_each_measured(&files, false, &mut |_, _, _| {}, &mut |_| {});
+        assert!(error.unwrap_err().to_string().contains("run.json"));
+    }
+}

@@ -1,0 +1,496 @@
+//! Reads folders of invocations for a comparison: our own, and those of the published dataset.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, Outcome, SUMMARY_FILE, sent_id};
+use serde_json::Value;
+
+use super::BREAKDOWN_FILE;
+use super::folders::{RUN_FILE, ReportError, describe, open};
+use crate::path::breakdown::Activity;
+use crate::report::comparison::{ComparedGroup, RunMeasurements, TrialPlace};
+use crate::row::for_each_row;
+
+/// The requests of the published layout, which has no `invocations.csv`.
+const K6_FILE: &str = "k6_metrics.csv";
+/// The configuration of the published layout.
+const CONFIG_FILE: &str = "sb_config.yml";
+/// So deep are folders of invocations looked for.
+const DEPTH: usize = 12;
+
+/// A folder, and what it is of.
+struct DescribedFolder {
+    folder: PathBuf,
+    application: String,
+    factors: BTreeMap<String, String>,
+    /// `None`: nothing says which deployment it was.
+    deployment: Option<String>,
+    /// The trial, or the folder where nothing says which trial it was.
+    trial: String,
+    step: String,
+    attempt: u64,
+}
+
+/// The folders of invocations in and below the given ones, in the order of their paths. Hidden folders and links are passed
+/// over.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn invocation_folders(roots: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError> {
+    fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), ReportError> {
+        if [INVOCATIONS_FILE, BREAKDOWN_FILE, K6_FILE].iter().any(|name| folder.join(name).is_file()) {
+            found.push(folder.to_owned());
+            return Ok(());
+        }
+        let unreadable = |source| ReportError::Read { path: folder.to_owned(), source };
+        for item in std::fs::read_dir(folder).map_err(unreadable)? {
+            let item = item.map_err(unreadable)?;
+            let hidden = item.file_name().to_string_lossy().starts_with('.');
+            if depth > 0 && !hidden && item.file_type().map_err(unreadable)?.is_dir() {
+                collect(&item.path(), depth - 1, found)?;
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    for root in roots {
+        collect(root, DEPTH, &mut found)?;
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Reads folders of invocations as one side of a comparison. `name` is how the side is called.
+///
+/// Of several attempts of an invocation, the last one counts. The durations of a trial that its own load calls invalid are
+/// left out; its failures count.
+///
+/// # Errors
+/// A file cannot be read, or is damaged.
+pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, ReportError> {
+    let mut run = RunMeasurements { name: name.to_owned(), ..RunMeasurements::default() };
+    let mut last: BTreeMap<(Option<String>, String, String), DescribedFolder> = BTreeMap::new();
+    for folder in folders {
+        let described = describe_folder(folder)?;
+        let key = (described.deployment.clone(), described.trial.clone(), described.step.clone());
+        match last.get(&key) {
+            Some(other) if other.attempt > described.attempt => {}
+            _ => {
+                last.insert(key, described);
+            }
+        }
+    }
+    let (mut deployments, mut trials) = (HashMap::new(), HashMap::new());
+    let mut reader = Reader { run: &mut run, unmatched: 0, invalid: Vec::new() };
+    for described in last.values() {
+        let count = deployments.len();
+        let deployment = *deployments.entry(described.deployment.clone()).or_insert(count);
+        let count = trials.len();
+        let trial = *trials.entry((deployment, described.trial.clone())).or_insert(count);
+        reader.add(described, TrialPlace { deployment, trial })?;
+    }
+    let Reader { unmatched, invalid, .. } = reader;
+    run.folders = last.len();
+    if unmatched > 0 {
+        run.notes.push(format!("{unmatched} traces belong to no request of their folder and were left out"));
+    }
+    if let Some((folder, reason)) = invalid.first() {
+        run.notes.push(format!(
+            "{} of {} folders must not be used; their durations were left out. The first is {}: {reason}",
+            invalid.len(),
+            last.len(),
+            folder.display()
+        ));
+    }
+    Ok(run)
+}
+
+fn describe_folder(folder: &Path) -> Result<DescribedFolder, ReportError> {
+    let unknown = folder.to_string_lossy().into_owned();
+    if !folder.join(RUN_FILE).is_file() {
+        let (application, factors) = published_config(folder)?;
+        return Ok(DescribedFolder {
+            folder: folder.to_owned(),
+            application,
+            factors,
+            deployment: None,
+            trial: unknown,
+            step: String::new(),
+            attempt: 0,
+        });
+    }
+    let described = describe(folder)?;
+    let of_run = described.run.unwrap_or_default();
+    Ok(DescribedFolder {
+        folder: folder.to_owned(),
+        application: described.application.unwrap_or_else(|| "invocations".to_owned()),
+        factors: described.values,
+        deployment: described.deployment.map(|deployment| format!("{of_run} {deployment}")),
+        trial: described.trial.map_or(unknown, |trial| format!("{of_run} {trial}")),
+        step: described.step.unwrap_or_default(),
+        attempt: described.attempt.unwrap_or(0),
+    })
+}
+
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// Application and labels by the configuration of the published layout: the table beside `sb` is that of the application.
+fn published_config(folder: &Path) -> Result<(String, BTreeMap<String, String>), ReportError> {
+    /// What separates measurements of one application.
+    const LABELS: [&str; 4] = ["label", "load_level", "workload_label", "workload_type"];
+    let path = folder.join(CONFIG_FILE);
+    let above = folder.parent().filter(|above| above.file_name().is_some_and(|name| name == "logs"));
+    let named = above.and_then(Path::parent).and_then(Path::file_name);
+    let fallback =
+        || named.map_or_else(|| "invocations".to_owned(), |name| name.to_string_lossy().into_owned());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((fallback(), BTreeMap::new())),
+        Err(source) => return Err(ReportError::Read { path, source }),
+    };
+    let config: BTreeMap<String, Value> = serde_yaml::from_str(&text)
+        .map_err(|error| ReportError::Config { path: path.clone(), message: error.to_string() })?;
+    let table = config.into_iter().find(|(name, value)| name != "sb" && value.is_object());
+    let Some((application, Value::Object(table))) = table else { return Ok((fallback(), BTreeMap::new())) };
+    let labels = LABELS.iter().filter_map(|&name| match table.get(name)? {
+        Value::Null => None,
+        value => Some((name.to_owned(), plain(value.clone()))),
+    });
+    Ok((application, labels.collect()))
+}
+
+struct Reader<'r> {
+    run: &'r mut RunMeasurements,
+    unmatched: u64,
+    /// Folders whose load says that it must not be used, and why.
+    invalid: Vec<(PathBuf, String)>,
+}
+
+/// The request of a trace, and whether it failed.
+type ByTrace = HashMap<String, (Option<String>, bool)>;
+
+impl Reader<'_> {
+    fn add(&mut self, described: &DescribedFolder, place: TrialPlace) -> Result<(), ReportError> {
+        let folder = &described.folder;
+        let key = |request: Option<String>| ComparedGroup {
+            application: described.application.clone(),
+            factors: described.factors.clone(),
+            request,
+        };
+        let invalid = invalid_reason(folder)?;
+        let usable = invalid.is_none();
+        if let Some(reason) = invalid {
+            self.invalid.push((folder.clone(), reason));
+        }
+        let mut by_trace = ByTrace::new();
+        let mut add = |request: Option<String>, trace_id: &str, latency_ms: Option<f64>| {
+            let column = self.run.requests.entry(key(request.clone())).or_default().entry(place).or_default();
+            match latency_ms {
+                Some(latency) if usable => column.latencies_ms.push(latency),
+                // The time counts for nothing; that it was answered does.
+                Some(_) => column.answered_in_vain += 1,
+                None => column.failed += 1,
+            }
+            if !trace_id.is_empty() {
+                by_trace.insert(sent_id(trace_id).into_owned(), (request, latency_ms.is_none()));
+            }
+        };
+        let known = read_invocations(folder, &mut add)? || read_k6(folder, &mut add)?;
+        if usable {
+            self.add_traces(folder, place, key, known.then_some(&by_trace))?;
+        }
+        Ok(())
+    }
+
+    fn add_traces(
+        &mut self,
+        folder: &Path,
+        place: TrialPlace,
+        key: impl Fn(Option<String>) -> ComparedGroup,
+        by_trace: Option<&ByTrace>,
+    ) -> Result<(), ReportError> {
+        let path = folder.join(BREAKDOWN_FILE);
+        let Some(file) = open(&path)? else { return Ok(()) };
+        let milliseconds = |micros: i64| micros as f64 / 1e3;
+        for_each_row(BufReader::new(file), |row| {
+            let request = match by_trace {
+                // Nothing says what was asked for: a trace with errors, faults or throttles counts as failed.
+                None if row.errors + row.faults + row.throttles > 0 => return,
+                None => None,
+                Some(known) => match known.get(&*sent_id(&row.trace_id)) {
+                    Some((_, true)) => return,
+                    Some((request, false)) => request.clone(),
+                    None => {
+                        self.unmatched += 1;
+                        return;
+                    }
+                },
+            };
+            let columns = self.run.traces.entry(key(request)).or_default().entry(place).or_default();
+            columns.cold_starts.push(row.num_cold_starts);
+            columns.duration_ms.push(milliseconds(row.duration));
+            for (column, activity) in columns.parts_ms.iter_mut().zip(Activity::ALL) {
+                column.push(row.part(activity).map_or(0.0, milliseconds));
+            }
+        })
+        .map_err(|source| ReportError::Breakdown { path, source })
+    }
+}
+
+/// Why the folder's load must not be used, by its own summary.
+fn invalid_reason(folder: &Path) -> Result<Option<String>, ReportError> {
+    let path = folder.join(SUMMARY_FILE);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    let summary: LoadSummary = serde_json::from_reader(BufReader::new(file))
+        .map_err(|source| ReportError::Summary { path: path.clone(), source })?;
+    Ok(summary.invalid.into_iter().next())
+}
+
+/// Gives each invocation on: its type, its trace and, if it was answered as expected, its latency in milliseconds. False where
+/// there is no such file.
+fn read_invocations(
+    folder: &Path,
+    add: &mut impl FnMut(Option<String>, &str, Option<f64>),
+) -> Result<bool, ReportError> {
+    let path = folder.join(INVOCATIONS_FILE);
+    let Some(file) = open(&path)? else { return Ok(false) };
+    let wrong = |source| ReportError::Invocations { path: path.clone(), source };
+    for row in InvocationReader::new(file).map_err(wrong)? {
+        let row = row.map_err(wrong)?;
+        let answered = row.latency_micros().filter(|_| row.outcome == Outcome::Ok);
+        add(Some(row.request), &row.trace_id, answered.map(|micros| micros as f64 / 1e3));
+    }
+    Ok(true)
+}
+
+/// The same from the metrics of k6, as the published dataset has them. They do not say which type a request is of.
+fn read_k6(
+    folder: &Path,
+    add: &mut impl FnMut(Option<String>, &str, Option<f64>),
+) -> Result<bool, ReportError> {
+    let path = folder.join(K6_FILE);
+    let Some(file) = open(&path)? else { return Ok(false) };
+    read_k6_rows(file, add).map_err(|message| ReportError::Metrics { path, message })?;
+    Ok(true)
+}
+
+fn read_k6_rows(file: File, add: &mut impl FnMut(Option<String>, &str, Option<f64>)) -> Result<(), String> {
+    let mut reader = csv::Reader::from_reader(BufReader::new(file));
+    let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    let place = |name: &str| header.iter().position(|column| column == name);
+    let needed = |name: &str| place(name).ok_or_else(|| format!("there is no column `{name}`"));
+    let (metric, value, tags) = (needed("metric_name")?, needed("metric_value")?, needed("extra_tags")?);
+    let (status, expected) = (place("status"), place("expected_response"));
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(|error| error.to_string())? {
+        if record.get(metric) != Some("http_req_duration") {
+            continue;
+        }
+        let cell = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
+        let text = cell(Some(value));
+        let milliseconds: f64 = text.parse().map_err(|_| {
+            let line = record.position().map_or(0, csv::Position::line);
+            format!("line {line}: `{text}` is no number of milliseconds")
+        })?;
+        let refused = cell(status).parse().is_ok_and(|status: u32| status == 0 || status >= 400);
+        let failed = refused || cell(expected) == "false";
+        let trace_id = cell(Some(tags))
+            .split('&')
+            .find_map(|tag| tag.strip_prefix("xray_header=Root="))
+            .unwrap_or_default();
+        add(None, trace_id, (!failed).then_some(milliseconds));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sb_measurement::{Invocation, InvocationWriter, Timestamp};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const ID: &str = "000000000000000000000000";
+
+    /// A folder with invocations of `get`, one per latency in milliseconds; `None` fails. All have traces but the last.
+    fn folder(root: &Path, name: &str, run: &str, latencies: &[Option<i64>]) -> PathBuf {
+        let folder = root.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let mut writer = InvocationWriter::new(File::create(folder.join(INVOCATIONS_FILE)).unwrap()).unwrap();
+        let mut breakdown = String::from(crate::BREAKDOWN_HEADER);
+        for (number, latency) in latencies.iter().enumerate() {
+            let sent = Timestamp::from_micros(1_700_000_000_000_000);
+            let invocation = Invocation {
+                invocation: number as u64 + 1,
+                request: "get".to_owned(),
+                trace_id: format!("1-{number:08x}-{ID}"),
+                planned: Some(sent),
+                sent: Some(sent),
+                answered: latency
+                    .map(|latency| Timestamp::from_micros(1_700_000_000_000_000 + latency * 1000)),
+                status: latency.map(|_| 200),
+                outcome: if latency.is_some() { Outcome::Ok } else { Outcome::Timeout },
+            };
+            writer.write(&invocation).unwrap();
+            if number + 1 < latencies.len() {
+                breakdown.push_str(&row(number, 1 + number as u32));
+            }
+        }
+        writer.flush().unwrap();
+        fs::write(folder.join(BREAKDOWN_FILE), breakdown).unwrap();
+        fs::write(folder.join(RUN_FILE), run).unwrap();
+        folder
+    }
+
+    fn row(number: usize, milliseconds: u32) -> String {
+        format!(
+            "1-{number:08x}-{ID},1.0,2.0,0:00:00.{milliseconds:03}000,,0,0,0,0,[],[],,,,,0:00:00.{milliseconds:03}000,,,,\
+             0:00:00\r\n"
+        )
+    }
+
+    fn described(trial: u32, attempt: u32) -> String {
+        format!(
+            r#"{{"run": "r", "application": "shop", "deployment": "shop.1", "trial": "shop.1.{trial}", "step": "invoke-{trial}",
+               "attempt": {attempt}, "factors": {{"rate": 5}}, "labels": {{"study": "a"}}, "other": 1}}"#
+        )
+    }
+
+    fn read(root: &TempDir) -> RunMeasurements {
+        measure("it", &invocation_folders(&[root.path().to_owned()]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn folders_are_found_below_and_described_by_their_runs() {
+        let root = tempfile::tempdir().unwrap();
+        folder(root.path(), "shop/logs/1", &described(1, 1), &[Some(10), Some(20), None]);
+        folder(root.path(), "shop/logs/2", &described(2, 1), &[Some(30), Some(40)]);
+        folder(root.path(), ".hidden/logs/3", &described(3, 1), &[Some(50)]);
+        let run = read(&root);
+        assert_eq!((run.name.as_str(), run.folders), ("it", 2));
+        let factors =
+            [("rate", "5"), ("study", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let key = ComparedGroup {
+            application: "shop".to_owned(),
+            factors: factors.into(),
+            request: Some("get".to_owned()),
+        };
+        assert_eq!(run.requests.keys().collect::<Vec<_>>(), [&key]);
+        let trials: Vec<_> = run.requests[&key].values().collect();
+        assert_eq!((trials[0].latencies_ms.as_slice(), trials[0].failed), ([10.0, 20.0].as_slice(), 1));
+        assert_eq!((trials[1].latencies_ms.as_slice(), trials[1].failed), ([30.0, 40.0].as_slice(), 0));
+        let deployments: Vec<_> = run.requests[&key].keys().map(|place| place.deployment).collect();
+        assert_eq!(deployments, [0, 0], "both trials are of one deployment");
+        let durations: Vec<_> =
+            run.traces[&key].values().map(|columns| columns.duration_ms.clone()).collect();
+        assert_eq!(durations, [vec![1.0, 2.0], vec![1.0]]);
+    }
+
+    #[test]
+    fn the_last_attempt_counts() {
+        let root = tempfile::tempdir().unwrap();
+        folder(root.path(), "a", &described(1, 2), &[Some(10)]);
+        folder(root.path(), "b", &described(1, 1), &[Some(99), Some(99)]);
+        let run = read(&root);
+        assert_eq!(run.folders, 1);
+        let column = run.requests.values().flat_map(BTreeMap::values).next().unwrap();
+        assert_eq!(column.latencies_ms, [10.0]);
+    }
+
+    #[test]
+    fn traces_of_failures_and_of_no_request_are_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path(), "a", &described(1, 1), &[Some(10), None, Some(30)]);
+        let mut text = fs::read_to_string(folder.join(BREAKDOWN_FILE)).unwrap();
+        text.push_str(&row(77, 7));
+        fs::write(folder.join(BREAKDOWN_FILE), text).unwrap();
+        let run = read(&root);
+        let columns = run.traces.values().flat_map(BTreeMap::values).next().unwrap();
+        assert_eq!(columns.duration_ms, [1.0], "the second failed");
+        assert_eq!(run.notes, ["1 traces belong to no request of their folder and were left out"]);
+    }
+
+    #[test]
+    fn times_of_an_invalid_load_are_left_out_but_its_failures_count() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path(), "a", &described(1, 1), &[Some(10), None]);
+        let summary = format!(
+            r#"{{"version": {}, "planned": 2, "sent": 2, "answered": 1, "failed": 1, "not_sent": 0, "dropped": 0,
+               "outcomes": {{}}, "failed_statuses": {{}}, "latency_ms": null, "latency_from_planned_ms": null,
+               "failed_latency_ms": null, "lateness_ms": null, "started": "1.000000", "ended": "2.000000", "cancelled": false,
+               "iterations": null, "notes": [], "invalid": ["Half of the requests failed."]}}"#,
+            LoadSummary::VERSION
+        );
+        fs::write(folder.join(SUMMARY_FILE), summary).unwrap();
+        let run = read(&root);
+        let column = run.requests.values().flat_map(BTreeMap::values).next().unwrap();
+        assert_eq!((column.latencies_ms.len(), column.answered_in_vain, column.failed), (0, 1, 1));
+        assert!(run.traces.is_empty());
+        assert!(run.notes[0].ends_with("Half of the requests failed."), "{:?}", run.notes);
+    }
+
+    #[test]
+    fn the_published_layout_has_labels_and_metrics_of_k6() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("src/logs/2022-01-11_08-15-31");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(
+            folder.join(CONFIG_FILE),
+            "todo_api:\n  label: exp2_load_levels\n  load_level: 20\n  workload_type: null\nsb:\n  host: here\n",
+        )
+        .unwrap();
+        fs::write(
+            folder.join(K6_FILE),
+            format!(
+                "metric_name,timestamp,metric_value,expected_response,status,extra_tags\n\
+                 http_reqs,1,1.0,true,200,xray_header=Root=1-00000000-{ID}\n\
+                 http_req_duration,1,12.5,true,200,a=b&xray_header=Root=1-00000000-{ID}\n\
+                 http_req_duration,1,99.0,false,503,xray_header=Root=1-00000001-{ID}\n"
+            ),
+        )
+        .unwrap();
+        let rows = format!("{}{}{}", crate::BREAKDOWN_HEADER, row(0, 5), row(1, 6));
+        fs::write(folder.join(BREAKDOWN_FILE), rows).unwrap();
+        let run = read(&root);
+        let key = run.requests.keys().next().unwrap();
+        assert_eq!((key.application.as_str(), &key.request), ("todo_api", &None));
+        assert_eq!(key.words(), "todo_api label=exp2_load_levels load_level=20");
+        let column = run.requests[key].values().next().unwrap();
+        assert_eq!((column.latencies_ms.as_slice(), column.failed), ([12.5].as_slice(), 1));
+        assert_eq!(run.traces[key].values().next().unwrap().duration_ms, [5.0]);
+
+        fs::write(folder.join(CONFIG_FILE), "a: [").unwrap();
+        let message = measure("it", std::slice::from_ref(&folder)).unwrap_err().to_string();
+        assert!(message.contains("sb_config.yml: "), "{message}");
+        fs::remove_file(folder.join(CONFIG_FILE)).unwrap();
+        fs::write(folder.join(K6_FILE), "metric_name,metric_value,extra_tags\nhttp_req_duration,x,\n")
+            .unwrap();
+        let message = measure("it", std::slice::from_ref(&folder)).unwrap_err().to_string();
+        assert!(message.contains("k6_metrics.csv: line 2: `x` is no number"), "{message}");
+        fs::write(folder.join(K6_FILE), "a,b\n").unwrap();
+        let message = measure("it", &[folder]).unwrap_err().to_string();
+        assert!(message.contains("there is no column `metric_name`"), "{message}");
+    }
+
+    #[test]
+    fn without_requests_traces_with_faults_count_as_failed() {
+        let root = tempfile::tempdir().unwrap();
+        let fault = row(1, 6).replacen(",0,0,0,0,", ",0,0,0,1,", 1);
+        let rows = format!("{}{}{fault}", crate::BREAKDOWN_HEADER, row(0, 5));
+        fs::write(root.path().join(BREAKDOWN_FILE), rows).unwrap();
+        let run = read(&root);
+        assert!(run.requests.is_empty());
+        assert_eq!(run.traces.values().next().unwrap().values().next().unwrap().duration_ms, [5.0]);
+    }
+}

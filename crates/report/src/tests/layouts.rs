@@ -1,0 +1,355 @@
+//! Small datasets that a person can check: the published layout, ours, and damaged ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Cell, Options, Report, Status, Weight, read};
+
+const K6_HEADER: &str = "metric_name,timestamp,metric_value,check,error,error_code,expected_response,group,method,name,proto,\
+                         scenario,service,status,subproto,tls_version,url,extra_tags\n";
+const TRACE_HEADER: &str = "trace_id,start_time,end_time,duration,url,num_cold_starts,errors,throttles,faults,services,\
+                            longest_path_names,orchestration,trigger,container_initialization,runtime_initialization,computation,\
+                            queing,overhead,external_service,unclassified\r\n";
+
+/// A folder of executions.
+struct Data {
+    folder: tempfile::TempDir,
+}
+
+impl Data {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// An execution in the published layout, of requests and traces that end in these numbers.
+    fn published(&self, folder: &str, label: &str, requests: &[Request], traces: &[Trace]) {
+        let config = format!("sb:\n  host: x\ntodo_api:\n  label: {label}\n  load_level: 2\n");
+        self.write(&format!("{folder}/sb_config.yml"), &config);
+        let rows = requests.iter().map(|request| {
+            let Request { at, millis, url, tags } = request;
+            format!(
+                "http_reqs,{at},1,,,,true,,GET,{url},,,,200,,,{url},{tags}\n\
+                 http_req_duration,{at},{millis},,,,true,,GET,{url},,,,200,,,{url},{tags}\n"
+            )
+        });
+        self.write(&format!("{folder}/k6_metrics.csv"), &(K6_HEADER.to_owned() + &rows.collect::<String>()));
+        let rows = traces.iter().map(|trace| {
+            let Trace { id, start, millis, cold, faults } = trace;
+            let part = millis / 2;
+            format!(
+                "{id},{start},{start},0:00:00.{millis:03}000,,{cold},0,0,{faults},['a'],\"['a', 'b']\",,,,,0:00:00.{part:03}000,,,,\r\n"
+            )
+        });
+        let text = TRACE_HEADER.to_owned() + &rows.collect::<String>();
+        self.write(&format!("{folder}/trace_breakdown.csv"), &text);
+        self.write(&format!("{folder}/invalid_traces.csv"), "trace_id,message\n1-x,gone\n");
+    }
+
+    fn report(&self, as_published: bool) -> Report {
+        Report::new(&read(&[self.path()], &Options { as_published, ..Options::default() }).unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+struct Request {
+    at: u32,
+    millis: &'static str,
+    url: &'static str,
+    tags: String,
+}
+
+struct Trace {
+    id: String,
+    start: &'static str,
+    millis: u32,
+    cold: u32,
+    faults: u32,
+}
+
+fn id(number: u32) -> String {
+    format!("1-{number:08x}-00112233445566778899aabb")
+}
+
+fn request(number: u32, at: u32, millis: &'static str, url: &'static str) -> Request {
+    Request { at, millis, url, tags: format!("xray_header=Root={}", id(number)) }
+}
+
+fn trace(number: u32, start: &'static str, millis: u32, cold: u32) -> Trace {
+    Trace { id: id(number), start, millis, cold, faults: 0 }
+}
+
+#[track_caller]
+fn cell(report: &Report, table: &str, row: usize, column: &str) -> Cell {
+    report.table(table).unwrap().column(column).unwrap_or_else(|| panic!("no column {column}")).cell(row)
+}
+
+const LIST: &str = "https://h/dev/lst";
+const PUT: &str = "https://h/dev/put";
+
+fn small() -> Data {
+    let data = Data::new();
+    let requests = [
+        request(1, 100, "400.000000", LIST),
+        request(2, 101, "30.000000", LIST),
+        request(3, 102, "20.000000", LIST),
+        request(4, 102, "10.000000", PUT),
+    ];
+    let mut traces = vec![
+        trace(1, "100.000", 300, 2),
+        trace(2, "101.000", 20, 0),
+        trace(3, "101.500", 10, 0),
+        trace(9, "102.000", 8, 1),
+    ];
+    traces[2].faults = 1;
+    data.published(
+        "lg1/raw/todo/logs/2022-01-01_00-00-00",
+        "exp1_latency_breakdown_4x_burst20",
+        &requests,
+        &traces,
+    );
+    data
+}
+
+#[test]
+fn an_execution_in_the_published_layout_is_counted_and_measured() {
+    let data = small();
+    for as_published in [true, false] {
+        let report = data.report(as_published);
+        let overview = |column| cell(&report, "overview", 0, column);
+        assert_eq!(overview("logs_path"), "todo/logs/2022-01-01_00-00-00".into());
+        assert_eq!(overview("app_path"), "todo/todo_api_benchmark.py".into());
+        assert_eq!((overview("sent_requests"), overview("valid_traces")), (4_i64.into(), 4_i64.into()));
+        assert_eq!(
+            (overview("missing_requests"), overview("missing_rate")),
+            ((-1_i64).into(), (-0.25).into())
+        );
+        assert_eq!((overview("error_rate"), overview("server_faults")), (0.25.into(), 1_i64.into()));
+        assert_eq!(
+            (overview("trace_duration_p50_ms"), overview("http_req_duration_mean_ms")),
+            (15.0.into(), 115.0.into())
+        );
+        assert_eq!(
+            (overview("relative_time_duration_seconds"), overview("actual_target_ratio")),
+            (2.0.into(), 1.0.into())
+        );
+        let status = report.table("exp1_coldstart_status").unwrap();
+        assert_eq!(status.rows(), 3, "cold and warm of listTodos, and a trace without a request");
+        assert_eq!(cell(&report, "exp1_activities", 0, "p50_ns"), 4_000_000_i64.into(), "of no request");
+        let penalty: i64 = (300_000 - 15_000) * 1000 / 2;
+        assert_eq!(cell(&report, "exp1_cold_penalty", 0, "p50_ns"), penalty.into());
+    }
+}
+
+#[test]
+fn groups_are_by_type_and_status_and_count_what_failed() {
+    let report = small().report(false);
+    let group = |kind: Option<&str>, status| {
+        let is_it =
+            |group: &&crate::Group| group.key.request_type.as_deref() == kind && group.key.status == status;
+        report.groups.iter().find(is_it).unwrap_or_else(|| panic!("no group {kind:?} {status:?}"))
+    };
+    let all = group(None, None);
+    assert_eq!(
+        (all.traces, all.errors, all.invalid, all.requests, all.cold_starts),
+        (4, 1, Some(1), Some(4), 3)
+    );
+    let warm = group(Some("listTodos"), Some(Status::Warm));
+    assert_eq!((warm.traces, warm.duration.unwrap().p50_ns, warm.requests), (2, 15_000_000, None));
+    assert_eq!(warm.median_width_percent, None, "two traces are too few");
+    let shares: Vec<(&str, Option<f64>)> =
+        warm.activities.iter().map(|activity| (activity.activity, activity.mean_share)).collect();
+    assert_eq!((shares.len(), shares[0]), (9, ("computation", Some(0.5))));
+    let unsent = group(Some("createTodo"), None);
+    assert_eq!((unsent.traces, unsent.duration, unsent.latency.unwrap().p50_ns), (0, None, 10_000_000));
+}
+
+#[test]
+fn a_trace_counts_once_and_tags_may_be_several() {
+    let data = Data::new();
+    let mut requests =
+        vec![request(1, 100, "1.0", LIST), request(1, 101, "2.0", PUT), request(2, 102, "3.0", LIST)];
+    requests[2].tags = format!("a=b&xray_header=Root={};Sampled=1&c=d", id(2));
+    let mut empty = request(3, 103, "4.0", LIST);
+    empty.tags.clear();
+    requests.push(empty);
+    let traces = [trace(1, "100.000", 10, 0), trace(2, "100.500", 10, 0)];
+    data.published("todo/logs/2022-01-01_00-00-00", "exp1_latency_breakdown_4x_burst20", &requests, &traces);
+    let counts = |as_published| -> Vec<(String, i64)> {
+        let report = data.report(as_published);
+        let statuses = report.table("exp1_coldstart_status").unwrap();
+        let row = |row| match (
+            cell(&report, statuses.name, row, "request_type"),
+            cell(&report, statuses.name, row, "n"),
+        ) {
+            (Cell::Text(Some(kind)), Cell::Integer(Some(count))) => (kind.to_string(), count),
+            other => panic!("{other:?}"),
+        };
+        (0..statuses.rows()).map(row).collect()
+    };
+    let expect = |counts: &[(&str, i64)]| -> Vec<(String, i64)> {
+        counts.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+    };
+    assert_eq!(counts(false), expect(&[("listTodos", 2)]));
+    assert_eq!(counts(true), expect(&[("NaN", 1), ("createTodo", 1), ("listTodos", 1)]));
+}
+
+#[test]
+fn executions_with_one_workload_label_are_all_counted() {
+    let data = Data::new();
+    for (folder, first) in [("2022-01-01_00-00-00", 10), ("2022-01-02_00-00-00", 20)] {
+        let requests: Vec<Request> = (0..3).map(|number| request(first + number, 100, "1.0", LIST)).collect();
+        let traces: Vec<Trace> = ["100.000", "160.000", "159.999"]
+            .into_iter()
+            .zip(0..)
+            .map(|(start, number)| trace(first + number, start, 10 * number + 1, 0))
+            .collect();
+        data.published(
+            &format!("todo/logs/{folder}"),
+            "exp3_workload_types_20min_steady",
+            &requests,
+            &traces,
+        );
+    }
+    for (as_published, all, after) in [(true, 3, 1), (false, 6, 2)] {
+        let report = data.report(as_published);
+        let count = |column| cell(&report, "exp3_workloads", 0, column);
+        assert_eq!(
+            (count("n_all"), count("n_after_skip")),
+            (Cell::Integer(Some(all)), Cell::Integer(Some(after)))
+        );
+        assert_eq!(
+            report.table("exp3_ecdf").unwrap().rows() > 0,
+            !as_published,
+            "the paper shows no curve of this type"
+        );
+    }
+}
+
+#[test]
+fn rates_of_nothing_are_unknown() {
+    let data = Data::new();
+    data.published("todo/logs/2022-01-01_00-00-00", "a", &[request(1, 100, "1.0", LIST)], &[]);
+    let rate = |as_published, column| cell(&data.report(as_published), "overview", 0, column);
+    assert_eq!((rate(true, "error_rate"), rate(false, "error_rate")), (100.0.into(), Cell::Float(None)));
+    assert_eq!(
+        (rate(true, "trace_duration_p50_ms"), rate(false, "trace_duration_p50_ms")),
+        (0.0.into(), Cell::Float(None))
+    );
+}
+
+#[test]
+fn damaged_rows_and_folders_are_named_and_the_rest_is_read() {
+    let data = small();
+    let logs = "lg1/raw/todo/logs/2022-01-01_00-00-00";
+    let append = |name: &str, text: &str| {
+        let path = format!("{logs}/{name}");
+        let before = fs::read_to_string(data.path().join(&path)).unwrap();
+        data.write(&path, &(before + text));
+    };
+    append(
+        "k6_metrics.csv",
+        "http_req_duration,soon,1,,,,,,,,,,,,,,,\nhttp_req_duration,5\nhttp_req_duration,5,x,,,,,,,,,,,,,,,\n",
+    );
+    append(
+        "trace_breakdown.csv",
+        "1-z,100,100,1.5,,0,0,0,0,,,,,,,,,,,\r\n1-y,100,100,0:00:01,,-1,0,0,0,,,,,,,,,,,\r\n\"1-w",
+    );
+    data.write("lg1/raw/todo/logs/2022-01-02_00-00-00/sb_config.yml", "todo_api: [");
+    data.write("lg1/raw/todo/logs/2022-01-03_00-00-00/k6_metrics.csv", "a,b\n1,2\n");
+    data.write("lg1/raw/todo/logs/2022-01-04_00-00-00/trace_breakdown.csv", "");
+    let report = data.report(false);
+    assert_eq!(report.executions, 4);
+    assert_eq!(cell(&report, "overview", 0, "valid_traces"), 4_i64.into());
+    let notes: Vec<String> = report
+        .notes
+        .iter()
+        .filter(|note| note.weight == Weight::Warning)
+        .map(|note| note.to_string().replace(&format!("{}/lg1/raw/todo/logs/", data.path().display()), ""))
+        .collect();
+    insta::assert_snapshot!(notes.join("\n"));
+}
+
+#[test]
+fn our_own_folders_have_names_factors_and_plans() {
+    let data = Data::new();
+    let header = "invocation,request,trace_id,planned,sent,answered,latency_ms,latency_from_planned_ms,status,outcome\n";
+    for (folder, rate) in [("2026-01-01_00-00-00", 5), ("2026-01-01_00-01-00", 50)] {
+        let run = format!(
+            r#"{{ "application": "shop", "plan": "exp2-load-levels", "run": "r1", "trial": "t{rate}", "factors": {{ "rate": {rate} }},
+                "labels": {{ "owner": "me" }}, "load": {{ "kind": "constant", "rate_per_s": {rate} }} }}"#
+        );
+        data.write(&format!("shop/logs/{folder}/run.json"), &run);
+        data.write(&format!("shop/logs/{folder}/sb_config.yml"), "app: \"shop\"\nparams: {}\n");
+        let rows = format!(
+            "{header}1,buy,{},10.000000,10.000100,10.020100,20.000,20.100,200,ok\n2,buy,,10.500000,10.500000,,,,,timeout\n\
+             3,look,,11.200000,,,,,,dropped\n4,look,,12.0",
+            id(1)
+        );
+        data.write(&format!("shop/logs/{folder}/invocations.csv"), &rows);
+        let trace =
+            format!("{},10.001,10.015,0:00:00.014000,,0,0,0,0,[],[],,,,,0:00:00.014000,,,,\r\n", id(1));
+        data.write(&format!("shop/logs/{folder}/trace_breakdown.csv"), &(TRACE_HEADER.to_owned() + &trace));
+    }
+    let report = data.report(false);
+    let levels = |column| cell(&report, "exp2_load_levels", 0, column);
+    assert_eq!((levels("label"), levels("trial")), ("exp2-load-levels".into(), "t5".into()));
+    assert_eq!(
+        (levels("sent_requests"), levels("failed_requests"), levels("not_sent_requests")),
+        (2_i64.into(), 1_i64.into(), 1_i64.into())
+    );
+    assert_eq!(levels("target_invocations_per_second"), 5.0.into());
+    let groups: Vec<_> = report
+        .groups
+        .iter()
+        .filter(|group| group.key.request_type.as_deref() == Some("buy") && group.key.status.is_none())
+        .map(|group| (group.key.factors["rate"].as_str(), group.requests, group.traces))
+        .collect();
+    assert_eq!(groups, [("5", Some(2), 1), ("50", Some(2), 1)]);
+    let planned: Vec<Cell> =
+        (0..2).map(|row| cell(&report, "per_second", row, "workload_options_ips")).collect();
+    assert_eq!(planned, [2.0.into(), 1.0.into()], "due in the first and second second");
+    assert!(report.notes.iter().any(|note| note.message.contains("cut off")), "{:?}", report.notes);
+    assert!(report.table("groups").unwrap().column("factor_rate").is_some());
+}
+
+#[test]
+fn traces_without_a_breakdown_are_analysed_and_only_those() {
+    let data = Data::new();
+    let trace = r#"{"Id": "1-00000001-00112233445566778899aabb", "Duration": 0.1, "Segments": [{"Document": "{\"id\": \"a\", \"name\": \"f\", \"origin\": \"AWS::Lambda::Function\", \"start_time\": 0.0, \"end_time\": 0.1, \"trace_id\": \"1-00000001-00112233445566778899aabb\"}"}]}"#;
+    for (folder, has_breakdown) in [("a", false), ("b", true)] {
+        data.write(&format!("x/logs/{folder}/traces.json"), trace);
+        if has_breakdown {
+            data.write(&format!("x/logs/{folder}/trace_breakdown.csv"), TRACE_HEADER);
+        }
+    }
+    let report = data.report(false);
+    let traces: Vec<u64> = report
+        .groups
+        .iter()
+        .filter(|group| group.key.request_type.is_none() && group.key.status.is_none())
+        .map(|group| group.traces)
+        .collect();
+    assert_eq!(traces, [1], "the breakdown that is there stays empty");
+    let kept = fs::read_to_string(data.path().join("x/logs/b/trace_breakdown.csv")).unwrap();
+    assert_eq!(kept, TRACE_HEADER);
+    assert!(Path::new(&data.path().join("x/logs/a/trace_breakdown.csv")).is_file());
+}
+
+#[test]
+fn a_folder_without_executions_gives_an_empty_report_and_a_missing_one_an_error() {
+    let data = Data::new();
+    let report = data.report(false);
+    assert_eq!(report.executions, 0);
+    assert!(report.tables.iter().all(|table| table.rows() == 0));
+    let error = read(&[data.path().join("gone")], &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("gone") && error.contains("name a folder of executions"), "{error}");
+}

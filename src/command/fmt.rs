@@ -1,0 +1,86 @@
+//! `sb fmt`: manifests and plans in one layout.
+
+use std::path::{Path, PathBuf};
+
+use super::Outcome;
+use super::fix::write;
+use super::manifest::in_reach;
+use super::output::{show_change, show_problems};
+use crate::exit_code::Exit;
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+use crate::workspace::absolute;
+use sb_plan::format::format;
+use sb_plan::manifest::problem::Problem;
+use sb_plan::manifest::read::Disk;
+use sb_plan::validate;
+
+/// Lays the files out; with `check`, only shows what would change, and fails when something would.
+pub(super) fn fmt(terminal: &Terminal, settings: &Settings, paths: &[PathBuf], check: bool) -> Outcome {
+    let (mut changed, mut left_alone, mut invalid, mut count) = (0, 0, 0, 0);
+    for file in in_reach(settings, paths)? {
+        let is_toml = file.extension().is_some_and(|end| end == "toml");
+        if !is_toml {
+            left_alone += 1;
+            if paths.contains(&file) {
+                terminal.say(&format!("{}: not TOML, left as it is", file.display()));
+            }
+            continue;
+        }
+        count += 1;
+        match laid_out(&file) {
+            Ok(None) => {}
+            Ok(Some((before, after))) => {
+                changed += 1;
+                if check {
+                    show_change(terminal, &file, &before, &after);
+                } else {
+                    write(&file, &before, &after)?;
+                    terminal.say(&format!("formatted {}", file.display()));
+                }
+            }
+            Err(problems) => {
+                invalid += 1;
+                show_problems(terminal, &problems);
+            }
+        }
+    }
+    let yaml = match left_alone {
+        0 => String::new(),
+        count => {
+            format!("; {} of YAML left as {}", files(count), if count == 1 { "it is" } else { "they are" })
+        }
+    };
+    let done = match (check, changed) {
+        (_, 0) => format!("{} checked, nothing to change", files(count)),
+        (true, _) => format!("{} of {} would change: `sb fmt` does it", changed, files(count)),
+        (false, _) => format!("{changed} of {} changed", files(count)),
+    };
+    terminal.say(&format!("{done}{yaml}"));
+    Ok(match (invalid, check && changed > 0) {
+        (0, false) => Exit::Done,
+        (0, true) => Exit::Failed,
+        _ => Exit::InvalidManifest,
+    })
+}
+
+fn files(count: usize) -> String {
+    format!("{count} file{}", if count == 1 { "" } else { "s" })
+}
+
+/// What a file holds and what it should hold; none where that is the same.
+fn laid_out(file: &Path) -> Result<Option<(String, String)>, Vec<Problem>> {
+    if let Some(problem) = validate::leads_out(&Disk, file) {
+        return Err(vec![problem]);
+    }
+    let unreadable = |error: &dyn std::fmt::Display| {
+        let message = format!("cannot read `{}`: {error}", file.display());
+        vec![Problem::error("unreadable-file", message).help("check its permissions, and save it as UTF-8")]
+    };
+    let bytes = std::fs::read(file).map_err(|error| unreadable(&error))?;
+    // The mark of some editors at the beginning is not part of the text, and stays.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let before = std::str::from_utf8(bytes).map_err(|error| unreadable(&error))?;
+    let after = format(&absolute(file), before)?;
+    Ok((after != before).then(|| (before.to_owned(), after)))
+}

@@ -1,0 +1,99 @@
+//! What changed between two runs: `sb report compare`.
+
+use std::fmt::Write as _;
+
+use crate::workspace::Workspace;
+
+/// Writes trials of one type of request, with latencies around 100 ms times `factor`; of each trial, `failed` requests fail.
+fn measured(work: &Workspace, name: &str, trials: u32, factor: f64, failed: u32) {
+    for trial in 0..trials {
+        let mut rows = String::from(
+            "invocation,request,trace_id,planned,sent,answered,latency_ms,latency_from_planned_ms,status,outcome\n",
+        );
+        for number in 1..=100_u32 {
+            // A trial is up to 2 % slower than another, and its requests spread over 40 ms.
+            let spread = f64::from(number * 37 % 100) * 0.4 + f64::from(trial * 7 % 5) * 0.5;
+            let micros = ((80.0 + spread) * factor * 1000.0).round() as u64;
+            let (status, outcome) = if number <= failed { (500, "failed_check") } else { (200, "ok") };
+            let milliseconds = format!("{}.{:03}", micros / 1000, micros % 1000);
+            writeln!(
+                rows,
+                "{number},get,,1700000000.000000,1700000000.000000,1700000000.{micros:06},{milliseconds},{milliseconds},{status},\
+                 {outcome}"
+            )
+            .unwrap();
+        }
+        let folder = format!("{name}/logs/2026-01-31_12-00-{trial:02}");
+        work.write(&format!("{folder}/invocations.csv"), &rows);
+        let run = format!(
+            r#"{{"run": "{name}", "application": "shop", "deployment": "shop", "trial": "t{trial}", "step": "invoke", "attempt": 1}}"#
+        );
+        work.write(&format!("{folder}/run.json"), &run);
+    }
+}
+
+#[test]
+fn a_comparison_ends_with_what_it_found() {
+    let work = Workspace::new();
+    measured(&work, "before", 5, 1.0, 0);
+    measured(&work, "same", 5, 1.001, 0);
+    measured(&work, "slower", 5, 1.1, 0);
+    measured(&work, "failing", 5, 1.0, 20);
+    measured(&work, "single", 1, 2.0, 0);
+    let compare = |after: &str, more: &[&str]| {
+        work.sb(&[&["report", "compare", "before", after, "--fail-on-regression", "5%"], more].concat())
+    };
+
+    let same = compare("same", &[]).expect(0);
+    assert!(
+        same.stdout.contains("no difference seen") && same.stderr.is_empty(),
+        "{}{}",
+        same.stdout,
+        same.stderr
+    );
+    let slower = compare("slower", &[]).expect(8);
+    assert!(slower.stdout.contains("+10.0 %"), "{}", slower.stdout);
+    assert!(
+        slower.stderr.contains("regression of more than 5 %:\n  shop get: latency p50"),
+        "{}",
+        slower.stderr
+    );
+    let failing = compare("failing", &[]).expect(8);
+    assert!(failing.stderr.contains("failed requests, 0.0 % before and 20.0 % after"), "{}", failing.stderr);
+    // Twice as slow, and yet nothing to be sure of.
+    let single = compare("single", &[]).expect(1);
+    assert!(single.stderr.contains("nothing can be said about regressions"), "{}", single.stderr);
+    assert!(single.stdout.contains("too few trials"), "{}", single.stdout);
+
+    // Without the option a slower run is no error, and a share that is large enough is allowed.
+    work.sb(&["report", "compare", "before", "slower"]).expect(0);
+    work.sb(&["report", "compare", "before", "slower", "--fail-on-regression", "0.2"]).expect(0);
+
+    let json = compare("slower", &["--format", "json"]).expect(8);
+    let found: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(found["regressions"][0]["quantity"], "latency");
+    let group = &found["comparison"]["groups"][0];
+    assert_eq!((&group["trials"][0], &group["group"]["application"]), (&5.into(), &"shop".into()));
+    let ratio = &group["quantities"][1]["figures"][0]["ratio"];
+    assert!((ratio["value"].as_f64().unwrap() - 1.1).abs() < 0.001, "{ratio}");
+    assert!(ratio["low"].as_f64().unwrap() > 1.05 && ratio["high"].as_f64().unwrap() < 1.15, "{ratio}");
+    let markdown = compare("slower", &["--format", "markdown"]).expect(8);
+    assert!(markdown.stdout.contains("| **slower** |"), "{}", markdown.stdout);
+}
+
+#[test]
+fn what_cannot_be_compared_is_an_error() {
+    let work = Workspace::new();
+    measured(&work, "before", 2, 1.0, 0);
+    work.write("empty/notes.txt", "nothing");
+    let empty = work.sb(&["report", "compare", "before", "empty"]).expect(1);
+    assert!(empty.stderr.contains("`empty` has no measurements"), "{}", empty.stderr);
+    let unknown = work.sb(&["report", "compare", "before", "nonsense"]).expect(2);
+    assert!(unknown.stderr.contains("nonsense"), "{}", unknown.stderr);
+    work.sb(&["report", "compare", "before"]).expect(2);
+    let wrong = work.sb(&["report", "compare", "before", "before", "--fail-on-regression", "5"]).expect(2);
+    assert!(wrong.stderr.contains("write a share such as 5% or 0.05"), "{}", wrong.stderr);
+    work.write("before/logs/2026-01-31_12-00-00/invocations.csv", "a,b\n");
+    let damaged = work.sb(&["report", "compare", "before", "before"]).expect(1);
+    assert!(damaged.stderr.contains("invocations.csv"), "{}", damaged.stderr);
+}
