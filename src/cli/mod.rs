@@ -18,7 +18,7 @@ pub(crate) use help::full as command;
 pub(crate) use load::{Confirm, KeepArguments, LoadArguments, ToleranceArguments, WorkloadCommand};
 pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand, ReportCommand};
 pub(crate) use shared::{Given, OutputFormat, words};
-pub(crate) use traces::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
+pub(crate) use traces::{ColdStartsWord, MethodArguments, RepairKind, TraceCommand, WrittenTables};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -303,7 +303,7 @@ pub(crate) enum Command {
         #[arg(long)]
         run: Option<String>,
     },
-    /// Show single traces: waterfall, critical path, list
+    /// Show traces: waterfall, critical path, list; the paths of many, what a change would bring
     #[command(subcommand)]
     Trace(TraceCommand),
     /// List what is still deployed, and containers that are left over

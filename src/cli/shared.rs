@@ -25,10 +25,18 @@ pub(crate) enum OutputFormat {
     Junit,
     /// For a pull request.
     Markdown,
+    /// Stacks for flame graphs, one per line.
+    Folded,
+    /// Profiles for speedscope.
+    Speedscope,
+    Svg,
+    /// Trace events of Chrome, for Perfetto.
+    Chrome,
+    Jaeger,
 }
 
 impl OutputFormat {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 15] = [
         Self::Text,
         Self::Json,
         Self::Dot,
@@ -39,6 +47,11 @@ impl OutputFormat {
         Self::Sarif,
         Self::Junit,
         Self::Markdown,
+        Self::Folded,
+        Self::Speedscope,
+        Self::Svg,
+        Self::Chrome,
+        Self::Jaeger,
     ];
     /// Another word for text.
     const HUMAN: &str = "human";
@@ -55,6 +68,11 @@ impl OutputFormat {
             Self::Sarif => "sarif",
             Self::Junit => "junit",
             Self::Markdown => "markdown",
+            Self::Folded => "folded",
+            Self::Speedscope => "speedscope",
+            Self::Svg => "svg",
+            Self::Chrome => "chrome",
+            Self::Jaeger => "jaeger",
         }
     }
 
@@ -91,7 +109,10 @@ enum Shared {
 type Row = (&'static [&'static str], &'static [Shared], &'static [OutputFormat]);
 
 const ROWS: &[Row] = {
-    use OutputFormat::{Csv, Dot, Github, Json, Junit, K6, Markdown, Mermaid, Sarif, Text};
+    use OutputFormat::{
+        Chrome, Csv, Dot, Folded, Github, Jaeger, Json, Junit, K6, Markdown, Mermaid, Sarif, Speedscope, Svg,
+        Text,
+    };
     use Shared::{Executor, InsideTmux, Manifest, NoExecutor, NoParams, Params, State, Target, Verbose};
     &[
         (&["run"], &[Params, Executor, State, Verbose, InsideTmux], &[Text, Json]),
@@ -106,7 +127,9 @@ const ROWS: &[Row] = {
         (&["runs", "status", "report", "why", "leaks", "ui"], &[State], &[Text, Json]),
         (&["report compare"], &[State], &[Text, Json, Markdown]),
         (&["logs", "trace show"], &[State], &[]),
-        (&["trace path", "trace list"], &[State], &[Text, Json]),
+        (&["trace path", "trace list", "trace what-if"], &[State], &[Text, Json]),
+        (&["trace aggregate"], &[State], &[Text, Json, Folded, Speedscope, Svg]),
+        (&["trace export"], &[State], &[Chrome, Speedscope, Jaeger, Folded]),
         (&["validate"], &[Manifest], &[Text, Json, Github, Sarif, Junit]),
         (&["fmt"], &[Manifest], &[]),
         (&["explain"], &[], &[Text, Json]),

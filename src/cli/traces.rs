@@ -86,6 +86,13 @@ pub(crate) enum WrittenTables {
     Both,
 }
 
+/// Which functions may start cold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColdStartsWord {
+    /// No function starts cold
+    None,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TraceCommand {
     /// Draw a trace as a waterfall
@@ -114,6 +121,78 @@ pub(crate) enum TraceCommand {
         /// Include linked traces, such as the receiver's of a message
         #[arg(long)]
         join_linked: bool,
+    },
+    /// Merge the critical paths of many traces into one tree of operations
+    #[command(
+        after_help = "Groups: app, request, cold (cold, partial or warm), or the name of a factor or label.\n\n\
+        Examples:\n  \
+        sb trace aggregate                                     the last run's\n  \
+        sb trace aggregate --group-by app,cold                 a tree for each application, cold and warm\n  \
+        sb trace aggregate --format svg --output flame.svg     a flame graph\n  \
+        sb trace aggregate logs/after --against logs/before    what changed, and where on the path\n  \
+        sb trace aggregate logs/after --against logs/before --format svg --output difference.svg"
+    )]
+    Aggregate {
+        /// Runs, trace files, or folders with trace files [default: the last run's]
+        #[arg(value_name = "RUN|PATH")]
+        what: Vec<PathBuf>,
+        /// What to compare with; may be repeated
+        #[arg(long, value_name = "RUN|PATH")]
+        against: Vec<PathBuf>,
+        /// One tree for each value of these, separated by commas
+        #[arg(long, value_name = "KEY", value_delimiter = ',')]
+        group_by: Vec<String>,
+        /// Join linked traces into one
+        #[arg(long)]
+        join_linked: bool,
+        /// Write to this file instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Predict what changes of some operations would bring, or rank the changes that would help most
+    #[command(after_help = "Without a change, it ranks the ten changes that would help most.\n\n\
+        PATTERN is a regular expression for the whole of a name (resize), a service (S3), or both (Lambda::Function resize).\n\
+        docs/what-if.md says how it predicts, and what it takes for granted.\n\n\
+        Examples:\n  \
+        sb trace what-if\n  \
+        sb trace what-if --operation S3=0.5                    S3 in half of its time\n  \
+        sb trace what-if --operation 'resize.*=2' --operation cache=gone\n  \
+        sb trace what-if --activity queing=0 --cold-starts none")]
+    WhatIf {
+        /// Runs, trace files, or folders with trace files [default: the last run's]
+        #[arg(value_name = "RUN|PATH")]
+        what: Vec<PathBuf>,
+        /// Multiply the own time of operations, or take them away with all beneath them (`gone`); may be repeated
+        #[arg(long, value_name = "PATTERN=FACTOR")]
+        operation: Vec<String>,
+        /// Multiply the time of an activity, a column of trace_breakdown.csv; may be repeated
+        #[arg(long, value_name = "ACTIVITY=FACTOR")]
+        activity: Vec<String>,
+        /// Let no function start cold
+        #[arg(long, value_name = "WHICH")]
+        cold_starts: Option<ColdStartsWord>,
+        /// Join linked traces into one
+        #[arg(long)]
+        join_linked: bool,
+    },
+    /// Write a trace for other tools, its critical path marked
+    #[command(
+        after_help = "Formats: chrome (Perfetto, chrome://tracing), speedscope, jaeger (also read by sb), folded (for flame graphs).\n\n\
+        Examples:\n  \
+        sb trace export 1-5fbcfa0a --output trace.json         for https://ui.perfetto.dev\n  \
+        sb trace export 1-5fbcfa0a --format jaeger > jaeger.json"
+    )]
+    Export {
+        /// The trace's id, or its beginning
+        id: String,
+        /// A trace file, or a folder with trace files [default: the last invocation's]
+        file: Option<PathBuf>,
+        /// Include linked traces, such as the receiver's of a message
+        #[arg(long)]
+        join_linked: bool,
+        /// Write to this file instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// List traces
     #[command(after_help = "Examples:\n  sb trace list\n  sb trace list --slowest 5")]

@@ -23,6 +23,7 @@ mod new;
 mod output;
 mod pages;
 mod passthrough;
+mod paths;
 mod plan;
 mod preflight;
 mod problems;
@@ -40,6 +41,7 @@ mod trace;
 mod triggers;
 mod ui;
 mod watch;
+mod what_if;
 mod why;
 mod workload;
 

@@ -161,6 +161,34 @@ fn measured(folders: &Folders) -> Result<Vec<ApplicationSummary>, Failed> {
     Ok(summaries)
 }
 
+/// The folders of a run's invocations that have traces; without a name, of the last run that has some.
+pub(super) async fn traces_of_run(
+    terminal: &Terminal,
+    settings: &Settings,
+    name: Option<&str>,
+) -> Result<Vec<PathBuf>, Failed> {
+    let store = open(terminal, settings)?;
+    let rows = match name {
+        Some(name) => vec![find_run(&store, name).await?],
+        None => store.runs().await?,
+    };
+    for row in rows {
+        let state = store.state(&row.id).await?;
+        let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
+        let has_traces = |folder: &PathBuf| TRACE_FILES.iter().any(|name| folder.join(name).is_file());
+        let folders: Vec<PathBuf> =
+            invocations(&plan, &graph, &state).into_values().flatten().filter(has_traces).collect();
+        if !folders.is_empty() {
+            return Ok(folders);
+        }
+    }
+    let message = match name {
+        Some(name) => format!("no invocation of the run `{name}` has traces"),
+        None => "no invocation of this workspace has traces yet".to_owned(),
+    };
+    Err(Failed::helped(Exit::Failed, message, "fetch them with `sb get-traces`, or name a file of traces"))
+}
+
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
     show_summaries(terminal, settings, &measured(folders)?)
 }

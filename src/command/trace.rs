@@ -1,4 +1,5 @@
-//! Traces in files: `sb analyze-traces FILE` and `sb trace show | path | list`.
+//! Traces in files: `sb analyze-traces FILE` and `sb trace show | path | list`. What `sb trace` makes of many traces is in
+//! [`super::paths`] and [`super::what_if`].
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::output::Failed;
-use super::report;
+use super::{paths, report, what_if};
 use crate::cli::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
@@ -189,24 +190,51 @@ fn progress_bar(length: u64, file: &Path) -> indicatif::ProgressBar {
 }
 
 pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: TraceCommand) -> Outcome {
-    let (TraceCommand::Show { file, .. } | TraceCommand::Path { file, .. } | TraceCommand::List { file, .. }) =
-        &command;
-    let path = match file {
-        Some(file) => file.clone(),
-        None => report::last_traces(terminal, settings).await?,
-    };
-    let files = find_traces(&[path])?;
     match command {
-        TraceCommand::Show { id, svg, join_linked, .. } => {
+        TraceCommand::Show { id, file, svg, join_linked } => {
+            let files = files_of(terminal, settings, file).await?;
             show(terminal, find(&files, &id, join_linked)?, svg.as_deref())
         }
-        TraceCommand::Path { id, join_linked, .. } => {
+        TraceCommand::Path { id, file, join_linked } => {
+            let files = files_of(terminal, settings, file).await?;
             print_path(terminal, settings, find(&files, &id, join_linked)?)
         }
-        TraceCommand::List { slowest, join_linked, .. } => {
+        TraceCommand::List { file, slowest, join_linked } => {
+            let files = files_of(terminal, settings, file).await?;
             list(terminal, settings, &files, slowest, join_linked)
         }
+        TraceCommand::Export { id, file, join_linked, output } => {
+            let files = files_of(terminal, settings, file).await?;
+            paths::export(terminal, settings, find(&files, &id, join_linked)?, output.as_deref())
+        }
+        TraceCommand::Aggregate { what, against, group_by, join_linked, output } => {
+            let files = paths::files_of(terminal, settings, &what).await?;
+            let against = match against.as_slice() {
+                [] => None,
+                against => Some(paths::files_of(terminal, settings, against).await?),
+            };
+            let asked = paths::Aggregate { files, against, group_by, join_linked, output };
+            paths::aggregate(terminal, settings, &asked)
+        }
+        TraceCommand::WhatIf { what, operation, activity, cold_starts, join_linked } => {
+            let change = what_if::change(&operation, &activity, cold_starts)?;
+            let files = paths::files_of(terminal, settings, &what).await?;
+            what_if::what_if(terminal, settings, &files, join_linked, &change)
+        }
     }
+}
+
+/// The files of traces at a path, or of the last invocation.
+async fn files_of(
+    terminal: &Terminal,
+    settings: &Settings,
+    file: Option<PathBuf>,
+) -> Result<Vec<PathBuf>, Failed> {
+    let path = match file {
+        Some(file) => file,
+        None => report::last_traces(terminal, settings).await?,
+    };
+    Ok(find_traces(&[path])?)
 }
 
 fn for_each(

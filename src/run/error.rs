@@ -55,7 +55,7 @@ pub enum RunError {
     /// Nothing was said about what to do with edited files.
     #[error("the files of {run} have changed since it was started")]
     #[diagnostic(help(
-        "add --accept-changes to go on with the files as they are now, or --as-started to go on with them as they were"
+        "`sb resume {run} --accept-changes` goes on with the files as they are now, and `sb resume {run} --as-started` with the files as they were"
     ))]
     Changed { run: RunId, edits: Vec<FileEdit>, consequences: Consequences },
     #[error("step {step} of {run} still needs files that are not what they were: {}", listed(files))]

@@ -95,6 +95,8 @@ const COMMANDS: &[&[&str]] = &[
     &["logs"],
     &["why", "analyze-traces"],
     &["trace", "list"],
+    &["trace", "aggregate"],
+    &["trace", "what-if"],
     &["leaks"],
     &["init"],
     &["login", "aws"],

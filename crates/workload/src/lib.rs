@@ -340,6 +340,13 @@ impl TraceLoad {
         known.unwrap_or_else(|| self.per_second().into_iter().map(u64::from).sum())
     }
 
+    /// No second has more invocations than this, before `speed`, or, for a Poisson process, no second has a higher mean. It takes
+    /// no work; infinite where it says nothing.
+    pub fn most_per_second(&self) -> f64 {
+        let skip = usize::try_from(self.skip.as_secs()).unwrap_or(usize::MAX);
+        upscale::most_per_second(&self.per_minute, skip, self.scaling)
+    }
+
     /// Invocations in each second, before `speed`.
     pub fn per_second(&self) -> Vec<u32> {
         use rand::SeedableRng as _;

@@ -71,6 +71,30 @@ pub fn total(per_minute: &[f64], scaling: Scaling) -> Option<u64> {
     }
 }
 
+/// No second of [`per_second`] has more invocations than this, which takes no path: a second has at most all of its minute.
+/// Infinite where that says nothing.
+pub fn most_per_second(per_minute: &[f64], skip: usize, scaling: Scaling) -> f64 {
+    let seconds = (per_minute.len() * MINUTE).saturating_sub(skip) as f64;
+    // Of the first kept minute, a part may be skipped.
+    let highest = per_minute.iter().skip(skip / MINUTE).copied().fold(0.0, f64::max);
+    let least_sum: f64 = per_minute.iter().skip(skip.div_ceil(MINUTE)).sum();
+    if highest <= 0.0 {
+        return 0.0;
+    }
+    // (A sum of nothing may be -0.)
+    let to_rate = |rate: f64| if least_sum > 0.0 { rate * seconds / least_sum } else { f64::INFINITY };
+    let factor = match scaling {
+        Scaling::None => 1.0,
+        Scaling::Factor(factor) => factor,
+        Scaling::Rate(rate) => to_rate(rate),
+        // x · f^y with y from 0 to 1 is nothing above x or x · f.
+        Scaling::CompoundFactor(factor) => factor.max(1.0),
+        Scaling::CompoundRate(rate) => to_rate(rate).max(1.0),
+    };
+    // Shares are rounded up at most.
+    highest * factor + 2.0
+}
+
 /// The rate of each kept second: its share of its minute.
 fn rates(per_minute: &[f64], skip: usize, seed: u64) -> Vec<f64> {
     let seconds = per_minute.len() * MINUTE;
@@ -183,6 +207,38 @@ mod tests {
 
     fn source(pattern: Pattern) -> Vec<f64> {
         pattern.per_minute().iter().map(|count| f64::from(*count)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_second_has_more_than_the_most(
+            source in prop::collection::vec(0.0..5000.0_f64, 1..20),
+            skip in 0_usize..400,
+            kind in 0..5,
+            factor in 0.01..30.0_f64,
+            seed in 0_u64..1000,
+        ) {
+            let scaling = match kind {
+                0 => Scaling::None,
+                1 => Scaling::Factor(factor),
+                2 => Scaling::Rate(factor),
+                3 => Scaling::CompoundFactor(factor),
+                _ => Scaling::CompoundRate(factor),
+            };
+            let highest = per_second(&source, skip, scaling, seed).into_iter().max().unwrap_or(0);
+            prop_assert!(f64::from(highest) <= most_per_second(&source, skip, scaling));
+        }
+    }
+
+    #[test]
+    fn the_most_of_a_pattern_is_far_below_what_a_machine_can_send() {
+        for pattern in Pattern::ALL {
+            assert!(
+                most_per_second(&source(pattern), 180, Scaling::Rate(20.0)) < 20_000.0,
+                "{}",
+                pattern.name()
+            );
+        }
     }
 
     fn total(counts: &[u32]) -> u64 {

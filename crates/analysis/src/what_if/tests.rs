@@ -248,11 +248,12 @@ fn the_ranking_tries_operations_activities_and_cold_starts() {
     let ranked = what_if(&[text_of("1-a", &spans)]).rank(10);
     let names: Vec<String> = ranked.iter().map(|ranked| ranked.what.describe()).collect();
     assert_eq!(names[0], "no cold starts");
-    assert_eq!(names[1..3], ["all runtime_initialization", "Initialization"]);
-    assert!(
-        names.contains(&"a (DynamoDB::Table)".to_owned()) && !names.contains(&"b (S3)".to_owned()),
-        "{names:?}"
-    );
+    assert_eq!(names[1], "all runtime_initialization");
+    // What the platform records of each function is an activity. With a faster a, b takes over: all calls bring more than a.
+    assert!(!names.contains(&"Initialization".to_owned()));
+    let place = |name: &str| names.iter().position(|other| other == name).unwrap();
+    assert!(place("all external_service") < place("a (DynamoDB::Table)"));
+    assert!(!names.contains(&"b (S3)".to_owned()), "{names:?}");
     for pair in ranked.windows(2) {
         assert!(pair[0].gain() >= pair[1].gain());
     }

@@ -208,7 +208,9 @@ impl WhatIf {
 
     /// The changes that would help most, the best first: each operation and each activity in half of its time, and no cold
     /// starts. The order is that of the mean of two shares: by how much the median and the 99th percentile would shrink.
-    /// Changes that would change neither are left out.
+    ///
+    /// Left out are changes that would change neither, those that would bring the same as one before them, and parts that a platform
+    /// records of each function, such as `Initialization`: their activities are tried.
     pub fn rank(&self, count: usize) -> Vec<Ranked> {
         if self.kept.is_empty() {
             return Vec::new();
@@ -220,7 +222,8 @@ impl WhatIf {
             }
         }
         let total = activities.iter().sum::<i64>() as f64;
-        let operations = self.with_parts_on_path().into_iter().take(MOST_TRIED);
+        let operations = self.with_parts_on_path().into_iter();
+        let operations = operations.filter(|(operation, _)| !is_of_platform(operation)).take(MOST_TRIED);
         let mut tried: Vec<Candidate> =
             operations.map(|(operation, _)| Candidate::Operation(operation.clone())).collect();
         for activity in Activity::ALL {
@@ -240,9 +243,9 @@ impl WhatIf {
             })
             .filter(|ranked| ranked.gain() > 0.0)
             .collect();
-        ranked.sort_by(|left, right| {
-            right.gain().total_cmp(&left.gain()).then_with(|| left.what.option().cmp(&right.what.option()))
-        });
+        // Operations were tried before activities, and stay before them where both would bring the same.
+        ranked.sort_by(|left, right| right.gain().total_cmp(&left.gain()));
+        ranked.dedup_by(|later, earlier| later.prediction.after == earlier.prediction.after);
         ranked.truncate(count);
         for ranked in &mut ranked {
             ranked.prediction = self.predict_known(&ranked.what.halved(), Precision::Intervals);
@@ -422,6 +425,14 @@ impl Effects for ChangeEffects<'_> {
         // Of a function that was never warm it is unknown what is left: nothing.
         self.no_cold_starts.then(|| self.warm_starts.get(&span.operation).copied().unwrap_or(0))
     }
+}
+
+/// Is this a part that AWS records of each function? `Invocation` is a part of the function's operation; the others have activities of
+/// their own.
+fn is_of_platform(operation: &Operation) -> bool {
+    let name = operation.name.as_str();
+    let is_known = ["Invocation", "Initialization", "Restore", "Overhead", "Dwell Time"].contains(&name);
+    operation.service.is_empty() && (is_known || name.starts_with("Attempt #"))
 }
 
 /// Where a trace stands in a random order that depends on its id alone: FNV-1a, mixed by the finalizer of SplitMix64.

@@ -53,6 +53,8 @@ pub(super) fn action(
     }
     let (ready, ready_within) = match &file.ready {
         Some(ready) => condition(ready, params, report),
+        // That it stands in another phase was said.
+        None if phase != Phase::Deploy => (ReadyCondition::AtOnce, READY_WITHIN),
         None => {
             report.push(
                 Problem::error(

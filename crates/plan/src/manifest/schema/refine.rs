@@ -217,6 +217,10 @@ fn additions() -> Vec<(&'static str, Value)> {
     let generators = json!({ "minItems": 1, "uniqueItems": true, "items": { "type": "string", "pattern": "^(unix|ssh|tcp)://." } });
     let steps = |without: Value| items(&json!({ "allOf": [{ "properties": without }] }));
     let no_template = json!({ "properties": { "template": false, "parameters": false, "services": false } });
+    let not_true = json!({ "const": false });
+    let is_background =
+        json!({ "properties": { "background": { "const": true } }, "required": ["background"] });
+    let lacks = |key: &str| json!({ "not": { "required": [key] } });
     let no_down = json!({ "properties": { "down": false } });
     let command = ["image", "shell", "workdir", "env", "credentials"];
     let without_command = |action: &str| {
@@ -238,8 +242,11 @@ fn additions() -> Vec<(&'static str, Value)> {
         ),
         ("*.applications", json!({ "minItems": 1 })),
         ("*.deploy", steps(json!({ "load": false, "local": no_down }))),
-        ("*.invoke", steps(json!({ "local": false }))),
-        ("*.cleanup", steps(json!({ "load": false, "local": no_template }))),
+        ("*.invoke", steps(json!({ "local": false, "background": not_true, "ready": false }))),
+        (
+            "*.cleanup",
+            steps(json!({ "load": false, "local": no_template, "background": not_true, "ready": false })),
+        ),
         ("*.requests", json!({ "minItems": 1 })),
         ("HeaderFile.name", pattern(NAME)),
         ("HeaderFile.root", pattern(PATH)),
@@ -281,6 +288,24 @@ fn additions() -> Vec<(&'static str, Value)> {
             "StepFile",
             json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local")] }),
         ),
+        (
+            "StepFile",
+            json!({ "allOf": [
+                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false } } },
+                { "if": { "allOf": [is_background, lacks("ready")] }, "then": { "properties": { "background": false } } },
+                { "if": { "not": is_background }, "then": { "properties": { "ready": false } } },
+            ] }),
+        ),
+        ("ReadyConditionFile", one_of(&["http", "port", "log"])),
+        (
+            "ReadyConditionFile",
+            json!({ "allOf": [{ "if": lacks("http"), "then": { "properties": { "status": false } } }] }),
+        ),
+        ("ReadyConditionFile.http", pattern(URL)),
+        ("ReadyConditionFile.status", range(100.0, 599.0)),
+        ("ReadyConditionFile.log", pattern("^.")),
+        ("ReadyConditionFile.timeout", positive.clone()),
+        ("PortFile", json!({ "minimum": 1, "maximum": 65535, "pattern": r"^[1-9]\d{0,4}$|\{\{" })),
         ("WaitForFile.http", pattern(URL)),
         ("WaitForFile.status", range(100.0, 599.0)),
         ("WaitForFile.timeout", positive.clone()),
