@@ -73,14 +73,11 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         let report = tables::compute(&sources(&named, &folders), arguments)?;
         return tables::write(terminal, settings, &report, about, output);
     }
-    if arguments.as_published || arguments.workload_traces.is_some() {
-        if !settings.json() {
-            let message = "the definitions of tables mean nothing to the screen";
-            let help = "write the tables with `--output DIR`, or print them with `--format json`";
-            return Err(Failed::helped(Exit::Usage, message, help));
-        }
+    if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
+        let message = "the definitions of tables mean nothing to the screen";
+        let help = "write the tables with `--output DIR`, or print them with `--format json`";
+        return Err(Failed::helped(Exit::Usage, message, help));
     }
-    let mut found = measured(&folders)?;
     let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
     found.extend(tables::summaries(&named_folders)?);
     if settings.json() {

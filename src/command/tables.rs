@@ -108,6 +108,8 @@ pub(super) fn write(
             "version": 1,
             "output": target,
             "executions": report.executions,
+            "page": "report.html",
+            "figures": figures,
             "tables": report.tables.iter().map(|table| json!({ "name": table.name, "rows": table.rows() })).collect::<Vec<_>>(),
             "notes": report.notes,
         });

@@ -22,7 +22,7 @@ pub(crate) fn course(watched: &Watched) -> Course {
     let seconds = |at: i64| (at - began) as f64 / 1000.0;
     let mut steps: BTreeMap<(i64, usize), CourseStep> = BTreeMap::new();
     let mut last = began;
-    for (_, past) in &watched.state.steps {
+    for past in watched.state.steps.values() {
         last = last.max(past.started_ms.unwrap_or(began)).max(past.ended_ms.unwrap_or(began));
     }
     for (index, step) in watched.steps().enumerate() {

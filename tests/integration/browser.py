@@ -107,6 +107,15 @@ def look(browser, url):
     browser.run(f"void ((select) => {{ select.value = '{other[0]}'; select.dispatchEvent(new Event('change')); }})(document.getElementById('runs'))")
     until(lambda: text("run") == other[0] and text("state") == "failed", "the run that failed")
     assert browser.run("getComputedStyle(document.getElementById('state')).backgroundColor") == "rgb(198, 47, 47)"
+    # The report of the first run, with its figures.
+    browser.go(address)
+    until(lambda: is_shown("report"), "the link to the report")
+    browser.click("#report")
+    until(lambda: browser.run("document.querySelectorAll('figure svg').length") > 5, "the figures of the report")
+    assert run in browser.run("document.querySelector('h1').textContent")
+    assert browser.run("getComputedStyle(document.querySelector('figure')).borderRadius") == "8px", "its style is allowed"
+    assert browser.run("document.documentElement.classList.contains('js')"), "its script is allowed"
+    assert browser.run("document.querySelectorAll('#timeline li[data-group]').length") > 3
     # Narrow, nothing sticks out.
     browser.ask("POST", f"{browser.session}/window/rect", width=500, height=900)
     browser.go(address)

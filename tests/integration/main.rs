@@ -14,6 +14,7 @@ mod docs;
 mod engines;
 mod examples;
 mod failures;
+mod figures;
 mod from_template;
 mod host;
 mod host_credentials;

@@ -227,7 +227,7 @@
         if (title) { show(title.textContent, event.clientX, event.clientY); return; }
         const plot = event.target.closest(".plot");
         const found = plot && nearest(plot, event);
-        if (found && found.distance < 60) markPoint(found.path, found.number); else if (document.activeElement !== chart) unmark();
+        if (found) markPoint(found.path, found.number); else if (document.activeElement !== chart) unmark();
       });
       chart.addEventListener("pointerleave", unmark);
 

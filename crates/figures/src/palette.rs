@@ -219,7 +219,6 @@ fn rules(colour: impl Fn(&str) -> String, tones: impl Fn(usize) -> bool) -> Stri
     rule(".sb-g", &format!("stroke: {}; stroke-width: 1", colour("edge")));
     rule(".sb-z", &format!("stroke: {}; stroke-width: 1.5", colour("text")));
     rule(".sb-m", &format!("stroke: {}; stroke-width: 1.5; stroke-dasharray: 4 3", colour("text")));
-    rule(".sb-w", &format!("stroke: {}; stroke-width: 1.5; fill: none", colour("text")));
     rule(".sb-b", &format!("fill: {}", colour("back")));
     rule(".sb-c", "fill: none; stroke-width: 2; stroke-linejoin: round; vector-effect: non-scaling-stroke");
     rule(".sb-i", "stroke: none; fill-opacity: 0.18");

@@ -138,9 +138,7 @@ fn shares_are_in_per_cent_and_unknown_where_there_is_no_whole() {
     execution(&folder.path().join("shop/logs/2026-01-31_12-00-00"), "shop", "levels", &[]);
     let report = report_of(folder.path());
     let page = document(&Source::new(&report));
-    if let Some(shares) = page.figures().find(|figure| figure.id.as_str() == "shares") {
-        assert_eq!(cell(shares, 0, "shop", "cold starts [%]"), "", "of no trace, it is unknown");
-    }
+    assert_eq!(cell(figure(&page, "shares"), 0, "shop", "cold starts [%]"), "", "of no trace, it is unknown");
     assert!(page.sections[0].text[0].contains("so there is no breakdown"), "{:?}", page.sections[0].text);
 }
 
