@@ -299,7 +299,9 @@ impl Aggregated<'_> {
         for (group, tree, before) in self.groups() {
             let durations = tree.durations_ms();
             let [p50, p95, p99] = durations.map_or([0.0; 3], |it| [it.p50, it.p95, it.p99]);
-            let name = terminal.paint(Style::Strong, &self.name(group));
+            let name = self.name(group);
+            // A file has no colours.
+            let name = if self.asked.output.is_none() { terminal.paint(Style::Strong, &name) } else { name };
             let traces = tree.traces();
             let _ = writeln!(
                 text,
