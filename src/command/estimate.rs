@@ -45,13 +45,39 @@ pub(super) async fn show(
         let graph = graph::build(&other, expand(&other), Parts::ALL);
         estimate(&other, &graph, &assumptions, &history, &prices).makespan
     });
+    let shortest = plan.shortest().map(|other| {
+        let graph = graph::build(&other, expand(&other), Parts::ALL);
+        estimate(&other, &graph, &assumptions, &history, &prices)
+    });
     let accounts = preflight::look(&plan, true).await;
     let text = if settings.json() {
         let mut all = as_json(&plan, &found, &prices, interleaved);
+        all["fewest_trials"] = shortest.as_ref().map_or(serde_json::Value::Null, |shortest| {
+            json!({
+                "trials": shortest.trials,
+                "steps": shortest.steps,
+                "invocations": shortest.invocations,
+                "predicted_s": shortest.makespan.as_secs_f64(),
+                "cost_usd": shortest.usd(),
+            })
+        });
         all["accounts"] = accounts.iter().map(preflight::Finding::to_json).collect();
         format!("{all:#}\n")
     } else {
         let mut text = as_text(&plan, &found, &prices, interleaved);
+        if let Some(shortest) = &shortest {
+            let cost = match shortest.usd() {
+                Some(usd) if usd > 0.0 => format!(", {usd:.2} USD"),
+                _ => String::new(),
+            };
+            text += &format!(
+                "\nThis is the most. If every deployment is precise enough after the fewest trials (`until`): \
+                 {} trials, {} invocations, {}{cost}\n",
+                shortest.trials,
+                shortest.invocations,
+                short(shortest.makespan)
+            );
+        }
         for account in &accounts {
             text += &format!("\n{}", account.to_text());
         }

@@ -29,6 +29,7 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                     "plan": plan.name,
                     "deployments": deployments,
                     "trials": trials,
+                    "fewest_trials": plan.shortest().map(|shortest| shortest.trials()),
                     "steps": steps,
                     "order": plan.order,
                     "seed": plan.seed,
@@ -42,9 +43,12 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                     Order::Interleaved => "interleaved",
                     Order::Random => "random",
                 };
+                let fewest = plan.shortest().map(|shortest| format!("{} to ", shortest.trials()));
                 text = format!(
-                    "{}: {deployments} deployments, {trials} trials, {steps} steps; {order} order, seed {}\n",
-                    plan.name, plan.seed
+                    "{}: {deployments} deployments, {}{trials} trials, {steps} steps; {order} order, seed {}\n",
+                    plan.name,
+                    fewest.unwrap_or_default(),
+                    plan.seed
                 );
                 if summary { Ok(()) } else { writeln!(text).and_then(|()| graph::tree(&graph, &mut text)) }
             }

@@ -79,6 +79,7 @@ pub(super) async fn shell(
         values: Arc::new(values),
         secrets: Arc::default(),
         logs: None,
+        evidence: None,
         holds: vec![],
         cancel: CancellationToken::new(),
         notices,

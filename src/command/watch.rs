@@ -301,8 +301,11 @@ fn change(record: &Record, state: &RunState, as_json: bool) -> String {
                 StepOutcome::Failed(failure) => {
                     format!("{:<10} {step} ({took}): {}", "failed", failure.message)
                 }
-                StepOutcome::Skipped { because } => {
-                    format!("{:<10} {step}, because {because} did not succeed", "skipped")
+                StepOutcome::Enough { why } => format!("{:<10} {step} ({took}): {why}", "enough"),
+                StepOutcome::Skipped { .. } => {
+                    let because = outcome.to_string();
+                    let because = because.strip_prefix("skipped").unwrap_or_default();
+                    format!("{:<10} {step}{because}", "skipped")
                 }
                 StepOutcome::Cancelled | StepOutcome::Interrupted => {
                     format!("{:<10} {step}", outcome.to_string())

@@ -243,6 +243,7 @@ impl Question<'_> {
                 };
                 format!("it was skipped, because it needs {}, which {how}", path.join(", which needs "))
             }
+            Outcome::Enough { .. } => format!("it {outcome}. So what waits for it is skipped"),
             Outcome::Cancelled => format!("it was cancelled: {}", self.stop()),
             Outcome::Interrupted => {
                 "it was lost when the machine or its supervisor went down, while the run was being stopped"
@@ -419,7 +420,7 @@ fn counts(step: &Step, outcome: &Outcome) -> bool {
 /// After "which".
 fn ended_how(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Succeeded | Outcome::Failed(_) => outcome.to_string(),
+        Outcome::Succeeded | Outcome::Failed(_) | Outcome::Enough { .. } => outcome.to_string(),
         Outcome::Cancelled | Outcome::Interrupted | Outcome::Skipped { .. } => format!("was {outcome}"),
     }
 }
@@ -429,7 +430,7 @@ fn word(phase: &StepPhase) -> &'static str {
         StepPhase::Waiting => "waiting",
         StepPhase::Running => "running",
         StepPhase::Retrying(_) => "retrying",
-        StepPhase::Ended(Outcome::Succeeded) => "succeeded",
+        StepPhase::Ended(Outcome::Succeeded | Outcome::Enough { .. }) => "succeeded",
         StepPhase::Ended(Outcome::Failed(_)) => "failed",
         StepPhase::Ended(Outcome::Skipped { .. }) => "skipped",
         StepPhase::Ended(Outcome::Cancelled) => "cancelled",

@@ -7,6 +7,7 @@ mod background;
 mod beneath;
 mod command;
 pub(crate) mod credentials;
+mod decide;
 mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -26,6 +27,7 @@ mod wait_for;
 
 pub(crate) use background::record::{BackgroundRecord, is_alive};
 pub(crate) use credentials::explain;
+pub(crate) use decide::Evidence;
 pub(crate) use docker::image;
 pub(crate) use image_progress::ensure_image;
 pub(crate) use k6::{K6_ARGUMENT, run_k6};
@@ -72,6 +74,8 @@ pub(crate) struct Attempt {
     pub secrets: Arc<KnownSecrets>,
     /// Folder of the invocation, for the steps of a trial.
     pub logs: Option<PathBuf>,
+    /// For the steps that decide on further trials.
+    pub evidence: Option<Evidence>,
     /// Files that the process of a load locks as long as it sends; whether alone, or together with other loads.
     pub holds: Vec<(PathBuf, bool)>,
     /// Set when the step should end early; it then cleans up after itself and reports [`Outcome::Cancelled`].

@@ -10,8 +10,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::background::living::{Companions, Watchers, beside, spoiled};
 use super::{
-    Attempt, Execute, Executing, Finished, KnownSecrets, background, command, files, load, local, otlp,
-    traces, wait_for,
+    Attempt, Execute, Executing, Finished, KnownSecrets, background, command, decide, files, load, local,
+    otlp, traces, wait_for,
 };
 use crate::container::Engine;
 use crate::host::Supervisors;
@@ -152,6 +152,7 @@ impl StepPerformer {
             }
             StepKind::GetTraces => traces::get(self, attempt).await,
             StepKind::AnalyzeTraces => traces::analyze(attempt).await,
+            StepKind::Decide => decide::decide(attempt, &folder).await,
             // Pauses belong to the scheduler.
             StepKind::Pause { .. } => Outcome::Succeeded.into(),
         }

@@ -23,10 +23,11 @@ use super::spending::Spending;
 use super::tally::{Standing, Tally, is_forgiven};
 use super::{Driven, End, Job, ScheduleError, Stop};
 use crate::attempt;
-use crate::execute::{Attempt, Finished, KnownSecrets};
+use crate::execute::{Attempt, Evidence, Finished, KnownSecrets};
 use crate::store::{Change, Debt, event};
 use sb_plan::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
-use sb_plan::graph::{Step, Wait};
+use sb_plan::graph::{Step, StepKind, Wait};
+use sb_plan::plan::Start;
 use sb_plan::run_state::RunState;
 
 /// Runs what is left of a run. `state` is what its events so far come to (nothing for a new run).
@@ -476,6 +477,7 @@ impl Dispatch {
             values: Arc::new(live.values(&job.run, trial, logs.as_deref())),
             secrets: Arc::clone(&live.known_secrets),
             logs: logs.as_deref().map(Path::to_path_buf),
+            evidence: self.evidence(&step),
             holds: self.machine.while_loading(&step),
             cancel: cancel.clone(),
             notices: job.notices.clone(),
@@ -490,6 +492,20 @@ impl Dispatch {
             });
             (index, finished)
         });
+    }
+
+    /// For a step that decides on further trials: the folders of the trials so far. A first trial that is to be cold, unlike
+    /// the others, does not count.
+    fn evidence(&self, step: &Step) -> Option<Evidence> {
+        let (StepKind::Decide, Some(until), Some(last)) = (&step.kind, self.job.plan.until, step.trial)
+        else {
+            return None;
+        };
+        let deployment = &self.job.graph.deployments[step.deployment];
+        let point = &self.job.plan.entries[deployment.entry].points[deployment.point];
+        let first = usize::from(point.start == Some(Start::ColdThenWarm));
+        let folders = (first..=last).filter_map(|trial| self.logs.get(&(step.deployment, trial)));
+        Some(Evidence { until, folders: folders.map(|folder| folder.to_path_buf()).collect() })
     }
 
     async fn wake(&mut self, stops: &mut mpsc::UnboundedReceiver<Stop>) -> Wake {

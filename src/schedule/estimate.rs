@@ -172,6 +172,7 @@ impl Assumptions {
                 Traces::Local | Traces::Otlp(_) | Traces::None => Duration::from_millis(100),
             }),
             StepKind::AnalyzeTraces => self.analyze_traces,
+            StepKind::Decide => Duration::from_millis(100),
             StepKind::Manifest(manifest) => match &manifest.action {
                 Action::Run(_) | Action::Background(_) if step.is_deploy() => {
                     self.deploy.unwrap_or(cloud_or(90, self.command))
@@ -217,6 +218,7 @@ impl History {
             },
             StepKind::GetTraces => "get-traces",
             StepKind::AnalyzeTraces => "analyze-traces",
+            StepKind::Decide => "decide",
             StepKind::Pause { .. } => return None,
         };
         let mut taken = of.get(name)?.clone();
@@ -354,6 +356,7 @@ impl<'a> Durations<'a> {
             StepKind::Pause { .. } => 0,
             StepKind::GetTraces => 1,
             StepKind::AnalyzeTraces => 2,
+            StepKind::Decide => 3,
         };
         let (assumptions, history) = (self.assumptions, self.history);
         let (milliseconds, basis) = *self.steps.entry((entry_index, identity)).or_insert_with(|| {

@@ -28,7 +28,7 @@ pub(crate) fn retry_of(step: &Step) -> Retry {
     match &step.kind {
         StepKind::Manifest(step) => step.retry.clone(),
         StepKind::GetTraces => Retry::when_throttled(),
-        StepKind::Pause { .. } | StepKind::AnalyzeTraces => Retry::once(),
+        StepKind::Pause { .. } | StepKind::AnalyzeTraces | StepKind::Decide => Retry::once(),
     }
 }
 

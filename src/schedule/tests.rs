@@ -20,7 +20,7 @@ use sb_plan::benchmark::{
 use sb_plan::event::{Event, FailureClass, Outcome, Record};
 use sb_plan::graph;
 use sb_plan::manifest::read::Snapshot;
-use sb_plan::plan::{Concurrency, Entry, Overrides, Timing, expand};
+use sb_plan::plan::{Concurrency, Entry, LatencyFigure, Overrides, Timing, Until, expand};
 use sb_plan::validate;
 
 fn step(phase: Phase, name: &str, needs: &[&str]) -> ManifestStep {
@@ -426,6 +426,95 @@ fn a_stopped_run_cancels_what_runs_and_cleans_up() {
 fn a_spent_error_budget_starts_no_further_trial() {
     let mut plan = plan(&["app"], &steps());
     plan.trials_per_deployment = 3;
+    plan.budget.errors = Some(1);
+    let ran = Case::new(plan).script("app.1/t1/invoke/load", vec![failed()]).run();
+    assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });
+    assert_eq!(ran.started(), ["deploy/a 1", "deploy/b 1", "t1/invoke/load 1", "cleanup/x 1", "cleanup/y 1"]);
+}
+
+/// A plan whose deployments need two to four trials.
+fn until_precise() -> Plan {
+    let mut plan = plan(&["app"], &steps());
+    plan.trials_per_deployment = 4;
+    plan.until = Some(Until { of: LatencyFigure::P50, relative_width: 0.1, confidence: 0.95, min: 2 });
+    plan
+}
+
+fn enough() -> Outcome {
+    Outcome::Enough { why: "it is precise enough".to_owned() }
+}
+
+#[test]
+fn a_decision_that_there_are_enough_trials_skips_the_rest() {
+    let ran = Case::new(until_precise()).script("app.1/t3/decide", vec![enough().into()]).run();
+    assert_eq!(ran.end, complete(), "what is not needed is no failure");
+    let started = ran.started();
+    let trials: Vec<_> = started.iter().filter(|line| line.starts_with('t')).copied().collect();
+    let of_trial =
+        |trial: u32| ["invoke/load", "get-traces", "analyze-traces"].map(|step| format!("t{trial}/{step} 1"));
+    let mut expected: Vec<String> = (1..=3).flat_map(of_trial).collect();
+    expected.insert(6, "t2/decide 1".to_owned());
+    expected.push("t3/decide 1".to_owned());
+    assert_eq!(trials, expected);
+    assert_eq!(ran.outcome("app.1/t3/decide"), enough());
+    let because = sb_plan::id::StepId::new("app.1/t3/decide");
+    assert_eq!(ran.outcome("app.1/t4/invoke/load"), Outcome::Skipped { because });
+    assert_eq!(ran.debts, [Debt::Paid]);
+}
+
+#[test]
+fn after_the_first_decision_that_is_enough_no_other_is_made() {
+    let ran = Case::new(until_precise()).script("app.1/t2/decide", vec![enough().into()]).run();
+    assert_eq!(ran.end, complete());
+    assert!(!ran.started().iter().any(|line| line.starts_with("t3") || line.starts_with("t4")));
+    let because = sb_plan::id::StepId::new("app.1/t2/decide");
+    assert_eq!(ran.outcome("app.1/t3/decide"), Outcome::Skipped { because });
+}
+
+#[test]
+fn without_enough_precision_all_trials_are_done() {
+    let ran = Case::new(until_precise()).script("app.1/t2/invoke/load", vec![failed()]).run();
+    let started = ran.started();
+    assert!(started.contains(&"t4/analyze-traces 1"), "a trial that failed is decided on, too: {started:?}");
+    assert!(!started.contains(&"t4/decide 1"), "after the last there is nothing to decide");
+}
+
+#[test]
+fn a_decision_is_kept_by_the_next_runner_and_made_again_where_it_was_cut_off() {
+    let before = |last: Vec<Event>| -> Vec<Event> {
+        let mut events = vec![Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") }];
+        let mut done = vec!["deploy/a".to_owned(), "deploy/b".to_owned()];
+        for trial in 1..=2 {
+            done.extend(
+                ["invoke/load", "get-traces", "analyze-traces"].map(|step| format!("t{trial}/{step}")),
+            );
+        }
+        for step in done {
+            let id = format!("app.1/{step}");
+            events.extend([started(&id, 1), ended(&id, Outcome::Succeeded, false)]);
+        }
+        events.extend(last);
+        events
+    };
+    let begun = started("app.1/t2/decide", 1);
+    // Killed after the decision: what follows is skipped, and nothing is decided anew.
+    let mut case = Case::new(until_precise());
+    case.before = before(vec![begun.clone(), ended("app.1/t2/decide", enough(), false)]);
+    let ran = case.run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(ran.started(), ["cleanup/x 1", "cleanup/y 1"]);
+    // Killed while it decided: it is decided again, as the same attempt.
+    let mut case = Case::new(until_precise()).script("app.1/t2/decide", vec![enough().into()]);
+    case.before = before(vec![begun]);
+    let ran = case.run();
+    assert_eq!(ran.end, complete());
+    assert_eq!(ran.log.first().map(String::as_str), Some("reattach app.1/t2/decide 1"));
+    assert!(!ran.log.iter().any(|line| line.contains("/t3/")), "{:?}", ran.log);
+}
+
+#[test]
+fn a_budget_that_is_spent_ends_trials_before_they_are_precise() {
+    let mut plan = until_precise();
     plan.budget.errors = Some(1);
     let ran = Case::new(plan).script("app.1/t1/invoke/load", vec![failed()]).run();
     assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });

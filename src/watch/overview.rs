@@ -27,7 +27,7 @@ impl Column {
             (_, Some(Phase::Deploy)) => Self::Deploy,
             (_, Some(Phase::Invoke)) => Self::Invoke,
             (_, Some(Phase::Cleanup)) => Self::Cleanup,
-            (StepKind::GetTraces | StepKind::AnalyzeTraces, _) => Self::Traces,
+            (StepKind::GetTraces | StepKind::AnalyzeTraces | StepKind::Decide, _) => Self::Traces,
             // A pause belongs to what comes after it.
             (StepKind::Pause { why, .. }, _) if why.contains("traces") => Self::Traces,
             _ => Self::Invoke,
@@ -68,6 +68,7 @@ impl Mark {
             StepPhase::Retrying(_) => Self::Retrying,
             StepPhase::Ended(Outcome::Succeeded) if past.invalid.is_empty() => Self::Succeeded,
             StepPhase::Ended(Outcome::Succeeded) => Self::Invalid,
+            StepPhase::Ended(Outcome::Enough { .. }) => Self::Succeeded,
             StepPhase::Ended(Outcome::Failed(_)) => Self::Failed,
             StepPhase::Ended(Outcome::Skipped { .. }) => Self::Skipped,
             StepPhase::Ended(Outcome::Cancelled | Outcome::Interrupted) => Self::Stopped,

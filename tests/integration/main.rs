@@ -43,6 +43,7 @@ mod suggestions;
 mod tmux;
 mod trace_files;
 mod ui;
+mod until;
 mod validate;
 mod watch;
 mod workspace;

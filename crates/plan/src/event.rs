@@ -182,7 +182,12 @@ pub enum Outcome {
     Cancelled,
     /// The machine or the supervisor died under it, and what it did is unknown.
     Interrupted,
-    /// Never started, because a step that it needs did not succeed.
+    /// It found that the trials so far are precise enough: what waits for it is not needed.
+    Enough {
+        /// How precise they are, one sentence for people.
+        why: String,
+    },
+    /// Never started, because a step that it needs did not succeed, or found that it is not needed.
     Skipped {
         /// The step that did not succeed.
         because: StepId,
@@ -265,9 +270,21 @@ impl fmt::Display for Outcome {
             Self::Failed(failure) => write!(out, "failed: {}", failure.message),
             Self::Cancelled => out.write_str("cancelled"),
             Self::Interrupted => out.write_str("interrupted"),
+            Self::Enough { why } => write!(out, "found no further trial necessary: {why}"),
+            Self::Skipped { because } if is_decision(because) => {
+                write!(out, "skipped, because {because} found no further trial necessary")
+            }
             Self::Skipped { because } => write!(out, "skipped, because {because} did not succeed"),
         }
     }
+}
+
+/// The name of the steps that decide whether another trial is needed.
+pub(crate) const DECISION: &str = "decide";
+
+/// Whether a step decides on further trials. It fails only when measurements cannot be read.
+fn is_decision(step: &StepId) -> bool {
+    step.as_str().rsplit('/').next() == Some(DECISION)
 }
 
 impl fmt::Display for Verdict {

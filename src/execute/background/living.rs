@@ -169,8 +169,10 @@ impl Companions {
     ) -> Result<Self, Box<Finished>> {
         let mut found = Vec::new();
         let step = &attempt.step;
-        // Cleanup has to do with what has ended, too, and analyses have to do with files only.
-        if step.is_cleanup() || matches!(step.kind, StepKind::AnalyzeTraces | StepKind::Pause { .. }) {
+        // Cleanup has to do with what has ended, too. Analyses and decisions have to do with files only.
+        if step.is_cleanup()
+            || matches!(step.kind, StepKind::AnalyzeTraces | StepKind::Decide | StepKind::Pause { .. })
+        {
             return Ok(Self(found));
         }
         let deployment = &attempt.deployment;

@@ -7,8 +7,9 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{RunGraph, Step, StepKind, Wait};
 use crate::benchmark::{ManifestStep, Target, Traces};
+use crate::event::DECISION;
 use crate::id::StepId;
-use crate::plan::{Deployment, Expansion, Plan};
+use crate::plan::{Deployment, Expansion, Plan, Until};
 
 /// Which parts of the life cycle a run consists of: all of them for a plan, one for `sb prepare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -91,8 +92,9 @@ pub(super) fn steps_of(
 fn most_steps(plan: &Plan, deployment: &Deployment) -> usize {
     let entry = &plan.entries[deployment.entry];
     entry.benchmark.targets.get(&entry.target).map_or(0, |target| {
-        // A trial has its invoke steps, two pauses, and two steps for its traces.
+        // A trial has its invoke steps, two pauses, two steps for its traces, and a decision.
         let trial = if target.traces == Traces::None { 1 } else { 4 } + target.invoke.len();
+        let trial = trial + usize::from(plan.until.is_some());
         target.deploy.len() + deployment.trials.len() * trial + target.cleanup.len()
     })
 }
@@ -132,6 +134,7 @@ impl<'a> Builder<'a> {
             }
         }
         let deployed = gate.clone();
+        let mut decided: Option<NodeIndex> = None;
         let trial_parts = self.parts.invoke || self.parts.get_traces || self.parts.analyze;
         for (index, trial) in deployment.trials.iter().enumerate().filter(|_| trial_parts) {
             let pause = if index == 0 {
@@ -142,8 +145,22 @@ impl<'a> Builder<'a> {
             let ends = self.trial(index, trial.number, trial.rank, target, pause, &gate);
             // The next trial needs the deployment, and waits for the end of this trial, good or bad.
             gate.clone_from(&deployed);
-            gate.extend(ends.iter().map(|&node| (node, Wait::ForEnd)));
+            let over: Vec<_> = ends.iter().map(|&node| (node, Wait::ForEnd)).collect();
             everything.extend(ends);
+            match self.plan.until.filter(|until| self.decides(*until, index, deployment)) {
+                None => gate.extend(over),
+                Some(_) => {
+                    // Skipped with everything after it once an earlier decision was that there are enough.
+                    let waits: Vec<_> =
+                        over.into_iter().chain(decided.map(|node| (node, Wait::ForSuccess))).collect();
+                    let rank = trial.rank.saturating_add(self.round);
+                    let name = format!("t{}/{DECISION}", trial.number);
+                    let node = self.add(name, Some(index), rank, StepKind::Decide, &waits);
+                    gate.push((node, Wait::ForSuccess));
+                    everything.push(node);
+                    decided = Some(node);
+                }
+            }
         }
         if self.parts.cleanup {
             let gate: Vec<_> = if everything.is_empty() {
@@ -158,6 +175,12 @@ impl<'a> Builder<'a> {
             }
         }
         if everything.is_empty() { before.to_vec() } else { everything }
+    }
+
+    /// Whether it is decided after this trial if another one is needed.
+    fn decides(&self, until: Until, index: usize, deployment: &Deployment) -> bool {
+        let done = index + 1;
+        self.parts.invoke && done >= until.min as usize && done < deployment.trials.len()
     }
 
     fn trial(

@@ -251,6 +251,8 @@ impl Compared<'_> {
                 target(self.old, before) == target(self.new, now)
             }
             (StepKind::Pause { .. }, StepKind::Pause { .. }) => true,
+            // What one decided by another measure is decided again.
+            (StepKind::Decide, StepKind::Decide) => self.old.plan.until == self.new.plan.until,
             _ => false,
         }
     }
@@ -300,6 +302,7 @@ fn settings(old: &Plan, new: &Plan) -> Vec<&'static str> {
         (old.executor == new.executor, "executor"),
         (old.repetitions == new.repetitions, "trials.repetitions"),
         (old.trials_per_deployment == new.trials_per_deployment, "trials.per_deployment"),
+        (old.until == new.until, "trials.until"),
         (old.order == new.order, "trials.order"),
         (old.seed == new.seed, "trials.seed"),
         (old.timing == new.timing, "timing"),
@@ -503,6 +506,48 @@ before_invoke = "1s"
         assert!(change.is_ready() && change.reopened.is_empty() && change.new.len() == 4, "{change:#?}");
         let change = check(At::End, MANIFEST, &three, &["deploy/network", "deploy/stack", "cleanup/stack"]);
         assert_eq!(change.reopened, ["shop.1"]);
+    }
+
+    #[test]
+    fn another_measure_of_precision_is_decided_by_anew() {
+        let until = |width: &str| {
+            let until = format!("until = {{ of = \"p50\", relative_width = {width}, min = 2, max = 3 }}");
+            defined(MANIFEST, &planned("per_deployment = 2", &until))
+        };
+        let mut records = Vec::new();
+        let mut ended = |id: &str, outcome: Outcome| {
+            let step = StepId::new(format!("shop.1/{id}"));
+            let outputs = std::collections::BTreeMap::new();
+            let started = Event::StepStarted { step: step.clone(), attempt: 1, logs: None };
+            let ended =
+                Event::StepEnded { step, attempt: 1, outcome, outputs, invalid: vec![], retry: false };
+            records.extend([started, ended].map(|event| Record { at_ms: 1, event }));
+        };
+        for step in ["deploy/network", "deploy/stack"] {
+            ended(step, Outcome::Succeeded);
+        }
+        for trial in 1..=2 {
+            for step in ["settle", "invoke/load", "get-traces", "analyze-traces"] {
+                ended(&format!("t{trial}/{step}"), Outcome::Succeeded);
+            }
+        }
+        ended("t2/decide", Outcome::Enough { why: "it is".to_owned() });
+        ended("t3/settle", Outcome::Skipped { because: StepId::new("shop.1/t2/decide") });
+        let state = RunState::fold(&records);
+        let compared = |old: &(Plan, RunGraph), new: &(Plan, RunGraph)| {
+            compare(
+                Definition { plan: &old.0, graph: &old.1 },
+                Definition { plan: &new.0, graph: &new.1 },
+                &state,
+                true,
+                &|_| Standing::Owed,
+            )
+        };
+        let (wide, narrow) = (until("0.1"), until("0.01"));
+        let change = compared(&wide, &narrow);
+        assert_eq!(change.again, ["shop.1/t2/decide", "shop.1/t3/settle"].map(StepId::new));
+        assert_eq!(change.settings, ["trials.until"]);
+        assert!(compared(&wide, &wide).again.is_empty());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum StepKind {
     GetTraces,
     /// Analyses the traces of a trial.
     AnalyzeTraces,
+    /// Decides after a trial whether its deployment needs another one.
+    Decide,
 }
 
 impl Step {
@@ -91,6 +93,7 @@ impl Step {
             StepKind::Pause { why, .. } => why,
             StepKind::GetTraces => "get traces",
             StepKind::AnalyzeTraces => "analyze traces",
+            StepKind::Decide => "decide",
             StepKind::Manifest(step) => match step.action {
                 Action::Run(_) => "run",
                 Action::Background(_) => "background",

@@ -97,6 +97,38 @@ fn a_plan_with_a_matrix_repetitions_and_trials_as_a_tree() {
 }
 
 #[test]
+fn a_trial_that_may_not_be_needed_waits_for_a_decision() {
+    let until = "until = { of = \"p50\", relative_width = 0.1, min = 2, max = 4 }";
+    let text = format!("{ONE}[trials]\n{until}\n");
+    let graph = graph(&text, Parts::ALL);
+    let decisions: Vec<&str> = graph
+        .graph
+        .node_weights()
+        .filter(|step| step.action_name() == "decide")
+        .map(|step| step.id.as_str())
+        .collect();
+    // Not before the second, and not after the last.
+    assert_eq!(decisions, ["shop.1/t2/decide", "shop.1/t3/decide"]);
+    let waits = |id: &str| -> Vec<(String, Wait)> {
+        let node = graph.find(&crate::id::StepId::new(id)).unwrap();
+        let edges = graph.graph.edges_directed(node, petgraph::Direction::Incoming);
+        let mut waits: Vec<_> =
+            edges.map(|edge| (graph.graph[edge.source()].id.to_string(), *edge.weight())).collect();
+        waits.sort();
+        waits
+    };
+    let of = |id: &str, wait| (format!("shop.1/{id}"), wait);
+    assert_eq!(waits("shop.1/t2/decide"), [of("t2/analyze-traces", Wait::ForEnd)]);
+    assert_eq!(
+        waits("shop.1/t3/decide"),
+        [of("t2/decide", Wait::ForSuccess), of("t3/analyze-traces", Wait::ForEnd)]
+    );
+    let load = "shop.1/t4/invoke/load";
+    assert_eq!(waits(load), [of("deploy/stack", Wait::ForSuccess), of("t3/decide", Wait::ForSuccess)]);
+    assert!(waits("shop.1/cleanup/stack").contains(&of("t3/decide", Wait::ForEnd)));
+}
+
+#[test]
 fn single_commands_are_parts_of_the_same_graph() {
     let whole = graph(ONE, Parts::ALL);
     for parts in [

@@ -83,12 +83,46 @@ shape! {
         repetitions: Option<Spanned<i64>>,
         /// Trials on one deployment. Default: 1.
         per_deployment: Option<Spanned<i64>>,
+        /// When the trials of a deployment are precise enough; instead of `per_deployment`. Example: `until = { of = "p99", relative_width = 0.05, max = 30 }`.
+        until: Option<UntilFile>,
         /// Order of the trials. Default: `"sequential"`.
         order: Option<OrderWord>,
         /// Of every random choice. Default: 0. Example: `11`.
         seed: Option<u64>,
         /// What the traces of a trial must show, or it is invalid: `"cold"`, `"warm"` or `"cold_then_warm"`. Default: anything. Example: `"{{matrix.start}}"`.
         start: Option<Spanned<Or<StartWord>>>,
+    }
+}
+
+shape! {
+    /// After a trial, no further one begins once a figure is known precisely enough.
+    pub(crate) struct UntilFile {
+        /// Which figure of the latency, of each type of requests: `"p50"`, `"p90"`, `"p95"`, `"p99"` or `"mean"`.
+        of: FigureWord,
+        /// The width of its interval as a share of it. Example: `0.05`.
+        relative_width: Spanned<f64>,
+        /// How sure the interval is, 0.5 to 0.999. Default: 0.95.
+        confidence: Option<Spanned<f64>>,
+        /// Trials that are always done. Default: 3.
+        min: Option<Spanned<i64>>,
+        /// Trials after which it ends in any case. Example: `30`.
+        max: Spanned<i64>,
+    }
+}
+
+words! {
+    /// A figure of the latency.
+    pub(crate) enum FigureWord {
+        /// The arithmetic mean.
+        Mean = "mean",
+        /// The median.
+        P50 = "p50",
+        /// The 90th percentile.
+        P90 = "p90",
+        /// The 95th percentile.
+        P95 = "p95",
+        /// The 99th percentile.
+        P99 = "p99",
     }
 }
 

@@ -40,8 +40,10 @@ pub struct Plan {
     pub entries: Vec<Entry>,
     /// Deployments per application and matrix point, at least 1.
     pub repetitions: u32,
-    /// Trials on one deployment, at least 1.
+    /// Trials on one deployment, at least 1. With `until`, the most.
     pub trials_per_deployment: u32,
+    /// When the trials of a deployment are precise enough, so that no further one is needed. None: all are done.
+    pub until: Option<Until>,
     /// The order of the trials.
     pub order: Order,
     /// Of every random choice of the plan.
@@ -68,6 +70,12 @@ impl Plan {
     pub fn trials(&self) -> u64 {
         let points: usize = self.entries.iter().map(|entry| entry.points.len()).sum();
         points as u64 * u64::from(self.repetitions) * u64::from(self.trials_per_deployment)
+    }
+
+    /// The plan as it is when every deployment needs the fewest trials; `None` where all trials are done in any case.
+    pub fn shortest(&self) -> Option<Self> {
+        let until = self.until?;
+        Some(Self { trials_per_deployment: until.min, until: None, ..self.clone() })
     }
 }
 
@@ -97,6 +105,48 @@ pub struct Point {
     pub load: Arc<Load>,
     /// What its trials must find; none: whatever they find.
     pub start: Option<Start>,
+}
+
+/// When the trials of a deployment are precise enough.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Until {
+    /// Of what.
+    pub of: LatencyFigure,
+    /// The width of its interval as a share of it: above 0, at most 1.
+    pub relative_width: f64,
+    /// How sure the interval is, 0.5 to 0.999.
+    pub confidence: f64,
+    /// Trials that are always done, at least 2.
+    pub min: u32,
+}
+
+/// A figure of the latencies of a type of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyFigure {
+    /// The arithmetic mean.
+    Mean,
+    /// The median.
+    P50,
+    /// The 90th percentile.
+    P90,
+    /// The 95th percentile.
+    P95,
+    /// The 99th percentile.
+    P99,
+}
+
+impl LatencyFigure {
+    /// As plans name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+        }
+    }
 }
 
 /// Whether the first invocation of a trial must meet a cold or a warm application.

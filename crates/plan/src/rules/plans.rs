@@ -106,6 +106,16 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     error(
+        "invalid-until",
+        Plan,
+        Names(&["until", "per_deployment"]),
+        [
+            "`until` ends the trials of a deployment once they are precise enough, so it replaces a fixed number. Between `min` and `max` something must be left to decide.",
+            "[trials]\nper_deployment = 5\nuntil = { of = \"p50\", relative_width = 0.05, max = 30 }",
+            "[trials]\nuntil = { of = \"p50\", relative_width = 0.05, max = 30 }",
+        ],
+    ),
+    error(
         "invalid-start",
         Plan,
         Names(&["start", "traces", "targets"]),

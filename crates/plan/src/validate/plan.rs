@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::manifest::decode::{Decode as _, Map};
-use crate::manifest::plan::{ApplicationFile, MatrixFile, OrderWord, PlanFile};
+use crate::manifest::plan::{ApplicationFile, FigureWord, MatrixFile, OrderWord, PlanFile, TrialsFile};
 use crate::manifest::problem::{Checked, LeftOut, Problem, Report, suggest};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
@@ -15,7 +15,9 @@ use crate::validate::benchmark::without_repeats;
 use crate::validate::load::default_load;
 
 use crate::benchmark::{Benchmark, Charge, ManifestStep, SamTemplates, Script, Sent};
-use crate::plan::{Budget, Concurrency, Entry, Order, Overrides, Plan, Point, Prices, Timing};
+use crate::plan::{
+    Budget, Concurrency, Entry, LatencyFigure, Order, Overrides, Plan, Point, Prices, Timing, Until,
+};
 use crate::rules::{Depends, rule};
 use crate::validate::echo::without_echoes;
 use crate::validate::script;
@@ -120,6 +122,7 @@ pub fn single(
         }],
         repetitions: 1,
         trials_per_deployment: 1,
+        until: None,
         order: Order::Sequential,
         seed: overrides.seed.unwrap_or(0),
         timing: Timing::default(),
@@ -193,6 +196,7 @@ impl PlanChecker<'_> {
         }
 
         let cost_usd = self.cost_budget(file, &entries);
+        let until = file.trials.as_ref().and_then(|trials| self.until(trials));
         let report = &mut self.report;
         let trials = file.trials.as_ref();
         let timing = file.timing.as_ref();
@@ -209,11 +213,15 @@ impl PlanChecker<'_> {
                 "the number of repetitions",
                 report,
             ),
-            trials_per_deployment: small(
-                trials.and_then(|trials| trials.per_deployment.as_ref()),
-                "the number of trials per deployment",
-                report,
-            ),
+            trials_per_deployment: match until {
+                Some((_, most)) => most,
+                None => small(
+                    trials.and_then(|trials| trials.per_deployment.as_ref()),
+                    "the number of trials per deployment",
+                    report,
+                ),
+            },
+            until: until.map(|(until, _)| until),
             order: match trials.and_then(|trials| trials.order) {
                 None | Some(OrderWord::Sequential) => Order::Sequential,
                 Some(OrderWord::Interleaved) => Order::Interleaved,
@@ -250,6 +258,64 @@ impl PlanChecker<'_> {
                 cost_usd,
             },
         }
+    }
+
+    /// When trials are precise enough, and how many there are at most.
+    fn until(&mut self, trials: &TrialsFile) -> Option<(Until, u32)> {
+        let file = trials.until.as_ref()?;
+        let report = &mut self.report;
+        if let Some(fixed) = &trials.per_deployment {
+            report.push(
+                Problem::error(
+                    "invalid-until",
+                    "`per_deployment` and `until` both say how many trials there are",
+                )
+                .at(&fixed.span, "not together with `until`")
+                .help("keep `per_deployment` for a fixed number, or `until` with its `max`"),
+            );
+        }
+        let mut share = |number: &Spanned<f64>, least: f64, most: f64, what: &str, range: &str| {
+            if !(least..=most).contains(&number.value) || number.value == 0.0 {
+                report.push(
+                    Problem::error("out-of-range", format!("{what} cannot be {}", number.value))
+                        .at(&number.span, format!("not {range}"))
+                        .help(format!("use a number {range}")),
+                );
+            }
+            number.value
+        };
+        let relative_width =
+            share(&file.relative_width, 0.0, 1.0, "the relative width", "above 0 and at most 1");
+        let confidence = file
+            .confidence
+            .as_ref()
+            .map_or(0.95, |number| share(number, 0.5, 0.999, "the confidence", "from 0.5 to 0.999"));
+        let count = |number: &Spanned<i64>, what: &str, report: &mut Report| {
+            u32::try_from(check::count(number, 2..=10_000, what, report)).unwrap_or(2)
+        };
+        let max = count(&file.max, "the largest number of trials", report);
+        let min =
+            file.min.as_ref().map_or(3, |number| count(number, "the smallest number of trials", report));
+        let in_range = |number: &Spanned<i64>| (2..=10_000).contains(&number.value);
+        if min >= max && in_range(&file.max) && file.min.as_ref().is_none_or(in_range) {
+            let given = file.min.as_ref().unwrap_or(&file.max);
+            report.push(
+                Problem::error(
+                    "invalid-until",
+                    format!("at least {min} and at most {max} trials leave nothing to decide"),
+                )
+                .at(&given.span, "`min` must be below `max`")
+                .help("lower `min` (3 unless given), raise `max`, or use `per_deployment`"),
+            );
+        }
+        let of = match file.of {
+            FigureWord::Mean => LatencyFigure::Mean,
+            FigureWord::P50 => LatencyFigure::P50,
+            FigureWord::P90 => LatencyFigure::P90,
+            FigureWord::P95 => LatencyFigure::P95,
+            FigureWord::P99 => LatencyFigure::P99,
+        };
+        Some((Until { of, relative_width, confidence, min }, max))
     }
 
     /// What cannot be held in memory, nor ended in a lifetime, is a mistake in a number.

@@ -25,7 +25,7 @@ use crate::event::FailureClass;
 use crate::manifest::LoadArguments;
 use crate::manifest::problem::{Checked, Problem};
 use crate::manifest::read::{Disk, Files, Kept, Recording, Snapshot};
-use crate::plan::{Order, Overrides, Plan, Start, describe};
+use crate::plan::{LatencyFigure, Order, Overrides, Plan, Start, Until, describe};
 use sb_sam::dynamics::{Delay, Dynamics};
 use sb_workload::{Body, Load, LoadShape};
 

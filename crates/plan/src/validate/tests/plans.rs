@@ -561,6 +561,33 @@ fn trials_may_be_declared_cold_or_warm_by_the_matrix() {
 }
 
 #[test]
+fn trials_end_when_they_are_precise_enough() {
+    let text = |until: &str| format!("{PLAN_HEAD}{APPLICATION}[trials]\nuntil = {{ {until} }}\n");
+    let read = |until: &str| valid_plan(&text(until), &Overrides::default());
+    let found = read("of = \"p90\", relative_width = 0.05, confidence = 0.9, min = 2, max = 20");
+    let expected = Until { of: LatencyFigure::P90, relative_width: 0.05, confidence: 0.9, min: 2 };
+    assert_eq!((found.until, found.trials_per_deployment), (Some(expected), 20));
+    let shortest = found.shortest().unwrap();
+    assert_eq!((found.trials(), shortest.trials(), shortest.until), (20, 2, None));
+    let found = read("of = \"mean\", relative_width = 1, max = 4");
+    let expected = Until { of: LatencyFigure::Mean, relative_width: 1.0, confidence: 0.95, min: 3 };
+    assert_eq!(found.until, Some(expected));
+    let codes = |until: &str| -> Vec<&str> {
+        let problems = read_plan(&text(until), &Overrides::default()).problems;
+        problems.iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes("of = \"p99\", relative_width = 0, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 1.5, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 0.1, confidence = 95, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 0.1, min = 1, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 0.1, min = 9, max = 9"), ["invalid-until"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 0.1, max = 20000"), ["out-of-range"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 0.1"), ["missing-key"]);
+    assert_eq!(codes("of = \"p9\", relative_width = 0.1, max = 9"), ["unknown-word"]);
+    assert_eq!(codes("of = \"p99\", relative_width = 0.1, max = 9, most = 3"), ["unknown-key"]);
+}
+
+#[test]
 fn a_budget_of_money_and_cold_starts_need_what_they_are_checked_against() {
     let files = |target: &str| {
         let manifest = format!(
