@@ -185,9 +185,10 @@ fn write_text(
     prices: &Prices,
     interleaved: Option<Duration>,
 ) -> Result<(), std::fmt::Error> {
+    let about = if estimate.invocations_basis == Basis::Known { "" } else { "about " };
     writeln!(
         out,
-        "{}: {} deployments, {} trials, {} invocations, {} steps\n",
+        "{}: {} deployments, {} trials, {about}{} invocations, {} steps\n",
         plan.name, estimate.deployments, estimate.trials, estimate.invocations, estimate.steps
     )?;
     let (makespan, bound) = (estimate.makespan, estimate.lower_bound());
@@ -284,6 +285,7 @@ fn as_json(
         "trials": estimate.trials,
         "steps": estimate.steps,
         "invocations": estimate.invocations,
+        "invocations_basis": estimate.invocations_basis,
         "predicted_s": estimate.makespan.as_secs_f64(),
         "lower_bound_s": estimate.lower_bound().as_secs_f64(),
         "sequential_s": estimate.sequential.as_secs_f64(),

@@ -19,6 +19,7 @@ use sb_plan::benchmark::{Action, Charge, Traces};
 use sb_plan::graph::{RunGraph, Step, StepKind};
 use sb_plan::plan::{Plan, Prices};
 use sb_workload::schedule::{expected_total, planned};
+use sb_workload::{Load, LoadShape};
 
 /// The prediction for a plan.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Estimate {
     pub steps: usize,
     /// Requests that loads plan to send; what `run` steps send is not known.
     pub invocations: u64,
+    /// How that is known: users in a closed loop send as many as answers of an assumed duration let them.
+    pub invocations_basis: Basis,
     /// From the start of the run to its end.
     pub makespan: Duration,
     /// No order of the steps can be faster than any of these; the longest first.
@@ -271,6 +274,9 @@ pub(crate) fn estimate(
         count,
         total: Duration::from_millis(total),
     });
+    let points = plan.entries.iter().flat_map(|entry| &entry.points);
+    let is_planned = |load: &Load| !matches!(load.shape, LoadShape::Users { .. } | LoadShape::K6(_));
+    let all_planned = points.into_iter().all(|point| is_planned(&point.load));
     let mut bounds = bounds(plan, run, &taken);
     bounds.sort_by_key(|bound| Reverse(bound.duration));
     Estimate {
@@ -278,6 +284,7 @@ pub(crate) fn estimate(
         trials: run.deployments.iter().map(|deployment| deployment.trials.len()).sum(),
         steps: run.graph.node_count(),
         invocations: invocations.iter().sum(),
+        invocations_basis: if all_planned { Basis::Known } else { Basis::Assumed },
         makespan: Duration::from_millis(simulate(plan, run, &taken)),
         bounds,
         sequential: Duration::from_millis(taken.iter().sum()),

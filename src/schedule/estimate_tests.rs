@@ -155,6 +155,17 @@ fn invocations_one_after_another_take_as_long_as_is_assumed() {
     assert_eq!(found.invocations, 30);
 }
 
+/// 20 users who wait a second and think for one have a round every two seconds; two trials of a minute are 1200 invocations.
+#[test]
+fn users_send_about_as_many_as_assumed_answers_let_them() {
+    let load = "users = 20\nduration = \"60s\"\nthink_time = \"1s\"\n";
+    let found = predicted(HERE, &plan_text(1, &format!("[load]\n{load}[trials]\nper_deployment = 2\n")));
+    assert_eq!((found.invocations, found.invocations_basis), (1200, Basis::Assumed));
+    assert_eq!(kind(&found, "load").basis, Basis::Known, "the end does not depend on the answers");
+    let slow = format!("[load]\n{load}expected_latency = \"3s\"\n");
+    assert_eq!(predicted(HERE, &plan_text(1, &slow)).invocations, 300);
+}
+
 #[test]
 fn an_assumption_that_is_not_understood_says_what_is() {
     for (text, expected) in [

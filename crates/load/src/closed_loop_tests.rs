@@ -132,6 +132,19 @@ async fn users_who_think_when_the_load_is_cancelled_send_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_who_cannot_connect_do_not_try_as_fast_as_they_can() {
+    let address = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let trial = Trial::new(vec![request("get", &format!("http://{address}/"))], users(2, 1_000, fixed(0)));
+    let summary = trial.run().await;
+    assert!((2..=20).contains(&summary.not_sent), "{}", summary.not_sent);
+    assert_eq!((summary.sent, summary.answered, summary.failed), (0, 0, summary.not_sent));
+    assert!(summary.invalid[0].contains("an error rate of 100.0 %"), "{:?}", summary.invalid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_user_sends_depends_on_the_seed_and_not_on_the_answers() {
     let paths = |delay: u64| async move {
         let (address, seen) = http_server(move || Duration::from_millis(delay)).await;

@@ -38,6 +38,10 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// be ends of requests, or a thread that is late would only begin more and more, each on a connection of its own.
 const AT_ONCE: usize = 8;
 
+/// A user who cannot connect waits at least so long before the next attempt: without a pause, it would write rows of failures
+/// as fast as this machine can.
+const NO_CONNECTION: Duration = Duration::from_millis(100);
+
 /// What all threads of a load have in common.
 pub(super) struct Shared {
     pub(super) choices: Vec<Choice>,
@@ -327,8 +331,11 @@ impl Lane {
             let draw = draws.draw_numbered(number, self.shared.clock.time(now));
             self.shared.in_flight.fetch_add(1, Ordering::Relaxed);
             self.under_way.set(self.under_way.get() + 1);
-            self.invoke(draw, now).await;
-            let thought = draws.think(&think_time).div_f64(speed);
+            let is_sent = self.invoke(draw, now).await;
+            let mut thought = draws.think(&think_time).div_f64(speed);
+            if !is_sent {
+                thought = thought.max(NO_CONNECTION);
+            }
             let Some(later) = Instant::now().checked_add(thought) else { return };
             next = later;
         }
@@ -339,8 +346,9 @@ impl Lane {
         self.has_plan.then(|| self.shared.clock.time(planned))
     }
 
-    /// Sends one invocation and records what came of it. It counts as under way until there is room for its rows.
-    async fn invoke(&self, mut draw: Draw, mut planned: Instant) {
+    /// Sends one invocation and records what came of it. It counts as under way until there is room for its rows. False:
+    /// the last of its requests did not leave.
+    async fn invoke(&self, mut draw: Draw, mut planned: Instant) -> bool {
         let choice = &self.shared.choices[draw.choice];
         let begun = Instant::now();
         let mut ended = begun;
@@ -348,7 +356,7 @@ impl Lane {
         let mut jar = (self.shared.settings.cookies && choice.is_sequence).then(Jar::default);
         self.counted.tally.lock().begun += 1;
         let mut requests = choice.requests.iter();
-        let mut is_first = true;
+        let (mut is_first, mut is_sent) = (true, true);
         for prepared in requests.by_ref() {
             if !is_first {
                 // It could not leave earlier.
@@ -356,9 +364,10 @@ impl Lane {
                 self.ids.borrow_mut().renew(&mut draw, self.shared.clock.time(planned));
             }
             is_first = false;
-            let exchanged;
-            (exchanged, ended) = self.request(prepared, &draw, planned, &mut extracted, jar.as_mut()).await;
-            if exchanged != Outcome::Ok {
+            let outcome;
+            (outcome, is_sent, ended) =
+                self.request(prepared, &draw, planned, &mut extracted, jar.as_mut()).await;
+            if outcome != Outcome::Ok {
                 break;
             }
         }
@@ -369,9 +378,10 @@ impl Lane {
         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.under_way.set(self.under_way.get() - 1);
         self.one_over.notify_one();
+        is_sent
     }
 
-    /// One request: its outcome, and when it was over.
+    /// One request: its outcome, whether something of it left, and when it was over.
     async fn request(
         &self,
         prepared: &Prepared,
@@ -379,7 +389,7 @@ impl Lane {
         planned: Instant,
         extracted: &mut Extracted,
         jar: Option<&mut Jar>,
-    ) -> (Outcome, Instant) {
+    ) -> (Outcome, bool, Instant) {
         let known = extracted.clone();
         let scope = Scope { values: &self.shared.values, draw, extracted: &known };
         let (exchanged, url) = match prepared.url(scope) {
@@ -410,7 +420,7 @@ impl Lane {
         self.counted.tally.lock().add(&row);
         let shown = url.as_ref().map_or(&b""[..], |url| &url.shown);
         self.rows.request(&row, Some((&exchanged, ended, shown)));
-        (exchanged.outcome, exchanged.ended)
+        (exchanged.outcome, exchanged.is_sent, exchanged.ended)
     }
 
     /// A request whose turn did not come.
