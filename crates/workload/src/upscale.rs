@@ -233,7 +233,11 @@ mod tests {
     #[test]
     fn the_most_of_a_pattern_is_far_below_what_a_machine_can_send() {
         for pattern in Pattern::ALL {
-            assert!(most_per_second(&source(pattern), 180, Scaling::Rate(20.0)) < 20_000.0, "{}", pattern.name());
+            assert!(
+                most_per_second(&source(pattern), 180, Scaling::Rate(20.0)) < 20_000.0,
+                "{}",
+                pattern.name()
+            );
         }
     }
 
