@@ -15,7 +15,7 @@ use crate::settings::{Settings, is_benchmark};
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::manifest::problem::{Problem, Severity};
-use sb_plan::manifest::read::{Disk, Files as _};
+use sb_plan::manifest::read::{Disk, Files as _, Once};
 use sb_plan::plan::Overrides;
 use sb_plan::validate;
 
@@ -92,7 +92,7 @@ fn counted(files: usize, problems: &[Problem], strict: bool) -> String {
 /// The problems of these files and of those that they name, in the order of the files. All processors share the work, and a
 /// manifest that several plans use is read once.
 fn check(files: &[PathBuf]) -> Vec<Problem> {
-    let benchmarks = validate::Benchmarks::default();
+    let (benchmarks, disk) = (validate::Benchmarks::default(), Once::default());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
@@ -100,9 +100,9 @@ fn check(files: &[PathBuf]) -> Vec<Problem> {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = files.get(index) else { return found };
             let problems = if is_plan(path) {
-                validate::plan_sharing(&Disk, path, &Overrides::default(), &benchmarks).problems
+                validate::plan_sharing(&disk, path, &Overrides::default(), &benchmarks).problems
             } else {
-                benchmarks.benchmark(&Disk, path).problems
+                benchmarks.benchmark(&disk, path).problems
             };
             found.push((index, problems));
         }
@@ -185,7 +185,12 @@ fn search(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Res
 fn in_plans(path: &Path) -> bool {
     let manifest =
         path.extension().is_some_and(|end| ["toml", "yaml", "yml"].iter().any(|known| end == *known));
-    manifest && absolute(path).parent().and_then(Path::file_name).is_some_and(|folder| folder == "plans")
+    if !manifest {
+        return false;
+    }
+    // Where the folder has no name of its own (`x.toml`, `../x.toml`), its path has.
+    let is_plans = |path: &Path| path.parent().and_then(Path::file_name).map(|folder| folder == "plans");
+    is_plans(path).or_else(|| is_plans(&absolute(path))).unwrap_or(false)
 }
 
 /// Whether a file is the manifest of an application by what it says of itself.

@@ -1,8 +1,9 @@
 //! Where manifests come from: the disk, memory, or what an earlier run read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -69,6 +70,79 @@ impl Files for Disk {
     fn names(&self, folder: &Path) -> Vec<String> {
         let items = std::fs::read_dir(folder).into_iter().flatten().flatten();
         items.map(|item| item.file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// The real file system, where each file is looked at once, however often it is asked for: for a check of many manifests that is
+/// over before anything changes. Folders above them, in particular, are followed once.
+#[derive(Debug, Default)]
+pub struct Once {
+    canonical: Mutex<HashMap<PathBuf, PathBuf>>,
+    exists: Mutex<HashMap<PathBuf, bool>>,
+    texts: Mutex<HashMap<PathBuf, Arc<Vec<u8>>>>,
+}
+
+/// In bytes: larger ones, such as traces of a load, are read when they are asked for.
+const LARGEST_KEPT: usize = 256 << 10;
+
+impl Once {
+    /// What a path leads to when its folder is followed, and it is no link itself. None: all of it must be followed.
+    fn beneath(&self, path: &Path) -> Option<PathBuf> {
+        let is_plain =
+            path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+        let (folder, name) = (path.parent()?, path.file_name()?);
+        let place = is_plain.then(|| self.canonical(folder).join(name))?;
+        // Neither a link nor missing.
+        let is_no_link =
+            std::fs::read_link(&place).is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput);
+        is_no_link.then_some(place)
+    }
+}
+
+impl Files for Once {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if let Some(known) = self.texts.lock().get(path) {
+            return Ok(known.to_vec());
+        }
+        let text = Disk.read(path)?;
+        if text.len() <= LARGEST_KEPT {
+            self.texts.lock().insert(path.to_owned(), Arc::new(text.clone()));
+        }
+        Ok(text)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        if let Some(known) = self.exists.lock().get(path) {
+            return *known;
+        }
+        let exists = Disk.exists(path);
+        self.exists.lock().insert(path.to_owned(), exists);
+        exists
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        Disk.is_folder(path)
+    }
+
+    fn is_special(&self, path: &Path) -> bool {
+        Disk.is_special(path)
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        if let Some(known) = self.canonical.lock().get(path) {
+            return known.clone();
+        }
+        let found = self.beneath(path).unwrap_or_else(|| Disk.canonical(path));
+        self.canonical.lock().insert(path.to_owned(), found.clone());
+        found
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        Disk.names(folder)
+    }
+
+    fn contents(&self, path: &Path) -> Option<String> {
+        Disk.contents(path)
     }
 }
 
@@ -250,4 +324,55 @@ pub(crate) fn normal(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_at_once_is_what_the_disk_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let below = |name: &str| root.join(name);
+        std::fs::create_dir_all(below("a/b")).unwrap();
+        std::fs::write(below("a/b/file"), "text").unwrap();
+        std::os::unix::fs::symlink(below("a"), below("link")).unwrap();
+        std::os::unix::fs::symlink("b/file", below("a/inner")).unwrap();
+        std::os::unix::fs::symlink("nowhere", below("a/broken")).unwrap();
+        std::os::unix::fs::symlink("/etc", below("a/out")).unwrap();
+        let once = Once::default();
+        for name in [
+            "",
+            "a",
+            "a/b",
+            "a/b/file",
+            "link",
+            "link/b",
+            "link/b/file",
+            "link/inner",
+            "a/inner",
+            "a/broken",
+            "a/broken/x",
+            "a/out",
+            "a/out/passwd",
+            "gone",
+            "gone/too",
+            "link/gone",
+            "a/../a/b",
+            "a/./b",
+            "a/b/file/x",
+        ] {
+            let path = below(name);
+            for _ in 0..2 {
+                assert_eq!(once.canonical(&path), Disk.canonical(&path), "{name}");
+                assert_eq!(once.exists(&path), Disk.exists(&path), "{name}");
+                assert_eq!(once.is_folder(&path), Disk.is_folder(&path), "{name}");
+                assert_eq!(once.read(&path).ok(), Disk.read(&path).ok(), "{name}");
+                assert_eq!(lies_in(&once, &path, &root), lies_in(&Disk, &path, &root), "{name}");
+            }
+        }
+        std::fs::write(below("a/b/file"), "another").unwrap();
+        assert_eq!(once.read(&below("a/b/file")).unwrap(), b"text");
+    }
 }

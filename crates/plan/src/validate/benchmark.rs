@@ -114,6 +114,7 @@ impl BenchmarkChecker<'_> {
             params: &params,
             ceilings: &ceilings,
             templates: &templates,
+            applications: RefCell::default(),
         };
 
         let mut phases = Vec::new();

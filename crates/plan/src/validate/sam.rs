@@ -156,10 +156,27 @@ impl Steps<'_> {
     }
 
     /// The application that a `local` step deploys, with likely values. None: its template cannot be used, which is reported.
-    pub(super) fn application(&self, up: &LocalUp) -> Option<sb_sam::Application> {
-        let text = self.template_text(&up.template)?;
-        let model = self.templates.borrow_mut().keep(&up.template, &text).ok()?;
-        model.application(&self.likely_values(&up.parameters), &sb_sam::Place::any()).ok()
+    pub(super) fn application(&self, up: &LocalUp) -> Option<Arc<sb_sam::Application>> {
+        self.application_of(&up.template, &up.parameters)
+    }
+
+    fn application_of(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+    ) -> Option<Arc<sb_sam::Application>> {
+        let key = (template.to_owned(), self.likely_values(parameters));
+        if let Some(known) = self.applications.borrow().get(&key) {
+            return known.clone();
+        }
+        let made = || {
+            let text = self.template_text(template)?;
+            let model = self.templates.borrow_mut().keep(template, &text).ok()?;
+            model.application(&key.1, &sb_sam::Place::any()).ok().map(Arc::new)
+        };
+        let application = made();
+        self.applications.borrow_mut().insert(key, application.clone());
+        application
     }
 
     /// Whether no build makes the handler: its code lies there in the language of the runtime, and nothing there is called as
@@ -196,14 +213,10 @@ impl Steps<'_> {
         if found.is_empty() {
             return found;
         }
-        let Some(text) = self.template_text(template) else { return found };
-        let parsed = self.templates.borrow_mut().keep(template, &text);
-        let application = parsed
-            .ok()
-            .map(|model| model.application(&self.likely_values(parameters), &sb_sam::Place::any()));
+        let application = self.application_of(template, parameters);
         let folder = template.parent().unwrap_or(template);
-        let code = application.and_then(Result::ok).map(|found| found.functions).unwrap_or_default();
-        let code = code.iter().map(|function| normal(&folder.join(&function.code)));
+        let code = application.iter().flat_map(|application| &application.functions);
+        let code = code.map(|function| normal(&folder.join(&function.code)));
         found.extend(contents::of(self.files, code));
         found
     }

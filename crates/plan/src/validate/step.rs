@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::benchmark::{
@@ -38,7 +39,13 @@ pub(super) struct Steps<'a> {
     /// Credentials that each target allows.
     pub ceilings: &'a BTreeMap<String, Vec<String>>,
     pub templates: &'a RefCell<SamTemplates>,
+    /// What templates deploy with likely values.
+    pub applications: Applications,
 }
+
+/// By the template's path and the values. None: it cannot be used.
+pub(super) type Applications =
+    RefCell<BTreeMap<(PathBuf, BTreeMap<String, String>), Option<Arc<sb_sam::Application>>>>;
 
 /// A step before it is known what comes before it.
 pub(super) struct Draft<'a> {
