@@ -35,6 +35,7 @@ mod secrets;
 mod signals;
 mod state;
 mod stress;
+mod tables;
 mod tmux;
 mod trace_files;
 mod ui;
