@@ -101,13 +101,18 @@ def make(folder, rows):
 
 
 def measured(command, **options):
-    """Seconds and highest memory in MiB of a process."""
+    """Seconds, seconds of processor time, and highest memory in MiB of a process."""
     begin = time.monotonic()
     process = subprocess.Popen(command, **options)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{command[0]} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.monotonic() - begin, usage.ru_maxrss / 1024
+    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def show(name, found):
+    took, processor, memory = found
+    print(f"  {name:8} {took:6.1f} s {processor:6.1f} s of processor time {memory:6.0f} MiB", flush=True)
 
 
 # How both libraries tell the types of requests: by the end of the URL, or a text in it.
@@ -229,12 +234,12 @@ def main():
             for name in others:
                 runs[name] = [sys.executable, __file__, "--run", name, str(data), str(Path(folder) / f"{name}.csv")]
             for name, command in runs.items():
-                took, memory = measured(command, stderr=subprocess.DEVNULL)
-                best[name] = min(best.get(name, (took, memory)), (took, memory))
-                print(f"  {name:8} {took:6.1f} s {memory:6.0f} MiB", flush=True)
+                found = measured(command, stderr=subprocess.DEVNULL)
+                best[name] = min(best.get(name, found), found)
+                show(name, found)
         print("fastest round:")
-        for name, (took, memory) in best.items():
-            print(f"  {name:8} {took:6.1f} s {memory:6.0f} MiB")
+        for name, found in best.items():
+            show(name, found)
         if given.one_experiment:
             ours = figures_of(out)
             for name in others:

@@ -8,7 +8,8 @@ use rustix::fs::Mode;
 use sb_durable::{Durability, Options};
 use serde_json::{Map, Value, json};
 
-use super::{Attempt, beneath};
+use super::{Attempt, Deployed, beneath};
+use sb_measurement::{LoadSummary, SUMMARY_FILE};
 use sb_workload::upscale::Scaling;
 use sb_workload::users::ThinkTime;
 use sb_workload::{Load, LoadShape};
@@ -62,7 +63,7 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         let values = attempt.values.get(table).and_then(Value::as_object).cloned().unwrap_or_default();
         values.into_iter().filter(|(name, _)| !secrets.names.contains(name)).collect()
     };
-    let config = json!({
+    let ours = json!({
         "app": deployment.application,
         "benchmark": deployment.benchmark.name,
         "target": deployment.target,
@@ -70,10 +71,15 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         "outputs": public("outputs"),
         "labels": deployment.labels,
     });
-    // JSON strings are YAML strings, so values are written as JSON, one top-level key a line.
-    let mut yaml = String::new();
-    for (key, value) in config.as_object().into_iter().flatten() {
-        yaml.push_str(&format!("{key}: {value}\n"));
+    // The published dataset's readers expect two tables: what is about the host, and the settings under the application's name.
+    let mut yaml = String::from("sb:\n");
+    push_table(&mut yaml, &ours);
+    if deployment.application != "sb" {
+        let summary = std::fs::read(logs.join(SUMMARY_FILE)).ok();
+        let summary: Option<LoadSummary> = summary.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let settings = study_settings(deployment, &public("params"), summary.as_ref());
+        yaml.push_str(&format!("{}:\n", json!(deployment.application)));
+        push_table(&mut yaml, &settings);
     }
     // Whatever is in their place is replaced and not followed.
     let write = |name: &str, text: &str| {
@@ -97,6 +103,63 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         "sb_version": env!("CARGO_PKG_VERSION"),
     });
     Ok(write("run.json", &format!("{run:#}\n"))?)
+}
+
+/// One key a line. JSON strings are YAML strings, so values are written as JSON.
+fn push_table(yaml: &mut String, table: &Value) {
+    for (key, value) in table.as_object().into_iter().flatten() {
+        yaml.push_str(&format!("  {key}: {value}\n"));
+    }
+}
+
+/// The settings that the study's own scripts read, under their names. `summary`: of the load, once it has ended.
+fn study_settings(
+    deployment: &Deployed,
+    params: &Map<String, Value>,
+    summary: Option<&LoadSummary>,
+) -> Value {
+    // What a label of the plan says goes before what is known otherwise.
+    let labelled = |name: &str| deployment.labels.get(name).map(|label| json!(label));
+    let label = labelled("label").unwrap_or_else(|| json!(deployment.plan));
+    let (mut level, mut kind, mut skip) = (Value::Null, json!("custom"), Value::Null);
+    let (mut scale_type, mut scale_factor, mut scale_rate) = (Value::Null, Value::Null, Value::Null);
+    match &deployment.load.shape {
+        LoadShape::Constant { rate, .. } => level = json!(rate),
+        LoadShape::Trace(trace) => {
+            kind = json!(trace.name);
+            skip = json!(trace.skip.as_secs_f64());
+            let (name, factor, rate) = match trace.scaling {
+                Scaling::None => (Value::Null, json!(1), Value::Null),
+                Scaling::Factor(factor) => (json!("linear"), json!(factor), Value::Null),
+                Scaling::Rate(rate) => (json!("linear"), Value::Null, json!(rate)),
+                Scaling::CompoundFactor(factor) => (json!("compound"), json!(factor), Value::Null),
+                Scaling::CompoundRate(rate) => (json!("compound"), Value::Null, json!(rate)),
+            };
+            (scale_type, scale_factor, scale_rate) = (name, factor, rate);
+        }
+        _ => {}
+    }
+    let time = |time: sb_measurement::Timestamp| {
+        let time = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default();
+        time.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string()
+    };
+    let events = summary.map(|summary| {
+        [format!("{},invoke,start", time(summary.started)), format!("{},invoke,end", time(summary.ended))]
+    });
+    json!({
+        "label": label,
+        "load_level": labelled("load_level").unwrap_or(level),
+        "workload_label": labelled("workload_label"),
+        "workload_type": labelled("workload_type").unwrap_or(kind),
+        "workload_trace": Value::Null,
+        "seconds_to_skip": skip,
+        "sb_event_log": events.map_or_else(Vec::new, Vec::from),
+        "region": params.get("region"),
+        "provider": deployment.target,
+        "scale_type": scale_type,
+        "scale_factor": scale_factor,
+        "scale_rate_per_second": scale_rate,
+    })
 }
 
 /// A load as people and notebooks read it: what it is under `kind`, units in the names, times in seconds.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::k6::{self, Containers, K6_ARGUMENT, K6Spec};
 use super::step::StepPerformer;
-use super::{Attempt, Finished, command, docker};
+use super::{Attempt, Finished, command, docker, files};
 use crate::container::Mount;
 use crate::host::HostCommand;
 use sb_load::{LoadLock, LoadSpec, Progress};
@@ -178,6 +178,8 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
         .and_then(|bytes| serde_json::from_slice::<LoadSummary>(&bytes).map_err(|error| error.to_string()));
     if let Ok(summary) = &summary {
         let summary = Box::new(summary.clone());
+        // Now it is known when the load began and ended. Without these times the results are complete.
+        let _ = files::describe(attempt, logs);
         let step = attempt.step.id.clone();
         let _ = attempt.notices.send(Notice::Loaded { step, summary, folder: logs.to_owned() });
     }

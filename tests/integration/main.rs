@@ -39,6 +39,7 @@ mod signals;
 mod state;
 mod stress;
 mod suggestions;
+mod tables;
 mod tmux;
 mod trace_files;
 mod ui;

@@ -98,7 +98,7 @@ impl Rows {
         if self.with_k6
             && let Some((exchanged, ended, url)) = sent
         {
-            rows::k6_request(&mut block.k6, &mut self.tags.borrow_mut(), ended, row.labels, url, exchanged);
+            rows::k6_request(&mut block.k6, &mut self.tags.borrow_mut(), ended, row, url, exchanged);
         }
     }
 

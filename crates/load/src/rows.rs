@@ -3,7 +3,8 @@
 //!
 //! `k6_metrics.csv` has the columns of k6's own CSV output, so that notebooks written for it read it. As in k6, there is
 //! one row per metric and request, durations are milliseconds, sizes bytes, and `timestamp` is the whole epoch second
-//! at which the request ended. The column `name` has the request's name, `group` that of its sequence.
+//! at which the request ended. The column `name` has the request's name, `group` that of its sequence. `extra_tags` has the trace's
+//! id as the published dataset has it, `xray_header=Root=ID`, by which its readers join requests and traces.
 
 use std::time::Duration;
 
@@ -93,10 +94,11 @@ pub(super) fn k6_request(
     out: &mut Vec<u8>,
     tags: &mut Vec<u8>,
     ended: Timestamp,
-    labels: &Labels,
+    request: &Row<'_>,
     url: &[u8],
     exchanged: &Exchanged,
 ) {
+    let labels = request.labels;
     let expected = exchanged.outcome == Outcome::Ok;
     // Everything after the value is alike in all rows of the request.
     tags.clear();
@@ -123,7 +125,12 @@ pub(super) fn k6_request(
     tags.extend_from_slice(exchanged.tls_version.as_bytes());
     tags.push(b',');
     tags.extend_from_slice(url);
-    tags.extend_from_slice(b",\n");
+    tags.push(b',');
+    if let Some(id) = &request.trace_id {
+        tags.extend_from_slice(b"xray_header=Root=");
+        tags.extend_from_slice(id);
+    }
+    tags.push(b'\n');
 
     let phases = &exchanged.phases;
     let mut seconds = Vec::with_capacity(16);

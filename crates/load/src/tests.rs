@@ -482,6 +482,16 @@ async fn the_metrics_of_k6_add_up() {
     );
     trial.run().await;
     let k6 = trial.k6_rows();
+    let by_trace: HashSet<String> = k6
+        .iter()
+        .filter(|row| row["metric_name"] == "http_req_duration")
+        .map(|row| row["extra_tags"].replace("xray_header=Root=", ""))
+        .collect();
+    assert_eq!(
+        by_trace,
+        trial.rows().into_iter().map(|row| row.trace_id).collect(),
+        "requests have their traces' ids"
+    );
     let values = |metric: &str| -> Vec<f64> {
         k6.iter()
             .filter(|row| row["metric_name"] == metric)

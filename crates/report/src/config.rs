@@ -171,6 +171,14 @@ impl Config {
         Ok(there("application"))
     }
 
+    /// How long a load of ours that has one rate was to send, in seconds. `None`: it has no such rate, or another speed.
+    pub(crate) fn constant_seconds(&self) -> Option<f64> {
+        let number = |name: &str| self.load.as_ref()?.get(name)?.as_f64();
+        let is_plain =
+            number("rate_per_s").is_some() && number("speed").is_none_or(|speed| (speed - 1.0).abs() < 1e-9);
+        number("duration_s").filter(|seconds| is_plain && *seconds > 0.0)
+    }
+
     /// The label; an execution without one is in none of the study's tables.
     pub(crate) fn label(&self) -> Option<&str> {
         match &self.label {

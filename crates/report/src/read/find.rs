@@ -87,10 +87,12 @@ fn logs_path(folder: &Path, root: &Path, whole: &Path) -> String {
         .collect();
     match names.iter().rposition(|name| name == "raw") {
         Some(at) => names[at + 1..].join("/"),
-        None if below.as_os_str().is_empty() => names[names.len().saturating_sub(3)..].join("/"),
         None => {
-            let count = below.components().count();
-            names[names.len() - count..].join("/")
+            // The application's folder is part of it, also where `logs` or one execution was given.
+            let given = names.len() - below.components().count().min(names.len());
+            let application =
+                names.iter().rposition(|name| name == "logs").map_or(given, |at| at.saturating_sub(1));
+            names[given.min(application).min(names.len().saturating_sub(1))..].join("/")
         }
     }
 }
@@ -103,17 +105,18 @@ pub(super) fn patterns(root: &Path) -> Option<PathBuf> {
 
 impl Found {
     /// The folder of the application: above `logs`.
-    fn application(&self) -> Option<&Path> {
-        let parent = self.folder.parent()?;
-        if parent.file_name().is_some_and(|name| name == "logs") { parent.parent() } else { Some(parent) }
+    fn application(&self) -> Option<PathBuf> {
+        let whole = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        let parent = whole.parent()?;
+        let is_logs = parent.file_name().is_some_and(|name| name == "logs");
+        Some(if is_logs { parent.parent()? } else { parent }.to_owned())
     }
 
     /// The name of the application's folder, for want of a better one.
     pub(super) fn application_folder(&self) -> String {
-        let whole = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
-        let found = Self { folder: whole, logs_path: String::new() };
-        let name = found.application().and_then(Path::file_name);
-        name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+        let name =
+            self.application().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        name.unwrap_or_else(|| "unknown".to_owned())
     }
 
     /// The path of the benchmark file below the dataset's folder.

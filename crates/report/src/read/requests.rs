@@ -363,7 +363,7 @@ pub(super) fn read_invocations(path: &Path, mut types: Types) -> io::Result<Requ
         times.push(answered.unwrap_or(sent));
         all.sent.kinds.push(kind);
         match answered {
-            Some(answered) => all.sent.latency_nanos.push((answered - sent).saturating_mul(1000)),
+            Some(answered) => all.sent.latency_nanos.push(answered.saturating_sub(sent).saturating_mul(1000)),
             None => {
                 all.sent.unanswered += 1;
                 all.sent.latency_nanos.push(NO_LATENCY);

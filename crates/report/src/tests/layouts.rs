@@ -285,7 +285,7 @@ fn our_own_folders_have_names_factors_and_plans() {
     for (folder, rate) in [("2026-01-01_00-00-00", 5), ("2026-01-01_00-01-00", 50)] {
         let run = format!(
             r#"{{ "application": "shop", "plan": "exp2-load-levels", "run": "r1", "trial": "t{rate}", "factors": {{ "rate": {rate} }},
-                "labels": {{ "owner": "me" }}, "load": {{ "kind": "constant", "rate_per_s": {rate} }} }}"#
+                "labels": {{ "owner": "me" }}, "load": {{ "kind": "constant", "rate_per_s": {rate}, "duration_s": 0.5, "speed": 1.0 }} }}"#
         );
         data.write(&format!("shop/logs/{folder}/run.json"), &run);
         data.write(&format!("shop/logs/{folder}/sb_config.yml"), "app: \"shop\"\nparams: {}\n");
@@ -299,6 +299,7 @@ fn our_own_folders_have_names_factors_and_plans() {
             format!("{},10.001,10.015,0:00:00.014000,,0,0,0,0,[],[],,,,,0:00:00.014000,,,,\r\n", id(1));
         data.write(&format!("shop/logs/{folder}/trace_breakdown.csv"), &(TRACE_HEADER.to_owned() + &trace));
     }
+    data.write("shop/benchmark.toml", "");
     let report = data.report(false);
     let levels = |column| cell(&report, "exp2_load_levels", 0, column);
     assert_eq!((levels("label"), levels("trial")), ("exp2-load-levels".into(), "t5".into()));
@@ -307,6 +308,16 @@ fn our_own_folders_have_names_factors_and_plans() {
         (2_i64.into(), 1_i64.into(), 1_i64.into())
     );
     assert_eq!(levels("target_invocations_per_second"), 5.0.into());
+    assert_eq!(
+        (levels("actual_invocations_per_second"), levels("planned_duration_seconds")),
+        (4.0.into(), 0.5.into())
+    );
+    let inside = data.path().join("shop/logs");
+    for given in [data.path(), inside.clone(), inside.join("2026-01-01_00-00-00")] {
+        let report = Report::new(&read(&[given], &Options::default()).unwrap());
+        assert_eq!(cell(&report, "overview", 0, "logs_path"), "shop/logs/2026-01-01_00-00-00".into());
+        assert_eq!(cell(&report, "overview", 0, "app_path"), "shop/benchmark.toml".into());
+    }
     let groups: Vec<_> = report
         .groups
         .iter()
@@ -352,4 +363,42 @@ fn a_folder_without_executions_gives_an_empty_report_and_a_missing_one_an_error(
     assert!(report.tables.iter().all(|table| table.rows() == 0));
     let error = read(&[data.path().join("gone")], &Options::default()).unwrap_err().to_string();
     assert!(error.contains("gone") && error.contains("name a folder of executions"), "{error}");
+}
+
+/// Whatever is in the files, something is read and nothing panics; what is left out is said.
+#[test]
+fn files_with_any_bytes_changed_are_read_without_a_panic() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    let data = small();
+    let logs = data.path().join("lg1/raw/todo/logs/2022-01-01_00-00-00");
+    let names = ["k6_metrics.csv", "trace_breakdown.csv", "sb_config.yml", "invalid_traces.csv"];
+    let whole: Vec<Vec<u8>> = names.iter().map(|name| fs::read(logs.join(name)).unwrap()).collect();
+    let bytes = prop::sample::select(b"\",\n\r-:.09e'x\xff\0 ".to_vec());
+    let change = (0..names.len(), any::<prop::sample::Index>(), bytes, 0_usize..3);
+    let strategy = prop::collection::vec(change, 1..6);
+    TestRunner::new(Config { cases: 200, ..Config::default() })
+        .run(&strategy, |changes| {
+            let mut files = whole.clone();
+            for (file, at, byte, kind) in changes {
+                let text = &mut files[file];
+                let at = at.index(text.len());
+                match kind {
+                    0 => text[at] = byte,
+                    1 => text.insert(at, byte),
+                    _ => text.truncate(at.max(1)),
+                }
+            }
+            for (name, text) in names.iter().zip(&files) {
+                fs::write(logs.join(name), text).unwrap();
+            }
+            for as_published in [true, false] {
+                let report = data.report(as_published);
+                prop_assert_eq!(report.executions, 1);
+                let Cell::Integer(Some(valid)) = cell(&report, "groups", 0, "traces") else { panic!() };
+                prop_assert!((0..=4).contains(&valid));
+            }
+            Ok(())
+        })
+        .unwrap();
 }

@@ -1,0 +1,148 @@
+//! `sb report --output`, and the files of our own runs as the readers of the published dataset read them.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+
+const MANIFEST: &str = r#"
+[benchmark]
+name = "steps"
+
+[params]
+region = "here"
+
+[targets.local]
+traces = "local"
+
+[[deploy]]
+name = "stack"
+local = { template = "template.yaml" }
+
+[[invoke]]
+name = "load"
+load = true
+
+[[workload.requests]]
+name = "get"
+url = "{{outputs.endpoint}}/hello"
+
+[[cleanup]]
+name = "stack"
+local = { down = true }
+"#;
+
+const PLAN: &str = r#"
+[plan]
+name = "p"
+executor = "host"
+
+[[applications]]
+name = "shop"
+manifest = "../benchmark.toml"
+
+[matrix]
+rate = [10, 20]
+
+[load]
+constant = "{{matrix.rate}}"
+duration = "500ms"
+
+[timing]
+before_invoke = "0s"
+before_traces = "0s"
+"#;
+
+fn workspace() -> Workspace {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    for name in ["template.yaml", "src"] {
+        let from = work.path().join("examples/hello-http").join(name);
+        fs::rename(from, work.path().join(name)).unwrap();
+    }
+    fs::remove_dir_all(work.path().join("examples")).unwrap();
+    work.write("benchmark.toml", MANIFEST);
+    work.write("plans/p.toml", PLAN);
+    work
+}
+
+/// The rows of a CSV file, by the names of its columns.
+fn rows(path: &std::path::Path) -> Vec<std::collections::BTreeMap<String, String>> {
+    csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_run_becomes_tables_by_the_levels_of_its_factors() {
+    let work = workspace();
+    work.sb(&["run", "plans/p.toml"]).expect(0);
+    let written = work.sb(&["report", "--output", "out"]).expect(0);
+    assert!(written.stderr.contains("tables of 2 executions"), "{}", written.stderr);
+    let out = work.path().join("out");
+    let overview = rows(&out.join("tables/overview.csv"));
+    let column = |name: &str| -> Vec<&str> { overview.iter().map(|row| row[name].as_str()).collect() };
+    assert_eq!((column("app_name"), column("label")), (vec!["shop"; 2], vec!["p"; 2]));
+    let mut sent = column("sent_requests");
+    sent.sort_unstable();
+    assert_eq!((sent, column("issues")), (vec!["10", "5"], vec![""; 2]));
+    let groups = rows(&out.join("tables/groups.csv"));
+    let by_rate = |rate: &str| {
+        let is_it = |row: &&std::collections::BTreeMap<String, String>| {
+            row["factor_rate"] == rate && row["request_type"] == "get" && row["status"].is_empty()
+        };
+        groups.iter().find(is_it).map(|row| row["traces"].as_str())
+    };
+    assert_eq!((by_rate("10"), by_rate("20")), (Some("5"), Some("10")));
+    assert!(fs::read(out.join("tables/overview.parquet")).unwrap().starts_with(b"PAR1"));
+    let summary = fs::read_to_string(out.join("summary.md")).unwrap();
+    assert!(summary.contains("2 executions, 15 requests (0 failed), 15 valid traces"), "{summary}");
+
+    // Again, in its place; and what is no report stays.
+    work.sb(&["report", "--output", "out", "--format", "json"]).expect(0);
+    fs::write(work.path().join("plans/mine.txt"), "x").unwrap();
+    let refused = work.sb(&["report", "--output", "plans"]).expect(2);
+    assert!(refused.stderr.contains("is no report of sb"), "{}", refused.stderr);
+    assert!(work.path().join("plans/mine.txt").is_file());
+
+    let numbers: Value =
+        serde_json::from_str(&work.sb(&["report", "--format", "json"]).expect(0).stdout).unwrap();
+    assert_eq!(numbers["applications"].as_array().unwrap().len(), 2);
+    assert_eq!((&numbers["executions"], &numbers["as_published"]), (&2.into(), &false.into()));
+    assert!(numbers["tables"].as_array().unwrap().iter().any(|table| table["name"] == "overview"));
+    let refused = work.sb(&["report", "--as-published"]).expect(2);
+    assert!(refused.stderr.contains("--output DIR"), "{}", refused.stderr);
+    let published = work.sb(&["report", "--as-published", "--format", "json"]).expect(0);
+    let published: Value = serde_json::from_str(&published.stdout).unwrap();
+    assert_eq!(published["as_published"], true);
+}
+
+/// Two tables in `sb_config.yml`, one of them under the application's name, and the traces' ids in `extra_tags`.
+#[test]
+fn our_folders_are_those_that_the_studys_readers_expect() {
+    let work = workspace();
+    work.sb(&["run", "plans/p.toml"]).expect(0);
+    let logs = work.path().join("logs");
+    let folder = fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
+    let config = fs::read_to_string(folder.join("sb_config.yml")).unwrap();
+    let top: Vec<&str> = config.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(top, ["sb:", "\"shop\":"], "{config}");
+    for line in
+        ["  label: \"p\"", "  workload_type: \"custom\"", "  region: \"here\"", "  provider: \"local\""]
+    {
+        assert!(config.lines().any(|found| found == line), "{line} is not in\n{config}");
+    }
+    assert!(config.contains(",invoke,start\",\"") && config.contains(",invoke,end\""), "{config}");
+    let traced: std::collections::BTreeSet<String> =
+        rows(&folder.join("trace_breakdown.csv")).iter().map(|row| row["trace_id"].clone()).collect();
+    let sent: std::collections::BTreeSet<String> = rows(&folder.join("k6_metrics.csv"))
+        .iter()
+        .filter(|row| row["metric_name"] == "http_req_duration")
+        .map(|row| row["extra_tags"].replace("xray_header=Root=", ""))
+        .collect();
+    assert!(!sent.is_empty());
+    assert_eq!(traced, sent);
+    let published = work.sb(&["report", "logs", "--output", "out", "--as-published"]).expect(0);
+    assert!(!published.stderr.contains("left out"), "{}", published.stderr);
+    let overview = rows(&work.path().join("out/tables/overview.csv"));
+    assert!(overview[0]["invoke_duration"].starts_with("0 days 00:00:0"), "{overview:?}");
+}
