@@ -78,6 +78,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         let help = "write the tables with `--output DIR`, or print them with `--format json`";
         return Err(Failed::helped(Exit::Usage, message, help));
     }
+    let mut found = measured(&folders)?;
     let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
     found.extend(tables::summaries(&named_folders)?);
     if settings.json() {
