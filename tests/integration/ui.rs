@@ -166,6 +166,8 @@ fn viewers_follow_a_run_to_its_end() {
             assert_eq!(data["about"]["runner"], runner.id());
             let step = page.json("step?step=1");
             assert_eq!((&step["log"], &step["state"]), (&"begin 1\n".into(), &"running".into()));
+            let (status, why) = page.get_of_run("report");
+            assert!(status == 409 && why.contains("the run goes on"), "{status}: {why}");
             work.write("go-1", "");
             work.write("go-2", "");
         }
@@ -216,6 +218,14 @@ fn the_traces_of_a_run_are_listed_and_drawn() {
     let reported: Value = serde_json::from_str(&reported.stdout).unwrap();
     assert_eq!(results["applications"], reported["applications"]);
     assert_eq!(results["applications"][0]["load"]["sent"], 3);
+
+    // The report of the run, which may use its own style and script, and nothing else.
+    let address = format!("{}run/{}/report", page.path, page.run);
+    let (status, head, report) = page.ask("GET", &address, "Host: 127.0.0.1\r\n");
+    assert_eq!(status, 200, "{report}");
+    assert!(head.contains("default-src 'none'; style-src 'sha256-") && !head.contains("unsafe"), "{head}");
+    assert!(report.contains("id=\"rates\"") && report.contains("id=\"timeline\""), "its figures");
+    assert!(report.contains(&format!("<h1>Run {}</h1>", page.run)));
 }
 
 #[test]
