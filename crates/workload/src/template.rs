@@ -278,8 +278,29 @@ fn push_literal(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
+/// The path of a placeholder as nearly all are written, `{{params.size}}`, for which no grammar is needed. None: ask the grammar.
+fn usual_path(tag: &str) -> Option<&str> {
+    // Words that the grammar reads in another way.
+    const OTHERS: [&str; 7] = ["as", "else", "false", "null", "this", "true", "undefined"];
+    let path = tag.strip_prefix("{{")?.strip_suffix("}}")?.trim_matches(' ');
+    let is_usual = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+            && !OTHERS.contains(&part)
+    };
+    (path.contains('.') && path.split('.').all(is_usual)).then_some(path)
+}
+
 /// One tag, with the backslashes before it.
 fn push_tag(pieces: &mut Vec<Piece>, tag: &str) -> Result<(), TemplateError> {
+    if let Some(path) = usual_path(tag) {
+        pieces.push(Piece::Value { path: path.to_owned(), raw: false });
+        return Ok(());
+    }
+    push_parsed(pieces, tag)
+}
+
+fn push_parsed(pieces: &mut Vec<Piece>, tag: &str) -> Result<(), TemplateError> {
     let parsed =
         handlebars::Template::compile(tag).map_err(|_| TemplateError::NotAValue { found: first_tag(tag) })?;
     for element in parsed.elements {
@@ -593,6 +614,22 @@ mod tests {
             }
         }
         Some(pieces)
+    }
+
+    proptest! {
+        #[test]
+        fn usual_placeholders_are_what_the_grammar_says(
+            path in "(this|else|as|null|true|[a-zA-Z_][a-zA-Z0-9_]{0,5}|[0-9]{1,2}|)(\\.(this|else|as|null|true|[a-zA-Z][a-zA-Z0-9_]{0,5}|[0-9]|)){0,3}",
+            before in "[ ]{0,2}",
+            after in "[ ]{0,2}",
+        ) {
+            let tag = format!("{{{{{before}{path}{after}}}}}");
+            if let Some(found) = usual_path(&tag) {
+                let mut pieces = Vec::new();
+                prop_assert_eq!(push_parsed(&mut pieces, &tag), Ok(()));
+                prop_assert_eq!(pieces, vec![Piece::Value { path: found.to_owned(), raw: false }]);
+            }
+        }
     }
 
     proptest! {
