@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How well `sb trace what-if` predicts: three applications on the local target, whose functions sleep for a time that each request says.
 
-    just bench what_if [--seeds 10] [--requests 60] [--delay 1] [--json]
+    just bench what_if [--seeds 10] [--requests 60] [--delay 1] [--only chain,parallel,handover] [--json]
 
 - `chain`: three steps one after another; the second one sleeps.
 - `parallel`: a step that sleeps beside one that always takes the same time, and a step after both.
@@ -133,7 +133,7 @@ class Target:
     def __init__(self, runtime):
         self.runtime = runtime
 
-    def send(self, application, delays, fixed):
+    def send(self, application, delays, fixed, at_once=AT_ONCE):
         """One request per delay; returns the ids of their traces, in the order of the delays."""
         def one(delay):
             trace = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
@@ -143,10 +143,10 @@ class Target:
                 answer.read()
             if application == "handover":
                 # It is answered at once. The next request waits for what it set off: otherwise there would be a queue.
-                time.sleep(1.2 * (delay + fixed / 2))
+                time.sleep(1.5 * (delay + fixed / 2))
             return trace
 
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(one, delays))
 
     def ask(self, path, body):
@@ -190,8 +190,9 @@ def measure(arguments, target, folder, application, seed):
     draw = random.Random(f"{application} {seed}")
     shares = [draw.uniform(1, 1.5) for _ in range(arguments.requests)]
     fixed = arguments.delay * 0.6
-    # Instances start beforehand.
-    target.send(application, [arguments.delay] * 2 * AT_ONCE, fixed)
+    # Instances start beforehand, and more of them than are needed: none may start cold later.
+    target.send(application, [arguments.delay] * 3 * AT_ONCE, fixed, at_once=2 * AT_ONCE)
+    time.sleep(2 * arguments.delay)
     files = {}
     for name, factor in {"D": 1.0, **FACTORS}.items():
         ids = target.send(application, [arguments.delay * factor * share for share in shares], fixed)
@@ -215,6 +216,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--requests", type=int, default=60)
     parser.add_argument("--delay", type=float, default=1.0, help="D in seconds")
+    parser.add_argument("--only", default=",".join(APPLICATIONS), help="applications, separated by commas")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--sb", default=str(ROOT / "target/release/sb"))
     arguments = parser.parse_args()
@@ -228,7 +230,7 @@ def main():
             target = Target(json.loads(up.stdout))
             rows = []
             for seed in range(arguments.seeds):
-                for application in APPLICATIONS:
+                for application in arguments.only.split(","):
                     rows += measure(arguments, target, folder, application, seed)
                     print(f"seed {seed}: {application} is done; load average {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
         finally:
@@ -240,7 +242,7 @@ def main():
     print("\n| application | case | figure | with D, ms | predicted, ms | measured, ms | median error | largest error | limit |\n"
           "|---|---|---|---|---|---|---|---|---|")
     failed = False
-    for application in APPLICATIONS:
+    for application in arguments.only.split(","):
         for case in FACTORS:
             for figure, limit in LIMITS.items():
                 of = [row for row in rows if (row["application"], row["case"], row["figure"]) == (application, case, figure)]
