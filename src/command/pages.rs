@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sb_figures::{Figure, FigureError, FileWriter};
-use sb_pages::{Course, Source, document};
+use sb_pages::{Course, Paths, Source, document};
 use sb_report::Report;
 
 use super::output::Failed;
@@ -30,10 +30,11 @@ pub(super) struct About {
 }
 
 /// Writes the page and the pictures into a folder, and says how many figures there are.
-pub(super) fn write(folder: &Path, report: &Report, about: About) -> Result<usize, Failed> {
+pub(super) fn write(folder: &Path, report: &Report, about: About, paths: &Paths) -> Result<usize, Failed> {
     let source = Source {
         title: about.title,
         course: about.course,
+        paths: Some(paths),
         figures: Some(FIGURES.to_owned()),
         tables: Some(TABLES.to_owned()),
         ..Source::new(report)

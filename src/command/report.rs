@@ -70,8 +70,9 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         }
     }
     if let Some(output) = &arguments.output {
-        let report = tables::compute(&sources(&named, &folders), arguments)?;
-        return tables::write(terminal, settings, &report, about, output);
+        let sources = sources(&named, &folders);
+        let report = tables::compute(&sources, arguments)?;
+        return tables::write(terminal, settings, &report, about, &sources, output);
     }
     if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
         let message = "the definitions of tables mean nothing to the screen";

@@ -14,6 +14,7 @@ use crate::cli::ReportArguments;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
+use crate::watch::paths::critical_paths;
 
 /// As many notes are shown; the report has all of them.
 const SHOWN: usize = 5;
@@ -76,6 +77,7 @@ pub(super) fn write(
     settings: &Settings,
     report: &Report,
     about: About,
+    folders: &[PathBuf],
     target: &Path,
 ) -> Outcome {
     if report.executions == 0 {
@@ -84,7 +86,7 @@ pub(super) fn write(
     }
     let output = Output::create(target)?;
     output.write(report, env!("CARGO_PKG_VERSION"))?;
-    let figures = pages::write(output.path(), report, about)?;
+    let figures = pages::write(output.path(), report, about, &critical_paths(folders))?;
     output.place()?;
     let warnings = report.notes.iter().filter(|note| note.weight == Weight::Warning);
     for note in warnings.clone().take(SHOWN) {

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::live::Live;
 use crate::watch::course::course;
+use crate::watch::paths::critical_paths;
 use sb_pages::{Source, document};
 use sb_plan::id::RunId;
 use sb_report::{Options, Report, read};
@@ -49,7 +50,8 @@ impl Reports {
             let folders: Vec<_> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
             let dataset = read(&folders, &Options::default()).map_err(io::Error::other)?;
             let report = Report::new(&dataset);
-            let source = Source { title, course: Some(course), ..Source::new(&report) };
+            let paths = critical_paths(&folders);
+            let source = Source { title, course: Some(course), paths: Some(&paths), ..Source::new(&report) };
             document(&source).html().map_err(io::Error::other)
         });
         let page = Bytes::from(made.await??);

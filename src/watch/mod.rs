@@ -2,12 +2,14 @@
 //!
 //! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs what is new; [`overview`]
 //! condenses the state for people; [`files`] reads how far a load is, and logs as they grow; [`measured`] finds what a
-//! run has measured so far; [`course`] says when each step ran.
+//! run has measured so far; [`course`] says when each step ran;
+//! [`paths`] reads the critical paths of traces.
 
 pub(crate) mod course;
 pub(crate) mod files;
 pub(crate) mod measured;
 pub(crate) mod overview;
+pub(crate) mod paths;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

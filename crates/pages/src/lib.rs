@@ -6,9 +6,12 @@ mod groups;
 mod latency;
 mod levels;
 mod over_time;
+mod paths;
 mod shares;
 mod shown;
 
+#[cfg(test)]
+mod paths_tests;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +19,10 @@ use sb_figures::{Document, Figure, Item, Section};
 use sb_report::{Report, Weight};
 
 pub use course::{Course, CourseSpan, CourseStep, SpanKind};
+pub use paths::{Paths, TypicalOf};
 
 /// What a document is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source<'a> {
     /// The numbers.
     pub report: &'a Report,
@@ -28,8 +32,8 @@ pub struct Source<'a> {
     pub facts: Vec<(String, String)>,
     /// The run that the executions are from, if they are from one.
     pub course: Option<Course>,
-    /// Chapters that others made; they follow those about latency.
-    pub further: Vec<Section>,
+    /// The critical paths of its traces, if they were read.
+    pub paths: Option<&'a Paths>,
     /// Where the files of the figures are, relative to the document; none: there are no such files.
     pub figures: Option<String>,
     /// Where the tables are, relative to the document; none: there are no such files.
@@ -44,7 +48,7 @@ impl<'a> Source<'a> {
             title: "Report".to_owned(),
             facts: Vec::new(),
             course: None,
-            further: Vec::new(),
+            paths: None,
             figures: None,
             tables: None,
         }
@@ -69,7 +73,7 @@ pub fn document(source: &Source<'_>) -> Document {
     }
     latency.items.extend(figures(latency::requests(&report.groups, &names)));
     sections.push(latency);
-    sections.extend(source.further.iter().cloned());
+    sections.extend(source.paths.into_iter().flat_map(Paths::sections));
     let distributions =
         figures(latency::by_status(&report.groups, &names)).chain(figures(latency::by_workload(report)));
     sections.push(section("How latencies are distributed", distributions.collect()));
