@@ -254,6 +254,11 @@ fn the_ranking_tries_operations_activities_and_cold_starts() {
     let place = |name: &str| names.iter().position(|other| other == name).unwrap();
     assert!(place("all external_service") < place("a (DynamoDB::Table)"));
     assert!(!names.contains(&"b (S3)".to_owned()), "{names:?}");
+    // Four operations would bring as much as all computation; none of them stands for another.
+    for name in ["f (Lambda::Function)", "a (DynamoDB::Table)", "l (Lambda)", "r (ApiGateway::Stage)"] {
+        place(name);
+    }
+    assert!(!names.contains(&"all computation".to_owned()), "{names:?}");
     for pair in ranked.windows(2) {
         assert!(pair[0].gain() >= pair[1].gain());
     }

@@ -209,8 +209,8 @@ impl WhatIf {
     /// The changes that would help most, the best first: each operation and each activity in half of its time, and no cold
     /// starts. The order is that of the mean of two shares: by how much the median and the 99th percentile would shrink.
     ///
-    /// Left out are changes that would change neither, those that would bring the same as one before them, and parts that a platform
-    /// records of each function, such as `Initialization`: their activities are tried.
+    /// Left out are changes that would change neither, changes of an activity that would bring the same as one before them, and
+    /// parts that a platform records of each function, such as `Initialization`: their activities are tried.
     pub fn rank(&self, count: usize) -> Vec<Ranked> {
         if self.kept.is_empty() {
             return Vec::new();
@@ -245,7 +245,12 @@ impl WhatIf {
             .collect();
         // Operations were tried before activities, and stay before them where both would bring the same.
         ranked.sort_by(|left, right| right.gain().total_cmp(&left.gain()));
-        ranked.dedup_by(|later, earlier| later.prediction.after == earlier.prediction.after);
+        // An activity is often one operation. Two operations are never one, even if they would bring the same.
+        let is_operation = |ranked: &Ranked| matches!(ranked.what, Candidate::Operation(_));
+        ranked.dedup_by(|later, earlier| {
+            later.prediction.after == earlier.prediction.after
+                && !(is_operation(later) && is_operation(earlier))
+        });
         ranked.truncate(count);
         for ranked in &mut ranked {
             ranked.prediction = self.predict_known(&ranked.what.halved(), Precision::Intervals);
