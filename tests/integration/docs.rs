@@ -78,8 +78,13 @@ fn the_examples_in_the_documentation_are_valid() {
         "applications/store/benchmark.toml",
         &format!("[benchmark]\nname = \"store\"\n[params]\nport = 5432\n[targets.local]\n{database}"),
     );
-    assert_eq!(blocks.len(), 4, "every example is checked");
+    let trials = named("[trials]");
+    work.write(
+        "plans/precise.toml",
+        &format!("[plan]\nname = \"precise\"\nexecutor = \"host\"\n[[applications]]\nmanifest = \"../applications/shop/benchmark.toml\"\n[load]\nconstant = 5\nduration = \"10s\"\n{trials}"),
+    );
+    assert_eq!(blocks.len(), 5, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
-    assert!(checked.stderr.contains("4 files checked, no errors"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("5 files checked, no errors"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("warning") && !checked.stderr.contains('⚠'), "{}", checked.stderr);
 }
