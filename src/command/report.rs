@@ -245,7 +245,8 @@ pub(super) async fn finish(
         terminal.say(&format!("{}\n  {}", terminal.paint(Style::Strong, "wrote"), written.join("\n  ")));
     }
     if request.parts.invoke && !folders.is_empty() {
-        terminal.say(&format!("figures and tables: sb report {run} --output DIR"));
+        let command = terminal.command(&format!("report {run} --output DIR"));
+        terminal.say(&format!("figures and tables: {command}"));
     }
     let exit = Exit::of_run(measurement, cleanup);
     let style = if exit == Exit::Done { Style::Good } else { Style::Bad };
@@ -254,12 +255,16 @@ pub(super) async fn finish(
     let text = format!("run {run}:{measured}{cleaned}");
     terminal.say(&terminal.paint(style, text.replace(":;", ":").as_str()));
     if request.parts.deploy && !request.parts.cleanup && exit != Exit::Done {
-        terminal.say("what was deployed is still there: `sb cleanup` removes it");
+        let command = terminal.command("cleanup");
+        terminal.say(&format!("what was deployed is still there: `{command}` removes it"));
     }
     if exit == Exit::CleanupOwed {
         let text = match cleanup {
-            Verdict::Kept => format!("what failed is still deployed: `sb cleanup {run}` removes it"),
-            _ => "something may still be deployed: `sb leaks` lists it".to_owned(),
+            Verdict::Kept => {
+                let command = terminal.command(&format!("cleanup {run}"));
+                format!("what failed is still deployed: `{command}` removes it")
+            }
+            _ => format!("something may still be deployed: `{}` lists it", terminal.command("leaks")),
         };
         terminal.say(&text);
     }
