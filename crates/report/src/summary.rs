@@ -1,5 +1,6 @@
 //! A report as Markdown, short enough for a pull request.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::note::Weight;
@@ -18,7 +19,7 @@ pub(crate) fn summary(report: &Report) -> String {
     out
 }
 
-fn summary_to(out: &mut String, report: &Report) -> std::fmt::Result {
+fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
     let groups: Vec<&Group> = report.groups.iter().filter(|group| group.key.status.is_none()).collect();
     let whole: Vec<&Group> =
         groups.iter().copied().filter(|group| group.key.request_type.is_none()).collect();
@@ -35,15 +36,29 @@ fn summary_to(out: &mut String, report: &Report) -> std::fmt::Result {
         sum(|group| group.invalid.unwrap_or_default()),
         if report.as_published { " With the definitions of the published study." } else { "" },
     )?;
-    if !groups.is_empty() {
+    // Where there is one type of request, its row would be that of all requests again.
+    let mut types: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for group in &groups {
+        types.entry(setting(group)).or_default().extend(group.key.request_type.as_deref());
+    }
+    let only_type = |group: &'a Group| match types.get(&setting(group)).map(Vec::as_slice) {
+        Some([only]) => Some(*only),
+        _ => None,
+    };
+    let rows: Vec<&Group> = groups
+        .iter()
+        .copied()
+        .filter(|group| group.key.request_type.is_none() || only_type(group).is_none())
+        .collect();
+    if !rows.is_empty() {
         writeln!(out, "Latency in ms. Precision: half the width of the median's 95 % interval.\n")?;
         writeln!(out, "| application | requests | n | p50 | p99 | mean | precision | most of the time |")?;
         writeln!(out, "|---|---|---:|---:|---:|---:|---:|---|")?;
-        for group in groups.iter().take(ROWS) {
-            group_row(out, group)?;
+        for group in rows.iter().take(ROWS) {
+            group_row(out, group, only_type(group))?;
         }
-        if groups.len() > ROWS {
-            writeln!(out, "\n{} more groups are in `tables/groups.csv`.", groups.len() - ROWS)?;
+        if rows.len() > ROWS {
+            writeln!(out, "\n{} more groups are in `tables/groups.csv`.", rows.len() - ROWS)?;
         }
     }
     if let Some(overview) = report.table("overview") {
@@ -64,7 +79,12 @@ fn summary_to(out: &mut String, report: &Report) -> std::fmt::Result {
     Ok(())
 }
 
-fn group_row(out: &mut String, group: &Group) -> std::fmt::Result {
+/// What tells a group apart from others, besides the type of its requests.
+fn setting(group: &Group) -> impl Ord + use<'_> {
+    (&group.key.application, &group.key.label, &group.key.factors)
+}
+
+fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::fmt::Result {
     let key = &group.key;
     let mut name = plain(&key.application);
     if let Some(label) = &key.label {
@@ -73,7 +93,7 @@ fn group_row(out: &mut String, group: &Group) -> std::fmt::Result {
     for (factor, level) in &key.factors {
         name.push_str(&format!(", {} = {}", plain(factor), plain(level)));
     }
-    let kind = key.request_type.as_ref().map_or_else(|| "all".to_owned(), |kind| plain(kind));
+    let kind = key.request_type.as_deref().or(only_type).map_or_else(|| "all".to_owned(), plain);
     // Without traces, what the load generator measured.
     let (figures, count): (Option<Figures>, u64) = match group.duration {
         Some(duration) => (Some(duration), group.traces),
