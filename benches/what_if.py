@@ -180,9 +180,9 @@ def figures(arguments, file, factor):
     options = ["--operation", f"work={factor}"]
     command = [arguments.sb, "trace", "what-if", str(file), "--format", "json", *options]
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    if told["counts"]["invalid"]:
-        sys.exit(f"{told['counts']['invalid']} traces of {file} are invalid: `sb trace list {file}` says why")
-    return told
+    if told["invalid"]:
+        sys.exit(f"{told['invalid']} traces of {file} are invalid: `sb trace list {file}` says why")
+    return told["groups"][0]
 
 
 def measure(arguments, target, folder, application, seed):
@@ -205,7 +205,7 @@ def measure(arguments, target, folder, application, seed):
         for figure in LIMITS:
             rows.append({
                 "application": application, "seed": seed, "case": name, "figure": figure,
-                "traces": told["counts"]["traces"], "recorded_ms": told["recorded"][figure]["ms"],
+                "traces": told["traces"], "recorded_ms": told["recorded"][figure]["ms"],
                 "predicted_ms": told["predicted"][figure]["ms"], "measured_ms": then[figure]["ms"],
             })
     return rows

@@ -1,5 +1,6 @@
 //! What changes would bring: `sb trace what-if`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -13,8 +14,8 @@ use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use sb_analysis::{
-    Change, ChangeError, Figure, Figures, IntervalUnit, Prediction, Ranked, WhatIf, for_each_measured,
-    printable,
+    Change, ChangeError, Figure, Figures, IntervalUnit, Prediction, Ranked, Setting, WhatIf,
+    for_each_measured, printable,
 };
 
 /// How many changes a ranking has.
@@ -47,41 +48,85 @@ pub(super) fn what_if(
     join_linked: bool,
     change: &Change,
 ) -> Outcome {
-    let (mut traces, mut invalid) = (WhatIf::default(), 0_u64);
+    let (mut groups, mut invalid) = (BTreeMap::<Setting, WhatIf>::new(), 0_u64);
     for_each_measured(
         files,
         join_linked,
-        &mut |trace, _, measured| traces.add(trace, measured.trial),
+        &mut |trace, _, measured| {
+            groups.entry(measured.setting()).or_default().add(trace, measured.trial);
+        },
         &mut |_| invalid += 1,
     )?;
-    let now = traces.predict(&Change::default()).map_err(failed)?;
-    let counts = json!({ "traces": traces.added(), "sampled": traces.sampled(), "invalid": invalid });
-    if change.is_empty() {
-        let ranked = traces.rank(RANKED);
-        if settings.json() {
-            let value = json!({
-                "version": 1, "counts": counts, "interval_unit": now.interval_unit, "recorded": now.before,
-                "ranking": ranked.iter().map(as_json).collect::<Vec<_>>(),
-            });
-            terminal.data(&format!("{value:#}"))?;
-        } else {
-            let mut text = ranking(terminal, &now, &ranked);
-            notes(&mut text, &traces, invalid, &now);
-            terminal.data(&text)?;
-        }
-        return Ok(Exit::Done);
+    if groups.is_empty() {
+        return Err(failed(ChangeError::NoTraces));
     }
-    let prediction = traces.predict(change).map_err(failed)?;
+    // What was measured in different settings is no repetition of the same, so each setting has figures of its own.
+    let names = Setting::names(groups.keys());
+    let mut refused = Vec::new();
+    let (mut values, mut text) = (Vec::new(), String::new());
+    for (name, (setting, traces)) in names.iter().zip(&groups) {
+        let prediction = match traces.predict(change) {
+            Ok(prediction) => prediction,
+            Err(error) => {
+                refused.push((name, error));
+                continue;
+            }
+        };
+        let ranked = if change.is_empty() { Some(traces.rank(RANKED)) } else { None };
+        if settings.json() {
+            let mut value = json!({
+                "application": setting.application, "values": setting.values,
+                "traces": traces.added(), "sampled": traces.sampled(),
+                "interval_unit": prediction.interval_unit, "recorded": prediction.before,
+            });
+            match &ranked {
+                Some(ranked) => value["ranking"] = ranked.iter().map(as_json).collect(),
+                None => {
+                    value["changed"] = prediction.changed.into();
+                    value["predicted"] = json!(prediction.after);
+                }
+            }
+            values.push(value);
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if names.len() > 1 {
+            let _ = writeln!(text, "{}\n", terminal.paint(Style::Strong, &printable(name)));
+        }
+        match &ranked {
+            Some(ranked) => text.push_str(&ranking(terminal, &prediction, ranked)),
+            None => predicted(&mut text, &prediction),
+        }
+        notes(&mut text, traces, &prediction);
+    }
+    if refused.len() == names.len()
+        && let Some((_, error)) = refused.pop()
+    {
+        return Err(failed(error));
+    }
     if settings.json() {
-        let value = json!({
-            "version": 1, "counts": counts, "changed": prediction.changed,
-            "interval_unit": prediction.interval_unit, "recorded": prediction.before,
-            "predicted": prediction.after,
-        });
+        let refused: Vec<Value> = refused
+            .iter()
+            .map(|(name, error)| json!({ "group": name, "reason": error.to_string() }))
+            .collect();
+        let value = json!({ "version": 1, "invalid": invalid, "groups": values, "left_out": refused });
         terminal.data(&format!("{value:#}"))?;
         return Ok(Exit::Done);
     }
-    let mut text = format!("{:<6}{:>36}{:>36}{:>10}\n", "", "recorded (ms)", "predicted (ms)", "change");
+    for (name, _) in refused {
+        let _ = writeln!(text, "\n{}: nothing of it would change", printable(name));
+    }
+    if invalid > 0 {
+        let _ = writeln!(text, "{invalid} invalid traces were left out; `sb trace list` says why");
+    }
+    terminal.data(&text)?;
+    Ok(Exit::Done)
+}
+
+fn predicted(text: &mut String, prediction: &Prediction) {
+    let _ = writeln!(text, "{:<6}{:>36}{:>36}{:>10}", "", "recorded (ms)", "predicted (ms)", "change");
     for (name, before, after) in rows(&prediction.before, &prediction.after) {
         let _ = writeln!(
             text,
@@ -93,9 +138,6 @@ pub(super) fn what_if(
     }
     let _ =
         writeln!(text, "\n{} of {} traces would take another time", prediction.changed, prediction.traces);
-    notes(&mut text, &traces, invalid, &prediction);
-    terminal.data(&text)?;
-    Ok(Exit::Done)
 }
 
 fn rows(before: &Figures, after: &Figures) -> [(&'static str, Figure, Figure); 3] {
@@ -152,19 +194,20 @@ fn as_json(ranked: &Ranked) -> Value {
     })
 }
 
-fn notes(text: &mut String, traces: &WhatIf, invalid: u64, prediction: &Prediction) {
+fn notes(text: &mut String, traces: &WhatIf, prediction: &Prediction) {
     if traces.added() > traces.sampled() as u64 {
         let _ =
             writeln!(text, "a sample of the {} traces, chosen by their ids, stands for all", traces.added());
     }
-    if invalid > 0 {
-        let _ = writeln!(text, "{invalid} invalid traces were left out; `sb trace list` says why");
-    }
+    let Figures { p50, p99, .. } = prediction.before;
     text.push_str(match prediction.interval_unit {
+        IntervalUnit::Trial if p50.interval_ms.is_none() => {
+            "no intervals: they need three trials with enough traces\n"
+        }
         IntervalUnit::Trial => "intervals: 95 %, of whole trials\n",
         IntervalUnit::Trace => "intervals: 95 %, of the traces of one trial: how trials differ is unknown\n",
     });
-    if prediction.before.p99.interval_ms.is_none() {
+    if p50.interval_ms.is_some() && p99.interval_ms.is_none() {
         text.push_str("p99 has no interval: there are fewer than 1,000 traces, or too few trials\n");
     }
 }

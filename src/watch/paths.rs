@@ -48,9 +48,7 @@ fn read(folders: &[PathBuf]) -> io::Result<Paths> {
     for_each_measured(
         &files,
         false,
-        &mut |trace, analysis, measured| {
-            paths.add(measured.application, trace, analysis, measured.file_number, measured.trial);
-        },
+        &mut |trace, analysis, measured| paths.add(trace, analysis, measured),
         // Those are counted by the report.
         &mut |_| {},
     )?;

@@ -95,7 +95,8 @@ fn a_change_is_predicted_and_changes_are_ranked() {
     let work = Workspace::new();
     work.write("traces.json", &traces(1_000, (0..41).map(|off| 100 + off)));
     // S3 in a quarter of its time: the lookup takes over the path, for three quarters of it.
-    let predicted = json_of(&work, &["trace", "what-if", "traces.json", "--operation", "S3=0.25"]);
+    let predicted =
+        &json_of(&work, &["trace", "what-if", "traces.json", "--operation", "S3=0.25"])["groups"][0];
     near(&predicted["recorded"]["p50"]["ms"], 170.0);
     near(&predicted["predicted"]["p50"]["ms"], 140.0);
     assert_eq!((&predicted["changed"], &predicted["interval_unit"]), (&json!(41), &json!("trace")));
@@ -103,14 +104,14 @@ fn a_change_is_predicted_and_changes_are_ranked() {
     assert!(low < 140.0 && 140.0 < high, "{low} to {high}");
     assert_eq!(predicted["predicted"]["p99"]["interval_ms"], Value::Null, "of 41 traces, none is beyond p99");
 
-    let ranked = json_of(&work, &["trace", "what-if", "traces.json"]);
+    let ranked = &json_of(&work, &["trace", "what-if", "traces.json"])["groups"][0];
     let best = &ranked["ranking"][0];
     assert_eq!(best["what"], "all external_service");
     let second = &ranked["ranking"][1];
     assert_eq!((&second["what"], &second["kind"]), (&json!("S3"), &json!("operation")));
     let option = second["option"].as_str().unwrap();
     let pattern = option.strip_prefix("--operation '").unwrap().trim_end_matches('\'');
-    let again = json_of(&work, &["trace", "what-if", "traces.json", "--operation", pattern]);
+    let again = &json_of(&work, &["trace", "what-if", "traces.json", "--operation", pattern])["groups"][0];
     assert_eq!(again["predicted"], second["predicted"]);
     let text = work.sb(&["trace", "what-if", "traces.json"]).expect(0).stdout;
     assert!(text.contains("what would help most") && text.contains("   2  S3 "), "{text}");
@@ -123,6 +124,29 @@ fn a_change_is_predicted_and_changes_are_ranked() {
     ] {
         let ran = work.sb(&[&["trace", "what-if", "traces.json"][..], &options].concat()).expect(2);
         assert!(ran.stderr.replace("\n  │ ", " ").contains(message), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_was_measured_in_another_setting_is_no_repetition() {
+    let work = Workspace::new();
+    for (folder, application, rate, first) in
+        [("a/logs/1", "shop", 5, 1_000), ("a/logs/2", "shop", 10, 2_000), ("b/logs/1", "bank", 5, 3_000)]
+    {
+        work.write(&format!("{folder}/traces.json"), &traces(first, (0..41).map(|off| 100 + off)));
+        let about =
+            json!({ "application": application, "factors": { "rate": rate }, "labels": { "study": "s" } });
+        work.write(&format!("{folder}/run.json"), &about.to_string());
+    }
+    let told = json_of(&work, &["trace", "what-if", "a", "b"]);
+    let groups: Vec<_> = told["groups"].as_array().unwrap().iter().collect();
+    assert_eq!(groups.len(), 3);
+    for group in &groups {
+        assert_eq!((&group["traces"], &group["interval_unit"]), (&json!(41), &json!("trace")), "{group}");
+    }
+    let text = work.sb(&["trace", "what-if", "a", "b"]).expect(0).stdout;
+    for name in ["shop, rate = 5\n", "shop, rate = 10\n", "bank\n"] {
+        assert!(text.contains(name), "no `{name}` in {text}");
     }
 }
 

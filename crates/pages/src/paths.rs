@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use sb_analysis::{
-    Analysis, Change, Figure as Predicted, FlameGraph, IntervalUnit, PathTree, Quantiles, Trace,
-    TrialOfTrace, Waterfall, WhatIf,
+    Analysis, Change, Figure as Predicted, FlameGraph, IntervalUnit, Measured, PathTree, Quantiles, Setting,
+    Trace, Waterfall, WhatIf,
 };
 use sb_figures::{Chart, Figure, Id, Item, Prepared, Section, Table, Variant};
 
@@ -12,21 +12,21 @@ use crate::shown::float;
 
 /// How many changes a ranking has.
 const RANKED: usize = 10;
-/// As many applications have pictures and a ranking: the others are named.
-const MOST_APPLICATIONS: usize = 20;
+/// As many settings have pictures and a ranking: the others are named.
+const MOST_SETTINGS: usize = 20;
 /// Operations with a smaller share of all time are not in the table.
 const SMALLEST_SHARE: f64 = 0.002;
 
-/// The critical paths of an execution's traces, by application.
+/// The critical paths of traces, by what was measured.
 #[derive(Default)]
 pub struct Paths {
-    applications: BTreeMap<String, ApplicationPaths>,
+    settings: BTreeMap<Setting, SettingPaths>,
     /// Why there is nothing to show although there are traces.
     left_out: Option<String>,
 }
 
 #[derive(Default)]
-struct ApplicationPaths {
+struct SettingPaths {
     tree: PathTree,
     what_if: WhatIf,
     typical: Vec<(String, Waterfall)>,
@@ -35,13 +35,13 @@ struct ApplicationPaths {
 /// A trace that is typical of its application, by which it is found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypicalOf {
-    /// The application.
-    pub application: String,
+    /// What was measured.
+    pub setting: Setting,
     /// What it is typical of: `median`, or `p99`.
     pub which: &'static str,
     /// The id of the trace.
     pub id: String,
-    /// The number of its file, as given to [`Paths::add`].
+    /// The number of its file, in the list of files.
     pub file: u32,
 }
 
@@ -51,32 +51,21 @@ impl Paths {
         Self { left_out: Some(reason), ..Self::default() }
     }
 
-    /// Adds a trace. Its file has a number of the caller's.
-    pub fn add(
-        &mut self,
-        application: &str,
-        trace: &Trace<'_>,
-        analysis: &Analysis,
-        file: u32,
-        trial: TrialOfTrace,
-    ) {
-        if !self.applications.contains_key(application) {
-            self.applications.insert(application.to_owned(), ApplicationPaths::default());
-        }
-        if let Some(paths) = self.applications.get_mut(application) {
-            paths.tree.add(trace, analysis, file);
-            paths.what_if.add(trace, trial);
-        }
+    /// Adds a trace, with what is known of its measurement.
+    pub fn add(&mut self, trace: &Trace<'_>, analysis: &Analysis, measured: &Measured<'_>) {
+        let paths = self.settings.entry(measured.setting()).or_default();
+        paths.tree.add(trace, analysis, measured.file_number);
+        paths.what_if.add(trace, measured.trial);
     }
 
     /// The traces whose waterfalls a document shows.
     pub fn typical(&self) -> Vec<TypicalOf> {
         let mut all = Vec::new();
-        for (application, paths) in self.applications.iter().take(MOST_APPLICATIONS) {
+        for (setting, paths) in self.settings.iter().take(MOST_SETTINGS) {
             let Some(Quantiles { p50, p99, .. }) = paths.tree.durations_ms() else { continue };
             for (which, duration) in [("median", p50), ("p99", p99)] {
                 all.extend(paths.tree.typical(duration, 1).into_iter().map(|trace| TypicalOf {
-                    application: application.clone(),
+                    setting: setting.clone(),
                     which,
                     id: trace.id.clone(),
                     file: trace.file,
@@ -88,7 +77,7 @@ impl Paths {
 
     /// Adds the waterfall of a trace that [`Paths::typical`] named; of two traces with the same id, the first counts.
     pub fn show(&mut self, typical: &TypicalOf, waterfall: Waterfall) {
-        if let Some(paths) = self.applications.get_mut(&typical.application)
+        if let Some(paths) = self.settings.get_mut(&typical.setting)
             && paths.typical.iter().all(|(which, _)| which != typical.which)
         {
             paths.typical.push((typical.which.to_owned(), waterfall));
@@ -103,19 +92,19 @@ impl Paths {
         let mut changes = Section { title: "What would help most".to_owned(), ..Section::default() };
         paths.text.extend(self.left_out.clone());
         let mut used = HashSet::new();
-        for (application, found) in self.applications.iter().take(MOST_APPLICATIONS) {
+        let names = Setting::names(self.settings.keys());
+        for (application, found) in names.iter().zip(self.settings.values()).take(MOST_SETTINGS) {
             let id = own_id(application, &mut used);
             paths.items.push(flame_graph(&id, application, &found.tree));
             paths.items.extend(waterfalls(&id, application, &found.typical));
             changes.items.push(ranking(application, &found.what_if));
         }
-        let more: Vec<&str> = self.applications.keys().skip(MOST_APPLICATIONS).map(String::as_str).collect();
+        let more = names.get(MOST_SETTINGS..).unwrap_or_default();
         if !more.is_empty() {
-            let names = more.join(", ");
-            paths.text.push(format!(
-                "{} further applications are not shown: {names}. `sb trace aggregate` has them.",
-                more.len()
-            ));
+            let names = more.join("; ");
+            paths
+                .text
+                .push(format!("{} more are not shown: {names}. `sb trace aggregate` has them.", more.len()));
         }
         if !changes.items.is_empty() {
             changes.text.push(

@@ -43,9 +43,7 @@ fn paths_of(files: &[PathBuf]) -> Paths {
     for_each_measured(
         files,
         false,
-        &mut |trace, analysis, measured| {
-            paths.add(measured.application, trace, analysis, measured.file_number, measured.trial);
-        },
+        &mut |trace, analysis, measured| paths.add(trace, analysis, measured),
         &mut |rejected| refused.push(rejected.reason.to_string()),
     )
     .unwrap();

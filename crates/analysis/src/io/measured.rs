@@ -98,7 +98,39 @@ pub struct Measured<'f> {
     pub trial: TrialOfTrace,
 }
 
+/// What was measured: traces of one setting are repetitions of each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Setting {
+    /// As in [`Measured::application`].
+    pub application: String,
+    /// As in [`Measured::values`].
+    pub values: BTreeMap<String, String>,
+}
+
+impl Setting {
+    /// Names for settings, in their order: the application, and those values that differ within the application.
+    pub fn names<'a>(settings: impl Iterator<Item = &'a Self> + Clone) -> Vec<String> {
+        let differs = |setting: &Self, name: &str| {
+            let mut others = settings.clone().filter(|other| other.application == setting.application);
+            others.any(|other| other.values.get(name) != setting.values.get(name))
+        };
+        let name = |setting: &'a Self| {
+            let values = setting.values.iter().filter(|(name, _)| differs(setting, name));
+            let values = values.map(|(name, value)| format!("{name} = {value}"));
+            let application =
+                if setting.application.is_empty() { "all traces" } else { &setting.application };
+            std::iter::once(application.to_owned()).chain(values).collect::<Vec<_>>().join(", ")
+        };
+        settings.clone().map(name).collect()
+    }
+}
+
 impl Measured<'_> {
+    /// What was measured.
+    pub fn setting(&self) -> Setting {
+        Setting { application: self.application.to_owned(), values: self.values.clone() }
+    }
+
     /// What a trace has for a key; empty where it has nothing.
     pub fn value(&self, key: &GroupKey, trace: &Trace<'_>, analysis: &Analysis) -> String {
         match key {

@@ -42,10 +42,13 @@ pub struct Figures {
 pub struct Figure {
     /// Of all traces.
     pub ms: f64,
-    /// Where it is with 95 % confidence: from, to. `None` where too few traces or trials say how it varies; for a quantile, at
-    /// least ten traces must lie beyond it.
+    /// Where it is with 95 % confidence: from, to. `None` where too few traces or trials say how it varies: two trials are too
+    /// few, and for a quantile, at least ten traces must lie beyond it.
     pub interval_ms: Option<[f64; 2]>,
 }
+
+/// Two deployments or trials say next to nothing of how they differ: the factor of a 95 % interval is 12.7 for them, and 4.3 for three.
+const FEWEST_UNITS: usize = 3;
 
 impl Figures {
     /// Of durations in microseconds, without intervals; zero without any.
@@ -76,6 +79,9 @@ impl Figures {
             .collect();
         let Ok(drawn) = Trials::new(&trials) else { return figures };
         let several = trials.len() > 1;
+        if several && drawn.units() < FEWEST_UNITS {
+            return figures;
+        }
         let interval = |statistic: Statistic| -> Option<Interval> {
             if !drawn.suffice(statistic) {
                 return None;
@@ -141,6 +147,12 @@ mod tests {
         assert!(low < many.p99.ms && many.p99.ms < high, "{many:?}");
         let one = Figures::with_intervals(&durations(1, 1));
         assert_eq!((one.p50.ms.to_bits(), one.mean.interval_ms), (100.0_f64.to_bits(), None));
+    }
+
+    #[test]
+    fn two_trials_say_nothing_of_how_trials_differ() {
+        let known = |trials| Figures::with_intervals(&durations(trials, 200)).mean.interval_ms.is_some();
+        assert_eq!([1, 2, 3].map(known), [true, false, true]);
     }
 
     #[test]
