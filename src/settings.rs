@@ -46,6 +46,9 @@ pub(crate) enum SettingsError {
     SeveralManifests { folder: PathBuf, names: Vec<String> },
     #[error("cannot read the folder `{}`: {source}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
+    #[error("there is no state here, and several below: {}", .0.join(", "))]
+    #[diagnostic(help("go to the folder of one, or name it: --state-dir {}", .0[0]))]
+    SeveralWorkspaces(Vec<String>),
 }
 
 impl Settings {
@@ -138,6 +141,24 @@ impl Settings {
     /// The workspace of the working directory.
     pub(crate) fn workspace_here(&self) -> Workspace {
         self.workspace(Path::new("."))
+    }
+
+    /// The workspace that is looked at where no file says which one: that of the working directory. If there is none, the only
+    /// one below it: outside of a git work tree, the state of a plan is beside the plan.
+    pub(crate) fn known_workspace(&self) -> Result<Workspace, SettingsError> {
+        let here = self.workspace_here();
+        if self.state_dir.is_some() || here.folder().exists() {
+            return Ok(here);
+        }
+        let below = Workspace::below(Path::new("."));
+        match below.as_slice() {
+            [] => Ok(here),
+            [one] => Ok(one.clone()),
+            several => {
+                let names = several.iter().map(|workspace| quoted(workspace.folder())).collect();
+                Err(SettingsError::SeveralWorkspaces(names))
+            }
+        }
     }
 }
 

@@ -33,6 +33,40 @@ impl Workspace {
         Self { folder: folder.into(), is_named: false }
     }
 
+    /// The workspaces that are in folders below one, in the order of their paths: those of three levels, and of folders that are
+    /// neither hidden nor links. Stops after some thousand folders.
+    pub(crate) fn below(folder: &Path) -> Vec<Self> {
+        const DEEPEST: usize = 3;
+        const MOST: usize = 5_000;
+        let mut found = Vec::new();
+        let mut level = vec![absolute(folder)];
+        let mut seen = 0;
+        for _ in 0..DEEPEST {
+            let mut next = Vec::new();
+            for folder in level {
+                for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                    let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+                    if is_hidden || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        continue;
+                    }
+                    seen += 1;
+                    if seen > MOST {
+                        return found;
+                    }
+                    let state = entry.path().join(".sb");
+                    if state.is_dir() {
+                        found.push(Self { folder: state.into(), is_named: false });
+                    } else {
+                        next.push(entry.path());
+                    }
+                }
+            }
+            level = next;
+        }
+        found.sort_by(|left, right| left.folder.cmp(&right.folder));
+        found
+    }
+
     /// Whether its folder was named, which is to trust it.
     pub(crate) fn is_named(&self) -> bool {
         self.is_named

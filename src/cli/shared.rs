@@ -200,7 +200,7 @@ impl Shared {
                 .value_name("PATH")
                 .env("SB_STATE_DIR")
                 .value_parser(value_parser!(PathBuf))
-                .help("Folder of the state [default: the nearest .sb, else one at the root of the git work tree]"),
+                .help("Folder of the state [default: the nearest .sb, else one at the root of the git work tree, else one beside the plan or manifest]"),
             Self::Verbose => Arg::new(id::VERBOSE)
                 .short('v')
                 .long("verbose")

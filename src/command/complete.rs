@@ -266,6 +266,10 @@ impl Here {
         functions.into_iter().map(plain).collect()
     }
 
+    fn workspace(&self) -> Workspace {
+        self.0.known_workspace().unwrap_or_else(|_| self.0.workspace_here())
+    }
+
     /// Looks at the state; a `.sb` is never made.
     fn state<T>(&self, workspace: &Workspace, look: impl AsyncFnOnce(Store) -> Option<T>) -> Option<T> {
         let store = Store::look(workspace).ok()?;
@@ -274,14 +278,14 @@ impl Here {
     }
 
     fn runs(&self) -> Vec<Candidate> {
-        let runs = self.state(&self.0.workspace_here(), async |store| store.runs().await.ok());
+        let runs = self.state(&self.workspace(), async |store| store.runs().await.ok());
         let meaning = |ended: bool| if ended { "has ended" } else { "has not ended" };
         let runs = runs.unwrap_or_default();
         runs.iter().map(|row| (row.id.to_string(), meaning(row.ended.is_some()).to_owned())).collect()
     }
 
     fn steps(&self, run: Option<&String>) -> Vec<Candidate> {
-        let steps = self.state(&self.0.workspace_here(), async |store| {
+        let steps = self.state(&self.workspace(), async |store| {
             let row = match run {
                 Some(name) => find_run(&store, name).await.ok()?,
                 None => store.runs().await.ok()?.into_iter().next()?,
@@ -295,7 +299,7 @@ impl Here {
     /// Of the last measurement that has any, as `sb trace show` looks for them.
     fn traces(&self) -> Vec<Candidate> {
         let last = async |store: Store| last_invocation(&store).await.ok().flatten();
-        let Some(folder) = self.state(&self.0.workspace_here(), last) else { return vec![] };
+        let Some(folder) = self.state(&self.workspace(), last) else { return vec![] };
         let Ok(file) = std::fs::File::open(folder.join("invocations.csv")) else { return vec![] };
         let Ok(rows) = sb_measurement::InvocationReader::new(std::io::BufReader::new(file)) else {
             return vec![];

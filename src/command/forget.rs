@@ -16,7 +16,7 @@ use sb_plan::id::StepId;
 
 /// Drops the debt of a deployment after a question. One that may exist must be named again: nothing else remembers it.
 pub(super) async fn forget(terminal: &Terminal, settings: &Settings, name: &str, yes: bool) -> Outcome {
-    let workspace = settings.workspace_here();
+    let workspace = settings.known_workspace()?;
     terminal.complete_commands(|| settings.missing_in_commands(&workspace));
     // A state is not made to forget something in it.
     drop(Store::look(&workspace)?);

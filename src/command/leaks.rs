@@ -78,7 +78,7 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, remove: Remo
 
 /// Where the state cannot be read: what the records beside it say.
 fn recorded(terminal: &Terminal, settings: &Settings) -> Outcome {
-    let workspace = settings.workspace_here();
+    let workspace = settings.known_workspace()?;
     if expect_own(&workspace).is_err() {
         return Ok(Exit::Store);
     }

@@ -109,11 +109,12 @@ pub(super) async fn resume(
     files: Edited,
 ) -> Outcome {
     const NOTHING: &str = "every run has ended: nothing to resume (`sb leaks` lists cleanups that failed)";
-    let workspace = settings.workspace_here();
+    let workspace = settings.known_workspace()?;
     if !is_there(&workspace)? {
         return match run {
             None => {
-                terminal.say(NOTHING);
+                let folder = workspace.folder().with_file_name("");
+                terminal.say(&format!("nothing was run yet in {}: nothing to resume", folder.display()));
                 Ok(Exit::Done)
             }
             Some(name) => Err(RunError::NoRun { name: name.to_owned() }.into()),
@@ -151,7 +152,7 @@ fn is_there(workspace: &Workspace) -> Result<bool, StoreError> {
 
 /// Cleans up whatever a run that has ended still owes.
 pub(super) async fn clean_up(terminal: &Terminal, settings: &Settings, run: &str) -> Outcome {
-    let workspace = settings.workspace_here();
+    let workspace = settings.known_workspace()?;
     if !is_there(&workspace)? {
         return Err(RunError::NoRun { name: run.to_owned() }.into());
     }

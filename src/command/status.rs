@@ -28,7 +28,11 @@ const STEPS: usize = 200;
 
 /// The state of the workspace of the working directory, to look at it.
 pub(super) fn open(terminal: &Terminal, settings: &Settings) -> Result<Store, Failed> {
-    look(terminal, settings, &settings.workspace_here())
+    let workspace = settings.known_workspace()?;
+    if workspace.folder() != settings.workspace_here().folder() {
+        terminal.say(&format!("note: there is no state here; this is `{}`", workspace.folder().display()));
+    }
+    look(terminal, settings, &workspace)
 }
 
 /// The state of a workspace, to look at it.

@@ -307,3 +307,33 @@ fn that_nothing_is_owed_is_never_said_of_a_state_that_was_damaged_anywhere() {
         assert!(leaks.code != 0 && leaks.stdout.contains("app.1  "), "round {round}, {at}: {leaks:?}");
     }
 }
+
+#[test]
+fn a_state_below_the_folder_is_found_and_several_are_named() {
+    let work = Workspace::new();
+    // Outside of a git work tree, the state is beside the manifest.
+    std::fs::remove_dir(work.path().join(".git")).unwrap();
+    for name in ["one", "two"] {
+        let manifest = format!(
+            "[benchmark]\nname = \"{name}\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"d\"\nrun = \"true\"\n\
+             [[cleanup]]\nname = \"c\"\nrun = \"true\"\n"
+        );
+        work.write(&format!("apps/{name}/benchmark.toml"), &manifest);
+    }
+    assert!(work.sb(&["resume"]).expect(0).stderr.contains("nothing was run yet in "));
+    work.sb(&["prepare", "--executor", "host", "-f", "apps/one/benchmark.toml"]).expect(0);
+    let leaks = work.sb(&["leaks"]).expect(4);
+    assert!(leaks.stdout.contains("one@local"), "{} {}", leaks.stdout, leaks.stderr);
+    assert!(leaks.stderr.contains("apps/one/.sb"), "{}", leaks.stderr);
+    assert!(work.sb(&["runs"]).expect(0).stdout.contains("one"));
+    work.sb(&["prepare", "--executor", "host", "-f", "apps/two/benchmark.toml"]).expect(0);
+    for command in ["leaks", "status", "runs", "resume", "report"] {
+        let refused = work.sb(&[command]).expect(2);
+        for name in ["apps/one/.sb", "apps/two/.sb", "--state-dir"] {
+            assert!(refused.stderr.contains(name), "{command}: no `{name}` in {}", refused.stderr);
+        }
+    }
+    // A state of this folder comes first.
+    std::fs::create_dir(work.path().join(".sb")).unwrap();
+    assert!(work.sb(&["leaks"]).expect(0).stderr.contains("nothing was run yet"));
+}
