@@ -24,8 +24,9 @@ struct Level {
 /// Executions at several levels of load, by application.
 pub(crate) fn levels(report: &Report) -> Option<Figure> {
     let rows = Rows::of(report, "exp2_load_levels")?;
+    // The label of a level names the level: what it has before that is the experiment.
     let labels: std::collections::BTreeSet<_> =
-        (0..rows.count()).map(|row| rows.text(row, "label")).collect();
+        (0..rows.count()).map(|row| experiment(&rows.text(row, "label")).to_owned()).collect();
     // In thousandths, so that levels have an order and can be compared.
     let mut applications: BTreeMap<String, BTreeMap<i64, Level>> = BTreeMap::new();
     let mut without = 0;
@@ -37,14 +38,18 @@ pub(crate) fn levels(report: &Report) -> Option<Figure> {
         };
         let mut name = rows.text(row, "app_name");
         if labels.len() > 1 {
-            name = format!("{name} · {}", rows.text(row, "label"));
+            name = format!("{name} · {}", experiment(&rows.text(row, "label")));
         }
         let level =
             applications.entry(name).or_default().entry((target * 1000.0).round() as i64).or_default();
         for ((column, _, _), values) in DRAWN.iter().zip(&mut level.values) {
             values.extend(rows.number(row, column).filter(|value| *value > 0.0));
         }
-        level.issues.push(rows.text(row, "issues"));
+        // An application that got more than planned did not break.
+        let has_more = rows.number(row, "actual_target_ratio").is_some_and(|ratio| ratio > 1.0);
+        let issues = rows.text(row, "issues");
+        let issues = issues.split(',').filter(|issue| !(has_more && *issue == "actual_target_ratio"));
+        level.issues.push(issues.collect::<Vec<_>>().join(","));
     }
     if applications.is_empty() {
         return None;
@@ -85,7 +90,7 @@ pub(crate) fn levels(report: &Report) -> Option<Figure> {
     );
     figure.notes.push(
         "An application breaks at the lowest level from which on every level has an issue in most of its executions: errors, \
-         invalid or missing traces, or another rate than planned. A dot is the median of the executions of a level. The \
+         invalid or missing traces, or a lower rate than planned. A dot is the median of the executions of a level. The \
          band goes from the lowest to the highest."
             .to_owned(),
     );
@@ -93,6 +98,13 @@ pub(crate) fn levels(report: &Report) -> Option<Figure> {
         figure.notes.push(format!("{without} executions have no planned level, and are not drawn."));
     }
     Some(figure)
+}
+
+/// A label without the level at its end: `exp2_load_levels` of `exp2_load_levels_50`.
+fn experiment(label: &str) -> &str {
+    let without = label.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let without = without.trim_end_matches(['_', '-', ' ']);
+    if without.is_empty() { label } else { without }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -132,6 +144,20 @@ mod tests {
         check(&[(1, &["error_rate"]), (10, &[""]), (100, &["error_rate"])], Some(100.0));
         check(&[(1, &[""]), (10, &["error_rate", "", ""])], None);
         check(&[(1, &["x"])], Some(1.0));
+    }
+
+    #[test]
+    fn the_levels_of_an_experiment_are_one_curve() {
+        for (label, expected) in [
+            ("exp2_load_levels_50", "exp2_load_levels"),
+            ("exp2_load_levels_0.5", "exp2_load_levels"),
+            ("exp2_load_levels", "exp2_load_levels"),
+            ("load-5", "load"),
+            ("50", "50"),
+            ("", ""),
+        ] {
+            assert_eq!(experiment(label), expected, "{label}");
+        }
     }
 
     #[test]
