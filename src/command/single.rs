@@ -17,7 +17,7 @@ use sb_plan::benchmark::{Benchmark, Sent};
 use sb_plan::graph::Parts;
 use sb_plan::id::DeploymentId;
 use sb_plan::manifest::read::Disk;
-use sb_plan::plan::GivenTolerances;
+use sb_plan::plan::{Executor, GivenTolerances};
 use sb_plan::validate;
 use sb_workload::{Load, LoadShape};
 
@@ -75,8 +75,19 @@ async fn start(
         return Err(Failed::helped(Exit::InvalidManifest, message, help));
     }
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
+    let mut executor = settings.executor;
+    if parts == Parts::ALL {
+        let store = look(terminal, settings, &settings.workspace(&benchmark.path))?;
+        if store.deployment(&deployment).await?.is_some_and(|row| row.debt == Debt::Owed) {
+            terminal.say(&format!(
+                "note: `{deployment}` is deployed already: it is deployed anew, and removed at the end"
+            ));
+        }
+    }
     if !parts.deploy {
-        expect_deployed(terminal, settings, &benchmark, &deployment, parts).await?;
+        let deployed_with = expect_deployed(terminal, settings, &benchmark, &deployment, parts).await?;
+        // What was deployed with other tools is hardly found by these.
+        executor = executor.or(deployed_with);
         if !settings.params.is_empty() {
             let help = "use `sb config set NAME VALUE`, or `sb cleanup` and then `sb prepare -p NAME=VALUE`";
             return Err(Failed::helped(
@@ -96,7 +107,7 @@ async fn start(
     }
     let load = load.map(Box::new);
     let request = Request::new(What::Single { manifest, target, deployment, load }, parts)
-        .executor(settings.executor)
+        .executor(executor)
         .tolerances(tolerances)
         .keep_on_failure(keep_on_failure)
         .templates(benchmark.templates.clone());
@@ -122,13 +133,14 @@ pub(super) fn target(settings: &Settings, benchmark: &Benchmark) -> Result<Strin
     }
 }
 
+/// Says with which executor it was deployed, if one was chosen.
 async fn expect_deployed(
     terminal: &Terminal,
     settings: &Settings,
     benchmark: &Benchmark,
     deployment: &DeploymentId,
     parts: Parts,
-) -> Result<(), Failed> {
+) -> Result<Option<Executor>, Failed> {
     let store = look(terminal, settings, &settings.workspace(&benchmark.path))?;
     store.expect_original()?;
     let row = store.deployment(deployment).await?;
@@ -147,7 +159,10 @@ async fn expect_deployed(
     }
     let analysis_only = parts == Parts { analyze: true, ..Parts::NONE };
     match row {
-        Some(row) if row.debt == Debt::Owed || analysis_only => Ok(()),
+        Some(row) if row.debt == Debt::Owed || analysis_only => {
+            let run = store.run(&row.run).await?;
+            Ok(run.and_then(|run| Request::read(&run).ok()).and_then(|request| request.executor))
+        }
         _ if parts.cleanup => {
             let message = format!("`{deployment}` is not deployed: there is nothing to clean up");
             Err(Failed::message(Exit::Failed, message))

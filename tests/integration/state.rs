@@ -337,3 +337,20 @@ fn a_state_below_the_folder_is_found_and_several_are_named() {
     std::fs::create_dir(work.path().join(".sb")).unwrap();
     assert!(work.sb(&["leaks"]).expect(0).stderr.contains("nothing was run yet"));
 }
+
+#[test]
+fn a_deployment_is_removed_with_the_tools_that_made_it_and_a_test_says_that_it_replaces_it() {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        "[benchmark]\nname = \"app\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"d\"\nrun = \"echo d >> trail\"\n\
+         [[cleanup]]\nname = \"c\"\nrun = \"echo c >> trail\"\n",
+    );
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    work.sb(&["cleanup"]).expect(0);
+    assert_eq!(work.read("trail"), "d\nc\n");
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    let tested = work.sb(&["test", "--executor", "host"]).expect(0);
+    assert!(tested.stderr.contains("`app@local` is deployed already"), "{}", tested.stderr);
+    assert!(!work.sb(&["test", "--executor", "host"]).expect(0).stderr.contains("is deployed already"));
+}
