@@ -84,7 +84,7 @@ pub(super) fn write(
         let help = "name a folder that has `logs/<time>/` in or below it, or a run";
         return Err(Failed::helped(Exit::Failed, "there is no execution to report on", help));
     }
-    let output = Output::create(target)?;
+    let output = Output::create(target, folders)?;
     output.write(report, env!("CARGO_PKG_VERSION"))?;
     let figures = pages::write(output.path(), report, about, &critical_paths(folders))?;
     output.place()?;

@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let out = paths.remove(0);
     let report = Report::new(&read(&paths, &Options::default())?);
-    let output = Output::create(&out)?;
+    let output = Output::create(&out, &paths)?;
     output.write(&report, env!("CARGO_PKG_VERSION"))?;
     Ok(output.place()?)
 }
