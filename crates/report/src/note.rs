@@ -78,17 +78,22 @@ impl BadRows {
     }
 
     pub(crate) fn into_notes(self, path: &Path) -> Vec<Note> {
+        self.into_notes_of(path, "the row is left out")
+    }
+
+    /// As [`into_notes`](Self::into_notes), with what becomes of such a row.
+    pub(crate) fn into_notes_of(self, path: &Path, consequence: &str) -> Vec<Note> {
         let mut notes: Vec<Note> = self
             .first
             .into_iter()
             .map(|(line, problem)| Note {
                 line: Some(line),
-                ..Note::warning(path, format!("{problem}; the row is left out"))
+                ..Note::warning(path, format!("{problem}; {consequence}"))
             })
             .collect();
         if self.count > notes.len() as u64 {
             let message =
-                format!("{} rows could not be read and are left out; the first are named", self.count);
+                format!("{} rows are like this, of which the first are named; {consequence}", self.count);
             notes.push(Note::warning(path, message));
         }
         notes

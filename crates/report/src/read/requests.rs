@@ -1,5 +1,6 @@
 //! The requests that a load sent: `k6_metrics.csv`, or `invocations.csv` of our own load generator.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
@@ -193,14 +194,14 @@ pub(super) fn read_k6(path: &Path, mut types: Types, as_published: bool) -> io::
     let (name, status, expected) = (optional("name"), optional("status"), optional("expected_response"));
     let mut times = Counter::default();
     let mut bad = BadRows::default();
+    let mut without_latency = BadRows::default();
     let mut seen = LastTime::default();
     let mut kinds = Vec::new();
     while let Some(record) = records.next()? {
         if metric == 0 {
-            // Most rows are other metrics, and are not split.
-            let bytes = record.bytes;
-            let is_it = bytes.starts_with(METRIC) && bytes.get(METRIC.len()) == Some(&b',');
-            if !is_it && !record.is_broken {
+            // Most rows are other metrics, and are not split. The name may be in quotes, as every field may be.
+            let bytes = record.bytes.strip_prefix(b"\"").unwrap_or(record.bytes);
+            if !bytes.starts_with(METRIC) && !record.is_broken {
                 continue;
             }
         }
@@ -220,22 +221,23 @@ pub(super) fn read_k6(path: &Path, mut types: Types, as_published: bool) -> io::
             bad.add(record.line, || wrong("timestamp", fields.raw(record, time), "a time in seconds"));
             continue;
         };
-        let Some(nanos) = rounded(fields.raw(record, value), 6) else {
-            bad.add(record.line, || {
+        // The row alone says that a request was sent; without a time it has no latency.
+        let nanos = rounded(fields.raw(record, value), 6).unwrap_or_else(|| {
+            without_latency.add(record.line, || {
                 wrong("metric_value", fields.raw(record, value), "a time in milliseconds")
             });
-            continue;
-        };
-        let text = |place: Option<usize>| place.map_or(&b""[..], |place| fields.raw(record, place));
-        let address = fields.text(record, url);
-        let kind = match types.of_request(fields.raw(record, method), &address, text(name)) {
+            NO_LATENCY
+        });
+        let text = |place: Option<usize>| place.map_or(Cow::Borrowed(&b""[..]), |at| fields.text(record, at));
+        let (method, address) = (fields.text(record, method), fields.text(record, url));
+        let kind = match types.of_request(&method, &address, &text(name)) {
             Request::Type(kind) => kind,
             Request::ByPath => BY_PATH,
         };
         times.add(at);
         kinds.push(kind);
         all.sent.latency_nanos.push(nanos);
-        all.sent.failed.push(has_failed(text(expected), text(status)));
+        all.sent.failed.push(has_failed(&text(expected), &text(status)));
         let tags = fields.text(record, tags);
         let id = if as_published { id_as_published(&tags) } else { id_of_tags(&tags).into() };
         all.join(&id, kind);
@@ -244,6 +246,7 @@ pub(super) fn read_k6(path: &Path, mut types: Types, as_published: bool) -> io::
     all.sent.kinds = kinds;
     all.types = types.into_names();
     all.notes.extend(bad.into_notes(path));
+    all.notes.extend(without_latency.into_notes_of(path, "the request counts as sent, without a latency"));
     Ok(all)
 }
 
@@ -281,7 +284,7 @@ impl LastTime {
 }
 
 /// Whatever is left when the text before the id is taken out.
-fn id_as_published(tags: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn id_as_published(tags: &[u8]) -> Cow<'_, [u8]> {
     const BEFORE: &[u8] = b"xray_header=Root=";
     match find(tags, BEFORE) {
         None => tags.into(),

@@ -365,6 +365,76 @@ fn a_folder_without_executions_gives_an_empty_report_and_a_missing_one_an_error(
     assert!(error.contains("gone") && error.contains("name a folder of executions"), "{error}");
 }
 
+/// The same rows, every field in quotes.
+fn quoted(text: &str) -> String {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
+    for record in reader.records() {
+        writer.write_record(&record.unwrap()).unwrap();
+    }
+    String::from_utf8(writer.into_inner().unwrap()).unwrap()
+}
+
+#[test]
+fn quotes_around_every_field_change_nothing() {
+    let data = small();
+    let tables = |as_published| {
+        let report = data.report(as_published);
+        assert_eq!(report.notes.iter().filter(|note| note.weight == Weight::Warning).count(), 0);
+        serde_json::to_value(&report.tables).unwrap()
+    };
+    let plain = [tables(true), tables(false)];
+    let logs = "lg1/raw/todo/logs/2022-01-01_00-00-00";
+    for name in ["k6_metrics.csv", "trace_breakdown.csv", "invalid_traces.csv"] {
+        let path = format!("{logs}/{name}");
+        let text = quoted(&fs::read_to_string(data.path().join(&path)).unwrap());
+        assert!(text.starts_with('"'));
+        data.write(&path, &text);
+    }
+    assert_eq!([tables(true), tables(false)], plain);
+    assert_eq!(cell(&data.report(false), "overview", 0, "sent_requests"), 4_i64.into());
+}
+
+#[test]
+fn a_request_without_a_time_was_sent_all_the_same() {
+    let data = Data::new();
+    let times = ["4.0", "", "nan", "1e300", "2.0"];
+    let requests: Vec<Request> =
+        (1..).zip(times).map(|(number, millis)| request(number, 100 + number, millis, LIST)).collect();
+    let traces: Vec<Trace> = (1..=5).map(|number| trace(number, "100.000", 10, 0)).collect();
+    data.published("todo/logs/2022-01-01_00-00-00", "exp1_latency_breakdown_4x_burst20", &requests, &traces);
+    for as_published in [true, false] {
+        let report = data.report(as_published);
+        let overview = |column| cell(&report, "overview", 0, column);
+        assert_eq!((overview("sent_requests"), overview("missing_requests")), (5_i64.into(), 0_i64.into()));
+        assert_eq!(overview("http_req_duration_mean_ms"), 3.0.into(), "of the two that have one");
+        let statuses = report.table("exp1_coldstart_status").unwrap();
+        assert_eq!(
+            (statuses.rows(), cell(&report, statuses.name, 0, "n")),
+            (1, 5_i64.into()),
+            "all are joined"
+        );
+        let notes: Vec<String> = report.notes.iter().map(ToString::to_string).collect();
+        let said = |text: &&String| text.contains("counts as sent, without a latency");
+        assert_eq!(notes.iter().filter(said).count(), 3, "{notes:?}");
+    }
+}
+
+#[test]
+fn doubled_quotes_of_names_are_one_quote() {
+    let data = Data::new();
+    let config = "sb:\n  host: x\nshop:\n  label: one\n";
+    data.write("shop/logs/2022-01-01_00-00-00/sb_config.yml", config);
+    let rows = "http_req_duration,100,1.0,,,,true,,GET,\"say \"\"hi\"\"\",,,,200,,,https://h/a,\n\
+                http_req_duration,100,1.0,,,,true,,\"G\"\"T\",\"https://h/\"\"b\",,,,200,,,\"https://h/\"\"b\",\n";
+    data.write("shop/logs/2022-01-01_00-00-00/k6_metrics.csv", &(K6_HEADER.to_owned() + rows));
+    let report = data.report(false);
+    let mut types: Vec<&str> =
+        report.groups.iter().filter_map(|group| group.key.request_type.as_deref()).collect();
+    types.sort_unstable();
+    assert_eq!(types, ["G\"T /\"b", "say \"hi\""]);
+}
+
 /// Whatever is in the files, something is read and nothing panics; what is left out is said.
 #[test]
 fn files_with_any_bytes_changed_are_read_without_a_panic() {
