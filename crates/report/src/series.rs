@@ -7,6 +7,11 @@ use crate::warping::approximate_distance;
 /// Series that are longer together are not compared: the exact distance takes the product of their lengths.
 const MOST_CELLS: f64 = 2e9;
 
+/// A load whose last request ends this much before the end of its plan has reached it: this share of the plan, or two mean
+/// gaps between requests, or a quarter of the plan between these seconds. k6 writes whole seconds, and a rate may end in a ramp.
+const NEAR_SHARE: f64 = 0.02;
+const NEAR_SECONDS: (f64, f64) = (1.0, 3.0);
+
 /// Invocations per second.
 pub(crate) struct Rates {
     /// By the pattern, as planned, as sent, as traced; `None`: there is no such series.
@@ -51,6 +56,27 @@ impl Rates {
             starts.map(|starts| per_second(starts.iter().map(|start| (*start, 1)), as_published)),
         ];
         Self { all, longest }
+    }
+
+    /// How long the load was sent, in seconds: as long as planned where the requests reach to the end of the plan, else from
+    /// the first to the last of them. `None`: that is no time, or nothing was sent.
+    ///
+    /// The pattern does not count, for it may be longer than the load. The planned time is better than the observed one: with
+    /// a request each second, the last of 60 is sent after 59 seconds, and a slow answer ends later than the load.
+    pub(crate) fn sending_seconds(&self, execution: &Execution) -> Option<f64> {
+        let sent = execution.sent.as_ref()?;
+        let observed = sent.times.span()? as f64 / 1e6;
+        let planned = execution.config.constant_seconds().or_else(|| {
+            let rates = self.all[1].as_ref()?;
+            // Nothing is sent in zeros at the end.
+            Some(rates.iter().rposition(|rate| *rate > 0.0)? as f64 + 1.0)
+        });
+        let gap = observed / sent.count().saturating_sub(1).max(1) as f64;
+        let is_reached = |planned: &f64| {
+            let seconds = (planned / 4.0).clamp(NEAR_SECONDS.0, NEAR_SECONDS.1);
+            observed + seconds.max(NEAR_SHARE * planned).max(2.0 * gap) >= *planned
+        };
+        planned.filter(is_reached).or(Some(observed)).filter(|seconds| *seconds > 0.0)
     }
 
     /// The distances between neighbours that are both there. Without a trace there are none.

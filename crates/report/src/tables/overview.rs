@@ -139,11 +139,13 @@ pub(super) fn row(execution: &Execution, rates: &Rates, as_published: bool) -> V
     let http_p50 = quantile(&mut latencies, 0.5, in_millis).map(|ms| round_scaled(ms, 3));
     let http_mean = mean(&latencies).map(|nanos| round_scaled(nanos / 1e6, 3));
     let longest = round_scaled(rates.longest, 2);
-    // A load of ours says how long it was to send; the time until the last answer would make its rate too low.
-    let sending = config.constant_seconds().filter(|_| !as_published);
-    let time = sending.unwrap_or(longest);
-    let rate = |sent: i64| if time > 0.0 { round_scaled(sent as f64 / time, 2) } else { 0.0 };
-    let actual = sent_count.map(rate);
+    let actual = if as_published {
+        let rate = |sent: i64| if longest > 0.0 { round_scaled(sent as f64 / longest, 2) } else { 0.0 };
+        sent_count.map(rate)
+    } else {
+        let seconds = rates.sending_seconds(execution);
+        sent_count.zip(seconds).map(|(sent, seconds)| round_scaled(sent as f64 / seconds, 2))
+    };
     let target = config.load_level.filter(|level| *level != 0.0);
     checked.actual_target_ratio = match (actual, target) {
         (Some(actual), Some(target)) => Some(round_scaled(actual / target, 2)),
@@ -202,7 +204,8 @@ pub(super) fn row(execution: &Execution, rates: &Rates, as_published: bool) -> V
     row.extend(distances.map(Cell::from));
     row.push(checked.issues().into());
     if !as_published {
-        let planned = sending.or(execution.planned.as_ref().map(|rates| rates.len() as f64));
+        let planned =
+            config.constant_seconds().or(execution.planned.as_ref().map(|rates| rates.len() as f64));
         let observed = sent.and_then(|sent| sent.times.span()).map(|micros| micros as f64 / 1e6);
         let mut good: Vec<i64> = traces
             .map(|traces| {

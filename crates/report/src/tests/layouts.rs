@@ -365,6 +365,47 @@ fn a_folder_without_executions_gives_an_empty_report_and_a_missing_one_an_error(
     assert!(error.contains("gone") && error.contains("name a folder of executions"), "{error}");
 }
 
+#[test]
+fn a_rate_is_by_the_time_of_sending_and_not_by_a_longer_pattern_or_plan() {
+    let logs = "raw/todo/logs/2022-01-01_00-00-00";
+    // Two requests a second for 60 seconds; k6 writes whole seconds.
+    let requests: Vec<Request> =
+        (0..120).map(|number| request(number, 1000 + number / 2, "500.0", LIST)).collect();
+    let rate = |plan: &str, count: usize, as_published| {
+        let data = Data::new();
+        data.published(logs, "exp2_load_levels", &requests[..count], &[]);
+        let config = "sb:\n  host: x\ntodo_api:\n  label: a\n  load_level: 2\n  workload_type: steady\n";
+        data.write(&format!("{logs}/sb_config.yml"), config);
+        if !plan.is_empty() {
+            let plan = format!(r#"{{ "scenarios": {{ "benchmark_scenario": {{ "stages": [{plan}] }} }} }}"#);
+            data.write(&format!("{logs}/workload_options.json"), &plan);
+        }
+        // A pattern of half an hour.
+        let folder = if as_published { "20min_20rps" } else { "20min_picks" };
+        data.write(&format!("workload_traces/{folder}/steady.csv"), &"120\n".repeat(30));
+        let report = data.report(as_published);
+        ["actual_invocations_per_second", "actual_target_ratio", "http_concurrency"]
+            .map(|column| cell(&report, "overview", 0, column))
+    };
+    let good: [Cell; 3] = [2.0.into(), 1.0.into(), 1.0.into()];
+    let minute = r#"{ "duration": "60s", "target": 2 }"#;
+    let tail =
+        format!(r#"{minute}, {{ "duration": "0s", "target": 0 }}, {{ "duration": "60m", "target": 0 }}"#);
+    let longer = r#"{ "duration": "60m", "target": 2 }"#;
+    let numbers = |plan: &str, count| rate(plan, count, false);
+    assert_eq!(numbers(minute, 120), good, "as planned");
+    assert_eq!(numbers(&tail, 120), good, "nothing is sent in the tail");
+    assert_eq!(numbers(longer, 120), [2.03.into(), 1.01.into(), 1.01.into()], "the plan was not reached");
+    assert_eq!(numbers("", 120), [2.03.into(), 1.01.into(), 1.01.into()], "there is no plan");
+    assert_eq!(numbers(minute, 60)[0], 2.07.into(), "it ended after 29 seconds");
+    assert_eq!(rate(minute, 120, true)[0], 0.07.into(), "as published, by the pattern");
+    // A single request has a rate only where the plan says for how long.
+    let unknown = [Cell::Float(None), Cell::Float(None), Cell::Float(None)];
+    assert_eq!(numbers("", 1), unknown);
+    assert_eq!(numbers(minute, 1), unknown);
+    assert_eq!(numbers(r#"{ "duration": "1s", "target": 1 }"#, 1)[0], 1.0.into());
+}
+
 /// The same rows, every field in quotes.
 fn quoted(text: &str) -> String {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
@@ -406,7 +447,11 @@ fn a_request_without_a_time_was_sent_all_the_same() {
     for as_published in [true, false] {
         let report = data.report(as_published);
         let overview = |column| cell(&report, "overview", 0, column);
-        assert_eq!((overview("sent_requests"), overview("missing_requests")), (5_i64.into(), 0_i64.into()));
+        assert_eq!(
+            (overview("sent_requests"), overview("missing_requests")),
+            (5_i64.into(), (-1_i64).into()),
+            "one invalid trace is received, too"
+        );
         assert_eq!(overview("http_req_duration_mean_ms"), 3.0.into(), "of the two that have one");
         let statuses = report.table("exp1_coldstart_status").unwrap();
         assert_eq!(

@@ -347,6 +347,26 @@ fn the_better_tables_are_complete() {
         }
     }
     let overview = better.table("overview").unwrap();
+    // No rate suffers from a pattern or plan that is longer than the load. The published time is the longest of all, so no
+    // rate may be lower by more than the second that the two count differently.
+    let floats =
+        |report: &Report, name: &str| match &report.table("overview").unwrap().column(name).unwrap().cells {
+            crate::Cells::Float(cells) => cells.clone(),
+            other => panic!("{other:?}"),
+        };
+    let [before, after] = [&published, &better].map(|report| floats(report, "actual_invocations_per_second"));
+    assert_eq!(before.len(), after.len());
+    for (row, (before, after)) in before.iter().zip(&after).enumerate() {
+        let (before, after) = (before.unwrap(), after.unwrap());
+        let path = overview.column("logs_path").unwrap().cell(row);
+        assert!(after >= before * 0.985 - 0.01, "{path:?}: {after} instead of {before}");
+    }
+    let crate::Cells::Text(paths) = &overview.column("logs_path").unwrap().cells else { panic!() };
+    let is_it = |path: &Option<std::sync::Arc<str>>| {
+        path.as_ref().is_some_and(|path| path.contains("Event-Processing") && path.contains("2022-01-17"))
+    };
+    let row = paths.iter().position(is_it).unwrap();
+    assert_eq!((after[row], floats(&better, "actual_target_ratio")[row]), (Some(1.25), Some(1.0)));
     let traces =
         better.groups.iter().filter(|group| group.key.request_type.is_none() && group.key.status.is_none());
     let counted: u64 = traces.map(|group| group.traces).sum();
