@@ -25,7 +25,10 @@ mod tests;
 
 pub use note::{Note, Weight};
 pub use output::{Output, OutputError};
-pub use read::{Dataset, DatasetError, ExecutionFolder, Options, execution_folders, read};
+pub use read::{
+    Dataset, DatasetError, DistinctExecutions, ExecutionFolder, Options, distinct_execution_folders,
+    execution_folders, read,
+};
 pub use report::Report;
 pub use table::{Cell, Cells, Column, Kind, Table};
 pub use tables::groups::{ActivityFigures, Figures, Group, GroupKey};

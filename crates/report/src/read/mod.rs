@@ -6,6 +6,7 @@ mod records;
 mod requests;
 mod traces;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,17 @@ pub enum DatasetError {
         /// What the system says.
         source: io::Error,
     },
+    /// The given folder of patterns cannot be listed.
+    #[error(
+        "cannot read the folder of patterns {}: {source}; name the folder that has `20min_picks` inside",
+        path.display()
+    )]
+    Patterns {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 /// Executions that were read.
@@ -85,17 +97,21 @@ impl Dataset {
 /// The four patterns of the study.
 const PATTERNS: [&str; 4] = ["fluctuating", "jump", "spikes", "steady"];
 
-/// Reads all executions at or below some folders. What is wrong with one file or folder becomes a note, and the rest is read.
+/// Reads all executions at or below some folders, each once, however often and under whichever path it is given. What is wrong with one file or folder becomes a note, and the rest is read.
 /// Traces without a breakdown are analysed first, and the breakdown is kept beside them.
 ///
 /// # Errors
-/// A given folder cannot be listed.
+/// A given folder cannot be listed, that of patterns included.
 pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetError> {
+    if let Some(patterns) = &options.patterns {
+        fs::read_dir(patterns).map_err(|source| DatasetError::Patterns { path: patterns.clone(), source })?;
+    }
     let mut found: Vec<Found> = Vec::new();
+    let mut seen = Seen::default();
     let mut notes = Vec::new();
     for folder in folders {
         for execution in find::executions(folder, &mut notes)? {
-            if !found.iter().any(|known| known.folder == execution.folder) {
+            if seen.is_new(&execution.folder) {
                 found.push(execution);
             }
         }
@@ -159,6 +175,43 @@ pub fn execution_folders(folder: &Path) -> Result<Vec<ExecutionFolder>, DatasetE
         ExecutionFolder { folder, application: ours.or(application), label }
     });
     Ok(described.collect())
+}
+
+/// Executions of several folders, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DistinctExecutions {
+    /// The executions, in the order of the given folders, and of their paths in each.
+    pub executions: Vec<ExecutionFolder>,
+    /// The given folders at and below which there is no execution.
+    pub empty: Vec<PathBuf>,
+}
+
+/// The executions at or below some folders. A folder that is given twice, also under another path or as a part of another
+/// one, counts once.
+///
+/// # Errors
+/// A folder cannot be listed.
+pub fn distinct_execution_folders(folders: &[PathBuf]) -> Result<DistinctExecutions, DatasetError> {
+    let mut all = DistinctExecutions::default();
+    let mut seen = Seen::default();
+    for folder in folders {
+        let found = execution_folders(folder)?;
+        if found.is_empty() && seen.is_new(folder) {
+            all.empty.push(folder.clone());
+        }
+        all.executions.extend(found.into_iter().filter(|execution| seen.is_new(&execution.folder)));
+    }
+    Ok(all)
+}
+
+/// Folders that were met, by their true paths.
+#[derive(Default)]
+struct Seen(HashSet<PathBuf>);
+
+impl Seen {
+    fn is_new(&mut self, folder: &Path) -> bool {
+        self.0.insert(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
+    }
 }
 
 /// What the small files of an execution say.
@@ -314,8 +367,15 @@ fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note
     };
     match read {
         Ok(mut requests) => {
+            let is_empty = requests.sent.count() == 0 && requests.sent.not_sent == 0;
+            if is_empty && requests.notes.is_empty() && path.ends_with(K6_FILE) && !as_published {
+                let message = "it has no row of `http_req_duration`: how many requests were sent is unknown";
+                requests.notes.push(Note::warning(&path, message));
+            }
+            let is_known = !is_empty || requests.notes.is_empty() || as_published;
             notes.append(&mut requests.notes);
-            Some(requests)
+            // Of a file that cannot be read, nothing is known; that is not a count of zero.
+            is_known.then_some(requests)
         }
         Err(error) => {
             notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
@@ -346,8 +406,9 @@ fn read_traces(execution: &Execution, as_published: bool, notes: &mut Vec<Note>)
     let read = File::open(&path).and_then(|file| traces::read(file, &path, by_path));
     let rows = match read {
         Ok(mut rows) => {
+            let is_known = rows.traces.count() > 0 || rows.notes.is_empty() || as_published;
             notes.append(&mut rows.notes);
-            Some(rows)
+            is_known.then_some(rows)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {

@@ -108,23 +108,26 @@ pub(super) fn row(execution: &Execution, rates: &Rates, as_published: bool) -> V
     let sent = execution.sent.as_ref();
     let traces = execution.traces.as_ref();
     let sent_count = sent.map(|sent| signed(sent.count()));
-    let valid = signed(traces.map_or(0, crate::execution::Traces::count));
-    let invalid = signed(execution.invalid);
-    let received = valid + invalid;
-    let flagged = |flags| signed(traces.map_or(0, |traces| traces.flagged(flags)));
+    // Without analysed traces, how many there are is unknown; as published, there are none.
+    let known = |count: i64| (traces.is_some() || as_published).then_some(count);
+    let valid = known(signed(traces.map_or(0, crate::execution::Traces::count)));
+    let invalid =
+        known(signed(execution.invalid)).or(Some(signed(execution.invalid)).filter(|count| *count > 0));
+    let received = valid.zip(invalid).map(|(valid, invalid)| valid + invalid);
+    let flagged = |flags| known(signed(traces.map_or(0, |traces| traces.flagged(flags))));
     let errors = flagged(flag::ERROR | flag::THROTTLE | flag::FAULT);
-    let success = valid - errors;
+    let success = valid.zip(errors).map(|(valid, errors)| valid - errors);
     // Of nothing, the published rate is a number, and the better one unknown.
-    let rate = |part: i64, whole: i64, of_nothing: f64| match whole {
-        0 => as_published.then_some(of_nothing),
-        whole => Some(ratio(part, whole)),
+    let rate = |part: Option<i64>, whole: Option<i64>, of_nothing: f64| match (part?, whole?) {
+        (_, 0) => as_published.then_some(of_nothing),
+        (part, whole) => Some(ratio(part, whole)),
     };
-    let missing = sent_count.map(|sent| sent - received);
+    let missing = sent_count.zip(received).map(|(sent, received)| sent - received);
     let mut checked = Checked {
         invalid_rate: rate(invalid, received, 0.0),
-        missing_rate: sent_count.zip(missing).and_then(|(sent, missing)| rate(missing, sent, 0.0)),
+        missing_rate: rate(missing, sent_count, 0.0),
         error_rate: rate(errors, valid, 100.0),
-        valid_success_rate: sent_count.and_then(|sent| rate(success, sent, 0.0)),
+        valid_success_rate: rate(success, sent_count, 0.0),
         actual_target_ratio: None,
     };
     let mut durations: Vec<i64> = traces.map(|traces| traces.durations.iter().collect()).unwrap_or_default();

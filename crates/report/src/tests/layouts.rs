@@ -406,6 +406,90 @@ fn a_rate_is_by_the_time_of_sending_and_not_by_a_longer_pattern_or_plan() {
     assert_eq!(numbers(r#"{ "duration": "1s", "target": 1 }"#, 1)[0], 1.0.into());
 }
 
+const LOGS: &str = "lg1/raw/todo/logs/2022-01-01_00-00-00";
+
+#[test]
+fn what_no_file_says_is_unknown_and_no_issue() {
+    let unknown = [Cell::Integer(None), Cell::Float(None)];
+    let columns = |data: &Data, names: &[&str], as_published| -> Vec<Cell> {
+        let report = data.report(as_published);
+        names.iter().map(|name| cell(&report, "overview", 0, name)).collect()
+    };
+    let counts = ["valid_traces", "received_requests", "missing_requests", "success_traces", "server_faults"];
+    let rates = ["invalid_rate", "missing_rate", "error_rate", "valid_success_rate"];
+    for text in [None, Some(""), Some("a,b\n1,2\n")] {
+        let data = small();
+        fs::remove_file(data.path().join(LOGS).join("trace_breakdown.csv")).unwrap();
+        if let Some(text) = text {
+            data.write(&format!("{LOGS}/trace_breakdown.csv"), text);
+        }
+        assert_eq!(columns(&data, &counts, false), vec![unknown[0].clone(); 5], "{text:?}");
+        assert_eq!(columns(&data, &rates, false), vec![unknown[1].clone(); 4], "{text:?}");
+        let rest = ["sent_requests", "invalid_traces", "actual_target_ratio", "issues"];
+        let expected: [Cell; 4] = [4_i64.into(), 1_i64.into(), 1.0.into(), "".into()];
+        assert_eq!(columns(&data, &rest, false), expected);
+        assert_eq!(columns(&data, &["valid_traces", "error_rate"], true), [0_i64.into(), 100.0.into()]);
+    }
+    for text in ["", K6_HEADER, "a,b\n1,2\n"] {
+        let data = small();
+        data.write(&format!("{LOGS}/k6_metrics.csv"), text);
+        let counts = ["sent_requests", "missing_requests"];
+        assert_eq!(columns(&data, &counts, false), vec![unknown[0].clone(); 2], "{text:?}");
+        let rates =
+            ["missing_rate", "valid_success_rate", "actual_invocations_per_second", "actual_target_ratio"];
+        assert_eq!(columns(&data, &rates, false), vec![unknown[1].clone(); 4], "{text:?}");
+        let rest = ["valid_traces", "error_rate", "issues"];
+        assert_eq!(
+            columns(&data, &rest, false),
+            [4_i64.into(), 0.25.into(), "invalid_rate,error_rate".into()]
+        );
+        assert_eq!(columns(&data, &["sent_requests"], true), [0_i64.into()]);
+        let notes = data.report(false).notes;
+        let said = |note: &&crate::Note| {
+            note.weight == Weight::Warning && note.to_string().contains("k6_metrics.csv: ")
+        };
+        assert_eq!(notes.iter().filter(said).count(), 1, "{notes:?}");
+    }
+}
+
+#[test]
+fn an_execution_counts_once_however_it_is_named() {
+    let data = small();
+    let raw = data.path().join("lg1/raw");
+    let link = data.path().join("link");
+    std::os::unix::fs::symlink(&raw, &link).unwrap();
+    let empty = data.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let folders = [
+        raw.clone(),
+        raw.join("."),
+        raw.join("todo/logs"),
+        data.path().join(LOGS),
+        link,
+        empty.clone(),
+        empty.join("."),
+    ];
+    let report = Report::new(&read(&folders, &Options::default()).unwrap());
+    assert_eq!((report.executions, report.groups[0].traces), (1, 4));
+    let found = crate::distinct_execution_folders(&folders).unwrap();
+    assert_eq!((found.executions.len(), &found.executions[0].folder), (1, &data.path().join(LOGS)));
+    assert_eq!(found.empty, [empty], "a folder whose executions are known already is not empty");
+}
+
+#[test]
+fn a_folder_of_patterns_that_is_not_there_is_an_error() {
+    let data = small();
+    let check = |patterns: PathBuf| {
+        let options = Options { patterns: Some(patterns), ..Options::default() };
+        read(&[data.path()], &options).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for wrong in ["gone", "lg1/raw/todo/logs/2022-01-01_00-00-00/sb_config.yml"] {
+        let error = check(data.path().join(wrong)).unwrap_err();
+        assert!(error.contains(wrong) && error.contains("that has `20min_picks` inside"), "{error}");
+    }
+    assert_eq!(check(data.path()), Ok(()));
+}
+
 /// The same rows, every field in quotes.
 fn quoted(text: &str) -> String {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
