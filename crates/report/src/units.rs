@@ -114,9 +114,9 @@ impl Unit<'_> {
         parts.collect()
     }
 
-    /// Where one trace in a hundred or fewer has the most cold starts, the others that started cold count as partial: a retry
-    /// may have started a function twice. Returns how many are cold and partial then.
-    pub(crate) fn few_cold(&self) -> Option<(usize, usize)> {
+    /// Where one trace alone has the most cold starts, or one in a hundred of those that started cold, the others count as
+    /// partial: a retry may have started a function twice. Returns how many are cold and partial then.
+    pub(crate) fn few_cold(&self) -> Option<FewCold> {
         let (mut cold, mut partial) = (0, 0);
         for part in &self.parts {
             for row in &part.rows {
@@ -127,6 +127,18 @@ impl Unit<'_> {
                 }
             }
         }
-        (partial > 0 && cold * 100 <= cold + partial).then_some((cold, partial))
+        let is_few = cold <= 1 || cold * 100 <= cold + partial;
+        (partial > 0 && is_few).then_some(FewCold { cold, partial, most: self.most })
     }
+}
+
+/// How few traces decide on what is cold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FewCold {
+    /// Traces with the most cold starts.
+    pub(crate) cold: usize,
+    /// Traces with fewer, but at least one.
+    pub(crate) partial: usize,
+    /// Cold starts of the trace with the most.
+    pub(crate) most: u32,
 }

@@ -24,7 +24,7 @@ const PAPER: [&str; 4] = ["B", "C", "D", "F"];
 const POINTS: usize = 1000;
 
 /// The executions that count. As published, that is only the last one of an application with a workload label.
-fn counted<'d>(executions: &[&'d Execution], as_published: bool) -> Vec<&'d Execution> {
+pub(super) fn counted<'d>(executions: &[&'d Execution], as_published: bool) -> Vec<&'d Execution> {
     if !as_published {
         return executions.to_vec();
     }
@@ -48,11 +48,16 @@ struct TypeRows {
     curves: Vec<Vec<Cell>>,
 }
 
-/// The tables of exp3: workloads, cold-start status, distributions.
-pub(super) fn tables(executions: &[&Execution], as_published: bool) -> Vec<Table> {
-    let executions = counted(executions, as_published);
+/// The units of executions, without the traces of the first minute.
+pub(super) fn after_warm_up<'d>(executions: &[&'d Execution]) -> Vec<Unit<'d>> {
+    units(executions, |traces, row| traces.starts.get(row as usize) >= WARM_UP)
+}
+
+/// The tables of exp3: workloads, cold-start status, distributions. Of the executions that count, and their units
+/// [after the first minute](after_warm_up).
+pub(super) fn tables(executions: &[&Execution], after: &[Unit<'_>], as_published: bool) -> Vec<Table> {
     let mut all = Counts::new();
-    for unit in units(&executions, |_, _| true) {
+    for unit in units(executions, |_, _| true) {
         for part in &unit.parts {
             let key = (unit.application.clone(), unit.request_type.clone(), part.execution.config.workload());
             *all.entry(key).or_default() += part.rows.len();
@@ -81,8 +86,7 @@ pub(super) fn tables(executions: &[&Execution], as_published: bool) -> Vec<Table
         "One row per point of a cumulative distribution: the share `y` of traces takes at most `x` seconds.",
         &[&["panel", "workload", "colour"].map(|name| (name, Kind::Text))[..], &point[..]].concat(),
     );
-    let after = units(&executions, |traces, row| traces.starts.get(row as usize) >= WARM_UP);
-    for of_type in parallel::map(&after, |_, unit| type_rows(unit, &all, as_published)) {
+    for of_type in parallel::map(after, |_, unit| type_rows(unit, &all, as_published)) {
         let parts = [
             (&mut workloads, of_type.workloads),
             (&mut statuses, of_type.statuses),

@@ -6,6 +6,8 @@ pub(crate) mod groups;
 pub(crate) mod overview;
 mod rates;
 
+use std::collections::BTreeMap;
+
 use crate::execution::Execution;
 use crate::experiment::Experiment;
 use crate::figures::{QUANTILES, round_scaled, sorted_quantile};
@@ -14,7 +16,7 @@ use crate::parallel;
 use crate::read::Dataset;
 use crate::series::Rates;
 use crate::table::{Cell, Kind, Table};
-use crate::units::units;
+use crate::units::{FewCold, Unit, units};
 
 /// Columns of the published table, and those that are added by default.
 fn with_extra<'a>(
@@ -85,20 +87,42 @@ pub(crate) fn all(dataset: &Dataset) -> (Vec<Table>, Vec<Note>) {
         }
     }
     let latency = units(&of(Experiment::Latency), |_, _| true);
-    for unit in &latency {
-        if let Some((cold, partial)) = unit.few_cold() {
-            notes.push(Note::general(format!(
-                "{} {}: {cold} traces with the most cold starts make {partial} others partial, and these are in no cold group; \
-                 a retry may have started a function twice",
-                unit.application, unit.request_type
-            )));
-        }
-    }
+    let patterns = exp3::counted(&of(Experiment::Patterns), as_published);
+    let after = exp3::after_warm_up(&patterns);
+    let everything: Vec<&Execution> = dataset.executions.iter().collect();
+    notes.extend(few_cold(&[
+        ("exp1", &latency),
+        ("exp3", &after),
+        ("groups", &units(&everything, |_, _| true)),
+    ]));
     tables.extend(exp1::tables(&latency, as_published));
-    tables.extend(exp3::tables(&of(Experiment::Patterns), as_published));
+    tables.extend(exp3::tables(&patterns, &after, as_published));
     tables.push(rates::per_second(&with_rates, as_published));
     tables.push(rates::trace_vs_workload(&with_rates, as_published));
     tables.push(rates::distances(&with_rates, as_published));
     tables.push(rates::patterns(dataset));
     (tables, notes)
+}
+
+/// One note per type of requests of which so few traces are cold that these may be exceptions, with the tables that have it.
+fn few_cold(tables: &[(&str, &[Unit<'_>])]) -> Vec<Note> {
+    let mut found: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for (table, units) in tables {
+        for unit in *units {
+            if let Some(few) = unit.few_cold() {
+                let key = (unit.application.clone(), unit.request_type.clone(), few);
+                found.entry(key).or_default().push(table);
+            }
+        }
+    }
+    let notes = found.into_iter().map(|((application, request_type, few), tables)| {
+        let FewCold { cold, partial, most } = few;
+        let (noun, verb) = if cold == 1 { ("trace", "has") } else { ("traces", "have") };
+        Note::general(format!(
+            "{application} {request_type}, in {}: only {cold} {noun} {verb} the most cold starts, {most}. Because of that, \
+             {partial} with fewer count as partial and not as cold; a retry may have started a function twice",
+            tables.join(" and ")
+        ))
+    });
+    notes.collect()
 }

@@ -406,6 +406,38 @@ fn a_rate_is_by_the_time_of_sending_and_not_by_a_longer_pattern_or_plan() {
     assert_eq!(numbers(r#"{ "duration": "1s", "target": 1 }"#, 1)[0], 1.0.into());
 }
 
+#[test]
+fn a_retry_that_makes_the_others_partial_is_said_in_every_table() {
+    let notes = |label: &str, most: &[u32]| -> Vec<String> {
+        let data = Data::new();
+        let requests: Vec<Request> = (0..20).map(|number| request(number, 100, "1.0", LIST)).collect();
+        // The first one starts a minute before the others, and is left out of exp3.
+        let traces: Vec<Trace> = (0..20)
+            .map(|number| {
+                let cold = most.get(number as usize).copied().unwrap_or(2);
+                trace(number, if number == 0 { "100.000" } else { "160.000" }, 10, cold)
+            })
+            .collect();
+        data.published("todo/logs/2022-01-01_00-00-00", label, &requests, &traces);
+        let notes = data.report(false).notes;
+        notes.into_iter().map(|note| note.message).filter(|message| message.contains("partial")).collect()
+    };
+    let exp1 = "exp1_latency_breakdown_4x_burst20";
+    let text = |tables: &str, partial: u32| {
+        format!(
+            "todo_api listTodos, in {tables}: only 1 trace has the most cold starts, 3. Because of that, {partial} with \
+             fewer count as partial and not as cold; a retry may have started a function twice"
+        )
+    };
+    assert_eq!(notes(exp1, &[0, 3]), [text("exp1 and groups", 18)]);
+    let exp3 = "exp3_workload_types_20min_steady";
+    assert_eq!(notes(exp3, &[0, 3]), [text("exp3 and groups", 18)]);
+    assert_eq!(notes(exp3, &[3]), [text("groups", 19)], "its only such trace is in the first minute");
+    assert_eq!(notes("other", &[0, 3]), [text("groups", 18)]);
+    assert_eq!(notes(exp1, &[0, 3, 3]), [""; 0], "two of twenty are no exception");
+    assert_eq!(notes(exp1, &[2]), [""; 0]);
+}
+
 const LOGS: &str = "lg1/raw/todo/logs/2022-01-01_00-00-00";
 
 #[test]
