@@ -31,7 +31,7 @@ impl Table {
     }
 
     /// The table as CSV (RFC 4180), with a line of headings. A text that a spreadsheet would take for a formula gets a
-    /// single quote before it.
+    /// single quote before it. Control characters are replaced, but not line ends and tabs.
     pub fn to_csv(&self) -> Vec<u8> {
         let mut out = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
         let mut write = |row: &mut dyn Iterator<Item = String>| {
@@ -46,10 +46,12 @@ impl Table {
     }
 }
 
-/// A cell that no spreadsheet executes: numbers stay as they are.
+/// A cell that no spreadsheet executes, and no terminal obeys: numbers stay as they are.
 fn harmless(cell: &str) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
-    if is_formula { format!("'{cell}") } else { cell.to_owned() }
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let shown = cell.replace(is_control, "\u{fffd}");
+    let is_formula = shown.starts_with(['=', '+', '-', '@', '\t']) && shown.parse::<f64>().is_err();
+    if is_formula { format!("'{shown}") } else { shown }
 }
 
 #[cfg(test)]
@@ -63,6 +65,9 @@ mod tests {
         table.rows.push(vec!["=HYPERLINK(1)".to_owned(), String::new()]);
         let text = String::from_utf8(table.to_csv()).unwrap();
         assert_eq!(text, "name,value [ms]\n\"a,\"\"b\"\"\n\",-1.5\n'=HYPERLINK(1),\n");
+        table.rows = vec![vec!["\u{1b}[31mred\u{7}\u{9b}m\r\0é\ta".to_owned(), "1".to_owned()]];
+        let text = String::from_utf8(table.to_csv()).unwrap();
+        assert_eq!(text, "name,value [ms]\n\u{fffd}[31mred\u{fffd}\u{fffd}m\u{fffd}\u{fffd}é\ta,1\n");
         assert!(table.columns[1].is_number && !table.columns[0].is_number);
     }
 }

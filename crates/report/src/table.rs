@@ -158,7 +158,7 @@ impl Column {
             Kind::Float => Cells::Float(Vec::new()),
             Kind::Boolean => Cells::Boolean(Vec::new()),
         };
-        Self { name: name.into(), cells }
+        Self { name: shown(name.into()), cells }
     }
 
     /// Its type.
@@ -192,7 +192,7 @@ impl Column {
 
     fn push(&mut self, cell: Cell) {
         match (&mut self.cells, cell) {
-            (Cells::Text(cells), Cell::Text(cell)) => cells.push(cell),
+            (Cells::Text(cells), Cell::Text(cell)) => cells.push(cell.map(shown)),
             (Cells::Integer(cells), Cell::Integer(cell)) => cells.push(cell),
             (Cells::Float(cells), Cell::Float(cell)) => cells.push(cell),
             (Cells::Float(cells), Cell::Integer(cell)) => cells.push(cell.map(|number| number as f64)),
@@ -231,6 +231,13 @@ impl Column {
     }
 }
 
+/// A text without control characters but line ends and tabs: names come from elsewhere, and a table that is printed must not
+/// command the terminal.
+fn shown(text: Arc<str>) -> Arc<str> {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_control) { text.replace(is_control, "\u{fffd}").into() } else { text }
+}
+
 /// A text as a field: in quotes where it needs them, and never a formula.
 fn push_field(out: &mut String, text: &str) {
     let text = &*to_cell(text);
@@ -266,7 +273,8 @@ impl Table {
         Self { name, about, columns }
     }
 
-    /// Appends a row, which has a cell for each column, of its type.
+    /// Appends a row, which has a cell for each column, of its type. Control characters of texts are replaced, but not line
+    /// ends and tabs.
     ///
     /// # Panics
     /// A row has other cells than the table has columns.
@@ -385,6 +393,17 @@ mod tests {
         table().write_csv(&mut out).unwrap();
         let expected = "a,b,c,d\n\"x, \"\"y\"\"\",0.1,3,true\n'=1+1,nan,,false\n,-inf,-1,\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn control_characters_of_names_are_replaced_in_every_form() {
+        let mut table = Table::new("small", "One row.", &[("factor_\u{7}x", Kind::Text)]);
+        table.push(["\u{1b}[31mred\u{1b}]0;title\u{7}\u{9b}m\r\0é\ta\nb".into()]);
+        let mut out = Vec::new();
+        table.write_csv(&mut out).unwrap();
+        let text = "\u{fffd}[31mred\u{fffd}]0;title\u{fffd}\u{fffd}m\u{fffd}\u{fffd}é\ta\nb";
+        assert_eq!(String::from_utf8(out).unwrap(), format!("factor_\u{fffd}x\n\"{text}\"\n"));
+        assert_eq!(table.columns[0].cell(0), text.into());
     }
 
     #[test]
