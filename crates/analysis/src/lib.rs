@@ -63,7 +63,7 @@ pub use quantiles::Quantiles;
 pub use report::Ink;
 pub use report::comparison::{
     ComparedGroup, Comparison, FarOut, FigureChange, Finding, GroupChange, LoneGroup, Quantity,
-    QuantityChange, Ranged, Regression, RunMeasurements, RunSide, Start,
+    QuantityChange, Ranged, Regression, RunMeasurements, RunSide, Start, VanishedGroup,
 };
 pub use report::comparison_text::{comparison_markdown, comparison_text};
 pub use report::rates::{RateFigures, Rates, Series};

@@ -295,6 +295,17 @@ pub struct Regression {
     pub second: f64,
 }
 
+/// A group that has requests or traces before, and none after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VanishedGroup {
+    /// The group, in words.
+    pub group: String,
+    /// Whether its requests are gone.
+    pub requests: bool,
+    /// Whether its traces are gone, however they began.
+    pub traces: bool,
+}
+
 impl Comparison {
     /// The version that is written.
     pub const VERSION: u32 = 1;
@@ -378,6 +389,27 @@ impl Comparison {
         found
     }
 
+    /// Groups of which the second run has nothing. That a run has no cold starts any more is none of these: its other
+    /// traces are there.
+    pub fn vanished(&self) -> Vec<VanishedGroup> {
+        let after: BTreeSet<(&ComparedGroup, bool)> = self
+            .groups
+            .iter()
+            .map(|group| (&group.key, group.start.is_some()))
+            .chain(self.only_second.iter().map(|lone| (&lone.key, lone.start.is_some())))
+            .collect();
+        let mut gone: BTreeMap<&ComparedGroup, [bool; 2]> = BTreeMap::new();
+        for lone in &self.only_first {
+            let traced = lone.start.is_some();
+            if !after.contains(&(&lone.key, traced)) {
+                gone.entry(&lone.key).or_default()[usize::from(traced)] = true;
+            }
+        }
+        gone.into_iter()
+            .map(|(key, [requests, traces])| VanishedGroup { group: key.words(), requests, traces })
+            .collect()
+    }
+
     /// Whether at least one figure could be judged.
     pub fn says_anything(&self) -> bool {
         let mut figures = self.groups.iter().flat_map(|group| &group.quantities).flat_map(|of| &of.figures);
@@ -400,6 +432,18 @@ impl ComparedGroup {
         words.extend(self.request.clone());
         words.extend(self.factors.iter().map(|(name, value)| format!("{name}={value}")));
         words.join(" ")
+    }
+}
+
+impl VanishedGroup {
+    /// `shop buy rate=5: requests and traces`.
+    pub fn words(&self) -> String {
+        let what = match (self.requests, self.traces) {
+            (true, true) => "requests and traces",
+            (true, false) => "requests",
+            (false, _) => "traces",
+        };
+        format!("{}: {what}", self.group)
     }
 }
 
