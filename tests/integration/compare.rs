@@ -127,6 +127,11 @@ fn what_cannot_be_compared_is_an_error() {
     let wrong = work.sb(&["report", "compare", "before", "before", "--fail-on-regression", "5"]).expect(2);
     assert!(wrong.stderr.contains("write a share such as 5% or 0.05"), "{}", wrong.stderr);
     work.write("before/logs/2026-01-31_12-00-00/invocations.csv", "a,b\n");
+    // One damaged folder is named and left out; the others are compared.
+    let damaged = work.sb(&["report", "compare", "before", "before"]).expect(0);
+    assert!(damaged.stdout.contains("a folder was left out: "), "{}", damaged.stdout);
+    assert!(damaged.stdout.contains("(1 folder)"), "{}", damaged.stdout);
+    work.write("before/logs/2026-01-31_12-00-01/invocations.csv", "a,b\n");
     let damaged = work.sb(&["report", "compare", "before", "before"]).expect(1);
     assert!(damaged.stderr.contains("invocations.csv"), "{}", damaged.stderr);
 }

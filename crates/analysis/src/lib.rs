@@ -57,7 +57,7 @@ pub use io::{BREAKDOWN_FILE, INVALID_FILE};
 pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
-pub use io::folders::{ReportError, summarize, summarize_groups};
+pub use io::folders::{LeftOut, ReportError, Summaries, summarize, summarize_groups};
 pub use io::sides::{invocation_folders, measure};
 pub use quantiles::Quantiles;
 pub use report::Ink;

@@ -69,13 +69,24 @@ pub fn invocation_folders(roots: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError
 /// Of several attempts of an invocation, the last one counts. The durations of a trial that its own load calls invalid are
 /// left out; its failures count.
 ///
+/// A folder with a damaged file is left out as a whole, with a note.
+///
 /// # Errors
-/// A file cannot be read, or is damaged.
+/// There are folders, and none can be read.
 pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, ReportError> {
+    /// Damaged folders that are named.
+    const NAMED: usize = 5;
     let mut run = RunMeasurements { name: name.to_owned(), ..RunMeasurements::default() };
     let mut last: BTreeMap<(Option<String>, String, String), DescribedFolder> = BTreeMap::new();
+    let mut damaged = Vec::new();
     for folder in folders {
-        let described = describe_folder(folder)?;
+        let described = match describe_folder(folder) {
+            Ok(described) => described,
+            Err(error) => {
+                damaged.push(error);
+                continue;
+            }
+        };
         let key = (described.deployment.clone(), described.trial.clone(), described.step.clone());
         match last.get(&key) {
             Some(other) if other.attempt > described.attempt => {}
@@ -85,16 +96,25 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
         }
     }
     let (mut deployments, mut trials) = (HashMap::new(), HashMap::new());
-    let mut reader = Reader { run: &mut run, unmatched: 0, invalid: Vec::new() };
+    let (mut unmatched, mut invalid) = (0, Vec::new());
     for described in last.values() {
         let count = deployments.len();
         let deployment = *deployments.entry(described.deployment.clone()).or_insert(count);
         let count = trials.len();
         let trial = *trials.entry((deployment, described.trial.clone())).or_insert(count);
-        reader.add(described, TrialPlace { deployment, trial })?;
+        // Of a damaged folder, nothing is taken: half of its requests would pass for all of them.
+        let mut of_folder = RunMeasurements::default();
+        let mut reader = Reader { run: &mut of_folder, unmatched: 0, invalid: Vec::new() };
+        match reader.add(described, TrialPlace { deployment, trial }) {
+            Ok(()) => {
+                unmatched += reader.unmatched;
+                invalid.append(&mut reader.invalid);
+                run.folders += 1;
+                run.add_all(of_folder);
+            }
+            Err(error) => damaged.push(error),
+        }
     }
-    let Reader { unmatched, invalid, .. } = reader;
-    run.folders = last.len();
     if unmatched > 0 {
         run.notes.push(format!("{unmatched} traces belong to no request of their folder and were left out"));
     }
@@ -102,9 +122,16 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
         run.notes.push(format!(
             "{} of {} folders must not be used; their durations were left out. The first is {}: {reason}",
             invalid.len(),
-            last.len(),
+            run.folders,
             folder.display()
         ));
+    }
+    run.notes.extend(damaged.iter().take(NAMED).map(|error| format!("a folder was left out: {error}")));
+    if damaged.len() > NAMED {
+        run.notes.push(format!("{} more folders were left out", damaged.len() - NAMED));
+    }
+    if run.folders == 0 && !damaged.is_empty() {
+        return Err(damaged.swap_remove(0));
     }
     Ok(run)
 }
@@ -286,6 +313,9 @@ fn read_k6(
 fn read_k6_rows(file: File, add: &mut impl FnMut(Option<String>, &str, Option<f64>)) -> Result<(), String> {
     let mut reader = csv::Reader::from_reader(BufReader::new(file));
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    if header.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
     let place = |name: &str| header.iter().position(|column| column == name);
     let needed = |name: &str| place(name).ok_or_else(|| format!("there is no column `{name}`"));
     let (metric, value, tags) = (needed("metric_name")?, needed("metric_value")?, needed("extra_tags")?);
@@ -481,6 +511,23 @@ mod tests {
         fs::write(folder.join(K6_FILE), "a,b\n").unwrap();
         let message = measure("it", &[folder]).unwrap_err().to_string();
         assert!(message.contains("there is no column `metric_name`"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_folder_is_left_out_whole_with_a_note() {
+        let root = tempfile::tempdir().unwrap();
+        let bad = folder(root.path(), "a", &described(1, 1), &[Some(10), Some(20), None]);
+        folder(root.path(), "b", &described(2, 1), &[Some(30), Some(40)]);
+        fs::write(bad.join(BREAKDOWN_FILE), "").unwrap();
+        let run = read(&root);
+        assert_eq!(run.folders, 1);
+        let columns: Vec<_> = run.requests.values().flat_map(BTreeMap::values).collect();
+        assert_eq!((columns.len(), columns[0].latencies_ms.as_slice()), (1, [30.0, 40.0].as_slice()));
+        assert_eq!(run.notes.len(), 1);
+        assert!(run.notes[0].contains("a folder was left out: ") && run.notes[0].contains(BREAKDOWN_FILE));
+        fs::write(root.path().join("b").join(RUN_FILE), "{").unwrap();
+        let all = invocation_folders(&[root.path().to_owned()]).unwrap();
+        assert!(measure("it", &all).is_err(), "nothing could be read");
     }
 
     #[test]

@@ -75,6 +75,30 @@ impl RunMeasurements {
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.traces.is_empty()
     }
+
+    /// Adds what was read of another folder.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        for (key, trials) in other.requests {
+            let own = self.requests.entry(key).or_default();
+            for (place, column) in trials {
+                let into = own.entry(place).or_default();
+                into.latencies_ms.extend(column.latencies_ms);
+                into.answered_in_vain += column.answered_in_vain;
+                into.failed += column.failed;
+            }
+        }
+        for (key, trials) in other.traces {
+            let own = self.traces.entry(key).or_default();
+            for (place, columns) in trials {
+                let into = own.entry(place).or_default();
+                into.cold_starts.extend(columns.cold_starts);
+                into.duration_ms.extend(columns.duration_ms);
+                for (into, part) in into.parts_ms.iter_mut().zip(columns.parts_ms) {
+                    into.extend(part);
+                }
+            }
+        }
+    }
 }
 
 /// A quantity of a group.

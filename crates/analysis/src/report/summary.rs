@@ -245,6 +245,34 @@ impl Measurements {
         self.traces.extend(valid);
     }
 
+    /// Adds what was read of another folder.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.with_load |= other.with_load;
+        self.with_traces |= other.with_traces;
+        self.planned.0 = self.planned.0.zip(other.planned.0).map(|(sum, planned)| sum + planned);
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+        self.latencies_from_planned.extend(other.latencies_from_planned);
+        self.failed_latencies.extend(other.failed_latencies);
+        for (name, of_other) in other.by_request {
+            let of_request = self.by_request.entry(name).or_default();
+            of_request.sent += of_other.sent;
+            of_request.answered += of_other.answered;
+            of_request.failed += of_other.failed;
+            of_request.latencies.extend(of_other.latencies);
+        }
+        self.traces.extend(other.traces);
+        self.request_of.extend(other.request_of);
+        self.failed.extend(other.failed);
+        self.invalid_traces += other.invalid_traces;
+        if let Some(missing) = other.missing_traces {
+            *self.missing_traces.get_or_insert(0) += missing;
+        }
+        self.invalid.extend(other.invalid);
+        self.warnings.extend(other.warnings);
+    }
+
     pub(crate) fn finish(mut self, application: &str, folders: &[PathBuf]) -> ApplicationSummary {
         let load = self.with_load.then(|| self.load_figures());
         let traces = self.with_traces.then(|| self.trace_figures());
