@@ -10,6 +10,7 @@ use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, Measuremen
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::sides::{K6_FILE, for_each_k6_request};
 use super::{BREAKDOWN_FILE, INVALID_FILE};
 use crate::report::summary::{ApplicationSummary, Measurements};
 use crate::row::{RowError, read_breakdown, read_invalid};
@@ -20,8 +21,8 @@ pub(super) const RUN_FILE: &str = "run.json";
 /// Why folders of invocations cannot be summarized.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A folder has neither invocations nor analysed traces.
-    #[error("{} has neither {INVOCATIONS_FILE} nor {BREAKDOWN_FILE}; name the folder of an invocation, such as logs/2026-01-31_12-00-00", path.display())]
+    /// A folder has neither requests nor analysed traces.
+    #[error("{} has none of {INVOCATIONS_FILE}, {K6_FILE} and {BREAKDOWN_FILE}; name the folder of an invocation, such as logs/2026-01-31_12-00-00", path.display())]
     Empty {
         /// The folder.
         path: PathBuf,
@@ -206,13 +207,13 @@ pub fn summarize_groups(application: &str, folders: &[PathBuf]) -> Summaries {
 
 /// Whether there is a file to summarize.
 fn has_measurements(folder: &Path) -> bool {
-    [INVOCATIONS_FILE, BREAKDOWN_FILE].iter().any(|name| folder.join(name).exists())
+    [INVOCATIONS_FILE, BREAKDOWN_FILE, K6_FILE].iter().any(|name| folder.join(name).exists())
 }
 
 /// Summarizes all given invocation folders as measurements of one application.
 ///
-/// A folder needs `invocations.csv` or `trace_breakdown.csv`; `load_summary.json` and `invalid_traces.csv` are used where
-/// they are there.
+/// A folder needs `invocations.csv`, `k6_metrics.csv` or `trace_breakdown.csv`; `load_summary.json` and `invalid_traces.csv` are
+/// used where they are there. The metrics of k6 count where there is no `invocations.csv`: then nothing says what was planned.
 ///
 /// # Errors
 /// A folder has no measurements, or a file cannot be read.
@@ -231,7 +232,10 @@ fn read_folder(folder: &Path, several: bool) -> Result<Measurements, ReportError
         Some(name) if several => format!("{}: ", name.to_string_lossy()),
         _ => String::new(),
     };
-    let expected = add_invocations(&mut measured, folder, &prefix)?;
+    let expected = match add_invocations(&mut measured, folder, &prefix)? {
+        Some(expected) => Some(expected),
+        None => add_k6(&mut measured, folder)?,
+    };
     let traced = add_traces(&mut measured, folder, expected.as_ref())?;
     if expected.is_none() && !traced {
         return Err(ReportError::Empty { path: folder.to_owned() });
@@ -277,6 +281,18 @@ fn add_invocations(
         );
         measured.add_load(Some(count), prefix, &notes, &[reason]);
     }
+    Ok(Some(expected))
+}
+
+/// The same of the metrics of k6, which the published layout has instead. They do not say what was planned.
+fn add_k6(measured: &mut Measurements, folder: &Path) -> Result<Option<HashSet<String>>, ReportError> {
+    let mut expected = HashSet::new();
+    let dropped = for_each_k6_request(folder, &mut |request| {
+        let micros = (request.milliseconds * 1e3).round() as i64;
+        measured.add_k6_request(request.outcome, micros, request.trace_id, &mut expected);
+    })?;
+    let Some(dropped) = dropped else { return Ok(None) };
+    measured.add_k6_load(dropped);
     Ok(Some(expected))
 }
 
@@ -473,7 +489,10 @@ mod tests {
     fn a_folder_without_measurements_is_refused() {
         let empty = tempfile::tempdir().unwrap();
         let message = summarize("app", &[empty.path().to_owned()]).unwrap_err().to_string();
-        assert!(message.contains("has neither invocations.csv nor trace_breakdown.csv"), "{message}");
+        assert!(
+            message.contains("has none of invocations.csv, k6_metrics.csv and trace_breakdown.csv"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -484,6 +503,48 @@ mod tests {
         assert_eq!(summary.load, None);
         let traces = summary.traces.unwrap();
         assert_eq!((traces.valid, traces.missing, traces.cold_share), (1, None, Some(1.0)));
+    }
+
+    #[test]
+    fn requests_of_the_published_dataset_are_those_of_k6() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = |number: u32| format!("1-{number:08x}-000000000000000000000000");
+        let mut metrics =
+            String::from("metric_name,metric_value,error_code,expected_response,status,extra_tags\n");
+        for (number, (milliseconds, code, expected, status)) in (1..).zip([
+            (10, "", "true", 200),
+            (20, "", "true", 200),
+            (1, "1500", "false", 500),
+            (0, "1212", "false", 0),
+        ]) {
+            metrics.push_str(&format!(
+                "http_req_duration,{milliseconds},{code},{expected},{status},xray_header=Root={}\n",
+                id(number)
+            ));
+        }
+        metrics.push_str("http_reqs,1,,true,200,\ndropped_iterations,3,,,,\n");
+        fs::write(folder.path().join("k6_metrics.csv"), metrics).unwrap();
+        // Trace 1 has an error inside, but its request was answered as expected; 3 failed, and 9 has no request.
+        let flagged = |number, flags: &str| trace(number, number as u32, 0).replacen(",,0,0,0,0", flags, 1);
+        let rows = [flagged(1, ",,0,1,0,0"), flagged(3, ",,0,0,0,1"), flagged(9, ",,0,0,1,0")];
+        fs::write(folder.path().join(BREAKDOWN_FILE), format!("{HEADER}{}", rows.concat())).unwrap();
+        let folders = [folder.path().to_owned()];
+        let summary = summarize("app", &folders).unwrap();
+        assert!(summary.invalid.is_empty(), "{:?}", summary.invalid);
+        let load = summary.load.unwrap();
+        assert_eq!((load.planned, load.sent, load.answered, load.failed, load.dropped), (None, 4, 3, 2, 3));
+        assert_eq!(load.latency_ms, Some(Quantiles { p50: 10.0, p95: 20.0, p99: 20.0 }));
+        assert_eq!(load.failed_latency_ms.map(|of| of.p99), Some(1.0), "only of answers");
+        assert_eq!(load.outcomes[&Outcome::Refused], 1);
+        let traces = summary.traces.unwrap();
+        assert_eq!((traces.valid, traces.failed, traces.with_errors), (3, 2, 1));
+        assert_eq!(traces.missing, Some(1), "that of request 2; request 4 met nobody");
+        assert_eq!(traces.median.map(|trace| trace.duration_ms), Some(1.0));
+        // Without any requests, traces tell of failures themselves.
+        fs::remove_file(folder.path().join("k6_metrics.csv")).unwrap();
+        let traces = summarize("app", &folders).unwrap().traces.unwrap();
+        assert_eq!((traces.failed, traces.with_errors, traces.missing), (3, 0, None));
+        assert_eq!((traces.median, traces.failed_median.unwrap().duration_ms), (None, 3.0));
     }
 
     #[test]

@@ -189,6 +189,11 @@ impl<W: Write> SummaryTable<'_, W> {
             self.count_of_bad(traces.failed)?;
             writeln!(self.out)?;
         }
+        if traces.with_errors > 0 {
+            self.label("answered despite errors")?;
+            self.count_of_bad(traces.with_errors)?;
+            writeln!(self.out)?;
+        }
         if let Some(share) = traces.cold_share {
             self.label("with a cold start")?;
             writeln!(self.out, "{:>1$}", percent(share), FIGURE)?;
@@ -413,6 +418,7 @@ mod tests {
                 requests: vec![],
                 valid: 970,
                 failed: 3,
+                with_errors: 2,
                 failed_median: Some(trace(0.5, None)),
                 invalid: 12,
                 missing: Some(0),
