@@ -151,14 +151,14 @@ fn our_folders_are_those_that_the_studys_readers_expect() {
 fn published(work: &Workspace, folder: &str, failing: Option<usize>) {
     let id = |number: usize| format!("1-{number:08x}-000000000000000000000000");
     let mut requests =
-        String::from("metric_name,timestamp,metric_value,expected_response,status,url,extra_tags\n");
+        String::from("metric_name,timestamp,metric_value,expected_response,method,status,url,extra_tags\n");
     let mut traces = String::from(sb_analysis::BREAKDOWN_HEADER);
     for number in 1..=20 {
         let fails = failing.is_some_and(|every| number % every == 0);
         let (micros, expected, status) = if fails { (300, false, 500) } else { (20_000 + number, true, 200) };
         let milliseconds = format!("{}.{:03}", micros / 1000, micros % 1000);
         requests.push_str(&format!(
-            "http_req_duration,1641888934,{milliseconds},{expected},{status},https://h/a,xray_header=Root={}\n",
+            "http_req_duration,1641888934,{milliseconds},{expected},GET,{status},https://h/a,xray_header=Root={}\n",
             id(number)
         ));
         traces.push_str(&format!(
@@ -213,4 +213,38 @@ fn a_folder_that_is_named_twice_counts_once() {
         assert_eq!(json["applications"][0]["traces"]["valid"], 20, "{twice:?}");
         assert_eq!(json["applications"][0]["folders"].as_array().unwrap().len(), 1, "{twice:?}");
     }
+}
+
+#[test]
+fn failures_of_the_published_layout_are_not_fast() {
+    let work = Workspace::new();
+    published(&work, "raw/shop/logs/2022-01-01_08-00-00", Some(2));
+    let json = numbers(&work, &["raw"]);
+    let (load, traces) = (&json["applications"][0]["load"], &json["applications"][0]["traces"]);
+    assert_eq!((&load["sent"], &load["failed"], &load["planned"]), (&20.into(), &10.into(), &Value::Null));
+    assert!(load["latency_ms"]["p50"].as_f64().unwrap() > 20.0, "{load}");
+    assert_eq!(
+        (&traces["valid"], &traces["failed"], &traces["missing"]),
+        (&20.into(), &10.into(), &0.into())
+    );
+    assert!(traces["median"]["duration_ms"].as_f64().unwrap() > 20.0, "{traces}");
+    assert!((traces["failed_median"]["duration_ms"].as_f64().unwrap() - 0.3).abs() < 1e-9, "{traces}");
+    let shown = work.sb(&["report", "raw"]).expect(0).stdout;
+    let failed = shown.lines().find(|line| line.contains("of failed invocations")).unwrap();
+    assert!(failed.ends_with(" 10"), "{shown}");
+    work.sb(&["report", "raw", "--output", "out"]).expect(0);
+    let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();
+    assert!(summary.contains("20 requests (10 failed)"), "{summary}");
+    assert!(summary.contains("| application | requests | n | failed | p50"), "{summary}");
+    assert!(summary.contains("| shop, exp1 | ") && summary.contains(" | 20 | 10 | "), "{summary}");
+    assert!(summary.contains("**Failed requests are in the figures**"), "{summary}");
+
+    // Without the metrics of k6, the traces tell, and what was sent is unknown.
+    fs::remove_file(work.path().join("raw/shop/logs/2022-01-01_08-00-00/k6_metrics.csv")).unwrap();
+    let json = numbers(&work, &["raw"]);
+    let (load, traces) = (&json["applications"][0]["load"], &json["applications"][0]["traces"]);
+    assert_eq!((load, &traces["failed"], &traces["missing"]), (&Value::Null, &10.into(), &Value::Null));
+    work.sb(&["report", "raw", "--output", "out"]).expect(0);
+    let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();
+    assert!(summary.contains("an unknown number of requests, 20 valid traces"), "{summary}");
 }

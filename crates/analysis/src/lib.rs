@@ -66,6 +66,7 @@ pub use report::comparison::{
     QuantityChange, Ranged, Regression, RunMeasurements, RunSide, Start, VanishedGroup,
 };
 pub use report::comparison_text::{comparison_markdown, comparison_text};
+pub use report::markdown::markdown_text;
 pub use report::rates::{RateFigures, Rates, Series};
 pub use report::summary::{
     ApplicationSummary, LoadFigures, RequestFigures, RequestTraceFigures, TraceBreakdown, TraceFigures,
