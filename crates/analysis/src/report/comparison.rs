@@ -298,6 +298,8 @@ pub struct Comparison {
     pub confidence: f64,
     /// Groups that both have.
     pub groups: Vec<GroupChange>,
+    /// Groups whose amount of data changed by more than 20 %, or that lack traces.
+    pub notes: Vec<String>,
     /// Groups that only the first has.
     pub only_first: Vec<LoneGroup>,
     /// Groups that only the second has.
@@ -345,9 +347,11 @@ impl Comparison {
         let sides = [first, second];
         let mut groups = Vec::new();
         let mut lone = [Vec::new(), Vec::new()];
+        let mut notes = Vec::new();
         let keys: BTreeSet<&ComparedGroup> =
             sides.iter().flat_map(|side| side.requests.keys().chain(side.traces.keys())).collect();
         for key in keys {
+            note_amounts(&mut notes, key, sides);
             let requests = sides.map(|side| side.requests.get(key));
             match requests {
                 [Some(first), Some(second)] => {
@@ -381,6 +385,7 @@ impl Comparison {
             second: side(second),
             confidence: bootstrap.confidence.get(),
             groups,
+            notes,
             only_first,
             only_second,
         })
@@ -500,6 +505,42 @@ fn words_of(key: &ComparedGroup, start: Option<Start>) -> String {
     match start {
         Some(start) => format!("{}, {}", key.words(), start.name()),
         None => key.words(),
+    }
+}
+
+/// Says where a group has much less or more data than before, and where requests left no trace.
+fn note_amounts(notes: &mut Vec<String>, key: &ComparedGroup, sides: [&RunMeasurements; 2]) {
+    /// One part in so many is a change of 20 %.
+    const PARTS: u64 = 5;
+    let requests = sides.map(|side| side.requests.get(key).map(|trials| trials.values()));
+    let answered = requests
+        .clone()
+        .map(|columns| columns.map(|columns| columns.map(|of| of.latencies_ms.len() as u64).sum::<u64>()));
+    let sent = requests.map(|columns| {
+        let count = |of: &RequestColumn| of.latencies_ms.len() as u64 + of.answered_in_vain + of.failed;
+        columns.map(|columns| columns.map(count).sum::<u64>())
+    });
+    let traces = sides.map(|side| {
+        let trials = side.traces.get(key)?;
+        Some(trials.values().map(|columns| columns.duration_ms.len() as u64).sum::<u64>())
+    });
+    for (what, counts) in [("requests", sent), ("traces of requests that did not fail", traces)] {
+        if let [Some(first), Some(second)] = counts
+            && first.abs_diff(second) * PARTS > first
+        {
+            notes.push(format!("{}: {first} {what} before and {second} after", key.words()));
+        }
+    }
+    for (when, (answered, traces)) in ["before", "after"].into_iter().zip(answered.into_iter().zip(traces)) {
+        if let (Some(answered), Some(traces)) = (answered, traces)
+            && traces < answered
+        {
+            let missing = answered - traces;
+            notes.push(format!(
+                "{}: {missing} of {answered} answered requests {when} have no valid trace",
+                key.words()
+            ));
+        }
     }
 }
 
