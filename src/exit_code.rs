@@ -23,7 +23,7 @@ pub enum Exit {
     Locked,
     /// 7: the state could not be read or written; nothing new was started.
     Store,
-    /// 8: a comparison found a regression that is larger than allowed.
+    /// 8: a comparison found a regression that is larger than allowed, or nothing of what was there before.
     Regressed,
     /// 130: stopped by a signal; what is left can be resumed.
     Interrupted,

@@ -50,7 +50,8 @@ pub(crate) enum ReportCommand {
         before: PathBuf,
         /// After: a run's id or a part of it, or a folder
         after: PathBuf,
-        /// End with exit code 8 if a latency or duration surely grew, by more than this share, or more requests failed
+        /// End with exit code 8 if a latency or duration surely grew, by more than this share, if more requests failed,
+        /// or if a group has nothing after the change
         #[arg(long, value_name = "SHARE", value_parser = share)]
         fail_on_regression: Option<f64>,
     },

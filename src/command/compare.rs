@@ -35,6 +35,7 @@ pub(super) async fn compare(
                 "comparison": comparison,
                 "allowed": allowed,
                 "regressions": regressions.as_ref().map(|(_, found)| found),
+                "vanished": comparison.vanished(),
             });
             text = format!("{json:#}");
         }
@@ -50,7 +51,8 @@ pub(super) async fn compare(
     }
 }
 
-/// Whether something surely got worse by more than is allowed. What cannot be judged is never taken for unchanged.
+/// Whether something surely got worse by more than is allowed, or is not there any more. What cannot be judged is never
+/// taken for unchanged.
 fn gate(
     terminal: &Terminal,
     comparison: &Comparison,
@@ -58,6 +60,15 @@ fn gate(
     found: Vec<sb_analysis::Regression>,
 ) -> Outcome {
     let percent = allowed * 100.0;
+    let vanished = comparison.vanished();
+    if !vanished.is_empty() {
+        let lines: Vec<String> = vanished.iter().map(|group| format!("  {}", group.words())).collect();
+        terminal.say(&format!(
+            "measured before the change, and nothing of it after:\n{}\nmeasure the same again, or compare without \
+             --fail-on-regression if this is meant",
+            lines.join("\n")
+        ));
+    }
     if !found.is_empty() {
         let lines: Vec<String> = found
             .iter()
@@ -77,6 +88,9 @@ fn gate(
         terminal.say(&format!("regression of more than {percent} %:\n{}", lines.join("\n")));
         return Ok(Exit::Regressed);
     }
+    if !vanished.is_empty() {
+        return Ok(Exit::Regressed);
+    }
     if !comparison.says_anything() {
         return Err(Failed::helped(
             Exit::Failed,
@@ -91,7 +105,7 @@ fn gate(
     }
     let gone: Vec<String> = comparison.only_first.iter().map(sb_analysis::LoneGroup::words).collect();
     if !gone.is_empty() {
-        terminal.say(&format!("not judged, as there is nothing after the change: {}", gone.join("; ")));
+        terminal.say(&format!("not judged, as no trace began so after the change: {}", gone.join("; ")));
     }
     Ok(Exit::Done)
 }

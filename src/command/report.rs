@@ -22,9 +22,10 @@ use crate::terminal::{Style, Terminal};
 use crate::watch::Watched;
 use crate::watch::course::course;
 use crate::watch::measured::{invocations, summaries};
-use sb_analysis::{ApplicationSummary, Ink, TRACE_FILES, render_summaries};
+use sb_analysis::{ApplicationSummary, Ink, Summaries, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
 use sb_plan::id::RunId;
+use sb_report::Note;
 
 /// Folders of invocations, by application.
 type Folders = BTreeMap<String, Vec<PathBuf>>;
@@ -81,12 +82,15 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
     }
     let mut found = measured(&folders)?;
     let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
-    found.extend(tables::summaries(&named_folders)?);
+    let of_named = tables::summaries(&named_folders)?;
+    found.groups.extend(of_named.groups);
+    found.left_out.extend(of_named.left_out);
+    tables::say_left_out(terminal, &found)?;
     if settings.json() {
         let report = tables::compute(&sources(&named, &folders), arguments)?;
         return show_numbers(terminal, &found, &report);
     }
-    show_summaries(terminal, settings, &found)
+    show_summaries(terminal, settings, &found.groups)
 }
 
 /// The title and the course of a run.
@@ -103,19 +107,16 @@ fn sources(named: &[&PathBuf], folders: &Folders) -> Vec<PathBuf> {
 }
 
 /// All numbers as JSON.
-fn show_numbers(
-    terminal: &Terminal,
-    summaries: &[ApplicationSummary],
-    report: &sb_report::Report,
-) -> Outcome {
+fn show_numbers(terminal: &Terminal, summaries: &Summaries, report: &sb_report::Report) -> Outcome {
+    let notes: Vec<Note> = report.notes.iter().cloned().chain(tables::notes(&summaries.left_out)).collect();
     let all = json!({
         "version": 1,
-        "applications": summaries,
+        "applications": summaries.groups,
         "as_published": report.as_published,
         "executions": report.executions,
         "groups": report.groups,
         "tables": report.tables,
-        "notes": report.notes,
+        "notes": notes,
     });
     terminal.data(&format!("{all:#}"))?;
     Ok(Exit::Done)
@@ -150,9 +151,9 @@ pub(super) async fn last_invocation(store: &Store) -> Result<Option<PathBuf>, Fa
 }
 
 /// Empty: nothing was measured.
-fn measured(folders: &Folders) -> Result<Vec<ApplicationSummary>, Failed> {
-    let summaries = summaries(folders).map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
-    if summaries.is_empty()
+fn measured(folders: &Folders) -> Result<Summaries, Failed> {
+    let summaries = summaries(folders);
+    if summaries.groups.is_empty()
         && let Some(gone) = folders.values().flatten().find(|folder| !folder.is_dir())
     {
         let message =
@@ -192,7 +193,9 @@ pub(super) async fn traces_of_run(
 }
 
 fn show_report(terminal: &Terminal, settings: &Settings, folders: &Folders) -> Outcome {
-    show_summaries(terminal, settings, &measured(folders)?)
+    let found = measured(folders)?;
+    tables::say_left_out(terminal, &found)?;
+    show_summaries(terminal, settings, &found.groups)
 }
 
 fn show_summaries(terminal: &Terminal, settings: &Settings, summaries: &[ApplicationSummary]) -> Outcome {

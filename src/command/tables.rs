@@ -1,10 +1,10 @@
 //! The tables of a report: `sb report --output`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use sb_analysis::{ApplicationSummary, summarize_groups};
-use sb_report::{DatasetError, Options, Output, OutputError, Report, Weight, execution_folders, read};
+use sb_analysis::{LeftOut, Summaries, summarize_groups};
+use sb_report::{DatasetError, Note, Options, Output, OutputError, Report, Weight, execution_folders, read};
 use serde_json::json;
 
 use super::Outcome;
@@ -35,26 +35,31 @@ impl From<OutputError> for Failed {
     }
 }
 
-/// Sums up the executions at or below some folders, by application and label. A folder without any stands for itself.
-pub(super) fn summaries(folders: &[PathBuf]) -> Result<Vec<ApplicationSummary>, Failed> {
+/// Sums up the executions at or below some folders, by application and label. A folder without any stands for itself. A folder
+/// that is found twice counts once.
+pub(super) fn summaries(folders: &[PathBuf]) -> Result<Summaries, Failed> {
     /// What an application is called whose name is not known.
     const UNNAMED: &str = "invocations";
     let mut groups: BTreeMap<(String, Option<String>), Vec<PathBuf>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    let mut is_new = |folder: &Path| seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()));
     for folder in folders {
         let found = execution_folders(folder)?;
-        if found.is_empty() {
+        if found.is_empty() && is_new(folder) {
             groups.entry((UNNAMED.to_owned(), None)).or_default().push(folder.clone());
         }
         for execution in found {
-            let application = execution.application.unwrap_or_else(|| UNNAMED.to_owned());
-            groups.entry((application, execution.label)).or_default().push(execution.folder);
+            if is_new(&execution.folder) {
+                let application = execution.application.unwrap_or_else(|| UNNAMED.to_owned());
+                groups.entry((application, execution.label)).or_default().push(execution.folder);
+            }
         }
     }
-    let mut all = Vec::new();
+    let mut all = Summaries::default();
     for ((application, label), folders) in groups {
-        let found = summarize_groups(&application, &folders)
-            .map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
-        all.extend(found.into_iter().map(|mut summary| {
+        let found = summarize_groups(&application, &folders);
+        all.left_out.extend(found.left_out);
+        all.groups.extend(found.groups.into_iter().map(|mut summary| {
             if let Some(label) = &label {
                 summary.labels.entry("label".to_owned()).or_insert_with(|| label.clone());
             }
@@ -62,6 +67,39 @@ pub(super) fn summaries(folders: &[PathBuf]) -> Result<Vec<ApplicationSummary>, 
         }));
     }
     Ok(all)
+}
+
+/// Says which folders could not be read.
+///
+/// # Errors
+/// None could be: there is nothing to tell of.
+pub(super) fn say_left_out(terminal: &Terminal, found: &Summaries) -> Result<(), Failed> {
+    if let ([], [first, ..]) = (&found.groups[..], &found.left_out[..]) {
+        let message = match found.left_out.len() {
+            1 => first.error.to_string(),
+            count => format!("none of {count} folders can be read; the first: {}", first.error),
+        };
+        return Err(Failed::message(Exit::Failed, message));
+    }
+    for left_out in found.left_out.iter().take(SHOWN) {
+        let word = terminal.paint(Style::Bad, "folder left out:");
+        terminal.say(&format!("{word} {}", left_out.error));
+    }
+    let more = found.left_out.len().saturating_sub(SHOWN);
+    if more > 0 {
+        terminal.say(&format!("{more} more folders were left out; `--format json` has all, as `notes`"));
+    }
+    Ok(())
+}
+
+/// What was left out of the summaries of applications, as notes of a report.
+pub(super) fn notes(left_out: &[LeftOut]) -> impl Iterator<Item = Note> {
+    left_out.iter().map(|LeftOut { folder, error }| Note {
+        weight: Weight::Warning,
+        path: Some(folder.clone()),
+        line: None,
+        message: format!("the folder is left out of `applications`: {error}"),
+    })
 }
 
 /// Reads what is in or below some folders, and computes everything.

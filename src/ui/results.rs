@@ -43,7 +43,11 @@ impl Results {
         }
         let began = Instant::now();
         let read = tokio::task::spawn_blocking(move || summaries(&folders)).await?;
-        let value = json!({ "version": 1, "applications": read.map_err(std::io::Error::other)? });
+        let left_out: Vec<String> = read.left_out.iter().map(|folder| folder.error.to_string()).collect();
+        if read.groups.is_empty() && !left_out.is_empty() {
+            return Err(std::io::Error::other(left_out.join("; ")));
+        }
+        let value = json!({ "version": 1, "applications": read.groups, "left_out": left_out });
         *last = Some(Known { run, number, value: value.clone(), at: Instant::now(), took: began.elapsed() });
         Ok(value)
     }

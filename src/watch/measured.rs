@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use sb_analysis::{ApplicationSummary, ReportError, summarize_groups};
+use sb_analysis::{Summaries, summarize_groups};
 use sb_plan::graph::RunGraph;
 use sb_plan::plan::Plan;
 use sb_plan::run_state::RunState;
@@ -25,12 +25,12 @@ pub(crate) fn invocations(plan: &Plan, graph: &RunGraph, state: &RunState) -> BT
 
 /// A summary of each application of which something was measured, or several: one for each combination of factor levels
 /// and labels.
-pub(crate) fn summaries(
-    folders: &BTreeMap<String, Vec<PathBuf>>,
-) -> Result<Vec<ApplicationSummary>, ReportError> {
-    let mut summaries = Vec::new();
+pub(crate) fn summaries(folders: &BTreeMap<String, Vec<PathBuf>>) -> Summaries {
+    let mut all = Summaries::default();
     for (application, folders) in folders {
-        summaries.extend(summarize_groups(application, folders)?);
+        let found = summarize_groups(application, folders);
+        all.groups.extend(found.groups);
+        all.left_out.extend(found.left_out);
     }
-    Ok(summaries)
+    all
 }

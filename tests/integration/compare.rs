@@ -81,6 +81,39 @@ fn a_comparison_ends_with_what_it_found() {
     assert!(markdown.stdout.contains("| **slower** |"), "{}", markdown.stdout);
 }
 
+/// A gate is not green because what it would judge is gone.
+#[test]
+fn an_application_that_vanished_is_a_regression() {
+    let work = Workspace::new();
+    for name in ["before", "after"] {
+        measured(&work, name, 5, 1.0, 0);
+    }
+    measured(&work, "other", 5, 1.0, 0);
+    let rename = |name: &str| {
+        for trial in 0..5 {
+            let folder = format!("{name}/logs/2026-01-31_12-00-{trial:02}");
+            let run = format!(
+                r#"{{"run": "o", "application": "cart", "deployment": "cart", "trial": "t{trial}", "step": "invoke", "attempt": 1}}"#
+            );
+            work.write(&format!("{folder}/run.json"), &run);
+        }
+    };
+    rename("other");
+    std::fs::rename(work.path().join("other"), work.path().join("before/other")).unwrap();
+    let gate = |sides: [&str; 2], code| {
+        work.sb(&["report", "compare", sides[0], sides[1], "--fail-on-regression", "5%"]).expect(code)
+    };
+    let gone = gate(["before", "after"], 8);
+    assert!(gone.stderr.contains("nothing of it after:\n  cart get: requests\n"), "{}", gone.stderr);
+    // What is new is no regression, and nothing is one without the option.
+    gate(["after", "before"], 0);
+    work.sb(&["report", "compare", "before", "after"]).expect(0);
+    let json =
+        work.sb(&["report", "compare", "before", "after", "--fail-on-regression", "5%", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.expect(8).stdout).unwrap();
+    assert_eq!(json["vanished"][0]["group"], "cart get");
+}
+
 #[test]
 fn what_cannot_be_compared_is_an_error() {
     let work = Workspace::new();
@@ -94,6 +127,11 @@ fn what_cannot_be_compared_is_an_error() {
     let wrong = work.sb(&["report", "compare", "before", "before", "--fail-on-regression", "5"]).expect(2);
     assert!(wrong.stderr.contains("write a share such as 5% or 0.05"), "{}", wrong.stderr);
     work.write("before/logs/2026-01-31_12-00-00/invocations.csv", "a,b\n");
+    // One damaged folder is named and left out; the others are compared.
+    let damaged = work.sb(&["report", "compare", "before", "before"]).expect(0);
+    assert!(damaged.stdout.contains("a folder was left out: "), "{}", damaged.stdout);
+    assert!(damaged.stdout.contains("(1 folder)"), "{}", damaged.stdout);
+    work.write("before/logs/2026-01-31_12-00-01/invocations.csv", "a,b\n");
     let damaged = work.sb(&["report", "compare", "before", "before"]).expect(1);
     assert!(damaged.stderr.contains("invocations.csv"), "{}", damaged.stderr);
 }

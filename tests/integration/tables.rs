@@ -146,3 +146,105 @@ fn our_folders_are_those_that_the_studys_readers_expect() {
     let overview = rows(&work.path().join("out/tables/overview.csv"));
     assert!(overview[0]["invoke_duration"].starts_with("0 days 00:00:0"), "{overview:?}");
 }
+
+/// A folder of the published layout: requests of k6, of which every `failing`th fails at once, and their traces.
+fn published(work: &Workspace, folder: &str, failing: Option<usize>) {
+    let id = |number: usize| format!("1-{number:08x}-000000000000000000000000");
+    let mut requests =
+        String::from("metric_name,timestamp,metric_value,expected_response,method,status,url,extra_tags\n");
+    let mut traces = String::from(sb_analysis::BREAKDOWN_HEADER);
+    for number in 1..=20 {
+        let fails = failing.is_some_and(|every| number % every == 0);
+        let (micros, expected, status) = if fails { (300, false, 500) } else { (20_000 + number, true, 200) };
+        let milliseconds = format!("{}.{:03}", micros / 1000, micros % 1000);
+        requests.push_str(&format!(
+            "http_req_duration,1641888934,{milliseconds},{expected},GET,{status},https://h/a,xray_header=Root={}\n",
+            id(number)
+        ));
+        traces.push_str(&format!(
+            "{},1641888934.0,1641888934.1,0:00:00.{micros:06},https://h/a,0,0,0,{},[],[],,,,,0:00:00.{micros:06},,,,0:00:00\r\n",
+            id(number),
+            u8::from(fails)
+        ));
+    }
+    work.write(&format!("{folder}/sb_config.yml"), "shop:\n  label: exp1\n  provider: aws\nsb:\n  x: 1\n");
+    work.write(&format!("{folder}/k6_metrics.csv"), &requests);
+    work.write(&format!("{folder}/trace_breakdown.csv"), &traces);
+    work.write(&format!("{folder}/invalid_traces.csv"), "trace_id,message\n");
+}
+
+fn numbers(work: &Workspace, folders: &[&str]) -> Value {
+    let arguments = [&["report", "--format", "json"], folders].concat();
+    serde_json::from_str(&work.sb(&arguments).expect(0).stdout).unwrap()
+}
+
+#[test]
+fn a_damaged_folder_does_not_hide_the_others() {
+    let work = Workspace::new();
+    published(&work, "raw/shop/logs/2022-01-01_08-00-00", None);
+    published(&work, "raw/shop/logs/2022-01-02_08-00-00", None);
+    let damaged = "raw/shop/logs/2022-01-02_08-00-00/trace_breakdown.csv";
+    let good = fs::read_to_string(work.path().join(damaged)).unwrap();
+    for (text, expected) in [
+        (good.replacen("trace_id", "id", 1), "no column `trace_id`"),
+        (good.replacen(",https://h/a,0,", ",https://h/a,1.0,", 1), "row 1: `1.0`"),
+        (String::new(), "no column `trace_id`"),
+    ] {
+        work.write(damaged, &text);
+        let shown = work.sb(&["report", "raw"]).expect(0);
+        assert!(shown.stderr.contains(damaged) && shown.stderr.contains(expected), "{}", shown.stderr);
+        assert!(shown.stdout.contains("1 invocation folder"), "{}", shown.stdout);
+        let json = numbers(&work, &["raw"]);
+        assert_eq!(json["applications"][0]["traces"]["valid"], 20);
+        let notes = json["notes"].as_array().unwrap();
+        let is_it = |note: &&Value| note["message"].as_str().unwrap().contains("left out of `applications`");
+        assert_eq!(notes.iter().filter(is_it).count(), 1, "{notes:?}");
+        let only = work.sb(&["report", "raw/shop/logs/2022-01-02_08-00-00"]).expect(1);
+        assert!(only.stderr.contains(expected), "{}", only.stderr);
+    }
+}
+
+#[test]
+fn a_folder_that_is_named_twice_counts_once() {
+    let work = Workspace::new();
+    published(&work, "raw/shop/logs/2022-01-01_08-00-00", None);
+    for twice in [["raw", "./raw"], ["raw", "raw/shop"]] {
+        let json = numbers(&work, &twice);
+        assert_eq!(json["applications"][0]["traces"]["valid"], 20, "{twice:?}");
+        assert_eq!(json["applications"][0]["folders"].as_array().unwrap().len(), 1, "{twice:?}");
+    }
+}
+
+#[test]
+fn failures_of_the_published_layout_are_not_fast() {
+    let work = Workspace::new();
+    published(&work, "raw/shop/logs/2022-01-01_08-00-00", Some(2));
+    let json = numbers(&work, &["raw"]);
+    let (load, traces) = (&json["applications"][0]["load"], &json["applications"][0]["traces"]);
+    assert_eq!((&load["sent"], &load["failed"], &load["planned"]), (&20.into(), &10.into(), &Value::Null));
+    assert!(load["latency_ms"]["p50"].as_f64().unwrap() > 20.0, "{load}");
+    assert_eq!(
+        (&traces["valid"], &traces["failed"], &traces["missing"]),
+        (&20.into(), &10.into(), &0.into())
+    );
+    assert!(traces["median"]["duration_ms"].as_f64().unwrap() > 20.0, "{traces}");
+    assert!((traces["failed_median"]["duration_ms"].as_f64().unwrap() - 0.3).abs() < 1e-9, "{traces}");
+    let shown = work.sb(&["report", "raw"]).expect(0).stdout;
+    let failed = shown.lines().find(|line| line.contains("of failed invocations")).unwrap();
+    assert!(failed.ends_with(" 10"), "{shown}");
+    work.sb(&["report", "raw", "--output", "out"]).expect(0);
+    let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();
+    assert!(summary.contains("20 requests (10 failed)"), "{summary}");
+    assert!(summary.contains("| application | requests | n | failed | p50"), "{summary}");
+    assert!(summary.contains("| shop, exp1 | ") && summary.contains(" | 20 | 10 | "), "{summary}");
+    assert!(summary.contains("**Failed requests are in the figures**"), "{summary}");
+
+    // Without the metrics of k6, the traces tell, and what was sent is unknown.
+    fs::remove_file(work.path().join("raw/shop/logs/2022-01-01_08-00-00/k6_metrics.csv")).unwrap();
+    let json = numbers(&work, &["raw"]);
+    let (load, traces) = (&json["applications"][0]["load"], &json["applications"][0]["traces"]);
+    assert_eq!((load, &traces["failed"], &traces["missing"]), (&Value::Null, &10.into(), &Value::Null));
+    work.sb(&["report", "raw", "--output", "out"]).expect(0);
+    let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();
+    assert!(summary.contains("an unknown number of requests, 20 valid traces"), "{summary}");
+}

@@ -57,15 +57,16 @@ pub use io::{BREAKDOWN_FILE, INVALID_FILE};
 pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
-pub use io::folders::{ReportError, summarize, summarize_groups};
+pub use io::folders::{LeftOut, ReportError, Summaries, summarize, summarize_groups};
 pub use io::sides::{invocation_folders, measure};
 pub use quantiles::Quantiles;
 pub use report::Ink;
 pub use report::comparison::{
     ComparedGroup, Comparison, FarOut, FigureChange, Finding, GroupChange, LoneGroup, Quantity,
-    QuantityChange, Ranged, Regression, RunMeasurements, RunSide, Start,
+    QuantityChange, Ranged, Regression, RunMeasurements, RunSide, Start, VanishedGroup,
 };
 pub use report::comparison_text::{comparison_markdown, comparison_text};
+pub use report::markdown::markdown_text;
 pub use report::rates::{RateFigures, Rates, Series};
 pub use report::summary::{
     ApplicationSummary, LoadFigures, RequestFigures, RequestTraceFigures, TraceBreakdown, TraceFigures,

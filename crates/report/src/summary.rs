@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use sb_analysis::markdown_text;
+
 use crate::note::Weight;
 use crate::report::Report;
 use crate::table::{Cell, Table};
@@ -25,12 +27,18 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
         groups.iter().copied().filter(|group| group.key.request_type.is_none()).collect();
     let sum = |of: fn(&Group) -> u64| whole.iter().map(|group| of(group)).sum::<u64>();
     writeln!(out, "## Report\n")?;
-    let requests = sum(|group| group.requests.unwrap_or_default());
+    // Unknown is not zero: folders may have traces alone.
+    let requests: Vec<&&Group> = whole.iter().filter(|group| has_requests(group)).collect();
+    let requests = if requests.is_empty() && whole.iter().any(|group| group.traces > 0) {
+        "an unknown number of requests".to_owned()
+    } else {
+        let sum = |of: fn(&Group) -> Option<u64>| requests.iter().filter_map(|group| of(group)).sum::<u64>();
+        format!("{} requests ({} failed)", sum(|group| group.requests), sum(|group| group.failed_requests))
+    };
     writeln!(
         out,
-        "{} executions, {requests} requests ({} failed), {} valid traces ({} with errors), {} invalid.{}\n",
+        "{} executions, {requests}, {} valid traces ({} with errors), {} invalid.{}\n",
         report.executions,
-        sum(|group| group.failed_requests.unwrap_or_default()),
         sum(|group| group.traces),
         sum(|group| group.errors),
         sum(|group| group.invalid.unwrap_or_default()),
@@ -51,9 +59,17 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
         .filter(|group| group.key.request_type.is_none() || only_type(group).is_none())
         .collect();
     if !rows.is_empty() {
-        writeln!(out, "Latency in ms. Precision: half the width of the median's 95 % interval.\n")?;
-        writeln!(out, "| application | requests | n | p50 | p99 | mean | precision | most of the time |")?;
-        writeln!(out, "|---|---|---:|---:|---:|---:|---:|---|")?;
+        write!(out, "Latency in ms. Precision: half the width of the median's 95 % interval.")?;
+        if rows.iter().any(|group| failed(group).is_some_and(|count| count > 0)) {
+            // A failure is often fast: who reads these figures must know that they are in.
+            write!(out, " **Failed requests are in the figures**; `sb report compare` leaves them out.")?;
+        }
+        writeln!(out, "\n")?;
+        writeln!(
+            out,
+            "| application | requests | n | failed | p50 | p99 | mean | precision | most of the time |"
+        )?;
+        writeln!(out, "|---|---|---:|---:|---:|---:|---:|---:|---|")?;
         for group in rows.iter().take(ROWS) {
             group_row(out, group, only_type(group))?;
         }
@@ -70,7 +86,7 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
         writeln!(out, "\n### Notes\n")?;
         for note in notes.iter().take(NOTES) {
             let mark = if note.weight == Weight::Warning { "**Data left out:** " } else { "" };
-            writeln!(out, "- {mark}{}", plain(&note.to_string()))?;
+            writeln!(out, "- {mark}{}", markdown_text(&note.to_string()))?;
         }
         if notes.len() > NOTES {
             writeln!(out, "- {} more notes are in `report.json`", notes.len() - NOTES)?;
@@ -84,16 +100,27 @@ fn setting(group: &Group) -> impl Ord + use<'_> {
     (&group.key.application, &group.key.label, &group.key.factors)
 }
 
+/// Whether a file says what was sent. A group with traces and without a request has no such file, or none that can be read.
+fn has_requests(group: &Group) -> bool {
+    group.requests.is_some_and(|count| count > 0)
+}
+
+/// Failed requests; where no file says it, traces with an error, a throttle or a fault. `None`: nothing is known.
+fn failed(group: &Group) -> Option<u64> {
+    let of_requests = group.failed_requests.filter(|_| has_requests(group));
+    of_requests.or((group.traces > 0).then_some(group.errors))
+}
+
 fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::fmt::Result {
     let key = &group.key;
-    let mut name = plain(&key.application);
+    let mut name = markdown_text(&key.application);
     if let Some(label) = &key.label {
-        name.push_str(&format!(", {}", plain(label)));
+        name.push_str(&format!(", {}", markdown_text(label)));
     }
     for (factor, level) in &key.factors {
-        name.push_str(&format!(", {} = {}", plain(factor), plain(level)));
+        name.push_str(&format!(", {} = {}", markdown_text(factor), markdown_text(level)));
     }
-    let kind = key.request_type.as_deref().or(only_type).map_or_else(|| "all".to_owned(), plain);
+    let kind = key.request_type.as_deref().or(only_type).map_or_else(|| "all".to_owned(), markdown_text);
     // Without traces, what the load generator measured.
     let (figures, count): (Option<Figures>, u64) = match group.duration {
         Some(duration) => (Some(duration), group.traces),
@@ -118,7 +145,8 @@ fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::f
         .collect();
     writeln!(
         out,
-        "| {name} | {kind} | {count} | {} | {} | {} | {precision} | {} |",
+        "| {name} | {kind} | {count} | {} | {} | {} | {} | {precision} | {} |",
+        failed(group).map_or_else(|| "–".to_owned(), |count| count.to_string()),
         millis(|figures| figures.p50_ns),
         millis(|figures| figures.p99_ns),
         millis(|figures| figures.mean_ns),
@@ -140,37 +168,10 @@ fn issues(out: &mut String, overview: &Table) -> std::fmt::Result {
     }
     writeln!(out, "\n### Executions to look at\n")?;
     for (path, issues) in found.iter().take(ROWS) {
-        writeln!(out, "- {}: {}", plain(path), issues.replace(',', ", "))?;
+        writeln!(out, "- {}: {}", markdown_text(path), issues.replace(',', ", "))?;
     }
     if found.len() > ROWS {
         writeln!(out, "- {} more are in `tables/overview.csv`", found.len() - ROWS)?;
     }
     Ok(())
-}
-
-/// A foreign text, so that it is nothing but text in Markdown.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' | '\t' => plain.push(' '),
-            '|' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '\\' | '#' => {
-                plain.push('\\');
-                plain.push(c);
-            }
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_texts_are_no_markdown() {
-        assert_eq!(plain("a|b\n<img>"), "a\\|b \\<img\\>");
-    }
 }

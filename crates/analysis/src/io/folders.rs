@@ -10,6 +10,7 @@ use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, Measuremen
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::sides::{K6_FILE, for_each_k6_request};
 use super::{BREAKDOWN_FILE, INVALID_FILE};
 use crate::report::summary::{ApplicationSummary, Measurements};
 use crate::row::{RowError, read_breakdown, read_invalid};
@@ -20,8 +21,8 @@ pub(super) const RUN_FILE: &str = "run.json";
 /// Why folders of invocations cannot be summarized.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A folder has neither invocations nor analysed traces.
-    #[error("{} has neither {INVOCATIONS_FILE} nor {BREAKDOWN_FILE}; name the folder of an invocation, such as logs/2026-01-31_12-00-00", path.display())]
+    /// A folder has neither requests nor analysed traces.
+    #[error("{} has none of {INVOCATIONS_FILE}, {K6_FILE} and {BREAKDOWN_FILE}; name the folder of an invocation, such as logs/2026-01-31_12-00-00", path.display())]
     Empty {
         /// The folder.
         path: PathBuf,
@@ -134,60 +135,112 @@ pub(super) fn describe(folder: &Path) -> Result<Described, ReportError> {
     Ok(Described { application, run, deployment, trial, step, attempt, values })
 }
 
+/// Summaries, and the folders that could not be read.
+#[derive(Debug, Default)]
+pub struct Summaries {
+    /// Groups, in the order of their first folders.
+    pub groups: Vec<ApplicationSummary>,
+    /// Folders with a damaged file. Nothing of them is in the groups.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A folder that was left out, and why.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What is wrong with one of its files.
+    pub error: ReportError,
+}
+
 /// Summarizes invocation folders in groups: of one application each, with the same factor levels and labels by the
-/// `run.json` of each folder. Folders without measurements are left out. `application` is the name where the folders do
-/// not have it. Groups come in the order of their first folders.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn summarize_groups(
-    application: &str,
-    folders: &[PathBuf],
-) -> Result<Vec<ApplicationSummary>, ReportError> {
-    // An application with its labels, and the folders of this group.
-    type Group = (String, BTreeMap<String, String>);
-    let mut groups: Vec<(Group, Vec<PathBuf>)> = Vec::new();
+/// `run.json` of each folder. Folders without measurements are passed over. `application` is the name where the folders do
+/// not have it. A folder with a damaged file is left out as a whole, and does not stop the others.
+pub fn summarize_groups(application: &str, folders: &[PathBuf]) -> Summaries {
+    /// One group while its folders are read.
+    struct Group {
+        application: String,
+        labels: BTreeMap<String, String>,
+        folders: Vec<PathBuf>,
+    }
+    let mut groups: Vec<Group> = Vec::new();
     let mut known = BTreeMap::new();
+    let mut left_out = Vec::new();
     for folder in folders {
-        if !folder.join(INVOCATIONS_FILE).exists() && !folder.join(BREAKDOWN_FILE).exists() {
+        if !has_measurements(folder) {
             continue;
         }
-        let described = describe(folder)?;
+        let described = match describe(folder) {
+            Ok(described) => described,
+            Err(error) => {
+                left_out.push(LeftOut { folder: folder.clone(), error });
+                continue;
+            }
+        };
         let application = described.application.unwrap_or_else(|| application.to_owned());
-        let group = (application, described.values);
-        let index = *known.entry(group.clone()).or_insert_with(|| {
-            groups.push((group, Vec::new()));
+        let labels = described.values;
+        let index = *known.entry((application.clone(), labels.clone())).or_insert_with(|| {
+            groups.push(Group { application, labels, folders: Vec::new() });
             groups.len() - 1
         });
-        groups[index].1.push(folder.clone());
+        groups[index].folders.push(folder.clone());
     }
-    let summarized = groups.into_iter().map(|((application, labels), folders)| {
-        Ok(ApplicationSummary { labels, ..summarize(&application, &folders)? })
-    });
-    summarized.collect()
+    let mut all = Vec::new();
+    for Group { application, labels, folders } in groups {
+        let mut measured = Measurements::default();
+        let mut read = Vec::new();
+        for folder in &folders {
+            match read_folder(folder, folders.len() > 1) {
+                Ok(of_folder) => {
+                    measured.add_all(of_folder);
+                    read.push(folder.clone());
+                }
+                Err(error) => left_out.push(LeftOut { folder: folder.clone(), error }),
+            }
+        }
+        if !read.is_empty() {
+            all.push(ApplicationSummary { labels, ..measured.finish(&application, &read) });
+        }
+    }
+    Summaries { groups: all, left_out }
+}
+
+/// Whether there is a file to summarize.
+fn has_measurements(folder: &Path) -> bool {
+    [INVOCATIONS_FILE, BREAKDOWN_FILE, K6_FILE].iter().any(|name| folder.join(name).exists())
 }
 
 /// Summarizes all given invocation folders as measurements of one application.
 ///
-/// A folder needs `invocations.csv` or `trace_breakdown.csv`; `load_summary.json` and `invalid_traces.csv` are used where
-/// they are there.
+/// A folder needs `invocations.csv`, `k6_metrics.csv` or `trace_breakdown.csv`; `load_summary.json` and `invalid_traces.csv` are
+/// used where they are there. The metrics of k6 count where there is no `invocations.csv`: then nothing says what was planned.
 ///
 /// # Errors
 /// A folder has no measurements, or a file cannot be read.
 pub fn summarize(application: &str, folders: &[PathBuf]) -> Result<ApplicationSummary, ReportError> {
     let mut measured = Measurements::default();
     for folder in folders {
-        let prefix = match folder.file_name() {
-            Some(name) if folders.len() > 1 => format!("{}: ", name.to_string_lossy()),
-            _ => String::new(),
-        };
-        let expected = add_invocations(&mut measured, folder, &prefix)?;
-        let traced = add_traces(&mut measured, folder, expected.as_ref())?;
-        if expected.is_none() && !traced {
-            return Err(ReportError::Empty { path: folder.to_owned() });
-        }
+        measured.add_all(read_folder(folder, folders.len() > 1)?);
     }
     Ok(measured.finish(application, folders))
+}
+
+/// Reads a folder whole or not at all. Sentences about it begin with its name where it is one of `several`.
+fn read_folder(folder: &Path, several: bool) -> Result<Measurements, ReportError> {
+    let mut measured = Measurements::default();
+    let prefix = match folder.file_name() {
+        Some(name) if several => format!("{}: ", name.to_string_lossy()),
+        _ => String::new(),
+    };
+    let expected = match add_invocations(&mut measured, folder, &prefix)? {
+        Some(expected) => Some(expected),
+        None => add_k6(&mut measured, folder)?,
+    };
+    let traced = add_traces(&mut measured, folder, expected.as_ref())?;
+    if expected.is_none() && !traced {
+        return Err(ReportError::Empty { path: folder.to_owned() });
+    }
+    Ok(measured)
 }
 
 /// The ids of the traces to be expected; `None` without a file of invocations.
@@ -228,6 +281,18 @@ fn add_invocations(
         );
         measured.add_load(Some(count), prefix, &notes, &[reason]);
     }
+    Ok(Some(expected))
+}
+
+/// The same of the metrics of k6, which the published layout has instead. They do not say what was planned.
+fn add_k6(measured: &mut Measurements, folder: &Path) -> Result<Option<HashSet<String>>, ReportError> {
+    let mut expected = HashSet::new();
+    let dropped = for_each_k6_request(folder, &mut |request| {
+        let micros = (request.milliseconds * 1e3).round() as i64;
+        measured.add_k6_request(request.outcome, micros, request.trace_id, &mut expected);
+    })?;
+    let Some(dropped) = dropped else { return Ok(None) };
+    measured.add_k6_load(dropped);
     Ok(Some(expected))
 }
 
@@ -424,7 +489,10 @@ mod tests {
     fn a_folder_without_measurements_is_refused() {
         let empty = tempfile::tempdir().unwrap();
         let message = summarize("app", &[empty.path().to_owned()]).unwrap_err().to_string();
-        assert!(message.contains("has neither invocations.csv nor trace_breakdown.csv"), "{message}");
+        assert!(
+            message.contains("has none of invocations.csv, k6_metrics.csv and trace_breakdown.csv"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -435,6 +503,48 @@ mod tests {
         assert_eq!(summary.load, None);
         let traces = summary.traces.unwrap();
         assert_eq!((traces.valid, traces.missing, traces.cold_share), (1, None, Some(1.0)));
+    }
+
+    #[test]
+    fn requests_of_the_published_dataset_are_those_of_k6() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = |number: u32| format!("1-{number:08x}-000000000000000000000000");
+        let mut metrics =
+            String::from("metric_name,metric_value,error_code,expected_response,status,extra_tags\n");
+        for (number, (milliseconds, code, expected, status)) in (1..).zip([
+            (10, "", "true", 200),
+            (20, "", "true", 200),
+            (1, "1500", "false", 500),
+            (0, "1212", "false", 0),
+        ]) {
+            metrics.push_str(&format!(
+                "http_req_duration,{milliseconds},{code},{expected},{status},xray_header=Root={}\n",
+                id(number)
+            ));
+        }
+        metrics.push_str("http_reqs,1,,true,200,\ndropped_iterations,3,,,,\n");
+        fs::write(folder.path().join("k6_metrics.csv"), metrics).unwrap();
+        // Trace 1 has an error inside, but its request was answered as expected; 3 failed, and 9 has no request.
+        let flagged = |number, flags: &str| trace(number, number as u32, 0).replacen(",,0,0,0,0", flags, 1);
+        let rows = [flagged(1, ",,0,1,0,0"), flagged(3, ",,0,0,0,1"), flagged(9, ",,0,0,1,0")];
+        fs::write(folder.path().join(BREAKDOWN_FILE), format!("{HEADER}{}", rows.concat())).unwrap();
+        let folders = [folder.path().to_owned()];
+        let summary = summarize("app", &folders).unwrap();
+        assert!(summary.invalid.is_empty(), "{:?}", summary.invalid);
+        let load = summary.load.unwrap();
+        assert_eq!((load.planned, load.sent, load.answered, load.failed, load.dropped), (None, 4, 3, 2, 3));
+        assert_eq!(load.latency_ms, Some(Quantiles { p50: 10.0, p95: 20.0, p99: 20.0 }));
+        assert_eq!(load.failed_latency_ms.map(|of| of.p99), Some(1.0), "only of answers");
+        assert_eq!(load.outcomes[&Outcome::Refused], 1);
+        let traces = summary.traces.unwrap();
+        assert_eq!((traces.valid, traces.failed, traces.with_errors), (3, 2, 1));
+        assert_eq!(traces.missing, Some(1), "that of request 2; request 4 met nobody");
+        assert_eq!(traces.median.map(|trace| trace.duration_ms), Some(1.0));
+        // Without any requests, traces tell of failures themselves.
+        fs::remove_file(folder.path().join("k6_metrics.csv")).unwrap();
+        let traces = summarize("app", &folders).unwrap().traces.unwrap();
+        assert_eq!((traces.failed, traces.with_errors, traces.missing), (3, 0, None));
+        assert_eq!((traces.median, traces.failed_median.unwrap().duration_ms), (None, 3.0));
     }
 
     #[test]
@@ -459,7 +569,8 @@ mod tests {
             // The layout of the published dataset.
             folder("d", ""),
         ];
-        let groups = summarize_groups("app", &folders).unwrap();
+        let Summaries { groups, left_out } = summarize_groups("app", &folders);
+        assert!(left_out.is_empty(), "{left_out:?}");
         let seen: Vec<_> = groups
             .iter()
             .map(|group| (group.application.as_str(), format!("{:?}", group.labels), group.folders.len()))
@@ -467,7 +578,33 @@ mod tests {
         let labels = |rate: &str| format!(r#"{{"rate": "{rate}", "size": "s"}}"#);
         assert_eq!(seen, [("one", labels("5"), 2), ("one", labels("10"), 1), ("app", "{}".to_owned(), 1)]);
         fs::write(folders[0].join("run.json"), "{").unwrap();
-        let message = summarize_groups("app", &folders).unwrap_err().to_string();
+        let damaged = summarize_groups("app", &folders);
+        let message = damaged.left_out[0].error.to_string();
         assert!(message.contains("a/run.json") && message.ends_with("correct or remove it"), "{message}");
+        assert_eq!(damaged.groups.iter().map(|group| group.folders.len()).sum::<usize>(), 3);
+    }
+
+    #[test]
+    fn a_damaged_folder_is_left_out_whole_and_the_others_are_summarized() {
+        let good = folder(&[row(1, "get", Some(10), Outcome::Ok)]);
+        let damaged = [
+            (HEADER.replacen("trace_id", "id", 1), "no column `trace_id`"),
+            (String::new(), "no column `trace_id`"),
+            (format!("{HEADER}{}", trace(2, 8, 0).replacen(",,0,0", ",,1.0,0", 1)), "row 1: `1.0`"),
+        ];
+        for (breakdown, expected) in damaged {
+            let bad = folder(&[row(2, "get", Some(90), Outcome::Ok)]);
+            fs::write(bad.path().join(BREAKDOWN_FILE), breakdown).unwrap();
+            let folders = [bad.path().to_owned(), good.path().to_owned()];
+            let found = summarize_groups("app", &folders);
+            let load = found.groups[0].load.as_ref().unwrap();
+            assert_eq!((found.groups.len(), load.sent), (1, 1), "its invocations are not in, either");
+            assert_eq!(load.latency_ms.map(|of| of.p99), Some(10.0));
+            assert_eq!((found.left_out.len(), &found.left_out[0].folder), (1, &folders[0]));
+            let message = found.left_out[0].error.to_string();
+            assert!(message.contains(BREAKDOWN_FILE) && message.contains(expected), "{message}");
+            let none = summarize_groups("app", &folders[..1]);
+            assert_eq!((none.groups.len(), none.left_out.len()), (0, 1));
+        }
     }
 }

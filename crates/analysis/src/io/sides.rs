@@ -15,7 +15,7 @@ use crate::report::comparison::{ComparedGroup, RunMeasurements, TrialPlace};
 use crate::row::for_each_row;
 
 /// The requests of the published layout, which has no `invocations.csv`.
-const K6_FILE: &str = "k6_metrics.csv";
+pub(super) const K6_FILE: &str = "k6_metrics.csv";
 /// The configuration of the published layout.
 const CONFIG_FILE: &str = "sb_config.yml";
 /// So deep are folders of invocations looked for.
@@ -69,13 +69,24 @@ pub fn invocation_folders(roots: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError
 /// Of several attempts of an invocation, the last one counts. The durations of a trial that its own load calls invalid are
 /// left out; its failures count.
 ///
+/// A folder with a damaged file is left out as a whole, with a note.
+///
 /// # Errors
-/// A file cannot be read, or is damaged.
+/// There are folders, and none can be read.
 pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, ReportError> {
+    /// Damaged folders that are named.
+    const NAMED: usize = 5;
     let mut run = RunMeasurements { name: name.to_owned(), ..RunMeasurements::default() };
     let mut last: BTreeMap<(Option<String>, String, String), DescribedFolder> = BTreeMap::new();
+    let mut damaged = Vec::new();
     for folder in folders {
-        let described = describe_folder(folder)?;
+        let described = match describe_folder(folder) {
+            Ok(described) => described,
+            Err(error) => {
+                damaged.push(error);
+                continue;
+            }
+        };
         let key = (described.deployment.clone(), described.trial.clone(), described.step.clone());
         match last.get(&key) {
             Some(other) if other.attempt > described.attempt => {}
@@ -85,16 +96,25 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
         }
     }
     let (mut deployments, mut trials) = (HashMap::new(), HashMap::new());
-    let mut reader = Reader { run: &mut run, unmatched: 0, invalid: Vec::new() };
+    let (mut unmatched, mut invalid) = (0, Vec::new());
     for described in last.values() {
         let count = deployments.len();
         let deployment = *deployments.entry(described.deployment.clone()).or_insert(count);
         let count = trials.len();
         let trial = *trials.entry((deployment, described.trial.clone())).or_insert(count);
-        reader.add(described, TrialPlace { deployment, trial })?;
+        // Of a damaged folder, nothing is taken: half of its requests would pass for all of them.
+        let mut of_folder = RunMeasurements::default();
+        let mut reader = Reader { run: &mut of_folder, unmatched: 0, invalid: Vec::new() };
+        match reader.add(described, TrialPlace { deployment, trial }) {
+            Ok(()) => {
+                unmatched += reader.unmatched;
+                invalid.append(&mut reader.invalid);
+                run.folders += 1;
+                run.add_all(of_folder);
+            }
+            Err(error) => damaged.push(error),
+        }
     }
-    let Reader { unmatched, invalid, .. } = reader;
-    run.folders = last.len();
     if unmatched > 0 {
         run.notes.push(format!("{unmatched} traces belong to no request of their folder and were left out"));
     }
@@ -102,9 +122,16 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
         run.notes.push(format!(
             "{} of {} folders must not be used; their durations were left out. The first is {}: {reason}",
             invalid.len(),
-            last.len(),
+            run.folders,
             folder.display()
         ));
+    }
+    run.notes.extend(damaged.iter().take(NAMED).map(|error| format!("a folder was left out: {error}")));
+    if damaged.len() > NAMED {
+        run.notes.push(format!("{} more folders were left out", damaged.len() - NAMED));
+    }
+    if run.folders == 0 && !damaged.is_empty() {
+        return Err(damaged.swap_remove(0));
     }
     Ok(run)
 }
@@ -277,39 +304,91 @@ fn read_k6(
     folder: &Path,
     add: &mut impl FnMut(Option<String>, &str, Option<f64>),
 ) -> Result<bool, ReportError> {
-    let path = folder.join(K6_FILE);
-    let Some(file) = open(&path)? else { return Ok(false) };
-    read_k6_rows(file, add).map_err(|message| ReportError::Metrics { path, message })?;
-    Ok(true)
+    let found = for_each_k6_request(folder, &mut |request| {
+        add(None, request.trace_id, (request.outcome == Outcome::Ok).then_some(request.milliseconds));
+    })?;
+    Ok(found.is_some())
 }
 
-fn read_k6_rows(file: File, add: &mut impl FnMut(Option<String>, &str, Option<f64>)) -> Result<(), String> {
+/// A request in the metrics of k6.
+pub(super) struct K6Request<'r> {
+    /// Empty where it has no trace.
+    pub(super) trace_id: &'r str,
+    /// From sending to the answer; of a request without an answer, until k6 gave up.
+    pub(super) milliseconds: f64,
+    pub(super) outcome: Outcome,
+}
+
+/// Gives each request of `k6_metrics.csv` on. Returns the number of iterations that k6 dropped; `None` where there is no such
+/// file.
+pub(super) fn for_each_k6_request(
+    folder: &Path,
+    add: &mut impl FnMut(K6Request<'_>),
+) -> Result<Option<u64>, ReportError> {
+    let path = folder.join(K6_FILE);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    read_k6_rows(file, add).map(Some).map_err(|message| ReportError::Metrics { path, message })
+}
+
+fn read_k6_rows(file: File, add: &mut impl FnMut(K6Request<'_>)) -> Result<u64, String> {
     let mut reader = csv::Reader::from_reader(BufReader::new(file));
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    if header.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
     let place = |name: &str| header.iter().position(|column| column == name);
     let needed = |name: &str| place(name).ok_or_else(|| format!("there is no column `{name}`"));
     let (metric, value, tags) = (needed("metric_name")?, needed("metric_value")?, needed("extra_tags")?);
-    let (status, expected) = (place("status"), place("expected_response"));
+    let (status, expected, code) = (place("status"), place("expected_response"), place("error_code"));
     let mut record = csv::StringRecord::new();
+    let mut dropped = 0_u64;
     while reader.read_record(&mut record).map_err(|error| error.to_string())? {
-        if record.get(metric) != Some("http_req_duration") {
-            continue;
-        }
+        let is_request = match record.get(metric) {
+            Some("http_req_duration") => true,
+            Some("dropped_iterations") => false,
+            _ => continue,
+        };
         let cell = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
         let text = cell(Some(value));
-        let milliseconds: f64 = text.parse().map_err(|_| {
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        let number = number.ok_or_else(|| {
             let line = record.position().map_or(0, csv::Position::line);
-            format!("line {line}: `{text}` is no number of milliseconds")
+            let unit = if is_request { "milliseconds" } else { "iterations" };
+            format!("line {line}: `{text}` is no number of {unit}")
         })?;
-        let refused = cell(status).parse().is_ok_and(|status: u32| status == 0 || status >= 400);
-        let failed = refused || cell(expected) == "false";
+        if !is_request {
+            dropped = dropped.saturating_add(number as u64);
+            continue;
+        }
+        let status: Option<u32> = cell(status).parse().ok();
+        let refused = status.is_some_and(|status| status == 0 || status >= 400);
+        let outcome = if refused || cell(expected) == "false" {
+            failure(status.unwrap_or(0), cell(code).parse().unwrap_or(0))
+        } else {
+            Outcome::Ok
+        };
         let trace_id = cell(Some(tags))
             .split('&')
             .find_map(|tag| tag.strip_prefix("xray_header=Root="))
             .unwrap_or_default();
-        add(None, trace_id, (!failed).then_some(milliseconds));
+        add(K6Request { trace_id, milliseconds: number, outcome });
     }
-    Ok(())
+    Ok(dropped)
+}
+
+/// By k6's error codes (<https://grafana.com/docs/k6/latest/javascript-api/error-codes/>). Those from 1400 on are statuses of
+/// complete answers.
+fn failure(status: u32, code: u32) -> Outcome {
+    match code {
+        0 | 1400..=1599 if status >= 100 => Outcome::FailedCheck,
+        1050 | 1211 => Outcome::Timeout,
+        1100..=1199 => Outcome::Dns,
+        1212 => Outcome::Refused,
+        1201 | 1220 => Outcome::Reset,
+        1200..=1299 => Outcome::Unreachable,
+        1300..=1399 => Outcome::Tls,
+        _ => Outcome::Protocol,
+    }
 }
 
 #[cfg(test)]
@@ -481,6 +560,23 @@ mod tests {
         fs::write(folder.join(K6_FILE), "a,b\n").unwrap();
         let message = measure("it", &[folder]).unwrap_err().to_string();
         assert!(message.contains("there is no column `metric_name`"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_folder_is_left_out_whole_with_a_note() {
+        let root = tempfile::tempdir().unwrap();
+        let bad = folder(root.path(), "a", &described(1, 1), &[Some(10), Some(20), None]);
+        folder(root.path(), "b", &described(2, 1), &[Some(30), Some(40)]);
+        fs::write(bad.join(BREAKDOWN_FILE), "").unwrap();
+        let run = read(&root);
+        assert_eq!(run.folders, 1);
+        let columns: Vec<_> = run.requests.values().flat_map(BTreeMap::values).collect();
+        assert_eq!((columns.len(), columns[0].latencies_ms.as_slice()), (1, [30.0, 40.0].as_slice()));
+        assert_eq!(run.notes.len(), 1);
+        assert!(run.notes[0].contains("a folder was left out: ") && run.notes[0].contains(BREAKDOWN_FILE));
+        fs::write(root.path().join("b").join(RUN_FILE), "{").unwrap();
+        let all = invocation_folders(&[root.path().to_owned()]).unwrap();
+        assert!(measure("it", &all).is_err(), "nothing could be read");
     }
 
     #[test]

@@ -75,6 +75,30 @@ impl RunMeasurements {
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.traces.is_empty()
     }
+
+    /// Adds what was read of another folder.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        for (key, trials) in other.requests {
+            let own = self.requests.entry(key).or_default();
+            for (place, column) in trials {
+                let into = own.entry(place).or_default();
+                into.latencies_ms.extend(column.latencies_ms);
+                into.answered_in_vain += column.answered_in_vain;
+                into.failed += column.failed;
+            }
+        }
+        for (key, trials) in other.traces {
+            let own = self.traces.entry(key).or_default();
+            for (place, columns) in trials {
+                let into = own.entry(place).or_default();
+                into.cold_starts.extend(columns.cold_starts);
+                into.duration_ms.extend(columns.duration_ms);
+                for (into, part) in into.parts_ms.iter_mut().zip(columns.parts_ms) {
+                    into.extend(part);
+                }
+            }
+        }
+    }
 }
 
 /// A quantity of a group.
@@ -274,6 +298,8 @@ pub struct Comparison {
     pub confidence: f64,
     /// Groups that both have.
     pub groups: Vec<GroupChange>,
+    /// Groups whose amount of data changed by more than 20 %, or that lack traces.
+    pub notes: Vec<String>,
     /// Groups that only the first has.
     pub only_first: Vec<LoneGroup>,
     /// Groups that only the second has.
@@ -295,6 +321,17 @@ pub struct Regression {
     pub second: f64,
 }
 
+/// A group that has requests or traces before, and none after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VanishedGroup {
+    /// The group, in words.
+    pub group: String,
+    /// Whether its requests are gone.
+    pub requests: bool,
+    /// Whether its traces are gone, however they began.
+    pub traces: bool,
+}
+
 impl Comparison {
     /// The version that is written.
     pub const VERSION: u32 = 1;
@@ -310,9 +347,11 @@ impl Comparison {
         let sides = [first, second];
         let mut groups = Vec::new();
         let mut lone = [Vec::new(), Vec::new()];
+        let mut notes = Vec::new();
         let keys: BTreeSet<&ComparedGroup> =
             sides.iter().flat_map(|side| side.requests.keys().chain(side.traces.keys())).collect();
         for key in keys {
+            note_amounts(&mut notes, key, sides);
             let requests = sides.map(|side| side.requests.get(key));
             match requests {
                 [Some(first), Some(second)] => {
@@ -346,6 +385,7 @@ impl Comparison {
             second: side(second),
             confidence: bootstrap.confidence.get(),
             groups,
+            notes,
             only_first,
             only_second,
         })
@@ -378,6 +418,27 @@ impl Comparison {
         found
     }
 
+    /// Groups of which the second run has nothing. That a run has no cold starts any more is none of these: its other
+    /// traces are there.
+    pub fn vanished(&self) -> Vec<VanishedGroup> {
+        let after: BTreeSet<(&ComparedGroup, bool)> = self
+            .groups
+            .iter()
+            .map(|group| (&group.key, group.start.is_some()))
+            .chain(self.only_second.iter().map(|lone| (&lone.key, lone.start.is_some())))
+            .collect();
+        let mut gone: BTreeMap<&ComparedGroup, [bool; 2]> = BTreeMap::new();
+        for lone in &self.only_first {
+            let traced = lone.start.is_some();
+            if !after.contains(&(&lone.key, traced)) {
+                gone.entry(&lone.key).or_default()[usize::from(traced)] = true;
+            }
+        }
+        gone.into_iter()
+            .map(|(key, [requests, traces])| VanishedGroup { group: key.words(), requests, traces })
+            .collect()
+    }
+
     /// Whether at least one figure could be judged.
     pub fn says_anything(&self) -> bool {
         let mut figures = self.groups.iter().flat_map(|group| &group.quantities).flat_map(|of| &of.figures);
@@ -400,6 +461,18 @@ impl ComparedGroup {
         words.extend(self.request.clone());
         words.extend(self.factors.iter().map(|(name, value)| format!("{name}={value}")));
         words.join(" ")
+    }
+}
+
+impl VanishedGroup {
+    /// `shop buy rate=5: requests and traces`.
+    pub fn words(&self) -> String {
+        let what = match (self.requests, self.traces) {
+            (true, true) => "requests and traces",
+            (true, false) => "requests",
+            (false, _) => "traces",
+        };
+        format!("{}: {what}", self.group)
     }
 }
 
@@ -432,6 +505,42 @@ fn words_of(key: &ComparedGroup, start: Option<Start>) -> String {
     match start {
         Some(start) => format!("{}, {}", key.words(), start.name()),
         None => key.words(),
+    }
+}
+
+/// Says where a group has much less or more data than before, and where requests left no trace.
+fn note_amounts(notes: &mut Vec<String>, key: &ComparedGroup, sides: [&RunMeasurements; 2]) {
+    /// One part in so many is a change of 20 %.
+    const PARTS: u64 = 5;
+    let requests = sides.map(|side| side.requests.get(key).map(|trials| trials.values()));
+    let answered = requests
+        .clone()
+        .map(|columns| columns.map(|columns| columns.map(|of| of.latencies_ms.len() as u64).sum::<u64>()));
+    let sent = requests.map(|columns| {
+        let count = |of: &RequestColumn| of.latencies_ms.len() as u64 + of.answered_in_vain + of.failed;
+        columns.map(|columns| columns.map(count).sum::<u64>())
+    });
+    let traces = sides.map(|side| {
+        let trials = side.traces.get(key)?;
+        Some(trials.values().map(|columns| columns.duration_ms.len() as u64).sum::<u64>())
+    });
+    for (what, counts) in [("requests", sent), ("traces of requests that did not fail", traces)] {
+        if let [Some(first), Some(second)] = counts
+            && first.abs_diff(second) * PARTS > first
+        {
+            notes.push(format!("{}: {first} {what} before and {second} after", key.words()));
+        }
+    }
+    for (when, (answered, traces)) in ["before", "after"].into_iter().zip(answered.into_iter().zip(traces)) {
+        if let (Some(answered), Some(traces)) = (answered, traces)
+            && traces < answered
+        {
+            let missing = answered - traces;
+            notes.push(format!(
+                "{}: {missing} of {answered} answered requests {when} have no valid trace",
+                key.words()
+            ));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::Ink;
 use super::comparison::{
     Comparison, FigureChange, Finding, GroupChange, LoneGroup, Quantity, QuantityChange, Ranged,
 };
+use super::markdown::markdown_text;
 use super::table::{duration, grouped, shortened};
 
 /// Nothing is wider.
@@ -52,7 +53,7 @@ pub fn comparison_text(out: &mut impl Write, comparison: &Comparison, ink: Ink) 
 /// A table in Markdown, with the groups that changed first.
 pub fn comparison_markdown(out: &mut impl Write, comparison: &Comparison) -> fmt::Result {
     let (first, second) = (&comparison.first, &comparison.second);
-    writeln!(out, "### {} compared with {}\n", cell(&second.name), cell(&first.name))?;
+    writeln!(out, "### {} compared with {}\n", markdown_text(&second.name), markdown_text(&first.name))?;
     let count: usize = comparison.groups.iter().map(changes).sum();
     let seen = match count {
         0 => "No difference was seen.".to_owned(),
@@ -81,7 +82,7 @@ pub fn comparison_markdown(out: &mut impl Write, comparison: &Comparison) -> fmt
                 writeln!(
                     out,
                     "| {} | {} {} | {before} | {after} | {change} | {interval} | {:.2} | {} / {} | {} / {} | {finding} |",
-                    cell(&group.words()),
+                    markdown_text(&group.words()),
                     quantity.quantity.name(),
                     figure.statistic,
                     quantity.above,
@@ -95,7 +96,7 @@ pub fn comparison_markdown(out: &mut impl Write, comparison: &Comparison) -> fmt
     }
     let moved: Vec<String> = changed
         .iter()
-        .filter_map(|group| Some(format!("- {}: {}", cell(&group.words()), path_text(group)?)))
+        .filter_map(|group| Some(format!("- {}: {}", markdown_text(&group.words()), path_text(group)?)))
         .collect();
     if !moved.is_empty() {
         writeln!(out, "\nWhere on the path the mean changed:\n\n{}", moved.join("\n"))?;
@@ -104,7 +105,7 @@ pub fn comparison_markdown(out: &mut impl Write, comparison: &Comparison) -> fmt
     if !remarks.is_empty() {
         writeln!(out)?;
         for text in remarks {
-            writeln!(out, "- {}", cell(&text))?;
+            writeln!(out, "- {}", markdown_text(&text))?;
         }
     }
     Ok(())
@@ -198,6 +199,11 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
             texts.push(format!("Only in {}: {}{more}.", side.name, names.join("; ")));
         }
     }
+    texts.extend(comparison.notes.iter().take(MOST_LONE).map(|note| format!("{note}.")));
+    if comparison.notes.len() > MOST_LONE {
+        let more = comparison.notes.len() - MOST_LONE;
+        texts.push(format!("{more} more notes on the amount of data: `--format json` has all."));
+    }
     let findings = || {
         let quantities = comparison.groups.iter().flat_map(|group| &group.quantities);
         quantities.flat_map(|quantity| &quantity.figures).map(|figure| figure.finding)
@@ -216,10 +222,26 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
     texts
 }
 
-/// A text inside a table of Markdown.
-fn cell(text: &str) -> String {
+/// Lines of at most 80 characters, broken between words where that is possible.
+fn broken(text: &str) -> Vec<String> {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    clean.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('`', "'")
+    let mut lines = vec![String::new()];
+    for word in clean.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        for piece in letters.chunks(WIDTH) {
+            let Some(line) = lines.last_mut() else { continue };
+            let used = line.chars().count();
+            if used > 0 && used + 1 + piece.len() > WIDTH {
+                lines.push(piece.iter().collect());
+            } else {
+                if used > 0 {
+                    line.push(' ');
+                }
+                line.extend(piece);
+            }
+        }
+    }
+    lines
 }
 
 struct ComparisonTable<'a, W: Write> {
@@ -229,13 +251,31 @@ struct ComparisonTable<'a, W: Write> {
 
 impl<W: Write> ComparisonTable<'_, W> {
     fn group(&mut self, group: &GroupChange) -> fmt::Result {
-        let mut note = format!("{} and {} trials", group.trials[0], group.trials[1]);
+        let of = if group.start.is_some() { "traces" } else { "requests" };
+        let values = [0, 1].map(|side: usize| {
+            let count = group.quantities.iter().map(|quantity| quantity.values[side]).max().unwrap_or(0);
+            grouped(count as u64)
+        });
+        let [first, second] = group.trials;
+        let mut note = format!("{}/{} {of}, {first}/{second} trials", values[0], values[1]);
         if group.deployments != group.trials && group.deployments != [1, 1] {
-            note.push_str(&format!(", {} and {} deployments", group.deployments[0], group.deployments[1]));
+            note.push_str(&format!(", {}/{} deployments", group.deployments[0], group.deployments[1]));
         }
-        let name = shortened(&group.words(), WIDTH - note.len() - 2);
-        let room = WIDTH - name.chars().count();
-        writeln!(self.out, "\n{}{note:>room$}", self.painted("1", &name))?;
+        // Groups differ at the end of their names: a name is broken, never cut off.
+        let lines = broken(&group.words());
+        writeln!(self.out)?;
+        match &lines[..] {
+            [name] if name.chars().count() + 2 + note.len() <= WIDTH => {
+                let room = WIDTH - name.chars().count();
+                writeln!(self.out, "{}{note:>room$}", self.painted("1", name))?;
+            }
+            lines => {
+                for line in lines {
+                    writeln!(self.out, "{}", self.painted("1", line))?;
+                }
+                writeln!(self.out, "{note:>WIDTH$}")?;
+            }
+        }
         let head = self.painted(
             "2",
             &format!("{:<15}{:>9}{:>9}{:>9}{:>18}", "", "before", "after", "change", "interval"),

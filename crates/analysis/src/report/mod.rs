@@ -3,6 +3,7 @@
 
 pub(crate) mod comparison;
 pub(crate) mod comparison_text;
+pub(crate) mod markdown;
 pub(crate) mod rates;
 pub(crate) mod summary;
 pub(crate) mod table;

@@ -25,7 +25,7 @@ pub struct ApplicationSummary {
     pub labels: BTreeMap<String, String>,
     /// The folders of invocations that were summarized.
     pub folders: Vec<PathBuf>,
-    /// `None`: no folder has an `invocations.csv`.
+    /// `None`: no folder has an `invocations.csv` or a `k6_metrics.csv`.
     pub load: Option<LoadFigures>,
     /// `None`: no traces were analysed.
     pub traces: Option<TraceFigures>,
@@ -45,7 +45,7 @@ impl ApplicationSummary {
 #[serde(deny_unknown_fields)]
 pub struct LoadFigures {
     /// By plan; where a folder has no `load_summary.json`, the number of its rows. `None`: one of the loads had no planned
-    /// number, such as users in a closed loop.
+    /// number, such as users in a closed loop, or has metrics of k6 only.
     pub planned: Option<u64>,
     /// Handed to the HTTP client.
     pub sent: u64,
@@ -90,13 +90,18 @@ pub struct RequestFigures {
 pub struct TraceFigures {
     /// Traces with a breakdown.
     pub valid: u64,
-    /// Of the valid ones, those of invocations that failed. They are not among those that follow, but for `failed_median`.
+    /// Of the valid ones, those of requests that failed. A trace whose request is not known counts as failed if a span of it
+    /// has an error, a fault or a throttle. They are not among those that follow, but for `failed_median`.
     #[serde(default)]
     pub failed: u64,
+    /// Of the valid ones, those with an error, a fault or a throttle inside whose requests were answered as expected all
+    /// the same. They are among those that follow.
+    #[serde(default)]
+    pub with_errors: u64,
     /// Traces without one.
     pub invalid: u64,
     /// Invocations that may have left a trace, of which there is neither a valid nor an invalid one. `None`: no folder
-    /// with traces has an `invocations.csv`, so none is known to be expected.
+    /// with traces says which requests were sent, so none is known to be expected.
     pub missing: Option<u64>,
     /// Over all traces of successes; one trace may have several.
     pub cold_starts: u64,
@@ -153,8 +158,8 @@ pub(crate) struct Measurements {
     traces: Vec<BreakdownRow>,
     /// The request types of trace ids.
     request_of: HashMap<String, String>,
-    /// The trace ids of invocations that failed.
-    failed: HashSet<String>,
+    /// The trace ids of requests, and whether one of its requests failed.
+    failed: HashMap<String, bool>,
     invalid_traces: u64,
     missing_traces: Option<u64>,
     invalid: Vec<String>,
@@ -187,8 +192,8 @@ impl Measurements {
         if is_traced {
             self.request_of.insert(row.trace_id.clone(), row.request.clone());
         }
-        if is_traced && row.outcome.is_failure() {
-            self.failed.insert(row.trace_id.clone());
+        if is_traced {
+            *self.failed.entry(row.trace_id.clone()).or_default() |= row.outcome.is_failure();
         }
         let of_request = self.by_request.entry(row.request).or_default();
         of_request.sent += u64::from(row.sent.is_some());
@@ -202,6 +207,51 @@ impl Measurements {
         }
         if is_traced && row.outcome.may_leave_a_trace() {
             expected.insert(row.trace_id);
+        }
+    }
+
+    /// Adds a request from the metrics of k6, which do not have its type. `micros` are from sending to the answer.
+    pub(crate) fn add_k6_request(
+        &mut self,
+        outcome: Outcome,
+        micros: i64,
+        trace_id: &str,
+        expected: &mut HashSet<String>,
+    ) {
+        const UNKNOWN: &str = "unknown type";
+        *self.outcomes.entry(outcome).or_default() += 1;
+        if !self.by_request.contains_key(UNKNOWN) {
+            self.by_request.insert(UNKNOWN.to_owned(), OfRequest::default());
+        }
+        let Some(of_request) = self.by_request.get_mut(UNKNOWN) else { return };
+        of_request.sent += 1;
+        of_request.failed += u64::from(outcome.is_failure());
+        match outcome {
+            Outcome::Ok => {
+                of_request.answered += 1;
+                of_request.latencies.push(micros);
+            }
+            Outcome::FailedCheck => {
+                of_request.answered += 1;
+                self.failed_latencies.push(micros);
+            }
+            _ => {}
+        }
+        if !trace_id.is_empty() {
+            let id = sent_id(trace_id).into_owned();
+            if outcome.may_leave_a_trace() {
+                expected.insert(id.clone());
+            }
+            *self.failed.entry(id).or_default() |= outcome.is_failure();
+        }
+    }
+
+    /// Adds a load of k6 whose requests were added, and the iterations that it dropped.
+    pub(crate) fn add_k6_load(&mut self, dropped: u64) {
+        self.with_load = true;
+        self.planned.0 = None;
+        if dropped > 0 {
+            *self.outcomes.entry(Outcome::Dropped).or_default() += dropped;
         }
     }
 
@@ -243,6 +293,36 @@ impl Measurements {
         }
         self.invalid_traces += invalid.len() as u64;
         self.traces.extend(valid);
+    }
+
+    /// Adds what was read of another folder.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.with_load |= other.with_load;
+        self.with_traces |= other.with_traces;
+        self.planned.0 = self.planned.0.zip(other.planned.0).map(|(sum, planned)| sum + planned);
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+        self.latencies_from_planned.extend(other.latencies_from_planned);
+        self.failed_latencies.extend(other.failed_latencies);
+        for (name, of_other) in other.by_request {
+            let of_request = self.by_request.entry(name).or_default();
+            of_request.sent += of_other.sent;
+            of_request.answered += of_other.answered;
+            of_request.failed += of_other.failed;
+            of_request.latencies.extend(of_other.latencies);
+        }
+        self.traces.extend(other.traces);
+        self.request_of.extend(other.request_of);
+        for (id, failed) in other.failed {
+            *self.failed.entry(id).or_default() |= failed;
+        }
+        self.invalid_traces += other.invalid_traces;
+        if let Some(missing) = other.missing_traces {
+            *self.missing_traces.get_or_insert(0) += missing;
+        }
+        self.invalid.extend(other.invalid);
+        self.warnings.extend(other.warnings);
     }
 
     pub(crate) fn finish(mut self, application: &str, folders: &[PathBuf]) -> ApplicationSummary {
@@ -291,11 +371,12 @@ impl Measurements {
         // The id decides between equal durations, so that the same files give the same trace.
         self.traces.sort_by(|a, b| (a.duration, &a.trace_id).cmp(&(b.duration, &b.trace_id)));
         let (failed, traces): (Vec<&BreakdownRow>, Vec<&BreakdownRow>) =
-            self.traces.iter().partition(|trace| self.failed.contains(&*sent_id(&trace.trace_id)));
+            self.traces.iter().partition(|trace| self.is_failed(trace));
         let cold = traces.iter().filter(|trace| trace.num_cold_starts > 0).count();
         TraceFigures {
             valid: self.traces.len() as u64,
             failed: failed.len() as u64,
+            with_errors: traces.iter().filter(|trace| has_errors(trace)).count() as u64,
             invalid: self.invalid_traces,
             missing: self.missing_traces,
             cold_starts: traces.iter().map(|trace| trace.num_cold_starts).sum(),
@@ -305,6 +386,11 @@ impl Measurements {
             failed_median: at_rank(&failed, 0.5).map(|trace| breakdown(trace)),
             requests: self.traces_by_request(&traces),
         }
+    }
+
+    /// What the client saw decides; where nothing is known of it, what the trace says of itself.
+    fn is_failed(&self, trace: &BreakdownRow) -> bool {
+        self.failed.get(&*sent_id(&trace.trace_id)).copied().unwrap_or_else(|| has_errors(trace))
     }
 
     /// Of the sorted traces. Those that no invocation is known of belong to no type.
@@ -326,6 +412,10 @@ impl Measurements {
         });
         figures.collect()
     }
+}
+
+fn has_errors(row: &BreakdownRow) -> bool {
+    row.errors + row.faults + row.throttles > 0
 }
 
 fn breakdown(row: &BreakdownRow) -> TraceBreakdown {

@@ -101,7 +101,13 @@ impl<W: Write> SummaryTable<'_, W> {
         let folders = groups.iter().map(|group| group.folders.len()).sum();
         self.heading(&groups[0].application, folders)?;
         writeln!(self.out)?;
-        self.columns("latency from sending", &["sent", "failed", "p50", "p99"])?;
+        // Folders that have traces alone: nothing says what was sent.
+        let traces_only = groups.iter().all(|group| group.load.is_none());
+        if traces_only {
+            self.columns("duration of traces", &["valid", "failed", "p50", "p99"])?;
+        } else {
+            self.columns("latency from sending", &["sent", "failed", "p50", "p99"])?;
+        }
         for group in groups {
             let labels = labels(group, groups);
             if labels.chars().count() > LABEL - 2 {
@@ -111,8 +117,17 @@ impl<W: Write> SummaryTable<'_, W> {
             } else {
                 self.label(&labels)?;
             }
-            match &group.load {
-                Some(load) => {
+            match (&group.load, group.traces.as_ref().filter(|_| traces_only)) {
+                (_, Some(traces)) => {
+                    write!(self.out, "{:>FIGURE$}", grouped(traces.valid))?;
+                    self.count_of_bad(traces.failed)?;
+                    for trace in [&traces.median, &traces.p99] {
+                        let figure =
+                            trace.as_ref().map_or("-".to_owned(), |trace| duration(trace.duration_ms));
+                        write!(self.out, "{figure:>FIGURE$}")?;
+                    }
+                }
+                (Some(load), None) => {
                     write!(self.out, "{:>FIGURE$}", grouped(load.sent))?;
                     self.count_of_bad(load.failed)?;
                     let latency = load.latency_ms.map(|of| [of.p50, of.p99].map(duration));
@@ -120,7 +135,7 @@ impl<W: Write> SummaryTable<'_, W> {
                         write!(self.out, "{figure:>FIGURE$}")?;
                     }
                 }
-                None => write!(self.out, "{:>FIGURE$}", "-")?,
+                (None, None) => write!(self.out, "{:>FIGURE$}", "-")?,
             }
             writeln!(self.out)?;
         }
@@ -187,6 +202,11 @@ impl<W: Write> SummaryTable<'_, W> {
         if traces.failed > 0 {
             self.label("of failed invocations")?;
             self.count_of_bad(traces.failed)?;
+            writeln!(self.out)?;
+        }
+        if traces.with_errors > 0 {
+            self.label("answered despite errors")?;
+            self.count_of_bad(traces.with_errors)?;
             writeln!(self.out)?;
         }
         if let Some(share) = traces.cold_share {
@@ -413,6 +433,7 @@ mod tests {
                 requests: vec![],
                 valid: 970,
                 failed: 3,
+                with_errors: 2,
                 failed_median: Some(trace(0.5, None)),
                 invalid: 12,
                 missing: Some(0),
@@ -463,6 +484,17 @@ mod tests {
         let mut text = String::new();
         render_summaries(&mut text, &groups, Ink::Plain).unwrap();
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn groups_of_traces_alone_have_the_figures_of_traces() {
+        let groups = [5, 10, 20, 40, 80].map(|rate| ApplicationSummary { load: None, ..at(rate) });
+        let mut text = String::new();
+        render_summaries(&mut text, &groups, Ink::Plain).unwrap();
+        let line = text.lines().find(|line| line.contains("rate=80")).unwrap();
+        let figures: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(figures, ["rate=80", "970", "3", "96.5", "ms", "2.50", "s"]);
+        assert!(text.contains("duration of traces"), "{text}");
     }
 
     #[test]

@@ -220,3 +220,76 @@ fn a_comparison_that_can_say_nothing_says_what_to_do() {
     assert!(text.contains("Only in one: shop buy rate=5; shop buy rate=5, warm"), "{text}");
     assert!(!nothing.says_anything());
 }
+
+#[test]
+fn groups_with_long_names_are_told_apart_at_the_end() {
+    let label = "exp1_latency_breakdown_of_a_very_long_name_".repeat(3);
+    let long = |mut run: RunMeasurements| {
+        let renamed = |mut key: ComparedGroup| {
+            key.factors = BTreeMap::from([("label".to_owned(), label.clone())]);
+            key
+        };
+        run.requests = run.requests.into_iter().map(|(key, of)| (renamed(key), of)).collect();
+        run.traces = run.traces.into_iter().map(|(key, of)| (renamed(key), of)).collect();
+        run
+    };
+    let comparison = Comparison::of(&long(run("before", DESIGN, 8)), &long(run("after", DESIGN, 9))).unwrap();
+    let mut text = String::new();
+    comparison_text(&mut text, &comparison, Ink::Plain).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let headings: Vec<&str> = text.split("\n\n").filter(|block| block.starts_with("shop ")).collect();
+    let names: BTreeSet<String> = headings
+        .iter()
+        .map(|block| block.lines().take_while(|line| !line.contains(" trials")).collect())
+        .collect();
+    assert_eq!((headings.len(), names.len()), (4, 4), "{names:?}");
+    assert!(names.iter().any(|name| name.ends_with("_, warm")), "{names:?}");
+    assert!(text.contains("1,200/1,200 requests, 12/12 trials"), "{text}");
+}
+
+#[test]
+fn less_data_than_before_is_said() {
+    let noted = |before: RunMeasurements, after: RunMeasurements| {
+        let comparison = Comparison::of(&before, &after).unwrap();
+        let mut text = String::new();
+        comparison_text(&mut text, &comparison, Ink::Plain).unwrap();
+        for note in &comparison.notes {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            assert!(words.join(" ").contains(note), "{text}");
+        }
+        comparison.notes
+    };
+    let all = || run("before", DESIGN, 5);
+    assert!(noted(all(), run("after", DESIGN, 6)).is_empty());
+    // 10 % less is not worth a word.
+    assert!(noted(all(), run("after", Design { requests: 90, ..DESIGN }, 6)).is_empty());
+    let half = noted(all(), run("after", Design { requests: 50, ..DESIGN }, 6));
+    assert!(half.contains(&"shop buy rate=5: 1200 requests before and 600 after".to_owned()), "{half:?}");
+    let mut untraced = run("after", DESIGN, 6);
+    for columns in untraced.traces.values_mut().flat_map(BTreeMap::values_mut) {
+        columns.cold_starts.truncate(50);
+        columns.duration_ms.truncate(50);
+        columns.parts_ms.iter_mut().for_each(|part| part.truncate(50));
+    }
+    let missing = noted(all(), untraced);
+    let expected = "shop buy rate=5: 600 of 1200 answered requests after have no valid trace";
+    assert!(missing.contains(&expected.to_owned()), "{missing:?}");
+}
+
+#[test]
+fn a_label_cannot_be_a_link_in_markdown() {
+    let hostile = |mut run: RunMeasurements| {
+        run.traces.clear();
+        let rename = |mut key: ComparedGroup| {
+            key.factors = BTreeMap::from([("label".to_owned(), "*_[x](http://e)".to_owned())]);
+            key
+        };
+        run.requests = run.requests.into_iter().map(|(key, of)| (rename(key), of)).collect();
+        run
+    };
+    let comparison =
+        Comparison::of(&hostile(run("before", DESIGN, 5)), &hostile(run("after", DESIGN, 6))).unwrap();
+    let mut text = String::new();
+    comparison_markdown(&mut text, &comparison).unwrap();
+    assert!(text.contains(r"\*\_\[x\](http://e)") && !text.contains("_[x]("), "{text}");
+}
