@@ -315,10 +315,9 @@ pub(super) fn evaluate(
     if !wrong.is_empty() {
         return Err(refused(wrong.iter().map(ToString::to_string).collect()));
     }
-    let mut application = template.application(&spec.parameters, &place).map_err(|problems| {
-        let serious = problems.iter().filter(|problem| problem.severity != sb_sam::Severity::Warning);
-        refused(serious.map(ToString::to_string).collect())
-    })?;
+    let mut application = template
+        .application(&spec.parameters, &place)
+        .map_err(|problems| refused(problems.iter().map(ToString::to_string).collect()))?;
     let given: Vec<&str> = spec.options.stand_ins.keys().map(String::as_str).collect();
     let missing = application.without_stand_in(&given);
     if !missing.is_empty() {

@@ -16,7 +16,7 @@ use super::integrations;
 use super::invoke::{self, Call, Runtime};
 use super::invoke_api::{TRACE_HEADER, stamp, text};
 use super::proxy::{self, HttpRequest};
-use super::routes::{self, Match};
+use super::routes::{self, RouteMatch};
 use super::segment::{Flags, Head, Segment, Subsegment, fields};
 use sb_sam::{Format, Route};
 
@@ -39,7 +39,7 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
     if !path.starts_with('/') {
         return message(StatusCode::BAD_REQUEST, "Bad Request");
     }
-    let Some(found) = routes::find(&gateway.routes, method.as_str(), &path) else {
+    let Some(found) = routes::find_route(&gateway.routes, method.as_str(), &path) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let trace = TraceContext::from_header(text(request.headers(), TRACE_HEADER.as_str()));
@@ -123,7 +123,7 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
 /// Has the request answered by what is behind the route: the answer, and the part of the gateway's segment for it.
 async fn behind(
     runtime: &Arc<Runtime>,
-    found: &Match<'_>,
+    found: &RouteMatch<'_>,
     incoming: &HttpRequest,
     trace: &TraceContext,
 ) -> (Answer, Option<Subsegment>) {

@@ -12,12 +12,12 @@ use super::http::{self, Answer};
 use super::invoke::Runtime;
 use super::invoke_api::percent_decode;
 use super::proxy::HttpRequest;
-use super::routes::Match;
+use super::routes::RouteMatch;
 
 pub(super) async fn answer(
     runtime: &Arc<Runtime>,
     settings: &Value,
-    found: &Match<'_>,
+    found: &RouteMatch<'_>,
     request: &HttpRequest,
     trace: &TraceContext,
 ) -> Answer {

@@ -51,6 +51,7 @@ pub use inspect::latest_traces;
 pub use kept_traces::{KeptTraces, kept_traces};
 pub use launch::{LAUNCH, launch};
 pub use lifetime::{down, find, up};
+pub use routes::{RouteMatch, find_route};
 pub use services::has_services;
 
 /// The folder with the logs of the functions of a runtime (`NAME.log`), by its state folder.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::http::{self, Answer};
 use super::invoke_api::percent_decode;
-use super::routes::Match;
+use super::routes::RouteMatch;
 use sb_sam::Format;
 
 /// A request as it came in.
@@ -30,7 +30,7 @@ pub(super) struct HttpRequest {
     pub time: jiff::Timestamp,
 }
 
-pub(super) fn event(request: &HttpRequest, found: &Match<'_>) -> Value {
+pub(super) fn event(request: &HttpRequest, found: &RouteMatch<'_>) -> Value {
     match found.route.format {
         Format::Rest => event_v1(request, found, true),
         Format::HttpV1 => event_v1(request, found, false),
@@ -38,7 +38,7 @@ pub(super) fn event(request: &HttpRequest, found: &Match<'_>) -> Value {
     }
 }
 
-fn event_v1(request: &HttpRequest, found: &Match<'_>, rest: bool) -> Value {
+fn event_v1(request: &HttpRequest, found: &RouteMatch<'_>, rest: bool) -> Value {
     let (body, encoded) = body_text(request, !rest);
     let header = |name: &HeaderName| if rest { title_case(name.as_str()) } else { name.as_str().to_owned() };
     let mut last = Map::new();
@@ -93,7 +93,7 @@ fn event_v1(request: &HttpRequest, found: &Match<'_>, rest: bool) -> Value {
     event
 }
 
-fn event_v2(request: &HttpRequest, found: &Match<'_>) -> Value {
+fn event_v2(request: &HttpRequest, found: &RouteMatch<'_>) -> Value {
     let (body, encoded) = body_text(request, true);
     let mut headers = Map::new();
     for name in request.headers.keys().filter(|name| name.as_str() != "cookie") {
@@ -322,7 +322,7 @@ mod tests {
             stage: "Prod".to_owned(),
         }];
         let request = request(Method::POST, "/Prod/items/7", "a=1&a=2&b=x%20y+z", body);
-        event(&request, &routes::find(&routes, "POST", "/Prod/items/7").unwrap())
+        event(&request, &routes::find_route(&routes, "POST", "/Prod/items/7").unwrap())
     }
 
     #[test]

@@ -7,8 +7,10 @@ use sb_sam::Route;
 
 /// A route that fits, and what its path parameters are.
 #[derive(Debug)]
-pub(super) struct Match<'a> {
+pub struct RouteMatch<'a> {
+    /// The route, as the template has it.
     pub route: &'a Route,
+    /// By name, percent-decoded.
     pub parameters: BTreeMap<String, String>,
     /// The path below the stage.
     pub path: String,
@@ -25,7 +27,8 @@ enum Fit {
 
 /// The best route, as API Gateway chooses: literal segments before parameters before `{proxy+}` before `$default`,
 /// then the method itself before ANY. The stage may stand in front of the path, as in the URL of an API, or be left out.
-pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &str) -> Option<Match<'a>> {
+/// `path` begins with `/`; one that does not takes no route.
+pub fn find_route<'a>(routes: &'a [Route], method: &str, path: &str) -> Option<RouteMatch<'a>> {
     let best = |path: &str, routes: &mut dyn Iterator<Item = &'a Route>| {
         routes
             .filter(|route| route.method == method || route.method == "ANY")
@@ -33,14 +36,15 @@ pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &str) -> Option<
             .min_by(|((a, _), first), ((b, _), second)| {
                 a.cmp(b).then_with(|| (first.method == "ANY").cmp(&(second.method == "ANY")))
             })
-            .map(|((_, parameters), route)| Match { route, parameters, path: path.to_owned() })
+            .map(|((_, parameters), route)| RouteMatch { route, parameters, path: path.to_owned() })
     };
-    let (stage, below) = match path[1..].split_once('/') {
+    let beneath = path.strip_prefix('/')?;
+    let (stage, below) = match beneath.split_once('/') {
         Some((stage, rest)) => (stage, format!("/{rest}")),
-        None => (&path[1..], "/".to_owned()),
+        None => (beneath, "/".to_owned()),
     };
     let direct = best(path, &mut routes.iter());
-    let is_default = |found: &Match<'_>| found.route.path == "$default";
+    let is_default = |found: &RouteMatch<'_>| found.route.path == "$default";
     match direct {
         Some(found) if !is_default(&found) => Some(found),
         weak => best(&below, &mut routes.iter().filter(|route| route.stage == stage)).or(weak),
@@ -108,7 +112,7 @@ mod tests {
             route("GET", "/orders/{id}/items/{item}"),
             route("GET", "/"),
         ];
-        let found = find(&routes, method, path)
+        let found = find_route(&routes, method, path)
             .map(|found| (found.route.function.clone(), found.parameters.into_iter().collect::<Vec<_>>()));
         let expected = expected.map(|(function, parameters)| {
             let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -135,15 +139,15 @@ mod tests {
     #[test]
     fn the_stage_may_stand_in_front() {
         let routes = [route("GET", "/hello")];
-        assert_eq!(find(&routes, "GET", "/Prod/hello").unwrap().path, "/hello");
-        assert!(find(&routes, "GET", "/Test/hello").is_none());
-        assert!(find(&routes, "GET", "/hello/").is_some());
+        assert_eq!(find_route(&routes, "GET", "/Prod/hello").unwrap().path, "/hello");
+        assert!(find_route(&routes, "GET", "/Test/hello").is_none());
+        assert!(find_route(&routes, "GET", "/hello/").is_some());
     }
 
     #[test]
     fn the_default_route_takes_the_rest() {
         let routes = [route("ANY", "$default"), route("GET", "/hello")];
-        assert_eq!(find(&routes, "GET", "/Prod/hello").unwrap().route.path, "/hello");
-        assert_eq!(find(&routes, "GET", "/other").unwrap().route.path, "$default");
+        assert_eq!(find_route(&routes, "GET", "/Prod/hello").unwrap().route.path, "/hello");
+        assert_eq!(find_route(&routes, "GET", "/other").unwrap().route.path, "$default");
     }
 }

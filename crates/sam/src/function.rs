@@ -116,6 +116,13 @@ pub(super) fn set_property(function: &mut Function, entry: &Entry, scope: &Scope
             function.reserved_concurrency = Some(number(&text()?, 0..=1_000, entry)? as u32);
         }
         "PackageType" if text()? == "Zip" => {}
+        "PackageType" => {
+            return Err(Fault::unsupported(
+                entry.line,
+                "the function is a container image, which the local target does not run: give it `CodeUri`, `Handler` and \
+                 `Runtime`, or deploy to a cloud target",
+            ));
+        }
         "EventInvokeConfig" => set_event_invoke(function, &entry.node, scope)?,
         "DeadLetterQueue" => {
             let target = entry

@@ -325,9 +325,8 @@ impl<'a> Reader<'a> {
 
         let mut application = Application::default();
         for resource in &resources {
-            if resource.kind == FUNCTION
-                && let Some(function) = self.function(resource, &scope, &mut application)
-            {
+            if resource.kind == FUNCTION {
+                let function = self.function(resource, &scope, &mut application);
                 if let Some(twin) = application.functions.iter().find(|other| other.name == function.name) {
                     let message = format!("`{}` has the same FunctionName: rename one", twin.logical_id);
                     self.error(Some(resource.id), resource.line, message);
@@ -433,9 +432,8 @@ impl<'a> Reader<'a> {
         resource: &Resource<'_>,
         scope: &Scope<'_>,
         application: &mut Application,
-    ) -> Option<Function> {
-        let before = self.problems.len();
-        let mut refused = Vec::new();
+    ) -> Function {
+        let mut refused: Vec<&str> = Vec::new();
         let own = entries(resource.properties);
         let global = entries(self.root.get("Globals").and_then(|globals| globals.get("Function")));
         let merged = merge(global, own);
@@ -480,7 +478,11 @@ impl<'a> Reader<'a> {
             }
             if let Err(fault) = set_property(&mut function, entry, scope) {
                 self.problems.push(problem(Some(resource.id), fault));
-                refused.push(key.to_owned());
+                refused.push(key);
+                if key == "PackageType" {
+                    // An image names neither.
+                    refused.extend(["Handler", "Runtime"]);
+                }
             }
         }
         // One that CloudFormation makes up is cut.
@@ -499,7 +501,7 @@ impl<'a> Reader<'a> {
         }
         for (property, value) in [("Handler", &function.handler), ("Runtime", &function.runtime)] {
             let needed = property == "Runtime" || !function.runtime.starts_with("provided");
-            if value.is_empty() && needed && !refused.iter().any(|key| key == property) {
+            if value.is_empty() && needed && !refused.contains(&property) {
                 self.error(
                     Some(resource.id),
                     resource.line,
@@ -507,8 +509,7 @@ impl<'a> Reader<'a> {
                 );
             }
         }
-        let clean = self.problems[before..].iter().all(|problem| problem.severity == Severity::Warning);
-        clean.then_some(function)
+        function
     }
 
     fn events(

@@ -93,17 +93,28 @@ impl Template {
     /// Evaluates the template. `parameters` override the defaults of `Parameters`; `memory_size` is `MemorySize`.
     ///
     /// # Errors
-    /// All problems, warnings among them, when at least one is more than a warning.
+    /// What is more than a warning.
     pub fn application(
         &self,
         parameters: &BTreeMap<String, String>,
         place: &Place,
     ) -> Result<Application, Vec<Problem>> {
+        let (application, serious) = self.as_far_as_possible(parameters, place);
+        if serious.is_empty() { Ok(application) } else { Err(serious) }
+    }
+
+    /// As [`application`](Self::application), for whoever wants to know what the template holds although something stands
+    /// in its way: the application as far as it can be evaluated, and what is more than a warning. Functions and
+    /// resources that such a problem names may lack what the problem is about.
+    pub fn as_far_as_possible(
+        &self,
+        parameters: &BTreeMap<String, String>,
+        place: &Place,
+    ) -> (Application, Vec<Problem>) {
         let mut reader = Reader { root: &self.root, problems: Vec::new() };
         let application = reader.read(parameters, place);
-        if reader.problems.iter().any(|problem| problem.severity != Severity::Warning) {
-            return Err(reader.problems);
-        }
-        Ok(Application { warnings: reader.problems, ..application })
+        let is_warning = |problem: &Problem| problem.severity == Severity::Warning;
+        let (warnings, serious) = reader.problems.into_iter().partition(is_warning);
+        (Application { warnings, ..application }, serious)
     }
 }

@@ -594,3 +594,20 @@ fn a_state_machine_has_one_definition_and_it_is_here() {
     check_error(&format!("{MACHINE}{{ DefinitionUri: s3://bucket/key }}"), bucket);
     check_error(&format!("{MACHINE}{{ DefinitionUri: {{ Bucket: b, Key: k }} }}"), bucket);
 }
+
+#[test]
+fn what_stands_in_the_way_of_an_application_is_no_warning_and_hides_nothing_else() {
+    let model = Template::parse(
+        "Resources:\n  A:\n    Type: AWS::Serverless::Function\n    Properties:\n      PackageType: Image\n      \
+         LoggingConfig: {}\n      Events: {Get: {Type: Api, Properties: {Path: /a, Method: get}}}\n",
+    )
+    .unwrap();
+    let (application, problems) = model.as_far_as_possible(&BTreeMap::new(), &Place::any());
+    let [only] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((only.severity, only.line), (Severity::Unsupported, 5));
+    assert_eq!(
+        (application.functions.len(), application.routes.len(), application.warnings.len()),
+        (1, 1, 1)
+    );
+    assert_eq!(model.application(&BTreeMap::new(), &Place::any()).unwrap_err(), problems);
+}

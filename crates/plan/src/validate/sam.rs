@@ -261,7 +261,6 @@ impl Steps<'_> {
     ) -> bool {
         let (likely, place) = (self.likely_values(parameters), sb_sam::Place::any());
         let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
-        // Warnings are of things that the application works without: the runtime's own log has them.
         let (mut problems, has_services) = match model.application(&likely, &place) {
             Ok(application) => {
                 let given: Vec<&str> = stand_ins.iter().map(|(name, _)| name.value.as_str()).collect();
@@ -270,7 +269,6 @@ impl Steps<'_> {
             Err(problems) => (problems, true),
         };
         problems.extend(model.refused_parameters(&self.known_values(parameters)));
-        problems.retain(|found| found.severity != sb_sam::Severity::Warning);
         if problems.is_empty() {
             return has_services;
         }
