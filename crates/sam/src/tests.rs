@@ -594,3 +594,19 @@ fn a_state_machine_has_one_definition_and_it_is_here() {
     check_error(&format!("{MACHINE}{{ DefinitionUri: s3://bucket/key }}"), bucket);
     check_error(&format!("{MACHINE}{{ DefinitionUri: {{ Bucket: b, Key: k }} }}"), bucket);
 }
+
+#[test]
+fn a_misspelt_type_of_resource_is_told_its_name() {
+    let swapped = "AWS::Serverless::Function".replace("io", "oi");
+    for (kind, meant) in [
+        (swapped.as_str(), Some("AWS::Serverless::Function")),
+        (&swapped[..swapped.len() - 1], None),
+        ("aws::s3::bucket", Some("AWS::S3::Bucket")),
+        ("AWS::SQS::Queues", Some("AWS::SQS::Queue")),
+        ("AWS::SNS::Tapic", Some("AWS::SNS::Topic")),
+        ("AWS::EC2::Instance", None),
+        ("AWS::Lambda::Function", None),
+    ] {
+        assert_eq!(crate::meant(kind), meant, "{kind}");
+    }
+}
