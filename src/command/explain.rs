@@ -7,7 +7,7 @@ use super::output::Failed;
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_plan::manifest::problem::did_you_mean;
+use sb_plan::manifest::problem::{Severity, did_you_mean};
 use sb_plan::rules::{Rule, rule, rules};
 
 pub(super) fn explain(terminal: &Terminal, settings: &Settings, code: Option<&str>) -> Outcome {
@@ -25,7 +25,7 @@ pub(super) fn explain(terminal: &Terminal, settings: &Settings, code: Option<&st
     if settings.json() {
         terminal.data(&format!("{:#}", to_json(rule)))?;
     } else {
-        terminal.data(&format!("{} ({})\n\n{}", rule.code, rule.severity.word(), rule.explanation()))?;
+        terminal.data(&format!("{} ({})\n\n{}", rule.code, rule.severity_words(), rule.explanation()))?;
     }
     Ok(Exit::Done)
 }
@@ -34,11 +34,20 @@ fn list(settings: &Settings) -> String {
     if settings.json() {
         return format!("{:#}", json!({ "version": 1, "rules": rules().map(to_json).collect::<Vec<_>>() }));
     }
-    let lines = rules().map(|rule| format!("{:<24}{:<9}{}", rule.code, rule.severity.word(), rule.summary()));
+    let lines =
+        rules().map(|rule| format!("{:<24}{:<18}{}", rule.code, rule.severity_words(), rule.summary()));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn to_json(rule: &Rule) -> serde_json::Value {
     let Rule { code, why, wrong, right, .. } = rule;
-    json!({ "code": code, "severity": rule.severity.word(), "why": why, "wrong": wrong, "right": right })
+    let severities: Vec<&str> = rule.severities().map(Severity::word).collect();
+    json!({
+        "code": code,
+        "severity": rule.severity.word(),
+        "severities": severities,
+        "why": why,
+        "wrong": wrong,
+        "right": right,
+    })
 }

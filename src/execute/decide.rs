@@ -194,6 +194,7 @@ mod tests {
             dropped: 0,
             outcomes: BTreeMap::new(),
             failed_statuses: BTreeMap::new(),
+            failed_checks: BTreeMap::new(),
             latency_ms: None,
             latency_from_planned_ms: None,
             failed_latency_ms: None,

@@ -69,6 +69,7 @@ mod tests {
                 (Outcome::Dropped, 2),
             ]),
             failed_statuses: BTreeMap::from([(500, 1)]),
+            failed_checks: BTreeMap::new(),
             latency_ms: Some(latency),
             latency_from_planned_ms: Some(latency),
             failed_latency_ms: Some(latency),

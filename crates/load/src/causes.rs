@@ -68,7 +68,7 @@ fn error_in(text: &str) -> Option<String> {
     let reported = text.lines().find_map(|line| line.split_once(REPORTED).map(|(_, error)| error));
     let speaks = |line: &&str| {
         let line = line.to_ascii_lowercase();
-        ["error", "exception", "panic"].iter().any(|word| line.contains(word))
+        ["error", "exception", "panic", "malformed proxy response"].iter().any(|word| line.contains(word))
     };
     let line = reported.or_else(|| text.lines().find(speaks))?;
     Some(line.trim().chars().take(LONGEST).collect())
@@ -85,6 +85,10 @@ mod tests {
         assert_eq!(
             error_in("fine\n[ERROR] the table is gone\nREPORT\n").as_deref(),
             Some("[ERROR] the table is gone")
+        );
+        assert_eq!(
+            error_in("START\nmalformed proxy response: it is no object\nREPORT\n").as_deref(),
+            Some("malformed proxy response: it is no object")
         );
         assert_eq!(error_in("fine\nREPORT\n"), None);
     }

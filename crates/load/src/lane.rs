@@ -417,7 +417,12 @@ impl Lane {
             status: exchanged.status,
             outcome: exchanged.outcome,
         };
-        self.counted.tally.lock().add(&row);
+        let mut tally = self.counted.tally.lock();
+        tally.add(&row);
+        if exchanged.outcome == Outcome::FailedCheck && !exchanged.error.is_empty() {
+            tally.add_failed_check(&exchanged.error, 1);
+        }
+        drop(tally);
         let shown = url.as_ref().map_or(&b""[..], |url| &url.shown);
         self.rows.request(&row, Some((&exchanged, ended, shown)));
         (exchanged.outcome, exchanged.is_sent, exchanged.ended)

@@ -118,6 +118,9 @@ impl Rows {
     }
 }
 
+/// Reasons of failed checks that are told apart.
+const MOST_REASONS: usize = 5;
+
 /// Counts and distributions of one sending thread, since they were last collected.
 pub(super) struct Tally {
     /// Invocations that have begun.
@@ -131,6 +134,8 @@ pub(super) struct Tally {
     pub(super) dropped: u64,
     /// Of answers that failed a check.
     failed_statuses: BTreeMap<u16, u64>,
+    /// Why, where the status does not say it.
+    failed_checks: BTreeMap<String, u64>,
     outcomes: [u64; Outcome::ALL.len()],
     pub(super) latency: Histogram<u64>,
     pub(super) latency_from_planned: Histogram<u64>,
@@ -147,6 +152,7 @@ impl Tally {
             failed: 0,
             dropped: 0,
             failed_statuses: BTreeMap::new(),
+            failed_checks: BTreeMap::new(),
             outcomes: [0; Outcome::ALL.len()],
             latency: histogram(),
             latency_from_planned: histogram(),
@@ -189,6 +195,15 @@ impl Tally {
         }
     }
 
+    /// A reason can hold what a server sent, so that there may be as many reasons as answers.
+    pub(super) fn add_failed_check(&mut self, reason: &str, count: u64) {
+        if let Some(known) = self.failed_checks.get_mut(reason) {
+            *known += count;
+        } else if self.failed_checks.len() < MOST_REASONS {
+            self.failed_checks.insert(reason.to_owned(), count);
+        }
+    }
+
     /// Invocations that were not sent.
     pub(super) fn add_dropped(&mut self, count: u64) {
         self.outcomes[Outcome::Dropped as usize] += count;
@@ -213,6 +228,9 @@ impl Tally {
         for (status, count) in std::mem::take(&mut other.failed_statuses) {
             *self.failed_statuses.entry(status).or_default() += count;
         }
+        for (reason, count) in std::mem::take(&mut other.failed_checks) {
+            self.add_failed_check(&reason, count);
+        }
         for (mine, others) in [
             (&mut self.latency, &mut other.latency),
             (&mut self.latency_from_planned, &mut other.latency_from_planned),
@@ -236,6 +254,10 @@ impl Tally {
 
     pub(super) fn failed_statuses(&self) -> BTreeMap<u16, u64> {
         self.failed_statuses.clone()
+    }
+
+    pub(super) fn failed_checks(&self) -> BTreeMap<String, u64> {
+        self.failed_checks.clone()
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn summarize(
         dropped: tally.dropped,
         outcomes: tally.outcomes(),
         failed_statuses: tally.failed_statuses(),
+        failed_checks: tally.failed_checks(),
         latency_ms: None,
         latency_from_planned_ms: None,
         failed_latency_ms: None,
@@ -150,6 +151,7 @@ pub(super) mod tests {
             dropped: 10,
             outcomes: BTreeMap::from([(Outcome::Ok, 979), (Outcome::FailedCheck, 6), (Outcome::Reset, 5)]),
             failed_statuses: BTreeMap::from([(500, 4), (502, 2)]),
+            failed_checks: BTreeMap::new(),
             latency_ms: None,
             latency_from_planned_ms: None,
             failed_latency_ms: None,
@@ -235,6 +237,7 @@ pub(super) mod tests {
             dropped: 0,
             outcomes,
             failed_statuses: BTreeMap::new(),
+            failed_checks: BTreeMap::new(),
             ..summary()
         };
         assert_eq!(

@@ -381,6 +381,30 @@ async fn a_failed_check_names_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_check_of_a_body_says_which() {
+    let (address, _) = http_server(|| Duration::ZERO).await;
+    let mut wanting = request("get", &format!("http://{address}/200"));
+    wanting.expect.contains = Some("zzz".to_owned());
+    let summary = Trial::new(vec![wanting], LoadShape::Iterations { iterations: 2 }).run().await;
+    let expected = "failed_check 2: HTTP 200 ×2 (the body does not hold `zzz` ×2)";
+    assert_eq!(summary.outcome_text(Outcome::is_failure), expected);
+    assert!(summary.invalid[0].contains(expected), "{:?}", summary.invalid);
+}
+
+#[test]
+fn reasons_without_end_are_not_kept() {
+    let (mut all, mut one) = (record::Tally::new(), record::Tally::new());
+    for number in 0..100 {
+        one.add_failed_check(&format!("{number}"), 1);
+    }
+    all.add_failed_check("0", 2);
+    all.collect(&mut one);
+    assert_eq!(all.failed_checks().len(), 5);
+    assert_eq!(all.failed_checks()["0"], 3);
+    assert!(one.failed_checks().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let (address, seen) = http_server(|| Duration::ZERO).await;
     let trial = Trial::new(

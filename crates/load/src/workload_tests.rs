@@ -101,6 +101,10 @@ async fn a_sequence_ends_with_its_first_failure_and_the_rest_is_counted_as_skipp
     let summary = trial.run().await;
     assert_eq!((summary.planned, summary.sent, summary.answered, summary.failed), (Some(3), 3, 3, 3));
     assert_eq!(summary.outcomes[&Outcome::FailedCheck], 3);
+    assert_eq!(
+        summary.outcome_text(Outcome::is_failure),
+        "failed_check 3: HTTP 200 ×3 (no `id`: nothing is at `/nothing/here` ×3)"
+    );
     assert_eq!(summary.outcomes[&Outcome::Skipped], 6);
     assert_eq!(seen.requests().len(), 3);
     let rows = trial.rows();

@@ -34,6 +34,10 @@ pub struct LoadSummary {
     /// The status codes of the answers with the outcome `failed_check`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_statuses: BTreeMap<u16, u64>,
+    /// What was wrong with answers of the outcome `failed_check` whose status was accepted, with counts: ``the body does not
+    /// hold `ready` ``. Of very many different reasons, only the first that were met are here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_checks: BTreeMap<String, u64>,
     /// Of answers as expected, from the moment of sending. `None`: there were none.
     pub latency_ms: Option<Percentiles>,
     /// Of answers as expected, from the planned time; `None` also where that is not known.
@@ -76,8 +80,8 @@ impl LoadSummary {
         self.lateness_ms = times.lateness.lateness();
     }
 
-    /// Each outcome of `which` with its count, and the status codes behind `failed_check`:
-    /// `failed_check 5: HTTP 500 ×3, HTTP 502 ×2; reset 1`. Empty: there is none.
+    /// Each outcome of `which` with its count, and the status codes and checks behind `failed_check`:
+    /// ``failed_check 5: HTTP 200 ×3, HTTP 502 ×2 (the body does not hold `ready` ×3); reset 1``. Empty: there is none.
     pub fn outcome_text(&self, which: impl Fn(Outcome) -> bool) -> String {
         let shown = self.outcomes.iter().filter(|(outcome, _)| which(**outcome)).map(|(outcome, count)| {
             let statuses: Vec<String> = match outcome {
@@ -89,7 +93,14 @@ impl LoadSummary {
                 _ => vec![],
             };
             let colon = if statuses.is_empty() { "" } else { ": " };
-            format!("{outcome} {count}{colon}{}", statuses.join(", "))
+            let checks: Vec<String> = match outcome {
+                Outcome::FailedCheck => {
+                    self.failed_checks.iter().map(|(reason, count)| format!("{reason} ×{count}")).collect()
+                }
+                _ => vec![],
+            };
+            let checks = if checks.is_empty() { String::new() } else { format!(" ({})", checks.join(", ")) };
+            format!("{outcome} {count}{colon}{}{checks}", statuses.join(", "))
         });
         shown.collect::<Vec<_>>().join("; ")
     }

@@ -268,6 +268,44 @@ const SECTIONS: [&str; 10] = [
 /// Characters.
 const MAX_FUNCTION_NAME: usize = 64;
 
+/// What to do about a type of resource that the local target lacks.
+const NOT_PROVIDED: &str = ", which has functions, HTTP routes, tables, buckets, queues, topics, streams, state machines and collections of faces: deploy to a cloud target, or keep it out with a `Condition`";
+
+/// The type of resource that a misspelt one was meant to be.
+fn meant(kind: &str) -> Option<&'static str> {
+    const TYPES: [&str; 12] = [
+        FUNCTION,
+        REST_API,
+        HTTP_API,
+        machine::MACHINE,
+        services::BUCKET,
+        services::TABLE,
+        services::SIMPLE_TABLE,
+        services::STREAM,
+        services::QUEUE,
+        services::TOPIC,
+        services::SUBSCRIPTION,
+        services::COLLECTION,
+    ];
+    TYPES.into_iter().find(|known| is_near(kind, known))
+}
+
+/// Whether two names are equal but for case, one swap of neighbours, or one letter more, less or other.
+fn is_near(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let start = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (&one[start..], &other[start..]);
+    match (one, other) {
+        ([], []) => true,
+        ([a, b, rest @ ..], [c, d, others @ ..]) if a == d && b == c && rest == others => true,
+        ([_, rest @ ..], [_, others @ ..]) if rest == others => true,
+        ([_, rest @ ..], _) if rest == other => true,
+        (_, [_, others @ ..]) => one == others,
+        _ => false,
+    }
+}
+
 const FUNCTION: &str = "AWS::Serverless::Function";
 const REST_API: &str = "AWS::Serverless::Api";
 const HTTP_API: &str = "AWS::Serverless::HttpApi";
@@ -403,12 +441,22 @@ impl<'a> Reader<'a> {
     /// Reports what the local target does not provide of a resource that is not a function.
     fn judge(&mut self, resource: &Resource<'_>) {
         match resource.kind {
-            FUNCTION | machine::MACHINE | services::BUCKET | services::TABLE | services::SIMPLE_TABLE | services::STREAM | services::QUEUE | services::TOPIC | services::SUBSCRIPTION | services::COLLECTION => {}
+            FUNCTION
+            | machine::MACHINE
+            | services::BUCKET
+            | services::TABLE
+            | services::SIMPLE_TABLE
+            | services::STREAM
+            | services::QUEUE
+            | services::TOPIC
+            | services::SUBSCRIPTION
+            | services::COLLECTION => {}
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
                     match entry.key.as_str() {
-                        "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled" | "DefinitionBody" => {}
+                        "StageName" | "Name" | "Description" | "Tags" | "TracingEnabled"
+                        | "DefinitionBody" => {}
                         "DefinitionUri" => {
                             self.unsupported(resource.id, entry.line, format!("property `{}` is not supported: write the document out as `DefinitionBody`, or declare routes as events of the functions", entry.key));
                         }
@@ -417,13 +465,20 @@ impl<'a> Reader<'a> {
                 }
             }
             kind if HARMLESS_TYPES.iter().any(|prefix| kind.starts_with(prefix)) => {
-                self.warning(Some(resource.id), resource.line, format!("{kind} is left out by the local target"));
+                self.warning(
+                    Some(resource.id),
+                    resource.line,
+                    format!("{kind} is left out by the local target"),
+                );
             }
-            kind => self.unsupported(
-                resource.id,
-                resource.line,
-                format!("{kind} is not supported by the local target, which has functions, HTTP routes, tables, buckets, queues, topics, streams, state machines and collections of faces: deploy to a cloud target, or keep it out with a `Condition`"),
-            ),
+            kind => {
+                let way = match meant(kind) {
+                    Some(meant) => format!(": did you mean `{meant}`?"),
+                    None => NOT_PROVIDED.to_owned(),
+                };
+                let message = format!("{kind} is not supported by the local target{way}");
+                self.unsupported(resource.id, resource.line, message);
+            }
         }
     }
 

@@ -611,3 +611,19 @@ fn what_stands_in_the_way_of_an_application_is_no_warning_and_hides_nothing_else
     );
     assert_eq!(model.application(&BTreeMap::new(), &Place::any()).unwrap_err(), problems);
 }
+
+#[test]
+fn a_misspelt_type_of_resource_is_told_its_name() {
+    let swapped = "AWS::Serverless::Function".replace("io", "oi");
+    for (kind, meant) in [
+        (swapped.as_str(), Some("AWS::Serverless::Function")),
+        (&swapped[..swapped.len() - 1], None),
+        ("aws::s3::bucket", Some("AWS::S3::Bucket")),
+        ("AWS::SQS::Queues", Some("AWS::SQS::Queue")),
+        ("AWS::SNS::Tapic", Some("AWS::SNS::Topic")),
+        ("AWS::EC2::Instance", None),
+        ("AWS::Lambda::Function", None),
+    ] {
+        assert_eq!(crate::meant(kind), meant, "{kind}");
+    }
+}

@@ -447,6 +447,7 @@ mod tests {
             dropped: 0,
             outcomes: BTreeMap::from([(Outcome::Ok, 1)]),
             failed_statuses: BTreeMap::new(),
+            failed_checks: BTreeMap::new(),
             latency_ms: None,
             latency_from_planned_ms: None,
             failed_latency_ms: None,

@@ -150,7 +150,7 @@ shape! {
     /// Which answers count as a success: all that is said must hold.
     pub(crate) struct ExpectFile {
         /// One status or a list. Default: every 2xx and 3xx. Example: `[200, 201]`.
-        status: Option<StatusFile>,
+        status: Option<Spanned<StatusFile>>,
         /// A text that the body holds. Example: `"ready"`.
         contains: Option<Text>,
         /// JSON pointers into the body, and the values there. Example: `json = { "/status" = "done" }`.
@@ -162,7 +162,7 @@ shape! {
 
 choice! {
     /// One status or a list.
-    pub(crate) enum StatusFile: "a status or a list of them" {
+    pub(crate) enum StatusFile: "a status (a number) or a list of them" {
         /// One status. Example: `200`.
         Integer => One(Spanned<i64>),
         /// A list. Example: `[200, 201]`.

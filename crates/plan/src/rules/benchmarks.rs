@@ -3,6 +3,7 @@
 use super::About::Manifest;
 use super::Depends::{File, Names, Nothing, Table};
 use super::{Rule, error, warning};
+use crate::manifest::problem::Severity;
 
 const STEPS: &[&str] = &["deploy", "invoke", "cleanup", "needs"];
 /// What placeholders refer to.
@@ -209,7 +210,8 @@ pub(super) const RULES: &[Rule] = &[
             "[targets.aws]\n\n[[deploy]]\nname = \"stack\"\nrun = \"sam deploy\"\ncredentials = [\"aws\"]\n\n[[cleanup]]\nname = \"stack\"\nrun = \"sam delete\"",
             "[targets.aws]\ncredentials = [\"aws\"]\n\n[[deploy]]\nname = \"stack\"\nrun = \"sam deploy\"\ncredentials = [\"aws\"]\n\n[[cleanup]]\nname = \"stack\"\nrun = \"sam delete\"\ncredentials = [\"aws\"]",
         ],
-    ),
+    )
+    .or(Severity::Warning),
     error(
         "invalid-traces",
         Manifest,
@@ -219,7 +221,8 @@ pub(super) const RULES: &[Rule] = &[
             "[targets.azure]\ntraces = { app_insights = \"an-id\", otlp = \"spans.json\" }",
             "[targets.azure]\ntraces = { otlp = \"spans.json\" }",
         ],
-    ),
+    )
+    .or(Severity::Warning),
     error(
         "local-settings",
         Manifest,
@@ -239,7 +242,8 @@ pub(super) const RULES: &[Rule] = &[
             "[[deploy]]\nname = \"stack\"\nlocal = { template = \"template.yaml\", parameters = { Size = \"1\" } }\n\n[[cleanup]]\nname = \"stack\"\nlocal = { down = true }",
             "[[deploy]]\nname = \"stack\"\nlocal = { template = \"template.yaml\" }\n\n[[cleanup]]\nname = \"stack\"\nlocal = { down = true }",
         ],
-    ),
+    )
+    .or(Severity::Note),
     error(
         "invalid-stand-in",
         Manifest,
@@ -310,7 +314,7 @@ pub(super) const RULES: &[Rule] = &[
             "[[deploy]]\nname = \"stack\"\nrun = \"./deploy.sh\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
         ],
     ),
-    warning(
+    error(
         "missing-handler",
         Manifest,
         Nothing,
@@ -319,5 +323,6 @@ pub(super) const RULES: &[Rule] = &[
             "[[deploy]]\nname = \"stack\"\nlocal = { template = \"no-handler.yaml\" }\n\n[[cleanup]]\nname = \"stack\"\nlocal = { down = true }",
             "[[deploy]]\nname = \"stack\"\nlocal = { template = \"template.yaml\" }\n\n[[cleanup]]\nname = \"stack\"\nlocal = { down = true }",
         ],
-    ),
+    )
+    .or(Severity::Warning),
 ];

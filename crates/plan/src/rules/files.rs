@@ -3,6 +3,7 @@
 use super::About::{Manifest, Other, Plan};
 use super::Depends::{Nothing, Table};
 use super::{Rule, error};
+use crate::manifest::problem::Severity;
 
 pub(super) const RULES: &[Rule] = &[
     error(
@@ -220,5 +221,6 @@ pub(super) const RULES: &[Rule] = &[
             "",
             "",
         ],
-    ),
+    )
+    .or(Severity::Warning),
 ];

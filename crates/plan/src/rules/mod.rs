@@ -17,8 +17,10 @@ use crate::manifest::problem::Severity;
 pub struct Rule {
     /// Its name in output, stable: `unknown-key`.
     pub code: &'static str,
-    /// How bad it usually is when the rule is broken.
+    /// How bad it is when the rule is broken, at most.
     pub severity: Severity,
+    /// How bad it is in milder cases, where there are such.
+    pub milder: Option<Severity>,
     /// Whose examples they are.
     pub about: About,
     /// Why there is such a rule, in whole sentences.
@@ -57,7 +59,7 @@ pub(crate) enum Depends {
 
 const fn error(code: &'static str, about: About, depends: Depends, text: [&'static str; 3]) -> Rule {
     let [why, wrong, right] = text;
-    Rule { code, severity: Severity::Error, about, why, wrong, right, depends }
+    Rule { code, severity: Severity::Error, milder: None, about, why, wrong, right, depends }
 }
 
 const fn warning(code: &'static str, about: About, depends: Depends, text: [&'static str; 3]) -> Rule {
@@ -88,6 +90,21 @@ impl Severity {
 }
 
 impl Rule {
+    /// A rule that is broken with another severity, too.
+    const fn or(self, milder: Severity) -> Self {
+        Self { milder: Some(milder), ..self }
+    }
+
+    /// How bad it can be when the rule is broken, the worst first.
+    pub fn severities(&self) -> impl Iterator<Item = Severity> {
+        [Some(self.severity), self.milder].into_iter().flatten()
+    }
+
+    /// `error`, `warning`, `error or warning`, or `error or note`.
+    pub fn severity_words(&self) -> String {
+        self.severities().map(Severity::word).collect::<Vec<_>>().join(" or ")
+    }
+
     /// The first sentence of the reason.
     pub fn summary(&self) -> &'static str {
         self.why.split_inclusive(". ").next().unwrap_or(self.why).trim_end()
@@ -112,7 +129,8 @@ pub fn document() -> String {
          `sb validate` checks manifests and plans by these rules. `sb explain RULE` prints one of them, and `sb explain` lists all.\n\
          This file is generated from `crates/plan/src/rules`: `just rules` writes it anew.\n\n\
          Examples are parts of files: what a file needs besides is left out. The codes are stable. A problem of the severity\n\
-         `error` makes a file unusable. A `warning` does so with `sb validate --strict`.\n\n\
+         `error` makes a file unusable. A `warning` does so with `sb validate --strict`.\n\
+         A rule with two severities gives one of them, depending on what is found. A `note` makes no file unusable.\n\n\
          | rule | severity | in short |\n|---|---|---|\n",
     );
     for rule in rules() {
@@ -120,7 +138,7 @@ pub fn document() -> String {
             out,
             "| [`{0}`](#{0}) | {1} | {2} |",
             rule.code,
-            rule.severity.word(),
+            rule.severity_words(),
             rule.summary().replace('|', "\\|")
         );
     }

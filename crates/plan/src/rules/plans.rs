@@ -3,6 +3,7 @@
 use super::About::Plan;
 use super::Depends::{File, Names, Nothing, Table};
 use super::{Rule, error, warning};
+use crate::manifest::problem::Severity;
 
 pub(super) const RULES: &[Rule] = &[
     error(
@@ -94,7 +95,8 @@ pub(super) const RULES: &[Rule] = &[
             "[matrix]\nmemory_size = [512, 512]\n\n[params]\nmemory_size = \"{{matrix.memory_size}}\"",
             "[matrix]\nmemory_size = [512, 1024]\n\n[params]\nmemory_size = \"{{matrix.memory_size}}\"",
         ],
-    ),
+    )
+    .or(Severity::Warning),
     error(
         "unused-factor",
         Plan,
@@ -105,6 +107,17 @@ pub(super) const RULES: &[Rule] = &[
             "[matrix]\nmemory_size = [512, 1024]\n\n[params]\nmemory_size = \"{{matrix.memory_size}}\"",
         ],
     ),
+    error(
+        "unused-load",
+        Plan,
+        File,
+        [
+            "A load is sent by an invoke step with `load = true`. Without one the load, and each factor of it, has no effect. A load of the whole plan that other applications send gives a warning.",
+            "load = { iterations = 5 }\n\n[[applications]]\nmanifest = \"../no-load.toml\"",
+            "load = { iterations = 5 }\n\n[[applications]]\nmanifest = \"../benchmark.toml\"",
+        ],
+    )
+    .or(Severity::Warning),
     error(
         "invalid-until",
         Plan,

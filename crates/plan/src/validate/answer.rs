@@ -8,11 +8,19 @@ use crate::validate::output::{pointer_syntax, regex};
 use sb_workload::{Expect, Extract, ExtractSource};
 
 pub(super) fn expect(file: &ExpectFile, report: &mut Report) -> Expect {
-    let status = match &file.status {
+    let status = match file.status.as_ref().map(|status| &status.value) {
         None => &[][..],
         Some(StatusFile::One(status)) => std::slice::from_ref(status),
         Some(StatusFile::Many(list)) => list.as_slice(),
     };
+    // Without a status every 2xx and 3xx counts, which an empty list does not say.
+    if let Some(given) = file.status.as_ref().filter(|_| status.is_empty()) {
+        report.push(
+            Problem::error("out-of-range", "no status counts as a success")
+                .at(&given.span, "an empty list")
+                .help("list at least one status, or remove `status`: then every 2xx and 3xx counts"),
+        );
+    }
     let json = file.json.iter().flat_map(Map::iter).map(|(pointer, value)| {
         pointer_syntax(pointer, report);
         (pointer.value.clone(), value.0.clone())

@@ -523,11 +523,17 @@ impl BenchmarkChecker<'_> {
                             ),
                         )
                         .at(&need.span, "not found")
-                        .help(suggest(
-                            &need.value,
-                            &format!("{phase} steps on `{target}`"),
-                            index_of.keys().copied().filter(|name| *name != draft.step.name),
-                        )),
+                        .help(if index_of.keys().any(|name| *name != draft.step.name) {
+                            suggest(
+                                &need.value,
+                                &format!("{phase} steps on `{target}`"),
+                                index_of.keys().copied().filter(|name| *name != draft.step.name),
+                            )
+                        } else {
+                            format!(
+                                "there is no other {phase} step on `{target}`: remove the name from `needs`, or add the step"
+                            )
+                        }),
                     );
                 }
             }
@@ -599,7 +605,15 @@ impl BenchmarkChecker<'_> {
                     ),
                 )
                 .at(span, "again")
-                .help("give one of them another name"),
+                .help(if draft.step.outputs.contains_key(name) {
+                    format!("give the output another name in `{}`", draft.step.name)
+                } else {
+                    // Outputs that a template has.
+                    format!(
+                        "limit `{}` or `{}` to another target with `target`, or use one template",
+                        earlier.step, draft.step.name
+                    )
+                }),
             );
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::benchmark::Action;
 use crate::manifest::decode::Map;
 use crate::manifest::load::LoadOrName;
 use crate::manifest::plan::PlanFile;
@@ -12,7 +13,7 @@ use crate::manifest::problem::{Problem, Report};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Scalar};
 use crate::plan::{Entry, Overrides, Point};
-use crate::validate::load;
+use crate::validate::load::{self, first_line};
 use crate::validate::plan::Application;
 use sb_workload::template::Template;
 
@@ -26,8 +27,9 @@ pub(super) fn check(
 ) {
     let before = report.problems.len();
     overridden(file, applications, overrides, report);
+    unsent(file, applications, report);
     let Some(matrix) = &file.matrix else { return };
-    if report.problems.len() > before {
+    if report.problems[before..].iter().any(Problem::is_error) {
         return;
     }
     let used: Vec<BTreeSet<String>> = applications.iter().map(|one| paths(file, one)).collect();
@@ -74,7 +76,7 @@ fn paths(file: &PlanFile, application: &Application<'_>) -> BTreeSet<String> {
             add(template);
         }
     }
-    let choice = application.raw.load.as_ref().or(file.load.as_ref());
+    let choice = application.raw.load.as_ref().or(file.load.as_ref()).filter(|_| sends(application));
     match choice.map(|choice| &choice.value) {
         None => {}
         Some(LoadOrName::Inline(raw)) => {
@@ -100,6 +102,47 @@ fn paths(file: &PlanFile, application: &Application<'_>) -> BTreeSet<String> {
         add(template);
     }
     found
+}
+
+/// Whether some invoke step of the application sends the load.
+fn sends(application: &Application<'_>) -> bool {
+    let target = application.benchmark.targets.get(&application.target);
+    target.is_some_and(|target| target.invoke.iter().any(|step| matches!(step.action, Action::Load)))
+}
+
+/// Loads that no step sends. A plan's own load may be meant for others of its applications.
+fn unsent(file: &PlanFile, applications: &[Application<'_>], report: &mut Report) {
+    const HELP: &str = "write `load = true` in an invoke step instead of `run`, or remove the load";
+    for application in applications.iter().filter(|application| !sends(application)) {
+        if let Some(load) = &application.raw.load {
+            report.push(
+                Problem::error(
+                    "unused-load",
+                    format!("no invoke step of `{}` sends this load", application.name),
+                )
+                .at(&first_line(&load.span, report), "nothing sends it")
+                .help(HELP),
+            );
+        }
+    }
+    let Some(load) = &file.load else { return };
+    let (senders, idle): (Vec<_>, Vec<_>) =
+        applications.iter().filter(|application| application.raw.load.is_none()).partition(|one| sends(one));
+    if idle.is_empty() {
+        return;
+    }
+    let names: BTreeSet<&str> = idle.iter().map(|application| application.name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let message = format!("no invoke step of `{}` sends this load", names.join("`, `"));
+    let problem = if senders.is_empty() {
+        Problem::error("unused-load", message).help(HELP)
+    } else {
+        Problem::warning("unused-load", message).help(
+            "write `load = true` in an invoke step instead of `run`, or give the load to the applications that send it",
+        )
+    };
+    let label = if senders.is_empty() { "nothing sends it" } else { "not sent there" };
+    report.push(problem.at(&first_line(&load.span, report), label));
 }
 
 /// Those that are in force: what an application says comes before what the plan says.

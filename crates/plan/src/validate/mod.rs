@@ -41,6 +41,7 @@ pub use benchmark::{benchmark, benchmark_with};
 pub use check::{is_name, is_plan, leads_out, look_alike};
 pub use load::load_file;
 pub use load_arguments::load_arguments;
+pub use overrides::variable as param_variable;
 pub use plan::{plan, plan_sharing, plan_with, single};
 pub use shared::Benchmarks;
 pub use stand_in::{StandInRefusal, refused_service, refused_url};

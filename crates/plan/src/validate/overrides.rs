@@ -73,7 +73,15 @@ impl Overrides {
     pub(super) fn report_unknown(&self, benchmarks: &[&Benchmark], problems: &mut Vec<Problem>) {
         let known = || benchmarks.iter().flat_map(|benchmark| benchmark.params.keys()).map(String::as_str);
         let names: std::collections::BTreeSet<&str> = known().collect();
+        let mut given = std::collections::BTreeSet::new();
         for (name, _) in &self.params {
+            // The values may be secret by mistake: only that they are two is said.
+            if !given.insert(name) && names.contains(name.as_str()) {
+                problems.push(
+                    Problem::error("invalid-override", format!("`-p {name}=…` is given twice"))
+                        .help("keep one of them; a plan measures several values with a factor in [matrix]"),
+                );
+            }
             if !names.contains(name.as_str()) {
                 problems.push(
                     Problem::error("invalid-override", format!("unknown parameter `{name}` in `-p`"))
@@ -96,8 +104,8 @@ impl Overrides {
     }
 }
 
-/// `SB_PARAM_MEMORY_SIZE` for `memory_size`.
-fn variable(name: &str) -> String {
+/// The variable of the environment that gives a parameter a value: `SB_PARAM_MEMORY_SIZE` for `memory_size`.
+pub fn variable(name: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", name.to_uppercase().replace('-', "_"))
 }
 

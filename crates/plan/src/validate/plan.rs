@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::manifest::decode::{Decode as _, Map};
 use crate::manifest::plan::{ApplicationFile, FigureWord, MatrixFile, OrderWord, PlanFile, TrialsFile};
-use crate::manifest::problem::{Checked, LeftOut, Problem, Report, suggest};
+use crate::manifest::problem::{Checked, LeftOut, Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::Period;
@@ -65,6 +65,7 @@ pub fn plan_sharing(
         benchmarks,
         used: BTreeMap::new(),
         loads: BTreeMap::new(),
+        excluded: Vec::new(),
         generators: None,
     };
     let plan = checker.check(&file);
@@ -150,6 +151,8 @@ pub(super) struct PlanChecker<'a> {
     used: BTreeMap<PathBuf, Arc<ReadBenchmark>>,
     /// Loads that were checked, by their name and what their placeholders gave; the plan's own has no name.
     pub(super) loads: BTreeMap<(String, Vec<String>), Arc<Load>>,
+    /// Where the applications without a point name their manifests.
+    pub(super) excluded: Vec<Span>,
     /// None: those that workloads name.
     generators: Option<Vec<String>>,
 }
@@ -180,6 +183,7 @@ impl PlanChecker<'_> {
         let matrix = matrix::matrix(&matrix_file, &names, &targets, &mut self.report);
         let entries: Vec<Entry> =
             applications.iter().map(|application| self.entry(file, application, &matrix)).collect();
+        self.check_excluded(file, &applications);
         for raw in &file.applications.value {
             if !applications.iter().any(|read| std::ptr::eq(read.raw, &raw const raw.value)) {
                 self.check_unread(file, &raw.value, &matrix);

@@ -52,7 +52,9 @@ impl PlanChecker<'_> {
         };
         let mut failed: BTreeSet<usize> = BTreeSet::new();
         let points = matrix.points(&application.name, &application.target);
-        let no_points = points.is_empty();
+        if points.is_empty() {
+            self.excluded.push(application.raw.manifest.span.clone());
+        }
         for factors in points {
             let lookup = |path: &str| value_at(path, &factors, &vars, &application.name, &application.target);
             let mut point_params = environment.clone();
@@ -127,8 +129,30 @@ impl PlanChecker<'_> {
             }
             entry.points.push(point);
         }
+        entry
+    }
+
+    /// Applications without a point: beside others it may be meant, and alone there is nothing to run.
+    pub(super) fn check_excluded(&mut self, file: &PlanFile, applications: &[Application<'_>]) {
         let is_wrong = |problem: &Problem| problem.code == "invalid-matrix" && problem.is_error();
-        if no_points && !self.report.problems.iter().any(is_wrong) {
+        if self.report.problems.iter().any(is_wrong) {
+            return;
+        }
+        let excluded = std::mem::take(&mut self.excluded);
+        if !excluded.is_empty() && excluded.len() == file.applications.value.len() {
+            let rules = file.matrix.iter().flat_map(|matrix| &matrix.exclude);
+            let problem = rules.fold(
+                Problem::error(
+                    "invalid-matrix",
+                    "every point of the plan is excluded: there is nothing to run",
+                ),
+                |problem, rule| problem.at(&rule.span, "leaves out"),
+            );
+            self.report.push(problem.help("loosen `exclude` in [matrix], or give the factors more levels"));
+            return;
+        }
+        let is_excluded = |one: &&Application<'_>| excluded.contains(&one.raw.manifest.span);
+        for application in applications.iter().filter(is_excluded) {
             self.report.push(
                 Problem::warning(
                     "invalid-matrix",
@@ -138,7 +162,6 @@ impl PlanChecker<'_> {
                 .help("remove the application, or loosen `exclude` in [matrix]"),
             );
         }
-        entry
     }
 
     /// What can be known of an application whose manifest or target is not: placeholders, labels and loads.

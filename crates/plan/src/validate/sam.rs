@@ -147,6 +147,17 @@ impl Steps<'_> {
             } else {
                 Problem::error("invalid-template", message)
             };
+            // A name of a known runtime in other letters.
+            let lower = function.runtime.to_ascii_lowercase();
+            let respelt = sb_sam::Function { runtime: lower, ..function.clone() };
+            if respelt.runtime != function.runtime && respelt.runs_without_container() {
+                report.push(
+                    problem
+                        .at(&local.span, format!("line {} of its template", function.line))
+                        .help(format!("write `{}`: names of runtimes are in lower case", respelt.runtime)),
+                );
+                continue;
+            }
             let runtimes = "python3.x, nodejs*, java* or provided.*";
             report.push(problem.at(&local.span, format!("line {} of its template", function.line)).help(format!(
                 "add `containers = true` to [targets.{target}], which needs Docker, or use a runtime that needs no container: \

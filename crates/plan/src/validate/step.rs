@@ -372,11 +372,22 @@ pub(super) fn url(template: &Spanned<Template>, known: &dyn Fn(&str) -> Option<V
                 .help("write \"http://…\", or begin with a value: \"{{outputs.endpoint}}/path\""),
         );
     } else if let Some(reason) = requests::url_fault(&template.value, known) {
-        report.push(
-            Problem::error("invalid-url", "the URL cannot be requested")
-                .at(&template.span, "not a URL")
-                .help(reason),
-        );
+        let source = template.value.source();
+        let host =
+            source.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
+        let (message, help) = if host.is_empty() && source.contains("://") {
+            (
+                "the URL has no host".to_owned(),
+                "write the host after `://`: \"http://127.0.0.1:8080/path\"".to_owned(),
+            )
+        } else if host.starts_with('[') && !host.contains(']') {
+            let help = "close the address of IPv6: \"http://[::1]:8080/path\"".to_owned();
+            ("the URL has a `[` without its `]`".to_owned(), help)
+        } else {
+            let form = "the form is `http://HOST:PORT/PATH?QUERY`, with letters that URLs allow".to_owned();
+            (format!("the URL cannot be requested: {reason}"), form)
+        };
+        report.push(Problem::error("invalid-url", message).at(&template.span, "not a URL").help(help));
     }
 }
 

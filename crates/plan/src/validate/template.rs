@@ -9,7 +9,7 @@ use crate::benchmark::Phase;
 use crate::manifest::problem::{MOST_NAMES, Problem, Report, Span, suggest};
 use crate::manifest::tree::Spanned;
 use crate::validate::precedence::Order;
-use crate::validate::shell;
+use crate::validate::shell::{self, Trap};
 use sb_workload::template::{Piece, Template};
 
 /// What a rendered string becomes, and so what may stand in it.
@@ -170,6 +170,8 @@ impl Scope {
         if role == Role::ShellString {
             for (index, trap) in shell::traps(&template.value) {
                 let Placeholder { path, .. } = &found[index];
+                let variable = variable_for(path);
+                let mended = unquoted(&template.value, index, trap, &variable);
                 report.push(
                     Problem::error(
                         "unquotable-value",
@@ -177,8 +179,7 @@ impl Scope {
                     )
                     .at(&found[index].span(report), "quoting would break here")
                     .help(format!(
-                        "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write `\"${variable}\"` here",
-                        variable = variable_for(path),
+                        "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write {mended}"
                     )),
                 );
             }
@@ -296,6 +297,11 @@ impl Scope {
                 ))
             } else if user.phase == Phase::Cleanup {
                 None
+            } else if maker.phase == user.phase && user.step == Some(step.as_str()) && !scope.is_ambiguous {
+                Some((
+                    format!("the step `{step}` uses `{output}`, which is its own output"),
+                    "a step cannot use its own output: it is known when the step has ended".to_owned(),
+                ))
             } else if maker.phase == user.phase && !self.comes_before(scope, step, user) {
                 Some((
                     format!(
@@ -336,6 +342,45 @@ impl Scope {
             _ if scope.is_ambiguous => true,
             Some(step) => before(step),
             None => scope.loads.iter().all(|load| before(load)),
+        }
+    }
+}
+
+/// What to write where a value cannot be quoted, so that a shell reads the variable instead.
+fn unquoted(template: &Template, index: usize, trap: Trap, variable: &str) -> String {
+    let reference = format!("\"${variable}\"");
+    match trap {
+        Trap::DoubleQuotes | Trap::HereDocument => format!("`${{{variable}}}` here"),
+        Trap::SingleQuotes => {
+            // Where quotes hold nothing else, they go with the placeholder.
+            let mut texts = [String::new(), String::new()];
+            let mut values = 0;
+            let mut is_alone = true;
+            for piece in template.pieces() {
+                match piece {
+                    Piece::Literal(text) => texts[usize::from(values > index)].push_str(text),
+                    Piece::Value { .. } => {
+                        is_alone &= values == index;
+                        values += 1;
+                    }
+                }
+            }
+            let [before, after] = &texts;
+            let simple = |text: &str| !text.contains(['\'', '"', '\\', '\n', '`']);
+            if let (true, Some(before), Some(after)) =
+                (is_alone, before.strip_suffix('\''), after.strip_prefix('\''))
+                && simple(before)
+                && simple(after)
+            {
+                return format!("`{before}{reference}{after}`: no single quotes around it");
+            }
+            format!(
+                "`'{reference}'` in its place: the quotes around it end the text before it, and begin the text after it"
+            )
+        }
+        Trap::Comment => format!("`${variable}` here, or leave it out of the comment"),
+        Trap::Backticks | Trap::Expansion | Trap::Arithmetic | Trap::Escaped | Trap::Unclear => {
+            format!("`{reference}` in its place")
         }
     }
 }

@@ -3,6 +3,7 @@
 mod background;
 mod code;
 mod factors;
+mod help;
 mod hostile;
 mod plans;
 mod requests;
@@ -37,7 +38,14 @@ const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Functio
 /// rules' own examples show them.
 const ASIDE: [&str; 4] = ["no-cleanup", "unused-credentials", "unused-image", "unused-param"];
 
+/// Every finding of these tests has a severity that its rule states.
+#[track_caller]
 fn aside<T>(mut checked: Checked<T>) -> Checked<T> {
+    for problem in &checked.problems {
+        let rule = crate::rules::rule(problem.code).unwrap_or_else(|| panic!("no rule {}", problem.code));
+        let is_stated = rule.severities().any(|severity| severity == problem.severity);
+        assert!(is_stated, "{} is {}", problem.code, problem.severity.word());
+    }
     checked.problems.retain(|problem| !ASIDE.contains(&problem.code));
     checked
 }

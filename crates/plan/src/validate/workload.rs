@@ -315,13 +315,21 @@ fn headers(file: &RequestFile, report: &mut Report) -> Vec<(String, Template)> {
                     .help("use letters, digits and `-`, each name once (case does not count)"),
             );
         }
-        let control =
-            |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(['\r', '\n', '\0']));
-        if value.value.pieces().iter().any(control) {
+        let holds = |wrong: &[char]| {
+            let holds = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(wrong));
+            value.value.pieces().iter().any(holds)
+        };
+        if holds(&['\r', '\n']) {
             report.push(
                 Problem::error("invalid-header", "a header cannot hold a line break")
-                    .at(&value.span, "holds a line break or NUL")
+                    .at(&value.span, "holds a line break")
                     .help("write the value on one line"),
+            );
+        } else if holds(&['\0']) {
+            report.push(
+                Problem::error("invalid-header", "a header cannot hold a NUL byte")
+                    .at(&value.span, "holds a NUL byte")
+                    .help("remove the NUL byte (`\\u0000` in the file)"),
             );
         }
         headers.push((name.value.clone(), value.value.clone()));

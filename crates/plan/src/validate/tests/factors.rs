@@ -61,6 +61,38 @@ fn a_factor_is_wired_for_each_application_that_has_several_levels_of_it() {
 }
 
 #[test]
+fn a_load_that_no_step_sends_is_an_error_and_no_use_of_a_factor() {
+    let silent = format!("{MANIFEST}[[invoke]]\nname = \"i\"\nrun = \"true\"\n");
+    let sent = silent.replace("run = \"true\"", "load = true");
+    let found = |manifest: &str, text: &str| -> Vec<String> {
+        let plan_file = ("/repo/plans/p.toml".into(), text.to_owned());
+        let app = ("/repo/app/silent.toml".into(), silent.clone());
+        let files = Kept::new([plan_file, app].into(), files(manifest));
+        let checked = plan(&files, Path::new("/repo/plans/p.toml"), &Overrides::default());
+        checked.problems.iter().map(|it| format!("{}: {}", it.severity.word(), it.message)).collect()
+    };
+    let load = "[load]\nconstant = \"{{matrix.memory}}\"\nduration = \"10s\"\n";
+    let whole = format!("{HEAD}{load}");
+    assert_eq!(found(&silent, &whole), ["error: no invoke step of `demo` sends this load"]);
+    assert_eq!(found(&sent, &whole), [""; 0]);
+    assert_eq!(found(MANIFEST, &whole), [""; 0], "a benchmark without invoke steps sends it by itself");
+    let own = HEAD.replace("[matrix]", "load = { iterations = 2 }\n[matrix]").replace("[128, 256]", "[128]");
+    assert_eq!(found(&silent, &own), ["error: no invoke step of `demo` sends this load"]);
+    // A load of the whole plan may be for the others.
+    let one = "[[applications]]\nmanifest = \"../app/silent.toml\"\nname = \"other\"\n[matrix]";
+    let both = HEAD.replace("[matrix]", one);
+    assert_eq!(
+        found(MANIFEST, &format!("{both}{load}")),
+        [
+            "error: the factor `memory` changes nothing of `other`",
+            "warning: no invoke step of `other` sends this load"
+        ]
+    );
+    let fixed = both.replace("[matrix]\nmemory = [128, 256]\n", "[load]\niterations = 1\n");
+    assert_eq!(found(MANIFEST, &fixed), ["warning: no invoke step of `other` sends this load"]);
+}
+
+#[test]
 fn the_command_line_cannot_make_a_factor_or_a_label_a_lie() {
     let wired = format!("{HEAD}[params]\nmemory = \"{{{{matrix.memory}}}}\"\n");
     check(

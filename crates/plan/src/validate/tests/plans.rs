@@ -628,3 +628,26 @@ fn a_plan_that_no_memory_can_hold_is_a_mistake_in_a_number() {
     assert_eq!(found, [("out-of-range", "the plan has 1001000 trials")]);
     assert!(refused.value.is_none());
 }
+
+#[test]
+fn a_plan_whose_points_are_all_excluded_is_refused() {
+    let found = |exclude: &str, applications: &str| -> Vec<String> {
+        let text = format!(
+            "[plan]\nname = \"p\"\n[params]\nn = \"{{{{matrix.n}}}}\"\n[matrix]\nn = [1, 2]\nexclude = [{exclude}]\n\
+             [[applications]]\nname = \"one\"\nmanifest = \"../app/benchmark.toml\"\n{applications}"
+        );
+        let manifest = with_local("[params]\nn = 1\n[[deploy]]\nname = \"d\"\nrun = \"echo {{params.n}}\"\n");
+        let files = Kept::new([("/repo/plans/p.toml".into(), text)].into(), files(&manifest));
+        let checked = plan(&files, Path::new("/repo/plans/p.toml"), &Overrides::default());
+        checked.problems.iter().map(|it| format!("{}: {}", it.severity.word(), it.message)).collect()
+    };
+    let all = "error: every point of the plan is excluded: there is nothing to run";
+    assert_eq!(found("{ n = 1 }, { n = 2 }", ""), [all]);
+    assert_eq!(found("{ n = 1 }", ""), [""; 0]);
+    let two = "[[applications]]\nname = \"two\"\nmanifest = \"../app/benchmark.toml\"\n";
+    assert_eq!(found("{ n = 1 }, { n = 2 }", two), [all]);
+    assert_eq!(
+        found("{ application = \"one\" }", two),
+        ["warning: every point of the application `one` is excluded"]
+    );
+}
