@@ -104,20 +104,23 @@ pub(crate) enum Command {
         keep: KeepArguments,
     },
     /// Write a new application that works, or the manifest for your SAM template
-    #[command(after_help = "Examples:\n  \
+    #[command(
+        override_usage = "sb new NAME [--target TARGETS]\n       sb new [--from TEMPLATE]",
+        after_help = "Examples:\n  \
             sb new shop                         manifest, template, a Python function with a test, README\n  \
             sb new shop --target local          without the part for AWS\n  \
             sb new                              a benchmark.toml for the SAM template in this folder\n  \
-            sb new --from api/template.yaml     a benchmark.toml beside this template")]
+            sb new --from api/template.yaml     a benchmark.toml beside this template"
+    )]
     New {
-        /// The folder to create, which names the application; without it, the name of the template's folder
+        /// The folder to create, which names the application
         #[arg(value_name = "NAME")]
         folder: Option<PathBuf>,
-        /// A SAM template: each of its routes becomes a request [default without NAME: this folder's]
-        #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["folder", "target"])]
+        /// Without NAME: the SAM template, each of whose routes becomes a request [default: this folder's]
+        #[arg(long, value_name = "TEMPLATE")]
         from: Option<PathBuf>,
-        /// Where it can be deployed: aws, local or both [default: aws,local; local for one from a template]
-        #[arg(short, long, value_name = "TARGETS", requires = "folder")]
+        /// With NAME: where it can be deployed: aws, local or both [default: aws,local]
+        #[arg(short, long, value_name = "TARGETS")]
         target: Option<String>,
     },
     /// Check manifests and plans without running anything

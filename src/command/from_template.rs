@@ -1,20 +1,24 @@
 //! `sb new` for an application that is there: a manifest beside its SAM template, with a request for each route.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde_json::Value;
 
 use super::Outcome;
-use super::output::{Failed, accept};
+use super::output::{Failed, accept, show_problems};
 use crate::exit_code::Exit;
 use crate::terminal::Terminal;
 use crate::workspace::{absolute, quoted};
-use sb_plan::manifest::read::Disk;
+use events::{Events, Sample, SampleBody};
+use sb_plan::manifest::read::{Disk, Files};
 use sb_plan::validate;
-use sb_sam::{Application, Function, Place, Route, Service, Template};
+use sb_sam::{Application, Function, Place, Problem, Route, Service, Severity, Template};
+use sb_workload::template;
 
 /// What templates are called.
 const TEMPLATES: [&str; 3] = ["template.yaml", "template.yml", "template.json"];
@@ -23,6 +27,8 @@ const MANIFEST: &str = "benchmark.toml";
 const SCHEMA: (&str, &str) = ("benchmark.schema.json", include_str!("../../schemas/benchmark.schema.json"));
 /// A value for what somebody must fill in.
 const SAMPLE: &str = "1";
+/// What a body is where nothing else is known.
+const JSON: &str = "application/json";
 
 pub(super) fn new(terminal: &Terminal, from: Option<&Path>) -> Outcome {
     let template = match from {
@@ -44,7 +50,8 @@ pub(super) fn new(terminal: &Terminal, from: Option<&Path>) -> Outcome {
             "docs/local-target.md says what of a template the local target has",
         )
     };
-    let text = fs::read_to_string(&template).map_err(|error| unusable(error.to_string()))?;
+    let bytes = Disk.read(&template).map_err(|error| unusable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
     let model = Template::parse(text).map_err(|problem| unusable(problem.to_string()))?;
     let required = model.required_parameters();
     let samples: BTreeMap<_, _> = required.iter().map(|name| (name.clone(), SAMPLE.to_owned())).collect();
@@ -52,43 +59,154 @@ pub(super) fn new(terminal: &Terminal, from: Option<&Path>) -> Outcome {
     let name = name_of(folder);
     // The local target calls the stack as the application is called, and functions after it.
     let place = Place { stack: name.replace('_', "-"), ..Place::any() };
-    let application = model.application(&samples, &place).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        unusable(lines.join("; "))
-    })?;
+    let (application, mut obstacles) = model.as_far_as_possible(&samples, &place);
+    let errors: Vec<_> = obstacles.iter().filter(|problem| problem.severity == Severity::Error).collect();
+    if !errors.is_empty() {
+        let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        return Err(unusable(lines.join("; ")));
+    }
+    obstacles.extend(application.without_stand_in(&[]));
     let file = template.file_name().unwrap_or_default().to_string_lossy();
     let events = Events::read(folder);
-    let requests = requests(&application, &events);
+    let mut remarks = Vec::new();
+    let requests = requests(&application, &events, &mut remarks);
     if requests.is_empty() {
         let message = format!("`{}` has no function that could be invoked", template.display());
         return Err(Failed::helped(Exit::Failed, message, "add an `AWS::Serverless::Function` to it"));
     }
-    let manifest = manifest(&name, &file, &required, &requests);
+    let needs_containers = needing_containers(&application);
     let path = folder.join(MANIFEST);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true).open(&path).map_err(|error| written(&path, &error)).and_then(
-        |mut file| {
-            std::io::Write::write_all(&mut file, manifest.as_bytes()).map_err(|error| written(&path, &error))
-        },
-    )?;
-    let schema = folder.join(SCHEMA.0);
-    match fs::OpenOptions::new().write(true).create_new(true).open(&schema) {
-        Ok(mut file) => std::io::Write::write_all(&mut file, SCHEMA.1.as_bytes())
-            .map_err(|error| written(&schema, &error))?,
-        // Somebody's own, or of an earlier manifest.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(written(&schema, &error)),
-    }
-    accept(terminal, validate::benchmark(&Disk, &path))?;
+    let draft = Draft {
+        text: manifest(&name, &file, &required, !needs_containers.is_empty(), &requests),
+        path: &path,
+    };
+    check(terminal, &draft, &obstacles)?;
+    keep(folder, &draft)?;
     terminal.say(&format!("wrote {}, with {}:", path.display(), count(requests.len(), "request")));
     for request in &requests {
         terminal.say(&format!("    {:<7} {}", request.method, request.url));
     }
-    for note in notes(&application, &required, &requests) {
+    if !needs_containers.is_empty() {
+        remarks
+            .push(format!("{} run in containers, which need Docker or Podman", needs_containers.join(", ")));
+    }
+    for note in notes(&application, &required, &requests).iter().chain(&remarks) {
         terminal.say(&format!("note: {note}"));
     }
-    terminal.say(&format!("Next:\n    cd {}\n    sb test --executor host", quoted(folder)));
+    if !obstacles.is_empty() {
+        terminal.say(&format!("The local target cannot deploy {file} yet:"));
+        for obstacle in &obstacles {
+            terminal.say(&format!("    {obstacle}"));
+        }
+        terminal.say(&format!(
+            "Go on in one of two ways:\n    \
+             for this machine, change these lines of {file}, or keep the resources out with a `Condition`; then\n        \
+             cd {} && sb test --executor host\n    \
+             for AWS, add a target to {MANIFEST} as `sb new NAME --target aws` writes it: it has the whole template",
+            quoted(folder)
+        ));
+        return Ok(Exit::Done);
+    }
+    let how = if needs_containers.is_empty() { " --executor host" } else { "" };
+    terminal.say(&format!("Next:\n    cd {}\n    sb test{how}", quoted(folder)));
     Ok(Exit::Done)
+}
+
+/// Functions whose runtime the local target has in containers only.
+fn needing_containers(application: &Application) -> Vec<String> {
+    let known = application.functions.iter().filter(|function| !function.runtime.is_empty());
+    known
+        .filter(|function| !function.runs_without_container())
+        .map(|function| function.logical_id.clone())
+        .collect()
+}
+
+/// A manifest that is not on the disk yet, so that one with errors is never there.
+struct Draft<'a> {
+    path: &'a Path,
+    text: String,
+}
+
+impl Files for Draft<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if self.is(path) { Ok(self.text.clone().into_bytes()) } else { Disk.read(path) }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.is(path) || Disk.exists(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        Disk.is_folder(path)
+    }
+
+    fn is_special(&self, path: &Path) -> bool {
+        Disk.is_special(path)
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) if path == self.path => Disk.canonical(folder).join(name),
+            _ => Disk.canonical(path),
+        }
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        Disk.names(folder)
+    }
+}
+
+impl Draft<'_> {
+    fn is(&self, path: &Path) -> bool {
+        path == self.path || path == self.canonical(self.path)
+    }
+}
+
+/// Validates the manifest. What the template has and the local target does not is told apart from it, once.
+fn check(terminal: &Terminal, draft: &Draft<'_>, obstacles: &[Problem]) -> Result<(), Failed> {
+    if fs::symlink_metadata(draft.path).is_ok() {
+        return Err(written(draft.path, &io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut checked = validate::benchmark(draft, draft.path);
+    if !obstacles.is_empty() {
+        checked.problems.retain(|problem| problem.code != "invalid-template");
+        if !checked.problems.iter().any(sb_plan::manifest::problem::Problem::is_error) {
+            show_problems(terminal, &checked.problems);
+            return Ok(());
+        }
+    }
+    if checked.value.is_none() {
+        show_problems(terminal, &checked.problems);
+        let message =
+            format!("the manifest for this template would have errors, so `{MANIFEST}` was not written");
+        return Err(Failed::helped(
+            Exit::InvalidManifest,
+            message,
+            "mend what is named above, and begin again",
+        ));
+    }
+    accept(terminal, checked).map(drop)
+}
+
+/// Writes the manifest and, where there is none, the schema beside it: both or nothing.
+fn keep(folder: &Path, draft: &Draft<'_>) -> Result<(), Failed> {
+    let create = |path: &Path, text: &str| {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        io::Write::write_all(&mut file, text.as_bytes()).inspect_err(|_| {
+            // It is ours, and there in part.
+            let _ = fs::remove_file(path);
+        })
+    };
+    create(draft.path, &draft.text).map_err(|error| written(draft.path, &error))?;
+    let schema = folder.join(SCHEMA.0);
+    match create(&schema, SCHEMA.1) {
+        // Somebody's own, or of an earlier manifest.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let _ = fs::remove_file(draft.path);
+            Err(written(&schema, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn written(path: &Path, error: &std::io::Error) -> Failed {
@@ -129,12 +247,19 @@ struct Request {
     /// A template of the manifest.
     url: String,
     body: Option<String>,
+    /// A template, too.
+    content_type: String,
+    /// Something in its path stands for what only a person knows.
+    has_made_up_path: bool,
+    /// So does its body.
+    has_made_up_body: bool,
     /// It invokes the function itself, by Lambda's Invoke API.
     is_invocation: bool,
 }
 
 /// One for each route, and one for each function that nothing else leads to; where there is no route, one for each function.
-fn requests(application: &Application, events: &Events) -> Vec<Request> {
+/// `remarks` gets what the sample events have and the requests do not.
+fn requests(application: &Application, events: &Events, remarks: &mut Vec<String>) -> Vec<Request> {
     let mut names = BTreeSet::new();
     let mut unique = |name: String| {
         let mut number = 1;
@@ -148,15 +273,31 @@ fn requests(application: &Application, events: &Events) -> Vec<Request> {
     // A browser's question before a request is none of its own.
     let routes: Vec<_> = application.routes.iter().filter(|route| route.method != "OPTIONS").collect();
     let has_routes = !routes.is_empty();
-    let mut requests: Vec<_> = routes.into_iter().map(|route| of_route(route, events, &mut unique)).collect();
+    let mut requests: Vec<_> = routes
+        .into_iter()
+        .map(|route| {
+            let sample = events.of_route(route, &application.routes);
+            of_route(route, sample, &mut unique, remarks)
+        })
+        .collect();
     let invoked =
         application.functions.iter().filter(|function| !has_routes || is_alone(application, function));
-    requests.extend(invoked.map(|function| Request {
-        name: unique(identifier(&function.logical_id)),
-        method: "POST".to_owned(),
-        url: format!("{{{{outputs.lambda_endpoint}}}}/2015-03-31/functions/{}/invocations", function.name),
-        body: Some(events.of_function(function).unwrap_or_else(|| "{}".to_owned())),
-        is_invocation: true,
+    requests.extend(invoked.map(|function| {
+        // JSON can always be written.
+        let event = events.of_function(function).and_then(|event| literal(&event));
+        Request {
+            name: unique(identifier(&function.logical_id)),
+            method: "POST".to_owned(),
+            url: format!(
+                "{{{{outputs.lambda_endpoint}}}}/2015-03-31/functions/{}/invocations",
+                function.name
+            ),
+            has_made_up_body: event.is_none(),
+            body: Some(event.unwrap_or_else(|| "{}".to_owned())),
+            content_type: JSON.to_owned(),
+            has_made_up_path: false,
+            is_invocation: true,
+        }
     }));
     requests
 }
@@ -183,70 +324,99 @@ fn left_out(application: &Application, requests: &[Request]) -> Vec<String> {
     left.map(|function| function.logical_id.clone()).collect()
 }
 
-fn of_route(route: &Route, events: &Events, unique: &mut dyn FnMut(String) -> String) -> Request {
-    let method = if route.method == "ANY" { "GET" } else { &route.method };
+fn of_route(
+    route: &Route,
+    sample: Option<Sample>,
+    unique: &mut dyn FnMut(String) -> String,
+    remarks: &mut Vec<String>,
+) -> Request {
+    let of_route = if route.method == "ANY" { "GET" } else { &route.method };
+    let method = sample.as_ref().map_or(of_route, |sample| &sample.method).to_owned();
     let path = if route.path.starts_with('/') { route.path.as_str() } else { "/" };
+    let name = unique(identifier(&format!("{} {path}", method.to_ascii_lowercase())));
+    let (known_path, query, body, content_type) = match sample {
+        Some(sample) => (sample.path, sample.query, sample.body, sample.content_type),
+        None => (None, String::new(), SampleBody::Unknown, None),
+    };
     let filled: Vec<_> = path
         .split('/')
         .map(|part| if part.starts_with('{') && part.ends_with('}') { SAMPLE } else { part })
         .collect();
-    let has_body = ["POST", "PUT", "PATCH"].contains(&method);
+    let filled = filled.join("/");
+    let has_made_up_path = known_path.is_none() && filled != path;
+    let query = if query.is_empty() { query } else { format!("?{query}") };
+    let unknown = ["POST", "PUT", "PATCH"].contains(&method.as_str()).then(|| "{}".to_owned());
+    let mut left_out = |remark: String| {
+        remarks.push(remark);
+        None
+    };
+    let (body, has_made_up_body) = match body {
+        SampleBody::Unknown => (unknown.clone(), unknown.is_some()),
+        SampleBody::Absent => (None, false),
+        SampleBody::Binary(file) => (
+            left_out(format!(
+                "`{name}` has no body: that of {file} is no text. Write the bytes into a file, and name it as `body_file`"
+            )),
+            false,
+        ),
+        SampleBody::Text(text) => {
+            let written = literal(&text).or_else(|| {
+                left_out(format!(
+                    "`{name}` has no body: that of its sample event has braces after a backslash. Write it into a file, \
+                     and name it as `body_file`"
+                ))
+            });
+            (written, false)
+        }
+    };
     Request {
-        name: unique(identifier(&format!("{} {path}", method.to_ascii_lowercase()))),
-        method: method.to_owned(),
-        url: format!("{{{{outputs.endpoint}}}}{}", filled.join("/")),
-        body: has_body.then(|| events.of_route(method, path).unwrap_or_else(|| "{}".to_owned())),
+        url: format!("{{{{outputs.endpoint}}}}{}{query}", known_path.unwrap_or(filled)),
+        name,
+        method,
+        body,
+        content_type: content_type.and_then(|text| literal(&text)).unwrap_or_else(|| JSON.to_owned()),
+        has_made_up_path,
+        has_made_up_body,
         is_invocation: false,
     }
 }
 
-/// The sample events that SAM keeps beside a template: `events/*.json`.
-#[derive(Default)]
-struct Events(Vec<(String, Value)>);
-
-impl Events {
-    /// Files that are no events are passed over.
-    fn read(folder: &Path) -> Self {
-        const LONGEST: u64 = 64 * 1024;
-        let mut found: Vec<_> = fs::read_dir(folder.join("events"))
-            .map(|items| items.flatten().map(|item| item.path()).collect())
-            .unwrap_or_default();
-        found.sort();
-        let event = |path: &PathBuf| {
-            let is_small = fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() <= LONGEST);
-            let text = is_small.then(|| fs::read_to_string(path).ok()).flatten()?;
-            Some((path.file_stem()?.to_string_lossy().into_owned(), serde_json::from_str(&text).ok()?))
-        };
-        Self(found.iter().filter_map(event).collect())
+/// The template that gives this text: two braces stand for a value, unless a backslash precedes them. None: no template
+/// gives it, since a backslash is there already, and it is no JSON, which can be written otherwise.
+fn literal(text: &str) -> Option<String> {
+    let gives = |source: &str| {
+        let parsed = template::Template::parse(source).ok()?;
+        let is_literal = parsed.pieces().iter().all(|piece| matches!(piece, template::Piece::Literal(_)));
+        parsed.render(template::Context::Plain, &|_| None).ok().filter(|_| is_literal)
+    };
+    if !text.contains("{{") {
+        return Some(text.to_owned());
     }
-
-    /// The body of a request that a sample event holds, for this method and route.
-    fn of_route(&self, method: &str, path: &str) -> Option<String> {
-        self.0.iter().find_map(|(_, event)| {
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-            let of = text("/httpMethod").or(text("/requestContext/http/method"))?;
-            let route = text("/resource").or(text("/path")).or(text("/rawPath"))?;
-            let body = text("/body")?;
-            (of.eq_ignore_ascii_case(method) && route == path).then(|| body.to_owned())
-        })
+    let mut escaped = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(at) = rest.find("{{") {
+        // Four braces are read at once.
+        let length = if rest[at..].starts_with("{{{{") { 4 } else { 2 };
+        let _ = write!(escaped, "{}\\{}", &rest[..at], &rest[at..at + length]);
+        rest = &rest[at + length..];
     }
-
-    /// The event that is called as the function is, or the only one.
-    fn of_function(&self, function: &Function) -> Option<String> {
-        let plain = |name: &str| {
-            name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
-        };
-        let wanted = plain(&function.logical_id);
-        let named = self.0.iter().find(|(name, _)| {
-            let name = plain(name);
-            !name.is_empty() && (wanted.starts_with(&name) || name.starts_with(&wanted))
-        });
-        let only = (self.0.len() == 1).then(|| self.0.first()).flatten();
-        named.or(only).map(|(_, event)| event.to_string())
+    escaped.push_str(rest);
+    if gives(&escaped).as_deref() == Some(text) {
+        return Some(escaped);
     }
+    let value: Value = serde_json::from_str(text).ok()?;
+    let other = text.replace("{{", "{\\u007b");
+    (gives(&other).as_deref() == Some(&*other) && serde_json::from_str::<Value>(&other).ok()? == value)
+        .then_some(other)
 }
 
-fn manifest(name: &str, template: &str, required: &[String], requests: &[Request]) -> String {
+fn manifest(
+    name: &str,
+    template: &str,
+    required: &[String],
+    has_containers: bool,
+    requests: &[Request],
+) -> String {
     let mut text = format!("#:schema {}\n\n[benchmark]\nname = \"{name}\"\n", SCHEMA.0);
     if !required.is_empty() {
         text.push_str("\n# Parameters of the template that have no default: fill them in.\n[params]\n");
@@ -256,7 +426,8 @@ fn manifest(name: &str, template: &str, required: &[String], requests: &[Request
     }
     let _ = write!(
         text,
-        "\n[targets.local]\ntraces = \"local\"\n\n[[deploy]]\nname = \"stack\"\nlocal = {{ template = {} }}\n",
+        "\n[targets.local]\ntraces = \"local\"\n{}\n[[deploy]]\nname = \"stack\"\nlocal = {{ template = {} }}\n",
+        if has_containers { "containers = true\n" } else { "" },
         toml_text(template)
     );
     for request in requests {
@@ -271,7 +442,8 @@ fn manifest(name: &str, template: &str, required: &[String], requests: &[Request
             let kind = if request.is_invocation { "# The event that the function gets.\n" } else { "" };
             let _ = write!(
                 text,
-                "headers = {{ Content-Type = \"application/json\" }}\n{kind}body = {}\n",
+                "headers = {{ Content-Type = {} }}\n{kind}body = {}\n",
+                toml_text(&request.content_type),
                 toml_text(body)
             );
         }
@@ -313,10 +485,10 @@ fn notes(application: &Application, required: &[String], requests: &[Request]) -
         };
         notes.push(format!("{what}; write the events that they get into the bodies"));
     }
-    if requests.iter().any(|request| request.body.is_some() && !request.is_invocation) {
+    if requests.iter().any(|request| request.has_made_up_body && !request.is_invocation) {
         notes.push("write what your functions expect into the bodies".to_owned());
     }
-    if requests.iter().any(|request| request.url.ends_with(&format!("/{SAMPLE}"))) {
+    if requests.iter().any(|request| request.has_made_up_path) {
         notes.push(format!("`{SAMPLE}` stands for parts of paths such as `{{id}}`: write those that exist"));
     }
     notes.extend(application.warnings.iter().map(ToString::to_string));
@@ -329,7 +501,23 @@ mod tests {
 
     fn routes(text: &str) -> Vec<Request> {
         let model = Template::parse(text).unwrap();
-        requests(&model.application(&BTreeMap::new(), &Place::any()).unwrap(), &Events::default())
+        requests(
+            &model.application(&BTreeMap::new(), &Place::any()).unwrap(),
+            &Events::default(),
+            &mut Vec::new(),
+        )
+    }
+
+    #[test]
+    fn braces_reach_the_function_as_they_are() {
+        let check =
+            |text: &str, expected: Option<&str>| assert_eq!(literal(text).as_deref(), expected, "{text}");
+        check("{\"t\": \"{x}\"}", Some("{\"t\": \"{x}\"}"));
+        check("{\"t\": \"{{x}}\"}", Some("{\"t\": \"\\{{x}}\"}"));
+        check("a {{{x}}} {{{{y}}}} {{~z~}}", Some("a \\{{{x}}} \\{{{{y}}}} \\{{~z~}}"));
+        check("{{{{{{", Some("\\{{{{\\{{"));
+        check("{\"t\": \"\\\\{{x}}\"}", Some("{\"t\": \"\\\\{\\u007bx}}\"}"));
+        check("\\{{x}}", None);
     }
 
     #[test]

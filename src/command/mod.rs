@@ -99,10 +99,11 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
         }
         Command::Fmt { paths, check } => fmt::fmt(terminal, settings, &paths, check),
         Command::Explain { rule } => explain::explain(terminal, settings, rule.as_deref()),
-        Command::New { folder: Some(folder), target, .. } => {
+        Command::New { folder: Some(folder), from: None, target } => {
             new::new(terminal, &folder, target.as_deref().unwrap_or(new::BOTH))
         }
-        Command::New { folder: None, from, .. } => from_template::new(terminal, from.as_deref()),
+        Command::New { folder: None, from, target: None } => from_template::new(terminal, from.as_deref()),
+        Command::New { folder, from, .. } => Err(new::contradiction(folder.as_deref(), from.as_deref())),
         Command::Schema { kind } => misc::schema(terminal, kind),
         Command::Completions { shell } => complete::script(terminal, shell),
         Command::Complete { words } => complete::candidates(terminal, settings, &words),

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::output::{Failed, accept};
 use crate::exit_code::Exit;
 use crate::terminal::Terminal;
-use crate::workspace::absolute;
+use crate::workspace::{absolute, quoted};
 use sb_plan::manifest::read::Disk;
 use sb_plan::validate;
 
@@ -52,6 +52,38 @@ pub(super) fn new(terminal: &Terminal, folder: &Path, targets: &str) -> Outcome 
         terminal.say(&format!("    sb test --target {target}{how}"));
     }
     Ok(Exit::Done)
+}
+
+/// A new application has a name and targets; a manifest for a template has neither: its folder names it, and it is for
+/// the local target. The words are accepted by the command line, so that the error can say which of both is meant.
+pub(super) fn contradiction(folder: Option<&Path>, from: Option<&Path>) -> Failed {
+    let template = || from.map(quoted).unwrap_or_default();
+    match (folder, from) {
+        (Some(folder), Some(_)) => Failed::helped(
+            Exit::Usage,
+            "a NAME and `--from` were given: a manifest for a template is named after the template's folder",
+            format!(
+                "for the manifest: `sb new --from {}`; for a new application: `sb new {}`",
+                template(),
+                quoted(folder)
+            ),
+        ),
+        (None, Some(_)) => Failed::helped(
+            Exit::Usage,
+            "`--from` and `--target` were given: a manifest for a template is for the local target",
+            format!(
+                "leave `--target` out: `sb new --from {}`; add a cloud target to the manifest as `sb new NAME --target \
+                 aws` writes it",
+                template()
+            ),
+        ),
+        _ => Failed::helped(
+            Exit::Usage,
+            "`--target` is for a new application, and there is no NAME for one",
+            "name the application: `sb new shop --target aws`; for a manifest beside the SAM template of this folder, \
+             leave `--target` out: `sb new`",
+        ),
+    }
 }
 
 /// Makes the folder beside its place first: it is there as a whole, or not at all.

@@ -152,6 +152,147 @@ fn a_folder_without_a_template_and_one_that_cannot_be_used_say_what_to_do() {
     assert!(!work.path().join("benchmark.toml").exists());
 }
 
+/// Answers with what it got, and fails unless that is what the sample events hold.
+const STRICT: &str = r#"import json
+
+def handler(event, context):
+    method, path, body = event["httpMethod"], event["path"], event["body"]
+    if method == "POST":
+        right = json.loads(body) == {"a": "{{x}}"} and event["headers"]["Content-Type"] == "application/vnd.it+json"
+    else:
+        right = path == "/orders/42" and event["queryStringParameters"] == {"q": "a b"}
+    return {"statusCode": 200 if right else 500, "body": json.dumps([method, path, body])}
+"#;
+
+const PLAIN: &str = r#"Transform: AWS::Serverless-2016-10-31
+Resources:
+  Orders:
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.11
+      CodeUri: src/
+      Handler: app.handler
+      Events:
+        Make: {Type: Api, Properties: {Path: /orders, Method: post}}
+        One: {Type: Api, Properties: {Path: "/orders/{id}", Method: get}}
+"#;
+
+#[test]
+fn requests_send_what_the_sample_events_hold() {
+    let work = Workspace::new();
+    work.write("orders/template.yaml", PLAIN);
+    work.write("orders/src/app.py", STRICT);
+    // {"a":"{{x}}"}
+    let make = r#"{"resource": "/orders", "httpMethod": "POST", "path": "/orders", "body": "eyJhIjoie3t4fX0ifQ==",
+        "isBase64Encoded": true, "headers": {"content-type": "application/vnd.it+json"}}"#;
+    work.write("orders/events/make.json", make);
+    work.write(
+        "orders/events/one.json",
+        r#"{"httpMethod": "GET", "path": "/orders/42", "queryStringParameters": {"q": "a b"}}"#,
+    );
+    let made = work.sb_in("orders", &["new"]).expect(0);
+    assert!(made.stderr.contains("/orders/42?q=a%20b") && !made.stderr.contains("note:"), "{}", made.stderr);
+    work.sb_in("orders", &["test", "--executor", "host"]).expect(0);
+    // What is no text cannot be written into the manifest.
+    std::fs::remove_file(work.path().join("orders/benchmark.toml")).unwrap();
+    work.write("orders/events/make.json", &make.replace("eyJhIjoie3t4fX0ifQ==", "//79"));
+    let made = work.sb_in("orders", &["new"]).expect(0);
+    assert!(made.stderr.contains("`post-orders` has no body: that of events/make.json"), "{}", made.stderr);
+    assert!(!work.read("orders/benchmark.toml").contains("body ="), "{}", work.read("orders/benchmark.toml"));
+}
+
+#[test]
+fn a_manifest_that_would_have_errors_is_not_left_behind() {
+    let work = Workspace::new();
+    work.write("orders/template.yaml", PLAIN);
+    work.write("orders/src/other.py", "");
+    let refused = work.sb_in("orders", &["new"]).expect(3);
+    assert!(
+        refused.stderr.contains("app.py") && refused.stderr.contains("was not written"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!work.path().join("orders/benchmark.toml").exists());
+    assert!(!work.path().join("orders/benchmark.schema.json").exists());
+}
+
+#[test]
+fn what_the_local_target_does_not_have_keeps_no_manifest_from_being_written() {
+    let work = Workspace::new();
+    work.write("orders/src/app.py", STRICT);
+    for (part, named) in [
+        ("      Layers: [arn:aws:lambda:us-east-1:1:layer:a:1]\n", "`Layers`"),
+        ("      InlineCode: x\n", "`InlineCode`"),
+        ("      LoggingConfig: {}\n      Layers: [a]\n", "`Layers`"),
+    ] {
+        let template =
+            PLAIN.replace("      Runtime: python3.11\n", &format!("      Runtime: python3.11\n{part}"));
+        work.write("orders/template.yaml", &template);
+        let made = work.sb_in("orders", &["new"]).expect(0);
+        let told = made.stderr.split("cannot deploy template.yaml yet:").nth(1).unwrap_or_default();
+        assert!(told.contains(named) && !told.contains("LoggingConfig"), "{}", made.stderr);
+        assert!(made.stderr.contains("2 requests"), "{}", made.stderr);
+        // The local target refuses it until the template is changed.
+        assert!(work.sb_in("orders", &["validate"]).expect(3).stderr.contains(named));
+        work.write("orders/template.yaml", PLAIN);
+        work.sb_in("orders", &["validate"]).expect(0);
+        std::fs::remove_file(work.path().join("orders/benchmark.toml")).unwrap();
+    }
+    let image = PLAIN.replace(
+        "      Runtime: python3.11\n      CodeUri: src/\n      Handler: app.handler\n",
+        "      PackageType: Image\n",
+    );
+    work.write("orders/template.yaml", &image);
+    let made = work.sb_in("orders", &["new"]).expect(0);
+    assert!(
+        made.stderr.contains("container image") && !made.stderr.contains("is missing"),
+        "{}",
+        made.stderr
+    );
+    // What CloudFormation would refuse, too, is an error, and warnings are no reason.
+    work.write("bad/template.yaml", &PLAIN.replace("Handler: app.handler", "Architectures: [arm64]"));
+    let refused = work.sb_in("bad", &["new"]).expect(1);
+    assert!(refused.stderr.contains("`Handler` is missing"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("Architectures"), "{}", refused.stderr);
+}
+
+#[test]
+fn only_a_regular_file_of_a_reasonable_size_is_a_template() {
+    let work = Workspace::new();
+    let pipe = work.path().join("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = work.sb(&["new", "--from", "pipe.yaml"]).expect(1);
+    assert!(refused.stderr.contains("not a regular file"), "{}", refused.stderr);
+    std::fs::File::create(work.path().join("large.yaml")).unwrap().set_len((16 << 20) + 1).unwrap();
+    let refused = work.sb(&["new", "--from", "large.yaml"]).expect(1);
+    assert!(refused.stderr.contains("larger than 16 MiB"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_new_application_and_a_manifest_for_a_template_are_not_mixed() {
+    let work = Workspace::new();
+    work.write("template.yaml", PLAIN);
+    let check = |arguments: &[&str], said: &str| {
+        let refused = work.sb(&[&["new"], arguments].concat()).expect(2);
+        let text = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace("│ ", "");
+        assert!(text.contains(said), "{}", refused.stderr);
+    };
+    check(
+        &["shop", "--from", "template.yaml"],
+        "`sb new --from template.yaml`; for a new application: `sb new shop`",
+    );
+    check(
+        &["--from", "template.yaml", "--target", "aws"],
+        "leave `--target` out: `sb new --from template.yaml`",
+    );
+    check(&["--target", "aws"], "`sb new shop --target aws`");
+    let help = work.sb(&["new", "--help"]).expect(0).stdout;
+    assert!(
+        help.contains("sb new NAME [--target TARGETS]") && help.contains("sb new [--from TEMPLATE]"),
+        "{help}"
+    );
+}
+
 #[test]
 fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
     let work = Workspace::new();
