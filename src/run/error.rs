@@ -1,9 +1,11 @@
 //! Why a run could not be started, resumed or cleaned up.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::run::change::{Consequences, FileEdit};
-use crate::schedule::ScheduleError;
+use crate::schedule::{MissingVariable, ScheduleError};
 use crate::store::{LockError, StoreError};
 use crate::workspace::quoted;
 use sb_plan::id::{DeploymentId, RunId, StepId};
@@ -23,9 +25,9 @@ pub enum RunError {
         "runs of a user see each other by locks in /tmp/sb-UID, or in the folder that SB_LOCKS names"
     ))]
     Locks(std::io::Error),
-    #[error("{}", missing.join("\n"))]
-    #[diagnostic(help("set the variables to text, or give the parameters with -p NAME=VALUE"))]
-    MissingVariables { missing: Vec<String>, warnings: Vec<Problem> },
+    #[error("{}", missing.iter().map(|one| one.message.as_str()).collect::<Vec<_>>().join("\n"))]
+    #[diagnostic(help("{}", ways(missing)))]
+    MissingVariables { missing: Vec<MissingVariable>, warnings: Vec<Problem> },
     #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     DeploymentInUse { run: RunId, deployment: DeploymentId },
@@ -101,6 +103,24 @@ pub enum RunError {
     Io(#[from] std::io::Error),
 }
 
+/// A secret is not given on the command line, which every process can read.
+fn ways(missing: &[MissingVariable]) -> String {
+    let of = |is_secret: bool| -> Vec<&str> {
+        let ways: BTreeSet<&str> =
+            missing.iter().filter(|one| one.is_secret == is_secret).map(|one| one.way.as_str()).collect();
+        ways.into_iter().collect()
+    };
+    let (plain, secret) = (of(false), of(true));
+    let mut help = "set the variables to text".to_owned();
+    if !plain.is_empty() {
+        let _ = write!(help, ", or give the parameters with {}", plain.join(" "));
+    }
+    if !secret.is_empty() {
+        let _ = write!(help, ", or set {} to the secret", secret.join(", "));
+    }
+    help
+}
+
 fn listed(files: &[PathBuf]) -> String {
     files.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
@@ -123,5 +143,28 @@ fn after(run: &RunId, folder: &Path, error: &ScheduleError) -> String {
             format!("`sb resume {run}` goes on; what is deployed is remembered (`sb leaks`)")
         }
         _ => format!("`{}` is gone: look yourself for what the run has deployed", folder.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_secret_is_given_by_environment_and_other_parameters_by_option_too() {
+        let one = |way: &str, is_secret| MissingVariable { message: "m".into(), way: way.into(), is_secret };
+        let (plain, secret) = (one("-p size=VALUE", false), one("SB_PARAM_TOK", true));
+        assert_eq!(
+            ways(std::slice::from_ref(&secret)),
+            "set the variables to text, or set SB_PARAM_TOK to the secret"
+        );
+        assert_eq!(
+            ways(std::slice::from_ref(&plain)),
+            "set the variables to text, or give the parameters with -p size=VALUE"
+        );
+        assert_eq!(
+            ways(&[plain, secret]),
+            "set the variables to text, or give the parameters with -p size=VALUE, or set SB_PARAM_TOK to the secret"
+        );
     }
 }

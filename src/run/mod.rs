@@ -29,7 +29,7 @@ pub use perform::Ready;
 pub use request::{Given, Request, What};
 pub use service::{CleanedUp, Draft, Driven, Prepared, Resumed, Runs, Setup, Tables};
 
-pub use crate::schedule::End;
+pub use crate::schedule::{End, MissingVariable};
 
 pub(crate) use perform::engine_of;
 pub(crate) use service::{expect_none_alive, find_run, new_run_id, open_run_of};

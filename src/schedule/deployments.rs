@@ -15,6 +15,7 @@ use crate::store::{Debt, DeploymentRow, Secrets, Store};
 use sb_plan::benchmark::ParamSource;
 use sb_plan::id::{DeploymentId, RunId, TrialId};
 use sb_plan::plan::{Deployment, Entry, Plan, Point};
+use sb_plan::validate::param_variable;
 
 /// A deployment in use.
 pub(super) struct LiveDeployment {
@@ -70,8 +71,18 @@ pub(crate) fn look_at(
 /// What an environment variable holds.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
 
+/// A parameter without a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissingVariable {
+    /// Which, and why.
+    pub message: String,
+    /// How else it can be given: `-p NAME=VALUE`, or the variable `SB_PARAM_NAME` for a secret, which no command line may hold.
+    pub way: String,
+    pub is_secret: bool,
+}
+
 /// The parameters that have no value, because a variable of the environment is not set or cannot be read.
-pub(crate) fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<String> {
+pub(crate) fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<MissingVariable> {
     let mut missing = BTreeSet::new();
     for entry in &plan.entries {
         for (name, param) in &entry.benchmark.params {
@@ -82,10 +93,14 @@ pub(crate) fn missing_variables(plan: &Plan, environment: Lookup<'_>) -> Vec<Str
                 _ => continue,
             };
             if entry.points.iter().any(|point| !point.params.contains_key(name)) {
-                missing.insert(format!(
-                    "parameter `{name}` of `{}` takes its value from the environment variable {variable}, which {why}",
-                    entry.application
-                ));
+                missing.insert(MissingVariable {
+                    message: format!(
+                        "parameter `{name}` of `{}` takes its value from the environment variable {variable}, which {why}",
+                        entry.application
+                    ),
+                    way: if param.secret { param_variable(name) } else { format!("-p {name}=VALUE") },
+                    is_secret: param.secret,
+                });
             }
         }
     }

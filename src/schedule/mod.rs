@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+pub use deployments::MissingVariable;
 pub(crate) use deployments::{look_at, missing_variables};
 pub(crate) use dispatch::{drive, now_ms, up_ms};
 pub(crate) use past::Past;
