@@ -107,17 +107,16 @@ pub(super) const RULES: &[Rule] = &[
             "[matrix]\nmemory_size = [512, 1024]\n\n[params]\nmemory_size = \"{{matrix.memory_size}}\"",
         ],
     ),
-    error(
+    warning(
         "unused-load",
         Plan,
         File,
         [
-            "A load is sent by an invoke step with `load = true`. Without one the load, and each factor of it, has no effect. A load of the whole plan that other applications send gives a warning.",
+            "A load is sent by an invoke step with `load = true`. Without one the load, and each factor of it, has no effect.",
             "load = { iterations = 5 }\n\n[[applications]]\nmanifest = \"../no-load.toml\"",
             "load = { iterations = 5 }\n\n[[applications]]\nmanifest = \"../benchmark.toml\"",
         ],
-    )
-    .or(Severity::Warning),
+    ),
     error(
         "invalid-until",
         Plan,

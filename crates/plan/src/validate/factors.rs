@@ -116,7 +116,7 @@ fn unsent(file: &PlanFile, applications: &[Application<'_>], report: &mut Report
     for application in applications.iter().filter(|application| !sends(application)) {
         if let Some(load) = &application.raw.load {
             report.push(
-                Problem::error(
+                Problem::warning(
                     "unused-load",
                     format!("no invoke step of `{}` sends this load", application.name),
                 )
@@ -135,7 +135,7 @@ fn unsent(file: &PlanFile, applications: &[Application<'_>], report: &mut Report
     let names: Vec<&str> = names.into_iter().collect();
     let message = format!("no invoke step of `{}` sends this load", names.join("`, `"));
     let problem = if senders.is_empty() {
-        Problem::error("unused-load", message).help(HELP)
+        Problem::warning("unused-load", message).help(HELP)
     } else {
         Problem::warning("unused-load", message).help(
             "write `load = true` in an invoke step instead of `run`, or give the load to the applications that send it",
