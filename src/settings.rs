@@ -155,7 +155,12 @@ impl Settings {
             [] => Ok(here),
             [one] => Ok(one.clone()),
             several => {
-                let names = several.iter().map(|workspace| quoted(workspace.folder())).collect();
+                const NAMED: usize = 5;
+                let mut names: Vec<_> =
+                    several.iter().take(NAMED).map(|workspace| quoted(workspace.folder())).collect();
+                if several.len() > NAMED {
+                    names.push(format!("{} more", several.len() - NAMED));
+                }
                 Err(SettingsError::SeveralWorkspaces(names))
             }
         }

@@ -34,8 +34,9 @@ impl Workspace {
     }
 
     /// The workspaces that are in folders below one, in the order of their paths: those of three levels, and of folders that are
-    /// neither hidden nor links. Stops after some thousand folders.
+    /// neither hidden nor links, and only those of this user. Stops after some thousand folders.
     pub(crate) fn below(folder: &Path) -> Vec<Self> {
+        use std::os::unix::fs::MetadataExt as _;
         const DEEPEST: usize = 3;
         const MOST: usize = 5_000;
         let mut found = Vec::new();
@@ -54,7 +55,13 @@ impl Workspace {
                         return found;
                     }
                     let state = entry.path().join(".sb");
-                    if state.is_dir() {
+                    if let Ok(about) = std::fs::symlink_metadata(&state)
+                        && about.is_dir()
+                    {
+                        // One that is another user's is used only where it is named.
+                        if about.uid() != rustix::process::geteuid().as_raw() {
+                            continue;
+                        }
                         found.push(Self { folder: state.into(), is_named: false });
                     } else {
                         next.push(entry.path());

@@ -333,6 +333,12 @@ fn a_state_below_the_folder_is_found_and_several_are_named() {
             assert!(refused.stderr.contains(name), "{command}: no `{name}` in {}", refused.stderr);
         }
     }
+    // Of many, some are named.
+    for number in 0..6 {
+        std::fs::create_dir_all(work.path().join(format!("more/{number}/.sb"))).unwrap();
+    }
+    let many = work.sb(&["leaks"]).expect(2);
+    assert!(many.stderr.contains("3 more") && !many.stderr.contains("more/5"), "{}", many.stderr);
     // A state of this folder comes first.
     std::fs::create_dir(work.path().join(".sb")).unwrap();
     assert!(work.sb(&["leaks"]).expect(0).stderr.contains("nothing was run yet"));
