@@ -465,7 +465,7 @@ fn a_hundred_thousand_points_expand_quickly() {
     let started = std::time::Instant::now();
     let plan = valid_plan(&text, &Overrides::default());
     // An unoptimized build takes several times as long as a release.
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
     let points = &plan.entries[0].points;
     assert_eq!(points.len(), 100_000);
     assert_eq!(points[12_345].params["memory_size"], 1);
