@@ -234,7 +234,8 @@ async fn containers(
         let run = RunId::new(container.labels.get(RUN_LABEL).map_or("", String::as_str));
         let ended = runs.ended.get(&run).copied();
         // A copy knows the runs of its original, whose containers are none of its own.
-        if (ended.is_none() || store.original().is_some()) && container.labels.get(STATE_LABEL) != Some(&mine)
+        if (ended.is_none() || store.expect_original().is_err())
+            && container.labels.get(STATE_LABEL) != Some(&mine)
         {
             continue;
         }
@@ -301,6 +302,13 @@ async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Fail
 async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     if let Some(original) = store.original() {
         return Ok(format!("owed by the original: sb leaks --state-dir {}", quoted(original)));
+    }
+    if let Some(take_over) = store.take_over() {
+        let again = terminal.command("leaks");
+        return Ok(format!(
+            "owed by the original, wherever it is; if it is gone: touch {} && {again}",
+            quoted(take_over)
+        ));
     }
     let Some(run) = store.run(&row.run).await? else { return Ok("its run is not known".to_owned()) };
     let state = store.state(&row.run).await?;

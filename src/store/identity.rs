@@ -2,7 +2,8 @@
 //!
 //! `.sb/identity.json` says where the state was last worked on. The same device and inode under another path: it was moved.
 //! Another inode, while the state of the same id is still at the path from before: it is a copy. What a copy has not
-//! ended is the original's to end, whose steps may be running.
+//! ended is the original's to end, whose steps may be running. Another inode of the same device is a copy even if
+//! nothing is at that path any more: a move within a file system keeps the inode, so the original went elsewhere.
 
 use std::fs;
 use std::io;
@@ -50,6 +51,8 @@ enum Found {
     Moved,
     /// Of this one, which is still there, or was on another machine.
     Copy(PathBuf),
+    /// Of one that was here, and is now elsewhere or removed.
+    Stray(PathBuf),
 }
 
 impl Identity {
@@ -98,11 +101,14 @@ impl Identity {
             return Found::Moved;
         }
         let original = Self::read(&before.path).ok().flatten();
-        if same_machine && original.is_none_or(|original| original.id != before.id) {
-            // To another file system.
-            return Found::Moved;
+        if !same_machine || original.is_some_and(|original| original.id == before.id) {
+            return Found::Copy(before.path.clone());
         }
-        Found::Copy(before.path.clone())
+        if self.device == before.device && self.boot == before.boot {
+            return Found::Stray(before.path.clone());
+        }
+        // To another file system.
+        Found::Moved
     }
 }
 
@@ -146,12 +152,20 @@ pub(super) fn settle(
     let before = Identity::read(folder).map_err(io)?;
     let found = here.found(before.as_ref(), workspace);
     let take_over = folder.join(TAKE_OVER);
-    if let Found::Copy(original) = &found
+    let path = folder.to_owned();
+    let is_copy = match &found {
+        Found::Copy(original) => {
+            Some(StoreError::Copied { path, original: original.clone(), take_over: take_over.clone() })
+        }
+        Found::Stray(earlier) => {
+            Some(StoreError::Strayed { path, earlier: earlier.clone(), take_over: take_over.clone() })
+        }
+        Found::New | Found::Same | Found::Moved => None,
+    };
+    if let Some(error) = is_copy
         && !take_over.exists()
         && has_open(connection, workspace)?
     {
-        let original = original.clone();
-        let error = StoreError::Copied { path: folder.to_owned(), original, take_over };
         if access == Access::Write {
             return Err(error);
         }

@@ -79,6 +79,12 @@ pub enum StoreError {
         path.display(), original.display(), quoted(original), quoted(path), quoted(take_over)
     )]
     Copied { path: PathBuf, original: PathBuf, take_over: PathBuf },
+    #[error(
+        "the state `{}` is a copy of the one that was at `{}`, which was moved or removed since; what it has not ended belongs to that one: if it was \
+         moved, go on where it is now; if it is gone, `touch {}` and the same command again let this one take its place",
+        path.display(), earlier.display(), quoted(take_over)
+    )]
+    Strayed { path: PathBuf, earlier: PathBuf, take_over: PathBuf },
     #[error("the state `{}` was moved to `{}` while it was in use", path.display(), now.display())]
     Moved { path: PathBuf, now: PathBuf },
 }
@@ -161,6 +167,14 @@ impl Store {
     pub(crate) fn original(&self) -> Option<&Path> {
         match &self.thread.copied {
             Some(StoreError::Copied { original, .. }) => Some(original),
+            _ => None,
+        }
+    }
+
+    /// What lets this state take the place of its original, if it is the copy of one that nobody knows the place of.
+    pub(crate) fn take_over(&self) -> Option<&Path> {
+        match &self.thread.copied {
+            Some(StoreError::Strayed { take_over, .. }) => Some(take_over),
             _ => None,
         }
     }

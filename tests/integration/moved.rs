@@ -177,6 +177,29 @@ fn a_copy_is_none_less_when_its_original_is_moved_while_a_runner_drives_it() {
 }
 
 #[test]
+fn a_copy_whose_original_was_moved_is_not_taken_for_it() {
+    let work = workspace("one");
+    work.sb_in("one", &["prepare", "--executor", "host"]).expect(0);
+    shell(&work.path(), "cp -a one two && mv one three");
+    for arguments in [&["cleanup", "--executor", "host"][..], &["prepare", "--executor", "host"]] {
+        let refused = work.sb_in("two", arguments).expect(7);
+        assert!(refused.stderr.contains("which was moved or removed since"), "{}", refused.stderr);
+    }
+    let state = work.path().join("two/.sb").display().to_string();
+    let leaks = work.sb(&["leaks", "--state-dir", &state]).expect(4);
+    let take_over = leaks.stdout.split_once("if it is gone: ").unwrap().1.lines().next().unwrap().to_owned();
+    // The original was only moved, so it goes on where it is.
+    work.sb_in("three", &["cleanup", "--executor", "host"]).expect(0);
+    assert!(work.read("three/trail").ends_with("cleanup\n"));
+    assert!(!work.read("two/trail").contains("cleanup"));
+    // It is gone: the copy takes its place.
+    shell(&work.path(), "rm -r three");
+    let leaks = paste(&work, &take_over).expect(4);
+    paste(&work, &suggested(&leaks)).expect(0);
+    assert!(work.read("two/trail").ends_with("cleanup\n"));
+}
+
+#[test]
 fn a_copy_of_a_workspace_that_has_ended_everything_begins_runs_of_its_own() {
     let work = workspace("one");
     work.sb_in("one", &["run", "plan.toml"]).expect(0);
