@@ -51,12 +51,17 @@ pub(super) fn fmt(terminal: &Terminal, settings: &Settings, paths: &[PathBuf], c
             format!("; {} of YAML left as {}", files(count), if count == 1 { "it is" } else { "they are" })
         }
     };
+    let refused = if invalid == 0 {
+        String::new()
+    } else {
+        format!("; {} left as found, because of errors", files(invalid))
+    };
     let done = match (check, changed) {
         (_, 0) => format!("{} checked, nothing to change", files(count)),
         (true, _) => format!("{} of {} would change: `sb fmt` does it", changed, files(count)),
         (false, _) => format!("{changed} of {} changed", files(count)),
     };
-    terminal.say(&format!("{done}{yaml}"));
+    terminal.say(&format!("{done}{refused}{yaml}"));
     Ok(match (invalid, check && changed > 0) {
         (0, false) => Exit::Done,
         (0, true) => Exit::Failed,
@@ -70,17 +75,7 @@ fn files(count: usize) -> String {
 
 /// What a file holds and what it should hold; none where that is the same.
 fn laid_out(file: &Path) -> Result<Option<(String, String)>, Vec<Problem>> {
-    if let Some(problem) = validate::leads_out(&Disk, file) {
-        return Err(vec![problem]);
-    }
-    let unreadable = |error: &dyn std::fmt::Display| {
-        let message = format!("cannot read `{}`: {error}", file.display());
-        vec![Problem::error("unreadable-file", message).help("check its permissions, and save it as UTF-8")]
-    };
-    let bytes = std::fs::read(file).map_err(|error| unreadable(&error))?;
-    // The mark of some editors at the beginning is not part of the text, and stays.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let before = std::str::from_utf8(bytes).map_err(|error| unreadable(&error))?;
-    let after = format(&absolute(file), before)?;
-    Ok((after != before).then(|| (before.to_owned(), after)))
+    let before = validate::text(&Disk, file)?;
+    let after = format(&absolute(file), &before)?;
+    Ok((after != before).then_some((before, after)))
 }

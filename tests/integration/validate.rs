@@ -204,6 +204,51 @@ fn files_are_laid_out_and_yaml_is_left_alone() {
 }
 
 #[test]
+fn a_file_that_cannot_be_laid_out_is_described_as_validate_describes_it() {
+    let work = Workspace::new();
+    let large = format!("[benchmark]\nname = \"shop\"\n#{}\n", "x".repeat(3 << 20));
+    for (name, bytes, words) in [
+        ("open.toml", b"[benchmark]\r\nname = [\r\n".to_vec(), "open.toml:2:9]"),
+        ("latin.toml", b"[benchmark]\nname = \"a\xff\"\n".to_vec(), "latin.toml:2:10]"),
+        ("large.toml", large.into_bytes(), "larger than 2048 KiB"),
+    ] {
+        std::fs::write(work.path().join(name), &bytes).unwrap();
+        let formatted = work.sb(&["fmt", name]).expect(3).stderr;
+        let validated = work.sb(&["validate", name]).expect(3).stderr;
+        let problem = validated.split("1 file checked").next().unwrap();
+        assert!(problem.contains(words), "{validated}");
+        assert!(formatted.starts_with(problem), "{formatted}\n{validated}");
+        assert!(formatted.contains("1 file left as found"), "{formatted}");
+        assert_eq!(std::fs::read(work.path().join(name)).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_file_of_another_kind_is_named_with_the_command_that_takes_it() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", GOOD);
+    work.write(
+        "plans/p.toml",
+        "[plan]\nname = \"p\"\n[[applications]]\nmanifest = \"../benchmark.toml\"\n[matrix]\nsize = [1, 2]\n",
+    );
+    work.write(
+        "template.yaml",
+        "Resources:\n  F: {Type: AWS::Serverless::Function, Properties: {Handler: !Ref H}}\n",
+    );
+    let path = |name: &str| work.path().canonicalize().unwrap().join(name).display().to_string();
+    for (arguments, suggested) in [
+        (&["test", "--file", "plans/p.toml"][..], format!("`sb run {}`", path("plans/p.toml"))),
+        (&["prepare", "--file", "template.yaml"], format!("`sb new --from {}`", path("template.yaml"))),
+        (&["run", "benchmark.toml"], format!("`sb test --file {}`", path("benchmark.toml"))),
+        (&["plan", "show", "template.yaml"], format!("`sb new --from {}`", path("template.yaml"))),
+    ] {
+        let told = work.sb(arguments).expect(3).stderr;
+        assert!(told.contains(&suggested) && told.contains("wrong-file"), "{arguments:?}: {told}");
+        assert!(told.ends_with("1 error\n"), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
 fn what_is_shipped_and_what_is_written_has_the_layout() {
     let work = Workspace::new();
     let mut command = work.command(&["fmt", "--check", "applications", "examples", "plans"]);

@@ -33,7 +33,7 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
     let length = file.metadata()?.len();
     let too_large =
-        || io::Error::new(io::ErrorKind::InvalidInput, format!("it is larger than {} MiB", most >> 20));
+        || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", most >> 20));
     if length > most {
         return Err(too_large());
     }

@@ -91,6 +91,9 @@ impl Runtimes {
 
     /// A function whose handler is in no file would start, and fail at its first request.
     pub(crate) fn expect_handler(&mut self, function: &sb_sam::Function, code: &Code) -> Result<(), String> {
+        if let Some(fault) = function.handler_fault() {
+            return Err(fault);
+        }
         let Some(files) = function.handler_files() else { return Ok(()) };
         if files.iter().any(|file| code.folder.join(file).is_file()) {
             return Ok(());
@@ -120,7 +123,7 @@ impl Runtimes {
             ));
         }
         let client =
-            self.java_client.as_deref().ok_or("nobody has looked for the client of the Runtime API")?;
+            self.java_client.as_deref().ok_or("the client of the Runtime API for Java is missing: `sb local up` fetches it from Maven Central when it starts")?;
         Ok(java::command(function, code.file.as_ref().unwrap_or(&code.folder), client))
     }
 

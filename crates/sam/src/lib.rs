@@ -134,6 +134,30 @@ impl Function {
         ["python3.", "nodejs", "java", "provided"].iter().any(|known| self.runtime.starts_with(known))
     }
 
+    /// Why no code can have the handler. Lambda's runtimes for Python and Node.js split the name into a module and a function, and
+    /// refuse one that has no two parts ("Runtime.MalformedHandlerName"). None: it has, or the runtime reads it otherwise.
+    pub fn handler_fault(&self) -> Option<String> {
+        let (folder, name) = self.handler.split_at(self.handler.rfind('/').map_or(0, |slash| slash + 1));
+        let parts = if self.runtime.starts_with("python3.") {
+            name.rsplit_once('.')
+        } else if self.runtime.starts_with("nodejs") {
+            name.split_once('.')
+        } else {
+            return None;
+        };
+        let or =
+            |part: &str, instead: &str| if part.is_empty() { instead.to_owned() } else { part.to_owned() };
+        let example = match parts {
+            Some((module, function)) if !module.is_empty() && !function.is_empty() => return None,
+            Some((module, function)) => format!("{}.{}", or(module, "app"), or(function, "handler")),
+            None => format!("{}.handler", or(name, "app")),
+        };
+        Some(format!(
+            "`Handler` is `{}`, which is no MODULE.FUNCTION: write the module and the function, such as `{folder}{example}`",
+            self.handler
+        ))
+    }
+
     /// The files, relative to the code's folder, of which one has the handler. None: it is not known by the names of files,
     /// as with classes of Java.
     pub fn handler_files(&self) -> Option<Vec<String>> {
@@ -563,6 +587,13 @@ impl<'a> Reader<'a> {
                     format!("`{property}` is missing: set it here or under Globals.Function"),
                 );
             }
+        }
+        // One that is put together may depend on parameters that are not known yet.
+        if let Some(entry) =
+            merged.iter().find(|entry| entry.key == "Handler" && entry.node.as_text().is_some())
+            && let Some(fault) = function.handler_fault().filter(|_| !function.handler.is_empty())
+        {
+            self.error(Some(resource.id), entry.line, fault);
         }
         function
     }

@@ -221,6 +221,23 @@ fn what_is_not_supported_is_named_with_its_line() {
         "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Runtime: python3.11\n",
         "line 5: resource `G`: `Handler` is missing",
     );
+    for (runtime, handler, example) in [
+        ("python3.12", "app", "app.handler"),
+        ("python3.12", "src/app", "src/app.handler"),
+        ("python3.12", "app.", "app.handler"),
+        ("nodejs22.x", "index", "index.handler"),
+        ("nodejs22.x", ".main", "app.main"),
+    ] {
+        let expected = format!(
+            "line 8: resource `G`: `Handler` is `{handler}`, which is no MODULE.FUNCTION: write the module and the function, such as `{example}`"
+        );
+        check_error(
+            &format!(
+                "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: {handler}\n      Runtime: {runtime}\n"
+            ),
+            &expected,
+        );
+    }
     let function = |properties: &str| {
         format!(
             "  G:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Runtime: python3.11\n{properties}"

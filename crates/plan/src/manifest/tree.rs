@@ -77,9 +77,23 @@ impl Syntax {
 
 /// Parses bytes; None when no tree can be made. The report holds the text and what is wrong with it.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
-    let text = match std::str::from_utf8(bytes) {
+    let text = match text(path, bytes) {
+        Ok(text) => text,
+        Err(report) => return (None, report),
+    };
+    let mut report = Report::new(Arc::new(Source::new(path, text)));
+    let node = match Syntax::of(path) {
+        Syntax::Toml => from_toml(text, &mut report),
+        Syntax::Yaml => from_yaml(text, &mut report),
+    };
+    (node, report)
+}
+
+/// Bytes as a text. The report says where they are none.
+pub(crate) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, Report> {
+    match std::str::from_utf8(bytes) {
         // A byte-order mark is not part of the text; TOML and YAML would each complain in their own way.
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             let valid = error.valid_up_to();
             let mut report = Report::new(Arc::new(Source::new(path, &String::from_utf8_lossy(bytes))));
@@ -88,15 +102,9 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> (Option<Node>, Report) {
                     .at(&(valid..valid + '\u{fffd}'.len_utf8()), "this byte cannot be read")
                     .help("save the file as UTF-8"),
             );
-            return (None, report);
+            Err(report)
         }
-    };
-    let mut report = Report::new(Arc::new(Source::new(path, text)));
-    let node = match Syntax::of(path) {
-        Syntax::Toml => from_toml(text, &mut report),
-        Syntax::Yaml => from_yaml(text, &mut report),
-    };
-    (node, report)
+    }
 }
 
 fn syntax(message: impl Into<String>) -> Problem {

@@ -285,6 +285,16 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     warning(
+        "unused-workload",
+        Manifest,
+        File,
+        [
+            "The requests of a workload are sent by an invoke step with `load = true`, or by `sb` itself when there are no invoke steps. Otherwise nothing sends them.",
+            "[workload]\nrequests = [{ name = \"read\", url = \"http://127.0.0.1:8080/\" }]\n\n[[invoke]]\nname = \"measure\"\nrun = \"make measure\"",
+            "[workload]\nrequests = [{ name = \"read\", url = \"http://127.0.0.1:8080/\" }]\n\n[[invoke]]\nname = \"measure\"\nload = true",
+        ],
+    ),
+    warning(
         "unused-image",
         Manifest,
         File,

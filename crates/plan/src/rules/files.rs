@@ -17,6 +17,16 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     error(
+        "wrong-file",
+        Other,
+        Nothing,
+        [
+            "A manifest, a plan, a workload, a load and a template are different kinds of files. What one of them says means nothing in the place of another.",
+            "",
+            "",
+        ],
+    ),
+    error(
         "not-utf8",
         Other,
         Nothing,

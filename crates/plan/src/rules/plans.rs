@@ -112,9 +112,29 @@ pub(super) const RULES: &[Rule] = &[
         Plan,
         File,
         [
-            "A load is sent by an invoke step with `load = true`. Without one the load, and each factor of it, has no effect.",
+            "A load has an effect when an application has it, and an invoke step with `load = true` sends it. Nothing else of a plan sends one.",
             "load = { iterations = 5 }\n\n[[applications]]\nmanifest = \"../no-load.toml\"",
             "load = { iterations = 5 }\n\n[[applications]]\nmanifest = \"../benchmark.toml\"",
+        ],
+    ),
+    warning(
+        "unused-lock",
+        Plan,
+        File,
+        [
+            "A limit in `[locks]` holds for the applications and steps that name it in `locks`. One that nothing names limits nothing, and is often misspelt.",
+            "locks = { us_east_1 = 2 }",
+            "locks = { us_east_1 = 2 }\n\n[[applications]]\nmanifest = \"../benchmark.toml\"\nlocks = [\"us_east_1\"]",
+        ],
+    ),
+    warning(
+        "unused-var",
+        Plan,
+        File,
+        [
+            "The `vars` of an application are values for placeholders of the plan. One that no placeholder reads has no effect, and is often misspelt.",
+            "[[applications]]\nmanifest = \"../benchmark.toml\"\nvars = { rate = 37 }",
+            "[[applications]]\nmanifest = \"../benchmark.toml\"\nvars = { rate = 37 }\n\n[load]\nconstant = \"{{vars.rate}}\"\nduration = \"10s\"",
         ],
     ),
     error(

@@ -40,7 +40,8 @@ fn around(path: &str, text: &str) -> Snapshot {
         "{TEMPLATE}      Events: {{Get: {{Type: Api, Properties: {{Path: /hello, Method: get}}}}}}\n"
     );
     let dear = MANIFEST.replace("lambda_requests = 1", "lambda_requests = 100e6");
-    let no_load = format!("{MANIFEST}[[invoke]]\nname = \"measure\"\nrun = \"make measure\"\n");
+    let no_workload = MANIFEST.split("[workload]").next().unwrap().replace("host = \"localhost\"\n", "");
+    let no_load = format!("{no_workload}[[invoke]]\nname = \"measure\"\nrun = \"make measure\"\n");
     Snapshot::new([
         ("/repo/.git/HEAD", ""),
         ("/repo/benchmark.toml", MANIFEST),

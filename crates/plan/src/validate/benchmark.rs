@@ -24,6 +24,7 @@ use crate::validate::background;
 use crate::validate::check::{self, ManifestFolder};
 use crate::validate::contents;
 use crate::validate::echo::without_echoes;
+use crate::validate::kind::{self, FileKind};
 use crate::validate::load::first_line;
 use crate::validate::local;
 use crate::validate::precedence::{self, PhaseOrder};
@@ -49,7 +50,7 @@ pub fn benchmark_with(files: &dyn Files, path: &Path, known: &SamTemplates) -> C
 
 /// Reads and checks a manifest.
 pub(super) fn read(files: &dyn Files, path: &Path, known: &SamTemplates) -> ReadBenchmark {
-    let (node, mut report) = check::open(files, path);
+    let (node, mut report) = kind::expect(path, FileKind::Manifest, check::open(files, path));
     let decoded = node.and_then(|node| Some((BenchmarkFile::decode(&node, &mut report)?, node)));
     let Some((file, node)) = decoded else {
         return ReadBenchmark { benchmark: None, problems: report.problems, left_out: Vec::new() };
@@ -427,7 +428,8 @@ impl BenchmarkChecker<'_> {
         if self.report.problems.len() > before {
             return None;
         }
-        let (node, mut report) = check::open(self.files, &absolute);
+        let opened = check::open(self.files, &absolute);
+        let (node, mut report) = kind::expect(&absolute, FileKind::Workload, opened);
         let decoded = node.and_then(|node| Some((WorkloadFile::decode(&node, &mut report)?, node)));
         let place = place_of(&absolute, place);
         let mut workload = None;

@@ -45,32 +45,52 @@ pub(super) fn open_named(files: &dyn Files, path: &Path) -> (Option<Node>, Repor
 
 /// Reads and parses a file; the report holds what is wrong with it.
 pub(super) fn open(files: &dyn Files, path: &Path) -> (Option<Node>, Report) {
-    match files.read(path) {
-        Ok(bytes) if bytes.len() > LARGEST_MANIFEST => {
-            let mut report = Report::new(Arc::new(Source::new(path, "")));
-            report.push(
-                Problem::error(
-                    "unreadable-file",
-                    format!("`{}` is larger than {} KiB", path.display(), LARGEST_MANIFEST >> 10),
-                )
-                .help("no manifest, plan or workload that people write is: name the right file, or split it"),
-            );
-            (None, report)
-        }
+    match read(files, path) {
         Ok(bytes) => tree::parse(path, &bytes),
-        Err(error) => {
+        Err(problem) => {
             let mut report = Report::new(Arc::new(Source::new(path, "")));
-            report.push(
-                Problem::error("unreadable-file", format!("cannot read `{}`: {error}", path.display())).help(
-                    match look_alike(files, path).filter(|_| !files.exists(path)) {
-                        Some(other) => format!("did you mean `{}`?", other.display()),
-                        None => "check the path and its permissions".to_owned(),
-                    },
-                ),
-            );
+            report.push(*problem);
             (None, report)
         }
     }
+}
+
+/// What a file holds.
+fn read(files: &dyn Files, path: &Path) -> Result<Vec<u8>, Box<Problem>> {
+    let too_large = || {
+        let message = format!("`{}` is larger than {} KiB", path.display(), LARGEST_MANIFEST >> 10);
+        let problem = Problem::error("unreadable-file", message);
+        problem.help("no manifest, plan or workload that people write is: name the right file, or split it")
+    };
+    match files.read(path) {
+        Ok(bytes) if bytes.len() <= LARGEST_MANIFEST => Ok(bytes),
+        Ok(_) => Err(Box::new(too_large())),
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => Err(Box::new(too_large())),
+        Err(error) => {
+            let message = format!("cannot read `{}`: {error}", path.display());
+            Err(Box::new(Problem::error("unreadable-file", message).help(
+                match look_alike(files, path).filter(|_| !files.exists(path)) {
+                    Some(other) => format!("did you mean `{}`?", other.display()),
+                    None if files.is_folder(path) => "name a file in this folder".to_owned(),
+                    None => "check the path and its permissions".to_owned(),
+                },
+            )))
+        }
+    }
+}
+
+/// The text of a manifest or plan that a person names, as validation reads it: without the mark that some editors write at
+/// the beginning.
+///
+/// # Errors
+/// The file cannot be read, leads out of where it lies, is larger than 2 MiB, or is no UTF-8.
+pub fn text(files: &dyn Files, path: &Path) -> Result<String, Vec<Problem>> {
+    if let Some(problem) = leads_out(files, path) {
+        return Err(vec![problem]);
+    }
+    let path = absolute(path);
+    let bytes = read(files, &path).map_err(|problem| vec![*problem])?;
+    tree::text(&path, &bytes).map(str::to_owned).map_err(|report| report.problems)
 }
 
 /// A manifest or plan whose name is nearly that of this file, beside it or in `plans`; else one of its name in `plans`.

@@ -12,6 +12,7 @@ use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::{Files, boundary, lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{Or, Period};
+use crate::validate::kind::{self, FileKind};
 use crate::validate::{check, script, trace_load, users};
 use sb_workload::schedule::total;
 use sb_workload::template::{Template, plain_text};
@@ -391,7 +392,7 @@ pub(super) fn default_load() -> Load {
 /// A load file for `--load`: the keys of `[load]` at the top. There is no matrix, so no templates.
 pub fn load_file(files: &dyn Files, path: &Path) -> Checked<Load> {
     let path = check::absolute(path);
-    let (node, mut report) = check::open_named(files, &path);
+    let (node, mut report) = kind::expect(&path, FileKind::Load, check::open_named(files, &path));
     let load = node.and_then(|node| {
         let raw = LoadFile::decode(&node, &mut report)?;
         if report.problems.iter().any(Problem::is_error) {

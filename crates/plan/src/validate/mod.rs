@@ -11,6 +11,8 @@ mod contents;
 mod echo;
 mod environment;
 mod factors;
+mod idle;
+mod kind;
 mod load;
 mod load_arguments;
 mod local;
@@ -38,7 +40,7 @@ mod users;
 mod workload;
 
 pub use benchmark::{benchmark, benchmark_with};
-pub use check::{is_name, is_plan, leads_out, look_alike};
+pub use check::{is_name, is_plan, leads_out, look_alike, text};
 pub use load::load_file;
 pub use load_arguments::load_arguments;
 pub use overrides::variable as param_variable;

@@ -20,9 +20,10 @@ use crate::plan::{
 };
 use crate::rules::{Depends, rule};
 use crate::validate::echo::without_echoes;
+use crate::validate::kind::{self, FileKind};
 use crate::validate::script;
 use crate::validate::shared::{Benchmarks, ReadBenchmark};
-use crate::validate::{check, factors, matrix, requests, step};
+use crate::validate::{check, factors, idle, matrix, requests, step};
 use sb_workload::Load;
 use sb_workload::schedule::total;
 
@@ -49,7 +50,7 @@ pub fn plan_sharing(
     benchmarks: &Benchmarks,
 ) -> Checked<Plan> {
     let path = check::absolute(path);
-    let (node, mut report) = check::open_named(files, &path);
+    let (node, mut report) = kind::expect(&path, FileKind::Plan, check::open_named(files, &path));
     let decoded = node.and_then(|node| Some((PlanFile::decode(&node, &mut report)?, node)));
     let Some((file, node)) = decoded else {
         return Checked::new(None, report.problems);
@@ -196,6 +197,7 @@ impl PlanChecker<'_> {
         }
         let benchmarks: Vec<&Benchmark> = applications.iter().map(|one| one.benchmark.as_ref()).collect();
         if complete {
+            idle::check(file, &applications, &mut self.report);
             self.overrides.report_unknown(&benchmarks, &mut self.others);
         }
 

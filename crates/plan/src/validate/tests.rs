@@ -5,6 +5,8 @@ mod code;
 mod factors;
 mod help;
 mod hostile;
+mod idle;
+mod kind;
 mod plans;
 mod requests;
 mod scripts;
@@ -36,7 +38,15 @@ const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Functio
 
 /// Warnings about what has no effect or is never removed: the manifests of these tests are parts, and have such things. The
 /// rules' own examples show them.
-const ASIDE: [&str; 4] = ["no-cleanup", "unused-credentials", "unused-image", "unused-param"];
+const ASIDE: [&str; 7] = [
+    "no-cleanup",
+    "unused-credentials",
+    "unused-image",
+    "unused-lock",
+    "unused-param",
+    "unused-var",
+    "unused-workload",
+];
 
 /// Every finding of these tests has a severity that its rule states.
 #[track_caller]

@@ -8,6 +8,7 @@ use crate::manifest::benchmark::{BenchmarkFile, WorkloadOrPath};
 use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report};
 use crate::validate::benchmark::PhaseDrafts;
+use crate::validate::load::first_line;
 
 /// Warns of what has no effect.
 pub(super) fn check(
@@ -18,6 +19,7 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     images(file, phases, workload, report);
+    unsent(file, targets, report);
     credentials(file, phases, report);
     for (name, raw) in file.targets.iter() {
         // Background steps end with the deployment by themselves.
@@ -71,6 +73,20 @@ pub(super) fn params(
                 )),
         );
     }
+}
+
+/// Warns of a workload that no target sends. A target without invoke steps sends it by itself.
+fn unsent(file: &BenchmarkFile, targets: &BTreeMap<String, Target>, report: &mut Report) {
+    let Some(workload) = &file.workload else { return };
+    let sends = |target: &Target| target.invoke.iter().any(|step| matches!(step.action, Action::Load));
+    if targets.is_empty() || targets.values().any(sends) {
+        return;
+    }
+    report.push(
+        Problem::warning("unused-workload", "no invoke step sends the requests of this workload")
+            .at(&first_line(&workload.span, report), "nothing sends it")
+            .help("write `load = true` in an [[invoke]] step instead of `run`, or remove the workload"),
+    );
 }
 
 fn images(file: &BenchmarkFile, phases: &[PhaseDrafts<'_>], workload: Option<&Sent>, report: &mut Report) {

@@ -73,7 +73,7 @@ fn what_is_no_regular_file_or_too_large_is_not_read() {
         ("fifo.toml", "not a regular file"),
         ("zero.toml", "leads out of"),
         ("pipe.toml", "not a regular file"),
-        ("large.toml", "larger than 16 MiB"),
+        ("large.toml", "larger than 2048 KiB"),
         ("long.toml", "larger than 2048 KiB"),
     ] {
         let checked = benchmark(&Disk, &at(name));
