@@ -16,5 +16,5 @@ pub use outcome::Outcome;
 pub use redactor::Redactor;
 pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
 pub use summary::{ClosedLoop, Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
-pub use times::{Distribution, Times, nearest_rank};
+pub use times::{Distribution, Times, nearest_rank, quantile_place};
 pub use timestamp::Timestamp;
