@@ -305,7 +305,7 @@ impl Aggregated<'_> {
             let traces = tree.traces();
             let _ = writeln!(
                 text,
-                "{name}: {traces} traces, p50 {p50:.3} ms, p95 {p95:.3} ms, p99 {p99:.3} ms (nearest rank)\n"
+                "{name}: {traces} traces, p50 {p50:.3} ms, p95 {p95:.3} ms, p99 {p99:.3} ms\n"
             );
             match (&self.before, before) {
                 (Some(_), Some(before)) => differences(&mut text, tree, before),

@@ -18,7 +18,7 @@ use crate::invalid::Invalid;
 use crate::quantiles::Quantiles;
 use crate::read::app_insights::{QueryResult, QueryRow};
 use crate::read::sort::{Matching, Room, Sorter};
-use sb_measurement::{nearest_rank, to_cell};
+use sb_measurement::{quantile_place, to_cell};
 
 /// The columns of trigger.csv.
 pub(crate) const HEADER: [&str; 13] = [
@@ -244,18 +244,26 @@ impl Latencies {
     }
 }
 
-/// Of so many values, in nanoseconds and in order: at the nearest rank.
+/// Of so many values, in nanoseconds and in order, read once. Not a number where there are fewer.
 fn quantiles(count: usize, mut next: impl FnMut() -> io::Result<Option<i64>>) -> io::Result<Quantiles> {
-    let ranks = [0.5, 0.95, 0.99].map(|q| nearest_rank(count, q));
-    let mut found = [f64::NAN; 3];
-    for place in 1..=count {
+    let wanted = [0.5, 0.95, 0.99].map(|q| quantile_place(count, q));
+    let last = count.saturating_sub(1);
+    let mut found = [[f64::NAN; 2]; 3];
+    for at in 0..count {
         let Some(value) = next()? else { break };
-        for (found, _) in found.iter_mut().zip(ranks).filter(|(_, rank)| *rank == place) {
-            *found = value as f64 / 1e6;
+        for ([low, high], (place, _)) in found.iter_mut().zip(wanted) {
+            if place == at {
+                *low = value as f64;
+            }
+            if (place + 1).min(last) == at {
+                *high = value as f64;
+            }
         }
     }
-    let [p50, p95, p99] = found;
-    Ok(Quantiles { p50, p95, p99 })
+    let mut quantiles =
+        found.iter().zip(wanted).map(|([low, high], (_, fraction))| (low + (high - low) * fraction) / 1e6);
+    let mut one = || quantiles.next().unwrap_or(f64::NAN);
+    Ok(Quantiles { p50: one(), p95: one(), p99: one() })
 }
 
 #[cfg(test)]
@@ -263,12 +271,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_measured_values_at_the_nearest_rank() {
+    fn quantiles_are_between_their_neighbours() {
         let of = |mut values: std::ops::RangeInclusive<i64>| {
             let count = values.clone().count();
             quantiles(count, || Ok(values.next().map(|value| value * 500_000))).unwrap()
         };
-        assert_eq!(of(1..=200), Quantiles { p50: 50.0, p95: 95.0, p99: 99.0 });
+        let found = of(1..=201);
+        for (found, expected) in [(found.p50, 50.5), (found.p95, 95.5), (found.p99, 99.5)] {
+            assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
+        }
+        assert!((of(1..=2).p99 - 0.995).abs() < 1e-9);
         assert_eq!(of(-1..=-1), Quantiles { p50: -0.5, p95: -0.5, p99: -0.5 });
     }
 

@@ -366,13 +366,21 @@ async fn the_log_of_latencies_reads_back_as_what_was_measured() {
         sum.add(&histogram).unwrap();
     }
     assert!(intervals >= 4, "one a second, for each of the two");
-    for (tag, exact) in [("sent", summary.latency_ms), ("planned", summary.latency_from_planned_ms)] {
-        let (found, exact) = (percentiles(&sums[tag]).unwrap(), exact.unwrap());
-        // Both at the nearest rank; the histogram has three digits.
-        for (found, exact) in [(found.p50, exact.p50), (found.p99, exact.p99), (found.max, exact.max)] {
+    let rows = trial.rows();
+    let times: [(&str, fn(&sb_measurement::Invocation) -> Option<i64>); 2] =
+        [("sent", |row| row.latency_micros()), ("planned", |row| row.latency_from_planned_micros())];
+    for (tag, time) in times {
+        let found = percentiles(&sums[tag]).unwrap();
+        let mut exact: Vec<i64> = rows.iter().filter_map(time).collect();
+        exact.sort_unstable();
+        // The histogram has three digits, and the value at the nearest rank.
+        for (found, q) in [(found.p50, 0.5), (found.p99, 0.99), (found.max, 1.0)] {
+            let exact = exact[sb_measurement::nearest_rank(exact.len(), q) - 1] as f64 / 1e3;
             assert!((exact..=exact * 1.001).contains(&found), "{tag}: {found} for {exact}");
         }
     }
+    let max = |of: Option<sb_measurement::Percentiles>| of.unwrap().max;
+    assert!(max(summary.latency_from_planned_ms) >= max(summary.latency_ms));
     assert_eq!(sums["sent"].len(), 150);
 }
 

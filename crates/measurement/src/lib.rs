@@ -5,6 +5,7 @@ mod cell;
 mod invocation;
 mod outcome;
 mod redactor;
+mod request_types;
 mod rows;
 mod summary;
 mod times;
@@ -14,7 +15,10 @@ pub use cell::{is_formula, of_cell, to_cell};
 pub use invocation::{Invocation, sent_id};
 pub use outcome::Outcome;
 pub use redactor::Redactor;
+pub use request_types::{
+    IMAGE, NO_REQUEST, RequestType, RequestTypes, STUDY_APPLICATIONS, TypeId, image_type, names_of,
+};
 pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
 pub use summary::{ClosedLoop, Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
-pub use times::{Distribution, Times, nearest_rank};
+pub use times::{Distribution, Times, nearest_rank, quantile_place};
 pub use timestamp::Timestamp;

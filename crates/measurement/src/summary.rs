@@ -124,8 +124,8 @@ pub struct ClosedLoop {
     pub corrected_latency_ms: Option<Percentiles>,
 }
 
-/// Milliseconds. Each is a value that was measured, at the nearest rank ([`nearest_rank`](crate::nearest_rank)). While a
-/// load is under way, they are those of a histogram with three significant digits: at most 0.1 % above.
+/// Milliseconds, linear between two measured values ([`quantile_place`](crate::quantile_place)). While a load is under way,
+/// they are values of a histogram with three significant digits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Percentiles {
@@ -141,7 +141,7 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-/// Milliseconds, at the nearest rank as [`Percentiles`].
+/// Milliseconds, as [`Percentiles`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lateness {

@@ -6,10 +6,21 @@ use std::io::{Read, Seek};
 use crate::{Invocation, InvocationReader, Lateness, MeasurementError, Outcome, Percentiles};
 
 /// The rank ⌈q·n⌉ among `count` sorted values, counted from 1; `q` in 0..=1. The value there is the smallest such that at
-/// least the share `q` of all values is not above it: a value that was measured, never an interpolated one.
+/// least the share `q` of all values is not above it: a value that was measured. It picks the trace that stands for a quantile.
 pub fn nearest_rank(count: usize, q: f64) -> usize {
     // A product that should be whole may come out a trifle above it, which is not the next rank.
     (q * count as f64 - 1e-9).ceil().max(1.0) as usize
+}
+
+/// Where a quantile is among `count` values in ascending order: the place of the value below it, from 0, and the share of
+/// the way from there to the next value; `q` in 0..=1. Without values, the first place.
+///
+/// Every quantile of the project is this one: type 7 of Hyndman and Fan, "Sample Quantiles in Statistical Packages" (1996),
+/// the default of NumPy, pandas and R. The place is q·(n − 1).
+pub fn quantile_place(count: usize, q: f64) -> (usize, f64) {
+    let position = q * count.saturating_sub(1) as f64;
+    let below = position.floor();
+    (below as usize, position - below)
 }
 
 /// Values in microseconds. Memory grows with the number of different ones, and so with their spread, not with the load.
@@ -26,7 +37,7 @@ impl Distribution {
         self.count += 1;
     }
 
-    /// In milliseconds, at the [`nearest_rank`]; `None` where there are no values.
+    /// In milliseconds, at the [`quantile_place`]; `None` where there are no values.
     pub fn percentiles(&self) -> Option<Percentiles> {
         let [p50, p90, p95, p99, max] = self.at([0.5, 0.9, 0.95, 0.99, 1.0])?;
         Some(Percentiles { p50, p90, p95, p99, max })
@@ -41,14 +52,21 @@ impl Distribution {
     /// At ascending shares.
     fn at<const N: usize>(&self, shares: [f64; N]) -> Option<[f64; N]> {
         let mut values = self.counts.iter();
-        let (mut value, mut below) = (None, 0);
+        let (first, count) = values.next()?;
+        let (mut value, mut up_to) = (*first, *count);
         let mut found = [0.0; N];
         for (found, share) in found.iter_mut().zip(shares) {
-            while below < nearest_rank(self.count, share) {
+            let (place, fraction) = quantile_place(self.count, share);
+            while up_to <= place {
                 let (next, count) = values.next()?;
-                (value, below) = (Some(*next), below + count);
+                (value, up_to) = (*next, up_to + count);
             }
-            *found = value? as f64 / 1e3;
+            // The next value is the same one, unless this is the last of its kind.
+            let above = match values.clone().next() {
+                Some((next, _)) if up_to == place + 1 => *next,
+                _ => value,
+            };
+            *found = (value as f64 + (above - value) as f64 * fraction) / 1e3;
         }
         Some(found)
     }
@@ -103,20 +121,23 @@ mod tests {
     use crate::Timestamp;
 
     #[test]
-    fn percentiles_are_measured_values_at_the_nearest_rank() {
+    fn percentiles_are_between_their_neighbours() {
         #[track_caller]
         fn check(values: impl Iterator<Item = i64>, expected: [f64; 5]) {
             let mut distribution = Distribution::default();
             values.for_each(|value| distribution.add(value * 1000));
             let found = distribution.percentiles().unwrap();
             let found = [found.p50, found.p90, found.p95, found.p99, found.max];
-            assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "{found:?}");
+            let is_near = |(found, expected): (&f64, &f64)| (found - expected).abs() < 1e-9;
+            assert!(found.iter().zip(&expected).all(is_near), "{found:?}");
         }
         check(1..=1, [1.0, 1.0, 1.0, 1.0, 1.0]);
-        check((1..=2).rev(), [1.0, 2.0, 2.0, 2.0, 2.0]);
-        check(1..=100, [50.0, 90.0, 95.0, 99.0, 100.0]);
+        // As numpy.percentile has them.
+        check((1..=2).rev(), [1.5, 1.9, 1.95, 1.99, 2.0]);
+        check(1..=100, [50.5, 90.1, 95.05, 99.01, 100.0]);
         check((1..=101).rev(), [51.0, 91.0, 96.0, 100.0, 101.0]);
         check([7; 1000].into_iter().chain([9]), [7.0, 7.0, 7.0, 7.0, 9.0]);
+        check([1, 1, 1, 3].into_iter(), [1.0, 2.4, 2.7, 2.94, 3.0]);
         assert_eq!(Distribution::default().percentiles(), None);
     }
 

@@ -86,7 +86,7 @@ fn breakdown(id: &str, title: &str, is_of_type: bool, groups: &[Group], names: &
     let is_shown = |group: &&Group| {
         group.key.status == Some(Status::Warm)
             && group.key.request_type.is_some() == is_of_type
-            && group.traces > 0
+            && group.measured() > 0
     };
     let groups: Vec<&Group> = groups.iter().filter(is_shown).collect();
     if groups.is_empty() {
@@ -97,16 +97,17 @@ fn breakdown(id: &str, title: &str, is_of_type: bool, groups: &[Group], names: &
         let mut table = table(
             &format!("{title}, {name}, without cold starts"),
             &parts,
-            &["duration [ms]", "traces", "errors"],
+            &["duration [ms]", "traces", "failed traces", "errors"],
         );
         let mut rows = Vec::new();
         for group in &groups {
             let values = values(group, &parts, of);
             let own = group.duration.map(|duration| millis(of(&duration)));
             let called = names.name(&group.key);
-            let last = [own.map_or(String::new(), float), group.traces.to_string(), group.errors.to_string()];
+            let counts = [group.measured(), group.failed_traces, group.errors].map(|count| count.to_string());
+            let last = std::iter::once(own.map_or(String::new(), float)).chain(counts);
             table.rows.push(cells(&called, &values, last));
-            let label = format!("{} ms, n = {}", own.map_or("unknown".to_owned(), number), group.traces);
+            let label = format!("{} ms, n = {}", own.map_or("unknown".to_owned(), number), group.measured());
             rows.push(Row { name: called, values, label, ..Row::default() });
         }
         Variant { name: name.to_owned(), chart: stacked("time on the critical path", parts, rows), table }
@@ -116,10 +117,17 @@ fn breakdown(id: &str, title: &str, is_of_type: bool, groups: &[Group], names: &
          those of the activities, so a bar can end elsewhere."
             .to_owned(),
     ];
+    let failed: u64 = groups.iter().map(|group| group.failed_traces).sum();
+    if failed > 0 {
+        notes.push(format!(
+            "{failed} traces of failed requests are left out. The table of groups has their times."
+        ));
+    }
     let errors: u64 = groups.iter().map(|group| group.errors).sum();
-    if errors > 0 {
-        notes
-            .push(format!("{errors} of the traces have an error, throttle or fault. They are not left out."));
+    if errors > failed {
+        notes.push(format!(
+            "{errors} traces have an error, a throttle or a fault. Those whose request was answered as expected are not left out."
+        ));
     }
     Some(Figure {
         id: Id::new(id),
@@ -135,10 +143,10 @@ fn breakdown(id: &str, title: &str, is_of_type: bool, groups: &[Group], names: &
 /// What cold starts add, and what the slow requests add.
 pub(crate) fn penalties<'a>(groups: &'a [Group], names: &Names) -> Vec<Figure> {
     let warm = |group: &&Group| {
-        group.key.status == Some(Status::Warm) && group.key.request_type.is_some() && group.traces > 0
+        group.key.status == Some(Status::Warm) && group.key.request_type.is_some() && group.measured() > 0
     };
     let warm: Vec<&'a Group> = groups.iter().filter(warm).collect();
-    let is_cold = |group: &&Group| group.key.status == Some(Status::Cold) && group.traces > 0;
+    let is_cold = |group: &&Group| group.key.status == Some(Status::Cold) && group.measured() > 0;
     let cold: Vec<&'a Group> = groups.iter().filter(is_cold).collect();
     let by_key: BTreeMap<&GroupKey, &Group> = cold.iter().map(|group| (&group.key, *group)).collect();
     let pair = |warm: &&'a Group| {
@@ -179,9 +187,9 @@ fn cold_penalty(pairs: &[(&Group, &Group)], names: &Names, of: usize) -> Figure 
             let values = minus(&values(cold, &parts, of), &values(warm, &parts, of));
             let called = names.name(&warm.key);
             let whole = sum(&values);
-            let last = [float(whole), cold.traces.to_string(), warm.traces.to_string()];
+            let last = [float(whole), cold.measured().to_string(), warm.measured().to_string()];
             table.rows.push(cells(&called, &values, last));
-            let label = format!("{} ms, n = {} and {}", number(whole), cold.traces, warm.traces);
+            let label = format!("{} ms, n = {} and {}", number(whole), cold.measured(), warm.measured());
             rows.push(Row { name: called, values, label, ..Row::default() });
         }
         Variant { name: name.to_owned(), chart: stacked("cold minus warm", parts, rows), table }
@@ -211,8 +219,8 @@ fn slow_penalty(groups: &[&Group], names: &Names) -> Figure {
     for group in groups {
         let values = values(group, &parts, |figures| figures.p99_ns.saturating_sub(figures.p50_ns));
         let (called, whole) = (names.name(&group.key), sum(&values));
-        table.rows.push(cells(&called, &values, [float(whole), group.traces.to_string()]));
-        let label = format!("{} ms, n = {}", number(whole), group.traces);
+        table.rows.push(cells(&called, &values, [float(whole), group.measured().to_string()]));
+        let label = format!("{} ms, n = {}", number(whole), group.measured());
         rows.push(Row { name: called, values, label, ..Row::default() });
     }
     let description = "How much more time each activity takes at its 99th percentile than at its median, without cold starts.";
@@ -234,7 +242,7 @@ pub(crate) fn requests(groups: &[Group], names: &Names) -> Option<Figure> {
         .collect();
     let mut table = Table::new(
         "Latency from sending to the answer",
-        &["group", "#p50 [ms]", "#p99 [ms]", "#mean [ms]", "#requests", "#failed"],
+        &["group", "#p50 [ms]", "#p99 [ms]", "#mean [ms]", "#requests", "#failed", "#p50 of failed [ms]"],
     );
     let mut rows = Vec::new();
     for group in groups.iter().filter(|group| group.key.request_type.is_some() && group.key.status.is_none())
@@ -244,7 +252,9 @@ pub(crate) fn requests(groups: &[Group], names: &Names) -> Option<Figure> {
         let values: Vec<_> =
             AGGREGATES.iter().map(|aggregate| Some(millis((aggregate.of)(latency)))).collect();
         let count = |count: Option<u64>| count.map_or(String::new(), |count| count.to_string());
-        table.rows.push(cells(&called, &values, [count(group.requests), count(group.failed_requests)]));
+        let apart = group.failed_latency.map_or(String::new(), |failed| float(millis(failed.p50_ns)));
+        let last = [count(group.requests), count(group.failed_requests), apart];
+        table.rows.push(cells(&called, &values, last));
         let label = format!("n = {}, {} failed", count(group.requests), count(group.failed_requests));
         rows.push(Row { name: called, values, label, ..Row::default() });
     }
@@ -255,8 +265,7 @@ pub(crate) fn requests(groups: &[Group], names: &Names) -> Option<Figure> {
         rows,
         order: Order::LargestFirst,
     };
-    let description =
-        "From sending a request to its answer, as the load generator measured it; of answered requests.";
+    let description = "From sending a request to its answer, as the load generator measured it; of requests that were answered as expected.";
     let has_rows = !table.rows.is_empty();
     has_rows.then(|| {
         Figure::new("request-latency", "Latency as callers see it", description, Chart::Bars(bars), table)
@@ -284,11 +293,11 @@ pub(crate) fn by_status(groups: &[Group], names: &Names) -> Option<Figure> {
         ],
     );
     let mut panels: BTreeMap<String, Panel> = BTreeMap::new();
-    for group in groups.iter().filter(|group| group.key.request_type.is_some() && group.traces > 0) {
+    for group in groups.iter().filter(|group| group.key.request_type.is_some() && group.measured() > 0) {
         let (Some(status), Some(duration)) = (group.key.status, group.duration) else { continue };
         let called = names.name(&group.key);
         let numbers = [duration.p50_ns, duration.p99_ns, duration.mean_ns].map(|nanos| float(millis(nanos)));
-        let mut row = vec![called.clone(), status.name().to_owned(), group.traces.to_string()];
+        let mut row = vec![called.clone(), status.name().to_owned(), group.measured().to_string()];
         row.extend(numbers);
         row.push(group.median_width_percent.map_or(String::new(), float));
         table.rows.push(row);
@@ -296,7 +305,7 @@ pub(crate) fn by_status(groups: &[Group], names: &Names) -> Option<Figure> {
             panels.entry(called.clone()).or_insert_with(|| Panel { name: called, ..Panel::default() });
         panel.curves.push(Curve {
             name: status.name().to_owned(),
-            note: format!("n = {}, {}", group.traces, width(group.median_width_percent)),
+            note: format!("n = {}, {}", group.measured(), width(group.median_width_percent)),
             tone: Tone::of_status(status.name()),
             shape: Shape::Steps,
             points: group.curve.iter().map(|(seconds, share)| (seconds * 1000.0, *share)).collect(),
@@ -313,7 +322,7 @@ pub(crate) fn by_status(groups: &[Group], names: &Names) -> Option<Figure> {
         let mut figure =
             Figure::new("ecdf-by-status", "Durations by cold-start status", DISTRIBUTION, Chart::Panels(panels), table);
         figure.notes.push(
-            "The interval is the relative width of the 95 % confidence interval of the median. A curve has at most 300 points."
+            "The interval is the relative width of the 95 % confidence interval of the median, with traces as independent. A curve has at most 300 points."
                 .to_owned(),
         );
         figure

@@ -7,6 +7,7 @@ mod latency;
 mod levels;
 mod over_time;
 mod paths;
+mod precision;
 mod shares;
 mod shown;
 
@@ -77,6 +78,7 @@ pub fn document(source: &Source<'_>) -> Document {
     let distributions =
         figures(latency::by_status(&report.groups, &names)).chain(figures(latency::by_workload(report)));
     sections.push(section("How latencies are distributed", distributions.collect()));
+    sections.extend(precision::section(&report.groups, &names));
     sections.push(section("Load", figures(levels::levels(report)).collect()));
     sections
         .push(section("Cold starts and errors", figures(shares::shares(&report.groups, &names)).collect()));

@@ -131,15 +131,41 @@ fn shares_are_in_per_cent_and_unknown_where_there_is_no_whole() {
     let report = shop();
     let page = document(&Source::new(&report));
     let shares = figure(&page, "shares");
-    assert_eq!(cell(shares, 0, "shop", "cold starts [%]"), "20.0");
+    assert_eq!(cell(shares, 0, "shop", "cold [%]"), "20.0");
+    // Wilson's interval of one in five.
+    assert_eq!(cell(shares, 0, "shop", "cold from [%]"), "3.6224");
+    assert_eq!(cell(shares, 0, "shop", "cold to [%]"), "62.4465");
+    let Chart::Bars(bars) = &shares.variants[0].chart else { panic!("no bars") };
+    assert_eq!(bars.rows[0].intervals[0], Some((3.6224, 62.4465)));
     assert_eq!(cell(shares, 0, "shop", "failed requests [%]"), "0.0");
     assert_eq!(cell(shares, 0, "shop", "invalid traces [%]"), "0.0");
     let folder = tempfile::tempdir().unwrap();
     execution(&folder.path().join("shop/logs/2026-01-31_12-00-00"), "shop", "levels", &[]);
     let report = report_of(folder.path());
     let page = document(&Source::new(&report));
-    assert_eq!(cell(figure(&page, "shares"), 0, "shop", "cold starts [%]"), "", "of no trace, it is unknown");
+    assert_eq!(cell(figure(&page, "shares"), 0, "shop", "cold [%]"), "", "of no trace, it is unknown");
     assert!(page.sections[0].text[0].contains("so there is no breakdown"), "{:?}", page.sections[0].text);
+}
+
+#[test]
+fn a_page_says_whether_enough_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    for trial in 0..4_u32 {
+        let place = folder.path().join(format!("shop/logs/2026-01-31_12-00-0{trial}"));
+        let traces: Vec<Sent> = (0..30).map(|at| ("buy", 0, [100 + at % 3 + trial % 2, 0, 0])).collect();
+        execution(&place, "shop", "levels", &traces);
+    }
+    let report = report_of(folder.path());
+    let page = document(&Source::new(&report));
+    let section = page.sections.iter().find(|section| section.title == "Was enough measured?").unwrap();
+    let Item::Table(table, None) = &section.items[0] else { panic!("no table") };
+    assert_eq!(table.rows.len(), 2, "all types, and the only one");
+    let row = &table.rows[1];
+    assert_eq!((row[0].as_str(), row[1].as_str(), row[2].as_str()), ("shop (buy)", "durations", "120"));
+    assert!(row[3].starts_with("precise enough ("), "{row:?}");
+    assert_eq!(row[4], "too few requests: at least 30 more trials", "10 of 1,000 lie beyond p99");
+    let html = page.html().unwrap();
+    assert!(html.contains("too few requests: at least 30 more trials"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::types::STUDY;
+use sb_measurement::STUDY_APPLICATIONS;
 
 /// The label of an execution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub(crate) fn read_config(yaml: &str) -> Result<(String, Config), String> {
         return Err("it holds no settings".to_owned());
     };
     // The study's applications are known; any other one is the table that is not about the host.
-    let known = file.iter().find(|(name, _)| STUDY.contains(&name.as_str()));
+    let known = file.iter().find(|(name, _)| STUDY_APPLICATIONS.contains(&name.as_str()));
     let named = file.iter().find(|(name, value)| *name != "sb" && value.is_object());
     // Earlier versions of our program wrote settings at the top, and the application's name under `app`.
     let old = file.get("app").and_then(Value::as_str);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::numbers::Numbers;
 use crate::read::NO_LATENCY;
-use crate::types::TypeId;
+use sb_measurement::TypeId;
 
 /// The activities, in the order of the study's tables; what is not classified is the last.
 pub(crate) const ACTIVITIES: [&str; 9] = [
@@ -132,6 +132,8 @@ pub(crate) mod flag {
     pub(crate) const THROTTLE: u8 = 2;
     /// The service's fault.
     pub(crate) const FAULT: u8 = 4;
+    /// The trace's request failed. Where nothing is known of the request, one of the others.
+    pub(crate) const FAILED: u8 = 8;
 }
 
 /// The valid traces of an execution: one entry each in every column.
@@ -146,6 +148,8 @@ pub(crate) struct Traces {
     /// Microseconds on the critical path, by activity; zero where an activity is not on it.
     pub(crate) parts: [Numbers; ACTIVITIES.len()],
     pub(crate) cold_starts: Vec<u32>,
+    /// Functions on the critical path, by the traces themselves; 0 where it is not known. Empty: it is known of none.
+    pub(crate) functions: Vec<u32>,
     pub(crate) flags: Vec<u8>,
     pub(crate) kinds: Vec<TypeId>,
     /// Traces that count a second time, as those with several requests do in the published analysis: the trace's place,

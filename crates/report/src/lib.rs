@@ -9,6 +9,7 @@ mod note;
 mod numbers;
 mod output;
 mod parallel;
+mod precision;
 mod rates;
 mod read;
 mod report;
@@ -16,7 +17,6 @@ mod series;
 mod summary;
 mod table;
 mod tables;
-mod types;
 mod units;
 mod warping;
 
@@ -25,11 +25,12 @@ mod tests;
 
 pub use note::{Note, Weight};
 pub use output::{Output, OutputError};
+pub use precision::{FigurePrecision, Verdict};
 pub use read::{
     Dataset, DatasetError, DistinctExecutions, ExecutionFolder, Options, distinct_execution_folders,
     execution_folders, read,
 };
 pub use report::Report;
 pub use table::{Cell, Cells, Column, Kind, Table};
-pub use tables::groups::{ActivityFigures, Figures, Group, GroupKey};
+pub use tables::groups::{ActivityFigures, Figures, Group, GroupKey, GroupShare, GroupShares};
 pub use units::Status;

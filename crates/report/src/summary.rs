@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use sb_analysis::markdown_text;
 
 use crate::note::Weight;
+use crate::precision::{ASKED, FigurePrecision};
 use crate::report::Report;
 use crate::table::{Cell, Table};
 use crate::tables::groups::{Figures, Group};
@@ -59,17 +60,28 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
         .filter(|group| group.key.request_type.is_none() || only_type(group).is_none())
         .collect();
     if !rows.is_empty() {
-        write!(out, "Latency in ms. Precision: half the width of the median's 95 % interval.")?;
+        write!(out, "Latency in ms.")?;
         if rows.iter().any(|group| failed(group).is_some_and(|count| count > 0)) {
-            // A failure is often fast: who reads these figures must know that they are in.
-            write!(out, " **Failed requests are in the figures**; `sb report compare` leaves them out.")?;
+            // A failure is often fast: who reads these figures must know whether they are in.
+            if report.as_published {
+                write!(out, " **Failed requests are in the figures**; `sb report compare` leaves them out.")?;
+            } else {
+                write!(
+                    out,
+                    " Failed requests are not in the figures; their own median is beside their number."
+                )?;
+            }
         }
-        writeln!(out, "\n")?;
         writeln!(
             out,
-            "| application | requests | n | failed | p50 | p99 | mean | precision | most of the time |"
+            " Precise enough: an interval of 95 % that is at most {} % of the figure wide.\n",
+            ASKED * 100.0
         )?;
-        writeln!(out, "|---|---|---:|---:|---:|---:|---:|---:|---|")?;
+        writeln!(
+            out,
+            "| application | requests | n | failed | p50 | p99 | mean | precision of p50 | precision of p99 | most of the time |"
+        )?;
+        writeln!(out, "|---|---|---:|---|---:|---:|---:|---|---|---|")?;
         for group in rows.iter().take(ROWS) {
             group_row(out, group, only_type(group))?;
         }
@@ -111,6 +123,27 @@ fn failed(group: &Group) -> Option<u64> {
     of_requests.or((group.traces > 0).then_some(group.errors))
 }
 
+/// How many failed, their share with its interval, and their median.
+fn failures(group: &Group) -> String {
+    let Some(count) = failed(group) else { return "–".to_owned() };
+    let share = if has_requests(group) { group.shares.failed_requests } else { group.shares.errors };
+    let mut text = count.to_string();
+    if let Some(share) = share {
+        let percent = |share: f64| format!("{:.1}", share * 100.0);
+        text = format!(
+            "{text} ({} %, {} to {} %)",
+            percent(share.share),
+            percent(share.low),
+            percent(share.high)
+        );
+    }
+    let apart = if group.duration.is_some() { group.failed_duration } else { group.failed_latency };
+    if let Some(figures) = apart {
+        let _ = write!(text, ", p50 {:.1} ms", figures.p50_ns as f64 / 1e6);
+    }
+    text
+}
+
 fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::fmt::Result {
     let key = &group.key;
     let mut name = markdown_text(&key.application);
@@ -123,14 +156,18 @@ fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::f
     let kind = key.request_type.as_deref().or(only_type).map_or_else(|| "all".to_owned(), markdown_text);
     // Without traces, what the load generator measured.
     let (figures, count): (Option<Figures>, u64) = match group.duration {
-        Some(duration) => (Some(duration), group.traces),
-        None => (group.latency, group.requests.unwrap_or_default()),
+        Some(duration) => (Some(duration), group.measured()),
+        None => {
+            (group.latency, group.requests.unwrap_or_default() - group.failed_requests.unwrap_or_default())
+        }
     };
     let millis = |nanos: fn(Figures) -> i64| {
         figures.map_or_else(|| "–".to_owned(), |figures| format!("{:.1}", nanos(figures) as f64 / 1e6))
     };
-    let precision =
-        group.median_width_percent.map_or_else(|| "–".to_owned(), |width| format!("±{:.1} %", width / 2.0));
+    let precision = |figure: &str| {
+        let found = group.precision.iter().find(|found| found.figure == figure);
+        found.map_or_else(|| "–".to_owned(), FigurePrecision::words)
+    };
     let mut shares: Vec<(&str, f64)> = group
         .activities
         .iter()
@@ -145,11 +182,13 @@ fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::f
         .collect();
     writeln!(
         out,
-        "| {name} | {kind} | {count} | {} | {} | {} | {} | {precision} | {} |",
-        failed(group).map_or_else(|| "–".to_owned(), |count| count.to_string()),
+        "| {name} | {kind} | {count} | {} | {} | {} | {} | {} | {} | {} |",
+        failures(group),
         millis(|figures| figures.p50_ns),
         millis(|figures| figures.p99_ns),
         millis(|figures| figures.mean_ns),
+        precision("p50"),
+        precision("p99"),
         shares.join(", "),
     )
 }

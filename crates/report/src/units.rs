@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::execution::{Execution, Traces};
-use crate::types::STUDY;
+use sb_analysis::ColdState;
 
-/// Whether the functions on a trace's path had to start.
+use crate::execution::{Execution, Traces};
+use sb_measurement::STUDY_APPLICATIONS;
+
+/// Whether the functions on a trace's path had to start. Where the trace itself is not there, the one of its type with the most cold
+/// starts says how many functions may be on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As many cold starts as the trace of its type with the most.
+    /// All of them.
     Cold,
-    /// Fewer, but at least one.
+    /// Some of them.
     Partial,
     /// None.
     Warm,
@@ -73,10 +76,11 @@ pub(crate) fn units<'d>(executions: &[&'d Execution], keep: impl Fn(&Traces, u32
                 rows.push(row);
             }
         }
-        let known = STUDY.iter().position(|name| **name == *execution.application);
+        let known = STUDY_APPLICATIONS.iter().position(|name| **name == *execution.application);
         for (kind, rows) in execution.types.iter().zip(rows) {
             if !rows.is_empty() {
-                let key = (known.unwrap_or(STUDY.len()), execution.application.clone(), kind.clone());
+                let key =
+                    (known.unwrap_or(STUDY_APPLICATIONS.len()), execution.application.clone(), kind.clone());
                 all.entry(key).or_default().push(UnitPart { execution, traces, rows });
             }
         }
@@ -90,6 +94,11 @@ pub(crate) fn units<'d>(executions: &[&'d Execution], keep: impl Fn(&Traces, u32
 }
 
 impl UnitPart<'_> {
+    /// Functions on the path; `None`: it is not known.
+    fn functions(&self, row: u32) -> Option<u32> {
+        self.traces.functions.get(row as usize).copied().filter(|count| *count > 0)
+    }
+
     fn cold_starts(&self, row: u32) -> u32 {
         self.traces.cold_starts.get(row as usize).copied().unwrap_or_default()
     }
@@ -102,7 +111,15 @@ impl UnitPart<'_> {
 
 impl Unit<'_> {
     pub(crate) fn status(&self, part: &UnitPart<'_>, row: u32) -> Status {
-        status_of(part.cold_starts(row), self.most)
+        let cold_starts = part.cold_starts(row);
+        match part.functions(row) {
+            None => status_of(cold_starts, self.most),
+            Some(functions) => match ColdState::of_counts(cold_starts.into(), functions.into()) {
+                ColdState::Cold => Status::Cold,
+                ColdState::Partial => Status::Partial,
+                ColdState::Warm => Status::Warm,
+            },
+        }
     }
 
     /// The rows of each part that have a status.
@@ -115,11 +132,12 @@ impl Unit<'_> {
     }
 
     /// Where one trace alone has the most cold starts, or one in a hundred of those that started cold, the others count as
-    /// partial: a retry may have started a function twice. Returns how many are cold and partial then.
+    /// partial: a retry may have started a function twice. Returns how many are cold and partial then. Traces that are there
+    /// themselves do not count: they say how many functions are on their paths.
     pub(crate) fn few_cold(&self) -> Option<FewCold> {
         let (mut cold, mut partial) = (0, 0);
         for part in &self.parts {
-            for row in &part.rows {
+            for row in part.rows.iter().filter(|row| part.functions(**row).is_none()) {
                 match self.status(part, *row) {
                     Status::Cold => cold += 1,
                     Status::Partial => partial += 1,

@@ -13,6 +13,7 @@ mod oracle;
 mod outliers;
 mod precision;
 mod quantile_error;
+mod share;
 #[cfg(test)]
 mod simulation_tests;
 mod sorted;
@@ -29,5 +30,6 @@ pub use precision::Precision;
 pub use quantile_error::{
     Interval, harrell_davis, maritz_jarrett, quantile_interval, relative_width, relative_width_as_published,
 };
+pub use share::Share;
 pub use sorted::{NotFinite, Sorted};
 pub use trials::{Statistic, Trial, Trials, Unit};

@@ -1,7 +1,6 @@
 //! Times of which quantiles are asked, in bounded memory.
 
 use hdrhistogram::Histogram;
-use sb_measurement::nearest_rank;
 
 use crate::quantiles::Quantiles;
 
@@ -38,20 +37,22 @@ impl Distribution {
         }
     }
 
-    /// At the nearest rank; `None` without values.
+    /// `None` without values.
     pub(crate) fn quantiles(&self) -> Option<Quantiles> {
-        let of = |at: &dyn Fn(f64) -> u64| {
-            let at = |share| at(share) as f64 / 1e3;
-            Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
-        };
         match self {
-            Self::Exact(values) if values.is_empty() => None,
             Self::Exact(values) => {
                 let mut sorted = values.clone();
                 sorted.sort_unstable();
-                Some(of(&|share| sorted[nearest_rank(sorted.len(), share) - 1]))
+                Quantiles::at(sorted.len(), 1e3, |place| sorted.get(place).map(|value| *value as f64))
             }
-            Self::Histogram(histogram) => Some(of(&|share| histogram.value_at_quantile(share))),
+            Self::Histogram(histogram) => {
+                let count = histogram.len();
+                // The middle of the share of the value at that place, so that rounding leads to no other one.
+                let value = |place: usize| {
+                    Some(histogram.value_at_quantile((place as f64 + 0.5) / count as f64) as f64)
+                };
+                Quantiles::at(usize::try_from(count).ok()?, 1e3, value)
+            }
         }
     }
 }
@@ -85,10 +86,9 @@ mod tests {
             distribution.add(value * 1_000);
         }
         let exact = distribution.quantiles().unwrap();
-        assert_eq!(
-            [exact.p50, exact.p95, exact.p99].map(f64::to_bits),
-            [50.0_f64, 95.0, 99.0].map(f64::to_bits)
-        );
+        for (found, expected) in [(exact.p50, 50.5), (exact.p95, 95.05), (exact.p99, 99.01)] {
+            assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
+        }
         let mut distribution = Distribution::default();
         for value in 1..=100_000 {
             distribution.add(value * 37);

@@ -57,7 +57,7 @@ fn equal_operations_at_one_place_are_one_node() {
         [(0, "GET /orders/{n}", 3, 210.0, 60.0), (1, "f", 3, 150.0, 90.0), (2, "get", 3, 60.0, 60.0)]
     );
     assert_eq!(rows[2].per_trace_ms.p50.to_bits(), 20.0_f64.to_bits());
-    assert_eq!(rows[2].per_trace_ms.p99.to_bits(), 30.0_f64.to_bits());
+    assert!((rows[2].per_trace_ms.p99 - 29.8).abs() < 1e-9);
     assert!((rows[2].share - 60.0 / 210.0).abs() < 1e-9);
     assert_eq!(rows[2].activities, [(Activity::ExternalService, 60.0)]);
     assert!((tree.total_ms() - rows.iter().map(|row| row.own_ms).sum::<f64>()).abs() < 1e-6);
@@ -78,7 +78,7 @@ fn typical_traces_are_those_nearest_to_a_quantile() {
     let median = tree.durations_ms().unwrap().p50;
     let nearest = tree.typical(median, 3);
     assert_eq!(nearest[0].id, "1-099");
-    assert!(nearest.iter().all(|trace| (trace.duration as f64 / 1e3 - median).abs() < 1.5), "{nearest:?}");
+    assert!(nearest.iter().all(|trace| (trace.duration as f64 / 1e3 - median).abs() < 1.6), "{nearest:?}");
     assert_eq!(tree.typical(0.0, 1)[0].id, "1-000");
     assert_eq!(tree.typical(1e9, 1)[0].id, "1-199");
 }

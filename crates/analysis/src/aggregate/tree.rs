@@ -203,7 +203,7 @@ impl PathTree {
         self.total as f64 / 1e3
     }
 
-    /// Of the durations, in milliseconds, at the nearest rank; `None` without traces.
+    /// Of the durations, in milliseconds; `None` without traces.
     pub fn durations_ms(&self) -> Option<Quantiles> {
         self.durations.quantiles()
     }

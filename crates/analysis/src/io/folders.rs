@@ -396,8 +396,8 @@ mod tests {
             (load.planned, load.sent, load.answered, load.failed, load.dropped),
             (Some(6), 5, 3, 3, 1)
         );
-        assert_eq!(load.latency_ms, Some(Quantiles { p50: 10.0, p95: 20.0, p99: 20.0 }));
-        assert_eq!(load.latency_from_planned_ms, Some(Quantiles { p50: 11.0, p95: 21.0, p99: 21.0 }));
+        assert_eq!(load.latency_ms, Some(Quantiles { p50: 15.0, p95: 19.5, p99: 19.9 }));
+        assert_eq!(load.latency_from_planned_ms, Some(Quantiles { p50: 16.0, p95: 20.5, p99: 20.9 }));
         assert_eq!(load.failed_latency_ms, Some(Quantiles { p50: 30.0, p95: 30.0, p99: 30.0 }));
         let names: Vec<_> =
             load.requests.iter().map(|of| (of.name.as_str(), of.sent, of.answered, of.failed)).collect();
@@ -534,7 +534,7 @@ mod tests {
         assert!(summary.invalid.is_empty(), "{:?}", summary.invalid);
         let load = summary.load.unwrap();
         assert_eq!((load.planned, load.sent, load.answered, load.failed, load.dropped), (None, 4, 3, 2, 3));
-        assert_eq!(load.latency_ms, Some(Quantiles { p50: 10.0, p95: 20.0, p99: 20.0 }));
+        assert_eq!(load.latency_ms, Some(Quantiles { p50: 15.0, p95: 19.5, p99: 19.9 }));
         assert_eq!(load.failed_latency_ms.map(|of| of.p99), Some(1.0), "only of answers");
         assert_eq!(load.outcomes[&Outcome::Refused], 1);
         let traces = summary.traces.unwrap();

@@ -27,9 +27,17 @@ pub enum ColdState {
 impl ColdState {
     /// Of a trace that can be explained.
     pub fn of(trace: &Trace<'_>, analysis: &Analysis) -> Self {
-        let functions =
-            analysis.path.iter().filter(|&&span| trace.node(span).role.is_function()).count() as u64;
-        match analysis.row.num_cold_starts {
+        Self::of_counts(analysis.row.num_cold_starts, Self::functions(trace, analysis))
+    }
+
+    /// How many functions are on the critical path.
+    pub fn functions(trace: &Trace<'_>, analysis: &Analysis) -> u64 {
+        analysis.path.iter().filter(|&&span| trace.node(span).role.is_function()).count() as u64
+    }
+
+    /// Of a path with so many cold starts and functions.
+    pub fn of_counts(cold_starts: u64, functions: u64) -> Self {
+        match cold_starts {
             0 => Self::Warm,
             starts if starts < functions => Self::Partial,
             _ => Self::Cold,

@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, Outcome, SUMMARY_FILE, sent_id};
+use sb_measurement::{
+    IMAGE, INVOCATIONS_FILE, InvocationReader, LoadSummary, Outcome, RequestType, RequestTypes, SUMMARY_FILE,
+    image_type, sent_id,
+};
 use serde_json::Value;
 
 use super::BREAKDOWN_FILE;
@@ -24,6 +27,8 @@ const DEPTH: usize = 12;
 /// A folder, and what it is of.
 struct DescribedFolder {
     folder: PathBuf,
+    /// Written by our own program, not in the published layout.
+    is_ours: bool,
     application: String,
     factors: BTreeMap<String, String>,
     /// `None`: nothing says which deployment it was.
@@ -142,6 +147,7 @@ fn describe_folder(folder: &Path) -> Result<DescribedFolder, ReportError> {
         let (application, factors) = published_config(folder)?;
         return Ok(DescribedFolder {
             folder: folder.to_owned(),
+            is_ours: false,
             application,
             factors,
             deployment: None,
@@ -154,6 +160,7 @@ fn describe_folder(folder: &Path) -> Result<DescribedFolder, ReportError> {
     let of_run = described.run.unwrap_or_default();
     Ok(DescribedFolder {
         folder: folder.to_owned(),
+        is_ours: true,
         application: described.application.unwrap_or_else(|| "invocations".to_owned()),
         factors: described.values,
         deployment: described.deployment.map(|deployment| format!("{of_run} {deployment}")),
@@ -202,8 +209,26 @@ struct Reader<'r> {
     invalid: Vec<(PathBuf, String)>,
 }
 
-/// The request of a trace, and whether it failed.
-type ByTrace = HashMap<String, (Option<String>, bool)>;
+/// What a file of requests says of one.
+struct SentRequest<'r> {
+    /// Its type. `None`: the file does not say.
+    request: Option<String>,
+    /// The names on the critical path of its trace decide on the type of the trace.
+    by_path: bool,
+    /// Empty where it has no trace.
+    trace_id: &'r str,
+    /// Milliseconds. `None`: it was not answered as expected, or never sent.
+    latency_ms: Option<f64>,
+}
+
+/// What is known of the request of a trace.
+struct TraceRequest {
+    request: Option<String>,
+    by_path: bool,
+    failed: bool,
+}
+
+type ByTrace = HashMap<String, TraceRequest>;
 
 impl Reader<'_> {
     fn add(&mut self, described: &DescribedFolder, place: TrialPlace) -> Result<(), ReportError> {
@@ -219,7 +244,10 @@ impl Reader<'_> {
             self.invalid.push((folder.clone(), reason));
         }
         let mut by_trace = ByTrace::new();
-        let mut add = |request: Option<String>, trace_id: &str, latency_ms: Option<f64>| {
+        // Of the folder alone: how many were answered as expected, and how many failed.
+        let mut counts: BTreeMap<Option<String>, [u64; 2]> = BTreeMap::new();
+        let mut add = |sent: SentRequest<'_>| {
+            let SentRequest { request, by_path, trace_id, latency_ms } = sent;
             let column = self.run.requests.entry(key(request.clone())).or_default().entry(place).or_default();
             match latency_ms {
                 Some(latency) if usable => column.latencies_ms.push(latency),
@@ -227,15 +255,49 @@ impl Reader<'_> {
                 Some(_) => column.answered_in_vain += 1,
                 None => column.failed += 1,
             }
+            let failed = latency_ms.is_none();
+            counts.entry(request.clone()).or_default()[usize::from(failed)] += 1;
             if !trace_id.is_empty() {
-                by_trace.insert(sent_id(trace_id).into_owned(), (request, latency_ms.is_none()));
+                // Of several requests of a trace, the first one says of which type it is, and any that it failed.
+                let known = by_trace.entry(sent_id(trace_id).into_owned());
+                known.or_insert(TraceRequest { request, by_path, failed: false }).failed |= failed;
             }
         };
-        let known = read_invocations(folder, &mut add)? || read_k6(folder, &mut add)?;
+        let is_known = if read_invocations(folder, &mut add)? {
+            true
+        } else if let Some(dropped) = read_k6(described, &mut add)? {
+            self.add_dropped(&counts, dropped, key, place);
+            true
+        } else {
+            false
+        };
         if usable {
-            self.add_traces(folder, place, key, known.then_some(&by_trace))?;
+            self.add_traces(folder, place, key, is_known.then_some(&by_trace))?;
         }
         Ok(())
+    }
+
+    /// Iterations that k6 dropped: requests that were never sent. They have no type. Where there are several types, the
+    /// application as a whole is a group of its own, also without any: the other side may have some.
+    fn add_dropped(
+        &mut self,
+        counts: &BTreeMap<Option<String>, [u64; 2]>,
+        dropped: u64,
+        key: impl Fn(Option<String>) -> ComparedGroup,
+        place: TrialPlace,
+    ) {
+        let (request, answered, failed) = match counts.keys().next() {
+            Some(only) if counts.len() == 1 => (only.clone(), 0, 0),
+            Some(_) => {
+                let sum = |which: usize| counts.values().map(|of| of[which]).sum::<u64>();
+                (None, sum(0), sum(1))
+            }
+            None if dropped == 0 => return,
+            None => (None, 0, 0),
+        };
+        let column = self.run.requests.entry(key(request)).or_default().entry(place).or_default();
+        column.answered_in_vain += answered;
+        column.failed += failed + dropped;
     }
 
     fn add_traces(
@@ -254,8 +316,13 @@ impl Reader<'_> {
                 None if row.errors + row.faults + row.throttles > 0 => return,
                 None => None,
                 Some(known) => match known.get(&*sent_id(&row.trace_id)) {
-                    Some((_, true)) => return,
-                    Some((request, false)) => request.clone(),
+                    Some(of) if of.failed => return,
+                    Some(of) if of.by_path => {
+                        let names: Vec<_> =
+                            row.longest_path_names.iter().map(|name| name.clone().into_bytes()).collect();
+                        Some(image_type(&names).to_owned())
+                    }
+                    Some(of) => of.request.clone(),
                     None => {
                         self.unmatched += 1;
                         return;
@@ -282,32 +349,44 @@ fn invalid_reason(folder: &Path) -> Result<Option<String>, ReportError> {
     Ok(summary.invalid.into_iter().next())
 }
 
-/// Gives each invocation on: its type, its trace and, if it was answered as expected, its latency in milliseconds. False where
-/// there is no such file.
-fn read_invocations(
-    folder: &Path,
-    add: &mut impl FnMut(Option<String>, &str, Option<f64>),
-) -> Result<bool, ReportError> {
+/// Gives each invocation on. False where there is no such file.
+fn read_invocations(folder: &Path, add: &mut impl FnMut(SentRequest<'_>)) -> Result<bool, ReportError> {
     let path = folder.join(INVOCATIONS_FILE);
     let Some(file) = open(&path)? else { return Ok(false) };
     let wrong = |source| ReportError::Invocations { path: path.clone(), source };
     for row in InvocationReader::new(file).map_err(wrong)? {
         let row = row.map_err(wrong)?;
         let answered = row.latency_micros().filter(|_| row.outcome == Outcome::Ok);
-        add(Some(row.request), &row.trace_id, answered.map(|micros| micros as f64 / 1e3));
+        add(SentRequest {
+            request: Some(row.request),
+            by_path: false,
+            trace_id: &row.trace_id,
+            latency_ms: answered.map(|micros| micros as f64 / 1e3),
+        });
     }
     Ok(true)
 }
 
-/// The same from the metrics of k6, as the published dataset has them. They do not say which type a request is of.
+/// The same from the metrics of k6, as the published dataset has them. Method and URL say which type a request is of. Returns how
+/// many iterations were dropped; `None` where there is no such file.
 fn read_k6(
-    folder: &Path,
-    add: &mut impl FnMut(Option<String>, &str, Option<f64>),
-) -> Result<bool, ReportError> {
-    let found = for_each_k6_request(folder, &mut |request| {
-        add(None, request.trace_id, (request.outcome == Outcome::Ok).then_some(request.milliseconds));
-    })?;
-    Ok(found.is_some())
+    described: &DescribedFolder,
+    add: &mut impl FnMut(SentRequest<'_>),
+) -> Result<Option<u64>, ReportError> {
+    let mut types = RequestTypes::new(&described.application, !described.is_ours, false);
+    for_each_k6_request(&described.folder, &mut |request| {
+        let K6Request { method, url, name, .. } = request;
+        let (kind, by_path) = if url.is_empty() && name.is_empty() {
+            (None, false)
+        } else {
+            match types.of_request(method.as_bytes(), url.as_bytes(), name.as_bytes()) {
+                RequestType::Known(id) => (types.name(id).map(ToString::to_string), false),
+                RequestType::ByPath => (Some(IMAGE.to_owned()), true),
+            }
+        };
+        let latency_ms = (request.outcome == Outcome::Ok).then_some(request.milliseconds);
+        add(SentRequest { request: kind, by_path, trace_id: request.trace_id, latency_ms });
+    })
 }
 
 /// A request in the metrics of k6.
@@ -317,6 +396,11 @@ pub(super) struct K6Request<'r> {
     /// From sending to the answer; of a request without an answer, until k6 gave up.
     pub(super) milliseconds: f64,
     pub(super) outcome: Outcome,
+    /// Empty where the file does not say it, as the next two.
+    pub(super) method: &'r str,
+    pub(super) url: &'r str,
+    /// What the script calls it; often the URL itself.
+    pub(super) name: &'r str,
 }
 
 /// Gives each request of `k6_metrics.csv` on. Returns the number of iterations that k6 dropped; `None` where there is no such
@@ -340,6 +424,7 @@ fn read_k6_rows(file: File, add: &mut impl FnMut(K6Request<'_>)) -> Result<u64, 
     let needed = |name: &str| place(name).ok_or_else(|| format!("there is no column `{name}`"));
     let (metric, value, tags) = (needed("metric_name")?, needed("metric_value")?, needed("extra_tags")?);
     let (status, expected, code) = (place("status"), place("expected_response"), place("error_code"));
+    let (method, url, name) = (place("method"), place("url"), place("name"));
     let mut record = csv::StringRecord::new();
     let mut dropped = 0_u64;
     while reader.read_record(&mut record).map_err(|error| error.to_string())? {
@@ -371,7 +456,8 @@ fn read_k6_rows(file: File, add: &mut impl FnMut(K6Request<'_>)) -> Result<u64, 
             .split('&')
             .find_map(|tag| tag.strip_prefix("xray_header=Root="))
             .unwrap_or_default();
-        add(K6Request { trace_id, milliseconds: number, outcome });
+        let (method, url, name) = (cell(method), cell(url), cell(name));
+        add(K6Request { trace_id, milliseconds: number, outcome, method, url, name });
     }
     Ok(dropped)
 }
@@ -560,6 +646,87 @@ mod tests {
         fs::write(folder.join(K6_FILE), "a,b\n").unwrap();
         let message = measure("it", &[folder]).unwrap_err().to_string();
         assert!(message.contains("there is no column `metric_name`"), "{message}");
+    }
+
+    /// A folder in the published layout: rows of method, URL and whether the request was answered as expected.
+    fn published(root: &Path, application: &str, requests: &[(&str, &str, bool)], dropped: u64) -> PathBuf {
+        let folder = root.join("src/logs/2022-01-11_08-15-31");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(CONFIG_FILE), format!("{application}:\n  label: x\n")).unwrap();
+        let mut text =
+            "metric_name,timestamp,metric_value,expected_response,method,status,url,extra_tags\n".to_owned();
+        for (number, (method, url, is_ok)) in requests.iter().enumerate() {
+            let tag = format!("xray_header=Root=1-{number:08x}-{ID}");
+            text.push_str(&format!(
+                "http_req_duration,1,{}.5,{is_ok},{method},200,{url},{tag}\n",
+                number + 10
+            ));
+        }
+        text.push_str(&format!("dropped_iterations,1,{dropped},,,,,\n"));
+        fs::write(folder.join(K6_FILE), text).unwrap();
+        folder
+    }
+
+    /// Of each type: answered, answered without a time that counts, failed.
+    fn counts(run: &RunMeasurements) -> Vec<(Option<&str>, usize, u64, u64)> {
+        let mut all = Vec::new();
+        for (key, trials) in &run.requests {
+            let column = trials.values().next().unwrap();
+            all.push((
+                key.request.as_deref(),
+                column.latencies_ms.len(),
+                column.answered_in_vain,
+                column.failed,
+            ));
+        }
+        all
+    }
+
+    #[test]
+    fn requests_of_the_published_layout_have_types_and_dropped_ones_fail() {
+        let root = tempfile::tempdir().unwrap();
+        let requests = [
+            ("GET", "https://h/dev/lst", true),
+            ("POST", "https://h/dev/put", true),
+            ("GET", "https://h/dev/lst", false),
+        ];
+        let folder = published(root.path(), "todo_api", &requests, 4);
+        let rows = format!("{}{}{}{}", crate::BREAKDOWN_HEADER, row(0, 5), row(1, 6), row(2, 7));
+        fs::write(folder.join(BREAKDOWN_FILE), rows).unwrap();
+        let run = read(&root);
+        let expected = [(None, 0, 2, 5), (Some("createTodo"), 1, 0, 0), (Some("listTodos"), 1, 0, 1)];
+        assert_eq!(counts(&run), expected, "nobody knows of which type the four are");
+        let traces: Vec<_> = run
+            .traces
+            .iter()
+            .map(|(key, trials)| (key.request.as_deref(), trials.values().next().unwrap().duration_ms.len()))
+            .collect();
+        assert_eq!(traces, [(Some("createTodo"), 1), (Some("listTodos"), 1)]);
+        // One type alone: the dropped ones are of this type.
+        published(root.path(), "shop", &[("GET", "https://h/items/17", true)], 3);
+        assert_eq!(counts(&read(&root)), [(Some("GET /items/{id}"), 1, 0, 3)]);
+        published(root.path(), "shop", &[], 2);
+        assert_eq!(counts(&read(&root)), [(None, 0, 0, 2)]);
+    }
+
+    #[test]
+    fn dropped_iterations_are_more_failures() {
+        let side = |dropped: &[u64]| {
+            let root = tempfile::tempdir().unwrap();
+            for (trial, dropped) in dropped.iter().enumerate() {
+                let requests = [("GET", "https://h/a", true), ("GET", "https://h/b", true)].repeat(200);
+                let of_trial = root.path().join(trial.to_string());
+                published(&of_trial, "shop", &requests, *dropped);
+            }
+            read(&root)
+        };
+        let compared = crate::Comparison::of(&side(&[0; 6]), &side(&[90, 100, 110, 95, 105, 100])).unwrap();
+        let found = compared.regressions(0.05);
+        let failed: Vec<_> =
+            found.iter().filter(|one| one.quantity == "failed").map(|one| one.group.as_str()).collect();
+        assert_eq!(failed, ["shop label=x"], "{found:?}");
+        assert!(found.iter().all(|one| one.quantity == "failed"), "{found:?}");
+        assert!((found[0].first, found[0].second) == (0.0, 0.2), "100 of 500: {found:?}");
     }
 
     #[test]

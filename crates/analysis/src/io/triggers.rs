@@ -168,7 +168,7 @@ mod tests {
         let (_, _, summary) = run(&texts.join("\n"));
         let (http, queue) = (&summary.triggers["http"], &summary.triggers["queue"]);
         assert_eq!((http.traces, http.trigger_ms.p50), (1, -27.0));
-        assert_eq!((queue.traces, queue.trigger_ms.p50, queue.trigger_ms.p99), (2, 0.0, 100.0));
+        assert_eq!((queue.traces, queue.trigger_ms.p50, queue.trigger_ms.p99), (2, 50.0, 99.0));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::path::breakdown::Activity;
 use crate::quantiles::Quantiles;
 use crate::row::BreakdownRow;
 
-/// What was measured of an application. Quantiles are nearest-rank: the smallest value such that at least the
-/// share `q` of all values is not above it, so each is a value that was measured.
+/// What was measured of an application. Quantiles are linear between two measured values. The breakdowns of the median and of
+/// the 99th percentile are those of the trace at the nearest rank, so each is of a trace that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApplicationSummary {

@@ -169,7 +169,7 @@ impl<W: Write> SummaryTable<'_, W> {
         }
 
         writeln!(self.out)?;
-        self.columns("latency (nearest rank)", &["p50", "p95", "p99"])?;
+        self.columns("latency", &["p50", "p95", "p99"])?;
         self.quantiles("from sending", load.latency_ms)?;
         self.quantiles("from the planned time", load.latency_from_planned_ms)?;
         if load.failed_latency_ms.is_some() {

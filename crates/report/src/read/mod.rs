@@ -23,8 +23,8 @@ use self::traces::TraceRows;
 use crate::config::{Config, read_config};
 use crate::execution::Execution;
 use crate::note::Note;
-use crate::types::{STUDY, Types};
 use crate::{parallel, rates};
+use sb_measurement::{IMAGE, RequestTypes, STUDY_APPLICATIONS};
 
 pub(crate) use requests::NO_LATENCY;
 
@@ -123,12 +123,12 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
         executions.push(describe(found, options, patterns.as_deref(), &mut notes));
     }
     let rank = |execution: &Execution| {
-        let known = STUDY.iter().position(|name| **name == *execution.application);
-        known.unwrap_or(STUDY.len())
+        let known = STUDY_APPLICATIONS.iter().position(|name| **name == *execution.application);
+        known.unwrap_or(STUDY_APPLICATIONS.len())
     };
     // Stable: further applications stay in the order of their folders.
     executions.sort_by_key(rank);
-    let contents = read_contents(&executions, options.as_published);
+    let contents = read_contents(&executions, options.as_published, &mut notes);
     for (execution, content) in executions.iter_mut().zip(contents) {
         content.put_into(execution, &mut notes);
         if !options.as_published
@@ -303,8 +303,36 @@ enum Part {
     Traces,
 }
 
+/// Traces are read for the functions on their paths if all files together are at most so large, in bytes.
+const MOST_TRACES: u64 = 1 << 30;
+
+/// Whether the traces are read again, for the functions on their paths. The study's definitions do not ask for them.
+fn are_paths_read(executions: &[Execution], as_published: bool, notes: &mut Vec<Note>) -> bool {
+    if as_published {
+        return false;
+    }
+    let size = |execution: &Execution| {
+        let file = traces_file(&execution.folder).and_then(|file| fs::metadata(file).ok());
+        file.map_or(0, |about| about.len())
+    };
+    let all: u64 = executions.iter().map(size).sum();
+    if all > MOST_TRACES {
+        notes.push(Note::general(format!(
+            "the traces have {} MiB, which is too much to read all of them again: a trace counts as cold if it has as many cold \
+             starts as the one with the most of its type, not if all functions on its path were cold",
+            all >> 20
+        )));
+    }
+    all <= MOST_TRACES
+}
+
+fn traces_file(folder: &Path) -> Option<PathBuf> {
+    TRACE_FILES.iter().map(|name| folder.join(name)).find(|traces| traces.is_file())
+}
+
 /// Reads the large files, largest executions first. Two files of one execution are read at the same time.
-fn read_contents(executions: &[Execution], as_published: bool) -> Vec<Content> {
+fn read_contents(executions: &[Execution], as_published: bool, notes: &mut Vec<Note>) -> Vec<Content> {
+    let are_paths_read = are_paths_read(executions, as_published, notes);
     let size = |folder: &Path, name: &str| fs::metadata(folder.join(name)).map_or(0, |about| about.len());
     let mut order: Vec<(u64, usize)> = executions
         .iter()
@@ -331,7 +359,7 @@ fn read_contents(executions: &[Execution], as_published: bool) -> Vec<Content> {
             }
             Part::Traces => {
                 let mut notes = Vec::new();
-                let (rows, invalid) = read_traces(execution, as_published, &mut notes);
+                let (rows, invalid) = read_traces(execution, as_published, are_paths_read, &mut notes);
                 let mut content = content.lock();
                 (content.rows, content.invalid) = (rows, invalid);
                 content.notes[1] = notes;
@@ -349,7 +377,7 @@ fn read_contents(executions: &[Execution], as_published: bool) -> Vec<Content> {
 fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note>) -> Option<Requests> {
     let folder = &execution.folder;
     let by_rules = !execution.is_ours || as_published;
-    let types = Types::new(&execution.application, by_rules, as_published);
+    let types = RequestTypes::new(&execution.application, by_rules, as_published);
     let (ours, k6) = (folder.join(INVOCATIONS_FILE), folder.join(K6_FILE));
     // Ours is finer: microseconds instead of seconds, and the request's own name.
     let (path, read) = if ours.is_file() && !(as_published && k6.is_file()) {
@@ -384,11 +412,16 @@ fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note
     }
 }
 
-fn read_traces(execution: &Execution, as_published: bool, notes: &mut Vec<Note>) -> (Option<TraceRows>, u64) {
+fn read_traces(
+    execution: &Execution,
+    as_published: bool,
+    are_paths_read: bool,
+    notes: &mut Vec<Note>,
+) -> (Option<TraceRows>, u64) {
     let folder = &execution.folder;
     let path = folder.join(BREAKDOWN_FILE);
     if !path.is_file()
-        && let Some(traces) = TRACE_FILES.iter().map(|name| folder.join(name)).find(|traces| traces.is_file())
+        && let Some(traces) = traces_file(folder)
     {
         match analyze_file(&traces, &AnalyzeOptions::default()) {
             Ok(summary) => notes.push(Note::remark(
@@ -408,6 +441,17 @@ fn read_traces(execution: &Execution, as_published: bool, notes: &mut Vec<Note>)
         Ok(mut rows) => {
             let is_known = rows.traces.count() > 0 || rows.notes.is_empty() || as_published;
             notes.append(&mut rows.notes);
+            if are_paths_read && let Some(file) = traces_file(folder) {
+                match traces::read_paths(&file) {
+                    Ok(paths) => rows.add_paths(&paths),
+                    Err(error) => {
+                        let message = format!(
+                            "it cannot be read: {error}; which traces are cold is by their breakdown"
+                        );
+                        notes.push(Note::warning(&file, message));
+                    }
+                }
+            }
             is_known.then_some(rows)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -442,8 +486,8 @@ impl Content {
             let by_path = requests.sent.kinds.iter().position(|kind| *kind == requests::BY_PATH);
             if by_path.is_some() {
                 // The path is that of a trace; a request alone is one of the three.
-                let kind = self.types.iter().position(|name| &**name == "postImage").unwrap_or_else(|| {
-                    self.types.push("postImage".into());
+                let kind = self.types.iter().position(|name| &**name == IMAGE).unwrap_or_else(|| {
+                    self.types.push(IMAGE.into());
                     self.types.len() - 1
                 });
                 for found in requests.sent.kinds.iter_mut().filter(|kind| **kind == requests::BY_PATH) {

@@ -13,7 +13,7 @@ use super::number::{fixed, rounded};
 use super::records::{Fields, Record, Records};
 use crate::execution::{Sent, Times};
 use crate::note::{BadRows, Note};
-use crate::types::{Request, TypeId, Types};
+use sb_measurement::{RequestType, RequestTypes, TypeId};
 
 /// The id of a trace: 32 hexadecimal digits as two numbers, whichever way they are written.
 pub(super) type TraceId = [u64; 2];
@@ -57,15 +57,26 @@ pub(super) struct Requests {
     pub(super) notes: Vec<Note>,
 }
 
-/// The type of the first request of a trace, and its number.
+/// The type of the first request of a trace, and what became of its requests.
 #[derive(Clone, Copy)]
 struct Joined {
     kind: TypeId,
-    /// The place of its entry of `further`, where it has further requests.
+    /// The place of its entry of `further`, where it has further requests. The highest bit: a request failed.
     further: u32,
 }
 
-const NONE: u32 = u32::MAX;
+const FAILED: u32 = 1 << 31;
+const NONE: u32 = FAILED - 1;
+
+/// What is known of the requests of a trace.
+pub(super) struct OfTrace<'r> {
+    /// The type of the first.
+    pub(super) kind: TypeId,
+    /// The types of the others.
+    pub(super) further: &'r [TypeId],
+    /// Whether one failed.
+    pub(super) has_failed: bool,
+}
 
 impl Requests {
     fn new() -> Self {
@@ -79,11 +90,12 @@ impl Requests {
         }
     }
 
-    fn join(&mut self, id: &[u8], kind: TypeId) {
+    fn join(&mut self, id: &[u8], kind: TypeId, has_failed: bool) {
         if id.is_empty() {
             return;
         }
-        let fresh = Joined { kind, further: NONE };
+        let failed = if has_failed { FAILED } else { 0 };
+        let fresh = Joined { kind, further: NONE | failed };
         let known = match trace_id(id) {
             Some(id) => match self.by_id.entry(id) {
                 std::collections::hash_map::Entry::Vacant(entry) => {
@@ -100,24 +112,29 @@ impl Requests {
                 std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             },
         };
-        if known.further == NONE {
-            known.further = self.further.len() as u32;
+        if known.further & NONE == NONE {
+            known.further = self.further.len() as u32 | known.further & FAILED;
         }
-        self.further.entry(known.further).or_default().push(kind);
+        known.further |= failed;
+        self.further.entry(known.further & NONE).or_default().push(kind);
     }
 
-    /// The types of the requests of a trace, the first one first; `None`: it has no request.
-    pub(super) fn of_trace(&self, id: TraceId) -> Option<(TypeId, &[TypeId])> {
-        self.by_id.get(&id).map(|joined| self.with_further(*joined))
+    /// What is known of the requests of a trace; `None`: it has no request.
+    pub(super) fn of_trace(&self, id: TraceId) -> Option<OfTrace<'_>> {
+        self.by_id.get(&id).map(|joined| self.known(*joined))
     }
 
     /// As [`of_trace`](Self::of_trace), by an id that is not of the usual form.
-    pub(super) fn of_text(&self, id: &[u8]) -> Option<(TypeId, &[TypeId])> {
-        self.by_text.get(id).map(|joined| self.with_further(*joined))
+    pub(super) fn of_text(&self, id: &[u8]) -> Option<OfTrace<'_>> {
+        self.by_text.get(id).map(|joined| self.known(*joined))
     }
 
-    fn with_further(&self, joined: Joined) -> (TypeId, &[TypeId]) {
-        (joined.kind, self.further.get(&joined.further).map_or(&[], Vec::as_slice))
+    fn known(&self, joined: Joined) -> OfTrace<'_> {
+        OfTrace {
+            kind: joined.kind,
+            further: self.further.get(&(joined.further & NONE)).map_or(&[], Vec::as_slice),
+            has_failed: joined.further & FAILED != 0,
+        }
     }
 }
 
@@ -170,28 +187,53 @@ pub(super) fn places<const N: usize>(
     Ok(found)
 }
 
-/// Reads `k6_metrics.csv`: its rows of `http_req_duration` are the requests.
-pub(super) fn read_k6(path: &Path, mut types: Types, as_published: bool) -> io::Result<Requests> {
-    const METRIC: &[u8] = b"http_req_duration";
-    let mut all = Requests::new();
+/// A file of requests whose header was read.
+struct Opened<const N: usize> {
+    records: Records<File>,
+    /// The fields of the header, until a record is split.
+    fields: Fields,
+    /// Where the columns are that it must have.
+    places: [usize; N],
+    /// Where those are that it may have.
+    optional: Vec<Option<usize>>,
+    /// How many columns it has.
+    columns: usize,
+}
+
+/// Opens a file of requests. Of one that is empty or lacks a column, what is wrong.
+fn open<const N: usize>(
+    path: &Path,
+    names: [&str; N],
+    optional: &[&str],
+) -> io::Result<Result<Opened<N>, Note>> {
     let mut records = Records::new(File::open(path)?);
     let mut fields = Fields::default();
-    let Some(header) = records.next()? else {
-        all.notes.push(Note::warning(path, "the file is empty"));
-        return Ok(all);
-    };
+    let Some(header) = records.next()? else { return Ok(Err(Note::warning(path, "the file is empty"))) };
     fields.split(header);
-    let names = ["metric_name", "timestamp", "metric_value", "method", "url", "extra_tags"];
-    let [metric, time, value, method, url, tags] = match places(&fields, header, names) {
+    let places = match places(&fields, header, names) {
         Ok(places) => places,
-        Err(message) => {
-            all.notes.push(Note::warning(path, message));
+        Err(message) => return Ok(Err(Note::warning(path, message))),
+    };
+    let optional = optional.iter().map(|name| place(&fields, header, name)).collect();
+    let columns = fields.len();
+    Ok(Ok(Opened { records, fields, places, optional, columns }))
+}
+
+/// Reads `k6_metrics.csv`: its rows of `http_req_duration` are the requests.
+pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) -> io::Result<Requests> {
+    const METRIC: &[u8] = b"http_req_duration";
+    let mut all = Requests::new();
+    let names = ["metric_name", "timestamp", "metric_value", "method", "url", "extra_tags"];
+    let opened = match open(path, names, &["name", "status", "expected_response"])? {
+        Ok(opened) => opened,
+        Err(note) => {
+            all.notes.push(note);
             return Ok(all);
         }
     };
-    let columns = fields.len();
-    let optional = |name| place(&fields, header, name);
-    let (name, status, expected) = (optional("name"), optional("status"), optional("expected_response"));
+    let Opened { mut records, mut fields, places, optional, columns } = opened;
+    let [metric, time, value, method, url, tags] = places;
+    let [name, status, expected] = [0, 1, 2].map(|at: usize| optional.get(at).copied().flatten());
     let mut times = Counter::default();
     let mut bad = BadRows::default();
     let mut without_latency = BadRows::default();
@@ -231,16 +273,17 @@ pub(super) fn read_k6(path: &Path, mut types: Types, as_published: bool) -> io::
         let text = |place: Option<usize>| place.map_or(Cow::Borrowed(&b""[..]), |at| fields.text(record, at));
         let (method, address) = (fields.text(record, method), fields.text(record, url));
         let kind = match types.of_request(&method, &address, &text(name)) {
-            Request::Type(kind) => kind,
-            Request::ByPath => BY_PATH,
+            RequestType::Known(kind) => kind,
+            RequestType::ByPath => BY_PATH,
         };
         times.add(at);
         kinds.push(kind);
         all.sent.latency_nanos.push(nanos);
-        all.sent.failed.push(has_failed(&text(expected), &text(status)));
+        let has_failed = has_failed(&text(expected), &text(status));
+        all.sent.failed.push(has_failed);
         let tags = fields.text(record, tags);
         let id = if as_published { id_as_published(&tags) } else { id_of_tags(&tags).into() };
-        all.join(&id, kind);
+        all.join(&id, kind, has_failed);
     }
     all.sent.times = times.into_times();
     all.sent.kinds = kinds;
@@ -309,24 +352,18 @@ fn id_of_tags(tags: &[u8]) -> &[u8] {
 }
 
 /// Reads our `invocations.csv`. Requests that never left this machine are counted apart.
-pub(super) fn read_invocations(path: &Path, mut types: Types) -> io::Result<Requests> {
+pub(super) fn read_invocations(path: &Path, mut types: RequestTypes) -> io::Result<Requests> {
     let mut all = Requests::new();
-    let mut records = Records::new(File::open(path)?);
-    let mut fields = Fields::default();
-    let Some(header) = records.next()? else {
-        all.notes.push(Note::warning(path, "the file is empty"));
-        return Ok(all);
-    };
-    fields.split(header);
     let names = ["request", "trace_id", "planned", "sent", "answered", "outcome"];
-    let [request, id, planned, sent, answered, outcome] = match places(&fields, header, names) {
-        Ok(places) => places,
-        Err(message) => {
-            all.notes.push(Note::warning(path, message));
+    let opened = match open(path, names, &[])? {
+        Ok(opened) => opened,
+        Err(note) => {
+            all.notes.push(note);
             return Ok(all);
         }
     };
-    let columns = fields.len();
+    let Opened { mut records, mut fields, places, columns, .. } = opened;
+    let [request, id, planned, sent, answered, outcome] = places;
     let mut times = Vec::new();
     let mut due = Vec::new();
     let mut bad = BadRows::default();
@@ -373,7 +410,7 @@ pub(super) fn read_invocations(path: &Path, mut types: Types) -> io::Result<Requ
             }
         }
         all.sent.failed.push(outcome != b"ok");
-        all.join(fields.raw(record, id), kind);
+        all.join(fields.raw(record, id), kind, outcome != b"ok");
     }
     all.sent.times = Times::of_all(times);
     all.sent.planned = (!due.is_empty()).then(|| Times::of_all(due));

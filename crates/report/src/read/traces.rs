@@ -1,15 +1,18 @@
 //! The valid traces of an execution: `trace_breakdown.csv`.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+
+use sb_analysis::{ColdState, Method, for_each_trace};
 
 use super::number::{count, duration, rounded};
 use super::records::{Fields, Records};
 use super::requests::{BY_PATH, Requests, TraceId, places, trace_id};
 use crate::execution::{ACTIVITIES, Traces, flag};
 use crate::note::{BadRows, Note};
-use crate::types::{NO_REQUEST, TypeId, image_type, names_of};
+use sb_measurement::{NO_REQUEST, TypeId, image_type, names_of};
 
 /// Traces, and what joins them to their requests.
 #[derive(Default)]
@@ -136,7 +139,44 @@ pub(super) fn read(input: impl Read, path: &Path, by_path: bool) -> io::Result<T
     Ok(all)
 }
 
+/// What the traces themselves say of a critical path.
+#[derive(Clone, Copy)]
+pub(super) struct PathCounts {
+    cold_starts: u64,
+    functions: u32,
+}
+
+pub(super) type Paths = HashMap<TraceId, PathCounts, foldhash::fast::RandomState>;
+
+/// Reads a file of traces: cold starts and functions on the critical path of each that can be explained.
+pub(super) fn read_paths(file: &Path) -> io::Result<Paths> {
+    let mut all = Paths::default();
+    for_each_trace(file, "", |recorded| {
+        let seen = recorded.and_then(|recorded| {
+            Method::default().inspect(recorded, |trace, analysis| {
+                let analysis = analysis.ok()?;
+                let functions = u32::try_from(ColdState::functions(trace, &analysis)).ok()?;
+                let cold_starts = analysis.row.num_cold_starts;
+                Some((trace_id(trace.id.as_bytes())?, PathCounts { cold_starts, functions }))
+            })
+        });
+        // What cannot be explained is no valid trace, and has no row.
+        all.extend(seen.ok().flatten());
+        true
+    })?;
+    Ok(all)
+}
+
 impl TraceRows {
+    /// Takes over how many functions are on the paths. Not where the row counts other cold starts: it is of another path.
+    pub(super) fn add_paths(&mut self, paths: &Paths) {
+        let functions = self.ids.iter().zip(&self.traces.cold_starts).map(|(id, cold_starts)| {
+            let known = paths.get(id).filter(|counts| counts.cold_starts == u64::from(*cold_starts));
+            known.map_or(0, |counts| counts.functions)
+        });
+        self.traces.functions = functions.collect();
+    }
+
     /// Gives each trace the type of its request. `as_published`: a trace counts once for each of its requests.
     pub(super) fn join(
         &mut self,
@@ -173,13 +213,20 @@ impl TraceRows {
                 Some((_, text)) => requests.and_then(|requests| requests.of_text(text)),
                 None => requests.and_then(|requests| requests.of_trace(*id)),
             };
-            let Some((kind, further)) = found else {
+            let flags = &mut self.traces.flags[place];
+            let Some(found) = found else {
                 kinds[place] = none;
+                if *flags != 0 {
+                    *flags |= flag::FAILED;
+                }
                 continue;
             };
-            kinds[place] = resolve(place, kind);
+            if found.has_failed {
+                *flags |= flag::FAILED;
+            }
+            kinds[place] = resolve(place, found.kind);
             if as_published {
-                again.extend(further.iter().map(|kind| (place as u32, resolve(place, *kind))));
+                again.extend(found.further.iter().map(|kind| (place as u32, resolve(place, *kind))));
             }
         }
         self.ids = Vec::new();

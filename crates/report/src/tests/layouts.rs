@@ -172,6 +172,159 @@ fn groups_are_by_type_and_status_and_count_what_failed() {
     assert_eq!((unsent.traces, unsent.duration, unsent.latency.unwrap().p50_ns), (0, None, 10_000_000));
 }
 
+/// An execution of ours: of each request its trace's number, latency and duration in milliseconds, cold starts, and whether it was
+/// answered as expected.
+fn ours(data: &Data, folder: &str, trial: &str, requests: &[(u32, u32, u32, bool)]) {
+    data.write(
+        &format!("{folder}/run.json"),
+        &format!(
+            r#"{{ "application": "shop", "plan": "p", "run": "r", "deployment": "shop.1", "trial": "{trial}" }}"#
+        ),
+    );
+    let mut sent = "invocation,request,trace_id,planned,sent,answered,latency_ms,latency_from_planned_ms,status,outcome\n"
+        .to_owned();
+    let mut rows = TRACE_HEADER.to_owned();
+    for (at, (number, millis, cold, is_ok)) in requests.iter().enumerate() {
+        let (id, begun) = (id(*number), 100.0 + at as f64);
+        let ended = begun + f64::from(*millis) / 1e3;
+        let (status, outcome) = if *is_ok { (200, "ok") } else { (500, "failed_check") };
+        sent.push_str(&format!(
+            "{},buy,{id},{begun:.6},{begun:.6},{ended:.6},{millis}.000,{millis}.000,{status},{outcome}\n",
+            at + 1
+        ));
+        let time = format!("0:00:{:02}.{:03}000", millis / 1000, millis % 1000);
+        rows.push_str(&format!("{id},{begun},{ended},{time},,{cold},0,0,0,[],[],,,,,{time},,,,\r\n"));
+    }
+    data.write(&format!("{folder}/invocations.csv"), &sent);
+    data.write(&format!("{folder}/trace_breakdown.csv"), &rows);
+}
+
+fn group(report: &Report, kind: Option<&str>, status: Option<Status>) -> crate::Group {
+    let is_it =
+        |group: &&crate::Group| group.key.request_type.as_deref() == kind && group.key.status == status;
+    report.groups.iter().find(is_it).unwrap_or_else(|| panic!("no group {kind:?} {status:?}")).clone()
+}
+
+#[test]
+fn failures_are_no_part_of_the_times_but_have_their_own() {
+    let data = Data::new();
+    // Failures answer fast.
+    let requests =
+        [(1, 100, 0, true), (2, 200, 0, true), (3, 300, 0, true), (4, 2, 0, false), (5, 4, 0, false)];
+    ours(&data, "shop/logs/2026-01-01_00-00-00", "t1", &requests);
+    let all = group(&data.report(false), Some("buy"), None);
+    assert_eq!((all.traces, all.failed_traces, all.measured()), (5, 2, 3));
+    assert_eq!((all.requests, all.failed_requests), (Some(5), Some(2)));
+    let p50 = |figures: Option<crate::Figures>| figures.unwrap().p50_ns / 1_000_000;
+    assert_eq!((p50(all.duration), p50(all.failed_duration)), (200, 3));
+    assert_eq!((p50(all.latency), p50(all.failed_latency)), (200, 3));
+    assert_eq!(all.activities[0].figures.mean_ns, 200_000_000, "computation");
+    let failed = all.shares.failed_requests.unwrap();
+    assert!((failed.share - 0.4).abs() < 1e-12 && failed.low < 0.15 && failed.high > 0.7, "{failed:?}");
+    let report = data.report(false);
+    let summary = crate::summary::summary(&report);
+    assert!(
+        summary.contains("| 3 | 2 (40.0 %, 11.8 to 76.9 %), p50 3.0 ms | 200.0 | 298.0 | 200.0 |"),
+        "{summary}"
+    );
+    let row = (0..report.table("groups").unwrap().rows())
+        .find(|row| cell(&report, "groups", *row, "request_type") == "buy".into())
+        .unwrap();
+    assert_eq!(cell(&report, "groups", row, "failed_duration_p50_ns"), 3_000_000_i64.into());
+    assert_eq!(cell(&report, "groups", row, "duration_p50_ns"), 200_000_000_i64.into());
+    // The study has all in one.
+    let published = group(&data.report(true), Some("buy"), None);
+    assert_eq!((published.measured(), p50(published.duration), p50(published.latency)), (5, 100, 100));
+    assert_eq!((published.failed_duration, published.failed_latency), (None, None));
+}
+
+#[test]
+fn traces_without_a_request_fail_by_their_own_errors() {
+    let data = Data::new();
+    let mut traces = vec![trace(1, "100.000", 300, 0), trace(2, "101.000", 4, 0)];
+    traces[1].faults = 1;
+    data.published("todo/logs/2022-01-01_00-00-00", "a", &[], &traces);
+    fs::remove_file(data.path().join("todo/logs/2022-01-01_00-00-00/k6_metrics.csv")).unwrap();
+    let all = group(&data.report(false), None, None);
+    assert_eq!((all.traces, all.failed_traces, all.duration.unwrap().p50_ns), (2, 1, 300_000_000));
+    assert_eq!((all.requests, all.shares.failed_requests), (None, None), "nobody knows");
+}
+
+#[test]
+fn a_verdict_says_how_many_more_trials_a_figure_needs() {
+    let data = Data::new();
+    for trial in 0..6_u32 {
+        let requests: Vec<_> =
+            (0..200).map(|at| (trial * 1000 + at, 100 + 5 * (trial % 3), 0, true)).collect();
+        ours(&data, &format!("shop/logs/2026-01-01_00-00-0{trial}"), &format!("t{trial}"), &requests);
+    }
+    let report = data.report(false);
+    let all = group(&report, Some("buy"), None);
+    let verdicts: Vec<_> = all.precision.iter().map(|of| (of.figure, of.verdict)).collect();
+    let crate::Verdict::MoreTrials { more: Some(more) } = verdicts[2].1 else { panic!("{verdicts:?}") };
+    // Six trials of 100, 105 and 110 ms, twice each: a deviation of 4.5 ms, so 2.57 * 4.5 / sqrt(6) = 4.7 on each side, 9 %.
+    assert!((8..=20).contains(&more), "{verdicts:?}");
+    let summary = crate::summary::summary(&report);
+    assert!(summary.contains("more trials ("), "{summary}");
+    let one = Data::new();
+    ours(&one, "shop/logs/2026-01-01_00-00-00", "t1", &[(1, 100, 0, true); 30].map(|of| of));
+    let verdict = group(&one.report(false), Some("buy"), None).precision[0].verdict;
+    assert_eq!(verdict, crate::Verdict::OneTrial);
+}
+
+/// A trace of X-Ray: a gateway that calls some functions one after the other, the first of which start cold.
+fn functions(number: u32, functions: usize, cold: usize) -> String {
+    let mut segments = vec![
+        serde_json::json!({ "id": "root", "name": "api", "origin": "AWS::ApiGateway::Stage", "start_time": 0.0, "end_time": 1.0 }),
+    ];
+    for place in 0..functions {
+        let from = 0.1 + 0.3 * place as f64;
+        let (lambda, function) = (format!("l{place}"), format!("f{place}"));
+        segments.push(
+            serde_json::json!({ "id": lambda, "parent_id": "root", "name": function, "origin": "AWS::Lambda",
+            "start_time": from, "end_time": from + 0.25 }),
+        );
+        segments.push(serde_json::json!({ "id": function, "parent_id": lambda, "name": function,
+            "origin": "AWS::Lambda::Function", "start_time": from + 0.1, "end_time": from + 0.2 }));
+        if place < cold {
+            segments.push(serde_json::json!({ "id": format!("i{place}"), "parent_id": function, "name": "Initialization",
+                "start_time": from + 0.01, "end_time": from + 0.09 }));
+        }
+    }
+    let documents: Vec<_> =
+        segments.iter().map(|of| serde_json::json!({ "Document": of.to_string() })).collect();
+    serde_json::json!({ "Id": id(number), "Duration": 1.0, "Segments": documents }).to_string()
+}
+
+#[test]
+fn a_trace_is_cold_where_all_functions_on_its_path_were() {
+    let data = Data::new();
+    let folder = "shop/logs/2026-01-01_00-00-00";
+    // The second has one function on its path, and the first three.
+    let traces = [functions(1, 3, 3), functions(2, 1, 1), functions(3, 3, 1), functions(4, 1, 0)];
+    let requests = [(1, 1000, 3, true), (2, 1000, 1, true), (3, 1000, 1, true), (4, 1000, 0, true)];
+    ours(&data, folder, "t1", &requests);
+    let counts = |report: &Report| {
+        Status::ALL.map(|status| {
+            let of = |group: &&crate::Group| {
+                group.key.request_type.as_deref() == Some("buy") && group.key.status == Some(status)
+            };
+            report.groups.iter().find(of).map_or(0, |group| group.traces)
+        })
+    };
+    assert_eq!(counts(&data.report(false)), [1, 2, 1], "the most cold starts are three");
+    data.write(&format!("{folder}/traces.json"), &(traces.join("\n") + "\n"));
+    let report = data.report(false);
+    assert_eq!(counts(&report), [2, 1, 1]);
+    assert!(!report.notes.iter().any(|note| note.to_string().contains("retry")), "{:?}", report.notes);
+    let cold = group(&report, Some("buy"), None).shares.cold.unwrap();
+    assert!((cold.share - 0.5).abs() < 1e-12 && cold.low > 0.1 && cold.high < 0.9, "{cold:?}");
+    assert_eq!(counts(&data.report(true)), [1, 2, 1], "the study's definition");
+    // A row that counts other cold starts is of another path.
+    ours(&data, folder, "t1", &[(1, 1000, 3, true), (2, 1000, 2, true)]);
+    assert_eq!(counts(&data.report(false)), [1, 1, 0]);
+}
+
 #[test]
 fn a_trace_counts_once_and_tags_may_be_several() {
     let data = Data::new();

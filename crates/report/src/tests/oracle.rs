@@ -13,9 +13,9 @@ use crate::config::{Config, read_config};
 use crate::figures::bar_label;
 use crate::rates;
 use crate::tables::overview::Checked;
-use crate::types::{NO_REQUEST, Request, Types, image_type};
 use crate::units::status_of;
 use crate::{Options, Report, Table, read};
+use sb_measurement::{NO_REQUEST, RequestType, RequestTypes, image_type};
 
 /// Past the test harness, which would swallow what is printed.
 fn skip(reason: &str) {
@@ -280,20 +280,22 @@ fn requests_are_of_the_types_of_the_study() {
             if application == "nobody_s_app" && !as_published {
                 continue;
             }
-            let mut types = Types::new(application, true, as_published);
+            let mut types = RequestTypes::new(application, true, as_published);
             let method = case["method"].as_str().unwrap_or_default();
             match types.of_request(method.as_bytes(), url.as_bytes(), url.as_bytes()) {
-                Request::Type(kind) => assert_eq!(&*types.into_names()[kind as usize], expected, "{case}"),
-                Request::ByPath => panic!("{case}"),
+                RequestType::Known(kind) => {
+                    assert_eq!(&*types.into_names()[kind as usize], expected, "{case}");
+                }
+                RequestType::ByPath => panic!("{case}"),
             }
         }
     }
     for case in cases("image_path").unwrap() {
         let url = case["url"].as_str().unwrap();
-        let mut types = Types::new("image_processing", true, true);
+        let mut types = RequestTypes::new("image_processing", true, true);
         let found = match types.of_request(b"POST", url.as_bytes(), url.as_bytes()) {
-            Request::Type(kind) => types.into_names()[kind as usize].to_string(),
-            Request::ByPath => {
+            RequestType::Known(kind) => types.into_names()[kind as usize].to_string(),
+            RequestType::ByPath => {
                 let names = case["path"].as_array().unwrap().iter();
                 let names: Vec<Vec<u8>> =
                     names.map(|name| name.as_str().unwrap().as_bytes().to_vec()).collect();

@@ -9,15 +9,15 @@ use std::sync::{Arc, LazyLock};
 use memchr::memmem::find;
 
 /// The type of a trace without a request, in the study's tables.
-pub(crate) const NO_REQUEST: &str = "NaN";
+pub const NO_REQUEST: &str = "NaN";
 /// The type of a request that no rule takes.
-pub(crate) const UNMATCHED: &str = "unmatched";
+const UNMATCHED: &str = "unmatched";
 /// Further routes of one execution have no type of their own.
 const MOST_ROUTES: usize = 500;
 const OTHER_ROUTES: &str = "other routes";
 
 /// The ten applications of the study, in the order of its tables.
-pub(crate) const STUDY: [&str; 10] = [
+pub const STUDY_APPLICATIONS: [&str; 10] = [
     "apigw_node",
     "event_processing",
     "hello_retail",
@@ -30,19 +30,21 @@ pub(crate) const STUDY: [&str; 10] = [
     "video_processing",
 ];
 
-/// The type of requests, in an execution.
-pub(crate) type TypeId = u32;
+/// The number of a type of requests, within one execution.
+pub type TypeId = u32;
 
 /// What a request alone says of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    Type(TypeId),
-    /// The critical path decides.
+pub enum RequestType {
+    /// This one.
+    Known(TypeId),
+    /// The names on the critical path of its trace decide: [`image_type`].
     ByPath,
 }
 
-/// Finds the types of one application's requests, and numbers them.
-pub(crate) struct Types {
+/// Finds the types of one application's requests, and numbers them from 0.
+#[derive(Debug)]
+pub struct RequestTypes {
     application: Arc<str>,
     as_published: bool,
     by_rules: bool,
@@ -50,10 +52,11 @@ pub(crate) struct Types {
     known: HashMap<Arc<str>, TypeId, foldhash::fast::RandomState>,
 }
 
-impl Types {
-    /// `by_rules`: those of the study, where the application is one of its ten.
-    pub(crate) fn new(application: &str, by_rules: bool, as_published: bool) -> Self {
-        let by_rules = by_rules && (as_published || STUDY.contains(&application));
+impl RequestTypes {
+    /// Of an application. `by_rules`: by the rules of the study, where the application is one of its ten; `as_published`: in their
+    /// published order, in which some can never apply.
+    pub fn new(application: &str, by_rules: bool, as_published: bool) -> Self {
+        let by_rules = by_rules && (as_published || STUDY_APPLICATIONS.contains(&application));
         Self {
             application: application.into(),
             as_published,
@@ -64,7 +67,7 @@ impl Types {
     }
 
     /// The number of a type by its name.
-    pub(crate) fn id(&mut self, name: &str) -> TypeId {
+    pub fn id(&mut self, name: &str) -> TypeId {
         if let Some(id) = self.known.get(name) {
             return *id;
         }
@@ -76,21 +79,26 @@ impl Types {
         id
     }
 
+    /// The name of a type.
+    pub fn name(&self, id: TypeId) -> Option<&Arc<str>> {
+        self.names.get(id as usize)
+    }
+
     /// All names, by number.
-    pub(crate) fn into_names(self) -> Vec<Arc<str>> {
+    pub fn into_names(self) -> Vec<Arc<str>> {
         self.names
     }
 
     /// The type of a request; `name` is what the load generator calls it, often the URL itself.
-    pub(crate) fn of_request(&mut self, method: &[u8], url: &[u8], name: &[u8]) -> Request {
+    pub fn of_request(&mut self, method: &[u8], url: &[u8], name: &[u8]) -> RequestType {
         if !self.by_rules {
-            return Request::Type(self.of_route(method, url, name));
+            return RequestType::Known(self.of_route(method, url, name));
         }
         let application = self.application.clone();
         match by_rule(&application, method, url, self.as_published) {
-            Some(Found::Name(name)) => Request::Type(self.id(name)),
-            Some(Found::ByPath) => Request::ByPath,
-            None => Request::Type(self.id(UNMATCHED)),
+            Some(Found::Name(name)) => RequestType::Known(self.id(name)),
+            Some(Found::ByPath) => RequestType::ByPath,
+            None => RequestType::Known(self.id(UNMATCHED)),
         }
     }
 
@@ -210,7 +218,7 @@ fn realworld(method: &[u8], url: &[u8], as_published: bool) -> Option<&'static s
 }
 
 /// The texts of a list as Python prints it: `['a', "it's"]`.
-pub(crate) fn names_of(list: &[u8]) -> Vec<Vec<u8>> {
+pub fn names_of(list: &[u8]) -> Vec<Vec<u8>> {
     let mut names = Vec::new();
     let mut at = 0;
     while at < list.len() {
@@ -280,8 +288,11 @@ static IMAGE_PATHS: LazyLock<ImagePaths> = LazyLock::new(|| {
     ImagePaths { face, no_face }
 });
 
-/// Of a path as the study's patterns have it: `*` for any run of characters, `?` for one.
-pub(crate) fn image_type(names: &[Vec<u8>]) -> &'static str {
+/// The type of a request of `image_processing` whose path is not known.
+pub const IMAGE: &str = "postImage";
+
+/// The type of a request of `image_processing`, by the names on its critical path.
+pub fn image_type(names: &[Vec<u8>]) -> &'static str {
     let names: Vec<&[u8]> =
         names.iter().map(Vec::as_slice).filter(|name| *name != b"Initialization").collect();
     let is = |pattern: &[String]| {
@@ -293,7 +304,7 @@ pub(crate) fn image_type(names: &[Vec<u8>]) -> &'static str {
     } else if is(&IMAGE_PATHS.no_face) {
         "postNonFaceImage"
     } else {
-        "postImage"
+        IMAGE
     }
 }
 
@@ -315,8 +326,8 @@ mod tests {
     #[track_caller]
     fn check(application: &str, method: &str, url: &str, published: &str, better: &str) {
         for (as_published, expected) in [(true, published), (false, better)] {
-            let mut types = Types::new(application, true, as_published);
-            let Request::Type(id) = types.of_request(method.as_bytes(), url.as_bytes(), url.as_bytes())
+            let mut types = RequestTypes::new(application, true, as_published);
+            let RequestType::Known(id) = types.of_request(method.as_bytes(), url.as_bytes(), url.as_bytes())
             else {
                 panic!("{url} is decided by the path");
             };
@@ -351,14 +362,14 @@ mod tests {
 
     #[test]
     fn another_application_has_its_names_and_routes() {
-        let mut types = Types::new("mine", true, false);
+        let mut types = RequestTypes::new("mine", true, false);
         let mut name = |method: &str, url: &str, name: &str| match types.of_request(
             method.as_bytes(),
             url.as_bytes(),
             name.as_bytes(),
         ) {
-            Request::Type(id) => types.names[id as usize].to_string(),
-            Request::ByPath => "by path".to_owned(),
+            RequestType::Known(id) => types.names[id as usize].to_string(),
+            RequestType::ByPath => "by path".to_owned(),
         };
         assert_eq!(name("GET", "https://h/a/17?x=1", ""), "GET /a/{id}");
         assert_eq!(name("GET", "https://h", ""), "GET /");

@@ -1,0 +1,119 @@
+//! Shares: how many of some requests or traces have a property.
+
+use crate::critical::{normal_quantile, upper};
+use crate::{Interval, Level, student_quantile};
+
+/// A share with its interval. Both are in 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// How many have the property, as a part of all.
+    pub value: f64,
+    /// Where the share of all possible trials lies.
+    pub interval: Interval,
+}
+
+impl Share {
+    /// The share of what several trials counted: for each trial, how many have the property, and of how many. `None`
+    /// where nothing was counted.
+    ///
+    /// The interval is that of Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927). It
+    /// stays within 0 to 1, and has a width also where none or all have the property. It takes requests for independent.
+    /// Where the trials differ by more than independent requests would, the number of requests is divided by this
+    /// factor, the design effect, and the critical value is that of Student's distribution. Korn and Graubard,
+    /// "Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"
+    /// (1998), do the same with another interval. A single trial does not say how much trials differ.
+    pub fn of(trials: &[(u64, u64)], confidence: Level) -> Option<Self> {
+        let counted = || trials.iter().filter(|(_, whole)| *whole > 0);
+        let part: u64 = counted().map(|(part, whole)| (*part).min(*whole)).sum();
+        let whole: u64 = counted().map(|(_, whole)| whole).sum();
+        if whole == 0 {
+            return None;
+        }
+        let number = whole as f64;
+        let value = part as f64 / number;
+        let independent = value * (1.0 - value) / number;
+        let units = counted().count() as f64;
+        let squares: f64 =
+            counted().map(|(part, whole)| ((*part).min(*whole) as f64 - value * *whole as f64).powi(2)).sum();
+        let between = if units > 1.0 { squares / (number * number) * units / (units - 1.0) } else { 0.0 };
+        let (effective, critical) = if independent > 0.0 && between > independent {
+            (number * independent / between, student_quantile(upper(confidence), units - 1.0)?)
+        } else {
+            (number, normal_quantile(upper(confidence)))
+        };
+        Some(Self { value, interval: wilson(value, effective, critical) })
+    }
+}
+
+/// The values of the share that the observed one does not contradict.
+fn wilson(value: f64, number: f64, critical: f64) -> Interval {
+    let square = critical * critical;
+    let middle = value + square / (2.0 * number);
+    let half = critical * (value * (1.0 - value) / number + square / (4.0 * number * number)).sqrt();
+    let whole = 1.0 + square / number;
+    // Rounding must not leave out an end that is the value itself.
+    let low = if value <= 0.0 { 0.0 } else { ((middle - half) / whole).max(0.0) };
+    let high = if value >= 1.0 { 1.0 } else { ((middle + half) / whole).min(1.0) };
+    Interval { low, high }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_distr::{Distribution as _, StandardNormal};
+
+    use super::*;
+
+    /// Figures of scipy 1.17.1: `scipy.stats.binomtest(part, whole).proportion_ci(method="wilson")`.
+    #[test]
+    fn the_interval_of_one_trial_is_that_of_scipy() {
+        #[track_caller]
+        fn check(part: u64, whole: u64, low: f64, high: f64) {
+            let found = Share::of(&[(part, whole)], Level::P95).unwrap().interval;
+            assert!((found.low - low).abs() < 1e-12 && (found.high - high).abs() < 1e-12, "{found:?}");
+        }
+        check(7, 20, 0.181_191_824_101_082_1, 0.567_145_723_314_763_7);
+        check(0, 30, 0.0, 0.113_513_393_173_968_75);
+        check(30, 30, 0.886_486_606_826_031_2, 1.0);
+        check(3, 1000, 0.001_020_783_881_138_618_6, 0.008_783_014_053_503_173);
+        assert_eq!(Share::of(&[], Level::P95), None);
+        assert_eq!(Share::of(&[(0, 0)], Level::P95), None);
+    }
+
+    #[test]
+    fn trials_that_differ_say_less_than_their_requests() {
+        let width = |trials: &[(u64, u64)]| Share::of(trials, Level::P95).unwrap().interval.width();
+        let alike = width(&[(10, 100), (11, 100), (9, 100), (10, 100)]);
+        assert!((alike - width(&[(40, 400)])).abs() < 1e-12, "trials that differ by less than chance");
+        assert!(width(&[(0, 100), (40, 100), (0, 100), (0, 100)]) > 5.0 * alike);
+        // Without any failure nothing says that trials differ.
+        let none = Share::of(&[(0, 100), (0, 300)], Level::P95).unwrap();
+        assert!(none.value == 0.0 && none.interval.low == 0.0 && none.interval.high < 0.01, "{none:?}");
+    }
+
+    /// How many of 4,000 intervals have the true share of 10 %. Trials have shares of their own around it.
+    fn covered(trials: usize, spread: f64) -> f64 {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let rounds = 4000;
+        let hits = (0..rounds).filter(|_| {
+            let counts: Vec<(u64, u64)> = (0..trials)
+                .map(|_| {
+                    let drawn: f64 = StandardNormal.sample(&mut random);
+                    let share = (0.1 + spread * drawn).clamp(0.0, 0.2);
+                    ((0..100).filter(|_| random.random_bool(share)).count() as u64, 100)
+                })
+                .collect();
+            Share::of(&counts, Level::P95).unwrap().interval.contains(0.1)
+        });
+        hits.count() as f64 / f64::from(rounds)
+    }
+
+    #[test]
+    fn intervals_cover_the_true_share() {
+        for (trials, spread) in [(1, 0.0), (10, 0.0), (10, 0.05), (30, 0.05)] {
+            let found = covered(trials, spread);
+            assert!((0.93..=0.98).contains(&found), "{trials} trials, {spread}: {found}");
+        }
+    }
+}
