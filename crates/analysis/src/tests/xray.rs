@@ -452,7 +452,6 @@ fn a_malformed_trace_is_invalid_and_keeps_its_id() {
         (r#"\"end_time\":0.05"#, r#"\"end_time\":null"#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":\"later\""#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05,\"subsegments\":{}"#),
-        (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05,\"error\":\"yes\""#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05,\"subsegments\":[],\"subsegments\":[]"#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05]"#),
         (r#"{\"id\":\"f\""#, r#"[{\"id\":\"f\""#),
