@@ -305,7 +305,7 @@ async fn receivers_that_their_senders_name_are_fetched_without_a_list_of_the_acc
         let kind = json!({ "aws.xray.reserved.reference_type": "child" });
         let links: Vec<Value> =
             named.iter().map(|trace| json!({ "trace_id": trace, "id": "b", "attributes": kind })).collect();
-        let call = json!({ "id": "c", "start_time": 1.1, "end_time": 1.2, "links": links });
+        let call = json!({ "id": "c", "name": "queue", "start_time": 1.1, "end_time": 1.2, "links": links });
         trace(
             id,
             &[
