@@ -11,6 +11,7 @@ pub(crate) mod source;
 pub(crate) mod xray;
 
 mod caller;
+mod durable;
 mod embedded;
 mod json;
 mod platform;

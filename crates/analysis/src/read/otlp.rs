@@ -13,6 +13,7 @@
 //! | with `db.system` | `OTel::Database` |
 //! | PRODUCER; CLIENT with `messaging.system`; receiving messages | `OTel::Messaging` |
 //! | other CLIENT | `OTel::Client` |
+//! | of a durable execution | [`super::durable`] |
 //! | other INTERNAL | none: a part of its parent |
 //!
 //! A receiver (SERVER, CONSUMER) without a parent in its trace may link to exactly one other span of the export, as consumers of messages
@@ -29,6 +30,7 @@ use serde_json::Value;
 
 use crate::invalid::{Invalid, Rejected};
 use crate::read::caller::forget_unknown_caller;
+use crate::read::durable;
 use crate::read::fused;
 use crate::read::gather::{Gathering, Prepared};
 use crate::read::platform;
@@ -39,7 +41,8 @@ use crate::read::time::seconds_of_nanoseconds;
 use crate::span::{Flags, OTEL_FUNCTION, Parent, Precision, Recorded, Span};
 
 const CLIENT: &str = "OTel::Client";
-const INVOCATION: &str = "OTel::Invocation";
+pub(super) const INVOCATION: &str = "OTel::Invocation";
+pub(super) const WORKFLOW: &str = "OTel::Workflow";
 const MESSAGING: &str = "OTel::Messaging";
 
 /// Reads the traces of an OpenTelemetry export, sorted by trace id, then what could not be read.
@@ -221,6 +224,7 @@ pub(crate) fn join(id: String, mut items: Vec<ConnectedSpan>) -> Recorded<'stati
     separate_shared_ids(&mut items);
     let is_of_xray = items.iter().all(|item| item.kind == SpanKind::Platform);
     let is_fused = fused::connect(&mut items);
+    durable::lay_within_invocations(&mut items);
     platform::infer(&mut items);
     mark_waiting(&mut items);
     let called: HashSet<_> = items
@@ -410,6 +414,9 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
     let either =
         |key: &str| own.get(key).or_else(|| resource.get(key)).map(|value| value.to_ascii_lowercase());
     let is_database = first(own, &["db.system.name", "db.system"]).is_some();
+    if let Some(origin) = durable::origin(own) {
+        return Some(origin);
+    }
     if matches!(kind, SpanKind::Client | SpanKind::Producer) {
         let is_messaging = kind == SpanKind::Producer || own.contains_key("messaging.system");
         return Some(match () {
@@ -424,7 +431,7 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
         return Some(MESSAGING);
     }
     if either("durabletask.type").is_some_and(|kind| kind == "orchestration") {
-        return Some("OTel::Workflow");
+        return Some(WORKFLOW);
     }
     if first(own, &OF_FUNCTIONS).is_some() {
         return Some(OTEL_FUNCTION);
@@ -437,7 +444,7 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
     let platform = either("cloud.platform").unwrap_or_default();
     match () {
         () if names_one_of(&GATEWAYS) => Some("OTel::Gateway"),
-        () if names_one_of(&WORKFLOWS) => Some("OTel::Workflow"),
+        () if names_one_of(&WORKFLOWS) => Some(WORKFLOW),
         () => FUNCTION_PLATFORMS.contains(&&*platform).then_some(OTEL_FUNCTION),
     }
 }
