@@ -7,8 +7,8 @@ use std::path::Path;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use sb_analysis::{
-    Activity, Analysis, BREAKDOWN_HEADER, Method, Rejected, Source, analyze, analyze_text, read_breakdown,
-    read_otlp,
+    Activity, Analysis, BREAKDOWN_HEADER, Method, Rejected, Source, analyze, analyze_text,
+    otlp_json_of_protobuf, read_breakdown, read_otlp,
 };
 
 use sb_plan::graph::{Parts, build};
@@ -67,6 +67,18 @@ pub fn check_file(bytes: &[u8]) {
     let mut reader = csv::Reader::from_reader(&*invalid);
     assert_eq!(reader.records().map(Result::unwrap).count() as u64, summary.invalid);
     assert_eq!(summary.reasons.values().sum::<u64>(), summary.invalid);
+}
+
+/// A file of OTLP in protobuf: it is read, or there is a reason why not; and each request that is read is JSON.
+pub fn check_otlp_protobuf(bytes: &[u8]) {
+    if let Ok(json) = otlp_json_of_protobuf(bytes.to_vec().into()) {
+        check_otlp(&json);
+    }
+    let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
+    let input = std::io::Cursor::new(bytes.to_vec());
+    if let Ok(summary) = analyze(input, &mut breakdown, &mut invalid, &|_| {}) {
+        assert_eq!(read_breakdown(&*breakdown).unwrap().len() as u64, summary.valid);
+    }
 }
 
 /// A manifest is checked, or has problems that can be shown.

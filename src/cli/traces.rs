@@ -14,7 +14,7 @@ pub enum SourceWord {
     Xray,
     /// Azure Application Insights, results of queries: one trace per line
     AppInsights,
-    /// OpenTelemetry: JSON exports of traces
+    /// OpenTelemetry: exports of traces, in JSON or protobuf
     Otlp,
 }
 
@@ -102,8 +102,8 @@ pub(crate) enum TraceCommand {
     Show {
         /// The trace's id, or its beginning
         id: String,
-        /// A trace file, or a folder with trace files [default: the last invocation's]
-        file: Option<PathBuf>,
+        /// Trace files, or folders with trace files; of X-Ray and OpenTelemetry together: joined [default: the last invocation's]
+        file: Vec<PathBuf>,
         /// Write an SVG image to this file instead
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
@@ -116,8 +116,8 @@ pub(crate) enum TraceCommand {
     Path {
         /// The trace's id, or its beginning
         id: String,
-        /// A trace file, or a folder with trace files [default: the last invocation's]
-        file: Option<PathBuf>,
+        /// Trace files, or folders with trace files; of X-Ray and OpenTelemetry together: joined [default: the last invocation's]
+        file: Vec<PathBuf>,
         /// Include linked traces, such as the receiver's of a message
         #[arg(long)]
         join_linked: bool,
@@ -185,8 +185,8 @@ pub(crate) enum TraceCommand {
     Export {
         /// The trace's id, or its beginning
         id: String,
-        /// A trace file, or a folder with trace files [default: the last invocation's]
-        file: Option<PathBuf>,
+        /// Trace files, or folders with trace files; of X-Ray and OpenTelemetry together: joined [default: the last invocation's]
+        file: Vec<PathBuf>,
         /// Include linked traces, such as the receiver's of a message
         #[arg(long)]
         join_linked: bool,
@@ -197,8 +197,8 @@ pub(crate) enum TraceCommand {
     /// List traces
     #[command(after_help = "Examples:\n  sb trace list\n  sb trace list --slowest 5")]
     List {
-        /// A trace file, or a folder with trace files [default: the last invocation's]
-        file: Option<PathBuf>,
+        /// Trace files, or folders with trace files; of X-Ray and OpenTelemetry together: joined [default: the last invocation's]
+        file: Vec<PathBuf>,
         /// List only the N slowest, the slowest first
         #[arg(long, value_name = "N")]
         slowest: Option<usize>,

@@ -231,7 +231,7 @@ async fn trace(
 }
 
 fn shown(terminal: &Terminal, settings: &Settings, file: &Path, id: Option<&str>, traces: &[u8]) -> Outcome {
-    let files = [file.to_owned()];
+    let files = [vec![file.to_owned()]];
     match id {
         None if traces.is_empty() && !settings.json() => {
             terminal.say("there is no trace yet");

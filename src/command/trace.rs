@@ -19,8 +19,8 @@ use crate::terminal::Terminal;
 use sb_analysis::{
     Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
     Recorded, Rejected, Repair, Requests, Rule, Tables, Trace, UnknownFormat, Waterfall, analyze_file,
-    find_traces, for_each_joined_trace, for_each_trace, format_duration, microseconds, printable,
-    render_summaries, summarize,
+    analyze_fused, are_parts_of_traces, find_traces, for_each_fused_trace, for_each_joined_trace,
+    for_each_trace, format_duration, microseconds, printable, render_summaries, summarize,
 };
 
 /// Analyses files of traces; the results go beside each.
@@ -34,9 +34,11 @@ pub(super) fn analyze(
     arguments: &MethodArguments,
 ) -> Outcome {
     let method = method(arguments)?;
-    let files = find_traces(paths)?;
+    let files = groups(paths).map_err(unknown_format)?;
     match (output, files.as_slice()) {
-        (None, _) => refuse_common_results(&files)?,
+        (None, _) => refuse_common_results(
+            &files.iter().filter_map(|group| group.first().cloned()).collect::<Vec<_>>(),
+        )?,
         (Some(folder), [_]) => std::fs::create_dir_all(folder).map_err(|error| {
             let message = format!("cannot create the folder `{}` ({error})", folder.display());
             Failed::helped(Exit::Failed, message, "check the path and its permissions")
@@ -49,7 +51,8 @@ pub(super) fn analyze(
     }
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };
     let mut results = Vec::new();
-    for file in &files {
+    for group in &files {
+        let Some(file) = group.first() else { continue };
         let place = |name| output.map_or_else(|| file.with_file_name(name), |folder| folder.join(name));
         let summary = with_progress(terminal, file, |progress| {
             let progress = Some(progress);
@@ -57,7 +60,10 @@ pub(super) fn analyze(
             let [breakdown, parquet, invalid] =
                 [BREAKDOWN_FILE, PARQUET_FILE, INVALID_FILE].map(|name| Some(place(name)));
             let options = AnalyzeOptions { breakdown, parquet, invalid, tables, jobs, progress, method };
-            analyze_file(file, &options)
+            match group.as_slice() {
+                [file] => analyze_file(file, &options),
+                parts => analyze_fused(parts, &options),
+            }
         })
         .map_err(unknown_format)?;
         let table = |wanted: bool, name| wanted.then(|| place(name));
@@ -67,6 +73,7 @@ pub(super) fn analyze(
         if settings.json() {
             results.push(json!({
                 "file": file,
+                "joined_with": group[1..],
                 "breakdown": breakdown,
                 "parquet": parquet,
                 "invalid_traces": invalid,
@@ -78,8 +85,9 @@ pub(super) fn analyze(
             }));
             continue;
         }
+        let names: Vec<String> = group.iter().map(|file| file.display().to_string()).collect();
         let mut text =
-            format!("{}: {} valid, {} invalid traces\n", file.display(), summary.valid, summary.invalid);
+            format!("{}: {} valid, {} invalid traces\n", names.join(" + "), summary.valid, summary.invalid);
         for (reason, count) in &summary.reasons {
             let _ = writeln!(text, "  {count} × {reason}");
         }
@@ -102,6 +110,17 @@ pub(super) fn analyze(
         terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
     }
     Ok(Exit::Done)
+}
+
+/// The files at these paths, those together that hold parts of the same traces: files of X-Ray and of OpenTelemetry that are
+/// named. In folders, each file has whole traces.
+fn groups(paths: &[PathBuf]) -> io::Result<Vec<Vec<PathBuf>>> {
+    let files = find_traces(paths)?;
+    let are_named = files.len() > 1 && paths.iter().all(|path| path.is_file());
+    if are_named && are_parts_of_traces(&files)? {
+        return Ok(vec![files]);
+    }
+    Ok(files.into_iter().map(|file| vec![file]).collect())
 }
 
 /// Traces of which a table is shown at once: it takes them all into memory. `sb report FOLDER` shows it for more.
@@ -228,22 +247,27 @@ pub(super) async fn trace(terminal: &Terminal, settings: &Settings, command: Tra
 async fn files_of(
     terminal: &Terminal,
     settings: &Settings,
-    file: Option<PathBuf>,
-) -> Result<Vec<PathBuf>, Failed> {
-    let path = match file {
-        Some(file) => file,
-        None => report::last_traces(terminal, settings).await?,
+    files: Vec<PathBuf>,
+) -> Result<Vec<Vec<PathBuf>>, Failed> {
+    let paths = match files.as_slice() {
+        [] => vec![report::last_traces(terminal, settings).await?],
+        _ => files,
     };
-    Ok(find_traces(&[path])?)
+    groups(&paths).map_err(unknown_format)
 }
 
+/// `files` is one file, or those that hold parts of the same traces.
 fn for_each(
-    file: &Path,
+    files: &[PathBuf],
     part: &str,
     join_linked: bool,
     each: impl FnMut(Result<Recorded<'_>, Rejected>) -> bool,
 ) -> io::Result<()> {
-    if join_linked { for_each_joined_trace(file, part, each) } else { for_each_trace(file, part, each) }
+    match files {
+        [file] if join_linked => for_each_joined_trace(file, part, each),
+        [file] => for_each_trace(file, part, each),
+        parts => for_each_fused_trace(parts, each),
+    }
 }
 
 /// An id as the other standard writes it: `1-5759e988-bd862e3fe1be46a994272793` for X-Ray is
@@ -259,7 +283,11 @@ fn in_other_form(id: &str) -> Option<String> {
 }
 
 /// The trace with an id or with the only one that starts so.
-pub(super) fn find(files: &[PathBuf], wanted: &str, join_linked: bool) -> Result<Recorded<'static>, Failed> {
+pub(super) fn find(
+    files: &[Vec<PathBuf>],
+    wanted: &str,
+    join_linked: bool,
+) -> Result<Recorded<'static>, Failed> {
     let mut found: Vec<Recorded<'static>> = Vec::new();
     let mut exact = None;
     let other = in_other_form(wanted);
@@ -405,14 +433,15 @@ impl Listed {
 pub(super) fn list(
     terminal: &Terminal,
     settings: &Settings,
-    files: &[PathBuf],
+    groups: &[Vec<PathBuf>],
     slowest: Option<usize>,
     join_linked: bool,
 ) -> Outcome {
     let mut traces = Vec::new();
-    for file in files {
+    for files in groups {
+        let Some(file) = files.first() else { continue };
         let requests = Requests::beside(file)?;
-        for_each(file, "", join_linked, |recorded| {
+        for_each(files, "", join_linked, |recorded| {
             traces.push(listed(recorded, &requests));
             if let Some(slowest) = slowest.filter(|slowest| traces.len() > 4 * slowest + 1_000) {
                 keep_slowest(&mut traces, slowest);

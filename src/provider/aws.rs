@@ -82,8 +82,9 @@ pub async fn fetch_traces(
 
 /// Like [`fetch_traces`], with the traces whose segments link to those, to these, and so on: such as of who gets their messages.
 ///
-/// No service tells what links to a trace. All traces that have begun since `since` (seconds since 1970) are therefore listed and
-/// fetched, and those that no links connect are dropped. That is repeated until it shows no more, at most until the deadline.
+/// Where each of the traces names a receiver (a link to a child), those that are named are fetched, and those that these name.
+/// Otherwise nothing tells what links to a trace: all traces that have begun since `since` (seconds since 1970) are listed and
+/// fetched, and those that no links connect are dropped. Either is repeated until it shows no more, at most until the deadline.
 ///
 /// # Errors
 /// As [`fetch_traces`] and [`list_traces`].
@@ -107,17 +108,43 @@ pub async fn fetch_linked_traces(
     let mut incomplete = first.incomplete;
     let mut links = Links::default();
     let mut before = None;
+    let mut missing = first.missing;
+    links.read(&partial).map_err(unwritable)?;
+    let is_named = sent.iter().all(|id| links.names_receivers(id));
     let wanted = loop {
-        let now = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
-        let left = until.saturating_duration_since(Instant::now());
-        let listed = list_traces(config, since..now + CLOCKS_DIFFER, left.max(LIST_WITHIN)).await?;
-        let others: BTreeSet<&str> =
-            listed.iter().map(String::as_str).filter(|id| !sent.contains(id)).collect();
+        let (others, again) = if is_named {
+            let named = links.reached(&sent).into_iter().filter(|id| !sent.contains(&**id));
+            // Who sent them may have been told of more receivers since.
+            (named.collect(), before.is_some())
+        } else {
+            let now = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
+            let left = until.saturating_duration_since(Instant::now());
+            let mut listed = list_traces(config, since..now + CLOCKS_DIFFER, left.max(LIST_WITHIN)).await?;
+            listed.retain(|id| !sent.contains(&**id));
+            (listed, false)
+        };
+        if again {
+            let all: Vec<String> = links.reached(&sent).into_iter().collect();
+            for ids in all.chunks(XRAY.ids_per_request) {
+                // What cannot be asked for again is there already.
+                let Ok(found) = ask(ids.to_vec(), &fetch, &pace, Instant::now()).await else { continue };
+                for trace in found.into_iter().filter(|trace| all.contains(&trace.id)) {
+                    let is_complete = trace.defect.is_none();
+                    partial.put(&trace.id, is_complete, trace.text.as_bytes()).map_err(unwritable)?;
+                }
+            }
+            links.read.clear();
+        }
+        let others: BTreeSet<&str> = others.iter().map(String::as_str).collect();
         // Once: what is under way may be somebody else's.
         let asked = ask_for(&XRAY, &others, &mut partial, &pace, Instant::now(), &fetch, &|_| {}).await?;
         let asked = asked.map_err(unwritable)?;
         incomplete.retain(|id, _| !partial.is_complete(id));
         incomplete.extend(asked.incomplete);
+        if is_named {
+            missing.extend(asked.missing);
+        }
+        missing.retain(|id, _| !partial.contains(id));
         links.read(&partial).map_err(unwritable)?;
         let wanted = links.reached(&sent);
         let is_whole = wanted.iter().all(|id| sent.contains(&**id) || partial.is_complete(id));
@@ -137,7 +164,7 @@ pub async fn fetch_linked_traces(
         linked: wanted.len() - sent.len(),
         found: 0,
         incomplete,
-        missing: first.missing,
+        missing,
         resumed: first.resumed,
         requests,
         throttled,
@@ -150,8 +177,10 @@ pub async fn fetch_linked_traces(
 /// Which traces link to which.
 #[derive(Default)]
 struct Links {
-    /// By trace: those that link to it.
+    /// By trace: those that link to it, and those that it names.
     receivers: BTreeMap<String, BTreeSet<String>>,
+    /// Traces that name a receiver.
+    naming: HashSet<String>,
     /// Complete traces that have been read.
     read: HashSet<String>,
 }
@@ -166,14 +195,25 @@ impl Links {
             }
             let text = partial.read(id)?;
             let found = std::str::from_utf8(&text).ok().and_then(|text| linked_traces(text, &mut documents));
-            for sender in found.map(|(_, senders)| senders).unwrap_or_default() {
-                self.receivers.entry(sender).or_default().insert(id.to_owned());
+            if let Some((_, senders, receivers)) = found {
+                for sender in senders {
+                    self.receivers.entry(sender).or_default().insert(id.to_owned());
+                }
+                if !receivers.is_empty() {
+                    self.naming.insert(id.to_owned());
+                    self.receivers.entry(id.to_owned()).or_default().extend(receivers);
+                }
             }
             if partial.is_complete(id) {
                 self.read.insert(id.to_owned());
             }
         }
         Ok(())
+    }
+
+    /// Does a trace say which others it caused?
+    fn names_receivers(&self, trace: &str) -> bool {
+        self.naming.contains(trace)
     }
 
     /// The traces `from`, and all that links lead back to them.
@@ -356,6 +396,20 @@ struct TimeSpan {
     subsegments: Vec<TimeSpan>,
 }
 
+impl TimeSpan {
+    /// As the analysis reads it: any value but an empty one affirms.
+    fn is_in_progress(&self) -> bool {
+        match &self.in_progress {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Array(list)) => !list.is_empty(),
+            Some(Value::Object(map)) => !map.is_empty(),
+        }
+    }
+}
+
 impl TraceLine {
     fn new(trace: &types::Trace) -> Option<Self> {
         let segment = |segment: &types::Segment| {
@@ -374,7 +428,8 @@ impl TraceLine {
         self.duration = page.duration.or(self.duration);
         self.limit_exceeded |= page.limit_exceeded;
         for segment in page.segments {
-            if !self.segments.iter().any(|known| known.id == segment.id) {
+            // X-Ray has a segment in progress and the same one as it ended under one id.
+            if !self.segments.contains(&segment) {
                 self.segments.push(segment);
             }
         }
@@ -394,9 +449,9 @@ impl TraceLine {
             self.segments.iter().map(|segment| serde_json::from_str(&segment.document).ok()).collect();
         // Malformed: asking again gives the same.
         let spans = spans?;
-        let mut ids = HashSet::new();
-        let mut parents = Vec::new();
-        let ended = spans.iter().all(|span| visit(span, &mut ids, &mut parents));
+        let (mut ended, mut ids, mut parents) = (HashSet::new(), HashSet::new(), Vec::new());
+        spans.iter().for_each(|span| note_ended(span, &mut ended));
+        let ended = spans.iter().all(|span| visit(span, &ended, &mut ids, &mut parents));
         let has_root = spans.iter().any(|span| span.parent_id.is_none());
         let reason = if !ended {
             "a span is in progress"
@@ -411,12 +466,33 @@ impl TraceLine {
     }
 }
 
-fn visit<'a>(span: &'a TimeSpan, ids: &mut HashSet<&'a str>, parents: &mut Vec<&'a str>) -> bool {
+/// The ids of what has ended.
+fn note_ended<'a>(span: &'a TimeSpan, ended: &mut HashSet<&'a str>) {
+    if !span.is_in_progress() {
+        ended.insert(&span.id);
+    }
+    span.subsegments.iter().for_each(|part| note_ended(part, ended));
+}
+
+/// Whether a span and its parts have ended. A record in progress does not count where the same span has ended: the analysis
+/// takes it out, with what in it is in progress.
+fn visit<'a>(
+    span: &'a TimeSpan,
+    ended: &HashSet<&str>,
+    ids: &mut HashSet<&'a str>,
+    parents: &mut Vec<&'a str>,
+) -> bool {
+    let is_open = |span: &TimeSpan| span.is_in_progress() && !ended.contains(&*span.id);
+    let is_replaced = span.is_in_progress() && ended.contains(&*span.id);
     ids.insert(&span.id);
     parents.extend(span.parent_id.as_deref());
     // All are visited: a short circuit would lose ids, but then the answer is no anyway.
-    span.in_progress != Some(Value::Bool(true))
-        && span.subsegments.iter().all(|child| visit(child, ids, parents))
+    !is_open(span)
+        && span
+            .subsegments
+            .iter()
+            .filter(|part| !(is_replaced && is_open(part)))
+            .all(|part| visit(part, ended, ids, parents))
 }
 
 #[cfg(test)]
@@ -442,6 +518,10 @@ mod tests {
         check_complete(&[r#"{"id":"a","in_progress":true}"#], false);
         check_complete(&[r#"{"id":"a","subsegments":[{"id":"b","in_progress":true}]}"#], false);
         check_complete(&[r#"{"id":"a","in_progress":false}"#], true);
+        check_complete(&[r#"{"id":"a","in_progress":true}"#, r#"{"id":"a"}"#], true);
+        let open = r#"{"id":"a","in_progress":true,"subsegments":[{"id":"b","in_progress":1}]}"#;
+        check_complete(&[r#"{"id":"a"}"#, open], true);
+        check_complete(&[r#"{"id":"b","parent_id":"a","in_progress":1}"#, r#"{"id":"a"}"#], false);
         check_complete(&[], false);
     }
 }

@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sb::provider::aws::{XrayConfig, fetch_traces, list_traces};
+use sb::provider::aws::{XrayConfig, fetch_linked_traces, fetch_traces, list_traces};
 use sb::provider::collect::FetchError;
 use sb::provider::retrieval::Retrieval;
 use serde_json::{Value, json};
@@ -294,4 +294,43 @@ async fn traces_come_from_moto_by_their_ids() {
     let report = fetch_traces(&config, &wanted, Duration::from_secs(1), &out, &|_| {}).await.unwrap();
     assert_eq!((report.expected, report.found, report.missing.len()), (41, 40, 1));
     assert_eq!(written(&out), ids);
+}
+
+#[tokio::test]
+async fn receivers_that_their_senders_name_are_fetched_without_a_list_of_the_account() {
+    let answer = |traces: &[Value]| {
+        (200, None, json!({ "Traces": traces, "UnprocessedTraceIds": [], "NextToken": null }))
+    };
+    let naming = |id: &str, named: &[&str]| {
+        let kind = json!({ "aws.xray.reserved.reference_type": "child" });
+        let links: Vec<Value> =
+            named.iter().map(|trace| json!({ "trace_id": trace, "id": "b", "attributes": kind })).collect();
+        let call = json!({ "id": "c", "name": "queue", "start_time": 1.1, "end_time": 1.2, "links": links });
+        trace(
+            id,
+            &[
+                json!({ "id": "a", "name": "send", "start_time": 1.0, "end_time": 2.0, "subsegments": [call] }),
+            ],
+        )
+    };
+    // The second receiver is named when all are asked for again.
+    let (config, requests) = scripted(vec![
+        answer(&[naming("1-a", &["1-b"])]),
+        answer(&[naming("1-b", &[])]),
+        answer(&[naming("1-a", &["1-b", "1-c"]), naming("1-b", &[])]),
+        answer(&[naming("1-c", &[])]),
+        answer(&[naming("1-a", &["1-b", "1-c"]), naming("1-b", &[]), naming("1-c", &[])]),
+    ])
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let (sent, deadline) = (["1-a".to_owned()], Duration::from_secs(60));
+    let report = fetch_linked_traces(&config, &sent, 0.0, deadline, &out, &|_| {}).await.unwrap();
+    assert_eq!((report.expected, report.linked, report.found), (3, 2, 3), "{report:?}");
+    assert!(report.missing.is_empty() && report.incomplete.is_empty(), "{report:?}");
+    let asked = requests.lock().unwrap();
+    assert!(asked.iter().all(|request| request["TraceIds"].is_array()), "nothing was listed: {asked:?}");
+    let ids: Vec<&Value> = asked.iter().map(|request| &request["TraceIds"]).collect();
+    assert_eq!(ids[..2], [&json!(["1-a"]), &json!(["1-b"])]);
+    assert!(std::fs::read_to_string(&out).unwrap().lines().all(|line| line.starts_with(r#"{"Id":"1-"#)));
 }

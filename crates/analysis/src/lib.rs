@@ -40,6 +40,7 @@ pub use row::{BREAKDOWN_HEADER, BreakdownRow, RowError, format_duration, read_br
 
 // Its spans.
 pub use read::otlp::read as read_otlp;
+pub use read::otlp_protobuf::{MalformedExport, to_json as otlp_json_of_protobuf};
 pub use read::source::{Source, UnknownFormat};
 pub use read::xray::{Documents, linked_traces};
 pub use span::{Flags, Link, Parent, Precision, Recorded, Span, SpanIndex, Trace, microseconds};
@@ -47,8 +48,9 @@ pub use span::{Flags, Link, Parent, Precision, Recorded, Span, SpanIndex, Trace,
 // Files of traces.
 #[cfg(feature = "parquet")]
 pub use io::PARQUET_FILE;
-pub use io::analyze::{AnalyzeOptions, analyze, analyze_file};
+pub use io::analyze::{AnalyzeOptions, analyze, analyze_file, analyze_fused};
 pub use io::browse::{for_each_joined_trace, for_each_trace};
+pub use io::fused::{are_parts_of_traces, for_each_fused_trace};
 pub use io::input::{TRACE_FILES, find_traces};
 pub use io::measured::{ColdState, GroupKey, Measured, Setting, for_each_measured};
 pub use io::results::{AnalysisSummary, Tables};

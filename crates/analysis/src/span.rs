@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use crate::invalid::Invalid;
 
@@ -198,6 +198,52 @@ impl<'a> Recorded<'a> {
         let trace = Trace::new(self.id, self.duration, self.spans)?;
         Ok(Trace { precision: self.precision, ..trace })
     }
+}
+
+/// Takes out what was recorded of spans while they were in progress, where the same spans have ended: tracers send both, in any
+/// order. What lies within such a record and is still in progress goes with it, since the later record replaces it as a whole.
+/// What has ended within it becomes a part of the span as it ended.
+pub(crate) fn settle<'a>(spans: Vec<Span<'a>>, links: Vec<Link<'a>>) -> (Vec<Span<'a>>, Vec<Link<'a>>) {
+    if spans.iter().all(|span| !span.flags.in_progress) {
+        return (spans, links);
+    }
+    let ended: HashSet<Cow<'a, str>> =
+        spans.iter().filter(|span| !span.flags.in_progress).map(|span| span.id.clone()).collect();
+    // Of each span that is taken out, the id of the span that stands for it.
+    let mut replaced: Vec<Option<Cow<'a, str>>> = Vec::with_capacity(spans.len());
+    for span in &spans {
+        let enclosing = match span.parent {
+            Parent::Enclosing(outer) => replaced.get(outer).and_then(Option::as_ref),
+            Parent::None | Parent::Id(_) => None,
+        };
+        let stands_for = match ended.contains(&span.id) {
+            _ if !span.flags.in_progress => None,
+            true => Some(span.id.clone()),
+            false => enclosing.cloned(),
+        };
+        replaced.push(stands_for);
+    }
+    let mut next = 0;
+    let mut places = Vec::with_capacity(spans.len());
+    for replaced in &replaced {
+        places.push(next);
+        next += usize::from(replaced.is_none());
+    }
+    let kept = spans.into_iter().zip(&replaced).filter(|(_, replaced)| replaced.is_none());
+    let kept = kept.map(|(span, _)| {
+        let parent = match span.parent {
+            Parent::Enclosing(outer) => match replaced.get(outer) {
+                Some(Some(id)) => Parent::Id(id.clone()),
+                _ => Parent::Enclosing(places.get(outer).copied().unwrap_or(outer)),
+            },
+            other => other,
+        };
+        Span { parent, ..span }
+    });
+    let spans = kept.collect();
+    let links = links.into_iter().filter(|link| replaced[link.from].is_none());
+    let links = links.map(|link| Link { from: places[link.from], ..link });
+    (spans, links.collect())
 }
 
 /// Seconds from the first start to the last end, in whole microseconds; none where there are no such times.

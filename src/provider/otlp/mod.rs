@@ -5,7 +5,6 @@
 //! one request a line, as OTLP's JSON. A request is answered when it is safe on the disk; requests that arrive together
 //! wait for the disk together. Metrics and logs are accepted and dropped.
 
-mod protobuf;
 mod receiver;
 mod select;
 

@@ -12,7 +12,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Receiver, daemon, protobuf, spans_file};
+use super::{Receiver, daemon, spans_file};
+use sb_analysis::otlp_json_of_protobuf;
 use sb_daemon::http::{self, Answer};
 use sb_daemon::{DaemonError, Journal, Lifetime, Signals, detach};
 
@@ -187,7 +188,7 @@ fn to_line(body: Bytes, is_compressed: bool, is_json: bool) -> Result<Vec<u8>, S
     let export = if is_json {
         on_one_line(&body)?
     } else {
-        protobuf::to_json(body).map_err(|error| error.to_string())?
+        otlp_json_of_protobuf(body).map_err(|error| error.to_string())?
     };
     let mut line = export.into_bytes();
     line.push(b'\n');

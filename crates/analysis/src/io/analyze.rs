@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::PARQUET_FILE;
 use super::browse::{default_jobs, open_texts, recognize};
 use super::export::gather;
+use super::fused::gather_files;
 use super::input::{Input, Named, Position, with_format_of};
 use super::linked::{Linked, LinkedTrace};
 use super::output::Replacement;
@@ -120,6 +121,26 @@ pub struct AnalyzeOptions<'a> {
 /// # Errors
 /// The file cannot be read, or a result not be written.
 pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<AnalysisSummary> {
+    analyze_files(path, None, options)
+}
+
+/// Like [`analyze_file`], of files that hold parts of the same traces: some of X-Ray, others of OpenTelemetry. The results lie
+/// beside the first one.
+///
+/// # Errors
+/// There is no file, one cannot be read or is of another format, or a result not be written.
+pub fn analyze_fused(paths: &[PathBuf], options: &AnalyzeOptions<'_>) -> io::Result<AnalysisSummary> {
+    let first =
+        paths.first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file is given"))?;
+    analyze_files(first, Some(paths), options)
+}
+
+/// Analyses the file at `path`, or all of those that are `fused`.
+fn analyze_files(
+    path: &Path,
+    fused: Option<&[PathBuf]>,
+    options: &AnalyzeOptions<'_>,
+) -> io::Result<AnalysisSummary> {
     let input = Input::open(path)?;
     let create = |wanted: bool, given: &Option<PathBuf>, name| {
         let target = given.clone().unwrap_or_else(|| path.with_file_name(name));
@@ -148,7 +169,7 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<Ana
     let jobs = options.jobs.unwrap_or_else(default_jobs);
     let progress = options.progress.unwrap_or(&|_| {});
     let method = &options.method;
-    let linked = if method.join_linked {
+    let linked = if method.join_linked && fused.is_none() {
         // Read twice: half of the work.
         let folder = path.parent().unwrap_or(Path::new(""));
         Linked::of_file(path, method.source, jobs, folder, &|bytes| progress(bytes / 2))
@@ -156,7 +177,11 @@ pub fn analyze_file(path: &Path, options: &AnalyzeOptions<'_>) -> io::Result<Ana
     } else {
         None
     };
-    let summary = if let Some(linked) = linked {
+    let summary = if let Some(paths) = fused {
+        let gathered = gather_files(paths, jobs, Room::beside(path), progress)?;
+        let method = Method { source: Source::Otlp, ..method.clone() };
+        run_gathered(&gathered, &Position::default(), jobs, &method, writer, &|_| {})?
+    } else if let Some(linked) = linked {
         let (texts, position) = open_texts(path)?;
         let length = std::fs::metadata(path)?.len();
         let progress = |bytes| progress(u64::midpoint(length, bytes));

@@ -26,6 +26,18 @@ pub(super) fn gather(
     progress: &dyn Fn(u64),
 ) -> io::Result<Gathered> {
     let mut gathering = Gathering::new(room);
+    gather_into(&mut gathering, texts, jobs, position, progress)?;
+    gathering.finish()
+}
+
+/// Adds the spans of an OpenTelemetry export to those that were gathered from others.
+pub(super) fn gather_into(
+    gathering: &mut Gathering,
+    texts: Texts<impl Read + Send>,
+    jobs: NonZeroUsize,
+    position: &Position,
+    progress: &dyn Fn(u64),
+) -> io::Result<()> {
     let mut texts = texts.keeping_long();
     loop {
         in_order(
@@ -39,10 +51,10 @@ pub(super) fn gather(
             },
         )?;
         let Some(long) = texts.long() else { break };
-        gather_long(long, &mut gathering)?;
+        gather_long(long, gathering)?;
         progress(position.bytes());
     }
-    gathering.finish()
+    Ok(())
 }
 
 fn prepare_chunk(chunk: &Chunk) -> Vec<Prepared> {

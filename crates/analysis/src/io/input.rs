@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::protobuf::{self, Requests};
 use super::unwrap::Elements;
 use crate::read::source::{self, UnknownFormat};
 
@@ -82,9 +83,13 @@ impl Input {
         let mut start = Vec::new();
         reader.by_ref().take(START).read_to_end(&mut start)?;
         let is_list = source::is_list_of_xray(&start);
+        let framing = protobuf::framing(&start);
         let whole = Cursor::new(start).chain(reader);
-        let reader: Box<dyn Read + Send> =
-            if is_list { Box::new(Elements::new(whole)) } else { Box::new(whole) };
+        let reader: Box<dyn Read + Send> = match framing {
+            Some(framing) => Box::new(Requests::new(whole, framing)),
+            None if is_list => Box::new(Elements::new(whole)),
+            None => Box::new(whole),
+        };
         Ok(Self { reader, position })
     }
 

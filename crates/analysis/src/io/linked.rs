@@ -222,7 +222,7 @@ impl Linked {
                 let found = (0..chunk.texts().len()).filter_map(|place| {
                     let (number, text) = (chunk.first + place as u64, chunk.whole_text(place)?);
                     let text = std::str::from_utf8(text).ok()?;
-                    let (id, causes, caused) = xray::all_links(text, documents)?;
+                    let (id, causes, caused) = xray::linked_traces(text, documents)?;
                     Some((number, id, causes, caused))
                 });
                 found.collect::<Vec<_>>()

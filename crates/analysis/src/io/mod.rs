@@ -4,6 +4,7 @@
 pub(crate) mod analyze;
 pub(crate) mod browse;
 pub(crate) mod folders;
+pub(crate) mod fused;
 pub(crate) mod input;
 pub(crate) mod linked;
 pub(crate) mod measured;
@@ -17,6 +18,7 @@ mod beside;
 mod export;
 mod output;
 mod parallel;
+mod protobuf;
 mod spill;
 mod unwrap;
 

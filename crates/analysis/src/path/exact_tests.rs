@@ -451,6 +451,119 @@ proptest! {
     }
 }
 
+/// What makes a trace harsher than a sound one.
+#[derive(Clone, Debug)]
+struct Harsh {
+    shapes: Vec<Shape>,
+    /// Times are multiples of so many microseconds, so that many of them are the same.
+    grid: i64,
+    seed: u64,
+}
+
+fn harsh() -> impl Strategy<Value = Harsh> {
+    let shape = (any::<prop::sample::Index>(), 0..=1_000_i64, 0..=1_000_i64, 0..=12_u8);
+    let shapes = prop::collection::vec(shape, 1..90).prop_map(|all| {
+        let shapes = all.into_iter().enumerate().map(|(place, (parent, start, length, kind))| Shape {
+            // Half of the traces are wide, half are deep.
+            parent: if kind % 2 == 0 { parent.index(place + 1) } else { place - place.min(parent.index(3)) },
+            start,
+            length,
+            kind,
+        });
+        shapes.collect()
+    });
+    (shapes, prop::sample::select(vec![1, 1_000, 100_000, 2_500_000]), any::<u64>())
+        .prop_map(|(shapes, grid, seed)| Harsh { shapes, grid, seed })
+}
+
+impl Harsh {
+    fn spans(&self) -> Vec<Built> {
+        let mut spans = build(&self.shapes, false);
+        for span in &mut spans {
+            let on_grid = |time: i64| EPOCH + (time - EPOCH) / self.grid * self.grid;
+            (span.start, span.end) = (on_grid(span.start), on_grid(span.end));
+        }
+        spans
+    }
+
+    fn draws(&self, place: usize, one_in: u64) -> bool {
+        let drawn = (place as u64 + 7).wrapping_mul(self.seed | 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (drawn >> 32).is_multiple_of(one_in)
+    }
+
+    /// Parts lie within the document of their service, some documents come twice, and others were sent in progress, too.
+    fn xray(&self, spans: &[Built], order: &[usize]) -> String {
+        let is_nested = |place: usize| spans[place].origin.is_empty() && place > 0 && self.draws(place, 2);
+        let mut documents: Vec<Option<Value>> = vec![None; spans.len()];
+        // Parents come before their children in the list: the last ones are whole first.
+        let mut parts: Vec<Vec<Value>> = vec![Vec::new(); spans.len()];
+        for place in (0..spans.len()).rev() {
+            let span = &spans[place];
+            let mut document = json!({
+                "id": format!("{place:016x}"), "name": span.name, "start_time": span.start as f64 / 1e6,
+                "end_time": span.end as f64 / 1e6, "subsegments": std::mem::take(&mut parts[place]),
+            });
+            if !span.origin.is_empty() {
+                document["origin"] = json!(span.origin);
+            }
+            match span.parent {
+                Some(parent) if is_nested(place) => parts[parent].push(document),
+                Some(parent) => {
+                    document["parent_id"] = json!(format!("{parent:016x}"));
+                    documents[place] = Some(document);
+                }
+                None => documents[place] = Some(document),
+            }
+        }
+        let mut segments = Vec::new();
+        for &place in order {
+            let Some(document) = &documents[place] else { continue };
+            if self.draws(place, 5) {
+                let mut begun = document.clone();
+                begun
+                    .as_object_mut()
+                    .unwrap()
+                    .retain(|key, _| !matches!(key.as_str(), "end_time" | "subsegments"));
+                begun["in_progress"] = json!(true);
+                segments.push(json!({ "Document": begun.to_string() }));
+            }
+            for _ in 0..=usize::from(self.draws(place, 6)) {
+                segments.push(json!({ "Document": document.to_string() }));
+            }
+        }
+        if self.seed.is_multiple_of(2) {
+            segments.reverse();
+        }
+        let end = spans.iter().map(|span| span.end).max().unwrap_or(EPOCH);
+        json!({ "Id": "1-a", "Duration": (end - EPOCH) as f64 / 1e6, "Segments": segments }).to_string()
+    }
+
+    /// Some lines come twice.
+    fn otlp(&self, spans: &[Built], order: &[usize]) -> String {
+        let text = otlp_text(spans, order);
+        let twice =
+            |(line, &place): (&str, &usize)| [line].repeat(1 + usize::from(self.draws(place, 6))).join("\n");
+        text.lines().zip(order).map(twice).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// How many harsh traces are drawn: `SB_RANDOM_TRACES`, or few enough for every run of the tests.
+fn count_of_harsh_traces() -> u32 {
+    std::env::var("SB_RANDOM_TRACES").ok().and_then(|count| count.parse().ok()).unwrap_or(400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(count_of_harsh_traces()))]
+
+    #[test]
+    fn harsh_traces_have_whole_pieces_in_any_order(harsh in harsh()) {
+        let spans = harsh.spans();
+        let (in_order, other): (Vec<usize>, _) = ((0..spans.len()).collect(), shuffled(spans.len(), harsh.seed));
+        prop_assert_eq!(explain_xray(&harsh.xray(&spans, &in_order)), explain_xray(&harsh.xray(&spans, &other)));
+        prop_assert_eq!(explain_otlp(&harsh.otlp(&spans, &in_order)), explain_otlp(&harsh.otlp(&spans, &other)));
+    }
+}
+
 pub(crate) fn has_small_overlaps(trace: &Trace<'_>) -> bool {
     trace.indices().any(|parent| {
         let children = trace.children(parent);

@@ -1,14 +1,17 @@
 //! Readers: from a tracer's text to the spans that it recorded ([`crate::Recorded`]).
 
 pub(crate) mod app_insights;
+pub(crate) mod fused;
 pub(crate) mod gather;
 pub(crate) mod joined;
 pub(crate) mod otlp;
+pub(crate) mod otlp_protobuf;
 pub(crate) mod sort;
 pub(crate) mod source;
 pub(crate) mod xray;
 
 mod caller;
+mod durable;
 mod embedded;
 mod json;
 mod platform;

@@ -13,6 +13,7 @@
 //! | with `db.system` | `OTel::Database` |
 //! | PRODUCER; CLIENT with `messaging.system`; receiving messages | `OTel::Messaging` |
 //! | other CLIENT | `OTel::Client` |
+//! | of a durable execution | [`super::durable`] |
 //! | other INTERNAL | none: a part of its parent |
 //!
 //! A receiver (SERVER, CONSUMER) without a parent in its trace may link to exactly one other span of the export, as consumers of messages
@@ -29,16 +30,19 @@ use serde_json::Value;
 
 use crate::invalid::{Invalid, Rejected};
 use crate::read::caller::forget_unknown_caller;
+use crate::read::durable;
+use crate::read::fused;
 use crate::read::gather::{Gathering, Prepared};
 use crate::read::platform;
 use crate::read::shapes::DocumentSeed;
 use crate::read::sort::Room;
 use crate::read::source::documents;
 use crate::read::time::seconds_of_nanoseconds;
-use crate::span::{Flags, OTEL_FUNCTION, Parent, Recorded, Span};
+use crate::span::{Flags, OTEL_FUNCTION, Parent, Precision, Recorded, Span};
 
 const CLIENT: &str = "OTel::Client";
-const INVOCATION: &str = "OTel::Invocation";
+pub(super) const INVOCATION: &str = "OTel::Invocation";
+pub(super) const WORKFLOW: &str = "OTel::Workflow";
 const MESSAGING: &str = "OTel::Messaging";
 
 /// Reads the traces of an OpenTelemetry export, sorted by trace id, then what could not be read.
@@ -102,7 +106,7 @@ pub(crate) struct ConnectedSpan {
 impl ConnectedSpan {
     /// What caused it, where no parent says so: it has none, or the parent was not exported.
     pub(crate) fn cause(&self) -> Option<&(String, String)> {
-        self.link.as_ref().filter(|_| self.kind.is_receiver())
+        self.link.as_ref().filter(|_| self.kind.is_receiver() || self.kind == SpanKind::Platform)
     }
 }
 
@@ -113,6 +117,8 @@ pub(crate) enum SpanKind {
     Client,
     Producer,
     Consumer,
+    /// A span of X-Ray ([`fused`]).
+    Platform,
 }
 
 impl SpanKind {
@@ -216,11 +222,14 @@ pub(super) fn span_of(value: Value, resource: &Attributes) -> ExportedSpan {
 /// Makes a trace of its spans and of those of other traces that were joined to it.
 pub(crate) fn join(id: String, mut items: Vec<ConnectedSpan>) -> Recorded<'static> {
     separate_shared_ids(&mut items);
+    let is_of_xray = items.iter().all(|item| item.kind == SpanKind::Platform);
+    let is_fused = fused::connect(&mut items);
+    durable::lay_within_invocations(&mut items);
     platform::infer(&mut items);
     mark_waiting(&mut items);
     let called: HashSet<_> = items
         .iter()
-        .filter(|item| item.kind == SpanKind::Server)
+        .filter(|item| item.kind == SpanKind::Server || is_service_of_platform(item))
         .filter_map(parent_id)
         .map(str::to_owned)
         .collect();
@@ -240,7 +249,21 @@ pub(crate) fn join(id: String, mut items: Vec<ConnectedSpan>) -> Recorded<'stati
             span.url = None;
         }
     }
-    Recorded::measured(Cow::Owned(id), spans)
+    let mut recorded = Recorded::measured(Cow::Owned(id), spans);
+    if is_of_xray {
+        recorded.precision = Precision::XRay;
+    } else if is_fused {
+        // X-Ray rounds some of its times to milliseconds.
+        recorded.precision = Precision::Milliseconds;
+    }
+    recorded
+}
+
+/// A span of X-Ray that runs what a caller calls.
+fn is_service_of_platform(item: &ConnectedSpan) -> bool {
+    const CALLED: [&str; 4] = ["AWS::ApiGateway", "AWS::Lambda", "AWS::StepFunctions", "AWS::EC"];
+    let origin = item.span.origin.as_deref().unwrap_or_default();
+    item.kind == SpanKind::Platform && CALLED.iter().any(|called| origin.starts_with(called))
 }
 
 pub(crate) fn parent_id(item: &ConnectedSpan) -> Option<&str> {
@@ -282,7 +305,10 @@ fn mark_waiting(items: &mut [ConnectedSpan]) {
             clients.insert(item.span.id.to_string());
         }
     }
-    for item in items.iter_mut().filter(|item| item.kind.is_receiver()) {
+    let receives = |item: &&mut ConnectedSpan| {
+        item.kind.is_receiver() || item.span.flags.linked || is_service_of_platform(item)
+    };
+    for item in items.iter_mut().filter(receives) {
         let Some(parent) = parent_id(item) else { continue };
         let (from_queue, from_afar) = (senders.contains(parent), clients.contains(parent));
         item.span.flags.from_queue = from_queue;
@@ -388,6 +414,9 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
     let either =
         |key: &str| own.get(key).or_else(|| resource.get(key)).map(|value| value.to_ascii_lowercase());
     let is_database = first(own, &["db.system.name", "db.system"]).is_some();
+    if let Some(origin) = durable::origin(own) {
+        return Some(origin);
+    }
     if matches!(kind, SpanKind::Client | SpanKind::Producer) {
         let is_messaging = kind == SpanKind::Producer || own.contains_key("messaging.system");
         return Some(match () {
@@ -402,7 +431,7 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
         return Some(MESSAGING);
     }
     if either("durabletask.type").is_some_and(|kind| kind == "orchestration") {
-        return Some("OTel::Workflow");
+        return Some(WORKFLOW);
     }
     if first(own, &OF_FUNCTIONS).is_some() {
         return Some(OTEL_FUNCTION);
@@ -415,7 +444,7 @@ fn fixed_origin(kind: SpanKind, own: &Attributes, resource: &Attributes) -> Opti
     let platform = either("cloud.platform").unwrap_or_default();
     match () {
         () if names_one_of(&GATEWAYS) => Some("OTel::Gateway"),
-        () if names_one_of(&WORKFLOWS) => Some("OTel::Workflow"),
+        () if names_one_of(&WORKFLOWS) => Some(WORKFLOW),
         () => FUNCTION_PLATFORMS.contains(&&*platform).then_some(OTEL_FUNCTION),
     }
 }

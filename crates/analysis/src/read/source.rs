@@ -179,7 +179,7 @@ const OTHERS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-const KNOWN: &str = "`sb` reads traces of X-Ray, Application Insights, OpenTelemetry (JSON), Jaeger, Zipkin and Tempo; \
+const KNOWN: &str = "`sb` reads traces of X-Ray, Application Insights, OpenTelemetry (JSON, protobuf), Jaeger, Zipkin and Tempo; \
                      if it is one of these, name it with `--source`";
 
 impl UnknownFormat {
@@ -189,8 +189,8 @@ impl UnknownFormat {
             let valid = error.valid_up_to();
             std::str::from_utf8(if valid > 1_000 { &start[..valid] } else { b"\xff" })
         }) else {
-            let what = "this is no text".to_owned();
-            return Self { place, what, way_out: "export the traces as JSON" };
+            let what = "this is no text, and no OTLP in protobuf that starts with a span".to_owned();
+            return Self { place, what, way_out: "export the traces as JSON, or as OTLP in protobuf" };
         };
         let keys = keys(text);
         if let Some((_, what, way_out)) =
@@ -264,7 +264,7 @@ mod tests {
             (&b"{\"traceEvents\": []}"[..], "this is a trace of Chrome"),
             (b"{\"a\": 1, \"b\": {", "this is JSON with the keys `a`, `b`;"),
             (b"trace_id,start\n1,2\n", "it starts with `trace_id,start`;"),
-            (b"\x0a\xff\xfe\x00", "this is no text; export the traces as JSON"),
+            (b"\x0a\xff\xfe\x00", "this is no text, and no OTLP in protobuf"),
             (b"[7]", "it starts with `[7]`"),
         ] {
             assert_eq!(Source::Auto.find(text), None);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::json::{Decoded, JsonError, Next, Notation, Reader};
 use crate::invalid::{Invalid, Rejected};
-use crate::span::{Flags, Link, Parent, Precision, Recorded, Span, Trace};
+use crate::span::{Flags, Link, Parent, Precision, Recorded, Span, Trace, settle};
 
 /// The origin whose span carries the URL of the request.
 const GATEWAY: &str = "AWS::ApiGateway::Stage";
@@ -42,6 +42,7 @@ fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recor
     let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
     reader.end().ok()?;
     let SegmentSpans { spans, links, defect, .. } = found;
+    let (spans, links) = settle(spans, links);
     defect.is_none().then_some(Recorded { id: id?, duration, spans, links, precision: Precision::XRay })
 }
 
@@ -62,13 +63,9 @@ fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Rec
     }
 }
 
-/// The trace's id, and the traces that its segments link to as their causes, each once; none where it cannot be read.
-pub fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>)> {
-    all_links(text, documents).map(|(id, causes, _)| (id, causes))
-}
-
-/// The trace's id, the traces that caused it, and those that it caused, each once; none where it cannot be read.
-pub(crate) fn all_links(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>, Vec<String>)> {
+/// The trace's id, the traces that its segments link to as their causes, and those that they name as caused by them
+/// (`aws.xray.reserved.reference_type` is `child`), each once; none where it cannot be read.
+pub fn linked_traces(text: &str, documents: &mut Documents) -> Option<(String, Vec<String>, Vec<String>)> {
     let (mut causes, mut caused): (Vec<String>, Vec<String>) = Default::default();
     if memchr::memmem::find(text.as_bytes(), b"links").is_none() {
         let (mut reader, mut id) = (Reader::new(text), None);
@@ -236,6 +233,7 @@ fn read_documents<'a>(
         from = to;
     }
     let SegmentSpans { spans, links, defect, .. } = found;
+    let (spans, links) = settle(spans, links);
     // A span in progress lacks its end, so that reason goes before a missing field.
     let unfinished = duration.is_none() || spans.iter().any(|span| span.flags.in_progress);
     if let Some(reason) = defect.filter(|_| !unfinished) {
@@ -324,7 +322,7 @@ impl<'a, N: Notation> Document<'a, '_, N> {
             ("id", open.has_id),
             ("name", open.has_name),
             ("start_time", !span.start.is_nan()),
-            ("end_time", !span.end.is_nan()),
+            ("end_time", !span.end.is_nan() || span.flags.in_progress),
         ]
         .into_iter()
         .find(|(_, found)| !found);
@@ -455,8 +453,32 @@ fn in_object<'a, N: Notation>(
     Ok(())
 }
 
+/// The study's analyzer takes any value for a statement: zero, an empty text, list or object, `false` and `null` deny it, and
+/// all others affirm it, the text `"false"` included.
 fn flag<N: Notation>(reader: &mut Reader<'_, N>) -> Result<bool, JsonError> {
-    Ok(optional(reader, Reader::boolean)?.unwrap_or(false))
+    match reader.next()? {
+        Next::Boolean => reader.boolean(),
+        Next::Null => reader.null().map(|()| false),
+        Next::Number => Ok(reader.number()? != 0.0),
+        Next::String => Ok(!reader.string()?.is_empty()),
+        Next::Array => {
+            let is_filled = reader.first_element()?;
+            let mut more = is_filled;
+            while more {
+                reader.skip_value()?;
+                more = reader.next_element()?;
+            }
+            Ok(is_filled)
+        }
+        Next::Object => {
+            let mut is_filled = false;
+            in_object(reader, |reader, _| {
+                is_filled = true;
+                reader.skip_value()
+            })?;
+            Ok(is_filled)
+        }
+    }
 }
 
 /// A value that may be `null`.

@@ -1,5 +1,6 @@
 //! Tests of whole analyses: from the text of a tracer to rows.
 
+mod fused;
 mod layers;
 mod linked;
 mod oracle;

@@ -134,3 +134,64 @@ fn spans_of_a_platform_that_no_export_has_are_inferred() {
     lost.push(span((TRACE, "6", "94", "query", 3, 130_000, 140_000)));
     assert_eq!(rows(&document(&lost)), [Err("missing_parent")]);
 }
+
+/// A durable execution of two invocations: a step that is tried twice, a wait between them, and a chained invocation.
+fn durable(is_beside: bool) -> String {
+    let attributes = |pairs: &[(&str, Value)]| -> Value {
+        let pair = |(key, value): &(&str, Value)| json!({ "key": key, "value": value });
+        pairs.iter().map(pair).collect()
+    };
+    let text = |text: &str| json!({ "stringValue": text });
+    let of_execution = ("durable.execution.arn", text("arn"));
+    let operation = |kind: &str| vec![of_execution.clone(), ("durable.operation.type", text(kind))];
+    let attempt = |kind: &str| {
+        [operation(kind), vec![("durable.operation.attempt", json!({ "intValue": "1" }))]].concat()
+    };
+    let invocation = |is_first: bool| {
+        vec![
+            of_execution.clone(),
+            ("faas.invocation_id", text("i")),
+            ("durable.invocation.first", json!({ "boolValue": is_first })),
+        ]
+    };
+    let within = |invocation: &'static str| if is_beside { "w" } else { invocation };
+    let spans = [
+        (("t", "w", "", "Workflow", 1, 0, 1_000), vec![of_execution.clone()]),
+        (("t", "i1", "w", "Invocation", 2, 10, 210), invocation(true)),
+        (("t", "s", within("i1"), "fetch", 1, 20, 200), operation("STEP")),
+        (("t", "a1", "s", "fetch attempt 1", 1, 30, 90), attempt("STEP")),
+        (("t", "a2", "s", "fetch attempt 2", 1, 130, 190), attempt("STEP")),
+        (("t", "p", "w", "cooldown", 1, 205, 700), operation("WAIT")),
+        (("t", "i2", "w", "Invocation", 2, 710, 990), invocation(false)),
+        (("t", "c", within("i2"), "charge", 1, 750, 980), operation("CHAINED_INVOKE")),
+    ];
+    let spans: Vec<Value> = spans
+        .into_iter()
+        .map(|((trace, id, parent, name, kind, start, end), pairs)| {
+            let mut span = span((trace, id, parent, name, kind, start * 1_000, end * 1_000));
+            span["attributes"] = attributes(&pairs);
+            span
+        })
+        .collect();
+    document(&spans)
+}
+
+#[test]
+fn a_durable_execution_has_operations_waits_and_replays() {
+    for is_beside in [false, true] {
+        let found = rows(&durable(is_beside));
+        let [Ok(row)] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(
+            row.longest_path_names.join(", "),
+            "Workflow, Invocation, fetch, fetch attempt 1, fetch attempt 2, cooldown, Invocation, charge",
+            "{is_beside}"
+        );
+        // The attempts and the first invocation around the step; the second invocation around its operation.
+        assert_eq!(row.part(Activity::Overhead), Some(40_000 + 10_000));
+        assert_eq!(row.part(Activity::Unclassified), Some(0));
+        assert_eq!(row.parts.sum(), 1_000_000);
+        let services = "OTel::Workflow OTel::Function OTel::DurableOperation OTel::DurableStep OTel::DurableStep \
+                        OTel::DurableWait OTel::DurableReplay OTel::Invocation";
+        assert_eq!(row.services.join(" "), services);
+    }
+}

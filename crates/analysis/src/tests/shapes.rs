@@ -61,6 +61,78 @@ fn xray_is_read_as_tools_give_it() {
     assert_eq!(found(&pages), (twice, 0));
 }
 
+/// The row of the documents, of which one may be in progress, or nothing and the reason.
+fn settled(documents: &[&Value]) -> Result<String, String> {
+    let segments: Vec<Value> = documents
+        .iter()
+        .map(|document| json!({ "Id": document["id"], "Document": document.to_string() }))
+        .collect();
+    let text = json!({ "Id": "1-a", "Duration": 0.5, "Segments": segments }).to_string();
+    let (mut rows, mut invalid) = (Vec::new(), Vec::new());
+    analyze(Cursor::new(text.into_bytes()), &mut rows, &mut invalid, &|_| {}).unwrap();
+    let first = |csv: Vec<u8>| String::from_utf8(csv).unwrap().lines().nth(1).map(str::to_owned);
+    first(rows).ok_or_else(|| first(invalid).unwrap_or_default())
+}
+
+#[test]
+fn a_span_that_has_ended_replaces_its_record_in_progress() {
+    let [first, second] = segments();
+    let whole = settled(&[&first, &second]).unwrap();
+    let mut begun = first.clone();
+    begun.as_object_mut().unwrap().remove("end_time");
+    begun["in_progress"] = json!(true);
+    for documents in [[&begun, &first, &second], [&first, &begun, &second], [&first, &second, &begun]] {
+        assert_eq!(settled(&documents).as_ref(), Ok(&whole), "{documents:?}");
+    }
+    // Its parts end with it: one that is only in the record is replaced with it, one that has ended stays.
+    let part = json!({ "id": "c", "name": "part", "start_time": 1.2, "end_time": 1.25 });
+    let open = json!({ "id": "d", "name": "open", "start_time": 1.3, "in_progress": true });
+    let mut with_parts = begun.clone();
+    with_parts["subsegments"] = json!([open, part]);
+    let mut ended = first.clone();
+    ended["subsegments"] = json!([part]);
+    let expected = settled(&[&ended, &second]).unwrap();
+    for documents in [[&with_parts, &first, &second], [&ended, &second, &with_parts]] {
+        assert_eq!(settled(&documents).as_ref(), Ok(&expected), "{documents:?}");
+    }
+    // What never ends is in progress, and what lacks a field is not excused by another span.
+    assert!(settled(&[&begun, &second]).unwrap_err().contains("in_progress: span a "));
+    let mut nameless = second.clone();
+    nameless.as_object_mut().unwrap().remove("name");
+    assert!(settled(&[&begun, &first, &nameless]).unwrap_err().contains("span b has no `name`"));
+}
+
+#[test]
+fn flags_and_times_of_other_types_are_read_as_the_study_reads_them() {
+    // Any value is a statement, as in Python: nothing empty, and no zero, affirms.
+    let [first, second] = segments();
+    let plain = settled(&[&first, &second]).unwrap();
+    let flagged = |value: Value| {
+        let mut document = second.clone();
+        document["fault"] = value;
+        settled(&[&first, &document]).unwrap()
+    };
+    let fault = flagged(json!(true));
+    assert_ne!(fault, plain);
+    for value in [json!(1), json!(0.5), json!("true"), json!("false"), json!([0]), json!({ "a": null })] {
+        assert_eq!(flagged(value.clone()), fault, "{value}");
+    }
+    for value in [json!(0), json!(0.0), json!(""), json!([]), json!({}), json!(null), json!(false)] {
+        assert_eq!(flagged(value.clone()), plain, "{value}");
+    }
+    let mut begun = second.clone();
+    begun["in_progress"] = json!(1);
+    assert!(settled(&[&first, &begun]).unwrap_err().contains("in_progress: span b "));
+    // A time is a number, whole or not; a text is none.
+    let timed = |start: Value| {
+        let mut document = first.clone();
+        document["start_time"] = start;
+        settled(&[&document, &second])
+    };
+    assert_eq!(timed(json!(1)).unwrap(), plain);
+    assert!(timed(json!("1")).unwrap_err().contains("malformed"));
+}
+
 #[test]
 fn spans_are_read_as_tools_give_them() {
     let (start, end) = (1_700_000_000_000_000_000_u64, 1_700_000_000_100_000_000_u64);

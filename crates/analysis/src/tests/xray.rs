@@ -311,6 +311,10 @@ fn activities_follow_origin_name_and_parent() {
         ("Database::SQL", "sql", ExternalService),
         ("AWS::Kinesis", "stream", ExternalService),
         ("AWS::rekognition", "faces", ExternalService),
+        ("AWS::EC2::Instance", "server", Computation),
+        ("AWS::ECS::Container", "container", Computation),
+        ("AWS::ElasticBeanstalk::Environment", "environment", Computation),
+        ("AWS::Events", "bus", Orchestration),
         ("AWS::Unheard::Of", "thing", Unclassified),
     ] {
         let spans = [("r", "", "api", GATEWAY, 0.0, 10.0), ("c", "r", name, origin, 2.0, 9.0)];
@@ -452,7 +456,6 @@ fn a_malformed_trace_is_invalid_and_keeps_its_id() {
         (r#"\"end_time\":0.05"#, r#"\"end_time\":null"#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":\"later\""#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05,\"subsegments\":{}"#),
-        (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05,\"error\":\"yes\""#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05,\"subsegments\":[],\"subsegments\":[]"#),
         (r#"\"end_time\":0.05"#, r#"\"end_time\":0.05]"#),
         (r#"{\"id\":\"f\""#, r#"[{\"id\":\"f\""#),

@@ -9,12 +9,16 @@ use bytes::Bytes;
 use prost::Message;
 use serde::{Serialize, Serializer};
 
+/// Why a request has no form in JSON.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum MalformedExport {
+    /// A field is of another type, or the request ends within one.
     #[error("not an ExportTraceServiceRequest in protobuf: {0}")]
     Message(#[from] prost::DecodeError),
+    /// A value lies more than 32 values deep.
     #[error("not an ExportTraceServiceRequest in protobuf: values are nested too deep")]
     TooDeep,
+    /// What it holds would take more than 128 MiB of memory.
     #[error("too many spans, attributes or values in one request: send smaller batches")]
     TooMany,
 }
@@ -92,11 +96,14 @@ impl Holder {
 /// Values may hold values; nobody nests them deeper, and readers of JSON would not follow.
 const DEEPEST: usize = 32;
 
-/// The request in JSON, on one line.
-pub(super) fn to_json(request: Bytes) -> Result<String, Malformed> {
+/// A request in protobuf as JSON, on one line.
+///
+/// # Errors
+/// It is malformed, nested too deep, or would take too much memory.
+pub fn to_json(request: Bytes) -> Result<String, MalformedExport> {
     // The decoder itself goes a hundred levels deep.
     if !Holder::Export.fits(&request, &mut MOST_MEMORY.clone(), 100) {
-        return Err(Malformed::TooMany);
+        return Err(MalformedExport::TooMany);
     }
     let export = Export::decode(request)?;
     let spans = export.resource_spans.iter().flat_map(|all| {
@@ -111,7 +118,7 @@ pub(super) fn to_json(request: Bytes) -> Result<String, Malformed> {
         }))
     });
     if spans.filter_map(|attribute| attribute.value.as_ref()).any(|value| !value.is_within(DEEPEST)) {
-        return Err(Malformed::TooDeep);
+        return Err(MalformedExport::TooDeep);
     }
     // Nothing in a request lacks a form in JSON.
     Ok(serde_json::to_string(&export).unwrap_or_default())
@@ -349,9 +356,9 @@ mod tests {
             [out, content.to_vec()].concat()
         };
         let error = to_json(long(1, &long(2, &spans)).into()).unwrap_err();
-        assert!(matches!(error, Malformed::TooMany), "{error}");
+        assert!(matches!(error, MalformedExport::TooMany), "{error}");
         let pairs = long(2, &[9 << 3 | 2, 0].repeat(5_000_000));
-        assert!(matches!(to_json(long(1, &long(2, &pairs)).into()).unwrap_err(), Malformed::TooMany));
+        assert!(matches!(to_json(long(1, &long(2, &pairs)).into()).unwrap_err(), MalformedExport::TooMany));
         let few = long(1, &long(2, &[2 << 3 | 2, 0].repeat(1000)));
         assert_eq!(to_json(few.into()).unwrap().matches("{}").count(), 1000);
     }
