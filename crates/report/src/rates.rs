@@ -153,7 +153,9 @@ pub(crate) fn pattern_file(config: &Config, as_published: bool) -> Option<Vec<St
 
 /// The counts per minute of a file of a pattern: one number a line, below a title.
 pub(crate) fn per_minute(text: &str) -> Option<Vec<f64>> {
-    let lines = text.lines().map(|line| line.trim().trim_matches('"')).filter(|line| !line.is_empty());
+    // Lines that begin with `#` say where the numbers are from.
+    let lines = text.lines().map(|line| line.trim().trim_matches('"'));
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut numbers = Vec::new();
     for (place, line) in lines.enumerate() {
         match line.parse::<f64>() {
@@ -317,6 +319,7 @@ mod tests {
         let to_rate = Config { scale_rate: Some(30.0), ..Config::default() };
         assert_eq!(at(&to_rate, 0, false), Some(20.0));
         assert_eq!(per_minute("\"InvocationsPerMinute\"\n7\n\n9\n"), Some(vec![7.0, 9.0]));
+        assert_eq!(per_minute("# file: d01.csv\n\"InvocationsPerMinute\"\n7\n"), Some(vec![7.0]));
         assert_eq!(per_minute("7\nx\n"), None);
     }
 }

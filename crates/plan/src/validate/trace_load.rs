@@ -100,7 +100,8 @@ const HELP: &str = "write a first line with the names of the columns, one of the
 fn read_minutes(bytes: &[u8]) -> Result<Vec<f64>, String> {
     // Spreadsheets begin a file with a mark that is not part of the first name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+    // `sb dataset export` writes into such lines where the numbers are from.
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(bytes);
     let headers = reader.headers().map_err(|error| error.to_string())?;
     let Some(column) = headers.iter().position(|name| name == COLUMN) else {
         let names: Vec<&str> = headers.iter().collect();

@@ -393,11 +393,13 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
         checked.value.map(|load| traced(load).per_minute).ok_or_else(|| checked.problems[0].to_string())
     };
     assert_eq!(read("\"InvocationsPerMinute\"\n5\n0\n7.5\n").unwrap(), [5.0, 0.0, 7.5]);
+    assert_eq!(read("# file: d01.csv\n# factor: 1\n\"InvocationsPerMinute\"\n5\n").unwrap(), [5.0]);
     assert_eq!(read("\u{feff}minute, InvocationsPerMinute\r\n1, 12\r\n2,  3\r\n").unwrap(), [12.0, 3.0]);
     for (text, expected) in [
         ("", "`my trace.CSV`: there is no column `InvocationsPerMinute`, only: "),
         ("Invocations\n5\n", "there is no column `InvocationsPerMinute`, only: Invocations"),
         ("InvocationsPerMinute\n", "it has no minutes"),
+        ("# a\n# b\nInvocationsPerMinute\n-1\n", "line 4: `-1` is not a number of invocations per minute"),
         ("InvocationsPerMinute\n5\n-1\n", "line 3: `-1` is not a number of invocations per minute"),
         ("InvocationsPerMinute\nNaN\n", "line 2: `NaN`"),
         ("InvocationsPerMinute\n1e300\n", "line 2: `1e300`"),

@@ -1,0 +1,195 @@
+//! Minutes of a function as a file for `sb invoke` and plans.
+
+use std::fmt::Write as _;
+
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
+use crate::model::{FunctionTotals, Key, MINUTES_PER_DAY, Totals, Window};
+
+/// The column that loads are read from.
+pub const COLUMN: &str = "InvocationsPerMinute";
+
+/// Which function, by the names of its key. What is None does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The function's name: its hash.
+    pub function: String,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Its application.
+    pub app: Option<String>,
+    /// What calls it.
+    pub trigger: Option<String>,
+    /// Adds up the keys that are meant, where there are several.
+    pub sum: bool,
+}
+
+/// What is exported of a dataset.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The functions that are added up, in the order of their keys; at least one.
+    pub keys: Vec<Key>,
+    /// The minutes.
+    pub window: Window,
+    /// What each count is multiplied with, above 0.
+    pub factor: f64,
+    /// Invocations in each minute, scaled and rounded to whole numbers, halves to even.
+    pub per_minute: Vec<u64>,
+    /// How many of the rows of the window's days repeat a key that is exported.
+    pub repeated_rows: u64,
+}
+
+impl Wanted {
+    fn is_meant(&self, key: &Key) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        self.function == key.function()
+            && is(&self.owner, key.owner())
+            && is(&self.app, key.app())
+            && is(&self.trigger, key.trigger())
+    }
+
+    /// The functions that are meant.
+    ///
+    /// # Errors
+    /// There is none, or one that is not listed on every day, or several and they are not to be added up.
+    pub fn find<'a>(&self, totals: &'a Totals) -> Result<Vec<&'a FunctionTotals>, DatasetError> {
+        let found: Vec<&FunctionTotals> =
+            totals.functions.iter().filter(|function| self.is_meant(&function.key)).collect();
+        if found.is_empty() {
+            return Err(DatasetError::request(
+                format!("there is no function `{}` with these names in the dataset", self.function),
+                "`sb dataset select DIR` lists functions",
+            ));
+        }
+        if found.len() > 1 && !self.sum {
+            let keys: Vec<String> = found
+                .iter()
+                .map(|function| {
+                    let key = &function.key;
+                    format!(
+                        "owner {}, app {}, trigger {}",
+                        shown(key.owner()),
+                        shown(key.app()),
+                        shown(key.trigger())
+                    )
+                })
+                .collect();
+            return Err(DatasetError::request(
+                format!("the name `{}` belongs to {} keys: {}", self.function, found.len(), keys.join("; ")),
+                "choose one with --owner, --app or --trigger, or add them up with --sum",
+            ));
+        }
+        let count = totals.days.len();
+        for function in &found {
+            let listed = function.per_day.iter().filter(|day| day.is_some()).count();
+            // Keys that are added up may stand in for each other: a function that changes its trigger is there every day.
+            let covered = (0..count).all(|day| found.iter().any(|function| function.per_day[day].is_some()));
+            if listed < count && !(self.sum && found.len() > 1 && covered) {
+                let trigger = shown(function.key.trigger());
+                return Err(DatasetError::request(
+                    format!(
+                        "the function `{}` (trigger {trigger}) is listed on {listed} of {count} days",
+                        self.function
+                    ),
+                    "choose a function that is there every day, or name its days with --days",
+                ));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn shown(name: &str) -> &str {
+    if name.is_empty() { "unknown" } else { name }
+}
+
+/// Reads minutes of a function and scales them.
+///
+/// # Errors
+/// The function cannot be exported ([`Wanted::find`]), the window ends on another day and `into_next_day` is not set, or
+/// the dataset is broken.
+pub fn export(
+    dataset: &Dataset,
+    totals: &Totals,
+    wanted: &Wanted,
+    window: Window,
+    factor: f64,
+    into_next_day: bool,
+) -> Result<Export, DatasetError> {
+    if !(factor.is_finite() && factor > 0.0) {
+        return Err(DatasetError::request(
+            format!("the factor {factor} scales nothing"),
+            "set a factor above 0",
+        ));
+    }
+    if window.last_day() > window.day && !into_next_day {
+        let left = u32::from(MINUTES_PER_DAY - window.first.min(MINUTES_PER_DAY)) + 1;
+        return Err(DatasetError::request(
+            format!(
+                "{} minutes from minute {} pass the end of the day, which has {left} minutes left",
+                window.minutes, window.first
+            ),
+            format!("set --minutes {left}, or continue on the next day with --into-next-day"),
+        ));
+    }
+    let found = wanted.find(totals)?;
+    let keys: Vec<Key> = found.iter().map(|function| function.key.clone()).collect();
+    let days: Vec<usize> = (window.day..=window.last_day()).filter_map(|day| totals.place_of(day)).collect();
+    let repeated_rows =
+        found.iter().flat_map(|function| &function.repeated).filter(|(day, _)| days.contains(day)).count()
+            as u64;
+    let series = dataset.minutes(&keys, window)?;
+    let mut sums = vec![0_u64; window.minutes as usize];
+    for minutes in series.into_iter().flatten() {
+        for (sum, count) in sums.iter_mut().zip(minutes) {
+            *sum += count;
+        }
+    }
+    let per_minute = sums.into_iter().map(|count| (count as f64 * factor).round_ties_even() as u64).collect();
+    Ok(Export { keys, window, factor, per_minute, repeated_rows })
+}
+
+impl Export {
+    /// Invocations per second, on average.
+    pub fn mean_rate(&self) -> f64 {
+        let total: u64 = self.per_minute.iter().sum();
+        total as f64 / (60.0 * self.per_minute.len().max(1) as f64)
+    }
+
+    /// The file: lines that begin with `#` say where the numbers are from, then the column follows.
+    pub fn to_csv(&self, dataset: &Dataset) -> String {
+        let mut text = String::new();
+        let place = dataset.file_of(self.window.day).unwrap_or_else(|| dataset.path().to_owned());
+        let end = u32::from(self.window.first) + self.window.minutes - 1;
+        let _ = writeln!(text, "# dataset: {}", dataset.format().name());
+        // A name may hold a line break; the header has one line for each fact.
+        let _ = writeln!(text, "# file: {}", place.display().to_string().replace(['\n', '\r'], " "));
+        for key in &self.keys {
+            let parts = [
+                ("owner", key.owner()),
+                ("app", key.app()),
+                ("function", key.function()),
+                ("trigger", key.trigger()),
+            ];
+            let known: Vec<String> = parts
+                .iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            let _ = writeln!(text, "# {}", known.join(", "));
+        }
+        let _ = writeln!(text, "# window: day {}, minutes {} to {end}", self.window.day, self.window.first);
+        let _ = writeln!(text, "# factor: {}", self.factor);
+        text.push_str(&self.to_plain_csv());
+        text
+    }
+
+    /// The file without the lines that say where the numbers are from: what the study's analysis writes.
+    pub fn to_plain_csv(&self) -> String {
+        let mut text = format!("\"{COLUMN}\"\n");
+        for count in &self.per_minute {
+            let _ = writeln!(text, "{count}");
+        }
+        text
+    }
+}

@@ -1,0 +1,229 @@
+//! The one form of all datasets: functions, and what is known of each minute or day.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::Place;
+
+/// Minutes of a day.
+pub const MINUTES_PER_DAY: u16 = 1440;
+/// Seconds of a day.
+pub const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// What tells the functions of a dataset apart: owner, application, function and trigger. What a dataset does not name is empty.
+///
+/// Keys are ordered by their bytes, the owner first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// A key of these four names, none of which holds a comma.
+    pub fn new(owner: &str, app: &str, function: &str, trigger: &str) -> Self {
+        Self(format!("{owner},{app},{function},{trigger}").into())
+    }
+
+    /// Of a text with the four names, separated by commas.
+    pub(crate) fn of(text: Box<str>) -> Self {
+        Self(text)
+    }
+
+    fn part(&self, index: usize) -> &str {
+        self.0.split(',').nth(index).unwrap_or_default()
+    }
+
+    /// Whose function it is.
+    pub fn owner(&self) -> &str {
+        self.part(0)
+    }
+
+    /// The application that the function belongs to.
+    pub fn app(&self) -> &str {
+        self.part(1)
+    }
+
+    /// The function. In some datasets it is unique within its application only.
+    pub fn function(&self) -> &str {
+        self.part(2)
+    }
+
+    /// What calls the function: `http`, `timer` …; empty where the dataset does not say.
+    pub fn trigger(&self) -> &str {
+        self.part(3)
+    }
+
+    /// The key without its trigger.
+    pub(crate) fn without_trigger(&self) -> &str {
+        self.0.rsplit_once(',').map_or("", |(names, _)| names)
+    }
+
+    /// The four names, separated by commas.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// What a dataset holds of one function, by day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionTotals {
+    /// Which function.
+    pub key: Key,
+    /// Invocations on each day of [`Totals::days`]; none where the function is not listed.
+    pub per_day: Box<[Option<u64>]>,
+    /// Totals of the second and later rows of a day that repeat the key: the place of the day, and the row's total. They
+    /// are part of `per_day`.
+    pub repeated: Vec<(usize, u64)>,
+}
+
+impl FunctionTotals {
+    /// Whether the function is listed on every day.
+    pub fn is_available(&self) -> bool {
+        self.per_day.iter().all(Option::is_some)
+    }
+
+    /// How many rows a day has for the function.
+    pub(crate) fn rows_of(&self, day: usize) -> u64 {
+        let repeated = self.repeated.iter().filter(|(of, _)| *of == day).count() as u64;
+        u64::from(self.per_day[day].is_some()) + repeated
+    }
+
+    /// The totals of the single rows of a day.
+    pub(crate) fn row_totals(&self, day: usize) -> Vec<u64> {
+        let Some(total) = self.per_day[day] else { return Vec::new() };
+        let mut rows: Vec<u64> =
+            self.repeated.iter().filter(|(of, _)| *of == day).map(|(_, total)| *total).collect();
+        rows.push(total - rows.iter().sum::<u64>());
+        rows
+    }
+}
+
+/// What one day of a dataset holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DayTotals {
+    /// The number of the day, as the dataset counts.
+    pub day: u32,
+    /// Rows with counts, or invocations where each has a row.
+    pub rows: u64,
+    /// Invocations of all functions.
+    pub invocations: u64,
+}
+
+/// What was found while reading, and is neither an error nor silently passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Notes {
+    /// Rows whose key an earlier row of the same day has. They are added to it, minute by minute.
+    pub repeated_rows: u64,
+    /// Cells without a number.
+    pub empty_cells: u64,
+    /// Where the first of them is.
+    #[serde(skip)]
+    pub first_empty: Option<Place>,
+    /// Invocations that began before the trace did. They are counted in its first minute.
+    pub before_start: u64,
+    /// Days within the range that the dataset does not have.
+    pub missing_days: Vec<u32>,
+}
+
+impl Notes {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.repeated_rows += other.repeated_rows;
+        self.empty_cells += other.empty_cells;
+        self.before_start += other.before_start;
+        if self.first_empty.is_none() {
+            self.first_empty = other.first_empty;
+        }
+        self.missing_days.extend(other.missing_days);
+    }
+
+    /// Each as a sentence for people.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.repeated_rows > 0 {
+            found.push(format!(
+                "{} repeat a key of the same day; they are added up minute by minute",
+                counted(self.repeated_rows, "row")
+            ));
+        }
+        if let Some(place) = &self.first_empty {
+            found.push(format!(
+                "{} without a number, the first in {place}; each counts as no invocation",
+                counted(self.empty_cells, "cell")
+            ));
+        }
+        if self.before_start > 0 {
+            found.push(format!(
+                "{} began before the trace; they are counted in its first minute",
+                counted(self.before_start, "invocation")
+            ));
+        }
+        if !self.missing_days.is_empty() {
+            let days: Vec<String> = self.missing_days.iter().map(u32::to_string).collect();
+            found.push(format!(
+                "{} not in the dataset: {}",
+                counted(days.len() as u64, "day"),
+                days.join(", ")
+            ));
+        }
+        found
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// All functions of a dataset, by day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// The days, in order.
+    pub days: Vec<DayTotals>,
+    /// The functions, in the order of their keys.
+    pub functions: Vec<FunctionTotals>,
+    /// What was noticed.
+    pub notes: Notes,
+}
+
+impl Totals {
+    /// Whether the dataset says what calls its functions.
+    pub fn has_triggers(&self) -> bool {
+        self.functions.iter().any(|function| !function.key.trigger().is_empty())
+    }
+
+    /// The place of a day in [`Totals::days`].
+    pub fn place_of(&self, day: u32) -> Option<usize> {
+        self.days.iter().position(|totals| totals.day == day)
+    }
+}
+
+/// Some minutes of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// The number of the day, as the dataset counts.
+    pub day: u32,
+    /// The first minute, 1 to 1440: minute 1 is 00:00–00:01, and minute 600 is 09:59–10:00.
+    pub first: u16,
+    /// How many minutes, 1 or more. A window that passes the end of a day continues on the next.
+    pub minutes: u32,
+}
+
+impl Window {
+    /// The place of a minute in the window.
+    pub(crate) fn place_of(&self, day: u32, minute: u16) -> Option<usize> {
+        let per_day = u64::from(MINUTES_PER_DAY);
+        let at = u64::from(day) * per_day + u64::from(minute);
+        let start = u64::from(self.day) * per_day + u64::from(self.first);
+        let place = at.checked_sub(start)?;
+        (place < u64::from(self.minutes)).then_some(place as usize)
+    }
+
+    /// The last day that the window reaches.
+    pub fn last_day(&self) -> u32 {
+        self.day + (u32::from(self.first) - 1 + self.minutes - 1) / u32::from(MINUTES_PER_DAY)
+    }
+}

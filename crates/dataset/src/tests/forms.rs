@@ -1,0 +1,245 @@
+//! Every form, unit and compression gives the same minutes.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::tempdir;
+
+use super::made::{day_2019, name_2019, open, options, write};
+use crate::{Dataset, Format, Key, Options, Window};
+
+/// Counts of some functions in some minutes of one day.
+#[derive(Clone, Debug)]
+struct Made {
+    functions: Vec<Vec<(u16, u64)>>,
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let minutes = prop::collection::btree_map(1_u16..=1440, 1_u64..12, 1..12);
+    prop::collection::vec(minutes, 1..5).prop_map(|functions| Made {
+        functions: functions.into_iter().map(|f| f.into_iter().collect()).collect(),
+    })
+}
+
+impl Made {
+    fn minutes(&self, function: usize) -> Vec<u64> {
+        let mut minutes = vec![0; 1440];
+        for (minute, count) in &self.functions[function] {
+            minutes[usize::from(*minute) - 1] += count;
+        }
+        minutes
+    }
+
+    /// A row for each invocation, spread over its minute; none falls onto the next.
+    fn invocations(&self, mut row: impl FnMut(usize, f64)) {
+        for (function, minutes) in self.functions.iter().enumerate() {
+            for (minute, count) in minutes {
+                for index in 0..*count {
+                    row(function, f64::from(minute - 1) * 60.0 + index as f64 * 5.0);
+                }
+            }
+        }
+    }
+
+    fn write(&self, format: Format, is_by_second: bool, folder: &Path) -> String {
+        let name = match format {
+            Format::Azure2019 => name_2019(1),
+            Format::HuaweiCounts if is_by_second => "requests_second/day_000.csv".to_owned(),
+            Format::HuaweiCounts => "requests_minute/day_000.csv".to_owned(),
+            _ => "trace.csv".to_owned(),
+        };
+        let mut text = String::new();
+        match format {
+            Format::Azure2019 => {
+                let rows: Vec<_> =
+                    (0..self.functions.len()).map(|f| (key(format, f), self.minutes(f))).collect();
+                text = day_2019(&rows);
+            }
+            Format::Azure2021 | Format::Starts => {
+                let end = if format == Format::Azure2021 { "end_timestamp" } else { "start_timestamp" };
+                text.push_str(&format!("app,func,{end},duration\n"));
+                self.invocations(|function, start| {
+                    // An invocation that begins with its minute is the hard case for binary fractions.
+                    let at = if format == Format::Azure2021 { start + 0.3 } else { start };
+                    text.push_str(&format!("app,f{function},{at:.3},0.300\n"));
+                });
+            }
+            Format::HuaweiRequests => {
+                text.push_str("time_worker,time_frontend,requestID,funcName,podID,userID\n");
+                self.invocations(|function, start| {
+                    text.push_str(&format!("{start:.3},,r,f{function},pool1-300-128-0007,9\n"));
+                });
+            }
+            Format::HuaweiCounts => {
+                let names: Vec<String> =
+                    (0..self.functions.len()).map(|function| format!("f{function}")).collect();
+                text.push_str(&format!("day,time,{}\n", names.join(",")));
+                for minute in 0..1440_usize {
+                    let counts: Vec<u64> =
+                        (0..self.functions.len()).map(|function| self.minutes(function)[minute]).collect();
+                    let row = |counts: Vec<u64>| {
+                        let cells: Vec<String> = counts
+                            .iter()
+                            .map(|count| if *count == 0 { String::new() } else { format!("{count}.0") })
+                            .collect();
+                        cells.join(",")
+                    };
+                    if is_by_second {
+                        let first: Vec<u64> = counts.iter().map(|count| count / 2).collect();
+                        let second: Vec<u64> = counts.iter().map(|count| count - count / 2).collect();
+                        text.push_str(&format!("0,{},{}\n", minute * 60, row(first)));
+                        text.push_str(&format!("0,{},{}\n", minute * 60 + 59, row(second)));
+                    } else {
+                        text.push_str(&format!("0,{},{}\n", minute * 60, row(counts)));
+                    }
+                }
+            }
+        }
+        write(folder, &name, &text);
+        name
+    }
+}
+
+fn key(format: Format, function: usize) -> Key {
+    match format {
+        Format::Azure2019 => Key::new("o", "a", &format!("f{function}"), "http"),
+        Format::Azure2021 | Format::Starts => Key::new("", "app", &format!("f{function}"), ""),
+        Format::HuaweiCounts => Key::new("", "", &format!("f{function}"), ""),
+        Format::HuaweiRequests => Key::new("9", "", &format!("f{function}---9---pool1-300-128"), ""),
+    }
+}
+
+/// How a file is packed.
+#[derive(Clone, Copy, Debug)]
+enum Packed {
+    Plain,
+    Gzip,
+    Zstd,
+    Xz,
+    Tar,
+    TarGzip,
+    Zip,
+}
+
+const PACKED: [Packed; 7] =
+    [Packed::Plain, Packed::Gzip, Packed::Zstd, Packed::Xz, Packed::Tar, Packed::TarGzip, Packed::Zip];
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, name, bytes).unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// Packs the file of a folder; gives what is opened.
+fn pack(folder: &Path, name: &str, packed: Packed) -> std::path::PathBuf {
+    let path = folder.join(name);
+    let bytes = std::fs::read(&path).unwrap();
+    let (end, bytes) = match packed {
+        Packed::Plain => return folder.to_owned(),
+        Packed::Gzip => (".gz", gzip(&bytes)),
+        Packed::Zstd => (".zst", zstd::encode_all(&*bytes, 1).unwrap()),
+        Packed::Xz => (".xz", xz(&bytes)),
+        Packed::Tar | Packed::TarGzip => {
+            let archive = tar(name, &bytes);
+            let archive = if matches!(packed, Packed::Tar) { archive } else { gzip(&archive) };
+            let target = folder.join("archive.tar");
+            std::fs::write(&target, archive).unwrap();
+            return target;
+        }
+        Packed::Zip => {
+            let target = folder.join("archive.zip");
+            let mut writer = zip::ZipWriter::new(std::fs::File::create(&target).unwrap());
+            writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(&bytes).unwrap();
+            writer.finish().unwrap();
+            return target;
+        }
+    };
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(format!("{}{end}", path.display()), bytes).unwrap();
+    folder.to_owned()
+}
+
+#[track_caller]
+fn check(made: &Made, format: Format, is_by_second: bool, packed: Packed) {
+    let folder = tempdir().unwrap();
+    let name = made.write(format, is_by_second, folder.path());
+    let path = pack(folder.path(), &name, packed);
+    // Huawei's days count from 0.
+    let day = u32::from(!matches!(format, Format::HuaweiCounts | Format::HuaweiRequests));
+    let dataset = open(&path, options(day..=day));
+    assert_eq!(dataset.format(), format);
+    let totals = dataset.totals().unwrap();
+    let keys: Vec<Key> = (0..made.functions.len()).map(|function| key(format, function)).collect();
+    let found: Vec<(Key, Option<u64>)> =
+        totals.functions.iter().map(|function| (function.key.clone(), function.per_day[0])).collect();
+    let expected: Vec<(Key, Option<u64>)> =
+        (0..keys.len()).map(|f| (keys[f].clone(), Some(made.minutes(f).iter().sum()))).collect();
+    assert_eq!(found, expected, "{format:?}, {packed:?}");
+    let minutes = dataset.minutes(&keys, Window { day, first: 1, minutes: 1440 }).unwrap();
+    for (function, minutes) in minutes.into_iter().enumerate() {
+        assert_eq!(minutes, Some(made.minutes(function)), "{format:?}, {packed:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn minute_totals_are_kept_by_every_reader_unit_and_compression(made in made()) {
+        for packed in PACKED {
+            for format in [Format::Azure2019, Format::Azure2021, Format::Starts, Format::HuaweiRequests, Format::HuaweiCounts] {
+                check(&made, format, false, packed);
+            }
+            check(&made, Format::HuaweiCounts, true, packed);
+        }
+    }
+}
+
+#[test]
+fn rows_of_one_key_are_added_up_and_counted() {
+    let folder = tempdir().unwrap();
+    let [one, two] = ["http", "queue"].map(|trigger| Key::new("o", "a", "f", trigger));
+    for day in 1..=2 {
+        let rows = [(one.clone(), vec![1, 2]), (two.clone(), vec![5]), (one.clone(), vec![10, 0, 7])];
+        write(folder.path(), &name_2019(day), &day_2019(&rows));
+    }
+    let dataset = open(folder.path(), options(1..=2));
+    let totals = dataset.totals().unwrap();
+    assert_eq!(totals.functions.len(), 2);
+    assert_eq!(*totals.functions[0].per_day, [Some(20), Some(20)]);
+    assert_eq!(totals.notes.repeated_rows, 2);
+    let minutes = dataset.minutes(&[one, two], Window { day: 1, first: 1440, minutes: 3 }).unwrap();
+    assert_eq!(minutes, [Some(vec![0, 11, 2]), Some(vec![0, 5, 0])]);
+    let summary = crate::Criteria { min_rate: 0.0, ..Default::default() }.summary(&totals).unwrap();
+    let steps: Vec<_> = summary.funnel.iter().map(|step| (step.step, step.functions, step.rows)).collect();
+    assert_eq!(steps, [("total", 2, 5), ("available", 2, 5), ("no_timer", 2, 5), ("rate", 2, 5)]);
+    assert_eq!(summary.several_triggers, 1);
+}
+
+#[test]
+fn invocations_that_began_before_the_trace_are_counted_and_said() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "t.txt", "app,func,end_timestamp,duration\na,f,0.1,0.25\na,f,86400.0,0.0\n");
+    let dataset = Dataset::open(folder.path(), Options::default()).unwrap();
+    let totals = dataset.totals().unwrap();
+    assert_eq!(*totals.functions[0].per_day, [Some(1), Some(1)]);
+    assert_eq!(totals.notes.before_start, 1);
+    assert!(totals.notes.sentences()[0].starts_with("1 invocation began before"), "{:?}", totals.notes);
+}
