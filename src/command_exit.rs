@@ -39,7 +39,9 @@ impl fmt::Display for CommandExit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CommandExit::Code(code) => write!(out, "exit code {code}"),
-            CommandExit::Signal(signal) => write!(out, "ended by signal {signal}"),
+            CommandExit::Signal(signal) => {
+                write!(out, "ended by {}", signal_in_words(*signal))
+            }
             CommandExit::TimedOut => out.write_str("timed out"),
             CommandExit::Cancelled => out.write_str("cancelled"),
             CommandExit::OutOfMemory => out.write_str("out of memory"),
@@ -49,6 +51,38 @@ impl fmt::Display for CommandExit {
             CommandExit::OutputLost { message } => write!(out, "output lost: {message}"),
         }
     }
+}
+
+/// `SIGXFSZ (signal 25): it wrote beyond the limit on the size of files`: the name of a signal, and why a command mostly gets it.
+pub(crate) fn signal_in_words(signal: i32) -> String {
+    use nix::sys::signal::Signal;
+    let Ok(known) = Signal::try_from(signal) else { return format!("signal {signal}") };
+    let why = match known {
+        Signal::SIGKILL => {
+            "somebody killed it, or the kernel did because memory was short, which `dmesg` or `journalctl -k` says"
+        }
+        Signal::SIGXFSZ => {
+            "a file grew beyond the limit on the size of files; `ulimit -f` shows the limit, in blocks"
+        }
+        Signal::SIGXCPU => "it used up its processor time; `ulimit -t` shows the limit, in seconds",
+        Signal::SIGSEGV => "it used memory that is not its own, a fault of the program or of a library",
+        Signal::SIGBUS => {
+            "it used memory behind which nothing lies: mostly a file that was cut meanwhile, or a full disk or /dev/shm"
+        }
+        Signal::SIGABRT => "it gave itself up, mostly after a fault that the end of its log names",
+        Signal::SIGILL => "the processor does not know an instruction of it: it was built for another kind",
+        Signal::SIGFPE => "it divided by zero, or computed something else that has no result",
+        Signal::SIGSYS => {
+            "it made a system call that is forbidden here, mostly by a container's seccomp profile"
+        }
+        Signal::SIGPIPE => "it wrote to a pipe or connection that nobody reads any more",
+        Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT => {
+            "another process or a person asked it to end"
+        }
+        Signal::SIGALRM => "a timer ended that the program had set for itself",
+        _ => return format!("{} (signal {signal})", known.as_str()),
+    };
+    format!("{} (signal {signal}): {why}", known.as_str())
 }
 
 /// What became of an attempt, seen from a runner that may just have been started again.
@@ -78,7 +112,14 @@ mod tests {
     #[test]
     fn the_stored_shape_of_an_exit_is_fixed() {
         check(CommandExit::Code(3), r#"{"code":3}"#, "exit code 3");
-        check(CommandExit::Signal(9), r#"{"signal":9}"#, "ended by signal 9");
+        check(
+            CommandExit::Signal(25),
+            r#"{"signal":25}"#,
+            "ended by SIGXFSZ (signal 25): a file grew beyond the limit on the size of files; `ulimit -f` shows the limit, in \
+             blocks",
+        );
+        check(CommandExit::Signal(10), r#"{"signal":10}"#, "ended by SIGUSR1 (signal 10)");
+        check(CommandExit::Signal(40), r#"{"signal":40}"#, "ended by signal 40");
         check(CommandExit::TimedOut, r#""timed_out""#, "timed out");
         check(CommandExit::Cancelled, r#""cancelled""#, "cancelled");
         check(CommandExit::OutOfMemory, r#""out_of_memory""#, "out of memory");

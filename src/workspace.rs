@@ -114,6 +114,16 @@ impl Workspace {
         self.run(run).join("journal")
     }
 
+    /// What steps of a run wait for, as its runner says.
+    pub(crate) fn waiting_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("waiting.json")
+    }
+
+    /// How a run ended: a record beside the journal.
+    pub(crate) fn ended_file(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("ended")
+    }
+
     /// Deployments that a run opened and that were cleaned up: a record beside the journal.
     pub(crate) fn paid_file(&self, run: &RunId) -> PathBuf {
         self.run(run).join("paid")

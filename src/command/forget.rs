@@ -160,6 +160,7 @@ mod tests {
                 outcome,
                 outputs: std::collections::BTreeMap::new(),
                 invalid: vec![],
+                took_ms: None,
                 retry: false,
             };
             records.push(Record { at_ms: 2, event });

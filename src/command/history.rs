@@ -58,16 +58,12 @@ pub(super) async fn history(store: &Store, plan: &Plan) -> Result<History, Faile
                 matches!(record.event, Event::StepStarted { .. } | Event::StepEnded { .. })
             }));
         for (id, step) in &state.steps {
-            let (StepPhase::Ended(outcome), Some(started), Some(ended)) =
-                (&step.phase, step.started_ms, step.ended_ms)
-            else {
-                continue;
-            };
+            let (StepPhase::Ended(outcome), Some(took)) = (&step.phase, step.duration_ms()) else { continue };
             let Some((key, name)) = id.as_str().split_once('/') else { continue };
             if let Some((benchmark, target)) = known.get(key)
                 && outcome.is_success()
             {
-                history.add(benchmark, target, name, u64::try_from(ended - started).unwrap_or(0));
+                history.add(benchmark, target, name, took);
             }
         }
     }

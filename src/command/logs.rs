@@ -1,6 +1,7 @@
 //! `sb logs`: what the steps of a run print, also while they run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Outcome;
@@ -14,6 +15,8 @@ use crate::terminal::{Terminal, is_gone};
 use crate::watch::Watched;
 use crate::watch::files::Growing;
 use crate::watch::overview::describe;
+use crate::workspace::quoted;
+use sb_plan::benchmark::Action;
 use sb_plan::event::{Event, Failure, Outcome as StepOutcome};
 use sb_plan::graph::Step;
 use sb_plan::id::StepId;
@@ -27,7 +30,7 @@ pub(super) async fn logs(terminal: &Terminal, settings: &Settings, arguments: Lo
     let wanted = match (run.as_deref(), &step) {
         (Some(run), _) => Wanted::Named(run),
         (None, Some(step)) => Wanted::With(step),
-        (None, None) => Wanted::Telling,
+        (None, None) => Wanted::Newest,
     };
     let mut watched = watched(terminal, settings, wanted).await?;
     watched.refresh(|_, _| {}).await?;
@@ -89,6 +92,11 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
         terminal.data(&failure.message)?;
         return Ok(Exit::Done);
     }
+    // Neither does it when all is well.
+    if attempt == last && last > 0 && !log.exists() && runs_inside(step) {
+        explain(terminal, watched, step);
+        return Ok(Exit::Done);
+    }
     let mut file = std::fs::File::open(&log).map_err(|error| {
         let message = format!("{} has no log ({}: {error})", step.id, log.display());
         let help = match last {
@@ -99,6 +107,51 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
     })?;
     terminal.copy(&mut file)?;
     Ok(Exit::Done)
+}
+
+/// Whether `sb` itself does the step's work, and no command that could print anything.
+fn runs_inside(step: &Step) -> bool {
+    step.manifest().is_none_or(|of| {
+        of.action.command().is_none() && !matches!(of.action, Action::Load | Action::Background(_))
+    })
+}
+
+/// Functions whose logs are named.
+const NAMED: usize = 10;
+
+/// Says that a step prints nothing, and where the logs of a local target are, which it has started.
+fn explain(terminal: &Terminal, watched: &Watched, step: &Step) {
+    if !step.manifest().is_some_and(|of| matches!(of.action, Action::LocalUp(_))) {
+        terminal.say(&format!("{} prints nothing: sb itself does its work", step.id));
+        return;
+    }
+    let deployment = watched.deployment_of(step);
+    let name = quoted(Path::new(deployment.as_str()));
+    terminal.say(&format!(
+        "{} prints nothing: it starts the local target `{deployment}`, which has the logs",
+        step.id
+    ));
+    let folder = watched.store().workspace().local_target(deployment.as_str());
+    if !folder.is_dir() {
+        terminal.say("they were removed with its state");
+        return;
+    }
+    let command = |words: &str| terminal.command(&format!("local logs {words}--name {name}"));
+    terminal.say(&format!("  of the target itself:  {}", command("")));
+    let files = std::fs::read_dir(sb_local::function_logs(&folder)).into_iter().flatten().flatten();
+    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    let mut functions: Vec<String> =
+        names.filter_map(|name| name.strip_suffix(".log").map(str::to_owned)).collect();
+    functions.sort();
+    for function in functions.iter().take(NAMED) {
+        terminal.say(&format!("  of a function:         {}", command(&format!("{function} "))));
+    }
+    if functions.len() > NAMED {
+        terminal.say(&format!("  and of {} functions more", functions.len() - NAMED));
+    }
+    if functions.is_empty() {
+        terminal.say("  of functions: none was called yet");
+    }
 }
 
 /// Why a step failed, or failed the last time.

@@ -156,7 +156,7 @@ pub(super) fn in_reach(settings: &Settings, paths: &[PathBuf]) -> Result<Vec<Pat
         }
     }
     if files.is_empty() {
-        let help = "a manifest is called benchmark.toml (or .yaml), a plan lies in a folder called plans";
+        let help = "a manifest is called benchmark.toml (or .yaml), a plan is in a folder called plans";
         return Err(Failed::helped(Exit::Usage, "there are no manifests or plans here", help));
     }
     files.sort();
@@ -191,11 +191,6 @@ fn in_plans(path: &Path) -> bool {
     // Where the folder has no name of its own (`x.toml`, `../x.toml`), its path has.
     let is_plans = |path: &Path| path.parent().and_then(Path::file_name).map(|folder| folder == "plans");
     is_plans(path).or_else(|| is_plans(&absolute(path))).unwrap_or(false)
-}
-
-/// Whether a file is the manifest of an application by what it says of itself.
-pub(super) fn is_application(path: &Path) -> bool {
-    !is_plan(path) && has_line(path, ["[benchmark]", "benchmark:"])
 }
 
 /// A file is a plan when it has a `plan` table; one that cannot be read at all goes by its place.

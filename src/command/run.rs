@@ -7,7 +7,6 @@ use tokio::task::JoinHandle;
 
 use super::Outcome;
 use super::history::history;
-use super::manifest::is_application;
 use super::output::{Failed, show_problems};
 use super::status::tell;
 use super::{estimate, init, preflight, report, tmux};
@@ -37,17 +36,6 @@ pub(super) async fn run_plan(
     anew: bool,
     confirm: &Confirm,
 ) -> Outcome {
-    let path = request.file();
-    if is_application(path) {
-        return Err(Failed::helped(
-            Exit::Usage,
-            format!("`{}` is the manifest of an application, and no plan", path.display()),
-            format!(
-                "`sb test -f {}` takes it through its life once; a plan names it under `applications`",
-                path.display()
-            ),
-        ));
-    }
     start(terminal, settings, request, anew, Some(confirm)).await
 }
 
@@ -265,12 +253,18 @@ async fn show(
             ended.end().await;
         }
         match event {
-            RunEvent::GoesOnAsStarted(path) => terminal
-                .say(&format!("note: `{}` has changed; the run goes on as it was started", path.display())),
-            RunEvent::ChangedWithoutEffect(path) => terminal
-                .say(&format!("note: `{}` has changed, but not what the run is made of", path.display())),
+            RunEvent::GoesOnAsStarted(path) => terminal.say(&format!(
+                "note: `{}` has changed; the run continues with what it was started with",
+                path.display()
+            )),
+            RunEvent::ChangedWithoutEffect(path) => terminal.say(&format!(
+                "note: `{}` has changed, in a way that does not matter to the run",
+                path.display()
+            )),
             RunEvent::Accepted(consequences) => terminal.say(&consequences.to_string()),
-            RunEvent::Retiring => terminal.say("ending first what the changed files leave no place for"),
+            RunEvent::Retiring => {
+                terminal.say("first stopping and cleaning up what the changed files no longer have");
+            }
             RunEvent::Resuming { run, title } => terminal.say(&format!("resuming {run} ({title})")),
             RunEvent::Begun { run, steps, folder } => {
                 terminal.say(&format!("run {run}: {steps} steps; state in {}", folder.display()));

@@ -10,7 +10,7 @@ use crate::cli::LoadArguments;
 use crate::exit_code::Exit;
 use crate::run::{Request, What};
 use crate::settings::Settings;
-use crate::store::Debt;
+use crate::store::{Debt, DeploymentRow};
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 use sb_plan::benchmark::{Benchmark, Sent};
@@ -158,7 +158,20 @@ async fn expect_deployed(
         return Err(Failed::helped(Exit::Failed, message, help));
     }
     let analysis_only = parts == Parts { analyze: true, ..Parts::NONE };
+    let looks_only = !parts.deploy && !parts.invoke && !parts.cleanup;
     match row {
+        // Refused before a run begins, which would be the last one.
+        Some(DeploymentRow { logs: None, debt, .. })
+            if looks_only && (debt == Debt::Owed || analysis_only) =>
+        {
+            let message = format!("`{deployment}` has no invocation yet whose traces there could be");
+            let help = if debt == Debt::Owed {
+                "send requests with `sb invoke`"
+            } else {
+                "run the whole life cycle with `sb test`, or name files of traces"
+            };
+            Err(Failed::helped(Exit::Failed, message, help))
+        }
         Some(row) if row.debt == Debt::Owed || analysis_only => {
             let run = store.run(&row.run).await?;
             Ok(run.and_then(|run| Request::read(&run).ok()).and_then(|request| request.executor))

@@ -1,5 +1,6 @@
 //! What was done, and how far it is: `sb status`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -19,7 +20,8 @@ use crate::watch::overview::{Overview, describe};
 use crate::workspace::Workspace;
 use sb_plan::event::Verdict;
 use sb_plan::graph::{Parts, RunGraph, Step};
-use sb_plan::id::RunId;
+use sb_plan::id::{RunId, StepId};
+use sb_plan::run_state::StepState;
 
 /// Runs that `sb status` lists.
 const RUNS: usize = 20;
@@ -77,12 +79,11 @@ fn word(store: &Store, row: &RunRow) -> String {
 pub(super) enum Wanted<'a> {
     /// This one, by its id or a part of it.
     Named(&'a str),
-    /// The newest.
-    Newest,
     /// The newest that has this step: `sb cleanup` after a measurement is a run of its own.
     With(&'a str),
-    /// The newest that has something to tell: cleaning up well is not asked about.
-    Telling,
+    /// The newest that is asked about: one that cleaned up well is not, and neither is one that only looked at what another had
+    /// measured.
+    Newest,
 }
 
 /// The run that is meant.
@@ -95,15 +96,16 @@ pub(super) async fn wanted_run(store: &Store, wanted: Wanted<'_>) -> Result<RunR
                 graph.is_ok_and(|graph| graph.graph.node_weights().any(|it| it.id.as_str().ends_with(step)))
             }
             _ => {
-                let cleans_only = request.parts == Parts { cleanup: true, ..Parts::NONE };
-                !cleans_only || row.ended.is_none_or(|(_, cleanup)| cleanup != Verdict::Complete)
+                let Parts { deploy, invoke, cleanup, .. } = request.parts;
+                let measures = deploy || invoke;
+                let cleaned = row.ended.is_some_and(|(_, cleanup)| cleanup == Verdict::Complete);
+                measures || row.ended.is_none() || (cleanup && !cleaned)
             }
         }
     };
     match wanted {
         Wanted::Named(name) => Ok(find_run(store, name).await?),
-        Wanted::Newest => last_run(store).await,
-        Wanted::With(_) | Wanted::Telling => {
+        Wanted::With(_) | Wanted::Newest => {
             let found = store.runs().await?.into_iter().take(RUNS).find(is_wanted);
             match found {
                 Some(row) => Ok(row),
@@ -210,19 +212,27 @@ fn steps(terminal: &Terminal, settings: &Settings, watched: &Watched, all: bool)
     }
     let rest = watch::rest(watched);
     let mut text = format!("{}  {}{rest}\n", watched.row.id, watch::state_word(watched));
+    let waits = watched.waits();
     for step in watched.steps() {
         let past = watched.past(step);
         let attempts = past.map_or(0, |past| past.attempts);
         let again = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
         let runs_on = if watched.runs_on(step) { ", runs in the background" } else { "" };
-        let state = describe(past.map(|past| &past.phase));
+        let state = state_of(watched, step, &waits);
         let _ = writeln!(text, "  {:<44} {state}{runs_on}{again}", step.id);
     }
     terminal.data(&text)?;
     Ok(Exit::Done)
 }
 
+/// What a step is at, and what it waits for where another run keeps it.
+fn state_of(watched: &Watched, step: &Step, waits: &BTreeMap<StepId, String>) -> String {
+    let state = describe(watched.past(step).map(|past| &past.phase));
+    waits.get(&step.id).map_or_else(|| state.clone(), |why| format!("{state} {why}"))
+}
+
 fn steps_json(watched: &Watched) -> Value {
+    let waits = watched.waits();
     let steps: Vec<_> = watched
         .steps()
         .map(|step| {
@@ -230,11 +240,12 @@ fn steps_json(watched: &Watched) -> Value {
             json!({
                 "id": step.id,
                 "action": step.action_name(),
-                "state": describe(past.map(|past| &past.phase)),
+                "state": state_of(watched, step, &waits),
                 "in_background": watched.runs_on(step),
                 "attempts": past.map_or(0, |past| past.attempts),
                 "started_ms": past.and_then(|past| past.started_ms),
                 "ended_ms": past.and_then(|past| past.ended_ms),
+                "took_ms": past.and_then(StepState::duration_ms),
                 "logs": past.and_then(|past| past.logs.clone()),
             })
         })
@@ -244,6 +255,7 @@ fn steps_json(watched: &Watched) -> Value {
         "run": watched.row.id,
         "state": watch::state_word(watched),
         "remaining_ms": watch::remaining_ms(watched),
+        "waits_for": watched.waits_for(),
         "summary": Overview::of(watched),
         "steps": steps,
     })

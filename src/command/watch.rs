@@ -16,7 +16,7 @@ use crate::terminal::{Style, Terminal, is_gone};
 use crate::watch::Watched;
 use crate::watch::overview::{Column, Counts, Overview, elapsed, load_line};
 use sb_plan::event::{Event, Outcome as StepOutcome, Record};
-use sb_plan::run_state::{RunState, StepPhase};
+use sb_plan::run_state::{RunState, StepPhase, StepState};
 
 /// How often the run is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -118,7 +118,10 @@ pub(super) fn state_word(watched: &Watched) -> String {
             cleanup => format!("{measurement}; cleanup {cleanup}"),
         },
         (None, Some((_, why)), Some(_)) => format!("stopping: {why}"),
-        (None, None, Some(runner)) => format!("running (process {runner})"),
+        (None, None, Some(runner)) => match watched.waits_for() {
+            Some(why) => format!("waiting {why} (process {runner})"),
+            None => format!("running (process {runner})"),
+        },
         (None, _, None) => "not ended: `sb resume` goes on".to_owned(),
     }
 }
@@ -293,15 +296,15 @@ fn change(record: &Record, state: &RunState, as_json: bool) -> String {
             format!("{:<10} {step}{again}", "started")
         }
         Event::StepEnded { step, outcome, retry, attempt, .. } => {
-            let started = state.step(step).and_then(|past| past.started_ms).unwrap_or(record.at_ms);
-            let took = format!("{:.1} s", (record.at_ms - started) as f64 / 1e3);
+            let took = state.step(step).and_then(StepState::duration_ms);
+            let took = took.map_or_else(String::new, |took| format!(" ({:.1} s)", took as f64 / 1e3));
             match outcome {
                 _ if *retry => format!("{:<10} {step}: attempt {attempt} {outcome}", "retrying"),
-                StepOutcome::Succeeded => format!("{:<10} {step} ({took})", "done"),
+                StepOutcome::Succeeded => format!("{:<10} {step}{took}", "done"),
                 StepOutcome::Failed(failure) => {
-                    format!("{:<10} {step} ({took}): {}", "failed", failure.message)
+                    format!("{:<10} {step}{took}: {}", "failed", failure.message)
                 }
-                StepOutcome::Enough { why } => format!("{:<10} {step} ({took}): {why}", "enough"),
+                StepOutcome::Enough { why } => format!("{:<10} {step}{took}: {why}", "enough"),
                 StepOutcome::Skipped { .. } => {
                     let because = outcome.to_string();
                     let because = because.strip_prefix("skipped").unwrap_or_default();
@@ -411,6 +414,7 @@ mod tests {
             outcome,
             outputs: std::collections::BTreeMap::new(),
             invalid: vec![],
+            took_ms: None,
             retry,
         };
         let failure =

@@ -1,4 +1,4 @@
-//! `sb why`: why a step ran, ran again, was skipped, is waiting, or will run. Told from the journal and the graph.
+//! `sb why`: why a step ran, ran again, was skipped, is waiting, or will run. The journal and the graph say so.
 
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ pub(super) async fn why(terminal: &Terminal, settings: &Settings, step: &str, ru
         graph: &graph,
         state: RunState::fold(&records),
         runner: store.runner_of(&row.id),
+        waits: store.waiting(&row.id).into_iter().find(|wait| wait.step == step.id).map(|wait| wait.why),
         now_ms: now_ms(),
     };
     let answer = asked.answer(&records);
@@ -59,6 +60,8 @@ struct Question<'a> {
     state: RunState,
     /// The process that works on the run.
     runner: Option<u32>,
+    /// What its runner says that the step waits for: a lock of another run.
+    waits: Option<String>,
     now_ms: i64,
 }
 
@@ -86,6 +89,9 @@ struct Try {
     /// When a new runner took it up while it ran.
     taken_up_ms: Vec<i64>,
     ended_ms: Option<i64>,
+    /// How long it took. None: it has not ended, or only the times of clocks are known, between which the clock was set, or
+    /// another runner began.
+    took_ms: Option<u64>,
     outcome: Option<Outcome>,
 }
 
@@ -126,9 +132,11 @@ impl Question<'_> {
             match event {
                 Event::StepStarted { step, attempt, .. } if *step == self.step.id => {
                     if let Some(failed_ms) = failed_ms.take() {
-                        let pause = span(at_ms - failed_ms);
                         let of = retry_of(self.step).attempts;
-                        trigger = format!("attempt {} of {of}, {pause} after the failure", failures + 1);
+                        // Where the clock was set back in between, nobody knows.
+                        let pause = u64::try_from(at_ms - failed_ms).ok();
+                        let pause = pause.map_or_else(String::new, |pause| format!("{} ", span(pause)));
+                        trigger = format!("attempt {} of {of}, {pause}after the failure", failures + 1);
                     }
                     tries.push(Try {
                         number: *attempt,
@@ -136,10 +144,11 @@ impl Question<'_> {
                         started_ms: *at_ms,
                         taken_up_ms: vec![],
                         ended_ms: None,
+                        took_ms: None,
                         outcome: None,
                     });
                 }
-                Event::StepEnded { step, attempt, outcome, retry, .. } if *step == self.step.id => {
+                Event::StepEnded { step, attempt, outcome, took_ms, retry, .. } if *step == self.step.id => {
                     failures += u32::from(matches!(outcome, Outcome::Failed(_)));
                     failed_ms = (*retry && matches!(outcome, Outcome::Failed(_))).then_some(*at_ms);
                     trigger.clear();
@@ -150,6 +159,8 @@ impl Question<'_> {
                     let ended = tries.last_mut().filter(|last| last.number == *attempt);
                     if let Some(last) = ended {
                         last.ended_ms = Some(*at_ms);
+                        let by_clock = || u64::try_from(at_ms - last.started_ms).ok();
+                        last.took_ms = took_ms.or_else(|| by_clock().filter(|_| last.taken_up_ms.is_empty()));
                         last.outcome = Some(outcome.clone());
                     }
                 }
@@ -188,9 +199,11 @@ impl Question<'_> {
                 let pause = pause_after(self.run, self.step, failures, interruptions, &outcome);
                 let due = past.and_then(|past| past.ended_ms).unwrap_or(self.now_ms)
                     + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-                let when = match (self.runner, due - self.now_ms) {
+                // A clock that was set back makes the pause no longer.
+                let longest = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+                let when = match (self.runner, (due - self.now_ms).min(longest)) {
                     (None, _) => "when the run is resumed".to_owned(),
-                    (_, left) if left > 0 => format!("in {}", span(left)),
+                    (_, left) if left > 0 => format!("in {}", span(left.unsigned_abs())),
                     _ => "as soon as a slot is free".to_owned(),
                 };
                 let of = retry_of(self.step).attempts;
@@ -360,6 +373,9 @@ impl Question<'_> {
                 ));
             }
         }
+        if let Some(why) = &self.waits {
+            reasons.push(format!("it waits {why}"));
+        }
         if reasons.is_empty() {
             "all that it needs is done: it starts now, or after steps of earlier trials".to_owned()
         } else {
@@ -398,8 +414,8 @@ impl Explanation {
                     Outcome::Failed(failure) => format!(" ({})", class_word(failure.class)),
                     _ => String::new(),
                 };
-                let took = span(ended - attempt.started_ms);
-                writeln!(out, "  {}  {outcome}{class}, after {took}", clock(ended))?;
+                let took = attempt.took_ms.map_or_else(String::new, |took| format!(", after {}", span(took)));
+                writeln!(out, "  {}  {outcome}{class}{took}", clock(ended))?;
             }
         }
         writeln!(out, "  {}: {}", self.state, self.after_attempts())?;
@@ -458,7 +474,7 @@ fn clock(at_ms: i64) -> String {
 }
 
 /// Milliseconds for people: to the tenth of a second.
-fn span(milliseconds: i64) -> String {
-    let tenths = u64::try_from(milliseconds).unwrap_or(0) / 100 * 100;
+fn span(milliseconds: u64) -> String {
+    let tenths = milliseconds / 100 * 100;
     humantime::format_duration(Duration::from_millis(tenths)).to_string()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced, outputs, throttling};
 use crate::attempt::STDOUT_FILE;
-use crate::command_exit::{CommandExit, Found};
+use crate::command_exit::{CommandExit, Found, signal_in_words};
 use crate::host::{self, HostCommand, Running};
 use sb_plan::benchmark::{Command, Environment, ManifestStep};
 use sb_plan::event::{FailureClass, Outcome};
@@ -251,6 +251,12 @@ pub(super) fn outcome_of(exit: &CommandExit, timeout: Option<Duration>) -> Outco
         CommandExit::Code(126) => {
             let message = "exit code 126: a command may not be executed; the end of its log names it";
             Outcome::failed(FailureClass::NoCommand, message)
+        }
+        // So does a shell whose command was ended by a signal: 128 and its number.
+        CommandExit::Code(code @ 129..=159) => {
+            let signal = signal_in_words(code - 128);
+            let message = format!("exit code {code}: a command of it was ended by {signal}");
+            Outcome::failed(FailureClass::Step, message)
         }
         CommandExit::Code(_) | CommandExit::Signal(_) | CommandExit::OutputLost { .. } => {
             Outcome::failed(FailureClass::Step, exit.to_string())

@@ -1,8 +1,8 @@
 //! Steps as host processes, under a small supervisor that outlives the runner.
 //!
 //! An attempt has a folder, made by the caller and used for nothing else. [`Supervisors`] start this same program
-//! again as `sb internal-supervise` ([`supervise`]), which claims the attempt, runs the command in its own session and
-//! process group, and leaves in the folder
+//! again as `sb internal-supervise` ([`supervise`]). It claims the attempt, and runs the command in its own session
+//! and process group. It leaves in the folder:
 //!
 //! | file | content |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! All of them are readable by their owner alone. The command itself, whose environment may hold secrets, is
 //! handed over through a pipe and stored nowhere.
 //!
-//! A supervisor that has recorded an end takes the next attempt of the same runner: starting one takes longer than
-//! all else about a short step. It has one attempt at a time, and one that can get no further attempt ends.
+//! A supervisor that has recorded an end takes the next attempt of the same runner. Starting one takes longer than
+//! everything else about a short step. It has one attempt at a time, and one that can get no further attempt ends.
 
 mod claim;
 mod pool;

@@ -1,9 +1,9 @@
 //! The process between a runner and a command: it outlives the runner, and writes down how the command ended.
 //!
 //! One thread, one `poll` over its signals and the command's two pipes. Attempts come as [`Assignment`]s on stdin, so
-//! the secrets in a command's environment never touch a disk; stdout carries [`Reply`]s back. It works on one
-//! attempt at a time, and takes the next one only when nothing of the last is left; it ends when its stdin does,
-//! which is when nobody can give it work any more.
+//! the secrets in a command's environment never touch a disk; stdout carries [`Reply`]s back. It works on one attempt
+//! at a time, and takes the next one only when nothing of the last is left. It ends when its stdin does: then nobody
+//! can give it work any more.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
@@ -207,7 +207,7 @@ fn answer(answer: &Reply) -> io::Result<()> {
 impl ClaimedAttempt<'_> {
     /// Returns when the end is recorded, durably; says whether anything is left of the command.
     fn run(mut self, command: &HostCommand) -> io::Result<Others> {
-        let started = SystemTime::now();
+        let (started, clock) = (SystemTime::now(), Instant::now());
         let exit = if CancelRequest::read(&self.dir)?.is_some() {
             CommandExit::Cancelled
         } else {
@@ -226,7 +226,8 @@ impl ClaimedAttempt<'_> {
             Err(error) => CommandExit::OutputLost { message: error.to_string() },
             Ok(()) => exit,
         };
-        let record = ExitRecord::new(exit, started, SystemTime::now());
+        // The clock may be set while the command runs: how long it ran must not depend on it.
+        let record = ExitRecord::new(exit, started, started + clock.elapsed());
         if matches!(record.exit, CommandExit::OutputLost { .. }) {
             attempt::make_room(&self.dir);
         }

@@ -31,13 +31,13 @@ pub enum RunError {
     #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     DeploymentInUse { run: RunId, deployment: DeploymentId },
-    #[error("run {run} of `{}` has not ended, and what it deployed still stands", plan.display())]
+    #[error("run {run} of `{}` has not ended, and what it deployed is still there", plan.display())]
     #[diagnostic(help(
         "`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up; `sb run {} --anew` begins another one beside it",
         quoted(plan)
     ))]
     Unfinished { run: RunId, plan: PathBuf },
-    #[error("run {run} of `{}` goes on in process {runner}, and no other is started beside it unasked", plan.display())]
+    #[error("run {run} of `{}` is still running in process {runner}, so no other one is started", plan.display())]
     #[diagnostic(help(
         "`sb status {run} --watch` shows how far it is; `sb run {} --anew` begins another one beside it",
         quoted(plan)
@@ -60,7 +60,7 @@ pub enum RunError {
         "`sb resume {run} --accept-changes` goes on with the files as they are now, and `sb resume {run} --as-started` with the files as they were"
     ))]
     Changed { run: RunId, edits: Vec<FileEdit>, consequences: Consequences },
-    #[error("step {step} of {run} still needs files that are not what they were: {}", listed(files))]
+    #[error("step {step} of {run} needs files that have changed: {}", listed(files))]
     #[diagnostic(help(
         "put them back, or go on with the files as they are now with `sb resume {run} --accept-changes`"
     ))]
@@ -68,7 +68,7 @@ pub enum RunError {
     #[error("a change of the files of {run} was accepted, and is not complete")]
     #[diagnostic(help("`sb resume {run} --accept-changes` completes it, with the files as they are now"))]
     ChangeIncomplete { run: RunId },
-    #[error("what the changed files leave no place for could not be ended and cleaned up")]
+    #[error("what the changed files no longer have could not be stopped and cleaned up")]
     #[diagnostic(help(
         "see `sb status {run}`; `--accept-changes` tries it again, also after you have put a part of the files back"
     ))]

@@ -24,7 +24,7 @@ use super::tally::{Standing, Tally, is_forgiven};
 use super::{Driven, End, Job, ScheduleError, Stop};
 use crate::attempt;
 use crate::execute::{Attempt, Evidence, Finished, KnownSecrets};
-use crate::store::{Change, Debt, event};
+use crate::store::{AwaitedLock, Change, Debt, event};
 use sb_plan::event::{Event, FailureClass, Notice, Outcome, Record, StopCause};
 use sb_plan::graph::{Step, StepKind, Wait};
 use sb_plan::plan::Start;
@@ -78,6 +78,8 @@ pub(super) struct Node {
     pub(super) again: bool,
     /// When the last attempt began.
     pub(super) begun: Instant,
+    /// This runner began the last attempt, and not an earlier one.
+    is_own: bool,
     pub(super) succeeded: bool,
     /// The folder of the invocation that the last attempt belongs to.
     pub(super) logs: Option<Arc<Path>>,
@@ -149,6 +151,7 @@ impl Dispatch {
                     interruptions: 0,
                     again: false,
                     begun,
+                    is_own: false,
                     succeeded: false,
                     logs: None,
                 }
@@ -317,6 +320,13 @@ impl Dispatch {
             let step = self.job.graph.graph[index].id.clone();
             let _ = self.job.notices.send(Notice::Waiting { step, why });
         }
+        if let Some(waiting) = self.machine.change() {
+            let awaited = |(index, why): (NodeIndex, String)| AwaitedLock {
+                step: self.job.graph.graph[index].id.clone(),
+                why,
+            };
+            self.job.store.keep_waiting(&self.job.run, waiting.into_iter().map(awaited).collect());
+        }
         if chosen.is_empty() {
             return self.save().await;
         }
@@ -331,6 +341,7 @@ impl Dispatch {
             node.attempts += 1;
             node.logs = folder;
             node.begun = Instant::now();
+            node.is_own = true;
             node.status = if step.pause().is_some() { StepStatus::Timed } else { StepStatus::Running };
             let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
             changes.push(event(&self.job.run, now, started));
@@ -635,6 +646,7 @@ impl Dispatch {
                 outcome,
                 outputs: BTreeMap::new(),
                 invalid: vec![],
+                took_ms: self.took(index, attempt).map(whole_millis),
                 retry: true,
             };
             changes.push(event(&self.job.run, now, ended));
@@ -652,23 +664,40 @@ impl Dispatch {
         Ok(changes)
     }
 
+    /// How long an attempt took. One that an earlier runner began may have ended long before its end was found: what supervised
+    /// it knows. None: nothing does, or there was no attempt.
+    fn took(&self, index: NodeIndex, attempt: u32) -> Option<Duration> {
+        let node = &self.nodes[index.index()];
+        if attempt == 0 {
+            return None;
+        }
+        if node.is_own {
+            return Some(node.begun.elapsed());
+        }
+        let log = self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt);
+        let record = attempt::ExitRecord::read(log.parent()?).ok()??;
+        Some(Duration::from_millis(record.ended_unix_ms.saturating_sub(record.started_unix_ms)))
+    }
+
     /// Ends a step for good; returns what the journal must hold of it, the step's own event first.
     fn end(&mut self, index: NodeIndex, attempt: u32, outcome: Outcome, invalid: Vec<String>) -> Vec<Change> {
         let now = now_ms();
         let step = self.job.graph.graph[index].id.clone();
         let deployment = self.job.graph.graph[index].deployment;
-        let node = &self.nodes[index.index()];
-        let took = if attempt == 0 { Duration::ZERO } else { node.begun.elapsed() };
+        let took = self.took(index, attempt);
+        // For people, who are better off with too long a time than with none.
+        let at_most = if attempt == 0 { Duration::ZERO } else { self.nodes[index.index()].begun.elapsed() };
         self.untold.push(Notice::Ended {
             step: step.clone(),
             outcome: outcome.clone(),
             invalid: invalid.clone(),
-            took,
+            took: took.unwrap_or(at_most),
             log: self.job.executor.log_of(&self.job.run, &self.job.graph.graph[index], attempt),
         });
         self.mark_ended(index, &outcome, !invalid.is_empty());
         let outputs = BTreeMap::new();
-        let ended = Event::StepEnded { step, attempt, outcome, outputs, invalid, retry: false };
+        let took_ms = took.map(whole_millis);
+        let ended = Event::StepEnded { step, attempt, outcome, outputs, invalid, took_ms, retry: false };
         let mut changes = vec![event(&self.job.run, now, ended)];
         if self.job.graph.graph[index].is_cleanup() {
             changes.extend(self.pay_debt(deployment, now));
@@ -834,4 +863,8 @@ async fn sleep(duration: Option<Duration>) {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
 //! What a plan will take before it is run: time, invocations, money. Pure.
 //!
-//! The duration is that of a simulated run: the graph's own edges and ranks, and the scheduler's own choice
-//! ([`Slots`]), with a duration for every step that is known (pauses, loads of a planned length), measured (the
-//! median of earlier runs) or assumed ([`Assumptions`]). Nothing fails and nothing is tried again in it.
+//! The duration is that of a simulated run, with the graph's own edges and ranks and the scheduler's own choice
+//! ([`Slots`]). The duration of a step is known (pauses, loads of a planned length), measured (the median of earlier
+//! runs) or assumed ([`Assumptions`]). Nothing fails and nothing is tried again in it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};

@@ -1,5 +1,5 @@
-//! How long a run still takes, told while it runs: the rest of it is simulated as a whole plan is before it begins, and
-//! what this run has shown counts as measured.
+//! How long a run still takes, while it runs. The rest of it is simulated as a whole plan is before it begins. What
+//! this run has shown counts as measured.
 
 use std::time::Duration;
 

@@ -33,6 +33,8 @@ pub(super) struct Machine {
     refused: Vec<(NodeIndex, String)>,
     /// What was last told of each waiting step.
     told: HashMap<NodeIndex, String>,
+    /// What other processes know of it; none: nothing was written yet, and an earlier runner may have left something.
+    shown: Option<HashMap<NodeIndex, String>>,
     /// A load waited for quiet at the last choice.
     wants_quiet: bool,
     /// The machine's locks could not be used for work, and that has been told.
@@ -53,6 +55,7 @@ impl Machine {
             named: HashMap::new(),
             refused: Vec::new(),
             told: HashMap::new(),
+            shown: None,
             wants_quiet: false,
             without: false,
         }
@@ -78,6 +81,17 @@ impl Machine {
             self.told.insert(*index, why.clone());
         }
         news
+    }
+
+    /// What each step waits for, in the order of the steps, where that has changed since it was asked for.
+    pub(super) fn change(&mut self) -> Option<Vec<(NodeIndex, String)>> {
+        if self.shown.as_ref() == Some(&self.told) {
+            return None;
+        }
+        self.shown = Some(self.told.clone());
+        let mut steps: Vec<_> = self.told.iter().map(|(index, why)| (*index, why.clone())).collect();
+        steps.sort_unstable();
+        Some(steps)
     }
 
     /// When to look again, if something is waited for.

@@ -1,7 +1,7 @@
 //! The scheduler: one loop owns the state of a run.
 //!
-//! [`drive`] takes a graph and the events so far, and runs what is left: ready steps side by side under the plan's
-//! limits, every transition journaled before its effect. What can wake the loop is the closed enum
+//! [`drive`] takes a graph and the events so far, and runs what is left. Ready steps run side by side under the
+//! plan's limits. Every transition is in the journal before its effect. What can wake the loop is the closed enum
 //! `dispatch::Wake`.
 
 mod deployments;
@@ -107,7 +107,7 @@ pub enum ScheduleError {
     Store(#[from] StoreError),
     #[error("cannot read or write the deployment's secrets: {0}")]
     Secrets(std::io::Error),
-    #[error("cannot tell this start of the machine from others: {0}; is /proc mounted?")]
+    #[error("cannot read the id of this boot: {0}; is /proc mounted?")]
     Boot(std::io::Error),
     #[error(
         "parameter `{parameter}` takes its value from the environment variable {variable}, which is not set: set it, or give the parameter with -p {parameter}=VALUE"

@@ -141,8 +141,10 @@ impl Dispatch {
             let Some(index) = indices.remove(&row.id) else { continue };
             let deployment = &self.job.graph.deployments[index];
             if row.debt == Debt::Paid {
-                // Cleaned up: it is opened anew when something is deployed again.
-                if row.run != self.job.run {
+                // Cleaned up: it is opened anew when something is deployed again. What was measured on it can be looked at all the
+                // same.
+                let looks_only = !self.job.parts.deploy && !self.job.parts.invoke && !self.job.parts.cleanup;
+                if row.run != self.job.run && !looks_only {
                     continue;
                 }
             }

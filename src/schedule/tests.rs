@@ -552,7 +552,15 @@ fn started(id: &str, attempt: u32) -> Event {
 
 fn ended(id: &str, outcome: Outcome, retry: bool) -> Event {
     let step = sb_plan::id::StepId::new(id);
-    Event::StepEnded { step, attempt: 1, outcome, outputs: BTreeMap::new(), invalid: vec![], retry }
+    Event::StepEnded {
+        step,
+        attempt: 1,
+        outcome,
+        outputs: BTreeMap::new(),
+        invalid: vec![],
+        took_ms: None,
+        retry,
+    }
 }
 
 #[test]

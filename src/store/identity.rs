@@ -1,4 +1,5 @@
-//! Which folder a state is: a workspace that was moved goes on where it is now, and a copy of one is not taken for it.
+//! Which folder a state is. A workspace that was moved is used where it is now, and a copy of one is not taken for
+//! it.
 //!
 //! `.sb/identity.json` says where the state was last worked on. The same device and inode under another path: it was moved.
 //! Another inode, while the state of the same id is still at the path from before: it is a copy. What a copy has not

@@ -18,6 +18,7 @@ mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod worker;
 
 use std::collections::HashSet;
@@ -31,6 +32,7 @@ pub(crate) use lock::{Lock, LockError};
 pub(crate) use rows::{Debt, DeploymentRow, RunRow};
 pub(crate) use secrets::Secrets;
 pub(crate) use shared::{Guard, Shared, Taken, machine_folder};
+pub(crate) use waiting::AwaitedLock;
 
 use crate::workspace::{Workspace, quoted};
 use sb_plan::event::{Event, Record};

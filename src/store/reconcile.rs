@@ -1,5 +1,5 @@
-//! The database against the records beside it, whenever it is opened: what it has lost is found out, and written into it
-//! again as far as the records tell.
+//! The database is compared with the records beside it whenever it is opened. What it has lost is found, and written
+//! into it again as far as the records say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -8,13 +8,14 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::lock;
-use super::record::{self, OwedRecord, Progress, RunFolder};
+use super::record::{self, EndRecord, OwedRecord, Progress, RunFolder};
 use super::rows::{Debt, DeploymentRow, RunRow};
 use super::tables::{Appended, apply, insert_run, read_deployment, unread, unwritten};
 use super::{Change, StoreError, event};
-use crate::attempt::EXIT_FILE;
+use crate::attempt::{EXIT_FILE, ExitRecord};
+use crate::command_exit::CommandExit;
 use crate::workspace::Workspace;
-use sb_plan::event::{Event, StopCause, Verdict};
+use sb_plan::event::{Event, FailureClass, Outcome, StopCause, Verdict};
 use sb_plan::id::{DeploymentId, RunId, StepId};
 
 /// What the records prove and the database does not know.
@@ -273,15 +274,27 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
     let mut attempts = BTreeMap::new();
     let steps = workspace.run(&run.id).join("steps");
     find_attempts(&steps, &steps, &mut attempts);
+    let end = record::end(workspace, &run.id);
     let mut at_rest = true;
     for (step, attempt) in attempts {
+        let folder = workspace.attempt(&run.id, &step, attempt);
         // A background step runs on when all has ended, and is no sign of a runner.
-        at_rest &= workspace.attempt(&run.id, &step, attempt).join(EXIT_FILE).exists()
-            || is_in_background(workspace, owed, &step);
-        changes.push(event(&run.id, now, Event::StepStarted { step, attempt, logs: None }));
+        at_rest &= folder.join(EXIT_FILE).exists() || is_in_background(workspace, owed, &step);
+        let exit = ExitRecord::read(&folder).ok().flatten().filter(|_| end.is_some());
+        let at_ms = exit.as_ref().map_or(now, |exit| millis(exit.started_unix_ms));
+        changes.push(event(&run.id, at_ms, Event::StepStarted { step: step.clone(), attempt, logs: None }));
+        if let Some(end) = end {
+            let at_ms = exit.as_ref().map_or(end.at_ms, |exit| millis(exit.ended_unix_ms));
+            let ended = step_end(step, attempt, exit, end.measurement == Verdict::Complete);
+            changes.push(event(&run.id, at_ms, ended));
+        }
     }
     let why = "its journal was lost, and written anew from what its steps have left".to_owned();
     changes.push(event(&run.id, now, Event::StopRequested { why, cause: StopCause::User }));
+    if let Some(EndRecord { at_ms, measurement, cleanup, .. }) = end {
+        changes.push(event(&run.id, at_ms, Event::RunEnded { measurement, cleanup, up_ms: None }));
+        return changes;
+    }
     // Another command cleans up, or nothing is left to do.
     if at_rest && (owed.is_empty() || !cleans_up(run)) {
         let (measurement, cleanup) = (Verdict::Cancelled, Verdict::None);
@@ -289,6 +302,24 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
         changes.push(event(&run.id, now, ended));
     }
     changes
+}
+
+/// The end of a step of a run that has ended, as far as it is known. That a command ended with 0 does not prove that its step
+/// succeeded: what it was to make may be missing.
+fn step_end(step: StepId, attempt: u32, exit: Option<ExitRecord>, all_succeeded: bool) -> Event {
+    let took_ms = exit.as_ref().map(|exit| exit.ended_unix_ms.saturating_sub(exit.started_unix_ms));
+    let outcome = match exit.map(|exit| exit.exit) {
+        _ if all_succeeded => Outcome::Succeeded,
+        Some(CommandExit::Cancelled) => Outcome::Cancelled,
+        Some(CommandExit::Code(0)) | None => Outcome::Interrupted,
+        Some(exit) => Outcome::failed(FailureClass::Step, exit.to_string()),
+    };
+    let (outputs, invalid) = (BTreeMap::new(), vec![]);
+    Event::StepEnded { step, attempt, outcome, outputs, invalid, took_ms, retry: false }
+}
+
+fn millis(unix_ms: u64) -> i64 {
+    i64::try_from(unix_ms).unwrap_or(i64::MAX)
 }
 
 /// Whether a deployment keeps the step alive until its cleanup.

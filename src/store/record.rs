@@ -1,12 +1,13 @@
-//! What stands beside the journal and does not depend on it: deployments whose cleanup is owed, what each run was asked
-//! for, and how far its journal has come. A journal that was emptied, damaged, lost or put back from an old copy is found
-//! out by them, and rebuilt from them.
+//! Records beside the journal, which do not depend on it. They say whose cleanup is owed, what each run was asked
+//! for, how far its journal has come, and how it ended. A journal that was emptied, damaged, lost or put back from an
+//! old copy is found out by them, and rebuilt from them.
 //!
 //! | file | written | says |
 //! |---|---|---|
 //! | `.sb/owed/DEPLOYMENT.json` | when the debt is in the journal, before the first deploy step; removed before it is paid there | what stands |
 //! | `.sb/runs/RUN/paid` | a line each, before that record is removed | what was cleaned up |
 //! | `.sb/runs/RUN/request.json` | before the run is in the journal | what the run is |
+//! | `.sb/runs/RUN/ended` | when the run has ended | how it ended |
 //! | `.sb/runs/RUN/journal` | after each transaction, not durably | so many events were in the journal |
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::checksum;
 use super::rows::{DeploymentRow, RunRow};
 use crate::workspace::Workspace;
+use sb_plan::event::Verdict;
 use sb_plan::id::{DeploymentId, RunId};
 
 /// A file that proves that its content is what was written.
@@ -146,6 +148,28 @@ pub(super) fn keep_run(workspace: &Workspace, row: &RunRow) -> io::Result<()> {
 pub(super) fn run(workspace: &Workspace, id: &RunId) -> Option<RunRow> {
     let RunRecord { created_ms, request } = read(&workspace.request_file(id)).ok()??;
     Some(RunRow { id: id.clone(), created_ms, request, ended: None })
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndRecord {
+    pub(super) at_ms: i64,
+    pub(super) measurement: Verdict,
+    pub(super) cleanup: Verdict,
+    /// So many events were in the journal then: with more of them, the run went on.
+    pub(super) events: i64,
+}
+
+/// Durable when it returns.
+pub(super) fn keep_end(workspace: &Workspace, run: &RunId, end: EndRecord) -> io::Result<()> {
+    write(&workspace.ended_file(run), &end)
+}
+
+/// How a run ended, unless it went on since. None, too, when the record is damaged, or was not written by an earlier version.
+pub(super) fn end(workspace: &Workspace, run: &RunId) -> Option<EndRecord> {
+    let end: EndRecord = read(&workspace.ended_file(run)).ok()??;
+    (end.events == events(workspace, run)).then_some(end)
 }
 
 /// What the folder of a run proves.

@@ -36,6 +36,7 @@ fn ended(step: &str) -> Event {
         outcome: Outcome::Succeeded,
         outputs: [("url".to_owned(), json!("http://x"))].into(),
         invalid: vec!["too late".to_owned()],
+        took_ms: None,
         retry: false,
     }
 }

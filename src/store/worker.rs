@@ -236,6 +236,19 @@ impl Worker {
                 record::keep_run(&self.workspace, &row).map_err(unrecorded(path))?;
             }
         }
+        for change in changes {
+            if let Change::Event {
+                run,
+                record: Record { at_ms, event: Event::RunEnded { measurement, cleanup, .. } },
+            } = change
+                && let Some((_, events)) = ends.iter().find(|(other, _)| other == run)
+            {
+                let (at_ms, measurement, cleanup, events) = (*at_ms, *measurement, *cleanup, *events);
+                let end = record::EndRecord { at_ms, measurement, cleanup, events };
+                // The journal holds it, and only its loss would show that this is missing.
+                let _ = record::keep_end(&self.workspace, run, end);
+            }
+        }
         for (run, number) in ends {
             let path = self.workspace.progress_file(&run);
             self.progress.note(&self.workspace, &run, number).map_err(unrecorded(path))?;

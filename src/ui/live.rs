@@ -58,6 +58,8 @@ pub(super) struct About {
     /// `waiting`, `running`, `left` or `ended`.
     pub(super) state: &'static str,
     pub(super) runner: Option<u32>,
+    /// What the run waits for, where none of its steps runs.
+    pub(super) waits_for: Option<String>,
     pub(super) stopping: Option<String>,
     pub(super) measurement: Option<String>,
     pub(super) cleanup: Option<String>,
@@ -221,6 +223,7 @@ impl Live {
                 (None, None) => "left",
             },
             runner,
+            waits_for: watched.waits_for(),
             stopping: state.stopped.as_ref().map(|(_, why)| why.clone()),
             measurement: state.ended.map(|(measurement, _)| measurement.to_string()),
             cleanup: state.ended.map(|(_, cleanup)| cleanup.to_string()),

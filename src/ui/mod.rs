@@ -1,10 +1,10 @@
-//! `sb ui`: a live page about the runs of a workspace, for people with a browser on this machine or at the other end of
-//! a tunnel.
+//! `sb ui`: a live page about the runs of a workspace. Its reader has a browser on this machine, or at the other end
+//! of a tunnel.
 //!
-//! Loopback only. Everything lies below a random path that stands for a password; the `Host` must name this machine, so
-//! that a web site cannot have a browser ask for it under a name of its own (DNS rebinding). A run's journal is looked
-//! at once a second however many watch it ([`live`]); what a viewer gets is bounded ([`stream`]); the page itself is in
-//! this program, and asks nobody else for anything.
+//! Loopback only. Everything is below a random path, which is as good as a password. The `Host` must name this
+//! machine: otherwise a web site could have a browser ask for the page under a name of its own (DNS rebinding). A
+//! run's journal is read once a second, however many watch it ([`live`]). What a viewer gets is bounded ([`stream`]).
+//! The page itself is in this program, and loads nothing from elsewhere.
 
 mod http;
 mod live;

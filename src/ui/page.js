@@ -229,6 +229,7 @@ function drawHead() {
   facts.push(elapsed((about.state === "running" ? now() : about.last_ms) - about.started_ms));
   if (about.state === "running" && about.ends_ms > now()) facts.push(`about ${elapsed(about.ends_ms - now())} left`);
   if (about.state === "ended") facts.push(`cleanup ${about.cleanup}`);
+  if (about.waits_for) facts.push(`waiting ${about.waits_for}`);
   if (about.runner) facts.push(`process ${about.runner}`);
   if (about.stopping && about.state !== "ended") facts.push(about.stopping);
   if (about.state === "left") facts.push(`its runner is gone: sb resume ${graph.run} goes on`);
@@ -373,7 +374,7 @@ async function showStep(step, attempt) {
     }));
   }
   found.attempts.forEach((one, index) => {
-    const took = one.started_ms === null ? "" : `, ${elapsed((one.ended_ms ?? now()) - one.started_ms)}`;
+    const took = one.started_ms === null ? "" : `, ${elapsed(one.took_ms ?? (one.ended_ms ?? now()) - one.started_ms)}`;
     const button = attempts.children[index];
     button.textContent = `attempt ${one.number}: ${one.state}${took}`;
     button.setAttribute("aria-pressed", String(one.number === found.attempt));

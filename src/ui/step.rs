@@ -25,6 +25,7 @@ pub(super) async fn describe(live: &Live, index: usize, attempt: Option<u32>) ->
                     "number": attempt.number,
                     "started_ms": attempt.started_ms,
                     "ended_ms": attempt.ended_ms,
+                    "took_ms": attempt.took_ms,
                     "state": attempt.outcome.to_string(),
                 })
             })
@@ -37,6 +38,7 @@ pub(super) async fn describe(live: &Live, index: usize, attempt: Option<u32>) ->
                 "number": past.attempts,
                 "started_ms": past.started_ms,
                 "ended_ms": past.ended_ms,
+                "took_ms": past.took_ms,
                 "state": in_words(Some(&past.phase)),
             }));
         }

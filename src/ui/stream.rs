@@ -1,5 +1,5 @@
 //! Server-sent events: all that is known first, then what has changed. A viewer that reads slowly gets fewer, newer
-//! states, never a queue of old ones; one that comes back after its network was gone begins anew.
+//! states, never a queue of old ones. One that comes back after its network was gone begins anew.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,9 +1,9 @@
 //! A run as another process sees it: the journal, read bit by bit, and what the attempts' folders hold.
 //!
-//! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs what is new; [`overview`]
-//! condenses the state for people; [`files`] reads how far a load is, and logs as they grow; [`measured`] finds what a
-//! run has measured so far; [`course`] says when each step ran;
-//! [`paths`] reads the critical paths of traces.
+//! Nothing here writes. [`Watched`] folds events as they come, so that looking again costs only what is new.
+//! [`overview`] condenses the state for people. [`files`] reads how far a load is, and logs as they grow.
+//! [`measured`] finds what a run has measured so far. [`course`] says when each step ran, and [`paths`] reads the
+//! critical paths of traces.
 
 pub(crate) mod course;
 pub(crate) mod files;
@@ -17,13 +17,14 @@ use std::time::Duration;
 
 use crate::execute::{Execute as _, StepPerformer, is_alive};
 use crate::run::{Request, RunError};
+use crate::schedule::Naming;
 use crate::schedule::estimate::History;
 use crate::schedule::forecast::{Past, planned_length, remaining, since};
 use crate::store::{RunRow, Store, StoreError};
 use sb_load::Progress;
 use sb_plan::event::{Event, Outcome, Record};
 use sb_plan::graph::{RunGraph, Step};
-use sb_plan::id::StepId;
+use sb_plan::id::{DeploymentId, StepId};
 use sb_plan::plan::Plan;
 use sb_plan::run_state::{RunState, StepPhase, StepState};
 
@@ -42,6 +43,7 @@ pub(crate) struct Watched {
     /// Of the last event that was read.
     number: i64,
     performer: StepPerformer,
+    naming: Naming,
     /// How long steps of earlier runs took.
     pub history: History,
 }
@@ -53,13 +55,15 @@ pub(crate) struct EarlierAttempt {
     /// Milliseconds since the epoch.
     pub started_ms: Option<i64>,
     pub ended_ms: i64,
+    pub took_ms: Option<u64>,
     pub outcome: Outcome,
 }
 
 impl Watched {
     /// The run as it was planned. None of its events have been read yet: [`Watched::refresh`] does.
     pub(crate) fn open(store: Store, row: RunRow) -> Result<Self, RunError> {
-        let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
+        let request = Request::read(&row)?;
+        let (plan, graph) = request.rebuild(&store, &row.id)?;
         // It starts nothing: it knows where things are.
         let images = sb_plan::benchmark::Images::built_in();
         let performer = StepPerformer::new(plan.executor, store.workspace().clone(), PathBuf::new(), images);
@@ -74,21 +78,39 @@ impl Watched {
             number: 0,
             performer,
             history: History::default(),
+            naming: request.naming(),
         })
     }
 
-    /// How long the run still takes; none for one that has ended, or that nobody drives.
-    pub(crate) fn remaining(&self, now_ms: i64) -> Option<Duration> {
+    /// What steps that could start wait for: locks that other runs hold. By step.
+    pub(crate) fn waits(&self) -> BTreeMap<StepId, String> {
         if self.state.ended.is_some() || self.runner().is_none() {
+            return BTreeMap::new();
+        }
+        let is_waiting =
+            |step: &StepId| self.state.step(step).is_none_or(|past| past.phase == StepPhase::Waiting);
+        let waits = self.store.waiting(&self.row.id).into_iter().map(|wait| (wait.step, wait.why));
+        waits.filter(|(step, _)| is_waiting(step)).collect()
+    }
+
+    /// What the whole run waits for, where none of its steps runs: a lock that another run holds.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        let runs = self.state.steps.values().any(|past| past.phase == StepPhase::Running);
+        self.waits().into_values().next().filter(|_| !runs)
+    }
+
+    /// How long the run still takes; none for one that has ended, or that nobody drives, or that waits for another run: nobody
+    /// knows how long.
+    pub(crate) fn remaining(&self, now_ms: i64) -> Option<Duration> {
+        if self.state.ended.is_some() || self.runner().is_none() || self.waits_for().is_some() {
             return None;
         }
         let past = |step: &StepId| match self.state.step(step) {
             Some(StepState { phase: StepPhase::Running, started_ms: Some(started), .. }) => {
                 Past::Running { since: since(now_ms, *started) }
             }
-            Some(StepState { phase: StepPhase::Ended(outcome), started_ms, ended_ms, .. }) => {
-                let took = started_ms.zip(*ended_ms).map(|(started, ended)| since(ended, started));
-                Past::Ended { took: took.filter(|_| outcome.is_success()) }
+            Some(past @ StepState { phase: StepPhase::Ended(outcome), .. }) => {
+                Past::Ended { took: past.duration_ms().filter(|_| outcome.is_success()) }
             }
             _ => Past::Waiting,
         };
@@ -123,12 +145,15 @@ impl Watched {
     }
 
     fn remember(&mut self, record: &Record) {
-        let Event::StepEnded { step, attempt, outcome, retry: true, .. } = &record.event else { return };
+        let Event::StepEnded { step, attempt, outcome, took_ms, retry: true, .. } = &record.event else {
+            return;
+        };
         let started_ms = self.state.step(step).and_then(|past| past.started_ms);
         self.earlier.entry(step.clone()).or_default().push(EarlierAttempt {
             number: *attempt,
             started_ms,
             ended_ms: record.at_ms,
+            took_ms: *took_ms,
             outcome: outcome.clone(),
         });
     }
@@ -141,6 +166,11 @@ impl Watched {
     /// The state in which the run is.
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The name of the deployment that a step works on.
+    pub(crate) fn deployment_of(&self, step: &Step) -> DeploymentId {
+        self.naming.name(&self.row.id, &self.graph.deployments[step.deployment])
     }
 
     /// The folders of the run's last invocations, by application.

@@ -187,3 +187,97 @@ fn after_a_cleanup_the_run_that_measured_is_the_one_that_is_asked_about() {
     let nothing = work.sb(&["report", empty.parent().unwrap().to_str().unwrap()]).expect(0);
     assert!(nothing.stderr.contains("nothing was measured"), "{}", nothing.stderr);
 }
+
+#[test]
+fn an_analysis_that_fails_does_not_become_the_run_that_is_asked_about() {
+    let work = application(
+        "python3.12",
+        "app.py",
+        "def handler(event, context):\n    return {\"statusCode\": 200, \"body\": \"fine\"}\n",
+    );
+    let sb = |words: &[&str]| work.sb(&[words, &["--executor", "host"]].concat());
+    let runs = || {
+        let listed = work.sb(&["runs", "--format", "json"]).expect(0).stdout;
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let ids = listed["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    sb(&["prepare"]).expect(0);
+    for words in [["get-traces"], ["analyze-traces"]] {
+        let refused = sb(&words).expect(1);
+        assert!(refused.stderr.contains("no invocation yet"), "{}", refused.stderr);
+    }
+    assert_eq!(runs().len(), 1, "what was refused is no run");
+    sb(&["invoke", "2"]).expect(0);
+    let measured = runs()[0].clone();
+    sb(&["get-traces"]).expect(0);
+    sb(&["cleanup"]).expect(0);
+    // What was measured can be looked at when it is cleaned up.
+    sb(&["analyze-traces"]).expect(0);
+    for folder in std::fs::read_dir(work.path().join("logs")).unwrap() {
+        std::fs::remove_file(folder.unwrap().path().join("traces.json")).unwrap();
+    }
+    sb(&["analyze-traces"]).expect(1);
+    let failed = runs()[0].clone();
+    assert_ne!(failed, measured);
+    let status = work.sb(&["status", "--all"]).expect(0).stdout;
+    assert!(status.starts_with(&measured), "{status}");
+    let logs = work.sb(&["logs"]).expect(0).stderr;
+    assert!(logs.contains("invoke/load (succeeded)"), "{logs}");
+    let why = work.sb(&["why", "analyze-traces"]).expect(0).stdout;
+    assert!(why.contains(&failed) && why.contains("failed"), "its own step is asked about: {why}");
+}
+
+#[test]
+fn the_logs_of_a_local_step_are_where_it_says() {
+    let work = application(
+        "python3.12",
+        "app.py",
+        "def handler(event, context):\n    print('said hello')\n    return {\"statusCode\": 200}\n",
+    );
+    let sb = |words: &[&str]| work.sb(&[words, &["--executor", "host"]].concat());
+    sb(&["prepare"]).expect(0);
+    let told = work.sb(&["logs", "deploy/up"]).expect(0).stderr;
+    assert!(told.contains("none was called yet"), "{told}");
+    sb(&["invoke"]).expect(0);
+    let told = work.sb(&["logs", "deploy/up"]).expect(0).stderr;
+    let command = |line: &str| {
+        let words = told.lines().find(|it| it.contains(line)).unwrap_or_else(|| panic!("{told}"));
+        let words = words.split("sb ").nth(1).unwrap().split(' ').map(str::to_owned);
+        words.collect::<Vec<_>>()
+    };
+    let print = |line: &str| {
+        let words = command(line);
+        work.sb(&words.iter().map(String::as_str).collect::<Vec<_>>()).expect(0).stdout
+    };
+    assert!(print("of a function").contains("said hello"));
+    assert!(!print("of the target itself").is_empty());
+    sb(&["cleanup"]).expect(0);
+    let told = work.sb(&["logs", "cleanup/down"]).expect(0).stderr;
+    assert!(told.contains("prints nothing: sb itself does its work"), "{told}");
+}
+
+#[test]
+fn a_step_that_a_signal_ends_names_it_and_the_likely_reason() {
+    let work = Workspace::new();
+    let manifest = |run: &str| {
+        format!(
+            "[benchmark]\nname = \"app\"\n[targets.local]\n[[deploy]]\nname = \"d\"\nrun = \"{run}\"\n[[cleanup]]\nname = \"d\"\nrun = \"true\"\n"
+        )
+    };
+    for (run, words) in [
+        ("ulimit -f 1; exec head -c 100000 /dev/zero > big", "SIGXFSZ (signal 25): a file grew beyond"),
+        (
+            "ulimit -f 1; head -c 100000 /dev/zero > big; exit $?",
+            "exit code 153: a command of it was ended by SIGXFSZ",
+        ),
+        ("kill -KILL $$", "ended by SIGKILL (signal 9): somebody killed it, or the kernel"),
+        ("kill -SEGV $$", "SIGSEGV (signal 11): it used memory"),
+    ] {
+        work.write("benchmark.toml", &manifest(run));
+        let ran = work.sb(&["test", "--executor", "host"]).expect(1);
+        assert!(ran.stderr.contains(words), "{run}: {}", ran.stderr);
+        let why = work.sb(&["why", "deploy/d"]).expect(0).stdout;
+        assert!(why.contains(words), "{run}: {why}");
+    }
+}

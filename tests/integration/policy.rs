@@ -163,7 +163,7 @@ fn a_comment_is_no_edit() {
     work.write("p.toml", &("# a word\n".to_owned() + &plan(&["app"], "\n[trials]\nseed = 0\n")));
     work.write("app/go", "");
     let resumed = work.sb(&["resume"]).expect(0);
-    assert!(resumed.stderr.contains("but not what the run is made of"), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("in a way that does not matter to the run"), "{}", resumed.stderr);
     assert_eq!(lines(&work, "app/trail"), ["one", "call 1 size 1", "cleanup size 1"]);
 }
 
@@ -505,4 +505,66 @@ fn why_tells_what_a_step_waits_for_and_what_becomes_of_it() {
     assert!(one.contains("the runner was gone; another one took it up"), "{one}");
     let last = work.sb(&["why", "last"]).expect(0).stdout;
     assert!(last.contains("app.1/deploy/flaky, which was cancelled"), "{last}");
+}
+
+#[test]
+fn a_step_that_ended_while_nobody_watched_took_as_long_as_it_ran() {
+    let work = Workspace::new();
+    work.write("app/benchmark.toml", &manifest("[[deploy]]\nname = \"one\"\nrun = \"sleep 1\"\n"));
+    work.write("app/go", "");
+    work.write("p.toml", &plan(&["app"], ""));
+    let mut runner = work.start(&["run", "p.toml"]);
+    assert!(work.appears("runner.log", "started    app.1/deploy/one"), "{}", work.read("runner.log"));
+    kill(&mut runner);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    work.sb(&["resume"]).expect(0);
+    let why = work.sb(&["why", "deploy/one", "--format", "json"]).expect(0).stdout;
+    let why: serde_json::Value = serde_json::from_str(&why).unwrap();
+    let attempt = &why["attempts"][0];
+    let took = attempt["took_ms"].as_u64().unwrap();
+    assert!((900..2500).contains(&took), "{why:#}");
+    let by_journal = attempt["ended_ms"].as_i64().unwrap() - attempt["started_ms"].as_i64().unwrap();
+    assert!(by_journal >= 4000, "it was found later: {why:#}");
+    let told = work.sb(&["why", "deploy/one"]).expect(0).stdout;
+    assert!(told.contains("another one took it up") && told.contains("succeeded, after 1s"), "{told}");
+}
+
+#[test]
+fn a_run_that_waits_for_a_lock_of_another_run_says_so_instead_of_an_end() {
+    let work = Workspace::new();
+    let deploy = "[[deploy]]\nname = \"one\"\nrun = \"while [ ! -e ../go ]; do sleep 0.05; done\"\nlocks = [\"region\"]\n";
+    for name in ["first", "second"] {
+        work.write(
+            &format!("{name}/benchmark.toml"),
+            &manifest(deploy).replace("\"app\"", &format!("\"{name}\"")),
+        );
+        work.write(&format!("{name}/go"), "");
+        let text = plan(&[name], "").replace("name = \"p\"", &format!("name = \"{name}\""));
+        work.write(&format!("{name}.toml"), &text);
+    }
+    let mut first = work.start(&["run", "first.toml"]);
+    assert!(work.appears("runner.log", "started    first.1/deploy/one"), "{}", work.read("runner.log"));
+    let holder = work.read("runner.log").split_whitespace().nth(1).unwrap().trim_end_matches(':').to_owned();
+    let mut second = work.start(&["run", "second.toml"]);
+    assert!(work.appears("runner.log", "waiting    second.1/deploy/one"), "{}", work.read("runner.log"));
+    let waits = format!("for lock `region`, held by run {holder}");
+    let status = work.sb(&["status", "second"]).expect(0).stdout;
+    let head = status.lines().next().unwrap();
+    assert!(head.contains(&format!("waiting {waits}")) && !head.contains(" left"), "{status}");
+    assert!(status.lines().any(|line| line.contains("deploy/one") && line.contains(&waits)), "{status}");
+    let json = work.sb(&["status", "second", "--format", "json"]).expect(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(
+        json["remaining_ms"].is_null() && json["waits_for"].as_str().unwrap().starts_with(&waits),
+        "{json:#}"
+    );
+    let why = work.sb(&["why", "deploy/one", "--run", "second"]).expect(0).stdout;
+    assert!(why.contains(&format!("it waits {waits}")), "{why}");
+    // The one that holds it does not wait.
+    assert!(!work.sb(&["status", "first"]).expect(0).stdout.contains("for lock"));
+    work.write("go", "");
+    assert!(first.wait().unwrap().success());
+    assert!(second.wait().unwrap().success(), "{}", work.read("runner.log"));
+    let status = work.sb(&["status", "second"]).expect(0).stdout;
+    assert!(!status.contains("waiting"), "{status}");
 }

@@ -73,6 +73,30 @@ fn a_state_that_was_emptied_or_lost_is_written_anew_from_the_records_beside_it()
 }
 
 #[test]
+fn a_run_that_had_ended_is_not_cancelled_in_a_state_that_is_written_anew() {
+    let listed = |work: &Workspace| work.sb(&["status"]).expect(0).stdout;
+    for (run, code, verdict) in [("true", 0, "complete"), ("exit 3", 1, "failed")] {
+        let work = workspace();
+        let manifest = format!("{MANIFEST}\n[[invoke]]\nname = \"call\"\nrun = \"{run}\"\n");
+        work.write("benchmark.toml", &manifest);
+        work.sb(&["test", "--executor", "host"]).expect(code);
+        let before = listed(&work);
+        assert!(before.contains(&format!("{verdict}; cleanup complete")), "{before}");
+        fs::remove_file(state(&work, "state.db")).unwrap();
+        assert_eq!(listed(&work), before);
+        let steps = work.sb(&["status", "--all"]).expect(0).stdout;
+        let call = steps.lines().find(|line| line.contains("invoke/call")).unwrap();
+        let is_known = if code == 0 { call.contains("succeeded") } else { call.contains("exit code 3") };
+        assert!(is_known && !steps.contains("running"), "{steps}");
+        assert!(work.sb(&["resume"]).expect(0).stderr.contains("ended"));
+    }
+    // One that went on since it ended has not ended as the record says.
+    let work = deployed();
+    fs::remove_file(state(&work, "state.db")).unwrap();
+    assert!(!listed(&work).contains("cancelled"), "{}", listed(&work));
+}
+
+#[test]
 fn an_old_copy_of_the_state_that_is_put_back_does_not_hide_what_was_deployed_since() {
     let work = deployed();
     work.sb(&["cleanup", "--executor", "host"]).expect(0);

@@ -132,7 +132,7 @@ fn what_is_to_be_written_or_corrected() {
 #[test]
 fn what_is_to_be_done_first() {
     check(&application, &["invoke"], &[("sb prepare", 0)]);
-    check(&application, &["run", "benchmark.toml"], &[("sb test -f /", 0)]);
+    check(&application, &["run", "benchmark.toml"], &[("sb test --file /", 0)]);
     check(&application, &["report"], &[("sb test", 0)]);
     let tested = || {
         let work = application();

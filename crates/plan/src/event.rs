@@ -58,6 +58,10 @@ pub enum Event {
         /// Why the trial must not be used, though the step succeeded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         invalid: Vec<String>,
+        /// How long the attempt took, milliseconds, by a clock that nobody sets. The journal's times say something else when the
+        /// clock was set meanwhile, or when the end was found by a later runner. None: it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ms: Option<u64>,
         /// Another attempt follows.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         retry: bool,
@@ -130,6 +134,7 @@ struct Plain<'a> {
     attempt: u32,
     logs: Option<&'a str>,
     outcome: Option<PlainOutcome<'a>>,
+    took_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -140,10 +145,10 @@ struct PlainOutcome<'a> {
 
 impl Plain<'_> {
     fn into_event(self) -> Option<Event> {
-        let Self { event, step, attempt, logs, outcome } = self;
+        let Self { event, step, attempt, logs, outcome, took_ms } = self;
         let step = StepId::new(step);
         match (event, outcome) {
-            ("step_started", None) => {
+            ("step_started", None) if took_ms.is_none() => {
                 Some(Event::StepStarted { step, attempt, logs: logs.map(PathBuf::from) })
             }
             ("step_ended", Some(PlainOutcome { outcome: "succeeded" })) if logs.is_none() => {
@@ -153,6 +158,7 @@ impl Plain<'_> {
                     outcome: Outcome::Succeeded,
                     outputs: BTreeMap::new(),
                     invalid: vec![],
+                    took_ms,
                     retry: false,
                 })
             }
@@ -442,12 +448,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(step in ".*", attempt: u32, logs in proptest::option::of("[^\0]*"), retry: bool) {
+        fn what_is_written_is_read(step in ".*", attempt: u32, logs in proptest::option::of("[^\0]*"), took_ms: Option<u64>, retry: bool) {
             let step = StepId::new(step);
             let outcome = if retry { Outcome::Cancelled } else { Outcome::Succeeded };
             for event in [
                 Event::StepStarted { step: step.clone(), attempt, logs: logs.clone().map(PathBuf::from) },
-                Event::StepEnded { step, attempt, outcome, outputs: BTreeMap::new(), invalid: vec![], retry },
+                Event::StepEnded { step, attempt, outcome, outputs: BTreeMap::new(), invalid: vec![], took_ms, retry },
             ] {
                 let text = serde_json::to_string(&event).unwrap();
                 prop_assert_eq!(Event::from_json(&text).unwrap(), event);

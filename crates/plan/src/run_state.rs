@@ -52,6 +52,8 @@ pub struct StepState {
     pub started_ms: Option<i64>,
     /// When the last attempt ended, milliseconds since the epoch. None: it has not.
     pub ended_ms: Option<i64>,
+    /// How long the last attempt took, milliseconds, where its end says so: see [`duration_ms`](Self::duration_ms).
+    pub took_ms: Option<u64>,
     /// Folder of the invocation that the last attempt belongs to.
     pub logs: Option<PathBuf>,
     /// What the step is at.
@@ -76,6 +78,15 @@ pub enum StepPhase {
     Retrying(Outcome),
     /// No attempt follows. Holds how the last one ended.
     Ended(Outcome),
+}
+
+impl StepState {
+    /// How long the last attempt took, milliseconds. Where its end does not say (journals of earlier versions), by the journal's
+    /// times. None: it has not ended, or the clock was set back meanwhile.
+    pub fn duration_ms(&self) -> Option<u64> {
+        let by_clock = || u64::try_from(self.ended_ms? - self.started_ms?).ok();
+        self.took_ms.or_else(by_clock).filter(|_| self.ended_ms.is_some())
+    }
 }
 
 impl Default for RunState {
@@ -139,13 +150,15 @@ impl RunState {
                 step.runner = self.runners.len();
                 step.started_ms = Some(at_ms);
                 step.ended_ms = None;
+                step.took_ms = None;
                 step.logs = logs;
                 step.again = step.phase != StepPhase::Waiting;
                 step.phase = StepPhase::Running;
             }
-            Event::StepEnded { step, attempt: _, outcome, outputs, invalid, retry } => {
+            Event::StepEnded { step, attempt: _, outcome, outputs, invalid, took_ms, retry } => {
                 let step = self.steps.entry(step).or_default();
                 step.ended_ms = Some(at_ms);
+                step.took_ms = took_ms;
                 step.outputs = outputs;
                 step.invalid = invalid;
                 step.failures += u32::from(matches!(outcome, Outcome::Failed(_)));
@@ -198,6 +211,36 @@ impl RunState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_a_step_took_is_what_its_end_says_and_never_below_zero() {
+        let step = || StepId::new("s");
+        let duration = |ended_ms, took_ms| {
+            let started = Event::StepStarted { step: step(), attempt: 1, logs: None };
+            let ended = Event::StepEnded {
+                step: step(),
+                attempt: 1,
+                outcome: Outcome::Succeeded,
+                outputs: BTreeMap::new(),
+                invalid: vec![],
+                took_ms,
+                retry: false,
+            };
+            let records =
+                [Record { at_ms: 10_000, event: started }, Record { at_ms: ended_ms, event: ended }];
+            RunState::fold(&records).step(&step()).unwrap().duration_ms()
+        };
+        assert_eq!(duration(12_000, Some(1_900)), Some(1_900));
+        // Found two hours later; and the clock was set back.
+        assert_eq!(duration(7_210_000, Some(1_900)), Some(1_900));
+        assert_eq!(duration(4_000, Some(1_900)), Some(1_900));
+        // An earlier version of sb wrote times only.
+        assert_eq!(duration(12_000, None), Some(2_000));
+        assert_eq!(duration(4_000, None), None);
+        let started = Event::StepStarted { step: step(), attempt: 1, logs: None };
+        let running = RunState::fold(&[Record { at_ms: 1, event: started }]);
+        assert_eq!(running.step(&step()).unwrap().duration_ms(), None);
+    }
 
     #[test]
     fn how_long_a_run_lasted_does_not_depend_on_the_clock() {

@@ -1,10 +1,10 @@
-//! What becomes of a run when its files change: which results still hold, what runs again, what must be cleaned up
-//! first as it was defined before. Pure: the same files and journal give the same answer.
+//! What becomes of a run when its files change. Some results still hold, some steps run again, and some deployments
+//! are first cleaned up by their old definition. Pure: the same files and journal give the same answer.
 //!
 //! Three rules. A result holds while the definition of its step is the same, and with it those of all steps that it
 //! builds on. A deployment whose parameters change, or which is gone from the plan, is cleaned up as it was defined
-//! before. A deployment that no longer stands is deployed again when a trial of it is still to run, and such a trial
-//! runs from its beginning: what was measured on two deployments is never mixed.
+//! before. A deployment that is gone is deployed again when a trial of it is still to run. Such a trial runs from its
+//! beginning: what was measured on two deployments is never mixed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -390,7 +390,15 @@ before_invoke = "1s"
             push(Event::StepStarted { step: step.clone(), attempt: 1, logs: None });
             if let Some(outcome) = outcome {
                 let (outputs, invalid) = (std::collections::BTreeMap::new(), vec![]);
-                push(Event::StepEnded { step, attempt: 1, outcome, outputs, invalid, retry: false });
+                push(Event::StepEnded {
+                    step,
+                    attempt: 1,
+                    outcome,
+                    outputs,
+                    invalid,
+                    took_ms: None,
+                    retry: false,
+                });
             }
         };
         let good = Some(Outcome::Succeeded);
@@ -519,8 +527,15 @@ before_invoke = "1s"
             let step = StepId::new(format!("shop.1/{id}"));
             let outputs = std::collections::BTreeMap::new();
             let started = Event::StepStarted { step: step.clone(), attempt: 1, logs: None };
-            let ended =
-                Event::StepEnded { step, attempt: 1, outcome, outputs, invalid: vec![], retry: false };
+            let ended = Event::StepEnded {
+                step,
+                attempt: 1,
+                outcome,
+                outputs,
+                invalid: vec![],
+                took_ms: None,
+                retry: false,
+            };
             records.extend([started, ended].map(|event| Record { at_ms: 1, event }));
         };
         for step in ["deploy/network", "deploy/stack"] {

@@ -1,5 +1,5 @@
-//! What is left of a run that goes on. A run of weeks has a million steps, of which a few are left: of a deployment all of
-//! whose steps have ended, and whose cleanup is not owed, nothing is kept but what its steps add up to.
+//! What is left of a run that goes on. A run of weeks has a million steps, of which a few are left. A deployment is
+//! over when all of its steps have ended and no cleanup is owed. Only what its steps add up to is kept.
 
 use std::collections::{HashMap, HashSet};
 
@@ -252,6 +252,7 @@ mod tests {
             },
             outputs: BTreeMap::new(),
             invalid: vec![],
+            took_ms: None,
             retry: kind == 1,
         });
         prop_oneof![
@@ -283,6 +284,7 @@ mod tests {
             outcome: Outcome::Succeeded,
             outputs: BTreeMap::new(),
             invalid: vec![],
+            took_ms: None,
             retry: false,
         };
         let mut events = vec![Event::DebtRecorded { deployment: name(&deployments[0]) }];

@@ -51,7 +51,7 @@ fn a_lock_that_nothing_takes_and_a_value_that_nothing_reads_are_told() {
     let locks = "[locks]\nof-step = 1\nof-application = 1\nidle = 1\n";
     let own = "locks = [\"of-application\"]\n";
     assert_eq!(of_plan("", own, locks), ["unused-lock: no step takes the lock `idle`"]);
-    assert_eq!(of_plan("", "locks = [\"idel\"]\n", locks).len(), 1, "a misspelt name is one mistake");
+    assert_eq!(of_plan("", "locks = [\"idle2\"]\n", locks).len(), 1, "a misspelt name is one mistake");
     let vars = "vars = { rate = 1, idle = 2 }\n";
     let unused = "unused-var: nothing reads the value `idle`";
     let places = ["[labels]\nl = \"{{vars.rate}}\"\n", "[load]\niterations = \"{{vars.rate}}\"\n"];
