@@ -1,8 +1,8 @@
 //! What this process inherits from whoever started it, and does not pass on to what it starts.
 //!
 //! A new program keeps the mask of blocked signals, the signals that are ignored, and the limits of the process that
-//! starts it. `nohup`, cron, a shell in the background and test runners set them. A step that was measured or stopped
-//! under them would behave differently from one started at a prompt: `wait` of a shell hangs while SIGCHLD is blocked.
+//! starts it. `nohup`, cron, a shell in the background and test runners set them. Under them, a step would behave
+//! differently from one started at a prompt. For example, `wait` of a shell hangs while SIGCHLD is blocked.
 
 use std::io;
 use std::sync::atomic::AtomicBool;

@@ -1,12 +1,13 @@
 //! `sb` runs serverless-application benchmarks that are declared, not programmed, and tells where the time goes.
 //!
-//! The library is what a program needs that runs plans without a terminal: [`run`] starts, resumes and cleans up runs of
-//! a [`workspace`], whose steps are supervised by copies of the program ([`role`]). Manifests, plans, traces and loads
+//! The library is what a program needs that runs plans without a terminal. [`run`] starts, resumes and cleans up runs
+//! of a [`workspace`]. Copies of the program ([`role`]) supervise their steps. Manifests, plans, traces and loads
 //! have crates of their own.
 //!
-//! Read the modules in this order: words ([`workspace`], [`command_exit`]), the files of an [`attempt`], the adapters to
-//! the world ([`host`], `container`, [`provider`], `store`), the engine (`execute`, `schedule`), [`run`], and what
-//! people see (`progress`, `watch`, `ui`, [`command`]). `ARCHITECTURE.md` has the table of which may import which.
+//! Read the modules in this order. First come words ([`workspace`], [`command_exit`]) and the files of an
+//! [`attempt`]. Next are the adapters to the world: [`host`], `container`, [`provider`], `store`. The engine is
+//! `execute` and `schedule`, above it is [`run`]. What people see is in `progress`, `watch`, `ui` and [`command`].
+//! `ARCHITECTURE.md` has the table of which may import which.
 
 pub mod attempt;
 pub mod command_exit;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the English of the documents and of the command line's help.
+"""Checks the English of the documents, of the command line's help, and of the heads of modules (`//!`).
 
 A sentence has at most 30 words, and some words and phrases are not used. Write for 25 words: `--limit 25` shows what is
 longer. Code blocks and tables have no sentences; their words are checked. Code within a sentence counts as one word.
@@ -18,6 +18,7 @@ LIMIT = 30
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md", "docs/*.md", "applications/README.md",
              "applications/*/README.md", "examples/*/README.md", "crates/*/README.md"]
 HELP = ["src/cli/*.rs"]
+HEADS = ["src/**/*.rs", "crates/*/src/**/*.rs"]
 
 # Pattern, and what to write instead.
 WORDS = [(re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])", re.IGNORECASE), instead) for pattern, instead in [
@@ -134,20 +135,34 @@ def check_help(text):
             yield number, problem
 
 
+def check_head(text, limit):
+    """Problems of the comment at the head of a module: (line, problem)."""
+    lines = text.splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith("//!")), len(lines))
+    return check_document("\n".join(line[3:].removeprefix(" ") for line in lines[:end]), limit)
+
+
+def check(path, limit):
+    """Problems of a file: (line, problem)."""
+    text = path.read_text()
+    if path.suffix != ".rs":
+        return check_document(text, limit)
+    is_help = any(path in ROOT.glob(pattern) for pattern in HELP)
+    return sorted([*check_head(text, limit), *(check_help(text) if is_help else [])])
+
+
 def main():
-    parser = argparse.ArgumentParser(description="Checks sentence lengths and words of documents and help texts.")
+    parser = argparse.ArgumentParser(description="Checks sentence lengths and words of documents, help texts and module heads.")
     parser.add_argument("--limit", type=int, default=LIMIT, help="words that a sentence may have (default: %(default)s)")
     parser.add_argument("files", nargs="*", metavar="FILE", help="only these (default: all that are checked)")
     given = parser.parse_args()
     if given.files:
         paths = [Path(file).resolve() for file in given.files]
     else:
-        paths = sorted({path for pattern in DOCUMENTS + HELP for path in ROOT.glob(pattern)})
+        paths = sorted({path for pattern in DOCUMENTS + HELP + HEADS for path in ROOT.glob(pattern)})
     count = 0
     for path in paths:
-        text = path.read_text()
-        problems = check_help(text) if path.suffix == ".rs" else check_document(text, given.limit)
-        for line, problem in problems:
+        for line, problem in check(path, given.limit):
             count += 1
             shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
             print(f"{shown}:{line}: {problem}")

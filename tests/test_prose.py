@@ -46,6 +46,10 @@ class Checks(unittest.TestCase):
         found = list(prose.check_document("A Dear run.\n\n| x | embedded runtime |\n\n`dear`, a dearth\n\n    dear\n", 30))
         self.assertEqual(found, [(1, "`Dear`: write `expensive`"), (3, "`embedded runtime`: write `local target`")])
 
+    def test_a_long_sentence_in_the_head_of_a_module_is_found_and_one_below_it_is_not(self):
+        found = list(prose.check_head(f"//! Short.\n//!\n//! {LONG}\n\n// {LONG}\n", 30))
+        self.assertEqual([line for line, _ in found], [3])
+
     def test_unwanted_words_are_found_in_help(self):
         found = list(prose.check_help("/// Run\n/// At the end stands a table\n"))
         self.assertEqual(found, [(2, "`At the end stands`: write `it ends with`")])

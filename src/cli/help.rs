@@ -110,9 +110,6 @@ mod tests {
                 let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(!help.is_empty(), "{path}: `{}` has a description", argument.get_id());
             }
-            if command.has_subcommands() {
-                return;
-            }
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples = help.split_once("Example").map(|(_, examples)| examples).unwrap_or_default();
             let mut lines = examples.lines().filter_map(|line| line.trim().strip_prefix("sb ")).peekable();

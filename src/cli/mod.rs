@@ -155,7 +155,12 @@ pub(crate) enum Command {
         rule: Option<String>,
     },
     /// Show a plan, its graph, its duration and its cost
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb plan show plans/quickstart.toml           its deployments, trials and steps\n  \
+            sb plan estimate plans/quickstart.toml       how long it takes, and what it costs"
+    )]
     Plan(PlanCommand),
     /// Deploy the application
     #[command(after_help = "Examples:\n  \
@@ -196,7 +201,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  \
             sb analyze-traces                                 the last invocation\n  \
             sb analyze-traces traces.json.zst                 writes trace_breakdown.csv beside the file\n  \
-            sb analyze-traces logs --write both               every traces.json below a folder, as CSV and Parquet\n  \
+            sb analyze-traces logs --write both               all in a folder, as CSV and Parquet\n  \
             sb analyze-traces spans.json --source otlp        OpenTelemetry spans\n  \
             aws xray batch-get-traces --trace-ids ID | sb analyze-traces - --output results\n  \
             sb analyze-traces traces.json --activities my.toml --repair clock-skew\n  \
@@ -227,7 +232,13 @@ pub(crate) enum Command {
         run: Option<String>,
     },
     /// Show or set parameters and outputs of the deployed application
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb config show                       all parameters and outputs\n  \
+            sb config get endpoint               one of them\n  \
+            sb config set memory_size 1024       for the commands that follow"
+    )]
     Config(ConfigCommand),
     /// Open a shell where a step runs: same files, environment, credentials, user and network
     #[command(after_help = "Examples:\n  \
@@ -260,14 +271,14 @@ pub(crate) enum Command {
     Status {
         /// The run's id, or a part of it
         run: Option<String>,
-        /// Follow the run until it ends [default run: the last]; the exit code is the run's
+        /// Follow the run, or the last one, until it ends; the exit code is the run's
         #[arg(short, long)]
         watch: bool,
         /// List every step, even if there are very many
         #[arg(short, long, conflicts_with = "watch")]
         all: bool,
     },
-    /// Watch a run in a web browser
+    /// Show runs in a web browser, while they run and afterwards
     #[command(after_help = "Examples:\n  \
             sb ui\n  \
             sb ui --port 8400          from another machine: ssh -L 8400:127.0.0.1:8400 HOST")]
@@ -298,16 +309,25 @@ pub(crate) enum Command {
             sb logs -f                 follow every step until the run ends")]
     Logs(LogsArguments),
     /// Explain why a step ran, ran again, was skipped or is waiting
-    #[command(after_help = "Examples:\n  sb why deploy/stack\n  sb why deploy/stack --run quickstart")]
+    #[command(
+        after_help = "Examples:\n  sb why deploy/stack                       in the last run that has this step\n  sb why deploy/stack --run quickstart      in the run that has this in its id"
+    )]
     Why {
         /// The step's id, or the end of it
         step: String,
-        /// The run's id, or a part of it [default: the last run]
+        /// The run's id, or a part of it [default: the last that has the step]
         #[arg(long)]
         run: Option<String>,
     },
-    /// Show traces: waterfall, critical path, list; the paths of many, what a change would bring
-    #[command(subcommand)]
+    /// Show traces and their critical paths, one or many, and predict what a change would bring
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb trace list --slowest 5                the slowest traces of the last invocation\n  \
+            sb trace show 1-5fbcfa0a                 one of them, by the beginning of its id\n  \
+            sb trace aggregate                       all of the last run as one tree\n  \
+            sb trace what-if                         which change would help most"
+    )]
     Trace(TraceCommand),
     /// List what is still deployed, and containers that are left over
     #[command(after_help = "Examples:\n  \
@@ -318,7 +338,7 @@ pub(crate) enum Command {
         /// Remove the containers of runs that have ended
         #[arg(long)]
         remove: bool,
-        /// Remove those of runs that could be resumed, too
+        /// With --remove: also remove those of runs that could be resumed
         #[arg(long, requires = "remove")]
         force: bool,
         /// Stop listing this deployment, which was never made or no longer exists; removes nothing
@@ -329,7 +349,12 @@ pub(crate) enum Command {
         yes: bool,
     },
     /// Show the rates of a load without sending anything
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb workload show fluctuating --rate 20           a plot of the rates\n  \
+            sb workload generate jump --rate 20 > jump.csv   the same as numbers"
+    )]
     Workload(WorkloadCommand),
     /// Measure how long Azure takes between a trigger and its function
     #[command(
@@ -405,10 +430,22 @@ pub(crate) enum Command {
         provider: Provider,
     },
     /// Start, stop and inspect the local target by itself
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb local up                  start one from template.yaml\n  \
+            sb local status              what runs, and where\n  \
+            sb local logs Hello -f       follow the log of a function\n  \
+            sb local down                stop it"
+    )]
     Local(LocalCommand),
     /// Set up a machine that sends the load, and fetch its results
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb remote setup lg1          install what sb needs on the machine lg1\n  \
+            sb remote fetch lg1          copy its results to here"
+    )]
     Remote(RemoteCommand),
     /// Print the JSON Schema of a file format
     #[command(after_help = "Example:\n  sb schema benchmark > benchmark.schema.json")]

@@ -13,7 +13,7 @@ pub(crate) enum PlanCommand {
     Show {
         /// The plan: a TOML or YAML file
         plan: PathBuf,
-        /// Show only how many there are
+        /// Show only the numbers of deployments, trials and steps
         #[arg(long)]
         summary: bool,
     },
@@ -27,12 +27,13 @@ pub(crate) enum PlanCommand {
     #[command(after_help = "Examples:\n  \
             sb plan estimate plans/quickstart.toml\n  \
             sb plan estimate plans/study.toml --assume deploy=3m,cleanup=2m\n\n\
-            --assume takes deploy, cleanup, command, local, wait_for, get_traces, analyze_traces, load_margin and\n\
-            invocation (for loads that send one request after another). Steps that ran here before count as measured.")]
+            Steps that ran here before count as measured. Of the others, --assume takes:\n\
+            deploy, cleanup, command, local, wait_for, get_traces, analyze_traces, load_margin,\n\
+            and invocation, for loads that send one request after another.")]
     Estimate {
         /// The plan: a TOML or YAML file
         plan: PathBuf,
-        /// Assumed durations of steps that were never measured
+        /// Assumed durations of steps that were never measured; several are separated by commas
         #[arg(long, value_name = "NAME=DURATION", value_delimiter = ',')]
         assume: Vec<String>,
     },
@@ -113,7 +114,7 @@ pub(crate) enum RemoteCommand {
         SB_DATA_SOURCE names the host, or HOST:FOLDER, or the folder there; SB_DATA_DIR the folder here.\n\n\
         Examples:\n  sb remote fetch lg1\n  sb remote fetch lg1:work/serverless --into data/lg1")]
     Fetch {
-        /// A name of ~/.ssh/config, or USER@ADDRESS, and :FOLDER [default: SB_DATA_SOURCE; its home folder]
+        /// HOST or HOST:FOLDER; HOST is a name of ~/.ssh/config, or USER@ADDRESS [default: SB_DATA_SOURCE]
         host: Option<String>,
         /// Folder on this machine [default: SB_DATA_DIR, else data/HOST/raw]
         #[arg(long, value_name = "DIR")]

@@ -93,8 +93,14 @@ impl OutputFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shared {
     Manifest,
+    /// As `Manifest`, for a command that means all manifests below the folder unless one is named.
+    OneManifest,
     Target,
     Executor,
+    /// As `Executor`, of a plan, which may name one itself.
+    PlanExecutor,
+    /// As `Executor`, for what was deployed already.
+    SameExecutor,
     Params,
     /// As `Params`, hidden: the command takes no parameters, and says which command does.
     NoParams,
@@ -113,14 +119,17 @@ const ROWS: &[Row] = {
         Chrome, Csv, Dot, Folded, Github, Jaeger, Json, Junit, K6, Markdown, Mermaid, Sarif, Speedscope, Svg,
         Text,
     };
-    use Shared::{Executor, InsideTmux, Manifest, NoExecutor, NoParams, Params, State, Target, Verbose};
+    use Shared::{
+        Executor, InsideTmux, Manifest, NoExecutor, NoParams, OneManifest, Params, PlanExecutor,
+        SameExecutor, State, Target, Verbose,
+    };
     &[
-        (&["run"], &[Params, Executor, State, Verbose, InsideTmux], &[Text, Json]),
+        (&["run"], &[Params, PlanExecutor, State, Verbose, InsideTmux], &[Text, Json]),
         (&["resume"], &[State, Verbose, InsideTmux], &[Text, Json]),
         (&["prepare", "test"], &[Manifest, Target, Params, Executor, State, Verbose], &[Text, Json]),
-        (&["invoke"], &[Manifest, Target, NoParams, Executor, State, Verbose], &[Text, Json]),
+        (&["invoke"], &[Manifest, Target, NoParams, SameExecutor, State, Verbose], &[Text, Json]),
         (&["get-traces", "analyze-traces"], &[Manifest, Target, NoParams, NoExecutor, State], &[Text, Json]),
-        (&["cleanup"], &[Manifest, Target, NoParams, Executor, State, Verbose], &[]),
+        (&["cleanup"], &[Manifest, Target, NoParams, SameExecutor, State, Verbose], &[]),
         (&["shell"], &[Manifest, Target, Params, Executor, State], &[]),
         (&["config show", "config get"], &[Manifest, Target, NoExecutor, State], &[Text, Json]),
         (&["config set"], &[Manifest, Target, NoExecutor, State], &[]),
@@ -130,16 +139,16 @@ const ROWS: &[Row] = {
         (&["trace path", "trace list", "trace what-if"], &[State], &[Text, Json]),
         (&["trace aggregate"], &[State], &[Text, Json, Folded, Speedscope, Svg]),
         (&["trace export"], &[State], &[Chrome, Speedscope, Jaeger, Folded]),
-        (&["validate"], &[Manifest], &[Text, Json, Github, Sarif, Junit]),
-        (&["fmt"], &[Manifest], &[]),
+        (&["validate"], &[OneManifest], &[Text, Json, Github, Sarif, Junit]),
+        (&["fmt"], &[OneManifest], &[]),
         (&["explain"], &[], &[Text, Json]),
         (&["plan show"], &[Params], &[Text, Json]),
         (&["plan graph"], &[Params], &[Dot, Mermaid, Json]),
-        (&["plan estimate"], &[Params, Executor, State], &[Text, Json]),
+        (&["plan estimate"], &[Params, PlanExecutor, State], &[Text, Json]),
         (&["workload show"], &[], &[Text, Json]),
         (&["workload generate"], &[], &[Csv, K6, Json]),
         (&["analyze-triggers", "remote setup", "version"], &[], &[Text, Json]),
-        (&["init", "doctor"], &[Manifest, Target, Executor], &[Text, Json]),
+        (&["init", "doctor"], &[OneManifest, Target, PlanExecutor], &[Text, Json]),
         (&["login"], &[Executor], &[]),
         (&["check-credentials"], &[Executor], &[Text, Json]),
         (&["logout"], &[Executor, State], &[]),
@@ -177,21 +186,27 @@ impl Shared {
                 PossibleValuesParser::new(Executor::ALL.map(Executor::word))
                     .try_map(|word| word.parse::<Executor>()),
             )
-            .help("Where commands run [default: the plan's, else docker]");
+            .help("Where commands run: in containers, or on this machine [default: docker]");
+        let manifest = Arg::new(id::MANIFEST)
+            .short('f')
+            .long("file")
+            .value_name("PATH")
+            .value_parser(value_parser!(PathBuf))
+            .help("The application's manifest [default: the only one in this folder]");
         match self {
-            Self::Manifest => Arg::new(id::MANIFEST)
-                .short('f')
-                .long("file")
-                .value_name("PATH")
-                .value_parser(value_parser!(PathBuf))
-                .help("The application's manifest [default: the only one in this folder]"),
+            Self::Manifest => manifest,
+            Self::OneManifest => manifest.help("Only this manifest [default: every one below this folder]"),
             Self::Target => Arg::new(id::TARGET)
                 .short('t')
                 .long("target")
                 .value_name("NAME")
                 .env("SB_TARGET")
-                .help("Where to deploy, if the manifest has several targets"),
+                .help("A target of the manifest, if it has several"),
             Self::Executor => executor,
+            Self::PlanExecutor => executor
+                .help("Where commands run: in containers, or on this machine [default: the plan's, else docker]"),
+            Self::SameExecutor => executor
+                .help("Where commands run: in containers, or on this machine [default: as when it was deployed]"),
             Self::NoExecutor => executor.hide(true),
             Self::Params => params,
             Self::NoParams => params.hide(true),

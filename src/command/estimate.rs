@@ -1,4 +1,4 @@
-//! `sb plan estimate`, and the question before a run that is long or dear.
+//! `sb plan estimate`, and the question before a run that is long or expensive.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `sb remote`: a machine in the cloud that sends the load, set up and emptied over ssh and rsync, with the user's own
-//! configuration and agent.
+//! `sb remote`: a machine in the cloud that sends the load. It is set up over ssh, and its results come by rsync,
+//! with the user's own configuration and agent.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};

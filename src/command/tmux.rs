@@ -1,15 +1,15 @@
 //! `--tmux`: a run in a session of its own, which outlives the terminal that it was started from.
 //!
-//! The session has a window `progress` with the run itself, and a window `log` with `sb logs -f`, which the run opens
-//! once it has a name. Arguments, working folder and environment reach the run by a file that only the user can read and
-//! that is removed when it has been: a tmux server hands its own old environment to what it starts, and what stands on
-//! a command line of tmux is seen by all users of the machine.
+//! The session has a window `progress` with the run itself, and a window `log` with `sb logs -f`. The run opens the
+//! second once it has a name. Arguments, working folder and environment reach the run by a file that only the user
+//! can read. It is removed once it was read. A tmux server hands its own old environment to what it starts, and all
+//! users of the machine see the arguments of tmux.
 //!
 //! The run is found again by what stands in options of its pane: people rename sessions and windows, and move panes.
 //!
-//! When the run has ended, its windows stay as they are (`remain-on-exit`), with the exit code below. The next
-//! `sb run --tmux` of the plan starts in the same pane. tmux itself refuses that while the pane's process lives, and no
-//! session is ever ended: people may have opened windows of their own in it.
+//! When the run has ended, its windows stay as they are (`remain-on-exit`), with the exit code below. The next `sb
+//! run --tmux` of the plan starts in the same pane. Tmux itself refuses that while the pane's process lives. No
+//! session is ever ended, since people may have opened windows of their own in it.
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;

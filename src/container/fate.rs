@@ -1,7 +1,7 @@
 //! Who ended a container, and what is left of those that have ended.
 //!
-//! The exit code alone does not tell: a program that is told to stop may end with 0, and an engine that stops takes its
-//! containers with it. The engine's events do, as long as it remembers them: it forgets all when it restarts, and
+//! The exit code alone does not say. A program that is told to stop may end with 0, and an engine that stops takes
+//! its containers with it. The engine's events do, as long as it remembers them: it forgets all when it restarts, and
 //! the older ones when there are many.
 
 use std::collections::HashMap;

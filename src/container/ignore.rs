@@ -1,5 +1,5 @@
-//! `.dockerignore`, by Docker's rules: patterns are rooted in the context (not so in `.gitignore`), the last
-//! one that matches decides, `!` makes an exception, and a pattern that matches a folder covers what is in it.
+//! `.dockerignore`, by Docker's rules. Patterns are rooted in the context (not so in `.gitignore`). The last one that
+//! matches decides, and `!` makes an exception. A pattern that matches a folder covers what is in it.
 
 use globset::{GlobBuilder, GlobMatcher};
 

@@ -1,8 +1,8 @@
 //! Steps in containers, on a Docker engine: the only place that names bollard.
 //!
-//! A container outlives the runner: it is found again by its name, its output is kept by the engine until the end
-//! of the step is recorded, and only then is it removed. An attempt's folder holds the same files as that of a
-//! host step: `output.log`, `stdout` and, last, `exit.json`.
+//! A container outlives the runner, and is found again by its name. The engine keeps its output until the end of the
+//! step is recorded. Only then is it removed. An attempt's folder holds the same files as that of a host step:
+//! `output.log`, `stdout` and, last, `exit.json`.
 
 mod context;
 mod endpoint;

@@ -1,10 +1,10 @@
 //! Network namespaces of containers that ask for no network, kept and used again.
 //!
-//! To make one and to take it down is more than half of what a short container costs: Docker's engine starts its
-//! own program twice for it. So a holder, a container that does nothing else, keeps one, and the steps of a run take turns
-//! in it. Two containers are never in one at the same time: a container has ended when the next one gets its
-//! namespace, so what a step finds of an earlier one are connections that the kernel has not forgotten yet, and the
-//! host name. A holder carries the labels of the run, and goes with it.
+//! Making one and removing it is more than half of what a short container costs. Docker's engine starts its own
+//! program twice for it. So a holder, a container that does nothing else, keeps one, and the steps of a run take
+//! turns in it. Two containers are never in one at the same time: a container has ended when the next one gets its
+//! namespace. A step finds only two things of an earlier one: connections that the kernel has not forgotten yet, and
+//! the host name. A holder carries the labels of the run, and goes with it.
 
 use std::collections::HashMap;
 use std::pin::pin;

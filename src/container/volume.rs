@@ -1,5 +1,5 @@
-//! Named volumes of the engine, and files that are put into them through its archive interface: their content is in no
-//! argument list, no environment, no log and no image.
+//! Named volumes of the engine, and files that are put into them through its archive interface. Their content is in
+//! no argument list, no environment, no log and no image.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Files below a folder, and nowhere else: a step may have made links since its manifest was checked, and what a
-//! container made is followed on this machine.
+//! Files below a folder, and nowhere else. A step may have made links since its manifest was checked, and links that
+//! a container made are followed on this machine.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

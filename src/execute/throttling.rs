@@ -1,5 +1,5 @@
-//! Whether a command failed because a cloud was asked too much too fast: told by the words that clouds and their
-//! tools use for it, near the end of what the command wrote.
+//! Whether a command failed because a cloud was asked too much too fast. Clouds and their tools have words for it,
+//! which are looked for near the end of the command's output.
 
 use std::path::Path;
 

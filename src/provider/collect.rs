@@ -1,5 +1,5 @@
-//! The loop that fetches traces by their ids, from whichever service: many requests in flight at an adaptive pace, what
-//! is not complete asked for again until a deadline, what is complete stored at once.
+//! The loop that fetches traces by their ids, from whichever service. Many requests are in flight, at an adaptive
+//! pace. Complete traces are stored at once. The others are asked for again until a deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

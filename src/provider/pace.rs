@@ -1,5 +1,5 @@
-//! How fast a service is asked: faster as long as it answers, half as fast when it throttles (additive increase,
-//! multiplicative decrease, after a start that doubles every second).
+//! How fast a service is asked: faster as long as it answers, half as fast when it throttles. This is additive
+//! increase and multiplicative decrease, after a start that doubles every second.
 
 use std::time::Duration;
 

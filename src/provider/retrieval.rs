@@ -1,5 +1,5 @@
-//! What retrieving traces has in common, wherever they are kept: a durable file of what has been fetched, so that a
-//! killed retrieval goes on where it was; and the report of what was expected and found.
+//! What retrieving traces has in common, wherever they are kept. A durable file holds what was fetched, so that a
+//! killed retrieval continues where it was. A report says what was expected and found.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

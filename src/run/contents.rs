@@ -1,9 +1,9 @@
 //! The files of the disk, with what they hold: by which a run notices that one of them was edited.
 //!
-//! A folder (the code of a function) is a list of its files, each with a checksum. Compared are those that were there when
-//! the run started, and new ones. What tools make is marked: in a git work tree what git ignores, elsewhere what lies below
-//! folders such as `target` and `node_modules`. A product that is another one, or a new file, is no edit when it was
-//! written while a step of the run deployed or cleaned up: such steps build. New products never are.
+//! A folder (the code of a function) is a list of its files, each with a checksum. Compared are those that were there
+//! when the run started, and new ones. What tools make is marked: in a git work tree what git ignores, elsewhere what
+//! lies below folders such as `target` and `node_modules`. Steps that deploy or clean up may build. So a changed
+//! product or a new file is no edit when it was written while such a step ran. New products never are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is left of a run that is taken up again: its events are read while it is planned, and the steps of deployments that
+//! What is left of a run that is taken up again. Its events are read while it is planned. Steps of deployments that
 //! are over are neither kept nor planned.
 
 use std::collections::HashSet;

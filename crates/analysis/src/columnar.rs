@@ -1,8 +1,9 @@
 //! trace_breakdown.parquet: the columns of trace_breakdown.csv with real types, and the request type.
 //!
 //! Times are timestamps in microseconds (UTC), durations and parts are microseconds as 64-bit integers, services and
-//! names are lists of strings. `url`, `request` and the parts are null where there are none; so is `repaired`, by how
-//! many microseconds times were moved, a column that is there where traces may be repaired.
+//! names are lists of strings. `url`, `request` and the parts are null where there are none. Where traces may be
+//! repaired, a column `repaired` says by how many microseconds times were moved. It is null for traces that were not
+//! repaired.
 //!
 //! The file is written with Parquet's own column writers. Arrow, which its other writer needs, costs more to build
 //! than the rest of this crate.

@@ -1,7 +1,7 @@
 //! The span model: the spans of one trace as a tree, whichever tracer recorded them.
 //!
-//! A [`Trace`] can only be made by [`Trace::new`], which checks what every later step relies on: each parent exists,
-//! there are no loops, the root starts first, and the times are real ones.
+//! Only [`Trace::new`] makes a [`Trace`]. It checks what every later step relies on: each parent exists, there are no
+//! loops, the root starts first, and the times are real.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;

@@ -1,5 +1,5 @@
-//! Starting, finding and stopping a daemon. The lock says whether it lives: the kernel drops it with the process, so
-//! that a process id is never taken for a daemon that is gone.
+//! Starting, finding and stopping a daemon. The lock says whether the daemon lives, since the kernel drops it with
+//! the process. So another process of the same id is never taken for a daemon that is gone.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! Colours, patterns and dashes. Nothing is told by colour alone.
+//! Colours, patterns and dashes. No figure relies on colour alone.
 //!
 //! The colours follow Okabe and Ito's palette ("Color Universal Design", 2008), which stays apart for most kinds of colour
 //! blindness. Activities and cold-start states always look the same. In the dark, colours that would sink into the

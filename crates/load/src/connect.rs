@@ -49,7 +49,7 @@ pub enum TlsSetupError {
     NoRoots,
     #[error("cannot read {}: {problem}; `ca_file` names a PEM file of certificates", path.display())]
     CaFile { path: PathBuf, problem: String },
-    #[error("cannot set TLS up: {0}")]
+    #[error("TLS cannot be set up: {0}")]
     Setup(#[from] TlsError),
 }
 

@@ -1,7 +1,7 @@
 //! What differs from invocation to invocation: the choice of the request, numbers, ids.
 //!
-//! The choice and `request.random` come from ChaCha8 (rand's `ChaCha8Rng::seed_from_u64`), drawn in the order of
-//! the plan: the same seed and workload give the same sequence on every machine. Trace ids and `request.uuid` are
+//! The choice and `request.random` come from ChaCha8 (rand's `ChaCha8Rng::seed_from_u64`), drawn in the order of the
+//! plan. So the same seed and workload give the same sequence on every machine. Trace ids and `request.uuid` are
 //! fresh in each run, or two trials with one seed would overwrite each other's traces and objects.
 
 use std::time::Duration;

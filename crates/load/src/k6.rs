@@ -1,8 +1,9 @@
 //! What k6 needs to run a script, and what it leaves: its CSV in our files, its summary in our shape.
 //!
-//! k6 writes a CSV of every measurement while it runs. [`Collecting`] reads it as it grows, row by row, and makes
-//! `k6_metrics.csv` (the same rows; times in whole seconds, as the published dataset has them, and secrets blotted out)
-//! and `invocations.csv` of it, so that memory does not grow with the load. Whoever runs k6, and where, is no matter here.
+//! k6 writes a CSV of every measurement while it runs. [`Collecting`] reads it as it grows, row by row, so that
+//! memory does not grow with the load. It writes `k6_metrics.csv` and `invocations.csv`. The first has the same rows,
+//! with times in whole seconds as in the published dataset, and without secrets. Whoever runs k6, and where, is no
+//! matter here.
 
 mod collect;
 mod module;

@@ -1,7 +1,8 @@
 //! A sending thread: takes its share of the plan, sends each invocation at its time, and records what came of it.
 //!
 //! Threads share nothing that they would have to wait for. Each goes through the whole plan and sends every n-th
-//! invocation, so the choice of requests depends on the seed alone; each has connections, a tally and rows of its own.
+//! invocation, so the choice of requests depends on the seed alone. Each has connections, a tally and rows of its
+//! own.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

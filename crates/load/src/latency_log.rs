@@ -1,6 +1,6 @@
 //! `latency.hlog`: the distribution of latencies over time, as the tools of HdrHistogram read it (log format 1.3,
-//! compressed V2 histograms). Values are microseconds; the tag `sent` has latencies of answers as expected from the
-//! moment of sending, `planned` those from the planned time, and `failed` those of other complete answers.
+//! compressed V2 histograms). Values are microseconds. The tag `sent` has latencies of answers as expected, from the
+//! moment of sending. `planned` has the same from the planned time, and `failed` those of other complete answers.
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -159,7 +159,7 @@ pub struct Progress {
 pub enum LoadError {
     #[error("the workload has no requests; add at least one `[[workload.requests]]`")]
     NoRequests,
-    #[error("cannot lock `{}`, by which loads know of each other: {source}; nothing was sent", path.display())]
+    #[error("cannot lock `{}`, which keeps loads of this machine apart: {source}; nothing was sent", path.display())]
     Lock { path: PathBuf, source: io::Error },
     #[error(
         "request `{request}`: `{{{{{path}}}}}` in its {place} has no value; define it, or see which step should have made it"
@@ -175,7 +175,7 @@ pub enum LoadError {
     BodyFile { request: String, path: PathBuf, source: io::Error },
     #[error("request `{request}`: `{pattern}` is not a regular expression")]
     Pattern { request: String, pattern: String },
-    #[error("https cannot be spoken: {0}")]
+    #[error("https cannot be used: {0}")]
     Tls(#[from] TlsSetupError),
     #[error("cannot create {}: {source}; each invocation needs a folder of its own that exists and can be written", path.display())]
     Create { path: PathBuf, source: io::Error },

@@ -1,8 +1,8 @@
 //! Where results go: files and a tally for progress and summary. Memory does not grow with the load.
 //!
-//! Each sending thread counts into a tally of its own and writes its rows into memory; blocks of rows go to one thread that
-//! writes them out. A request counts as under way until there is room for its rows, so a slow disk shows as dropped or
-//! late invocations, never as a heap that grows.
+//! Each sending thread counts into a tally of its own and writes its rows into memory. Blocks of rows go to one
+//! thread that writes them out. A request counts as under way until there is room for its rows. So a slow disk shows
+//! as dropped or late invocations, and memory does not grow.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,10 +1,11 @@
 //! The rows of `invocations.csv` and `k6_metrics.csv`, written straight into bytes: at high rates this is a large part of
 //! what a request costs.
 //!
-//! `k6_metrics.csv` has the columns of k6's own CSV output, so that notebooks written for it read it. As in k6, there is
-//! one row per metric and request, durations are milliseconds, sizes bytes, and `timestamp` is the whole epoch second
-//! at which the request ended. The column `name` has the request's name, `group` that of its sequence. `extra_tags` has the trace's
-//! id as the published dataset has it, `xray_header=Root=ID`, by which its readers join requests and traces.
+//! `k6_metrics.csv` has the columns of k6's own CSV output, so that notebooks written for it read it. As in k6, there
+//! is one row per metric and request. Durations are milliseconds, and sizes are bytes. `timestamp` is the whole
+//! second since the epoch at which the request ended. The column `name` has the request's name, `group` that of its
+//! sequence. `extra_tags` has the trace's id as the published dataset has it, `xray_header=Root=ID`, by which its
+//! readers join requests and traces.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Where functions find AWS (`AWS_ENDPOINT_URL`): calls of Lambda and X-Ray are answered by the runtime, those of a service with a
-//! stand-in go there, all others go on to the services. On the way messages get their sender's trace, which moto does not give them, and event
-//! sources hear of what happened.
+//! Where functions find AWS (`AWS_ENDPOINT_URL`). The runtime answers calls of Lambda and X-Ray itself. Calls of a
+//! service with a stand-in go there, and all others go on to the services. On the way messages get their sender's
+//! trace, which moto does not give them, and event sources hear of what happened.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Functions in containers: AWS's base images for Lambda, or others that behave like them, run by Docker's or Podman's command line.
 //!
-//! Such an image starts its client of the Runtime API when it is run with the handler as its argument, and finds the code in `/var/task`. It
-//! shares this machine's network, so that it reaches the runtime on the loopback interface.
+//! Run with the handler as its argument, such an image starts its client of the Runtime API. It finds the code in
+//! `/var/task`. It shares this machine's network, so that it reaches the runtime on the loopback interface.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! Declared delays and faults, drawn from a seed.
 //!
-//! Every kind has a row of draws of its own for each function or service: the n-th cold start of a function waits as long in every run
-//! with the same seed, whatever else happens beside it.
+//! Every kind has a row of draws of its own for each function or service. So the n-th cold start of a function waits
+//! as long in every run with the same seed.
 
 use std::collections::HashMap;
 use std::time::Duration;

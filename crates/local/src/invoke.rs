@@ -1,8 +1,8 @@
 //! Invocations with their segments: what every way into a function shares.
 //!
-//! The shapes are those of AWS X-Ray: an `AWS::Lambda` segment under the caller's span; under it, or under an
-//! attempt of an asynchronous event, an `AWS::Lambda::Function` segment with Initialization (cold start only, and
-//! before the function's own start), Invocation and Overhead.
+//! The shapes are those of AWS X-Ray. An `AWS::Lambda` segment is under the caller's span. Under it, or under an
+//! attempt of an asynchronous event, is an `AWS::Lambda::Function` segment. That one has Invocation and Overhead, and
+//! before the function's own start Initialization (of a cold start only).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The launcher between the runtime and a function's process: `sb internal-launch`.
 //!
-//! It sets what must hold before the function's first instruction and replaces itself by the function: the
-//! process dies with the runtime (whatever kills that), leads a process group of its own, and has its memory limit.
+//! It sets what must hold before the function's first instruction, and replaces itself by the function. The process
+//! dies with the runtime, whatever kills that. It leads a process group of its own, and has its memory limit.
 
 use std::ffi::OsString;
 use std::io;

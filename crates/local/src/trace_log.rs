@@ -1,8 +1,9 @@
 //! The file of traces in the state folder: what is recorded is appended at once, so that it outlives a runtime that is killed.
 //!
-//! One document of X-Ray per line, first as it was when its segment began (`in_progress`), and between them a line for each start and
-//! stop of a runtime. Two files take turns, so that together they stay below the limit; the older goes when the newer is full, on a
-//! thread of its own: a file system can need a second to give up so many blocks, and whoever records waits for the file.
+//! There is one document of X-Ray per line, first as it was when its segment began (`in_progress`). Between them is a
+//! line for each start and stop of a runtime. Two files take turns, so that together they stay below the limit. When
+//! the newer is full, the older is removed on a thread of its own. A file system can need a second to give up so many
+//! blocks, and recording waits for the file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! Texts of others in CSV files: a spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula, and a formula can
-//! send what is in the sheet elsewhere.
+//! Texts of others in CSV files. A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula. A
+//! formula can send what is in the sheet elsewhere.
 
 use std::borrow::Cow;
 

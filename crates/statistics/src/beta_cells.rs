@@ -2,8 +2,8 @@
 //! Harrell-Davis and Maritz-Jarrett.
 //!
 //! Differences of the distribution function would lose digits, and its continued fraction needs the more terms the
-//! narrower the distribution. So the density is integrated cell by cell, relative to its value at the mean, and the
-//! sum of all cells is divided out: no beta function is needed. The two outermost cells, where the density can be
+//! narrower the distribution. So the density is integrated cell by cell, relative to its value at the mean. The sum
+//! of all cells is divided out, so no beta function is needed. The two outermost cells, where the density can be
 //! infinite, are power series. Only cells that matter are visited, some tens of standard deviations.
 
 /// Abscissas above 0 and weights of Gauss's quadrature with twelve points (Abramowitz and Stegun, table 25.4).

@@ -1,8 +1,8 @@
 //! Fractional Brownian motion, and its increments, fractional Gaussian noise.
 //!
-//! Made exactly (not approximately) by circulant embedding: Davies and Harte, "Tests for Hurst effect", Biometrika
-//! 74 (1987). The covariance of n increments is embedded in a circulant matrix of order 2n, whose eigenvalues
-//! are the Fourier transform of its first row; independent normal variables, scaled by their roots and transformed
+//! Made exactly (not approximately) by circulant embedding: Davies and Harte, "Tests for Hurst effect", Biometrika 74
+//! (1987). The covariance of n increments is embedded in a circulant matrix of order 2n. Its eigenvalues are the
+//! Fourier transform of its first row. Independent normal variables, scaled by the roots of these and transformed
 //! back, have that covariance. O(n log n).
 
 use rand::Rng;

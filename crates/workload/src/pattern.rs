@@ -1,11 +1,11 @@
 //! Patterns of invocations seen in production: rates per minute over twenty minutes, or an hour.
 //!
 //! Each is a stretch of one function of the Azure Functions trace of 2019 (Shahrad et al., "Serverless in the Wild",
-//! USENIX ATC 2020; data at <https://github.com/Azure/AzurePublicDataset>, licence CC-BY 4.0), as chosen for the
-//! study of ServiTrace ("Let's Trace It", replication package, Apache 2.0). The four plain ones were chosen among
-//! functions that are called at least once per second. Those whose name ends in `-20rps` are further functions that are
-//! called about twenty times per second, which needs less scaling, and those in `-72rps` an hour of functions that are
-//! called 72 times per second.
+//! USENIX ATC 2020). Its data is at <https://github.com/Azure/AzurePublicDataset>, with licence CC-BY 4.0. The
+//! stretches are those of the study of ServiTrace ("Let's Trace It", replication package, Apache 2.0). The four plain
+//! ones were chosen among functions that are called at least once per second. Names that end in `-20rps` are further
+//! functions, called about twenty times per second, which need less scaling. Those in `-72rps` are an hour of
+//! functions that are called 72 times per second.
 
 use std::fmt;
 

@@ -1,15 +1,15 @@
 //! Template values: the `{{path}}` placeholders that manifests and plans may hold.
 //!
-//! The syntax is Handlebars', parsed by its crate: `{{path}}`, `{{{path}}}` (raw), `\{{` for two braces that are
-//! meant as they are, and `\\{{path}}` for a backslash before a value. There are no blocks, helpers, partials,
-//! comments or whitespace control, so other text between placeholders reaches the result byte for byte. A value is
-//! quoted for the context it lands in ([`Context`]), which is why rendering is done here: what a placeholder
-//! becomes depends on where it stands.
+//! The syntax is Handlebars', parsed by its crate: `{{path}}`, and `{{{path}}}` for a raw value. `\{{` stands for two
+//! braces that are meant as they are, and `\\{{path}}` for a backslash before a value. There are no blocks, helpers,
+//! partials, comments or whitespace control, so other text between placeholders reaches the result byte for byte. A
+//! value is quoted for the context it lands in ([`Context`]). That is why rendering is done here: what a placeholder
+//! becomes depends on its place.
 //!
-//! Handlebars' own rendering cannot do that: its escape function sees the text of a value alone. It knows neither what
-//! stands before and after (the base of a URL, a word of a command, a redirect) nor whether the value is a string. It also
-//! takes all values as one document, which every request would change: in strict mode a URL with three values then takes
-//! 11 µs instead of 3.7 µs.
+//! Handlebars' own rendering cannot do that: its escape function sees the text of a value alone. It does not know the
+//! text around a placeholder: the base of a URL, a word of a command, a redirect. Nor does it know whether the value
+//! is a string. It also takes all values as one document, which every request would change. In strict mode, a URL
+//! with three values then takes 11 µs instead of 3.7 µs.
 
 use handlebars::template::{HelperTemplate, TemplateElement};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

@@ -1,8 +1,8 @@
 //! From invocations per minute, as production traces have them, to invocations per second.
 //!
-//! Within a minute the seconds follow a path of fractional Brownian motion ([`super::noise`]), lifted above zero:
-//! each second's share of its minute is the path's height there. The path is drawn over the whole trace, its
-//! skipped part included, so that skipping does not change what remains.
+//! Within a minute, the seconds follow a path of fractional Brownian motion ([`super::noise`]), lifted above zero.
+//! Each second's share of its minute is the path's height there. The path is drawn over the whole trace, its skipped
+//! part included, so that skipping does not change what remains.
 
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;

@@ -1,9 +1,9 @@
 //! Background steps: commands that a deployment needs beside it, such as a database, alive from their deploy step to the
 //! end of the deployment's cleanup.
 //!
-//! The attempt is like any other (a supervised process or a labelled container, with a folder of its own), only that its
-//! step ends when it is ready. From then on [`record`] leads from the deployment to the attempt, whichever runner or
-//! command asks, and [`living`] ends the steps beside it when it ends.
+//! The attempt is like any other: a supervised process or a labelled container, with a folder of its own. But its
+//! step ends when the command is ready. From then on, [`record`] leads every runner and command from the deployment
+//! to the attempt. [`living`] ends the steps beside it when it ends.
 
 pub(super) mod living;
 mod ready;

@@ -1,5 +1,5 @@
-//! Credentials of providers. For containers they lie in a volume of the engine, which the steps that ask for them see
-//! read-only below HOME; on the host they are the user's own.
+//! Credentials of providers. For containers, they are in a volume of the engine. Steps that ask for them see it
+//! read-only below HOME. On the host, they are the user's own.
 
 mod login;
 mod pasted;

@@ -23,17 +23,17 @@ pub(crate) struct Pasted {
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum PastedError {
-    #[error("nothing was given")]
+    #[error("the input is empty")]
     Empty,
-    #[error("more than {} KiB were given: this is no file of credentials", LARGEST / 1024)]
+    #[error("the input is larger than {} KiB, so it is no file of credentials", LARGEST / 1024)]
     Large,
-    #[error("what was given is not UTF-8 text")]
+    #[error("the input is not UTF-8 text")]
     NotText,
-    #[error("what was given is not a JSON object (it breaks off or goes wrong in line {line})")]
+    #[error("the input is not a JSON object: it ends early or is wrong in line {line}")]
     NotJson { line: usize },
-    #[error("what was given has no `{key}` with text in it")]
+    #[error("the input has no `{key}`, or an empty one")]
     Missing { key: &'static str },
-    #[error("the `{key}` that was given holds characters that none has")]
+    #[error("the given `{key}` has characters that no such key can have")]
     Malformed { key: &'static str },
     #[error("line {line} is neither `[profile]`, nor `name = value`, nor a comment")]
     Line { line: usize },

@@ -1,8 +1,8 @@
 //! OpenTelemetry: a receiver for spans on loopback, and the traces of an invocation out of what arrived.
 //!
-//! [`up`] starts a daemon (this program again, in a session of its own, so that it outlives its runner) that takes
-//! OTLP over HTTP, as protobuf or JSON, compressed by gzip or not, and appends it to `spans.jsonl` in its state folder,
-//! one request a line, as OTLP's JSON. A request is answered when it is safe on the disk; requests that arrive together
+//! [`up`] starts a daemon: this program again, in a session of its own, so that it outlives its runner. It takes OTLP
+//! over HTTP, as protobuf or JSON, compressed by gzip or not. It appends each request to `spans.jsonl` in its state
+//! folder, as a line of OTLP's JSON. A request is answered when it is safe on the disk; requests that arrive together
 //! wait for the disk together. Metrics and logs are accepted and dropped.
 
 mod receiver;

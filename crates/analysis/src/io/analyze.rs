@@ -1,9 +1,9 @@
 //! Analyses files of traces: rows for those that are valid, reasons for those that are not.
 //!
-//! The input is read in bounded chunks of whole traces; threads take one chunk after the other, and the results are
+//! The input is read in bounded chunks of whole traces. Threads take one chunk after the other. The results are
 //! written in the order of the input. Where the spans of a trace may be spread over the file, they are gathered first
-//! ([`crate::read::gather`]). Memory depends on the number of threads and the longest trace (at most 32 MiB), not
-//! on the size of the file.
+//! ([`crate::read::gather`]). Memory depends on the number of threads and the longest trace (at most 32 MiB), not on
+//! the size of the file.
 
 use std::io::{self, Cursor, Read, Write};
 use std::num::NonZeroUsize;

@@ -1,8 +1,9 @@
 //! Finds out which traces of a file are part of others because their segments link to them. X-Ray records the invocation of a
 //! function that takes messages from a queue as such a trace of its own.
 //!
-//! The file is read three times: for the links, for the texts of the parts, and for the other traces, with which the parts are
-//! joined. What is beyond a limit goes through files ([`crate::read::sort`]), so that memory does not grow with the file.
+//! The file is read three times: for the links, for the texts of the parts, and for the other traces. The parts are
+//! joined with these. What is beyond a limit goes through files ([`crate::read::sort`]), so that memory does not grow
+//! with the file.
 
 use std::cell::Cell;
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-//! Cuts a stream of bytes into chunks of whole texts, one text per trace: the lines of a file, or, where traces are
-//! printed over several lines, the JSON values in it. However long the stream is, no more is held than a chunk and
+//! Cuts a stream of bytes into chunks of whole texts, one text per trace. A text is a line of the file. Where traces
+//! are printed over several lines, it is a JSON value. However long the stream is, no more is held than a chunk and
 //! the longest text.
 
 use std::io::{self, Read};

@@ -1,7 +1,7 @@
 //! The latency breakdown: which activity each piece of time on the critical path belongs to.
 //!
-//! [`explain`] walks the path once. Each step from one span to the next yields pieces of time that follow each
-//! other without gaps, from the start of the trace to its end; where they do not, the trace is invalid.
+//! [`explain`] walks the path once. Each step from one span to the next yields pieces of time. They follow each other
+//! without gaps, from the start of the trace to its end. Where they do not, the trace is invalid.
 
 use std::collections::BTreeSet;
 

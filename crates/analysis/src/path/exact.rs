@@ -1,10 +1,10 @@
 //! The critical path by definition: at each moment, from the end of a trace back to its start, what its end waited for.
 //!
-//! From the end of a span back: the child that ended last, then of those that ended before it started the one that ended
-//! last, and so on. In between is the span's own time. Asynchronous children are followed by the study's rule: those that
-//! lead to the span that ends last, and those that end before these start. So the pieces of time never overlap, are never
-//! negative, and add up to the time from
-//! the first start to the last end.
+//! It goes back from the end of a span. First comes the child that ended last. Next, of those that ended before this
+//! one started, comes the one that ended last, and so on. In between is the span's own time. Asynchronous children
+//! are followed by the study's rule: those that lead to the span that ends last, and those that end before these
+//! start. So the pieces of time never overlap, are never negative, and add up to the time from the first start to the
+//! last end.
 //!
 //! Clocks differ, and a trace may say more than can be true:
 //!

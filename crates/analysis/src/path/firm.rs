@@ -1,11 +1,12 @@
 //! The critical path of FIRM, for synchronous traces: a reference to compare with.
 //!
-//! Algorithm 1 of "FIRM: An Intelligent Fine-grained Resource Management Framework for SLO-Oriented Microservices"
-//! (Qiu et al., OSDI 2020): a span, its last returned child, and each other child that happens before that one.
+//! The path has a span, its last returned child, and each other child that happens before that one. This is algorithm
+//! 1 of "FIRM: An Intelligent Fine-grained Resource Management Framework for SLO-Oriented Microservices" (Qiu et al.,
+//! OSDI 2020).
 //!
 //! As printed, two children that overlap are both on the path when both happen before the last one. Here, as in the
-//! corrected form, children are taken by their ends, the last first, and each must happen before the one that was
-//! taken before it. The path is then listed in the order in which it is walked.
+//! corrected form, children are taken by their ends, the last first. Each must happen before the one that was taken
+//! before it. The path is then listed in the order in which it is walked.
 //!
 //! It does not know asynchronous invocations. It follows a chain of them, since each is the only child, or the last one to
 //! end. But a child that starts early and ends late hides the siblings that the trace really waits for. And the siblings of

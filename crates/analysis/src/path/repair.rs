@@ -1,8 +1,8 @@
 //! Recovers traces that are invalid only because clocks differ a little: the services of a trace run on many machines.
 //!
-//! Some kinds of disagreement are known (see `SkewKind`). Those within the limit are tried: each alone, the smallest first;
-//! where none is enough, all together, and then as many of them as possible are taken back. So a valid trace is never
-//! touched, and no adjustment stays without which the trace would be valid too.
+//! Some kinds of disagreement are known (see `SkewKind`). Those within the limit are tried, each alone, the smallest
+//! first. Where none is enough, all are tried together. Then as many of them as possible are taken back. So a valid
+//! trace is never touched, and no adjustment stays without which the trace would be valid too.
 
 use super::breakdown::{Analysis, THRESHOLD};
 use crate::invalid::Invalid;

@@ -11,7 +11,7 @@
 //! | other dependency | `Azure::Dependency` |
 //! | dependency of type `InProc`, `Internal` or none | none: a part of its parent |
 //!
-//! A timestamp is the start, except that of a dependency named `…_trigger`: that one is recorded by hand after the call,
+//! A timestamp is the start. A dependency named `…_trigger` is the exception: it is recorded by hand after the call,
 //! so its timestamp is the end. A `trace` row whose custom dimensions mention ColdStart makes the request of its
 //! operation one that started cold: when the container started is not recorded.
 

@@ -1,9 +1,9 @@
 //! Reads JSON that is the content of a JSON string where it stands, without decoding it first.
 //!
-//! A document in a string has its quotes written as `\"` and its backslashes as `\\`; few have more to escape. So
-//! the same reader finds its way in both, given another notation of strings. What this notation does not know is an
-//! error here although it may be sound (a line break between values, for example): then the document has to be
-//! decoded ([`Reader::string_into`]) and read as plain JSON. What is read here is what would be read so.
+//! A document in a string has its quotes written as `\"` and its backslashes as `\\`; few have more to escape. So the
+//! same reader finds its way in both, given another notation of strings. What this notation does not know is an error
+//! here although it may be sound, such as a line break between values. Then the document must be decoded
+//! ([`Reader::string_into`]) and read as plain JSON. What is read here is what would be read so.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;

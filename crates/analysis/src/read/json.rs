@@ -1,8 +1,8 @@
 //! A small pull reader of JSON text, for trace documents.
 //!
-//! It differs from a general parser in what traces need: values of no interest are checked and skipped without
-//! being built, strings are borrowed, nesting costs no call stack, so that a document a million levels deep
-//! is an ordinary document, and a document within a string is read where it stands ([`crate::read::embedded`]).
+//! It differs from a general parser in what traces need. Values of no interest are checked and skipped without being
+//! built. Strings are borrowed. Nesting costs no call stack: a document a million levels deep is an ordinary one. A
+//! document within a string is read where it is ([`crate::read::embedded`]).
 
 use std::borrow::Cow;
 use std::marker::PhantomData;

@@ -1,5 +1,6 @@
-//! What people and scripts see after the fact: an application in numbers ([`summary`]) and as a table for the terminal
-//! ([`table`]), two runs beside each other ([`comparison`]), a trace as a waterfall, and invocations over time ([`rates`]). All of it is written to a writer or a string.
+//! What people and scripts see after a run. [`summary`] is an application in numbers, [`table`] the same as a table
+//! for the terminal. [`comparison`] shows two runs beside each other, and [`rates`] invocations over time. A trace is
+//! drawn as a waterfall. All of it is written to a writer or a string.
 
 pub(crate) mod comparison;
 pub(crate) mod comparison_text;

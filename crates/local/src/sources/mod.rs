@@ -1,8 +1,8 @@
 //! What invokes functions besides HTTP and the Invoke API: queues, buckets, topics and schedules.
 //!
-//! Whether the trace goes on is as on AWS: a notification of a bucket or a topic continues the trace of the call that caused it. A batch of
-//! messages of a queue begins a trace of its own, which is linked with the traces of their senders; a stream and a schedule
-//! begin a new one.
+//! As on AWS, a notification of a bucket or a topic continues the trace of the call that caused it. A batch of
+//! messages of a queue begins a trace of its own, which is linked with the traces of their senders. A stream and a
+//! schedule begin a new one.
 
 mod bucket;
 mod queue;

@@ -1,5 +1,5 @@
-//! From the tree to the raw shapes: `shape!`, `choice!` and `words!` declare a type, its decoder and its JSON
-//! Schema in one place, so they cannot drift apart.
+//! From the tree to the raw shapes. `shape!`, `choice!` and `words!` declare a type, its decoder and its JSON Schema
+//! in one place, so they cannot drift apart.
 //!
 //! Decoding reports every problem it meets and goes on: what is optional and wrong is left out, so that the rest
 //! can still be checked. A report with errors means that the shape is incomplete.

@@ -1,8 +1,8 @@
 //! The files users write: raw shapes of `benchmark.toml` and plans, read with the place of every value.
 //!
-//! A text becomes a [`tree`] whose nodes know where they stand, [`decode`] turns the tree into the raw shapes
-//! ([`benchmark`], [`workload`], [`load`], [`plan`]) and reports what does not fit, and `validate` gives the
-//! shapes their meaning. [`schema`] tells editors about the same shapes.
+//! A text becomes a [`tree`] whose nodes know their places in it. [`decode`] turns the tree into the raw shapes
+//! ([`benchmark`], [`workload`], [`load`], [`plan`]) and reports what does not fit. `validate` gives the shapes their
+//! meaning. [`schema`] tells editors about the same shapes.
 
 mod arguments;
 pub(crate) mod benchmark;

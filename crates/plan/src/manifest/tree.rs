@@ -1,7 +1,7 @@
 //! One tree for TOML and YAML: every node and key knows its bytes in the source.
 //!
-//! Both formats are parsed into this tree, and only the tree is decoded: so both carry the same model, and a
-//! problem points at the same kind of place in either. TOML goes on after a syntax error and may report several.
+//! Both formats are parsed into this tree, and only the tree is decoded. So both carry the same model, and a problem
+//! points at the same kind of place in either. TOML goes on after a syntax error and may report several.
 
 use std::collections::HashMap;
 use std::path::Path;

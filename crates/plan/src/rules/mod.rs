@@ -1,6 +1,6 @@
 //! The rules that files are checked by: what each says, why, and an example of it broken and kept.
 //!
-//! Help (`sb explain`), the document `docs/rules.md` and the lists in SARIF files are made of this one table, and the examples
+//! This one table makes help (`sb explain`), the document `docs/rules.md` and the lists in SARIF files. The examples
 //! are tested: the wrong one breaks its rule and no other, the right one breaks none.
 
 mod benchmarks;

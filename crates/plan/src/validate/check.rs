@@ -1,5 +1,5 @@
-//! Checks that many keys share: names, durations, counts, paths. Each reports and goes on with a harmless value,
-//! so that one problem does not hide the next; `Checked` withholds the result when anything was reported.
+//! Checks that many keys share: names, durations, counts, paths. Each reports and goes on with a harmless value, so
+//! that one problem does not hide the next. `Checked` withholds the result when anything was reported.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

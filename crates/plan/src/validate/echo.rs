@@ -1,7 +1,8 @@
 //! What is not said: that something is missing which was reported as wrong, and so is not there.
 //!
-//! A shape is decoded without what is wrong in it, or with a stand-in. All other checks go on, and each rule says on what
-//! else it depends ([`Depends`]): "unknown step" may be an echo when a step could not be read, "not a valid name" is none.
+//! A shape is decoded without what is wrong in it, or with a stand-in. All other checks go on, and each rule says on
+//! what else it depends ([`Depends`]). "Unknown step" may be an echo when a step could not be read; "not a valid
+//! name" is none.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
 //! Finds the placeholders of a shell string that stand where quoting a value cannot protect it.
 //!
 //! A value in a `run` string becomes a single-quoted word. That is safe in plain code, and in `$( )`, even within
-//! double quotes. Within the author's own quotes, comments, here-documents, backticks, `${ }` and `$(( ))` the
-//! added quotes would be text, or the value would be read once more. This scanner follows the quoting rules of
-//! POSIX `sh` (XCU 2.2 and 2.7.4) and of `$'…'`; where it cannot follow, it says so rather than guess.
+//! double quotes. Added quotes would be text within the author's own quotes, comments and here-documents. Within
+//! backticks, `${ }` and `$(( ))` the value would be read once more. This scanner follows the quoting rules of POSIX
+//! `sh` (XCU 2.2 and 2.7.4) and of `$'…'`. Where it cannot follow, it says so rather than guess.
 
 use sb_workload::template::{Piece, Template};
 

@@ -1,5 +1,6 @@
-//! What the declarations do not say: patterns, ranges, words, and which keys exclude each other. So an editor marks a mistake, and
-//! nothing else: a union is told apart by the type of its value or by its keys, and never by trying one part after another.
+//! What the declarations do not say: patterns, ranges, words, and which keys exclude each other. So an editor marks a
+//! mistake and nothing else. The parts of a union differ by the type of the value or by its keys. None is tried after
+//! the other.
 
 use serde_json::{Map, Value, json};
 
