@@ -10,6 +10,7 @@ use std::{fs, io};
 use serde_json::Value;
 
 use super::Outcome;
+use super::local::expect_template;
 use super::output::{Failed, accept, show_problems};
 use crate::exit_code::Exit;
 use crate::terminal::Terminal;
@@ -42,6 +43,7 @@ pub(super) fn new(terminal: &Terminal, from: Option<&Path>) -> Outcome {
         })?,
     };
     let template = absolute(&template);
+    expect_template(terminal, &template)?;
     let unusable = |message: String| {
         let message = format!("`{}` cannot be used: {message}", template.display());
         Failed::helped(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Outcome;
-use super::output::Failed;
+use super::output::{Failed, show_problems};
 use crate::cli::LocalCommand;
 use crate::exit_code::Exit;
 use crate::role;
@@ -15,7 +15,7 @@ use crate::terminal::Terminal;
 use crate::watch::files::Growing;
 use crate::workspace::{Workspace, absolute, quoted};
 use sb_local::LocalSpec;
-use sb_plan::validate::{refused_service, refused_url};
+use sb_plan::validate::{self, refused_service, refused_url};
 use sb_sam::{Containers, LocalSettings, Template};
 
 /// What a local target is called that `sb local up` starts without a name.
@@ -33,6 +33,7 @@ pub(super) async fn local(terminal: &Terminal, settings: &Settings, command: Loc
         LocalCommand::Up { template, name, containers, image, service } => {
             let mut parameters = std::collections::BTreeMap::new();
             parameters.extend(settings.params.iter().cloned());
+            expect_template(terminal, &template)?;
             let model = only_declared(&template, &parameters)?;
             let stand_ins = stand_ins(service)?;
             let spec = LocalSpec {
@@ -161,6 +162,14 @@ fn stand_ins(given: Vec<(String, String)>) -> Result<std::collections::BTreeMap<
         }
     }
     Ok(stand_ins)
+}
+
+/// Refuses a manifest or plan in the place of a SAM template.
+pub(super) fn expect_template(terminal: &Terminal, template: &Path) -> Result<(), Failed> {
+    let text = sb_durable::read_regular_text(template).unwrap_or_default();
+    let Some(problem) = validate::not_a_template(&absolute(template), &text) else { return Ok(()) };
+    show_problems(terminal, &[problem]);
+    Err(Failed::said(Exit::InvalidManifest))
 }
 
 /// The template, where it can be read. A parameter that it does not have would silently change nothing.

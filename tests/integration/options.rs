@@ -331,3 +331,107 @@ fn help_and_manual_pages_are_there_for_every_command() {
         assert!(work.sb(&["completions", shell]).expect(0).stdout.contains("__complete"));
     }
 }
+
+/// Examples that need what a test does not have, by their beginnings: a terminal, containers, a cloud, another machine, minutes,
+/// or files and names that are made up.
+const ELSEWHERE: &[&str] = &[
+    "sb run plans/quickstart.toml --tmux",
+    "sb test constant",
+    "sb invoke constant",
+    "sb invoke fluctuating",
+    "sb invoke trace.csv",
+    "sb prepare --target aws",
+    "sb workload generate trace.csv",
+    "sb report data/raw",
+    "sb report compare",
+    "sb trace aggregate logs/after",
+    "sb trace what-if --operation",
+    "sb analyze-traces traces.json.zst",
+    "sb analyze-traces spans.json",
+    "sb analyze-traces traces.json --activities",
+];
+
+#[test]
+fn the_examples_of_the_help_do_what_they_say() {
+    let work = Workspace::new();
+    work.sb(&["new", "shop", "--target", "local"]).expect(0);
+    let plan = "[plan]\nname = \"quickstart\"\nexecutor = \"host\"\n\n[[applications]]\nmanifest = \"../benchmark.toml\"\n";
+    for name in ["quickstart", "study"] {
+        work.write(&format!("shop/plans/{name}.toml"), &plan.replace("quickstart", name));
+    }
+    work.write("shop/load.toml", "iterations = 2\n");
+    work.write(
+        "shop/applications/other/benchmark.toml",
+        "[benchmark]\nname = \"other\"\n\n[targets.local]\n",
+    );
+    let sb = |words: &[&str]| {
+        let mut command = work.command(words);
+        command.current_dir(work.path().join("shop")).env("SB_EXECUTOR", "host").env("SB_PREFLIGHT", "off");
+        Ran::of(command.output().unwrap())
+    };
+    sb(&["test"]).expect(0);
+    let traces: serde_json::Value =
+        serde_json::from_str(&sb(&["trace", "list", "--format", "json"]).expect(0).stdout).unwrap();
+    let id = traces.pointer("/traces/0/id").and_then(serde_json::Value::as_str).unwrap();
+    let logs = std::fs::read_dir(work.path().join("shop/logs")).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(logs.join("traces.json"), work.path().join("shop/traces.json")).unwrap();
+    let logs = format!("logs/{}", logs.file_name().unwrap().to_string_lossy());
+    let mut ran = 0;
+    for command in [
+        "run",
+        "test",
+        "validate",
+        "fmt",
+        "explain",
+        "plan",
+        "plan show",
+        "plan graph",
+        "plan estimate",
+        "workload",
+        "workload show",
+        "workload generate",
+        "status",
+        "logs",
+        "why",
+        "report",
+        "trace",
+        "trace show",
+        "trace path",
+        "trace aggregate",
+        "trace what-if",
+        "trace export",
+        "trace list",
+        "runs",
+        "prepare",
+        "invoke",
+        "wait",
+        "get-traces",
+        "analyze-traces",
+        "config",
+        "config show",
+        "config get",
+        "config set",
+        "completions",
+        "man",
+        "schema",
+        "version",
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = sb(&words).expect(0).stdout;
+        let examples = help.split_once("Example").map(|(_, examples)| examples).unwrap_or_default();
+        for line in examples.lines().map(str::trim).filter(|line| line.starts_with("sb ")) {
+            if ELSEWHERE.iter().any(|beginning| line.starts_with(beginning)) {
+                continue;
+            }
+            let example = line.split("  ").next().unwrap_or_default();
+            let example = example.split([';', '|', '>']).next().unwrap_or_default();
+            let example = example.replace("1-5fbcfa0a", id).replace("logs/2026-01-31_12-00-00", &logs);
+            let words: Vec<&str> = example.split_whitespace().skip(1).collect();
+            let done = sb(&words);
+            assert_eq!(done.code, 0, "`{example}`: {}{}", done.stdout, done.stderr);
+            ran += 1;
+        }
+    }
+    assert!(ran > 60, "{ran}");
+    sb(&["cleanup"]).expect(0);
+}

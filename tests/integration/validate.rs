@@ -241,6 +241,11 @@ fn a_file_of_another_kind_is_named_with_the_command_that_takes_it() {
         (&["prepare", "--file", "template.yaml"], format!("`sb new --from {}`", path("template.yaml"))),
         (&["run", "benchmark.toml"], format!("`sb test --file {}`", path("benchmark.toml"))),
         (&["plan", "show", "template.yaml"], format!("`sb new --from {}`", path("template.yaml"))),
+        (
+            &["local", "up", "--template", "benchmark.toml"],
+            format!("`sb prepare --file {}`", path("benchmark.toml")),
+        ),
+        (&["new", "--from", "plans/p.toml"], format!("`sb run {}`", path("plans/p.toml"))),
     ] {
         let told = work.sb(arguments).expect(3).stderr;
         assert!(told.contains(&suggested) && told.contains("wrong-file"), "{arguments:?}: {told}");

@@ -57,6 +57,9 @@ impl FileKind {
                 "run this application by itself with `sb test --file {file}`, or name the file as `manifest` in the \
                  [[applications]] of a plan"
             ),
+            (Self::Manifest, Self::SamTemplate) => {
+                format!("deploy this application with `sb prepare --file {file}`, or name the template itself")
+            }
             (Self::Manifest, _) => format!("`sb test --file {file}` takes it"),
             (Self::Plan, Self::Manifest) => {
                 format!("run it with `sb run {file}`; here a file such as benchmark.toml is needed")
@@ -118,6 +121,13 @@ pub(super) fn expect(
     let mut only = Report::new(Arc::new(Source::new(path, text)));
     only.push(problem);
     (None, only)
+}
+
+/// What is wrong with a file that is meant to be a SAM template and is another file of `sb`. None: it may be one.
+pub fn not_a_template(path: &Path, text: &str) -> Option<Problem> {
+    let empty = Report::new(Arc::new(Source::new(path, text)));
+    let (_, mut found) = expect(path, FileKind::SamTemplate, (None, empty));
+    found.problems.pop()
 }
 
 /// The keys at the top of a text that cannot be parsed, as far as lines show them: tables of TOML, keys of YAML and JSON.

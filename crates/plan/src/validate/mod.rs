@@ -41,6 +41,7 @@ mod workload;
 
 pub use benchmark::{benchmark, benchmark_with};
 pub use check::{is_name, is_plan, leads_out, look_alike, text};
+pub use kind::not_a_template;
 pub use load::load_file;
 pub use load_arguments::load_arguments;
 pub use overrides::variable as param_variable;

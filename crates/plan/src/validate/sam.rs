@@ -11,6 +11,7 @@ use crate::manifest::problem::{Problem, Report, Source, suggest};
 use crate::manifest::read::{lies_in, normal};
 use crate::manifest::tree::Spanned;
 use crate::validate::contents;
+use crate::validate::kind::not_a_template;
 use crate::validate::step::{Draft, Steps};
 use crate::validate::template::Scope;
 use sb_workload::template::{Context, Template, plain_text};
@@ -50,11 +51,14 @@ impl Steps<'_> {
                 }
                 unknown_parameters(local, &model.parameter_names(), report);
             }
-            Err(problem) => report.push(
-                Problem::error("invalid-template", format!("the SAM template cannot be used: {problem}"))
-                    .at(&local.span, "this template")
-                    .help(format!("correct {}", template.display())),
-            ),
+            Err(problem) => match not_a_template(template, &text) {
+                Some(other) => report.problems.push(other),
+                None => report.push(
+                    Problem::error("invalid-template", format!("the SAM template cannot be used: {problem}"))
+                        .at(&local.span, "this template")
+                        .help(format!("correct {}", template.display())),
+                ),
+            },
         }
         names
     }
