@@ -175,7 +175,7 @@ def boxes_zoom(browser, to):
     whole, before = marks(), width(WATERFALLS, "S3")
     assert whole[0].startswith("0") and len(whole) == 5, whole
     click(WATERFALLS, "S3")
-    until(lambda: width(WATERFALLS, "S3") > 3 * before, "the span fills the width")
+    until(lambda: width(WATERFALLS, "S3") > 2 * before, "the span fills the width")
     zoomed = [float(mark.split()[0]) for mark in marks()]
     assert zoomed[0] > 100 and zoomed == sorted(zoomed), zoomed
     label = browser.run(f"getComputedStyle({box(WATERFALLS, 'checkout')}.querySelector('text')).display")
