@@ -48,19 +48,21 @@ pub(super) fn write(folder: &Path, report: &Report, about: About, paths: &Paths)
     Ok(figures.len())
 }
 
-/// One figure after the other, on all processors: a picture takes a while to draw.
+/// One variant of a figure after the other, on all processors: a picture takes a while to draw.
 fn write_pictures(folder: &Path, figures: &[&Figure]) -> Result<(), Failed> {
     let writer = FileWriter::new();
     let next = AtomicUsize::new(0);
+    let variants: Vec<_> =
+        figures.iter().flat_map(|figure| figure.variants.iter().map(|variant| (*figure, variant))).collect();
     let work = || -> Result<(), Failed> {
-        while let Some(figure) = figures.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for file in writer.files(figure)? {
+        while let Some((figure, variant)) = variants.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for file in writer.files_of(figure, variant)? {
                 write_file(&folder.join(file.name), &file.bytes)?;
             }
         }
         Ok(())
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(figures.len().max(1));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(variants.len().max(1));
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let ended = workers.into_iter().map(|worker| {

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 
-KEYS = {"Escape": "\ue00c", "ArrowRight": "\ue014"}
+KEYS = {"Escape": "\ue00c", "Enter": "\ue007", "ArrowRight": "\ue014", "ArrowDown": "\ue015"}
 # Of the programs that start a browser for a test; without them it asks for hosts of its maker.
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--window-size=1280,900"]

@@ -42,11 +42,51 @@ fn execution(folder: &Path, application: &str, slowness: usize) {
     std::fs::write(folder.join("trace_breakdown.csv"), rows).unwrap();
 }
 
+/// The traces of the first requests of an execution: a gateway calls two functions, the second a store.
+fn traces(folder: &Path, slowness: usize) {
+    let mut text = String::new();
+    for at in 0..20 {
+        let long = 0.1 + f64::from(at) * 0.01;
+        let cold = at < 8;
+        let mut segments = Vec::new();
+        let mut add = |id: &str, parent: &str, name: &str, origin: &str, from: f64, to: f64| {
+            let mut segment =
+                serde_json::json!({ "id": id, "name": name, "start_time": from, "end_time": to });
+            if !parent.is_empty() {
+                segment["parent_id"] = parent.into();
+            }
+            if !origin.is_empty() {
+                segment["origin"] = origin.into();
+            }
+            segments.push(serde_json::json!({ "Document": segment.to_string() }));
+        };
+        add("root", "", "a shop with a long name", "AWS::ApiGateway::Stage", 0.0, 2.0 * long);
+        for (place, name) in ["checkout", "payment"].into_iter().enumerate() {
+            let from = long * place as f64;
+            let (lambda, function) = (format!("l{place}"), format!("f{place}"));
+            add(&lambda, "root", name, "AWS::Lambda", from + 0.001, from + long - 0.001);
+            add(&function, &lambda, name, "AWS::Lambda::Function", from + 0.03, from + long - 0.005);
+            if cold {
+                add(&format!("i{place}"), &function, "Initialization", "", from + 0.005, from + 0.028);
+            }
+        }
+        add("s", "f1", "S3", "AWS::S3", long + 0.04, 2.0 * long - 0.02);
+        let id = format!("1-5759e988-{:024x}", at as usize + slowness * 1000);
+        let trace = serde_json::json!({ "Id": id, "Duration": 2.0 * long, "Segments": segments });
+        writeln!(text, "{trace}").unwrap();
+    }
+    std::fs::write(folder.join("traces.json"), text).unwrap();
+}
+
 /// A report of five applications, in a folder of the workspace.
 fn report(work: &Workspace) -> PathBuf {
     for at in 0..5 {
         let name = format!("app{at}");
-        execution(&work.path().join(format!("data/{name}/logs/2026-01-31_12-00-00")), &name, at);
+        let folder = work.path().join(format!("data/{name}/logs/2026-01-31_12-00-00"));
+        execution(&folder, &name, at);
+        if at < 2 {
+            traces(&folder, at);
+        }
     }
     let ran = work.sb(&["report", "data", "--output", "out"]).expect(0);
     assert!(ran.stderr.contains("report.html") && ran.stderr.contains("figures"), "{}", ran.stderr);

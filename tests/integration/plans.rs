@@ -1,7 +1,9 @@
 //! The plans of the study: what they say, and their twins on this machine, each to its report.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -58,6 +60,25 @@ fn the_big_plans_have_the_size_that_their_words_say() {
     check_estimate("exp3-artificial-patterns", 20, 20, 2 * 890 * 20 * 60, 20.0 * 20.0 / 60.0);
 }
 
+/// Writes the report of the last run, and looks at its page in Chromium where that is installed, as it is in CI.
+#[track_caller]
+fn check_page(work: &Workspace) {
+    work.sb(&["report", "--output", "page"]).expect(0);
+    let page = work.path().join("page/report.html");
+    let text = std::fs::read_to_string(&page).unwrap();
+    for wanted in ["Latency by request type", "Critical paths of hello-http", "The run as its steps"] {
+        assert!(text.contains(wanted), "{wanted} is not in the page");
+    }
+    if !Command::new("chromedriver").arg("--version").output().is_ok_and(|found| found.status.success()) {
+        // Past the test harness, which would swallow what is printed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED a look at a report in Chromium: it has no chromedriver");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/report_browser.py");
+    let looked = Command::new("python3").args([script, "--open"]).arg(page).output().unwrap();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
+}
+
 /// Runs a twin to its end and its report. `labels`: of each application. `sent`: requests of both applications together.
 #[track_caller]
 fn check_twin(plan: &str, labels: &[&str], sent: u64) -> Workspace {
@@ -101,6 +122,7 @@ fn check_twin(plan: &str, labels: &[&str], sent: u64) -> Workspace {
         }
     }
     assert_eq!(work.processes(), Vec::<String>::new());
+    check_page(&work);
     work
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -99,4 +100,72 @@ fn trials_that_never_become_precise_end_at_the_most() {
     assert_eq!(trials(&work), 4);
     let log = work.sb(&["logs", "steady.1/t3/decide"]).expect(0);
     assert!(log.stdout.contains("10 % is asked for: about"), "{}", log.stdout);
+}
+
+/// Folders of trials whose load has ended, in their order.
+fn ended(work: &Workspace) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(work.path().join("logs")).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = folders
+        .map(|folder| folder.path())
+        .filter(|folder| folder.join("load_summary.json").is_file())
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// The folder of a step of the only run.
+fn step(work: &Workspace, name: &str) -> Option<PathBuf> {
+    let runs = std::fs::read_dir(work.path().join(".sb/runs")).ok()?;
+    runs.flatten().map(|run| run.path().join("steps").join(name)).find(|folder| folder.is_dir())
+}
+
+#[track_caller]
+fn wait_for(what: &str, is_there: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if is_there() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited for {what} for a minute");
+}
+
+/// The decision reads the summaries of all trials. One that is a pipe holds it up at the very moment.
+#[test]
+fn a_runner_that_is_killed_while_it_decides_decides_when_it_is_resumed() {
+    let work = Workspace::new();
+    let port = serve(|_| Duration::from_millis(60));
+    write(&work, port, "of = \"p50\", relative_width = 0.8, min = 2, max = 4");
+    let mut runner = work.start(&["run", "plan.toml", "--yes"]);
+    // The second trial has begun, so the decision after the first one is over.
+    wait_for("the first trial", || ended(&work).len() == 1 && trials(&work) == 2);
+    let summary = ended(&work)[0].join("load_summary.json");
+    let text = std::fs::read(&summary).unwrap();
+    std::fs::remove_file(&summary).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&summary).status().unwrap().success());
+    wait_for("the decision", || step(&work, "steady.1/t2/decide").is_some());
+    thread::sleep(Duration::from_millis(500));
+    assert!(runner.try_wait().unwrap().is_none(), "it waits for the pipe: {}", work.read("runner.log"));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    let said = |name: &str| work.sb(&["logs", name]);
+    assert!(!said("steady.1/t2/decide").stdout.contains("is asked for"), "nothing was decided");
+    std::fs::remove_file(&summary).unwrap();
+    std::fs::write(&summary, text).unwrap();
+
+    work.sb(&["resume"]).expect(0);
+    // Two trials that are alike are enough, unless the machine is busy.
+    let done = trials(&work);
+    assert!((2..=4).contains(&done), "{done} trials");
+    let decision = said("steady.1/t2/decide").expect(0).stdout;
+    assert!(decision.contains("after 2 trials, and 80 % is asked for"), "{decision}");
+    assert_eq!(done == 2, !decision.contains("more trial"), "{done} trials: {decision}");
+    if done == 2 {
+        let why = work.sb(&["why", "steady.1/t3/invoke/load"]).expect(0);
+        assert!(why.stdout.contains("found no further trial necessary"), "{}", why.stdout);
+    }
+    // What is decided once stays so: nothing is left to do.
+    assert!(work.sb(&["resume"]).expect(0).stderr.contains("nothing to resume"));
+    assert_eq!(trials(&work), done);
+    assert_eq!(work.processes(), Vec::<String>::new());
 }

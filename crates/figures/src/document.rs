@@ -254,6 +254,9 @@ fn tools(figure: &Figure) -> Markup {
                     button type="button" data-zoom="right" aria-label="Move right" { "›" }
                 }
                 button type="button" data-zoom="reset" { "Reset" }
+                @if matches!(chart, Some(Chart::Prepared(_))) {
+                    button type="button" data-back disabled { "Back" }
+                }
             }
         }
     }
@@ -332,7 +335,7 @@ fn prepared(figure: &Figure, picture: &Prepared) -> Markup {
         figure.id
     );
     html! {
-        div .chart.prepared.long tabindex="0" role="group" aria-label={ (clean(&figure.title, TEXT)) ": arrow keys scroll, plus and minus zoom, 0 resets" } {
+        div .chart.prepared.long tabindex="0" role="group" aria-label={ (clean(&figure.title, TEXT)) ": arrow keys move from box to box, Enter lets one fill the width, Escape goes back, plus and minus zoom, 0 resets" } {
             (PreEscaped(picture.element(&attributes)))
         }
     }

@@ -65,17 +65,35 @@ impl FileWriter {
     ///
     /// The figure contradicts itself, or a converter refuses the picture.
     pub fn files(&self, figure: &Figure) -> Result<Vec<FigureFile>, FigureError> {
-        figure.check()?;
         let mut files = Vec::new();
         for variant in &figure.variants {
-            let stem = figure.stem(variant);
-            let svg = svg(figure, variant);
-            let (png, pdf) = self.converted(&svg, &stem)?;
-            let contents = [svg.into_bytes(), png, pdf, variant.table.to_csv()];
-            let named = ENDINGS.iter().zip(contents);
-            files.extend(named.map(|(ending, bytes)| FigureFile { name: format!("{stem}.{ending}"), bytes }));
+            files.extend(self.files_of(figure, variant)?);
         }
         Ok(files)
+    }
+
+    /// The files of one variant of a figure: variants can be drawn side by side.
+    ///
+    /// # Errors
+    ///
+    /// The figure contradicts itself, or a converter refuses the picture.
+    pub fn files_of(
+        &self,
+        figure: &Figure,
+        variant: &Variant,
+    ) -> Result<[FigureFile; ENDINGS.len()], FigureError> {
+        figure.check()?;
+        let stem = figure.stem(variant);
+        let svg = svg(figure, variant);
+        let (png, pdf) = self.converted(&svg, &stem)?;
+        let named = |ending: &str, bytes| FigureFile { name: format!("{stem}.{ending}"), bytes };
+        let [first, second, third, fourth] = ENDINGS;
+        Ok([
+            named(first, svg.into_bytes()),
+            named(second, png),
+            named(third, pdf),
+            named(fourth, variant.table.to_csv()),
+        ])
     }
 
     /// A picture as PNG and PDF.

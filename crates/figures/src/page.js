@@ -75,6 +75,89 @@
   // The picture that is as wide as the horizontal axis. Pictures inside of it have boxes of their own, around what is drawn.
   const areaOf = (part) => part.closest(".plot > svg, .grid > svg, .axis > svg");
 
+  // The boxes of a flame graph or waterfall: groups with a title and a rectangle. Other texts of a box stand in it, behind it, or
+  // to the left of all boxes.
+  const boxesOf = (picture) => {
+    const number = (element, name) => Number(element.getAttribute(name));
+    const boxes = [...picture.querySelectorAll("g")].flatMap((group) => {
+      const [title, rect] = [group.querySelector(":scope > title"), group.querySelector(":scope > rect")];
+      if (!title || !rect) return [];
+      const box = { group, rect, x: number(rect, "x"), y: number(rect, "y"), width: number(rect, "width"), text: title.textContent };
+      box.texts = [...group.querySelectorAll(":scope > text")].map((text) => {
+        const x = number(text, "x");
+        const where = x < box.x ? "before" : x > box.x + box.width ? "behind" : "inside";
+        return { text, x, shift: where === "behind" ? x - box.x - box.width : x - box.x, where, words: text.textContent };
+      });
+      group.classList.add("box");
+      return [box];
+    });
+    if (boxes.length === 0) return null;
+    const left = Math.min(...boxes.map((box) => box.x));
+    const right = Math.max(...boxes.map((box) => box.x + box.width));
+    // The marks of an axis: times at equal distances, outside of all boxes.
+    const ticks = [...picture.querySelectorAll(":scope > text[text-anchor=middle]")]
+      .map((text) => ({ text, words: text.textContent, share: (number(text, "x") - left) / (right - left), time: parseFloat(text.textContent.replaceAll(",", "")) }))
+      .filter((tick) => Number.isFinite(tick.time));
+    const path = [];
+    const whole = { x: left, width: right - left };
+    const self = { picture, boxes, isZoomed: () => path.length > 0, changed: () => {} };
+    const draw = () => {
+      const seen = path.at(-1) || whole;
+      const factor = (right - left) / seen.width;
+      for (const box of boxes) {
+        const from = Math.max(left, left + (box.x - seen.x) * factor);
+        const to = Math.min(right, left + (box.x + box.width - seen.x) * factor);
+        const isSeen = to - from > 0.1 || path.length === 0;
+        box.rect.setAttribute("x", path.length ? from : box.x);
+        box.rect.setAttribute("width", path.length ? Math.max(0, to - from) : box.width);
+        box.rect.classList.toggle("away", !isSeen);
+        box.place = { from, to };
+        for (const { text, x, shift, where, words: own } of box.texts) {
+          if (where === "before") continue;
+          text.classList.toggle("away", !isSeen);
+          const at = where === "behind" ? Math.min(to + shift, right + shift) : from + shift;
+          text.setAttribute("x", path.length ? at : x);
+          if (where === "inside") {
+            const room = Math.floor((to - from - 6) / 6.6);
+            const name = box.text.slice(0, box.text.lastIndexOf(": "));
+            text.textContent = !path.length ? own : room < 3 ? "" : name.length <= room ? name : `${name.slice(0, room - 1)}…`;
+          }
+        }
+      }
+      const last = ticks.find((tick) => tick.share > 0.999);
+      for (const { text, words: own, share } of ticks) {
+        const time = last && ((seen.x - left + share * seen.width) / (right - left)) * last.time;
+        text.textContent = path.length && last ? `${words(time)} ms` : own;
+      }
+      picture.dataset.zoomed = path.length ? path.at(-1).text : "";
+      self.changed();
+    };
+    self.to = (box) => {
+      if (box.width <= 0 || path.at(-1) === box) return;
+      path.push(box);
+      draw();
+    };
+    self.back = () => { path.pop(); draw(); };
+    self.reset = () => { if (path.length) { path.length = 0; draw(); } };
+    // The box in a direction, as the boxes stand now.
+    self.next = (box, key) => {
+      const here = boxes.filter((one) => !one.rect.classList.contains("away"));
+      if (!box || !here.includes(box)) return here[0];
+      const side = (one) => (one.place ? [one.place.from, one.place.to] : [one.x, one.x + one.width]);
+      if (key === "ArrowLeft" || key === "ArrowRight") {
+        return here[here.indexOf(box) + (key === "ArrowRight" ? 1 : -1)] || box;
+      }
+      const down = key === "ArrowDown" ? 1 : -1;
+      const rows = here.map((one) => one.y).filter((y) => (y - box.y) * down > 0);
+      const row = down > 0 ? Math.min(...rows) : Math.max(...rows);
+      const [from, to] = side(box);
+      const beside = here.filter((one) => one.y === row);
+      return beside.find((one) => side(one)[1] > from && side(one)[0] < to) || beside[0] || box;
+    };
+    self.of = (target) => boxes.find((box) => box.group === target?.closest("g.box"));
+    return self;
+  };
+
   for (const figure of document.querySelectorAll("figure")) {
     const charts = [...figure.querySelectorAll(".chart")];
     const pictures = [...figure.querySelectorAll(".picture")];
@@ -104,6 +187,19 @@
       view = [from, from + width];
       draw();
     };
+    // Flame graphs and waterfalls: a box that is chosen becomes as wide as there is room.
+    const flames = pictures.map(boxesOf).filter((one) => one);
+    const back = figure.querySelector("[data-back]");
+    const goBack = () => {
+      // Only what can be seen: the variants have pictures of their own.
+      const moved = flames.filter((one) => one.isZoomed() && one.picture.getClientRects().length > 0);
+      for (const one of moved) one.back();
+      return moved.length > 0;
+    };
+    const showBack = () => { if (back) back.disabled = !flames.some((one) => one.isZoomed()); };
+    for (const one of flames) one.changed = showBack;
+    if (back) back.addEventListener("click", goBack);
+    showBack();
     const zoom = (how) => {
       const [a, b] = view;
       const width = b - a;
@@ -111,7 +207,7 @@
       if (how === "out") { scale = Math.max(1, scale / 1.5); zoomTo(a - width / 2, b + width / 2); }
       if (how === "left") zoomTo(a - width / 4, b - width / 4);
       if (how === "right") zoomTo(a + width / 4, b + width / 4);
-      if (how === "reset") { scale = 1; zoomTo(0, 1); }
+      if (how === "reset") { scale = 1; for (const one of flames) one.reset(); zoomTo(0, 1); }
     };
     for (const button of figure.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => zoom(button.dataset.zoom));
 
@@ -261,7 +357,23 @@
         getSelection().removeAllRanges();
         if (width > 3) zoomTo(share(x), share(x + width));
       });
-      chart.addEventListener("dblclick", () => zoom("reset"));
+      chart.addEventListener("dblclick", (event) => { if (!event.target.closest("g.box")) zoom("reset"); });
+      const flame = flames.find((one) => chart.contains(one.picture));
+      let chosen = null;
+      if (flame) {
+        chart.addEventListener("click", (event) => {
+          const box = flame.of(event.target);
+          if (!box) return;
+          chosen = box;
+          flame.to(box);
+        });
+      }
+      const choose = (key) => {
+        chosen = flame.next(chosen, key);
+        chosen.group.dataset.tip = chosen.text;
+        markElement(chosen.group);
+        return true;
+      };
 
       // Keys: over the values of a row or curve, and from row to row or curve to curve.
       const isShown = (element) => !element.closest("[hidden]") && element.getClientRects().length > 0;
@@ -303,8 +415,9 @@
         if (event.ctrlKey || event.metaKey || event.altKey) return;
         const how = { "+": "in", "=": "in", "-": "out", "0": "reset" }[event.key];
         if (how) zoom(how);
-        else if (event.key === "Escape") unmark();
-        else if (!event.key.startsWith("Arrow") || !step(event.key)) return;
+        else if (event.key === "Escape") { if (!goBack()) unmark(); }
+        else if (flame && event.key === "Enter") { if (chosen) flame.to(chosen); }
+        else if (!event.key.startsWith("Arrow") || !(flame ? choose(event.key) : step(event.key))) return;
         event.preventDefault();
       });
       chart.addEventListener("blur", unmark);

@@ -269,7 +269,7 @@ fn a_verdict_says_how_many_more_trials_a_figure_needs() {
     let one = Data::new();
     ours(&one, "shop/logs/2026-01-01_00-00-00", "t1", &[(1, 100, 0, true); 30].map(|of| of));
     let verdict = group(&one.report(false), Some("buy"), None).precision[0].verdict;
-    assert_eq!(verdict, crate::Verdict::OneTrial);
+    assert_eq!(verdict, crate::Verdict::TooFewTrials);
 }
 
 /// A trace of X-Ray: a gateway that calls some functions one after the other, the first of which start cold.
