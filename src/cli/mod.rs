@@ -356,14 +356,14 @@ pub(crate) enum Command {
             sb workload generate jump --rate 20 > jump.csv   the same as numbers"
     )]
     Workload(WorkloadCommand),
-    /// Measure how long Azure takes between a trigger and its function
+    /// Measure how long Azure or AWS takes between a trigger and its function
     #[command(
         alias = "analyze_triggers",
         after_help = "Writes trigger.csv and invalid_traces.csv beside each file.\n\n\
             Example:\n  sb analyze-triggers logs/2022-04-15_21-58-52/traces.json"
     )]
     AnalyzeTriggers {
-        /// Files of Application Insights results, one JSON object per trace (also .gz and .zst), or folders to search for traces.json
+        /// Files of Application Insights or X-Ray, one JSON object per trace (also .gz and .zst), or folders to search for traces.json
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },

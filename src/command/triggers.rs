@@ -1,4 +1,4 @@
-//! `sb analyze-triggers`: how long Azure's triggers take.
+//! `sb analyze-triggers`: how long the triggers of Azure and AWS take.
 
 use std::io::Write as _;
 use std::path::PathBuf;

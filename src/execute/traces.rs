@@ -30,6 +30,8 @@ pub(super) const TRACES_FILE: &str = "traces.json";
 const DEADLINE: Duration = Duration::from_mins(2);
 /// The local target has its traces at once; only asynchronous work may still be under way.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(20);
+/// CloudWatch shows spans within minutes, and each retrieval takes some time.
+const SEARCH_DEADLINE: Duration = Duration::from_mins(5);
 /// Azure shows rows after some minutes.
 const INSIGHTS_DEADLINE: Duration = Duration::from_mins(10);
 
@@ -90,6 +92,12 @@ async fn fetch(
             let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
             let config = XrayConfig { endpoint: None, region };
             from_xray(&config, sent, joins_linked(attempt), DEADLINE, file, progress).await
+        }
+        Traces::TransactionSearch => {
+            let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
+            let config = XrayConfig { endpoint: None, region };
+            let since = sent.since - CLOCKS_DIFFER;
+            aws::search_traces(&config, ids, since, SEARCH_DEADLINE, file, progress).await
         }
         Traces::Local => {
             let state = performer.local_state(attempt);
@@ -251,7 +259,7 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
     let number = attempt.step.trial.map_or(1, |trial| trial as u32 + 1);
     let must_be_cold = attempt.deployment.start.map(|start| start.is_cold(number));
     let source = match source(attempt) {
-        Traces::Xray | Traces::Local => Source::Xray,
+        Traces::Xray | Traces::TransactionSearch | Traces::Local => Source::Xray,
         Traces::AppInsights(_) => Source::AppInsights,
         Traces::Otlp(_) => Source::Otlp,
         Traces::None => Source::Auto,

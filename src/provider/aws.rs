@@ -31,6 +31,18 @@ const XRAY: Service = Service {
     ids_per_request: 5,
 };
 
+const SEARCH: Service = Service {
+    name: "Transaction Search",
+    check: "the trace ids, the region and the permissions `xray:StartTraceRetrieval` and `xray:ListRetrievedTraces`",
+    unknown: "Transaction Search does not know it: it is not switched on, or the trace was not sampled, or is not there yet",
+    // As X-Ray.
+    ids_per_request: 5,
+};
+
+/// How long a retrieval may take before another one is begun, and between two looks at it.
+const RETRIEVED_WITHIN: Duration = Duration::from_mins(1);
+const RETRIEVAL_POLL: Duration = Duration::from_millis(500);
+
 /// Seconds of summaries that are asked for at once; X-Ray allows six hours.
 const LONGEST_WINDOW: f64 = 300.0;
 /// Seconds below which a window is not halved.
@@ -172,6 +184,83 @@ pub async fn fetch_linked_traces(
     report.found = partial.finish(&|id| wanted.contains(id)).map_err(unwritable)?;
     report.write(out).map_err(unwritable)?;
     Ok(report)
+}
+
+/// Like [`fetch_traces`], out of CloudWatch Transaction Search: from the log group to which X-Ray writes all spans where that is
+/// switched on. `since` is when the first request was sent, in seconds since 1970.
+///
+/// A retrieval is begun for five traces at a time, and asked for until it is complete. Its traces are in X-Ray's form.
+///
+/// # Errors
+/// As [`fetch_traces`].
+pub async fn search_traces(
+    config: &XrayConfig,
+    trace_ids: &[String],
+    since: f64,
+    deadline: Duration,
+    out: &Path,
+    progress: &(dyn Fn(FetchProgress) + Send + Sync),
+) -> Result<Retrieval, FetchError> {
+    let client = client(config).await;
+    let fetch = |ids| retrieve_batch(&client, ids, since);
+    collect(&SEARCH, ("transaction_search", trace_ids), deadline, out, fetch, progress).await
+}
+
+/// Begins a retrieval and waits for it.
+async fn retrieve_batch(client: &Client, ids: Vec<String>, since: f64) -> Result<Vec<Fetched>, Failure> {
+    let now = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
+    let begun = client
+        .start_trace_retrieval()
+        .set_trace_ids(Some(ids))
+        .start_time(DateTime::from_secs_f64(since.min(now)))
+        .end_time(DateTime::from_secs_f64(now + CLOCKS_DIFFER))
+        .send()
+        .await
+        .map_err(|error| classify(&error))?;
+    let Some(retrieval) = begun.retrieval_token() else {
+        return Err(Failure::Busy("a retrieval was begun without a token".to_owned()));
+    };
+    let until = Instant::now() + RETRIEVED_WITHIN;
+    let mut traces: BTreeMap<String, TraceLine> = BTreeMap::new();
+    let mut token = None;
+    loop {
+        let page = client
+            .list_retrieved_traces()
+            .retrieval_token(retrieval)
+            .trace_format(types::TraceFormatType::Xray)
+            .set_next_token(token.take())
+            .send()
+            .await
+            .map_err(|error| classify(&error))?;
+        match page.retrieval_status() {
+            Some(types::RetrievalStatus::Complete) => {}
+            Some(types::RetrievalStatus::Scheduled | types::RetrievalStatus::Running) => {
+                if Instant::now() >= until {
+                    let waited = RETRIEVED_WITHIN.as_secs();
+                    return Err(Failure::Busy(format!("a retrieval was not complete after {waited} s")));
+                }
+                tokio::time::sleep(RETRIEVAL_POLL).await;
+                continue;
+            }
+            status => {
+                let status = status.map_or("unknown", |status| status.as_str());
+                return Err(Failure::Busy(format!("a retrieval ended as {status}")));
+            }
+        }
+        for trace in page.traces() {
+            let Some(line) = TraceLine::retrieved(trace) else { continue };
+            match traces.get_mut(&line.id) {
+                Some(earlier) => earlier.join(line),
+                None => {
+                    traces.insert(line.id.clone(), line);
+                }
+            }
+        }
+        token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if token.is_none() {
+            return traces.into_values().map(TraceLine::fetched).collect();
+        }
+    }
 }
 
 /// Which traces link to which.
@@ -420,6 +509,18 @@ impl TraceLine {
             duration: trace.duration(),
             limit_exceeded: trace.limit_exceeded().unwrap_or_default(),
             segments: trace.segments().iter().filter_map(segment).collect(),
+        })
+    }
+
+    fn retrieved(trace: &types::RetrievedTrace) -> Option<Self> {
+        let segment = |span: &types::Span| {
+            Some(SegmentEntry { id: span.id()?.to_owned(), document: span.document()?.to_owned() })
+        };
+        Some(Self {
+            id: trace.id()?.to_owned(),
+            duration: trace.duration(),
+            limit_exceeded: false,
+            segments: trace.spans().iter().filter_map(segment).collect(),
         })
     }
 

@@ -171,7 +171,7 @@ impl Assumptions {
             StepKind::Pause { duration, .. } => *duration,
             StepKind::GetTraces => self.get_traces.unwrap_or(match target.traces {
                 Traces::AppInsights(_) => Duration::from_mins(3),
-                Traces::Xray => Duration::from_secs(10),
+                Traces::Xray | Traces::TransactionSearch => Duration::from_secs(10),
                 Traces::Local | Traces::Otlp(_) | Traces::None => Duration::from_millis(100),
             }),
             StepKind::AnalyzeTraces => self.analyze_traces,

@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sb::provider::aws::{XrayConfig, fetch_linked_traces, fetch_traces, list_traces};
+use sb::provider::aws::{XrayConfig, fetch_linked_traces, fetch_traces, list_traces, search_traces};
 use sb::provider::collect::FetchError;
 use sb::provider::retrieval::Retrieval;
 use serde_json::{Value, json};
@@ -333,4 +333,45 @@ async fn receivers_that_their_senders_name_are_fetched_without_a_list_of_the_acc
     let ids: Vec<&Value> = asked.iter().map(|request| &request["TraceIds"]).collect();
     assert_eq!(ids[..2], [&json!(["1-a"]), &json!(["1-b"])]);
     assert!(std::fs::read_to_string(&out).unwrap().lines().all(|line| line.starts_with(r#"{"Id":"1-"#)));
+}
+
+#[tokio::test]
+async fn transaction_search_is_asked_until_a_retrieval_is_complete() {
+    let begun = || (200, None, json!({ "RetrievalToken": "r1" }));
+    let listed = |status: &str, traces: Value, token: Value| {
+        let answer =
+            json!({ "RetrievalStatus": status, "TraceFormat": "XRAY", "Traces": traces, "NextToken": token });
+        (200, None, answer)
+    };
+    let retrieved = |id: &str, document: Value| json!({ "Id": id, "Duration": 1.0, "Spans": [{ "Id": document["id"], "Document": document.to_string() }] });
+    let root = json!({ "id": "a", "name": "api", "start_time": 1.0, "end_time": 2.0 });
+    let child = json!({ "id": "b", "name": "work", "parent_id": "a", "start_time": 1.2, "end_time": 1.8 });
+    let other = json!({ "id": "c", "name": "api", "start_time": 1.0, "end_time": 2.0 });
+    let (config, requests) = scripted(vec![
+        begun(),
+        listed("SCHEDULED", json!([]), json!(null)),
+        listed("RUNNING", json!([]), json!(null)),
+        listed("COMPLETE", json!([retrieved("1-a", child)]), json!("more")),
+        listed("COMPLETE", json!([retrieved("1-a", root)]), json!(null)),
+        // The other one is not there yet: it is asked for again.
+        begun(),
+        listed("FAILED", json!([]), json!(null)),
+        begun(),
+        listed("COMPLETE", json!([retrieved("1-b", other)]), json!(null)),
+    ])
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let (ids, deadline) = (["1-a".to_owned(), "1-b".to_owned()], Duration::from_secs(60));
+    let report = search_traces(&config, &ids, 1.0, deadline, &out, &|_| {}).await.unwrap();
+    assert_eq!((report.expected, report.found, report.shortfall()), (2, 2, None), "{report:?}");
+    assert_eq!(report.source, "transaction_search");
+    let lines = std::fs::read_to_string(&out).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["Segments"].as_array().unwrap().len(), 2, "pages are joined: {lines:?}");
+    let requests = requests.lock().unwrap();
+    assert_eq!(requests[0]["TraceIds"], json!(["1-a", "1-b"]));
+    assert_eq!(requests[0]["StartTime"].as_f64(), Some(1.0));
+    assert_eq!((&requests[1]["RetrievalToken"], &requests[1]["TraceFormat"]), (&json!("r1"), &json!("XRAY")));
+    assert_eq!((&requests[4]["NextToken"], &requests[5]["TraceIds"]), (&json!("more"), &json!(["1-b"])));
 }

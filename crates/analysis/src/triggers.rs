@@ -1,4 +1,4 @@
-//! How long triggers take between two functions on Azure: the study TriggerBench.
+//! How long triggers take between two functions, on Azure as the study TriggerBench measures it, and on AWS ([`aws`]).
 //!
 //! An invoker calls a service, which triggers a receiver. Of each such trace nine times are taken:
 //!
@@ -8,6 +8,8 @@
 //! | t3 | the receiver's start as the platform saw it: the request named `…Trigger`, cut to whole milliseconds |
 //! | t4 | the first line of the receiver's code: the dependency `receiver0` |
 //! | t5 … t9 | dependencies `receiver1` … `receiver5`: what taking a time costs |
+
+pub(crate) mod aws;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -50,8 +52,8 @@ pub(crate) struct TriggerRow {
     pub(crate) child_trace_id: String,
     /// What comes before `_trigger` in the name of the invoker's call, such as `queue`.
     pub(crate) trigger: String,
-    /// t1 to t9, in nanoseconds since the epoch.
-    pub(crate) times: [i128; 9],
+    /// t1 to t9, in nanoseconds since the epoch; t1 to t4 are always there.
+    pub(crate) times: [Option<i128>; 9],
     /// Of the invoker.
     pub(crate) coldstart_f1: bool,
     /// Of the receiver.
@@ -157,7 +159,7 @@ fn take(rows: &[QueryRow<'_>], root_id: &str, receiver_id: &str) -> Result<Trigg
         root_trace_id: root_id.to_owned(),
         child_trace_id: receiver_id.to_owned(),
         trigger: name.strip_suffix("_trigger").unwrap_or_default().to_owned(),
-        times,
+        times: times.map(Some),
         coldstart_f1: is_cold(root_id),
         coldstart_f2: is_cold(receiver_id),
     })
@@ -166,7 +168,7 @@ fn take(rows: &[QueryRow<'_>], root_id: &str, receiver_id: &str) -> Result<Trigg
 pub(crate) fn fields(row: &TriggerRow) -> Vec<String> {
     let python_bool = |flag| if flag { "True" } else { "False" }.to_owned();
     let mut fields = [&row.root_trace_id, &row.child_trace_id].map(|id| to_cell(id).into_owned()).to_vec();
-    fields.extend(row.times.iter().map(|&time| format_time(time)));
+    fields.extend(row.times.iter().map(|time| time.map(format_time).unwrap_or_default()));
     fields.extend([python_bool(row.coldstart_f1), python_bool(row.coldstart_f2)]);
     fields
 }
@@ -208,7 +210,8 @@ impl Latencies {
         *self.cold.entry(row.trigger.clone()).or_default() +=
             usize::from(row.coldstart_f1 || row.coldstart_f2);
         for (which, (from, to)) in (0..).zip(BETWEEN) {
-            let nanoseconds = row.times[to - 1] - row.times[from - 1];
+            let (Some(from), Some(to)) = (row.times[from - 1], row.times[to - 1]) else { continue };
+            let nanoseconds = to - from;
             let shifted = i64::try_from(nanoseconds).unwrap_or(i64::MAX).cast_unsigned().wrapping_add(SHIFT);
             let key = [row.trigger.as_bytes(), &[0, which]].concat();
             self.values.push(&key, shifted, &[])?;

@@ -1,35 +1,51 @@
 //! Files of traces of triggers: trigger.csv and invalid_traces.csv beside them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
 
 use super::INVALID_FILE;
+use super::browse::for_each_joined_trace;
 use super::input::{Input, Named};
 use super::output::Replacement;
 use super::split::{Chunk, Texts};
+use crate::invalid::Rejected;
 use crate::read::sort::Room;
-use crate::read::source::documents;
-use crate::triggers::{self, InvalidTrigger, Latencies, TriggerSummary};
+use crate::read::source::{Source, documents};
+use crate::span::Recorded;
+use crate::triggers::{self, InvalidTrigger, Latencies, TriggerRow, TriggerSummary};
 use sb_measurement::to_cell;
 
 /// The file of times beside a file of traces; its name is the dataset's.
 pub const TRIGGER_FILE: &str = "trigger.csv";
 
-/// Analyses a file of traces, compressed or not, with one JSON object per trace. [`TRIGGER_FILE`] and [`INVALID_FILE`] are
-/// written beside it. `progress` gets the number of bytes of the file that are done.
+/// Bytes that show what wrote a file.
+const START: u64 = 1 << 16;
+
+/// Analyses a file of traces, compressed or not, with one JSON object per trace, of Application Insights or X-Ray. Linked traces of
+/// X-Ray are joined. [`TRIGGER_FILE`] and [`INVALID_FILE`] are written beside it. `progress` gets the number of bytes of the file
+/// that are done.
 ///
 /// Whatever is wrong with a trace makes that trace invalid and nothing else. Memory does not grow with the file.
 ///
 /// # Errors
 /// A file cannot be read or written.
 pub fn analyze_triggers(path: &Path, progress: &dyn Fn(u64)) -> io::Result<TriggerSummary> {
-    let input = Input::open(path)?;
+    let mut input = Input::open(path)?;
     let position = input.position();
+    let mut start = Vec::new();
+    input.by_ref().take(START).read_to_end(&mut start)?;
+    let is_xray = Source::Auto.find(&start) == Some(Source::Xray);
     let triggers = Replacement::create(&path.with_file_name(TRIGGER_FILE))?;
     let invalid = Replacement::create(&path.with_file_name(INVALID_FILE))?;
-    let input = Named { input, path };
-    let summary =
-        analyze(Texts::new(input), &triggers, &invalid, Room::beside(path), &|| progress(position.bytes()))?;
+    let summary = if is_xray {
+        let mut outputs = Outputs::new(&triggers, &invalid, Room::beside(path))?;
+        for_each_joined_trace(path, "", |recorded| outputs.add_trace(recorded))?;
+        outputs.finish()?
+    } else {
+        let input = Cursor::new(start).chain(Named { input, path });
+        let progress = || progress(position.bytes());
+        analyze(Texts::new(input), &triggers, &invalid, Room::beside(path), &progress)?
+    };
     Replacement::finish_all([triggers, invalid])?;
     Ok(summary)
 }
@@ -42,13 +58,7 @@ fn analyze(
     room: Room,
     progress: &dyn Fn(),
 ) -> io::Result<TriggerSummary> {
-    let mut builder = csv::WriterBuilder::new();
-    builder.terminator(csv::Terminator::CRLF);
-    let (mut rows, mut invalid) = (builder.from_writer(rows), builder.from_writer(invalid));
-    rows.write_record(triggers::HEADER)?;
-    invalid.write_record(triggers::INVALID_HEADER)?;
-    let mut summary = TriggerSummary::default();
-    let mut latencies = Latencies::new(room);
+    let mut outputs = Outputs::new(rows, invalid, room)?;
     let mut chunk = Chunk::default();
     while texts.read(&mut chunk)? {
         let count = chunk.texts().len();
@@ -57,18 +67,7 @@ fn analyze(
             // Several may share a line.
             for text in documents(&String::from_utf8_lossy(text)) {
                 let outcome = if is_cut { Err(InvalidTrigger::too_long()) } else { triggers::read(text) };
-                match outcome {
-                    Ok(row) => {
-                        rows.write_record(triggers::fields(&row))?;
-                        summary.valid += 1;
-                        latencies.add(&row)?;
-                    }
-                    Err(InvalidTrigger { root_trace_id, receiver_trace_id, message }) => {
-                        let cells = [&root_trace_id, &receiver_trace_id, &message];
-                        invalid.write_record(cells.map(|text| to_cell(text).into_owned()))?;
-                        summary.invalid += 1;
-                    }
-                }
+                outputs.add(outcome)?;
                 if is_cut {
                     break;
                 }
@@ -76,10 +75,69 @@ fn analyze(
         }
         progress();
     }
-    rows.flush()?;
-    invalid.flush()?;
-    summary.triggers = latencies.finish()?;
-    Ok(summary)
+    outputs.finish()
+}
+
+/// What becomes of triggers.
+struct Outputs<R: Write, I: Write> {
+    rows: csv::Writer<R>,
+    invalid: csv::Writer<I>,
+    latencies: Latencies,
+    summary: TriggerSummary,
+    /// Of a trace that was given where no error can be.
+    failed: Option<io::Error>,
+}
+
+impl<R: Write, I: Write> Outputs<R, I> {
+    fn new(rows: R, invalid: I, room: Room) -> io::Result<Self> {
+        let mut builder = csv::WriterBuilder::new();
+        builder.terminator(csv::Terminator::CRLF);
+        let (mut rows, mut invalid) = (builder.from_writer(rows), builder.from_writer(invalid));
+        rows.write_record(triggers::HEADER)?;
+        invalid.write_record(triggers::INVALID_HEADER)?;
+        let (latencies, summary) = (Latencies::new(room), TriggerSummary::default());
+        Ok(Self { rows, invalid, latencies, summary, failed: None })
+    }
+
+    fn add(&mut self, outcome: Result<TriggerRow, InvalidTrigger>) -> io::Result<()> {
+        match outcome {
+            Ok(row) => {
+                self.rows.write_record(triggers::fields(&row))?;
+                self.summary.valid += 1;
+                self.latencies.add(&row)
+            }
+            Err(InvalidTrigger { root_trace_id, receiver_trace_id, message }) => {
+                let cells = [&root_trace_id, &receiver_trace_id, &message];
+                self.invalid.write_record(cells.map(|text| to_cell(text).into_owned()))?;
+                self.summary.invalid += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the triggers of a trace of X-Ray; false where they cannot be written.
+    fn add_trace(&mut self, recorded: Result<Recorded<'_>, Rejected>) -> bool {
+        let found = match recorded {
+            Ok(recorded) => triggers::aws::read(recorded),
+            Err(Rejected { id, reason }) => {
+                let id = id.unwrap_or_default();
+                let (root_trace_id, receiver_trace_id) = (id.clone(), id);
+                vec![Err(InvalidTrigger { root_trace_id, receiver_trace_id, message: reason.message() })]
+            }
+        };
+        self.failed = found.into_iter().try_for_each(|outcome| self.add(outcome)).err();
+        self.failed.is_none()
+    }
+
+    fn finish(mut self) -> io::Result<TriggerSummary> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.rows.flush()?;
+        self.invalid.flush()?;
+        self.summary.triggers = self.latencies.finish()?;
+        Ok(self.summary)
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +193,92 @@ mod tests {
         assert!(results[0] == results[1], "with little room");
         let (triggers, invalid, summary) = std::mem::take(&mut results[0]);
         (String::from_utf8(triggers).unwrap(), String::from_utf8(invalid).unwrap(), summary)
+    }
+
+    /// A function that sends to a queue, calls another function, and is called by a gateway; and the function that takes the message.
+    fn of_xray() -> String {
+        let segment = |id: &str, parent: &str, name: &str, origin: &str, from: f64, to: f64, parts: Value| {
+            let mut document =
+                json!({ "id": id, "name": name, "start_time": from, "end_time": to, "subsegments": parts });
+            for (key, value) in [("parent_id", parent), ("origin", origin)] {
+                if !value.is_empty() {
+                    document[key] = json!(value);
+                }
+            }
+            document
+        };
+        let part = |id: &str, name: &str, from: f64, to: f64, parts: Value| {
+            segment(id, "", name, "", from, to, parts)
+        };
+        let trace = |id: &str, duration: f64, documents: &[Value]| {
+            let segments: Vec<Value> =
+                documents.iter().map(|document| json!({ "Document": document.to_string() })).collect();
+            json!({ "Id": id, "Duration": duration, "Segments": segments }).to_string()
+        };
+        let (service, function) = ("AWS::Lambda", "AWS::Lambda::Function");
+        let calls = json!([part("q", "SQS", 1.2, 1.25, json!([])), part("c", "Lambda", 1.3, 1.6, json!([]))]);
+        let first = [
+            segment("g", "", "api", "AWS::ApiGateway::Stage", 1.0, 1.9, json!([])),
+            segment("l1", "g", "first", service, 1.05, 1.8, json!([])),
+            segment(
+                "f1",
+                "l1",
+                "first",
+                function,
+                1.1,
+                1.8,
+                json!([part("i1", "Invocation", 1.11, 1.7, calls)]),
+            ),
+            segment("l2", "c", "second", service, 1.32, 1.58, json!([])),
+            segment(
+                "f2",
+                "l2",
+                "second",
+                function,
+                1.4,
+                1.55,
+                json!([
+                    part("n", "Initialization", 1.34, 1.39, json!([])),
+                    part("i2", "Invocation", 1.41, 1.5, json!([])),
+                ]),
+            ),
+        ];
+        let mut wait = segment("w", "", "jobs", "AWS::SQS::Queue", 1.25, 2.0, json!([]));
+        wait["links"] = json!([{ "trace_id": "1-a", "id": "q" }]);
+        let second = [
+            wait,
+            segment("l3", "w", "third", service, 2.01, 2.3, json!([])),
+            segment("f3", "l3", "third", function, 2.05, 2.25, json!([])),
+        ];
+        let alone = [segment("x", "", "web", "AWS::EC2::Instance", 5.0, 5.1, json!([]))];
+        [trace("1-a", 0.9, &first), trace("1-b", 1.05, &second), trace("1-c", 0.1, &alone)].join("\n")
+    }
+
+    #[test]
+    fn of_xray_each_call_from_function_to_function_is_a_trigger() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("traces.json");
+        std::fs::write(&path, of_xray()).unwrap();
+        let summary = analyze_triggers(&path, &|_| {}).unwrap();
+        let read = |name: &str| std::fs::read_to_string(path.with_file_name(name)).unwrap();
+        let rows = read(TRIGGER_FILE);
+        assert_eq!(
+            rows.lines().skip(1).collect::<Vec<_>>(),
+            [
+                "1-a,1-a,1970-01-01 00:00:01.300000+00:00,1970-01-01 00:00:01.600000+00:00,1970-01-01 00:00:01.320000+00:00,\
+                 1970-01-01 00:00:01.410000+00:00,,,,,,False,True",
+                "1-a,1-a,1970-01-01 00:00:01.200000+00:00,1970-01-01 00:00:01.250000+00:00,1970-01-01 00:00:02.010000+00:00,\
+                 1970-01-01 00:00:02.050000+00:00,,,,,,False,False",
+            ]
+        );
+        assert!(read(INVALID_FILE).contains("1-c,1-c,no_trigger: no function"), "{}", read(INVALID_FILE));
+        assert_eq!((summary.valid, summary.invalid), (2, 1));
+        let (call, queue) = (&summary.triggers["lambda"], &summary.triggers["sqs"]);
+        assert_eq!((call.traces, call.cold, call.trigger_ms.p50, call.start_ms.p50), (1, 1, -280.0, 90.0));
+        assert_eq!(
+            (queue.cold, queue.trigger_ms.p50, queue.start_ms.p50, queue.total_ms.p50),
+            (0, 760.0, 40.0, 850.0)
+        );
     }
 
     #[test]

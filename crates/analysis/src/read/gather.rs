@@ -79,8 +79,8 @@ enum Kept {
         /// The bits of the numbers: not every double can be written in JSON.
         start: u64,
         end: u64,
-        /// error, fault, throttle, in progress, cold start, linked
-        flags: [bool; 6],
+        /// error, fault, throttle, in progress, cold start, linked, from queue
+        flags: [bool; 7],
         parent: Option<String>,
         kind: SpanKind,
         link: Option<(String, String)>,
@@ -102,7 +102,7 @@ impl Kept {
 
 impl From<ConnectedSpan> for Kept {
     fn from(ConnectedSpan { span, kind, link }: ConnectedSpan) -> Self {
-        let Flags { error, fault, throttle, in_progress, cold_start, linked, .. } = span.flags;
+        let Flags { error, fault, throttle, in_progress, cold_start, linked, from_queue, .. } = span.flags;
         Self::Span {
             id: span.id.into_owned(),
             name: span.name.into_owned(),
@@ -110,7 +110,7 @@ impl From<ConnectedSpan> for Kept {
             url: span.url.map(Cow::into_owned),
             start: span.start.to_bits(),
             end: span.end.to_bits(),
-            flags: [error, fault, throttle, in_progress, cold_start, linked],
+            flags: [error, fault, throttle, in_progress, cold_start, linked, from_queue],
             parent: match span.parent {
                 Parent::Id(id) => Some(id.into_owned()),
                 Parent::None | Parent::Enclosing(_) => None,
@@ -125,7 +125,7 @@ impl From<Kept> for Result<ConnectedSpan, String> {
     fn from(kept: Kept) -> Self {
         match kept {
             Kept::Span { id, name, origin, url, start, end, flags, parent, kind, link } => {
-                let [error, fault, throttle, in_progress, cold_start, linked] = flags;
+                let [error, fault, throttle, in_progress, cold_start, linked, from_queue] = flags;
                 let span = Span {
                     id: Cow::Owned(id),
                     name: Cow::Owned(name),
@@ -140,6 +140,7 @@ impl From<Kept> for Result<ConnectedSpan, String> {
                         in_progress,
                         cold_start,
                         linked,
+                        from_queue,
                         ..Flags::default()
                     },
                     parent: parent.map_or(Parent::None, |id| Parent::Id(Cow::Owned(id))),

@@ -158,6 +158,9 @@ struct SpanFile {
     #[serde(default)]
     attributes: Value,
     links: Option<Vec<LinkFile>>,
+    /// Of Jaeger: its parent does not wait for it.
+    #[serde(default)]
+    follows_from: bool,
 }
 
 #[derive(Deserialize)]
@@ -311,7 +314,7 @@ fn mark_waiting(items: &mut [ConnectedSpan]) {
     for item in items.iter_mut().filter(receives) {
         let Some(parent) = parent_id(item) else { continue };
         let (from_queue, from_afar) = (senders.contains(parent), clients.contains(parent));
-        item.span.flags.from_queue = from_queue;
+        item.span.flags.from_queue |= from_queue;
         item.span.flags.from_afar = from_afar;
     }
 }
@@ -337,6 +340,7 @@ fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, Strin
         Flags::default()
     };
     flags.in_progress = end.is_none();
+    flags.from_queue = file.follows_from;
     let origin = origin(kind, &own, resource);
     flags.cold_start = origin.as_deref() == Some(OTEL_FUNCTION)
         && own.get("faas.coldstart").is_some_and(|cold| cold == "true");

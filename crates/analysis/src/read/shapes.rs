@@ -221,11 +221,10 @@ fn jaeger_span(span: &Value, processes: &Value) -> (Value, Attributes) {
         .flatten()
         .partition(|reference| reference["traceID"] == *trace || reference["traceID"].is_null());
     let is_child = |reference: &&&Value| reference["refType"] == "CHILD_OF";
-    let parent = within
-        .iter()
-        .find(is_child)
-        .or(within.first())
-        .map_or(&span["parentSpanID"], |found| &found["spanID"]);
+    let child_of = within.iter().find(is_child);
+    // Who only follows from a span is not waited for.
+    let follows = child_of.is_none() && !within.is_empty();
+    let parent = child_of.or(within.first()).map_or(&span["parentSpanID"], |found| &found["spanID"]);
     let links: Vec<Value> = links
         .into_iter()
         .map(|link| json!({ "traceId": link["traceID"], "spanId": link["spanID"] }))
@@ -235,7 +234,7 @@ fn jaeger_span(span: &Value, processes: &Value) -> (Value, Attributes) {
     let span = json!({
         "traceId": trace, "spanId": span["spanID"], "parentSpanId": parent,
         "name": span["operationName"].as_str().unwrap_or_default(), "kind": own.get("span.kind"),
-        "startTimeUnixNano": start, "endTimeUnixNano": end, "attributes": span["tags"], "links": links,
+        "startTimeUnixNano": start, "endTimeUnixNano": end, "attributes": span["tags"], "links": links, "followsFrom": follows,
         "status": if has_failed { json!("ERROR") } else { Value::Null },
     });
     (span, resource)

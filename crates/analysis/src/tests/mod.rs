@@ -5,6 +5,7 @@ mod layers;
 mod linked;
 mod oracle;
 mod otlp;
+mod published_cases;
 mod shapes;
 mod sources;
 mod xray;

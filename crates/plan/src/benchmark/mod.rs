@@ -86,6 +86,8 @@ pub struct Target {
 pub enum Traces {
     /// AWS X-Ray.
     Xray,
+    /// The traces of AWS X-Ray, out of CloudWatch Transaction Search.
+    TransactionSearch,
     /// Azure Application Insights.
     AppInsights(Box<AppInsights>),
     /// A receiver on this machine; or the file that the application's spans are exported to.
@@ -158,7 +160,8 @@ pub enum Charge<'a> {
 impl Target {
     /// What a target of this name costs.
     pub fn charge(&self, name: &str) -> Charge<'_> {
-        let cloud = !self.credentials.is_empty() || self.traces == Traces::Xray || CLOUDS.contains(&name);
+        let is_aws = matches!(self.traces, Traces::Xray | Traces::TransactionSearch);
+        let cloud = !self.credentials.is_empty() || is_aws || CLOUDS.contains(&name);
         match &self.usage {
             Some(usage) => Charge::Declared(usage),
             None if cloud => Charge::Unknown,

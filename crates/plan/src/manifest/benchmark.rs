@@ -182,6 +182,8 @@ words! {
     pub(crate) enum TracesWord {
         /// AWS X-Ray.
         Xray = "xray",
+        /// AWS CloudWatch Transaction Search: X-Ray's traces, out of the log group `aws/spans`.
+        TransactionSearch = "transaction_search",
         /// Azure Application Insights: the application's id is `{{outputs.app_insights_id}}`, the API key or the token is in the environment.
         AppInsights = "app_insights",
         /// A receiver for OpenTelemetry on this machine, which runs from the first deploy step to the last cleanup step.

@@ -56,6 +56,7 @@ pub(super) fn expect_traces(raw: &TargetFile, target: &Target, report: &mut Repo
     let Some(traces) = &raw.traces else { return };
     let service = match target.traces {
         Traces::Xray => "X-Ray",
+        Traces::TransactionSearch => "Transaction Search",
         Traces::AppInsights(_) => "Application Insights",
         Traces::Local | Traces::Otlp(_) | Traces::None => return,
     };

@@ -21,6 +21,7 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
         TracesFile::Word(word) => {
             return match word {
                 TracesWord::Xray => Traces::Xray,
+                TracesWord::TransactionSearch => Traces::TransactionSearch,
                 TracesWord::AppInsights => Traces::AppInsights(Box::new(AppInsights {
                     application: Template::value(APPLICATION),
                     api_key: None,
