@@ -9,7 +9,7 @@ use super::{Cli, shared};
 /// The commands in the order in which a newcomer meets them.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["run", "resume", "test", "cleanup"]),
-    ("Write and check", &["new", "validate", "fmt", "explain", "plan", "workload"]),
+    ("Write and check", &["new", "validate", "fmt", "explain", "plan", "workload", "dataset"]),
     ("Look", &["status", "ui", "logs", "why", "report", "trace", "runs", "leaks"]),
     (
         "Single steps",

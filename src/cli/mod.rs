@@ -2,6 +2,7 @@
 //!
 //! Options that several commands share are not declared here: the table in [`shared`] says which command has which.
 
+mod dataset;
 mod help;
 mod load;
 mod nested;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use dataset::{DatasetCommand, FitArguments, SourceArguments, WindowArguments};
 pub(crate) use help::full as command;
 pub(crate) use load::{Confirm, KeepArguments, LoadArguments, ToleranceArguments, WorkloadCommand};
 pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand, ReportCommand};
@@ -356,6 +358,9 @@ pub(crate) enum Command {
             sb workload generate jump --rate 20 > jump.csv   the same as numbers"
     )]
     Workload(WorkloadCommand),
+    /// Turn production traces of serverless platforms into loads
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
     /// Measure how long Azure or AWS takes between a trigger and its function
     #[command(
         alias = "analyze_triggers",

@@ -3,6 +3,7 @@
 mod compare;
 mod complete;
 mod config;
+mod dataset;
 mod doctor;
 mod estimate;
 mod explain;
@@ -117,6 +118,7 @@ fn dispatch(terminal: &Terminal, settings: &Settings, command: Command) -> Outco
             plan::plan(terminal, settings, command)
         }
         Command::Workload(command) => workload::workload(terminal, settings, command),
+        Command::Dataset(command) => dataset::dataset(terminal, settings, command),
         Command::AnalyzeTraces { files, output, write, jobs, method } if !files.is_empty() => {
             trace::analyze(terminal, settings, &files, output.as_deref(), write, jobs, &method)
         }
@@ -229,6 +231,7 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         | Command::Wait { .. }
         | Command::AnalyzeTriggers { .. }
         | Command::Workload(_)
+        | Command::Dataset(_)
         | Command::Plan(_) => Ok(Exit::Usage),
     }
 }

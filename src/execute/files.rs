@@ -184,10 +184,14 @@ fn load(load: &Load) -> Value {
                 Scaling::CompoundFactor(factor) => json!({ "kind": "compound", "factor": factor }),
                 Scaling::CompoundRate(rate) => json!({ "kind": "compound", "rate_per_s": rate }),
             };
-            json!({
+            let mut described = json!({
                 "kind": "trace", "name": trace.name, "invocations_per_minute": trace.per_minute,
                 "skip_s": seconds(&trace.skip), "scaling": scaling, "seed": trace.seed, "arrivals": trace.arrivals,
-            })
+            });
+            if !trace.source.is_empty() {
+                described["source"] = json!(trace.source);
+            }
+            described
         }
         LoadShape::Bursts { size, at } => {
             json!({ "kind": "bursts", "size": size, "at_s": at.iter().map(seconds).collect::<Vec<_>>() })
@@ -234,6 +238,7 @@ mod tests {
             scaling: Scaling::CompoundRate(20.0),
             seed: 7,
             arrivals: ArrivalProcess::Poisson,
+            source: vec!["file: d01.csv".to_owned()],
         };
         for (shape, expected) in [
             (LoadShape::Iterations { iterations: 3 }, json!({ "kind": "iterations", "iterations": 3 })),
@@ -253,6 +258,7 @@ mod tests {
                 json!({
                     "kind": "trace", "name": "steady", "invocations_per_minute": [60.0], "skip_s": 0.0, "seed": 7,
                     "scaling": { "kind": "compound", "rate_per_s": 20.0 }, "arrivals": "poisson",
+                    "source": ["file: d01.csv"],
                 }),
             ),
             (

@@ -8,6 +8,7 @@ mod commands;
 mod compare;
 mod contents;
 mod crashes;
+mod dataset;
 mod docker;
 mod docker_credentials;
 mod docs;

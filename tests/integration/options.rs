@@ -55,6 +55,7 @@ fn deployed() -> Workspace {
     }
     std::fs::remove_dir_all(work.path().join("examples")).unwrap();
     work.write("benchmark.toml", MANIFEST);
+    work.write("invocations.txt", "app,func,end_timestamp,duration\na,f,1.5,0.5\n");
     work.write("plans/p.toml", &PLAN.replace("benchmark.toml", "../benchmark.toml"));
     work.sb(&["test", "--executor", "host"]).expect(0);
     work.sb(&["prepare", "--executor", "host"]).expect(0);
@@ -81,6 +82,9 @@ const COMMANDS: &[&[&str]] = &[
     &["plan", "estimate", "plans/p.toml"],
     &["workload", "show", "jump"],
     &["workload", "generate", "jump"],
+    &["dataset", "summarize", "invocations.txt", "--min-rate", "0"],
+    &["dataset", "classify", "invocations.txt", "--min-rate", "0"],
+    &["dataset", "select", "invocations.txt", "--min-rate", "0", "--pattern", "idle"],
     &["prepare"],
     &["invoke"],
     &["get-traces"],

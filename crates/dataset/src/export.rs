@@ -62,18 +62,7 @@ impl Wanted {
             ));
         }
         if found.len() > 1 && !self.sum {
-            let keys: Vec<String> = found
-                .iter()
-                .map(|function| {
-                    let key = &function.key;
-                    format!(
-                        "owner {}, app {}, trigger {}",
-                        shown(key.owner()),
-                        shown(key.app()),
-                        shown(key.trigger())
-                    )
-                })
-                .collect();
+            let keys: Vec<String> = found.iter().map(|function| differing(&function.key, &found)).collect();
             return Err(DatasetError::request(
                 format!("the name `{}` belongs to {} keys: {}", self.function, found.len(), keys.join("; ")),
                 "choose one with --owner, --app or --trigger, or add them up with --sum",
@@ -97,6 +86,17 @@ impl Wanted {
         }
         Ok(found)
     }
+}
+
+/// The names of a key that are not the same in all of the functions.
+fn differing(key: &Key, functions: &[&FunctionTotals]) -> String {
+    let parts = |key: &Key| {
+        [("owner", key.owner()), ("app", key.app()), ("trigger", key.trigger())]
+            .map(|(name, value)| format!("{name} {}", shown(value)))
+    };
+    let own = parts(key);
+    let differs = |part: &String| functions.iter().any(|other| !parts(&other.key).contains(part));
+    own.iter().filter(|part| differs(part)).cloned().collect::<Vec<_>>().join(", ")
 }
 
 fn shown(name: &str) -> &str {

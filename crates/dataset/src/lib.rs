@@ -27,4 +27,4 @@ pub use export::{COLUMN, Export, Wanted, export};
 pub use funnel::{ClassCount, Criteria, RATE_CLASSES, RateDays, STUDY_CLASSES, STUDY_EXTREME, Step, Summary};
 pub use model::{DayTotals, FunctionTotals, Key, MINUTES_PER_DAY, Notes, SECONDS_PER_DAY, Totals, Window};
 pub use sample::sample;
-pub use sheet::{Sampled, contact_sheet, sampled_csv, windows_csv};
+pub use sheet::{Sampled, contact_sheet, sampled_csv, window_svg, windows_csv};

@@ -158,7 +158,7 @@ impl Notes {
         }
         if self.before_start > 0 {
             found.push(format!(
-                "{} began before the trace; they are counted in its first minute",
+                "{} before the start of the trace, counted in its first minute",
                 counted(self.before_start, "invocation")
             ));
         }

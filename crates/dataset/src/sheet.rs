@@ -93,6 +93,57 @@ pub fn contact_sheet(title: &str, windows: &[Window], sample: &[Sampled]) -> Str
     PAGE.replace("@TITLE@", &escaped(title)).replace("@DATA@", &data)
 }
 
+/// A figure of one window as SVG: invocations per minute over the minutes of the day, from 0 on.
+pub fn window_svg(name: &str, window: Window, minutes: &[u64]) -> String {
+    const WIDTH: f64 = 640.0;
+    const HEIGHT: f64 = 320.0;
+    const LEFT: f64 = 80.0;
+    const BELOW: f64 = 50.0;
+    const ABOVE: f64 = 40.0;
+    let highest = minutes.iter().copied().max().unwrap_or_default().max(1);
+    let steps = minutes.len().saturating_sub(1).max(1) as f64;
+    let x = |place: usize| LEFT + (WIDTH - LEFT - 20.0) * place as f64 / steps;
+    let y = |count: u64| HEIGHT - BELOW - (HEIGHT - BELOW - ABOVE) * count as f64 / highest as f64;
+    let points: Vec<String> = minutes
+        .iter()
+        .enumerate()
+        .map(|(place, count)| format!("{:.1},{:.1}", x(place), y(*count)))
+        .collect();
+    let last = u32::from(window.first) + window.minutes - 1;
+    // Hashes are long; their first letters tell them apart.
+    let title: String = name.chars().take(16).collect();
+    let (bottom, right) = (HEIGHT - BELOW, WIDTH - 20.0);
+    let mut marks = String::new();
+    for count in [0, highest / 2, highest] {
+        let at = y(count);
+        marks.push_str(&format!(
+            "<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#cccccc\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{count}</text>",
+            LEFT - 8.0,
+            at + 4.0
+        ));
+    }
+    for (place, minute, anchor) in
+        [(0, u32::from(window.first), "start"), (minutes.len().max(1) - 1, last, "end")]
+    {
+        marks.push_str(&format!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">minute {minute}</text>",
+            x(place),
+            bottom + 20.0
+        ));
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
+         font-size=\"13\"><title>{}</title><rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\
+         <text x=\"{LEFT}\" y=\"22\">{} · day {} · invocations per minute</text>{marks}\
+         <polyline points=\"{}\" fill=\"none\" stroke=\"#1f6fb2\" stroke-width=\"2\"/></svg>\n",
+        escaped(name),
+        escaped(&title),
+        window.day,
+        points.join(" ")
+    )
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -122,6 +173,15 @@ mod tests {
             windows_csv(&sample),
             "i,window,HashFunction,m0,m1,m2\n1,time1,</script><b>,1,2,3\n1,time2,</script><b>,4,5,6\n"
         );
+    }
+
+    #[test]
+    fn a_figure_begins_at_zero_and_reaches_the_busiest_minute() {
+        let window = Window { day: 1, first: 600, minutes: 3 };
+        let picture = window_svg("<f>", window, &[0, 50, 100]);
+        assert!(picture.contains("points=\"80.0,270.0 350.0,155.0 620.0,40.0\""), "{picture}");
+        assert!(picture.contains("&lt;f&gt;") && picture.contains("minute 602"), "{picture}");
+        assert!(window_svg("f", window, &[7]).contains("80.0,40.0"));
     }
 
     #[test]

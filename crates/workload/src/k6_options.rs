@@ -271,6 +271,7 @@ mod tests {
             scaling: crate::upscale::Scaling::None,
             seed: 1,
             arrivals: crate::ArrivalProcess::Even,
+            source: Vec::new(),
         };
         let highest = trace.per_second().into_iter().max().unwrap();
         let load = Load {

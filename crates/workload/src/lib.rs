@@ -314,6 +314,9 @@ pub struct TraceLoad {
     pub seed: u64,
     /// When the invocations of a second leave.
     pub arrivals: ArrivalProcess,
+    /// Where the numbers are from, as the file says it above them; a line for each fact.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<String>,
 }
 
 /// When the invocations of a second leave.
@@ -429,6 +432,7 @@ mod tests {
             scaling: Scaling::None,
             seed: 1,
             arrivals: ArrivalProcess::Even,
+            source: Vec::new(),
         };
         let highest = f64::from(trace.per_second().into_iter().max().unwrap());
         assert!(highest >= 2.0);

@@ -401,6 +401,7 @@ mod tests {
             scaling: crate::upscale::Scaling::None,
             seed: 4,
             arrivals,
+            source: Vec::new(),
         })
     }
 
@@ -484,7 +485,7 @@ mod tests {
             // Half of the skips are whole minutes.
             let skip = Duration::from_secs(if skip % 2 == 0 { skip / 60 * 60 } else { skip });
             let arrivals = ArrivalProcess::Even;
-            let trace = TraceLoad { name: "made".to_owned(), per_minute, skip, scaling, seed: 4, arrivals };
+            let trace = TraceLoad { name: "made".to_owned(), per_minute, skip, scaling, seed: 4, arrivals, source: Vec::new() };
             prop_assert_eq!(trace.total(), trace.per_second().into_iter().map(u64::from).sum::<u64>());
         }
 

@@ -241,5 +241,5 @@ fn invocations_that_began_before_the_trace_are_counted_and_said() {
     let totals = dataset.totals().unwrap();
     assert_eq!(*totals.functions[0].per_day, [Some(1), Some(1)]);
     assert_eq!(totals.notes.before_start, 1);
-    assert!(totals.notes.sentences()[0].starts_with("1 invocation began before"), "{:?}", totals.notes);
+    assert!(totals.notes.sentences()[0].starts_with("1 invocation before the start"), "{:?}", totals.notes);
 }

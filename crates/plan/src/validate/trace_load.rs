@@ -82,7 +82,13 @@ pub(super) fn csv(
         .map_err(|error| (format!("cannot read `{}`: {error}", file.display()), "check the path"))
         .and_then(|bytes| read_minutes(&bytes).map_err(|error| (format!("`{name}`: {error}"), HELP)));
     match read {
-        Ok(per_minute) => scaled(load, name, per_minute, &path.span, values, report),
+        Ok((per_minute, source)) => {
+            let shape = scaled(load, name, per_minute, &path.span, values, report)?;
+            Some(match shape {
+                LoadShape::Trace(trace) => LoadShape::Trace(TraceLoad { source, ..trace }),
+                other => other,
+            })
+        }
         Err((message, help)) => {
             report.push(
                 Problem::error("invalid-csv", format!("{message}{}", values.point))
@@ -96,8 +102,12 @@ pub(super) fn csv(
 
 const HELP: &str = "write a first line with the names of the columns, one of them InvocationsPerMinute, and a line per minute";
 
-/// The column of a CSV file; the message says what is wrong with it.
-fn read_minutes(bytes: &[u8]) -> Result<Vec<f64>, String> {
+/// Lines of a file that say where its numbers are from. Runs keep them, so there is an end to their number and length.
+const MOST_FACTS: usize = 50;
+const LONGEST_FACT: usize = 1000;
+
+/// The column of a CSV file, and what stands above it in lines that begin with `#`. The message says what is wrong.
+fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Vec<String>), String> {
     // Spreadsheets begin a file with a mark that is not part of the first name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // `sb dataset export` writes into such lines where the numbers are from.
@@ -121,7 +131,12 @@ fn read_minutes(bytes: &[u8]) -> Result<Vec<f64>, String> {
         }
         minutes.push(count);
     }
-    if minutes.is_empty() { Err("it has no minutes".to_owned()) } else { Ok(minutes) }
+    let facts = bytes.split(|byte| *byte == b'\n').map_while(|line| line.strip_prefix(b"#"));
+    let source = facts
+        .take(MOST_FACTS)
+        .map(|line| String::from_utf8_lossy(line).trim().chars().take(LONGEST_FACT).collect())
+        .collect();
+    if minutes.is_empty() { Err("it has no minutes".to_owned()) } else { Ok((minutes, source)) }
 }
 
 fn scaled(
@@ -205,7 +220,7 @@ fn scaled(
         return None;
     }
     let seed = load.seed.as_ref().map_or(Some(0), |seed| value(seed, values, report))?;
-    let trace = TraceLoad { name, per_minute, skip, scaling, seed, arrivals };
+    let trace = TraceLoad { name, per_minute, skip, scaling, seed, arrivals, source: Vec::new() };
     // Drawing every second is the most expensive part of the check of a plan. Chance does not double a mean of that size.
     let highest = if trace.most_per_second() <= HIGHEST_RATE / 2.0 {
         0

@@ -390,8 +390,14 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
             ..LoadArguments::default()
         };
         let checked = load_arguments(&files, &arguments);
-        checked.value.map(|load| traced(load).per_minute).ok_or_else(|| checked.problems[0].to_string())
+        checked.value.map(traced).ok_or_else(|| checked.problems[0].to_string())
     };
+    let source = read("# dataset: d\r\n#file: x\nInvocationsPerMinute\n5\n#later\n6\n").unwrap();
+    assert_eq!(
+        (source.per_minute, source.source),
+        (vec![5.0, 6.0], vec!["dataset: d".to_owned(), "file: x".to_owned()])
+    );
+    let read = |text: &str| read(text).map(|trace| trace.per_minute);
     assert_eq!(read("\"InvocationsPerMinute\"\n5\n0\n7.5\n").unwrap(), [5.0, 0.0, 7.5]);
     assert_eq!(read("# file: d01.csv\n# factor: 1\n\"InvocationsPerMinute\"\n5\n").unwrap(), [5.0]);
     assert_eq!(read("\u{feff}minute, InvocationsPerMinute\r\n1, 12\r\n2,  3\r\n").unwrap(), [12.0, 3.0]);

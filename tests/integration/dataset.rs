@@ -1,0 +1,179 @@
+//! `sb dataset`: from production traces to a load.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+
+/// Names of functions: as many hexadecimal digits as the published ones have.
+fn name(number: usize) -> String {
+    format!("{number:064x}")
+}
+
+/// Counts of a minute (from 1) of a function that is called at least once a second.
+fn count(function: usize, day: usize, minute: usize) -> usize {
+    match function {
+        // Steady, a jump in both of the study's windows, peaks, and up and down.
+        0 => 100 + day,
+        1 => {
+            if matches!(minute, 610..=1089) {
+                300
+            } else {
+                90
+            }
+        }
+        2 => {
+            if minute.is_multiple_of(6) {
+                900
+            } else {
+                0
+            }
+        }
+        3 => 100 + minute * 37 % 61,
+        // Below one a second on the first day, a timer, and one that is not there every day.
+        4 => usize::from(minute.is_multiple_of(2)),
+        _ => 120,
+    }
+}
+
+/// Fourteen days of six functions; the last one is missing on day 9.
+fn dataset(work: &Workspace) {
+    for day in 1..=14 {
+        let minutes: Vec<String> = (1..=1440).map(|minute: usize| minute.to_string()).collect();
+        let mut text = format!("HashOwner,HashApp,HashFunction,Trigger,{}\n", minutes.join(","));
+        for function in 0..7 {
+            if function == 6 && day == 9 {
+                continue;
+            }
+            let trigger = if function == 5 { "timer" } else { "http" };
+            write!(text, "{},{},{},{trigger}", name(90), name(91), name(function)).unwrap();
+            for minute in 1..=1440 {
+                write!(text, ",{}", count(function, day, minute)).unwrap();
+            }
+            text.push('\n');
+        }
+        work.write(&format!("traces/invocations_per_function_md.anon.d{day:02}.csv"), &text);
+    }
+}
+
+fn json_of(work: &Workspace, arguments: &[&str]) -> Value {
+    let ran = work.sb(&[arguments, &["--format", "json"]].concat()).expect(0);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn a_dataset_is_summarized_sampled_and_its_patterns_are_named() {
+    let work = Workspace::new();
+    dataset(&work);
+    let summary = json_of(&work, &["dataset", "summarize", "traces"]);
+    let steps: Vec<(&str, u64)> = summary["funnel"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| (step["step"].as_str().unwrap(), step["functions"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(steps, [("total", 7), ("available", 6), ("no_timer", 5), ("rate", 4)]);
+    let low = json_of(&work, &["dataset", "summarize", "traces", "--min-rate", "0.001", "--all-triggers"]);
+    assert_eq!(low["funnel"][3]["functions"], 6);
+    let week = json_of(&work, &["dataset", "summarize", "traces", "--days", "1-7"]);
+    assert_eq!(week["funnel"][1]["functions"], 7);
+    for (ending, start) in [("svg", &b"<svg"[..]), ("png", b"\x89PNG"), ("pdf", b"%PDF")] {
+        let file = format!("funnel.{ending}");
+        let ran =
+            work.sb(&["dataset", "summarize", "traces", "--figure", &file, "--format", "markdown"]).expect(0);
+        assert!(ran.stdout.contains("| step | functions | left out |"), "{}", ran.stdout);
+        assert!(std::fs::read(work.path().join(file)).unwrap().starts_with(start));
+    }
+
+    work.sb(&["dataset", "sample", "traces", "--count", "3", "--seed", "5", "--output", "one"]).expect(0);
+    work.sb(&["dataset", "sample", "traces", "--count", "3", "--seed", "5", "--output", "two"]).expect(0);
+    let [one, two] = ["one", "two"].map(|folder| work.read(&format!("{folder}/sampled.csv")));
+    assert_eq!(one, two);
+    assert_eq!(one.lines().count(), 4);
+    assert_eq!(std::fs::read_dir(work.path().join("one/figures")).unwrap().count(), 6);
+    assert!(work.read("one/contact-sheet.html").contains("trace_classification.csv"));
+    assert!(work.read("one/windows.csv").starts_with("i,window,HashFunction,m0,"));
+
+    let found = json_of(&work, &["dataset", "classify", "traces"]);
+    let patterns: Vec<&str> = found["functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["window"] == "time1")
+        .map(|row| row["pattern"].as_str().unwrap())
+        .collect();
+    assert_eq!(patterns, ["steady", "jump", "spikes", "fluctuating"]);
+    work.write("labels.csv", &format!("HashFunction,time1,time2\n{},fluctuating,steady\n", name(0)));
+    let found = json_of(&work, &["dataset", "classify", "traces", "--labels", "labels.csv"]);
+    assert_eq!(found["functions"][0]["pattern"], "fluctuating");
+    assert_eq!(found["functions"][0]["by"], "label");
+    assert_eq!(found["confusion"].as_array().unwrap().len(), 2);
+    let text = work.sb(&["dataset", "classify", "traces", "--labels", "labels.csv"]).expect(0).stdout;
+    assert!(text.contains("Rules agree with 1 of 2 labels"), "{text}");
+    work.write("labels.csv", "HashFunction,time1\nx,smooth\n");
+    let ran = work.sb(&["dataset", "classify", "traces", "--labels", "labels.csv"]).expect(1);
+    assert!(ran.stderr.contains("line 2: `smooth` is none of"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_window_is_selected_exported_and_sent_as_a_load() {
+    let work = Workspace::new();
+    dataset(&work);
+    let found =
+        json_of(&work, &["dataset", "select", "traces", "--pattern", "spikes", "--rate", "5", "--at", "600"]);
+    assert_eq!(found["functions"][0]["function"], name(2).as_str());
+    let ran =
+        work.sb(&["dataset", "export", &name(2), "traces", "--from", "600", "--minutes", "20"]).expect(0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let header = lines.iter().position(|line| *line == "\"InvocationsPerMinute\"").unwrap();
+    assert!(lines[..header].iter().all(|line| line.starts_with("# ")), "{}", ran.stdout);
+    for fact in ["anon.d01.csv", &name(2), "day 1, minutes 600 to 619", "factor: 1"] {
+        assert!(lines[..header].iter().any(|line| line.contains(fact)), "{fact}: {}", ran.stdout);
+    }
+    let counts: Vec<usize> = lines[header + 1..].iter().map(|line| line.parse().unwrap()).collect();
+    let expected: Vec<usize> = (600..620).map(|minute| count(2, 1, minute)).collect();
+    assert_eq!(counts, expected);
+
+    let arguments =
+        ["dataset", "export", &name(2), "traces", "--from", "10:00", "--window", "5m", "--factor", "0.5"];
+    work.sb(&[&arguments[..], &["--plain", "--output", "half.csv"]].concat()).expect(0);
+    assert_eq!(work.read("half.csv"), "\"InvocationsPerMinute\"\n0\n0\n0\n0\n0\n");
+    work.sb(&[&arguments[..], &["--output", "trace.csv"]].concat()).expect(0);
+    work.sb(&["dataset", "export", &name(2), "traces", "--minutes", "20", "--output", "trace.csv"]).expect(0);
+    // What reads loads reads the file, with what stands above the numbers.
+    let load = json_of(&work, &["workload", "generate", "trace.csv", "--skip", "0s"]);
+    let seconds = load["invocations_per_second"].as_array().unwrap();
+    assert_eq!(seconds.len(), 1200);
+    let sent: u64 = seconds.iter().map(|second| second.as_u64().unwrap()).sum();
+    assert_eq!(sent, expected.iter().sum::<usize>() as u64);
+
+    for (arguments, code, said) in [
+        (&["--from", "1430"][..], 2, "pass the end of the day, which has 11 minutes left"),
+        (&["--day", "15"], 2, "day 15 is not read"),
+        (&["--at", "600,1080"], 2, "an export has one window"),
+        (&["--factor", "-1"], 2, "scales nothing"),
+        (&["--owner", "nobody"], 2, "there is no function"),
+    ] {
+        let ran = work.sb(&[&["dataset", "export", &name(2), "traces"], arguments].concat()).expect(code);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    let ran = work.sb(&["dataset", "export", &name(6), "traces"]).expect(2);
+    assert!(ran.stderr.contains("is listed on 13 of 14 days"), "{}", ran.stderr);
+    let next = [
+        "dataset",
+        "export",
+        &name(0),
+        "traces",
+        "--plain",
+        "--from",
+        "1440",
+        "--minutes",
+        "2",
+        "--into-next-day",
+    ];
+    assert_eq!(work.sb(&next).expect(0).stdout, "\"InvocationsPerMinute\"\n101\n102\n");
+    std::fs::remove_file(work.path().join("traces/invocations_per_function_md.anon.d05.csv")).unwrap();
+    let ran = work.sb(&["dataset", "summarize", "traces"]).expect(1);
+    assert!(ran.stderr.contains("anon.d05.csv"), "{}", ran.stderr);
+}
