@@ -104,6 +104,16 @@ fn percentiles_are_the_same_wherever_they_stand() {
         }
     }
     assert_eq!((&summary["failed"], &load["failed"]), (&Value::from(4), &Value::from(4)));
+    // The groups of a report have the same numbers, in nanoseconds.
+    let is_all = |group: &&Value| group["request_type"].is_null() && group["status"].is_null();
+    let group = report["groups"].as_array().unwrap().iter().find(is_all).unwrap();
+    for (table, of_group) in [("latency_ms", "latency"), ("failed_latency_ms", "failed_latency")] {
+        for rank in ["p50", "p99"] {
+            let [one, other] = [&summary[table][rank], &group[of_group][format!("{rank}_ns")]];
+            let difference = one.as_f64().unwrap() - other.as_f64().unwrap() / 1e6;
+            assert!(difference.abs() < 1e-5, "{of_group} {rank}: {one} ms and {other} ns");
+        }
+    }
     let p50 = format!("latency      p50 {:.2} ", summary["latency_ms"]["p50"].as_f64().unwrap());
     assert!(ran.stderr.contains(&p50), "{p50}: {}", ran.stderr);
     // Whoever watched the load saw the same at its end.

@@ -60,7 +60,7 @@ fn critical_paths_are_merged_grouped_and_compared() {
 
     let by_size = json_of(&work, &["trace", "aggregate", "shop", "--group-by", "app,size"]);
     assert_eq!(by_size["groups"][1]["group"], json!({ "app": "shop", "size": "2" }));
-    near(&by_size["groups"][1]["duration_ms"]["p50"], 259.0);
+    near(&by_size["groups"][1]["duration_ms"]["p50"], 259.5);
     let text = work.sb(&["trace", "aggregate", "shop", "--group-by", "size"]).expect(0).stdout;
     let command = text.lines().find_map(|line| line.split_once("sb trace show ")).unwrap().1;
     let shown = work.sb(&["trace", "show", command.split(' ').next().unwrap(), "shop/logs/1"]).expect(0);

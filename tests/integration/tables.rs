@@ -236,8 +236,13 @@ fn failures_of_the_published_layout_are_not_fast() {
     let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();
     assert!(summary.contains("20 requests (10 failed)"), "{summary}");
     assert!(summary.contains("| application | requests | n | failed | p50"), "{summary}");
-    assert!(summary.contains("| shop, exp1 | ") && summary.contains(" | 20 | 10 | "), "{summary}");
+    assert!(summary.contains("| shop, exp1 | ") && summary.contains(" | 10 | 10 (50.0 %, "), "{summary}");
+    assert!(summary.contains(", p50 0.3 ms | 20.0 | "), "the failures are apart: {summary}");
+    assert!(summary.contains("Failed requests are not in the figures"), "{summary}");
+    work.sb(&["report", "raw", "--output", "out", "--as-published"]).expect(0);
+    let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();
     assert!(summary.contains("**Failed requests are in the figures**"), "{summary}");
+    assert!(summary.contains(" | 20 | 10 ("), "{summary}");
 
     // Without the metrics of k6, the traces tell, and what was sent is unknown.
     fs::remove_file(work.path().join("raw/shop/logs/2022-01-01_08-00-00/k6_metrics.csv")).unwrap();
