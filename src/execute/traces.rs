@@ -13,6 +13,7 @@ use crate::attempt::hide_in_file;
 use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
 use crate::provider::collect::{FetchError, FetchProgress};
+use crate::provider::google::{self, GoogleConfig};
 use crate::provider::otlp;
 use crate::provider::retrieval::Retrieval;
 use sb_analysis::{
@@ -20,7 +21,7 @@ use sb_analysis::{
 };
 use sb_durable::Options;
 use sb_measurement::{INVOCATIONS_FILE, InvocationReader, Timestamp};
-use sb_plan::benchmark::{AppInsights, Target, Traces};
+use sb_plan::benchmark::{AppInsights, CloudTrace, Target, Traces};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_workload::template::{Context, Template, lookup_in};
 
@@ -39,6 +40,7 @@ const INSIGHTS_DEADLINE: Duration = Duration::from_mins(10);
 const CLOCKS_DIFFER: f64 = 2.0;
 
 const API_KEY_VARIABLE: &str = "SB_APP_INSIGHTS_API_KEY";
+const GOOGLE_TOKEN_VARIABLE: &str = "SB_GOOGLE_TOKEN";
 const TOKEN_VARIABLE: &str = "SB_APP_INSIGHTS_TOKEN";
 
 pub(super) async fn get(performer: &StepPerformer, attempt: &Attempt) -> Finished {
@@ -120,6 +122,10 @@ async fn fetch(
         Traces::AppInsights(insights) => {
             let config = insights_config(attempt, insights).map_err(failed)?;
             app_insights::fetch_traces(&config, ids, INSIGHTS_DEADLINE, file, progress).await
+        }
+        Traces::Google(trace) => {
+            let config = google_config(attempt, trace).map_err(failed)?;
+            google::fetch_traces(&config, ids, SEARCH_DEADLINE, file, progress).await
         }
         Traces::Otlp(exported) => {
             let spans = match exported {
@@ -207,6 +213,24 @@ fn insights_config(attempt: &Attempt, insights: &AppInsights) -> Result<Insights
     })
 }
 
+fn google_config(attempt: &Attempt, trace: &CloudTrace) -> Result<GoogleConfig, String> {
+    let optional = |template: &Option<Template>| {
+        template.as_ref().map(|template| rendered(attempt, template)).transpose()
+    };
+    let found = || std::env::var(GOOGLE_TOKEN_VARIABLE).ok().filter(|value| !value.is_empty());
+    let token = optional(&trace.token)?.or_else(found).ok_or_else(|| {
+        format!(
+            "there is no token for Cloud Trace: set {GOOGLE_TOKEN_VARIABLE} to what `gcloud auth print-access-token` prints, or \
+             give `token` in the target's `traces`"
+        )
+    })?;
+    Ok(GoogleConfig {
+        endpoint: optional(&trace.endpoint)?.unwrap_or_else(|| google::ENDPOINT.to_owned()),
+        project: rendered(attempt, &trace.project)?.trim().to_owned(),
+        token: token.trim().to_owned(),
+    })
+}
+
 /// Some missing traces are told, a lack of all is a failure.
 fn judge(attempt: &Attempt, report: &Retrieval) -> Finished {
     let Some(shortfall) = report.shortfall() else { return Outcome::Succeeded.into() };
@@ -261,7 +285,7 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
     let source = match source(attempt) {
         Traces::Xray | Traces::TransactionSearch | Traces::Local => Source::Xray,
         Traces::AppInsights(_) => Source::AppInsights,
-        Traces::Otlp(_) => Source::Otlp,
+        Traces::Otlp(_) | Traces::Google(_) => Source::Otlp,
         Traces::None => Source::Auto,
     };
     let method = Method { source, join_linked: joins_linked(attempt), ..Method::default() };

@@ -4,6 +4,7 @@ pub mod account;
 pub mod app_insights;
 pub mod aws;
 pub mod collect;
+pub mod google;
 pub mod otlp;
 pub mod retrieval;
 pub mod sampling;

@@ -18,7 +18,7 @@ pub const RETRIEVAL_FILE: &str = "trace_retrieval.json";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retrieval {
     pub version: u32,
-    /// Where the traces were kept: `xray`, `local`, `app_insights`, `otlp`.
+    /// Where the traces were kept: `xray`, `transaction_search`, `local`, `app_insights`, `google`, `otlp`.
     pub source: String,
     /// Different trace ids asked for.
     pub expected: usize,

@@ -170,7 +170,7 @@ impl Assumptions {
         match &step.kind {
             StepKind::Pause { duration, .. } => *duration,
             StepKind::GetTraces => self.get_traces.unwrap_or(match target.traces {
-                Traces::AppInsights(_) => Duration::from_mins(3),
+                Traces::AppInsights(_) | Traces::Google(_) => Duration::from_mins(3),
                 Traces::Xray | Traces::TransactionSearch => Duration::from_secs(10),
                 Traces::Local | Traces::Otlp(_) | Traces::None => Duration::from_millis(100),
             }),

@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use sb::provider::app_insights::{Credential, InsightsConfig, fetch_traces};
 use sb::provider::collect::FetchError;
+use sb::provider::google::{self, GoogleConfig};
 use sb::provider::retrieval::Retrieval;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -210,4 +211,58 @@ async fn refusals_are_told_without_the_key_and_absent_traces_are_missing() {
     assert_eq!((report.found, report.incomplete.len(), report.missing.len()), (1, 1, 1));
     assert_eq!(report.incomplete[&operations[1]], "no request is there yet");
     assert!(report.missing[&operations[0]].contains("no row of it"));
+}
+
+#[tokio::test]
+async fn traces_of_google_are_fetched_one_by_one_until_they_are_complete() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let requests = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = requests.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let path = request.uri().path().to_owned();
+                let token = request.headers()["authorization"].to_str().unwrap().to_owned();
+                let mut seen = seen.lock().unwrap();
+                let before = seen.iter().filter(|(known, _)| *known == path).count();
+                seen.push((path.clone(), token));
+                let id = path.rsplit('/').next().unwrap().to_owned();
+                let span = |id: &str, parent: &str| {
+                    json!({ "spanId": id, "parentSpanId": parent, "kind": "RPC_SERVER", "name": "work",
+                            "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:01Z" })
+                };
+                // The second one has two spans whose parents are not there at first; nobody knows the third.
+                let spans = match (&*id, before) {
+                    (id, _) if id.starts_with("00000002") => None,
+                    (id, 0) if id.starts_with("00000001") => Some(json!([span("8", "7"), span("9", "6")])),
+                    _ => Some(json!([span("7", "5"), span("8", "7"), span("9", "7")])),
+                };
+                let (status, body) = match spans {
+                    Some(spans) => (200, json!({ "projectId": "p", "traceId": id, "spans": spans })),
+                    None => (404, json!({ "error": { "code": 404, "message": "Resource not found" } })),
+                };
+                let answer = Response::builder().status(status);
+                std::future::ready(Ok::<_, Infallible>(
+                    answer.body(Full::new(Bytes::from(body.to_string()))).unwrap(),
+                ))
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("traces.json");
+    let (wanted, operations) = ids(3);
+    let config = GoogleConfig { endpoint, project: "my-project".to_owned(), token: "secret".to_owned() };
+    let report = google::fetch_traces(&config, &wanted, Duration::from_secs(2), &out, &|_| {}).await.unwrap();
+    assert_eq!((report.expected, report.found, report.incomplete.len()), (3, 2, 0), "{report:?}");
+    assert!(report.missing[&operations[2]].contains("not sampled"), "{report:?}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap().lines().count(), 2);
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|(_, token)| token == "Bearer secret"));
+    assert_eq!(seen.iter().filter(|(path, _)| path.ends_with(&operations[1])).count(), 2, "asked for again");
+    assert!(seen[0].0.starts_with("/v1/projects/my-project/traces/"), "{}", seen[0].0);
 }

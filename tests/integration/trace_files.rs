@@ -88,6 +88,46 @@ fn what_cannot_be_read_or_written_is_said_with_its_path() {
 }
 
 #[test]
+fn files_of_xray_and_opentelemetry_that_are_named_together_are_joined() {
+    let work = Workspace::new();
+    let time = |milliseconds: u64| (1_700_000_000_000_000_000 + milliseconds * 1_000_000).to_string();
+    let segment = |id: &str, parent: Option<&str>, origin: &str, start: f64, end: f64| {
+        let document = serde_json::json!({ "id": id, "parent_id": parent, "name": "f", "origin": origin,
+                                           "start_time": 1_700_000_000.0 + start, "end_time": 1_700_000_000.0 + end });
+        serde_json::json!({ "Document": document.to_string() })
+    };
+    let segments = [
+        segment("000000000000000a", None, "AWS::Lambda", 0.0, 0.1),
+        segment("000000000000000b", Some("000000000000000a"), "AWS::Lambda::Function", 0.01, 0.09),
+    ];
+    let xray = serde_json::json!({ "Id": "1-6553f100-0af7651916cd43dd8448eb21", "Duration": 0.1, "Segments": segments });
+    let span = |id: &str, parent: &str, name: &str, kind: u8, from: u64, to: u64, key: &str| {
+        serde_json::json!({ "traceId": "6553f1000af7651916cd43dd8448eb21", "spanId": id, "parentSpanId": parent, "name": name,
+                            "kind": kind, "startTimeUnixNano": time(from), "endTimeUnixNano": time(to),
+                            "attributes": [{ "key": key, "value": { "stringValue": "x" } }] })
+    };
+    let spans = [
+        span("000000000000000c", "000000000000000b", "handler", 2, 12, 88, "faas.invocation_id"),
+        span("000000000000000d", "000000000000000c", "query", 3, 20, 60, "db.system"),
+    ];
+    let otlp = serde_json::json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] });
+    work.write("traces/xray.json", &xray.to_string());
+    work.write("traces/otlp.json", &otlp.to_string());
+    let files = ["traces/otlp.json", "traces/xray.json"];
+    let analysed = work.sb(&["analyze-traces", files[0], files[1], "--output", "out"]).expect(0).stdout;
+    assert!(analysed.contains("1 valid, 0 invalid"), "{analysed}");
+    let row = work.read("out/trace_breakdown.csv");
+    assert!(row.contains("['f', 'f', 'handler', 'query']") && row.contains("0:00:00.040000"), "{row}");
+    let shown =
+        work.sb(&["trace", "show", "1-6553f100-0af7651916cd43dd8448eb21", files[0], files[1]]).expect(0);
+    assert!(shown.stdout.contains("query") && shown.stdout.contains("handler"), "{}", shown.stdout);
+    // Of one format, they would write the same results.
+    work.write("traces/other.json", &xray.to_string());
+    let failed = work.sb(&["analyze-traces", "traces/xray.json", "traces/other.json"]).expect(2);
+    assert!(failed.stderr.contains("replace each other"), "{}", failed.stderr);
+}
+
+#[test]
 fn single_traces_are_listed_drawn_and_explained() {
     let work = Workspace::new();
     work.write("traces.json", &format!("{}\n{}\nx\n", trace("1-aa", 20), trace("1-ab", 30)));

@@ -547,13 +547,8 @@ impl Harsh {
     }
 }
 
-/// How many harsh traces are drawn: `SB_RANDOM_TRACES`, or few enough for every run of the tests.
-fn count_of_harsh_traces() -> u32 {
-    std::env::var("SB_RANDOM_TRACES").ok().and_then(|count| count.parse().ok()).unwrap_or(400)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(count_of_harsh_traces()))]
+    #![proptest_config(ProptestConfig::with_cases(crate::tests::count_of_random_traces()))]
 
     #[test]
     fn harsh_traces_have_whole_pieces_in_any_order(harsh in harsh()) {

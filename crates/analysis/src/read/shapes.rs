@@ -5,6 +5,7 @@
 //! | `resourceSpans` or `batches`, also within `trace` or `result` | OTLP, Tempo, Jaeger's API v3 |
 //! | `spans` and `processes`, also within `data` | Jaeger |
 //! | `traceId` and `id`, in lists | Zipkin v2 |
+//! | `projectId`, `traceId` and `spans`, also within `traces` | Google Cloud Trace, API v1 |
 //! | `traceId` and `spanId` | a span by itself, as CloudWatch keeps it in `aws/spans`; in `Spans`, as it gives it back |
 //! | `resourceLogs`, `resourceMetrics`, `resourceProfiles` | OTLP without spans |
 //!
@@ -53,7 +54,15 @@ pub(super) fn is_key(key: &str) -> bool {
         || is_without_spans(key)
         || matches!(
             key,
-            "traceId" | "trace_id" | "traceID" | "data" | "trace" | "result" | "spans" | "processes"
+            "projectId"
+                | "traceId"
+                | "trace_id"
+                | "traceID"
+                | "data"
+                | "trace"
+                | "result"
+                | "spans"
+                | "processes"
         )
 }
 
@@ -106,13 +115,18 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         let mut span = Map::new();
         let mut jaeger: Option<Vec<Value>> = None;
         let mut processes = Value::Null;
+        let mut is_google = false;
         while let Some(key) = map.next_key::<String>()? {
             match &*key {
                 key if is_list_of_resources(key) => {
                     is_export = true;
                     map.next_value_seed(ListOf(ResourceSeed(self.0)))?;
                 }
-                "trace" | "result" | "data" => {
+                "projectId" => {
+                    is_google = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                "trace" | "traces" | "result" | "data" => {
                     is_export = true;
                     map.next_value_seed(self)?;
                 }
@@ -135,8 +149,12 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
             }
         }
         if let Some(spans) = jaeger {
-            for span in spans {
-                self.found(jaeger_span(&span, &processes));
+            for found in spans {
+                self.found(if is_google {
+                    google_span(&found, &span["traceId"])
+                } else {
+                    jaeger_span(&found, &processes)
+                });
             }
             return Ok(());
         }
@@ -202,6 +220,38 @@ fn zipkin_span(span: &Value) -> (Value, Attributes) {
         "status": if has_failed { json!("ERROR") } else { Value::Null },
     });
     (span, resource)
+}
+
+/// As a span of OTLP; ids of spans are decimal numbers. The attributes of its service are among its labels.
+fn google_span(span: &Value, trace: &Value) -> (Value, Attributes) {
+    let id = |value: &Value| {
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        number.filter(|&number| number != 0).map(|number: u64| format!("{number:016x}"))
+    };
+    let time = |value: &Value| {
+        let time = value.as_str()?.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(time.as_nanosecond()).ok()
+    };
+    let labels = attributes(&span["labels"]);
+    let mut own = Map::new();
+    for (key, value) in &labels {
+        // As Google's own libraries call them.
+        let key = match key.as_str() {
+            "/http/status_code" => "http.status_code",
+            "/http/url" => "http.url",
+            other => other,
+        };
+        own.insert(key.to_owned(), json!(value));
+    }
+    let has_failed = labels.contains_key("/error/message") || labels.contains_key("/error/name");
+    let kind = span["kind"].as_str().and_then(|kind| kind.strip_prefix("RPC_")).unwrap_or_default();
+    let span = json!({
+        "traceId": trace, "spanId": id(&span["spanId"]), "parentSpanId": id(&span["parentSpanId"]),
+        "name": span["name"].as_str().unwrap_or_default(), "kind": kind,
+        "startTimeUnixNano": time(&span["startTime"]), "endTimeUnixNano": time(&span["endTime"]), "attributes": own,
+        "status": if has_failed { json!("ERROR") } else { Value::Null },
+    });
+    (span, labels)
 }
 
 /// As a span of OTLP, with the attributes of its process.

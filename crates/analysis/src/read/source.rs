@@ -116,6 +116,10 @@ fn by_keys(text: &str, has_id: &mut bool) -> Option<Source> {
             "Spans" if memchr::memmem::find(text.as_bytes(), b"startTimeUnixNano").is_some() => {
                 return Some(Source::Otlp);
             }
+            // Tempo lists traces without spans so, too.
+            "traces" if memchr::memmem::find(text.as_bytes(), b"\"projectId\"").is_some() => {
+                return Some(Source::Otlp);
+            }
             "Segments" | "Spans" | "Duration" | "LimitExceeded" => return Some(Source::Xray),
             "Id" if reader.next().ok()? == Next::String => *has_id = reader.string().ok()?.starts_with("1-"),
             "tables" | "attrs" | "itemType" | "operation_Id" => return Some(Source::AppInsights),

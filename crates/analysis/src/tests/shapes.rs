@@ -204,6 +204,14 @@ fn spans_are_read_as_tools_give_them() {
           "tags": [tag("span.kind", json!("client")), tag("db.system", json!("mysql")), tag("error", json!(true))] },
     ], "processes": { "p1": { "serviceName": "web", "tags": [] } } }], "total": 0 });
     check("Jaeger", &jaeger, &expected);
+    let google = json!({ "projectId": "p", "traceId": TRACE, "spans": [
+        { "spanId": "161", "kind": "RPC_SERVER", "name": "GET", "startTime": "2023-11-14T22:13:20Z", "endTime": "2023-11-14T22:13:20.1Z",
+          "labels": { "service.name": "web" } },
+        { "spanId": "162", "parentSpanId": "161", "kind": "RPC_CLIENT", "name": "query", "startTime": "2023-11-14T22:13:20.020Z",
+          "endTime": "2023-11-14T22:13:20.080000Z", "labels": { "service.name": "web", "db.system": "mysql", "/error/message": "gone" } },
+    ] });
+    check("Google Cloud Trace", &google, &expected);
+    check("a list of Google Cloud Trace", &json!({ "traces": [google] }), &expected);
     let others = "{\"resourceLogs\":[{}]}\n{\"resourceMetrics\":[]}\n";
     assert_eq!(found(&format!("{others}{otlp}\n{others}")), (expected, 0));
 }

@@ -90,12 +90,25 @@ pub enum Traces {
     TransactionSearch,
     /// Azure Application Insights.
     AppInsights(Box<AppInsights>),
+    /// Google Cloud Trace.
+    Google(Box<CloudTrace>),
     /// A receiver on this machine; or the file that the application's spans are exported to.
     Otlp(Option<Template>),
     /// The local target, which is the function runtime in `sb`.
     Local,
     /// No traces are collected.
     None,
+}
+
+/// What of Google Cloud Trace the manifest says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CloudTrace {
+    /// The project's id.
+    pub project: Template,
+    /// An access token. None: it is in the environment.
+    pub token: Option<Template>,
+    /// Where its API is. None: Google's own.
+    pub endpoint: Option<Template>,
 }
 
 /// What of Azure Application Insights the manifest says.

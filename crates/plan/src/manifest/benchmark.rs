@@ -92,7 +92,7 @@ shape! {
     pub(crate) struct TargetFile {
         /// The most that steps of this target may ask for. Example: `["aws"]`.
         credentials: Option<Vec<Text>>,
-        /// Where traces come from: a word, or a table with `app_insights` or `otlp`. Example: `"xray"`. Default: `"none"`.
+        /// Where traces come from: a word, or a table with `app_insights`, `google` or `otlp`. Example: `"xray"`. Default: `"none"`.
         traces: Option<Spanned<TracesFile>>,
         /// With the traces `"xray"` and `"local"`: whether a trace and those that link to it, such as of who gets its messages, are fetched and analysed as one. Default: `false`.
         join_linked: Option<Spanned<bool>>,
@@ -169,7 +169,7 @@ shape! {
 
 choice! {
     /// Where traces come from.
-    pub(crate) enum TracesFile: "a word such as \"xray\" or a table with `app_insights` or `otlp`" {
+    pub(crate) enum TracesFile: "a word such as \"xray\" or a table with `app_insights`, `google` or `otlp`" {
         /// A tracer.
         String => Word(TracesWord),
         /// A tracer that needs to be told more.
@@ -186,6 +186,8 @@ words! {
         TransactionSearch = "transaction_search",
         /// Azure Application Insights: the application's id is `{{outputs.app_insights_id}}`, the API key or the token is in the environment.
         AppInsights = "app_insights",
+        /// Google Cloud Trace: the project's id is `{{outputs.google_project}}`, the token is in the environment variable `SB_GOOGLE_TOKEN`.
+        Google = "google",
         /// A receiver for OpenTelemetry on this machine, which runs from the first deploy step to the last cleanup step.
         Otlp = "otlp",
         /// The local target.
@@ -196,16 +198,18 @@ words! {
 }
 
 shape! {
-    /// Where traces come from: exactly one of `app_insights` and `otlp`.
+    /// Where traces come from: exactly one of `app_insights`, `google` and `otlp`.
     pub(crate) struct TracesSourceFile {
         /// The id of the application in Azure Application Insights. Example: `"{{outputs.app_insights_id}}"`.
         app_insights: Option<Spanned<Template>>,
         /// With `app_insights`: its API key, best a secret parameter. Default: the environment variable `SB_APP_INSIGHTS_API_KEY`. Example: `"{{params.insights_key}}"`.
         api_key: Option<Spanned<Template>>,
-        /// With `app_insights`, instead of a key: a token of Entra. Default: the environment variable `SB_APP_INSIGHTS_TOKEN`. Example: `"{{params.insights_token}}"`.
+        /// With `app_insights`, instead of a key: a token of Entra. With `google`: an access token. Default: the environment variable `SB_APP_INSIGHTS_TOKEN` or `SB_GOOGLE_TOKEN`. Example: `"{{params.insights_token}}"`.
         token: Option<Spanned<Template>>,
-        /// With `app_insights`: where its API is, for other clouds than the public one. Default: `"https://api.applicationinsights.io"`.
+        /// With `app_insights` or `google`: where its API is, for other clouds than the public one. Default: `"https://api.applicationinsights.io"`, `"https://cloudtrace.googleapis.com"`.
         endpoint: Option<Spanned<Template>>,
+        /// The id of the project in Google Cloud Trace. Example: `"{{params.project}}"`.
+        google: Option<Spanned<Template>>,
         /// A file to which the application's spans are exported as OTLP JSON, relative to this file. Example: `"spans.json"`.
         otlp: Option<Spanned<Template>>,
     }

@@ -58,6 +58,7 @@ pub(super) fn expect_traces(raw: &TargetFile, target: &Target, report: &mut Repo
         Traces::Xray => "X-Ray",
         Traces::TransactionSearch => "Transaction Search",
         Traces::AppInsights(_) => "Application Insights",
+        Traces::Google(_) => "Cloud Trace",
         Traces::Local | Traces::Otlp(_) | Traces::None => return,
     };
     let is_local = target.deploy.iter().any(|step| matches!(step.action, Action::LocalUp(_)));

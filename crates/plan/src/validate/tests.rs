@@ -278,6 +278,10 @@ fn a_source_of_traces_is_one_and_complete() {
     check("\"app_insights\"", "outputs.app_insights_id");
     check("{ app_insights = \"{{outputs.none}}\" }", "outputs.none");
     check("{ otlp = \"a\", app_insights = \"b\" }", "exactly one");
+    check("{ google = \"a\", app_insights = \"b\" }", "exactly one");
+    check("{ google = \"my-project\", token = \"{{params.key}}\" }", "");
+    check("{ google = \"a\", api_key = \"b\" }", "no API keys");
+    check("\"google\"", "outputs.google_project");
     check("{}", "exactly one");
     check("{ otlp = \"a\", token = \"b\" }", "neither credentials");
     check("{ app_insights = \"a\", token = \"b\", api_key = \"c\" }", "an API key and a token");

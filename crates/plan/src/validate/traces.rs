@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::benchmark::built_in_step;
 use super::template::{Maker, Role, Scope, TargetScope, User};
-use crate::benchmark::{Action, AppInsights, Phase, RECEIVER_OUTPUT, Target, Traces};
+use crate::benchmark::{Action, AppInsights, CloudTrace, Phase, RECEIVER_OUTPUT, Target, Traces};
 use crate::manifest::benchmark::{TracesFile, TracesSourceFile, TracesWord};
 use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::tree::Spanned;
@@ -15,6 +15,9 @@ pub(super) const RECEIVER: &str = "otlp-receiver";
 
 /// By default, the output that has the application's id.
 const APPLICATION: &str = "outputs.app_insights_id";
+
+/// By default, the output that has the id of Google's project.
+const PROJECT: &str = "outputs.google_project";
 
 pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces {
     let source = match &raw.value {
@@ -28,6 +31,11 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
                     token: None,
                     endpoint: None,
                 })),
+                TracesWord::Google => Traces::Google(Box::new(CloudTrace {
+                    project: Template::value(PROJECT),
+                    token: None,
+                    endpoint: None,
+                })),
                 TracesWord::Otlp => Traces::Otlp(None),
                 TracesWord::Local => Traces::Local,
                 TracesWord::None => Traces::None,
@@ -35,14 +43,14 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
         }
         TracesFile::Source(source) => source,
     };
-    let TracesSourceFile { app_insights, api_key, token, endpoint, otlp } = &**source;
+    let TracesSourceFile { app_insights, api_key, token, endpoint, google, otlp } = &**source;
     let plain =
         |template: &Option<Spanned<Template>>| template.as_ref().map(|template| template.value.clone());
     let problem = |message: &str, help: &str| {
         Problem::error("invalid-traces", message).at(&raw.span, "here").help(help)
     };
-    match (app_insights, otlp) {
-        (Some(application), None) => {
+    match (app_insights, google, otlp) {
+        (Some(application), None, None) => {
             if let (Some(_), Some(token)) = (api_key, token) {
                 report.push(
                     Problem::error("invalid-traces", "there are an API key and a token")
@@ -57,7 +65,21 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
                 endpoint: plain(endpoint),
             }))
         }
-        (None, Some(file)) => {
+        (None, Some(project), None) => {
+            if let Some(key) = api_key {
+                report.push(
+                    Problem::error("invalid-traces", "Cloud Trace has no API keys")
+                        .at(&key.span, "here")
+                        .help("give `token`, or set SB_GOOGLE_TOKEN to what `gcloud auth print-access-token` prints"),
+                );
+            }
+            Traces::Google(Box::new(CloudTrace {
+                project: project.value.clone(),
+                token: plain(token),
+                endpoint: plain(endpoint),
+            }))
+        }
+        (None, None, Some(file)) => {
             if api_key.is_some() || token.is_some() || endpoint.is_some() {
                 report.push(problem(
                     "a file of spans needs neither credentials nor an endpoint",
@@ -68,7 +90,7 @@ pub(super) fn checked(raw: &Spanned<TracesFile>, report: &mut Report) -> Traces 
         }
         _ => {
             report.push(problem(
-                "traces come from exactly one of `app_insights` and `otlp`",
+                "traces come from exactly one of `app_insights`, `google` and `otlp`",
                 "write `traces = { otlp = \"spans.json\" }`, or a word such as `traces = \"otlp\"`",
             ));
             Traces::None
@@ -81,14 +103,15 @@ pub(super) fn check_templates(raw: &Spanned<TracesFile>, target: &str, scope: &S
     let targets = [target.to_owned()];
     let user = User { phase: Phase::Invoke, step: None, request: None, targets: &targets };
     match &raw.value {
-        TracesFile::Word(TracesWord::AppInsights) => {
-            let template = Spanned { value: Template::value(APPLICATION), span: raw.span.clone() };
+        TracesFile::Word(word @ (TracesWord::AppInsights | TracesWord::Google)) => {
+            let path = if matches!(word, TracesWord::Google) { PROJECT } else { APPLICATION };
+            let template = Spanned { value: Template::value(path), span: raw.span.clone() };
             scope.check(&template, Role::Plain, user, report);
         }
         TracesFile::Word(_) => {}
         TracesFile::Source(source) => {
-            let TracesSourceFile { app_insights, api_key, token, endpoint, otlp } = &**source;
-            for template in [app_insights, api_key, token, endpoint, otlp].into_iter().flatten() {
+            let TracesSourceFile { app_insights, api_key, token, endpoint, google, otlp } = &**source;
+            for template in [app_insights, api_key, token, endpoint, google, otlp].into_iter().flatten() {
                 scope.check(template, Role::Plain, user, report);
             }
         }

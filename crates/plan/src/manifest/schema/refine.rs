@@ -263,10 +263,10 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("TargetFile.concurrency", range(1.0, 10_000.0)),
         ("TargetFile.keep_alive", positive.clone()),
         ("TargetFile.seed", json!({ "minimum": 0 })),
-        ("TracesSourceFile", one_of(&["app_insights", "otlp"])),
+        ("TracesSourceFile", one_of(&["app_insights", "google", "otlp"])),
         (
             "TracesSourceFile",
-            json!({ "allOf": [excludes("otlp", &["api_key", "token", "endpoint"]), excludes("api_key", &["token"])] }),
+            json!({ "allOf": [excludes("otlp", &["api_key", "token", "endpoint"]), excludes("google", &["api_key"]), excludes("api_key", &["token"])] }),
         ),
         ("FaultsFile.function_error", range(0.0, 1.0)),
         ("FaultsFile.throttle", range(0.0, 1.0)),
