@@ -159,7 +159,7 @@ fn a_window_is_selected_exported_and_sent_as_a_load() {
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
     let ran = work.sb(&["dataset", "export", &name(6), "traces"]).expect(2);
-    assert!(ran.stderr.contains("is listed on 13 of 14 days"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("on 13 of 14 days"), "{}", ran.stderr);
     let next = [
         "dataset",
         "export",
