@@ -164,6 +164,7 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--data", type=Path, help="where the dataset is kept; made if it is not there")
     parser.add_argument("--sb", type=Path, default=SB)
+    parser.add_argument("--example", type=Path, help="the crate's example `summarize` instead of sb; it needs 14 days")
     parser.add_argument("--with", dest="program", choices=["polars", "duckdb"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.program:
@@ -183,6 +184,8 @@ def main():
             "sb dataset summarize": [str(given.sb), "dataset", "summarize", str(folder), "--days", f"1-{given.days}",
                                      "--format", "json"],
         }
+        if given.example:
+            commands = {"the crate's example": [str(given.example), str(folder)]}
         for program in ["polars", "duckdb"]:
             if importlib.util.find_spec(program):
                 commands[program] = [sys.executable, __file__, "--with", program, "--data", str(folder),
@@ -200,7 +203,7 @@ def main():
                 if name == "wc -l":
                     continue
                 found = json.loads(text)
-                if name.startswith("sb"):
+                if name in ("sb dataset summarize", "the crate's example"):
                     found = [step["functions"] for step in found["funnel"]]
                 if found != expected:
                     sys.exit(f"{name} counts {found}, and {expected} were planted")

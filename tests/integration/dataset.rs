@@ -1,6 +1,7 @@
 //! `sb dataset`: from production traces to a load.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -159,7 +160,7 @@ fn a_window_is_selected_exported_and_sent_as_a_load() {
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
     let ran = work.sb(&["dataset", "export", &name(6), "traces"]).expect(2);
-    assert!(ran.stderr.contains("is listed on 13 of 14 days"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("on 13 of 14 days"), "{}", ran.stderr);
     let next = [
         "dataset",
         "export",
@@ -176,4 +177,20 @@ fn a_window_is_selected_exported_and_sent_as_a_load() {
     std::fs::remove_file(work.path().join("traces/invocations_per_function_md.anon.d05.csv")).unwrap();
     let ran = work.sb(&["dataset", "summarize", "traces"]).expect(1);
     assert!(ran.stderr.contains("anon.d05.csv"), "{}", ran.stderr);
+}
+
+#[test]
+#[ignore = "needs: chromium"]
+fn patterns_are_named_on_a_contact_sheet_in_a_browser_and_decide_afterwards() {
+    let work = Workspace::new();
+    dataset(&work);
+    work.sb(&["dataset", "sample", "traces", "--output", "sample"]).expect(0);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/sheet_browser.py");
+    let page = work.path().join("sample/contact-sheet.html");
+    let looked = Command::new("python3").arg(script).arg(page).output().unwrap();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
+    work.write("labels.csv", &String::from_utf8_lossy(&looked.stdout));
+    let found = json_of(&work, &["dataset", "classify", "traces", "--labels", "labels.csv"]);
+    let by_hand = found["functions"].as_array().unwrap().iter().filter(|row| row["by"] == "label").count();
+    assert_eq!(by_hand, 3);
 }

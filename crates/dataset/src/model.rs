@@ -224,6 +224,33 @@ impl Window {
 
     /// The last day that the window reaches.
     pub fn last_day(&self) -> u32 {
-        self.day + (u32::from(self.first) - 1 + self.minutes - 1) / u32::from(MINUTES_PER_DAY)
+        let before = u64::from(self.first.saturating_sub(1)) + u64::from(self.minutes.saturating_sub(1));
+        let days = before / u64::from(MINUTES_PER_DAY);
+        self.day.saturating_add(u32::try_from(days).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_reaches_the_day_of_its_last_minute() {
+        let last = |first, minutes| Window { day: 3, first, minutes }.last_day();
+        assert_eq!((last(1, 1440), last(1, 1441), last(1440, 1), last(1440, 2)), (3, 4, 3, 4));
+        // What is no window has an answer, too.
+        assert_eq!((last(0, 0), last(1440, u32::MAX)), (3, 3 + 2_982_617));
+        let window = Window { day: 1, first: 1440, minutes: 2 };
+        assert_eq!((window.place_of(1, 1440), window.place_of(2, 1)), (Some(0), Some(1)));
+        assert_eq!((window.place_of(1, 1439), window.place_of(2, 2)), (None, None));
+    }
+
+    #[test]
+    fn a_key_gives_its_names_back() {
+        let key = Key::new("o", "a", "f", "http");
+        assert_eq!((key.owner(), key.app(), key.function(), key.trigger()), ("o", "a", "f", "http"));
+        assert_eq!(key.without_trigger(), "o,a,f");
+        let unnamed = Key::new("", "", "f", "");
+        assert_eq!((unnamed.owner(), unnamed.function(), unnamed.trigger()), ("", "f", ""));
     }
 }
