@@ -551,7 +551,9 @@ impl TraceLine {
         // Malformed: asking again gives the same.
         let spans = spans?;
         let (mut ended, mut ids, mut parents) = (HashSet::new(), HashSet::new(), Vec::new());
-        spans.iter().for_each(|span| note_ended(span, &mut ended));
+        for span in &spans {
+            note_ended(span, &mut ended);
+        }
         let ended = spans.iter().all(|span| visit(span, &ended, &mut ids, &mut parents));
         let has_root = spans.iter().any(|span| span.parent_id.is_none());
         let reason = if !ended {

@@ -32,7 +32,7 @@ const TRACE: Service = Service {
 
 /// The most bytes of an answer.
 const LONGEST: usize = 32 << 20;
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 /// Which project, and how to prove that its traces may be read.
 #[derive(Clone)]

@@ -3,8 +3,8 @@
 //!
 //! `.sb/identity.json` says where the state was last worked on. The same device and inode under another path: it was moved.
 //! Another inode, while the state of the same id is still at the path from before: it is a copy. What a copy has not
-//! ended is the original's to end, whose steps may be running. Another inode of the same device is a copy even if
-//! nothing is at that path any more: a move within a file system keeps the inode, so the original went elsewhere.
+//! ended is the original's to end, whose steps may be running. A move within a file system keeps the inode. So another
+//! inode of the same device is a copy even if nothing is at that path any more: the original went elsewhere.
 
 use std::fs;
 use std::io;

@@ -324,7 +324,7 @@ async fn receivers_that_their_senders_name_are_fetched_without_a_list_of_the_acc
     .await;
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("traces.json");
-    let (sent, deadline) = (["1-a".to_owned()], Duration::from_secs(60));
+    let (sent, deadline) = (["1-a".to_owned()], Duration::from_mins(1));
     let report = fetch_linked_traces(&config, &sent, 0.0, deadline, &out, &|_| {}).await.unwrap();
     assert_eq!((report.expected, report.linked, report.found), (3, 2, 3), "{report:?}");
     assert!(report.missing.is_empty() && report.incomplete.is_empty(), "{report:?}");
@@ -362,7 +362,7 @@ async fn transaction_search_is_asked_until_a_retrieval_is_complete() {
     .await;
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("traces.json");
-    let (ids, deadline) = (["1-a".to_owned(), "1-b".to_owned()], Duration::from_secs(60));
+    let (ids, deadline) = (["1-a".to_owned(), "1-b".to_owned()], Duration::from_mins(1));
     let report = search_traces(&config, &ids, 1.0, deadline, &out, &|_| {}).await.unwrap();
     assert_eq!((report.expected, report.found, report.shortfall()), (2, 2, None), "{report:?}");
     assert_eq!(report.source, "transaction_search");

@@ -367,7 +367,8 @@ async fn the_log_of_latencies_reads_back_as_what_was_measured() {
     }
     assert!(intervals >= 4, "one a second, for each of the two");
     let rows = trial.rows();
-    let times: [(&str, fn(&sb_measurement::Invocation) -> Option<i64>); 2] =
+    type Time = fn(&sb_measurement::Invocation) -> Option<i64>;
+    let times: [(&str, Time); 2] =
         [("sent", |row| row.latency_micros()), ("planned", |row| row.latency_from_planned_micros())];
     for (tag, time) in times {
         let found = percentiles(&sums[tag]).unwrap();
