@@ -30,7 +30,8 @@ impl Quantiles {
         let at = |q| {
             let (place, fraction) = quantile_place(count, q);
             let (low, high) = (value(place)?, value((place + 1).min(last))?);
-            Some((low + (high - low) * fraction) / unit)
+            // Whole nanoseconds, as in the summary of a load.
+            Some(((low + (high - low) * fraction) * (1e6 / unit)).round() / 1e6)
         };
         Some(Self { p50: at(0.5)?, p95: at(0.95)?, p99: at(0.99)? })
     }

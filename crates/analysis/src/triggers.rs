@@ -263,8 +263,10 @@ fn quantiles(count: usize, mut next: impl FnMut() -> io::Result<Option<i64>>) ->
             }
         }
     }
-    let mut quantiles =
-        found.iter().zip(wanted).map(|([low, high], (_, fraction))| (low + (high - low) * fraction) / 1e6);
+    let mut quantiles = found
+        .iter()
+        .zip(wanted)
+        .map(|([low, high], (_, fraction))| (low + (high - low) * fraction).round() / 1e6);
     let mut one = || quantiles.next().unwrap_or(f64::NAN);
     Ok(Quantiles { p50: one(), p95: one(), p99: one() })
 }

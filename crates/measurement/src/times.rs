@@ -66,7 +66,8 @@ impl Distribution {
                 Some((next, _)) if up_to == place + 1 => *next,
                 _ => value,
             };
-            *found = (value as f64 + (above - value) as f64 * fraction) / 1e3;
+            // Whole nanoseconds, so that a file reads back as the same number.
+            *found = ((value as f64 + (above - value) as f64 * fraction) * 1e3).round() / 1e6;
         }
         Some(found)
     }

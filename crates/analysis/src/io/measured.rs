@@ -54,6 +54,25 @@ impl ColdState {
     }
 }
 
+/// Calls `each` for the traces of a file that can be explained: with the trace's id, and how many cold starts and functions are
+/// on its critical path.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn for_each_path(file: &Path, mut each: impl FnMut(&str, u64, u64)) -> io::Result<()> {
+    for_each_trace(file, "", |recorded| {
+        let _ = recorded.and_then(|recorded| {
+            Method::default().inspect(recorded, |trace, analysis| {
+                if let Ok(analysis) = analysis {
+                    each(&trace.id, analysis.row.num_cold_starts, ColdState::functions(trace, &analysis));
+                }
+            })
+        });
+        // What cannot be explained is no valid trace.
+        true
+    })
+}
+
 /// By what traces are grouped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupKey {

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use super::BREAKDOWN_FILE;
 use super::folders::{RUN_FILE, ReportError, describe, open};
+use super::input::TRACE_FILES;
+use super::measured::for_each_path;
 use crate::path::breakdown::Activity;
 use crate::report::comparison::{ComparedGroup, RunMeasurements, TrialPlace};
 use crate::row::for_each_row;
@@ -100,6 +102,7 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
             }
         }
     }
+    let read_paths = are_paths_read(last.values(), &mut run.notes);
     let (mut deployments, mut trials) = (HashMap::new(), HashMap::new());
     let (mut unmatched, mut invalid) = (0, Vec::new());
     for described in last.values() {
@@ -109,7 +112,7 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
         let trial = *trials.entry((deployment, described.trial.clone())).or_insert(count);
         // Of a damaged folder, nothing is taken: half of its requests would pass for all of them.
         let mut of_folder = RunMeasurements::default();
-        let mut reader = Reader { run: &mut of_folder, unmatched: 0, invalid: Vec::new() };
+        let mut reader = Reader { run: &mut of_folder, unmatched: 0, invalid: Vec::new(), read_paths };
         match reader.add(described, TrialPlace { deployment, trial }) {
             Ok(()) => {
                 unmatched += reader.unmatched;
@@ -207,6 +210,39 @@ struct Reader<'r> {
     unmatched: u64,
     /// Folders whose load says that it must not be used, and why.
     invalid: Vec<(PathBuf, String)>,
+    /// Whether traces are read for the functions on their paths.
+    read_paths: bool,
+}
+
+/// As many bytes of traces are read for the functions on their paths.
+const MOST_TRACES: u64 = 1 << 30;
+
+fn traces_file(folder: &Path) -> Option<PathBuf> {
+    TRACE_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file())
+}
+
+fn are_paths_read<'f>(folders: impl Iterator<Item = &'f DescribedFolder>, notes: &mut Vec<String>) -> bool {
+    let files = folders.filter_map(|described| traces_file(&described.folder));
+    let all: u64 = files.filter_map(|file| std::fs::metadata(file).ok()).map(|about| about.len()).sum();
+    if all > MOST_TRACES {
+        notes.push(format!(
+            "the traces have {} MiB, too much to read all of them: a trace is cold with as many cold starts as the one with the most",
+            all >> 20
+        ));
+    }
+    all <= MOST_TRACES
+}
+
+/// Cold starts and functions on the path of each trace of a folder, where its traces are there.
+fn paths_of(folder: &Path) -> Result<HashMap<String, (u64, u64)>, ReportError> {
+    let mut all = HashMap::new();
+    if let Some(file) = traces_file(folder) {
+        for_each_path(&file, |id, cold_starts, functions| {
+            all.insert(sent_id(id).into_owned(), (cold_starts, functions));
+        })
+        .map_err(|source| ReportError::Read { path: file, source })?;
+    }
+    Ok(all)
 }
 
 /// What a file of requests says of one.
@@ -309,6 +345,7 @@ impl Reader<'_> {
     ) -> Result<(), ReportError> {
         let path = folder.join(BREAKDOWN_FILE);
         let Some(file) = open(&path)? else { return Ok(()) };
+        let paths = if self.read_paths { paths_of(folder)? } else { HashMap::new() };
         let milliseconds = |micros: i64| micros as f64 / 1e3;
         for_each_row(BufReader::new(file), |row| {
             let request = match by_trace {
@@ -331,6 +368,10 @@ impl Reader<'_> {
             };
             let columns = self.run.traces.entry(key(request)).or_default().entry(place).or_default();
             columns.cold_starts.push(row.num_cold_starts);
+            // A row that counts other cold starts is of another path.
+            let known = paths.get(&*sent_id(&row.trace_id));
+            let known = known.filter(|(cold_starts, _)| *cold_starts == row.num_cold_starts);
+            columns.functions.push(known.map_or(0, |(_, functions)| *functions));
             columns.duration_ms.push(milliseconds(row.duration));
             for (column, activity) in columns.parts_ms.iter_mut().zip(Activity::ALL) {
                 column.push(row.part(activity).map_or(0.0, milliseconds));
@@ -560,6 +601,71 @@ mod tests {
         let durations: Vec<_> =
             run.traces[&key].values().map(|columns| columns.duration_ms.clone()).collect();
         assert_eq!(durations, [vec![1.0, 2.0], vec![1.0]]);
+    }
+
+    #[test]
+    fn functions_on_paths_say_how_traces_began_where_both_runs_have_traces() {
+        let trace = |number: usize, functions: usize, cold: usize| {
+            let mut all = vec![("r".to_owned(), String::new(), "AWS::ApiGateway::Stage", 0.0, 1.0)];
+            for place in 0..functions {
+                let from = 0.1 + 0.4 * place as f64;
+                all.push((format!("l{place}"), "r".to_owned(), "AWS::Lambda", from, from + 0.3));
+                let function = (
+                    format!("f{place}"),
+                    format!("l{place}"),
+                    "AWS::Lambda::Function",
+                    from + 0.1,
+                    from + 0.2,
+                );
+                all.push(function);
+                if place < cold {
+                    all.push((format!("i{place}"), format!("f{place}"), "", from + 0.01, from + 0.09));
+                }
+            }
+            let documents: Vec<Value> = all
+                .iter()
+                .map(|(id, parent, origin, start, end)| {
+                    let name = if id.starts_with('i') { "Initialization" } else { id };
+                    let mut of =
+                        serde_json::json!({ "id": id, "name": name, "start_time": start, "end_time": end });
+                    if !parent.is_empty() {
+                        of["parent_id"] = parent.as_str().into();
+                    }
+                    if !origin.is_empty() {
+                        of["origin"] = (*origin).into();
+                    }
+                    serde_json::json!({ "Document": of.to_string() })
+                })
+                .collect();
+            serde_json::json!({ "Id": format!("1-{number:08x}-{ID}"), "Duration": 1.0, "Segments": documents }).to_string()
+        };
+        let root = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            folder(&root.path().join(name), "a", &described(1, 1), &[Some(10), Some(10), Some(10), None])
+        };
+        let folders = ["before", "after"].map(make);
+        // The second has one function on its path, and the first two.
+        let rows = [(0, 2), (1, 1), (2, 0)]
+            .map(|(number, cold)| row(number, 5).replacen(",,0,0,0,0,", &format!(",,{cold},0,0,0,"), 1));
+        let traces = [trace(0, 2, 2), trace(1, 1, 1), trace(2, 2, 0)].join("\n");
+        for folder in &folders {
+            let text = format!("{}{}", crate::BREAKDOWN_HEADER, rows.concat());
+            fs::write(folder.join(BREAKDOWN_FILE), text).unwrap();
+            fs::write(folder.join("traces.json"), &traces).unwrap();
+        }
+        let counts = || {
+            let [before, after] =
+                folders.each_ref().map(|folder| measure("it", std::slice::from_ref(folder)).unwrap());
+            let compared = crate::Comparison::of(&before, &after).unwrap();
+            let of = compared
+                .groups
+                .iter()
+                .filter_map(|group| Some((group.start?.name(), group.quantities[0].values[0])));
+            of.collect::<Vec<_>>()
+        };
+        assert_eq!(counts(), [("warm", 1), ("cold", 2)]);
+        fs::remove_file(folders[1].join("traces.json")).unwrap();
+        assert_eq!(counts(), [("warm", 1), ("partial", 1), ("cold", 1)], "one run alone does not say it");
     }
 
     #[test]

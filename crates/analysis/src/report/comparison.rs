@@ -21,15 +21,16 @@ pub struct ComparedGroup {
     pub request: Option<String>,
 }
 
-/// How a trace began. The number of cold starts is compared with the most that any trace of its group has, in both runs.
+/// How a trace began. Where both runs have the traces themselves, the functions on the critical path say it. Otherwise the number of
+/// cold starts is compared with the most that any trace of its group has, in both runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// Without a cold start.
     Warm,
-    /// With fewer than the most.
+    /// Some functions were cold.
     Partial,
-    /// With the most.
+    /// All functions were cold.
     Cold,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct RequestColumn {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TraceColumns {
     pub(crate) cold_starts: Vec<u64>,
+    /// Functions on the critical path; 0 where it is not known. May be shorter than the others.
+    pub(crate) functions: Vec<u64>,
     pub(crate) duration_ms: Vec<f64>,
     /// In the order of [`Activity::ALL`]; 0 where an activity is not on the path.
     pub(crate) parts_ms: [Vec<f64>; Activity::ALL.len()],
@@ -92,6 +95,7 @@ impl RunMeasurements {
             for (place, columns) in trials {
                 let into = own.entry(place).or_default();
                 into.cold_starts.extend(columns.cold_starts);
+                into.functions.extend(columns.functions);
                 into.duration_ms.extend(columns.duration_ms);
                 for (into, part) in into.parts_ms.iter_mut().zip(columns.parts_ms) {
                     into.extend(part);
@@ -360,10 +364,10 @@ impl Comparison {
                 _ => note_lone(&mut lone, key, None, requests.map(|found| found.is_some())),
             }
             let traces = sides.map(|side| side.traces.get(key));
-            let most = most_cold_starts(&traces);
+            let beginnings = beginnings(&traces);
             for start in [Start::Warm, Start::Partial, Start::Cold] {
-                let chosen =
-                    traces.map(|trials| trials.map_or_else(Vec::new, |trials| of_start(trials, start, most)));
+                let chosen = traces
+                    .map(|trials| trials.map_or_else(Vec::new, |trials| of_start(trials, start, beginnings)));
                 let found = [0, 1].map(|side: usize| !chosen[side].is_empty());
                 if found == [true, true] {
                     groups.push(trace_group(&bootstrap, key, start, &chosen)?);
@@ -642,28 +646,57 @@ fn client_group(
     })
 }
 
-fn most_cold_starts(sides: &[Option<&BTreeMap<TrialPlace, TraceColumns>>; 2]) -> u64 {
-    let trials = sides.iter().flatten().flat_map(|trials| trials.values());
-    trials.flat_map(|columns| &columns.cold_starts).copied().max().unwrap_or(0)
+/// By what it is told how traces began: the same for both runs, as they could not be compared otherwise.
+#[derive(Clone, Copy)]
+enum Beginnings {
+    /// By the functions on each path.
+    Functions,
+    /// By the most cold starts.
+    Most(u64),
+}
+
+fn beginnings(sides: &[Option<&BTreeMap<TrialPlace, TraceColumns>>; 2]) -> Beginnings {
+    let trials = || sides.iter().flatten().flat_map(|trials| trials.values());
+    let is_known = |columns: &TraceColumns| {
+        columns.functions.len() == columns.cold_starts.len()
+            && columns.functions.iter().all(|count| *count > 0)
+    };
+    if trials().all(is_known) {
+        return Beginnings::Functions;
+    }
+    Beginnings::Most(trials().flat_map(|columns| &columns.cold_starts).copied().max().unwrap_or(0))
+}
+
+impl Beginnings {
+    fn of(self, cold_starts: u64, functions: u64) -> Start {
+        let all = match self {
+            Self::Functions => functions,
+            Self::Most(most) => most,
+        };
+        match cold_starts {
+            0 => Start::Warm,
+            count if count < all => Start::Partial,
+            _ => Start::Cold,
+        }
+    }
 }
 
 /// The traces of each trial that began so, in the columns of [`TraceColumns`]; trials without any are left out.
 fn of_start(
     trials: &BTreeMap<TrialPlace, TraceColumns>,
     start: Start,
-    most: u64,
+    beginnings: Beginnings,
 ) -> Vec<(TrialPlace, TraceColumns)> {
-    let began = |cold_starts: u64| match cold_starts {
-        0 => Start::Warm,
-        count if count == most => Start::Cold,
-        _ => Start::Partial,
+    let began = |columns: &TraceColumns, row: usize| {
+        beginnings.of(columns.cold_starts[row], columns.functions.get(row).copied().unwrap_or(0))
     };
     let chosen = trials.iter().map(|(place, columns)| {
         let rows: Vec<usize> =
-            (0..columns.duration_ms.len()).filter(|&row| began(columns.cold_starts[row]) == start).collect();
+            (0..columns.duration_ms.len()).filter(|&row| began(columns, row) == start).collect();
         let pick = |column: &Vec<f64>| rows.iter().map(|&row| column[row]).collect::<Vec<f64>>();
         let picked = TraceColumns {
             cold_starts: Vec::new(),
+            functions: Vec::new(),
             duration_ms: pick(&columns.duration_ms),
             parts_ms: columns.parts_ms.each_ref().map(pick),
         };

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use sb_analysis::{ColdState, Method, for_each_trace};
+use sb_analysis::for_each_path;
 
 use super::number::{count, duration, rounded};
 use super::records::{Fields, Records};
@@ -151,18 +151,10 @@ pub(super) type Paths = HashMap<TraceId, PathCounts, foldhash::fast::RandomState
 /// Reads a file of traces: cold starts and functions on the critical path of each that can be explained.
 pub(super) fn read_paths(file: &Path) -> io::Result<Paths> {
     let mut all = Paths::default();
-    for_each_trace(file, "", |recorded| {
-        let seen = recorded.and_then(|recorded| {
-            Method::default().inspect(recorded, |trace, analysis| {
-                let analysis = analysis.ok()?;
-                let functions = u32::try_from(ColdState::functions(trace, &analysis)).ok()?;
-                let cold_starts = analysis.row.num_cold_starts;
-                Some((trace_id(trace.id.as_bytes())?, PathCounts { cold_starts, functions }))
-            })
-        });
-        // What cannot be explained is no valid trace, and has no row.
-        all.extend(seen.ok().flatten());
-        true
+    for_each_path(file, |id, cold_starts, functions| {
+        if let (Some(id), Ok(functions)) = (trace_id(id.as_bytes()), u32::try_from(functions)) {
+            all.insert(id, PathCounts { cold_starts, functions });
+        }
     })?;
     Ok(all)
 }

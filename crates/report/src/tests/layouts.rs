@@ -262,8 +262,9 @@ fn a_verdict_says_how_many_more_trials_a_figure_needs() {
     let all = group(&report, Some("buy"), None);
     let verdicts: Vec<_> = all.precision.iter().map(|of| (of.figure, of.verdict)).collect();
     let crate::Verdict::MoreTrials { more: Some(more) } = verdicts[2].1 else { panic!("{verdicts:?}") };
-    // Six trials of 100, 105 and 110 ms, twice each: a deviation of 4.5 ms, so 2.57 * 4.5 / sqrt(6) = 4.7 on each side, 9 %.
-    assert!((8..=20).contains(&more), "{verdicts:?}");
+    // Six trials of 100, 105 and 110 ms, twice each: a deviation of 4.47 ms. With 14 trials, 2.16 * 4.47 / sqrt(14) are 2.58 ms on
+    // each side, which is less than 5 % of 105 ms; with 13 it is more. The error is resampled, so it may be one or two off.
+    assert!((6..=10).contains(&more), "{verdicts:?}");
     let summary = crate::summary::summary(&report);
     assert!(summary.contains("more trials ("), "{summary}");
     let one = Data::new();
