@@ -574,7 +574,9 @@ fn note_ended<'a>(span: &'a TimeSpan, ended: &mut HashSet<&'a str>) {
     if !span.is_in_progress() {
         ended.insert(&span.id);
     }
-    span.subsegments.iter().for_each(|part| note_ended(part, ended));
+    for part in &span.subsegments {
+        note_ended(part, ended);
+    }
 }
 
 /// Whether a span and its parts have ended. A record in progress does not count where the same span has ended: the analysis

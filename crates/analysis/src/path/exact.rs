@@ -44,7 +44,12 @@ pub(super) fn explain<'t>(
     };
     steps.walk_along()?;
     let Steps { walk, is_cut, .. } = steps;
+    // The study finds the start of a container before an initialization that begins no earlier than its function, too.
+    let starts_late = |span: SpanIndex| {
+        trace.node(span).is_initialization && trace.initializes(span) && !trace.initializes_before(span)
+    };
     let differs = is_cut
+        || exact.path.iter().any(|&span| starts_late(span))
         || critical_path::critical_path(trace, Rule::Published)
             .is_ok_and(|published| published != exact.path);
     let mut analysis = walk.into_analysis(exact.path, None, Url::Called);

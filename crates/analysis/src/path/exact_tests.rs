@@ -202,8 +202,24 @@ fn every_start_of_a_function_is_counted_and_none_twice() {
 }
 
 #[test]
+fn an_initialization_that_begins_with_its_function_differs_from_the_study() {
+    // There, it has a container's start of no length.
+    let spans = [
+        ("r", "", GATEWAY, 0.0, 100.0),
+        ("f", "r", FUNCTION, 0.0, 10.0),
+        ("i:Initialization", "f", "", 0.0, 0.0),
+        ("t", "f", TABLE, 0.0, 1.0),
+    ];
+    assert!(analyze(&spans).unwrap().differs_from_study);
+    let text = trace_of(&spans);
+    let study = Method { algorithm: Algorithm::Study, ..Method::default() };
+    let published = study.analyze_text(&text).unwrap().row;
+    assert_ne!(published, Method::default().analyze_text(&text).unwrap().row);
+}
+
+#[test]
 fn a_trace_of_one_segment_is_whole_unless_its_function_is_missing() {
-    check(&[("r", "", "AWS::EC2::Instance", 0.0, 100.0)], "r", &[(Activity::Unclassified, 100.0)]);
+    check(&[("r", "", "AWS::EC2::Instance", 0.0, 100.0)], "r", &[(Activity::Computation, 100.0)]);
     let reason = analyze(&[("r", "", LAMBDA, 0.0, 100.0)]).unwrap_err();
     assert_eq!(reason.code(), "ends_nowhere");
 }
