@@ -8,6 +8,7 @@ mod hostile;
 mod plans;
 mod requests;
 mod scripts;
+mod stacks;
 mod wrong;
 
 use std::collections::BTreeMap;
