@@ -199,6 +199,11 @@ impl Workspace {
         self.folder.join("background").join(file_name(deployment.as_str()))
     }
 
+    /// How the stacks of a deployment are called.
+    pub(crate) fn stacks(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("stacks").join(file_name(deployment.as_str()))
+    }
+
     /// Commands on their way into a tmux session.
     pub(crate) fn tmux(&self) -> PathBuf {
         self.folder.join("tmux")

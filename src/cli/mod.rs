@@ -335,19 +335,27 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
             sb leaks\n  \
             sb leaks --remove          remove containers of runs that have ended\n  \
-            sb leaks --forget shop@aws           stop listing a deployment that does not exist; asks first")]
+            sb leaks --account         what carries the tags of deployments in the AWS account\n  \
+            sb leaks --forget shop@aws           stop listing a deployment that does not exist; asks first",
+            group = clap::ArgGroup::new("asks").args(["forget", "account"]))]
     Leaks {
-        /// Remove the containers of runs that have ended
+        /// Remove the containers of runs that have ended; with --account, what was found, asking first
         #[arg(long)]
         remove: bool,
         /// With --remove: also remove those of runs that could be resumed
-        #[arg(long, requires = "remove")]
+        #[arg(long, requires = "remove", conflicts_with = "account")]
         force: bool,
+        /// Look in the AWS account for what any deployment has left, by its tags: also when a state folder is lost
+        #[arg(long, conflicts_with = "forget")]
+        account: bool,
+        /// With --account: the AWS region [default: that of the environment or the profile]
+        #[arg(long, requires = "account")]
+        region: Option<String>,
         /// Stop listing this deployment, which was never made or no longer exists; removes nothing
         #[arg(long, value_name = "DEPLOYMENT", conflicts_with = "remove")]
         forget: Option<String>,
-        /// With --forget: do not ask about a deployment of which no deploy step ever started
-        #[arg(short, long, requires = "forget")]
+        /// With --forget: do not ask about a deployment of which no deploy step ever started; with --account --remove: do not ask
+        #[arg(short, long, requires = "asks")]
         yes: bool,
     },
     /// Show the rates of a load without sending anything

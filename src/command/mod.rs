@@ -14,6 +14,7 @@ mod from_template;
 mod history;
 mod init;
 mod leaks;
+mod leaks_account;
 mod local;
 mod login;
 mod logs;
@@ -178,6 +179,10 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Why { step, run } => why::why(terminal, settings, &step, run).await,
         Command::Leaks { forget: Some(deployment), yes, .. } => {
             forget::forget(terminal, settings, &deployment, yes).await
+        }
+        Command::Leaks { account: true, region, remove, yes, .. } => {
+            let asked = leaks_account::Asked { region, remove, yes };
+            leaks_account::leaks(terminal, settings, &asked).await
         }
         Command::Leaks { remove, force, .. } => {
             let what = match (remove, force) {

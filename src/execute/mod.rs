@@ -20,6 +20,7 @@ mod local;
 mod otlp;
 mod outputs;
 mod shell;
+mod stack;
 mod step;
 mod throttling;
 mod traces;

@@ -11,7 +11,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use super::background::living::{Companions, Watchers, beside, spoiled};
 use super::{
     Attempt, Execute, Executing, Finished, KnownSecrets, background, command, decide, files, load, local,
-    otlp, traces, wait_for,
+    otlp, stack, traces, wait_for,
 };
 use crate::container::Engine;
 use crate::host::Supervisors;
@@ -181,6 +181,8 @@ impl StepPerformer {
                 Action::Load => load::run(self, attempt, step, folder).await,
                 Action::LocalUp(what) => local::up(self, attempt, step, what).await,
                 Action::LocalDown { failures } => local::down(self, attempt, *failures).await,
+                Action::StackUp(what) => Box::pin(stack::up(self, attempt, step, what, folder)).await,
+                Action::StackDown => Box::pin(stack::down(self, attempt, step, folder)).await,
                 Action::OtlpUp => otlp::up(self, attempt).await,
                 Action::OtlpDown => otlp::down(self, attempt).await,
                 Action::Wait(_) => Outcome::Succeeded.into(),

@@ -1,26 +1,13 @@
 //! AWS: whose account it is, and how much of Lambda may run in it at once.
-//!
-//! Lambda has one small request to answer, so it is signed here rather than through an SDK of its own, which is a large one.
-
-use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_sts::error::SdkError;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use aws_smithy_http_client::tls;
-use aws_types::service_config::ServiceConfigKey;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
+use super::signed::{self, Question};
 use super::{answered, explained};
-
-/// Larger than any answer about an account.
-const ANSWER: usize = 1 << 20;
 
 /// An account as its owner's credentials show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +57,7 @@ pub async fn account(region: Option<&str>) -> Result<Account, AccountError> {
     let credentials = config
         .credentials_provider()
         .ok_or_else(|| AccountError::NoCredentials { reason: "no way to get them is set up".to_owned() })?;
-    let credentials = credentials
+    credentials
         .provide_credentials()
         .await
         .map_err(|error| AccountError::NoCredentials { reason: explained(&error) })?;
@@ -85,7 +72,7 @@ pub async fn account(region: Option<&str>) -> Result<Account, AccountError> {
     Ok(Account {
         id: identity.account().unwrap_or_default().to_owned(),
         arn: identity.arn().unwrap_or_default().to_owned(),
-        concurrency: concurrency(&config, &region, credentials).await,
+        concurrency: concurrency(&config, &region).await,
         region,
     })
 }
@@ -104,41 +91,17 @@ struct AccountLimit {
 }
 
 /// GetAccountSettings of Lambda's API.
-async fn concurrency(
-    config: &SdkConfig,
-    region: &str,
-    credentials: aws_credential_types::Credentials,
-) -> Result<u64, String> {
-    let url = format!("{}/2016-08-19/account-settings/", lambda(config, region).trim_end_matches('/'));
-    let identity = credentials.into();
-    let signing = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name("lambda")
-        .time(SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| error.to_string())?;
-    let request = SignableRequest::new("GET", url.clone(), std::iter::empty(), SignableBody::Bytes(&[]))
-        .map_err(|error| error.to_string())?;
-    let signed = sign(request, &signing.into()).map_err(|error| error.to_string())?;
-    let (instructions, _) = signed.into_parts();
-    let mut request =
-        hyper::Request::get(&url).body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
-    instructions.apply_to_request_http1x(&mut request);
-
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|error| error.to_string())?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::ZERO).build(connector);
-    let answer = client.request(request).await.map_err(|error| explained(&error))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER).collect().await.map_err(|error| error.to_string())?;
-    let body = body.to_bytes();
-    if !status.is_success() {
+async fn concurrency(config: &SdkConfig, region: &str) -> Result<u64, String> {
+    let question = Question {
+        service: "Lambda",
+        signed_as: "lambda",
+        method: "GET",
+        path: "/2016-08-19/account-settings/".to_owned(),
+        headers: Vec::new(),
+        body: String::new(),
+    };
+    let (status, body) = signed::ask(config, region, &question).await?;
+    if !(200..300).contains(&status) {
         let said = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
         return Err(format!("Lambda answers {status}: {said}"));
     }
@@ -146,19 +109,4 @@ async fn concurrency(
         serde_json::from_slice(&body).map_err(|error| format!("Lambda's answer cannot be read: {error}"))?;
     let limit = settings.account_limit;
     Ok(limit.unreserved_concurrent_executions.unwrap_or(limit.concurrent_executions))
-}
-
-/// As the SDK would find it: AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL, the profile's `endpoint_url`, or Lambda's own.
-fn lambda(config: &SdkConfig, region: &str) -> String {
-    let key = ServiceConfigKey::builder()
-        .service_id("Lambda")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .ok();
-    let own = config.service_config().zip(key).and_then(|(service, key)| service.load_config(key));
-    own.or_else(|| config.endpoint_url().map(str::to_owned)).unwrap_or_else(|| {
-        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        format!("https://lambda.{region}.{domain}")
-    })
 }

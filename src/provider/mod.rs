@@ -10,6 +10,8 @@ pub mod retrieval;
 pub mod sampling;
 
 mod pace;
+mod signed;
+pub(crate) mod stacks;
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 

@@ -186,6 +186,8 @@ impl Assumptions {
                 }
                 Action::Wait(duration) => *duration,
                 Action::WaitFor(_) => self.wait_for.unwrap_or(cloud_or(5, Duration::from_millis(300))),
+                Action::StackUp(_) => self.deploy.unwrap_or(Duration::from_secs(90)),
+                Action::StackDown => self.cleanup.unwrap_or(Duration::from_mins(1)),
                 Action::LocalUp(_) | Action::LocalDown { .. } | Action::OtlpUp | Action::OtlpDown => {
                     self.local
                 }

@@ -135,8 +135,8 @@ class Application:
 
     def stop_half_way(self, before, total):
         """Deployments that meet a refusal, at several points; gives the points."""
-        points = {"the bucket of the code": ("request", lambda method, path: method == "PUT" and path.count("/") == 1)}
-        points["the upload of the code"] = ("request", lambda method, path: method == "PUT" and path.count("/") > 1)
+        points = {"the bucket of the code": ("request", lambda method, path: method == "PUT" and path.rstrip("/").count("/") == 1)}
+        points["the upload of the code"] = ("request", lambda method, path: method == "PUT" and path.rstrip("/").count("/") > 1)
         for number in sorted({1, total // 2, total}):
             points[f"resource {number} of {total}"] = ("resource", number)
         passed = []

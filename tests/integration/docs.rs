@@ -83,8 +83,15 @@ fn the_examples_in_the_documentation_are_valid() {
         "plans/precise.toml",
         &format!("[plan]\nname = \"precise\"\nexecutor = \"host\"\n[[applications]]\nmanifest = \"../applications/shop/benchmark.toml\"\n[load]\nconstant = 5\nduration = \"10s\"\n{trials}"),
     );
-    assert_eq!(blocks.len(), 5, "every example is checked");
+    let stack = named("[targets.aws]");
+    work.write(
+        "applications/stacked/benchmark.toml",
+        &format!("[benchmark]\nname = \"stacked\"\n[params]\nmemory_size = 256\n{stack}"),
+    );
+    let topic = "Parameters:\n  MemorySize: {Type: Number}\nResources:\n  News: {Type: AWS::SNS::Topic}\n";
+    work.write("applications/stacked/template.yaml", topic);
+    assert_eq!(blocks.len(), 6, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
-    assert!(checked.stderr.contains("5 files checked, no errors"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("6 files checked, no errors"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("warning") && !checked.stderr.contains('⚠'), "{}", checked.stderr);
 }

@@ -4,6 +4,7 @@
 
 mod analysis;
 mod background;
+mod cloudformation_server;
 mod commands;
 mod compare;
 mod contents;
@@ -38,6 +39,7 @@ mod pseudo_terminal;
 mod remote;
 mod secrets;
 mod signals;
+mod stacks;
 mod state;
 mod stress;
 mod suggestions;

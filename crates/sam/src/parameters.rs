@@ -43,7 +43,7 @@ impl Reader<'_> {
 
 /// The value given for a parameter of a template: under its name, or under the name as manifests write it
 /// (`memory_size` for `MemorySize`).
-fn overriding<'a>(overrides: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+pub(super) fn overriding<'a>(overrides: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
     overrides
         .get(name)
         .or_else(|| overrides.iter().find(|(given, _)| plain(given) == plain(name)).map(|(_, value)| value))

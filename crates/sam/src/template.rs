@@ -32,8 +32,8 @@ use super::{Application, Place, Problem, Reader, Severity, entries, parameters, 
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct Template {
-    source: String,
-    root: Node,
+    pub(super) source: String,
+    pub(super) root: Node,
 }
 
 impl fmt::Debug for Template {

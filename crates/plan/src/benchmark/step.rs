@@ -1,7 +1,7 @@
 //! A step that a manifest declares, checked.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -112,6 +112,10 @@ pub enum Action {
         /// So many first attempts fail on purpose.
         failures: u32,
     },
+    /// Deploys a SAM or CloudFormation template as a stack on AWS.
+    StackUp(Box<StackUp>),
+    /// Removes the stack that the deploy step of the same name has made, and all that came with it.
+    StackDown,
     /// Starts the receiver of OpenTelemetry.
     OtlpUp,
     /// Stops the receiver of OpenTelemetry.
@@ -131,6 +135,24 @@ impl Action {
             _ => None,
         }
     }
+
+    /// The template that it deploys, and the values for its parameters.
+    pub fn template(&self) -> Option<(&Path, &BTreeMap<String, Template>)> {
+        match self {
+            Self::LocalUp(up) => Some((&up.template, &up.parameters)),
+            Self::StackUp(up) => Some((&up.template, &up.parameters)),
+            _ => None,
+        }
+    }
+}
+
+/// A template that becomes a stack on AWS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackUp {
+    /// The template, absolute.
+    pub template: PathBuf,
+    /// Of the template, beside the benchmark's.
+    pub parameters: BTreeMap<String, Template>,
 }
 
 /// A command that is kept alive from its deploy step to the end of the deployment's cleanup.

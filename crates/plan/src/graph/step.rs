@@ -103,6 +103,8 @@ impl Step {
                 Action::Load => "load",
                 Action::LocalUp(_) => "local up",
                 Action::LocalDown { .. } => "local down",
+                Action::StackUp(_) => "stack up",
+                Action::StackDown => "stack down",
                 Action::OtlpUp => "receiver up",
                 Action::OtlpDown => "receiver down",
             },

@@ -92,6 +92,8 @@ shape! {
     pub(crate) struct TargetFile {
         /// The most that steps of this target may ask for. Example: `["aws"]`.
         credentials: Option<Vec<Text>>,
+        /// Where `sam` steps deploy. Default: what the target's name, traces and credentials say. Example: `"aws"`.
+        platform: Option<Spanned<PlatformWord>>,
         /// Where traces come from: a word, or a table with `app_insights`, `google` or `otlp`. Example: `"xray"`. Default: `"none"`.
         traces: Option<Spanned<TracesFile>>,
         /// With the traces `"xray"` and `"local"`: whether a trace and those that link to it, such as of who gets its messages, are fetched and analysed as one. Default: `false`.
@@ -178,6 +180,22 @@ choice! {
 }
 
 words! {
+    /// Where a target is.
+    pub(crate) enum PlatformWord {
+        /// Amazon Web Services.
+        Aws = "aws",
+        /// The local target.
+        Local = "local",
+        /// Microsoft Azure.
+        Azure = "azure",
+        /// Google Cloud.
+        Google = "google",
+        /// Somewhere else, which steps alone know.
+        None = "none",
+    }
+}
+
+words! {
     /// Where traces come from.
     pub(crate) enum TracesWord {
         /// AWS X-Ray.
@@ -226,7 +244,7 @@ choice! {
 }
 
 shape! {
-    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load` or `local`.
+    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local` or `sam`.
     pub(crate) struct StepFile {
         /// Unique per phase and target; letters, digits, `-` and `_`. Example: `"stack"`.
         name: Text,
@@ -248,6 +266,8 @@ shape! {
         load: Option<Spanned<bool>>,
         /// Action: the local target. Example: `local = { template = "template.yaml" }`.
         local: Option<Spanned<LocalFile>>,
+        /// Action: a SAM template, on AWS or on the local target, as the target's platform says. Example: `sam = { template = "template.yaml" }`.
+        sam: Option<Spanned<SamFile>>,
         /// An alias from `[images]` or an image reference; default: a small Alpine image. Example: `image = "deploy"`.
         image: Option<Text>,
         /// The shell that takes a `run` string. Default: `["sh", "-c"]`. Example: `["bash", "-euo", "pipefail", "-c"]`.
@@ -357,6 +377,20 @@ shape! {
         /// Stand-ins of AWS services that the local target does not have: where calls go, by the service's name in signatures. Example: `{ rekognition = "{{outputs.rekognition_url}}" }`.
         services: Option<Map<Spanned<Template>>>,
         /// Stops it; only in cleanup steps. Example: `local = { down = true }`.
+        down: Option<Spanned<bool>>,
+    }
+}
+
+shape! {
+    /// A SAM or CloudFormation template: exactly one of `template` and `down`.
+    pub(crate) struct SamFile {
+        /// Deploys this template; the cleanup removes it, without a step of its own. Example: `"template.yaml"`.
+        template: Option<Text>,
+        /// Values of the template's parameters, before those of the benchmark. Example: `{ MemorySize = "{{params.memory_size}}" }`.
+        parameters: Option<Map<Spanned<Template>>>,
+        /// On the local target: stand-ins of AWS services that it does not have. Example: `{ rekognition = "{{outputs.rekognition_url}}" }`.
+        services: Option<Map<Spanned<Template>>>,
+        /// Removes what the deploy step of the same name has deployed; only in cleanup steps. Example: `sam = { down = true }`.
         down: Option<Spanned<bool>>,
     }
 }

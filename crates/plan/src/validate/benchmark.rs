@@ -31,6 +31,7 @@ use crate::validate::precedence::{self, PhaseOrder};
 use crate::validate::requests;
 use crate::validate::script::{Around, sent};
 use crate::validate::shared::{Benchmarks, ReadBenchmark};
+use crate::validate::stacks;
 use crate::validate::step::{Draft, Steps};
 use crate::validate::template::{Maker, Scope, TargetScope};
 use crate::validate::traces;
@@ -99,6 +100,7 @@ pub(super) struct PhaseDrafts<'a> {
 
 impl BenchmarkChecker<'_> {
     fn check(&mut self, file: &BenchmarkFile) -> Benchmark {
+        let file = &stacks::written_out(file, &mut self.report);
         let header = &file.benchmark;
         check::name(&header.name.value, &header.name.span, "a benchmark", &mut self.report);
         let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
@@ -199,6 +201,7 @@ impl BenchmarkChecker<'_> {
             steps.check_runtimes(draft, &in_containers, &mut self.report);
             if !is_built {
                 steps.check_code(draft, &mut self.report);
+                steps.check_assets(draft, &mut self.report);
             }
             Steps::check_templates(draft, &scope, &mut self.report);
             if file.workload.is_none()

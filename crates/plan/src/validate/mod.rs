@@ -29,6 +29,7 @@ mod sam;
 mod script;
 mod shared;
 mod shell;
+mod stacks;
 mod stand_in;
 mod step;
 mod template;

@@ -49,7 +49,7 @@ impl Steps<'_> {
                 if has_services || local.value.services.is_some() {
                     names.push("aws_endpoint".to_owned());
                 }
-                unknown_parameters(local, &model.parameter_names(), report);
+                unknown_parameters(local.value.parameters.as_ref(), &model.parameter_names(), report);
             }
             Err(problem) => match not_a_template(template, &text) {
                 Some(other) => report.problems.push(other),
@@ -63,11 +63,72 @@ impl Steps<'_> {
         names
     }
 
-    /// A local step hands the parameters on to those of its template that have their names.
-    pub(super) fn read_by_template(&self, draft: &Draft<'_>, scope: &Scope) {
-        let Action::LocalUp(up) = &draft.step.action else { return };
+    /// The names of the outputs of a step that makes a stack of a template: the template's own, and `endpoint` where one of
+    /// them is the base URL.
+    pub(super) fn stack_outputs(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+        file: &StepFile,
+        report: &mut Report,
+    ) -> Vec<String> {
+        let Some(sam) = &file.sam else { return Vec::new() };
+        if let Some((name, _)) = file.outputs.as_ref().and_then(|outputs| outputs.0.first()) {
+            report.push(
+                Problem::error("invalid-output", "a `sam` step has the outputs of its template")
+                    .at(&name.span, "writes nothing that could be read")
+                    .help("remove `outputs`, or add them to `Outputs:` of the template"),
+            );
+        }
+        let Some(text) = self.template_text(template) else { return Vec::new() };
+        let model = match self.templates.borrow_mut().keep(template, &text) {
+            Ok(model) => model,
+            Err(problem) => {
+                report.push(
+                    Problem::error("invalid-template", format!("the SAM template cannot be used: {problem}"))
+                        .at(&sam.span, "this template")
+                        .help(format!("correct {}", template.display())),
+                );
+                return Vec::new();
+            }
+        };
+        unknown_parameters(sam.value.parameters.as_ref(), &model.parameter_names(), report);
+        let mut problems = model.assets().err().unwrap_or_default();
+        problems.extend(model.refused_parameters(&self.known_values(parameters)));
+        for found in problems {
+            report.problems.push(in_template(template, model.source(), found));
+        }
+        let mut names = model.output_names();
+        if model.endpoint_output().is_some() && !names.iter().any(|name| name == "endpoint") {
+            names.push("endpoint".to_owned());
+        }
+        names
+    }
+
+    /// Files that a stack needs, that are not there, and that nothing makes.
+    pub(super) fn check_assets(&self, draft: &Draft<'_>, report: &mut Report) {
+        let (Action::StackUp(up), Some(sam)) = (&draft.step.action, &draft.raw.value.sam) else { return };
         let Some(text) = self.template_text(&up.template) else { return };
         let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
+        let folder = up.template.parent().unwrap_or(&up.template);
+        for asset in model.assets().unwrap_or_default() {
+            let path = normal(&folder.join(&asset.path));
+            if self.files.exists(&path) {
+                continue;
+            }
+            report.push(
+                Problem::error("missing-file", format!("there is no {} `{}`", asset.property, asset.path))
+                    .at(&sam.span, format!("line {} of its template", asset.line))
+                    .help("correct the path in the template, or add a step before this one that builds it"),
+            );
+        }
+    }
+
+    /// A step that deploys a template hands the parameters on to those of its template that have their names.
+    pub(super) fn read_by_template(&self, draft: &Draft<'_>, scope: &Scope) {
+        let Some((template, _)) = draft.step.action.template() else { return };
+        let Some(text) = self.template_text(template) else { return };
+        let Ok(model) = self.templates.borrow_mut().keep(template, &text) else { return };
         let mut read = scope.read_params.borrow_mut();
         for name in self.params.keys() {
             let given = BTreeMap::from([(name.clone(), String::new())]);
@@ -219,7 +280,7 @@ impl Steps<'_> {
     }
 
     /// What the template and the functions' code hold.
-    pub(super) fn local_contents(
+    pub(super) fn template_contents(
         &self,
         template: &Path,
         parameters: &BTreeMap<String, Template>,
@@ -313,32 +374,35 @@ impl Steps<'_> {
             return true;
         }
         let text = model.source();
-        let source = Arc::new(Source::new(template, text));
         let mut seen = BTreeSet::new();
         for found in problems {
             if !seen.insert((found.line, found.resource.clone(), found.message.clone())) {
                 continue;
             }
-            let message = match &found.resource {
-                Some(resource) => format!("resource `{resource}`: {}", found.message),
-                None => found.message,
-            };
-            let mut problem = Problem::error("invalid-template", message);
-            let start: usize =
-                text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
-            let line = text[start..].lines().next().unwrap_or_default();
-            let indent = line.len() - line.trim_start().len();
-            problem = problem.at(&(start + indent..start + line.trim_end().len()), "");
-            problem.source = Some(Arc::clone(&source));
-            report.problems.push(problem);
+            report.problems.push(in_template(template, text, found));
         }
         true
     }
 }
 
+/// A problem at its place in a template.
+fn in_template(template: &Path, text: &str, found: sb_sam::Problem) -> Problem {
+    let message = match &found.resource {
+        Some(resource) => format!("resource `{resource}`: {}", found.message),
+        None => found.message,
+    };
+    let start: usize = text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
+    let line = text[start..].lines().next().unwrap_or_default();
+    let indent = line.len() - line.trim_start().len();
+    let mut problem =
+        Problem::error("invalid-template", message).at(&(start + indent..start + line.trim_end().len()), "");
+    problem.source = Some(Arc::new(Source::new(template, text)));
+    problem
+}
+
 /// Parameters given to a template that does not have them.
-fn unknown_parameters(local: &Spanned<LocalFile>, known: &[String], report: &mut Report) {
-    for (name, _) in local.value.parameters.iter().flat_map(Map::iter) {
+fn unknown_parameters(given: Option<&Map<Spanned<Template>>>, known: &[String], report: &mut Report) {
+    for (name, _) in given.into_iter().flat_map(Map::iter) {
         if !known.contains(&name.value) {
             let message = format!("the template has no parameter `{}`", name.value);
             report.push(

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::benchmark::{
     Action, Command, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry,
-    SamTemplates, WaitFor,
+    SamTemplates, StackUp, WaitFor,
 };
-use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, StepFile, WaitForFile};
+use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, SamFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
@@ -29,6 +29,10 @@ use serde_json::Value;
 
 use sb_sam::LocalSettings;
 use sb_workload::template::{Piece, Template};
+
+/// Of a stack, unless the manifest says otherwise.
+const CLEANUP_ATTEMPTS: u32 = 3;
+const CLEANUP_PAUSE: Duration = Duration::from_secs(30);
 
 /// What steps of one manifest share.
 pub(super) struct Steps<'a> {
@@ -92,6 +96,9 @@ impl Steps<'_> {
         if let Some(Action::LocalUp(up)) = &action {
             output_names.extend(self.local_outputs(&up.template, &up.parameters, file, &targets, report));
         }
+        if let Some(Action::StackUp(up)) = &action {
+            output_names.extend(self.stack_outputs(&up.template, &up.parameters, file, report));
+        }
         let recover = file.recover.iter().flatten();
         let recover =
             recover.map(|recovery| self.recovery(recovery, &environment, &targets, report)).collect();
@@ -102,13 +109,26 @@ impl Steps<'_> {
                 check::no_special(self.files, &named, &file.name.span, "this step", report);
                 contents::of(self.files, named)
             }
-            (None, Some(Action::LocalUp(up))) => self.local_contents(&up.template, &up.parameters),
-            _ => BTreeMap::new(),
+            (None, action) => match action.as_ref().and_then(Action::template) {
+                Some((template, parameters)) => self.template_contents(template, parameters),
+                None => BTreeMap::new(),
+            },
         };
         if let (Some(command), Some(run)) = (command, &file.run) {
             self.check_program(phase, command, &environment, &run.span, report);
         }
         let fails_interrupted = file.on_interrupt == Some(OnInterruptWord::Fail);
+        let retry = match &file.retry {
+            Some(retry) => checked_retry(retry, report),
+            // What runs again after an interruption may run again here. An invocation is never repeated unasked.
+            None if is_command && phase != Phase::Invoke && !fails_interrupted => Retry::when_throttled(),
+            None if matches!(action, Some(Action::StackUp(_))) => Retry::when_throttled(),
+            // What Lambda still logs when its function is gone comes some seconds later.
+            None if matches!(action, Some(Action::StackDown)) => {
+                Retry::times(CLEANUP_ATTEMPTS, CLEANUP_PAUSE)
+            }
+            None => Retry::once(),
+        };
         let step = ManifestStep {
             phase,
             name: file.name.value.clone(),
@@ -117,12 +137,7 @@ impl Steps<'_> {
             contents,
             environment,
             timeout: file.timeout.as_ref().map(|timeout| check::duration(timeout, true, report)),
-            retry: match &file.retry {
-                Some(retry) => checked_retry(retry, report),
-                // What runs again after an interruption may run again here. An invocation is never repeated unasked.
-                None if is_command && phase != Phase::Invoke && !fails_interrupted => Retry::when_throttled(),
-                None => Retry::once(),
-            },
+            retry,
             allow_failure: file.allow_failure.unwrap_or(false),
             recover,
             outputs,
@@ -195,6 +210,7 @@ impl Steps<'_> {
             file.wait_for.as_ref().map(|value| ("wait_for", &value.span)),
             file.load.as_ref().map(|value| ("load", &value.span)),
             file.local.as_ref().map(|value| ("local", &value.span)),
+            file.sam.as_ref().map(|value| ("sam", &value.span)),
         ]
         .into_iter()
         .flatten()
@@ -240,11 +256,50 @@ impl Steps<'_> {
         if let Some(local) = &file.local {
             return self.local(phase, local, report);
         }
+        if let Some(sam) = &file.sam {
+            return self.sam(phase, sam, report);
+        }
         report.push(
             Problem::error("step-action", format!("the step `{}` does nothing", file.name.value))
                 .at(&file.name.span, "a step without an action")
-                .help("add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only) and `local`"),
+                .help(
+                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local` and `sam`",
+                ),
         );
+        None
+    }
+
+    /// A template as a stack; on the local target, the step has become a `local` one before.
+    fn sam(&self, phase: Phase, sam: &Spanned<SamFile>, report: &mut Report) -> Option<Action> {
+        let file = &sam.value;
+        let (message, help) = match (&file.template, &file.down) {
+            (Some(template), None) if phase == Phase::Deploy => {
+                let template = self.place.existing(self.files, template, false, "the SAM template", report);
+                let parameters = file.parameters.iter().flat_map(Map::iter);
+                let parameters =
+                    parameters.map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
+                return Some(Action::StackUp(Box::new(StackUp { template, parameters })));
+            }
+            (None, Some(down))
+                if phase == Phase::Cleanup
+                    && down.value
+                    && file.parameters.is_none()
+                    && file.services.is_none() =>
+            {
+                return Some(Action::StackDown);
+            }
+            (Some(_), None) => {
+                ("`sam = { template = … }` belongs to deploy steps", "move the step to [[deploy]]")
+            }
+            (None, Some(down)) if down.value && phase != Phase::Cleanup => {
+                ("`sam = { down = true }` belongs to cleanup steps", "move the step to [[cleanup]]")
+            }
+            _ => (
+                "`sam` takes either `template`, with values for it, or `down = true`",
+                "write `{ template = \"template.yaml\" }` to deploy; its cleanup needs no step",
+            ),
+        };
+        report.push(Problem::error("step-action", message).at(&sam.span, "not here").help(help));
         None
     }
 
@@ -339,6 +394,9 @@ impl Steps<'_> {
         background::check_templates(file, scope, user, report);
         let local = file.local.iter().map(|local| &local.value);
         let values = local.flat_map(|local| local.parameters.iter().chain(&local.services));
+        // Stand-ins are the local target's: where a step deploys to it, they are checked there.
+        let sam = file.sam.iter().flat_map(|sam| sam.value.parameters.iter());
+        let values = values.chain(sam);
         for (_, template) in values.flat_map(Map::iter) {
             scope.check(template, Role::Plain, user, report);
         }
@@ -412,8 +470,10 @@ fn reject_command_keys(file: &StepFile, report: &mut Report) {
     given.extend(file.workdir.as_ref().map(|value| ("workdir", &value.span)));
     given.extend(file.background.as_ref().map(|value| ("background", &value.span)));
     given.extend(file.env.iter().flat_map(Map::iter).take(1).map(|(name, _)| ("env", &name.span)));
-    given.extend(file.credentials.iter().flatten().take(1).map(|name| ("credentials", &name.span)));
-    if file.local.is_none() {
+    // Steps with `sam` were given those of AWS when they were written out.
+    let credentials = file.credentials.iter().flatten().filter(|_| file.sam.is_none());
+    given.extend(credentials.take(1).map(|name| ("credentials", &name.span)));
+    if file.local.is_none() && file.sam.is_none() {
         given
             .extend(file.outputs.iter().flat_map(Map::iter).take(1).map(|(name, _)| ("outputs", &name.span)));
     }

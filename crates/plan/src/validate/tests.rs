@@ -10,6 +10,7 @@ mod kind;
 mod plans;
 mod requests;
 mod scripts;
+mod stacks;
 mod wrong;
 
 use std::collections::BTreeMap;
