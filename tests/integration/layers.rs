@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("container", &["attempt", "command_exit"]),
     ("host", &["attempt", "command_exit", "inherited"]),
     ("provider", &[]),
-    ("store", &["attempt", "workspace"]),
+    ("store", &["command_exit", "attempt", "workspace"]),
     ("execute", &["attempt", "command_exit", "workspace", "container", "host", "inherited", "provider"]),
     ("schedule", &["attempt", "store", "execute", "workspace"]),
     ("run", &["attempt", "workspace", "inherited", "store", "execute", "schedule"]),

@@ -340,6 +340,7 @@ fn help_and_manual_pages_are_there_for_every_command() {
 /// or files and names that are made up.
 const ELSEWHERE: &[&str] = &[
     "sb run plans/quickstart.toml --tmux",
+    "sb run plans/quickstart.toml --seed",
     "sb test constant",
     "sb invoke constant",
     "sb invoke fluctuating",
@@ -349,6 +350,7 @@ const ELSEWHERE: &[&str] = &[
     "sb report data/raw",
     "sb report compare",
     "sb trace aggregate logs/after",
+    "sb trace show 1-5fbcfa0a logs",
     "sb trace what-if --operation",
     "sb analyze-traces traces.json.zst",
     "sb analyze-traces spans.json",
@@ -363,7 +365,7 @@ fn the_examples_of_the_help_do_what_they_say() {
     for name in ["quickstart", "study"] {
         work.write(&format!("shop/plans/{name}.toml"), &plan.replace("quickstart", name));
     }
-    work.write("shop/load.toml", "iterations = 2\n");
+    work.write("shop/load.toml", "constant = 5\nduration = \"1s\"\n");
     work.write(
         "shop/applications/other/benchmark.toml",
         "[benchmark]\nname = \"other\"\n\n[targets.local]\n",
@@ -374,9 +376,11 @@ fn the_examples_of_the_help_do_what_they_say() {
         Ran::of(command.output().unwrap())
     };
     sb(&["test"]).expect(0);
-    let traces: serde_json::Value =
-        serde_json::from_str(&sb(&["trace", "list", "--format", "json"]).expect(0).stdout).unwrap();
-    let id = traces.pointer("/traces/0/id").and_then(serde_json::Value::as_str).unwrap();
+    let id = || {
+        let traces = sb(&["trace", "list", "--format", "json"]).expect(0).stdout;
+        let traces: serde_json::Value = serde_json::from_str(&traces).unwrap();
+        traces["traces"][0]["trace_id"].as_str().unwrap().to_owned()
+    };
     let logs = std::fs::read_dir(work.path().join("shop/logs")).unwrap().next().unwrap().unwrap().path();
     std::fs::copy(logs.join("traces.json"), work.path().join("shop/traces.json")).unwrap();
     let logs = format!("logs/{}", logs.file_name().unwrap().to_string_lossy());
@@ -429,7 +433,7 @@ fn the_examples_of_the_help_do_what_they_say() {
             }
             let example = line.split("  ").next().unwrap_or_default();
             let example = example.split([';', '|', '>']).next().unwrap_or_default();
-            let example = example.replace("1-5fbcfa0a", id).replace("logs/2026-01-31_12-00-00", &logs);
+            let example = example.replace("1-5fbcfa0a", &id()).replace("logs/2026-01-31_12-00-00", &logs);
             let words: Vec<&str> = example.split_whitespace().skip(1).collect();
             let done = sb(&words);
             assert_eq!(done.code, 0, "`{example}`: {}{}", done.stdout, done.stderr);

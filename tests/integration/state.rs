@@ -287,7 +287,7 @@ fn a_plan_of_which_a_run_goes_on_is_not_run_beside_it_unasked() {
     assert!(work.appears("runner.log", "started    app.1/deploy/stack"), "{}", work.read("runner.log"));
     let refused = work.sb(&["run", "plan.toml"]).expect(6);
     let refusal = refused.stderr.replace("\n  │ ", " ");
-    assert!(refusal.contains("no other is started"), "{refusal}");
+    assert!(refusal.contains("no other one is started"), "{refusal}");
     let command = refused.stderr.split('`').find(|part| part.starts_with("sb status ")).unwrap().to_owned();
     let anew = refused.stderr.split('`').find(|part| part.ends_with(" --anew")).unwrap().to_owned();
     let words = |command: &str| command.split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>();
