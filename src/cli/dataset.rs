@@ -97,6 +97,7 @@ pub(crate) enum DatasetCommand {
         Examples:\n  \
         sb dataset export 4a1f traces --from 600 --minutes 20 > trace.csv\n  \
         sb dataset export 4a1f traces --from 10:00 --window 1h --factor 0.5 --output trace.csv\n  \
+        sb dataset export 4a1f traces --window 1h --invocations --output starts.csv\n  \
         sb dataset export 4a1f traces --trigger http --from 1430 --minutes 20 --into-next-day")]
     Export {
         /// The function: its hash, or its name in the dataset
@@ -123,6 +124,9 @@ pub(crate) enum DatasetCommand {
         /// Continue a window that passes the end of the day on the next day
         #[arg(long)]
         into_next_day: bool,
+        /// Write the start of each invocation instead of counts, for `trace` of a load; of datasets that have them
+        #[arg(long, conflicts_with_all = ["factor", "plain"])]
+        invocations: bool,
         /// Leave out the lines that say where the numbers are from
         #[arg(long)]
         plain: bool,

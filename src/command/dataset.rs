@@ -61,6 +61,7 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             trigger,
             sum,
             into_next_day,
+            invocations,
             plain,
             output,
         } => {
@@ -75,7 +76,11 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             };
             let wanted = Wanted { function, owner, app, trigger, sum };
             let found = export(&read.dataset, &read.totals, &wanted, window, factor, into_next_day)?;
-            let text = if plain { found.to_plain_csv() } else { found.to_csv(&read.dataset) };
+            let text = match (invocations, plain) {
+                (true, _) => found.to_starts_csv(&read.dataset)?,
+                (false, true) => found.to_plain_csv(),
+                (false, false) => found.to_csv(&read.dataset),
+            };
             if found.repeated_rows > 0 {
                 terminal.say(&format!(
                     "{} rows repeat the function's key; they are added up",

@@ -180,6 +180,27 @@ fn a_window_is_selected_exported_and_sent_as_a_load() {
 }
 
 #[test]
+fn single_invocations_are_exported_and_replayed_at_their_times() {
+    let work = Workspace::new();
+    work.write(
+        "t.txt",
+        "app,func,end_timestamp,duration\na,f,64.5,0.5\na,f,61.25,0.25\na,g,62.0,0.1\na,f,66.0,1.0\n",
+    );
+    let arguments = ["dataset", "export", "f", "t.txt", "--from", "2", "--minutes", "1"];
+    work.sb(&[&arguments[..], &["--invocations", "--output", "starts.csv"]].concat()).expect(0);
+    assert!(
+        work.read("starts.csv")
+            .ends_with("start_s,duration_s\n1.000000,0.250000\n4.000000,0.500000\n5.000000,1.000000\n")
+    );
+    work.write("load.toml", "trace = \"starts.csv\"\nspeed = 2\n");
+    let load = json_of(&work, &["workload", "generate", "--load", "load.toml"]);
+    assert_eq!(load["invocations_per_second"], serde_json::json!([1, 0, 2]));
+    dataset(&work);
+    let ran = work.sb(&["dataset", "export", &name(2), "traces", "--invocations"]).expect(2);
+    assert!(ran.stderr.contains("has counts only"), "{}", ran.stderr);
+}
+
+#[test]
 #[ignore = "needs: chromium"]
 fn patterns_are_named_on_a_contact_sheet_in_a_browser_and_decide_afterwards() {
     let work = Workspace::new();

@@ -122,6 +122,21 @@ impl Dataset {
         }
     }
 
+    /// Start and duration of each invocation of the functions in a window, in seconds: starts since the window begins, in order.
+    /// A duration is that of the dataset; Azure's and IBM's leave cold starts out.
+    ///
+    /// # Errors
+    /// The dataset has counts only, or a file is broken.
+    pub fn invocations(&self, keys: &[Key], window: Window) -> Result<Vec<(f64, f64)>, DatasetError> {
+        if matches!(self.format, Format::Azure2019 | Format::HuaweiCounts) {
+            return Err(DatasetError::request(
+                format!("{} has counts only, and no time of a single invocation", self.format.name()),
+                "export its minutes, which a load spreads by its seed",
+            ));
+        }
+        tall::invocations_of(&self.files, &self.names, self.format, keys, window)
+    }
+
     /// How many invocations each of the functions has in each minute of a window. None for a function that is not listed
     /// on every day of the window.
     ///

@@ -156,8 +156,37 @@ impl Export {
         total as f64 / (60.0 * self.per_minute.len().max(1) as f64)
     }
 
+    /// A file for `trace` of a load: the start of each invocation in seconds, after the lines of [`Export::to_csv`]. A load sends
+    /// each at its time.
+    ///
+    /// # Errors
+    /// The dataset has counts only, the counts are scaled, or a file is broken.
+    pub fn to_starts_csv(&self, dataset: &Dataset) -> Result<String, DatasetError> {
+        if (self.factor - 1.0).abs() > f64::EPSILON {
+            return Err(DatasetError::request(
+                "single invocations cannot be multiplied",
+                "leave --factor out; `speed` of a load plays them faster",
+            ));
+        }
+        let invocations = dataset.invocations(&self.keys, self.window)?;
+        if invocations.is_empty() {
+            return Err(DatasetError::request("the window has no invocation", "choose another window"));
+        }
+        let mut text = self.facts(dataset);
+        text.push_str("start_s,duration_s\n");
+        for (start, duration) in invocations {
+            let _ = writeln!(text, "{start:.6},{duration:.6}");
+        }
+        Ok(text)
+    }
+
     /// The file: lines that begin with `#` say where the numbers are from, then the column follows.
     pub fn to_csv(&self, dataset: &Dataset) -> String {
+        self.facts(dataset) + &self.to_plain_csv()
+    }
+
+    /// Where the numbers are from, a line for each fact.
+    fn facts(&self, dataset: &Dataset) -> String {
         let mut text = String::new();
         let place = dataset.file_of(self.window.day).unwrap_or_else(|| dataset.path().to_owned());
         let end = u32::from(self.window.first) + self.window.minutes - 1;
@@ -180,7 +209,6 @@ impl Export {
         }
         let _ = writeln!(text, "# window: day {}, minutes {} to {end}", self.window.day, self.window.first);
         let _ = writeln!(text, "# factor: {}", self.factor);
-        text.push_str(&self.to_plain_csv());
         text
     }
 

@@ -24,6 +24,10 @@ trait Sink {
     fn id(&mut self, key: &str) -> Option<u32>;
     /// So many invocations in a minute, 1 to 1440, of a day.
     fn add(&mut self, id: u32, day: u32, minute: u16, count: u64);
+    /// An invocation that begins in such a minute, with its start since the first day in 10⁻¹⁸ s and its duration.
+    fn begins(&mut self, id: u32, day: u32, minute: u16, _: i128, _: i128) {
+        self.add(id, day, minute, 1);
+    }
     /// A row, or an invocation that has one.
     fn row(&mut self, day: u32);
     fn notes(&mut self) -> &mut Notes;
@@ -96,6 +100,67 @@ impl Sink for InWindow<'_> {
     fn notes(&mut self) -> &mut Notes {
         &mut self.notes
     }
+}
+
+/// The single invocations of some functions in a window.
+struct Single<'a> {
+    window: Window,
+    keys: std::collections::HashSet<&'a str, RandomState>,
+    found: Vec<(i128, i128)>,
+    notes: Notes,
+}
+
+impl Sink for Single<'_> {
+    fn wants(&self, day: u32) -> bool {
+        (self.window.day..=self.window.last_day()).contains(&day)
+    }
+
+    fn id(&mut self, key: &str) -> Option<u32> {
+        self.keys.contains(key).then_some(0)
+    }
+
+    fn add(&mut self, _: u32, _: u32, _: u16, _: u64) {}
+
+    fn begins(&mut self, _: u32, day: u32, minute: u16, start: i128, duration: i128) {
+        if self.window.place_of(day, minute).is_some() {
+            self.found.push((start, duration));
+        }
+    }
+
+    fn row(&mut self, _: u32) {}
+
+    fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+}
+
+/// Start and duration of each invocation in a window, in seconds since the window begins, by start.
+pub(crate) fn invocations_of(
+    files: &Files,
+    names: &[String],
+    format: Format,
+    keys: &[Key],
+    window: Window,
+) -> Result<Vec<(f64, f64)>, DatasetError> {
+    let mut sink = Single {
+        window,
+        keys: keys.iter().map(Key::as_str).collect(),
+        found: Vec::new(),
+        notes: Notes::default(),
+    };
+    read(files, names, format, &mut sink)?;
+    sink.found.sort_unstable();
+    let first_day = first_day(format);
+    let minutes = i128::from(window.day - first_day.min(window.day)) * 1440 + i128::from(window.first) - 1;
+    let begin = minutes * 60 * ATTO;
+    // An invocation that began before the trace is counted in its first minute, and is sent at once.
+    let since = |start: i128| (start - begin).max(0) as f64 / ATTO as f64;
+    Ok(sink.found.iter().map(|(start, duration)| (since(*start), *duration as f64 / ATTO as f64)).collect())
+}
+
+/// The number of the first day.
+fn first_day(format: Format) -> u32 {
+    u32::from(!matches!(format, Format::HuaweiCounts | Format::HuaweiRequests))
 }
 
 pub(crate) fn totals(
@@ -227,12 +292,12 @@ fn place(lines: &Lines<'_>, header: &[String], name: &str) -> Result<usize, Data
     })
 }
 
-/// Counts an invocation where it began. Days count from `first_day`.
+/// Counts an invocation where it began, with its start and duration. Days count from `first_day`.
 fn add(
     lines: &Lines<'_>,
     sink: &mut dyn Sink,
     key: &str,
-    start: i128,
+    (start, duration): (i128, i128),
     first_day: u32,
 ) -> Result<(), DatasetError> {
     let is_early = start < 0;
@@ -247,7 +312,7 @@ fn add(
     sink.notes().before_start += u64::from(is_early);
     sink.row(day);
     if let Some(id) = sink.id(key) {
-        sink.add(id, day, (second % 86_400 / 60 + 1) as u16, 1);
+        sink.begins(id, day, (second % 86_400 / 60 + 1) as u16, start, duration);
     }
     Ok(())
 }
@@ -274,7 +339,7 @@ fn invocations(lines: &mut Lines<'_>, has_ends: bool, sink: &mut dyn Sink) -> Re
         }
         key.clear();
         key.extend([",", app, ",", function, ","]);
-        add(lines, sink, &key, if has_ends { at - duration } else { at }, 1)?;
+        add(lines, sink, &key, (if has_ends { at - duration } else { at }, duration), 1)?;
     }
     Ok(())
 }
@@ -283,6 +348,7 @@ fn invocations(lines: &mut Lines<'_>, has_ends: bool, sink: &mut dyn Sink) -> Re
 fn requests(lines: &mut Lines<'_>, sink: &mut dyn Sink) -> Result<(), DatasetError> {
     let names = header(lines)?;
     let at = place(lines, &names, "time_worker")?;
+    let cost = names.iter().position(|name| name == "totalCost_worker");
     let [function, user, pod] =
         [place(lines, &names, "funcName")?, place(lines, &names, "userID")?, place(lines, &names, "podID")?];
     let mut key = String::new();
@@ -290,6 +356,7 @@ fn requests(lines: &mut Lines<'_>, sink: &mut dyn Sink) -> Result<(), DatasetErr
         let line = lines.bytes(line);
         let cells = cells(lines, line, names.len())?;
         let start = time(lines, at + 1, cells[at])?;
+        let duration = cost.map_or(Ok(0), |cost| time(lines, cost + 1, cells[cost]))?;
         let pod_id = text(lines, pod + 1, cells[pod])?;
         // `pool22-300-128-0003741797` is a pod of the pool `pool22-300-128`.
         let Some((pool, _)) = pod_id.rsplit_once('-') else {
@@ -298,7 +365,7 @@ fn requests(lines: &mut Lines<'_>, sink: &mut dyn Sink) -> Result<(), DatasetErr
         let (name, user) = (text(lines, function + 1, cells[function])?, text(lines, user + 1, cells[user])?);
         key.clear();
         key.extend([user, ",,", name, "---", user, "---", pool, ","]);
-        add(lines, sink, &key, start, 0)?;
+        add(lines, sink, &key, (start, duration), 0)?;
     }
     Ok(())
 }

@@ -248,11 +248,27 @@ impl Load {
             LoadShape::Trace(trace) => {
                 at_rate(f64::from(trace.per_second().into_iter().max().unwrap_or_default()))
             }
-            LoadShape::Bursts { size, .. } => *size as f64,
+            LoadShape::Bursts { size, at } => {
+                let span = self.expected_latency().as_secs_f64() * self.speed;
+                *size as f64 * most_within(at, span) as f64
+            }
             LoadShape::Users { users, .. } => *users as f64,
             LoadShape::K6(options) => k6_options::most_users(options),
         }
     }
+}
+
+/// How many of some times, which are sorted, lie within any span of so many seconds; its end does not belong to it.
+fn most_within(at: &[Duration], span: f64) -> usize {
+    let mut first = 0;
+    let mut most = 0;
+    for (place, time) in at.iter().enumerate() {
+        while first < place && time.as_secs_f64() - at[first].as_secs_f64() >= span {
+            first += 1;
+        }
+        most = most.max(place + 1 - first);
+    }
+    most
 }
 
 /// How many invocations are sent, and when.
@@ -425,6 +441,10 @@ mod tests {
         let think_time = ThinkTime::Fixed(minute);
         check_peak(LoadShape::Users { users: 30, duration: minute, think_time }, 5.0, 1000, 30.0);
         check_peak(LoadShape::Bursts { size: 500, at: vec![Duration::ZERO] }, 1.0, 1, 500.0);
+        // Three of these five are under way at once, and all of them when they are played ten times faster.
+        let at: Vec<Duration> = [0, 400, 800, 1200, 5000].map(Duration::from_millis).to_vec();
+        check_peak(LoadShape::Bursts { size: 2, at: at.clone() }, 1.0, 1000, 6.0);
+        check_peak(LoadShape::Bursts { size: 2, at }, 10.0, 1000, 10.0);
         let trace = TraceLoad {
             name: "t".to_owned(),
             per_minute: vec![60.0, 120.0],

@@ -221,7 +221,9 @@ impl Schedule {
                 ramps.iter().flat_map(|ramp| [ramp.from, ramp.to]).fold(0.0, f64::max)
             }
             Arrivals::Seconds(seconds) => f64::from(seconds.counts.iter().copied().max().unwrap_or(0)),
-            Arrivals::Bursts { size, .. } => return *size as f64 * 10.0,
+            Arrivals::Bursts { size, at } => {
+                return *size as f64 * crate::most_within(at, 0.1 * self.speed) as f64 * 10.0;
+            }
         };
         peak * self.speed
     }

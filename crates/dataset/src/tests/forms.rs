@@ -243,3 +243,30 @@ fn invocations_that_began_before_the_trace_are_counted_and_said() {
     assert_eq!(totals.notes.before_start, 1);
     assert!(totals.notes.sentences()[0].starts_with("1 invocation before the start"), "{:?}", totals.notes);
 }
+
+#[test]
+fn single_invocations_have_their_start_since_the_window_begins() {
+    let folder = tempdir().unwrap();
+    let text = "app,func,end_timestamp,duration\na,f,100.0,0.5\na,f,70.3,0.3\na,g,71.0,0.0\na,f,59.9,0.0\na,f,0.1,0.2\n";
+    write(folder.path(), "t.txt", text);
+    let dataset = Dataset::open(folder.path(), Options::default()).unwrap();
+    let key = Key::new("", "a", "f", "");
+    let found =
+        |first, minutes| dataset.invocations(std::slice::from_ref(&key), Window { day: 1, first, minutes });
+    assert_eq!(found(2, 1).unwrap(), [(10.0, 0.3), (39.5, 0.5)]);
+    assert_eq!(found(1, 1).unwrap(), [(0.0, 0.2), (59.9, 0.0)]);
+    let totals = dataset.totals().unwrap();
+    let wanted = crate::Wanted { function: "f".to_owned(), ..Default::default() };
+    let window = Window { day: 1, first: 2, minutes: 1 };
+    let export = |factor| crate::export(&dataset, &totals, &wanted, window, factor, false).unwrap();
+    let text = export(1.0).to_starts_csv(&dataset).unwrap();
+    assert!(
+        text.ends_with("# factor: 1\nstart_s,duration_s\n10.000000,0.300000\n39.500000,0.500000\n"),
+        "{text}"
+    );
+    assert!(export(2.0).to_starts_csv(&dataset).is_err());
+    write(folder.path(), &name_2019(1), &day_2019(&[(key.clone(), vec![1])]));
+    let counts = open(folder.path(), options(1..=1));
+    let error = counts.invocations(&[key], window).unwrap_err().to_string();
+    assert!(error.contains("has counts only"), "{error}");
+}

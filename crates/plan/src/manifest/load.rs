@@ -16,7 +16,7 @@ choice! {
 }
 
 shape! {
-    /// When requests are sent: exactly one of `iterations`, `constant` or `users` with `duration`, `stages`, `pattern`, `csv`, `bursts` and `k6_options`.
+    /// When requests are sent: exactly one of `iterations`, `constant` or `users` with `duration`, `stages`, `pattern`, `csv`, `trace`, `bursts` and `k6_options`.
     #[cfg_attr(test, schemars(title = "sb load"))]
     pub(crate) struct LoadFile {
         /// That many invocations, one after another. Example: `iterations = 10`.
@@ -39,6 +39,8 @@ shape! {
         pattern: Option<Spanned<Template>>,
         /// A CSV file with a column `InvocationsPerMinute`, relative to this file. Example: `csv = "trace.csv"`.
         csv: Option<Spanned<Template>>,
+        /// A CSV file with a column `start_s`, relative to this file: an invocation is sent at each of these times, in seconds from the start. Example: `trace = "starts.csv"`.
+        trace: Option<Spanned<Template>>,
         /// Of `pattern` and `csv`: the mean invocations per second. Example: `20`.
         rate: Option<Spanned<Or<f64>>>,
         /// Of `pattern` and `csv`, instead of `rate`: how much more than was traced. Example: `2`.

@@ -27,7 +27,7 @@ const MOST_STAGES: u64 = 100_000;
 pub(super) const SHAPES: &str = "use exactly one of `iterations = 10`, `constant = 20` with `duration = \"90s\"`, \
                       `users = 20` with `duration = \"90s\"`, \
                       `stages = [ { target = 10, duration = \"30s\" } ]`, `pattern = \"steady\"`, `csv = \"trace.csv\"`, \
-                      `bursts = { size = 20, at = [\"0s\"] }` and `k6_options = \"options.json\"`";
+                      `trace = \"starts.csv\"`,                       `bursts = { size = 20, at = [\"0s\"] }` and `k6_options = \"options.json\"`";
 
 /// A value that a template may have given.
 pub(super) trait FromValue: Sized {
@@ -125,7 +125,7 @@ pub(super) fn templates(load: &LoadFile) -> Vec<Spanned<Template>> {
         add(&mut found, Some(&bursts.value.size));
         bursts.value.at.value.iter().for_each(|time| add(&mut found, Some(time)));
     }
-    let words = [&load.pattern, &load.csv, &load.scale_type, &load.arrivals, &load.k6_options];
+    let words = [&load.pattern, &load.csv, &load.trace, &load.scale_type, &load.arrivals, &load.k6_options];
     found.extend(words.into_iter().flatten().filter(|word| !word.value.is_literal()).cloned());
     found
 }
@@ -177,6 +177,7 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     given.extend(load.stages.as_ref().map(|value| ("stages", &value.span)));
     given.extend(load.pattern.as_ref().map(|value| ("pattern", &value.span)));
     given.extend(load.csv.as_ref().map(|value| ("csv", &value.span)));
+    given.extend(load.trace.as_ref().map(|value| ("trace", &value.span)));
     given.extend(load.bursts.as_ref().map(|value| ("bursts", &value.span)));
     given.extend(load.k6_options.as_ref().map(|value| ("k6_options", &value.span)));
     if let [(first, _), .., (second, at)] = given.as_slice() {
@@ -223,6 +224,9 @@ fn shape(load: &LoadFile, span: &Span, values: &Values<'_>, report: &mut Report)
     }
     if let Some(csv) = &load.csv {
         return trace_load::csv(load, csv, values, report);
+    }
+    if let Some(trace) = &load.trace {
+        return trace_load::replay(trace, values, report);
     }
     if let Some(bursts) = &load.bursts {
         return trace_load::bursts(&bursts.value, values, report);

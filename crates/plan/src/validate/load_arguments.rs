@@ -59,6 +59,7 @@ fn raw(arguments: &LoadArguments) -> Result<LoadFile, Box<Problem>> {
         repeat: None,
         pattern: None,
         csv: None,
+        trace: None,
         rate: arguments.rate.map(spanned),
         scale_factor: arguments.scale_factor.map(spanned),
         scale_type: arguments.scale_type.as_deref().map(word).transpose()?,

@@ -69,7 +69,35 @@ pub(super) fn csv(
     report: &mut Report,
 ) -> Option<LoadShape> {
     let name = text(path, values, report)?;
-    let file = match values.file(&name) {
+    let (per_minute, source) = read_file(path, &name, read_minutes, HELP, values, report)?;
+    let shape = scaled(load, name, per_minute, &path.span, values, report)?;
+    Some(match shape {
+        LoadShape::Trace(trace) => LoadShape::Trace(TraceLoad { source, ..trace }),
+        other => other,
+    })
+}
+
+/// Every invocation of a recorded trace at its own time.
+pub(super) fn replay(
+    path: &Spanned<Template>,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<LoadShape> {
+    let name = text(path, values, report)?;
+    let at = read_file(path, &name, read_starts, STARTS_HELP, values, report)?;
+    Some(LoadShape::Bursts { size: 1, at })
+}
+
+/// What a file holds, by one of the readers below; its help says what the file should be.
+fn read_file<T>(
+    path: &Spanned<Template>,
+    name: &str,
+    reader: fn(&[u8]) -> Result<T, String>,
+    help: &'static str,
+    values: &Values<'_>,
+    report: &mut Report,
+) -> Option<T> {
+    let file = match values.file(name) {
         Ok(file) => file,
         Err(problem) => {
             report.push(problem.at(&path.span, "is not read"));
@@ -80,15 +108,9 @@ pub(super) fn csv(
         .files
         .read(&file)
         .map_err(|error| (format!("cannot read `{}`: {error}", file.display()), "check the path"))
-        .and_then(|bytes| read_minutes(&bytes).map_err(|error| (format!("`{name}`: {error}"), HELP)));
+        .and_then(|bytes| reader(&bytes).map_err(|error| (format!("`{name}`: {error}"), help)));
     match read {
-        Ok((per_minute, source)) => {
-            let shape = scaled(load, name, per_minute, &path.span, values, report)?;
-            Some(match shape {
-                LoadShape::Trace(trace) => LoadShape::Trace(TraceLoad { source, ..trace }),
-                other => other,
-            })
-        }
+        Ok(found) => Some(found),
         Err((message, help)) => {
             report.push(
                 Problem::error("invalid-csv", format!("{message}{}", values.point))
@@ -101,6 +123,43 @@ pub(super) fn csv(
 }
 
 const HELP: &str = "write a first line with the names of the columns, one of them InvocationsPerMinute, and a line per minute";
+
+const STARTS: &str = "start_s";
+/// A run keeps the time of each.
+const MOST_STARTS: usize = 100_000;
+/// Ten weeks, as for minutes.
+const LATEST_START: f64 = MOST_MINUTES as f64 * 60.0;
+const STARTS_HELP: &str = "write a first line with the names of the columns, one of them start_s, and a line per invocation, in the order of \
+                           their times in seconds";
+
+/// The column of the times of a CSV file. The message says what is wrong.
+fn read_starts(bytes: &[u8]) -> Result<Vec<Duration>, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(bytes);
+    let headers = reader.headers().map_err(|error| error.to_string())?;
+    let Some(column) = headers.iter().position(|name| name == STARTS) else {
+        let names: Vec<&str> = headers.iter().collect();
+        return Err(format!("there is no column `{STARTS}`, only: {}", names.join(", ")));
+    };
+    let mut starts: Vec<Duration> = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let text = record.get(column).unwrap_or_default();
+        let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=LATEST_START).contains(seconds));
+        let Some(start) = seconds.map(Duration::from_secs_f64) else {
+            return Err(format!("line {line}: `{text}` is not a time in seconds from the start"));
+        };
+        if starts.last().is_some_and(|last| start < *last) {
+            return Err(format!("line {line}: `{text}` is before the time in the line above"));
+        }
+        if starts.len() == MOST_STARTS {
+            return Err(format!("it has more than {MOST_STARTS} invocations"));
+        }
+        starts.push(start);
+    }
+    if starts.is_empty() { Err("it has no invocations".to_owned()) } else { Ok(starts) }
+}
 
 /// Lines of a file that say where its numbers are from. Runs keep them, so there is an end to their number and length.
 const MOST_FACTS: usize = 50;

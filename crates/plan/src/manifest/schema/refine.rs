@@ -405,7 +405,17 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("LoadFile.max_dropped", range(0.0, 1.0)),
         (
             "LoadFile",
-            one_of(&["iterations", "constant", "users", "stages", "pattern", "csv", "bursts", "k6_options"]),
+            one_of(&[
+                "iterations",
+                "constant",
+                "users",
+                "stages",
+                "pattern",
+                "csv",
+                "trace",
+                "bursts",
+                "k6_options",
+            ]),
         ),
         (
             "LoadFile",

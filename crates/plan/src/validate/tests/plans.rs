@@ -380,6 +380,33 @@ fn a_pattern_is_scaled_and_skipped_as_the_plan_or_the_command_line_says() {
 }
 
 #[test]
+fn every_invocation_of_a_recorded_trace_has_its_own_time() {
+    let read = |text: &str| {
+        let files = Snapshot::new([
+            ("/here/starts.csv", text),
+            ("/here/load.toml", "trace = \"starts.csv\"\nspeed = 2\n"),
+        ]);
+        let checked = crate::validate::load_file(&files, std::path::Path::new("/here/load.toml"));
+        checked.value.ok_or_else(|| checked.problems[0].to_string())
+    };
+    let load = read("# dataset: d\nstart_s,duration_s\n0,1\n0.25,\n0.25,2\n61.5,0\n").unwrap();
+    let at = [0, 250, 250, 61_500].map(Duration::from_millis).to_vec();
+    assert_eq!((load.shape, load.speed), (LoadShape::Bursts { size: 1, at }, 2.0));
+    for (text, message) in [
+        ("", "there is no column `start_s`, only: "),
+        ("InvocationsPerMinute\n5\n", "there is no column `start_s`, only: InvocationsPerMinute"),
+        ("start_s\n", "it has no invocations"),
+        ("start_s\n1\n-1\n", "line 3: `-1` is not a time in seconds"),
+        ("start_s\nNaN\n", "line 2: `NaN`"),
+        ("start_s\n1e9\n", "line 2: `1e9`"),
+        ("start_s\n2\n1\n", "line 3: `1` is before the time in the line above"),
+    ] {
+        let found = read(text).unwrap_err();
+        assert!(found.contains(message), "{found}");
+    }
+}
+
+#[test]
 fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
     let read = |text: &str| {
         let files = Snapshot::new([("/here/my trace.CSV", text)]);
