@@ -320,7 +320,8 @@ impl Account {
             return result("DeleteStack", "");
         }
         let deletions = self.begun.iter().filter(|begun| begun.starts_with("delete")).count() as u32;
-        self.begun.push(format!("delete {name}"));
+        let is_planned = self.stacks[at].status == "REVIEW_IN_PROGRESS";
+        self.begun.push(format!("{} {name}", if is_planned { "discard" } else { "delete" }));
         self.sets.clear();
         let topic = "AWS::SNS::Topic";
         self.stacks[at].coming = if deletions < manners.failing_deletions {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_sdk_cloudformation::types::{
     Capability, ChangeSetStatus, ChangeSetType, ExecutionStatus, Parameter, Tag,
 };
+use rand::RngExt as _;
 use sb_sam::Template;
-use sha2::{Digest as _, Sha256};
 
 use super::call::call;
 use super::events::{Tell, Took, follow, log_of};
@@ -131,10 +131,10 @@ async fn settle(aws: &Aws, wanted: &Wanted<'_>, tell: Tell<'_>) -> Result<(Begin
         stack = now;
     }
     match stack.status.as_str() {
-        "REVIEW_IN_PROGRESS" => Ok((Begin::Create, took)),
         status if USABLE.contains(&status) => Ok((Begin::Update, took)),
-        // Such a stack can only be deleted.
-        "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" | "DELETE_FAILED" => {
+        // Such a stack can only be deleted; one in review has nothing but plans.
+        "REVIEW_IN_PROGRESS" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED"
+        | "DELETE_FAILED" => {
             tell(&format!("{name} is {} from before: it is deleted and made anew", stack.status));
             super::remove::delete_stack(aws, wanted.names, &stack, tell).await?;
             Ok((Begin::Create, Vec::new()))
@@ -158,11 +158,8 @@ async fn change_set(
     tell: Tell<'_>,
 ) -> Result<Option<String>, StackError> {
     let name = &wanted.names.stack;
-    // By the template alone: the values of parameters may be secret.
-    let text = match packaged {
-        Packaged::Body(text) | Packaged::Url(text) => text,
-    };
-    let set = format!("sb-{}", hex::encode(&Sha256::digest(text.as_bytes())[..16]));
+    // A name of its own each time: what an earlier call has planned was planned with the values of that call.
+    let set = format!("sb-{:016x}", rand::rng().random::<u64>());
     let parameters: Vec<Parameter> = wanted
         .parameters
         .iter()
@@ -174,10 +171,6 @@ async fn change_set(
         Packaged::Body(text) => (Some(text.clone()), None),
         Packaged::Url(url) => (None, Some(url.clone())),
     };
-    // One that an earlier call has left was made with the values of that call.
-    if aws.stack(name).await?.is_some() {
-        discard(aws, name, &set).await?;
-    }
     let kind = match begin {
         Begin::Create => ChangeSetType::Create,
         Begin::Update => ChangeSetType::Update,
@@ -249,7 +242,7 @@ async fn discard(aws: &Aws, name: &str, set: &str) -> Result<(), StackError> {
         call(|| aws.cloudformation.delete_change_set().stack_name(name).change_set_name(set).send()).await;
     match removed {
         Err(refused) if !refused.text.contains("NotFound") && !refused.text.contains("does not exist") => {
-            Err(StackError::refused(&format!("cannot remove an old change set of `{name}`"), &refused))
+            Err(StackError::refused(&format!("cannot remove the change set of `{name}`"), &refused))
         }
         _ => Ok(()),
     }
