@@ -1,7 +1,7 @@
 //! AWS: templates that become stacks of CloudFormation, and everything that goes with them.
 //!
 //! [`deploy::deploy`] and [`remove::remove`] can be called again at any time, by the same process or by a later one: each looks
-//! first at what is there. What belongs to a deployment is told by names that are drawn once ([`Names`]) and by tags.
+//! first at what is there. What belongs to a deployment is known by names that are drawn once ([`Names`]) and by tags.
 
 pub(crate) mod account;
 mod call;
