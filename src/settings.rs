@@ -130,7 +130,7 @@ impl Settings {
             missing.manifest = format!(" --file {}", quoted(&absolute(file)));
         }
         if let Some(target) = &self.target {
-            missing.manifest.push_str(&format!(" --target {}", quoted(Path::new(target))));
+            missing.target = format!(" --target {}", quoted(Path::new(target)));
         }
         if let Some(executor) = self.executor {
             missing.executor = format!(" --executor {executor}");

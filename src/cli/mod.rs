@@ -367,7 +367,13 @@ pub(crate) enum Command {
     )]
     Workload(WorkloadCommand),
     /// Turn production traces of serverless platforms into loads
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            sb dataset summarize azurefunctions-dataset2019          how many functions are fit\n  \
+            sb dataset select traces --pattern spikes --rate 5       functions with a pattern\n  \
+            sb dataset classify traces                               the pattern of each"
+    )]
     Dataset(DatasetCommand),
     /// Measure how long Azure or AWS takes between a trigger and its function
     #[command(

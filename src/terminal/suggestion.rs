@@ -17,8 +17,10 @@ const OF_EXECUTOR: &[&str] = &["cleanup", "invoke", "prepare", "shell", "test"];
 pub(crate) struct Missing {
     /// `--state-dir`, where the state is not that of the working directory.
     pub state: String,
-    /// `--file` and `--target`, as they were given.
+    /// `--file`, as it was given.
     pub manifest: String,
+    /// `--target`, as it was given.
+    pub target: String,
     /// `--executor`, as it was given.
     pub executor: String,
 }
@@ -55,6 +57,9 @@ impl Missing {
         let names_file = has("--file") || has("-f");
         if OF_MANIFEST.contains(&name) && !names_run && !names_file {
             missing.push_str(&self.manifest);
+            if !has("--target") {
+                missing.push_str(&self.target);
+            }
             if OF_EXECUTOR.contains(&name) && !has("--executor") {
                 missing.push_str(&self.executor);
             }
@@ -75,18 +80,34 @@ mod tests {
         let missing = Missing {
             state: " --state-dir '/a b/.sb'".into(),
             manifest: " --file /a/benchmark.toml".into(),
+            target: " --target aws".into(),
             executor: " --executor host".into(),
         };
         for (text, expected) in [
             ("`sb resume r1` goes on", "`sb resume r1 --state-dir '/a b/.sb'` goes on"),
             ("`sb cleanup r1`", "`sb cleanup r1 --state-dir '/a b/.sb'`"),
-            ("`sb cleanup`", "`sb cleanup --file /a/benchmark.toml --executor host --state-dir '/a b/.sb'`"),
-            ("`sb config show`", "`sb config show --file /a/benchmark.toml --state-dir '/a b/.sb'`"),
+            (
+                "`sb cleanup`",
+                "`sb cleanup --file /a/benchmark.toml --target aws --executor host --state-dir '/a b/.sb'`",
+            ),
+            (
+                "`sb config show`",
+                "`sb config show --file /a/benchmark.toml --target aws --state-dir '/a b/.sb'`",
+            ),
             ("`sb resume r --state-dir /x`", "`sb resume r --state-dir /x`"),
             ("`sb validate` says; `x` and sb resume", "`sb validate` says; `x` and sb resume"),
         ] {
             assert_eq!(missing.complete(text), expected);
         }
         assert_eq!(Missing::default().complete("`sb resume r1`"), "`sb resume r1`");
+        // What is complete stays as it is, whichever of the options it needed.
+        let missing = Missing {
+            target: " --target aws".into(),
+            executor: " --executor host".into(),
+            ..Missing::default()
+        };
+        let once = missing.complete("`sb cleanup`").into_owned();
+        assert_eq!(once, "`sb cleanup --target aws --executor host`");
+        assert_eq!(missing.complete(&once), once);
     }
 }
