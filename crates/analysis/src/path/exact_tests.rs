@@ -203,7 +203,7 @@ fn every_start_of_a_function_is_counted_and_none_twice() {
 
 #[test]
 fn a_trace_of_one_segment_is_whole_unless_its_function_is_missing() {
-    check(&[("r", "", "AWS::EC2::Instance", 0.0, 100.0)], "r", &[(Activity::Unclassified, 100.0)]);
+    check(&[("r", "", "AWS::EC2::Instance", 0.0, 100.0)], "r", &[(Activity::Computation, 100.0)]);
     let reason = analyze(&[("r", "", LAMBDA, 0.0, 100.0)]).unwrap_err();
     assert_eq!(reason.code(), "ends_nowhere");
 }
@@ -423,7 +423,7 @@ proptest! {
         let spans = build(&shapes, true);
         let text = xray_text(&spans, &(0..spans.len()).collect::<Vec<_>>());
         let mut documents = xray::Documents::default();
-        let trace = xray::read(&text, &mut documents).unwrap();
+        let trace = xray::record(&text, &mut documents).unwrap().join().unwrap();
         let exact = super::ExactPath::of(&trace);
         if has_small_overlaps(&trace) {
             return Ok(());
@@ -444,7 +444,7 @@ proptest! {
             prop_assert_eq!(analysis.row, published.row);
         }
         let mut documents = xray::Documents::default();
-        let trace = xray::read(&text, &mut documents).unwrap();
+        let trace = xray::record(&text, &mut documents).unwrap().join().unwrap();
         if let Ok(path) = critical_path::critical_path(&trace, critical_path::Rule::Published) {
             prop_assert!(analysis.differs_from_study || path == analysis.path);
         }
