@@ -18,9 +18,10 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use sb_analysis::{
     Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
-    Recorded, Rejected, Repair, Requests, Rule, Tables, Trace, UnknownFormat, Waterfall, analyze_file,
-    analyze_fused, are_parts_of_traces, find_traces, for_each_fused_trace, for_each_joined_trace,
-    for_each_trace, format_duration, microseconds, printable, render_summaries, summarize,
+    Recorded, Rejected, Repair, Requests, Rule, Source, Tables, Trace, UnknownFormat, Waterfall,
+    analyze_file, analyze_fused, are_parts_of_traces, find_traces, for_each_fused_trace,
+    for_each_joined_trace, for_each_trace, format_duration, microseconds, printable, render_summaries,
+    summarize,
 };
 
 /// Analyses files of traces; the results go beside each.
@@ -34,7 +35,16 @@ pub(super) fn analyze(
     arguments: &MethodArguments,
 ) -> Outcome {
     let method = method(arguments)?;
+    refuse_input_beside_files(paths)?;
     let files = groups(paths).map_err(unknown_format)?;
+    if method.source != Source::Auto && files.iter().any(|group| group.len() > 1) {
+        let message = "`--source` names one format, and these files are of X-Ray and of OpenTelemetry";
+        return Err(Failed::helped(
+            Exit::Usage,
+            message,
+            "leave `--source` out, or name the files one by one",
+        ));
+    }
     match (output, files.as_slice()) {
         (None, _) => refuse_common_results(
             &files.iter().filter_map(|group| group.first().cloned()).collect::<Vec<_>>(),
@@ -161,6 +171,15 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
     Ok(Method { source, algorithm, activities, repair, join_linked })
 }
 
+/// The standard input can be read only once, and whether it holds parts of the traces in files is known after that.
+fn refuse_input_beside_files(paths: &[PathBuf]) -> Result<(), Failed> {
+    if paths.len() < 2 || paths.iter().all(|path| path != Path::new("-")) {
+        return Ok(());
+    }
+    let message = "the standard input (`-`) is not read together with files";
+    Err(Failed::helped(Exit::Usage, message, "write it into a file first: `cat > traces-of-input.json`"))
+}
+
 /// Two files of one folder would write the same results.
 pub(super) fn refuse_common_results(files: &[PathBuf]) -> Result<(), Failed> {
     let mut folders: HashMap<PathBuf, &Path> = HashMap::new();
@@ -253,6 +272,7 @@ async fn files_of(
         [] => vec![report::last_traces(terminal, settings).await?],
         _ => files,
     };
+    refuse_input_beside_files(&paths)?;
     groups(&paths).map_err(unknown_format)
 }
 

@@ -51,8 +51,10 @@ fn spans_of_opentelemetry_are_analysed_as_the_options_say() {
     assert_eq!(field("queing"), "0:00:00.080000");
     assert_eq!(field("computation"), "0:00:00.020000");
     assert_eq!(field("repaired"), "0:00:00.004000");
-    let wrong = work.sb(&["analyze-traces", "traces.json", "--source", "xray"]).expect(0);
-    assert!(wrong.stdout.contains("1 × malformed"), "{}", wrong.stdout);
+    let wrong = work.sb(&["analyze-traces", "traces.json", "--source", "xray"]).expect(2);
+    assert!(wrong.stderr.contains("it looks like OpenTelemetry"), "{}", wrong.stderr);
+    let beside = work.sb(&["analyze-traces", "traces.json", "-"]).expect(2);
+    assert!(beside.stderr.contains("write it into a file first"), "{}", beside.stderr);
 }
 
 #[test]

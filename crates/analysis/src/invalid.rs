@@ -28,6 +28,26 @@ pub enum Invalid {
         /// What is wrong, and where.
         detail: String,
     },
+    /// The text of the trace is longer than the readers take.
+    #[error(
+        "the trace is longer than {} MiB, the most that is read of one trace; record fewer spans in it, or fewer attributes",
+        limit >> 20
+    )]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// X-Ray did not deliver the trace.
+    #[error(
+        "X-Ray did not deliver the trace: it is among the `UnprocessedTraceIds` of the answer; fetch it again"
+    )]
+    Unprocessed,
+    /// X-Ray delivered a part of the trace.
+    #[error(
+        "X-Ray delivered a part of the trace only (`LimitExceeded`): it is larger than X-Ray's limit; record fewer \
+         segments in it"
+    )]
+    LimitExceeded,
     /// The tracer gave no duration.
     #[error("the trace has no duration, so it was still being written; fetch it again later")]
     NoDuration,
@@ -48,6 +68,12 @@ pub enum Invalid {
     /// Two spans with one id have different parents.
     #[error("span {span} is sent twice, with different parents; give each span an id of its own")]
     ConflictingParents {
+        /// The id of both.
+        span: String,
+    },
+    /// Two spans with one id have different names or starts.
+    #[error("span {span} is sent twice, with different names or starts; give each span an id of its own")]
+    ConflictingSpans {
         /// The id of both.
         span: String,
     },
@@ -184,17 +210,21 @@ pub enum Invalid {
 impl Invalid {
     /// A trace that is longer than the limit of the readers.
     pub(crate) fn longer_than_the_limit() -> Self {
-        Self::Malformed { detail: format!("it is longer than {LONGEST} bytes") }
+        Self::TooLarge { limit: LONGEST }
     }
 
     /// The stable name of the reason, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed { .. } => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::Unprocessed => "unprocessed",
+            Self::LimitExceeded => "limit_exceeded",
             Self::NoDuration => "no_duration",
             Self::InProgress { .. } => "in_progress",
             Self::TimeOutOfRange { .. } => "time_out_of_range",
             Self::ConflictingParents { .. } => "conflicting_parents",
+            Self::ConflictingSpans { .. } => "conflicting_spans",
             Self::MissingParent { .. } => "missing_parent",
             Self::NoRoot => "no_root",
             Self::RootNotFirst { .. } => "root_not_first",

@@ -80,12 +80,19 @@ impl Method {
     /// The spans form no tree. A tree that cannot be explained is given to `look`, with the reason.
     pub fn inspect<T>(
         &self,
-        recorded: Recorded<'_>,
+        mut recorded: Recorded<'_>,
         look: impl FnOnce(&Trace<'_>, Result<Analysis, Invalid>) -> T,
     ) -> Result<T, Rejected> {
         let id = recorded.id.to_string();
-        let trace = recorded.join().map_err(|reason| Rejected { id: Some(id), reason })?;
-        let analysis = self.explain_trace(&trace);
+        let delivered = recorded.check_delivered();
+        let trace = self
+            .choose_repeated(&mut recorded)
+            .and_then(|_| recorded.join())
+            .map_err(|reason| Rejected { id: Some(id), reason })?;
+        let analysis = match delivered {
+            Err(reason) if self.algorithm != Algorithm::Study => Err(reason),
+            _ => self.explain_trace(&trace),
+        };
         Ok(look(&trace, analysis))
     }
 
@@ -119,11 +126,22 @@ impl Method {
         if self.join_linked {
             recorded.mark_linked();
         }
-        let before = self.repair.map(|repair| (repair, recorded.clone()));
         let id = recorded.id.clone();
+        let checked = match recorded.check_delivered() {
+            Err(reason) if self.algorithm != Algorithm::Study => Err(reason),
+            _ => self.choose_repeated(&mut recorded),
+        };
+        let is_other = match checked {
+            Ok(is_other) => is_other,
+            Err(reason) => return Err(Rejected { id: Some(id.into_owned()), reason }),
+        };
+        let before = self.repair.map(|repair| (repair, recorded.clone()));
         let reason = match recorded.join() {
             Ok(trace) => match breakdown::explain(&trace, &self.activities, self.algorithm) {
-                Ok(analysis) => return Ok(found(analysis)),
+                Ok(mut analysis) => {
+                    analysis.differs_from_study |= is_other;
+                    return Ok(found(analysis));
+                }
                 Err(reason) => reason,
             },
             Err(reason) => reason,
@@ -153,6 +171,11 @@ impl Method {
         if self.repair.is_some() {
             add_last_field(out, &analysis.repaired.map(format_duration).unwrap_or_default());
         }
+    }
+
+    /// The study's algorithm takes what comes last in the file.
+    fn choose_repeated(&self, recorded: &mut Recorded<'_>) -> Result<bool, Invalid> {
+        if self.algorithm == Algorithm::Study { Ok(false) } else { recorded.choose_repeated() }
     }
 
     fn explain_as_recorded(&self, recorded: Recorded<'_>) -> Result<Analysis, Invalid> {

@@ -105,6 +105,8 @@ pub struct Recorded<'a> {
     pub links: Vec<Link<'a>>,
     /// How exactly the tracer records times.
     pub precision: Precision,
+    /// X-Ray left out parts of the trace, since it is too large for X-Ray (`LimitExceeded`).
+    pub limit_exceeded: bool,
 }
 
 /// How exactly a tracer records times: by how much a part may end after its parent and still be within it.
@@ -150,7 +152,7 @@ impl<'a> Recorded<'a> {
         let is_whole = |seconds: f64| !in_range(seconds) || microseconds(seconds) % 1_000 == 0;
         let is_coarse = spans.iter().all(|span| is_whole(span.start) && is_whole(span.end));
         let precision = if is_coarse { Precision::Milliseconds } else { Precision::Microseconds };
-        Self { id, duration, spans, links: Vec::new(), precision }
+        Self { id, duration, spans, links: Vec::new(), precision, limit_exceeded: false }
     }
 
     /// Lets the links that spans carry count.
@@ -158,6 +160,56 @@ impl<'a> Recorded<'a> {
         for link in self.links.iter().filter(|link| !link.to_child) {
             self.spans[link.from].flags.linked = true;
         }
+    }
+
+    /// Did the tracer deliver all of the trace?
+    pub(crate) fn check_delivered(&self) -> Result<(), Invalid> {
+        if self.limit_exceeded { Err(Invalid::LimitExceeded) } else { Ok(()) }
+    }
+
+    /// Of spans with one id, lets the one that ends last stand for all, whatever their order in the file. The study takes the
+    /// last one of the file. Returns whether these differ.
+    ///
+    /// Records of X-Ray with one id are of one segment, which X-Ray sends whenever it changes. Of other tracers they are one
+    /// span only if they have one name and one start.
+    pub(crate) fn choose_repeated(&mut self) -> Result<bool, Invalid> {
+        let mut ids: HashSet<&str> = HashSet::with_capacity_and_hasher(self.spans.len(), <_>::default());
+        if self.spans.iter().all(|span| ids.insert(&*span.id)) {
+            return Ok(false);
+        }
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, span) in self.spans.iter().enumerate() {
+            places.entry(span.id.to_string()).or_default().push(place);
+        }
+        let mut differs = false;
+        for (id, places) in places {
+            let (Some(&first), Some(&last)) = (places.first(), places.last()) else { continue };
+            let is_other = |&place: &usize| {
+                let (span, first) = (&self.spans[place], &self.spans[first]);
+                span.name != first.name || span.start.total_cmp(&first.start).is_ne()
+            };
+            if self.precision != Precision::XRay && places.iter().any(is_other) {
+                return Err(Invalid::ConflictingSpans { span: id });
+            }
+            let chosen = places.into_iter().max_by(|&left, &right| {
+                let (left, right) = (&self.spans[left], &self.spans[right]);
+                // Of equal ends, any rule does that does not depend on the order.
+                let rest = |span: &Span<'a>| {
+                    let Flags { error, fault, throttle, cold_start, linked, .. } = span.flags;
+                    let texts = (span.name.clone(), span.origin.clone(), span.url.clone());
+                    (texts, error, fault, throttle, cold_start, linked)
+                };
+                (left.end.total_cmp(&right.end))
+                    .then(right.start.total_cmp(&left.start))
+                    .then_with(|| rest(left).cmp(&rest(right)))
+            });
+            // All of these places become one span, the last of them: which span is at which does not matter beyond that.
+            if let Some(chosen) = chosen.filter(|&chosen| chosen != last) {
+                differs |= self.spans[chosen] != self.spans[last];
+                self.spans.swap(chosen, last);
+            }
+        }
+        Ok(differs)
     }
 
     /// For what outlives the text.
@@ -187,7 +239,7 @@ impl<'a> Recorded<'a> {
         });
         let (duration, precision) = (self.duration, self.precision);
         let (spans, links) = (spans.collect(), links.collect());
-        Recorded { id: own(self.id), duration, spans, links, precision }
+        Recorded { id: own(self.id), duration, spans, links, precision, limit_exceeded: self.limit_exceeded }
     }
 
     /// Joins the spans to a tree.

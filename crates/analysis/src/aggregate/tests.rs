@@ -70,6 +70,22 @@ fn equal_operations_at_one_place_are_one_node() {
 }
 
 #[test]
+fn a_trace_lasts_as_long_as_its_row_says() {
+    let mut tree = PathTree::default();
+    let document = json!({ "id": "a", "name": "a", "start_time": 1.0, "end_time": 1.1004 });
+    let segments = [json!({ "Document": document.to_string() })];
+    let text = json!({ "Id": "1-a", "Duration": 0.1, "Segments": segments }).to_string();
+    let method = Method::default();
+    method.inspect_text(&text, |trace, analysis| tree.add(trace, &analysis.unwrap(), 0)).unwrap();
+    let row = method.analyze_text(&text).unwrap().row;
+    assert_eq!((row.duration, row.parts.sum()), (100_000, 100_400));
+    assert_eq!(tree.durations_ms().unwrap().p50.to_bits(), 100.0_f64.to_bits());
+    assert_eq!(tree.typical(100.0, 1)[0].duration, 100_000);
+    // Shares are of the paths, so that they add up.
+    assert!((tree.rows()[0].share - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn typical_traces_are_those_nearest_to_a_quantile() {
     let mut tree = PathTree::default();
     for number in 0..200 {

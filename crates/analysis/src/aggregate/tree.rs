@@ -88,7 +88,10 @@ impl PathTree {
         let mut places: HashMap<SpanIndex, u32> = HashMap::with_capacity(analysis.path.len());
         let mut spent: HashMap<u32, i64> = HashMap::with_capacity(analysis.path.len());
         let mut way = Vec::new();
-        let duration: i64 = analysis.pieces.iter().map(|piece| piece.end - piece.start).sum();
+        // X-Ray rounds the duration of a trace, but not its spans. Nodes are parts of the path, and traces last as long as
+        // their rows say.
+        let on_path: i64 = analysis.pieces.iter().map(|piece| piece.end - piece.start).sum();
+        let duration = analysis.row.duration;
         for &span in &analysis.path {
             let place = self.place(trace, span, &mut places, &mut way);
             self.nodes[place as usize].spans += 1;
@@ -116,7 +119,7 @@ impl PathTree {
             }
         }
         self.traces += 1;
-        self.total += duration;
+        self.total += on_path;
         self.durations.add(duration);
         self.typical.add(&trace.id, duration, file);
     }

@@ -97,6 +97,9 @@ pub(crate) fn recognize(input: &mut impl Read, source: Source) -> io::Result<(Ve
     let mut start = Vec::new();
     input.take(ENOUGH).read_to_end(&mut start)?;
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
+    if let Some(found) = source.contradicted(text) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, UnknownFormat::other(source, found)));
+    }
     match source.find(text) {
         Some(source) => Ok((start, source)),
         None if text.trim_ascii().is_empty() => Ok((start, Source::Xray)),

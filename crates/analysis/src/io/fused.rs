@@ -97,7 +97,10 @@ fn gather_xray(
                     Some(Ok("")) => Vec::new(),
                     Some(Ok(text)) => fused::prepare(text, number, documents),
                     Some(Err(error)) => vec![Prepared::damaged(number, &error.to_string())],
-                    None => vec![Prepared::damaged(number, "it is longer than a trace may be")],
+                    None => {
+                        let start = chunk.text(place).unwrap_or_default();
+                        vec![fused::prepare_too_long(start, number, documents)]
+                    }
                 });
             prepared.collect::<Vec<_>>()
         },

@@ -38,18 +38,32 @@ pub(super) enum Framing {
 
 /// The framing of a file that starts with these bytes; none for what is no OTLP in protobuf with spans.
 pub(super) fn framing(start: &[u8]) -> Option<Framing> {
-    if is_request(start) {
+    let four_bytes = |rest: &mut &[u8]| {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        *rest = after;
+        Some(u64::from(u32::from_be_bytes(*length)))
+    };
+    if leads_to_span(start, &WAY) == Some(true) {
         return Some(Framing::Nothing);
     }
-    if let Some((length, rest)) = start.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        if length > 0 && (rest.starts_with(&ZSTD) || is_request(&rest[..length.min(rest.len())])) {
-            return Some(Framing::FourBytes);
+    let four_bytes = || are_requests(start, four_bytes).then_some(Framing::FourBytes);
+    let variable = || are_requests(start, varint).then_some(Framing::Variable);
+    // A length of four bytes starts with a zero below 16 MiB, and one of variable length only if it is zero.
+    if start.first() == Some(&0) { four_bytes().or_else(variable) } else { variable().or_else(four_bytes) }
+}
+
+/// Do these bytes start with requests, before each of which `length` reads its length? The first ones may have no spans.
+fn are_requests(mut start: &[u8], length: impl Fn(&mut &[u8]) -> Option<u64>) -> bool {
+    while let Some(length) = length(&mut start) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let (request, rest) = start.split_at(length.min(start.len()));
+        match leads_to_span(request, &WAY) {
+            _ if request.starts_with(&ZSTD) => return true,
+            Some(is_span) => return is_span,
+            None => start = rest,
         }
     }
-    let mut rest = start;
-    let length = usize::try_from(varint(&mut rest)?).ok()?;
-    is_request(&rest[..length.min(rest.len())]).then_some(Framing::Variable)
+    false
 }
 
 /// A field of a message.
@@ -114,25 +128,42 @@ fn push_field(number: u64, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// Is this the start of a request? It is when a span is where a request has one, with an id of 16 bytes first. Metrics and logs
-/// have something else there.
-fn is_request(start: &[u8]) -> bool {
-    /// The fields on the way to a span, and those that may stand before them.
-    const WAY: [(u64, &[u64]); 3] = [(RESOURCE_SPANS, &[]), (SCOPE_SPANS, &[1, 3, 1000]), (SPANS, &[1, 3])];
-    let mut message = start;
-    for (wanted, others) in WAY {
-        loop {
-            match field(&mut message) {
-                Some(found) if found.number == wanted && found.kind == BYTES => {
-                    message = found.content;
-                    break;
+/// The fields on the way from a request to a span, and those that may stand beside them.
+const WAY: [(u64, &[u64]); 3] = [(RESOURCE_SPANS, &[]), (SCOPE_SPANS, &[1, 3, 1000]), (SPANS, &[1, 3])];
+
+/// Is there a span where a request has one? Metrics and logs have something else there (false). None where there is nothing: a
+/// resource or a scope may have no spans.
+fn leads_to_span(mut message: &[u8], way: &[(u64, &[u64])]) -> Option<bool> {
+    let [(wanted, others), further @ ..] = way else { return Some(is_span(message)) };
+    while !message.is_empty() {
+        match field(&mut message) {
+            Some(found) if found.number == *wanted && found.kind == BYTES => {
+                match leads_to_span(found.content, further) {
+                    None => {}
+                    found => return found,
                 }
-                Some(found) if found.is_whole && others.contains(&found.number) && found.kind == BYTES => {}
-                _ => return false,
             }
+            Some(found) if found.kind == BYTES && others.contains(&found.number) => {}
+            _ => return Some(false),
         }
     }
-    field(&mut message).is_some_and(|id| id.number == 1 && id.is_whole && id.content.len() == 16)
+    None
+}
+
+/// Is this a span, or the start of one? Its trace has an id of 16 bytes. Fields come in any order, each of its own kind.
+fn is_span(mut message: &[u8]) -> bool {
+    /// Numbers of 8 bytes, of 4, and of variable length.
+    const NUMBERS: [(u64, &[u64]); 3] = [(1, &[7, 8]), (5, &[16]), (0, &[6, 10, 12, 14])];
+    while let Some(found) = field(&mut message) {
+        if found.number == 1 {
+            return found.kind == BYTES && found.is_whole && found.content.len() == 16;
+        }
+        let number = NUMBERS.iter().find(|(_, fields)| fields.contains(&found.number));
+        if found.number <= 16 && found.kind != number.map_or(BYTES, |(kind, _)| *kind) {
+            return false;
+        }
+    }
+    false
 }
 
 /// The requests of a file as lines of JSON.
@@ -444,6 +475,29 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_before_the_first_span_does_not_matter() {
+        let without_spans = [
+            Vec::new(),
+            of(1, &[]),
+            of(1, &[of(1, &of(1, b"web")), of(2, &of(1, &of(1, b"library")))].concat()),
+        ];
+        // The ids come last.
+        let late =
+            [of(5, b"s3"), time(7, 1), time(8, 2), vec![6 << 3, 2], of(2, &[7; 8]), of(1, &TRACE)].concat();
+        let late = of(1, &of(2, &of(2, &late)));
+        for first in without_spans {
+            for kind in [Framing::Nothing, Framing::FourBytes, Framing::Variable] {
+                for (second, count) in [(request(0..3), 3), (late.clone(), 1)] {
+                    let file = framed(kind, &[first.clone(), second]);
+                    // Without lengths, an empty request is nothing.
+                    assert_eq!(framing(&file), Some(kind), "{first:?}");
+                    assert_eq!(spans_of(&lines_of(&file).unwrap()), (count, Vec::new()), "{kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_file_is_known_by_its_content_and_analysed() {
         let file = framed(Framing::FourBytes, &[request(0..3), request(3..4)]);
         for file in [file.clone(), zstd::encode_all(&*file, 1).unwrap()] {
@@ -485,7 +539,19 @@ mod tests {
         let with_first_field = |first: Vec<u8>| of(1, &of(2, &of(2, &first)));
         let metric = with_first_field([of(1, b"name"), of(2, b"what it is")].concat());
         let log = with_first_field(time(1, 7));
-        for other in [&b"\n\n\n\n{\n"[..], b"{}", b"", b"\n", b"\n{\n  \"resourceSpans\": [", &metric, &log] {
+        let late_log = with_first_field([vec![2 << 3, 9], of(5, b"text"), of(9, &TRACE)].concat());
+        let zeros = [0; 64];
+        for other in [
+            &b"\n\n\n\n{\n"[..],
+            b"{}",
+            b"",
+            b"\n",
+            b"\n{\n  \"resourceSpans\": [",
+            &metric,
+            &log,
+            &late_log,
+            &zeros,
+        ] {
             assert_eq!(framing(other), None, "{other:?}");
         }
     }

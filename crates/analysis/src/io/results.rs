@@ -210,8 +210,5 @@ pub(super) fn add_result(
 
 /// The start of a trace that is longer than the limit. Its id may be found there.
 fn too_long(start: &[u8], documents: &mut Documents) -> Rejected {
-    let valid = std::str::from_utf8(start)
-        .unwrap_or_else(|error| std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default());
-    let id = xray::read(valid, documents).err().and_then(|rejected| rejected.id);
-    Rejected { id, reason: Invalid::longer_than_the_limit() }
+    Rejected { id: xray::id_in_start(start, documents), reason: Invalid::longer_than_the_limit() }
 }

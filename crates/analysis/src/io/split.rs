@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use crate::read::LONGEST;
-use crate::read::source::{ValueEnd, value_end};
+use crate::read::source::{Spread, ValueEnd, value_end};
 
 /// Bytes that are read and analysed together.
 pub(crate) const CHUNK: usize = 1 << 20;
@@ -101,7 +101,10 @@ impl Chunk {
 enum Layout {
     Unknown,
     Lines,
+    /// JSON values over several lines, of which only the first and the last are not indented.
     Values,
+    /// JSON values over several lines that are not indented. After a damaged one, no line says where the next one begins.
+    FlatValues,
 }
 
 /// Yields chunks of texts.
@@ -162,7 +165,7 @@ impl<R: Read> Texts<R> {
         loop {
             self.fill(buffer, wanted)?;
             let end = match self.layout {
-                Layout::Values => self.values(buffer.bytes(), &mut chunk.texts),
+                Layout::Values | Layout::FlatValues => self.values(buffer.bytes(), &mut chunk.texts),
                 Layout::Lines | Layout::Unknown => self.lines(buffer.bytes(), &mut chunk.texts),
             };
             if !chunk.texts.is_empty() || (self.at_end && end == buffer.len()) {
@@ -193,8 +196,7 @@ impl<R: Read> Texts<R> {
         Ok(())
     }
 
-    /// Are traces spread over lines? Then the first line ends within a value, and the second does not start one. (A
-    /// damaged first line of an ordinary file is followed by an ordinary line.) Removes a byte order mark.
+    /// Are traces spread over lines ([`Spread`])? Removes a byte order mark.
     fn find_layout(&mut self, buffer: &mut Buffer) -> io::Result<()> {
         let mut wanted = self.chunk;
         loop {
@@ -207,15 +209,15 @@ impl<R: Read> Texts<R> {
             let mut from = 0;
             let mut lines = std::iter::from_fn(|| {
                 let end = ends.next()?;
-                Some(bytes[std::mem::replace(&mut from, end + 1).min(end)..end].trim_ascii())
+                Some(&bytes[std::mem::replace(&mut from, end + 1).min(end)..end])
             })
-            .filter(|line| !line.is_empty());
+            .filter(|line| !line.trim_ascii().is_empty());
             if let (Some(first), Some(second)) = (lines.next(), lines.next()) {
-                let is_open = |line: &[u8]| line.starts_with(b"{") || line.starts_with(b"[");
-                let is_spread = is_open(first)
-                    && !matches!(value_end(first, true), ValueEnd::Complete(_))
-                    && (first.starts_with(b"[") || !second.starts_with(b"{"));
-                self.layout = if is_spread { Layout::Values } else { Layout::Lines };
+                self.layout = match Spread::of(first, second) {
+                    Spread::No => Layout::Lines,
+                    Spread::Indented => Layout::Values,
+                    Spread::Flat => Layout::FlatValues,
+                };
                 return Ok(());
             }
             if self.at_end || bytes.len() > self.longest {
@@ -241,18 +243,25 @@ impl<R: Read> Texts<R> {
     }
 
     /// Where the complete values are; returns where the next one starts. After a damaged one, the next is expected
-    /// where a line starts with a brace.
+    /// where a line starts with a brace, unless all lines do.
     fn values(&self, bytes: &[u8], texts: &mut Vec<Range<usize>>) -> usize {
         let mut from = 0;
         loop {
             from += bytes[from..].len() - bytes[from..].trim_ascii_start().len();
             let rest = &bytes[from..];
             let length = match value_end(rest, self.at_end) {
-                ValueEnd::Complete(length) => length,
+                ValueEnd::Complete(length) => match rest[length..].trim_ascii_start().first() {
+                    None if !self.at_end => return from,
+                    // A part of a value whose start is missing.
+                    Some(b',' | b']' | b'}') => match self.after_damaged(rest) {
+                        Some(length) => length,
+                        None => return from,
+                    },
+                    _ => length,
+                },
                 ValueEnd::Incomplete => return from,
-                ValueEnd::Damaged => match memchr::memmem::find(rest, b"\n{") {
-                    Some(line_end) => line_end + 1,
-                    None if self.at_end && !rest.is_empty() => rest.len(),
+                ValueEnd::Damaged => match self.after_damaged(rest) {
+                    Some(length) => length,
                     None => return from,
                 },
             };
@@ -261,14 +270,36 @@ impl<R: Read> Texts<R> {
         }
     }
 
-    /// What a text that cannot be read ends with: the next one is expected after its first byte.
-    fn separator(&self) -> &'static [u8] {
-        if self.layout == Layout::Values { b"\n{" } else { b"\n" }
+    /// How long the damaged value at the start of `rest` is; none where that is not known yet.
+    fn after_damaged(&self, rest: &[u8]) -> Option<usize> {
+        let next = self.separator().and_then(|end| memchr::memmem::find(rest, end));
+        next.map(|end| end + 1).or_else(|| (self.at_end && !rest.is_empty()).then_some(rest.len()))
+    }
+
+    /// What a text that cannot be read ends with: the next one is expected after its first byte. None where it may go on to
+    /// the end of the input.
+    fn separator(&self) -> Option<&'static [u8]> {
+        match self.layout {
+            Layout::Unknown | Layout::Lines => Some(b"\n"),
+            Layout::Values => Some(b"\n{"),
+            Layout::FlatValues => None,
+        }
+    }
+
+    fn has_lines(&self) -> bool {
+        matches!(self.layout, Layout::Unknown | Layout::Lines)
     }
 
     /// Passes over the rest of a text that is too long.
     fn skip_text(&mut self, start: &[u8]) -> io::Result<()> {
-        let end = self.separator();
+        let Some(end) = self.separator() else {
+            let mut buffer = Buffer::default();
+            while !self.at_end {
+                buffer.clear(self.chunk);
+                self.fill(&mut buffer, self.chunk)?;
+            }
+            return Ok(());
+        };
         // The separator may lie across the border of two reads.
         let mut buffer = Buffer::default();
         buffer.push(&start[start.len().saturating_sub(end.len() - 1)..]);
@@ -295,10 +326,11 @@ pub(crate) struct Long<'t, R> {
 }
 
 impl<R: Read> Long<'_, R> {
-    fn unread(&self) -> &[u8] {
+    /// At most so many bytes: a reader of single bytes would else look through the whole buffer for each.
+    fn unread(&self, most: usize) -> &[u8] {
         let bytes = &self.buffer.bytes()[self.at..];
-        let is_line = self.texts.layout != Layout::Values;
-        let end = if is_line { memchr::memchr(b'\n', bytes) } else { None };
+        let bytes = &bytes[..bytes.len().min(most)];
+        let end = if self.texts.has_lines() { memchr::memchr(b'\n', bytes) } else { None };
         &bytes[..end.unwrap_or(bytes.len())]
     }
 
@@ -306,13 +338,14 @@ impl<R: Read> Long<'_, R> {
     pub(crate) fn finish(self, was_whole: bool) -> io::Result<()> {
         let Self { texts, buffer, at, .. } = self;
         let bytes = buffer.bytes();
-        if was_whole && texts.layout == Layout::Values {
+        if was_whole && !texts.has_lines() {
             texts.rest.extend_from_slice(&bytes[at..]);
             return Ok(());
         }
+        let Some(separator) = texts.separator() else { return texts.skip_text(bytes) };
         // What stopped the reader may be the separator itself.
-        let from = at.saturating_sub(texts.separator().len());
-        match memchr::memmem::find(&bytes[from..], texts.separator()) {
+        let from = at.saturating_sub(separator.len());
+        match memchr::memmem::find(&bytes[from..], separator) {
             Some(found) => texts.rest.extend_from_slice(&bytes[from + found + 1..]),
             None => texts.skip_text(bytes)?,
         }
@@ -327,7 +360,7 @@ impl<R: Read> Read for Long<'_, R> {
             self.at = 0;
             self.texts.fill(&mut self.buffer, self.texts.chunk)?;
         }
-        let unread = self.unread();
+        let unread = self.unread(out.len());
         let length = unread.len().min(out.len());
         out[..length].copy_from_slice(&unread[..length]);
         self.at += length;
@@ -401,11 +434,20 @@ mod tests {
         let expected = [(1, "{\n \"a\": 1\n}"), (2, "{\n \"b\": x\n}"), (3, "{\n \"c\": \"}\\n{\"\n}")];
         check(text, 40, &expected);
         check("{\n \"a\": [1,\n", 40, &[(1, "{\n \"a\": [1,")]);
+        // The start of the first one is missing.
+        check("{\n  \"a\": 1\n },\n {\n}]}\n{\n}", 40, &[(1, "{\n  \"a\": 1\n },\n {\n}]}"), (2, "{\n}")]);
+    }
+
+    #[test]
+    fn where_all_lines_look_alike_a_damaged_value_goes_on_to_the_end() {
+        check("{\n\"a\": [\n{\n},\n{\n}\n", 40, &[(1, "{\n\"a\": [\n{\n},\n{\n}")]);
+        check("{\n\"a\": [\n{\n}]\n}\n{\n}\n", 40, &[(1, "{\n\"a\": [\n{\n}]\n}"), (2, "{\n}")]);
+        check("[\n{\"a\": 1},\n{\"b\": 2},\n{\n", 12, &[(1, "[\n{\"a\": 1},\n{…")]);
     }
 
     #[test]
     fn a_value_beyond_the_limit_is_cut_and_the_next_one_is_whole() {
-        let text = "{\n1\n}\n{\n \"a\": 1234567890123456\n}\n{\n}\n";
+        let text = "{\n 1\n}\n{\n \"a\": 1234567890123456\n}\n{\n}\n";
         let found = split(text, 4, 12);
         assert_eq!(found.last().unwrap().1, "{\n}");
         assert!(found.iter().any(|(_, text)| text.ends_with('…')), "{found:?}");

@@ -1,13 +1,17 @@
-//! Lists of traces as tools give them, `{"Traces": [...]}` of the AWS CLI or a plain `[...]`, as one trace per line. However
-//! long the list is, no more is held than a buffer.
+//! Lists of traces as tools give them, `{"Traces": [...]}` of the AWS CLI or a plain `[...]`, as one trace per line. The ids of
+//! traces that X-Ray did not deliver (`"UnprocessedTraceIds": [...]`) have a line each, too. However long the list is, no more is
+//! held than a buffer.
 
 use std::io::{self, Read};
 
 /// Bytes that are read together.
 const BUFFER: usize = 1 << 16;
 
-/// The key of the list in an answer of X-Ray.
-const KEY: &[u8] = b"Traces";
+/// The keys of the lists in an answer of X-Ray.
+const KEYS: [&[u8]; 2] = [b"Traces", b"UnprocessedTraceIds"];
+
+/// The most bytes of a key that are kept: one more than the longest of these has.
+const LONGEST_KEY: usize = 20;
 
 /// The elements of the lists in an input, one per line. There may be several answers, one after the other.
 pub(super) struct Elements<R> {
@@ -47,7 +51,7 @@ impl<R: Read> Elements<R> {
                 (Text::Within, b'"') => Text::Outside,
                 _ => Text::Within,
             };
-            if self.list.is_none() && self.text == Text::Within && self.key.len() <= KEY.len() {
+            if self.list.is_none() && self.text == Text::Within && self.key.len() < LONGEST_KEY {
                 self.key.push(byte);
             }
             return self.list.map(|_| byte);
@@ -59,7 +63,7 @@ impl<R: Read> Elements<R> {
             }
             b'{' => self.depth += 1,
             b'[' => {
-                let is_list = self.depth == 0 || (self.depth == 1 && self.key == KEY);
+                let is_list = self.depth == 0 || (self.depth == 1 && KEYS.contains(&&*self.key));
                 self.depth += 1;
                 if self.list.is_none() && is_list {
                     self.list = Some(self.depth);
@@ -126,6 +130,10 @@ mod tests {
         check(
             "{\"Other\": [[7], {\"Traces\": [8]}], \"Traces\": [{\"Id\": 1}, {\"Id\": 2}], \"NextToken\": \"Traces\"}\n{\"Traces\": [{}]}",
             &["{\"Id\": 1}", "{\"Id\": 2}", "{}"],
+        );
+        check(
+            "{\"UnprocessedTraceIds\": [\"1-a\", \"1-b\"], \"UnprocessedTraceIdsX\": [7], \"Traces\": [{}]}",
+            &["\"1-a\"", "\"1-b\"", "{}"],
         );
         check("[]", &[]);
         check("{\"Traces\": [{\"Id\": \"cut", &["{\"Id\": \"cut"]);

@@ -439,7 +439,7 @@ proptest! {
         let spans = build(&shapes, true);
         let text = xray_text(&spans, &(0..spans.len()).collect::<Vec<_>>());
         let mut documents = xray::Documents::default();
-        let trace = xray::read(&text, &mut documents).unwrap();
+        let trace = xray::record(&text, &mut documents).unwrap().join().unwrap();
         let exact = super::ExactPath::of(&trace);
         if has_small_overlaps(&trace) {
             return Ok(());
@@ -460,7 +460,7 @@ proptest! {
             prop_assert_eq!(analysis.row, published.row);
         }
         let mut documents = xray::Documents::default();
-        let trace = xray::read(&text, &mut documents).unwrap();
+        let trace = xray::record(&text, &mut documents).unwrap().join().unwrap();
         if let Ok(path) = critical_path::critical_path(&trace, critical_path::Rule::Published) {
             prop_assert!(analysis.differs_from_study || path == analysis.path);
         }

@@ -62,7 +62,7 @@ mod tests {
             .collect();
         let text = json!({ "Id": "1-a", "Duration": end, "Segments": segments }).to_string();
         let mut documents = Documents::default();
-        let trace = xray::read(&text, &mut documents).unwrap();
+        let trace = xray::record(&text, &mut documents).unwrap().join().unwrap();
         let ids = |path: Vec<SpanIndex>| {
             path.iter().map(|&span| &*trace.span(span).id).collect::<Vec<_>>().join(" ")
         };

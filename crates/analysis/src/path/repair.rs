@@ -244,7 +244,8 @@ impl<'r> Skewed<'r> {
         }
         let id = self.recorded.id.clone();
         let (links, precision) = (Vec::new(), self.recorded.precision);
-        Some((Recorded { id, duration, spans, links, precision }, moved))
+        let limit_exceeded = false;
+        Some((Recorded { id, duration, spans, links, precision, limit_exceeded }, moved))
     }
 
     /// Moves times of a span into a range, and with them those of what is beneath it that lay within the span.

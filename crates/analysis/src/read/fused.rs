@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::gather::Prepared;
+use super::gather::{Prepared, TOO_LONG};
 use super::otlp::{ConnectedSpan, ExportedSpan, SpanKind, parent_id};
 use super::xray::{self, Documents};
 use crate::invalid::Rejected;
@@ -33,7 +33,11 @@ const MOST: usize = 256;
 
 /// The spans of one trace of X-Ray, as those of an export. `number` is that of the text in its file.
 pub(crate) fn prepare(text: &str, number: u64, documents: &mut Documents) -> Vec<Prepared> {
-    match xray::record(text, documents) {
+    let recorded = xray::record(text, documents).and_then(|recorded| match recorded.check_delivered() {
+        Ok(()) => Ok(recorded),
+        Err(reason) => Err(Rejected { id: Some(recorded.id.into_owned()), reason }),
+    });
+    match recorded {
         Ok(recorded) => exported(recorded.into_owned())
             .into_iter()
             .map(|(trace_id, span)| {
@@ -46,6 +50,17 @@ pub(crate) fn prepare(text: &str, number: u64, documents: &mut Documents) -> Vec
             vec![Prepared::new(found, number)]
         }
         Err(Rejected { id: None, reason }) => vec![Prepared::damaged(number, &reason.message())],
+    }
+}
+
+/// The start of a trace of X-Ray that is longer than the limit. Its id may be found there.
+pub(crate) fn prepare_too_long(start: &[u8], number: u64, documents: &mut Documents) -> Prepared {
+    match xray::id_in_start(start, documents) {
+        Some(id) => {
+            let span = Err(TOO_LONG.to_owned());
+            Prepared::new(ExportedSpan::Span { trace_id: w3c_id(&id), span }, number)
+        }
+        None => Prepared::damaged(number, TOO_LONG),
     }
 }
 

@@ -21,6 +21,9 @@ use crate::span::{Flags, Parent, Recorded, Span};
 /// Seconds by which a cause may seem to start after its effect.
 const CLOCKS_DIFFER: f64 = 0.01;
 
+/// What is wrong with a trace of too many bytes, in place of its spans.
+pub(super) const TOO_LONG: &str = "it is longer than a trace may be";
+
 /// What was found in a document, as it is kept until its trace is complete.
 pub(crate) enum Prepared {
     Span {
@@ -523,7 +526,7 @@ impl GatheredTrace {
     /// The trace's own spans, connected by links within it.
     fn decode(self) -> io::Result<Vec<Result<ConnectedSpan, String>>> {
         if self.is_too_long() {
-            return Ok(vec![Err(format!("it is longer than {LONGEST} bytes"))]);
+            return Ok(vec![Err(TOO_LONG.to_owned())]);
         }
         let mut items = self
             .spans
@@ -535,7 +538,10 @@ impl GatheredTrace {
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Result<Recorded<'static>, Rejected>> {
-        let malformed = |detail| Invalid::Malformed { detail };
+        let malformed = |detail: String| match detail.as_str() {
+            TOO_LONG => Invalid::longer_than_the_limit(),
+            _ => Invalid::Malformed { detail },
+        };
         if let Some(lost) = self.lost {
             let detail = String::from_utf8_lossy(&lost).into_owned();
             return Ok(Err(Rejected { id: None, reason: malformed(detail) }));

@@ -22,12 +22,14 @@ pub(crate) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
         off: 0,
     };
     let precision = host.precision;
+    let mut limit_exceeded = host.limit_exceeded;
     let tops = host.spans.iter().enumerate().filter(|(_, span)| span.parent == Parent::None);
     let tops = tops.map(|(place, _)| (place, String::new())).collect();
     joined.add(host, &tops);
     for guest in guests {
         let hung = joined.hang(&guest);
         if !hung.is_empty() {
+            limit_exceeded |= guest.limit_exceeded;
             joined.add(guest, &hung);
         }
     }
@@ -37,7 +39,7 @@ pub(crate) fn join(host: Recorded<'static>, guests: Vec<Recorded<'static>>) -> R
         .or(Some(0.0))
         .filter(|_| joined.is_timed);
     let Joined { spans, links, .. } = joined;
-    Recorded { id, duration, spans, links, precision }
+    Recorded { id, duration, spans, links, precision, limit_exceeded }
 }
 
 struct Joined {

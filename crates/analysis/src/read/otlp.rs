@@ -324,11 +324,13 @@ fn read_span(value: Value, resource: &Attributes) -> Result<ConnectedSpan, Strin
     let span_id = id(&file.span_id).ok_or("a span has no spanId")?;
     let own = attributes(&file.attributes);
     let kind = SpanKind::of(&file.kind);
-    let start = nanoseconds(&file.start_time_unix_nano)
-        .filter(|&start| start != 0)
+    let time = |value: &Value, key: &str| {
+        nanoseconds(value).map_err(|()| format!("span {span_id} has `{value}` as its {key}"))
+    };
+    let start = time(&file.start_time_unix_nano, "start (startTimeUnixNano)")?
         .ok_or_else(|| format!("span {span_id} has no startTimeUnixNano"))?;
     // A span that has not ended has no end, or zero.
-    let end = nanoseconds(&file.end_time_unix_nano).filter(|&end| end != 0);
+    let end = time(&file.end_time_unix_nano, "end (endTimeUnixNano)")?;
     let code = file.status.get("code").unwrap_or(&file.status);
     let has_failed = code.as_i64() == Some(2)
         || code.as_str().is_some_and(|code| code.to_ascii_uppercase().ends_with("ERROR"));
@@ -367,13 +369,22 @@ pub(crate) fn normal_id(id: &str) -> String {
     if id.bytes().all(|byte| byte.is_ascii_hexdigit()) { id.to_ascii_lowercase() } else { id.to_owned() }
 }
 
-/// A 64-bit integer, which JSON exports write as a string or as a number; some write it as a double.
-fn nanoseconds(value: &Value) -> Option<i128> {
-    let whole = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
-    whole.map(i128::from).or_else(|| {
-        let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
-        (0.0..1.8e19).contains(&number).then(|| number.round() as i128)
-    })
+/// A time, which JSON exports write as a string or as a number; some write it as a double. None where there is none, or zero.
+/// Any number is a time here, so that one that no trace can have makes the trace invalid.
+fn nanoseconds(value: &Value) -> Result<Option<i128>, ()> {
+    if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        return Ok(None);
+    }
+    let fraction = || value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    let time = whole_number(value)
+        .or_else(|| fraction().filter(|number: &f64| !number.is_nan()).map(|number| number.round() as i128));
+    time.map(|time| Some(time).filter(|&time| time != 0)).ok_or(())
+}
+
+/// An integer, as a number or as a text.
+pub(super) fn whole_number(value: &Value) -> Option<i128> {
+    let number = value.as_u64().map(i128::from).or_else(|| value.as_i64().map(i128::from));
+    number.or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 fn first<'m>(attributes: &'m Attributes, keys: &[&str]) -> Option<&'m str> {

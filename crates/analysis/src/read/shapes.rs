@@ -19,7 +19,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::otlp::{Attributes, ExportedSpan, attributes, span_of};
+use super::otlp::{Attributes, ExportedSpan, attributes, span_of, whole_number};
 
 /// Gets each span that is found.
 type Each<'e> = &'e RefCell<&'e mut dyn FnMut(ExportedSpan)>;
@@ -192,19 +192,25 @@ impl DocumentSeed<'_> {
     }
 }
 
-/// Nanoseconds from microseconds, which may be written as numbers or texts; none where it is neither.
-fn nanoseconds(microseconds: &Value) -> Option<u64> {
-    let whole = microseconds.as_u64().or_else(|| microseconds.as_str()?.trim().parse().ok());
-    whole
-        .map(|whole| whole.saturating_mul(1_000))
-        .or_else(|| microseconds.as_f64().map(|microseconds| (microseconds * 1e3).round() as u64))
+/// Nanoseconds from microseconds, which may be written as numbers or texts; none where it is neither. What is beyond all times
+/// stays beyond them, and what is negative stays negative: such a span is invalid.
+fn nanoseconds(microseconds: &Value) -> Option<i128> {
+    whole_number(microseconds).map(|whole| whole.saturating_mul(1_000)).or_else(|| {
+        let number = microseconds.as_f64().or_else(|| microseconds.as_str()?.trim().parse().ok())?;
+        Some((number * 1e3).round() as i128)
+    })
 }
 
-/// Start and end in nanoseconds; without a duration, the span has not ended.
+/// Start and end in nanoseconds; without a duration, the span has not ended. What is no number stays as it is, so that
+/// whoever reads the span can name it.
 fn times(start: &Value, duration: &Value) -> (Value, Value) {
-    let start = nanoseconds(start);
-    let end = start.zip(nanoseconds(duration)).map(|(start, length)| start.saturating_add(length));
-    (start.into(), end.into())
+    let text = |nanoseconds: i128| Value::String(nanoseconds.to_string());
+    let (from, length) = (nanoseconds(start), nanoseconds(duration));
+    let end = match (from, length) {
+        (Some(from), Some(length)) => text(from.saturating_add(length)),
+        _ => duration.clone(),
+    };
+    (from.map_or_else(|| start.clone(), text), end)
 }
 
 /// As a span of OTLP, with the attributes of its service.
@@ -228,9 +234,10 @@ fn google_span(span: &Value, trace: &Value) -> (Value, Attributes) {
         let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
         number.filter(|&number| number != 0).map(|number: u64| format!("{number:016x}"))
     };
+    // What is no time stays as it is, so that whoever reads the span can name it.
     let time = |value: &Value| {
-        let time = value.as_str()?.parse::<jiff::Timestamp>().ok()?;
-        u64::try_from(time.as_nanosecond()).ok()
+        let time = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        time.map_or_else(|| value.clone(), |time| Value::String(time.as_nanosecond().to_string()))
     };
     let labels = attributes(&span["labels"]);
     let mut own = Map::new();

@@ -1,7 +1,7 @@
 //! Which tracer wrote a file of traces.
 
 use super::json::{JsonError, Next, Reader};
-use super::shapes;
+use super::{shapes, xray};
 
 /// A format of traces. Each span gets an origin, from which its activity follows ([`Activities`](crate::Activities)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +20,19 @@ pub enum Source {
 }
 
 /// Lines in which a document is looked for: the first ones may be damaged.
-const LINES: usize = 64;
+const LINES: usize = 65;
 
 impl Source {
+    /// What the format is called in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "any format",
+            Self::Xray => "X-Ray",
+            Self::AppInsights => "Application Insights",
+            Self::Otlp => "OpenTelemetry",
+        }
+    }
+
     /// The format of a file that starts with these bytes, unless one is given. A file that looks like nothing known is
     /// taken for X-Ray's.
     pub(crate) fn resolve(self, start: &[u8]) -> Self {
@@ -34,32 +44,96 @@ impl Source {
         if self != Self::Auto {
             return Some(self);
         }
-        let mut lines = start.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let mut lines = first_lines(start);
         let by_line = |line: &[u8]| of_document(&String::from_utf8_lossy(line));
         lines
             .next()
             .and_then(by_line)
             // One document may be spread over lines.
             .or_else(|| by_line(start))
-            .or_else(|| lines.take(LINES).find_map(by_line))
+            .or_else(|| lines.find_map(by_line))
+    }
+
+    /// The other format that a file which starts with these bytes has. A document of this format says that it is of this one:
+    /// damage may make another look like something else.
+    pub(crate) fn contradicted(self, start: &[u8]) -> Option<Self> {
+        let found = Self::Auto.find(start).filter(|&found| self != Self::Auto && found != self)?;
+        let is_own = |line: &[u8]| of_document(&String::from_utf8_lossy(line)) == Some(self);
+        (!first_lines(start).any(is_own)).then_some(found)
     }
 }
 
-/// The JSON values of a text, one after another. Of a damaged one only its line is taken.
+/// The first lines of a file that are not empty.
+fn first_lines(start: &[u8]) -> impl Iterator<Item = &[u8]> {
+    start.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).take(LINES)
+}
+
+/// The JSON values of a text, one after another. A damaged one takes what [`after_damaged`] says.
 pub(crate) fn documents(text: &str) -> Vec<&str> {
     let mut rest = text.trim_start();
     let mut found = Vec::new();
     while !rest.is_empty() {
         let mut reader = Reader::new(rest);
         let length = match reader.skip_value() {
-            Ok(()) => reader.position(),
-            Err(_) => rest.find('\n').unwrap_or(rest.len()),
+            // What a comma or a bracket follows is a part of a document that is damaged before it.
+            Ok(()) if !rest[reader.position()..].trim_start().starts_with([',', ']', '}']) => {
+                reader.position()
+            }
+            _ => after_damaged(rest.as_bytes()).unwrap_or(rest.len()),
         };
         let (document, after) = rest.split_at(length);
         found.push(document);
         rest = after.trim_start();
     }
     found
+}
+
+/// How the documents of a text are laid out over lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// Each has a line of its own.
+    No,
+    /// Over several lines, of which only the first and the last are not indented.
+    Indented,
+    /// Over several lines, of which any may be the first of a document.
+    Flat,
+}
+
+impl Spread {
+    /// By the first two lines that are not empty. If the first one ends within a value, and the second does not start one, values
+    /// are spread over lines. (A damaged first line of an ordinary file is followed by an ordinary line.)
+    pub(crate) fn of(first: &[u8], second: &[u8]) -> Self {
+        let is_indented = second.starts_with(b" ") || second.starts_with(b"\t");
+        let (first, second) = (first.trim_ascii(), second.trim_ascii());
+        let starts_value = second.starts_with(b"{")
+            && !first.starts_with(b"[")
+            && !is_indented
+            && !matches!(second, b"{")
+            && !matches!(value_end(second, true), ValueEnd::Complete(length) if second[length..].trim_ascii().starts_with(b","));
+        let is_open = first.starts_with(b"{") || first.starts_with(b"[");
+        // What JSON may go on with.
+        let goes_on = second.first().is_some_and(|byte| b"{}[]\",:-0123456789tfn".contains(byte));
+        if !is_open || !goes_on || starts_value || matches!(value_end(first, true), ValueEnd::Complete(_)) {
+            Self::No
+        } else if is_indented {
+            Self::Indented
+        } else {
+            Self::Flat
+        }
+    }
+}
+
+/// Where the next document may begin after a damaged one at the start of `bytes`; none where the rest may be of the damaged
+/// one. A part of a document must not pass for one: a cut-off export would become a trace of a few of its spans.
+pub(crate) fn after_damaged(bytes: &[u8]) -> Option<usize> {
+    let first = memchr::memchr(b'\n', bytes)?;
+    let mut lines = bytes[first + 1..].split(|&byte| byte == b'\n');
+    let second = lines.find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    match Spread::of(&bytes[..first], second) {
+        Spread::No => Some(first + 1),
+        Spread::Indented => memchr::memmem::find(bytes, b"\n{").map(|end| end + 1),
+        Spread::Flat => None,
+    }
 }
 
 /// Where the JSON value at the start of a text ends.
@@ -98,6 +172,9 @@ pub(crate) fn value_end(bytes: &[u8], at_end: bool) -> ValueEnd {
 
 /// By the first key that only one tracer uses; the document need not be complete.
 fn of_document(text: &str) -> Option<Source> {
+    if xray::id_alone(text).is_some() {
+        return Some(Source::Xray);
+    }
     let mut has_id = false;
     by_keys(text, &mut has_id).or(has_id.then_some(Source::Xray))
 }
@@ -154,11 +231,12 @@ fn has_list_of_traces(reader: &mut Reader<'_>) -> Result<bool, JsonError> {
     Ok(false)
 }
 
-/// A file that is of no known format.
+/// A file that is of no known format, or of another one than was named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the format of {place} is unknown: {what}; {way_out}")]
+#[error("the format of {place} is {problem}: {what}; {way_out}")]
 pub struct UnknownFormat {
     place: String,
+    problem: &'static str,
     what: String,
     way_out: &'static str,
 }
@@ -188,19 +266,24 @@ const KNOWN: &str = "`sb` reads traces of X-Ray, Application Insights, OpenTelem
 
 impl UnknownFormat {
     pub(crate) fn of(start: &[u8]) -> Self {
-        let place = "the input".to_owned();
+        let (place, problem) = ("the input".to_owned(), "unknown");
         let Ok(text) = std::str::from_utf8(&start[..start.len().min(1 << 12)]).or_else(|error| {
             let valid = error.valid_up_to();
             std::str::from_utf8(if valid > 1_000 { &start[..valid] } else { b"\xff" })
         }) else {
             let what = "this is no text, and no OTLP in protobuf that starts with a span".to_owned();
-            return Self { place, what, way_out: "export the traces as JSON, or as OTLP in protobuf" };
+            return Self {
+                place,
+                problem,
+                what,
+                way_out: "export the traces as JSON, or as OTLP in protobuf",
+            };
         };
         let keys = keys(text);
         if let Some((_, what, way_out)) =
             OTHERS.iter().find(|(key, ..)| keys.iter().any(|found| found == key))
         {
-            return Self { place, what: (*what).to_owned(), way_out };
+            return Self { place, problem, what: (*what).to_owned(), way_out };
         }
         let what = if keys.is_empty() {
             let line = text.trim_start().lines().next().unwrap_or_default();
@@ -209,7 +292,17 @@ impl UnknownFormat {
         } else {
             format!("this is JSON with the keys `{}`", keys.join("`, `"))
         };
-        Self { place, what, way_out: KNOWN }
+        Self { place, problem, what, way_out: KNOWN }
+    }
+
+    /// What is `found`, where another format was `given`.
+    pub(crate) fn other(given: Source, found: Source) -> Self {
+        Self {
+            place: "the input".to_owned(),
+            problem: "another one than `--source` says",
+            what: format!("it looks like {}, not like {}", found.name(), given.name()),
+            way_out: "leave `--source` out, or name the file of that format",
+        }
     }
 
     pub(crate) fn in_file(self, path: &std::path::Path) -> Self {

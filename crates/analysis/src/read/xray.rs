@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::json::{Decoded, JsonError, Next, Notation, Reader};
 use crate::invalid::{Invalid, Rejected};
-use crate::span::{Flags, Link, Parent, Precision, Recorded, Span, Trace, settle};
+use crate::span::{Flags, Link, Parent, Precision, Recorded, Span, settle};
 
 /// The origin whose span carries the URL of the request.
 const GATEWAY: &str = "AWS::ApiGateway::Stage";
@@ -19,14 +19,17 @@ pub struct Documents {
     open: Vec<OpenSpan>,
 }
 
-/// Reads one trace: `{"Id": …, "Duration": seconds, "Segments": [{"Document": "…"}]}`. Other keys are passed over.
-pub(crate) fn read<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Trace<'a>, Rejected> {
-    let recorded = record(text, documents)?;
-    let id = recorded.id.clone();
-    recorded.join().map_err(|reason| Rejected { id: Some(id.into_owned()), reason })
+/// The id of a trace of which only the start is there; none where the id comes later.
+pub(crate) fn id_in_start(start: &[u8], documents: &mut Documents) -> Option<String> {
+    let valid = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    record(valid, documents).err().and_then(|rejected| rejected.id)
 }
 
-/// Reads the spans of one trace, as [`read`] does, without joining them.
+/// Reads the spans of one trace: `{"Id": …, "Duration": seconds, "Segments": [{"Document": "…"}]}`. Other keys are passed over. A
+/// text that is only an id stands for a trace that X-Ray did not deliver.
 pub(crate) fn record<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
     // Where anything is out of the ordinary, all documents are decoded first; that also finds what is wrong.
     match record_embedded(text, documents) {
@@ -39,26 +42,43 @@ fn record_embedded<'a>(text: &'a str, documents: &mut Documents) -> Option<Recor
     let mut found =
         SegmentSpans { spans: Vec::new(), links: Vec::new(), defect: None, open: &mut documents.open };
     let (mut reader, mut id) = (Reader::new(text), None);
-    let duration = read_envelope(&mut reader, &mut id, &mut found).ok()?;
+    let (duration, limit_exceeded) = read_envelope(&mut reader, &mut id, &mut found).ok()?;
     reader.end().ok()?;
     let SegmentSpans { spans, links, defect, .. } = found;
     let (spans, links) = settle(spans, links);
-    defect.is_none().then_some(Recorded { id: id?, duration, spans, links, precision: Precision::XRay })
+    let precision = Precision::XRay;
+    defect.is_none().then_some(Recorded { id: id?, duration, spans, links, precision, limit_exceeded })
+}
+
+/// The id in a text that is nothing else.
+pub(super) fn id_alone(text: &str) -> Option<String> {
+    let mut reader = Reader::new(text);
+    if reader.next().ok()? != Next::String {
+        return None;
+    }
+    let id = reader.string().ok()?.into_owned();
+    (id.starts_with("1-") && reader.end().is_ok()).then_some(id)
 }
 
 fn record_decoded<'a>(text: &'a str, documents: &'a mut Documents) -> Result<Recorded<'a>, Rejected> {
+    if let Some(id) = id_alone(text) {
+        return Err(Rejected { id: Some(id), reason: Invalid::Unprocessed });
+    }
     let (mut reader, mut id) = (Reader::new(text), None);
     let rejected = |id: Option<Cow<'_, str>>, error: JsonError| Rejected {
         id: id.map(Cow::into_owned),
         reason: malformed("trace", &error),
     };
-    let duration = match read_envelope(&mut reader, &mut id, documents) {
-        Ok(duration) => duration,
+    let (duration, limit_exceeded) = match read_envelope(&mut reader, &mut id, documents) {
+        Ok(envelope) => envelope,
         Err(error) => return Err(rejected(id, error)),
     };
     let Some(id) = id else { return Err(Rejected { id: None, reason: missing("trace", "Id") }) };
     match reader.end() {
-        Ok(()) => read_documents(id, duration, documents),
+        Ok(()) => {
+            let recorded = read_documents(id, duration, documents)?;
+            Ok(Recorded { limit_exceeded, ..recorded })
+        }
         Err(error) => Err(rejected(Some(id), error)),
     }
 }
@@ -155,25 +175,26 @@ impl<'a> SegmentSpans<'a, '_> {
     }
 }
 
-/// Returns the duration.
+/// Returns the duration, and whether X-Ray left out parts of the trace.
 fn read_envelope<'a>(
     reader: &mut Reader<'a>,
     id: &mut Option<Cow<'a, str>>,
     segments: &mut impl Segments<'a>,
-) -> Result<Option<f64>, JsonError> {
+) -> Result<(Option<f64>, bool), JsonError> {
     segments.start();
-    let mut duration = None;
+    let (mut duration, mut limit_exceeded) = (None, false);
     let mut key = reader.first_key()?;
     while let Some(name) = key {
         match &*name {
             "Id" => *id = Some(reader.string()?),
             "Duration" => duration = optional(reader, Reader::number)?,
+            "LimitExceeded" => limit_exceeded = flag(reader)?,
             "Segments" | "Spans" => read_segments(reader, segments)?,
             _ => reader.skip_value()?,
         }
         key = reader.next_key()?;
     }
-    Ok(duration)
+    Ok((duration, limit_exceeded))
 }
 
 fn read_segments<'a>(reader: &mut Reader<'a>, segments: &mut impl Segments<'a>) -> Result<(), JsonError> {
@@ -239,7 +260,8 @@ fn read_documents<'a>(
     if let Some(reason) = defect.filter(|_| !unfinished) {
         return Err(rejected(reason, id));
     }
-    Ok(Recorded { id, duration, spans, links, precision: Precision::XRay })
+    let precision = Precision::XRay;
+    Ok(Recorded { id, duration, spans, links, precision, limit_exceeded: false })
 }
 
 /// A segment's document that is being read.

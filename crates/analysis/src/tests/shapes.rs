@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use serde_json::{Value, json};
 
-use crate::io::analyze::analyze;
+use crate::io::analyze::{analyze, analyze_by};
+use crate::method::Method;
+use crate::path::breakdown::Algorithm;
+use crate::read::source::Source;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -265,4 +268,212 @@ fn application_insights_is_read_as_tools_give_it() {
     rows[0][3] = json!("AppRequests");
     rows[1][3] = json!("AppDependencies");
     check("Log Analytics", &table(&names, &rows), &expected);
+}
+
+/// How many traces are valid, and the reasons of the others.
+fn outcome(text: &str) -> (u64, Vec<(&'static str, u64)>) {
+    outcome_by(&Method::default(), text)
+}
+
+fn outcome_by(method: &Method, text: &str) -> (u64, Vec<(&'static str, u64)>) {
+    let input = Cursor::new(text.as_bytes().to_vec());
+    let summary = analyze_by(method, input, std::io::sink(), std::io::sink(), &|_| {}).unwrap();
+    (summary.valid, summary.reasons.into_iter().collect())
+}
+
+/// An export whose spans would be valid traces on their own.
+fn export_of_two() -> Value {
+    let span = |id: &str, end: &str| {
+        json!({ "traceId": TRACE, "spanId": id, "name": "root", "kind": 2,
+                "startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": end })
+    };
+    let spans =
+        [span("0000000000000001", "1700000001000000000"), span("0000000000000002", "1700000000500000000")];
+    json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] })
+}
+
+/// As `json.dumps(…, indent=0)` prints it.
+fn without_indent(pretty: &str) -> String {
+    pretty.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_part_of_a_document_that_is_cut_off_passes_for_a_trace() {
+    let pretty = serde_json::to_string_pretty(&export_of_two()).unwrap();
+    let flat = without_indent(&pretty);
+    let tabs = pretty.replace("  ", "\t");
+    let by_span = export_of_two().to_string().replace("{\"endTime", "\n{\"endTime");
+    let zipkin = ["1", "2", "3"].map(|id| {
+        json!({ "traceId": TRACE, "id": id, "name": "a", "kind": "SERVER", "timestamp": 1_700_000_000_000_000_u64, "duration": 1 })
+    });
+    let zipkin_lines = format!("[\n{}\n]", zipkin.map(|span| span.to_string()).join(",\n"));
+    for whole in [&pretty, &flat, &tabs, &by_span] {
+        assert_eq!(outcome(whole), (1, vec![]), "{whole}");
+        for length in 1..whole.len() {
+            if whole.is_char_boundary(length) && !whole[length..].trim().is_empty() {
+                let cut = &whole[..length];
+                // A start of less than a key says nothing of its format.
+                if cut.contains("scopeSpans\"") {
+                    assert_eq!(outcome(cut), (0, vec![("malformed", 1)]), "{cut}");
+                }
+            }
+        }
+    }
+    assert_eq!(outcome(&zipkin_lines).1, vec![], "{zipkin_lines}");
+    for length in zipkin_lines.find("\"2\"").unwrap()..zipkin_lines.len() {
+        assert_eq!(
+            outcome(&zipkin_lines[..length]),
+            (0, vec![("malformed", 1)]),
+            "{}",
+            &zipkin_lines[..length]
+        );
+    }
+    // The end of a file whose start is missing.
+    let end = &pretty[pretty.find("        {\n").unwrap()..];
+    assert_eq!(outcome(end).0, 0, "{end}");
+    // What follows a damaged document is read.
+    let other = export_of_two().to_string();
+    for after in [format!("{pretty}\n"), format!("\n{other}\n")] {
+        let cut = &pretty[..pretty.find("0000000000000002").unwrap()];
+        let text = format!("{cut}\n{after}");
+        assert_eq!(outcome(&text), (1, vec![("malformed", 1)]), "{text}");
+    }
+}
+
+#[test]
+fn times_that_no_span_can_have_are_no_time_at_all() {
+    let jaeger = |start: Value, duration: Value| {
+        json!({ "data": [{ "traceID": TRACE, "spans": [{ "traceID": TRACE, "spanID": "1", "operationName": "a",
+            "startTime": start, "duration": duration, "processID": "p1" }], "processes": { "p1": { "serviceName": "s" } } }] })
+    };
+    let zipkin = |start: Value, duration: Value| {
+        json!([{ "traceId": TRACE, "id": "1", "name": "a", "kind": "SERVER", "timestamp": start, "duration": duration,
+                 "localEndpoint": { "serviceName": "s" } }])
+    };
+    let start = || json!(1_700_000_000_000_000_u64);
+    for make in [&jaeger as &dyn Fn(Value, Value) -> Value, &zipkin] {
+        for (from, length, expected) in [
+            (start(), json!(100_000), None),
+            (start(), json!("100000"), None),
+            (start(), json!(0), None),
+            (start(), json!(-100_000), Some("ends_before_start")),
+            (start(), json!("-40000"), Some("ends_before_start")),
+            (start(), json!(-40_000.5), Some("ends_before_start")),
+            (start(), json!(1e308), Some("time_out_of_range")),
+            (start(), json!(-1e308), Some("time_out_of_range")),
+            // Nanoseconds by mistake.
+            (json!(1_700_000_000_000_000_000_u64), json!(100_000_000), Some("time_out_of_range")),
+            (json!(u64::MAX), json!(1), Some("time_out_of_range")),
+            (start(), json!("soon"), Some("malformed")),
+            (json!("now"), json!(1), Some("malformed")),
+            (start(), Value::Null, Some("in_progress")),
+        ] {
+            let text = make(from, length).to_string();
+            let expected = expected.map_or((1, vec![]), |code| (0, vec![(code, 1)]));
+            assert_eq!(outcome(&text), expected, "{text}");
+        }
+    }
+    for (end, code) in [
+        (json!("-5"), "ends_before_start"),
+        (json!("1e300"), "time_out_of_range"),
+        (json!("soon"), "malformed"),
+        (json!(""), "in_progress"),
+    ] {
+        let mut export = export_of_two();
+        export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["endTimeUnixNano"] = end;
+        assert_eq!(outcome(&export.to_string()), (0, vec![(code, 1)]), "{export}");
+    }
+    let google = json!({ "projectId": "p", "traceId": TRACE, "spans": [{ "spanId": "1", "name": "a", "kind": "RPC_SERVER",
+        "startTime": "2023-11-14T22:13:20Z", "endTime": "soon" }] });
+    assert_eq!(outcome(&google.to_string()), (0, vec![("malformed", 1)]));
+}
+
+#[test]
+fn what_xray_did_not_deliver_is_counted() {
+    let id = "1-6553f100-0af7651916cd43dd8448eb21";
+    let documents = segments().map(|segment| json!({ "Document": segment.to_string() }));
+    let trace =
+        |limit: Value| json!({ "Id": id, "Duration": 0.5, "LimitExceeded": limit, "Segments": documents });
+    let answer = json!({ "Traces": [], "UnprocessedTraceIds": [id] });
+    for (answer, expected) in [
+        (&answer, (0, vec![("unprocessed", 1)])),
+        (
+            &json!({ "UnprocessedTraceIds": [id, "1-b"], "Traces": [trace(json!(false))] }),
+            (1, vec![("unprocessed", 2)]),
+        ),
+        (&json!({ "Traces": [trace(json!(null))], "UnprocessedTraceIds": [] }), (1, vec![])),
+        (&trace(json!(true)), (0, vec![("limit_exceeded", 1)])),
+        (&json!([trace(json!(true)), trace(json!(false))]), (1, vec![("limit_exceeded", 1)])),
+    ] {
+        assert_eq!(outcome(&answer.to_string()), expected, "{answer}");
+        let pretty = serde_json::to_string_pretty(answer).unwrap();
+        assert_eq!(outcome(&pretty), expected, "{pretty}");
+    }
+    let mut ids = Vec::new();
+    let input = Cursor::new(answer.to_string().into_bytes());
+    analyze(input, std::io::sink(), &mut ids, &|_| {}).unwrap();
+    let ids = String::from_utf8(ids).unwrap();
+    assert!(ids.contains(&format!("\r\n{id},unprocessed: ")), "{ids}");
+    // The study's analyzer does not look at it.
+    let study = Method { algorithm: Algorithm::Study, ..Method::default() };
+    assert_eq!(outcome_by(&study, &trace(json!(true)).to_string()), (1, vec![]));
+}
+
+#[test]
+fn a_file_of_another_format_than_was_named_is_refused() {
+    let [first, _] = segments();
+    let xray = json!({ "Id": "1-a", "Duration": 0.5, "Segments": [first] }).to_string();
+    let texts = [
+        (Source::Xray, xray),
+        (Source::Otlp, export_of_two().to_string()),
+        (Source::AppInsights, json!({ "tables": [] }).to_string()),
+    ];
+    for (named, _) in &texts {
+        for (found, text) in &texts {
+            let method = Method { source: *named, ..Method::default() };
+            let input = Cursor::new(text.clone().into_bytes());
+            let refused = analyze_by(&method, input, std::io::sink(), std::io::sink(), &|_| {}).err();
+            assert_eq!(refused.is_some(), named != found, "{named:?}: {text}");
+            if let Some(error) = refused {
+                assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+                assert!(error.to_string().contains("leave `--source` out"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_span_that_is_sent_again_the_one_that_ends_last_counts() {
+    let xray = |ends: [f64; 2]| {
+        let segments = ends.map(|end| {
+            let document = json!({ "id": "1", "name": "a", "start_time": 1.0, "end_time": end });
+            json!({ "Document": document.to_string() })
+        });
+        json!({ "Id": "1-a", "Duration": 2.0, "Segments": segments }).to_string()
+    };
+    let rows = found(&xray([2.0, 3.0]));
+    assert_eq!((rows.0.len(), rows.1), (1, 0));
+    assert_eq!(found(&xray([3.0, 2.0])), rows);
+    let study = Method { algorithm: Algorithm::Study, ..Method::default() };
+    assert_eq!(outcome_by(&study, &xray([3.0, 2.0])), (0, vec![("duration_mismatch", 1)]));
+
+    let export = |change: &dyn Fn(&mut Value), reverse: bool| {
+        let mut export = export_of_two();
+        let spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().unwrap();
+        spans[1]["spanId"] = json!("0000000000000001");
+        change(&mut spans[1]);
+        if reverse {
+            spans.reverse();
+        }
+        export.to_string()
+    };
+    for reverse in [false, true] {
+        let (rows, invalid) = found(&export(&|_| (), reverse));
+        assert_eq!((rows.len(), invalid), (1, 0));
+        assert!(rows[0].contains(",0:00:01,"), "{rows:?}");
+        let other_name = export(&|span| span["name"] = json!("other"), reverse);
+        assert_eq!(outcome(&other_name), (0, vec![("conflicting_spans", 1)]));
+        let other_start = export(&|span| span["startTimeUnixNano"] = json!("1700000000100000000"), reverse);
+        assert_eq!(outcome(&other_start), (0, vec![("conflicting_spans", 1)]));
+    }
 }

@@ -555,7 +555,8 @@ fn what_is_wrong_with_a_span_touches_its_own_trace_only() {
     let mut spans: Vec<Value> = SYNCHRONOUS.iter().map(|&span| otlp_span("0af1", span)).collect();
     for (key, value, code) in [
         ("startTimeUnixNano", json!("soon"), "malformed"),
-        ("startTimeUnixNano", json!("99999999999999999999"), "malformed"),
+        ("startTimeUnixNano", json!("99999999999999999999"), "ends_before_start"),
+        ("startTimeUnixNano", json!("999999999999999999999"), "time_out_of_range"),
         ("endTimeUnixNano", json!("0"), "in_progress"),
         ("name", json!(7), "malformed"),
         ("spanId", Value::Null, "malformed"),
@@ -768,10 +769,11 @@ proptest! {
         for source in [Source::AppInsights, Source::Otlp] {
             let method = Method { source, ..Method::default() };
             let (mut breakdown, mut invalid) = (Vec::new(), Vec::new());
-            let summary =
-                crate::io::analyze::analyze_by(&method, std::io::Cursor::new(bytes.clone()), &mut breakdown, &mut invalid, &|_| {}).unwrap();
+            let input = std::io::Cursor::new(bytes.clone());
+            let summary = crate::io::analyze::analyze_by(&method, input, &mut breakdown, &mut invalid, &|_| {});
             let is_its_own = (source == Source::Otlp) == (which == 1);
-            prop_assert!(summary.valid >= u64::from(is_its_own));
+            prop_assert_eq!(summary.is_ok(), is_its_own);
+            prop_assert!(summary.is_err() || summary.unwrap().valid >= 1);
             prop_assert_eq!(String::from_utf8(breakdown).unwrap().contains("\ncccc,"), is_its_own);
         }
     }

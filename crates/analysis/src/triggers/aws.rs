@@ -17,12 +17,13 @@ const SERVICE: &str = "AWS::Lambda";
 const INVOCATION: &str = "Invocation";
 
 /// The triggers of a trace, in the order in which the receivers start.
-pub(crate) fn read(recorded: Recorded<'_>) -> Vec<Result<TriggerRow, InvalidTrigger>> {
+pub(crate) fn read(mut recorded: Recorded<'_>) -> Vec<Result<TriggerRow, InvalidTrigger>> {
     let id = recorded.id.to_string();
     let invalid = |message: String| {
         vec![Err(InvalidTrigger { root_trace_id: id.clone(), receiver_trace_id: id.clone(), message })]
     };
-    let trace = match recorded.join() {
+    let checked = recorded.check_delivered().and_then(|()| recorded.choose_repeated());
+    let trace = match checked.and_then(|_| recorded.join()) {
         Ok(trace) => trace,
         Err(reason) => return invalid(reason.message()),
     };
