@@ -83,7 +83,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
     if let Some(output) = &arguments.output {
         let mut report = tables::compute(&sources, arguments, &found.left_out)?;
         report.notes.extend(analyzed);
-        return tables::write(terminal, settings, &report, about, &sources, output);
+        return tables::write(terminal, settings, &report, about, (&sources, &found.left_out), output);
     }
     if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
         let message = "the definitions of tables mean nothing to the screen";

@@ -124,13 +124,24 @@ pub(super) fn compute(
     Ok(Report::new(&read(folders, &options)?))
 }
 
+/// What is read for pictures of critical paths: the executions that count.
+fn without(folders: &[PathBuf], left_out: &[LeftOut]) -> Result<Vec<PathBuf>, Failed> {
+    if left_out.is_empty() {
+        return Ok(folders.to_vec());
+    }
+    let true_path = |folder: &Path| folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let damaged: HashSet<PathBuf> = left_out.iter().map(|left_out| true_path(&left_out.folder)).collect();
+    let found = distinct_execution_folders(folders)?.executions.into_iter().map(|execution| execution.folder);
+    Ok(found.filter(|folder| !damaged.contains(&true_path(folder))).collect())
+}
+
 /// Writes a report, and says what to know about it.
 pub(super) fn write(
     terminal: &Terminal,
     settings: &Settings,
     report: &Report,
     about: About,
-    folders: &[PathBuf],
+    (folders, left_out): (&[PathBuf], &[LeftOut]),
     target: &Path,
 ) -> Outcome {
     if report.executions == 0 {
@@ -139,7 +150,7 @@ pub(super) fn write(
     }
     let output = Output::create(target, folders)?;
     output.write(report, env!("CARGO_PKG_VERSION"))?;
-    let figures = pages::write(output.path(), report, about, &critical_paths(folders))?;
+    let figures = pages::write(output.path(), report, about, &critical_paths(&without(folders, left_out)?))?;
     output.place()?;
     let warnings = report.notes.iter().filter(|note| note.weight == Weight::Warning);
     for note in warnings.clone().take(SHOWN) {

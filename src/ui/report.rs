@@ -1,6 +1,8 @@
 //! The report of a run that has ended, as a page.
 
+use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -50,11 +52,14 @@ impl Reports {
         let made = tokio::task::spawn_blocking(move || {
             // As `sb report` does: a damaged folder counts in no figure.
             let left_out = summaries(&folders).left_out.into_iter();
-            let left_out = left_out.map(|left_out| (left_out.folder, left_out.error.to_string())).collect();
-            let folders: Vec<_> = folders.into_values().flatten().filter(|folder| folder.is_dir()).collect();
-            let dataset =
-                read(&folders, &Options { left_out, ..Options::default() }).map_err(io::Error::other)?;
-            let report = Report::new(&dataset);
+            let left_out: Vec<_> =
+                left_out.map(|left_out| (left_out.folder, left_out.error.to_string())).collect();
+            let damaged: HashSet<PathBuf> = left_out.iter().map(|(folder, _)| folder.clone()).collect();
+            let mut folders: Vec<_> =
+                folders.into_values().flatten().filter(|folder| folder.is_dir()).collect();
+            let options = Options { left_out, ..Options::default() };
+            let report = Report::new(&read(&folders, &options).map_err(io::Error::other)?);
+            folders.retain(|folder| !damaged.contains(folder));
             let paths = critical_paths(&folders);
             let source = Source { title, course: Some(course), paths: Some(&paths), ..Source::new(&report) };
             document(&source).html().map_err(io::Error::other)
