@@ -91,10 +91,29 @@ fn gate(
     if !vanished.is_empty() {
         return Ok(Exit::Regressed);
     }
+    let incomplete: Vec<String> = [&comparison.first, &comparison.second]
+        .into_iter()
+        .filter(|side| side.left_out > 0)
+        .map(|side| {
+            let folders = if side.left_out == 1 { "folder" } else { "folders" };
+            format!("{} {folders} of `{}`", side.left_out, side.name)
+        })
+        .collect();
+    if !incomplete.is_empty() {
+        return Err(Failed::helped(
+            Exit::Failed,
+            format!(
+                "the comparison is incomplete, so it cannot show that nothing got worse: left out as damaged: {}",
+                incomplete.join(", ")
+            ),
+            "restore or remove the folders that the remarks name, or measure again",
+        ));
+    }
     if !comparison.says_anything() {
         return Err(Failed::helped(
             Exit::Failed,
-            "nothing can be said about regressions: no group has at least two trials on both sides",
+            "nothing can be said about regressions: no group has at least three trials, and three of several \
+             deployments, with enough requests on both sides",
             "measure more trials: `per_deployment` or `repetitions` in the plan's [trials]",
         ));
     }
@@ -116,6 +135,7 @@ async fn side(terminal: &Terminal, settings: &Settings, what: &Path) -> Result<R
     let folders =
         if what.is_dir() { vec![what.to_owned()] } else { folders_of(terminal, settings, &name).await? };
     let broken = |error: sb_analysis::ReportError| Failed::message(Exit::Failed, error.to_string());
+    super::tables::analyze(terminal, &folders)?;
     let found = invocation_folders(&folders).map_err(broken)?;
     let measured = measure(&name, &found).map_err(broken)?;
     if measured.is_empty() {

@@ -125,6 +125,13 @@ fn trees(files: &[PathBuf], keys: &[GroupKey], join_linked: bool) -> Result<Tree
 }
 
 pub(super) fn aggregate(terminal: &Terminal, settings: &Settings, asked: &Aggregate) -> Outcome {
+    if asked.against.is_some() && matches!(settings.format, OutputFormat::Folded | OutputFormat::Speedscope) {
+        return Err(Failed::helped(
+            Exit::Usage,
+            "this format has one set of traces and cannot show what `--against` names",
+            "compare with `--format svg`, `--format json` or as text, or leave `--against` out",
+        ));
+    }
     let keys: Vec<GroupKey> = asked.group_by.iter().map(|word| GroupKey::parse(word)).collect();
     let found = trees(&asked.files, &keys, asked.join_linked)?;
     let before = match &asked.against {

@@ -25,7 +25,6 @@ use crate::watch::measured::{invocations, summaries};
 use sb_analysis::{ApplicationSummary, Ink, Summaries, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
 use sb_plan::id::RunId;
-use sb_report::Note;
 
 /// Folders of invocations, by application.
 type Folders = BTreeMap<String, Vec<PathBuf>>;
@@ -70,24 +69,37 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
             }
         }
     }
+    let sources = sources(&named, &folders);
+    let analyzed = tables::analyze(terminal, &sources)?;
+    let mut found = measured(&folders)?;
+    let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
+    let of_named = tables::summaries(&named_folders)?;
+    found.groups.extend(of_named.groups);
+    found.left_out.extend(of_named.left_out);
+    // A report that is written names them itself.
+    if arguments.output.is_none() || found.groups.is_empty() {
+        tables::say_left_out(terminal, &found)?;
+    }
     if let Some(output) = &arguments.output {
-        let sources = sources(&named, &folders);
-        let report = tables::compute(&sources, arguments)?;
-        return tables::write(terminal, settings, &report, about, &sources, output);
+        let mut report = tables::compute(&sources, arguments, &found.left_out)?;
+        report.notes.extend(analyzed);
+        return tables::write(terminal, settings, &report, about, (&sources, &found.left_out), output);
     }
     if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
         let message = "the definitions of tables mean nothing to the screen";
         let help = "write the tables with `--output DIR`, or print them with `--format json`";
         return Err(Failed::helped(Exit::Usage, message, help));
     }
-    let mut found = measured(&folders)?;
-    let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
-    let of_named = tables::summaries(&named_folders)?;
-    found.groups.extend(of_named.groups);
-    found.left_out.extend(of_named.left_out);
-    tables::say_left_out(terminal, &found)?;
+    if found.groups.is_empty() {
+        return Err(Failed::helped(
+            Exit::Failed,
+            "nothing was measured: there are no requests and no valid traces",
+            "name a folder that has `logs/<time>/` in or below it, or a run that sent load (`sb runs` lists them)",
+        ));
+    }
     if settings.json() {
-        let report = tables::compute(&sources(&named, &folders), arguments)?;
+        let mut report = tables::compute(&sources, arguments, &found.left_out)?;
+        report.notes.extend(analyzed);
         return show_numbers(terminal, &found, &report);
     }
     show_summaries(terminal, settings, &found.groups)
@@ -108,7 +120,6 @@ fn sources(named: &[&PathBuf], folders: &Folders) -> Vec<PathBuf> {
 
 /// All numbers as JSON.
 fn show_numbers(terminal: &Terminal, summaries: &Summaries, report: &sb_report::Report) -> Outcome {
-    let notes: Vec<Note> = report.notes.iter().cloned().chain(tables::notes(&summaries.left_out)).collect();
     let all = json!({
         "version": 1,
         "applications": summaries.groups,
@@ -116,7 +127,7 @@ fn show_numbers(terminal: &Terminal, summaries: &Summaries, report: &sb_report::
         "executions": report.executions,
         "groups": report.groups,
         "tables": report.tables,
-        "notes": notes,
+        "notes": report.notes,
     });
     terminal.data(&format!("{all:#}"))?;
     Ok(Exit::Done)

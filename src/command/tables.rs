@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use sb_analysis::{LeftOut, Summaries, summarize_groups};
-use sb_report::{DatasetError, Note, Options, Output, OutputError, Report, Weight, execution_folders, read};
+use sb_analysis::{LeftOut, Summaries, application_folder, summarize_groups};
+use sb_report::{
+    DatasetError, Note, Options, Output, OutputError, Report, Weight, analyze_folder,
+    distinct_execution_folders, execution_folders, read,
+};
 use serde_json::json;
 
 use super::Outcome;
@@ -50,7 +53,8 @@ pub(super) fn summaries(folders: &[PathBuf]) -> Result<Summaries, Failed> {
         }
         for execution in found {
             if is_new(&execution.folder) {
-                let application = execution.application.unwrap_or_else(|| UNNAMED.to_owned());
+                let application =
+                    execution.application.unwrap_or_else(|| application_folder(&execution.folder));
                 groups.entry((application, execution.label)).or_default().push(execution.folder);
             }
         }
@@ -92,21 +96,43 @@ pub(super) fn say_left_out(terminal: &Terminal, found: &Summaries) -> Result<(),
     Ok(())
 }
 
-/// What was left out of the summaries of applications, as notes of a report.
-pub(super) fn notes(left_out: &[LeftOut]) -> impl Iterator<Item = Note> {
-    left_out.iter().map(|LeftOut { folder, error }| Note {
-        weight: Weight::Warning,
-        path: Some(folder.clone()),
-        line: None,
-        message: format!("the folder is left out of `applications`: {error}"),
-    })
+/// Analyses the traces in and below some folders that have no breakdown yet. Returns what was done, or could not be.
+pub(super) fn analyze(terminal: &Terminal, folders: &[PathBuf]) -> Result<Vec<Note>, Failed> {
+    let found = distinct_execution_folders(folders)?;
+    let notes: Vec<Note> =
+        found.executions.iter().filter_map(|execution| analyze_folder(&execution.folder)).collect();
+    for note in notes.iter().filter(|note| note.weight == Weight::Warning).take(SHOWN) {
+        terminal.say(&format!("{} {note}", terminal.paint(Style::Bad, "traces left out:")));
+    }
+    Ok(notes)
 }
 
 /// Reads what is in or below some folders, and computes everything.
-pub(super) fn compute(folders: &[PathBuf], arguments: &ReportArguments) -> Result<Report, Failed> {
-    let options =
-        Options { as_published: arguments.as_published, patterns: arguments.workload_traces.clone() };
+///
+/// `left_out` is read by nothing: a folder counts in all figures or in none.
+pub(super) fn compute(
+    folders: &[PathBuf],
+    arguments: &ReportArguments,
+    left_out: &[LeftOut],
+) -> Result<Report, Failed> {
+    let reasons = left_out.iter().map(|LeftOut { folder, error }| (folder.clone(), error.to_string()));
+    let options = Options {
+        as_published: arguments.as_published,
+        patterns: arguments.workload_traces.clone(),
+        left_out: reasons.collect(),
+    };
     Ok(Report::new(&read(folders, &options)?))
+}
+
+/// What is read for pictures of critical paths: the executions that count.
+fn without(folders: &[PathBuf], left_out: &[LeftOut]) -> Result<Vec<PathBuf>, Failed> {
+    if left_out.is_empty() {
+        return Ok(folders.to_vec());
+    }
+    let true_path = |folder: &Path| folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let damaged: HashSet<PathBuf> = left_out.iter().map(|left_out| true_path(&left_out.folder)).collect();
+    let found = distinct_execution_folders(folders)?.executions.into_iter().map(|execution| execution.folder);
+    Ok(found.filter(|folder| !damaged.contains(&true_path(folder))).collect())
 }
 
 /// Writes a report, and says what to know about it.
@@ -115,7 +141,7 @@ pub(super) fn write(
     settings: &Settings,
     report: &Report,
     about: About,
-    folders: &[PathBuf],
+    (folders, left_out): (&[PathBuf], &[LeftOut]),
     target: &Path,
 ) -> Outcome {
     if report.executions == 0 {
@@ -124,7 +150,7 @@ pub(super) fn write(
     }
     let output = Output::create(target, folders)?;
     output.write(report, env!("CARGO_PKG_VERSION"))?;
-    let figures = pages::write(output.path(), report, about, &critical_paths(folders))?;
+    let figures = pages::write(output.path(), report, about, &critical_paths(&without(folders, left_out)?))?;
     output.place()?;
     let warnings = report.notes.iter().filter(|note| note.weight == Weight::Warning);
     for note in warnings.clone().take(SHOWN) {

@@ -86,6 +86,8 @@ fn judge(evidence: &Evidence) -> Result<Decision, String> {
     for (request, values) in &by_request {
         let trials: Vec<Trial<'_>> = values.iter().map(|values| Trial { deployment: 0, values }).collect();
         let trials = Trials::new(&trials).map_err(|error| format!("cannot judge `{request}`: {error}"))?;
+        // Milliseconds: an interval is no narrower than the clock allows.
+        let trials = trials.measured_in(1.0);
         if !trials.suffice(statistic) {
             let count = trials.len();
             return Ok(Decision::More(format!(

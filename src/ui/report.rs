@@ -1,6 +1,8 @@
 //! The report of a run that has ended, as a page.
 
+use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -8,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::live::Live;
 use crate::watch::course::course;
+use crate::watch::measured::summaries;
 use crate::watch::paths::critical_paths;
 use sb_pages::{Source, document};
 use sb_plan::id::RunId;
@@ -42,14 +45,21 @@ impl Reports {
             {
                 return Ok(Some(known.page.clone()));
             }
-            let folders: Vec<_> = watched.invocations().into_values().flatten().collect();
+            let folders = watched.invocations();
             (run, watched.number(), folders, course(&watched))
         };
         let title = format!("Run {run}");
         let made = tokio::task::spawn_blocking(move || {
-            let folders: Vec<_> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
-            let dataset = read(&folders, &Options::default()).map_err(io::Error::other)?;
-            let report = Report::new(&dataset);
+            // As `sb report` does: a damaged folder counts in no figure.
+            let left_out = summaries(&folders).left_out.into_iter();
+            let left_out: Vec<_> =
+                left_out.map(|left_out| (left_out.folder, left_out.error.to_string())).collect();
+            let damaged: HashSet<PathBuf> = left_out.iter().map(|(folder, _)| folder.clone()).collect();
+            let mut folders: Vec<_> =
+                folders.into_values().flatten().filter(|folder| folder.is_dir()).collect();
+            let options = Options { left_out, ..Options::default() };
+            let report = Report::new(&read(&folders, &options).map_err(io::Error::other)?);
+            folders.retain(|folder| !damaged.contains(folder));
             let paths = critical_paths(&folders);
             let source = Source { title, course: Some(course), paths: Some(&paths), ..Source::new(&report) };
             document(&source).html().map_err(io::Error::other)

@@ -135,3 +135,69 @@ fn what_cannot_be_compared_is_an_error() {
     let damaged = work.sb(&["report", "compare", "before", "before"]).expect(1);
     assert!(damaged.stderr.contains("invocations.csv"), "{}", damaged.stderr);
 }
+
+/// Half of the data cannot show that nothing got worse.
+#[test]
+fn a_gate_is_not_green_without_a_damaged_folder() {
+    let work = Workspace::new();
+    measured(&work, "before", 5, 1.0, 0);
+    measured(&work, "after", 5, 1.0, 0);
+    let gate = |code| {
+        let found = work.sb(&["report", "compare", "before", "after", "--fail-on-regression", "5%"]);
+        found.expect(code)
+    };
+    gate(0);
+    work.write("after/logs/2026-01-31_12-00-03/invocations.csv", "a,b\n");
+    let incomplete = gate(1);
+    assert!(incomplete.stderr.contains("left out as damaged: 1 folder of"), "{}", incomplete.stderr);
+    assert!(incomplete.stdout.contains("no difference seen"), "{}", incomplete.stdout);
+    work.sb(&["report", "compare", "before", "after"]).expect(0);
+    // What is surely worse is, with or without the folder.
+    measured(&work, "after", 5, 1.2, 0);
+    work.write("after/logs/2026-01-31_12-00-03/invocations.csv", "a,b\n");
+    gate(8);
+}
+
+/// Screen, JSON and page count the same folders.
+#[test]
+fn a_damaged_folder_counts_nowhere_in_a_report() {
+    let work = Workspace::new();
+    measured(&work, "runs", 5, 1.0, 0);
+    let path = "runs/logs/2026-01-31_12-00-03/invocations.csv";
+    let whole = std::fs::read_to_string(work.path().join(path)).unwrap();
+    work.write(path, &whole.replacen("get,,1700000000.000000", "get,,soon", 1));
+    let screen = work.sb(&["report", "runs"]).expect(0);
+    assert!(screen.stdout.contains("4 invocation folders"), "{}", screen.stdout);
+    let json = work.sb(&["report", "runs", "--format", "json"]).expect(0);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["applications"][0]["load"]["sent"], 400);
+    assert_eq!((&json["groups"][0]["requests"], &json["executions"]), (&400.into(), &4.into()));
+    let said = |note: &&serde_json::Value| note["message"].as_str().unwrap().contains("left out as a whole");
+    assert_eq!(json["notes"].as_array().unwrap().iter().filter(said).count(), 1, "{:#}", json["notes"]);
+    work.sb(&["report", "runs", "--output", "page"]).expect(0);
+    let summary = std::fs::read_to_string(work.path().join("page/summary.md")).unwrap();
+    assert!(summary.contains("4 executions, 400 requests"), "{summary}");
+}
+
+/// An application that no file names is called as its folder, and its traces are analysed first, whatever is asked for.
+#[test]
+fn traces_alone_are_analysed_and_named_by_their_folder() {
+    let id = "1-6553f100-0af7651916cd43dd8448eb21";
+    let document = format!(
+        r#"{{\"id\":\"0000000000000001\",\"trace_id\":\"{id}\",\"name\":\"a\",\"start_time\":1700000000,\"end_time\":1700000000.1}}"#
+    );
+    let trace =
+        format!(r#"{{"Id":"{id}","Duration":0.1,"Segments":[{{"Id":"a","Document":"{document}"}}]}}"#);
+    let check = |arguments: &[&str], expected: &str| {
+        let work = Workspace::new();
+        for side in ["one", "two"] {
+            work.write(&format!("{side}/shop/logs/2026-01-01_00-00-00/traces.json"), &trace);
+        }
+        let found = work.sb(&[&["report"], arguments].concat()).expect(0);
+        assert!(found.stdout.contains(expected), "{arguments:?}: {}", found.stdout);
+        assert!(!found.stdout.contains("invocations\""), "{arguments:?}: {}", found.stdout);
+    };
+    check(&["one"], "shop  ");
+    check(&["one", "--format", "json"], r#""application": "shop""#);
+    check(&["compare", "one", "two"], "shop, warm");
+}

@@ -194,7 +194,11 @@ fn after_a_cleanup_the_run_that_measured_is_the_one_that_is_asked_about() {
     let report: Value = serde_json::from_str(&report.stdout).unwrap();
     assert_eq!(report["applications"].as_array().unwrap().len(), 1, "{report:#}");
     let empty = work.write("nothing/here.txt", "");
-    let nothing = work.sb(&["report", empty.parent().unwrap().to_str().unwrap()]).expect(0);
+    let empty = empty.parent().unwrap().to_str().unwrap();
+    for format in ["text", "json"] {
+        work.sb(&["report", empty, "--format", format]).expect(1);
+    }
+    let nothing = work.sb(&["report", empty]).expect(1);
     assert!(nothing.stderr.contains("nothing was measured"), "{}", nothing.stderr);
 }
 

@@ -82,6 +82,11 @@ fn critical_paths_are_merged_grouped_and_compared() {
     for (arguments, exit, message) in [
         (&["trace", "aggregate", "shop", "--group-by", "colour"][..], 2, "no trace has a value for `colour`"),
         (&["trace", "aggregate", "nowhere"], 2, "nowhere"),
+        (
+            &["trace", "aggregate", "shop/logs/2", "--against", "shop/logs/1", "--format", "folded"],
+            2,
+            "this format has one set of traces",
+        ),
         (&["trace", "aggregate", "no/where"], 1, "there is no file or folder `no/where`"),
     ] {
         let ran = work.sb(arguments);

@@ -60,7 +60,7 @@ pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
 pub use io::folders::{LeftOut, ReportError, Summaries, summarize, summarize_groups};
-pub use io::sides::{invocation_folders, measure};
+pub use io::sides::{application_folder, invocation_folders, measure};
 pub use quantiles::Quantiles;
 pub use report::Ink;
 pub use report::comparison::{

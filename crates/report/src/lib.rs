@@ -27,8 +27,8 @@ pub use note::{Note, Weight};
 pub use output::{Output, OutputError};
 pub use precision::{FigurePrecision, Verdict};
 pub use read::{
-    Dataset, DatasetError, DistinctExecutions, ExecutionFolder, Options, distinct_execution_folders,
-    execution_folders, read,
+    Dataset, DatasetError, DistinctExecutions, ExecutionFolder, Options, analyze_folder,
+    distinct_execution_folders, execution_folders, read,
 };
 pub use report::Report;
 pub use table::{Cell, Cells, Column, Kind, Table};

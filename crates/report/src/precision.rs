@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sb_statistics::{Bootstrap, Level, Statistic, Trial, Trials, Unit};
+use sb_statistics::{Bootstrap, FEWEST_UNITS, Level, Statistic, Trial, Trials, Unit};
 use serde::Serialize;
 
 use crate::execution::Execution;
@@ -10,8 +10,8 @@ use crate::execution::Execution;
 /// A figure is precise enough if its interval of 95 % is at most this part of it wide.
 pub(crate) const ASKED: f64 = 0.05;
 
-/// So many trials say how they differ. The factor of a 95 % interval of two is 12.7, and of three 4.3.
-const FEWEST: usize = 3;
+/// A larger number of further trials is not given: nobody measures as many, and the estimate is of too few.
+const MOST_SAID: u64 = 1000;
 
 /// Which trial an execution is. Those of one deployment have the same first part.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +41,8 @@ impl TrialKey {
 pub enum Verdict {
     /// The interval is at most 5 % of the figure wide.
     Enough,
-    /// As many more trials would probably do, if they vary as those so far. `None`: more than a million.
+    /// As many more trials would probably do, if they vary as those so far. `None`: more than a million, or the times are
+    /// rounded too coarsely for any number.
     MoreTrials {
         /// How many.
         more: Option<u64>,
@@ -79,12 +80,16 @@ pub struct FigurePrecision {
 impl FigurePrecision {
     /// In words, such as `precise enough (3.2 %)`.
     pub fn words(&self) -> String {
-        let width =
-            self.relative_width.map_or_else(String::new, |width| format!(" ({:.1} %)", width * 100.0));
-        let count = |more: u64, what: &str| {
-            if more == 1 { format!("1 more {what}") } else { format!("{more} more {what}s") }
+        let width = self.relative_width.map_or_else(String::new, |width| {
+            // An interval that is wider than the figure says that nothing is known, not how much.
+            if width > 10.0 { " (over 1,000 %)".to_owned() } else { format!(" ({:.1} %)", width * 100.0) }
+        });
+        let many = |what: &str| format!("more than 1,000 more {what}s");
+        let count = |more: u64, what: &str| match more {
+            1 => format!("1 more {what}"),
+            2..=MOST_SAID => format!("{more} more {what}s"),
+            _ => many(what),
         };
-        let many = |what: &str| format!("over a million more {what}s");
         match self.verdict {
             Verdict::Enough => format!("precise enough{width}"),
             Verdict::MoreTrials { more } => {
@@ -96,7 +101,9 @@ impl FigurePrecision {
             Verdict::TooFewValues { more } => {
                 format!("too few requests: at least {}", count(more, "trial"))
             }
-            Verdict::TooFewTrials => "unknown: fewer than three trials or deployments".to_owned(),
+            Verdict::TooFewTrials => format!(
+                "unknown: too few trials, at least {FEWEST_UNITS} (of several deployments, {FEWEST_UNITS} of these) are needed"
+            ),
             Verdict::Zero => "unknown: the figure is 0".to_owned(),
         }
     }
@@ -122,6 +129,8 @@ pub(crate) fn judge(values: &BTreeMap<TrialKey, Vec<f64>>) -> Vec<FigurePrecisio
         .collect();
     // Whole numbers of microseconds are finite.
     let Ok(trials) = Trials::new(&trials) else { return Vec::new() };
+    // Some clocks count whole milliseconds.
+    let trials = trials.measured_in(1.0);
     if trials.is_empty() {
         return Vec::new();
     }
@@ -146,7 +155,7 @@ fn of_figure(
         let more = ((needed - trials.len() as f64) / per_trial).ceil().max(1.0);
         return unknown(Verdict::TooFewValues { more: more as u64 });
     }
-    if trials.units() < FEWEST {
+    if trials.units() < FEWEST_UNITS {
         return unknown(Verdict::TooFewTrials);
     }
     let estimate = bootstrap.estimate(trials, statistic);
@@ -206,6 +215,17 @@ mod tests {
         // Six trials of 100, 110 and 120: a deviation of 8.9, so 2.571 * 8.9 / sqrt(6) on each side, 17 %; 5 % needs about 45.
         assert!((30..=60).contains(&more), "{more}");
         assert!(judge(&BTreeMap::new()).is_empty());
+        // Medians of 18 ms in whole milliseconds are 17.5 to 18.5 ms, however equal they are; in microseconds they are equal.
+        let equal = |median: f64| {
+            let values = [vec![10.0; 10], vec![median; 10], vec![60.0; 10]].concat();
+            (0..5).map(move |trial| {
+                (TrialKey { deployment: String::new(), trial: trial.to_string() }, values.clone())
+            })
+        };
+        let coarse = judge(&equal(18.0).collect())[0];
+        assert!(coarse.relative_width.is_some_and(|width| (width - 1.0 / 18.0).abs() < 1e-3), "{coarse:?}");
+        assert_eq!(coarse.verdict, MoreTrials { more: None });
+        assert_eq!(judge(&equal(18.001).collect())[0].verdict, Enough);
     }
 
     #[test]
@@ -220,9 +240,17 @@ mod tests {
         );
         assert_eq!(
             words(Some(9.0), Verdict::MoreTrials { more: None }),
-            "over a million more trials (900.0 %)"
+            "more than 1,000 more trials (900.0 %)"
         );
-        assert_eq!(words(None, Verdict::TooFewTrials), "unknown: fewer than three trials or deployments");
+        for more in [Some(1001), Some(27_600)] {
+            let said = words(Some(185_175_868.8), Verdict::MoreTrials { more });
+            assert_eq!(said, "more than 1,000 more trials (over 1,000 %)");
+        }
+        assert_eq!(words(Some(2.0), Verdict::MoreTrials { more: Some(1000) }), "1000 more trials (200.0 %)");
+        assert_eq!(
+            words(None, Verdict::TooFewTrials),
+            "unknown: too few trials, at least 3 (of several deployments, 3 of these) are needed"
+        );
         let few = words(None, Verdict::TooFewValues { more: 3 });
         assert_eq!(few, "too few requests: at least 3 more trials");
     }

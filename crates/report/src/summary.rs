@@ -60,7 +60,10 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
         .filter(|group| group.key.request_type.is_none() || only_type(group).is_none())
         .collect();
     if !rows.is_empty() {
-        write!(out, "Latency in ms.")?;
+        write!(
+            out,
+            "Times in ms: durations of traces; where a group has no traces, latencies as the load generator measured them."
+        )?;
         if rows.iter().any(|group| failed(group).is_some_and(|count| count > 0)) {
             // A failure is often fast: who reads these figures must know whether they are in.
             if report.as_published {
@@ -68,7 +71,7 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
             } else {
                 write!(
                     out,
-                    " Failed requests are not in the figures; their own median is beside their number."
+                    " Failed requests are not in the figures; their own median latency is beside their number."
                 )?;
             }
         }
@@ -123,7 +126,8 @@ fn failed(group: &Group) -> Option<u64> {
     of_requests.or((group.traces > 0).then_some(group.errors))
 }
 
-/// How many failed, their share with its interval, and their median.
+/// How many failed, their share with its interval, and their median: of requests their latency, and where only traces say what
+/// failed, the duration of these.
 fn failures(group: &Group) -> String {
     let Some(count) = failed(group) else { return "–".to_owned() };
     let share = if has_requests(group) { group.shares.failed_requests } else { group.shares.errors };
@@ -137,9 +141,13 @@ fn failures(group: &Group) -> String {
             percent(share.high)
         );
     }
-    let apart = if group.duration.is_some() { group.failed_duration } else { group.failed_latency };
+    let (of, apart) = if has_requests(group) {
+        ("latency", group.failed_latency)
+    } else {
+        ("duration", group.failed_duration)
+    };
     if let Some(figures) = apart {
-        let _ = write!(text, ", p50 {:.1} ms", figures.p50_ns as f64 / 1e6);
+        let _ = write!(text, ", {of} p50 {:.1} ms", figures.p50_ns as f64 / 1e6);
     }
     text
 }

@@ -3,7 +3,7 @@
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::critical::upper;
-use crate::{Interval, Level, Statistic, Trials, student_quantile};
+use crate::{FEWEST_UNITS, Interval, Level, Statistic, Trials, student_quantile};
 
 /// How intervals are made.
 ///
@@ -39,6 +39,9 @@ pub struct Estimate {
     pub error: f64,
     /// The degrees of freedom of this error.
     pub degrees: f64,
+    /// How far the rounding of the values can move the figure. The interval is so much wider on each side. 0 where
+    /// [`Trials::measured_in`] was not asked.
+    pub rounding: f64,
     /// Where the figure of all possible trials lies.
     pub interval: Interval,
     /// On which scale the interval has the value in its middle.
@@ -68,7 +71,7 @@ pub struct Change {
     pub first: f64,
     /// The figure of the second.
     pub second: f64,
-    /// Second less first. `None` with fewer than two units on a side: how much a figure varies is then unknown.
+    /// Second less first. `None` with fewer than [`FEWEST_UNITS`] units on a side: how much a figure varies is then unknown.
     pub difference: Option<Estimate>,
     /// Second divided by first. `None`, too, where a figure of a resample is not above 0.
     pub ratio: Option<Estimate>,
@@ -78,17 +81,18 @@ pub struct Change {
 }
 
 impl Bootstrap {
-    /// A figure with its interval; `None` with fewer than two units.
+    /// A figure with its interval; `None` with fewer than [`FEWEST_UNITS`] units.
     pub fn estimate(&self, trials: &Trials, statistic: Statistic) -> Option<Estimate> {
         let value = trials.estimate(statistic)?;
         let mut figures = trials.resample(statistic, self.resamples, self.seed);
         let degrees = trials.units().checked_sub(1)? as f64;
+        let rounding = trials.rounding(statistic);
         if value > 0.0 && to_logarithms([&mut figures]) {
             return self
-                .around(value.ln(), corrected_error(&figures, trials)?, degrees)
+                .around(value.ln(), corrected_error(&figures, trials)?, degrees, rounding / value)
                 .map(Estimate::raised);
         }
-        self.around(value, corrected_error(&figures, trials)?, degrees)
+        self.around(value, corrected_error(&figures, trials)?, degrees, rounding)
     }
 
     /// What changed from the first to the second; `None` where one has no values.
@@ -97,14 +101,20 @@ impl Bootstrap {
         let mut of_first = first.resample(statistic, self.resamples, self.seed);
         // Another stream: the two sides are independent of each other.
         let mut of_second = second.resample(statistic, self.resamples, self.seed.wrapping_add(1));
-        let between = |from: f64, to: f64, of_first: &[f64], of_second: &[f64]| {
+        let rounding = [first, second].map(|side| side.rounding(statistic));
+        let between = |[from, to]: [f64; 2], of_first: &[f64], of_second: &[f64], rounding: f64| {
             let errors = [corrected_error(of_first, first)?, corrected_error(of_second, second)?];
             let (error, degrees) = combined(errors, [first.units(), second.units()]);
-            self.around(to - from, error, degrees)
+            self.around(to - from, error, degrees, rounding)
         };
-        let difference = between(from, to, &of_first, &of_second);
+        let difference = between([from, to], &of_first, &of_second, rounding[0] + rounding[1]);
         let logarithms = from > 0.0 && to > 0.0 && to_logarithms([&mut of_first, &mut of_second]);
-        let ratio = if logarithms { between(from.ln(), to.ln(), &of_first, &of_second) } else { None };
+        let ratio = if logarithms {
+            let rounding = rounding[0] / from + rounding[1] / to;
+            between([from.ln(), to.ln()], &of_first, &of_second, rounding)
+        } else {
+            None
+        };
         Some(Change {
             first: from,
             second: to,
@@ -114,10 +124,10 @@ impl Bootstrap {
         })
     }
 
-    fn around(&self, value: f64, error: f64, degrees: f64) -> Option<Estimate> {
-        let half = student_quantile(upper(self.confidence), degrees)? * error;
+    fn around(&self, value: f64, error: f64, degrees: f64, rounding: f64) -> Option<Estimate> {
+        let half = student_quantile(upper(self.confidence), degrees)? * error + rounding;
         let interval = Interval { low: value - half, high: value + half };
-        Some(Estimate { value, error, degrees, interval, scale: Scale::Linear })
+        Some(Estimate { value, error, degrees, rounding, interval, scale: Scale::Linear })
     }
 }
 
@@ -129,6 +139,7 @@ impl Estimate {
             value,
             error: value * self.error,
             degrees: self.degrees,
+            rounding: value * self.rounding,
             interval: Interval { low: self.interval.low.exp(), high: self.interval.high.exp() },
             scale: Scale::Logarithmic,
         }
@@ -144,9 +155,9 @@ fn to_logarithms<const N: usize>(figures: [&mut Vec<f64>; N]) -> bool {
     all
 }
 
-/// The standard deviation of resampled figures, corrected for few units; `None` with fewer than two.
+/// The standard deviation of resampled figures, corrected for few units; `None` with fewer than [`FEWEST_UNITS`].
 fn corrected_error(figures: &[f64], trials: &Trials) -> Option<f64> {
-    if trials.units() < 2 || figures.len() < 2 {
+    if trials.units() < FEWEST_UNITS || figures.len() < 2 {
         return None;
     }
     let count = figures.len() as f64;
@@ -175,10 +186,13 @@ fn combined(errors: [f64; 2], units: [usize; 2]) -> (f64, f64) {
 }
 
 fn p_value(estimate: &Estimate) -> f64 {
-    if estimate.value == 0.0 {
+    // What rounding alone can do is no evidence.
+    let beyond = estimate.value.abs() - estimate.rounding;
+    // A little more, as doubles do not hold the exact step.
+    if beyond <= 1e-9 * estimate.rounding {
         return 1.0;
     }
-    let distance = (estimate.value / estimate.error).abs();
+    let distance = beyond / estimate.error;
     StudentsT::new(0.0, 1.0, estimate.degrees).map_or(1.0, |student| (2.0 * student.sf(distance)).min(1.0))
 }
 
@@ -230,6 +244,47 @@ mod tests {
         assert_eq!(bootstrap.change(&one, &trials(&[]), Statistic::Mean), None);
     }
 
+    /// Two trials whose medians happen to be equal would have an interval without any width.
+    #[test]
+    fn two_trials_say_nothing_of_their_variance() {
+        let of = |median: f64, count: usize| trials(&vec![vec![10.0, 11.0, median, 50.0, 60.0]; count]);
+        let bootstrap = Bootstrap::default();
+        let median = Statistic::Quantile(Level::MEDIAN);
+        assert_eq!(bootstrap.estimate(&of(18.0, 2), median), None);
+        for (first, second) in [(2, 2), (2, 9), (9, 2)] {
+            let change = bootstrap.change(&of(18.0, first), &of(19.0, second), median).unwrap();
+            assert_eq!((change.difference, change.ratio, change.p_value), (None, None, None));
+        }
+        assert!(bootstrap.change(&of(18.0, 3), &of(19.0, 3), median).unwrap().p_value.is_some());
+    }
+
+    #[test]
+    fn an_interval_is_no_narrower_than_the_clock_allows() {
+        let of = |median: f64| trials(&vec![vec![10.0, 11.0, median, 50.0, 60.0]; 3]).measured_in(1.0);
+        let bootstrap = Bootstrap::default();
+        let median = Statistic::Quantile(Level::MEDIAN);
+        // 18 ms was anything from 17.5 to 18.5 ms.
+        let found = bootstrap.estimate(&of(18.0), median).unwrap();
+        assert!((found.interval.width() - 1.0).abs() < 1e-3, "{found:?}");
+        assert_eq!(found.error.to_bits(), 0.0_f64.to_bits());
+        let to = |second: f64| bootstrap.change(&of(18.0), &of(second), median).unwrap();
+        let next = to(19.0);
+        assert_eq!(next.p_value, Some(1.0), "{next:?}");
+        assert!(next.ratio.unwrap().interval.contains(1.0), "{next:?}");
+        assert!(to(20.0).p_value.unwrap() < 0.01, "two steps are more than rounding");
+        // The same in tenths: a millisecond is then more than rounding.
+        let fine = |median: f64| trials(&vec![vec![10.1, 11.0, median, 50.0, 60.0]; 3]).measured_in(1.0);
+        assert!(bootstrap.change(&fine(18.0), &fine(19.0), median).unwrap().p_value.unwrap() < 0.01);
+    }
+
+    #[test]
+    fn rounding_cancels_out_of_the_mean_of_values_that_spread() {
+        let rounding = |values| trials(&vec![values; 3]).measured_in(1.0).rounding(Statistic::Mean).to_bits();
+        assert_eq!(rounding(vec![18.0; 10]), 0.5_f64.to_bits());
+        assert_eq!(rounding(vec![18.0, 19.0, 20.0, 21.0]), 0.0_f64.to_bits());
+        assert_eq!(rounding(vec![18.123_456; 10]), 0.0_f64.to_bits(), "of no step");
+    }
+
     #[test]
     fn a_figure_that_can_be_zero_has_a_difference_and_no_ratio() {
         let first = trials(&[vec![0.0; 10], vec![0.0; 10], vec![0.0; 10]]);
@@ -244,8 +299,8 @@ mod tests {
 
     #[test]
     fn without_any_variance_every_change_is_one() {
-        let same = trials(&[vec![2.0; 10], vec![2.0; 10]]);
-        let other = trials(&[vec![3.0; 10], vec![3.0; 10]]);
+        let same = trials(&vec![vec![2.0; 10]; 3]);
+        let other = trials(&vec![vec![3.0; 10]; 3]);
         let change = |second: &Trials| Bootstrap::default().change(&same, second, Statistic::Mean).unwrap();
         assert_eq!(change(&same).p_value, Some(1.0));
         assert_eq!(change(&other).p_value, Some(0.0));

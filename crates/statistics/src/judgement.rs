@@ -11,7 +11,7 @@ pub enum Judgement {
     Down,
     /// No difference was seen. There may be one that is smaller than the interval.
     Unseen,
-    /// It cannot be said: a side has fewer than two units.
+    /// It cannot be said: a side has fewer than [`FEWEST_UNITS`](crate::FEWEST_UNITS).
     Unknown,
 }
 

@@ -32,4 +32,4 @@ pub use quantile_error::{
 };
 pub use share::Share;
 pub use sorted::{NotFinite, Sorted};
-pub use trials::{Statistic, Trial, Trials, Unit};
+pub use trials::{FEWEST_UNITS, Statistic, Trial, Trials, Unit};

@@ -13,10 +13,11 @@ pub enum Precision {
     More {
         /// The interval's width as a share of the figure.
         relative_width: f64,
-        /// How many more units would probably do, if they vary as those so far. `None` where it would be more than a million.
+        /// How many more units would probably do, if they vary as those so far. `None` where it would be more than a million, or
+        /// where the values are rounded too coarsely for any number of units.
         units: Option<usize>,
     },
-    /// It cannot be said: fewer than two units, or a figure of 0.
+    /// It cannot be said: fewer than [`FEWEST_UNITS`](crate::FEWEST_UNITS) units, or a figure of 0.
     Unknown,
 }
 
@@ -36,13 +37,14 @@ impl Precision {
         }
         // The error of a single unit, as a share of the figure.
         let single = estimate.error * (units as f64).sqrt() / estimate.value.abs();
+        let rounding = estimate.rounding / estimate.value.abs();
         let width = |half: f64| match estimate.scale {
             Scale::Linear => 2.0 * half,
             Scale::Logarithmic => half.exp() - (-half).exp(),
         };
         let suffices = |units: usize| {
             student_quantile(upper(confidence), (units - 1) as f64)
-                .is_some_and(|critical| width(critical * single / (units as f64).sqrt()) <= asked)
+                .is_some_and(|critical| width(critical * single / (units as f64).sqrt() + rounding) <= asked)
         };
         Self::More {
             relative_width,
@@ -93,7 +95,8 @@ mod tests {
     fn what_cannot_be_said_is_unknown() {
         assert_eq!(of(&[1.0], 0.1), Precision::Unknown);
         assert_eq!(of(&[], 0.1), Precision::Unknown);
-        assert_eq!(of(&[-1.0, 1.0], 0.1), Precision::Unknown, "the mean is 0");
-        assert_eq!(of(&[2.0, 2.0], 0.1), Precision::Enough { relative_width: 0.0 });
+        assert_eq!(of(&[-1.0, 0.0, 1.0], 0.1), Precision::Unknown, "the mean is 0");
+        assert_eq!(of(&[2.0, 2.0], 0.1), Precision::Unknown, "two say nothing of how they differ");
+        assert_eq!(of(&[2.0, 2.0, 2.0], 0.1), Precision::Enough { relative_width: 0.0 });
     }
 }

@@ -146,6 +146,45 @@ fn planted_regressions_are_found_and_equal_runs_are_quiet() {
     assert!(alarms * 100 <= PAIRS * 5, "{alarms} false alarms in {PAIRS} pairs");
 }
 
+/// The same with few trials, of latencies that a clock rounds to whole milliseconds or microseconds. Medians are then often the
+/// same number in all trials.
+#[test]
+fn few_trials_and_whole_milliseconds_raise_no_false_alarms() {
+    const PAIRS: usize = 300;
+    let bootstrap = Bootstrap { resamples: 300, ..Bootstrap::default() };
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let mut run = |trials: usize, step: f64, factor: f64| {
+        let all: Vec<Vec<f64>> = (0..trials)
+            .map(|_| {
+                let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
+                let center = factor * (18.5 + 0.25 * normal());
+                (0..400).map(|_| ((center + 3.0 * normal()) / step).round() * step).collect()
+            })
+            .collect();
+        let trials: Vec<Trial<'_>> = all.iter().map(|values| Trial { deployment: 0, values }).collect();
+        Trials::new(&trials).unwrap().measured_in(1.0)
+    };
+    let mut found = |trials: usize, step: f64, factor: f64| {
+        let pairs = (0..PAIRS).filter(|_| {
+            let [first, second] = [run(trials, step, 1.0), run(trials, step, factor)];
+            let changes = [MEAN, MEDIAN].map(|of| bootstrap.change(&first, &second, of).unwrap());
+            let judged = judge(&changes, Level::P95);
+            judged.iter().any(|judged| matches!(judged, Judgement::Up | Judgement::Down))
+        });
+        pairs.count()
+    };
+    for step in [1.0, 1e-3] {
+        assert_eq!(found(2, step, 1.0), 0, "two trials say nothing");
+        for trials in [3, 5, 10] {
+            let alarms = found(trials, step, 1.0);
+            // 5 % are 15. By chance alone it is more than 25 in one of 200 tests.
+            assert!(alarms <= 25, "{alarms} of {PAIRS} with {trials} trials in steps of {step}");
+        }
+        let seen = found(5, step, 1.1);
+        assert!(seen * 100 >= PAIRS * 95, "{seen} of {PAIRS} regressions found in steps of {step}");
+    }
+}
+
 /// A study of ten applications with 30 trials each: as many as the one that varies most needs. If trials end once they
 /// are as precise as that one is with all of them, less than half are needed, and no application is known less precisely.
 #[test]

@@ -138,6 +138,7 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
     if damaged.len() > NAMED {
         run.notes.push(format!("{} more folders were left out", damaged.len() - NAMED));
     }
+    run.left_out = damaged.len();
     if run.folders == 0 && !damaged.is_empty() {
         return Err(damaged.swap_remove(0));
     }
@@ -164,7 +165,7 @@ fn describe_folder(folder: &Path) -> Result<DescribedFolder, ReportError> {
     Ok(DescribedFolder {
         folder: folder.to_owned(),
         is_ours: true,
-        application: described.application.unwrap_or_else(|| "invocations".to_owned()),
+        application: described.application.unwrap_or_else(|| application_folder(folder)),
         factors: described.values,
         deployment: described.deployment.map(|deployment| format!("{of_run} {deployment}")),
         trial: described.trial.map_or(unknown, |trial| format!("{of_run} {trial}")),
@@ -180,15 +181,21 @@ fn plain(value: Value) -> String {
     }
 }
 
+/// What an application is called that no file names: as the folder that holds `logs`, or else the one that holds the execution.
+pub fn application_folder(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let parent = whole.parent();
+    let is_logs = parent.and_then(Path::file_name).is_some_and(|name| name == "logs");
+    let named = if is_logs { parent.and_then(Path::parent) } else { parent }.and_then(Path::file_name);
+    named.map_or_else(|| "invocations".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 /// Application and labels by the configuration of the published layout: the table beside `sb` is that of the application.
 fn published_config(folder: &Path) -> Result<(String, BTreeMap<String, String>), ReportError> {
     /// What separates measurements of one application.
     const LABELS: [&str; 4] = ["label", "load_level", "workload_label", "workload_type"];
     let path = folder.join(CONFIG_FILE);
-    let above = folder.parent().filter(|above| above.file_name().is_some_and(|name| name == "logs"));
-    let named = above.and_then(Path::parent).and_then(Path::file_name);
-    let fallback =
-        || named.map_or_else(|| "invocations".to_owned(), |name| name.to_string_lossy().into_owned());
+    let fallback = || application_folder(folder);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((fallback(), BTreeMap::new())),
@@ -846,6 +853,7 @@ mod tests {
         let columns: Vec<_> = run.requests.values().flat_map(BTreeMap::values).collect();
         assert_eq!((columns.len(), columns[0].latencies_ms.as_slice()), (1, [30.0, 40.0].as_slice()));
         assert_eq!(run.notes.len(), 1);
+        assert_eq!((run.folders, run.left_out), (1, 1));
         assert!(run.notes[0].contains("a folder was left out: ") && run.notes[0].contains(BREAKDOWN_FILE));
         fs::write(root.path().join("b").join(RUN_FILE), "{").unwrap();
         let all = invocation_folders(&[root.path().to_owned()]).unwrap();

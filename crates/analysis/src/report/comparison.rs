@@ -68,6 +68,7 @@ pub(crate) struct TraceColumns {
 pub struct RunMeasurements {
     pub(crate) name: String,
     pub(crate) folders: usize,
+    pub(crate) left_out: usize,
     pub(crate) requests: BTreeMap<ComparedGroup, BTreeMap<TrialPlace, RequestColumn>>,
     pub(crate) traces: BTreeMap<ComparedGroup, BTreeMap<TrialPlace, TraceColumns>>,
     pub(crate) notes: Vec<String>,
@@ -119,6 +120,16 @@ pub enum Quantity {
 }
 
 impl Quantity {
+    /// An interval of a difference without what cannot be: a share changes by at most all of it.
+    fn possible(self, difference: Ranged) -> Ranged {
+        match self {
+            Self::Failed => {
+                Ranged { low: difference.low.max(-1.0), high: difference.high.min(1.0), ..difference }
+            }
+            _ => difference,
+        }
+    }
+
     /// As files and tables have it.
     pub fn name(self) -> &'static str {
         match self {
@@ -150,7 +161,8 @@ pub enum Finding {
     FewerFailures,
     /// There may be a difference, but a smaller one than the interval shows.
     NoDifferenceSeen,
-    /// A side has a single trial, so nothing says how much trials differ by themselves.
+    /// A side has fewer than three trials, or fewer than three of several deployments: nothing says how much they differ by
+    /// themselves.
     TooFewTrials,
     /// A side has fewer than ten values beyond the quantile.
     TooFewRequests,
@@ -207,7 +219,7 @@ pub struct FigureChange {
     pub first: f64,
     /// Of the second run.
     pub second: f64,
-    /// Second less first; `None` with a single trial on a side.
+    /// Second less first; `None` with fewer than three trials, or three of several deployments, on a side.
     pub difference: Option<Ranged>,
     /// Second divided by first; `None`, too, where a figure can be 0.
     pub ratio: Option<Ranged>,
@@ -285,6 +297,8 @@ pub struct RunSide {
     pub name: String,
     /// How many folders of invocations it has.
     pub folders: usize,
+    /// How many further folders were left out, as a file of each is damaged.
+    pub left_out: usize,
     /// What else to know about it.
     pub notes: Vec<String>,
 }
@@ -381,6 +395,7 @@ impl Comparison {
         let side = |run: &RunMeasurements| RunSide {
             name: run.name.clone(),
             folders: run.folders,
+            left_out: run.left_out,
             notes: run.notes.clone(),
         };
         Ok(Self {
@@ -449,7 +464,7 @@ impl Comparison {
         figures.any(|figure| !figure.finding.is_unknown())
     }
 
-    /// The groups of which nothing can be said, because a side has a single trial.
+    /// The groups of which nothing can be said, because a side has too few trials or requests.
     pub fn unjudged(&self) -> impl Iterator<Item = &GroupChange> {
         self.groups.iter().filter(|group| {
             let mut figures = group.quantities.iter().flat_map(|quantity| &quantity.figures);
@@ -565,6 +580,11 @@ fn trials_of(columns: &Columns) -> Result<Trials, NotFinite> {
     Trials::new(&trials)
 }
 
+/// The same of times in milliseconds. Some clocks count whole milliseconds.
+fn times_of(columns: &Columns) -> Result<Trials, NotFinite> {
+    Ok(trials_of(columns)?.measured_in(1.0))
+}
+
 fn deployments<'p>(places: impl Iterator<Item = &'p TrialPlace>) -> usize {
     places.map(|place| place.deployment).collect::<BTreeSet<_>>().len()
 }
@@ -589,7 +609,7 @@ fn quantity_change(
             statistic,
             first: change.first,
             second: change.second,
-            difference: change.difference.map(Ranged::from),
+            difference: change.difference.map(|difference| quantity.possible(difference.into())),
             ratio: change.ratio.map(Ranged::from),
             p_value: change.p_value,
             finding: match change.p_value {
@@ -631,7 +651,7 @@ fn client_group(
     });
     let failed = [trials_of(&first)?, trials_of(&second)?];
     let [first, second] = columns(|column| column.latencies_ms.clone());
-    let latency = [trials_of(&first)?, trials_of(&second)?];
+    let latency = [times_of(&first)?, times_of(&second)?];
     let quantities = [
         quantity_change(bootstrap, Quantity::Failed, &failed, &[MEAN]),
         quantity_change(bootstrap, Quantity::Latency, &latency, &[P50, P99, MEAN]),
@@ -715,7 +735,7 @@ fn trace_group(
         let columns = sides
             .each_ref()
             .map(|side| side.iter().map(|(place, columns)| (*place, values(columns).clone())).collect());
-        Ok([trials_of(&columns[0])?, trials_of(&columns[1])?])
+        Ok([times_of(&columns[0])?, times_of(&columns[1])?])
     };
     let durations = trials(&|columns| &columns.duration_ms)?;
     let duration = quantity_change(bootstrap, Quantity::Duration, &durations, &[P50, P99, MEAN]);

@@ -21,8 +21,8 @@ const LEAST_MOVED: f64 = 0.01;
 const MOST_LONE: usize = 10;
 
 /// What to do about runs whose trials say nothing of their variance.
-const MORE_TRIALS: &str = "One trial says nothing of how much trials differ by themselves. Measure at least three, better \
-                           ten: `per_deployment` or `repetitions` in the plan's `[trials]`.";
+const MORE_TRIALS: &str = "Too few trials: fewer than three, or three of several deployments, say nothing of how much they differ by themselves. \
+                           Measure at least three, better ten: `per_deployment` or `repetitions` in the plan's `[trials]`.";
 
 /// A short table for the terminal, at most 80 columns wide. Groups that changed come first; of the others, four are shown.
 pub fn comparison_text(out: &mut impl Write, comparison: &Comparison, ink: Ink) -> fmt::Result {
@@ -137,7 +137,10 @@ fn change_texts(quantity: Quantity, figure: &FigureChange) -> (String, String) {
     match (quantity, figure.ratio, figure.difference) {
         (Quantity::Failed, _, Some(difference)) => {
             let points = scaled(difference, 100.0, 0.0);
-            (format!("{:+.1} pt", points.value), format!("{:+.1} to {:+.1} pt", points.low, points.high))
+            (
+                format!("{} pt", points_text(points.value)),
+                format!("{} to {} pt", points_text(points.low), points_text(points.high)),
+            )
         }
         (_, Some(ratio), _) => {
             let percent = scaled(ratio, 100.0, -100.0);
@@ -152,6 +155,11 @@ fn change_texts(quantity: Quantity, figure: &FigureChange) -> (String, String) {
         }
         (_, None, None) => (signed(figure.second - figure.first), dash()),
     }
+}
+
+/// Percentage points, of which there are at most 100: the column has no room for `+100.0`.
+fn points_text(points: f64) -> String {
+    if points.abs() >= 99.95 { format!("{points:+.0}") } else { format!("{points:+.1}") }
 }
 
 fn scaled(of: Ranged, factor: f64, plus: f64) -> Ranged {
@@ -303,6 +311,9 @@ impl<W: Write> ComparisonTable<'_, W> {
             Finding::Faster | Finding::FewerFailures => self.painted("32", finding),
             _ => self.painted("2", finding),
         };
+        // What fills a column still stands apart from its neighbour.
+        let change = format!(" {change}");
+        let interval = format!(" {interval}");
         let statistic = figure.statistic;
         writeln!(
             self.out,

@@ -32,6 +32,7 @@ pub enum Effect {
 /// | the name | `resize` |
 /// | the service, as recorded or without its provider | `AWS::S3`, `S3` |
 /// | service and name, as recorded or without the provider | `AWS::Lambda::Function resize`, `Lambda::Function resize` |
+/// | a space and the name, of an operation without a service | ` resize` |
 #[derive(Clone, Debug)]
 pub struct OperationPattern {
     typed: String,
@@ -57,6 +58,16 @@ pub enum ChangeError {
     /// The factor is no number of 0 or more.
     #[error("`{factor}` in `{text}` is no factor; write a number from 0 to 1000, or `gone`")]
     Factor {
+        /// What was typed.
+        text: String,
+        /// The part after the equals sign.
+        factor: String,
+    },
+    /// The factor of an activity is no number of 0 or more.
+    #[error(
+        "`{factor}` in `{text}` is no factor of an activity; write a number from 0 to 1000, where 0 leaves nothing of it"
+    )]
+    ActivityFactor {
         /// What was typed.
         text: String,
         /// The part after the equals sign.
@@ -101,10 +112,14 @@ impl Change {
     /// There is no equals sign, the pattern is no regular expression, or the factor is not from 0 to 1000.
     pub fn add_operation(&mut self, text: &str) -> Result<(), ChangeError> {
         let (pattern, factor) = halves(text)?;
-        let effect = match factor {
-            "gone" => Effect::Gone,
-            factor => Effect::Times(parse_factor(text, factor)?),
-        };
+        let effect =
+            match factor {
+                "gone" => Effect::Gone,
+                factor => Effect::Times(parse_factor(factor).ok_or_else(|| ChangeError::Factor {
+                    text: text.to_owned(),
+                    factor: factor.to_owned(),
+                })?),
+            };
         self.operations.push((OperationPattern::new(pattern)?, effect));
         Ok(())
     }
@@ -117,7 +132,11 @@ impl Change {
         let (name, factor) = halves(text)?;
         let activity = Activity::ALL.into_iter().find(|activity| activity.name() == name);
         let activity = activity.ok_or_else(|| ChangeError::Activity { name: name.to_owned() })?;
-        self.activities.push((activity, parse_factor(text, factor)?));
+        let parsed = parse_factor(factor).ok_or_else(|| ChangeError::ActivityFactor {
+            text: text.to_owned(),
+            factor: factor.to_owned(),
+        })?;
+        self.activities.push((activity, parsed));
         Ok(())
     }
 
@@ -148,9 +167,8 @@ fn halves(text: &str) -> Result<(&str, &str), ChangeError> {
         .ok_or_else(|| ChangeError::NoFactor { text: text.to_owned() })
 }
 
-fn parse_factor(text: &str, factor: &str) -> Result<f64, ChangeError> {
-    let parsed = factor.parse().ok().filter(|parsed| (0.0..=LARGEST).contains(parsed));
-    parsed.ok_or_else(|| ChangeError::Factor { text: text.to_owned(), factor: factor.to_owned() })
+fn parse_factor(factor: &str) -> Option<f64> {
+    factor.parse().ok().filter(|parsed| (0.0..=LARGEST).contains(parsed))
 }
 
 impl OperationPattern {
@@ -173,7 +191,9 @@ impl OperationPattern {
     /// The one that fits an operation and no other.
     pub fn only(operation: &Operation) -> Self {
         let name = operation.full_name();
-        Self { typed: regex::escape(&name), matcher: Matcher::FullName(name) }
+        // A name alone also fits operations of that name that have a service. With a space before it, it does not.
+        let space = if operation.service.is_empty() { " " } else { "" };
+        Self { typed: format!("{space}{}", regex::escape(&name)), matcher: Matcher::FullName(name) }
     }
 
     /// As it was typed, or can be typed.
@@ -194,7 +214,8 @@ impl OperationPattern {
                 .into_iter()
                 .any(|text| regex.is_match(text))
         };
-        regex.is_match(name) || (!service.is_empty() && has_service())
+        let has_none = || regex.is_match(&format!(" {name}"));
+        regex.is_match(name) || if service.is_empty() { has_none() } else { has_service() }
     }
 }
 
@@ -223,6 +244,10 @@ mod tests {
         let only = OperationPattern::only(&operation);
         assert!(only.fits(&operation) && !only.fits(&part));
         check(&operation, only.as_str(), true);
+        let alone = Operation { name: "resize".to_owned(), service: String::new() };
+        let only = OperationPattern::only(&alone);
+        check(&alone, only.as_str(), true);
+        check(&operation, only.as_str(), false);
     }
 
     #[test]
@@ -240,6 +265,8 @@ mod tests {
         }
         check("S3(=2", "unclosed group");
         check("a)(b=2", "`a)(b` is no regular expression");
+        let message = Change::default().add_activity("computation=gone").unwrap_err().to_string();
+        assert!(!message.contains("or `gone`") && message.contains("where 0 leaves nothing"), "{message}");
         let message = Change::default().add_activity("waiting=1").unwrap_err().to_string();
         assert!(message.contains("`waiting`") && message.contains("queing"), "{message}");
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sb_statistics::{
-    Bootstrap, Interval, Level, Sorted, Statistic, Trial, Trials, quantile_interval, student_quantile,
+    Bootstrap, FEWEST_UNITS, Interval, Level, Sorted, Statistic, Trial, Trials, quantile_interval,
+    student_quantile,
 };
 use serde::Serialize;
 
@@ -47,9 +48,6 @@ pub struct Figure {
     pub interval_ms: Option<[f64; 2]>,
 }
 
-/// Two deployments or trials say next to nothing of how they differ: the factor of a 95 % interval is 12.7 for them, and 4.3 for three.
-const FEWEST_UNITS: usize = 3;
-
 impl Figures {
     /// Of durations in microseconds, without intervals; zero without any.
     pub(super) fn of(durations: &[(TrialOfTrace, i64)]) -> Self {
@@ -78,6 +76,7 @@ impl Figures {
             .map(|(trial, values)| Trial { deployment: trial.deployment as usize, values })
             .collect();
         let Ok(drawn) = Trials::new(&trials) else { return figures };
+        let drawn = drawn.measured_in(1.0);
         let several = trials.len() > 1;
         if several && drawn.units() < FEWEST_UNITS {
             return figures;

@@ -6,7 +6,7 @@ mod records;
 mod requests;
 mod traces;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ pub struct Options {
     /// The folder of invocation patterns, `20min_picks` and others inside. By default `workload_traces` in, or up to three levels
     /// above, a folder that is read.
     pub patterns: Option<PathBuf>,
+    /// Folders of executions that are left out as a whole, and why: a file of each is damaged.
+    pub left_out: Vec<(PathBuf, String)>,
 }
 
 /// Why a dataset cannot be read. What is wrong with single files or folders is a [`Note`].
@@ -107,11 +109,18 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
         fs::read_dir(patterns).map_err(|source| DatasetError::Patterns { path: patterns.clone(), source })?;
     }
     let mut found: Vec<Found> = Vec::new();
+    let left_out: HashMap<PathBuf, &String> =
+        options.left_out.iter().map(|(folder, reason)| (true_path(folder), reason)).collect();
     let mut seen = Seen::default();
     let mut notes = Vec::new();
     for folder in folders {
         for execution in find::executions(folder, &mut notes)? {
-            if seen.is_new(&execution.folder) {
+            if let Some(reason) = left_out.get(&true_path(&execution.folder)) {
+                if seen.is_new(&execution.folder) {
+                    let message = format!("the folder is left out as a whole: {reason}");
+                    notes.push(Note::warning(&execution.folder, message));
+                }
+            } else if seen.is_new(&execution.folder) {
                 found.push(execution);
             }
         }
@@ -210,8 +219,12 @@ struct Seen(HashSet<PathBuf>);
 
 impl Seen {
     fn is_new(&mut self, folder: &Path) -> bool {
-        self.0.insert(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
+        self.0.insert(true_path(folder))
     }
+}
+
+fn true_path(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
 /// What the small files of an execution say.
@@ -412,6 +425,26 @@ fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note
     }
 }
 
+/// Analyses the traces of an execution's folder that have no breakdown, and keeps the breakdown beside them. The note says what was
+/// done, or why it cannot be. `None`: there was nothing to do.
+pub fn analyze_folder(folder: &Path) -> Option<Note> {
+    if folder.join(BREAKDOWN_FILE).is_file() {
+        return None;
+    }
+    let traces = traces_file(folder)?;
+    Some(match analyze_file(&traces, &AnalyzeOptions::default()) {
+        Ok(summary) => Note::remark(
+            &traces,
+            format!(
+                "it had no breakdown: {} traces were analysed, {} are valid",
+                summary.valid + summary.invalid,
+                summary.valid
+            ),
+        ),
+        Err(error) => Note::warning(&traces, format!("it cannot be analysed: {error}")),
+    })
+}
+
 fn read_traces(
     execution: &Execution,
     as_published: bool,
@@ -420,21 +453,7 @@ fn read_traces(
 ) -> (Option<TraceRows>, u64) {
     let folder = &execution.folder;
     let path = folder.join(BREAKDOWN_FILE);
-    if !path.is_file()
-        && let Some(traces) = traces_file(folder)
-    {
-        match analyze_file(&traces, &AnalyzeOptions::default()) {
-            Ok(summary) => notes.push(Note::remark(
-                &traces,
-                format!(
-                    "it had no breakdown: {} traces were analysed, {} are valid",
-                    summary.valid + summary.invalid,
-                    summary.valid
-                ),
-            )),
-            Err(error) => notes.push(Note::warning(&traces, format!("it cannot be analysed: {error}"))),
-        }
-    }
+    notes.extend(analyze_folder(folder));
     let by_path = &*execution.application == "image_processing" && (!execution.is_ours || as_published);
     let read = File::open(&path).and_then(|file| traces::read(file, &path, by_path));
     let rows = match read {

@@ -224,7 +224,7 @@ fn failures_are_no_part_of_the_times_but_have_their_own() {
     let report = data.report(false);
     let summary = crate::summary::summary(&report);
     assert!(
-        summary.contains("| 3 | 2 (40.0 %, 11.8 to 76.9 %), p50 3.0 ms | 200.0 | 298.0 | 200.0 |"),
+        summary.contains("| 3 | 2 (40.0 %, 11.8 to 76.9 %), latency p50 3.0 ms | 200.0 | 298.0 | 200.0 |"),
         "{summary}"
     );
     let row = (0..report.table("groups").unwrap().rows())
@@ -748,6 +748,30 @@ fn doubled_quotes_of_names_are_one_quote() {
         report.groups.iter().filter_map(|group| group.key.request_type.as_deref()).collect();
     types.sort_unstable();
     assert_eq!(types, ["G\"T /\"b", "say \"hi\""]);
+}
+
+/// A folder that another reader found damaged counts nowhere, and is named once, under whichever path it is given.
+#[test]
+fn folders_that_are_left_out_count_nowhere() {
+    let data = Data::new();
+    for trial in 0..3 {
+        let requests: Vec<_> = (0..5).map(|at| (trial * 10 + at, 100, 0, true)).collect();
+        ours(&data, &format!("shop/logs/2026-01-01_00-00-0{trial}"), &format!("t{trial}"), &requests);
+    }
+    let damaged = data.path().join("shop/logs/2026-01-01_00-00-01");
+    let left_out =
+        vec![(data.path().join("shop/../shop/logs/2026-01-01_00-00-01"), "line 5 is damaged".to_owned())];
+    for as_published in [false, true] {
+        let options = Options { as_published, left_out: left_out.clone(), ..Options::default() };
+        let report = Report::new(&read(&[data.path(), damaged.clone()], &options).unwrap());
+        assert_eq!(report.executions, 2);
+        let all = group(&report, None, None);
+        assert_eq!((all.requests, all.traces), (Some(10), 10));
+        let said: Vec<_> =
+            report.notes.iter().filter(|note| note.message.contains("line 5 is damaged")).collect();
+        assert_eq!(said.len(), 1, "{:?}", report.notes);
+        assert_eq!((said[0].weight, said[0].path.as_deref()), (Weight::Warning, Some(&*damaged)));
+    }
 }
 
 /// Whatever is in the files, something is read and nothing panics; what is left out is said.
