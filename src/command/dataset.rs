@@ -90,6 +90,7 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             match output {
                 None => terminal.data(&text)?,
                 Some(path) => {
+                    read.expect_other(&path)?;
                     write(&path, text.as_bytes())?;
                     let (minutes, rate) = (found.per_minute.len(), found.mean_rate());
                     terminal
@@ -118,6 +119,22 @@ impl Read {
             terminal.say(&sentence);
         }
         Ok(Self { dataset, totals })
+    }
+
+    fn has_trigger(&self, name: &str) -> bool {
+        self.totals.functions.iter().any(|function| function.key.trigger() == name)
+    }
+
+    /// That a file to be written is none of the dataset.
+    fn expect_other(&self, path: &Path) -> Result<(), Failed> {
+        if self.dataset.includes(path) {
+            return Err(Failed::helped(
+                Exit::Usage,
+                format!("`{}` belongs to the dataset, and would be lost", path.display()),
+                "name another file",
+            ));
+        }
+        Ok(())
     }
 
     fn windows(&self, arguments: &WindowArguments, starts: &[u16]) -> Result<Vec<Window>, Failed> {
@@ -209,7 +226,13 @@ fn summarize(
     let read = Read::new(terminal, source)?;
     let criteria = criteria(fit);
     let summary = criteria.summary(&read.totals)?;
+    for unknown in criteria.without_triggers.iter().filter(|name| !read.has_trigger(name)) {
+        if criteria.without_triggers != Criteria::default().without_triggers {
+            terminal.say(&format!("no function of the dataset has the trigger `{unknown}`"));
+        }
+    }
     if let (Some(ending), Some(path)) = (ending, figure) {
+        read.expect_other(path)?;
         let files = FileWriter::new().files(&funnel_figure(&read, &criteria, &summary));
         let files = files.map_err(|error| Failed::message(Exit::Failed, error.to_string()))?;
         for file in files.iter().filter(|file| file.name.ends_with(&format!(".{ending}"))) {
@@ -433,6 +456,7 @@ fn draw(
             "name a folder that you may write to",
         )
     })?;
+    remove_earlier(&figures)?;
     let day = windows.first().map_or(1, |window| window.day);
     write(&output.join("sampled.csv"), sampled_csv(&sampled, day).as_bytes())?;
     write(&output.join("windows.csv"), windows_csv(&sampled).as_bytes())?;
@@ -454,6 +478,24 @@ fn draw(
         fit.len()
     ));
     Ok(Exit::Done)
+}
+
+/// Figures of an earlier sample, which would be taken for those of this one.
+fn remove_earlier(figures: &Path) -> Result<(), Failed> {
+    for entry in std::fs::read_dir(figures).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("invocations") && name.ends_with("-count.svg") {
+            std::fs::remove_file(entry.path()).map_err(|error| {
+                Failed::helped(
+                    Exit::Failed,
+                    format!("cannot remove `{}`, of an earlier sample: {error}", entry.path().display()),
+                    "name another folder with --output",
+                )
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Windows of functions with the pattern that a label or a rule gives them.

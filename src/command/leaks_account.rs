@@ -65,12 +65,18 @@ pub(super) async fn leaks(terminal: &Terminal, settings: &Settings, asked: &Aske
                     ));
                 }
             }
-            let rest = remove_leftover(&aws, one, &|line| terminal.say(line)).await?;
-            if rest.is_empty() {
-                left -= 1;
-                terminal.say(&format!("removed everything of {}", one.deployment));
-            } else {
-                terminal.say(&format!("still there, to be removed by hand: {}", rest.join(", ")));
+            // One that cannot be removed does not keep the others.
+            match remove_leftover(&aws, one, &|line| terminal.say(line)).await {
+                Ok(rest) if rest.is_empty() => {
+                    left -= 1;
+                    terminal.say(&format!("removed everything of {}", one.deployment));
+                }
+                Ok(rest) => {
+                    terminal.say(&format!("still there, to be removed by hand: {}", rest.join(", ")));
+                }
+                Err(error) => {
+                    terminal.say(&format!("cannot remove `{}`: {}", one.deployment, error.message));
+                }
             }
         }
     }

@@ -204,6 +204,10 @@ fn walk(root: &Path, folder: &Path, rules: &Rules, found: &mut Vec<PathBuf>) -> 
     let path = root.join(folder);
     for entry in fs::read_dir(&path).map_err(read_error(&path))? {
         let entry = entry.map_err(read_error(&path))?;
+        // A state, which keeps secrets and is another one after each step.
+        if entry.file_name() == ".sb" {
+            continue;
+        }
         let name = folder.join(entry.file_name());
         let kind = entry.file_type().map_err(read_error(&entry.path()))?;
         let text = name.to_string_lossy();

@@ -15,7 +15,7 @@ use sb_measurement::{
 };
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::plan::{LatencyFigure, Until};
-use sb_statistics::{Bootstrap, Level, Precision, Statistic, Trial, Trials};
+use sb_statistics::{Bootstrap, FEWEST_UNITS, Level, Precision, Statistic, Trial, Trials};
 
 /// What a decision is made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,9 @@ fn judge(evidence: &Evidence) -> Result<Decision, String> {
                 )));
             }
             Precision::Unknown => {
-                return Ok(Decision::More(format!("{of} of `{request}` is not known after {usable} trials")));
+                return Ok(Decision::More(format!(
+                    "{of} of `{request}` has no interval after {usable} trials, since one needs {FEWEST_UNITS}"
+                )));
             }
         }
     }

@@ -215,3 +215,35 @@ fn patterns_are_named_on_a_contact_sheet_in_a_browser_and_decide_afterwards() {
     let by_hand = found["functions"].as_array().unwrap().iter().filter(|row| row["by"] == "label").count();
     assert_eq!(by_hand, 3);
 }
+
+#[test]
+fn a_dataset_is_never_written_over_and_nothing_of_an_earlier_sample_stays() {
+    let work = Workspace::new();
+    dataset(&work);
+    let own = "traces/invocations_per_function_md.anon.d01.csv";
+    let before = work.read(own);
+    let arguments = ["dataset", "export", &name(0), "traces", "--output", own];
+    let refused = work.sb(&arguments).expect(2);
+    assert!(refused.stderr.contains("belongs to the dataset"), "{}", refused.stderr);
+    assert_eq!(work.read(own), before);
+    // What nobody can send is no export.
+    let refused =
+        work.sb(&["dataset", "export", &name(0), "traces", "--factor", "1e300", "-o", "e.csv"]).expect(2);
+    assert!(refused.stderr.contains("lower --factor"), "{}", refused.stderr);
+    assert!(!work.path().join("e.csv").exists());
+
+    let figures = || std::fs::read_dir(work.path().join("drawn/figures")).unwrap().count();
+    work.sb(&["dataset", "sample", "traces", "--output", "drawn"]).expect(0);
+    assert!(figures() > 2);
+    work.sb(&["dataset", "sample", "traces", "--count", "1", "--output", "drawn"]).expect(0);
+    assert_eq!(figures(), 2, "one for each window");
+
+    let told = work.sb(&["dataset", "summarize", "traces", "--without", "tmer"]).expect(0);
+    assert!(told.stderr.contains("no function of the dataset has the trigger `tmer`"), "{}", told.stderr);
+
+    // A pipe in the place of a file would be waited for without end.
+    std::fs::remove_file(work.path().join(own)).unwrap();
+    assert!(Command::new("mkfifo").arg(work.path().join(own)).status().unwrap().success());
+    let refused = work.sb(&["dataset", "summarize", "traces"]).expect(1);
+    assert!(refused.stderr.contains("neither a file nor a folder"), "{}", refused.stderr);
+}

@@ -197,7 +197,7 @@ fn a_damaged_folder_does_not_hide_the_others() {
         let json = numbers(&work, &["raw"]);
         assert_eq!(json["applications"][0]["traces"]["valid"], 20);
         let notes = json["notes"].as_array().unwrap();
-        let is_it = |note: &&Value| note["message"].as_str().unwrap().contains("left out of `applications`");
+        let is_it = |note: &&Value| note["message"].as_str().unwrap().contains("left out as a whole");
         assert_eq!(notes.iter().filter(is_it).count(), 1, "{notes:?}");
         let only = work.sb(&["report", "raw/shop/logs/2022-01-02_08-00-00"]).expect(1);
         assert!(only.stderr.contains(expected), "{}", only.stderr);
@@ -237,7 +237,7 @@ fn failures_of_the_published_layout_are_not_fast() {
     assert!(summary.contains("20 requests (10 failed)"), "{summary}");
     assert!(summary.contains("| application | requests | n | failed | p50"), "{summary}");
     assert!(summary.contains("| shop, exp1 | ") && summary.contains(" | 10 | 10 (50.0 %, "), "{summary}");
-    assert!(summary.contains(", p50 0.3 ms | 20.0 | "), "the failures are apart: {summary}");
+    assert!(summary.contains(", latency p50 0.3 ms | 20.0 | "), "the failures are apart: {summary}");
     assert!(summary.contains("Failed requests are not in the figures"), "{summary}");
     work.sb(&["report", "raw", "--output", "out", "--as-published"]).expect(0);
     let summary = fs::read_to_string(work.path().join("out/summary.md")).unwrap();

@@ -126,7 +126,13 @@ pub(crate) fn totals(files: &Files, options: &Options) -> Result<Totals, Dataset
                 Err(fault) => return Err(wrong(lines, cells, fault)),
             };
             of_day.rows += 1;
-            of_day.invocations += total;
+            of_day.invocations = of_day.invocations.checked_add(total).ok_or_else(|| {
+                lines.wrong(
+                    None,
+                    "the counts of this day add up to more than 64 bits",
+                    "check the counts of the file",
+                )
+            })?;
             part.add(key, days.len(), at, total);
             Ok(())
         })?;

@@ -102,6 +102,11 @@ impl Dataset {
         self.files.path()
     }
 
+    /// Whether a file is one of the dataset's own, which nothing may replace.
+    pub fn includes(&self, file: &Path) -> bool {
+        self.files.include(file)
+    }
+
     /// The file that holds a day, where each day has a file of its own.
     pub fn file_of(&self, day: u32) -> Option<PathBuf> {
         if self.format != Format::Azure2019 {

@@ -6,6 +6,9 @@ use crate::dataset::Dataset;
 use crate::error::DatasetError;
 use crate::model::{FunctionTotals, Key, MINUTES_PER_DAY, Totals, Window};
 
+/// The most invocations of a minute in an export: more can be sent by nobody, and sums stay far below 64 bits.
+const MOST_PER_MINUTE: u64 = 10_000_000_000;
+
 /// The column that loads are read from.
 pub const COLUMN: &str = "InvocationsPerMinute";
 
@@ -142,10 +145,17 @@ pub fn export(
     let mut sums = vec![0_u64; window.minutes as usize];
     for minutes in series.into_iter().flatten() {
         for (sum, count) in sums.iter_mut().zip(minutes) {
-            *sum += count;
+            *sum = sum.saturating_add(count);
         }
     }
-    let per_minute = sums.into_iter().map(|count| (count as f64 * factor).round_ties_even() as u64).collect();
+    let per_minute: Vec<u64> =
+        sums.into_iter().map(|count| (count as f64 * factor).round_ties_even() as u64).collect();
+    if let Some(most) = per_minute.iter().max().filter(|most| **most > MOST_PER_MINUTE) {
+        return Err(DatasetError::request(
+            format!("a minute would have {most} invocations, more than {MOST_PER_MINUTE}"),
+            "lower --factor",
+        ));
+    }
     Ok(Export { keys, window, factor, per_minute, repeated_rows })
 }
 

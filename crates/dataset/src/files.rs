@@ -46,6 +46,16 @@ enum Kind {
 }
 
 impl Files {
+    /// Whether a path is one of the files, or the archive that holds them.
+    pub(crate) fn include(&self, path: &Path) -> bool {
+        let Ok(path) = fs::canonicalize(path) else { return false };
+        let is_it = |file: &Path| fs::canonicalize(file).is_ok_and(|file| file == path);
+        match self.kind {
+            Kind::Folder => self.names.iter().any(|name| is_it(&self.path.join(name))),
+            Kind::Zip | Kind::Tar | Kind::Alone => is_it(&self.path),
+        }
+    }
+
     pub(crate) fn open(path: &Path) -> Result<Self, DatasetError> {
         let failed = |error| DatasetError::io(path, error);
         if fs::metadata(path).map_err(failed)?.is_dir() {
@@ -53,6 +63,9 @@ impl Files {
             list(path, "", 0, &mut names)?;
             names.sort();
             return Ok(Self { path: path.to_owned(), kind: Kind::Folder, names });
+        }
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a folder")));
         }
         let mut start = Vec::new();
         File::open(path).and_then(|file| file.take(START).read_to_end(&mut start)).map_err(failed)?;
@@ -223,8 +236,12 @@ fn list(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> R
             if depth < DEEPEST && !name.starts_with('.') {
                 list(&path, &format!("{prefix}{name}/"), depth + 1, names)?;
             }
-        } else {
+        } else if path.is_file() {
             names.push(format!("{prefix}{name}"));
+        } else if fs::metadata(&path).is_ok() {
+            // A pipe or a device may never end.
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a folder");
+            return Err(DatasetError::io(&path, error));
         }
     }
     Ok(())

@@ -109,8 +109,8 @@ pub(crate) enum Fault {
     Count(usize),
 }
 
-/// A cell with more digits could not be added up in 64 bits with others.
-const MOST_DIGITS: usize = 15;
+/// A cell with more digits could not be added up in 64 bits with those of all rows.
+const MOST_DIGITS: usize = 10;
 
 /// The number of a cell; `816.0` is 816. None for what is no whole number of 0 or more.
 pub(crate) fn whole(cell: &[u8]) -> Option<u64> {
@@ -223,7 +223,7 @@ mod tests {
     fn cells_are_added_up_and_mistakes_are_found() {
         check("7", 1, Ok(7));
         check("0,1,2,3,4,5,6,7,8,9,10", 11, Ok(55));
-        check("1,2,3,4,123456789012345", 5, Ok(123_456_789_012_355));
+        check("1,2,3,4,1234567890", 5, Ok(1_234_567_900));
         check("1,2.0,3.00", 3, Ok(6));
         check("1,2,,4", 4, Err(Fault::Empty(2)));
         check("1,2,3,", 4, Err(Fault::Empty(3)));
@@ -234,7 +234,7 @@ mod tests {
         check("1,-2,3", 3, Err(Fault::NotANumber(1)));
         check("1,2.5,3", 3, Err(Fault::NotANumber(1)));
         check("1,2.,3", 3, Err(Fault::NotANumber(1)));
-        check("1,1234567890123456", 2, Err(Fault::NotANumber(1)));
+        check("1,12345678901", 2, Err(Fault::NotANumber(1)));
         check("1,2,3", 4, Err(Fault::Count(3)));
         check("1,2,3,4,5", 4, Err(Fault::Count(5)));
         check(&["0"; 100].join(","), 100, Ok(0));

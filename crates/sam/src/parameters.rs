@@ -24,14 +24,7 @@ impl Reader<'_> {
                 Some(value) => {
                     parameters.values.insert(entry.key.clone(), value);
                 }
-                None => self.error(
-                    None,
-                    entry.line,
-                    format!(
-                        "parameter `{}` has no value: give it a `Default`, or set a parameter of that name",
-                        entry.key
-                    ),
-                ),
+                None => self.error(None, entry.line, without_value(&entry.key)),
             }
             if is_list(kind(&entry.node)) {
                 parameters.lists.insert(entry.key.clone());
@@ -51,6 +44,19 @@ pub(super) fn overriding<'a>(overrides: &'a BTreeMap<String, String>, name: &str
 
 fn plain(name: &str) -> String {
     name.replace(['_', '-'], "").to_ascii_lowercase()
+}
+
+fn without_value(name: &str) -> String {
+    format!("parameter `{name}` has no value: give it a `Default`, or set a parameter of that name")
+}
+
+/// Parameters that nothing gives a value: see [`super::Template::missing_parameters`].
+pub(super) fn missing(root: &Node, given: &BTreeMap<String, String>) -> Vec<Problem> {
+    let missing = entries(root.get("Parameters"))
+        .iter()
+        .filter(|entry| entry.node.get("Default").is_none() && overriding(given, &entry.key).is_none());
+    let problem = |line, message| Problem { severity: Severity::Error, resource: None, line, message };
+    missing.map(|entry| problem(entry.line, without_value(&entry.key))).collect()
 }
 
 /// What CloudFormation would refuse: see [`super::Template::refused_parameters`].

@@ -90,6 +90,11 @@ impl Template {
         parameters::refused(&self.root, given)
     }
 
+    /// The template's parameters that have no default and are not among those given.
+    pub fn missing_parameters(&self, given: &BTreeMap<String, String>) -> Vec<Problem> {
+        parameters::missing(&self.root, given)
+    }
+
     /// Evaluates the template. `parameters` override the defaults of `Parameters`; `memory_size` is `MemorySize`.
     ///
     /// # Errors

@@ -210,6 +210,19 @@ fn write_zip(path: &Path, to: &Path) -> io::Result<()> {
     zip.finish().map_err(io::Error::other)?.flush()
 }
 
+/// What is no part of a program, though it lies in its folder: states with their secrets, wherever `--state-dir` put
+/// them, results of loads, histories, and what Python compiles anew.
+fn is_left_out(folder: &Path, name: &str) -> bool {
+    let path = folder.join(name);
+    match name {
+        ".sb" | ".git" | ".hg" | ".svn" | "__pycache__" => true,
+        "logs" => {
+            ["toml", "yaml", "yml"].iter().any(|end| folder.join("benchmark").with_extension(end).exists())
+        }
+        _ => path.join("state.db").is_file() && path.join("identity.json").is_file(),
+    }
+}
+
 /// Files beneath a folder, by their names within it. `within` holds the folders that are being read.
 fn collect(
     folder: &Path,
@@ -230,8 +243,12 @@ fn collect(
         let Ok(name) = entry.file_name().into_string() else {
             return Err(io::Error::other(format!("the name of `{}` is no UTF-8", entry.path().display())));
         };
+        if is_left_out(folder, &name) {
+            continue;
+        }
         let (path, name) = (entry.path(), format!("{prefix}{name}"));
-        let found = fs::metadata(&path)?;
+        let found = fs::metadata(&path)
+            .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))?;
         if found.is_dir() {
             collect(&path, &format!("{name}/"), files, within)?;
         } else if found.is_file() {
@@ -275,6 +292,32 @@ mod tests {
         // An archive is taken as it is.
         let again = pack(&other.file, true, work.path(), 2).unwrap();
         assert_eq!((again.key, again.file), (other.key, other.file));
+    }
+
+    #[test]
+    fn states_histories_and_results_are_not_packed() {
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path().join("app");
+        for file in [
+            "app.py",
+            "lib/logs/format.py",
+            "benchmark.toml",
+            ".sb/secrets/app@aws.json",
+            ".git/HEAD",
+            "elsewhere/state.db",
+            "elsewhere/identity.json",
+            "logs/2026-01-01_00-00-00/load_summary.json",
+            "__pycache__/app.pyc",
+        ] {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        let packed = pack(&folder, true, work.path(), 0).unwrap();
+        let zip = zip::ZipArchive::new(File::open(packed.file).unwrap()).unwrap();
+        let mut names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["app.py", "benchmark.toml", "lib/logs/format.py"]);
     }
 
     #[test]

@@ -84,16 +84,23 @@ impl Steps<'_> {
         let model = match self.templates.borrow_mut().keep(template, &text) {
             Ok(model) => model,
             Err(problem) => {
-                report.push(
-                    Problem::error("invalid-template", format!("the SAM template cannot be used: {problem}"))
+                match not_a_template(template, &text) {
+                    Some(other) => report.problems.push(other),
+                    None => report.push(
+                        Problem::error(
+                            "invalid-template",
+                            format!("the SAM template cannot be used: {problem}"),
+                        )
                         .at(&sam.span, "this template")
                         .help(format!("correct {}", template.display())),
-                );
+                    ),
+                }
                 return Vec::new();
             }
         };
         unknown_parameters(sam.value.parameters.as_ref(), &model.parameter_names(), report);
         let mut problems = model.assets().err().unwrap_or_default();
+        problems.extend(model.missing_parameters(&self.likely_values(parameters)));
         problems.extend(model.refused_parameters(&self.known_values(parameters)));
         for found in problems {
             report.problems.push(in_template(template, model.source(), found));

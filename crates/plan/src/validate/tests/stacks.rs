@@ -93,3 +93,21 @@ fn sam_steps_that_cannot_work_are_refused() {
         "a `sam` step has the outputs of its template",
     );
 }
+
+#[test]
+fn a_parameter_without_a_value_is_found_before_anything_is_deployed() {
+    let manifest = format!(
+        "{HEAD}[targets.aws]\ncredentials = [\"aws\"]\n[[deploy]]\nname = \"stack\"\nsam = {{ template = \"template.yaml\" }}\n"
+    );
+    let files = Snapshot::new([
+        ("/repo/app/benchmark.toml", manifest),
+        (
+            "/repo/app/template.yaml",
+            "Parameters:\n  Must:\n    Type: String\nResources:\n  B:\n    Type: AWS::S3::Bucket\n"
+                .to_owned(),
+        ),
+    ]);
+    let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
+    let said = rendered(&checked.problems);
+    assert!(said.contains("parameter `Must` has no value"), "{said}");
+}
