@@ -20,6 +20,7 @@ use sb_plan::manifest::read::Disk;
 use sb_plan::plan::{Executor, GivenTolerances};
 use sb_plan::validate;
 use sb_workload::{Load, LoadShape};
+use serde_json::Value;
 
 pub(super) async fn part(terminal: &Terminal, settings: &Settings, parts: Parts) -> Outcome {
     start(terminal, settings, parts, None, GivenTolerances::default(), false).await
@@ -76,12 +77,15 @@ async fn start(
     }
     let deployment = DeploymentId::new(format!("{}@{target}", benchmark.name));
     let mut executor = settings.executor;
-    if parts == Parts::ALL {
+    if parts.deploy {
         let store = look(terminal, settings, &settings.workspace(&benchmark.path))?;
-        if store.deployment(&deployment).await?.is_some_and(|row| row.debt == Debt::Owed) {
-            terminal.say(&format!(
-                "note: `{deployment}` is deployed already: it is deployed anew, and removed at the end"
-            ));
+        if let Some(row) = store.deployment(&deployment).await?.filter(|row| row.debt == Debt::Owed) {
+            expect_kept(&row, &settings.params)?;
+            if parts == Parts::ALL {
+                terminal.say(&format!(
+                    "note: `{deployment}` is deployed already: it is deployed anew, and removed at the end"
+                ));
+            }
         }
     }
     if !parts.deploy {
@@ -112,6 +116,33 @@ async fn start(
         .keep_on_failure(keep_on_failure)
         .templates(benchmark.templates.clone());
     run::start(terminal, settings, request, false, None).await
+}
+
+/// That no other value is asked for than a deployment has: it keeps its parameters until it is cleaned up.
+fn expect_kept(row: &DeploymentRow, given: &[(String, String)]) -> Result<(), Failed> {
+    for (name, value) in given {
+        let kept = match row.params.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => continue,
+        };
+        let as_number = |text: &str| text.parse::<f64>().ok();
+        let is_same =
+            kept == *value || as_number(&kept).is_some_and(|number| Some(number) == as_number(value));
+        if !is_same {
+            return Err(Failed::helped(
+                Exit::Usage,
+                format!(
+                    "`{}` is deployed with `{name}` = `{kept}`, and keeps it until it is cleaned up",
+                    row.id
+                ),
+                format!(
+                    "`sb cleanup`, and then the same command again; or `sb config set {name} {value}` and `sb prepare`"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// `--target`, or the only one.

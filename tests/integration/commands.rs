@@ -114,6 +114,10 @@ fn values_are_quoted_outputs_captured_and_secrets_kept() {
     assert!(shown.contains("params.token (secret)") && !shown.contains("hush"), "{shown}");
     assert_eq!(sb(&["config", "set", "greeting", "hello"]).0, 0);
     assert_eq!(sb(&["config", "get", "greeting"]).1.trim(), "hello");
+    // A deployment keeps its parameters, and does not let another value pass as in force.
+    let (code, _, err) = sb(&["prepare", "-p", "greeting=moin"]);
+    assert!(code == 2 && err.contains("is deployed with `greeting` = `hello`"), "{code} {err}");
+    assert_eq!(sb(&["prepare", "-p", "greeting=hello"]).0, 0);
     let (code, _, err) = sb(&["config", "set", "greetin", "hello"]);
     assert!(code == 3 && err.contains("greeting"), "{code} {err}");
 
