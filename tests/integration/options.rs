@@ -435,6 +435,10 @@ fn the_examples_of_the_help_do_what_they_say() {
             let example = example.split([';', '|', '>']).next().unwrap_or_default();
             let example = example.replace("1-5fbcfa0a", &id()).replace("logs/2026-01-31_12-00-00", &logs);
             let words: Vec<&str> = example.split_whitespace().skip(1).collect();
+            if words.starts_with(&["prepare", "-p"]) {
+                // What is deployed keeps its parameters.
+                sb(&["cleanup"]).expect(0);
+            }
             let done = sb(&words);
             assert_eq!(done.code, 0, "`{example}`: {}{}", done.stdout, done.stderr);
             ran += 1;
