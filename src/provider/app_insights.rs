@@ -12,13 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, StatusCode, header};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
-use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, collect};
+use super::collect::{
+    Failure, FetchError, FetchProgress, Fetched, HttpsClient, Service, collect, https_client,
+};
 use super::retrieval::Retrieval;
 
 /// Where Azure answers queries.
@@ -79,13 +77,7 @@ pub async fn fetch_traces(
 ) -> Result<Retrieval, FetchError> {
     let refused =
         |reason: String| FetchError::Refused { service: INSIGHTS.name, reason, check: INSIGHTS.check };
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|error| refused(format!("cannot read this machine's certificates: {error}")))?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let asker = Asker { config, client: Client::builder(TokioExecutor::new()).build(connector) };
+    let asker = Asker { config, client: https_client().map_err(refused)? };
     // Also proves that the configuration makes a request.
     asker.request("").map_err(refused)?;
     let ids: Vec<String> = trace_ids.iter().map(|id| operation_id(id)).collect();
@@ -94,7 +86,7 @@ pub async fn fetch_traces(
 
 struct Asker<'c> {
     config: &'c InsightsConfig,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpsClient<Full<Bytes>>,
 }
 
 /// A page of rows.

@@ -249,12 +249,7 @@ async fn retrieve_batch(client: &Client, ids: Vec<String>, since: f64) -> Result
         }
         for trace in page.traces() {
             let Some(line) = TraceLine::retrieved(trace) else { continue };
-            match traces.get_mut(&line.id) {
-                Some(earlier) => earlier.join(line),
-                None => {
-                    traces.insert(line.id.clone(), line);
-                }
-            }
+            gather(&mut traces, line);
         }
         token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if token.is_none() {
@@ -414,6 +409,16 @@ async fn client(config: &XrayConfig) -> Client {
     Client::new(&loader.load().await)
 }
 
+/// Adds what a page holds of a trace to what earlier pages held of it.
+fn gather(traces: &mut BTreeMap<String, TraceLine>, line: TraceLine) {
+    match traces.get_mut(&line.id) {
+        Some(earlier) => earlier.join(line),
+        None => {
+            traces.insert(line.id.clone(), line);
+        }
+    }
+}
+
 async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<Fetched>, Failure> {
     let mut traces: BTreeMap<String, TraceLine> = BTreeMap::new();
     let mut token = None;
@@ -422,12 +427,7 @@ async fn fetch_batch(client: &Client, ids: Vec<String>) -> Result<Vec<Fetched>, 
         let output = request.send().await.map_err(|error| classify(&error))?;
         for trace in output.traces() {
             let Some(line) = TraceLine::new(trace) else { continue };
-            match traces.get_mut(&line.id) {
-                Some(earlier) => earlier.join(line),
-                None => {
-                    traces.insert(line.id.clone(), line);
-                }
-            }
+            gather(&mut traces, line);
         }
         token = output.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if token.is_none() {

@@ -8,9 +8,31 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use hyper::body::Body;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 
 use super::pace::{Pace, back_off};
 use super::retrieval::{Partial, Retrieval};
+
+/// Asks services by HTTPS, or by HTTP where an endpoint says so.
+pub(super) type HttpsClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+
+/// A client that trusts what this machine trusts; else why there is none.
+pub(super) fn https_client<B: Body + Send>() -> Result<HttpsClient<B>, String>
+where
+    B::Data: Send,
+{
+    let connector = HttpsConnectorBuilder::new()
+        .with_native_roots()
+        .map_err(|error| format!("cannot read this machine's certificates: {error}"))?
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
 
 const REQUESTS_IN_FLIGHT: usize = 64;
 /// Between asking for the same traces again: doubled from the first to the last.

@@ -9,15 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, header};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use sb_analysis::{Invalid, read_otlp};
 use serde_json::Value;
 
 use super::app_insights::operation_id;
-use super::collect::{Failure, FetchError, FetchProgress, Fetched, Service, collect};
+use super::collect::{
+    Failure, FetchError, FetchProgress, Fetched, HttpsClient, Service, collect, https_client,
+};
 use super::retrieval::Retrieval;
 
 /// Where Google answers.
@@ -57,13 +55,7 @@ pub async fn fetch_traces(
     progress: &(dyn Fn(FetchProgress) + Send + Sync),
 ) -> Result<Retrieval, FetchError> {
     let refused = |reason: String| FetchError::Refused { service: TRACE.name, reason, check: TRACE.check };
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|error| refused(format!("cannot read this machine's certificates: {error}")))?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let asker = Asker { config, client: Client::builder(TokioExecutor::new()).build(connector) };
+    let asker = Asker { config, client: https_client().map_err(refused)? };
     // Also proves that the configuration makes a request.
     asker.request("0").map_err(refused)?;
     let ids: Vec<String> = trace_ids.iter().map(|id| operation_id(id)).collect();
@@ -72,7 +64,7 @@ pub async fn fetch_traces(
 
 struct Asker<'c> {
     config: &'c GoogleConfig,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpsClient<Empty<Bytes>>,
 }
 
 impl Asker<'_> {
