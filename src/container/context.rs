@@ -326,4 +326,17 @@ mod tests {
         let error = Context::collect(dir.path(), &dir.path().join("No")).unwrap_err();
         assert!(error.to_string().contains("/No`"), "{error}");
     }
+
+    #[test]
+    fn a_state_and_its_secrets_are_in_no_image() {
+        let dir = tree(&[
+            ("Dockerfile", "FROM scratch"),
+            (".sb/secrets/app@aws.json", "hush"),
+            ("app/.sb/state.db", "x"),
+            ("app/a", "1"),
+        ]);
+        let all = names(dir.path(), &dir.path().join("Dockerfile"));
+        assert!(all.iter().any(|name| name == "app/a"), "{all:?}");
+        assert!(!all.iter().any(|name| name.contains(".sb")), "{all:?}");
+    }
 }
