@@ -12,8 +12,8 @@ pulumi) folder=${PULUMI_HOME:-$HOME/.pulumi} file=credentials.json ;;
 esac
 
 ask() { # asks for a secret without showing it
+    stty -echo # before it asks: an answer that comes at once would be shown
     printf 'Secret: '
-    stty -echo
     read -r secret
     stty echo
     echo
