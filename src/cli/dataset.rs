@@ -106,7 +106,7 @@ pub(crate) enum DatasetCommand {
         source: SourceArguments,
         #[command(flatten)]
         windows: WindowArguments,
-        /// Multiply each count by this, and round to a whole number
+        /// Multiply each count by this, and round to a whole number; with --invocations, thin or multiply them
         #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
         factor: f64,
         /// The owner, if several have a function of this name
@@ -125,7 +125,7 @@ pub(crate) enum DatasetCommand {
         #[arg(long)]
         into_next_day: bool,
         /// Write the start of each invocation instead of counts, for `trace` of a load; of datasets that have them
-        #[arg(long, conflicts_with_all = ["factor", "plain"])]
+        #[arg(long, conflicts_with = "plain")]
         invocations: bool,
         /// Leave out the lines that say where the numbers are from
         #[arg(long)]

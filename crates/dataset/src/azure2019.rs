@@ -229,6 +229,72 @@ pub(crate) fn minutes(
     Ok(found.into_iter().map(|(minutes, days)| (days == reached).then_some(minutes)).collect())
 }
 
+const DURATIONS: &str = "function_durations_percentiles.anon.d";
+/// Columns of the file of durations that are read.
+const DURATION_NAMES: [&str; 5] = ["HashOwner", "HashApp", "HashFunction", "Average", "Count"];
+
+/// Mean durations of functions in seconds, weighted by their counts, from the day's file of percentiles. None where the
+/// file is not there. A function that has no row, or that was counted no time, has none.
+pub(crate) fn durations(
+    files: &Files,
+    keys: &[Key],
+    day: u32,
+) -> Result<Option<Vec<Option<f64>>>, DatasetError> {
+    let wanted = format!("{DURATIONS}{day:02}.csv");
+    let Some(name) = files.names().iter().find(|name| bare(name) == wanted) else { return Ok(None) };
+    // Keys with several triggers share the durations of their function.
+    let sums: HashMap<&str, (f64, f64), RandomState> =
+        keys.iter().map(|key| (key.without_trigger(), (0.0, 0.0))).collect();
+    let sums = Mutex::new(sums);
+    files.each(std::slice::from_ref(name), 1, &|_, name, reader| {
+        let shown = files.shown(name);
+        let mut sums = sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lines = Lines::new(reader, &shown);
+        let header = lines.next()?.map(|line| lines.bytes(line).to_vec()).unwrap_or_default();
+        let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header);
+        let mut found = header.split(|byte| *byte == b',');
+        for (column, name) in (1..).zip(DURATION_NAMES) {
+            if found.next() != Some(name.as_bytes()) {
+                return Err(lines.wrong(
+                    Some(column),
+                    format!("the column is not called `{name}`"),
+                    format!("the first line of this file begins with {}", DURATION_NAMES.join(",")),
+                ));
+            }
+        }
+        while let Some(line) = lines.next()? {
+            let line = lines.bytes(line);
+            let cells: Vec<&[u8]> = line.splitn(DURATION_NAMES.len() + 1, |byte| *byte == b',').collect();
+            let names_end = cells.iter().take(3).map(|cell| cell.len() + 1).sum::<usize>();
+            let Some(key) = line.get(..names_end.saturating_sub(1)).filter(|_| cells.len() > 4) else {
+                return Err(lines.wrong(None, "the line ends before the column `Count`", WHOLE));
+            };
+            let Some((weighted, count)) = std::str::from_utf8(key).ok().and_then(|key| sums.get_mut(key))
+            else {
+                continue;
+            };
+            let number = |column: usize| {
+                let text = std::str::from_utf8(cells[column]).ok();
+                let number = text.and_then(|text| text.parse::<f64>().ok());
+                number.filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(|| {
+                    let problem = format!("`{}` is no number of 0 or more", shortened(cells[column]));
+                    lines.wrong(Some(column + 1), problem, WHOLE)
+                })
+            };
+            let (milliseconds, times) = (number(3)?, number(4)?);
+            *weighted += milliseconds / 1000.0 * times;
+            *count += times;
+        }
+        Ok(())
+    })?;
+    let sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mean = |key: &Key| {
+        let (weighted, count) = sums.get(key.without_trigger())?;
+        (*count > 0.0).then(|| weighted / count)
+    };
+    Ok(Some(keys.iter().map(mean).collect()))
+}
+
 /// Takes the key and the cells of a row.
 type TakeRow<'a> = &'a mut dyn FnMut(&Lines<'_>, &str, &[u8]) -> Result<(), DatasetError>;
 

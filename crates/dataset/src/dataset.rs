@@ -142,6 +142,19 @@ impl Dataset {
         tall::invocations_of(&self.files, &self.names, self.format, keys, window)
     }
 
+    /// Mean durations of the functions in seconds, without cold starts where the dataset leaves them out. Azure 2019 has them
+    /// in a file for each day: that of the window's first day is read, if it is there. None: the dataset has no durations.
+    ///
+    /// # Errors
+    /// A file is broken.
+    pub fn durations(&self, keys: &[Key], window: Window) -> Result<Option<Vec<Option<f64>>>, DatasetError> {
+        match self.format {
+            Format::Azure2019 => azure2019::durations(&self.files, keys, window.day),
+            Format::HuaweiCounts => Ok(None),
+            format => tall::durations(&self.files, &self.names, format, keys, window).map(Some),
+        }
+    }
+
     /// How many invocations each of the functions has in each minute of a window. None for a function that is not listed
     /// on every day of the window.
     ///

@@ -159,6 +159,27 @@ pub fn export(
     Ok(Export { keys, window, factor, per_minute, repeated_rows })
 }
 
+/// The most invocations of an export with a row for each: a load takes a hundred times fewer.
+const MOST_STARTS: f64 = 10_000_000.0;
+
+/// Thins (`factor` below 1) or multiplies invocations with their starts in order. How many began up to any of them is multiplied
+/// and rounded: so any period keeps its share to within one, quiet and busy times keep their proportion, and nothing is
+/// left to chance. Added invocations lie evenly between one start and the next.
+fn scaled(invocations: Vec<(f64, f64)>, factor: f64) -> Vec<(f64, f64)> {
+    let until = |place: usize| (place as f64 * factor + 0.5).floor() as u64;
+    let mut found = Vec::new();
+    for (place, (start, duration)) in invocations.iter().copied().enumerate() {
+        let copies = until(place + 1) - until(place);
+        let gap = match (invocations.get(place + 1), place.checked_sub(1)) {
+            (Some((next, _)), _) => next - start,
+            (None, Some(before)) => start - invocations[before].0,
+            (None, None) => 0.0,
+        };
+        found.extend((0..copies).map(|copy| (start + gap * copy as f64 / copies as f64, duration)));
+    }
+    found
+}
+
 impl Export {
     /// Invocations per second, on average.
     pub fn mean_rate(&self) -> f64 {
@@ -167,20 +188,29 @@ impl Export {
     }
 
     /// A file for `trace` of a load: the start of each invocation in seconds, after the lines of [`Export::to_csv`]. A load sends
-    /// each at its time.
+    /// each at its time. The factor thins or multiplies them as [`scaled`] says.
     ///
     /// # Errors
-    /// The dataset has counts only, the counts are scaled, or a file is broken.
+    /// The dataset has counts only, nothing is left of the window, or a file is broken.
     pub fn to_starts_csv(&self, dataset: &Dataset) -> Result<String, DatasetError> {
-        if (self.factor - 1.0).abs() > f64::EPSILON {
-            return Err(DatasetError::request(
-                "single invocations cannot be multiplied",
-                "leave --factor out; `speed` of a load plays them faster",
-            ));
-        }
         let invocations = dataset.invocations(&self.keys, self.window)?;
         if invocations.is_empty() {
             return Err(DatasetError::request("the window has no invocation", "choose another window"));
+        }
+        let count = invocations.len();
+        let expected = count as f64 * self.factor;
+        if expected > MOST_STARTS {
+            return Err(DatasetError::request(
+                format!("the window would have {expected:.0} invocations, more than {MOST_STARTS}"),
+                "lower --factor, or choose a shorter window",
+            ));
+        }
+        let invocations = scaled(invocations, self.factor);
+        if invocations.is_empty() {
+            return Err(DatasetError::request(
+                format!("the factor {} leaves none of {count} invocations", self.factor),
+                "raise --factor, or choose a longer window",
+            ));
         }
         let mut text = self.facts(dataset);
         text.push_str("start_s,duration_s\n");
@@ -229,5 +259,45 @@ impl Export {
             let _ = writeln!(text, "{count}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::scaled;
+
+    proptest! {
+        #[test]
+        fn any_period_keeps_its_share(
+            gaps in prop::collection::vec(0_u16..50, 1..200),
+            factor in 0.01_f64..4.0,
+            from in 0_usize..200,
+            length in 1_usize..200,
+        ) {
+            let mut at = 0.0;
+            let starts: Vec<(f64, f64)> = gaps.iter().map(|gap| {
+                at += f64::from(*gap);
+                (at, f64::from(*gap))
+            }).collect();
+            let found = scaled(starts.clone(), factor);
+            prop_assert!(found.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+            // From one start to just before another: all that lies between belongs to the invocations there.
+            let (first, behind) = (from.min(starts.len() - 1), (from + length).min(starts.len() - 1));
+            let (begin, end) = (starts[first].0, starts[behind].0);
+            let count = |list: &[(f64, f64)]| list.iter().filter(|(start, _)| (begin..end).contains(start)).count();
+            let share = count(&starts) as f64 * factor;
+            prop_assert!((count(&found) as f64 - share).abs() <= 1.0 + 1e-9, "{} of {share}", count(&found));
+        }
+    }
+
+    #[test]
+    fn a_factor_thins_or_fills_in() {
+        let starts = vec![(0.0, 1.0), (10.0, 2.0), (14.0, 3.0)];
+        assert_eq!(scaled(starts.clone(), 1.0), starts);
+        assert_eq!(scaled(starts.clone(), 0.5), [(0.0, 1.0), (14.0, 3.0)]);
+        let doubled = [(0.0, 1.0), (5.0, 1.0), (10.0, 2.0), (12.0, 2.0), (14.0, 3.0), (16.0, 3.0)];
+        assert_eq!(scaled(starts, 2.0), doubled);
     }
 }

@@ -134,6 +134,59 @@ impl Sink for Single<'_> {
     }
 }
 
+/// Sums of the durations of functions in a window.
+struct Durations<'a> {
+    window: Window,
+    ids: HashMap<&'a str, u32, RandomState>,
+    sums: Vec<(i128, u64)>,
+    notes: Notes,
+}
+
+impl Sink for Durations<'_> {
+    fn wants(&self, day: u32) -> bool {
+        (self.window.day..=self.window.last_day()).contains(&day)
+    }
+
+    fn id(&mut self, key: &str) -> Option<u32> {
+        self.ids.get(key).copied()
+    }
+
+    fn add(&mut self, _: u32, _: u32, _: u16, _: u64) {}
+
+    fn begins(&mut self, id: u32, day: u32, minute: u16, _: i128, duration: i128) {
+        if self.window.place_of(day, minute).is_some() {
+            let (sum, count) = &mut self.sums[id as usize];
+            *sum = sum.saturating_add(duration);
+            *count += 1;
+        }
+    }
+
+    fn row(&mut self, _: u32) {}
+
+    fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+}
+
+/// Mean durations of functions in a window, in seconds; none for a function without invocations there.
+pub(crate) fn durations(
+    files: &Files,
+    names: &[String],
+    format: Format,
+    keys: &[Key],
+    window: Window,
+) -> Result<Vec<Option<f64>>, DatasetError> {
+    let mut sink = Durations {
+        window,
+        ids: (0..).zip(keys).map(|(id, key)| (key.as_str(), id)).collect(),
+        sums: vec![(0, 0); keys.len()],
+        notes: Notes::default(),
+    };
+    read(files, names, format, &mut sink)?;
+    let mean = |(sum, count): (i128, u64)| (count > 0).then(|| sum as f64 / ATTO as f64 / count as f64);
+    Ok(sink.sums.into_iter().map(mean).collect())
+}
+
 /// Start and duration of each invocation in a window, in seconds since the window begins, by start.
 pub(crate) fn invocations_of(
     files: &Files,

@@ -264,9 +264,57 @@ fn single_invocations_have_their_start_since_the_window_begins() {
         text.ends_with("# factor: 1\nstart_s,duration_s\n10.000000,0.300000\n39.500000,0.500000\n"),
         "{text}"
     );
-    assert!(export(2.0).to_starts_csv(&dataset).is_err());
+    let text = export(0.5).to_starts_csv(&dataset).unwrap();
+    assert!(text.ends_with("# factor: 0.5\nstart_s,duration_s\n10.000000,0.300000\n"), "{text}");
+    let error = export(0.1).to_starts_csv(&dataset).unwrap_err().to_string();
+    assert!(error.contains("the factor 0.1 leaves none of 2 invocations"), "{error}");
     write(folder.path(), &name_2019(1), &day_2019(&[(key.clone(), vec![1])]));
     let counts = open(folder.path(), options(1..=1));
     let error = counts.invocations(&[key], window).unwrap_err().to_string();
     assert!(error.contains("has counts only"), "{error}");
+}
+
+#[test]
+fn durations_are_means_of_the_window_or_of_the_day() {
+    let folder = tempdir().unwrap();
+    write(
+        folder.path(),
+        "t.txt",
+        "app,func,end_timestamp,duration\na,f,100.0,0.5\na,f,70.4,0.2\na,g,171.0,9.0\n",
+    );
+    let dataset = Dataset::open(folder.path(), Options::default()).unwrap();
+    let keys = ["f", "g"].map(|function| Key::new("", "a", function, ""));
+    let found = dataset.durations(&keys, Window { day: 1, first: 2, minutes: 1 }).unwrap().unwrap();
+    assert_eq!(found, [Some(0.35), None]);
+
+    let folder = tempdir().unwrap();
+    let [one, two] = ["http", "queue"].map(|trigger| Key::new("o", "a", "f", trigger));
+    let other = Key::new("o", "a", "g", "http");
+    let rows = [one.clone(), two.clone(), other.clone()].map(|key| (key, vec![1]));
+    write(folder.path(), &name_2019(1), &day_2019(&rows));
+    let keys = [one, two, other];
+    let window = Window { day: 1, first: 1, minutes: 1 };
+    let durations = |text: &str| {
+        if !text.is_empty() {
+            write(folder.path(), "function_durations_percentiles.anon.d01.csv", text);
+        }
+        open(folder.path(), options(1..=1)).durations(&keys, window)
+    };
+    assert_eq!(durations("").unwrap(), None);
+    // Both triggers have the durations of their function; a count of zero says nothing.
+    let header = "HashOwner,HashApp,HashFunction,Average,Count,Minimum,Maximum";
+    let text =
+        format!("{header}\no,a,f,100,3,1.0,9.0\no,a,f,500,1,1.0,9.0\no,a,g,7,0,1.0,9.0\nx,y,z,1,1,1.0,1.0\n");
+    assert_eq!(durations(&text).unwrap(), Some(vec![Some(0.2), Some(0.2), None]));
+    for (text, expected) in [
+        (format!("{header}\no,a,f,-1,3,1,9\n"), "line 2, column 4: `-1` is no number of 0 or more"),
+        (format!("{header}\no,a,f\n"), "line 2: the line ends before the column `Count`"),
+        (
+            "HashOwner,HashApp,Average\n".to_owned(),
+            "line 1, column 3: the column is not called `HashFunction`",
+        ),
+    ] {
+        let error = durations(&text).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
 }
