@@ -36,7 +36,7 @@ torture WHAT="plan quickstart damage signals limits mutate week" *ARGS:
     cargo build --release
     for what in {{WHAT}}; do python3 tests/torture.py $what {{ARGS}}; done
 
-# measurements: `just bench load`, `steps`, `start`, `analyze`, `fetch`, `estimate`, `plan`, `local`, `report`, `what_if`, `dataset`
+# measurements: `just bench load`, `steps`, `start`, `analyze`, `fetch`, `estimate`, `plan`, `local`, `report`, `what_if`, `dataset`, `mix`
 bench NAME *ARGS:
     #!/bin/sh
     set -e

@@ -92,6 +92,49 @@ pub(crate) enum DatasetCommand {
         #[arg(short, long, value_name = "N", default_value = "20")]
         limit: usize,
     },
+    /// Choose functions that together behave as all of the dataset, and write a plan that plays them
+    #[command(
+        after_help = "Each function is played by an application of the workspace: one that is invoked in the same way and takes\n\
+        about as long. Writes the plan, and a folder of its name with the loads and mix.csv, which says who plays whom.\n\n\
+        Examples:\n  \
+        sb dataset mix traces --functions 50 --rate 200 --for 30m --output plans/mix.toml\n  \
+        sb dataset mix traces --rate 50 --for 24h --speed 48 --output plans/day.toml      a day in half an hour\n  \
+        sb dataset mix traces --rate 20 --applications applications --seed 7 --output plans/mix.toml"
+    )]
+    Mix {
+        #[command(flatten)]
+        source: SourceArguments,
+        /// How many functions; all of them, if there are fewer
+        #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        functions: u32,
+        /// Mean invocations per second of all applications together [default: as traced]
+        #[arg(long, value_name = "RATE", value_parser = rate)]
+        rate: Option<f64>,
+        /// How many minutes of the dataset are played: 20m, 1h
+        #[arg(long = "for", value_name = "DURATION", default_value = "20m", value_parser = whole_minutes)]
+        minutes: u32,
+        /// The day, as the dataset counts [default: the first that is read]
+        #[arg(long, value_name = "DAY")]
+        day: Option<u32>,
+        /// Where the minutes begin: a minute of the day from 1, or a time
+        #[arg(long, value_name = "START", default_value = "600", value_parser = start)]
+        at: u16,
+        /// Play the minutes so many times as fast: a day at 48 takes half an hour
+        #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
+        speed: f64,
+        /// Leave out functions with this trigger; may be repeated
+        #[arg(long, value_name = "TRIGGER")]
+        without: Vec<String>,
+        /// Seed of the choice
+        #[arg(long, value_name = "SEED", default_value = "0")]
+        seed: u64,
+        /// Manifests, or folders that are searched for them [default: this folder]
+        #[arg(long, value_name = "PATH", num_args = 1..)]
+        applications: Vec<PathBuf>,
+        /// The plan to write; it must be where the applications can be reached from
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Write minutes of a function as a CSV file for `sb invoke` and plans
     #[command(after_help = "Lines that begin with # say where the numbers are from.\n\n\
         Examples:\n  \
@@ -203,6 +246,11 @@ fn empty(text: &str) -> Result<Empty, String> {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
     rate.ok_or_else(|| "a rate is a number of invocations per second, 0 or more".to_owned())
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| (0.001..=100_000.0).contains(speed));
+    speed.ok_or_else(|| "a speed is a number from 0.001 to 100000; 2 plays twice as fast".to_owned())
 }
 
 fn rate_days(text: &str) -> Result<RateDays, String> {

@@ -150,6 +150,7 @@ const ROWS: &[Row] = {
         (&["dataset summarize"], &[], &[Text, Json, Markdown]),
         (&["dataset classify"], &[], &[Text, Csv, Json]),
         (&["dataset select"], &[], &[Text, Json]),
+        (&["dataset mix"], &[Target], &[Text, Json]),
         (&["analyze-triggers", "remote setup", "version"], &[], &[Text, Json]),
         (&["init", "doctor"], &[OneManifest, Target, PlanExecutor], &[Text, Json]),
         (&["login"], &[Executor], &[]),

@@ -13,6 +13,8 @@ use sb_dataset::{
 };
 use sb_figures::{Axis, Bars, Chart, Figure, FileWriter, Layout, Order, Part, Row, Table, Tone};
 
+mod mix;
+
 use super::Outcome;
 use super::output::Failed;
 use crate::cli::{DatasetCommand, FitArguments, OutputFormat, SourceArguments, WindowArguments};
@@ -50,6 +52,25 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             let read = Read::new(terminal, &source)?;
             let named = Named::of(&read, fit, &windows, labels.as_deref())?;
             select(terminal, settings, named, pattern, rate, limit)
+        }
+        DatasetCommand::Mix {
+            source,
+            functions,
+            rate,
+            minutes,
+            day,
+            at,
+            speed,
+            without,
+            seed,
+            applications,
+            output,
+        } => {
+            let read = Read::new(terminal, &source)?;
+            let windows = WindowArguments { day, at: vec![at], minutes: Some(minutes), window: None };
+            let [window] = *read.windows(&windows, &[])? else { unreachable!("one start is given") };
+            let wanted = mix::Wanted { functions: functions as usize, rate, window, speed, without, seed };
+            mix::write_plan(terminal, settings, &read, &wanted, &applications, &output)
         }
         DatasetCommand::Export {
             function,

@@ -80,7 +80,7 @@ fn plan(applications: &[&str], steps: &[ManifestStep]) -> Plan {
         })
         .collect();
     plan.timing = Timing::default();
-    plan.concurrency = Concurrency { deploy: 4, invoke: 1, quiet: false };
+    plan.concurrency = Concurrency { deploy: 4, invoke: 1, quiet: false, together: false };
     plan
 }
 

@@ -247,3 +247,85 @@ fn a_dataset_is_never_written_over_and_nothing_of_an_earlier_sample_stays() {
     let refused = work.sb(&["dataset", "summarize", "traces"]).expect(1);
     assert!(refused.stderr.contains("neither a file nor a folder"), "{}", refused.stderr);
 }
+
+/// An application whose function waits, and which is declared to work for so long.
+fn application(work: &Workspace, name: &str, seconds: &str) {
+    work.write(
+        &format!("{name}/template.yaml"),
+        "Transform: AWS::Serverless-2016-10-31\nParameters:\n  Memory: {Type: Number, Default: 128}\nResources:\n  Work:\n    \
+            Type: AWS::Serverless::Function\n    Properties:\n      Runtime: python3.12\n      CodeUri: src\n      \
+            Handler: app.handler\n      MemorySize: !Ref Memory\n      Events:\n        \
+            Api: {Type: HttpApi, Properties: {Path: /, Method: get}}\nOutputs:\n  Endpoint:\n    \
+            Value: !Sub https://${ServerlessHttpApi}.execute-api.${AWS::Region}.amazonaws.com\n",
+    );
+    work.write(
+        &format!("{name}/src/app.py"),
+        "def handler(event, context):\n    return {'statusCode': 200, 'body': 'ok'}\n",
+    );
+    work.write(
+        &format!("{name}/benchmark.toml"),
+        &format!(
+            "[benchmark]\nname = \"{name}\"\n[params]\nmemory_size = 2048\n\
+                [targets.aws]\nplatform = \"aws\"\ncredentials = [\"aws\"]\nusage = {{ lambda_gb_seconds = {seconds} }}\n[targets.local]\ntraces = \"local\"\n\
+                [[deploy]]\nname = \"stack\"\n\
+                sam = {{ template = \"template.yaml\", parameters = {{ Memory = \"{{{{params.memory_size}}}}\" }} }}\n\
+                [[workload.requests]]\nname = \"get\"\nurl = \"{{{{outputs.endpoint}}}}/\"\n"
+        ),
+    );
+}
+
+#[test]
+fn a_mix_of_a_dataset_is_a_plan_that_runs() {
+    let work = Workspace::new();
+    application(&work, "quick", "0.02");
+    application(&work, "slow", "2");
+    work.sb(&["validate"]).expect(0);
+    // Forty functions of three minutes: the even ones last 20 ms, the odd ones 0.8 s.
+    let mut text = "app,func,end_timestamp,duration\n".to_owned();
+    for function in 0..40 {
+        let duration = if function % 2 == 0 { 0.02 } else { 0.8 };
+        for call in 0..=function {
+            let end = 1.0 + 179.0 / f64::from(function + 1) * f64::from(call) + duration;
+            writeln!(text, "a,f{function:02},{end:.3},{duration}").unwrap();
+        }
+    }
+    work.write("trace.txt", &text);
+    let arguments =
+        ["dataset", "mix", "trace.txt", "--functions", "8", "--at", "1", "--for", "3m", "--speed", "30"];
+    let rest = ["--rate", "20", "--applications", "quick", "slow", "--output", "plans/mix.toml"];
+    std::fs::create_dir(work.path().join("plans")).unwrap();
+    let found = json_of(&work, &[&arguments[..], &rest[..]].concat());
+    assert_eq!((&found["candidates"], &found["invocations"]), (&40.into(), &120.into()), "{found:#}");
+    let functions = found["functions"].as_array().unwrap();
+    assert_eq!(functions.len(), 8);
+    for function in functions {
+        let is_quick = function["duration_s"].as_f64().unwrap() < 0.1;
+        assert_eq!(function["application"], if is_quick { "quick" } else { "slow" }, "{function}");
+    }
+    let sum = |distance: &Value| {
+        distance.as_object().unwrap().values().map(|one| one.as_f64().unwrap()).sum::<f64>()
+    };
+    assert!(sum(&found["distance"]) < sum(&found["distance_at_random"]), "{found:#}");
+    assert_eq!(work.read("plans/mix/mix.csv").lines().count(), 9);
+    assert!(
+        work.read("plans/mix/quick.csv")
+            .starts_with("# dataset: Azure Functions 2021, day 1, minutes 1 to 3\n")
+    );
+
+    // Again, and not over what somebody else wrote.
+    assert_eq!(json_of(&work, &[&arguments[..], &rest[..]].concat()), found);
+    work.write("plans/own.toml", "[plan]\nname = \"own\"\n");
+    let other = ["--output", "plans/own.toml", "--applications", "quick"];
+    let refused = work.sb(&[&arguments[..], &other[..]].concat()).expect(2);
+    assert!(refused.stderr.contains("is no plan of `sb dataset mix`"), "{}", refused.stderr);
+    let refused =
+        work.sb(&[&arguments[..], &["--output", "plans/none.toml", "--target", "moon"]].concat()).expect(1);
+    assert!(refused.stderr.contains("no application can play the functions"), "{}", refused.stderr);
+
+    work.sb(&["validate", "--strict", "plans/mix.toml"]).expect(0);
+    work.sb(&["run", "plans/mix.toml"]).expect(0);
+    let report = json_of(&work, &["report"]);
+    let applications = report["applications"].as_array().unwrap();
+    let answered: Vec<u64> = applications.iter().filter_map(|one| one["load"]["answered"].as_u64()).collect();
+    assert_eq!((answered.len(), answered.iter().sum::<u64>()), (2, 120), "{report:#}");
+}

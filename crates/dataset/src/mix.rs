@@ -45,12 +45,16 @@ pub struct Distance {
     pub inter_arrival: Option<f64>,
     /// Of the functions' mean durations, in powers of ten. None: no duration is known.
     pub duration: Option<f64>,
+    /// Of the time for which functions work in a minute, which is count times duration: the mean over the minutes, in units of the
+    /// mean of all functions. None: no duration is known.
+    pub work: Option<f64>,
 }
 
 impl Distance {
     /// What is made small: the sum of those that are known.
     pub fn sum(&self) -> f64 {
-        self.minute + self.rate + self.inter_arrival.unwrap_or(0.0) + self.duration.unwrap_or(0.0)
+        let known = [self.inter_arrival, self.duration, self.work];
+        self.minute + self.rate + known.into_iter().flatten().sum::<f64>()
     }
 }
 
@@ -190,10 +194,18 @@ fn decades(duration: f64) -> f64 {
 struct All<'a> {
     candidates: &'a [Candidate],
     minutes: Vec<Population>,
-    mean_per_minute: f64,
     rates: Population,
     gaps: Gaps,
     durations: Option<Population>,
+    /// Of the functions whose duration is known, in each minute.
+    work: Vec<Population>,
+}
+
+/// The mean of distances, in units of the populations' mean. None: nothing is known, or all of it is zero.
+fn relative(all: &[Population], samples: &[Vec<f64>]) -> Option<f64> {
+    let mean: f64 = all.iter().map(Population::mean).sum();
+    let distance: f64 = all.iter().zip(samples).map(|(all, own)| all.distance(own)).sum();
+    (mean > 0.0).then(|| distance / mean)
 }
 
 impl<'a> All<'a> {
@@ -204,27 +216,35 @@ impl<'a> All<'a> {
             .collect();
         let rates = Population::new(candidates.iter().map(|one| one.total() as f64).collect());
         let mut gaps = Gaps::new();
-        candidates.iter().for_each(|one| gaps.add(&one.minutes, 1.0));
-        let durations: Vec<f64> = candidates.iter().filter_map(|one| one.duration).map(decades).collect();
+        for one in candidates {
+            gaps.add(&one.minutes, 1.0);
+        }
+        let timed: Vec<(&Candidate, f64)> =
+            candidates.iter().filter_map(|one| Some((one, one.duration?))).collect();
+        let durations: Vec<f64> = timed.iter().map(|(_, duration)| decades(*duration)).collect();
+        let work = |minute: usize| {
+            Population::new(
+                timed.iter().map(|(one, duration)| one.minutes[minute] as f64 * duration).collect(),
+            )
+        };
         Self {
-            candidates,
-            mean_per_minute: rates.mean() / length.max(1) as f64,
             minutes,
             rates,
             gaps,
-            durations: (!durations.is_empty()).then(|| Population::new(durations)),
+            work: if timed.is_empty() { Vec::new() } else { (0..length).map(work).collect() },
+            durations: (!timed.is_empty()).then(|| Population::new(durations)),
+            candidates,
         }
     }
 
     fn distance(&self, sample: &Sample) -> Distance {
-        let per_minute: f64 =
-            self.minutes.iter().zip(&sample.minutes).map(|(all, own)| all.distance(own)).sum();
         let durations = self.durations.as_ref().filter(|_| !sample.durations.is_empty());
         Distance {
-            minute: per_minute / self.minutes.len() as f64 / self.mean_per_minute,
+            minute: relative(&self.minutes, &sample.minutes).unwrap_or(0.0),
             rate: self.rates.distance(&sample.totals) / self.rates.mean(),
             inter_arrival: sample.gaps.distance(&self.gaps),
             duration: durations.map(|all| all.distance(&sample.durations)),
+            work: durations.and_then(|_| relative(&self.work, &sample.work)),
         }
     }
 }
@@ -235,6 +255,7 @@ struct Sample {
     totals: Vec<f64>,
     gaps: Gaps,
     durations: Vec<f64>,
+    work: Vec<Vec<f64>>,
 }
 
 impl Sample {
@@ -244,8 +265,11 @@ impl Sample {
             totals: Vec::new(),
             gaps: Gaps::new(),
             durations: Vec::new(),
+            work: vec![Vec::new(); all.work.len()],
         };
-        chosen.iter().for_each(|place| sample.add(&all.candidates[*place]));
+        for place in chosen {
+            sample.add(&all.candidates[*place]);
+        }
         sample
     }
 
@@ -257,6 +281,9 @@ impl Sample {
         self.gaps.add(&one.minutes, 1.0);
         if let Some(duration) = one.duration {
             insert(&mut self.durations, decades(duration));
+            for (values, count) in self.work.iter_mut().zip(&one.minutes) {
+                insert(values, *count as f64 * duration);
+            }
         }
     }
 
@@ -268,6 +295,9 @@ impl Sample {
         self.gaps.add(&one.minutes, -1.0);
         if let Some(duration) = one.duration {
             remove(&mut self.durations, decades(duration));
+            for (values, count) in self.work.iter_mut().zip(&one.minutes) {
+                remove(values, *count as f64 * duration);
+            }
         }
     }
 }
@@ -283,7 +313,7 @@ fn remove(values: &mut Vec<f64>, value: f64) {
 /// Exchanges that are tried for each function of a sample, and values that are compared in all of them: large samples are near
 /// from the start, so fewer are tried.
 const TRIED_PER_FUNCTION: usize = 200;
-const COMPARED: usize = 20_000_000;
+const COMPARED: usize = 40_000_000;
 
 /// Chooses `count` functions whose distributions are near those of all candidates; all of them, if there are no more. The
 /// candidates must be in the order of their keys and have the same minutes: then the same seed gives the same choice.
@@ -301,13 +331,15 @@ pub fn mix(candidates: &[Candidate], count: usize, seed: u64) -> Mix {
     let mut ranks: Vec<usize> =
         (0..count).map(|place| random.random_range(part(place)..part(place + 1))).collect();
     let mut is_taken = vec![false; candidates.len()];
-    ranks.iter().for_each(|rank| is_taken[*rank] = true);
+    for rank in &ranks {
+        is_taken[*rank] = true;
+    }
     let chosen: Vec<usize> = ranks.iter().map(|rank| by_rate[*rank]).collect();
     let mut sample = Sample::new(&all, &chosen);
     let mut distance = all.distance(&sample);
 
     let near = (candidates.len() / count.max(1)).max(8);
-    let most = COMPARED / (count * (all.minutes.len() + 2)).max(1);
+    let most = COMPARED / (count * (all.minutes.len() + all.work.len() + 2)).max(1);
     let tries = (TRIED_PER_FUNCTION * count).min(most.max(500));
     for _ in 0..if count < candidates.len() { tries } else { 0 } {
         let slot = random.random_range(0..count);

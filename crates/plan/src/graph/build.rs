@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use petgraph::Direction::Incoming;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{RunGraph, Step, StepKind, Wait};
@@ -58,16 +59,25 @@ pub fn build_without(
     let round = u32::try_from(expansion.chains.len()).unwrap_or(u32::MAX);
     let mut builder = Builder::new(plan, parts, round, steps);
     let Expansion { deployments, chains } = expansion;
+    // Deployments at the same place of their chains: their first loads may have to begin together.
+    let mut rounds: Vec<Vec<Beginning>> = Vec::new();
     for chain in chains {
         let mut before: Vec<NodeIndex> = Vec::new();
-        for index in chain {
+        for (place, index) in chain.into_iter().enumerate() {
             if is_over(index) {
                 continue;
             }
             builder.deployment = index;
             builder.prefix.clone_from(&deployments[index].key);
             before = builder.deployment(&deployments[index], &before);
+            if plan.concurrency.together {
+                rounds.resize_with(rounds.len().max(place + 1), Vec::new);
+                rounds[place].push(std::mem::take(&mut builder.beginning));
+            }
         }
+    }
+    for round in &rounds {
+        builder.begin_together(round);
     }
     RunGraph { graph: builder.graph, deployments, by_id: OnceLock::new() }
 }
@@ -99,8 +109,19 @@ fn most_steps(plan: &Plan, deployment: &Deployment) -> usize {
     })
 }
 
+/// Of a deployment, what its loads wait for where they begin together.
+#[derive(Default)]
+struct Beginning {
+    /// The steps that end its deploy phase.
+    deployed: Vec<NodeIndex>,
+    /// The first steps of its first trial.
+    first: Vec<NodeIndex>,
+}
+
 struct Builder<'a> {
     graph: DiGraph<Step, Wait>,
+    /// Of the deployment that was added last.
+    beginning: Beginning,
     plan: &'a Plan,
     parts: Parts,
     deployment: usize,
@@ -114,7 +135,23 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(plan: &'a Plan, parts: Parts, round: u32, steps: usize) -> Self {
         let graph = DiGraph::with_capacity(steps, steps + steps / 2);
-        Self { graph, plan, parts, deployment: 0, prefix: String::new(), round }
+        let beginning = Beginning::default();
+        Self { graph, beginning, plan, parts, deployment: 0, prefix: String::new(), round }
+    }
+
+    /// Lets the first trials of a round begin when all of its deployments have ended, well or badly. Edges lead from one place
+    /// of the chains to the same place of others, so they close no circle.
+    fn begin_together(&mut self, round: &[Beginning]) {
+        for (place, own) in round.iter().enumerate() {
+            let others = round.iter().enumerate().filter(|(other, _)| *other != place);
+            for (_, other) in others {
+                for &first in &own.first {
+                    for &deployed in &other.deployed {
+                        self.graph.add_edge(deployed, first, Wait::ForEnd);
+                    }
+                }
+            }
+        }
     }
 
     /// Adds all steps of a deployment; returns those that end it.
@@ -134,6 +171,7 @@ impl<'a> Builder<'a> {
             }
         }
         let deployed = gate.clone();
+        self.beginning = Beginning { deployed: everything.clone(), first: Vec::new() };
         let mut decided: Option<NodeIndex> = None;
         let trial_parts = self.parts.invoke || self.parts.get_traces || self.parts.analyze;
         for (index, trial) in deployment.trials.iter().enumerate().filter(|_| trial_parts) {
@@ -142,7 +180,16 @@ impl<'a> Builder<'a> {
             } else {
                 self.plan.timing.before_invoke.max(self.plan.timing.min_idle)
             };
+            let behind = self.graph.node_count();
             let ends = self.trial(index, trial.number, trial.rank, target, pause, &gate);
+            if index == 0 && self.plan.concurrency.together {
+                let of_trial = (behind..self.graph.node_count()).map(NodeIndex::new);
+                self.beginning.first = of_trial
+                    .filter(|&node| {
+                        self.graph.neighbors_directed(node, Incoming).all(|before| before.index() < behind)
+                    })
+                    .collect();
+            }
             // The next trial needs the deployment, and waits for the end of this trial, good or bad.
             gate.clone_from(&deployed);
             let over: Vec<_> = ends.iter().map(|&node| (node, Wait::ForEnd)).collect();

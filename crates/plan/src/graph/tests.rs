@@ -258,3 +258,33 @@ fn levels_that_look_alike_have_deployments_of_their_own() {
         run.deployments
     );
 }
+
+#[test]
+fn loads_that_begin_together_wait_for_all_deployments_of_their_round() {
+    let text = "plan = { name = \"p\" }\nload = { iterations = 1 }\n\
+        [concurrency]\ndeploy = 2\ninvoke = 2\ntogether = true\n\
+        [trials]\norder = \"interleaved\"\nrepetitions = 2\n\
+        [[applications]]\nmanifest = \"../shop/benchmark.toml\"\nname = \"one\"\n\
+        [[applications]]\nmanifest = \"../shop/benchmark.toml\"\nname = \"two\"\n";
+    let graph = graph(text, Parts::ALL);
+    assert!(!petgraph::algo::is_cyclic_directed(&graph.graph));
+    let waits = |id: &str| -> Vec<(String, Wait)> {
+        let node = graph.find(&crate::id::StepId::new(id)).unwrap();
+        let edges = graph.graph.edges_directed(node, petgraph::Direction::Incoming);
+        let mut waits: Vec<_> =
+            edges.map(|edge| (graph.graph[edge.source()].id.to_string(), *edge.weight())).collect();
+        waits.sort();
+        waits
+    };
+    for (own, other) in [("one", "two"), ("two", "one")] {
+        for repetition in 1..=2 {
+            let mut expected = vec![
+                (format!("{own}.{repetition}/deploy/stack"), Wait::ForSuccess),
+                // A failed deployment of another application does not keep a load from beginning.
+                (format!("{other}.{repetition}/deploy/stack"), Wait::ForEnd),
+            ];
+            expected.sort();
+            assert_eq!(waits(&format!("{own}.{repetition}/t1/invoke/load")), expected);
+        }
+    }
+}

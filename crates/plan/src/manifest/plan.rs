@@ -171,6 +171,8 @@ shape! {
         invoke: Option<Spanned<i64>>,
         /// No build and no deployment on this machine while a load runs. Default: true.
         quiet: Option<bool>,
+        /// The loads of a round begin together, once all of its applications are deployed. Default: false.
+        together: Option<Spanned<bool>>,
     }
 }
 

@@ -204,6 +204,8 @@ pub struct Concurrency {
     pub invoke: u32,
     /// Whether a load waits until nothing else of ours works on this machine, and the other way round.
     pub quiet: bool,
+    /// Whether the loads of a round wait until all of its applications are deployed.
+    pub together: bool,
 }
 
 /// When a run stops early: trials that have begun are finished, cleanup still runs. None: no limit.

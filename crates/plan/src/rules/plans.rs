@@ -138,6 +138,16 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     error(
+        "invalid-together",
+        Plan,
+        Names(&["concurrency", "trials", "applications"]),
+        [
+            "Loads begin together only where the applications run side by side, with a load for each and one trial on each deployment.",
+            "[concurrency]\ntogether = true",
+            "[concurrency]\ndeploy = 2\ninvoke = 2\ntogether = true\n\n[trials]\norder = \"interleaved\"",
+        ],
+    ),
+    error(
         "invalid-until",
         Plan,
         Names(&["until", "per_deployment"]),

@@ -128,12 +128,15 @@ pub fn single(
         order: Order::Sequential,
         seed: overrides.seed.unwrap_or(0),
         timing: Timing::default(),
-        concurrency: Concurrency { deploy: 1, invoke: 1, quiet: true },
+        concurrency: Concurrency { deploy: 1, invoke: 1, quiet: true, together: false },
         locks: BTreeMap::new(),
         budget: Budget::default(),
     };
     Checked::new(Some(plan), problems)
 }
+
+/// Applications whose loads begin together: each waits for all others.
+const MOST_TOGETHER: i64 = 100;
 
 /// Of all deployments together; a graph of them takes about 4 GB.
 const MOST_TRIALS: u64 = 1_000_000;
@@ -203,6 +206,7 @@ impl PlanChecker<'_> {
 
         let cost_usd = self.cost_budget(file, &entries);
         let until = file.trials.as_ref().and_then(|trials| self.until(trials));
+        let together = self.together(file);
         let report = &mut self.report;
         let trials = file.trials.as_ref();
         let timing = file.timing.as_ref();
@@ -251,6 +255,7 @@ impl PlanChecker<'_> {
                     report,
                 ),
                 quiet: concurrency.and_then(|concurrency| concurrency.quiet).unwrap_or(true),
+                together,
             },
             locks,
             budget: Budget {
@@ -264,6 +269,47 @@ impl PlanChecker<'_> {
                 cost_usd,
             },
         }
+    }
+
+    /// Whether loads begin together, which not every order and number of loads allows.
+    fn together(&mut self, file: &PlanFile) -> bool {
+        let concurrency = file.concurrency.as_ref();
+        let Some(together) = concurrency.and_then(|concurrency| concurrency.together.as_ref()) else {
+            return false;
+        };
+        if !together.value {
+            return false;
+        }
+        let trials = file.trials.as_ref();
+        let applications = i64::try_from(file.applications.value.len()).unwrap_or(i64::MAX);
+        let loads =
+            concurrency.and_then(|concurrency| concurrency.invoke.as_ref()).map_or(1, |loads| loads.value);
+        let several = trials.is_some_and(|trials| {
+            trials.until.is_some() || trials.per_deployment.as_ref().is_some_and(|count| count.value != 1)
+        });
+        let (label, help) = if trials.and_then(|trials| trials.order) != Some(OrderWord::Interleaved) {
+            ("one application follows another", "set `order = \"interleaved\"` in `[trials]`".to_owned())
+        } else if several {
+            (
+                "only the first trials of deployments could begin together",
+                "set `repetitions` in `[trials]` instead: each has deployments of its own".to_owned(),
+            )
+        } else if loads < applications {
+            (
+                "fewer loads are allowed than there are applications",
+                format!("set `invoke = {applications}` beside it"),
+            )
+        } else if applications > MOST_TOGETHER {
+            ("too many applications", format!("let at most {MOST_TOGETHER} applications begin together"))
+        } else {
+            return true;
+        };
+        self.report.push(
+            Problem::error("invalid-together", "the loads of this plan cannot begin together")
+                .at(&together.span, label)
+                .help(help),
+        );
+        false
     }
 
     /// When trials are precise enough, and how many there are at most.
