@@ -25,7 +25,7 @@ const FILES: [(&str, &str); 8] = [
     (".gitignore", include_str!("new/gitignore")),
 ];
 const TARGETS: [&str; 2] = ["aws", "local"];
-/// Names of resources are made of it, of which a bucket's have 63 characters at most.
+/// Names of resources are made of it, of which a function's have 64 characters at most.
 const LONGEST_SLUG: usize = 40;
 
 /// The targets where none is asked for.
@@ -48,8 +48,7 @@ pub(super) fn new(terminal: &Terminal, folder: &Path, targets: &str) -> Outcome 
     terminal.say(&format!("wrote {} files to {}. Next:", FILES.len(), folder.display()));
     terminal.say(&format!("    cd {}", folder.display()));
     for target in targets {
-        let how = if target == "local" { " --executor host" } else { "" };
-        terminal.say(&format!("    sb test --target {target}{how}"));
+        terminal.say(&format!("    sb test --target {target} --executor host"));
     }
     Ok(Exit::Done)
 }

@@ -79,6 +79,7 @@ class StandIn:
         self.refuse_resource = None  # the n-th that is made from now on, from 1
         self.refuse_request = None  # a predicate over method and path
         self._made = 0
+        self._refused = None  # that resource, by its name in the template
         self._named = {}  # by the index of tags, ever: ARN -> entry
         self._patch()
         # Both tell of resources that moto does not know, which are listed as not verified.
@@ -101,7 +102,7 @@ class StandIn:
 
     def allow(self):
         """Refuses nothing any more."""
-        self.refuse_resource = self.refuse_request = None
+        self.refuse_resource = self.refuse_request = self._refused = None
         self._made = 0
 
     def resources(self, stack):
@@ -142,7 +143,10 @@ class StandIn:
         def counted(logical_id, resource, *arguments, **named):
             self._made += 1
             if self._made == self.refuse_resource:
-                raise Refused(f"resource {self._made}, {logical_id} ({resource['Type']})")
+                self._refused = logical_id
+            # Whoever asks again is refused again.
+            if logical_id == self._refused:
+                raise Refused(f"the resource {logical_id} ({resource['Type']})")
             return make(logical_id, resource, *arguments, **named)
 
         parsing.parse_and_create_resource = counted

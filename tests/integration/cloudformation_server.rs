@@ -1,7 +1,7 @@
 //! A CloudFormation for what moto does not do: operations that take time, fail, and end in every state; events in pages, late and
 //! out of order; throttling. Beside it, an S3, a Logs and an index of tags that have nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Manners {
     pub throttles: bool,
     /// Looks at the stack between one change and the next.
     pub looks_per_change: u32,
-    /// So many first creations fail.
+    /// So many first creations fail. The stacks list a bucket that they could not make, since its name was taken: `theirs`.
     pub failing_creations: u32,
     /// So many first deletions fail.
     pub failing_deletions: u32,
@@ -28,6 +28,8 @@ pub(crate) struct Manners {
     pub deleted_meanwhile: bool,
     /// Events are told by so many looks later than they happen.
     pub events_late: u32,
+    /// So many executions of a state machine, which the stacks then have, wait; until they are stopped, no deletion succeeds.
+    pub waiting_executions: u32,
 }
 
 #[derive(Default)]
@@ -36,6 +38,10 @@ pub(crate) struct Account {
     pub sets: BTreeMap<String, FakeSet>,
     /// Operations that were begun: `create NAME`, `delete NAME` …
     pub begun: Vec<String>,
+    /// Buckets, and what else has a path, that were asked for.
+    pub paths: BTreeSet<String>,
+    /// Executions that were stopped.
+    pub stopped: BTreeSet<u32>,
     requests: u64,
     events: u64,
     clock: u64,
@@ -191,6 +197,7 @@ impl Account {
 
     fn answer(&mut self, manners: Manners, path: &str, target: Option<String>, body: &[u8]) -> (u16, String) {
         self.requests += 1;
+        self.paths.insert(path.to_owned());
         if manners.throttles && self.requests % 2 == 1 {
             return match target {
                 Some(_) => {
@@ -205,15 +212,13 @@ impl Account {
             };
         }
         if let Some(target) = target {
-            return (
-                200,
-                if target.contains("Tagging") {
-                    "{\"ResourceTagMappingList\":[]}"
-                } else {
-                    "{\"logGroups\":[]}"
-                }
-                .to_owned(),
-            );
+            let input = serde_json::from_slice(body).unwrap_or_default();
+            return match target.as_str() {
+                "AWSStepFunctions.ListExecutions" => self.executions(manners, &input),
+                "AWSStepFunctions.StopExecution" => self.stop(&input),
+                _ if target.contains("Tagging") => (200, "{\"ResourceTagMappingList\":[]}".to_owned()),
+                _ => (200, "{\"logGroups\":[]}".to_owned()),
+            };
         }
         let form: BTreeMap<String, String> = url_pairs(std::str::from_utf8(body).unwrap_or_default());
         let Some(action) = form.get("Action").filter(|_| path == "/") else {
@@ -224,6 +229,18 @@ impl Account {
         match action.as_str() {
             "DescribeStacks" => self.describe(manners, &name),
             "DescribeStackEvents" => self.events(&name, &value("NextToken")),
+            "ListStackResources" if manners.waiting_executions > 0 => result(
+                "ListStackResources",
+                "<StackResourceSummaries><member><LogicalResourceId>Workflow</LogicalResourceId>\
+                 <PhysicalResourceId>arn:aws:states:us-east-1:123456789012:stateMachine:w</PhysicalResourceId>\
+                 <ResourceType>AWS::StepFunctions::StateMachine</ResourceType></member></StackResourceSummaries>",
+            ),
+            "ListStackResources" if manners.failing_creations > 0 => result(
+                "ListStackResources",
+                "<StackResourceSummaries><member><LogicalResourceId>Files</LogicalResourceId>\
+                 <PhysicalResourceId>theirs</PhysicalResourceId><ResourceType>AWS::S3::Bucket</ResourceType>\
+                 <ResourceStatus>CREATE_FAILED</ResourceStatus></member></StackResourceSummaries>",
+            ),
             "ListStackResources" => result("ListStackResources", "<StackResourceSummaries/>"),
             "CreateChangeSet" => self.make_set(&form),
             "DescribeChangeSet" => match self.sets.get(&value("ChangeSetName")) {
@@ -324,7 +341,15 @@ impl Account {
         self.begun.push(format!("{} {name}", if is_planned { "discard" } else { "delete" }));
         self.sets.clear();
         let topic = "AWS::SNS::Topic";
-        self.stacks[at].coming = if deletions < manners.failing_deletions {
+        let waiting = (1..=manners.waiting_executions).any(|number| !self.stopped.contains(&number));
+        self.stacks[at].coming = if waiting {
+            let machine = "AWS::StepFunctions::StateMachine";
+            vec![
+                Resource("Workflow", machine, "DELETE_IN_PROGRESS", ""),
+                Resource("Workflow", machine, "DELETE_FAILED", "an execution waits"),
+                Stack("DELETE_FAILED", "The following resource(s) failed to delete: [Workflow]."),
+            ]
+        } else if deletions < manners.failing_deletions {
             vec![
                 Resource("News", topic, "DELETE_IN_PROGRESS", ""),
                 Resource("News", topic, "DELETE_FAILED", "it is still used by the subscription of team B"),
@@ -339,6 +364,29 @@ impl Account {
         };
         self.happen(manners, at, &Stack("DELETE_IN_PROGRESS", "User Initiated"));
         result("DeleteStack", "")
+    }
+
+    /// Two to a page. Between a page and the next, executions end.
+    fn executions(&self, manners: Manners, input: &serde_json::Value) -> (u16, String) {
+        const PAGE: usize = 2;
+        let after: u32 = input["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+        let mut waiting =
+            (after + 1..=manners.waiting_executions).filter(|number| !self.stopped.contains(number));
+        let page: Vec<u32> = waiting.by_ref().take(PAGE).collect();
+        let token = page.last().filter(|_| waiting.next().is_some()).map(ToString::to_string);
+        let arns: Vec<_> =
+            page.iter().map(|number| serde_json::json!({ "executionArn": number.to_string() })).collect();
+        (200, serde_json::json!({ "executions": arns, "nextToken": token }).to_string())
+    }
+
+    fn stop(&mut self, input: &serde_json::Value) -> (u16, String) {
+        let number: u32 = input["executionArn"].as_str().unwrap().parse().unwrap();
+        self.stopped.insert(number);
+        // One has ended since it was listed.
+        match number {
+            1 => (400, "{\"__type\":\"ExecutionDoesNotExist\"}".to_owned()),
+            _ => (200, "{\"stopDate\":0}".to_owned()),
+        }
     }
 
     fn happen(&mut self, manners: Manners, at: usize, change: &Change) {

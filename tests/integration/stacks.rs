@@ -103,6 +103,10 @@ fn a_failure_names_the_first_cause_with_its_line_and_the_next_attempt_begins_ane
     aws.sb(&["prepare"]).expect(0);
     assert_eq!((server.begun("create"), server.begun("delete")), (2, 1));
     assert!(server.left()[0].ends_with(" CREATE_COMPLETE"), "{:?}", server.left());
+    aws.sb(&["cleanup"]).expect(0);
+    let paths = &server.account.lock().unwrap().paths;
+    assert!(paths.iter().any(|path| path.starts_with("/sb-code-")), "{paths:?}");
+    assert!(!paths.iter().any(|path| path.starts_with("/theirs")), "{paths:?}");
 }
 
 #[test]
@@ -146,6 +150,21 @@ fn a_deletion_that_fails_says_which_resource_and_why_and_stays_owed() {
     aws.sb(&["cleanup"]).expect(0);
     assert_eq!(server.left(), Vec::<String>::new());
     aws.sb(&["leaks"]).expect(0);
+}
+
+#[test]
+fn executions_that_wait_are_stopped_before_their_stack_is_deleted() {
+    for throttles in [false, true] {
+        let server = Server::start(Manners { waiting_executions: 5, throttles, ..Manners::default() });
+        let aws = OnAws::new(&server.endpoint);
+        aws.tries_cleanup_once();
+        aws.sb(&["prepare"]).expect(0);
+        assert_eq!(server.account.lock().unwrap().stopped.len(), 0);
+        aws.sb(&["cleanup"]).expect(0);
+        assert_eq!(server.account.lock().unwrap().stopped.len(), 5);
+        assert_eq!((server.begun("delete"), server.left()), (1, vec![]));
+        assert!(aws.logs().contains("stopped 5 executions of arn:aws:states:"), "{}", aws.logs());
+    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 #!/bin/sh
 # A PostgreSQL of a deployment's own on this machine, on a free port of 127.0.0.1, in /tmp/sb-events-ID: what it keeps goes with the deployment.
 #
-#   sh local/database.sh start ID    starts it, unless it runs, and prints {"url": "postgres://…"}
+#   sh local/database.sh start ID    starts it, unless it runs, and prints {"url": "postgres://…"}; with DATABASE_URL, only prints that
 #   sh local/database.sh stop ID     stops it and removes what it kept; nothing there is no failure
 set -eu
 action=$1
 folder=/tmp/sb-events-$2
+if [ "$action" = start ] && [ -n "${DATABASE_URL-}" ]; then
+    printf '{"url": "%s"}\n' "$(printf %s "$DATABASE_URL" | sed 's/[\\"]/\\&/g')"
+    exit
+fi
 user=$(id -un)
 
 # PostgreSQL does not run as root; Debian's package makes a user for it.

@@ -7,6 +7,7 @@ pub(crate) mod account;
 mod call;
 pub(crate) mod deploy;
 mod events;
+mod executions;
 mod package;
 mod purge;
 pub(crate) mod remove;

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_sdk_cloudformation::types::ResourceStatus;
+
 use super::call::call;
 use super::events::{Tell, follow, log_of};
 use super::purge::{empty_bucket, has_bucket, has_log_group, remove_bucket, remove_log_group};
 use super::services::{is_there, tagged};
-use super::{Aws, Had, Names, Stack, StackError};
+use super::{Aws, Had, Names, Stack, StackError, executions};
 
 /// Deletions of a stack whose buckets are filled meanwhile.
 const DELETIONS: usize = 3;
@@ -35,8 +37,7 @@ pub(crate) async fn remove(
                 stack = now;
             }
         }
-        let had = had(aws, &stack).await?;
-        names.had.add(had);
+        names.had.add(had(&resources(aws, &stack).await?));
         keep(names)?;
         delete_stack(aws, names, &stack, tell).await?;
     }
@@ -65,8 +66,7 @@ pub(crate) async fn remove(
 /// Notes what of the stack may outlive it.
 pub(crate) async fn note(aws: &Aws, names: &mut Names) -> Result<(), StackError> {
     if let Some(stack) = aws.stack(&names.stack).await? {
-        let had = had(aws, &stack).await?;
-        names.had.add(had);
+        names.had.add(had(&resources(aws, &stack).await?));
     }
     Ok(())
 }
@@ -83,9 +83,17 @@ impl Had {
     }
 }
 
-/// What of a stack may outlive it.
-async fn had(aws: &Aws, stack: &Stack) -> Result<Had, StackError> {
-    let mut had = Had::default();
+/// One of a stack.
+struct Resource {
+    kind: String,
+    /// As its service calls it.
+    name: String,
+}
+
+/// What a stack has and can be named. What it failed to make is not its own: of a bucket whose name was taken, the name leads to
+/// somebody's bucket.
+async fn resources(aws: &Aws, stack: &Stack) -> Result<Vec<Resource>, StackError> {
+    let mut resources = Vec::new();
     let mut token: Option<String> = None;
     loop {
         let page = call(|| {
@@ -96,45 +104,56 @@ async fn had(aws: &Aws, stack: &Stack) -> Result<Had, StackError> {
         .map_err(|refused| {
             StackError::refused(&format!("cannot list what `{}` has", stack.name), &refused)
         })?;
-        for resource in page.stack_resource_summaries() {
-            let Some(name) = resource.physical_resource_id().filter(|name| !name.is_empty()) else {
-                continue;
-            };
-            match resource.resource_type().unwrap_or_default() {
-                "AWS::S3::Bucket" => had.buckets.push(name.to_owned()),
-                "AWS::Lambda::Function" => had.log_groups.push(format!("/aws/lambda/{name}")),
-                "AWS::Logs::LogGroup" => had.log_groups.push(name.to_owned()),
-                "AWS::ApiGateway::RestApi" => {
-                    // Of its stages, which are resources of their own.
-                    let stages = page
-                        .stack_resource_summaries()
-                        .iter()
-                        .filter(|other| other.resource_type() == Some("AWS::ApiGateway::Stage"));
-                    let groups = stages.filter_map(|stage| stage.physical_resource_id());
-                    had.log_groups
-                        .extend(groups.map(|stage| format!("API-Gateway-Execution-Logs_{name}/{stage}")));
-                }
-                _ => {}
-            }
-        }
+        resources.extend(page.stack_resource_summaries().iter().filter_map(|resource| {
+            let name = resource.physical_resource_id().filter(|name| !name.is_empty())?;
+            let is_not_there = matches!(
+                resource.resource_status(),
+                Some(ResourceStatus::CreateFailed | ResourceStatus::DeleteComplete)
+            );
+            let kind = resource.resource_type().unwrap_or_default();
+            (!is_not_there).then(|| Resource { kind: kind.to_owned(), name: name.to_owned() })
+        }));
         token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if token.is_none() {
-            return Ok(had);
+            return Ok(resources);
         }
     }
 }
 
-/// Empties the buckets of a stack and deletes it, until it is gone.
+/// The names of a kind.
+fn of_kind<'a>(resources: &'a [Resource], kind: &'a str) -> impl Iterator<Item = &'a str> {
+    resources.iter().filter(move |one| one.kind == kind).map(|one| one.name.as_str())
+}
+
+/// What of a stack may outlive it.
+fn had(resources: &[Resource]) -> Had {
+    let functions = of_kind(resources, "AWS::Lambda::Function").map(|name| format!("/aws/lambda/{name}"));
+    let groups = of_kind(resources, "AWS::Logs::LogGroup").map(str::to_owned);
+    // Stages are resources of their own.
+    let stages = of_kind(resources, "AWS::ApiGateway::RestApi").flat_map(|api| {
+        let stages = of_kind(resources, "AWS::ApiGateway::Stage");
+        stages.map(move |stage| format!("API-Gateway-Execution-Logs_{api}/{stage}"))
+    });
+    Had {
+        buckets: of_kind(resources, "AWS::S3::Bucket").map(str::to_owned).collect(),
+        log_groups: functions.chain(groups).chain(stages).collect(),
+    }
+}
+
+/// Stops what runs in a stack, empties its buckets and deletes it, until it is gone.
 pub(super) async fn delete_stack(
     aws: &Aws,
     names: &Names,
     stack: &Stack,
     tell: Tell<'_>,
 ) -> Result<(), StackError> {
-    let buckets = had(aws, stack).await?.buckets;
+    let resources = resources(aws, stack).await?;
     let mut failure = None;
     for deletion in 1..=DELETIONS {
-        for bucket in &buckets {
+        for machine in of_kind(&resources, "AWS::StepFunctions::StateMachine") {
+            executions::stop(aws, machine, tell).await?;
+        }
+        for bucket in of_kind(&resources, "AWS::S3::Bucket") {
             empty_bucket(aws, bucket, tell).await?;
         }
         let mut log = log_of(aws, &stack.id).await?;

@@ -1,6 +1,8 @@
 //! Whether a resource that the index of tags names is there: the index goes on naming what was deleted for hours, so each
 //! service is asked for its own.
 
+use bytes::Bytes;
+
 use super::super::pace::back_off;
 use super::super::signed::{Question, ask};
 use super::call::call;
@@ -119,28 +121,44 @@ pub(super) async fn is_there(aws: &Aws, arn: &str) -> Result<bool, StackError> {
     let Some(question) = question(arn) else { return Ok(true) };
     let cannot =
         |reason: &str| StackError::said(format!("cannot ask whether `{arn}` is still there"), reason);
+    let (status, body) = answer(aws, &question).await.map_err(|reason| cannot(&reason))?;
+    if (200..300).contains(&status) {
+        return Ok(true);
+    }
+    let text = shown(&body);
+    if is_absence(status, &text) || status == 404 && Class::of(&text) == Class::Other {
+        return Ok(false);
+    }
+    Err(cannot(&format!("{status} {text}")))
+}
+
+/// What a service says to a question, which is asked again as long as it is throttled or gets no proper answer. Otherwise why
+/// there is none.
+pub(super) async fn answer(aws: &Aws, question: &Question<'_>) -> Result<(u16, Bytes), String> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let reason = match ask(&aws.config, &aws.region, &question).await {
-            Ok((status, _)) if (200..300).contains(&status) => return Ok(true),
+        let reason = match ask(&aws.config, &aws.region, question).await {
+            Ok((status, body)) if status < 400 => return Ok((status, body)),
             Ok((status, body)) => {
-                let text: String = String::from_utf8_lossy(&body).chars().take(500).collect();
-                if is_absence(status, &text) || status == 404 && Class::of(&text) == Class::Other {
-                    return Ok(false);
-                }
+                let text = shown(&body);
                 if status < 500 && status != 429 && Class::of(&text) != Class::Throttled {
-                    return Err(cannot(&format!("{status} {text}")));
+                    return Ok((status, body));
                 }
                 format!("{status} {text}")
             }
             Err(reason) => reason,
         };
         if tries == TRIES {
-            return Err(cannot(&reason));
+            return Err(reason);
         }
         tokio::time::sleep(back_off(tries)).await;
     }
+}
+
+/// The beginning of an answer, for people and for the words in it.
+pub(super) fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(500).collect()
 }
 
 /// The ARNs that the index of tags has, by the value of the deployment's tag. None: of all deployments.
