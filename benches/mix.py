@@ -96,7 +96,7 @@ def main():
             found = {"sb dataset mix": [], "best of random draws": []}
             for seed in range(given.seeds):
                 begun = time.perf_counter()
-                command = [given.sb, "dataset", "mix", "trace", "--days", "1", "--functions", str(size), "--at", str(FIRST),
+                command = [given.sb.resolve(), "dataset", "mix", "trace", "--days", "1", "--functions", str(size), "--at", str(FIRST),
                            "--for", f"{MINUTES}m", "--seed", str(seed), "--applications", "app", "--output",
                            "plans/mix.toml", "--format", "json"]
                 answer = json.loads(subprocess.run(command, cwd=work, check=True, capture_output=True).stdout)

@@ -151,7 +151,7 @@ mod tests {
         let step = StepId::new("a.1/deploy/stack");
         let mut records = vec![Record {
             at_ms: 1,
-            event: Event::StepStarted { step: step.clone(), attempt: 1, logs: None },
+            event: Event::StepStarted { step: step.clone(), attempt: 1, logs: None, up_ms: None },
         }];
         if let Some(outcome) = outcome {
             let event = Event::StepEnded {

@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn every_change_is_a_line() {
         let step = || StepId::new("a/deploy/stack");
-        let started = |attempt| Event::StepStarted { step: step(), attempt, logs: None };
+        let started = |attempt| Event::StepStarted { step: step(), attempt, logs: None, up_ms: None };
         let ended = |outcome, retry| Event::StepEnded {
             step: step(),
             attempt: 1,

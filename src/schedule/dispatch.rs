@@ -79,7 +79,7 @@ pub(super) struct Node {
     /// When the last attempt began.
     pub(super) begun: Instant,
     /// This runner began the last attempt, and not an earlier one.
-    is_own: bool,
+    pub(super) is_own: bool,
     pub(super) succeeded: bool,
     /// The folder of the invocation that the last attempt belongs to.
     pub(super) logs: Option<Arc<Path>>,
@@ -342,8 +342,10 @@ impl Dispatch {
             node.logs = folder;
             node.begun = Instant::now();
             node.is_own = true;
-            node.status = if step.pause().is_some() { StepStatus::Timed } else { StepStatus::Running };
-            let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs };
+            let is_pause = step.pause().is_some();
+            node.status = if is_pause { StepStatus::Timed } else { StepStatus::Running };
+            let up_ms = is_pause.then(up_ms);
+            let started = Event::StepStarted { step: step.id.clone(), attempt: node.attempts, logs, up_ms };
             changes.push(event(&self.job.run, now, started));
         }
         self.unsaved.append(&mut changes);

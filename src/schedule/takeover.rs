@@ -21,10 +21,12 @@ impl Dispatch {
     /// Begins where the journal ends: at the start for a new run.
     pub(super) async fn take_over(&mut self, state: &RunState) -> Result<(), ScheduleError> {
         let now = now_ms();
-        let begun = state.first_ms.unwrap_or(now);
-        self.deadline =
-            self.job.plan.budget.duration.map(|limit| after(limit.saturating_sub(since(begun, now))));
         let boot = self.job.executor.boot_id().map_err(ScheduleError::Boot)?;
+        let spent = match state.since_start(&boot, up_ms()) {
+            Some(spent) => since(0, spent),
+            None => since(state.first_ms.unwrap_or(now), now),
+        };
+        self.deadline = self.job.plan.budget.duration.map(|limit| after(limit.saturating_sub(spent)));
         let started =
             Event::RunnerStarted { pid: std::process::id(), boot: Some(boot.clone()), up_ms: Some(up_ms()) };
         self.unsaved.push(event(&self.job.run, now, started));
@@ -43,8 +45,13 @@ impl Dispatch {
                 StepPhase::Running => past.again,
                 _ => past.phase != StepPhase::Waiting,
             };
-            let ago = since(past.started_ms.unwrap_or(now), now);
+            let by_machine = past.started_up_ms.filter(|_| !state.is_of_another_boot(past, &boot));
+            let ago = match by_machine {
+                Some(started) => since(started, up_ms()),
+                None => since(past.started_ms.unwrap_or(now), now),
+            };
             node.begun = Instant::now().checked_sub(ago).unwrap_or(node.begun);
+            node.is_own = by_machine.is_some();
             self.errors += past.failures + past.interruptions;
             if let Some(trial) = step.trial {
                 if past.attempts > 0 {
@@ -181,8 +188,8 @@ impl Dispatch {
     }
 }
 
-/// From one time in the journal to another, milliseconds since the epoch. A clock that was set back in between makes it
-/// nothing, so that a pause is never longer than it should be.
+/// From one time to another, milliseconds of the same clock. One that was set back in between makes it nothing, so that a pause is
+/// never longer than it should be.
 fn since(earlier_ms: i64, later_ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(later_ms.saturating_sub(earlier_ms)).unwrap_or(0))
 }

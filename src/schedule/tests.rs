@@ -547,7 +547,7 @@ fn check_resume(before: Vec<Event>, expected_first: &[&str]) {
 }
 
 fn started(id: &str, attempt: u32) -> Event {
-    Event::StepStarted { step: sb_plan::id::StepId::new(id), attempt, logs: None }
+    Event::StepStarted { step: sb_plan::id::StepId::new(id), attempt, logs: None, up_ms: None }
 }
 
 fn ended(id: &str, outcome: Outcome, retry: bool) -> Event {
@@ -597,6 +597,39 @@ fn what_was_begun_before_the_machine_was_started_is_told_apart() {
         (vec![runner(None), debt.clone(), begun()], "reattach"),
     ] {
         check_resume(events, &[&format!("{word} app.1/deploy/a 1"), "start app.1/deploy/b 1"]);
+    }
+}
+
+#[test]
+fn a_pause_that_goes_on_after_a_resume_lasts_as_long_as_the_machine_says() {
+    let began = |up_ms| {
+        let settle = sb_plan::id::StepId::new("app.1/t1/settle");
+        vec![
+            Event::RunnerStarted { pid: 1, boot: Some("this boot".to_owned()), up_ms: None },
+            Event::DebtRecorded { deployment: DeploymentId::new("r.app.1") },
+            started("app.1/deploy/a", 1),
+            ended("app.1/deploy/a", Outcome::Succeeded, false),
+            started("app.1/deploy/b", 1),
+            ended("app.1/deploy/b", Outcome::Succeeded, false),
+            Event::StepStarted { step: settle, attempt: 1, logs: None, up_ms: Some(up_ms) },
+        ]
+    };
+    let hour_ms = 3_600_000;
+    // By the clock an hour is left, and two hours are over: it was set by hours since. In truth hardly anything is left.
+    for before_ms in [0, -2 * hour_ms] {
+        let mut plan = plan(&["app"], &steps());
+        plan.timing.before_invoke = Duration::from_hours(1);
+        let mut case = Case::new(plan);
+        case.before = began(dispatch::up_ms() - hour_ms + 200);
+        case.before_ms = before_ms;
+        let ran = case.run();
+        assert_eq!(ran.end, complete());
+        let took = ran.records.iter().find_map(|record| match &record.event {
+            Event::StepEnded { step, took_ms, .. } if step.as_str() == "app.1/t1/settle" => Some(*took_ms),
+            _ => None,
+        });
+        let took = i64::try_from(took.flatten().unwrap()).unwrap();
+        assert!((hour_ms..hour_ms + 60_000).contains(&took), "{took}");
     }
 }
 

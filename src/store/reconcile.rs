@@ -225,8 +225,11 @@ fn restore(
         let row = read_deployment(transaction, &record.deployment).map_err(|error| unread(&path, error))?;
         rows.push(row.ok_or_else(|| lost_for_good(workspace, lost))?);
     }
-    // It is made with the first debt, and stays: without it, the records are lost, too.
-    if !workspace.owed().is_dir() && lost.runs.iter().any(|id| has_deployed(workspace, id)) {
+    // The folder is made with the first debt, and stays: without it, the records are lost, too.
+    let has_folder = workspace.owed().is_dir();
+    let known = Known::new(workspace, &rows);
+    let is_lost = |id: &RunId| !(has_folder && known.accounts_for(workspace, id));
+    if lost.runs.iter().any(|id| has_deployed(workspace, id) && is_lost(id)) {
         return Err(lost_for_good(workspace, lost));
     }
     let mut changes = Vec::new();
@@ -282,7 +285,11 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
         at_rest &= folder.join(EXIT_FILE).exists() || is_in_background(workspace, owed, &step);
         let exit = ExitRecord::read(&folder).ok().flatten().filter(|_| end.is_some());
         let at_ms = exit.as_ref().map_or(now, |exit| millis(exit.started_unix_ms));
-        changes.push(event(&run.id, at_ms, Event::StepStarted { step: step.clone(), attempt, logs: None }));
+        changes.push(event(
+            &run.id,
+            at_ms,
+            Event::StepStarted { step: step.clone(), attempt, logs: None, up_ms: None },
+        ));
         if let Some(end) = end {
             let at_ms = exit.as_ref().map_or(end.at_ms, |exit| millis(exit.ended_unix_ms));
             let ended = step_end(step, attempt, exit, end.measurement == Verdict::Complete);
@@ -336,6 +343,32 @@ fn is_in_background(workspace: &Workspace, owed: &[DeploymentId], step: &StepId)
 fn has_deployed(workspace: &Workspace, run: &RunId) -> bool {
     let steps = workspace.run(run).join("steps");
     fs::read_dir(steps).into_iter().flatten().flatten().any(|item| item.path().join("deploy").is_dir())
+}
+
+/// Of which runs a record says what became of what they have deployed: it is owed, or was cleaned up.
+struct Known {
+    runs: BTreeSet<RunId>,
+    /// There is a deployment with a name of its own, which may have its record from another run.
+    has_named: bool,
+}
+
+impl Known {
+    fn new(workspace: &Workspace, owed: &[DeploymentRow]) -> Self {
+        let owed = owed.iter().map(|row| (row.run.clone(), row.id.clone()));
+        let mut known = Self { runs: BTreeSet::new(), has_named: false };
+        for (run, deployment) in record::paid(workspace).into_iter().chain(owed) {
+            let key = deployment.as_str().strip_prefix(run.as_str());
+            known.has_named |= !key.is_some_and(|key| key.starts_with('.'));
+            known.runs.insert(run);
+        }
+        known
+    }
+
+    fn accounts_for(&self, workspace: &Workspace, run: &RunId) -> bool {
+        self.has_named
+            || self.runs.contains(run)
+            || record::end(workspace, run).is_some_and(|end| end.cleanup == Verdict::Complete)
+    }
 }
 
 fn cleans_up(run: &RunRow) -> bool {

@@ -114,6 +114,18 @@ pub(super) fn is_paid(workspace: &Workspace, row: &DeploymentRow) -> bool {
         .is_ok_and(|bytes| bytes.split_inclusive(|byte| *byte == b'\n').any(|found| found == line.as_bytes()))
 }
 
+/// Every deployment that was cleaned up, with the run that had opened it.
+pub(super) fn paid(workspace: &Workspace) -> Vec<(RunId, DeploymentId)> {
+    let mut found = Vec::new();
+    for run in names(&workspace.runs()).unwrap_or_default().into_iter().map(RunId::new) {
+        let text = fs::read_to_string(workspace.paid_file(&run)).unwrap_or_default();
+        // A checksum, when it was opened, and its id.
+        let ids = text.lines().filter_map(|line| line.splitn(3, ' ').nth(2));
+        found.extend(ids.map(|id| (run.clone(), DeploymentId::new(id))));
+    }
+    found
+}
+
 /// Every deployment that is owed by its record, damaged records included; sorted.
 pub(super) fn owed(workspace: &Workspace) -> io::Result<Vec<OwedRecord>> {
     let mut records = Vec::new();

@@ -185,7 +185,8 @@ fn a_state_folded_by_the_store_is_that_of_all_its_events() {
     block_on(async {
         let store = Store::open(&crate::workspace::Workspace::at(folder.path())).unwrap();
         store.create_run(run_row("r")).await.unwrap();
-        let started = Event::StepStarted { step: StepId::new("a"), attempt: 1, logs: Some("/l".into()) };
+        let started =
+            Event::StepStarted { step: StepId::new("a"), attempt: 1, logs: Some("/l".into()), up_ms: None };
         let events =
             [Event::RunnerStarted { pid: 1, boot: None, up_ms: None }, started, ended("a"), ended("b")];
         store.append(events.into_iter().map(|e| event(&run, 3, e)).collect()).await.unwrap();

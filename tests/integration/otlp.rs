@@ -160,6 +160,11 @@ async fn a_receiver_keeps_what_it_has_answered_for_through_a_kill() {
     ] {
         assert_eq!(send(&receiver.endpoint, path, headers, body).await, expected, "{path} {headers:?}");
     }
+    // Another user of the machine knows the port, and not the rest of the address.
+    let (address, _) = receiver.endpoint.rsplit_once('/').unwrap();
+    for address in [address.to_owned(), format!("{address}/0123")] {
+        assert_eq!(send(&address, "/v1/traces", &[as_json], export.as_bytes()).await, 403);
+    }
     let lines = || {
         std::fs::read_to_string(otlp::spans_file(&state))
             .unwrap()

@@ -166,6 +166,19 @@ fn a_state_that_is_lost_with_its_records_is_refused() {
         let refused = work.sb(arguments).expect(7);
         assert!(refused.stderr.contains("has lost what it knew of run 2"), "{}", refused.stderr);
     }
+    // The folder alone says nothing of what it has held.
+    let work = deployed();
+    fs::remove_file(state(&work, "state.db")).unwrap();
+    fs::remove_file(state(&work, "owed/app@local.json")).unwrap();
+    for arguments in [&["leaks"][..], &["status"], &["resume"]] {
+        let refused = work.sb(arguments).expect(7);
+        assert!(refused.stderr.contains("has lost what it knew of run 2"), "{}", refused.stderr);
+    }
+    // What was cleaned up has a record of that.
+    let work = deployed();
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+    fs::remove_file(state(&work, "state.db")).unwrap();
+    assert!(work.sb(&["leaks"]).expect(0).stderr.contains("nothing is owed"));
     // With the journal, the records are written anew.
     let work = deployed();
     fs::remove_dir_all(state(&work, "owed")).unwrap();

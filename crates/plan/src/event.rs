@@ -43,6 +43,10 @@ pub enum Event {
         /// The invocation's folder, for steps of a trial.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         logs: Option<PathBuf>,
+        /// Of a pause: how long the machine had been up, milliseconds. A later runner knows by it how much is left, whatever
+        /// happened to the clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up_ms: Option<i64>,
     },
     /// Durable before any dependent step starts.
     StepEnded {
@@ -135,6 +139,7 @@ struct Plain<'a> {
     logs: Option<&'a str>,
     outcome: Option<PlainOutcome<'a>>,
     took_ms: Option<u64>,
+    up_ms: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -145,13 +150,15 @@ struct PlainOutcome<'a> {
 
 impl Plain<'_> {
     fn into_event(self) -> Option<Event> {
-        let Self { event, step, attempt, logs, outcome, took_ms } = self;
+        let Self { event, step, attempt, logs, outcome, took_ms, up_ms } = self;
         let step = StepId::new(step);
         match (event, outcome) {
             ("step_started", None) if took_ms.is_none() => {
-                Some(Event::StepStarted { step, attempt, logs: logs.map(PathBuf::from) })
+                Some(Event::StepStarted { step, attempt, logs: logs.map(PathBuf::from), up_ms })
             }
-            ("step_ended", Some(PlainOutcome { outcome: "succeeded" })) if logs.is_none() => {
+            ("step_ended", Some(PlainOutcome { outcome: "succeeded" }))
+                if logs.is_none() && up_ms.is_none() =>
+            {
                 Some(Event::StepEnded {
                     step,
                     attempt,
@@ -448,11 +455,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(step in ".*", attempt: u32, logs in proptest::option::of("[^\0]*"), took_ms: Option<u64>, retry: bool) {
+        fn what_is_written_is_read(step in ".*", attempt: u32, logs in proptest::option::of("[^\0]*"), took_ms: Option<u64>, up_ms: Option<i64>, retry: bool) {
             let step = StepId::new(step);
             let outcome = if retry { Outcome::Cancelled } else { Outcome::Succeeded };
             for event in [
-                Event::StepStarted { step: step.clone(), attempt, logs: logs.clone().map(PathBuf::from) },
+                Event::StepStarted { step: step.clone(), attempt, logs: logs.clone().map(PathBuf::from), up_ms },
                 Event::StepEnded { step, attempt, outcome, outputs: BTreeMap::new(), invalid: vec![], took_ms, retry },
             ] {
                 let text = serde_json::to_string(&event).unwrap();

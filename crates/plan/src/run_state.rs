@@ -50,6 +50,8 @@ pub struct StepState {
     pub runner: usize,
     /// When the last attempt started, milliseconds since the epoch.
     pub started_ms: Option<i64>,
+    /// Of a pause: how long the machine had been up when the last attempt started, milliseconds.
+    pub started_up_ms: Option<i64>,
     /// When the last attempt ended, milliseconds since the epoch. None: it has not.
     pub ended_ms: Option<i64>,
     /// How long the last attempt took, milliseconds, where its end says so: see [`duration_ms`](Self::duration_ms).
@@ -144,11 +146,12 @@ impl RunState {
                 self.kept.remove(&deployment);
                 self.debts.insert(deployment, false);
             }
-            Event::StepStarted { step, attempt, logs } => {
+            Event::StepStarted { step, attempt, logs, up_ms } => {
                 let step = self.steps.entry(step).or_default();
                 step.attempts = attempt;
                 step.runner = self.runners.len();
                 step.started_ms = Some(at_ms);
+                step.started_up_ms = up_ms;
                 step.ended_ms = None;
                 step.took_ms = None;
                 step.logs = logs;
@@ -216,7 +219,7 @@ mod tests {
     fn how_long_a_step_took_is_what_its_end_says_and_never_below_zero() {
         let step = || StepId::new("s");
         let duration = |ended_ms, took_ms| {
-            let started = Event::StepStarted { step: step(), attempt: 1, logs: None };
+            let started = Event::StepStarted { step: step(), attempt: 1, logs: None, up_ms: None };
             let ended = Event::StepEnded {
                 step: step(),
                 attempt: 1,
@@ -237,7 +240,7 @@ mod tests {
         // An earlier version of sb wrote times only.
         assert_eq!(duration(12_000, None), Some(2_000));
         assert_eq!(duration(4_000, None), None);
-        let started = Event::StepStarted { step: step(), attempt: 1, logs: None };
+        let started = Event::StepStarted { step: step(), attempt: 1, logs: None, up_ms: None };
         let running = RunState::fold(&[Record { at_ms: 1, event: started }]);
         assert_eq!(running.step(&step()).unwrap().duration_ms(), None);
     }

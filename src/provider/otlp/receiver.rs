@@ -8,8 +8,10 @@ use std::time::Duration;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use rand::RngExt as _;
 use serde_json::json;
 use serde_json::value::RawValue;
+use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Receiver, daemon, spans_file};
@@ -39,9 +41,13 @@ pub async fn serve(state_dir: &Path) -> Result<(), DaemonError> {
     let _lock = daemon.lock()?;
     let mut signals = Signals::new()?;
     let earlier: Option<Receiver> = daemon.last();
-    let earlier = earlier.as_ref().map(|receiver| receiver.endpoint.as_str());
-    let listener = http::listen(earlier).await.map_err(DaemonError::Listen)?;
-    let endpoint = format!("http://{}", listener.local_addr().map_err(DaemonError::Listen)?);
+    let earlier = earlier.as_ref().and_then(|receiver| receiver.endpoint.rsplit_once('/'));
+    let listener = http::listen(earlier.map(|(address, _)| address)).await.map_err(DaemonError::Listen)?;
+    let address = listener.local_addr().map_err(DaemonError::Listen)?;
+    // Containers send as users of their own, so the user of a connection tells nothing: whoever knows the address may send.
+    let token = earlier
+        .map_or_else(|| format!("{:032x}", rand::rng().random::<u128>()), |(_, token)| token.to_owned());
+    let endpoint = format!("http://{address}/{token}");
     let path = spans_file(state_dir);
     let spans = open(&path).map_err(DaemonError::io("write", &path))?;
     let (orders, inbox) = mpsc::channel(WAITING);
@@ -50,8 +56,8 @@ pub async fn serve(state_dir: &Path) -> Result<(), DaemonError> {
 
     let (lifetime, mut stopper) = Lifetime::new();
     tokio::spawn(http::serve(listener, lifetime.clone(), move |request| {
-        let orders = orders.clone();
-        async move { answer(request, &orders).await }
+        let (orders, token) = (orders.clone(), token.clone());
+        async move { answer(request, &token, &orders).await }
     }));
     let receiver = Receiver { endpoint: endpoint.clone(), pid: std::process::id() };
     daemon.write(daemon.ready_file(), &receiver)?;
@@ -115,18 +121,23 @@ fn write(mut file: File, mut inbox: mpsc::Receiver<Order>, journal: &Journal) {
     }
 }
 
-async fn answer(request: Request<Incoming>, orders: &mpsc::Sender<Order>) -> Answer {
+async fn answer(request: Request<Incoming>, token: &str, orders: &mpsc::Sender<Order>) -> Answer {
     let refuse = |status, message: &str| http::json(status, &json!({ "message": message }));
-    // Containers send as users of their own.
     if !http::is_from_here(request.headers()) {
         return refuse(StatusCode::FORBIDDEN, "send to 127.0.0.1 or localhost, and not from a web page");
+    }
+    let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+    let (given, path) = path.split_once('/').unwrap_or_default();
+    if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+        let address = "send to the whole address that is in OTEL_EXPORTER_OTLP_ENDPOINT, with its path";
+        return refuse(StatusCode::FORBIDDEN, address);
     }
     if request.method() != Method::POST {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "spans are sent with POST /v1/traces");
     }
-    let is_traces = match request.uri().path() {
-        "/v1/traces" => true,
-        "/v1/metrics" | "/v1/logs" => false,
+    let is_traces = match path {
+        "v1/traces" => true,
+        "v1/metrics" | "v1/logs" => false,
         _ => return refuse(StatusCode::NOT_FOUND, "spans are sent with POST /v1/traces"),
     };
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -387,7 +387,7 @@ before_invoke = "1s"
         let mut add = |id: &str, outcome: Option<Outcome>| {
             let step = StepId::new(format!("shop.1/{id}"));
             let mut push = |event| records.push(Record { at_ms: 1, event });
-            push(Event::StepStarted { step: step.clone(), attempt: 1, logs: None });
+            push(Event::StepStarted { step: step.clone(), attempt: 1, logs: None, up_ms: None });
             if let Some(outcome) = outcome {
                 let (outputs, invalid) = (std::collections::BTreeMap::new(), vec![]);
                 push(Event::StepEnded {
@@ -526,7 +526,7 @@ before_invoke = "1s"
         let mut ended = |id: &str, outcome: Outcome| {
             let step = StepId::new(format!("shop.1/{id}"));
             let outputs = std::collections::BTreeMap::new();
-            let started = Event::StepStarted { step: step.clone(), attempt: 1, logs: None };
+            let started = Event::StepStarted { step: step.clone(), attempt: 1, logs: None, up_ms: None };
             let ended = Event::StepEnded {
                 step,
                 attempt: 1,

@@ -240,7 +240,7 @@ mod tests {
         let deployment = proptest::sample::select(names);
         let started =
             (step.clone(), 1u32..3, proptest::option::of("[ab]")).prop_map(|(step, attempt, logs)| {
-                Event::StepStarted { step, attempt, logs: logs.map(PathBuf::from) }
+                Event::StepStarted { step, attempt, logs: logs.map(PathBuf::from), up_ms: None }
             });
         let ended = (step.clone(), 0..8).prop_map(|(step, kind)| Event::StepEnded {
             step,
