@@ -245,8 +245,8 @@ pub(crate) enum Command {
     /// Open a shell where a step runs: same files, environment, credentials, user and network
     #[command(after_help = "Examples:\n  \
             sb shell                                the default image, with the target's credentials\n  \
-            sb shell deploy                         the image that the manifest calls `deploy`\n  \
-            sb shell --step deploy/stack            exactly what this step gets\n  \
+            sb shell node                           the image that the manifest calls `node`\n  \
+            sb shell --step deploy/build            exactly what this step gets\n  \
             sb shell debian:12 -- cat /etc/os-release\n\n\
             The exit code is the command's.")]
     Shell {

@@ -26,7 +26,7 @@ pub(crate) enum PlanCommand {
     /// Predict how long a plan takes and what it costs
     #[command(after_help = "Examples:\n  \
             sb plan estimate plans/quickstart.toml\n  \
-            sb plan estimate plans/study.toml --assume deploy=3m,cleanup=2m\n\n\
+            sb plan estimate plans/exp1-latency-breakdown.toml --assume deploy=3m,cleanup=2m\n\n\
             Steps that ran here before count as measured. Of the others, --assume takes:\n\
             deploy, cleanup, command, local, wait_for, get_traces, analyze_traces, load_margin,\n\
             and invocation, for loads that send one request after another.")]

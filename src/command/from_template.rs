@@ -89,8 +89,9 @@ pub(super) fn new(terminal: &Terminal, from: Option<&Path>) -> Outcome {
         terminal.say(&format!("    {:<7} {}", request.method, request.url));
     }
     if !needs_containers.is_empty() {
-        remarks
-            .push(format!("{} run in containers, which need Docker or Podman", needs_containers.join(", ")));
+        let run = if needs_containers.len() == 1 { "runs" } else { "run" };
+        let names = needs_containers.join(", ");
+        remarks.push(format!("{names} {run} in containers, which need Docker or Podman"));
     }
     for note in notes(&application, &required, &requests).iter().chain(&remarks) {
         terminal.say(&format!("note: {note}"));

@@ -18,7 +18,7 @@ use crate::run::new_run_id;
 use crate::schedule;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use sb_plan::benchmark::{Benchmark, Environment, Image, Images, ManifestStep, Phase, Target};
+use sb_plan::benchmark::{Action, Benchmark, Environment, Image, Images, ManifestStep, Phase, Target};
 use sb_plan::graph::{Step, StepKind};
 use sb_plan::id::{DeploymentId, StepId};
 use sb_plan::manifest::read::Disk;
@@ -37,7 +37,7 @@ pub(super) async fn shell(
     let benchmark = accept(terminal, validate::benchmark(&Disk, &manifest))?;
     let name = single::target(settings, &benchmark)?;
     let target = &benchmark.targets[&name];
-    let found = step.map(|step| find(target, step)).transpose()?;
+    let found = step.map(|step| find(&benchmark, &name, step)).transpose()?;
     let mut environment = match &found {
         Some(step) => step.environment.clone(),
         // The most that a step of the target may have.
@@ -124,21 +124,38 @@ fn refused(error: WorkplaceError) -> Failed {
     }
 }
 
-/// `stack`, or `deploy/stack` where several phases have one.
-fn find<'a>(target: &'a Target, wanted: &str) -> Result<&'a ManifestStep, Failed> {
-    let steps = || target.deploy.iter().chain(&target.invoke).chain(&target.cleanup);
-    let phase = |phase| match phase {
+fn steps(target: &Target) -> impl Iterator<Item = &ManifestStep> {
+    target.deploy.iter().chain(&target.invoke).chain(&target.cleanup).map(Arc::as_ref)
+}
+
+/// `deploy/stack`
+fn full(step: &ManifestStep) -> String {
+    let phase = match step.phase {
         Phase::Deploy => "deploy",
         Phase::Invoke => "invoke",
         Phase::Cleanup => "cleanup",
     };
-    let full = |step: &ManifestStep| format!("{}/{}", phase(step.phase), step.name);
-    let matching: Vec<_> = steps().filter(|step| step.name == wanted || full(step) == wanted).collect();
+    format!("{phase}/{}", step.name)
+}
+
+fn has_name(step: &ManifestStep, wanted: &str) -> bool {
+    step.name == wanted || full(step) == wanted
+}
+
+/// `stack`, or `deploy/stack` where several phases have one.
+fn find<'a>(benchmark: &'a Benchmark, name: &str, wanted: &str) -> Result<&'a ManifestStep, Failed> {
+    let target = &benchmark.targets[name];
+    let matching: Vec<_> = steps(target).filter(|step| has_name(step, wanted)).collect();
     match matching.as_slice() {
         [step] if step.action.command().is_some() => Ok(step),
-        [_] => Err(Failed::message(Exit::Usage, format!("the step `{wanted}` runs no command"))),
+        [step] => {
+            let what = without_command(&step.action);
+            let message =
+                format!("the step `{}` of the target `{name}` runs no command: it {what}", full(step));
+            Err(Failed::helped(Exit::Usage, message, others(benchmark, name, wanted)))
+        }
         [] => {
-            let names: Vec<_> = steps().map(|step| full(step)).collect();
+            let names: Vec<_> = steps(target).map(full).collect();
             let help = format!("its steps are: {}", names.join(", "));
             Err(Failed::helped(Exit::Usage, format!("the target has no step `{wanted}`"), help))
         }
@@ -147,6 +164,43 @@ fn find<'a>(target: &'a Target, wanted: &str) -> Result<&'a ManifestStep, Failed
             let help = format!("say which: {}", names.join(", "));
             Err(Failed::helped(Exit::Usage, format!("several steps are called `{wanted}`"), help))
         }
+    }
+}
+
+/// What a step does that needs no shell.
+fn without_command(action: &Action) -> &'static str {
+    match action {
+        Action::Run(_) | Action::Background(_) => "runs a command",
+        Action::Wait(_) => "waits",
+        Action::WaitFor(_) => "asks a URL until it answers",
+        Action::Load => "sends the load",
+        Action::LocalUp(_) => "starts the local target",
+        Action::LocalDown { .. } => "stops the local target",
+        Action::StackUp(_) => "deploys a stack on AWS, as `sb` itself",
+        Action::StackDown => "removes a stack on AWS, as `sb` itself",
+        Action::OtlpUp => "starts the receiver of OpenTelemetry",
+        Action::OtlpDown => "stops the receiver of OpenTelemetry",
+        Action::StopBackground => "stops the background steps",
+    }
+}
+
+/// In whose place a shell can be opened: a step of this name elsewhere, another step here, or none.
+fn others(benchmark: &Benchmark, name: &str, wanted: &str) -> String {
+    let with_command = |target: &Target| -> Vec<String> {
+        steps(target).filter(|step| step.action.command().is_some()).map(full).collect()
+    };
+    let elsewhere = benchmark.targets.iter().find_map(|(other, target)| {
+        let found = steps(target).find(|step| has_name(step, wanted) && step.action.command().is_some())?;
+        (other != name).then(|| format!("`sb shell --target {other} --step {}`", full(found)))
+    });
+    let here = with_command(&benchmark.targets[name]);
+    let here = match here.as_slice() {
+        [] => "`sb shell` without --step opens one with the credentials of the target".to_owned(),
+        names => format!("steps of `{name}` that run commands: {}", names.join(", ")),
+    };
+    match elsewhere {
+        Some(command) => format!("{command} opens the one of another target; {here}"),
+        None => here,
     }
 }
 

@@ -31,6 +31,14 @@ const XRAY: Service = Service {
     ids_per_request: 5,
 };
 
+/// It has each trace at once, and all of them.
+const LOCAL: Service = Service {
+    name: "the local target",
+    check: "that it still runs: `sb local status`",
+    unknown: "the local target has none of it: its API has no such route or method, or the request did not reach it",
+    ..XRAY
+};
+
 const SEARCH: Service = Service {
     name: "Transaction Search",
     check: "the trace ids, the region and the permissions `xray:StartTraceRetrieval` and `xray:ListRetrievedTraces`",
@@ -71,6 +79,12 @@ pub struct XrayConfig {
     pub region: Option<String>,
 }
 
+impl XrayConfig {
+    fn service(&self) -> &'static Service {
+        if self.endpoint.is_some() { &LOCAL } else { &XRAY }
+    }
+}
+
 /// Fetches traces and writes them to `out`, one per line, sorted by id, all or nothing, with a report beside them. A
 /// retrieval that was killed goes on where it was.
 ///
@@ -89,7 +103,7 @@ pub async fn fetch_traces(
     let client = client(config).await;
     let source = if config.endpoint.is_some() { "local" } else { "xray" };
     let fetch = |ids| fetch_batch(&client, ids);
-    collect(&XRAY, (source, trace_ids), deadline, out, fetch, progress).await
+    collect(config.service(), (source, trace_ids), deadline, out, fetch, progress).await
 }
 
 /// Like [`fetch_traces`], with the traces whose segments link to those, to these, and so on: such as of who gets their messages.
@@ -115,7 +129,7 @@ pub async fn fetch_linked_traces(
     let pace = Pace::new();
     let mut partial = Partial::open(out).map_err(unwritable)?;
     let sent: BTreeSet<&str> = trace_ids.iter().map(String::as_str).collect();
-    let first = ask_for(&XRAY, &sent, &mut partial, &pace, until, &fetch, progress).await?;
+    let first = ask_for(config.service(), &sent, &mut partial, &pace, until, &fetch, progress).await?;
     let first = first.map_err(unwritable)?;
     let mut incomplete = first.incomplete;
     let mut links = Links::default();
@@ -149,7 +163,8 @@ pub async fn fetch_linked_traces(
         }
         let others: BTreeSet<&str> = others.iter().map(String::as_str).collect();
         // Once: what is under way may be somebody else's.
-        let asked = ask_for(&XRAY, &others, &mut partial, &pace, Instant::now(), &fetch, &|_| {}).await?;
+        let asked =
+            ask_for(config.service(), &others, &mut partial, &pace, Instant::now(), &fetch, &|_| {}).await?;
         let asked = asked.map_err(unwritable)?;
         incomplete.retain(|id, _| !partial.is_complete(id));
         incomplete.extend(asked.incomplete);
@@ -612,6 +627,16 @@ mod tests {
             .collect();
         let line = TraceLine { id: "1".to_owned(), duration: None, limit_exceeded: false, segments };
         assert_eq!(line.defect().is_none(), expected, "{documents:?}");
+    }
+
+    #[test]
+    fn a_trace_that_the_local_target_does_not_have_is_not_told_of_x_ray() {
+        let missing = |endpoint: Option<&str>| {
+            XrayConfig { endpoint: endpoint.map(str::to_owned), region: None }.service().unknown
+        };
+        assert!(missing(None).contains("X-Ray"));
+        let local = missing(Some("http://127.0.0.1:9"));
+        assert!(local.contains("the local target") && !local.contains("X-Ray"), "{local}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub enum RunError {
     #[error("{run} has not ended")]
     #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
     NotEnded { run: RunId },
-    #[error("there is no run `{name}`")]
+    #[error("there is no run `{name}`{}", if name.contains('/') { ", and no folder" } else { "" })]
     #[diagnostic(help("`sb runs` lists the runs"))]
     NoRun { name: String },
     #[error("`{name}` could be several runs")]

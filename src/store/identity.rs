@@ -231,6 +231,17 @@ impl Relocation {
         Self { earlier: here.earlier.iter().map(root).collect(), now: root(&here.path) }
     }
 
+    /// As far as is noted beside the database, for what is read before [`settle`] has decided.
+    pub(super) fn of(workspace: &Workspace) -> Self {
+        let (here, before) = (Identity::here(workspace), Identity::read(workspace.folder()));
+        let (Ok(mut here), Ok(Some(before))) = (here, before) else { return Self::default() };
+        here.earlier = before.earlier;
+        if here.path != before.path {
+            here.earlier.push(before.path);
+        }
+        Self::new(&here)
+    }
+
     pub(super) fn path(&self, path: &mut PathBuf) {
         if let Some(now) = self.moved(path) {
             *path = now;

@@ -9,6 +9,7 @@
 mod checksum;
 mod connection;
 mod identity;
+mod invocations;
 mod lock;
 mod reconcile;
 mod record;

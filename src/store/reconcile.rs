@@ -7,6 +7,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::identity::Relocation;
+use super::invocations::{self, Invocations};
 use super::lock;
 use super::record::{self, EndRecord, OwedRecord, Progress, RunFolder};
 use super::rows::{Debt, DeploymentRow, RunRow};
@@ -232,13 +234,18 @@ fn restore(
     if lost.runs.iter().any(|id| has_deployed(workspace, id) && is_lost(id)) {
         return Err(lost_for_good(workspace, lost));
     }
+    let mut runs = Vec::new();
+    for id in &lost.runs {
+        runs.push(record::run(workspace, id).ok_or_else(|| lost_for_good(workspace, lost))?);
+    }
+    let invocations = invocations::find(&runs, &Relocation::of(workspace));
     let mut changes = Vec::new();
     let mut notes = Vec::new();
-    for id in &lost.runs {
-        let run = record::run(workspace, id).ok_or_else(|| lost_for_good(workspace, lost))?;
-        insert_run(transaction, &run).map_err(failed)?;
+    for run in &runs {
+        let id = &run.id;
+        insert_run(transaction, run).map_err(failed)?;
         let owed: Vec<_> = rows.iter().filter(|row| row.run == *id).map(|row| row.id.clone()).collect();
-        changes.extend(history(workspace, &run, &owed));
+        changes.extend(history(workspace, run, &owed, &invocations));
         notes.push(format!(
             "the state `{}` had lost run {id}; it was written anew from `{}`",
             path.display(),
@@ -247,6 +254,10 @@ fn restore(
     }
     for mut row in rows {
         row.debt = Debt::Owed;
+        // The record was written before the first load.
+        if let Some(logs) = invocations.last_of(&row) {
+            row.logs = Some(logs);
+        }
         if !lost.runs.contains(&row.run) {
             changes.push(debt(&row.run, row.id.clone()));
         }
@@ -268,9 +279,14 @@ fn debt(run: &RunId, deployment: DeploymentId) -> Change {
     event(run, now_ms(), Event::DebtRecorded { deployment })
 }
 
-/// The events of a run whose journal is gone, as far as they matter: what is owed, which attempts were begun, and that
-/// nothing new is to be measured.
-fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Change> {
+/// The events of a run whose journal is gone, as far as they matter: what is owed, which attempts were begun and where they
+/// measured, and that nothing new is to be measured.
+fn history(
+    workspace: &Workspace,
+    run: &RunRow,
+    owed: &[DeploymentId],
+    invocations: &Invocations,
+) -> Vec<Change> {
     let now = now_ms();
     let mut changes = vec![event(&run.id, now, Event::RunnerStarted { pid: 0, boot: None, up_ms: None })];
     changes.extend(owed.iter().map(|deployment| debt(&run.id, deployment.clone())));
@@ -285,10 +301,11 @@ fn history(workspace: &Workspace, run: &RunRow, owed: &[DeploymentId]) -> Vec<Ch
         at_rest &= folder.join(EXIT_FILE).exists() || is_in_background(workspace, owed, &step);
         let exit = ExitRecord::read(&folder).ok().flatten().filter(|_| end.is_some());
         let at_ms = exit.as_ref().map_or(now, |exit| millis(exit.started_unix_ms));
+        let logs = invocations.folder(&run.id, &step, attempt);
         changes.push(event(
             &run.id,
             at_ms,
-            Event::StepStarted { step: step.clone(), attempt, logs: None, up_ms: None },
+            Event::StepStarted { step: step.clone(), attempt, logs, up_ms: None },
         ));
         if let Some(end) = end {
             let at_ms = exit.as_ref().map_or(end.at_ms, |exit| millis(exit.ended_unix_ms));

@@ -55,7 +55,7 @@ const PREDICTED_TO_MS: i64 = 10_000;
 /// What is sent anew whenever it changes.
 #[derive(Clone, Default, PartialEq, Serialize)]
 pub(super) struct About {
-    /// `waiting`, `running`, `left` or `ended`.
+    /// `running`, `left` or `ended`.
     pub(super) state: &'static str,
     pub(super) runner: Option<u32>,
     /// What the run waits for, where none of its steps runs.

@@ -218,6 +218,9 @@ function drawHead() {
   } else if (about.stopping) {
     word = "stopping";
     kind = "warn";
+  } else if (about.waits_for) {
+    word = "waiting";
+    kind = "warn";
   }
   state.textContent = word;
   state.className = `pill ${kind}`;

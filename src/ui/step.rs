@@ -45,12 +45,16 @@ pub(super) async fn describe(live: &Live, index: usize, attempt: Option<u32>) ->
         let last = past.map_or(0, |past| past.attempts);
         let shown = attempt.filter(|attempt| (1..=last).contains(attempt)).unwrap_or(last);
         let log = (shown > 0).then(|| watched.log_of(step, shown));
+        let state = match watched.waits().remove(&step.id) {
+            Some(why) => format!("waiting {why}"),
+            None => in_words(past.map(|past| &past.phase)),
+        };
         let value = json!({
             "version": 1,
             "id": step.id,
             "action": step.action_name(),
             "mark": Mark::of(past).letter().to_string(),
-            "state": in_words(past.map(|past| &past.phase)),
+            "state": state,
             "invalid": past.map(|past| past.invalid.clone()).unwrap_or_default(),
             "attempts": attempts,
             "attempt": shown,

@@ -1,4 +1,7 @@
-"""Looks at a page of `sb ui` in Chromium: `python3 browser.py URL`.
+"""Looks at a page of `sb ui` in Chromium.
+
+    python3 browser.py URL                      a workspace with a run that measured, and one that failed
+    python3 browser.py URL waiting HOLDER GO    a run that waits for the lock of the run HOLDER, which waits for the file GO
 
 Speaks WebDriver to chromedriver, so that it needs nothing but Python. Ends with 0 when the page does what it must, and
 says what it saw.
@@ -128,11 +131,31 @@ def look(browser, url):
     assert not foreign, foreign
 
 
+def look_at_waiting(browser, url, holder, go):
+    text = lambda identifier: browser.run(f"document.getElementById('{identifier}').textContent")
+    waits = f"waiting for lock `region`, held by run {holder}"
+    browser.go(url)
+    until(lambda: text("state") == "waiting", "the run that waits")
+    facts = text("facts")
+    assert waits in facts and " left" not in facts, facts
+    assert browser.run("document.getElementById('state').classList.contains('warn')")
+    # Its step says it, too.
+    browser.click("#graph button.m")
+    until(lambda: waits in text("step-facts"), "what the step waits for")
+    open(go, "w").close()
+    until(lambda: text("state") == "complete", "the end of the run that waited")
+    assert "waiting" not in text("facts"), text("facts")
+    assert not browser.log("browser"), browser.log("browser")
+
+
 def main():
     with tempfile.TemporaryDirectory() as profile:
         browser = Browser(profile)
         try:
-            look(browser, sys.argv[1])
+            if len(sys.argv) > 2:
+                look_at_waiting(browser, sys.argv[1], *sys.argv[3:])
+            else:
+                look(browser, sys.argv[1])
         finally:
             browser.close()
 

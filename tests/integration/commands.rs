@@ -36,6 +36,16 @@ name = "stack"
 run = "echo cleaning {{params.deploy_id}} >> trail"
 "#;
 
+/// A supervisor is this program anew, and so is each load. Where it lies at a fixed address, nothing is corrected when it starts.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn the_program_lies_at_a_fixed_address() {
+    // `e_type` of the header of ELF: 2 is an executable, 3 what can lie anywhere.
+    let header = std::fs::read(env!("CARGO_BIN_EXE_sb")).unwrap();
+    assert_eq!(&header[..4], b"\x7fELF");
+    assert_eq!(u16::from_ne_bytes([header[16], header[17]]), 2);
+}
+
 #[test]
 fn an_application_goes_through_its_life_one_command_at_a_time() {
     let work = Workspace::new();

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::workspace::{Ran, Workspace};
 
 /// What is deployed is a folder in `cloud`.
@@ -94,6 +96,43 @@ fn a_run_that_had_ended_is_not_cancelled_in_a_state_that_is_written_anew() {
     let work = deployed();
     fs::remove_file(state(&work, "state.db")).unwrap();
     assert!(!listed(&work).contains("cancelled"), "{}", listed(&work));
+}
+
+#[test]
+fn what_runs_have_measured_is_found_again_by_a_state_that_is_written_anew_even_elsewhere() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    fs::create_dir(work.path().join("examples/.sb")).unwrap();
+    let there = "examples/hello-http";
+    let ran = work.sb_in(there, &["test", "3"]);
+    assert!(ran.code == 0 || ran.code == 5, "{}", ran.stderr);
+    let shown = |folder: &str| {
+        let report = work.sb_in(folder, &["report", "--format", "json"]).expect(0).stdout;
+        serde_json::from_str::<Value>(&report).unwrap()["applications"].to_string()
+    };
+    let before = shown(there);
+    assert!(before.contains("\"valid\":3") && before.contains("/examples/hello-http/logs/"), "{before}");
+    fs::remove_file(work.path().join("examples/.sb/state.db")).unwrap();
+    assert_eq!(shown(there), before);
+    // The records name the folder as it was called when they were written.
+    fs::rename(work.path().join("examples"), work.path().join("moved")).unwrap();
+    fs::remove_file(work.path().join("moved/.sb/state.db")).unwrap();
+    assert_eq!(shown("moved/hello-http"), before.replace("/examples/", "/moved/"));
+}
+
+#[test]
+fn commands_go_on_with_the_last_invocation_of_a_deployment_when_the_state_is_written_anew() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let sb = |arguments: &[&str]| work.sb_in("examples/hello-http", arguments);
+    sb(&["prepare"]).expect(0);
+    let _ = sb(&["invoke", "1"]);
+    let _ = sb(&["invoke", "2"]);
+    fs::remove_file(state(&work, "state.db")).unwrap();
+    let found = sb(&["get-traces", "--format", "json"]);
+    sb(&["cleanup"]).expect(0);
+    let found: Value = serde_json::from_str(&found.expect(0).stdout).unwrap();
+    assert_eq!(found["invocations"][0]["retrieval"]["found"], 2, "{found:#}");
 }
 
 #[test]

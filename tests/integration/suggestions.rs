@@ -198,3 +198,38 @@ fn a_run_that_was_killed_is_gone_on_with() {
         sb(&work, &words).expect(0);
     }
 }
+
+#[test]
+fn a_shell_for_a_step_that_runs_no_command_is_offered_where_there_is_one() {
+    let work = Workspace::new();
+    work.copy("examples/hello-http");
+    let no_command = sb_in_example(&work, &["shell", "--step", "deploy/stack"]);
+    let said = &no_command.expect(2).stderr;
+    for text in ["runs no command: it starts the local target", "`sb shell` without --step"] {
+        assert!(said.contains(text), "{said}");
+    }
+    sb_in_example(&work, &["shell", "--", "true"]).expect(0);
+    // The same name in another target is a command.
+    let manifest = work.read("examples/hello-http/benchmark.toml");
+    let (head, rest) = manifest.split_once("[[deploy]]").unwrap();
+    let other = "[targets.other]\ntraces = \"none\"\n\n[[deploy]]\nname = \"stack\"\ntarget = \"other\"\nrun = \"echo http://127.0.0.1:1\"\noutputs.endpoint = { line = -1 }\n";
+    let seed = "[[deploy]]\nname = \"seed\"\ntarget = \"local\"\nrun = \"true\"\n";
+    let rest = rest.replacen("name = \"stack\"", "name = \"stack\"\ntarget = \"local\"", 1);
+    let rest = rest.replace("local = { down", "target = \"local\"\nlocal = { down");
+    work.write("examples/hello-http/benchmark.toml", &format!("{head}{other}\n{seed}\n[[deploy]]{rest}"));
+    let told = sb_in_example(&work, &["shell", "--target", "local", "--step", "stack"]);
+    let several = "several steps are called `stack`";
+    assert!(told.expect(2).stderr.contains(several));
+    let told = sb_in_example(&work, &["shell", "--target", "local", "--step", "deploy/stack"]).expect(2);
+    let said = told.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("steps of `local` that run commands: deploy/seed"), "{said}");
+    let commands = suggested(&told);
+    assert_eq!(commands, ["sb shell --target other --step deploy/stack"]);
+    let words: Vec<&str> = commands[0].split(' ').skip(1).chain(["--", "true"]).collect();
+    sb_in_example(&work, &words).expect(0);
+}
+
+fn sb_in_example(work: &Workspace, words: &[&str]) -> Ran {
+    let mut command = command(work, words);
+    Ran::of(command.current_dir(work.path().join("examples/hello-http")).output().unwrap())
+}

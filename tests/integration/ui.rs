@@ -258,9 +258,47 @@ fn the_page_works_in_a_browser() {
     work.sb(&["test", "--executor", "host"]).expect(1);
     let ran = work.sb_in("examples/hello-http", &["test", "3"]);
     assert!(ran.code == 0 || ran.code == 5, "{}", ran.stderr);
-    let page = Page::open(&work, &[]);
+    look(&Page::open(&work, &[]), &[]);
+}
+
+/// What `browser.py` sees in the page is what it must see.
+#[track_caller]
+fn look(page: &Page, arguments: &[&str]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/browser.py");
     let url = format!("http://127.0.0.1:{}{}", page.port, page.path);
-    let looked = std::process::Command::new("python3").args([script, &url]).output().unwrap();
+    let looked = std::process::Command::new("python3").args([script, &url]).args(arguments).output().unwrap();
     assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
+}
+
+#[test]
+#[ignore = "needs: chromium"]
+fn a_run_that_waits_for_a_lock_says_so_in_a_browser_until_it_has_it() {
+    let work = Workspace::new();
+    for name in ["first", "second"] {
+        work.write(
+            &format!("{name}/benchmark.toml"),
+            &format!(
+                "[benchmark]\nname = \"{name}\"\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"stack\"\n\
+                 run = \"while [ ! -e ../go ]; do sleep 0.05; done\"\nlocks = [\"region\"]\n[[cleanup]]\nname = \"stack\"\nrun = \"true\"\n"
+            ),
+        );
+    }
+    let start = |name: &str| {
+        let log = std::fs::File::create(work.path().join(format!("{name}.log"))).unwrap();
+        let manifest = format!("{name}/benchmark.toml");
+        let arguments = ["test", "--executor", "host", "--file", &manifest];
+        work.command(&arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    };
+    let appears = |name: &str, text: &str| {
+        assert!(work.appears(&format!("{name}.log"), text), "{}", work.read(&format!("{name}.log")));
+    };
+    let mut first = start("first");
+    appears("first", "started    first.1/deploy/stack");
+    let mut second = start("second");
+    appears("second", "waiting    second.1/deploy/stack");
+    let holder = Page::open(&work, &["--run", "first"]).run.clone();
+    let go = work.path().join("go");
+    look(&Page::open(&work, &["--run", "second"]), &["waiting", &holder, go.to_str().unwrap()]);
+    assert!(first.wait().unwrap().success(), "{}", work.read("first.log"));
+    assert!(second.wait().unwrap().success(), "{}", work.read("second.log"));
 }

@@ -51,6 +51,42 @@ fn nothing_is_run_and_nothing_is_written() {
 }
 
 #[test]
+fn manifests_and_plans_are_searched_for_where_people_write_them() {
+    let work = Workspace::new();
+    let found =
+        ["a/benchmark.toml", "a/deep/er/other.benchmark.yaml", "corpus/benchmark.toml", "plans/p.yml"];
+    let passed_over = [
+        "a/benchmark.txt",
+        "a/cargo.toml",
+        "target/benchmark.toml",
+        "a/node_modules/benchmark.toml",
+        ".hidden/benchmark.toml",
+        "fuzz/corpus/benchmark.toml",
+        "fuzz/artifacts/plans/p.toml",
+    ];
+    for name in found.iter().chain(&passed_over) {
+        work.write(name, "");
+    }
+    std::fs::create_dir(work.path().join("plans/folder.toml")).unwrap();
+    std::os::unix::fs::symlink("a/benchmark.toml", work.path().join("benchmark.toml")).unwrap();
+    let told = work.sb(&["validate", "--format", "json"]).expect(3).stdout;
+    let files = serde_json::from_str::<Value>(&told).unwrap()["files"].clone();
+    let names: Vec<&str> = files.as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    // The link has the name of what it leads to.
+    let mut expected: Vec<String> =
+        ["a/benchmark.toml"].iter().chain(&found).map(|name| below(&work, name)).collect();
+    expected.sort();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+/// A path in a workspace, as `sb` names it.
+fn below(work: &Workspace, name: &str) -> String {
+    work.path().canonicalize().unwrap().join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
 fn warnings_fail_only_when_it_is_strict() {
     let work = repository();
     let told = work.sb(&["validate", "doubtful"]).expect(0);

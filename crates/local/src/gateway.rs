@@ -194,9 +194,11 @@ async fn integrate(runtime: &Arc<Runtime>, call: Call, route: &Route) -> (Answer
         }
         Ok(Ok(invoke::Answer::Failed(_))) => (failed(), Flags::FAULT),
         Ok(Ok(invoke::Answer::Payload(payload))) => match proxy::answer(format, &payload) {
-            Some(answer) => (answer, Flags::default()),
-            None => {
-                function.write_log("malformed proxy response: it is no object with a `statusCode` and texts as headers and body, and API Gateway cannot answer with it");
+            Ok(answer) => (answer, Flags::default()),
+            Err(why) => {
+                function.write_log(&format!(
+                    "malformed proxy response: {why}; API Gateway cannot answer with it"
+                ));
                 (failed(), Flags::default())
             }
         },

@@ -440,12 +440,47 @@ fn in_a_line(document: &[u8]) -> String {
     let line = match (kind, message) {
         ("", "") => String::from_utf8_lossy(document).into_owned(),
         ("", one) | (one, "") => one.to_owned(),
-        (kind, message) => format!("{kind}: {message}"),
+        (kind, message) => match place_of_syntax(kind, &error) {
+            Some(place) => format!("{kind}: {message} ({place})"),
+            None => format!("{kind}: {message}"),
+        },
     };
     line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST).collect()
+}
+
+/// `/app/index.js:3`, where a file of Node's cannot be read: its message does not say where, as that of Python does, and no
+/// line of the code has run.
+fn place_of_syntax<'a>(kind: &str, error: &'a serde_json::Value) -> Option<&'a str> {
+    let first = error.get("trace")?.get(0)?.as_str()?;
+    let (path, line) = first.rsplit_once(':')?;
+    let is_place = path.contains('/') && !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit());
+    (kind.ends_with("SyntaxError") && is_place).then_some(first)
 }
 
 /// An error document as Lambda writes it.
 pub(super) fn failure(kind: &str, message: &str) -> Bytes {
     Bytes::from(json!({ "errorType": kind, "errorMessage": message }).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_in_a_line_says_where_code_cannot_be_read_and_nothing_of_other_traces() {
+        let line = |kind: &str, first: &str| {
+            let document =
+                json!({ "errorType": kind, "errorMessage": "it is bad", "trace": [first, "code"] });
+            in_a_line(document.to_string().as_bytes())
+        };
+        let syntax = "Runtime.UserCodeSyntaxError";
+        assert_eq!(line(syntax, "/app/index.js:3"), format!("{syntax}: it is bad (/app/index.js:3)"));
+        assert_eq!(
+            line("SyntaxError", "file:///app/index.mjs:12"),
+            "SyntaxError: it is bad (file:///app/index.mjs:12)"
+        );
+        assert_eq!(line(syntax, "SyntaxError: it is bad"), format!("{syntax}: it is bad"));
+        assert_eq!(line("Error", "/app/index.js:3"), "Error: it is bad");
+        assert_eq!(in_a_line(b"{\"errorType\": \"A\"}"), "A");
+    }
 }

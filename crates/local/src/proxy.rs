@@ -159,9 +159,12 @@ fn event_v2(request: &HttpRequest, found: &RouteMatch<'_>) -> Value {
     event
 }
 
-/// The HTTP answer that a function's result stands for; none when it is malformed, which API Gateway answers with 502.
-pub(super) fn answer(format: Format, payload: &Bytes) -> Option<Answer> {
-    let value: Value = serde_json::from_slice(payload).ok()?;
+/// The HTTP answer that a function's result stands for.
+///
+/// # Errors
+/// It is malformed, which API Gateway answers with 502 and without a reason: what is wrong with it, without its content.
+pub(super) fn answer(format: Format, payload: &Bytes) -> Result<Answer, String> {
+    let value: Value = serde_json::from_slice(payload).map_err(|_| "the result is no JSON".to_owned())?;
     let described = value.get("statusCode").is_some();
     if !described && format == Format::HttpV2 {
         // Format 2.0 takes anything else as a JSON body.
@@ -171,36 +174,46 @@ pub(super) fn answer(format: Format, payload: &Bytes) -> Option<Answer> {
         };
         let mut answer = http::bytes(StatusCode::OK, body);
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        return Some(answer);
+        return Ok(answer);
     }
-    let status = match value.get("statusCode")? {
-        Value::Number(number) => u16::try_from(number.as_u64()?).ok()?,
-        Value::String(text) => text.parse().ok()?,
-        _ => return None,
+    let status = match value.get("statusCode") {
+        Some(Value::Number(number)) => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(_) => None,
+        None if value.is_object() => return Err("the result is an object without `statusCode`".to_owned()),
+        None => return Err(format!("the result is {}, and no object with a `statusCode`", kind(&value))),
     };
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    let status = status.ok_or("`statusCode` is no number from 100 to 999")?;
     let body = match value.get("body") {
         None | Some(Value::Null) => Bytes::new(),
         Some(Value::String(text)) if value.get("isBase64Encoded") == Some(&Value::Bool(true)) => {
-            Bytes::from(STANDARD.decode(text).ok()?)
+            Bytes::from(STANDARD.decode(text).map_err(|_| "`body` is no Base64, as `isBase64Encoded` says")?)
         }
         Some(Value::String(text)) => Bytes::from(text.clone()),
-        Some(_) if format == Format::Rest => return None,
+        Some(other) if format == Format::Rest => {
+            return Err(format!("`body` is {}, and must be a text, such as one of JSON", kind(other)));
+        }
         Some(other) => Bytes::from(other.to_string()),
     };
-    let mut answer = http::bytes(StatusCode::from_u16(status).ok()?, body);
+    let mut answer = http::bytes(status, body);
     let headers = answer.headers_mut();
+    let unfit = |name: &str| format!("the header `{name}` has a name or value that HTTP does not allow");
     for (name, value) in object(&value, "headers") {
-        set_header(headers, name, value, true)?;
+        set_header(headers, name, value, true).ok_or_else(|| unfit(name))?;
     }
-    for (name, values) in object(&value, "multiValueHeaders") {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    for (key, values) in object(&value, "multiValueHeaders") {
+        let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| unfit(key))?;
         headers.remove(&name);
-        for value in values.as_array()? {
-            set_header(headers, name.as_str(), value, false)?;
+        let values = values.as_array().ok_or_else(|| {
+            format!("`{key}` in `multiValueHeaders` is {}, and must be an array", kind(values))
+        })?;
+        for value in values {
+            set_header(headers, name.as_str(), value, false).ok_or_else(|| unfit(key))?;
         }
     }
     for cookie in value.get("cookies").and_then(Value::as_array).into_iter().flatten() {
-        set_header(headers, "set-cookie", cookie, false)?;
+        set_header(headers, "set-cookie", cookie, false).ok_or_else(|| unfit("set-cookie"))?;
     }
     // The server sets these itself; a function's idea of them would break the connection.
     for name in ["content-length", "transfer-encoding", "connection"] {
@@ -210,7 +223,19 @@ pub(super) fn answer(format: Format, payload: &Bytes) -> Option<Answer> {
         let default = if format == Format::HttpV2 { "text/plain; charset=utf-8" } else { "application/json" };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(default));
     }
-    Some(answer)
+    Ok(answer)
+}
+
+/// What a value is, in words that both JavaScript and Python know.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "`null`, as of a function that returns nothing",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }
 
 fn set_header(headers: &mut HeaderMap, name: &str, value: &Value, replace: bool) -> Option<()> {
@@ -372,7 +397,7 @@ mod tests {
     #[track_caller]
     fn check(format: Format, payload: &str, header: &str, expected: Option<(u16, &str, &str)>) {
         let answer = answer(format, &Bytes::from(payload.to_owned()));
-        let got = answer.map(|answer| {
+        let got = answer.ok().map(|answer| {
             let values: Vec<_> =
                 answer.headers().get_all(header).iter().map(|v| v.to_str().unwrap().to_owned()).collect();
             let status = answer.status().as_u16();
@@ -426,5 +451,31 @@ mod tests {
             check(Format::Rest, payload, "x", None);
         }
         check(Format::HttpV2, "{", "x", None);
+    }
+
+    #[test]
+    fn a_malformed_result_is_described_without_its_content() {
+        let check = |format, payload: &str, expected: &str| {
+            let why = answer(format, &Bytes::from(payload.to_owned())).err().unwrap();
+            assert!(why.contains(expected) && !why.contains("hunter2"), "{payload}: {why}");
+        };
+        check(Format::Rest, "null", "the result is `null`, as of a function that returns nothing");
+        check(Format::Rest, "\"hunter2\"", "the result is a text, and no object");
+        check(Format::Rest, r#"{"body": "hunter2"}"#, "an object without `statusCode`");
+        check(Format::HttpV2, r#"{"statusCode": "hunter2"}"#, "`statusCode` is no number");
+        check(Format::Rest, r#"{"statusCode": 99}"#, "`statusCode` is no number from 100");
+        check(
+            Format::Rest,
+            r#"{"statusCode": 200, "body": {"a": "hunter2"}}"#,
+            "`body` is an object, and must be",
+        );
+        let encoded = r#"{"statusCode": 200, "body": "hunter2!", "isBase64Encoded": true}"#;
+        check(Format::Rest, encoded, "`body` is no Base64");
+        check(Format::Rest, r#"{"statusCode": 200, "headers": {"x": "hunter2\n"}}"#, "the header `x` has");
+        check(
+            Format::Rest,
+            r#"{"statusCode": 200, "multiValueHeaders": {"x": "hunter2"}}"#,
+            "must be an array",
+        );
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 /// SAM templates as they were parsed, by path. Clones share them.
 ///
 /// All of them are equal: what a template holds is part of the step that deploys it.
@@ -28,11 +30,30 @@ impl SamTemplates {
         }
     }
 
-    /// As [`SamTemplates::get`]; the next one who asks gets the same.
-    pub(crate) fn keep(&mut self, path: &Path, text: &str) -> Result<Arc<sb_sam::Template>, sb_sam::Problem> {
-        let template = self.get(path, text)?;
+    /// As [`SamTemplates::get`]; the next one who asks gets the same. What is not among these may be among `known`, which
+    /// others read, too.
+    pub(crate) fn keep(
+        &mut self,
+        path: &Path,
+        text: &str,
+        known: &Mutex<Self>,
+    ) -> Result<Arc<sb_sam::Template>, sb_sam::Problem> {
+        if let Some(own) = self.0.get(path).filter(|own| own.source() == text) {
+            return Ok(Arc::clone(own));
+        }
+        let others = known.lock().0.get(path).map(Arc::clone);
+        let template = match others.filter(|one| one.source() == text) {
+            Some(known) => known,
+            None => sb_sam::Template::parse(text).map(Arc::new)?,
+        };
         self.0.insert(path.to_owned(), Arc::clone(&template));
         Ok(template)
+    }
+
+    /// The files of the templates.
+    #[cfg(test)]
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        self.0.keys().map(PathBuf::as_path).collect()
     }
 
     /// Takes over what somebody else has parsed.

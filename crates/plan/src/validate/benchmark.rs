@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::benchmark::{
@@ -50,16 +51,15 @@ pub fn benchmark_with(files: &dyn Files, path: &Path, known: &SamTemplates) -> C
 }
 
 /// Reads and checks a manifest.
-pub(super) fn read(files: &dyn Files, path: &Path, known: &SamTemplates) -> ReadBenchmark {
+pub(super) fn read(files: &dyn Files, path: &Path, known: &Mutex<SamTemplates>) -> ReadBenchmark {
     let (node, mut report) = kind::expect(path, FileKind::Manifest, check::open(files, path));
     let decoded = node.and_then(|node| Some((BenchmarkFile::decode(&node, &mut report)?, node)));
     let Some((file, node)) = decoded else {
         return ReadBenchmark { benchmark: None, problems: report.problems, left_out: Vec::new() };
     };
     let decoded = report.problems.len();
-    let templates = known.clone();
     let path = path.to_owned();
-    let mut checker = BenchmarkChecker { files, path, report, others: Vec::new(), templates };
+    let mut checker = BenchmarkChecker { files, path, report, others: Vec::new(), known };
     let benchmark = checker.check(&file);
     without_echoes(&mut checker.report, decoded, &node, &[]);
     let mut problems = checker.report.problems;
@@ -89,7 +89,8 @@ struct BenchmarkChecker<'a> {
     report: Report,
     /// Problems in other files.
     others: Vec<Problem>,
-    templates: SamTemplates,
+    /// SAM templates that were parsed for other benchmarks.
+    known: &'a Mutex<SamTemplates>,
 }
 
 /// The steps of one phase.
@@ -109,7 +110,7 @@ impl BenchmarkChecker<'_> {
         let params = self.params(file.params.as_ref());
         let images = self.images(file.images.as_ref(), &place);
         let ceilings = self.ceilings(&file.targets);
-        let templates = RefCell::new(std::mem::take(&mut self.templates));
+        let templates = RefCell::new(SamTemplates::default());
         let steps = Steps {
             files: self.files,
             place: &place,
@@ -117,6 +118,7 @@ impl BenchmarkChecker<'_> {
             params: &params,
             ceilings: &ceilings,
             templates: &templates,
+            known: self.known,
             applications: RefCell::default(),
         };
 

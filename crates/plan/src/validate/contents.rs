@@ -79,27 +79,30 @@ pub(super) fn named_by_command(
     // A line may change its folder, in a shell of its own or not.
     let mut folders = vec![folder.to_owned()];
     let (mut before, mut command) = ("", "");
+    // Of the command: what it reads without its name, and its options that name a file.
+    let (mut unnamed, mut options) = (Vec::new(), Vec::new());
     for (index, word) in words.iter().enumerate() {
         let is_first = index == 0 || SEPARATORS.contains(&before);
         if is_first {
             command = name_of(word);
+            unnamed = of_command(READ_UNNAMED, command);
+            options = of_command(TAKES_FILE, command);
         }
         let in_folders =
             |name: &str| folders.iter().map(|folder| normal(&folder.join(name))).collect::<Vec<_>>();
         let mut named = Vec::new();
         if is_first {
-            let known = READ_UNNAMED.iter().filter(|(commands, _)| commands.contains(&command));
-            named.extend(known.flat_map(|(_, files)| files.iter().flat_map(|file| in_folders(file))));
+            named.extend(unnamed.iter().flat_map(|file| in_folders(file)));
         }
         let is_folder = before == "cd" || (before == "-C" && command == "make");
-        let option = TAKES_FILE.iter().filter(|(commands, _)| commands.contains(&command));
-        let mut option = option.flat_map(|(_, options)| options.iter());
-        let attached = option.clone().find_map(|option| word.strip_prefix(option)?.strip_prefix('='));
-        let is_read = option.any(|option| *option == before) || RUNS_FILE.contains(&before);
+        let attached = options.iter().find_map(|option| word.strip_prefix(option)?.strip_prefix('='));
+        let is_read = options.contains(&before) || RUNS_FILE.contains(&before);
         let is_written = ["tee", "touch", "rm", "-o"].contains(&before) || before.ends_with('>');
         let is_run = word.contains('/') && is_first;
         before = word;
-        let end = Path::new(word).extension().and_then(|end| end.to_str()).unwrap_or_default();
+        // Most words have none, and are not looked at as paths.
+        let end = Some(Path::new(word)).filter(|_| word.contains('.'));
+        let end = end.and_then(|path| path.extension()?.to_str()).unwrap_or_default();
         if let Some(name) = attached {
             named.extend(in_folders(name));
         } else if is_read || (!is_written && (is_run || SOURCES.contains(&end))) {
@@ -110,8 +113,7 @@ pub(super) fn named_by_command(
             folders.extend(into);
             // What a make of another folder reads without its name.
             if command == "make" {
-                let known = READ_UNNAMED.iter().filter(|(commands, _)| commands.contains(&command));
-                let names = known.flat_map(|(_, files)| files.iter());
+                let names = unnamed.iter();
                 named.extend(names.flat_map(|file| folders.iter().map(move |folder| folder.join(file))));
             }
         }
@@ -134,7 +136,10 @@ pub(super) fn missing_program(
     root: &Path,
     files: &dyn Files,
 ) -> Option<String> {
+    // Most lines have none, and are not taken apart: a word that begins with `./` has it in the line, or a quote in between.
+    let may_have_one = |line: &str| ["./", "'/", "\"/"].iter().any(|start| line.contains(start));
     let words: Vec<String> = match command {
+        Command::Shell(line) if !may_have_one(line.source()) => return None,
         Command::Shell(line) => words_of(line.source()),
         Command::Argv(words) => words.iter().map(|word: &Template| word.source().to_owned()).collect(),
     };
@@ -156,6 +161,12 @@ pub(super) fn missing_program(
                 && !words[..*index].contains(word)
         })
         .map(|(_, word)| word.clone())
+}
+
+/// What a table has for a command.
+fn of_command(table: &[(&[&str], &[&'static str])], command: &str) -> Vec<&'static str> {
+    let rows = table.iter().filter(|(commands, _)| commands.contains(&command));
+    rows.flat_map(|(_, found)| found.iter().copied()).collect()
 }
 
 fn name_of(command: &str) -> &str {
@@ -195,35 +206,43 @@ const SOURCES: &[&str] = &[
 
 /// Words of a shell line, roughly: quotes are gone, and what ends a command is a word of its own.
 fn words_of(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut end_word = |word: &mut String| {
+        if !word.is_empty() {
+            words.push(std::mem::take(word));
+        }
+    };
     let mut quote = None;
+    // Of the word; it decides more often than the others, and every manifest has thousands.
+    let mut last = None;
     for letter in line.chars() {
         match (quote, letter) {
             (Some(end), _) if letter == end => quote = None,
             (None, '\'' | '"') => quote = Some(letter),
             (None, ';' | '&' | '|' | '(' | ')' | '>' | '<' | '\n') => {
-                let is_same = words
-                    .last()
-                    .is_some_and(|word| !word.is_empty() && word.chars().all(|one| one == letter));
+                let is_same = last == Some(letter) && word.chars().all(|one| one == letter);
                 if !is_same {
-                    words.push(String::new());
+                    end_word(&mut word);
                 }
-                if let Some(word) = words.last_mut() {
-                    word.push(if letter == '\n' { ';' } else { letter });
-                }
+                let letter = if letter == '\n' { ';' } else { letter };
+                word.push(letter);
+                last = Some(letter);
             }
-            (None, _) if letter.is_whitespace() => words.push(String::new()),
+            (None, _) if letter.is_whitespace() => {
+                end_word(&mut word);
+                last = None;
+            }
             _ => {
-                if words.last().is_some_and(|word| word.ends_with([';', '&', '|', '(', ')', '>', '<'])) {
-                    words.push(String::new());
+                if matches!(last, Some(';' | '&' | '|' | '(' | ')' | '>' | '<')) {
+                    end_word(&mut word);
                 }
-                if let Some(word) = words.last_mut() {
-                    word.push(letter);
-                }
+                word.push(letter);
+                last = Some(letter);
             }
         }
     }
-    words.retain(|word| !word.is_empty());
+    end_word(&mut word);
     words
 }
 

@@ -16,6 +16,9 @@ use crate::validate::step::{Draft, Steps};
 use crate::validate::template::Scope;
 use sb_workload::template::{Context, Template, plain_text};
 
+/// A template's application, or what is in its way.
+pub(super) type Evaluated = Result<Arc<sb_sam::Application>, Arc<[sb_sam::Problem]>>;
+
 impl Steps<'_> {
     /// The names of the outputs of a step that deploys a template, which is held against what the local target has.
     pub(super) fn local_outputs(
@@ -38,7 +41,7 @@ impl Steps<'_> {
             );
         }
         let Some(text) = self.template_text(template) else { return names };
-        let parsed = self.templates.borrow_mut().keep(template, &text);
+        let parsed = self.parsed(template, &text);
         match parsed {
             Ok(model) => {
                 let more = model.output_names().into_iter();
@@ -81,7 +84,7 @@ impl Steps<'_> {
             );
         }
         let Some(text) = self.template_text(template) else { return Vec::new() };
-        let model = match self.templates.borrow_mut().keep(template, &text) {
+        let model = match self.parsed(template, &text) {
             Ok(model) => model,
             Err(problem) => {
                 match not_a_template(template, &text) {
@@ -116,7 +119,7 @@ impl Steps<'_> {
     pub(super) fn check_assets(&self, draft: &Draft<'_>, report: &mut Report) {
         let (Action::StackUp(up), Some(sam)) = (&draft.step.action, &draft.raw.value.sam) else { return };
         let Some(text) = self.template_text(&up.template) else { return };
-        let Ok(model) = self.templates.borrow_mut().keep(&up.template, &text) else { return };
+        let Ok(model) = self.parsed(&up.template, &text) else { return };
         let folder = up.template.parent().unwrap_or(&up.template);
         for asset in model.assets().unwrap_or_default() {
             let path = normal(&folder.join(&asset.path));
@@ -135,7 +138,7 @@ impl Steps<'_> {
     pub(super) fn read_by_template(&self, draft: &Draft<'_>, scope: &Scope) {
         let Some((template, _)) = draft.step.action.template() else { return };
         let Some(text) = self.template_text(template) else { return };
-        let Ok(model) = self.templates.borrow_mut().keep(template, &text) else { return };
+        let Ok(model) = self.parsed(template, &text) else { return };
         let mut read = scope.read_params.borrow_mut();
         for name in self.params.keys() {
             let given = BTreeMap::from([(name.clone(), String::new())]);
@@ -248,16 +251,29 @@ impl Steps<'_> {
         template: &Path,
         parameters: &BTreeMap<String, Template>,
     ) -> Option<Arc<sb_sam::Application>> {
+        let text = self.template_text(template)?;
+        let model = self.parsed(template, &text).ok()?;
+        self.evaluated(template, parameters, &model).ok()
+    }
+
+    /// A template. It is parsed once for all benchmarks that deploy it.
+    fn parsed(&self, template: &Path, text: &str) -> Result<Arc<sb_sam::Template>, sb_sam::Problem> {
+        self.templates.borrow_mut().keep(template, text, self.known)
+    }
+
+    /// What a template describes with likely values. Several checks ask for it, and it is evaluated once.
+    fn evaluated(
+        &self,
+        template: &Path,
+        parameters: &BTreeMap<String, Template>,
+        model: &sb_sam::Template,
+    ) -> Evaluated {
         let key = (template.to_owned(), self.likely_values(parameters));
         if let Some(known) = self.applications.borrow().get(&key) {
             return known.clone();
         }
-        let made = || {
-            let text = self.template_text(template)?;
-            let model = self.templates.borrow_mut().keep(template, &text).ok()?;
-            model.application(&key.1, &sb_sam::Place::any()).ok().map(Arc::new)
-        };
-        let application = made();
+        let application = model.application(&key.1, &sb_sam::Place::any());
+        let application = application.map(Arc::new).map_err(Arc::from);
         self.applications.borrow_mut().insert(key, application.clone());
         application
     }
@@ -283,7 +299,8 @@ impl Steps<'_> {
         // One that lies elsewhere or cannot be read was reported with its path, and none of its lines may be shown.
         let bytes = Some(template).filter(|path| lies_in(self.files, path, &self.place.root))?;
         let bytes = self.files.read(bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        let text = String::from_utf8(bytes);
+        Some(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
     /// What the template and the functions' code hold.
@@ -342,14 +359,13 @@ impl Steps<'_> {
         targets: &[String],
         report: &mut Report,
     ) -> bool {
-        let (likely, place) = (self.likely_values(parameters), sb_sam::Place::any());
         let stand_ins = local.value.services.as_ref().map_or(&[][..], |services| &services.0);
-        let (mut problems, has_services) = match model.application(&likely, &place) {
+        let (mut problems, has_services) = match self.evaluated(template, parameters, model) {
             Ok(application) => {
                 let given: Vec<&str> = stand_ins.iter().map(|(name, _)| name.value.as_str()).collect();
                 (application.without_stand_in(&given), application.has_services())
             }
-            Err(problems) => (problems, true),
+            Err(problems) => (problems.to_vec(), true),
         };
         problems.extend(model.refused_parameters(&self.known_values(parameters)));
         if problems.is_empty() {

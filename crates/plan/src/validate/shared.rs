@@ -48,13 +48,50 @@ impl Benchmarks {
     pub(super) fn get(&self, files: &dyn Files, path: &Path) -> Arc<ReadBenchmark> {
         let cell = Arc::clone(self.read.lock().entry(path.to_owned()).or_default());
         let first = || {
-            let known = self.known.lock().clone();
-            let read = read(files, path, &known);
+            let read = read(files, path, &self.known);
             if let Some(benchmark) = &read.benchmark {
                 self.known.lock().extend(&benchmark.templates);
             }
             Arc::new(read)
         };
         Arc::clone(cell.get_or_init(first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::read::Snapshot;
+
+    #[test]
+    fn a_benchmark_holds_its_own_templates_and_none_of_others_that_were_read_before() {
+        let mut texts = Vec::new();
+        for name in ["a", "b", "c"] {
+            let manifest = format!(
+                "[benchmark]\nname = \"{name}\"\nroot = \"..\"\n[targets.local]\n[[deploy]]\nname = \"stack\"\n\
+                 local = {{ template = \"{}template.yaml\" }}\n[[cleanup]]\nname = \"stack\"\nlocal = {{ down = true }}\n",
+                if name == "c" { "../a/" } else { "" }
+            );
+            texts.push((format!("/w/{name}/benchmark.toml"), manifest));
+            texts.push((
+                format!("/w/{name}/template.yaml"),
+                format!("Description: {name}\nResources: {{}}\n"),
+            ));
+        }
+        texts.push(("/w/.git/HEAD".to_owned(), String::new()));
+        let files = Snapshot::new(texts);
+        let benchmarks = Benchmarks::default();
+        // The templates have no functions: that is a problem of each, and of no interest here.
+        let templates = |name: &str| {
+            let read = benchmarks.get(&files, Path::new(&format!("/w/{name}/benchmark.toml")));
+            read.benchmark.as_ref().expect("a benchmark").templates.clone()
+        };
+        let (first, second, third) = (templates("a"), templates("b"), templates("c"));
+        assert_eq!(first.paths(), [Path::new("/w/a/template.yaml")]);
+        assert_eq!(second.paths(), [Path::new("/w/b/template.yaml")]);
+        // The same one, which was not parsed again.
+        let text = "Description: a\nResources: {}\n";
+        let path = Path::new("/w/a/template.yaml");
+        assert!(Arc::ptr_eq(&first.get(path, text).unwrap(), &third.get(path, text).unwrap()));
     }
 }

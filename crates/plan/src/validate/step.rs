@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::benchmark::{
     Action, Command, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry,
@@ -22,6 +23,7 @@ use crate::validate::environment::command;
 use crate::validate::output::output as checked_output;
 use crate::validate::requests;
 use crate::validate::retry::retry as checked_retry;
+use crate::validate::sam::Evaluated;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
 use sb_workload::http;
@@ -42,14 +44,16 @@ pub(super) struct Steps<'a> {
     pub params: &'a BTreeMap<String, Param>,
     /// Credentials that each target allows.
     pub ceilings: &'a BTreeMap<String, Vec<String>>,
+    /// Those of this benchmark.
     pub templates: &'a RefCell<SamTemplates>,
+    /// Those of all benchmarks that were read.
+    pub known: &'a Mutex<SamTemplates>,
     /// What templates deploy with likely values.
     pub applications: Applications,
 }
 
-/// By the template's path and the values. None: it cannot be used.
-pub(super) type Applications =
-    RefCell<BTreeMap<(PathBuf, BTreeMap<String, String>), Option<Arc<sb_sam::Application>>>>;
+/// By the template's path and the values.
+pub(super) type Applications = RefCell<BTreeMap<(PathBuf, BTreeMap<String, String>), Evaluated>>;
 
 /// A step before it is known what comes before it.
 pub(super) struct Draft<'a> {
