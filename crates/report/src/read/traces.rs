@@ -13,7 +13,7 @@ use super::records::{Fields, Records};
 use super::requests::{BY_PATH, Requests, TraceId, places, trace_id};
 use crate::execution::{ACTIVITIES, Traces, flag};
 use crate::note::{BadRows, Note};
-use sb_measurement::{NO_REQUEST, TypeId, image_type, names_of};
+use sb_measurement::{NO_REQUEST, TypeId, UNKNOWN_REQUEST, image_type, names_of};
 
 /// Traces, and what joins them to their requests.
 #[derive(Default)]
@@ -201,7 +201,7 @@ impl TraceRows {
             });
             number as TypeId
         };
-        let none = number(NO_REQUEST);
+        let none = number(if as_published { NO_REQUEST } else { UNKNOWN_REQUEST });
         let by_path: Vec<(&str, TypeId)> = ["postFaceImage", "postNonFaceImage", "postImage"]
             .into_iter()
             .filter(|_| !self.by_path.is_empty())

@@ -251,6 +251,35 @@ fn traces_without_a_request_fail_by_their_own_errors() {
 }
 
 #[test]
+fn a_summary_says_why_types_do_not_add_up() {
+    let data = Data::new();
+    let requests = [(1, LIST), (2, LIST), (3, PUT)].map(|(number, url)| request(number, 100, "30.0", url));
+    let traces = [1, 2, 9].map(|number| trace(number, "100.000", 20, 0));
+    data.published("todo/logs/2022-01-01_00-00-00", "a", &requests, &traces);
+    let summary = crate::summary::summary(&data.report(false));
+    for row in [
+        "| todo\\_api, a | all | 3 | 0 ",
+        "| todo\\_api, a | listTodos | 2 | 0 ",
+        "| todo\\_api, a | createTodo | 1 request | 0 ",
+        "| todo\\_api, a | (unknown) | 1 | 0 ",
+        "\nType (unknown): traces of which no file says the request.",
+        "add up to `all` in column n: a type without traces that can be used is counted by its requests",
+    ] {
+        assert!(summary.contains(row), "{row}: {summary}");
+    }
+    assert!(!summary.to_lowercase().contains("nan"), "{summary}");
+    let published = crate::summary::summary(&data.report(true));
+    assert!(published.contains("| NaN | 1 |") && published.contains("\nType NaN: traces"), "{published}");
+    // What adds up needs no words, and a single type that nobody knows is all there is.
+    data.published("todo/logs/2022-01-01_00-00-00", "a", &requests[..2], &traces[..2]);
+    let summary = crate::summary::summary(&data.report(false));
+    assert!(!summary.contains("add up") && !summary.contains("Type "), "{summary}");
+    fs::remove_file(data.path().join("todo/logs/2022-01-01_00-00-00/k6_metrics.csv")).unwrap();
+    let summary = crate::summary::summary(&data.report(false));
+    assert!(summary.contains("| todo\\_api, a | all | 2 | 0 ") && !summary.contains("Type "), "{summary}");
+}
+
+#[test]
 fn a_verdict_says_how_many_more_trials_a_figure_needs() {
     let data = Data::new();
     for trial in 0..6_u32 {
