@@ -24,10 +24,8 @@ pub(crate) fn encode(picture: &Pixmap) -> Vec<u8> {
     let mut row = vec![0; 1 + 3 * width as usize];
     for of_row in picture.data().chunks_exact(4 * width as usize) {
         // The first byte stays 0: the row is as it is, no difference to another one.
-        for (to, from) in row[1..].chunks_exact_mut(3).zip(of_row.chunks_exact(4)) {
-            to[0] = from[0];
-            to[1] = from[1];
-            to[2] = from[2];
+        for (to, [red, green, blue, _]) in row[1..].as_chunks_mut().0.iter_mut().zip(of_row.as_chunks().0) {
+            *to = [*red, *green, *blue];
         }
         // Writing to memory cannot fail.
         let _ = pixels.write_all(&row);

@@ -86,10 +86,11 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
             "| application | requests | n | failed | p50 | p99 | mean | precision of p50 | precision of p99 | most of the time |"
         )?;
         writeln!(out, "|---|---|---:|---|---:|---:|---:|---|---|---|")?;
-        let has_traces: BTreeSet<_> =
-            whole.iter().filter(|group| group.traces > 0).map(|of| setting(of)).collect();
+        let of_traces: BTreeSet<_> =
+            whole.iter().filter(|group| group.duration.is_some()).map(|of| setting(of)).collect();
         for group in rows.iter().take(ROWS) {
-            let is_other = group.duration.is_none() && has_traces.contains(&setting(group));
+            let is_of_requests = group.duration.is_none() && group.latency.is_some();
+            let is_other = is_of_requests && of_traces.contains(&setting(group));
             group_row(out, group, only_type(group), is_other)?;
         }
         if rows.len() > ROWS {

@@ -277,6 +277,11 @@ fn a_summary_says_why_types_do_not_add_up() {
     fs::remove_file(data.path().join("todo/logs/2022-01-01_00-00-00/k6_metrics.csv")).unwrap();
     let summary = crate::summary::summary(&data.report(false));
     assert!(summary.contains("| todo\\_api, a | all | 2 | 0 ") && !summary.contains("Type "), "{summary}");
+    // Nothing is left to measure where all requests failed.
+    let failed = Data::new();
+    ours(&failed, "shop/logs/2026-01-01_00-00-00", "t1", &[(1, 2, 0, false), (2, 4, 0, false)]);
+    let summary = crate::summary::summary(&failed.report(false));
+    assert!(summary.contains("| buy | 0 | 2 (100.0 %, "), "{summary}");
 }
 
 #[test]
