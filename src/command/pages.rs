@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sb_figures::{Figure, FigureError, FileWriter};
+use sb_figures::{Chart, Document, Figure, FigureError, FileWriter, Variant};
 use sb_pages::{Course, Paths, Source, document};
 use sb_report::Report;
 
@@ -40,29 +40,41 @@ pub(super) fn write(folder: &Path, report: &Report, about: About, paths: &Paths)
         ..Source::new(report)
     };
     let page = document(&source);
-    write_file(&folder.join(PAGE), page.html()?.as_bytes())?;
     let pictures = folder.join(FIGURES);
     fs::create_dir(&pictures).map_err(|error| not_written(&pictures, &error))?;
-    let figures: Vec<&Figure> = page.figures().collect();
-    write_pictures(&pictures, &figures)?;
-    Ok(figures.len())
+    let variants = page.figures().flat_map(|figure| figure.variants.iter().map(move |of| (figure, of)));
+    let mut parts: Vec<Part<'_>> = variants.map(|(figure, of)| Part::Picture(figure, of)).collect();
+    // What takes longest comes first: curves have many points.
+    parts.sort_by_key(|part| !matches!(part, Part::Picture(_, of) if matches!(of.chart, Chart::Panels(_))));
+    parts.insert(0, Part::Page);
+    write_parts(folder, &page, &parts)?;
+    Ok(page.figures().count())
 }
 
-/// One variant of a figure after the other, on all processors: a picture takes a while to draw.
-fn write_pictures(folder: &Path, figures: &[&Figure]) -> Result<(), Failed> {
+/// What is drawn and written by itself.
+enum Part<'d> {
+    Page,
+    Picture(&'d Figure, &'d Variant),
+}
+
+/// One part after the other, on all processors: each takes a while to draw.
+fn write_parts(folder: &Path, page: &Document, parts: &[Part<'_>]) -> Result<(), Failed> {
     let writer = FileWriter::new();
     let next = AtomicUsize::new(0);
-    let variants: Vec<_> =
-        figures.iter().flat_map(|figure| figure.variants.iter().map(|variant| (*figure, variant))).collect();
     let work = || -> Result<(), Failed> {
-        while let Some((figure, variant)) = variants.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for file in writer.files_of(figure, variant)? {
-                write_file(&folder.join(file.name), &file.bytes)?;
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match part {
+                Part::Page => write_file(&folder.join(PAGE), page.html()?.as_bytes())?,
+                Part::Picture(figure, variant) => {
+                    for file in writer.files_of(figure, variant)? {
+                        write_file(&folder.join(FIGURES).join(file.name), &file.bytes)?;
+                    }
+                }
             }
         }
         Ok(())
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(variants.len().max(1));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts.len());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let ended = workers.into_iter().map(|worker| {

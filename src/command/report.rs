@@ -71,20 +71,21 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
     }
     let sources = sources(&named, &folders);
     let analyzed = tables::analyze(terminal, &sources)?;
+    if let Some(output) = &arguments.output {
+        // The summaries of the screen would read every file once more.
+        if !folders.values().flatten().any(|folder| folder.is_dir()) {
+            check_there(&folders)?;
+        }
+        let (mut report, left_out) = tables::compute(&sources, arguments)?;
+        report.notes.extend(analyzed);
+        return tables::write(terminal, settings, &report, about, (&sources, &left_out), output);
+    }
     let mut found = measured(&folders)?;
     let named_folders: Vec<PathBuf> = named.iter().map(|path| (*path).clone()).collect();
     let of_named = tables::summaries(&named_folders)?;
     found.groups.extend(of_named.groups);
     found.left_out.extend(of_named.left_out);
-    // A report that is written names them itself.
-    if arguments.output.is_none() || found.groups.is_empty() {
-        tables::say_left_out(terminal, &found)?;
-    }
-    if let Some(output) = &arguments.output {
-        let mut report = tables::compute(&sources, arguments, &found.left_out)?;
-        report.notes.extend(analyzed);
-        return tables::write(terminal, settings, &report, about, (&sources, &found.left_out), output);
-    }
+    tables::say_left_out(terminal, &found)?;
     if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
         let message = "the definitions of tables mean nothing to the screen";
         let help = "write the tables with `--output DIR`, or print them with `--format json`";
@@ -98,7 +99,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         ));
     }
     if settings.json() {
-        let mut report = tables::compute(&sources, arguments, &found.left_out)?;
+        let (mut report, _) = tables::compute(&sources, arguments)?;
         report.notes.extend(analyzed);
         return show_numbers(terminal, &found, &report);
     }
@@ -164,15 +165,18 @@ pub(super) async fn last_invocation(store: &Store) -> Result<Option<PathBuf>, Fa
 /// Empty: nothing was measured.
 fn measured(folders: &Folders) -> Result<Summaries, Failed> {
     let summaries = summaries(folders);
-    if summaries.groups.is_empty()
-        && let Some(gone) = folders.values().flatten().find(|folder| !folder.is_dir())
-    {
-        let message =
-            format!("what was measured is not there any more: there is no folder `{}`", gone.display());
-        let help = "name the folders where they are now: sb report FOLDER…";
-        return Err(Failed::helped(Exit::Failed, message, help));
+    if summaries.groups.is_empty() {
+        check_there(folders)?;
     }
     Ok(summaries)
+}
+
+/// Names the first folder that is not there.
+fn check_there(folders: &Folders) -> Result<(), Failed> {
+    let Some(gone) = folders.values().flatten().find(|folder| !folder.is_dir()) else { return Ok(()) };
+    let message = format!("what was measured is not there any more: there is no folder `{}`", gone.display());
+    let help = "name the folders where they are now: sb report FOLDER…";
+    Err(Failed::helped(Exit::Failed, message, help))
 }
 
 /// The folders of a run's invocations that have traces; without a name, of the last run that has some.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use sb_analysis::{LeftOut, Summaries, application_folder, summarize_groups};
+use sb_analysis::{Summaries, application_folder, summarize_groups};
 use sb_report::{
     DatasetError, Note, Options, Output, OutputError, Report, Weight, analyze_folder,
     distinct_execution_folders, execution_folders, read,
@@ -79,11 +79,7 @@ pub(super) fn summaries(folders: &[PathBuf]) -> Result<Summaries, Failed> {
 /// None could be: there is nothing to tell of.
 pub(super) fn say_left_out(terminal: &Terminal, found: &Summaries) -> Result<(), Failed> {
     if let ([], [first, ..]) = (&found.groups[..], &found.left_out[..]) {
-        let message = match found.left_out.len() {
-            1 => first.error.to_string(),
-            count => format!("none of {count} folders can be read; the first: {}", first.error),
-        };
-        return Err(Failed::message(Exit::Failed, message));
+        return Err(none_can_be_read(found.left_out.len(), &first.error));
     }
     for left_out in found.left_out.iter().take(SHOWN) {
         let word = terminal.paint(Style::Bad, "folder left out:");
@@ -94,6 +90,14 @@ pub(super) fn say_left_out(terminal: &Terminal, found: &Summaries) -> Result<(),
         terminal.say(&format!("{more} more folders were left out; `--format json` has all, as `notes`"));
     }
     Ok(())
+}
+
+fn none_can_be_read(count: usize, first: &dyn std::fmt::Display) -> Failed {
+    let message = match count {
+        1 => first.to_string(),
+        count => format!("none of {count} folders can be read; the first: {first}"),
+    };
+    Failed::message(Exit::Failed, message)
 }
 
 /// Analyses the traces in and below some folders that have no breakdown yet. Returns what was done, or could not be.
@@ -107,30 +111,35 @@ pub(super) fn analyze(terminal: &Terminal, folders: &[PathBuf]) -> Result<Vec<No
     Ok(notes)
 }
 
-/// Reads what is in or below some folders, and computes everything.
+/// Reads what is in or below some folders, and computes everything. A folder counts in all figures or in none: those with a
+/// damaged file are returned.
 ///
-/// `left_out` is read by nothing: a folder counts in all figures or in none.
+/// # Errors
+/// There are folders, and none can be read.
 pub(super) fn compute(
     folders: &[PathBuf],
     arguments: &ReportArguments,
-    left_out: &[LeftOut],
-) -> Result<Report, Failed> {
-    let reasons = left_out.iter().map(|LeftOut { folder, error }| (folder.clone(), error.to_string()));
+) -> Result<(Report, Vec<PathBuf>), Failed> {
     let options = Options {
         as_published: arguments.as_published,
         patterns: arguments.workload_traces.clone(),
-        left_out: reasons.collect(),
+        whole_folders: true,
     };
-    Ok(Report::new(&read(folders, &options)?))
+    let dataset = read(folders, &options)?;
+    if let ([(_, first), ..], false) = (dataset.left_out(), dataset.is_measured()) {
+        return Err(none_can_be_read(dataset.left_out().len(), first));
+    }
+    let left_out = dataset.left_out().iter().map(|(folder, _)| folder.clone()).collect();
+    Ok((Report::new(&dataset), left_out))
 }
 
 /// What is read for pictures of critical paths: the executions that count.
-fn without(folders: &[PathBuf], left_out: &[LeftOut]) -> Result<Vec<PathBuf>, Failed> {
+fn without(folders: &[PathBuf], left_out: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
     if left_out.is_empty() {
         return Ok(folders.to_vec());
     }
     let true_path = |folder: &Path| folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let damaged: HashSet<PathBuf> = left_out.iter().map(|left_out| true_path(&left_out.folder)).collect();
+    let damaged: HashSet<PathBuf> = left_out.iter().map(|folder| true_path(folder)).collect();
     let found = distinct_execution_folders(folders)?.executions.into_iter().map(|execution| execution.folder);
     Ok(found.filter(|folder| !damaged.contains(&true_path(folder))).collect())
 }
@@ -141,7 +150,7 @@ pub(super) fn write(
     settings: &Settings,
     report: &Report,
     about: About,
-    (folders, left_out): (&[PathBuf], &[LeftOut]),
+    (folders, left_out): (&[PathBuf], &[PathBuf]),
     target: &Path,
 ) -> Outcome {
     if report.executions == 0 {

@@ -10,7 +10,6 @@ use tokio::sync::Mutex;
 
 use super::live::Live;
 use crate::watch::course::course;
-use crate::watch::measured::summaries;
 use crate::watch::paths::critical_paths;
 use sb_pages::{Source, document};
 use sb_plan::id::RunId;
@@ -51,15 +50,13 @@ impl Reports {
         let title = format!("Run {run}");
         let made = tokio::task::spawn_blocking(move || {
             // As `sb report` does: a damaged folder counts in no figure.
-            let left_out = summaries(&folders).left_out.into_iter();
-            let left_out: Vec<_> =
-                left_out.map(|left_out| (left_out.folder, left_out.error.to_string())).collect();
-            let damaged: HashSet<PathBuf> = left_out.iter().map(|(folder, _)| folder.clone()).collect();
             let mut folders: Vec<_> =
                 folders.into_values().flatten().filter(|folder| folder.is_dir()).collect();
-            let options = Options { left_out, ..Options::default() };
-            let report = Report::new(&read(&folders, &options).map_err(io::Error::other)?);
+            let options = Options { whole_folders: true, ..Options::default() };
+            let dataset = read(&folders, &options).map_err(io::Error::other)?;
+            let damaged: HashSet<&PathBuf> = dataset.left_out().iter().map(|(folder, _)| folder).collect();
             folders.retain(|folder| !damaged.contains(folder));
+            let report = Report::new(&dataset);
             let paths = critical_paths(&folders);
             let source = Source { title, course: Some(course), paths: Some(&paths), ..Source::new(&report) };
             document(&source).html().map_err(io::Error::other)

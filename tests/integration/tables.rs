@@ -149,13 +149,19 @@ fn our_folders_are_those_that_the_studys_readers_expect() {
 
 /// A folder of the published layout: requests of k6, of which every `failing`th fails at once, and their traces.
 fn published(work: &Workspace, folder: &str, failing: Option<usize>) {
+    published_of(work, folder, failing, 20);
+}
+
+/// The same of so many requests.
+fn published_of(work: &Workspace, folder: &str, failing: Option<usize>, count: usize) {
     let id = |number: usize| format!("1-{number:08x}-000000000000000000000000");
     let mut requests =
         String::from("metric_name,timestamp,metric_value,expected_response,method,status,url,extra_tags\n");
     let mut traces = String::from(sb_analysis::BREAKDOWN_HEADER);
-    for number in 1..=20 {
+    for number in 1..=count {
         let fails = failing.is_some_and(|every| number % every == 0);
-        let (micros, expected, status) = if fails { (300, false, 500) } else { (20_000 + number, true, 200) };
+        let (micros, expected, status) =
+            if fails { (300, false, 500) } else { (20_000 + number % 1000, true, 200) };
         let milliseconds = format!("{}.{:03}", micros / 1000, micros % 1000);
         requests.push_str(&format!(
             "http_req_duration,1641888934,{milliseconds},{expected},GET,{status},https://h/a,xray_header=Root={}\n",
@@ -201,7 +207,36 @@ fn a_damaged_folder_does_not_hide_the_others() {
         assert_eq!(notes.iter().filter(is_it).count(), 1, "{notes:?}");
         let only = work.sb(&["report", "raw/shop/logs/2022-01-02_08-00-00"]).expect(1);
         assert!(only.stderr.contains(expected), "{}", only.stderr);
+        let written = work.sb(&["report", "raw", "--output", "out"]).expect(0);
+        assert!(written.stderr.contains(damaged) && written.stderr.contains(expected), "{}", written.stderr);
+        assert_eq!(rows(&work.path().join("out/tables/overview.csv")).len(), 1);
+        let only = work.sb(&["report", "raw/shop/logs/2022-01-02_08-00-00", "--output", "none"]).expect(1);
+        assert!(only.stderr.contains(expected), "{}", only.stderr);
+        assert!(!work.path().join("none").exists());
     }
+}
+
+/// Linux counts the bytes that a process and its children read.
+#[test]
+fn a_report_reads_each_file_once() {
+    let work = Workspace::new();
+    let folder = "raw/shop/logs/2022-01-01_08-00-00";
+    published_of(&work, folder, None, 20_000);
+    let size: u64 = ["k6_metrics.csv", "trace_breakdown.csv"]
+        .iter()
+        .map(|name| fs::metadata(work.path().join(folder).join(name)).unwrap().len())
+        .sum();
+    let script = r#""$0" report raw --output out && cat /proc/$$/io"#;
+    let ran = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_sb")])
+        .current_dir(work.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout);
+    let read =
+        told.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap_or_else(|| panic!("{ran:?}"));
+    let read: u64 = read.parse().unwrap();
+    assert!(read >= size && read < size + size / 2, "{read} bytes were read of {size}");
 }
 
 #[test]

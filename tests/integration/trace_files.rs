@@ -136,7 +136,7 @@ fn single_traces_are_listed_drawn_and_explained() {
     assert!(lines[0].starts_with("trace ") && lines.len() == 2, "{}", listed.stdout);
     assert!(lines[1].starts_with("1-ab") && lines[1].ends_with(" valid"), "{}", listed.stdout);
     let analysed = work.sb(&["analyze-traces", "traces.json"]).expect(0).stdout;
-    assert!(analysed.contains("critical path") && analysed.contains("whole trace"), "{analysed}");
+    assert!(analysed.contains("critical path") && analysed.contains("p50 and p99 of all"), "{analysed}");
     let shown = work.sb(&["trace", "show", "1-aa", "traces.json"]).expect(0);
     assert!(shown.stdout.contains("● api") && shown.stdout.contains('█'), "{}", shown.stdout);
     assert!(!shown.stdout.contains('\x1b'), "no colours but on a terminal");

@@ -59,7 +59,9 @@ pub use io::{BREAKDOWN_FILE, INVALID_FILE};
 pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
-pub use io::folders::{LeftOut, ReportError, Summaries, summarize, summarize_groups};
+pub use io::folders::{
+    LeftOut, ReportError, Summaries, check_folder, check_small_files, summarize, summarize_groups,
+};
 pub use io::sides::{application_folder, invocation_folders, measure};
 pub use quantiles::Quantiles;
 pub use report::Ink;

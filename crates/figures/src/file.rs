@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg;
 
 use crate::axis::Draw;
@@ -11,6 +11,7 @@ use crate::curves;
 use crate::error::FigureError;
 use crate::figure::{Chart, Figure, PANELS_IN_FILES, Panels, Part, ROWS_IN_FILES, Variant};
 use crate::palette::{Tone, definitions, file_style};
+use crate::png;
 use crate::rows::Rows;
 use crate::text::{FONT, FONT_FAMILY, clean, escaped, fitted, has_glyph, place, width, wrapped};
 
@@ -115,8 +116,10 @@ impl FileWriter {
         let pixels = |length: f32| (length * finer).ceil().max(1.0) as u32;
         let mut picture = Pixmap::new(pixels(size.width()), pixels(size.height()))
             .ok_or_else(|| failed("PNG", "it is too large".to_owned()))?;
+        // A side may end within a pixel: what is behind must be opaque, too.
+        picture.fill(Color::WHITE);
         resvg::render(&tree, Transform::from_scale(finer, finer), &mut picture.as_mut());
-        let png = picture.encode_png().map_err(|error| failed("PNG", error.to_string()))?;
+        let png = png::encode(&picture);
         let pdf =
             svg2pdf::to_pdf(&tree, svg2pdf::ConversionOptions::default(), svg2pdf::PageOptions::default())
                 .map_err(|error| failed("PDF", error.to_string()))?;
@@ -232,8 +235,22 @@ pub(crate) fn svg(figure: &Figure, variant: &Variant) -> String {
         escaped(&clean(&figure.description, 1000)),
         file_style(is_used),
         definitions(is_used),
-        tips_as_titles(&sheet.out),
+        tips_as_titles(&without_values(&sheet.out)),
     )
+}
+
+/// The values behind curves are for the script of the page. A file has none, and would be several times as large.
+fn without_values(svg: &str) -> String {
+    const VALUES: [&str; 2] = [r#" data-x=""#, r#" data-y=""#];
+    let mut out = String::with_capacity(svg.len());
+    let mut rest = svg;
+    while let Some(at) = VALUES.iter().filter_map(|name| rest.find(name)).min() {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + VALUES[0].len()..];
+        rest = rest.split_once('"').map_or("", |(_, after)| after);
+    }
+    out.push_str(rest);
+    out
 }
 
 /// In a file there is no script that shows a tooltip: the viewer's own shows a title.
@@ -283,6 +300,9 @@ fn rows(sheet: &mut Sheet, used: &mut [bool], rows: &Rows, of: usize) {
         place(sheet.y),
         rows.axis.horizontal(Draw::Lines, 8)
     );
+    // A part of a picture that can cut what it holds is drawn apart, and costs as much again. Where the axis is made for all values,
+    // there is nothing to cut.
+    let overflow = if rows.axis.axis.range.is_none() { r#" overflow="visible""# } else { "" };
     for row in &rows.rows {
         sheet.y += GAP / 2.0;
         let middle = place(sheet.y + row.height / 2.0 + 4.0);
@@ -290,7 +310,7 @@ fn rows(sheet: &mut Sheet, used: &mut [bool], rows: &Rows, of: usize) {
         let label = escaped(&fitted(&row.label, 11.0, LABELS - 10.0));
         let _ = write!(
             sheet.out,
-            r#"<text class="sb-t" x="{}" y="{middle}" text-anchor="end">{name}</text><svg x="{plot}" y="{}" width="{PLOT}" height="{}">{}</svg><text class="sb-s" x="{}" y="{middle}">{label}</text>"#,
+            r#"<text class="sb-t" x="{}" y="{middle}" text-anchor="end">{name}</text><svg x="{plot}" y="{}" width="{PLOT}" height="{}"{overflow}>{}</svg><text class="sb-s" x="{}" y="{middle}">{label}</text>"#,
             plot - 8.0,
             place(sheet.y),
             row.height,

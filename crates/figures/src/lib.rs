@@ -8,6 +8,7 @@ mod error;
 mod figure;
 mod file;
 mod palette;
+mod png;
 mod prepared;
 mod rows;
 mod surface;

@@ -177,14 +177,13 @@ pub(crate) fn fill_id(index: usize) -> String {
     format!("sb-p{index}")
 }
 
-/// The patterns, as children of an SVG's `<defs>`, of the tones that `is_used` names.
+/// The patterns, as children of an SVG's `<defs>`, of the tones that `is_used` names and that are not of one colour.
 pub(crate) fn definitions(is_used: impl Fn(usize) -> bool) -> String {
     let mut out = String::new();
     for index in (0..Tone::COUNT).filter(|index| is_used(*index)) {
         let (_, _, pattern, _) = look(index);
         let lines = match pattern {
-            // A pattern of one colour: one way to name a fill is enough.
-            Pattern::Plain => "",
+            Pattern::Plain => continue,
             Pattern::Rising => "M-2 2L2 -2M-2 10L10 -2M6 10L10 6",
             Pattern::Falling => "M-2 6L2 10M-2 -2L10 10M6 -2L10 2",
             Pattern::Dots => "M1 2h2M5 6h2",
@@ -198,11 +197,8 @@ pub(crate) fn definitions(is_used: impl Fn(usize) -> bool) -> String {
             r#"<pattern id="{}" width="8" height="8" patternUnits="userSpaceOnUse"><rect width="8" height="8" class="d{index}"/>"#,
             fill_id(index)
         );
-        if !lines.is_empty() {
-            let class = if pattern == Pattern::Dots { "hatch dots" } else { "hatch" };
-            let _ = write!(out, r#"<path d="{lines}" class="{class}"/>"#);
-        }
-        out.push_str("</pattern>");
+        let class = if pattern == Pattern::Dots { "hatch dots" } else { "hatch" };
+        let _ = write!(out, r#"<path d="{lines}" class="{class}"/></pattern>"#);
     }
     out
 }
@@ -233,9 +229,11 @@ fn rules(colour: impl Fn(&str) -> String, tones: impl Fn(usize) -> bool) -> Stri
     rule(".hatch", "stroke: #ffffff; stroke-opacity: 0.45; stroke-width: 1.2; fill: none");
     rule(".hatch.dots", "stroke-width: 2; stroke-opacity: 0.6");
     for index in (0..Tone::COUNT).filter(|index| tones(*index)) {
-        let (_, _, _, dashes) = look(index);
-        let (name, fill) = (colour(&format!("t{index}")), fill_id(index));
-        rule(&format!(".f{index}"), &format!("fill: url(#{fill})"));
+        let (_, _, pattern, dashes) = look(index);
+        let name = colour(&format!("t{index}"));
+        // A pattern of one colour would be drawn many times as slowly as the colour.
+        let fill = if pattern == Pattern::Plain { name.clone() } else { format!("url(#{})", fill_id(index)) };
+        rule(&format!(".f{index}"), &format!("fill: {fill}"));
         rule(&format!(".d{index}"), &format!("fill: {name}"));
         let dashes = if dashes.is_empty() { String::new() } else { format!("; stroke-dasharray: {dashes}") };
         rule(&format!(".l{index}"), &format!("stroke: {name}{dashes}"));

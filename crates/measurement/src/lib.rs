@@ -16,7 +16,8 @@ pub use invocation::{Invocation, sent_id};
 pub use outcome::Outcome;
 pub use redactor::Redactor;
 pub use request_types::{
-    IMAGE, NO_REQUEST, RequestType, RequestTypes, STUDY_APPLICATIONS, TypeId, image_type, names_of,
+    IMAGE, NO_REQUEST, RequestType, RequestTypes, STUDY_APPLICATIONS, TypeId, UNKNOWN_REQUEST, image_type,
+    names_of,
 };
 pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
 pub use summary::{ClosedLoop, Lateness, LoadSummary, Percentiles, SUMMARY_FILE};

@@ -10,6 +10,9 @@ use memchr::memmem::find;
 
 /// The type of a trace without a request, in the study's tables.
 pub const NO_REQUEST: &str = "NaN";
+/// The type of a trace without a request, in every other table. No request of a manifest has such a name, and no reader of tables
+/// takes it for an empty cell, which means all types.
+pub const UNKNOWN_REQUEST: &str = "(unknown)";
 /// The type of a request that no rule takes.
 const UNMATCHED: &str = "unmatched";
 /// Further routes of one execution have no type of their own.

@@ -28,7 +28,13 @@ impl Names {
     pub(crate) fn name(&self, key: &GroupKey) -> String {
         let mut name = key.application.to_string();
         if let Some(request_type) = &key.request_type {
-            name.push_str(&format!(" ({request_type})"));
+            // A type that is unknown has parentheses of its own.
+            let is_enclosed = request_type.starts_with('(') && request_type.ends_with(')');
+            name.push_str(&if is_enclosed {
+                format!(" {request_type}")
+            } else {
+                format!(" ({request_type})")
+            });
         }
         if let Some(label) = key.label.as_deref().filter(|_| self.has_labels) {
             name.push_str(&format!(" · {label}"));
@@ -37,5 +43,25 @@ impl Names {
             name.push_str(&format!(" · {factor} = {level}"));
         }
         name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_in_one_pair_of_parentheses() {
+        let names = Names::of(&[]);
+        for (request_type, expected) in [("buy", "shop (buy)"), ("(unknown)", "shop (unknown)")] {
+            let key = GroupKey {
+                application: "shop".into(),
+                request_type: Some(request_type.into()),
+                label: None,
+                factors: BTreeMap::new(),
+                status: None,
+            };
+            assert_eq!(names.name(&key), expected);
+        }
     }
 }

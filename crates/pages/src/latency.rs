@@ -200,7 +200,11 @@ fn cold_penalty(pairs: &[(&Group, &Group)], names: &Names, of: usize) -> Figure 
             .to_owned(),
     ];
     if of > pairs.len() {
-        notes.push(format!("{} groups have cold requests only, and cannot be compared.", of - pairs.len()));
+        let (count, has) = match of - pairs.len() {
+            1 => ("One group".to_owned(), "has"),
+            count => (format!("{count} groups"), "have"),
+        };
+        notes.push(format!("{count} {has} cold requests only, and cannot be compared."));
     }
     Figure {
         id: Id::new("cold-penalty"),

@@ -89,7 +89,7 @@ pub fn document(source: &Source<'_>) -> Document {
     sections.retain(|section| !section.items.is_empty() || !section.text.is_empty());
     let mut facts = source.facts.clone();
     facts.push(("executions".to_owned(), report.executions.to_string()));
-    let definitions = if report.as_published { "those of the published study" } else { "the better ones" };
+    let definitions = if report.as_published { "those of the published study" } else { "those of sb" };
     facts.push(("definitions".to_owned(), definitions.to_owned()));
     Document { title: source.title.clone(), facts, sections, files: source.figures.clone() }
 }

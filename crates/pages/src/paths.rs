@@ -179,7 +179,7 @@ fn flame_graph(id: &str, application: &str, tree: &PathTree) -> Item {
     let small = rows.iter().filter(|row| row.share < SMALLEST_SHARE).count();
     if small > 0 {
         figure.notes.push(format!(
-            "{small} operations with less than {} % of the time each are not in the table.",
+            "Operations with less than {} % of the time each are not in the table: {small}.",
             SMALLEST_SHARE * 100.0
         ));
     }

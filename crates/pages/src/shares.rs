@@ -66,8 +66,8 @@ pub(crate) fn shares(groups: &[Group], names: &Names) -> Option<Figure> {
             table,
         );
         figure.notes.push(
-            "A line over a bar is an interval of 95 % (Wilson's). Where trials differ by more than chance, it is wider: then trials \
-             count, and not single requests."
+            "A line over a bar is an interval of 95 % (Wilson's). Where trials vary more than single requests would, it is wider: then \
+             trials count, and not single requests."
                 .to_owned(),
         );
         figure

@@ -106,7 +106,8 @@ pub(crate) fn median_width(seconds: &[f64], as_published: bool) -> Option<f64> {
     if as_published {
         Some(relative_width_as_published(&sample, Level::MEDIAN, 0.05))
     } else {
-        relative_width(&sample, Level::MEDIAN, Level::P95)
+        // Of a median of zero nothing is a part.
+        relative_width(&sample, Level::MEDIAN, Level::P95).filter(|width| width.is_finite())
     }
 }
 

@@ -1,5 +1,8 @@
 //! A report: the tables, the groups, and what to know about them.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use serde::Serialize;
 
 use crate::note::Note;
@@ -31,8 +34,11 @@ impl Report {
 
     /// Computes everything.
     pub fn new(dataset: &Dataset) -> Self {
-        let (mut all, notes) = tables::all(dataset);
-        let groups = groups(dataset);
+        let ((mut all, notes), groups) = thread::scope(|scope| {
+            let groups = scope.spawn(|| groups(dataset));
+            let tables = tables::all(dataset);
+            (tables, groups.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
         all.extend(tables::groups::tables(&groups));
         Self {
             version: Self::VERSION,

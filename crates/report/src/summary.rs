@@ -1,9 +1,10 @@
 //! A report as Markdown, short enough for a pull request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use sb_analysis::markdown_text;
+use sb_measurement::{NO_REQUEST, UNKNOWN_REQUEST};
 
 use crate::note::Weight;
 use crate::precision::{ASKED, FigurePrecision};
@@ -85,12 +86,17 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
             "| application | requests | n | failed | p50 | p99 | mean | precision of p50 | precision of p99 | most of the time |"
         )?;
         writeln!(out, "|---|---|---:|---|---:|---:|---:|---|---|---|")?;
+        let of_traces: BTreeSet<_> =
+            whole.iter().filter(|group| group.duration.is_some()).map(|of| setting(of)).collect();
         for group in rows.iter().take(ROWS) {
-            group_row(out, group, only_type(group))?;
+            let is_of_requests = group.duration.is_none() && group.latency.is_some();
+            let is_other = is_of_requests && of_traces.contains(&setting(group));
+            group_row(out, group, only_type(group), is_other)?;
         }
         if rows.len() > ROWS {
             writeln!(out, "\n{} more groups are in `tables/groups.csv`.", rows.len() - ROWS)?;
         }
+        sums(out, &rows, report.as_published)?;
     }
     if let Some(overview) = report.table("overview") {
         issues(out, overview)?;
@@ -108,6 +114,46 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Why the rows of types need not add up to that of all requests, where they do not.
+fn sums(out: &mut String, rows: &[&Group], as_published: bool) -> std::fmt::Result {
+    let types = || rows.iter().filter(|group| group.key.request_type.is_some());
+    let is_unknown =
+        |group: &&&Group| matches!(group.key.request_type.as_deref(), Some(UNKNOWN_REQUEST | NO_REQUEST));
+    if types().any(|group| is_unknown(&group)) {
+        let name = if as_published { NO_REQUEST } else { UNKNOWN_REQUEST };
+        writeln!(
+            out,
+            "\nType {name}: traces of which no file says the request. A trace with an error counts as failed there, and in `all` only \
+             requests do where a file has them."
+        )?;
+    }
+    let mut counts: BTreeMap<_, (u64, u64, bool)> = BTreeMap::new();
+    for group in rows {
+        let (all, of_types, has_types) = counts.entry(setting(group)).or_default();
+        match group.key.request_type {
+            None => *all += counted(group),
+            Some(_) => (*of_types, *has_types) = (*of_types + counted(group), true),
+        }
+    }
+    if !counts.values().any(|(all, of_types, has_types)| *has_types && all != of_types) {
+        return Ok(());
+    }
+    let reason = if as_published {
+        "a trace with several requests counts once for each"
+    } else {
+        "a type without traces that can be used is counted by its requests, and `all` by its traces"
+    };
+    writeln!(out, "\nNot everywhere do the types add up to `all` in column n: {reason}.")
+}
+
+/// Of how much the times of a row are: of traces, or without any of requests that were answered as expected.
+fn counted(group: &Group) -> u64 {
+    match group.duration {
+        Some(_) => group.measured(),
+        None => group.requests.unwrap_or_default() - group.failed_requests.unwrap_or_default(),
+    }
 }
 
 /// What tells a group apart from others, besides the type of its requests.
@@ -152,7 +198,8 @@ fn failures(group: &Group) -> String {
     text
 }
 
-fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::fmt::Result {
+/// `is_other`: the row is of requests, and others of its application are of traces.
+fn group_row(out: &mut String, group: &Group, only_type: Option<&str>, is_other: bool) -> std::fmt::Result {
     let key = &group.key;
     let mut name = markdown_text(&key.application);
     if let Some(label) = &key.label {
@@ -161,13 +208,14 @@ fn group_row(out: &mut String, group: &Group, only_type: Option<&str>) -> std::f
     for (factor, level) in &key.factors {
         name.push_str(&format!(", {} = {}", markdown_text(factor), markdown_text(level)));
     }
+    let only_type = only_type.filter(|name| !matches!(*name, UNKNOWN_REQUEST | NO_REQUEST));
     let kind = key.request_type.as_deref().or(only_type).map_or_else(|| "all".to_owned(), markdown_text);
     // Without traces, what the load generator measured.
-    let (figures, count): (Option<Figures>, u64) = match group.duration {
-        Some(duration) => (Some(duration), group.measured()),
-        None => {
-            (group.latency, group.requests.unwrap_or_default() - group.failed_requests.unwrap_or_default())
-        }
+    let figures: Option<Figures> = group.duration.or(group.latency);
+    let count = match counted(group) {
+        1 if is_other => "1 request".to_owned(),
+        count if is_other => format!("{count} requests"),
+        count => count.to_string(),
     };
     let millis = |nanos: fn(Figures) -> i64| {
         figures.map_or_else(|| "–".to_owned(), |figures| format!("{:.1}", nanos(figures) as f64 / 1e6))

@@ -3,7 +3,7 @@
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
 use crate::critical::{normal_quantile, upper};
-use crate::{Interval, Level, student_quantile};
+use crate::{FEWEST_UNITS, Interval, Level, student_quantile};
 
 /// A share with its interval. Both are in 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,10 +20,14 @@ impl Share {
     ///
     /// The interval is that of Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927). It
     /// stays within 0 to 1, and has a width also where none or all have the property. It takes requests for independent.
-    /// Where the trials differ by more than independent requests would (a chi-squared test at 10 %), the number of requests is
-    /// divided by this factor, the design effect, and the critical value is that of Student's distribution. Korn and Graubard,
-    /// "Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"
-    /// (1998), do so with another interval, and without the test. A single trial does not say how much trials differ.
+    /// Where the trials vary by more than independent requests would on average, the number of requests is divided by this
+    /// factor, the design effect, and the critical value is that of Student's distribution. Korn and Graubard, "Confidence
+    /// Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data" (1998), do so with
+    /// another interval. Of two trials it takes more: that a chi-squared test at 10 % finds them different. They hardly say how
+    /// much trials differ, and a single trial does not say it at all.
+    ///
+    /// Counts are whole numbers, so no interval holds the truth with exactly the promised probability: it varies with the share
+    /// (Brown, Cai and DasGupta, "Interval Estimation for a Binomial Proportion", 2001). The README says by how much.
     pub fn of(trials: &[(u64, u64)], confidence: Level) -> Option<Self> {
         let counted = || trials.iter().filter(|(_, whole)| *whole > 0);
         let part: u64 = counted().map(|(part, whole)| (*part).min(*whole)).sum();
@@ -39,7 +43,8 @@ impl Share {
             counted().map(|(part, whole)| ((*part).min(*whole) as f64 - value * *whole as f64).powi(2)).sum();
         let between = if units > 1.0 { squares / (number * number) * units / (units - 1.0) } else { 0.0 };
         let effect = if independent > 0.0 { between / independent } else { 0.0 };
-        let (effective, critical) = if effect > 1.0 && is_beyond_chance(effect, units - 1.0) {
+        let varies = effect > 1.0 && (units >= FEWEST_UNITS as f64 || is_beyond_chance(effect, units - 1.0));
+        let (effective, critical) = if varies {
             (number / effect, student_quantile(upper(confidence), units - 1.0)?)
         } else {
             (number, normal_quantile(upper(confidence)))
@@ -67,9 +72,10 @@ fn wilson(value: f64, number: f64, critical: f64) -> Interval {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng as _;
     use rand::rngs::ChaCha8Rng;
-    use rand::{RngExt as _, SeedableRng as _};
-    use rand_distr::{Distribution as _, StandardNormal};
+    use rand_distr::{Beta, Binomial as Draw, Distribution as _};
+    use statrs::distribution::{Binomial, Discrete as _};
 
     use super::*;
 
@@ -102,28 +108,65 @@ mod tests {
         assert!(none.value == 0.0 && none.interval.low == 0.0 && none.interval.high < 0.01, "{none:?}");
     }
 
-    /// How many of 4,000 intervals have the true share of 10 %. Trials have shares of their own around it.
+    /// The part of intervals of so many requests that hold the true share, exactly: the sum over all possible counts.
+    fn coverage(requests: u64, share: f64) -> f64 {
+        let counts = Binomial::new(share, requests).unwrap();
+        let holds =
+            |part: &u64| Share::of(&[(*part, requests)], Level::P95).unwrap().interval.contains(share);
+        (0..=requests).filter(holds).map(|part| counts.pmf(part)).sum()
+    }
+
+    /// The README has these figures. They are those of the same sums in Python, with scipy 1.17.1.
+    #[test]
+    fn intervals_of_one_trial_cover_the_share_as_wilsons_do() {
+        #[track_caller]
+        fn check(requests: u64, mean: f64, least: f64, most: f64) {
+            let all: Vec<f64> =
+                (1..100).map(|percent| coverage(requests, f64::from(percent) / 100.0)).collect();
+            let found = all.iter().sum::<f64>() / all.len() as f64;
+            assert!((found - mean).abs() < 1e-4, "{found}");
+            let ends =
+                all.iter().fold((1.0, 0.0), |(low, high): (f64, f64), one| (low.min(*one), high.max(*one)));
+            assert!((ends.0 - least).abs() < 1e-4 && (ends.1 - most).abs() < 1e-4, "{ends:?}");
+        }
+        check(20, 0.9538, 0.9245, 0.9831);
+        check(100, 0.9492, 0.9206, 0.9716);
+        check(1000, 0.9498, 0.9457, 0.9635);
+    }
+
+    /// How many of so many intervals hold the true share, on average over shares from 2 to 50 %. Each trial has a share of its
+    /// own, which varies by `spread` of the deviation that a single request has.
     fn covered(trials: usize, spread: f64) -> f64 {
+        const ROUNDS: usize = 1000;
+        const SHARES: [f64; 6] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let rounds = 4000;
-        let hits = (0..rounds).filter(|_| {
-            let counts: Vec<(u64, u64)> = (0..trials)
-                .map(|_| {
-                    let drawn: f64 = StandardNormal.sample(&mut random);
-                    let share = (0.1 + spread * drawn).clamp(0.0, 0.2);
-                    ((0..100).filter(|_| random.random_bool(share)).count() as u64, 100)
-                })
-                .collect();
-            Share::of(&counts, Level::P95).unwrap().interval.contains(0.1)
-        });
-        hits.count() as f64 / f64::from(rounds)
+        let mut hits = 0;
+        for share in SHARES {
+            let parts = 1.0 / (spread * spread) - 1.0;
+            let own = (spread > 0.0).then(|| Beta::new(share * parts, (1.0 - share) * parts).unwrap());
+            for _ in 0..ROUNDS {
+                let counts: Vec<(u64, u64)> = (0..trials)
+                    .map(|_| {
+                        let share = own.as_ref().map_or(share, |own| own.sample(&mut random));
+                        (Draw::new(100, share).unwrap().sample(&mut random), 100)
+                    })
+                    .collect();
+                hits += usize::from(Share::of(&counts, Level::P95).unwrap().interval.contains(share));
+            }
+        }
+        hits as f64 / (ROUNDS * SHARES.len()) as f64
     }
 
     #[test]
-    fn intervals_cover_the_true_share() {
-        for (trials, spread) in [(1, 0.0), (2, 0.0), (10, 0.0), (10, 0.02), (10, 0.05), (30, 0.05)] {
-            let found = covered(trials, spread);
-            assert!((0.92..=0.98).contains(&found), "{trials} trials, {spread}: {found}");
+    fn intervals_of_trials_cover_the_share() {
+        for trials in [3, 5, 10, 30] {
+            let all = [0.0, 0.05, 0.1, 0.2].map(|spread| covered(trials, spread));
+            let mean = all.iter().sum::<f64>() / all.len() as f64;
+            assert!((0.93..=0.97).contains(&mean), "{trials} trials: {all:?}");
+            assert!(all.iter().all(|found| (0.91..=0.98).contains(found)), "{trials} trials: {all:?}");
         }
+        // Two trials that differ much look alike too often.
+        let two = [0.0, 0.05, 0.2].map(|spread| covered(2, spread));
+        assert!(two[0] > 0.93 && two[1] > 0.92 && two[2] < 0.85, "{two:?}");
     }
 }

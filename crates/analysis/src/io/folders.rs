@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::sides::{K6_FILE, for_each_k6_request};
 use super::{BREAKDOWN_FILE, INVALID_FILE};
 use crate::report::summary::{ApplicationSummary, Measurements};
-use crate::row::{RowError, read_breakdown, read_invalid};
+use crate::row::{RowError, for_each_row, read_breakdown, read_invalid};
 
 /// In an invocation's folder: of which application, run and trial it is, and with which factor levels and labels.
 pub(super) const RUN_FILE: &str = "run.json";
@@ -265,14 +265,7 @@ fn add_invocations(
         measured.add_invocation(row.map_err(wrong)?, &mut expected);
         count += 1;
     }
-    let path = folder.join(SUMMARY_FILE);
-    if let Some(file) = open(&path)? {
-        let summary: LoadSummary = serde_json::from_reader(BufReader::new(file))
-            .and_then(|summary: LoadSummary| match summary.version {
-                LoadSummary::VERSION => Ok(summary),
-                other => Err(serde::de::Error::custom(format!("it has version {other}"))),
-            })
-            .map_err(|source| ReportError::Summary { path: path.clone(), source })?;
+    if let Some(summary) = read_summary(folder)? {
         notes.extend(summary.notes);
         measured.add_load(summary.planned, prefix, &notes, &summary.invalid);
     } else {
@@ -282,6 +275,18 @@ fn add_invocations(
         measured.add_load(Some(count), prefix, &notes, &[reason]);
     }
     Ok(Some(expected))
+}
+
+/// `None`: the load did not come to its end.
+fn read_summary(folder: &Path) -> Result<Option<LoadSummary>, ReportError> {
+    let path = folder.join(SUMMARY_FILE);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    serde_json::from_reader(BufReader::new(file))
+        .and_then(|summary: LoadSummary| match summary.version {
+            LoadSummary::VERSION => Ok(Some(summary)),
+            other => Err(serde::de::Error::custom(format!("it has version {other}"))),
+        })
+        .map_err(|source| ReportError::Summary { path, source })
 }
 
 /// The same of the metrics of k6, which the published layout has instead. They do not say what was planned.
@@ -306,14 +311,66 @@ fn add_traces(
     let Some(file) = open(&path)? else { return Ok(false) };
     let valid = read_breakdown(BufReader::new(file))
         .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?;
-    let path = folder.join(INVALID_FILE);
-    let invalid = match open(&path)? {
-        Some(file) => read_invalid(BufReader::new(file))
-            .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?,
-        None => vec![],
-    };
+    let invalid = read_invalid_ids(folder)?;
     measured.add_traces(valid, &invalid, expected);
     Ok(true)
+}
+
+/// Empty without the file.
+fn read_invalid_ids(folder: &Path) -> Result<Vec<String>, ReportError> {
+    let path = folder.join(INVALID_FILE);
+    match open(&path)? {
+        Some(file) => {
+            read_invalid(BufReader::new(file)).map_err(|source| ReportError::Breakdown { path, source })
+        }
+        None => Ok(vec![]),
+    }
+}
+
+/// Says what of a folder [`summarize_groups`] would leave it out for. Nothing is kept of what is read. A folder without
+/// measurements is passed over by both.
+///
+/// # Errors
+/// A file of the folder is damaged, or cannot be read.
+pub fn check_folder(folder: &Path) -> Result<(), ReportError> {
+    check(folder, true)
+}
+
+/// As [`check_folder`], but of the files alone whose size does not grow with the requests that were answered: for who has found
+/// the others in order.
+///
+/// # Errors
+/// A file of the folder is damaged, or cannot be read.
+pub fn check_small_files(folder: &Path) -> Result<(), ReportError> {
+    check(folder, false)
+}
+
+fn check(folder: &Path, with_tables: bool) -> Result<(), ReportError> {
+    if !has_measurements(folder) {
+        return Ok(());
+    }
+    describe(folder)?;
+    let path = folder.join(INVOCATIONS_FILE);
+    if let Some(file) = open(&path)? {
+        if with_tables {
+            let wrong = |source| ReportError::Invocations { path: path.clone(), source };
+            for row in InvocationReader::new(file).map_err(wrong)? {
+                row.map_err(wrong)?;
+            }
+        }
+        read_summary(folder)?;
+    } else if with_tables {
+        for_each_k6_request(folder, &mut |_| {})?;
+    }
+    let path = folder.join(BREAKDOWN_FILE);
+    if let Some(file) = open(&path)? {
+        if with_tables {
+            for_each_row(BufReader::new(file), |_| {})
+                .map_err(|source| ReportError::Breakdown { path, source })?;
+        }
+        read_invalid_ids(folder)?;
+    }
+    Ok(())
 }
 
 /// `None` when there is no such file.

@@ -107,6 +107,9 @@ pub struct TraceFigures {
     pub cold_starts: u64,
     /// The share of them with at least one cold start, 0..=1.
     pub cold_share: Option<f64>,
+    /// Of the durations of all of them.
+    #[serde(default)]
+    pub duration_ms: Option<Quantiles>,
     /// The trace whose duration is the median, and the one at p99: real traces, not averages.
     pub median: Option<TraceBreakdown>,
     /// The same at p99.
@@ -127,6 +130,9 @@ pub struct RequestTraceFigures {
     pub name: String,
     /// Traces with a breakdown.
     pub valid: u64,
+    /// Of their durations.
+    #[serde(default)]
+    pub duration_ms: Option<Quantiles>,
     /// The trace whose duration is the median.
     pub median: Option<TraceBreakdown>,
     /// The same at p99.
@@ -381,6 +387,7 @@ impl Measurements {
             missing: self.missing_traces,
             cold_starts: traces.iter().map(|trace| trace.num_cold_starts).sum(),
             cold_share: (!traces.is_empty()).then(|| cold as f64 / traces.len() as f64),
+            duration_ms: durations(&traces),
             median: at_rank(&traces, 0.5).map(|trace| breakdown(trace)),
             p99: at_rank(&traces, 0.99).map(|trace| breakdown(trace)),
             failed_median: at_rank(&failed, 0.5).map(|trace| breakdown(trace)),
@@ -407,6 +414,7 @@ impl Measurements {
         let figures = by_request.into_iter().map(|(name, traces)| RequestTraceFigures {
             name: name.to_owned(),
             valid: traces.len() as u64,
+            duration_ms: durations(&traces),
             median: at_rank(&traces, 0.5).map(|trace| breakdown(trace)),
             p99: at_rank(&traces, 0.99).map(|trace| breakdown(trace)),
         });
@@ -431,6 +439,11 @@ fn breakdown(row: &BreakdownRow) -> TraceBreakdown {
 
 fn milliseconds(micros: i64) -> f64 {
     micros as f64 / 1e3
+}
+
+/// Of traces that are sorted by their durations.
+fn durations(traces: &[&BreakdownRow]) -> Option<Quantiles> {
+    Quantiles::at(traces.len(), 1e3, |place| traces.get(place).map(|trace| trace.duration as f64))
 }
 
 /// The value at the nearest rank of `sorted`; `q` in 0..=1.

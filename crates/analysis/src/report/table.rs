@@ -214,15 +214,17 @@ impl<W: Write> SummaryTable<'_, W> {
             writeln!(self.out, "{:>1$}", percent(share), FIGURE)?;
         }
 
-        self.critical_path("critical path", traces.median.as_ref(), traces.p99.as_ref())?;
+        let [median, p99] = [traces.median.as_ref(), traces.p99.as_ref()];
+        self.critical_path("critical path", median, p99, traces.duration_ms)?;
         if let Some(failed) = &traces.failed_median {
-            self.critical_path("of failed invocations", Some(failed), None)?;
+            self.critical_path("of failed invocations", Some(failed), None, None)?;
         }
         for request in &traces.requests {
             self.critical_path(
                 &format!("of {}", request.name),
                 request.median.as_ref(),
                 request.p99.as_ref(),
+                request.duration_ms,
             )?;
         }
         Ok(())
@@ -233,6 +235,7 @@ impl<W: Write> SummaryTable<'_, W> {
         title: &str,
         median: Option<&TraceBreakdown>,
         p99: Option<&TraceBreakdown>,
+        all: Option<Quantiles>,
     ) -> fmt::Result {
         let Some(median) = median else { return Ok(()) };
         let traces: Vec<&TraceBreakdown> = [Some(median), p99].into_iter().flatten().collect();
@@ -249,9 +252,19 @@ impl<W: Write> SummaryTable<'_, W> {
             }
             writeln!(self.out)?;
         }
-        self.label("whole trace")?;
-        let durations = traces.iter().map(|trace| format!("{:>FIGURE$}", duration(trace.duration_ms)));
-        writeln!(self.out, "{}", durations.collect::<Vec<_>>().join(&" ".repeat(FIGURE)))
+        self.durations("this trace", &traces.iter().map(|trace| trace.duration_ms).collect::<Vec<_>>())?;
+        match all {
+            // A single trace is no percentile: those of all traces are between two of them.
+            Some(all) => self.durations("p50 and p99 of all", &[all.p50, all.p99][..traces.len()]),
+            None => Ok(()),
+        }
+    }
+
+    /// Below the columns of breakdowns, whose shares have a column of their own.
+    fn durations(&mut self, label: &str, milliseconds: &[f64]) -> fmt::Result {
+        self.label(label)?;
+        let figures = milliseconds.iter().map(|figure| format!("{:>FIGURE$}", duration(*figure)));
+        writeln!(self.out, "{}", figures.collect::<Vec<_>>().join(&" ".repeat(FIGURE)))
     }
 
     fn part(&mut self, trace: &TraceBreakdown, activity: Activity) -> fmt::Result {
@@ -439,6 +452,7 @@ mod tests {
                 missing: Some(0),
                 cold_starts: 14,
                 cold_share: Some(0.0123),
+                duration_ms: Some(Quantiles { p50: 96.75, p95: 1500.0, p99: 2487.5 }),
                 median: Some(trace(96.5, None)),
                 p99: Some(trace(2500.0, Some(625.0))),
             }),

@@ -2,18 +2,21 @@
 
 mod find;
 mod number;
+mod plain;
 mod records;
 mod requests;
 mod traces;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sb_analysis::{AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, TRACE_FILES, analyze_file};
+use sb_analysis::{
+    AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, TRACE_FILES, analyze_file, check_folder, check_small_files,
+};
 use sb_measurement::INVOCATIONS_FILE;
 use serde_json::Value;
 
@@ -46,8 +49,9 @@ pub struct Options {
     /// The folder of invocation patterns, `20min_picks` and others inside. By default `workload_traces` in, or up to three levels
     /// above, a folder that is read.
     pub patterns: Option<PathBuf>,
-    /// Folders of executions that are left out as a whole, and why: a file of each is damaged.
-    pub left_out: Vec<(PathBuf, String)>,
+    /// Leaves out as a whole each folder that has a damaged file, as summaries do: it counts in all figures or in none. By default
+    /// what can be read of it counts.
+    pub whole_folders: bool,
 }
 
 /// Why a dataset cannot be read. What is wrong with single files or folders is a [`Note`].
@@ -82,12 +86,26 @@ pub struct Dataset {
     pub(crate) as_published: bool,
     /// Per-minute counts of the study's four patterns, where their files are there.
     pub(crate) patterns: Vec<(&'static str, Vec<f64>)>,
+    left_out: Vec<(PathBuf, String)>,
+    /// Executions whose files were read twice, to know whether one is damaged.
+    #[cfg(test)]
+    pub(crate) read_again: usize,
 }
 
 impl Dataset {
     /// How many executions there are.
     pub fn executions(&self) -> usize {
         self.executions.len()
+    }
+
+    /// Folders of executions that were left out as a whole, and which of their files is damaged how.
+    pub fn left_out(&self) -> &[(PathBuf, String)] {
+        &self.left_out
+    }
+
+    /// Whether there are requests, or valid traces, or files without any.
+    pub fn is_measured(&self) -> bool {
+        self.executions.iter().any(|execution| execution.sent.is_some() || execution.traces.is_some())
     }
 
     /// What was left out, and why.
@@ -109,18 +127,11 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
         fs::read_dir(patterns).map_err(|source| DatasetError::Patterns { path: patterns.clone(), source })?;
     }
     let mut found: Vec<Found> = Vec::new();
-    let left_out: HashMap<PathBuf, &String> =
-        options.left_out.iter().map(|(folder, reason)| (true_path(folder), reason)).collect();
     let mut seen = Seen::default();
     let mut notes = Vec::new();
     for folder in folders {
         for execution in find::executions(folder, &mut notes)? {
-            if let Some(reason) = left_out.get(&true_path(&execution.folder)) {
-                if seen.is_new(&execution.folder) {
-                    let message = format!("the folder is left out as a whole: {reason}");
-                    notes.push(Note::warning(&execution.folder, message));
-                }
-            } else if seen.is_new(&execution.folder) {
+            if seen.is_new(&execution.folder) {
                 found.push(execution);
             }
         }
@@ -137,7 +148,10 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
     };
     // Stable: further applications stay in the order of their folders.
     executions.sort_by_key(rank);
-    let contents = read_contents(&executions, options.as_published, &mut notes);
+    let mut contents = read_contents(&executions, options, &mut notes);
+    #[cfg(test)]
+    let read_again = contents.iter().filter(|content| content.is_plain != [true; 2]).count();
+    let left_out = leave_out(&mut executions, &mut contents, &mut notes);
     for (execution, content) in executions.iter_mut().zip(contents) {
         content.put_into(execution, &mut notes);
         if !options.as_published
@@ -152,7 +166,44 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
         Some((*name, rates::per_minute(&text)?))
     });
     let patterns = files.collect();
-    Ok(Dataset { executions, notes, as_published: options.as_published, patterns })
+    Ok(Dataset {
+        executions,
+        notes,
+        as_published: options.as_published,
+        patterns,
+        left_out,
+        #[cfg(test)]
+        read_again,
+    })
+}
+
+/// Takes out the damaged executions, and their notes: what became of single rows means nothing where none counts.
+fn leave_out(
+    executions: &mut Vec<Execution>,
+    contents: &mut Vec<Content>,
+    notes: &mut Vec<Note>,
+) -> Vec<(PathBuf, String)> {
+    let damaged = executions.iter().zip(contents.iter_mut());
+    let left_out: Vec<(PathBuf, String)> = damaged
+        .filter_map(|(execution, content)| Some((execution.folder.clone(), content.damage.take()?)))
+        .collect();
+    if left_out.is_empty() {
+        return left_out;
+    }
+    let folders: HashSet<&Path> = left_out.iter().map(|(folder, _)| folder.as_path()).collect();
+    let mut kept = executions.iter().map(|execution| !folders.contains(execution.folder.as_path()));
+    contents.retain(|_| kept.next().unwrap_or(true));
+    drop(kept);
+    executions.retain(|execution| !folders.contains(execution.folder.as_path()));
+    notes.retain(|note| {
+        let of = |path: Option<&Path>| path.is_some_and(|path| folders.contains(path));
+        !of(note.path.as_deref()) && !of(note.path.as_deref().and_then(Path::parent))
+    });
+    let reasons = left_out.iter().map(|(folder, reason)| {
+        Note::warning(folder, format!("the folder is left out as a whole: {reason}"))
+    });
+    notes.splice(0..0, reasons);
+    left_out
 }
 
 /// An execution's folder, and what is known of it without its large files.
@@ -306,6 +357,10 @@ struct Content {
     types: Vec<Arc<str>>,
     /// Of requests and of traces: whichever is read first, the order is the same.
     notes: [Vec<Note>; 2],
+    /// Whether requests, and traces, are such that no other reader of them could find anything wrong.
+    is_plain: [bool; 2],
+    /// What is wrong with one of the files. Only with [`Options::whole_folders`].
+    damage: Option<String>,
     /// Files that are still to be read.
     left: usize,
 }
@@ -344,7 +399,8 @@ fn traces_file(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Reads the large files, largest executions first. Two files of one execution are read at the same time.
-fn read_contents(executions: &[Execution], as_published: bool, notes: &mut Vec<Note>) -> Vec<Content> {
+fn read_contents(executions: &[Execution], options: &Options, notes: &mut Vec<Note>) -> Vec<Content> {
+    let as_published = options.as_published;
     let are_paths_read = are_paths_read(executions, as_published, notes);
     let size = |folder: &Path, name: &str| fs::metadata(folder.join(name)).map_or(0, |about| about.len());
     let mut order: Vec<(u64, usize)> = executions
@@ -365,29 +421,44 @@ fn read_contents(executions: &[Execution], as_published: bool, notes: &mut Vec<N
         match part {
             Part::Requests => {
                 let mut notes = Vec::new();
-                let requests = read_requests(execution, as_published, &mut notes);
+                let (requests, is_plain) = read_requests(execution, as_published, &mut notes);
                 let mut content = content.lock();
-                content.requests = requests;
+                (content.requests, content.is_plain[0]) = (requests, is_plain);
                 content.notes[0] = notes;
             }
             Part::Traces => {
                 let mut notes = Vec::new();
-                let (rows, invalid) = read_traces(execution, as_published, are_paths_read, &mut notes);
+                let (rows, invalid, is_plain) =
+                    read_traces(execution, as_published, are_paths_read, &mut notes);
                 let mut content = content.lock();
-                (content.rows, content.invalid) = (rows, invalid);
+                (content.rows, content.invalid, content.is_plain[1]) = (rows, invalid, is_plain);
                 content.notes[1] = notes;
             }
         }
         let mut content = content.lock();
         content.left -= 1;
         if content.left == 0 {
+            if options.whole_folders {
+                content.damage = damage(&execution.folder, content.is_plain == [true; 2]);
+            }
             content.join(as_published);
         }
     });
     contents.into_iter().map(Mutex::into_inner).collect()
 }
 
-fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note>) -> Option<Requests> {
+/// What is wrong with a file of the folder, as the summaries of `sb_analysis` say it.
+fn damage(folder: &Path, is_plain: bool) -> Option<String> {
+    let checked = if is_plain { check_small_files(folder) } else { check_folder(folder) };
+    checked.err().map(|error| error.to_string())
+}
+
+/// The requests, and whether every row of their file is [`plain`].
+fn read_requests(
+    execution: &Execution,
+    as_published: bool,
+    notes: &mut Vec<Note>,
+) -> (Option<Requests>, bool) {
     let folder = &execution.folder;
     let by_rules = !execution.is_ours || as_published;
     let types = RequestTypes::new(&execution.application, by_rules, as_published);
@@ -395,17 +466,19 @@ fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note
     // Ours is finer: microseconds instead of seconds, and the request's own name.
     let (path, read) = if ours.is_file() && !(as_published && k6.is_file()) {
         let read = requests::read_invocations(&ours, types);
-        (ours, read)
+        (ours.clone(), read)
     } else if k6.is_file() {
         let read = requests::read_k6(&k6, types, as_published);
-        (k6, read)
+        (k6.clone(), read)
     } else {
         notes.push(Note::warning(
             &k6,
             "there is no such file: how many requests were sent, and of which type, is unknown",
         ));
-        return None;
+        return (None, !ours.exists() && !k6.exists());
     };
+    // Summaries are of this file, whatever is read here.
+    let is_same = path == ours || !ours.exists();
     match read {
         Ok(mut requests) => {
             let is_empty = requests.sent.count() == 0 && requests.sent.not_sent == 0;
@@ -415,12 +488,13 @@ fn read_requests(execution: &Execution, as_published: bool, notes: &mut Vec<Note
             }
             let is_known = !is_empty || requests.notes.is_empty() || as_published;
             notes.append(&mut requests.notes);
+            let is_plain = requests.is_plain && is_same;
             // Of a file that cannot be read, nothing is known; that is not a count of zero.
-            is_known.then_some(requests)
+            (is_known.then_some(requests), is_plain)
         }
         Err(error) => {
             notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
-            None
+            (None, false)
         }
     }
 }
@@ -450,14 +524,16 @@ fn read_traces(
     as_published: bool,
     are_paths_read: bool,
     notes: &mut Vec<Note>,
-) -> (Option<TraceRows>, u64) {
+) -> (Option<TraceRows>, u64, bool) {
     let folder = &execution.folder;
     let path = folder.join(BREAKDOWN_FILE);
     notes.extend(analyze_folder(folder));
     let by_path = &*execution.application == "image_processing" && (!execution.is_ours || as_published);
     let read = File::open(&path).and_then(|file| traces::read(file, &path, by_path));
+    let mut is_plain = false;
     let rows = match read {
         Ok(mut rows) => {
+            is_plain = rows.is_plain;
             let is_known = rows.traces.count() > 0 || rows.notes.is_empty() || as_published;
             notes.append(&mut rows.notes);
             if are_paths_read && let Some(file) = traces_file(folder) {
@@ -473,7 +549,10 @@ fn read_traces(
             }
             is_known.then_some(rows)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            is_plain = true;
+            None
+        }
         Err(error) => {
             notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
             None
@@ -488,7 +567,7 @@ fn read_traces(
             0
         }
     };
-    (rows, invalid)
+    (rows, invalid, is_plain)
 }
 
 impl Content {

@@ -212,10 +212,14 @@ impl Fields {
         self.ranges.len()
     }
 
+    /// Where a field is in its record, quotes around it left out. Empty where there is none.
+    pub(super) fn range(&self, place: usize) -> Range<usize> {
+        self.ranges.get(place).map_or(0..0, |range| range.start as usize..range.end as usize)
+    }
+
     /// A field as it is written; doubled quotes stay doubled. Empty where there is none.
     pub(super) fn raw<'a>(&self, record: Record<'a>, place: usize) -> &'a [u8] {
-        let Some(range) = self.ranges.get(place) else { return b"" };
-        &record.bytes[range.start as usize..range.end as usize]
+        &record.bytes[self.range(place)]
     }
 
     /// A field as it was before it was quoted.

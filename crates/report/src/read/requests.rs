@@ -10,10 +10,11 @@ use std::sync::Arc;
 use memchr::memmem::find;
 
 use super::number::{fixed, rounded};
+use super::plain;
 use super::records::{Fields, Record, Records};
 use crate::execution::{Sent, Times};
 use crate::note::{BadRows, Note};
-use sb_measurement::{RequestType, RequestTypes, TypeId};
+use sb_measurement::{COLUMNS, Outcome, RequestType, RequestTypes, TypeId};
 
 /// The id of a trace: 32 hexadecimal digits as two numbers, whichever way they are written.
 pub(super) type TraceId = [u64; 2];
@@ -55,6 +56,8 @@ pub(super) struct Requests {
     /// Requests behind the first of their trace, by the place of that trace.
     further: HashMap<u32, Vec<TypeId>>,
     pub(super) notes: Vec<Note>,
+    /// Whether every row is [`plain`].
+    pub(super) is_plain: bool,
 }
 
 /// The type of the first request of a trace, and what became of its requests.
@@ -87,6 +90,7 @@ impl Requests {
             by_text: HashMap::default(),
             further: HashMap::new(),
             notes: Vec::new(),
+            is_plain: false,
         }
     }
 
@@ -198,6 +202,8 @@ struct Opened<const N: usize> {
     optional: Vec<Option<usize>>,
     /// How many columns it has.
     columns: usize,
+    /// Whether the header is [`plain`].
+    is_plain: bool,
 }
 
 /// Opens a file of requests. Of one that is empty or lacks a column, what is wrong.
@@ -216,12 +222,14 @@ fn open<const N: usize>(
     };
     let optional = optional.iter().map(|name| place(&fields, header, name)).collect();
     let columns = fields.len();
-    Ok(Ok(Opened { records, fields, places, optional, columns }))
+    let is_plain = plain::record(header, &fields);
+    Ok(Ok(Opened { records, fields, places, optional, columns, is_plain }))
 }
 
 /// Reads `k6_metrics.csv`: its rows of `http_req_duration` are the requests.
 pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) -> io::Result<Requests> {
     const METRIC: &[u8] = b"http_req_duration";
+    const DROPPED: &[u8] = b"dropped_iterations";
     let mut all = Requests::new();
     let names = ["metric_name", "timestamp", "metric_value", "method", "url", "extra_tags"];
     let opened = match open(path, names, &["name", "status", "expected_response"])? {
@@ -231,7 +239,7 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
             return Ok(all);
         }
     };
-    let Opened { mut records, mut fields, places, optional, columns } = opened;
+    let Opened { mut records, mut fields, places, optional, columns, mut is_plain } = opened;
     let [metric, time, value, method, url, tags] = places;
     let [name, status, expected] = [0, 1, 2].map(|at: usize| optional.get(at).copied().flatten());
     let mut times = Counter::default();
@@ -243,11 +251,16 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
         if metric == 0 {
             // Most rows are other metrics, and are not split. The name may be in quotes, as every field may be.
             let bytes = record.bytes.strip_prefix(b"\"").unwrap_or(record.bytes);
-            if !bytes.starts_with(METRIC) && !record.is_broken {
+            if !bytes.starts_with(METRIC) && !record.is_broken && !bytes.starts_with(DROPPED) {
+                is_plain = is_plain && plain::unsplit(record, columns);
                 continue;
             }
         }
         fields.split(record);
+        is_plain = is_plain && plain::record(record, &fields) && fields.len() == columns;
+        if fields.raw(record, metric) == DROPPED {
+            is_plain = is_plain && plain::number(fields.raw(record, value));
+        }
         if record.is_broken {
             bad.add(record.line, || "a quote is never closed, or the row is too long".to_owned());
             continue;
@@ -270,6 +283,7 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
             });
             NO_LATENCY
         });
+        is_plain = is_plain && plain::number(fields.raw(record, value));
         let text = |place: Option<usize>| place.map_or(Cow::Borrowed(&b""[..]), |at| fields.text(record, at));
         let (method, address) = (fields.text(record, method), fields.text(record, url));
         let kind = match types.of_request(&method, &address, &text(name)) {
@@ -290,6 +304,7 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
     all.types = types.into_names();
     all.notes.extend(bad.into_notes(path));
     all.notes.extend(without_latency.into_notes_of(path, "the request counts as sent, without a latency"));
+    all.is_plain = is_plain && all.notes.is_empty();
     Ok(all)
 }
 
@@ -355,15 +370,22 @@ fn id_of_tags(tags: &[u8]) -> &[u8] {
 pub(super) fn read_invocations(path: &Path, mut types: RequestTypes) -> io::Result<Requests> {
     let mut all = Requests::new();
     let names = ["request", "trace_id", "planned", "sent", "answered", "outcome"];
-    let opened = match open(path, names, &[])? {
+    let checked = ["invocation", "latency_ms", "latency_from_planned_ms", "status"];
+    let opened = match open(path, names, &checked)? {
         Ok(opened) => opened,
         Err(note) => {
             all.notes.push(note);
             return Ok(all);
         }
     };
-    let Opened { mut records, mut fields, places, columns, .. } = opened;
+    let Opened { mut records, mut fields, places, optional, columns, mut is_plain } = opened;
     let [request, id, planned, sent, answered, outcome] = places;
+    let checked = [0, 1, 2, 3].map(|at: usize| optional.get(at).copied().flatten());
+    // They stand where our load generator writes them.
+    is_plain = is_plain
+        && columns == COLUMNS.len()
+        && places == [1, 2, 3, 4, 5, 9]
+        && checked == [Some(0), Some(6), Some(7), Some(8)];
     let mut times = Vec::new();
     let mut due = Vec::new();
     let mut bad = BadRows::default();
@@ -388,6 +410,9 @@ pub(super) fn read_invocations(path: &Path, mut types: RequestTypes) -> io::Resu
             bad.add(record.line, || "a time is not in seconds".to_owned());
             continue;
         };
+        is_plain = is_plain
+            && plain::record(record, &fields)
+            && plain_invocation(record, &fields, [planned, sent, answered]);
         due.extend(planned);
         let outcome = fields.raw(record, outcome);
         let Some(sent) = sent else {
@@ -416,7 +441,26 @@ pub(super) fn read_invocations(path: &Path, mut types: RequestTypes) -> io::Resu
     all.sent.planned = (!due.is_empty()).then(|| Times::of_all(due));
     all.types = types.into_names();
     all.notes.extend(bad.into_notes(path));
+    all.is_plain = is_plain && all.notes.is_empty();
     Ok(all)
+}
+
+/// Whether the columns of a row of ours hold what they should, and agree. The times are those of the row.
+fn plain_invocation(
+    record: Record<'_>,
+    fields: &Fields,
+    [planned, sent, answered]: [Option<i64>; 3],
+) -> bool {
+    let [number, _, _, times @ .., latency, from_planned, status, outcome] =
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|place| fields.raw(record, place));
+    let since = |begin: Option<i64>| answered?.checked_sub(begin?);
+    plain::count(number)
+        && times.iter().all(|time| time.is_empty() || plain::time(time))
+        && (sent.is_some() || answered.is_none())
+        && plain::millis(latency, since(sent))
+        && plain::millis(from_planned, since(planned))
+        && matches!(status, [] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'])
+        && Outcome::ALL.iter().any(|known| known.name().as_bytes() == outcome)
 }
 
 /// In the place of the latency of a request that was not answered.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use sb_analysis::for_each_path;
 
 use super::number::{count, duration, rounded};
+use super::plain;
 use super::records::{Fields, Records};
 use super::requests::{BY_PATH, Requests, TraceId, places, trace_id};
 use crate::execution::{ACTIVITIES, Traces, flag};
 use crate::note::{BadRows, Note};
-use sb_measurement::{NO_REQUEST, TypeId, image_type, names_of};
+use sb_measurement::{NO_REQUEST, TypeId, UNKNOWN_REQUEST, image_type, names_of};
 
 /// Traces, and what joins them to their requests.
 #[derive(Default)]
@@ -24,7 +25,12 @@ pub(super) struct TraceRows {
     /// Of an application whose types depend on the path: the type of each trace by it.
     by_path: Vec<&'static str>,
     pub(super) notes: Vec<Note>,
+    /// Whether every row is [`plain`].
+    pub(super) is_plain: bool,
 }
+
+/// Columns that nothing here is made of: where they are there and hold what they should, the file is no damaged one.
+const CHECKED: [&str; 3] = ["end_time", "services", "url"];
 
 const COLUMNS: [&str; 8] = [
     "trace_id",
@@ -57,6 +63,9 @@ pub(super) fn read(input: impl Read, path: &Path, by_path: bool) -> io::Result<T
         }
     };
     let columns = fields.len();
+    let checked = places(&fields, header, CHECKED);
+    all.is_plain = checked.is_ok() && plain::record(header, &fields);
+    let [end, services, _] = checked.unwrap_or_default();
     let mut bad = BadRows::default();
     let mut starts = Vec::new();
     let traces = &mut all.traces;
@@ -114,6 +123,13 @@ pub(super) fn read(input: impl Read, path: &Path, by_path: bool) -> io::Result<T
                 [0; 2]
             }
         });
+        all.is_plain = all.is_plain
+            && plain::record(record, &fields)
+            && [start, end].into_iter().all(|place| plain::number(raw(place)))
+            && plain::duration(raw(took))
+            && places.into_iter().all(|place| plain::count(raw(place)))
+            && [services, names].into_iter().all(|place| plain::list(raw(place)))
+            && parts.iter().all(|place| raw(*place).is_empty() || plain::duration(raw(*place)));
         starts.push(begun);
         traces.durations.push(lasted);
         for (part, micros) in traces.parts.iter_mut().zip(micros) {
@@ -136,6 +152,7 @@ pub(super) fn read(input: impl Read, path: &Path, by_path: bool) -> io::Result<T
     }
     traces.shrink();
     all.notes.extend(bad.into_notes(path));
+    all.is_plain &= all.notes.is_empty();
     Ok(all)
 }
 
@@ -184,7 +201,7 @@ impl TraceRows {
             });
             number as TypeId
         };
-        let none = number(NO_REQUEST);
+        let none = number(if as_published { NO_REQUEST } else { UNKNOWN_REQUEST });
         let by_path: Vec<(&str, TypeId)> = ["postFaceImage", "postNonFaceImage", "postImage"]
             .into_iter()
             .filter(|_| !self.by_path.is_empty())

@@ -34,7 +34,8 @@ impl From<Aggregates> for Figures {
     }
 }
 
-/// A share with its interval of 95 %, all in 0 to 1. Where trials differ by more than chance, they count and not single requests.
+/// A share with its interval of 95 %, all in 0 to 1. Where trials vary more than single requests would, they count and not
+/// single requests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct GroupShare {
     /// The share.

@@ -251,6 +251,40 @@ fn traces_without_a_request_fail_by_their_own_errors() {
 }
 
 #[test]
+fn a_summary_says_why_types_do_not_add_up() {
+    let data = Data::new();
+    let requests = [(1, LIST), (2, LIST), (3, PUT)].map(|(number, url)| request(number, 100, "30.0", url));
+    let traces = [1, 2, 9].map(|number| trace(number, "100.000", 20, 0));
+    data.published("todo/logs/2022-01-01_00-00-00", "a", &requests, &traces);
+    let summary = crate::summary::summary(&data.report(false));
+    for row in [
+        "| todo\\_api, a | all | 3 | 0 ",
+        "| todo\\_api, a | listTodos | 2 | 0 ",
+        "| todo\\_api, a | createTodo | 1 request | 0 ",
+        "| todo\\_api, a | (unknown) | 1 | 0 ",
+        "\nType (unknown): traces of which no file says the request.",
+        "add up to `all` in column n: a type without traces that can be used is counted by its requests",
+    ] {
+        assert!(summary.contains(row), "{row}: {summary}");
+    }
+    assert!(!summary.to_lowercase().contains("nan"), "{summary}");
+    let published = crate::summary::summary(&data.report(true));
+    assert!(published.contains("| NaN | 1 |") && published.contains("\nType NaN: traces"), "{published}");
+    // What adds up needs no words, and a single type that nobody knows is all there is.
+    data.published("todo/logs/2022-01-01_00-00-00", "a", &requests[..2], &traces[..2]);
+    let summary = crate::summary::summary(&data.report(false));
+    assert!(!summary.contains("add up") && !summary.contains("Type "), "{summary}");
+    fs::remove_file(data.path().join("todo/logs/2022-01-01_00-00-00/k6_metrics.csv")).unwrap();
+    let summary = crate::summary::summary(&data.report(false));
+    assert!(summary.contains("| todo\\_api, a | all | 2 | 0 ") && !summary.contains("Type "), "{summary}");
+    // Nothing is left to measure where all requests failed.
+    let failed = Data::new();
+    ours(&failed, "shop/logs/2026-01-01_00-00-00", "t1", &[(1, 2, 0, false), (2, 4, 0, false)]);
+    let summary = crate::summary::summary(&failed.report(false));
+    assert!(summary.contains("| buy | 0 | 2 (100.0 %, "), "{summary}");
+}
+
+#[test]
 fn a_verdict_says_how_many_more_trials_a_figure_needs() {
     let data = Data::new();
     for trial in 0..6_u32 {
@@ -750,7 +784,7 @@ fn doubled_quotes_of_names_are_one_quote() {
     assert_eq!(types, ["G\"T /\"b", "say \"hi\""]);
 }
 
-/// A folder that another reader found damaged counts nowhere, and is named once, under whichever path it is given.
+/// A folder with a damaged file counts nowhere, and is named once, however often it is given.
 #[test]
 fn folders_that_are_left_out_count_nowhere() {
     let data = Data::new();
@@ -759,16 +793,22 @@ fn folders_that_are_left_out_count_nowhere() {
         ours(&data, &format!("shop/logs/2026-01-01_00-00-0{trial}"), &format!("t{trial}"), &requests);
     }
     let damaged = data.path().join("shop/logs/2026-01-01_00-00-01");
-    let left_out =
-        vec![(data.path().join("shop/../shop/logs/2026-01-01_00-00-01"), "line 5 is damaged".to_owned())];
+    let rows = fs::read_to_string(damaged.join("trace_breakdown.csv")).unwrap();
+    fs::write(damaged.join("trace_breakdown.csv"), rows.replace("0:00:00.100000", "0:00:00,1")).unwrap();
     for as_published in [false, true] {
-        let options = Options { as_published, left_out: left_out.clone(), ..Options::default() };
-        let report = Report::new(&read(&[data.path(), damaged.clone()], &options).unwrap());
+        let lenient = data.report(as_published);
+        assert_eq!(lenient.executions, 3);
+        assert!(lenient.notes.iter().any(|note| note.message.contains("the row is left out")));
+        let options = Options { as_published, whole_folders: true, ..Options::default() };
+        let dataset = read(&[data.path(), damaged.clone()], &options).unwrap();
+        assert_eq!(dataset.left_out().iter().map(|(folder, _)| folder).collect::<Vec<_>>(), [&damaged]);
+        let report = Report::new(&dataset);
         assert_eq!(report.executions, 2);
+        assert!(!report.notes.iter().any(|note| note.message.contains("the row is left out")));
         let all = group(&report, None, None);
         assert_eq!((all.requests, all.traces), (Some(10), 10));
         let said: Vec<_> =
-            report.notes.iter().filter(|note| note.message.contains("line 5 is damaged")).collect();
+            report.notes.iter().filter(|note| note.message.contains("left out as a whole")).collect();
         assert_eq!(said.len(), 1, "{:?}", report.notes);
         assert_eq!((said[0].weight, said[0].path.as_deref()), (Weight::Warning, Some(&*damaged)));
     }
@@ -810,4 +850,80 @@ fn files_with_any_bytes_changed_are_read_without_a_panic() {
             Ok(())
         })
         .unwrap();
+}
+
+/// Whatever is in the files, a folder is left out exactly where a summary would leave it out, although the files are read once only.
+#[test]
+fn folders_are_left_out_where_summaries_leave_them_out() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    let data = small();
+    let published = data.path().join("lg1/raw/todo/logs/2022-01-01_00-00-00");
+    ours(
+        &data,
+        "shop/logs/2026-01-01_00-00-00",
+        "t1",
+        &[(1, 20, 0, true), (2, 30, 1, false), (3, 40, 0, true)],
+    );
+    let shop = data.path().join("shop/logs/2026-01-01_00-00-00");
+    let files: Vec<PathBuf> = [
+        (&published, "k6_metrics.csv"),
+        (&published, "trace_breakdown.csv"),
+        (&published, "invalid_traces.csv"),
+        (&shop, "invocations.csv"),
+        (&shop, "trace_breakdown.csv"),
+        (&shop, "run.json"),
+    ]
+    .map(|(folder, name)| folder.join(name))
+    .to_vec();
+    let whole: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let bytes = prop::sample::select(b"\",\n\r-:.059e'[]x\xff\0 ".to_vec());
+    let change = (0..files.len(), any::<prop::sample::Index>(), bytes, 0_usize..4);
+    let strategy = prop::collection::vec(change, 0..4);
+    let counts = [std::cell::Cell::new(0), std::cell::Cell::new(0)];
+    TestRunner::new(Config { cases: 600, ..Config::default() })
+        .run(&strategy, |changes| {
+            let mut texts = whole.clone();
+            for (file, at, byte, kind) in changes {
+                let text = &mut texts[file];
+                let at = at.index(text.len());
+                match kind {
+                    0 => text[at] = byte,
+                    1 => text.insert(at, byte),
+                    2 => drop(text.remove(at)),
+                    _ => text.truncate(at.max(1)),
+                }
+            }
+            for (file, text) in files.iter().zip(&texts) {
+                fs::write(file, text).unwrap();
+            }
+            let options = Options { whole_folders: true, ..Options::default() };
+            for folder in [&published, &shop] {
+                let dataset = read(std::slice::from_ref(folder), &options).unwrap();
+                let expected = sb_analysis::check_folder(folder).err().map(|error| error.to_string());
+                let found = dataset.left_out().first().map(|(_, reason)| reason.clone());
+                prop_assert_eq!(&found, &expected);
+                counts[usize::from(found.is_some())].update(|count| count + 1);
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(counts.iter().all(|count| count.get() > 100), "sound and damaged: {counts:?}");
+}
+
+/// Files as our programs write them are plain: nobody reads them a second time.
+#[test]
+fn files_as_they_are_written_are_plain() {
+    let data = small();
+    ours(&data, "shop/logs/2026-01-01_00-00-00", "t1", &[(1, 20, 0, true), (2, 30, 1, false)]);
+    let options = Options { whole_folders: true, ..Options::default() };
+    let dataset = read(&[data.path()], &options).unwrap();
+    assert_eq!(dataset.executions(), 2, "{:?}", dataset.notes());
+    assert_eq!(dataset.read_again, 0);
+    // An exponent is right, but not plain.
+    let rows = data.path().join("shop/logs/2026-01-01_00-00-00/trace_breakdown.csv");
+    let text = fs::read_to_string(&rows).unwrap();
+    fs::write(&rows, text.replacen(",100,", ",1e2,", 1)).unwrap();
+    let dataset = read(&[data.path()], &options).unwrap();
+    assert_eq!((dataset.executions(), dataset.read_again), (2, 1));
 }
