@@ -1,6 +1,8 @@
 #!/bin/sh
 # Builds each function into .build/functions/NAME/bootstrap: a static program for Lambda's x86-64 machines, or with `local` for this one.
+# With `azure`, it builds the archive for Azure.
 set -eu
+[ "${1-}" != azure ] || exec sh "$(dirname "$0")/azure/build.sh"
 cd "$(dirname "$0")/functions"
 architecture=amd64
 [ "${1-}" != local ] || architecture=$(go env GOHOSTARCH)

@@ -78,6 +78,10 @@ class Account:
     def group_create(self, given, refused):
         self.kept["groups"][group_of(given)] = {"location": given.location, "tags": pairs(given.tags)}
 
+    def group_show(self, given, refused):
+        self.group(group_of(given))
+        return {"name": group_of(given)} | self.kept["groups"][group_of(given)]
+
     def group_exists(self, given, refused):
         return group_of(given) in self.kept["groups"]
 
@@ -99,7 +103,7 @@ class Account:
         template = bicep.Template(Path(given.template_file))
         values = pairs(given.parameters)
         try:
-            made = template.resources(values)
+            made = template.resources(values, self.kept["groups"][group_of(given)]["tags"])
         except bicep.Wrong as error:
             raise Failed(f"(InvalidTemplate) {error}") from error
         for type, name, tags in made[: len(made) // 2] if refused else made:

@@ -8,6 +8,9 @@ from pycep import BicepParser
 # What a template may name beside its own symbols: functions and namespaces that the applications use.
 KNOWN = {"environment", "resourceGroup", "string"}
 
+# How the parser gives `resourceGroup().tags`.
+GROUPS_TAGS = BicepParser().parse(text="var tags = resourceGroup().tags\n")["variables"]["tags"]["value"]
+
 
 class Wrong(Exception):
     """Something that Azure would not accept."""
@@ -41,8 +44,8 @@ class Template:
         if unused := declared - referred - leaves:
             raise Wrong(f"never used: {', '.join(sorted(unused))}")
 
-    def resources(self, values):
-        """What is made with these values of parameters: type, name and tags of each, in the template's order."""
+    def resources(self, values, of_group):
+        """What is made with these values of parameters, in a group with these tags: type, name and tags of each, in the template's order."""
         if unknown := set(values) - set(self.parameters):
             raise Wrong(f"no such parameters: {', '.join(sorted(unknown))}")
         needed = {name for name, parameter in self.parameters.items() if parameter["default"] is None}
@@ -57,7 +60,7 @@ class Template:
             if parent := config.get("parent"):
                 name = f"{names[parent]}/{name}"
             names[symbol] = name
-            made.append((resource["type"], name, self._tags(config, values)))
+            made.append((resource["type"], name, self._tags(config, values, of_group)))
         return made
 
     def _fits(self, name, value):
@@ -72,7 +75,7 @@ class Template:
             if decorator["type"] in ("max_length", "max_value") and size > limit:
                 raise Wrong(f"{name} is above {limit}: {value}")
 
-    def _tags(self, config, values):
+    def _tags(self, config, values, of_group):
         """Of a resource that can have them: what lies in another has none of its own."""
         if "parent" in config:
             return {}
@@ -81,4 +84,6 @@ class Template:
             tags = self.tree["variables"][tags]["value"]
         if not tags:
             raise Wrong(f"{config['name']} has no tags, by which it would be found again")
+        if tags == GROUPS_TAGS:
+            return of_group
         return {name.strip("'"): values.get(value, value) for name, value in tags.items()}

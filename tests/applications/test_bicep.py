@@ -9,6 +9,7 @@ import bicep
 
 APPLICATION = Path(__file__).resolve().parents[2] / "applications" / os.environ.get("APPLICATION", "todo-api")
 SOURCE = (APPLICATION / "azure" / "main.bicep").read_text()
+TAGS = {"sb-deployment": "sb-test"}
 VALUES = {"deployId": "0123456789"} | ({"maxSide": "160"} if "param maxSide" in SOURCE else {})
 
 
@@ -21,11 +22,12 @@ class Mistakes(unittest.TestCase):
             path = Path(folder) / "main.bicep"
             path.write_text(changed)
             with self.assertRaisesRegex(bicep.Wrong, said):
-                bicep.Template(path).resources(values)
+                bicep.Template(path).resources(values, TAGS)
 
     def test_the_template_itself_is_accepted(self):
-        made = bicep.Template(APPLICATION / "azure" / "main.bicep").resources(VALUES)
+        made = bicep.Template(APPLICATION / "azure" / "main.bicep").resources(VALUES, TAGS)
         self.assertIn("Microsoft.Web/sites", [type for type, _, _ in made])
+        self.assertEqual([TAGS], [tags for type, _, tags in made if type == "Microsoft.Web/sites"])
 
     def test_symbols_that_nobody_declares(self):
         self.check("not declared: conection", "value: connection }", "value: conection }")

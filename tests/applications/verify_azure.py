@@ -93,7 +93,9 @@ def verify(name, sb):
         hidden = shutil.ignore_patterns("node_modules", "logs", ".sb", "target", ".build")
         shutil.copytree(environment.ROOT / "applications" / name, copy, ignore=hidden)
         manifest = copy / "benchmark.toml"
-        manifest.write_text(re.sub(r"(?m)^retry = .*$", "retry = { attempts = 1 }", manifest.read_text()))
+        once = "retry = { attempts = 1 }"
+        cleanup = f'\n[[cleanup]]\ntarget = "azure"\nname = "stack"\nbicep = {{ down = true }}\n{once}\n'
+        manifest.write_text(re.sub(r"(?m)^retry = .*$", once, manifest.read_text()) + cleanup)
         application = Application(copy, sb)
         application.must("prepare")
         account, asked = application.account(), application.commands()

@@ -90,8 +90,11 @@ fn the_examples_in_the_documentation_are_valid() {
     );
     let topic = "Parameters:\n  MemorySize: {Type: Number}\nResources:\n  News: {Type: AWS::SNS::Topic}\n";
     work.write("applications/stacked/template.yaml", topic);
-    assert_eq!(blocks.len(), 6, "every example is checked");
+    let group = named("[params]\ndeploy_id");
+    work.write("applications/grouped/benchmark.toml", &format!("[benchmark]\nname = \"grouped\"\n{group}"));
+    work.write("applications/grouped/azure/main.bicep", "param deployId string\n");
+    assert_eq!(blocks.len(), 7, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
-    assert!(checked.stderr.contains("6 files checked, no errors"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("7 files checked, no errors"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("warning") && !checked.stderr.contains('⚠'), "{}", checked.stderr);
 }

@@ -4,6 +4,7 @@
 
 mod analysis;
 mod background;
+mod bicep;
 mod cloudformation_server;
 mod commands;
 mod compare;

@@ -12,7 +12,8 @@ param location string = resourceGroup().location
 @minValue(1)
 param maxSide int
 
-var tags = { 'sb-deployment': deployId }
+// Those of the group, by which a cleanup finds what is left.
+var tags = resourceGroup().tags
 var connection = 'DefaultEndpointsProtocol=https;AccountName=${storage.name};AccountKey=${storage.listKeys().keys[0].value};EndpointSuffix=${environment().suffixes.storage}'
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
@@ -100,4 +101,4 @@ resource functions 'Microsoft.Web/sites@2023-12-01' = {
 }
 
 output endpoint string = 'https://${functions.properties.defaultHostName}'
-output appInsightsId string = insights.properties.AppId
+output app_insights_id string = insights.properties.AppId

@@ -92,7 +92,7 @@ shape! {
     pub(crate) struct TargetFile {
         /// The most that steps of this target may ask for. Example: `["aws"]`.
         credentials: Option<Vec<Text>>,
-        /// Where `sam` steps deploy. Default: what the target's name, traces and credentials say. Example: `"aws"`.
+        /// Where `sam` and `bicep` steps deploy. Default: what the target's name, traces and credentials say. Example: `"aws"`.
         platform: Option<Spanned<PlatformWord>>,
         /// Where traces come from: a word, or a table with `app_insights`, `google` or `otlp`. Example: `"xray"`. Default: `"none"`.
         traces: Option<Spanned<TracesFile>>,
@@ -244,7 +244,7 @@ choice! {
 }
 
 shape! {
-    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local` or `sam`.
+    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local`, `sam` or `bicep`.
     pub(crate) struct StepFile {
         /// Unique per phase and target; letters, digits, `-` and `_`. Example: `"stack"`.
         name: Text,
@@ -268,6 +268,8 @@ shape! {
         local: Option<Spanned<LocalFile>>,
         /// Action: a SAM template, on AWS or on the local target, as the target's platform says. Example: `sam = { template = "template.yaml" }`.
         sam: Option<Spanned<SamFile>>,
+        /// Action: a Bicep template, on Azure. Example: `bicep = { template = "main.bicep", group = "sb-shop-{{params.deploy_id}}", location = "eastus" }`.
+        bicep: Option<Spanned<BicepFile>>,
         /// An alias from `[images]` or an image reference; default: a small Alpine image. Example: `image = "deploy"`.
         image: Option<Text>,
         /// The shell that takes a `run` string. Default: `["sh", "-c"]`. Example: `["bash", "-euo", "pipefail", "-c"]`.
@@ -391,6 +393,22 @@ shape! {
         /// On the local target: stand-ins of AWS services that it does not have. Example: `{ rekognition = "{{outputs.rekognition_url}}" }`.
         services: Option<Map<Spanned<Template>>>,
         /// Removes what the deploy step of the same name has deployed; only in cleanup steps. Example: `sam = { down = true }`.
+        down: Option<Spanned<bool>>,
+    }
+}
+
+shape! {
+    /// A Bicep template: exactly one of `template` and `down`.
+    pub(crate) struct BicepFile {
+        /// Deploys this template into a resource group; the cleanup deletes the group, without a step of its own. Example: `"azure/main.bicep"`.
+        template: Option<Text>,
+        /// With `template`: the name of the resource group. It must differ by deployment. Example: `"sb-shop-{{params.deploy_id}}"`.
+        group: Option<Spanned<Template>>,
+        /// With `template`: where the group is made. Example: `"{{params.azure_location}}"`.
+        location: Option<Spanned<Template>>,
+        /// Values of the template's parameters, before those of the benchmark. Example: `{ maxSide = "{{params.max_side}}" }`.
+        parameters: Option<Map<Spanned<Template>>>,
+        /// Deletes the group of the deploy step of the same name; only in cleanup steps. Example: `bicep = { down = true }`.
         down: Option<Spanned<bool>>,
     }
 }

@@ -101,12 +101,12 @@ pub(super) struct PhaseDrafts<'a> {
 
 impl BenchmarkChecker<'_> {
     fn check(&mut self, file: &BenchmarkFile) -> Benchmark {
-        let file = &stacks::written_out(file, &mut self.report);
-        let header = &file.benchmark;
-        check::name(&header.name.value, &header.name.span, "a benchmark", &mut self.report);
         let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
         let root = self.root(file, &folder);
         let place = ManifestFolder { folder, root };
+        let file = &stacks::written_out(file, self.files, &place, &mut self.report);
+        let header = &file.benchmark;
+        check::name(&header.name.value, &header.name.span, "a benchmark", &mut self.report);
         let params = self.params(file.params.as_ref());
         let images = self.images(file.images.as_ref(), &place);
         let ceilings = self.ceilings(&file.targets);

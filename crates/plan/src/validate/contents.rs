@@ -303,6 +303,7 @@ mod tests {
         check("sh deploy.sh {{params.x}} && bin/run", &["bin/run", "deploy.sh"]);
         check("python3 'app.py'>out.yaml; cat state.json", &["app.py"]);
         check("sam deploy --template-file ./template.yaml | tee out.yaml", &["template.yaml"]);
+        check("az deployment group create --template-file template.yaml \\\n  --query x", &["template.yaml"]);
         check("echo {{params.x}}.py nothing.py /etc/passwd ../x.sh", &[]);
         check("make -f rules", &["Makefile", "rules"]);
         check("make --file=rules all > state.json", &["Makefile", "rules"]);

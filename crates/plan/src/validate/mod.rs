@@ -6,6 +6,7 @@
 mod answer;
 mod background;
 mod benchmark;
+mod bicep;
 mod check;
 mod contents;
 mod echo;

@@ -19,6 +19,9 @@ use sb_workload::template::{Context, Template, plain_text};
 /// A template's application, or what is in its way.
 pub(super) type Evaluated = Result<Arc<sb_sam::Application>, Arc<[sb_sam::Problem]>>;
 
+/// Where a SAM template declares its parameters.
+const OF_SAM: &str = "not under `Parameters:`";
+
 impl Steps<'_> {
     /// The names of the outputs of a step that deploys a template, which is held against what the local target has.
     pub(super) fn local_outputs(
@@ -52,7 +55,7 @@ impl Steps<'_> {
                 if has_services || local.value.services.is_some() {
                     names.push("aws_endpoint".to_owned());
                 }
-                unknown_parameters(local.value.parameters.as_ref(), &model.parameter_names(), report);
+                unknown_parameters(local.value.parameters.as_ref(), &model.parameter_names(), OF_SAM, report);
             }
             Err(problem) => match not_a_template(template, &text) {
                 Some(other) => report.problems.push(other),
@@ -101,7 +104,7 @@ impl Steps<'_> {
                 return Vec::new();
             }
         };
-        unknown_parameters(sam.value.parameters.as_ref(), &model.parameter_names(), report);
+        unknown_parameters(sam.value.parameters.as_ref(), &model.parameter_names(), OF_SAM, report);
         let mut problems = model.assets().err().unwrap_or_default();
         problems.extend(model.missing_parameters(&self.likely_values(parameters)));
         problems.extend(model.refused_parameters(&self.known_values(parameters)));
@@ -424,15 +427,21 @@ fn in_template(template: &Path, text: &str, found: sb_sam::Problem) -> Problem {
 }
 
 /// Parameters given to a template that does not have them.
-fn unknown_parameters(given: Option<&Map<Spanned<Template>>>, known: &[String], report: &mut Report) {
+/// Reports values for parameters that a template does not have. `label` stands at each.
+pub(super) fn unknown_parameters(
+    given: Option<&Map<Spanned<Template>>>,
+    known: &[String],
+    label: &str,
+    report: &mut Report,
+) {
     for (name, _) in given.into_iter().flat_map(Map::iter) {
         if !known.contains(&name.value) {
             let message = format!("the template has no parameter `{}`", name.value);
-            report.push(
-                Problem::error("invalid-template", message)
-                    .at(&name.span, "not under `Parameters:`")
-                    .help(suggest(&name.value, "parameters", known.iter().map(String::as_str))),
-            );
+            report.push(Problem::error("invalid-template", message).at(&name.span, label).help(suggest(
+                &name.value,
+                "parameters",
+                known.iter().map(String::as_str),
+            )));
         }
     }
 }

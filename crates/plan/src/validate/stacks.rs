@@ -6,8 +6,11 @@ use crate::manifest::benchmark::{
     BenchmarkFile, LocalFile, PlatformWord, SamFile, StepFile, TargetFile, TracesFile, TracesWord,
 };
 use crate::manifest::problem::{Problem, Report, Span};
+use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
+use crate::validate::bicep::{self, Surroundings};
+use crate::validate::check::ManifestFolder;
 
 /// Where a target is: as it says, or as its traces, its credentials and its name say.
 fn platform(name: &str, target: &TargetFile) -> PlatformWord {
@@ -35,8 +38,13 @@ fn platform(name: &str, target: &TargetFile) -> PlatformWord {
     }
 }
 
-/// The manifest with its `sam` steps written out.
-pub(super) fn written_out(file: &BenchmarkFile, report: &mut Report) -> BenchmarkFile {
+/// The manifest with its `sam` and `bicep` steps written out.
+pub(super) fn written_out(
+    file: &BenchmarkFile,
+    files: &dyn Files,
+    place: &ManifestFolder,
+    report: &mut Report,
+) -> BenchmarkFile {
     let mut whole = file.clone();
     let targets: Vec<(&str, PlatformWord)> = file
         .targets
@@ -54,6 +62,7 @@ pub(super) fn written_out(file: &BenchmarkFile, report: &mut Report) -> Benchmar
         whole.cleanup.get_or_insert_default().extend(implied);
     }
     without_deploy(&whole, &targets, report);
+    bicep::write_out(&mut whole, &Surroundings { files, place, targets: &targets }, report);
     whole
 }
 
@@ -116,7 +125,11 @@ fn by_platform(
     steps
 }
 
-fn names_of(step: &StepFile, targets: &[(&str, PlatformWord)], span: &Span) -> Vec<Spanned<String>> {
+pub(super) fn names_of(
+    step: &StepFile,
+    targets: &[(&str, PlatformWord)],
+    span: &Span,
+) -> Vec<Spanned<String>> {
     match &step.target {
         Some(given) => given.0.clone(),
         None => targets
@@ -126,7 +139,7 @@ fn names_of(step: &StepFile, targets: &[(&str, PlatformWord)], span: &Span) -> V
     }
 }
 
-fn runs_on(step: &StepFile, target: &str) -> bool {
+pub(super) fn runs_on(step: &StepFile, target: &str) -> bool {
     step.target.as_ref().is_none_or(|targets| targets.0.iter().any(|name| name.value == target))
 }
 
@@ -168,9 +181,22 @@ fn removal(
         }
         PlatformWord::Azure | PlatformWord::Google | PlatformWord::None => return None,
     }
+    let mut removal = without_action(&step.value, vec![at(target)], &step.span);
+    removal.value.local = local;
+    removal.value.sam = sam;
+    removal.value.credentials = credentials;
+    Some(removal)
+}
+
+/// A step of the same name, on these targets, with nothing to do.
+pub(super) fn without_action(
+    step: &StepFile,
+    targets: Vec<Spanned<String>>,
+    span: &Span,
+) -> Spanned<StepFile> {
     let value = StepFile {
-        name: step.value.name.clone(),
-        target: Some(OneOrMany(vec![at(target)])),
+        name: step.name.clone(),
+        target: Some(OneOrMany(targets)),
         needs: None,
         run: None,
         background: None,
@@ -178,8 +204,9 @@ fn removal(
         wait: None,
         wait_for: None,
         load: None,
-        local,
-        sam,
+        local: None,
+        sam: None,
+        bicep: None,
         image: None,
         shell: None,
         env: None,
@@ -187,7 +214,7 @@ fn removal(
         user: None,
         network: None,
         limits: None,
-        credentials,
+        credentials: None,
         timeout: None,
         retry: None,
         allow_failure: None,
@@ -196,7 +223,7 @@ fn removal(
         on_interrupt: None,
         locks: None,
     };
-    Some(Spanned { value, span: step.span.clone() })
+    Spanned { value, span: span.clone() }
 }
 
 /// Reports cleanup steps that remove a stack which no deploy step makes: they go by its name.

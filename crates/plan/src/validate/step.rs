@@ -11,7 +11,9 @@ use crate::benchmark::{
     Action, Command, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry,
     SamTemplates, StackUp, WaitFor,
 };
-use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, SamFile, StepFile, WaitForFile};
+use crate::manifest::benchmark::{
+    BicepFile, LocalFile, OnInterruptWord, RunFile, SamFile, StepFile, WaitForFile,
+};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
@@ -33,8 +35,8 @@ use sb_sam::LocalSettings;
 use sb_workload::template::{Piece, Template};
 
 /// Of a stack, unless the manifest says otherwise.
-const CLEANUP_ATTEMPTS: u32 = 3;
-const CLEANUP_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const CLEANUP_ATTEMPTS: u32 = 3;
+pub(super) const CLEANUP_PAUSE: Duration = Duration::from_secs(30);
 
 /// What steps of one manifest share.
 pub(super) struct Steps<'a> {
@@ -215,6 +217,7 @@ impl Steps<'_> {
             file.load.as_ref().map(|value| ("load", &value.span)),
             file.local.as_ref().map(|value| ("local", &value.span)),
             file.sam.as_ref().map(|value| ("sam", &value.span)),
+            file.bicep.as_ref().map(|value| ("bicep", &value.span)),
         ]
         .into_iter()
         .flatten()
@@ -263,11 +266,16 @@ impl Steps<'_> {
         if let Some(sam) = &file.sam {
             return self.sam(phase, sam, report);
         }
+        // Where such a step can work, it was written out.
+        if let Some(bicep) = &file.bicep {
+            misplaced(bicep, report);
+            return None;
+        }
         report.push(
             Problem::error("step-action", format!("the step `{}` does nothing", file.name.value))
                 .at(&file.name.span, "a step without an action")
                 .help(
-                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local` and `sam`",
+                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local`, `sam` and `bicep`",
                 ),
         );
         None
@@ -464,6 +472,25 @@ fn wait_for_answer(file: &WaitForFile, params: &BTreeMap<String, Param>, report:
             .as_ref()
             .map_or(Duration::from_mins(2), |timeout| check::duration(timeout, true, report)),
     }
+}
+
+/// A Bicep template in a phase that deploys none, or with other keys than it takes there.
+fn misplaced(bicep: &Spanned<BicepFile>, report: &mut Report) {
+    let file = &bicep.value;
+    let takes_values = file.group.is_some() || file.location.is_some() || file.parameters.is_some();
+    let (message, help) = match (&file.template, &file.down) {
+        (Some(_), None) => {
+            ("`bicep = { template = … }` belongs to deploy steps", "move the step to [[deploy]]")
+        }
+        (None, Some(down)) if down.value && !takes_values => {
+            ("`bicep = { down = true }` belongs to cleanup steps", "move the step to [[cleanup]]")
+        }
+        _ => (
+            "`bicep` takes either `template`, with values for it, or `down = true`",
+            "write `{ template = \"main.bicep\", group = …, location = … }` to deploy; its cleanup needs no step",
+        ),
+    };
+    report.push(Problem::error("step-action", message).at(&bicep.span, "not here").help(help));
 }
 
 /// Keys that only mean something to a command.

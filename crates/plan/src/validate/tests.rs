@@ -1,6 +1,7 @@
 //! Whole files through the public functions, and what their problems look like to a reader.
 
 mod background;
+mod bicep;
 mod code;
 mod factors;
 mod help;

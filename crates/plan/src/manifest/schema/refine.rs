@@ -242,12 +242,17 @@ fn additions() -> Vec<(&'static str, Value)> {
             json!({ "propertyNames": { "pattern": LOCK }, "additionalProperties": { "minimum": 1, "maximum": 10_000 } }),
         ),
         ("*.applications", json!({ "minItems": 1 })),
-        ("*.deploy", steps(json!({ "load": false, "local": no_down, "sam": no_down }))),
-        ("*.invoke", steps(json!({ "local": false, "sam": false, "background": not_true, "ready": false }))),
+        ("*.deploy", steps(json!({ "load": false, "local": no_down, "sam": no_down, "bicep": no_down }))),
+        (
+            "*.invoke",
+            steps(
+                json!({ "local": false, "sam": false, "bicep": false, "background": not_true, "ready": false }),
+            ),
+        ),
         (
             "*.cleanup",
             steps(
-                json!({ "load": false, "local": no_template, "sam": no_template, "background": not_true, "ready": false }),
+                json!({ "load": false, "local": no_template, "sam": no_template, "bicep": no_template, "background": not_true, "ready": false }),
             ),
         ),
         ("*.requests", json!({ "minItems": 1 })),
@@ -286,15 +291,15 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("StepFile.timeout", positive.clone()),
         ("StepFile.outputs", keys(NAME)),
         ("StepFile.locks", items(&json!({ "type": "string", "pattern": LOCK }))),
-        ("StepFile", one_of(&["run", "wait", "wait_for", "load", "local", "sam"])),
+        ("StepFile", one_of(&["run", "wait", "wait_for", "load", "local", "sam", "bicep"])),
         (
             "StepFile",
-            json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local"), without_command("sam")] }),
+            json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local"), without_command("sam"), excludes("bicep", &["shell", "workdir", "outputs"])] }),
         ),
         (
             "StepFile",
             json!({ "allOf": [
-                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false, "sam": false } } },
+                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false, "sam": false, "bicep": false } } },
                 { "if": { "allOf": [is_background, lacks("ready")] }, "then": { "properties": { "background": false } } },
                 { "if": { "not": is_background }, "then": { "properties": { "ready": false } } },
             ] }),
@@ -315,6 +320,11 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("SamFile.template", pattern(PATH)),
         ("SamFile.down", json!({ "const": true })),
         ("SamFile", one_of(&["template", "down"])),
+        ("BicepFile.template", pattern(PATH)),
+        ("BicepFile.down", json!({ "const": true })),
+        ("BicepFile", one_of(&["template", "down"])),
+        ("BicepFile", json!({ "allOf": [excludes("down", &["group", "location", "parameters"])] })),
+        ("BicepFile.group", json!({ "pattern": r"\{\{" })),
         ("LocalFile.template", pattern(PATH)),
         ("LocalFile.down", json!({ "const": true })),
         ("LocalFile", one_of(&["template", "down"])),
