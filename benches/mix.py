@@ -6,7 +6,7 @@
 Makes a day in the form of Azure Functions 2019, with durations and memory. Rates span six powers of ten, as production's do.
 InVitro (vhive-serverless/invitro, docs/sampler.md) keeps the best of many random draws. Its measure is the mean of two
 Wasserstein distances, each the mean over the minutes: of the functions' counts, and of count x duration x memory. Both
-choices are judged by this measure, and by `sb`'s own, which does not know memory. Needs numpy and scipy (PyPI).
+choices are judged by this measure. Needs numpy and scipy (PyPI).
 """
 
 import argparse
@@ -55,11 +55,15 @@ def generate(folder, count, seed):
     with open(folder / "invocations_per_function_md.anon.d01.csv", "w") as out:
         out.write(header + ",".join(str(minute) for minute in range(1, DAY + 1)) + "\n")
         for name, row in zip(names, counts):
-            out.write(f"o,a,{name},http,{','.join(map(str, row))}\n")
+            out.write(f"o,{name},{name},http,{','.join(map(str, row))}\n")
     with open(folder / "function_durations_percentiles.anon.d01.csv", "w") as out:
         out.write("HashOwner,HashApp,HashFunction,Average,Count,Minimum,Maximum\n")
         for name, duration, row in zip(names, durations, counts):
-            out.write(f"o,a,{name},{duration:.0f},{max(row.sum(), 1)},{duration:.1f},{duration:.1f}\n")
+            out.write(f"o,{name},{name},{duration:.0f},{max(row.sum(), 1)},{duration:.1f},{duration:.1f}\n")
+    with open(folder / "app_memory_percentiles.anon.d01.csv", "w") as out:
+        out.write("HashOwner,HashApp,SampleCount,AverageAllocatedMb\n")
+        for name, megabytes in zip(names, memory):
+            out.write(f"o,{name},100,{megabytes}\n")
     window = counts[:, FIRST - 1:FIRST - 1 + MINUTES]
     invoked = window.sum(axis=1) > 0
     return numpy.array(names)[invoked], window[invoked], durations[invoked], memory[invoked]

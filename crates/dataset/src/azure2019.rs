@@ -229,70 +229,125 @@ pub(crate) fn minutes(
     Ok(found.into_iter().map(|(minutes, days)| (days == reached).then_some(minutes)).collect())
 }
 
-const DURATIONS: &str = "function_durations_percentiles.anon.d";
-/// Columns of the file of durations that are read.
-const DURATION_NAMES: [&str; 5] = ["HashOwner", "HashApp", "HashFunction", "Average", "Count"];
+/// A file of a day that has percentiles, of which the mean is read.
+struct MeansFile {
+    stem: &'static str,
+    /// The first columns: so many names of the key, then the mean and its weight.
+    columns: &'static [&'static str],
+    key: usize,
+    mean: usize,
+    weight: usize,
+}
 
-/// Mean durations of functions in seconds, weighted by their counts, from the day's file of percentiles. None where the
-/// file is not there. A function that has no row, or that was counted no time, has none.
+const DURATIONS: MeansFile = MeansFile {
+    stem: "function_durations_percentiles.anon.d",
+    columns: &["HashOwner", "HashApp", "HashFunction", "Average", "Count"],
+    key: 3,
+    mean: 3,
+    weight: 4,
+};
+
+const MEMORY: MeansFile = MeansFile {
+    stem: "app_memory_percentiles.anon.d",
+    columns: &["HashOwner", "HashApp", "SampleCount", "AverageAllocatedMb"],
+    key: 2,
+    mean: 3,
+    weight: 2,
+};
+
+impl MeansFile {
+    /// The means of some keys, weighted over repeated rows. None where the file is not there. A key that has no row, or
+    /// whose rows have no weight, is not in it.
+    fn read<'a>(
+        &self,
+        files: &Files,
+        day: u32,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> Result<Option<HashMap<&'a str, f64, RandomState>>, DatasetError> {
+        let wanted = format!("{}{day:02}.csv", self.stem);
+        let Some(name) = files.names().iter().find(|name| bare(name) == wanted) else { return Ok(None) };
+        let sums: HashMap<&str, (f64, f64), RandomState> = keys.map(|key| (key, (0.0, 0.0))).collect();
+        let sums = Mutex::new(sums);
+        files.each(std::slice::from_ref(name), 1, &|_, name, reader| {
+            let shown = files.shown(name);
+            let mut sums = sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut lines = Lines::new(reader, &shown);
+            let header = lines.next()?.map(|line| lines.bytes(line).to_vec()).unwrap_or_default();
+            let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header);
+            let mut found = header.split(|byte| *byte == b',');
+            for (column, name) in (1..).zip(self.columns) {
+                if found.next() != Some(name.as_bytes()) {
+                    return Err(lines.wrong(
+                        Some(column),
+                        format!("the column is not called `{name}`"),
+                        format!("the first line of this file begins with {}", self.columns.join(",")),
+                    ));
+                }
+            }
+            while let Some(line) = lines.next()? {
+                let line = lines.bytes(line);
+                let cells: Vec<&[u8]> = line.splitn(self.columns.len() + 1, |byte| *byte == b',').collect();
+                if cells.len() < self.columns.len() {
+                    let last = self.columns[self.columns.len() - 1];
+                    return Err(lines.wrong(
+                        None,
+                        format!("the line ends before the column `{last}`"),
+                        WHOLE,
+                    ));
+                }
+                let key_end = cells[..self.key].iter().map(|cell| cell.len() + 1).sum::<usize>() - 1;
+                let key = std::str::from_utf8(&line[..key_end]).ok();
+                let Some((weighted, weight)) = key.and_then(|key| sums.get_mut(key)) else { continue };
+                let number = |column: usize| {
+                    let text = std::str::from_utf8(cells[column]).ok();
+                    let number = text.and_then(|text| text.parse::<f64>().ok());
+                    number.filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(|| {
+                        let problem = format!("`{}` is no number of 0 or more", shortened(cells[column]));
+                        lines.wrong(Some(column + 1), problem, WHOLE)
+                    })
+                };
+                let (mean, times) = (number(self.mean)?, number(self.weight)?);
+                *weighted += mean * times;
+                *weight += times;
+            }
+            Ok(())
+        })?;
+        let sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = sums.into_iter().filter(|(_, (_, weight))| *weight > 0.0);
+        Ok(Some(known.map(|(key, (weighted, weight))| (key, weighted / weight)).collect()))
+    }
+}
+
+/// Mean durations of functions in seconds, from the day's file of percentiles. None where the file is not there. Keys with
+/// several triggers share the durations of their function.
 pub(crate) fn durations(
     files: &Files,
     keys: &[Key],
     day: u32,
 ) -> Result<Option<Vec<Option<f64>>>, DatasetError> {
-    let wanted = format!("{DURATIONS}{day:02}.csv");
-    let Some(name) = files.names().iter().find(|name| bare(name) == wanted) else { return Ok(None) };
-    // Keys with several triggers share the durations of their function.
-    let sums: HashMap<&str, (f64, f64), RandomState> =
-        keys.iter().map(|key| (key.without_trigger(), (0.0, 0.0))).collect();
-    let sums = Mutex::new(sums);
-    files.each(std::slice::from_ref(name), 1, &|_, name, reader| {
-        let shown = files.shown(name);
-        let mut sums = sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut lines = Lines::new(reader, &shown);
-        let header = lines.next()?.map(|line| lines.bytes(line).to_vec()).unwrap_or_default();
-        let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header);
-        let mut found = header.split(|byte| *byte == b',');
-        for (column, name) in (1..).zip(DURATION_NAMES) {
-            if found.next() != Some(name.as_bytes()) {
-                return Err(lines.wrong(
-                    Some(column),
-                    format!("the column is not called `{name}`"),
-                    format!("the first line of this file begins with {}", DURATION_NAMES.join(",")),
-                ));
-            }
-        }
-        while let Some(line) = lines.next()? {
-            let line = lines.bytes(line);
-            let cells: Vec<&[u8]> = line.splitn(DURATION_NAMES.len() + 1, |byte| *byte == b',').collect();
-            let names_end = cells.iter().take(3).map(|cell| cell.len() + 1).sum::<usize>();
-            let Some(key) = line.get(..names_end.saturating_sub(1)).filter(|_| cells.len() > 4) else {
-                return Err(lines.wrong(None, "the line ends before the column `Count`", WHOLE));
-            };
-            let Some((weighted, count)) = std::str::from_utf8(key).ok().and_then(|key| sums.get_mut(key))
-            else {
-                continue;
-            };
-            let number = |column: usize| {
-                let text = std::str::from_utf8(cells[column]).ok();
-                let number = text.and_then(|text| text.parse::<f64>().ok());
-                number.filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(|| {
-                    let problem = format!("`{}` is no number of 0 or more", shortened(cells[column]));
-                    lines.wrong(Some(column + 1), problem, WHOLE)
-                })
-            };
-            let (milliseconds, times) = (number(3)?, number(4)?);
-            *weighted += milliseconds / 1000.0 * times;
-            *count += times;
-        }
-        Ok(())
-    })?;
-    let sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mean = |key: &Key| {
-        let (weighted, count) = sums.get(key.without_trigger())?;
-        (*count > 0.0).then(|| weighted / count)
+    let Some(means) = DURATIONS.read(files, day, keys.iter().map(Key::without_trigger))? else {
+        return Ok(None);
     };
+    let mean = |key: &Key| means.get(key.without_trigger()).map(|milliseconds| milliseconds / 1000.0);
     Ok(Some(keys.iter().map(mean).collect()))
+}
+
+/// Mean memory of functions in MB: that of the application, divided by its number of functions among the keys. None where the
+/// day's file of percentiles is not there.
+pub(crate) fn memory(
+    files: &Files,
+    keys: &[Key],
+    day: u32,
+) -> Result<Option<Vec<Option<f64>>>, DatasetError> {
+    let app = |key: &'_ Key| key.without_trigger().rsplit_once(',').map_or(0, |(app, _)| app.len());
+    let apps: Vec<&str> = keys.iter().map(|key| &key.as_str()[..app(key)]).collect();
+    let Some(means) = MEMORY.read(files, day, apps.iter().copied())? else { return Ok(None) };
+    let mut functions: HashMap<&str, u32, RandomState> = HashMap::default();
+    for app in &apps {
+        *functions.entry(app).or_default() += 1;
+    }
+    let share = |app: &&str| means.get(app).map(|megabytes| megabytes / f64::from(functions[app]));
+    Ok(Some(apps.iter().map(share).collect()))
 }
 
 /// Takes the key and the cells of a row.

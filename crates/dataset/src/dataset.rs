@@ -155,6 +155,18 @@ impl Dataset {
         }
     }
 
+    /// Mean memory of the functions in MB, on the window's first day. None: the dataset has none that is read, which is all but that of
+    /// Azure 2019. There it is the application's, divided by its number of functions among the keys.
+    ///
+    /// # Errors
+    /// A file is broken.
+    pub fn memory(&self, keys: &[Key], window: Window) -> Result<Option<Vec<Option<f64>>>, DatasetError> {
+        match self.format {
+            Format::Azure2019 => azure2019::memory(&self.files, keys, window.day),
+            _ => Ok(None),
+        }
+    }
+
     /// How many invocations each of the functions has in each minute of a window. None for a function that is not listed
     /// on every day of the window.
     ///

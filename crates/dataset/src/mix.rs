@@ -24,9 +24,16 @@ pub struct Candidate {
     pub minutes: Vec<u64>,
     /// Its mean duration in seconds; none where the dataset does not say.
     pub duration: Option<f64>,
+    /// Its mean memory in MB; none where the dataset does not say.
+    pub memory: Option<f64>,
 }
 
 impl Candidate {
+    /// What an invocation uses: its duration, times its memory where that is known.
+    fn use_of_one(&self) -> Option<f64> {
+        self.duration.map(|duration| duration * self.memory.unwrap_or(1.0))
+    }
+
     /// Its invocations in the window.
     pub fn total(&self) -> u64 {
         self.minutes.iter().sum()
@@ -45,8 +52,8 @@ pub struct Distance {
     pub inter_arrival: Option<f64>,
     /// Of the functions' mean durations, in powers of ten. None: no duration is known.
     pub duration: Option<f64>,
-    /// Of the time for which functions work in a minute, which is count times duration: the mean over the minutes, in units of the
-    /// mean of all functions. None: no duration is known.
+    /// Of what functions use in a minute, which is count times duration, times memory where the candidates have it: the mean over the
+    /// minutes, in units of the mean of all functions. None: no duration is known.
     pub work: Option<f64>,
 }
 
@@ -220,11 +227,11 @@ impl<'a> All<'a> {
             gaps.add(&one.minutes, 1.0);
         }
         let timed: Vec<(&Candidate, f64)> =
-            candidates.iter().filter_map(|one| Some((one, one.duration?))).collect();
-        let durations: Vec<f64> = timed.iter().map(|(_, duration)| decades(*duration)).collect();
+            candidates.iter().filter_map(|one| Some((one, one.use_of_one()?))).collect();
+        let durations: Vec<f64> = candidates.iter().filter_map(|one| one.duration).map(decades).collect();
         let work = |minute: usize| {
             Population::new(
-                timed.iter().map(|(one, duration)| one.minutes[minute] as f64 * duration).collect(),
+                timed.iter().map(|(one, use_of_one)| one.minutes[minute] as f64 * use_of_one).collect(),
             )
         };
         Self {
@@ -279,10 +286,10 @@ impl Sample {
         }
         insert(&mut self.totals, one.total() as f64);
         self.gaps.add(&one.minutes, 1.0);
-        if let Some(duration) = one.duration {
+        if let (Some(duration), Some(use_of_one)) = (one.duration, one.use_of_one()) {
             insert(&mut self.durations, decades(duration));
             for (values, count) in self.work.iter_mut().zip(&one.minutes) {
-                insert(values, *count as f64 * duration);
+                insert(values, *count as f64 * use_of_one);
             }
         }
     }
@@ -293,10 +300,10 @@ impl Sample {
         }
         remove(&mut self.totals, one.total() as f64);
         self.gaps.add(&one.minutes, -1.0);
-        if let Some(duration) = one.duration {
+        if let (Some(duration), Some(use_of_one)) = (one.duration, one.use_of_one()) {
             remove(&mut self.durations, decades(duration));
             for (values, count) in self.work.iter_mut().zip(&one.minutes) {
-                remove(values, *count as f64 * duration);
+                remove(values, *count as f64 * use_of_one);
             }
         }
     }
@@ -465,7 +472,8 @@ mod tests {
                 (0..10).map(|_| (rate * random.random_range(0.0..2.0)).round() as u64).collect();
             if minutes.iter().sum::<u64>() > 0 {
                 let key = Key::new("o", "a", &format!("{:04}", made.len()), "http");
-                made.push(Candidate { key, minutes, duration: Some(durations.sample(&mut random)) });
+                let duration = Some(durations.sample(&mut random));
+                made.push(Candidate { key, minutes, duration, memory: None });
             }
         }
         made

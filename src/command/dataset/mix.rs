@@ -154,10 +154,16 @@ fn candidates(read: &Read, wanted: &Wanted) -> Result<Vec<Candidate>, Failed> {
         kept.filter(|key| wanted.without.iter().all(|without| without != key.trigger())).cloned().collect();
     let durations = read.dataset.durations(&keys, wanted.window)?;
     let durations = durations.unwrap_or_else(|| vec![None; keys.len()]);
+    let memory = read.dataset.memory(&keys, wanted.window)?;
+    // Of some functions alone, it would favour those.
+    let known = memory.filter(|memory| memory.iter().all(Option::is_some));
+    let memory = known.unwrap_or_else(|| vec![None; keys.len()]);
     let minutes = read.dataset.minutes(&keys, wanted.window)?;
-    let all = keys.into_iter().zip(minutes).zip(durations);
+    let all = keys.into_iter().zip(minutes).zip(durations.into_iter().zip(memory));
     let invoked: Vec<Candidate> = all
-        .filter_map(|((key, minutes), duration)| Some(Candidate { key, minutes: minutes?, duration }))
+        .filter_map(|((key, minutes), (duration, memory))| {
+            Some(Candidate { key, minutes: minutes?, duration, memory })
+        })
         .filter(|candidate| candidate.total() > 0)
         .collect();
     if invoked.is_empty() {
@@ -384,7 +390,7 @@ impl About<'_> {
         let known = |distance: Option<f64>| distance.map_or("unknown".to_owned(), |one| format!("{one:.3}"));
         let mut text = format!(
             "{MADE_BY} {} of {} functions of {}.\n# {} invocations, {:.4} times those of the trace. Seed {}.\n\
-             # Distance from all functions: minutes {minute:.3}, rate {rate:.3}, inter-arrival time {}, duration {}, work {}.\n\n\
+             # Distance from all functions: minutes {minute:.3}, rate {rate:.3}, inter-arrival time {}, duration {}, use {}.\n\n\
              [plan]\nname = \"{stem}\"\ndescription = \"{} functions of {}\"\n",
             self.parts.len(),
             self.candidates.len(),
@@ -481,7 +487,7 @@ impl About<'_> {
             ("rate", Some(own.rate), Some(random.rate)),
             ("inter-arrival time, decades", own.inter_arrival, random.inter_arrival),
             ("duration, decades", own.duration, random.duration),
-            ("count x duration in a minute", own.work, random.work),
+            ("use in a minute", own.work, random.work),
         ];
         let shown = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.3}"));
         for (name, own, random) in rows {
@@ -540,7 +546,7 @@ mod tests {
             player("unknown", &["http"], None),
         ];
         let key = Key::new("o", "a", "f", trigger);
-        let function = Candidate { key, minutes: vec![1], duration };
+        let function = Candidate { key, minutes: vec![1], duration, memory: None };
         assert_eq!(player_of(&function, &players, &plays), expected);
     }
 

@@ -306,6 +306,12 @@ fn durations_are_means_of_the_window_or_of_the_day() {
     let text =
         format!("{header}\no,a,f,100,3,1.0,9.0\no,a,f,500,1,1.0,9.0\no,a,g,7,0,1.0,9.0\nx,y,z,1,1,1.0,1.0\n");
     assert_eq!(durations(&text).unwrap(), Some(vec![Some(0.2), Some(0.2), None]));
+    // Three keys share the memory of their application.
+    assert_eq!(open(folder.path(), options(1..=1)).memory(&keys, window).unwrap(), None);
+    let text = "HashOwner,HashApp,SampleCount,AverageAllocatedMb,AverageAllocatedMb_pct1\no,a,2,300,1\no,a,1,600,1\n";
+    write(folder.path(), "app_memory_percentiles.anon.d01.csv", text);
+    let found = open(folder.path(), options(1..=1)).memory(&keys, window).unwrap().unwrap();
+    assert!(found.iter().all(|megabytes| (megabytes.unwrap() - 400.0 / 3.0).abs() < 1e-9), "{found:?}");
     for (text, expected) in [
         (format!("{header}\no,a,f,-1,3,1,9\n"), "line 2, column 4: `-1` is no number of 0 or more"),
         (format!("{header}\no,a,f\n"), "line 2: the line ends before the column `Count`"),
