@@ -58,7 +58,7 @@ fn value_of(found: &RawValue) -> Result<Value, serde_json::Error> {
 }
 
 /// As [`value_at`], for values that are handed on: a number that would be written in another way (`1.10`, `-0`, `1e3`)
-/// becomes a text of its digits.
+/// becomes a text of its digits. A table or list that holds such a number becomes its text as it was written.
 ///
 /// # Errors
 /// The text is not JSON.
@@ -66,8 +66,39 @@ pub fn exact_at(text: &str, pointer: &str) -> Result<Option<Value>, serde_json::
     let Some(found) = raw_at(text, pointer)? else { return Ok(None) };
     Ok(Some(match value_of(found)? {
         Value::Number(number) if number.to_string() != found.get() => Value::from(found.get()),
+        Value::Array(_) | Value::Object(_) if !keeps_numbers(found.get()) => Value::from(found.get()),
         value => value,
     }))
+}
+
+/// Whether all numbers in a text of JSON are written as they would be written anew.
+fn keeps_numbers(written: &str) -> bool {
+    let bytes = written.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at += 1;
+                while bytes.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                let end =
+                    bytes[at..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |end| at + end);
+                let number = &written[at..end];
+                let same = serde_json::from_str::<serde_json::Number>(number);
+                if !same.is_ok_and(|same| same.to_string() == number) {
+                    return false;
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    true
 }
 
 /// Whether a number has digits that a 64-bit number would lose.
@@ -138,6 +169,25 @@ mod tests {
             ("\"1.10\"", json!("1.10")),
         ] {
             assert_eq!(exact_at(&format!("[{text}]"), "/0").unwrap(), Some(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_within_tables_and_lists_keep_their_digits() {
+        for text in [
+            r#"{"x":12345678901234567890123}"#,
+            r#"{ "a": [ {"b\"1e3": 1.10} ] }"#,
+            "[1, -0]",
+            "[1e3]",
+            "[0.1000000000000000055511151231257827]",
+        ] {
+            assert_eq!(exact_at(&format!("[{text}]"), "/0").unwrap(), Some(json!(text)), "{text}");
+        }
+        for text in
+            [r#"{"x":1,"y":[-2.5,true,null],"z":"1.10 \\"}"#, r#"["1e3", 18446744073709551615]"#, "{}", "[]"]
+        {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(exact_at(text, "").unwrap(), Some(value), "{text}");
         }
     }
 

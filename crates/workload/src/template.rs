@@ -198,10 +198,12 @@ impl Template {
         lookup: &dyn Fn(&str) -> Option<Value>,
     ) -> Result<String, Undefined> {
         let mut out = String::with_capacity(self.source.len());
+        let mut in_string = false;
         for (index, piece) in self.pieces.iter().enumerate() {
             let (path, raw) = match piece {
                 Piece::Literal(text) => {
                     out.push_str(text);
+                    in_string = ends_in_string(text, in_string);
                     continue;
                 }
                 Piece::Value { path, raw } => (path, *raw),
@@ -227,6 +229,8 @@ impl Template {
                 }
                 Context::Url if index == 0 => out.push_str(&text),
                 Context::Url => out.push_str(&percent_encoded(&text)),
+                // A table whose numbers would lose digits is its own text, and stands in a document as the table that it is.
+                Context::Json if !in_string && is_json_text(&text) => out.push_str(&text),
                 Context::Json => push_json_escaped(&mut out, &value),
             }
         }
@@ -373,6 +377,24 @@ fn push_shell_quoted(out: &mut String, text: &str, before_redirect: bool) {
 pub fn percent_encoded(text: &str) -> String {
     const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// Whether a text is a table or a list of JSON, and all of it.
+fn is_json_text(text: &str) -> bool {
+    text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Whether a piece of JSON ends within a string, when it begins within one or not.
+fn ends_in_string(text: &str, mut in_string: bool) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => _ = bytes.next(),
+            _ => {}
+        }
+    }
+    in_string
 }
 
 fn push_json_escaped(out: &mut String, value: &Value) {
@@ -562,6 +584,15 @@ mod tests {
         let json = render(r#"{"n": {{v}}}"#, Context::Json, 1.5).unwrap();
         assert_eq!(json, r#"{"n": 1.5}"#);
         assert_eq!(render("[{{v}}]", Context::Json, Value::Null).unwrap(), "[null]");
+    }
+
+    #[test]
+    fn a_text_of_json_is_a_value_outside_of_strings_and_a_text_within() {
+        let exact = r#"{"x":12345678901234567890123}"#;
+        let json = render(r#"{"a\"": {{v}}, "b": "{{v}}"}"#, Context::Json, exact).unwrap();
+        assert_eq!(json, format!(r#"{{"a\"": {exact}, "b": "{}"}}"#, exact.replace('"', "\\\"")));
+        let json = render(r#"{"a": {{v}}}"#, Context::Json, r#"{"x":1}, "b": {"y":2}"#).unwrap();
+        assert!(serde_json::from_str::<Value>(&json).is_err(), "no more than one value: {json}");
     }
 
     #[test]
