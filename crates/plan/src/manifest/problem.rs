@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use miette::{LabeledSpan, NamedSource, SourceCode};
+use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use serde_json::json;
 
 use crate::manifest::tree::{Kind, Node};
@@ -60,7 +60,7 @@ pub enum Severity {
 pub struct Source {
     /// The file, absolute.
     pub path: PathBuf,
-    named: NamedSource<Arc<str>>,
+    text: Box<str>,
     /// Where each line starts; made when it is asked for.
     lines: OnceLock<Vec<usize>>,
 }
@@ -68,8 +68,7 @@ pub struct Source {
 impl Source {
     /// The text of the file at this path.
     pub fn new(path: &Path, text: &str) -> Self {
-        let named = NamedSource::new(path.display().to_string(), Arc::from(text));
-        Self { path: path.to_owned(), named, lines: OnceLock::new() }
+        Self { path: path.to_owned(), text: text.into(), lines: OnceLock::new() }
     }
 
     /// Whether the file is one of YAML, by its name.
@@ -79,7 +78,7 @@ impl Source {
 
     /// All of it.
     pub fn text(&self) -> &str {
-        self.named.inner()
+        &self.text
     }
 
     /// Line and column of a byte, both from 1; columns count characters.
@@ -88,12 +87,52 @@ impl Source {
         while !self.text().is_char_boundary(end) {
             end -= 1;
         }
-        let starts = self.lines.get_or_init(|| {
-            let after = |(index, _)| index + 1;
-            std::iter::once(0).chain(self.text().match_indices('\n').map(after)).collect()
-        });
+        let starts = self.starts();
         let line = starts.partition_point(|start| *start <= end);
         (line, self.text()[starts[line - 1]..end].chars().count() + 1)
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let after = |(index, _)| index + 1;
+            std::iter::once(0).chain(self.text().match_indices('\n').map(after)).collect()
+        })
+    }
+
+    /// What stands in a line (from 1), without the space around it; empty at the end of the text when there is no such line.
+    pub(crate) fn line(&self, number: usize) -> Span {
+        let (starts, text) = (self.starts(), self.text());
+        let Some(&start) = starts.get(number.saturating_sub(1)) else { return text.len()..text.len() };
+        let line = &text[start..starts.get(number.max(1)).map_or(text.len(), |next| next - 1)];
+        let indent = line.len() - line.trim_start().len();
+        start + indent..start + indent + line.trim().len()
+    }
+}
+
+/// Only the lines that are asked for are looked at: a file may have thousands of problems.
+impl SourceCode for Source {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (starts, text) = (self.starts(), self.text());
+        let line_of = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
+        let first = line_of(span.offset()).saturating_sub(before + 1);
+        let last = line_of(span.offset() + span.len()) + after + 2;
+        let (from, to) = (starts[first], starts.get(last).copied().unwrap_or(text.len()));
+        let inner = SourceSpan::from((span.offset() - from, span.len()));
+        let found = text[from..to].read_span(&inner, before, after)?;
+        let place = SourceSpan::from((found.span().offset() + from, found.span().len()));
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.path.display().to_string(),
+            found.data(),
+            place,
+            found.line() + first,
+            found.column(),
+            found.line_count() + first,
+        )))
     }
 }
 
@@ -301,7 +340,7 @@ impl miette::Diagnostic for Problem {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source.as_ref().map(|source| &source.named as &dyn SourceCode)
+        self.source.as_deref().map(|source| source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -526,6 +565,26 @@ mod tests {
         let mut out = String::new();
         miette::GraphicalReportHandler::new().render_report(&mut out, &shown).unwrap();
         assert!(out.contains("{{x}}") && out.contains("and here"), "{out}");
+    }
+
+    #[test]
+    fn an_excerpt_of_a_long_file_is_what_all_of_it_would_show() {
+        let text = format!("é = 1\n{}\r\n\nlast = é", "  key = \"value\"\n".repeat(60));
+        let source = Source::new(Path::new("/x"), &text);
+        let starts: Vec<usize> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
+        for (from, to) in starts.iter().flat_map(|from| [0, 1, 5, 40].map(|more| (*from, from + more))) {
+            for context in 0..3 {
+                let span = SourceSpan::from((from, to - from));
+                let shown = |code: &dyn SourceCode| {
+                    let found = code.read_span(&span, context, context).ok()?;
+                    Some((found.data().to_vec(), *found.span(), found.line(), found.column()))
+                };
+                assert_eq!(shown(&source), shown(&text.as_str()), "{from}..{to}");
+            }
+        }
+        assert_eq!(&text[source.line(2)], "key = \"value\"");
+        assert_eq!(&text[source.line(64)], "last = é");
+        assert_eq!(source.line(99), text.len()..text.len());
     }
 
     #[test]

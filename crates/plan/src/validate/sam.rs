@@ -108,9 +108,8 @@ impl Steps<'_> {
         let mut problems = model.assets().err().unwrap_or_default();
         problems.extend(model.missing_parameters(&self.likely_values(parameters)));
         problems.extend(model.refused_parameters(&self.known_values(parameters)));
-        for found in problems {
-            report.problems.push(in_template(template, model.source(), found));
-        }
+        let source = Arc::new(Source::new(template, model.source()));
+        report.problems.extend(problems.into_iter().map(|found| in_template(&source, found)));
         let mut names = model.output_names();
         if model.endpoint_output().is_some() && !names.iter().any(|name| name == "endpoint") {
             names.push("endpoint".to_owned());
@@ -399,30 +398,26 @@ impl Steps<'_> {
             );
             return true;
         }
-        let text = model.source();
+        let source = Arc::new(Source::new(template, model.source()));
         let mut seen = BTreeSet::new();
         for found in problems {
             if !seen.insert((found.line, found.resource.clone(), found.message.clone())) {
                 continue;
             }
-            report.problems.push(in_template(template, text, found));
+            report.problems.push(in_template(&source, found));
         }
         true
     }
 }
 
-/// A problem at its place in a template.
-fn in_template(template: &Path, text: &str, found: sb_sam::Problem) -> Problem {
+/// A problem at its place in a template. All problems of a template share its text.
+fn in_template(source: &Arc<Source>, found: sb_sam::Problem) -> Problem {
     let message = match &found.resource {
         Some(resource) => format!("resource `{resource}`: {}", found.message),
         None => found.message,
     };
-    let start: usize = text.split_inclusive('\n').take(found.line.saturating_sub(1)).map(str::len).sum();
-    let line = text[start..].lines().next().unwrap_or_default();
-    let indent = line.len() - line.trim_start().len();
-    let mut problem =
-        Problem::error("invalid-template", message).at(&(start + indent..start + line.trim_end().len()), "");
-    problem.source = Some(Arc::new(Source::new(template, text)));
+    let mut problem = Problem::error("invalid-template", message).at(&source.line(found.line), "");
+    problem.source = Some(Arc::clone(source));
     problem
 }
 
