@@ -40,6 +40,10 @@ fn thousands_of_steps_needs_and_mistakes_are_checked_quickly() {
         &steps(1000, |step| format!("env = {{ A = \"{{{{params.q{step}}}}}\" }}")),
         true,
     );
+    let both = steps(5000, |step| format!("zz = 1\nenv = {{ A = \"{{{{params.q{step}}}}}\" }}"));
+    let checked = quickly("unknown keys beside undefined values", &both, true);
+    let of = |code: &str| checked.problems.iter().filter(|problem| problem.code == code).count();
+    assert_eq!((of("unknown-key"), of("undefined-value")), (5000, 5000));
     let keys: String = (0..8000).map(|key| format!("k{key} = 1\n")).collect();
     quickly("unknown keys", &format!("{HEAD}{keys}{TARGET}"), true);
     let many = "{{params.a}} ".repeat(8000);
@@ -48,6 +52,32 @@ fn thousands_of_steps_needs_and_mistakes_are_checked_quickly() {
     let targets: String = (0..8000).map(|target| format!("[targets.t{target}]\n")).collect();
     let checked = quickly("targets", &format!("{HEAD}{targets}"), true);
     assert_eq!(checked.problems.len(), 1, "{}", rendered(&checked.problems[..1]));
+}
+
+/// Whatever is wrong with a template, its text is in memory once.
+#[test]
+fn problems_of_a_template_share_its_text() {
+    let count = 3000;
+    let template = "Transform: AWS::Serverless-2016-10-31\nResources:\n".to_owned()
+        + &(0..count).map(|it| format!("  F{it}:\n    Type: AWS::Foo::Bar{it}\n")).collect::<String>()
+        + "Outputs:\n"
+        + &(0..count).map(|it| format!("  O{it}: {{Value: !Sub \"${{Q{it}}}\"}}\n")).collect::<String>();
+    let manifest = format!(
+        "{HEAD}{TARGET}[[deploy]]\nname = \"s\"\nlocal = {{ template = \"t.yaml\" }}\n[[cleanup]]\nname = \"s\"\nlocal = {{ down = true }}\n"
+    );
+    let files = Snapshot::new([("/repo/benchmark.toml", manifest), ("/repo/t.yaml", template)]);
+    let began = Instant::now();
+    let checked = benchmark(&files, Path::new("/repo/benchmark.toml"));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let mut sources: Vec<_> = checked
+        .problems
+        .iter()
+        .filter(|problem| problem.code == "invalid-template")
+        .filter_map(|problem| problem.source.clone())
+        .collect();
+    assert!(sources.len() >= count, "{}", sources.len());
+    sources.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    assert_eq!(sources.len(), 1);
 }
 
 #[test]
