@@ -186,7 +186,7 @@ pub(super) const RULES: &[Rule] = &[
         Manifest,
         Nothing,
         [
-            "A value in a shell line is quoted. Inside quotes, comments and here-documents it cannot be, and would be read as code.",
+            "A value in a shell line is quoted. Inside quotes, comments and here-documents it cannot be, and would be read as code. Quotes do not help in arithmetic (`let`, `[[ … -eq … ]]`) and in names of variables (`unset`, `read`): bash runs commands in them.",
             "[params]\ntitle = \"x\"\n\n[[deploy]]\nname = \"stack\"\nrun = \"make deploy TITLE=\\\"{{params.title}}\\\"\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
             "[params]\ntitle = \"x\"\n\n[[deploy]]\nname = \"stack\"\nrun = \"make deploy TITLE={{params.title}}\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
         ],

@@ -4,6 +4,10 @@
 //! double quotes. Added quotes would be text within the author's own quotes, comments and here-documents. Within
 //! backticks, `${ }` and `$(( ))` the value would be read once more. This scanner follows the quoting rules of POSIX
 //! `sh` (XCU 2.2 and 2.7.4) and of `$'…'`. Where it cannot follow, it says so rather than guess.
+//!
+//! Bash reads some words once more although they are quoted: as arithmetic (`let`, `[[ … -eq … ]]`, subscripts, whatever is
+//! assigned after `declare -i`) and as names of variables (`unset`, `read`, `printf -v`). Both may have a subscript, and the
+//! commands in a subscript are run: `a[$(date)]`.
 
 use sb_workload::template::{Piece, Template};
 
@@ -17,6 +21,8 @@ pub(super) enum Trap {
     Backticks,
     Expansion,
     Arithmetic,
+    /// As the name of a variable.
+    Name,
     /// Directly after an unquoted backslash or dollar sign.
     Escaped,
     /// After something that this scanner does not follow.
@@ -33,7 +39,10 @@ impl Trap {
             Self::HereDocument => "in a here-document",
             Self::Backticks => "between backticks",
             Self::Expansion => "inside `${…}`",
-            Self::Arithmetic => "in arithmetic (`$((…))`, `((…))` or `$[…]`)",
+            Self::Arithmetic => {
+                "in arithmetic (`$((…))`, `((…))`, `$[…]`, `let`, `[[ … -eq … ]]`, `a[…]=` or after `declare -i`)"
+            }
+            Self::Name => "as the name of a variable, in whose brackets commands are run",
             Self::Escaped => "directly after `\\` or `$`",
             Self::Unclear => "after shell syntax too tangled to follow",
         }
@@ -44,21 +53,18 @@ impl Trap {
 /// author's own affair.
 pub(super) fn traps(template: &Template) -> Vec<(usize, Trap)> {
     let mut scanner = Scanner::default();
-    let mut found = Vec::new();
     let mut index = 0;
     for piece in template.pieces() {
         match piece {
             Piece::Literal(text) => scanner.literal(text),
             Piece::Value { raw, .. } => {
-                if let Some(trap) = scanner.trap().filter(|_| !raw) {
-                    found.push((index, trap));
-                }
-                scanner.value();
+                scanner.value((!raw).then_some(index));
                 index += 1;
             }
         }
     }
-    found
+    scanner.found.sort_unstable_by_key(|(index, _)| *index);
+    scanner.found
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,11 @@ struct Scanner {
     pending: Vec<HereDocument>,
     /// The here-document's line so far.
     line: String,
+    /// The command at hand, and those in which it is substituted.
+    commands: Vec<Command>,
+    /// A variable was declared whose values are read as arithmetic, or as names.
+    reads_values: bool,
+    found: Vec<(usize, Trap)>,
 }
 
 impl Default for Scanner {
@@ -109,6 +120,9 @@ impl Default for Scanner {
             unclear: false,
             pending: Vec::new(),
             line: String::new(),
+            commands: vec![Command::default()],
+            reads_values: false,
+            found: Vec::new(),
         }
     }
 }
@@ -133,10 +147,22 @@ impl Scanner {
         trap.or(read_twice).or_else(|| self.dangling.then_some(Trap::Escaped))
     }
 
-    fn value(&mut self) {
+    /// `index`: of a placeholder that is quoted.
+    fn value(&mut self, index: Option<usize>) {
+        if let Some(index) = index {
+            // Whatever is no trap so far stands in code.
+            let reads_values = self.reads_values;
+            let here = self.trap();
+            let in_command = || self.commands.last_mut().and_then(|it| it.trap(index, reads_values));
+            let trap = here.or_else(in_command);
+            if let Some(trap) = trap {
+                self.found.push((index, trap));
+            }
+        }
         self.word_start = false;
         self.dangling = false;
         self.line.push('\u{1}');
+        self.letter('\u{1}');
     }
 
     fn literal(&mut self, text: &str) {
@@ -156,20 +182,21 @@ impl Scanner {
             Some(Frame::Single) => {
                 if rest[0] == '\'' {
                     self.stack.pop();
+                    return 1;
                 }
-                1
+                self.letter(rest[0])
             }
             Some(Frame::AnsiC) => match rest[0] {
                 '\\' => self.escape(rest),
                 '\'' => self.pop(),
-                _ => 1,
+                character => self.letter(character),
             },
             Some(Frame::Double) => match rest[0] {
                 '"' => self.pop(),
                 '\\' => self.escape(rest),
                 '`' => self.push(Frame::Backticks, 1),
                 '$' => self.dollar(rest, true),
-                _ => 1,
+                character => self.letter(character),
             },
             Some(Frame::Expansion) => match rest[0] {
                 '}' => self.pop(),
@@ -211,6 +238,10 @@ impl Scanner {
     fn code(&mut self, rest: &[char]) -> usize {
         let at_word_start = std::mem::replace(&mut self.word_start, false);
         match rest[0] {
+            // After what an array cannot hold, bash begins anew with the next line, even with one within quotes.
+            '(' | ';' | '&' | '|' | '<' | '>' if self.commands.last().is_some_and(|it| it.is_list) => {
+                self.lost()
+            }
             '\'' => self.push(Frame::Single, 1),
             '"' => self.push(Frame::Double, 1),
             '\\' => {
@@ -224,23 +255,45 @@ impl Scanner {
             '#' if at_word_start => self.push(Frame::Comment, 1),
             // A command of bash that evaluates what is in it, or a subshell in a subshell.
             '(' if at_word_start && rest.get(1) == Some(&'(') => self.push(Frame::Arithmetic, 2),
-            '(' => {
+            // A test groups within itself.
+            '(' if self.commands.last().is_some_and(Command::is_test) => {
                 self.word_start = true;
-                self.push(Frame::Parentheses, 1)
+                self.word_end(Some('('));
+                1
+            }
+            ')' if self.commands.last().is_some_and(Command::is_test) => {
+                self.word_start = true;
+                self.word_end(Some(')'));
+                1
+            }
+            '(' => {
+                let is_list = self.commands.last().is_some_and(|command| command.word.ends_with('='));
+                self.push(Frame::Parentheses, 1);
+                if let Some(command) = self.commands.last_mut() {
+                    command.is_list = is_list;
+                }
+                1
             }
             ')' => {
                 // Without an open parenthesis: the end of a pattern of `case`.
                 if self.stack.last() == Some(&Frame::Parentheses) {
-                    self.stack.pop();
+                    self.pop();
+                } else {
+                    self.word_end(Some(')'));
                 }
                 self.word_start = true;
                 1
             }
             '<' if continues(&rest[1..]) => self.lost(),
-            '<' if rest.starts_with(&['<', '<', '<']) => 3,
+            '<' if rest.starts_with(&['<', '<', '<']) => {
+                self.word_end(None);
+                self.redirect();
+                3
+            }
             '<' if rest.get(1) == Some(&'<') => self.announce(rest),
             '\n' => {
                 self.word_start = true;
+                self.word_end(Some('\n'));
                 if !self.pending.is_empty() {
                     self.line.clear();
                     self.stack.push(Frame::HereDocument);
@@ -249,6 +302,18 @@ impl Scanner {
             }
             character => {
                 self.word_start = character.is_whitespace() || ";&|<>".contains(character);
+                if self.word_start {
+                    // `2>&1` and `&>file` end no command.
+                    let redirects = character == '&'
+                        && (rest.get(1) == Some(&'>')
+                            || self.commands.last().is_some_and(Command::redirects_now));
+                    self.word_end(Some(character).filter(|it| ";&|".contains(*it) && !redirects));
+                    if "<>".contains(character) {
+                        self.redirect();
+                    }
+                } else {
+                    self.letter(character);
+                }
                 // A pattern's `)` inside `$( )` cannot be told from the end of the substitution.
                 let letters = rest.iter().zip(['c', 'a', 's', 'e']).take_while(|(a, b)| *a == b).count();
                 let is_case = at_word_start
@@ -266,18 +331,52 @@ impl Scanner {
         self.stack.push(frame);
         // What is substituted starts with a command.
         self.word_start = matches!(frame, Frame::Parentheses | Frame::Backticks);
+        if self.word_start {
+            self.commands.push(Command::default());
+        }
         length
     }
 
     fn pop(&mut self) -> usize {
-        self.stack.pop();
+        let frame = self.stack.pop();
         self.word_start = false;
+        if matches!(frame, Some(Frame::Parentheses | Frame::Backticks)) {
+            self.word_end(Some(')'));
+            self.commands.pop();
+        }
+        if !matches!(frame, Some(Frame::Double | Frame::AnsiC)) {
+            self.letter(SOMETHING);
+        }
         1
     }
 
+    fn letter(&mut self, character: char) -> usize {
+        // A word of megabytes is not read again at each of its values.
+        if let Some(command) = self.commands.last_mut().filter(|it| it.word.len() < LONGEST_WORD) {
+            command.word.push(character);
+        }
+        1
+    }
+
+    /// The next word is a file, and none of the command's. In a test it is compared.
+    fn redirect(&mut self) {
+        if let Some(command) = self.commands.last_mut() {
+            command.redirects = !command.is_test();
+        }
+    }
+
+    /// `by`: what ends more than the word.
+    fn word_end(&mut self, by: Option<char>) {
+        if let Some(command) = self.commands.last_mut() {
+            self.reads_values |= command.word_end(by, &mut self.found);
+        }
+    }
+
     fn escape(&mut self, rest: &[char]) -> usize {
-        if rest.len() == 1 {
-            self.dangling = true;
+        match rest.get(1) {
+            None => self.dangling = true,
+            Some('\n') => {}
+            Some(character) => _ = self.letter(*character),
         }
         2
     }
@@ -303,8 +402,11 @@ impl Scanner {
             (Some('['), _) => self.push(Frame::Brackets, 2),
             (Some('\''), _) if !quoted => self.push(Frame::AnsiC, 2),
             // `$$`, so that the second one does not begin anything.
-            (Some('$'), _) => 2,
-            _ => 1,
+            (Some('$'), _) => {
+                self.letter('$');
+                2
+            }
+            _ => self.letter('$'),
         }
     }
 
@@ -360,6 +462,179 @@ impl Scanner {
     }
 }
 
+/// A simple command as far as it has been read.
+#[derive(Debug, Default)]
+struct Command {
+    /// The first word that is no assignment.
+    name: Option<String>,
+    /// The letters of the word at hand, without its quotes; a value is one letter.
+    word: String,
+    /// The word before it, and how many there were since the name.
+    before: String,
+    count: usize,
+    /// All option letters so far.
+    options: String,
+    /// The elements of an array: `a=( … )`.
+    is_list: bool,
+    /// The word at hand is where something is redirected to.
+    redirects: bool,
+    /// In a test: the values of the comparison at hand, and whether it compares numbers or asks about a name.
+    values: Vec<usize>,
+    reads: Option<Trap>,
+}
+
+/// In a word, in place of what is substituted.
+const SOMETHING: char = '\u{2}';
+/// In bytes, of what is kept of a word.
+const LONGEST_WORD: usize = 1024;
+/// Words after which a command begins.
+const BEFORE_COMMANDS: [&str; 15] = [
+    "if", "then", "else", "elif", "do", "while", "until", "!", "{", "time", "command", "builtin", "exec",
+    "nohup", "coproc",
+];
+/// Commands whose words are names and assignments.
+const DECLARING: [&str; 6] = ["declare", "typeset", "local", "export", "readonly", "integer"];
+/// Commands that read words of theirs as arithmetic or names.
+const READING: [&str; 9] =
+    ["let", "unset", "read", "mapfile", "readarray", "getopts", "printf", "wait", "test"];
+/// What compares numbers in a test.
+const OF_NUMBERS: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
+
+impl Command {
+    /// Within `[[ … ]]`.
+    fn is_test(&self) -> bool {
+        self.name.as_deref() == Some("[[")
+    }
+
+    fn redirects_now(&self) -> bool {
+        self.redirects && self.word.is_empty()
+    }
+
+    /// What a value is read as that comes next in the word at hand.
+    fn trap(&mut self, index: usize, reads_values: bool) -> Option<Trap> {
+        if self.redirects {
+            return None;
+        }
+        let in_brackets = self.word.rfind('[').filter(|open| !self.word[*open..].contains(']'));
+        let is_assignment = is_assignment(&self.word);
+        let Some(name) = self.name.as_deref() else {
+            return match in_brackets {
+                Some(open) if is_name(&self.word[..open]) || (self.is_list && open == 0) => {
+                    Some(Trap::Arithmetic)
+                }
+                _ => (is_assignment && reads_values).then_some(Trap::Arithmetic),
+            };
+        };
+        let follows = |options: &[&str]| options.contains(&self.before.as_str());
+        // Options with a value of their own, also at the end of several: `read -rp TEXT`.
+        let follows_one_of =
+            |letters: &str| self.before.starts_with('-') && self.before.ends_with(|it| letters.contains(it));
+        match name {
+            "let" => Some(Trap::Arithmetic),
+            "[[" if self.reads.is_none() => {
+                self.values.push(index);
+                None
+            }
+            "[[" => self.reads,
+            "[" | "test" => follows(&["-v", "-R"]).then_some(Trap::Name),
+            "printf" => {
+                let is_attached = self.count == 0 && self.word.starts_with("-v");
+                (is_attached || (self.count == 1 && follows(&["-v"]))).then_some(Trap::Name)
+            }
+            "wait" => (follows(&["-p"]) || self.word.starts_with("-p")).then_some(Trap::Name),
+            "unset" => Some(Trap::Name),
+            "read" => (!follows_one_of("ptnNdiu")).then_some(Trap::Name),
+            "mapfile" | "readarray" => (!follows_one_of("dnsuc")).then_some(Trap::Name),
+            "getopts" => (self.count > 0).then_some(Trap::Name),
+            name if DECLARING.contains(&name) && !is_assignment => Some(Trap::Name),
+            name if DECLARING.contains(&name) => {
+                (reads_values || self.declares() || self.options.contains(['a', 'A']))
+                    .then_some(Trap::Arithmetic)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it declares variables whose values are read as arithmetic, or as names.
+    fn declares(&self) -> bool {
+        match self.name.as_deref() {
+            Some("integer") => true,
+            Some("declare" | "typeset" | "local") => self.options.contains(['i', 'n']),
+            Some("export" | "readonly") => self.options.contains('i'),
+            _ => false,
+        }
+    }
+
+    /// Ends the word, and with it what `by` ends. Whether variables are declared from here on whose values are read.
+    fn word_end(&mut self, by: Option<char>, found: &mut Vec<(usize, Trap)>) -> bool {
+        let word = std::mem::take(&mut self.word);
+        let mut declares = false;
+        if word.is_empty() {
+        } else if std::mem::take(&mut self.redirects) {
+            if by.is_some() {
+                *self = Self { is_list: self.is_list, ..Self::default() };
+            }
+            return false;
+        } else if word == "{" {
+            // The body of a function, too.
+            *self = Self::default();
+            return false;
+        } else if self.is_test() {
+            let reads = match word.as_str() {
+                word if OF_NUMBERS.contains(&word) => Some(Trap::Arithmetic),
+                "-v" | "-R" => Some(Trap::Name),
+                _ => None,
+            };
+            if let Some(trap) = reads {
+                found.extend(self.values.drain(..).map(|index| (index, trap)));
+                self.reads = Some(trap);
+            }
+        } else if self.name.is_some() {
+            if let Some(letters) = word.strip_prefix(['-', '+']) {
+                self.options.push_str(letters);
+            }
+            declares = self.declares();
+            self.count += 1;
+        } else if !self.is_list
+            && !is_assignment(&word)
+            && !word.ends_with(SOMETHING)
+            && !BEFORE_COMMANDS.contains(&word.as_str())
+        {
+            // What a substitution before it leaves may be nothing: `$1read`.
+            let end = |name: &&&str| word.contains(['$', SOMETHING]) && word.ends_with(**name);
+            let known = READING.iter().chain(&DECLARING).find(end);
+            self.name = Some(known.map_or_else(|| word.clone(), |name| (*name).to_owned()));
+        }
+        let ends_test = self.is_test() && word == "]]";
+        if self.is_test() && !ends_test {
+            if by.is_some() {
+                self.values.clear();
+                self.reads = None;
+            }
+        } else if ends_test || by.is_some() {
+            *self = Self { is_list: self.is_list, ..Self::default() };
+        } else if !word.is_empty() {
+            self.before = word;
+        }
+        declares
+    }
+}
+
+/// Whether a word begins as an assignment: `NAME=`, `NAME+=` or `NAME[…]=`.
+fn is_assignment(word: &str) -> bool {
+    let Some((left, _)) = word.split_once('=') else { return false };
+    let left = left.strip_suffix('+').unwrap_or(left);
+    match left.split_once('[') {
+        Some((name, rest)) => rest.ends_with(']') && is_name(name),
+        None => is_name(left),
+    }
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// A backslash before a line end, which the shell removes before it reads on.
 fn continues(rest: &[char]) -> bool {
     rest.starts_with(&['\\', '\n'])
@@ -371,7 +646,9 @@ mod tests {
     use sb_workload::template::Context;
 
     /// Each creates a file when some part of it is read as code.
-    const HOSTILE: [&str; 3] = [
+    const HOSTILE: [&str; 5] = [
+        "a[$(: > broken-out)]",
+        "a[$(: > broken-out)]=1",
         "';: > broken-out;'\";: > broken-out;\"$(: > broken-out)`: > broken-out`",
         "x\n: > broken-out\n",
         "x\nE\n: > broken-out\nx",
@@ -429,6 +706,104 @@ mod tests {
     }
 
     #[test]
+    fn bash_reads_arithmetic_and_names_once_more() {
+        for arithmetic in [
+            "[[ {{a}} -eq 1 ]]",
+            "if [[ -n x && ( 1 -ge {{a}} ) ]]; then :; fi",
+            "[[ ! {{a}} -ne 1 ]]",
+            "[[ {{a}} -lt 1 ]]",
+            "[[ {{a}} -le 1 ]]",
+            "[[ 3 -gt 0{{a}} ]]",
+            "let {{a}}",
+            "let x={{a}}",
+            "let 'x=1' {{a}}",
+            "x=1 let {{a}}",
+            "true && let {{a}}",
+            "b[{{a}}]=1",
+            "b[1+{{a}}]=1",
+            "b[{{a}}]+=1",
+            "b=([{{a}}]=1)",
+            "declare -i n={{a}}",
+            "typeset -i n={{a}}",
+            "local -ri n={{a}}",
+            "declare -i n; n={{a}}",
+            "declare -i n\nexport n={{a}}",
+            "declare -a n={{a}}",
+            "(( {{a}} ))",
+            "for (( i = 0; i < {{a}}; i++ )); do :; done",
+            "echo $(let {{a}})",
+            "x=$(let {{a}})",
+            "if true; then let {{a}}; fi",
+            "f() { let {{a}}; }",
+            "function f { let {{a}}; }",
+            "f() { :; }; let {{a}}",
+            "> file let {{a}}",
+            "let x=1 2>&1 {{a}}",
+            "[[ 1 < 2 && {{a}} -eq 1 ]]",
+            "\"let\" {{a}}",
+            "'let' {{a}}",
+            "l\\et {{a}}",
+        ] {
+            check(arithmetic, &[Trap::Arithmetic]);
+        }
+        for name in [
+            "unset {{a}}",
+            "unset -v x {{a}}",
+            "read {{a}}",
+            "read -r x {{a}} < file",
+            "read -a {{a}}",
+            "printf -v {{a}} %s x",
+            "test -v {{a}}",
+            "[ -v {{a}} ]",
+            "[[ -v {{a}} ]]",
+            "declare {{a}}",
+            "export {{a}}",
+            "mapfile {{a}}",
+            "getopts ab {{a}}",
+            "$1read {{a}}",
+            "${x}unset {{a}}",
+        ] {
+            check(name, &[Trap::Name]);
+        }
+        check("echo ${x:{{a}}}", &[Trap::Expansion]);
+        check("a=(a=({{a}}))", &[Trap::Unclear]);
+        check("a=(x; {{a}})", &[Trap::Unclear]);
+        for plain in [
+            "[[ {{a}} == x ]]",
+            "[[ {{a}} == x && 1 -eq 1 ]]",
+            "[[ 1 -eq 1 || -n {{a}} ]]",
+            "[[ 1 -eq 1 ]] && echo {{a}}",
+            "[ {{a}} -gt 3 ]",
+            "test {{a}} = x",
+            "[ -v x ] && echo {{a}}",
+            "echo let {{a}}",
+            "let x=1; echo {{a}}",
+            "ls b[{{a}}]",
+            "x={{a}}",
+            "x={{a}} make let {{a}}",
+            "export X={{a}} Y={{a}}",
+            "local x={{a}}",
+            "declare -r x={{a}}; echo {{a}}",
+            "x=({{a}} b)",
+            "read -rp {{a}} x",
+            "read x < {{a}}",
+            "read x <<< {{a}}",
+            "while read -r x; do echo {{a}}; done < {{a}}",
+            "unset x > {{a}}",
+            "f() { echo {{a}}; }",
+            "printf {{a}} x -v",
+            "printf '%s\\n' -v {{a}} x",
+            "make unset {{a}}",
+            "echo -eq {{a}}",
+            "x=$(let y=1; echo {{a}}) echo {{a}}",
+            "(let x=1); echo {{a}}",
+            "declare -i n; echo {{a}} n={{a}}",
+        ] {
+            check(plain, &[]);
+        }
+    }
+
+    #[test]
     fn comments_end_with_the_line() {
         check("ls # {{a}}\n{{a}}", &[Trap::Comment]);
         check("ls a#b {{a}} $# {{a}}", &[]);
@@ -461,10 +836,11 @@ mod tests {
     }
 
     /// Fragments from which authors (and their mistakes) are made.
-    const FRAGMENTS: [&str; 38] = [
+    const FRAGMENTS: [&str; 56] = [
         "{{a}}", "{{a}}", "{{a}}", " ", "\n", "'", "\"", "`", "\\", "$", "$(", ")", "(", "{", "}", "${x:-",
         "$((", "))", "#", " #", "<<E", "<<'E'", "\nE\n", "<<-E", "$'", "; ", " case ", " in a) ", ";; esac",
-        "<<<", ">", "echo ", "x", "&&", "$[", "]", "[", "((",
+        "<<<", ">", "echo ", "x", "&&", "$[", "]", "[", "((", "[[ ", " ]]", " -eq ", "1", "let ", "declare ",
+        "-i ", "-n ", "n", "n=", "a=(", "unset ", "read ", "printf ", "-v ", "test ", "export ", "; n=",
     ];
 
     proptest::proptest! {

@@ -379,7 +379,14 @@ fn unquoted(template: &Template, index: usize, trap: Trap, variable: &str) -> St
             )
         }
         Trap::Comment => format!("`${variable}` here, or leave it out of the comment"),
-        Trap::Backticks | Trap::Expansion | Trap::Arithmetic | Trap::Escaped | Trap::Unclear => {
+        // A shell reads what the variable holds once more.
+        Trap::Arithmetic => format!(
+            "`${variable}` in its place, after a check that it is a number: `case \"${variable}\" in ''|*[!0-9]*) exit 1;; esac`"
+        ),
+        Trap::Name => format!(
+            "`\"${variable}\"` in its place, after a check that it is a name: `case \"${variable}\" in ''|[0-9]*|*[!A-Za-z0-9_]*) exit 1;; esac`"
+        ),
+        Trap::Backticks | Trap::Expansion | Trap::Escaped | Trap::Unclear => {
             format!("`{reference}` in its place")
         }
     }
