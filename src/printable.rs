@@ -53,6 +53,49 @@ pub(crate) fn without_sequences(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Foreign bytes that come in pieces: a character or a sequence may be cut, and is kept until the rest of it has come.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    rest: Vec<u8>,
+}
+
+impl Unfinished {
+    /// In bytes. A sequence that is longer is given up: what follows it is text.
+    const LONGEST: usize = 4096;
+
+    /// As [`printable_lines`], of all that is finished.
+    pub(crate) fn printable(&mut self, piece: &[u8], colours: bool) -> String {
+        self.rest.extend_from_slice(piece);
+        let cut = match str::from_utf8(&self.rest) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.rest.utf8_chunks().last().map_or(0, |last| {
+                let is_cut = !last.invalid().is_empty() && last.invalid()[0] >= 0xc0;
+                self.rest.len() - if is_cut { last.invalid().len() } else { 0 }
+            }),
+        };
+        let character = self.rest.split_off(cut);
+        let bytes = std::mem::replace(&mut self.rest, character);
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.rfind('\n').map_or(0, |end| end + 1);
+        // Sequences end with their line.
+        let last = pieces(&text[line..]).last();
+        let open = match last {
+            Some(Piece::Sequence(sequence)) if is_cut(sequence) => sequence,
+            _ => "",
+        };
+        let finished = &text[..text.len() - open.len()];
+        if open.len() < Self::LONGEST {
+            self.rest.splice(..0, open.bytes());
+        }
+        printable_lines(finished, colours).into_owned()
+    }
+}
+
+/// Whether what may come next belongs to the sequence.
+fn is_cut(found: &str) -> bool {
+    ['m', '\x07'].iter().any(|more| sequence(&format!("{found}{more}")) > found.len())
+}
+
 enum Piece<'a> {
     Text(&'a str),
     Control(char),
@@ -176,6 +219,26 @@ mod tests {
             if hostile.starts_with('\x1b') {
                 assert_eq!(without_sequences(&format!("a\u{e9}{hostile}b\tc\r\n")), "a\u{e9}b\tc\r\n");
             }
+        }
+        let long = format!("a\x1b]0;{}\x07b\n", "t".repeat(300));
+        for (text, expected) in [
+            ("a\x1b[2Jb\x1b[31mred\x1b[0m é\x1b]0;t\x1b\\c\r\n", "ab\x1b[31mred\x1b[0m éc\n"),
+            ("\x1bP+q54\x1b\\d\x1b(Be\u{9b}2Jf\x1b]52;c;aGk=\x07g\n", "defg\n"),
+            (&long, "ab\n"),
+            ("\x1b]0;open\nnext \x1b[8mhidden\n", "\nnext hidden\n"),
+        ] {
+            for size in 1..9 {
+                let mut unfinished = Unfinished::default();
+                let pieces = text.as_bytes().chunks(size);
+                let shown: String = pieces.map(|piece| unfinished.printable(piece, true)).collect();
+                assert_eq!(shown, expected, "in pieces of {size}");
+            }
+        }
+        assert_eq!(Unfinished::default().printable(b"a\xffb", true), "a\u{fffd}b");
+        let mut endless = Unfinished::default();
+        for _ in 0..100 {
+            endless.printable(format!("\x1b]{}", "x".repeat(100)).as_bytes(), true);
+            assert!(endless.rest.len() <= 2 * Unfinished::LONGEST);
         }
         // What does not end, ends with its line.
         check("a\x1b]0;title\nb", "a b", "a\nb", "a\nb");

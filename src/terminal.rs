@@ -16,7 +16,7 @@ use forgiving::Forgiving;
 pub(crate) use raw::RawMode;
 pub(crate) use suggestion::Missing;
 
-use crate::printable::{printable_lines, without_sequences};
+use crate::printable::{Unfinished, printable_lines, without_sequences};
 
 /// How often bars are drawn at most, a second.
 const REDRAWN: u8 = 20;
@@ -131,10 +131,21 @@ impl Terminal {
         })
     }
 
-    /// Data from a file, however large it is; ends with a line end. A reader that has gone away is no error.
+    /// A piece of what a step or a function wrote. On a terminal nothing of it is left but text and colours; elsewhere it stays
+    /// as it is. A reader that has gone away is an error. `before` is kept from piece to piece of one log.
+    pub(crate) fn foreign(&self, before: &mut Unfinished, piece: &[u8]) -> io::Result<()> {
+        if !self.is_screen {
+            return self.raw(piece);
+        }
+        self.raw(before.printable(piece, self.coloured).as_bytes())
+    }
+
+    /// Foreign data from a file, however large it is, as [`Terminal::foreign`]; ends with a line end. A reader that has gone
+    /// away is no error.
     pub(crate) fn copy(&self, file: &mut impl Read) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         let mut last = b'\n';
+        let mut before = Unfinished::default();
         let mut copied = || loop {
             let length = file.read(&mut buffer)?;
             match buffer[..length].last() {
@@ -142,7 +153,7 @@ impl Terminal {
                 None if last == b'\n' => return Ok(()),
                 None => return self.raw(b"\n"),
             }
-            self.raw(&buffer[..length])?;
+            self.foreign(&mut before, &buffer[..length])?;
         };
         match copied() {
             Err(error) if is_gone(&error) => Ok(()),

@@ -8,10 +8,11 @@ use super::Outcome;
 use super::output::{Failed, show_problems};
 use crate::cli::LocalCommand;
 use crate::exit_code::Exit;
+use crate::printable::Unfinished;
 use crate::role;
 use crate::settings::Settings;
 use crate::store::expect_own;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, is_gone};
 use crate::watch::files::Growing;
 use crate::workspace::{Workspace, absolute, quoted};
 use sb_local::LocalSpec;
@@ -196,7 +197,7 @@ fn only_declared(
 
 /// Prints a log as it grows, until the local target is gone and all of it is printed.
 async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Result<()> {
-    let mut growing = Growing::new(log);
+    let (mut growing, mut unfinished, mut last) = (Growing::new(log), Unfinished::default(), b'\n');
     loop {
         let runs = sb_local::find(folder).is_some();
         let new = growing.next(runs)?;
@@ -204,11 +205,15 @@ async fn follow(terminal: &Terminal, folder: &Path, log: PathBuf) -> std::io::Re
             return Ok(());
         }
         if !new.is_empty() {
-            terminal.data(&String::from_utf8_lossy(&new))?;
+            last = new.last().copied().unwrap_or(last);
+            match terminal.foreign(&mut unfinished, &new) {
+                Err(error) if is_gone(&error) => return Ok(()),
+                other => other?,
+            }
         } else if runs {
             tokio::time::sleep(LOOK_AGAIN).await;
         } else {
-            return Ok(());
+            return if last == b'\n' { Ok(()) } else { terminal.raw(b"\n") };
         }
     }
 }

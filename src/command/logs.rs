@@ -1,7 +1,7 @@
 //! `sb logs`: what the steps of a run print, also while they run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Outcome;
@@ -10,6 +10,7 @@ use super::status::{Wanted, find_step, watched};
 use super::watch::{Alone, left};
 use crate::cli::LogsArguments;
 use crate::exit_code::Exit;
+use crate::printable::Unfinished;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, is_gone};
 use crate::watch::Watched;
@@ -198,16 +199,28 @@ fn print_last(terminal: &Terminal, watched: &Watched) -> Result<Exit, Ended> {
     Ok(Exit::Done)
 }
 
+/// A log that is printed as it grows.
+struct Followed {
+    growing: Growing,
+    unfinished: Unfinished,
+}
+
+impl Followed {
+    fn new(path: PathBuf) -> Self {
+        Self { growing: Growing::new(path), unfinished: Unfinished::default() }
+    }
+}
+
 /// Writes all that a log holds by now.
-fn drain(terminal: &Terminal, log: &mut Growing, whole: bool) -> Result<bool, Ended> {
+fn drain(terminal: &Terminal, log: &mut Followed, whole: bool) -> Result<bool, Ended> {
     let mut any = false;
     loop {
-        let bytes = log.next(whole)?;
+        let bytes = log.growing.next(whole)?;
         if bytes.is_empty() {
             return Ok(any);
         }
         any = true;
-        terminal.raw(&bytes)?;
+        terminal.foreign(&mut log.unfinished, &bytes)?;
     }
 }
 
@@ -218,7 +231,7 @@ async fn follow_step(
     only: Option<u32>,
 ) -> Result<Exit, Ended> {
     let mut attempt = only.unwrap_or_else(|| watched.past(step).map_or(1, |past| past.attempts.max(1)));
-    let mut log = Growing::new(watched.log_of(step, attempt));
+    let mut log = Followed::new(watched.log_of(step, attempt));
     let mut alone = Alone::default();
     loop {
         let runner = watched.runner();
@@ -240,7 +253,7 @@ async fn follow_step(
             }
             if attempts > attempt {
                 attempt += 1;
-                log = Growing::new(watched.log_of(step, attempt));
+                log = Followed::new(watched.log_of(step, attempt));
                 terminal.say(&format!("==> {}, attempt {attempt} <==", step.id));
                 news = true;
             }
@@ -262,10 +275,10 @@ async fn follow_step(
 }
 
 async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, Ended> {
-    let mut open: BTreeMap<(StepId, u32), Growing> = BTreeMap::new();
+    let mut open: BTreeMap<(StepId, u32), Followed> = BTreeMap::new();
     for (step, past) in watched.running() {
         let log = watched.log_of(step, past.attempts);
-        open.insert((step.id.clone(), past.attempts), Growing::new(log));
+        open.insert((step.id.clone(), past.attempts), Followed::new(log));
     }
     terminal.say(&format!("following {}: what its steps print, until it ends", watched.row.id));
     let mut headed: Option<(StepId, u32)> = None;
@@ -283,7 +296,7 @@ async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, 
         for (step, attempt) in started {
             if let Some(known) = watched.step(&step) {
                 let log = watched.log_of(known, attempt);
-                open.entry((step, attempt)).or_insert_with(|| Growing::new(log));
+                open.entry((step, attempt)).or_insert_with(|| Followed::new(log));
             }
         }
         let mut news = false;
@@ -294,7 +307,7 @@ async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, 
                 .step(&key.0)
                 .is_some_and(|past| past.attempts == key.1 && past.phase == StepPhase::Running);
             loop {
-                let bytes = log.next(running)?;
+                let bytes = log.growing.next(running)?;
                 if bytes.is_empty() {
                     break;
                 }
@@ -303,7 +316,7 @@ async fn follow_all(terminal: &Terminal, watched: &mut Watched) -> Result<Exit, 
                     terminal.raw(heading(headed.as_ref(), key).as_bytes())?;
                     headed = Some(key.clone());
                 }
-                terminal.raw(&bytes)?;
+                terminal.foreign(&mut log.unfinished, &bytes)?;
                 if !running && !bytes.ends_with(b"\n") {
                     terminal.raw(b"\n")?;
                 }
