@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use sb_durable::{Durability, Options};
+use sb_durable::{Durability, HeldFolder, Options, folder_beneath};
 use serde_json::{Map, Value, json};
 
-use super::{Attempt, Deployed, beneath};
-use sb_measurement::{LoadSummary, SUMMARY_FILE};
+use super::traces::TRACES_FILE;
+use super::{Attempt, Deployed};
+use sb_measurement::{INVOCATIONS_FILE, LoadSummary, SUMMARY_FILE};
+use sb_plan::benchmark::{Action, Image, Sent};
+use sb_plan::graph::StepKind;
+use sb_plan::manifest::read::normal;
+
 use sb_workload::upscale::Scaling;
 use sb_workload::users::ThinkTime;
 use sb_workload::{Load, LoadShape};
@@ -19,9 +24,9 @@ use sb_workload::{Load, LoadShape};
 pub(super) fn new_logs_folder(root: &Path, manifest: &Path) -> io::Result<PathBuf> {
     let logs = manifest.with_file_name("logs");
     let inside = below(root, &logs)?;
-    let beside = beneath::folder(root, inside.parent().unwrap_or(Path::new("")))?;
+    let beside = folder_beneath(root, inside.parent().unwrap_or(Path::new("")))?;
     made(rustix::fs::mkdirat(&beside, "logs", Mode::from_raw_mode(0o777)))?;
-    let folder = beneath::folder(root, inside).map_err(|error| about(&logs, &error))?;
+    let folder = folder_beneath(root, inside).map_err(|error| about(&logs, &error))?;
     let start = jiff::Timestamp::now().strftime("%Y-%m-%d_%H-%M-%S").to_string();
     for number in 1.. {
         let name = if number == 1 { start.clone() } else { format!("{start}-{number}") };
@@ -32,9 +37,57 @@ pub(super) fn new_logs_folder(root: &Path, manifest: &Path) -> io::Result<PathBu
     Err(io::Error::other("no free name"))
 }
 
-/// Whether a folder that was made below the root is still reached there.
-pub(super) fn still_beneath(root: &Path, folder: &Path) -> io::Result<()> {
-    beneath::folder(root, below(root, folder)?).map(drop)
+/// The folder of an invocation, as long as it lies below the root: a step may have made a link of it. Steps that run meanwhile
+/// cannot change where its writer writes.
+pub(super) fn held(attempt: &Attempt, logs: &Path) -> io::Result<HeldFolder> {
+    HeldFolder::beneath(&attempt.deployment.benchmark.root, logs)
+}
+
+/// What a step reads by itself, and by a path that leads out of the root by now: a step that ran in a container may have made a
+/// link, which would be followed on this machine.
+pub(super) fn leads_out(attempt: &Attempt) -> Option<String> {
+    let benchmark = &attempt.deployment.benchmark;
+    let mut paths = Vec::new();
+    let built = |image: Option<&Image>| match image {
+        Some(Image::Build { dockerfile, context, .. }) => vec![dockerfile.clone(), context.clone()],
+        _ => Vec::new(),
+    };
+    match &attempt.step.kind {
+        StepKind::Manifest(step) => {
+            paths.extend(built(step.environment.image.as_ref()));
+            if let (Action::Load, Some(Sent::Script(script))) = (&step.action, &benchmark.workload) {
+                paths.push(script.path.clone());
+                paths.extend(built(Some(&script.image)));
+            }
+            paths.extend(step.action.template().map(|(template, _)| template.to_owned()));
+        }
+        StepKind::GetTraces | StepKind::AnalyzeTraces | StepKind::Decide => {
+            let files = [INVOCATIONS_FILE, SUMMARY_FILE, TRACES_FILE];
+            paths.extend(attempt.logs.iter().flat_map(|logs| files.map(|name| logs.join(name))));
+        }
+        StepKind::Pause { .. } => {}
+    }
+    let refused =
+        |path: PathBuf| sb_durable::leads_out(&benchmark.root, &path).map(|error| refusal(&path, &error));
+    if let Some(refused) = paths.into_iter().find_map(refused) {
+        return Some(refused);
+    }
+    // The code of a template is named by a file that is known to be ours.
+    let StepKind::Manifest(step) = &attempt.step.kind else { return None };
+    let (template, _) = step.action.template()?;
+    let text = String::from_utf8(sb_durable::read_beneath(&benchmark.root, template).ok()?).ok()?;
+    let model = benchmark.templates.get(template, &text).ok()?;
+    let beside = template.parent().unwrap_or(Path::new("/"));
+    let code = model.assets().unwrap_or_default().into_iter().map(|asset| normal(&beside.join(asset.path)));
+    code.into_iter().find_map(refused)
+}
+
+fn refusal(path: &Path, error: &io::Error) -> String {
+    format!(
+        "cannot use `{}`: {error}; it did not when the manifest was checked: see which step makes a link there, and let it copy \
+         the file instead",
+        path.display()
+    )
 }
 
 /// The path below the root, as the manifest was checked.
@@ -58,6 +111,8 @@ fn about(path: &Path, error: &io::Error) -> io::Error {
 
 /// Writes `sb_config.yml` and `run.json`: what an invocation was, without secrets.
 pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
+    let held = held(attempt, logs)?;
+    let logs = &held.path();
     let (deployment, secrets) = (&attempt.deployment, &attempt.secrets);
     let public = |table: &str| -> Map<String, Value> {
         let values = attempt.values.get(table).and_then(Value::as_object).cloned().unwrap_or_default();
@@ -85,6 +140,7 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
     let write = |name: &str, text: &str| {
         let options = Options::new().survives(Durability::Processes);
         sb_durable::write(&logs.join(name), options, secrets.redactor.text(text).as_bytes())
+            .map_err(|error| error.source)
     };
     write("sb_config.yml", &yaml)?;
     let run = json!({
@@ -102,7 +158,7 @@ pub(super) fn describe(attempt: &Attempt, logs: &Path) -> io::Result<()> {
         "load": load(&deployment.load),
         "sb_version": env!("CARGO_PKG_VERSION"),
     });
-    Ok(write("run.json", &format!("{run:#}\n"))?)
+    write("run.json", &format!("{run:#}\n"))
 }
 
 /// One key a line. JSON strings are YAML strings, so values are written as JSON.

@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
+use sb_durable::{Durability, Options};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
@@ -25,7 +26,7 @@ pub(super) use self::containers::{Containers, remove_leftovers};
 use self::relay::Relay;
 use crate::container::ContainerError;
 use sb_load::k6::{self, Collecting, Share};
-use sb_load::{LoadError, LoadLock, LoadProcess, OPTIONS_FILE, Progress};
+use sb_load::{LoadError, LoadLock, LoadProcess, OPTIONS_FILE, Progress, Results};
 use sb_measurement::{LoadSummary, Redactor, Timestamp};
 use sb_workload::Load;
 use sb_workload::k6_options::{k6_options, overlay};
@@ -50,6 +51,9 @@ pub(super) struct K6Spec {
     pub load: Load,
     /// Where the result files go: it exists, and has none of them yet.
     pub folder: PathBuf,
+    /// The script and `folder` must lie below it when they are used, whatever links have been made since.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
     /// What k6 reads and writes, in a folder of its own for each.
     pub work: PathBuf,
     /// Texts that must not appear in the result files.
@@ -98,7 +102,9 @@ pub(crate) enum K6Error {
 
 /// Has k6 send the load that `spec` describes (JSON of a [`K6Spec`]); as [`sb_load::run_from_file`].
 pub(crate) fn run_k6(spec: &Path, progress_file: &Path) -> Result<LoadSummary, K6Error> {
-    let spec: K6Spec = sb_load::read_spec(spec)?;
+    let mut spec: K6Spec = sb_load::read_spec(spec)?;
+    let results = Results::open(spec.root.as_deref(), &spec.folder)?;
+    spec.folder = results.path();
     let about = LoadProcess {
         folder: spec.folder.clone(),
         locks: spec.locks.clone(),
@@ -106,6 +112,10 @@ pub(crate) fn run_k6(spec: &Path, progress_file: &Path) -> Result<LoadSummary, K
         secrets: spec.secrets.clone(),
     };
     sb_load::as_process(&about, progress_file, async |progress, cancel| drive(&spec, progress, cancel).await)
+        .map_err(|error| match error {
+            K6Error::Load(error) => K6Error::Load(results.named(error)),
+            other => other,
+        })
 }
 
 /// A k6 that runs.
@@ -148,8 +158,11 @@ async fn drive(
     options["systemTags"] = k6::SYSTEM_TAGS.into();
     overlay(&mut options, &spec.options);
     let text = format!("{options:#}\n");
-    write(&spec.folder.join(OPTIONS_FILE), &text)?;
-    k6::place_module(&spec.script)?;
+    // A link in its place is replaced and not followed.
+    let kept = Options::new().survives(Durability::Processes);
+    sb_durable::write(&spec.folder.join(OPTIONS_FILE), kept, text.as_bytes())
+        .map_err(|error| LoadError::Write { path: error.path, source: error.source })?;
+    k6::place_module(&spec.script, spec.root.as_deref())?;
     let result = match &spec.containers {
         None => {
             if let Some(needed) = sb_load::connections(&spec.load) {

@@ -43,6 +43,7 @@ pub(super) async fn run(
                 workload: (**workload).clone(),
                 load: (*attempt.deployment.load).clone(),
                 folder: logs.clone(),
+                root: Some(attempt.deployment.benchmark.root.clone()),
                 seed: seed(attempt),
                 values: (*attempt.values).clone(),
                 secrets: attempt.secrets.texts().map(str::to_owned).collect(),
@@ -143,6 +144,7 @@ fn k6_spec(
         options: script.options.clone(),
         load: (*attempt.deployment.load).clone(),
         folder: logs.to_owned(),
+        root: Some(attempt.deployment.benchmark.root.clone()),
         work: folder.join(K6_FOLDER),
         secrets: attempt.secrets.texts().map(str::to_owned).collect(),
         locks: locks(attempt),
@@ -173,7 +175,8 @@ fn finish(attempt: &Attempt, outcome: Outcome, logs: &Path, folder: &Path) -> Fi
         }
         other => return other.into(),
     }
-    let summary = std::fs::read(logs.join(SUMMARY_FILE))
+    let summary = files::held(attempt, logs)
+        .and_then(|logs| std::fs::read(logs.path().join(SUMMARY_FILE)))
         .map_err(|error| error.to_string())
         .and_then(|bytes| serde_json::from_slice::<LoadSummary>(&bytes).map_err(|error| error.to_string()));
     if let Ok(summary) = &summary {

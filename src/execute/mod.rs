@@ -4,7 +4,6 @@
 //! scheduler.
 
 mod background;
-mod beneath;
 mod command;
 pub(crate) mod credentials;
 mod decide;

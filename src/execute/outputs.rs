@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Produced, beneath};
+use super::Produced;
 use sb_plan::benchmark::{Output, OutputSource};
 use sb_workload::document;
 
@@ -109,7 +109,7 @@ impl<'a> Written<'a> {
     fn file<'b>(self, path: &Path, name: &'b str) -> Result<Excerpt<'b>, String> {
         let path = self.folder.strip_prefix(self.root).unwrap_or(Path::new("")).join(path);
         let excerpt =
-            beneath::open(self.root, &path).and_then(|file| Excerpt::read(File::from(file), name, false));
+            sb_durable::open_beneath(self.root, &path).and_then(|file| Excerpt::read(file, name, false));
         excerpt.map_err(|error| format!("cannot read {name}: {error}"))
     }
 }

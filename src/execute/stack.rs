@@ -88,6 +88,7 @@ async fn deployed(
         model: &model,
         file: &file,
         folder: what.template.parent().unwrap_or(Path::new("/")),
+        root: &attempt.deployment.benchmark.root,
         parameters: model.given_parameters(&values(attempt, what)?),
         tags: tags(performer, attempt, &names),
         scratch: folder,

@@ -134,9 +134,12 @@ impl StepPerformer {
             return Outcome::failed(FailureClass::NotStarted, message).into();
         }
         if let Some(logs) = &attempt.logs
-            && let Err(error) = files::still_beneath(&attempt.deployment.benchmark.root, logs)
+            && let Err(error) = files::held(attempt, logs)
         {
             let message = format!("cannot use the folder of results `{}`: {error}", logs.display());
+            return Outcome::failed(FailureClass::Step, message).into();
+        }
+        if let Some(message) = files::leads_out(attempt) {
             return Outcome::failed(FailureClass::Step, message).into();
         }
         match &attempt.step.kind {
@@ -146,7 +149,17 @@ impl StepPerformer {
                     let mut secrets = KnownSecrets::clone(&attempt.secrets);
                     let produced = finished.outputs.values().filter(|it| it.secret).map(|it| &it.value);
                     secrets.add_unnamed(produced.chain(&finished.lost_secrets));
-                    keep_log(&folder, &logs.join(format!("{}.log", step.name)), &secrets.redactor);
+                    // The step itself may have put a link in the place of the folder.
+                    match files::held(attempt, logs) {
+                        Ok(logs) => {
+                            let copy = logs.path().join(format!("{}.log", step.name));
+                            keep_log(&folder, &copy, &secrets.redactor);
+                        }
+                        Err(error) => attempt.tell(&format!(
+                            "its log is not kept in the folder of results `{}`: {error}",
+                            logs.display()
+                        )),
+                    }
                 }
                 finished
             }

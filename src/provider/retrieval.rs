@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use sb_durable::{Options, Replacement};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +107,14 @@ impl Partial {
         name.push(".partial");
         let path = out.with_file_name(name);
         let mut file =
-            sb_durable::private().read(true).write(true).create(true).truncate(false).open(&path)?;
+            // A step may have put a link there, which is not followed.
+            sb_durable::private()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&path)?;
         let mut stored = BTreeMap::new();
         let mut end = 0;
         let mut line = Vec::new();
@@ -252,6 +260,13 @@ mod tests {
             partial.put("a", false, b"{}").unwrap();
         }
         assert_eq!(fs::read_to_string(folder.path().join("traces.json.partial")).unwrap(), "-a {}\n");
+
+        // A step has put a link there.
+        let (linked, target) = (folder.path().join("linked.json"), folder.path().join("of-the-host"));
+        fs::write(&target, "text").unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join("linked.json.partial")).unwrap();
+        assert!(Partial::open(&linked).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "text");
     }
 
     #[test]

@@ -247,6 +247,16 @@ run = """printf '{hostile}\n'; exit 1"""
             assert!(!seen.text.contains(part), "{part:?}: {:?}", seen.text);
         }
     }
+    // The log itself: on a terminal its text and colours, into a pipe its bytes.
+    let step = "says";
+    for arguments in [&["logs", step][..], &["logs", step, "-f"], &["logs"], &["logs", "-f"]] {
+        let seen = crate::pseudo_terminal::play(&work.command(arguments), &[]);
+        for part in ["\x1b]0;", "\x1b]52", "\x1b[2J", "\u{9b}"] {
+            assert!(!seen.text.contains(part), "{arguments:?} {part:?}: {:?}", seen.text);
+        }
+    }
+    let piped = work.sb(&["logs", step]);
+    assert!(piped.stdout.contains("\x1b]0;") && piped.stdout.contains("\x1b[2J"), "{piped:?}");
 }
 
 /// A step made a link of the folder of results: the invocation fails, nothing is written there, and cleanup follows.
@@ -278,4 +288,52 @@ outputs = {{ host = {{ file = "taken" }} }}
     assert_eq!(ran.stderr.matches("it leads out of the root").count(), 2, "{}", ran.stderr);
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     assert!(work.path().join("clean").exists(), "{}", ran.stderr);
+}
+
+/// A step in a container shares the workspace, and links that it makes there are followed by nothing that `sb` does on the
+/// host. A step on the host makes the same links.
+#[test]
+fn what_a_step_links_is_neither_sent_nor_written_to() {
+    let work = Workspace::new();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "of the host").unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    work.write("body.txt", "harmless");
+    work.write("app.py", "def handler(event, context):\n    return {}\n");
+    work.write(
+        "template.yaml",
+        "Transform: AWS::Serverless-2016-10-31\nResources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties: \
+         {Runtime: python3.13, Handler: app.handler, CodeUri: .}\n",
+    );
+    let head = "[benchmark]\nname = \"links\"\n[targets.local]\ntraces = \"none\"\n";
+    let request = format!(
+        "[[workload.requests]]\nname = \"r\"\nbody_file = \"body.txt\"\nurl = \"http://{}/\"\n",
+        server.local_addr().unwrap()
+    );
+    let link = |file: &str| {
+        let target = outside.path().join("secret");
+        format!("[[deploy]]\nname = \"link\"\nrun = \"ln -sf {} {file}\"\n", target.display())
+    };
+    let load = "[[invoke]]\nname = \"load\"\nload = true\n[[cleanup]]\nname = \"c\"\nrun = \"true\"\n";
+    work.write("benchmark.toml", &format!("{head}{}{request}{load}", link("body.txt")));
+    let ran = work.sb(&["test", "--executor", "host"]).expect(1);
+    assert!(ran.stderr.contains("it leads out of the root"), "{}", ran.stderr);
+    assert!(server.accept().is_err(), "nothing is sent");
+
+    let local = "[[deploy]]\nname = \"up\"\nlocal = { template = \"template.yaml\" }\n[[cleanup]]\nname = \"down\"\nlocal = { down = true }\n";
+    work.write("benchmark.toml", &format!("{head}{}{local}", link("template.yaml")));
+    let ran = work.sb(&["test", "--executor", "host"]).expect(1);
+    assert!(ran.stderr.contains("it leads out of the root"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("of the host"), "{}", ran.stderr);
+
+    let steal = format!(
+        "[[invoke]]\nname = \"evil\"\nrun = \"echo said; rm -rf {{{{logs_dir}}}}; ln -s {0} {{{{logs_dir}}}}\"\n[[cleanup]]\nname = \"c\"\nrun = \"true\"\n",
+        outside.path().display()
+    );
+    work.write("benchmark.toml", &format!("{head}{steal}"));
+    work.sb(&["test", "--executor", "host"]);
+    let names: Vec<_> =
+        std::fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["secret"], "nothing is written outside of the root");
 }

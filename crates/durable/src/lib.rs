@@ -16,10 +16,12 @@
 //! finish wins. It is removed when the write fails. A process that is killed leaves it behind, as
 //! `.NAME.PROCESS-NUMBER.partial`. A symbolic link in place of the file is replaced; what it leads to stays as it is.
 //!
-//! Files that people name are read by [`open_regular`] and its like, which never wait for a pipe.
+//! Files that people name are read by [`open_regular`] and its like, which never wait for a pipe. [`read_beneath`] and its
+//! like open what lies below a folder, whatever links somebody has made there.
 
 #![deny(missing_docs)]
 
+mod beneath;
 mod folder;
 mod regular;
 
@@ -35,6 +37,7 @@ use std::thread;
 
 use rustix::fs::OFlags;
 
+pub use beneath::{HeldFolder, folder_beneath, leads_out, open_beneath, read_beneath};
 pub use folder::FolderReplacement;
 pub use regular::{open_regular, read_regular, read_regular_text};
 

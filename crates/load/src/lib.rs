@@ -52,7 +52,9 @@ use sb_workload::schedule::{Planned, planned};
 use sb_workload::{Load, Workload};
 
 pub use self::connect::TlsSetupError;
-pub use self::process::{LoadProcess, as_process, check_room, connections, needed, read_spec, run_from_file};
+pub use self::process::{
+    LoadProcess, Results, as_process, check_room, connections, needed, read_spec, run_from_file,
+};
 pub use self::record::times;
 
 /// The options file that is written beside the results.
@@ -80,6 +82,10 @@ pub struct LoadSpec {
     pub load: Load,
     /// Where the result files go: it exists, and has none of them yet.
     pub folder: PathBuf,
+    /// Body files and `folder` must lie below it when they are opened, whatever links have been made since; none: they may lie
+    /// anywhere.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
     /// Fixes the choice of requests and `request.random`.
     pub seed: u64,
     /// The tables of template values: `params`, `outputs`, `benchmark`, `target`, `run`, `trial`, `logs_dir`.
@@ -233,7 +239,7 @@ pub async fn run(
 ) -> Result<LoadSummary, LoadError> {
     let values = Values::new(spec.values, &spec.secrets);
     let settings = spec.workload.settings.clone();
-    let choices = prepare::prepare(&spec.workload, &values)?;
+    let choices = prepare::prepare(&spec.workload, &values, spec.root.as_deref())?;
     if choices.is_empty() {
         return Err(LoadError::NoRequests);
     }

@@ -2,6 +2,7 @@
 //! here, before the first one leaves.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,16 +104,20 @@ impl Scope<'_> {
 }
 
 /// Reads body files and renders whatever does not depend on the single invocation; the rest is tried once.
-pub(super) fn prepare(workload: &Workload, values: &Values) -> Result<Vec<Choice>, LoadError> {
+pub(super) fn prepare(
+    workload: &Workload,
+    values: &Values,
+    root: Option<&Path>,
+) -> Result<Vec<Choice>, LoadError> {
     let single = workload.requests.iter().map(|request| {
-        let prepared = Prepared::new(request, "", &Extracted::new(), workload, values)?;
+        let prepared = Prepared::new(request, "", &Extracted::new(), workload, values, root)?;
         Ok(Choice { requests: vec![prepared], weight: request.weight, is_sequence: false })
     });
     let sequences = workload.sequences.iter().map(|sequence| {
         let mut extracted = Extracted::new();
         let mut requests = Vec::with_capacity(sequence.requests.len());
         for request in &sequence.requests {
-            requests.push(Prepared::new(request, &sequence.name, &extracted, workload, values)?);
+            requests.push(Prepared::new(request, &sequence.name, &extracted, workload, values, root)?);
             for extract in &request.extract {
                 extracted.push((Arc::from(extract.name.as_str()), Value::from(STAND_IN)));
             }
@@ -132,6 +137,7 @@ impl Prepared {
         extracted: &Extracted,
         workload: &Workload,
         values: &Values,
+        root: Option<&Path>,
     ) -> Result<Self, LoadError> {
         let settings: &Settings = &workload.settings;
         let name = request.name.clone();
@@ -183,8 +189,15 @@ impl Prepared {
                 Text::new(template, context, Bytes::from(render("body", template, context)?))
             }
             Body::File(path) => {
-                Text::Fixed(Bytes::from(sb_durable::read_regular(path, u64::MAX).map_err(|source| {
-                    LoadError::BodyFile { request: name.clone(), path: path.clone(), source }
+                let read = match root {
+                    // A step may have made a link of it since the manifest was checked.
+                    Some(root) => sb_durable::read_beneath(root, path),
+                    None => sb_durable::read_regular(path, u64::MAX),
+                };
+                Text::Fixed(Bytes::from(read.map_err(|source| LoadError::BodyFile {
+                    request: name.clone(),
+                    path: path.clone(),
+                    source,
                 })?))
             }
         };
@@ -424,7 +437,7 @@ mod tests {
     }
 
     fn prepared(request: &Request) -> Result<Prepared, LoadError> {
-        Prepared::new(request, "", &Extracted::new(), &Workload::default(), &values())
+        Prepared::new(request, "", &Extracted::new(), &Workload::default(), &values(), None)
     }
 
     fn text(template: &str, json: bool) -> Body {

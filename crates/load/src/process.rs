@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sb_durable::{Durability, Options};
+use sb_durable::{Durability, HeldFolder, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,9 @@ const OWN_FILES: u64 = 16;
 /// Those of [`run`], and files that cannot be read or written. A progress file that fails later on is given up, the load
 /// goes on.
 pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, LoadError> {
-    let spec: LoadSpec = read_spec(spec)?;
+    let mut spec: LoadSpec = read_spec(spec)?;
+    let results = Results::open(spec.root.as_deref(), &spec.folder)?;
+    spec.folder = results.path();
     let about = LoadProcess {
         folder: spec.folder.clone(),
         locks: spec.locks.clone(),
@@ -49,6 +51,47 @@ pub fn run_from_file(spec: &Path, progress_file: &Path) -> Result<LoadSummary, L
         }
         run(spec, progress, cancel).await
     })
+    .map_err(|error| results.named(error))
+}
+
+/// A folder that a load writes to. A load takes long, and somebody may put a link in the place of the folder meanwhile: what is
+/// written lands in the folder that was there when the load began.
+#[derive(Debug)]
+pub struct Results {
+    held: Option<HeldFolder>,
+    folder: PathBuf,
+}
+
+impl Results {
+    /// Opens the folder, which must lie below `root`; none: it may lie anywhere.
+    ///
+    /// # Errors
+    /// [`LoadError::Create`]: it is not there, or leads out of the root.
+    pub fn open(root: Option<&Path>, folder: &Path) -> Result<Self, LoadError> {
+        let open = |root| HeldFolder::beneath(root, folder);
+        let held = root.map(open).transpose();
+        let held = held.map_err(|source| LoadError::Create { path: folder.to_owned(), source })?;
+        Ok(Self { held, folder: folder.to_owned() })
+    }
+
+    /// By which it is written to, in this process.
+    pub fn path(&self) -> PathBuf {
+        self.held.as_ref().map_or_else(|| self.folder.clone(), HeldFolder::path)
+    }
+
+    /// The error with the name that people know the folder by.
+    pub fn named(&self, error: LoadError) -> LoadError {
+        let name = |path: PathBuf| match path.strip_prefix(self.path()) {
+            Ok(inside) => self.folder.join(inside),
+            Err(_) => path,
+        };
+        match error {
+            LoadError::Create { path, source } => LoadError::Create { path: name(path), source },
+            LoadError::Write { path, source } => LoadError::Write { path: name(path), source },
+            LoadError::ForeignModule { path } => LoadError::ForeignModule { path: name(path) },
+            other => other,
+        }
+    }
 }
 
 /// Connections that a load needs at once, where it says so itself: bursts and users do, and so does `expected_latency`.
@@ -265,6 +308,67 @@ mod tests {
         check_room(1).unwrap();
         let refused = check_room(u64::MAX).unwrap_err();
         assert!(matches!(refused, LoadError::Room { .. }), "{refused}");
+    }
+
+    /// A step may have put links in the place of what the manifest names.
+    #[test]
+    fn a_load_reads_and_writes_below_its_root_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        for made in [root.join("logs"), outside.join("logs")] {
+            fs::create_dir_all(made).unwrap();
+        }
+        fs::write(outside.join("secret"), "root:x:0").unwrap();
+        std::os::unix::fs::symlink(outside.join("secret"), root.join("body")).unwrap();
+        std::os::unix::fs::symlink(outside.join("logs"), root.join("linked")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let spec = |body: &str, logs: &str| {
+            let request = sb_workload::Request {
+                name: "r".to_owned(),
+                weight: 1.0,
+                method: "POST".to_owned(),
+                url: sb_workload::template::Template::parse(&url).unwrap(),
+                headers: vec![],
+                body: sb_workload::Body::File(root.join(body)),
+                expect: sb_workload::Expect::default(),
+                timeout: None,
+                extract: vec![],
+            };
+            let timeout = Duration::from_millis(300);
+            let spec = LoadSpec {
+                workload: Workload { requests: vec![request], timeout, ..Workload::default() },
+                load: Load::new(LoadShape::Iterations { iterations: 1 }),
+                folder: root.join(logs),
+                root: Some(root.clone()),
+                seed: 1,
+                values: serde_json::json!({}),
+                secrets: vec![],
+                locks: vec![],
+                max_in_flight: 1,
+                function_logs: None,
+            };
+            let path = folder.path().join("spec.json");
+            fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
+            run_from_file(&path, &folder.path().join("progress"))
+        };
+        let refused = spec("body", "logs").unwrap_err().to_string();
+        assert!(refused.contains("it leads out of the root") && refused.contains("body_file"), "{refused}");
+        assert!(listener.accept().is_err(), "nothing was sent");
+        fs::remove_file(root.join("body")).unwrap();
+        fs::write(root.join("value"), "value").unwrap();
+        std::os::unix::fs::symlink(root.join("value"), root.join("body")).unwrap();
+        let refused = spec("body", "linked").unwrap_err().to_string();
+        assert!(
+            refused.contains("it leads out of the root") && refused.contains("/root/linked"),
+            "{refused}"
+        );
+        assert_eq!(fs::read_dir(outside.join("logs")).unwrap().count(), 0);
+        assert_eq!(spec("body", "logs").unwrap().sent, 1);
+        assert!(root.join("logs").join(SUMMARY_FILE).exists());
+        let again = spec("body", "logs").unwrap_err().to_string();
+        assert!(again.contains("/root/logs/invocations.csv"), "the name that people know: {again}");
     }
 
     #[tokio::test]

@@ -148,6 +148,7 @@ impl Trial {
             workload: Workload { requests, timeout: Duration::from_secs(10), ..Workload::default() },
             load: Load::new(shape),
             folder: folder.path().to_owned(),
+            root: None,
             seed: 7,
             values: json!({}),
             secrets: vec![],

@@ -31,6 +31,8 @@ pub(crate) struct Wanted<'a> {
     pub file: &'a str,
     /// Its folder, from which its paths count.
     pub folder: &'a Path,
+    /// Files are read below it alone, whatever links a step has made.
+    pub root: &'a Path,
     pub parameters: BTreeMap<String, String>,
     pub tags: Vec<(String, String)>,
     /// A folder for archives, until they are uploaded.
@@ -58,8 +60,7 @@ enum Begin {
 pub(crate) async fn deploy(aws: &Aws, wanted: &Wanted<'_>, tell: Tell<'_>) -> Result<Deployed, StackError> {
     let (begin, mut took) = settle(aws, wanted, tell).await?;
     let Names { stack: name, bucket, .. } = wanted.names;
-    let packaged =
-        package(aws, bucket, &wanted.tags, wanted.model, wanted.folder, wanted.scratch, tell).await?;
+    let packaged = package(aws, bucket, wanted, tell).await?;
     if let Some(set) = change_set(aws, wanted, &packaged, &begin, tell).await? {
         let stack = found(aws, name).await?;
         let mut log = log_of(aws, &stack.id).await?;

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Tag, Tagging};
-use sb_sam::{Asset, Template};
+use sb_durable::leads_out;
+use sb_sam::Asset;
 use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::call::call;
+use super::deploy::Wanted;
 use super::events::Tell;
 use super::{Aws, StackError};
 
@@ -40,12 +42,10 @@ struct Upload {
 pub(super) async fn package(
     aws: &Aws,
     bucket: &str,
-    tags: &[(String, String)],
-    model: &Template,
-    folder: &Path,
-    scratch: &Path,
+    wanted: &Wanted<'_>,
     tell: Tell<'_>,
 ) -> Result<Packaged, StackError> {
+    let Wanted { tags, model, folder, root, scratch, .. } = wanted;
     let assets = model.assets().map_err(|problems| {
         let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
         StackError::other(format!("the template cannot be packaged: {}", all.join("; ")))
@@ -56,9 +56,9 @@ pub(super) async fn package(
         if uploads.contains_key(&named) {
             continue;
         }
-        let (path, scratch) = (folder.join(&asset.path), scratch.to_owned());
+        let (path, scratch, root) = (folder.join(&asset.path), scratch.to_path_buf(), root.to_path_buf());
         let (is_code, number) = (asset.is_code, uploads.len());
-        let packed = tokio::task::spawn_blocking(move || pack(&path, is_code, &scratch, number)).await;
+        let packed = tokio::task::spawn_blocking(move || pack(&path, is_code, &scratch, number, &root)).await;
         let packed = packed.map_err(io::Error::other).flatten().map_err(|error| {
             let whose = asset.resource.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
             StackError::other(format!(
@@ -151,7 +151,10 @@ async fn put(aws: &Aws, bucket: &str, upload: &Upload, path: &str, tell: Tell<'_
 }
 
 /// What is uploaded of a path: an archive of a folder, an archive as it is, and a document as it is.
-fn pack(path: &Path, is_code: bool, scratch: &Path, number: usize) -> io::Result<Upload> {
+fn pack(path: &Path, is_code: bool, scratch: &Path, number: usize, root: &Path) -> io::Result<Upload> {
+    if let Some(error) = leads_out(root, path) {
+        return Err(error);
+    }
     let found = fs::metadata(path)?;
     if found.is_file() && (!is_code || is_zip(path)?) {
         let ending = path.extension().map(|it| format!(".{}", it.to_string_lossy())).unwrap_or_default();
@@ -161,7 +164,7 @@ fn pack(path: &Path, is_code: bool, scratch: &Path, number: usize) -> io::Result
         return Err(io::Error::other("a document is needed, and this is a folder"));
     }
     let file = scratch.join(format!("code-{number}.zip"));
-    write_zip(path, &file)?;
+    write_zip(path, &file, root)?;
     Ok(Upload { key: format!("{}.zip", digest(&file)?), file })
 }
 
@@ -185,11 +188,11 @@ fn digest(path: &Path) -> io::Result<String> {
 }
 
 /// Files in the order of their names, with one time and without owners: the same content gives the same bytes on every
-/// machine. Links are followed, as Lambda has no place that they could lead to.
-fn write_zip(path: &Path, to: &Path) -> io::Result<()> {
+/// machine. Links are followed, as Lambda has no place that they could lead to, but not out of the root.
+fn write_zip(path: &Path, to: &Path, root: &Path) -> io::Result<()> {
     let mut files = BTreeMap::new();
     if path.is_dir() {
-        collect(path, "", &mut files, &mut Vec::new())?;
+        collect(path, "", &mut files, &mut Vec::new(), root)?;
     } else {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.insert(name, path.to_owned());
@@ -229,6 +232,7 @@ fn collect(
     prefix: &str,
     files: &mut BTreeMap<String, PathBuf>,
     within: &mut Vec<PathBuf>,
+    root: &Path,
 ) -> io::Result<()> {
     let real = fs::canonicalize(folder)?;
     if within.contains(&real) {
@@ -247,10 +251,18 @@ fn collect(
             continue;
         }
         let (path, name) = (entry.path(), format!("{prefix}{name}"));
+        if entry.file_type()?.is_symlink()
+            && let Some(error) = leads_out(root, &path)
+        {
+            return Err(io::Error::other(format!(
+                "`{}` is a link: {error}; copy what it leads to, or keep the link out of the folder",
+                path.display()
+            )));
+        }
         let found = fs::metadata(&path)
             .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))?;
         if found.is_dir() {
-            collect(&path, &format!("{name}/"), files, within)?;
+            collect(&path, &format!("{name}/"), files, within, root)?;
         } else if found.is_file() {
             files.insert(name, path);
         }
@@ -277,7 +289,7 @@ mod tests {
                 std::time::SystemTime::now() - std::time::Duration::from_secs(order[0].len() as u64 * 9999),
             );
             File::options().append(true).open(folder.join("a.py")).unwrap().set_times(times).unwrap();
-            pack(&folder, true, work.path(), name.len()).unwrap()
+            pack(&folder, true, work.path(), name.len(), work.path()).unwrap()
         };
         let one = archive("one", ["a.py", "lib/b.py", "run.sh"]);
         let other = archive("other", ["run.sh", "lib/b.py", "a.py"]);
@@ -288,10 +300,35 @@ mod tests {
         assert_eq!(zip.by_name("run.sh").unwrap().unix_mode().unwrap() & 0o777, 0o755);
         assert_eq!(zip.by_name("a.py").unwrap().unix_mode().unwrap() & 0o777, 0o644);
         fs::write(work.path().join("one/a.py"), "changed").unwrap();
-        assert_ne!(pack(&work.path().join("one"), true, work.path(), 1).unwrap().key, other.key);
+        assert_ne!(pack(&work.path().join("one"), true, work.path(), 1, work.path()).unwrap().key, other.key);
         // An archive is taken as it is.
-        let again = pack(&other.file, true, work.path(), 2).unwrap();
+        let again = pack(&other.file, true, work.path(), 2, work.path()).unwrap();
         assert_eq!((again.key, again.file), (other.key, other.file));
+    }
+
+    #[test]
+    fn links_are_packed_that_stay_below_the_root_and_no_others() {
+        let work = tempfile::tempdir().unwrap();
+        let (root, outside) = (work.path().join("root"), work.path().join("outside"));
+        for (folder, file) in
+            [(root.join("src"), "app.py"), (root.join("lib"), "b.py"), (outside.clone(), "secret")]
+        {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(file), file).unwrap();
+        }
+        let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        link(&root.join("lib"), "src/lib");
+        let packed = super::pack(&root.join("src"), true, work.path(), 0, &root).unwrap();
+        let zip = zip::ZipArchive::new(File::open(packed.file).unwrap()).unwrap();
+        let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
+        assert_eq!(names, ["app.py", "lib/b.py"]);
+        link(&outside.join("secret"), "src/taken");
+        link(&outside, "other");
+        for name in ["src", "other"] {
+            let refused =
+                super::pack(&root.join(name), true, work.path(), 1, &root).err().unwrap().to_string();
+            assert!(refused.contains("it leads out of the root"), "{refused}");
+        }
     }
 
     #[test]
@@ -313,7 +350,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
         }
-        let packed = pack(&folder, true, work.path(), 0).unwrap();
+        let packed = pack(&folder, true, work.path(), 0, work.path()).unwrap();
         let zip = zip::ZipArchive::new(File::open(packed.file).unwrap()).unwrap();
         let mut names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
         names.sort();
@@ -323,7 +360,9 @@ mod tests {
     #[test]
     fn what_cannot_be_packed_says_why() {
         let work = tempfile::tempdir().unwrap();
-        let said = |path: &Path, is_code| pack(path, is_code, work.path(), 0).err().unwrap().to_string();
+        let said = |path: &Path, is_code| {
+            pack(path, is_code, work.path(), 0, work.path()).err().unwrap().to_string()
+        };
         let empty = work.path().join("empty");
         fs::create_dir(&empty).unwrap();
         assert_eq!(said(&empty, true), "the folder is empty");

@@ -312,7 +312,7 @@ pub(crate) fn lies_in(files: &dyn Files, path: &Path, folder: &Path) -> bool {
 }
 
 /// The path without `.` and `..`, by its letters alone.
-pub(crate) fn normal(path: &Path) -> PathBuf {
+pub fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,24 +1,100 @@
 //! Files below a folder, and nowhere else. A step may have made links since its manifest was checked, and links that
-//! a container made are followed on this machine.
+//! a container made are followed on this machine. A path is resolved in the moment in which it is opened.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Opens `path`, which is relative to `root`, for reading. Links are followed as long as they stay below the root.
-pub(super) fn open(root: &Path, path: &Path) -> io::Result<OwnedFd> {
-    resolve(root, path, OFlags::RDONLY | OFlags::NONBLOCK)
+///
+/// # Errors
+/// What the file system refuses; a link that is absolute or leads out of the root.
+pub fn open_beneath(root: &Path, path: &Path) -> io::Result<File> {
+    resolve(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
 }
 
-/// As [`open`], a folder in which things are to be made.
-pub(super) fn folder(root: &Path, path: &Path) -> io::Result<OwnedFd> {
+/// The bytes of a regular file below `root`, by its whole path. Links are followed as long as they stay below the root,
+/// absolute ones too.
+///
+/// # Errors
+/// Those of [`open_beneath`]; what is no regular file.
+pub fn read_beneath(root: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut file = File::from(within(root, path, flags)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Why a path that begins with `root` must not be followed: it leads out of the root by now. What is not there leads nowhere,
+/// and a path that does not begin with `root` was never below it.
+pub fn leads_out(root: &Path, path: &Path) -> Option<io::Error> {
+    path.strip_prefix(root).ok()?;
+    within(root, path, OFlags::PATH).err().filter(|error| error.kind() == io::ErrorKind::Other)
+}
+
+/// A folder that stays the same one, whatever becomes of the path that led to it.
+#[derive(Debug)]
+pub struct HeldFolder {
+    file: OwnedFd,
+}
+
+impl HeldFolder {
+    /// Opens a folder below `root`, by its whole path. Links are followed as long as they stay below the root.
+    ///
+    /// # Errors
+    /// What the file system refuses; a path that leads out of the root.
+    pub fn beneath(root: &Path, folder: &Path) -> io::Result<Self> {
+        Ok(Self { file: within(root, folder, OFlags::PATH | OFlags::DIRECTORY)? })
+    }
+
+    /// A path to the folder for as long as it is held, in this process. What is written there lands in the folder and nowhere
+    /// else.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+}
+
+/// Opens a folder below `root` by its path relative to it: one in which things are to be made.
+///
+/// # Errors
+/// Those of [`open_beneath`].
+pub fn folder_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     resolve(root, path, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// As [`resolve`], by the whole path.
+fn within(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let direct = match path.strip_prefix(root) {
+        Ok(inside) => resolve(root, inside, flags),
+        Err(_) => Err(out_of(root)),
+    };
+    match direct {
+        // An absolute link may lead below the root. It is followed by its letters, and its target opened as any other path: one
+        // that is changed meanwhile leads out no more than it did.
+        Err(error) if error.kind() == io::ErrorKind::Other => {
+            let (top, target) = (root.canonicalize()?, path.canonicalize().map_err(|_| out_of(root))?);
+            match target.strip_prefix(&top) {
+                Ok(inside) => resolve(&top, inside, flags),
+                Err(_) => Err(error),
+            }
+        }
+        found => found,
+    }
+}
+
+fn out_of(root: &Path) -> io::Error {
+    io::Error::other(format!("it leads out of the root `{}`", root.display()))
 }
 
 fn resolve(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -30,7 +106,7 @@ fn resolve(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         found => found,
     };
     found.map_err(|error| match error {
-        Errno::XDEV => io::Error::other(format!("it leads out of the root `{}`", root.display())),
+        Errno::XDEV => out_of(root),
         other => other.into(),
     })
 }
@@ -102,8 +178,7 @@ fn words(path: &Path) -> Result<VecDeque<OsString>, Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
-    use std::io::Read as _;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -155,9 +230,49 @@ mod tests {
             }
         }
         assert!(
-            super::folder(&root, Path::new("")).is_ok() && super::folder(&root, Path::new("app/up")).is_ok()
+            folder_beneath(&root, Path::new("")).is_ok()
+                && folder_beneath(&root, Path::new("app/up")).is_ok()
         );
-        let out = open(&root, Path::new("app/out")).unwrap_err().to_string();
+        let out = open_beneath(&root, Path::new("app/out")).unwrap_err().to_string();
         assert!(out.starts_with("it leads out of the root `/"), "{out}");
+    }
+    #[test]
+    fn a_path_is_followed_in_the_moment_in_which_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let body = root.join("app/body");
+        fs::create_dir_all(root.join("app")).unwrap();
+        fs::create_dir_all(folder.path().join("elsewhere")).unwrap();
+        fs::write(folder.path().join("elsewhere/secret"), "secret").unwrap();
+        fs::write(root.join("value"), "value").unwrap();
+        let link = |target: &Path| {
+            let _ = fs::remove_file(&body);
+            symlink(target, &body).unwrap();
+        };
+        link(&root.join("value"));
+        assert_eq!(read_beneath(&root, &body).unwrap(), b"value", "an absolute link below the root");
+        assert!(leads_out(&root, &body).is_none());
+        symlink(&root, folder.path().join("alias")).unwrap();
+        assert_eq!(read_beneath(&root, &folder.path().join("alias/value")).unwrap(), b"value");
+        for target in [folder.path().join("elsewhere/secret"), "../../elsewhere/secret".into(), "/etc".into()]
+        {
+            link(&target);
+            let refused = read_beneath(&root, &body).unwrap_err().to_string();
+            assert!(refused.starts_with("it leads out of the root"), "{refused}");
+            assert!(leads_out(&root, &body).is_some(), "{}", target.display());
+        }
+        assert!(leads_out(&root, &root.join("gone")).is_none());
+        assert!(leads_out(&root, Path::new("/etc/hostname")).is_none(), "never below it");
+        assert!(read_beneath(&root, &root.join("app")).is_err());
+
+        let logs = root.join("logs");
+        fs::create_dir(&logs).unwrap();
+        let held = HeldFolder::beneath(&root, &logs).unwrap();
+        fs::rename(&logs, root.join("moved")).unwrap();
+        symlink(folder.path().join("elsewhere"), &logs).unwrap();
+        crate::write(&held.path().join("log"), crate::Options::new(), b"text").unwrap();
+        assert_eq!(fs::read(root.join("moved/log")).unwrap(), b"text");
+        assert!(!folder.path().join("elsewhere/log").exists());
+        assert!(HeldFolder::beneath(&root, &logs).is_err());
     }
 }
