@@ -564,15 +564,34 @@ impl Named {
     ) -> Result<Self, Failed> {
         let windows = read.windows(windows, &STUDY_STARTS)?;
         let labels = labels.map(labels_of).transpose()?.unwrap_or_default();
-        let by_function: BTreeMap<&str, &Label> =
-            labels.iter().map(|label| (label.function.as_str(), label)).collect();
+        let mut by_function: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (place, label) in labels.iter().enumerate() {
+            by_function.entry(label.function.as_str()).or_default().push(place);
+        }
         let fit = read.fit(&criteria(fit))?;
         let mut rows = Vec::new();
         let mut confusion = Confusion::default();
-        let mut used = std::collections::BTreeSet::new();
+        // Of each label: a function that it is of.
+        let mut used: BTreeMap<usize, Key> = BTreeMap::new();
         for function in read.sampled(&fit, &windows)? {
-            let label = by_function.get(function.key.function());
-            used.extend(label.map(|label| label.function.as_str()));
+            let key = &function.key;
+            let found = by_function.get(key.function()).into_iter().flatten();
+            let label = found.copied().find(|place| labels[*place].is_of(key));
+            if let Some(place) = label {
+                let other = used.entry(place).or_insert_with(|| key.clone());
+                if (other.owner(), other.app()) != (key.owner(), key.app()) {
+                    return Err(Failed::helped(
+                        Exit::Failed,
+                        format!("the label of `{}` is of functions of several applications", key.function()),
+                        format!(
+                            "add the column HashApp to the labels, with `{}` and `{}`",
+                            other.app(),
+                            key.app()
+                        ),
+                    ));
+                }
+            }
+            let label = label.map(|place| &labels[place]);
             for (window, minutes) in function.windows.into_iter().enumerate() {
                 let by_rule = classify(&minutes);
                 let label = label.and_then(|label| label.patterns.get(window).copied().flatten());
@@ -688,13 +707,25 @@ fn features_csv(named: &Named) -> String {
 const PATTERNS: [Pattern; 5] =
     [Pattern::Steady, Pattern::Fluctuating, Pattern::Spikes, Pattern::Jump, Pattern::Idle];
 
+/// How a function is called in a list: with its application, where several have a function of some name.
+fn shown<'a>(rows: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&Key) -> String {
+    let mut apps: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    let mut repeat = rows.map(|key| (key.function(), (key.owner(), key.app())));
+    let is_repeated = repeat.any(|(function, app)| *apps.entry(function).or_insert(app) != app);
+    move |key| match is_repeated {
+        true => format!("{}/{}", key.app(), key.function()),
+        false => key.function().to_owned(),
+    }
+}
+
 fn patterns_text(named: &Named) -> String {
     let mut text = String::new();
+    let shown = shown(named.rows.iter().map(|row| &row.key));
     for row in &named.rows {
         let _ = writeln!(
             text,
             "{}  time{}  {:<11}  {:>9.2}/s  {}",
-            row.key.function(),
+            shown(&row.key),
             row.window + 1,
             row.pattern().name(),
             row.rate(),
@@ -762,13 +793,14 @@ fn select(
         return Ok(Exit::Done);
     }
     let mut text = String::new();
+    let shown = shown(found.iter().map(|row| &row.key));
     for row in &found {
         let window = named.windows[row.window];
         let trigger = if row.key.trigger().is_empty() { "unknown" } else { row.key.trigger() };
         let _ = writeln!(
             text,
             "{}  {trigger:<13}  day {}, from {:>4}  {:>9.2}/s  {}",
-            row.key.function(),
+            shown(&row.key),
             window.day,
             window.first,
             row.rate(),

@@ -201,6 +201,30 @@ fn single_invocations_are_exported_and_replayed_at_their_times() {
 }
 
 #[test]
+fn functions_of_one_name_in_two_applications_have_labels_of_their_own() {
+    let work = Workspace::new();
+    let mut text = "app,func,end_timestamp,duration\n".to_owned();
+    for second in 0..1200 {
+        for app in ["one", "two"] {
+            writeln!(text, "{app},f,{second}.5,0.1").unwrap();
+        }
+    }
+    work.write("t.txt", &text);
+    let arguments =
+        ["dataset", "classify", "t.txt", "--at", "1", "--min-rate", "0", "--labels", "labels.csv"];
+    work.write("labels.csv", "HashFunction,time1\nf,jump\n");
+    let refused = work.sb(&arguments).expect(1);
+    assert!(refused.stderr.contains("of functions of several applications"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("HashApp"), "{}", refused.stderr);
+    work.write("labels.csv", "HashApp,HashFunction,time1\ntwo,f,jump\n");
+    let found = json_of(&work, &arguments);
+    let patterns: Vec<_> = found["functions"].as_array().unwrap().iter().map(|row| &row["pattern"]).collect();
+    assert_eq!(patterns, ["steady", "jump"]);
+    let text = work.sb(&arguments).expect(0).stdout;
+    assert!(text.contains("one/f  time1") && text.contains("two/f  time1"), "{text}");
+}
+
+#[test]
 #[ignore = "needs: chromium"]
 fn patterns_are_named_on_a_contact_sheet_in_a_browser_and_decide_afterwards() {
     let work = Workspace::new();

@@ -297,10 +297,16 @@ impl Confusion {
 }
 
 /// Labels by hand of one function: its hash, and a pattern for each window. None where nothing was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
     /// The function.
     pub function: String,
+    /// Its owner. None: not said, as in the study's form.
+    pub owner: Option<String>,
+    /// Its application. None: not said, as in the study's form.
+    pub app: Option<String>,
+    /// What calls it. None: not said, as in the study's form.
+    pub trigger: Option<String>,
     /// In the order of the windows.
     pub patterns: Vec<Option<Pattern>>,
 }
@@ -308,12 +314,20 @@ pub struct Label {
 impl Label {
     /// Whether the label is about a function.
     pub fn is_of(&self, key: &Key) -> bool {
+        let is = |said: &Option<String>, found: &str| said.as_ref().is_none_or(|said| said == found);
         self.function == key.function()
+            && is(&self.owner, key.owner())
+            && is(&self.app, key.app())
+            && is(&self.trigger, key.trigger())
     }
 }
 
+/// What a line may say of its function.
+const KEY_COLUMNS: [&str; 4] = ["HashOwner", "HashApp", "HashFunction", "Trigger"];
+
 /// Reads labels in the study's form: a first line `HashFunction,time1,time2`, then a line for each function with its
-/// patterns. An empty cell is a window without a label.
+/// patterns. An empty cell is a window without a label. Before `time1` there may also be `HashOwner`, `HashApp` and `Trigger`, in any
+/// order, for datasets in which a function is known by these alone.
 ///
 /// # Errors
 /// What is wrong, and in which line.
@@ -323,11 +337,15 @@ pub fn read_labels(text: &str) -> Result<Vec<Label>, String> {
     let mut lines = (1..).zip(text.lines());
     let header: Vec<String> =
         lines.next().map(|(_, line)| line.split(',').map(unquoted).collect()).unwrap_or_default();
-    let is_windows = header.len() > 1
-        && header.iter().skip(1).zip(1..).all(|(name, number)| *name == format!("time{number}"));
-    if header.first().map(String::as_str) != Some("HashFunction") || !is_windows {
+    let names = header.iter().take_while(|name| KEY_COLUMNS.contains(&name.as_str())).count();
+    let place = |wanted: &str| header[..names].iter().position(|name| name == wanted);
+    let are_different = (1..names).all(|at| !header[..at].contains(&header[at]));
+    let are_windows = header.len() > names
+        && header[names..].iter().zip(1..).all(|(name, number)| *name == format!("time{number}"));
+    let Some(function) = place("HashFunction").filter(|_| are_different && are_windows) else {
         return Err("line 1: the columns are not HashFunction,time1,time2".to_owned());
-    }
+    };
+    let [owner, app, trigger] = ["HashOwner", "HashApp", "Trigger"].map(place);
     let mut labels: Vec<Label> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
@@ -339,10 +357,10 @@ pub fn read_labels(text: &str) -> Result<Vec<Label>, String> {
                 header.len()
             ));
         }
-        if !seen.insert(cells[0].clone()) {
-            return Err(format!("line {number}: `{}` has a label in a line above", cells[0]));
+        if !seen.insert(cells[..names].to_vec()) {
+            return Err(format!("line {number}: `{}` has a label in a line above", cells[function]));
         }
-        let patterns: Result<Vec<Option<Pattern>>, String> = cells[1..]
+        let patterns: Result<Vec<Option<Pattern>>, String> = cells[names..]
             .iter()
             .map(|cell| match cell.as_str() {
                 "" => Ok(None),
@@ -351,7 +369,14 @@ pub fn read_labels(text: &str) -> Result<Vec<Label>, String> {
                 }),
             })
             .collect();
-        labels.push(Label { function: cells[0].clone(), patterns: patterns? });
+        let cell = |place: Option<usize>| place.map(|place| cells[place].clone());
+        labels.push(Label {
+            function: cells[function].clone(),
+            owner: cell(owner),
+            app: cell(app),
+            trigger: cell(trigger),
+            patterns: patterns?,
+        });
     }
     Ok(labels)
 }
