@@ -17,7 +17,7 @@ use crate::exit_code::Exit;
 use crate::provider::retrieval::Retrieval;
 use crate::run::{Request, What, find_run};
 use crate::settings::Settings;
-use crate::store::{RunRow, Store};
+use crate::store::{Debt, RunRow, Store, StoreError};
 use crate::terminal::{Style, Terminal};
 use crate::watch::Watched;
 use crate::watch::course::course;
@@ -230,6 +230,16 @@ fn show_summaries(terminal: &Terminal, settings: &Settings, summaries: &[Applica
     Ok(Exit::Done)
 }
 
+/// Whether something that a run has deployed, or the deployment that it works on, is still to be cleaned up.
+async fn is_owed(store: &Store, run: &RunId, request: &Request) -> Result<bool, StoreError> {
+    let own = match &request.what {
+        What::Single { deployment, .. } => Some(deployment),
+        _ => None,
+    };
+    let mut owed = store.unpaid().await?.into_iter().filter(|row| row.debt == Debt::Owed);
+    Ok(owed.any(|row| row.run == *run || Some(&row.id) == own))
+}
+
 /// The end of a run: what was measured, where it is, what is owed.
 pub(super) async fn finish(
     terminal: &Terminal,
@@ -272,7 +282,8 @@ pub(super) async fn finish(
     let measured = if measurement == Verdict::None { String::new() } else { format!(" {measurement}") };
     let text = format!("run {run}:{measured}{cleaned}");
     terminal.say(&terminal.paint(style, text.replace(":;", ":").as_str()));
-    if request.parts.deploy && !request.parts.cleanup && exit != Exit::Done {
+    let keeps = request.parts.deploy && !request.parts.cleanup && exit != Exit::Done;
+    if keeps && is_owed(store, run, &request).await? {
         let command = terminal.command("cleanup");
         terminal.say(&format!("what was deployed is still there: `{command}` removes it"));
     }

@@ -203,9 +203,10 @@ impl View {
                         .say(&self.terminal.paint(Style::Warning, &format!("{:<10} {reason}", "invalid")));
                 }
             }
-            Notice::Stopping { why } => {
+            Notice::Stopping { why, cleans_up } => {
+                let then = if cleans_up { "cleaning up" } else { "what was deployed stays" };
                 let text = format!(
-                    "{:<10} {why}: nothing new is started, cleaning up (once more to leave at once)",
+                    "{:<10} {why}: nothing new is started, {then} (once more to leave at once)",
                     "stopping"
                 );
                 self.terminal.say(&self.terminal.paint(Style::Warning, &text));

@@ -751,7 +751,8 @@ impl Dispatch {
             return Ok(());
         }
         self.stopping = Some(cause);
-        let _ = self.job.notices.send(Notice::Stopping { why: why.clone() });
+        let _ =
+            self.job.notices.send(Notice::Stopping { why: why.clone(), cleans_up: self.job.parts.cleanup });
         self.unsaved.push(event(&self.job.run, now_ms(), Event::StopRequested { why, cause }));
         self.save().await?;
         let graph = &self.job.graph.graph;

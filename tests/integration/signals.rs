@@ -93,6 +93,24 @@ fn a_runner_can_be_stopped_whatever_started_it() {
     assert_eq!(runner.wait().unwrap().code(), Some(130));
 }
 
+/// `sb prepare` leaves what it has deployed: a stop says so, and does not speak of a cleanup that is not part of it.
+#[test]
+fn a_stopped_deployment_says_what_stays() {
+    let work = Workspace::new();
+    let manifest = "[benchmark]\nname = \"slow\"\n[targets.local]\n[[deploy]]\nname = \"up\"\n\
+        run = \"echo begun > begun; sleep 60\"\n[[cleanup]]\nname = \"up\"\nrun = \"true\"\n";
+    work.write("benchmark.toml", manifest);
+    let mut runner = work.start(&["prepare", "--executor", "host"]);
+    assert!(work.appears("begun", "begun"), "{}", work.read("runner.log"));
+    let id = rustix::process::Pid::from_child(&runner);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    assert_eq!(runner.wait().unwrap().code(), Some(130));
+    let said = work.read("runner.log");
+    assert!(said.contains("what was deployed stays") && !said.contains("cleaning up"), "{said}");
+    assert!(said.contains("what was deployed is still there"), "{said}");
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+}
+
 /// A terminal with colours and bars, and one without, go away while a step runs.
 #[test]
 fn a_run_goes_on_when_its_terminal_is_gone() {

@@ -390,10 +390,12 @@ pub enum Notice {
         /// Where its output is logged.
         log: PathBuf,
     },
-    /// Nothing new is started any more; cleanup still is.
+    /// Nothing new is started any more; cleanup still is, where it is part of the run.
     Stopping {
         /// One sentence for people.
         why: String,
+        /// Whether cleanup is part of the run. Otherwise what was deployed stays.
+        cleans_up: bool,
     },
 }
 
