@@ -712,9 +712,8 @@ fn shown<'a>(rows: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&Key) -> St
     let mut apps: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     let mut repeat = rows.map(|key| (key.function(), (key.owner(), key.app())));
     let is_repeated = repeat.any(|(function, app)| *apps.entry(function).or_insert(app) != app);
-    move |key| match is_repeated {
-        true => format!("{}/{}", key.app(), key.function()),
-        false => key.function().to_owned(),
+    move |key| {
+        if is_repeated { format!("{}/{}", key.app(), key.function()) } else { key.function().to_owned() }
     }
 }
 

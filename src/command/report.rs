@@ -234,7 +234,7 @@ fn show_summaries(terminal: &Terminal, settings: &Settings, summaries: &[Applica
 async fn is_owed(store: &Store, run: &RunId, request: &Request) -> Result<bool, StoreError> {
     let own = match &request.what {
         What::Single { deployment, .. } => Some(deployment),
-        _ => None,
+        What::Plan { .. } => None,
     };
     let mut owed = store.unpaid().await?.into_iter().filter(|row| row.debt == Debt::Owed);
     Ok(owed.any(|row| row.run == *run || Some(&row.id) == own))
