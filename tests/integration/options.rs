@@ -362,7 +362,7 @@ fn the_examples_of_the_help_do_what_they_say() {
     let work = Workspace::new();
     work.sb(&["new", "shop", "--target", "local"]).expect(0);
     let plan = "[plan]\nname = \"quickstart\"\nexecutor = \"host\"\n\n[[applications]]\nmanifest = \"../benchmark.toml\"\n";
-    for name in ["quickstart", "study"] {
+    for name in ["quickstart", "study", "exp1-latency-breakdown"] {
         work.write(&format!("shop/plans/{name}.toml"), &plan.replace("quickstart", name));
     }
     work.write("shop/load.toml", "constant = 5\nduration = \"1s\"\n");
