@@ -332,9 +332,24 @@ fn a_mix_of_a_dataset_is_a_plan_that_runs() {
     assert!(sum(&found["distance"]) < sum(&found["distance_at_random"]), "{found:#}");
     assert_eq!(work.read("plans/mix/mix.csv").lines().count(), 9);
     assert!(
-        work.read("plans/mix/quick.csv")
+        work.read("plans/mix/load-quick.csv")
             .starts_with("# dataset: Azure Functions 2021, day 1, minutes 1 to 3\n")
     );
+
+    // An application of the table's name does not write over it, and a plan that cannot run is no success.
+    application(&work, "mix", "2");
+    let named = ["--rate", "20", "--applications", "mix", "--output", "plans/mix.toml"];
+    work.sb(&[&arguments[..], &named[..]].concat()).expect(0);
+    assert_eq!(work.read("plans/mix/mix.csv").lines().count(), 9);
+    let refused = work.sb(&[&arguments[..], &["--rate", "1e9"], &named[2..]].concat()).expect(3);
+    assert!(refused.stderr.contains("load-mix.csv"), "{}", refused.stderr);
+    std::fs::remove_dir_all(work.path().join("mix")).unwrap();
+    // A window that passes midnight has the functions of both days.
+    work.write("night.txt", "app,func,end_timestamp,duration\na,today,86310,0\na,tomorrow,86510,0\n");
+    let night = ["dataset", "mix", "night.txt", "--at", "23:55", "--for", "10m", "--without", "timer"];
+    let told = work.sb(&[&night[..], &["--format", "json"], &rest[2..]].concat()).expect(0);
+    assert_eq!(serde_json::from_str::<Value>(&told.stdout).unwrap()["candidates"], 2);
+    assert!(told.stderr.contains("has the trigger `timer`"), "{}", told.stderr);
 
     // Again, and not over what somebody else wrote.
     assert_eq!(json_of(&work, &[&arguments[..], &rest[..]].concat()), found);

@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use sb_dataset::{COLUMN, Candidate, Distance, Mix, SHORTEST, Window, mix, scale_to};
+use sb_dataset::{COLUMN, Candidate, Distance, Key, MINUTES_PER_DAY, Mix, SHORTEST, Window, mix, scale_to};
 use sb_plan::benchmark::{Benchmark, ParamSource};
 
 use sb_plan::manifest::read::Disk;
+use sb_plan::plan::Overrides;
 use sb_plan::validate;
 use sb_sam::{Place, Service, Source};
 
 use super::{Read, grouped, write};
 use crate::command::Outcome;
 use crate::command::manifest::{in_reach, is_plan};
-use crate::command::output::Failed;
+use crate::command::output::{Failed, accept};
 use crate::exit_code::Exit;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -83,7 +84,7 @@ pub(super) fn write_plan(
         ));
     }
     let players = players(terminal, settings, applications)?;
-    let candidates = candidates(read, wanted)?;
+    let candidates = candidates(terminal, read, wanted)?;
     let found = mix(&candidates, wanted.functions, wanted.seed);
     if found.chosen.len() < wanted.functions {
         terminal
@@ -103,10 +104,17 @@ pub(super) fn write_plan(
         About { read, wanted, candidates: &candidates, found: &found, parts: &parts, players: &players };
     remove_earlier(&folder)?;
     for (place, player) in players.iter().enumerate().filter(|(place, _)| about.is_used(*place)) {
-        write(&folder.join(format!("{}.csv", player.name)), about.load(place).as_bytes())?;
+        write(&folder.join(load_name(player)), about.load(place).as_bytes())?;
     }
     write(&folder.join("mix.csv"), about.table().as_bytes())?;
     write(output, about.plan(output)?.as_bytes())?;
+    let idle = parts.iter().filter(|part| part.minutes.iter().all(|count| *count == 0)).count();
+    if idle > 0 {
+        terminal.say(&format!(
+            "{idle} of the functions are called too rarely for this rate and time to be played at all"
+        ));
+    }
+    accept(terminal, validate::plan(&Disk, &absolute(output), &Overrides::default()))?;
     if settings.json() {
         terminal.data(&format!("{:#}", about.json(output)))?;
     } else {
@@ -128,11 +136,18 @@ fn expect_own(output: &Path) -> Result<(), Failed> {
     }
 }
 
+/// The file of an application's load, which no name of an application makes the table's.
+fn load_name(player: &Player) -> String {
+    format!("load-{}.csv", player.name)
+}
+
 /// Loads of an earlier mix.
 fn remove_earlier(folder: &Path) -> Result<(), Failed> {
     for item in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = item.path();
-        let is_load = path.extension().is_some_and(|ending| ending == "csv")
+        let name = item.file_name().to_string_lossy().into_owned();
+        let is_load = name.starts_with("load-")
+            && path.extension().is_some_and(|ending| ending == "csv")
             && std::fs::read(&path).is_ok_and(|bytes| bytes.starts_with(DATASET.as_bytes()));
         if is_load {
             std::fs::remove_file(&path).map_err(|error| {
@@ -148,7 +163,10 @@ fn remove_earlier(folder: &Path) -> Result<(), Failed> {
 }
 
 /// The functions that may be chosen: all that are invoked in the window, in the order of their keys.
-fn candidates(read: &Read, wanted: &Wanted) -> Result<Vec<Candidate>, Failed> {
+fn candidates(terminal: &Terminal, read: &Read, wanted: &Wanted) -> Result<Vec<Candidate>, Failed> {
+    for unknown in wanted.without.iter().filter(|name| !read.has_trigger(name)) {
+        terminal.say(&format!("no function of the dataset has the trigger `{unknown}`"));
+    }
     let kept = read.totals.functions.iter().map(|function| &function.key);
     let keys: Vec<_> =
         kept.filter(|key| wanted.without.iter().all(|without| without != key.trigger())).cloned().collect();
@@ -158,12 +176,10 @@ fn candidates(read: &Read, wanted: &Wanted) -> Result<Vec<Candidate>, Failed> {
     // Of some functions alone, it would favour those.
     let known = memory.filter(|memory| memory.iter().all(Option::is_some));
     let memory = known.unwrap_or_else(|| vec![None; keys.len()]);
-    let minutes = read.dataset.minutes(&keys, wanted.window)?;
+    let minutes = minutes_of(read, &keys, wanted.window)?;
     let all = keys.into_iter().zip(minutes).zip(durations.into_iter().zip(memory));
     let invoked: Vec<Candidate> = all
-        .filter_map(|((key, minutes), (duration, memory))| {
-            Some(Candidate { key, minutes: minutes?, duration, memory })
-        })
+        .map(|((key, minutes), (duration, memory))| Candidate { key, minutes, duration, memory })
         .filter(|candidate| candidate.total() > 0)
         .collect();
     if invoked.is_empty() {
@@ -174,6 +190,21 @@ fn candidates(read: &Read, wanted: &Wanted) -> Result<Vec<Candidate>, Failed> {
         ));
     }
     Ok(invoked)
+}
+
+/// The functions' invocations in each minute. A function that is not listed on a day of the window has none on that day.
+fn minutes_of(read: &Read, keys: &[Key], window: Window) -> Result<Vec<Vec<u64>>, Failed> {
+    let mut found = vec![Vec::new(); keys.len()];
+    let (mut first, mut left) = (window.first, window.minutes);
+    for day in window.day..=window.last_day() {
+        let minutes = left.min(u32::from(MINUTES_PER_DAY - first) + 1);
+        let of_day = read.dataset.minutes(keys, Window { day, first, minutes })?;
+        for (all, of_day) in found.iter_mut().zip(of_day) {
+            all.extend(of_day.unwrap_or_else(|| vec![0; minutes as usize]));
+        }
+        (first, left) = (1, left - minutes);
+    }
+    Ok(found)
 }
 
 /// The applications with a target that can play functions: `local`, or else the only one.
@@ -199,7 +230,7 @@ fn players(terminal: &Terminal, settings: &Settings, paths: &[PathBuf]) -> Resul
     if !left_out.is_empty() {
         let names: Vec<String> = left_out.iter().map(|path| path.display().to_string()).collect();
         terminal.say(&format!(
-            "left out, since they are not valid (`sb validate`), or have no requests or several targets: {}",
+            "left out, since they are not valid (`sb validate`), or have no requests, not the target that is asked for, or several: {}",
             names.join(", ")
         ));
     }
@@ -421,7 +452,7 @@ impl About<'_> {
         for player in used {
             let Player { name, manifest, target, .. } = &self.players[player];
             let manifest = literal(&relative(manifest, &folder).to_string_lossy());
-            let load = literal(&format!("{stem}/{name}.csv"));
+            let load = literal(&format!("{stem}/{}", load_name(&self.players[player])));
             let rate = self.total_of(player) as f64 / self.wanted.seconds();
             let _ = write!(
                 text,
@@ -523,8 +554,6 @@ fn relative(path: &Path, folder: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use sb_dataset::Key;
-
     use super::*;
 
     fn player(name: &str, triggers: &[&'static str], seconds: Option<f64>) -> Player {

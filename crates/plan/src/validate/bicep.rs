@@ -163,7 +163,7 @@ fn make(
     let path = around.place.existing(around.files, template, false, "the Bicep template", report);
     let group = required(file.group.as_ref(), "group", "sb-shop-{{params.deploy_id}}", span, report);
     let location = required(file.location.as_ref(), "location", "eastus", span, report);
-    check_group(file.group.as_ref(), report);
+    check_group(file.group.as_ref(), params, report);
     let text = around.files.read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok();
     let declared = text.as_deref().map(Declarations::read);
     let values = declared.as_ref().map_or_else(String::new, |declared| {
@@ -307,12 +307,20 @@ fn required(
 }
 
 /// A group that two deployments share would be deleted by the first that is cleaned up.
-fn check_group(group: Option<&Spanned<Template>>, report: &mut Report) {
+fn check_group(
+    group: Option<&Spanned<Template>>,
+    params: Option<&Map<Spanned<ParamFile>>>,
+    report: &mut Report,
+) {
     let Some(group) = group else { return };
-    if group.value.is_literal() {
+    let is_drawn = |path: &str| {
+        let param = path.strip_prefix("params.").and_then(|name| params?.get(name));
+        matches!(param.map(|param| &param.value), Some(ParamFile::Source(source)) if source.random_hex.is_some())
+    };
+    if !group.value.paths().any(is_drawn) {
         report.push(
-            Problem::error("step-action", "every deployment would have the same resource group")
-                .at(&group.span, "the same name each time")
+            Problem::error("step-action", "deployments would have the same resource group")
+                .at(&group.span, "nothing in it differs by deployment")
                 .help(
                     "add a parameter that is drawn for each deployment, `deploy_id = { random_hex = 10 }`, and write \
                      it into the name: \"sb-shop-{{params.deploy_id}}\"",

@@ -294,6 +294,15 @@ impl PlanChecker<'_> {
                 "only the first trials of deployments could begin together",
                 "set `repetitions` in `[trials]` instead: each has deployments of its own".to_owned(),
             )
+        } else if file
+            .matrix
+            .as_ref()
+            .is_some_and(|matrix| !(matrix.exclude.is_empty() && matrix.include.is_empty()))
+        {
+            (
+                "the applications have different points",
+                "leave `exclude` and `include` out of `[matrix]`, or make a plan for each".to_owned(),
+            )
         } else if loads < applications {
             (
                 "fewer loads are allowed than there are applications",
