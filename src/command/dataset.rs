@@ -470,14 +470,11 @@ fn draw(
     }
     let sampled = read.sampled(&chosen, &windows)?;
     let figures = output.join("figures");
-    std::fs::create_dir_all(&figures).map_err(|error| {
-        Failed::helped(
-            Exit::Failed,
-            format!("cannot create `{}`: {error}", figures.display()),
-            "name a folder that you may write to",
-        )
-    })?;
-    remove_earlier(&figures)?;
+    let is_figure = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("invocations") && name.ends_with("-count.svg")
+    };
+    cleared(&figures, is_figure)?;
     let day = windows.first().map_or(1, |window| window.day);
     write(&output.join("sampled.csv"), sampled_csv(&sampled, day).as_bytes())?;
     write(&output.join("windows.csv"), windows_csv(&sampled).as_bytes())?;
@@ -501,18 +498,16 @@ fn draw(
     Ok(Exit::Done)
 }
 
-/// Figures of an earlier sample, which would be taken for those of this one.
-fn remove_earlier(figures: &Path) -> Result<(), Failed> {
-    for entry in std::fs::read_dir(figures).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("invocations") && name.ends_with("-count.svg") {
-            std::fs::remove_file(entry.path()).map_err(|error| {
-                Failed::helped(
-                    Exit::Failed,
-                    format!("cannot remove `{}`, of an earlier sample: {error}", entry.path().display()),
-                    "name another folder with --output",
-                )
+/// Makes a folder, or removes from it what was written earlier and would be taken for what comes now.
+fn cleared(folder: &Path, is_earlier: impl Fn(&Path) -> bool) -> Result<(), Failed> {
+    let failed = |what: String| Failed::helped(Exit::Failed, what, "name another place with --output");
+    std::fs::create_dir_all(folder)
+        .map_err(|error| failed(format!("cannot create `{}`: {error}", folder.display())))?;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if is_earlier(&path) {
+            std::fs::remove_file(&path).map_err(|error| {
+                failed(format!("cannot remove `{}`, written earlier: {error}", path.display()))
             })?;
         }
     }

@@ -14,7 +14,7 @@ use sb_plan::plan::Overrides;
 use sb_plan::validate;
 use sb_sam::{Place, Service, Source};
 
-use super::{Read, grouped, write};
+use super::{Read, cleared, grouped, write};
 use crate::command::Outcome;
 use crate::command::manifest::{in_reach, is_plan};
 use crate::command::output::{Failed, accept};
@@ -93,16 +93,9 @@ pub(super) fn write_plan(
     let parts = parts(&candidates, &found, &players, wanted)?;
     read.expect_other(output)?;
     expect_own(output)?;
-    std::fs::create_dir_all(&folder).map_err(|error| {
-        Failed::helped(
-            Exit::Failed,
-            format!("cannot create `{}`: {error}", folder.display()),
-            "name a plan in a folder that you may write to",
-        )
-    })?;
     let about =
         About { read, wanted, candidates: &candidates, found: &found, parts: &parts, players: &players };
-    remove_earlier(&folder)?;
+    cleared(&folder, is_load)?;
     for (place, player) in players.iter().enumerate().filter(|(place, _)| about.is_used(*place)) {
         write(&folder.join(load_name(player)), about.load(place).as_bytes())?;
     }
@@ -141,25 +134,12 @@ fn load_name(player: &Player) -> String {
     format!("load-{}.csv", player.name)
 }
 
-/// Loads of an earlier mix.
-fn remove_earlier(folder: &Path) -> Result<(), Failed> {
-    for item in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = item.path();
-        let name = item.file_name().to_string_lossy().into_owned();
-        let is_load = name.starts_with("load-")
-            && path.extension().is_some_and(|ending| ending == "csv")
-            && std::fs::read(&path).is_ok_and(|bytes| bytes.starts_with(DATASET.as_bytes()));
-        if is_load {
-            std::fs::remove_file(&path).map_err(|error| {
-                Failed::helped(
-                    Exit::Failed,
-                    format!("cannot remove `{}`, of an earlier mix: {error}", path.display()),
-                    "name another plan with --output",
-                )
-            })?;
-        }
-    }
-    Ok(())
+/// Whether a file is the load of an earlier mix.
+fn is_load(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("load-")
+        && path.extension().is_some_and(|ending| ending == "csv")
+        && std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(DATASET.as_bytes()))
 }
 
 /// The functions that may be chosen: all that are invoked in the window, in the order of their keys.

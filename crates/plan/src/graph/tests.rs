@@ -54,6 +54,16 @@ fn graph(text: &str, parts: Parts) -> RunGraph {
     build(&plan, expansion, parts)
 }
 
+/// What a step waits for, and how.
+fn waits_of(graph: &RunGraph, id: &str) -> Vec<(String, Wait)> {
+    let node = graph.find(&crate::id::StepId::new(id)).unwrap();
+    let edges = graph.graph.edges_directed(node, petgraph::Direction::Incoming);
+    let mut waits: Vec<_> =
+        edges.map(|edge| (graph.graph[edge.source()].id.to_string(), *edge.weight())).collect();
+    waits.sort();
+    waits
+}
+
 fn dot(graph: &RunGraph) -> String {
     let mut text = String::new();
     render(graph, Format::Dot, &mut text).unwrap();
@@ -109,14 +119,7 @@ fn a_trial_that_may_not_be_needed_waits_for_a_decision() {
         .collect();
     // Not before the second, and not after the last.
     assert_eq!(decisions, ["shop.1/t2/decide", "shop.1/t3/decide"]);
-    let waits = |id: &str| -> Vec<(String, Wait)> {
-        let node = graph.find(&crate::id::StepId::new(id)).unwrap();
-        let edges = graph.graph.edges_directed(node, petgraph::Direction::Incoming);
-        let mut waits: Vec<_> =
-            edges.map(|edge| (graph.graph[edge.source()].id.to_string(), *edge.weight())).collect();
-        waits.sort();
-        waits
-    };
+    let waits = |id: &str| waits_of(&graph, id);
     let of = |id: &str, wait| (format!("shop.1/{id}"), wait);
     assert_eq!(waits("shop.1/t2/decide"), [of("t2/analyze-traces", Wait::ForEnd)]);
     assert_eq!(
@@ -268,14 +271,7 @@ fn loads_that_begin_together_wait_for_all_deployments_of_their_round() {
         [[applications]]\nmanifest = \"../shop/benchmark.toml\"\nname = \"two\"\n";
     let graph = graph(text, Parts::ALL);
     assert!(!petgraph::algo::is_cyclic_directed(&graph.graph));
-    let waits = |id: &str| -> Vec<(String, Wait)> {
-        let node = graph.find(&crate::id::StepId::new(id)).unwrap();
-        let edges = graph.graph.edges_directed(node, petgraph::Direction::Incoming);
-        let mut waits: Vec<_> =
-            edges.map(|edge| (graph.graph[edge.source()].id.to_string(), *edge.weight())).collect();
-        waits.sort();
-        waits
-    };
+    let waits = |id: &str| waits_of(&graph, id);
     for (own, other) in [("one", "two"), ("two", "one")] {
         for repetition in 1..=2 {
             let mut expected = vec![
