@@ -288,7 +288,10 @@ impl PlanChecker<'_> {
             trials.until.is_some() || trials.per_deployment.as_ref().is_some_and(|count| count.value != 1)
         });
         let (label, help) = if trials.and_then(|trials| trials.order) != Some(OrderWord::Interleaved) {
-            ("one application follows another", "set `order = \"interleaved\"` in `[trials]`".to_owned())
+            (
+                "in this order, applications do not run side by side in rounds",
+                "set `order = \"interleaved\"` in `[trials]`".to_owned(),
+            )
         } else if several {
             (
                 "only the first trials of deployments could begin together",
