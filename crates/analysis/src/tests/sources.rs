@@ -785,7 +785,9 @@ proptest! {
 /// A line break at any place of a document: the next one is found, or the lost ones are said.
 #[test]
 fn a_line_break_anywhere_loses_nothing_in_silence() {
-    for (source, write) in [(Source::AppInsights, app_insights as fn(&str, &[_]) -> String), (Source::Otlp, otlp)] {
+    for (source, write) in
+        [(Source::AppInsights, app_insights as fn(&str, &[_]) -> String), (Source::Otlp, otlp)]
+    {
         let (damaged, good) = (write("0af7", &QUEUE), write("cccc", &SYNCHRONOUS));
         for place in (0..damaged.len()).filter(|&place| damaged.is_char_boundary(place)) {
             let text = format!("{}\n{}\n{good}", &damaged[..place], &damaged[place + 1..]);
