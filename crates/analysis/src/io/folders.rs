@@ -1,19 +1,22 @@
 //! Summaries of the folders of invocations.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, SUMMARY_FILE};
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::parallel::in_order;
 use super::sides::{K6_FILE, for_each_k6_request};
 use super::{BREAKDOWN_FILE, INVALID_FILE};
 use crate::report::summary::{ApplicationSummary, Measurements};
-use crate::row::{RowError, for_each_row, read_breakdown, read_invalid};
+use crate::row::{RowError, for_each_row, read_invalid};
 
 /// In an invocation's folder: of which application, run and trial it is, and with which factor levels and labels.
 pub(super) const RUN_FILE: &str = "run.json";
@@ -189,20 +192,40 @@ pub fn summarize_groups(application: &str, folders: &[PathBuf]) -> Summaries {
     for Group { application, labels, folders } in groups {
         let mut measured = Measurements::default();
         let mut read = Vec::new();
-        for folder in &folders {
-            match read_folder(folder, folders.len() > 1) {
-                Ok(of_folder) => {
-                    measured.add_all(of_folder);
-                    read.push(folder.clone());
-                }
-                Err(error) => left_out.push(LeftOut { folder: folder.clone(), error }),
+        read_each(&folders, |folder, result| match result {
+            Ok(of_folder) => {
+                measured.add_all(of_folder);
+                read.push(folder.to_owned());
             }
-        }
+            Err(error) => left_out.push(LeftOut { folder: folder.to_owned(), error }),
+        });
         if !read.is_empty() {
             all.push(ApplicationSummary { labels, ..measured.finish(&application, &read) });
         }
     }
     Summaries { groups: all, left_out }
+}
+
+/// Reads folders on several processors, and gives what each holds to `add`, in their order.
+fn read_each(folders: &[PathBuf], mut add: impl FnMut(&Path, Result<Measurements, ReportError>)) {
+    let jobs = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut waiting = folders.iter();
+    in_order(
+        jobs,
+        |folder: &mut Option<&PathBuf>| {
+            *folder = waiting.next();
+            Ok(folder.is_some())
+        },
+        |folder| folder.map(|folder| (folder.as_path(), read_folder(folder, folders.len() > 1))),
+        &mut |read| {
+            if let Some((folder, result)) = read {
+                add(folder, result);
+            }
+            Ok(())
+        },
+    )
+    // Neither of these two fails.
+    .unwrap_or_default();
 }
 
 /// Whether there is a file to summarize.
@@ -219,10 +242,13 @@ fn has_measurements(folder: &Path) -> bool {
 /// A folder has no measurements, or a file cannot be read.
 pub fn summarize(application: &str, folders: &[PathBuf]) -> Result<ApplicationSummary, ReportError> {
     let mut measured = Measurements::default();
-    for folder in folders {
-        measured.add_all(read_folder(folder, folders.len() > 1)?);
-    }
-    Ok(measured.finish(application, folders))
+    let mut failed = None;
+    read_each(folders, |_, result| match result {
+        Ok(of_folder) => measured.add_all(of_folder),
+        Err(error) if failed.is_none() => failed = Some(error),
+        Err(_) => {}
+    });
+    failed.map_or_else(|| Ok(measured.finish(application, folders)), Err)
 }
 
 /// Reads a folder whole or not at all. Sentences about it begin with its name where it is one of `several`.
@@ -232,25 +258,18 @@ fn read_folder(folder: &Path, several: bool) -> Result<Measurements, ReportError
         Some(name) if several => format!("{}: ", name.to_string_lossy()),
         _ => String::new(),
     };
-    let expected = match add_invocations(&mut measured, folder, &prefix)? {
-        Some(expected) => Some(expected),
-        None => add_k6(&mut measured, folder)?,
-    };
-    let traced = add_traces(&mut measured, folder, expected.as_ref())?;
-    if expected.is_none() && !traced {
+    let has_requests = add_invocations(&mut measured, folder, &prefix)? || add_k6(&mut measured, folder)?;
+    let has_traces = add_traces(&mut measured, folder, has_requests)?;
+    if !has_requests && !has_traces {
         return Err(ReportError::Empty { path: folder.to_owned() });
     }
     Ok(measured)
 }
 
-/// The ids of the traces to be expected; `None` without a file of invocations.
-fn add_invocations(
-    measured: &mut Measurements,
-    folder: &Path,
-    prefix: &str,
-) -> Result<Option<HashSet<String>>, ReportError> {
+/// Whether there is a file of invocations.
+fn add_invocations(measured: &mut Measurements, folder: &Path, prefix: &str) -> Result<bool, ReportError> {
     let path = folder.join(INVOCATIONS_FILE);
-    let Some(file) = open(&path)? else { return Ok(None) };
+    let Some(file) = open(&path)? else { return Ok(false) };
     let wrong = |source| ReportError::Invocations { path: path.clone(), source };
     let rows = InvocationReader::new(file).map_err(wrong)?;
     let mut notes = Vec::new();
@@ -260,9 +279,8 @@ fn add_invocations(
         ));
     }
     let mut count = 0;
-    let mut expected = HashSet::new();
     for row in rows {
-        measured.add_invocation(row.map_err(wrong)?, &mut expected);
+        measured.add_invocation(&row.map_err(wrong)?);
         count += 1;
     }
     if let Some(summary) = read_summary(folder)? {
@@ -274,7 +292,7 @@ fn add_invocations(
         );
         measured.add_load(Some(count), prefix, &notes, &[reason]);
     }
-    Ok(Some(expected))
+    Ok(true)
 }
 
 /// `None`: the load did not come to its end.
@@ -290,29 +308,26 @@ fn read_summary(folder: &Path) -> Result<Option<LoadSummary>, ReportError> {
 }
 
 /// The same of the metrics of k6, which the published layout has instead. They do not say what was planned.
-fn add_k6(measured: &mut Measurements, folder: &Path) -> Result<Option<HashSet<String>>, ReportError> {
-    let mut expected = HashSet::new();
+fn add_k6(measured: &mut Measurements, folder: &Path) -> Result<bool, ReportError> {
     let dropped = for_each_k6_request(folder, &mut |request| {
         let micros = (request.milliseconds * 1e3).round() as i64;
-        measured.add_k6_request(request.outcome, micros, request.trace_id, &mut expected);
+        measured.add_k6_request(request.outcome, micros, request.trace_id);
     })?;
-    let Some(dropped) = dropped else { return Ok(None) };
+    let Some(dropped) = dropped else { return Ok(false) };
     measured.add_k6_load(dropped);
-    Ok(Some(expected))
+    Ok(true)
 }
 
 /// Whether the folder's traces were analysed.
-fn add_traces(
-    measured: &mut Measurements,
-    folder: &Path,
-    expected: Option<&HashSet<String>>,
-) -> Result<bool, ReportError> {
+fn add_traces(measured: &mut Measurements, folder: &Path, has_requests: bool) -> Result<bool, ReportError> {
     let path = folder.join(BREAKDOWN_FILE);
     let Some(file) = open(&path)? else { return Ok(false) };
-    let valid = read_breakdown(BufReader::new(file))
-        .map_err(|source| ReportError::Breakdown { path: path.clone(), source })?;
-    let invalid = read_invalid_ids(folder)?;
-    measured.add_traces(valid, &invalid, expected);
+    for_each_row(BufReader::new(file), |row| measured.add_trace(&row))
+        .map_err(|source| ReportError::Breakdown { path, source })?;
+    for id in read_invalid_ids(folder)? {
+        measured.add_invalid_trace(&id);
+    }
+    measured.end_traces(has_requests);
     Ok(true)
 }
 

@@ -1,12 +1,16 @@
 //! One application's measurements in numbers, over one or many invocation folders.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sb_measurement::{Invocation, Outcome, nearest_rank, sent_id};
 use serde::{Deserialize, Serialize};
 
-use crate::path::breakdown::Activity;
+use crate::path::breakdown::{Activity, Parts};
 use crate::quantiles::Quantiles;
 use crate::row::BreakdownRow;
 
@@ -160,16 +164,111 @@ pub(crate) struct Measurements {
     outcomes: BTreeMap<Outcome, u64>,
     latencies_from_planned: Vec<i64>,
     failed_latencies: Vec<i64>,
-    by_request: BTreeMap<String, OfRequest>,
-    traces: Vec<BreakdownRow>,
-    /// The request types of trace ids.
-    request_of: HashMap<String, String>,
-    /// The trace ids of requests, and whether one of its requests failed.
-    failed: HashMap<String, bool>,
+    by_request: BTreeMap<Arc<str>, OfRequest>,
+    traces: Vec<Traced>,
+    of_trace: HashMap<TraceKey, OfTrace, foldhash::fast::RandomState>,
+    /// Requests whose traces are expected and were not seen yet.
+    expected: u64,
     invalid_traces: u64,
     missing_traces: Option<u64>,
     invalid: Vec<String>,
     warnings: Vec<String>,
+}
+
+/// The id of a trace. X-Ray's form takes a fifth of the room as a number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum TraceKey {
+    /// `1-<8 digits>-<24 digits>`, in lower case.
+    Number([u64; 2]),
+    Text(Box<str>),
+}
+
+impl TraceKey {
+    fn of(id: &str) -> Self {
+        Self::number(id.as_bytes()).map_or_else(|| Self::Text(id.into()), Self::Number)
+    }
+
+    fn number(id: &[u8]) -> Option<[u64; 2]> {
+        let [b'1', b'-', rest @ ..] = id else { return None };
+        let (seconds, rest) = rest.split_at_checked(8)?;
+        let (b'-', unique) = rest.split_first()? else { return None };
+        if unique.len() != 24 {
+            return None;
+        }
+        let (begin, end) = unique.split_at(8);
+        Some([digits(seconds)? << 32 | digits(begin)?, digits(end)?])
+    }
+
+    /// As the client sent it: in X-Ray's form.
+    fn sent(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Text(text) if text.len() == 32 => Cow::Owned(Self::of(&sent_id(text))),
+            _ => Cow::Borrowed(self),
+        }
+    }
+}
+
+/// Of up to 16 hexadecimal digits in lower case.
+fn digits(text: &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for byte in text {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u64::from(digit);
+    }
+    Some(value)
+}
+
+impl fmt::Display for TraceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number([high, low]) => {
+                write!(f, "1-{:08x}-{:08x}{low:016x}", high >> 32, high & u64::from(u32::MAX))
+            }
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// In the order of the texts.
+impl Ord for TraceKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => one.cmp(other),
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            _ => self.to_string().cmp(&other.to_string()),
+        }
+    }
+}
+
+impl PartialOrd for TraceKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A valid trace.
+struct Traced {
+    id: TraceKey,
+    /// Microseconds.
+    duration: i64,
+    cold_starts: u64,
+    has_errors: bool,
+    parts: Parts,
+}
+
+/// What is known of a trace by its requests.
+#[derive(Default)]
+struct OfTrace {
+    /// The type of its last request; k6 does not say it.
+    request: Option<Arc<str>>,
+    /// Whether one of its requests failed.
+    failed: bool,
+    /// Whether one of its requests may have left it, and it was not seen yet.
+    expected: bool,
 }
 
 /// Invocations by plan, of several loads together: unknown where that of one is.
@@ -190,18 +289,12 @@ struct OfRequest {
 }
 
 impl Measurements {
-    /// Adds an invocation, and the id of its trace to `expected` where there may be a trace.
-    pub(crate) fn add_invocation(&mut self, row: Invocation, expected: &mut HashSet<String>) {
+    /// Adds an invocation.
+    pub(crate) fn add_invocation(&mut self, row: &Invocation) {
         *self.outcomes.entry(row.outcome).or_default() += 1;
         let (latency, from_planned) = (row.latency_micros(), row.latency_from_planned_micros());
-        let is_traced = !row.trace_id.is_empty();
-        if is_traced {
-            self.request_of.insert(row.trace_id.clone(), row.request.clone());
-        }
-        if is_traced {
-            *self.failed.entry(row.trace_id.clone()).or_default() |= row.outcome.is_failure();
-        }
-        let of_request = self.by_request.entry(row.request).or_default();
+        let name = self.request_type(&row.request);
+        let Some(of_request) = self.by_request.get_mut(&name) else { return };
         of_request.sent += u64::from(row.sent.is_some());
         of_request.answered += u64::from(latency.is_some());
         of_request.failed += u64::from(row.outcome.is_failure());
@@ -211,25 +304,16 @@ impl Measurements {
         } else {
             self.failed_latencies.extend(latency);
         }
-        if is_traced && row.outcome.may_leave_a_trace() {
-            expected.insert(row.trace_id);
+        if !row.trace_id.is_empty() {
+            self.add_request_of(TraceKey::of(&row.trace_id), Some(name), row.outcome);
         }
     }
 
     /// Adds a request from the metrics of k6, which do not have its type. `micros` are from sending to the answer.
-    pub(crate) fn add_k6_request(
-        &mut self,
-        outcome: Outcome,
-        micros: i64,
-        trace_id: &str,
-        expected: &mut HashSet<String>,
-    ) {
-        const UNKNOWN: &str = "unknown type";
+    pub(crate) fn add_k6_request(&mut self, outcome: Outcome, micros: i64, trace_id: &str) {
         *self.outcomes.entry(outcome).or_default() += 1;
-        if !self.by_request.contains_key(UNKNOWN) {
-            self.by_request.insert(UNKNOWN.to_owned(), OfRequest::default());
-        }
-        let Some(of_request) = self.by_request.get_mut(UNKNOWN) else { return };
+        let name = self.request_type("unknown type");
+        let Some(of_request) = self.by_request.get_mut(&name) else { return };
         of_request.sent += 1;
         of_request.failed += u64::from(outcome.is_failure());
         match outcome {
@@ -244,11 +328,27 @@ impl Measurements {
             _ => {}
         }
         if !trace_id.is_empty() {
-            let id = sent_id(trace_id).into_owned();
-            if outcome.may_leave_a_trace() {
-                expected.insert(id.clone());
-            }
-            *self.failed.entry(id).or_default() |= outcome.is_failure();
+            self.add_request_of(TraceKey::of(&sent_id(trace_id)), None, outcome);
+        }
+    }
+
+    /// The name of a request type, which has an entry from now on.
+    fn request_type(&mut self, name: &str) -> Arc<str> {
+        if let Some((known, _)) = self.by_request.get_key_value(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.by_request.insert(Arc::clone(&name), OfRequest::default());
+        name
+    }
+
+    fn add_request_of(&mut self, id: TraceKey, request: Option<Arc<str>>, outcome: Outcome) {
+        let of_trace = self.of_trace.entry(id).or_default();
+        of_trace.request = request.or(of_trace.request.take());
+        of_trace.failed |= outcome.is_failure();
+        if outcome.may_leave_a_trace() && !of_trace.expected {
+            of_trace.expected = true;
+            self.expected += 1;
         }
     }
 
@@ -278,27 +378,39 @@ impl Measurements {
         self.invalid.extend(prefixed(invalid));
     }
 
-    /// Adds the traces of a folder, the invalid ones by their ids. `expected` has the ids of those that its
-    /// invocations may have left.
-    pub(crate) fn add_traces(
-        &mut self,
-        valid: Vec<BreakdownRow>,
-        invalid: &[String],
-        expected: Option<&HashSet<String>>,
-    ) {
-        self.with_traces = true;
-        if let Some(expected) = expected {
-            let found: HashSet<_> = valid
-                .iter()
-                .map(|row| row.trace_id.as_str())
-                .chain(invalid.iter().map(String::as_str))
-                .map(sent_id)
-                .collect();
-            let missing = expected.iter().filter(|id| !found.contains(id.as_str())).count() as u64;
-            *self.missing_traces.get_or_insert(0) += missing;
+    /// Adds a valid trace of a folder whose requests were added.
+    pub(crate) fn add_trace(&mut self, row: &BreakdownRow) {
+        let id = TraceKey::of(&row.trace_id);
+        self.see(&id);
+        self.traces.push(Traced {
+            id,
+            duration: row.duration,
+            cold_starts: row.num_cold_starts,
+            has_errors: row.errors + row.faults + row.throttles > 0,
+            parts: row.parts,
+        });
+    }
+
+    /// Adds an invalid trace of a folder whose requests were added.
+    pub(crate) fn add_invalid_trace(&mut self, id: &str) {
+        self.see(&TraceKey::of(id));
+        self.invalid_traces += 1;
+    }
+
+    fn see(&mut self, id: &TraceKey) {
+        if let Some(of_trace) = self.of_trace.get_mut(&*id.sent())
+            && std::mem::take(&mut of_trace.expected)
+        {
+            self.expected -= 1;
         }
-        self.invalid_traces += invalid.len() as u64;
-        self.traces.extend(valid);
+    }
+
+    /// Says that all traces of a folder were added. `has_requests` says whether its requests are known.
+    pub(crate) fn end_traces(&mut self, has_requests: bool) {
+        self.with_traces = true;
+        if has_requests {
+            *self.missing_traces.get_or_insert(0) += std::mem::take(&mut self.expected);
+        }
     }
 
     /// Adds what was read of another folder.
@@ -319,9 +431,14 @@ impl Measurements {
             of_request.latencies.extend(of_other.latencies);
         }
         self.traces.extend(other.traces);
-        self.request_of.extend(other.request_of);
-        for (id, failed) in other.failed {
-            *self.failed.entry(id).or_default() |= failed;
+        if self.of_trace.is_empty() {
+            self.of_trace = other.of_trace;
+        } else {
+            for (id, of_other) in other.of_trace {
+                let of_trace = self.of_trace.entry(id).or_default();
+                of_trace.request = of_other.request.or(of_trace.request.take());
+                of_trace.failed |= of_other.failed;
+            }
         }
         self.invalid_traces += other.invalid_traces;
         if let Some(missing) = other.missing_traces {
@@ -352,7 +469,7 @@ impl Measurements {
         let requests: Vec<RequestFigures> = std::mem::take(&mut self.by_request)
             .into_iter()
             .map(|(name, mut of_request)| RequestFigures {
-                name,
+                name: name.to_string(),
                 sent: of_request.sent,
                 answered: of_request.answered,
                 failed: of_request.failed,
@@ -373,66 +490,62 @@ impl Measurements {
         }
     }
 
-    fn trace_figures(&mut self) -> TraceFigures {
+    fn trace_figures(&self) -> TraceFigures {
         // The id decides between equal durations, so that the same files give the same trace.
-        self.traces.sort_by(|a, b| (a.duration, &a.trace_id).cmp(&(b.duration, &b.trace_id)));
-        let (failed, traces): (Vec<&BreakdownRow>, Vec<&BreakdownRow>) =
-            self.traces.iter().partition(|trace| self.is_failed(trace));
-        let cold = traces.iter().filter(|trace| trace.num_cold_starts > 0).count();
+        let mut sorted: Vec<&Traced> = self.traces.iter().collect();
+        sorted.sort_by(|a, b| (a.duration, &a.id).cmp(&(b.duration, &b.id)));
+        let mut by_request: BTreeMap<&str, Vec<&Traced>> = BTreeMap::new();
+        let (mut failed, mut traces) = (Vec::new(), Vec::new());
+        for trace in sorted {
+            let of_trace = self.of_trace.get(&*trace.id.sent());
+            // What the client saw decides; where nothing is known of it, what the trace says of itself.
+            if of_trace.map_or(trace.has_errors, |of_trace| of_trace.failed) {
+                failed.push(trace);
+                continue;
+            }
+            traces.push(trace);
+            // Those that no invocation is known of belong to no type.
+            if let Some(name) = of_trace.and_then(|of_trace| of_trace.request.as_deref()) {
+                by_request.entry(name).or_default().push(trace);
+            }
+        }
+        let cold = traces.iter().filter(|trace| trace.cold_starts > 0).count();
         TraceFigures {
             valid: self.traces.len() as u64,
             failed: failed.len() as u64,
-            with_errors: traces.iter().filter(|trace| has_errors(trace)).count() as u64,
+            with_errors: traces.iter().filter(|trace| trace.has_errors).count() as u64,
             invalid: self.invalid_traces,
             missing: self.missing_traces,
-            cold_starts: traces.iter().map(|trace| trace.num_cold_starts).sum(),
+            cold_starts: traces.iter().map(|trace| trace.cold_starts).sum(),
             cold_share: (!traces.is_empty()).then(|| cold as f64 / traces.len() as f64),
             duration_ms: durations(&traces),
             median: at_rank(&traces, 0.5).map(|trace| breakdown(trace)),
             p99: at_rank(&traces, 0.99).map(|trace| breakdown(trace)),
             failed_median: at_rank(&failed, 0.5).map(|trace| breakdown(trace)),
-            requests: self.traces_by_request(&traces),
+            requests: if by_request.len() > 1 { figures_by_request(by_request) } else { vec![] },
         }
-    }
-
-    /// What the client saw decides; where nothing is known of it, what the trace says of itself.
-    fn is_failed(&self, trace: &BreakdownRow) -> bool {
-        self.failed.get(&*sent_id(&trace.trace_id)).copied().unwrap_or_else(|| has_errors(trace))
-    }
-
-    /// Of the sorted traces. Those that no invocation is known of belong to no type.
-    fn traces_by_request(&self, traces: &[&BreakdownRow]) -> Vec<RequestTraceFigures> {
-        let mut by_request: BTreeMap<&str, Vec<&BreakdownRow>> = BTreeMap::new();
-        for trace in traces {
-            if let Some(name) = self.request_of.get(&*sent_id(&trace.trace_id)) {
-                by_request.entry(name).or_default().push(trace);
-            }
-        }
-        if by_request.len() < 2 {
-            return vec![];
-        }
-        let figures = by_request.into_iter().map(|(name, traces)| RequestTraceFigures {
-            name: name.to_owned(),
-            valid: traces.len() as u64,
-            duration_ms: durations(&traces),
-            median: at_rank(&traces, 0.5).map(|trace| breakdown(trace)),
-            p99: at_rank(&traces, 0.99).map(|trace| breakdown(trace)),
-        });
-        figures.collect()
     }
 }
 
-fn has_errors(row: &BreakdownRow) -> bool {
-    row.errors + row.faults + row.throttles > 0
+/// Of sorted traces.
+fn figures_by_request(by_request: BTreeMap<&str, Vec<&Traced>>) -> Vec<RequestTraceFigures> {
+    let figures = by_request.into_iter().map(|(name, traces)| RequestTraceFigures {
+        name: name.to_owned(),
+        valid: traces.len() as u64,
+        duration_ms: durations(&traces),
+        median: at_rank(&traces, 0.5).map(|trace| breakdown(trace)),
+        p99: at_rank(&traces, 0.99).map(|trace| breakdown(trace)),
+    });
+    figures.collect()
 }
 
-fn breakdown(row: &BreakdownRow) -> TraceBreakdown {
+fn breakdown(trace: &Traced) -> TraceBreakdown {
     TraceBreakdown {
-        trace_id: row.trace_id.clone(),
-        duration_ms: milliseconds(row.duration),
+        trace_id: trace.id.to_string(),
+        duration_ms: milliseconds(trace.duration),
         parts_ms: Activity::ALL
             .into_iter()
-            .filter_map(|activity| Some((activity, milliseconds(row.part(activity)?))))
+            .filter_map(|activity| Some((activity, milliseconds(trace.parts.get(activity)?))))
             .collect(),
     }
 }
@@ -442,11 +555,39 @@ fn milliseconds(micros: i64) -> f64 {
 }
 
 /// Of traces that are sorted by their durations.
-fn durations(traces: &[&BreakdownRow]) -> Option<Quantiles> {
+fn durations(traces: &[&Traced]) -> Option<Quantiles> {
     Quantiles::at(traces.len(), 1e3, |place| traces.get(place).map(|trace| trace.duration as f64))
 }
 
 /// The value at the nearest rank of `sorted`; `q` in 0..=1.
 fn at_rank<T>(sorted: &[T], q: f64) -> Option<&T> {
     sorted.get(nearest_rank(sorted.len(), q) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_comes_back_as_it_was_and_in_the_order_of_the_texts() {
+        let ids = [
+            "",
+            "1-5759e988-bd862e3fe1be46a99427279",
+            "1-5759e988-bd862e3fe1be46a994272793",
+            "1-5759e988-bd862e3fe1be46a9942727930",
+            "1-5759e988xbd862e3fe1be46a994272793",
+            "1-5759e989-000000000000000000000000",
+            "1-5759E988-bd862e3fe1be46a994272793",
+            "1-ffffffff-ffffffffffffffffffffffff",
+            "5759e988bd862e3fe1be46a994272793",
+            "1-é759e988-d862e3fe1be46a994272793",
+        ];
+        for id in ids {
+            assert_eq!(TraceKey::of(id).to_string(), id);
+            for other in ids {
+                assert_eq!(TraceKey::of(id).cmp(&TraceKey::of(other)), id.cmp(other), "{id} {other}");
+            }
+        }
+        assert!(matches!(TraceKey::of(ids[2]), TraceKey::Number(_)));
+    }
 }
