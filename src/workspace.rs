@@ -161,7 +161,12 @@ impl Workspace {
 
     /// Held by whoever works on a named deployment.
     pub(crate) fn deployment_lock(&self, deployment: &DeploymentId) -> PathBuf {
-        self.folder.join("deployments").join(format!("{}.lock", file_name(deployment.as_str())))
+        self.deployments().join(format!("{}.lock", file_name(deployment.as_str())))
+    }
+
+    /// The locks of all named deployments.
+    pub(crate) fn deployments(&self) -> PathBuf {
+        self.folder.join("deployments")
     }
 
     /// Held by the run of a plan, and by who is about to begin one.

@@ -336,14 +336,19 @@ pub(crate) enum Command {
             sb leaks\n  \
             sb leaks --remove          remove containers of runs that have ended\n  \
             sb leaks --account         what carries the tags of deployments in the AWS account\n  \
+            sb leaks --account shop --target aws --remove   of these alone, asking first\n  \
             sb leaks --forget shop@aws           stop listing a deployment that does not exist; asks first",
             group = clap::ArgGroup::new("asks").args(["forget", "account"]))]
     Leaks {
+        /// With --account: only deployments that have this in their names [default: all]
+        #[arg(requires = "account")]
+        deployments: Vec<String>,
         /// Remove the containers of runs that have ended; with --account, what was found, asking first
         #[arg(long)]
         remove: bool,
-        /// With --remove: also remove those of runs that could be resumed
-        #[arg(long, requires = "remove", conflicts_with = "account")]
+        /// With --remove: also remove those of runs that could be resumed; with --account, also those that another machine may
+        /// work on
+        #[arg(long, requires = "remove")]
         force: bool,
         /// Look in the AWS account for what any deployment has left, by its tags: also when a state folder is lost
         #[arg(long, conflicts_with = "forget")]
@@ -351,6 +356,9 @@ pub(crate) enum Command {
         /// With --account: the AWS region [default: that of the environment or the profile]
         #[arg(long, requires = "account")]
         region: Option<String>,
+        /// With --account: only deployments to this target
+        #[arg(long, requires = "account")]
+        target: Option<String>,
         /// Stop listing this deployment, which was never made or no longer exists; removes nothing
         #[arg(long, value_name = "DEPLOYMENT", conflicts_with = "remove")]
         forget: Option<String>,

@@ -180,8 +180,8 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Leaks { forget: Some(deployment), yes, .. } => {
             forget::forget(terminal, settings, &deployment, yes).await
         }
-        Command::Leaks { account: true, region, remove, yes, .. } => {
-            let asked = leaks_account::Asked { region, remove, yes };
+        Command::Leaks { account: true, deployments, region, target, remove, force, yes, .. } => {
+            let asked = leaks_account::Asked { deployments, region, target, remove, force, yes };
             leaks_account::leaks(terminal, settings, &asked).await
         }
         Command::Leaks { remove, force, .. } => {

@@ -20,8 +20,10 @@ use crate::attempt::{self, KeptLog, LOG_FILE};
 use crate::provider::stacks::deploy::{Wanted, deploy};
 use crate::provider::stacks::remove::{note, remove};
 use crate::provider::stacks::{
-    Aws, BENCHMARK_TAG, Class, DEPLOYMENT_TAG, Names, RUN_TAG, StackError, WORKSPACE_TAG, tag_value,
+    Aws, BENCHMARK_TAG, Class, DEPLOYMENT_TAG, HOST_TAG, Names, RUN_TAG, StackError, TARGET_TAG,
+    WORKSPACE_TAG, tag_value,
 };
+use crate::store::this_host;
 
 /// What CloudFormation takes: 50, less those of its own.
 const MOST_TAGS: usize = 45;
@@ -216,7 +218,9 @@ fn tags(performer: &StepPerformer, attempt: &Attempt, names: &Names) -> Vec<(Str
         (DEPLOYMENT_TAG, names.deployment.clone()),
         (RUN_TAG, tag_value(attempt.run.as_str())),
         (BENCHMARK_TAG, tag_value(&attempt.deployment.benchmark.name)),
+        (TARGET_TAG, tag_value(&attempt.deployment.target)),
         (WORKSPACE_TAG, tag_value(&performer.workspace.folder().to_string_lossy())),
+        (HOST_TAG, tag_value(&this_host())),
     ];
     let labels = attempt.deployment.labels.iter();
     // Those that begin so are AWS's, and ours.

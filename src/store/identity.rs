@@ -56,14 +56,20 @@ enum Found {
     Stray(PathBuf),
 }
 
+/// The name of this machine.
+pub(crate) fn this_host() -> String {
+    kernel("hostname")
+}
+
+fn kernel(name: &str) -> String {
+    let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
+    text.trim().to_owned()
+}
+
 impl Identity {
     fn here(workspace: &Workspace) -> io::Result<Self> {
         let path = fs::canonicalize(workspace.folder())?;
         let found = fs::metadata(&path)?;
-        let kernel = |name: &str| {
-            let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
-            text.trim().to_owned()
-        };
         Ok(Self {
             version: 1,
             id: String::new(),
@@ -71,7 +77,7 @@ impl Identity {
             device: found.dev(),
             inode: found.ino(),
             boot: kernel("random/boot_id"),
-            host: kernel("hostname"),
+            host: this_host(),
             earlier: vec![],
         })
     }

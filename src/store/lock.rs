@@ -4,6 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::workspace::Workspace;
+
 /// Held until dropped, or until the process ends in whatever way.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -39,6 +41,13 @@ pub(super) fn take(path: &Path, what: &str) -> Result<Lock, LockError> {
     file.rewind().map_err(io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;
     Ok(Lock { _file: file })
+}
+
+/// Whether a live process drives a run of a workspace, or works on a deployment of it.
+pub(crate) fn is_worked_in(workspace: &Workspace) -> bool {
+    let items = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    items(workspace.runs()).any(|run| is_held(&run.path().join("lock")))
+        || items(workspace.deployments()).any(|lock| is_held(&lock.path()))
 }
 
 /// Whether a process holds the lock.

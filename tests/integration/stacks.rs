@@ -218,6 +218,47 @@ fn what_a_lost_state_folder_has_left_is_found_in_the_account_and_removed() {
 }
 
 #[test]
+fn what_someone_may_work_on_is_left_in_the_account() {
+    let server = Server::start(Manners::default());
+    let aws = OnAws::new(&server.endpoint);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let other = Workspace::new();
+    let state = other.path().join(".sb");
+    let run = state.join("runs/r1");
+    std::fs::create_dir_all(&run).unwrap();
+    let tags = |deployment, host, workspace| {
+        [("sb:deployment", deployment), ("sb:host", host), ("sb:workspace", workspace), ("sb:target", "aws")]
+    };
+    server.has("afar", "CREATE_COMPLETE", &tags("shop@aws/1", "elsewhere", "/w/.sb"));
+    server.has("beside", "CREATE_COMPLETE", &tags("news@aws/2", host.trim(), state.to_str().unwrap()));
+    let lock = std::fs::File::create(run.join("lock")).unwrap();
+    lock.lock().unwrap();
+
+    let found = aws.sb(&["leaks", "--account"]).expect(4);
+    assert!(found.stdout.contains("workspace /w/.sb on the machine elsewhere"), "{}", found.stdout);
+    assert!(found.stdout.contains("costs while unused: nothing by the hour"), "{}", found.stdout);
+    assert!(!found.stdout.contains("news"), "{}", found.stdout);
+    let spared = aws.sb(&["leaks", "--account", "--remove", "--yes"]).expect(4);
+    assert!(spared.stderr.contains("a run on the machine `elsewhere` may work on it"), "{}", spared.stderr);
+    assert_eq!(server.begun("delete"), 0);
+
+    lock.unlock().unwrap();
+    for asked in [["leaks", "--account", "--target", "local"], ["leaks", "--account", "paper", "shop@local"]]
+    {
+        let none = aws.sb(&asked).expect(0);
+        assert!(
+            none.stderr.contains("carries the tag of a deployment that was asked for"),
+            "{}",
+            none.stderr
+        );
+    }
+    aws.sb(&["leaks", "--account", "news@aws", "--target", "aws", "--remove", "--yes"]).expect(0);
+    assert_eq!(server.left(), ["afar CREATE_COMPLETE"]);
+    aws.sb(&["leaks", "--account", "--remove", "--yes", "--force"]).expect(0);
+    assert_eq!(server.left(), Vec::<String>::new());
+}
+
+#[test]
 fn without_credentials_or_an_answer_nothing_is_made_and_nothing_is_owed() {
     let aws = OnAws::new("http://127.0.0.1:9");
     let mut command = aws.command(&["prepare"]);

@@ -4,18 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::call;
 use super::events::Tell;
+use super::idle::IdleCost;
 use super::purge::{remove_bucket, remove_log_group};
-use super::remove::{delete_stack, note};
+use super::remove::{delete_stack, kinds, note};
 use super::services::{is_there, tagged};
-use super::{Aws, DEPLOYMENT_TAG, Had, Names, RUN_TAG, Stack, StackError, WORKSPACE_TAG};
+use super::{
+    Aws, DEPLOYMENT_TAG, HOST_TAG, Had, Names, RUN_TAG, Stack, StackError, TARGET_TAG, WORKSPACE_TAG,
+};
 
 /// What one deployment has left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Leftover {
     /// The value of its tag.
     pub deployment: String,
     /// The folder of its state, where the tags say it.
     pub workspace: Option<String>,
+    /// The machine that has the folder.
+    pub host: Option<String>,
+    pub target: Option<String>,
     pub run: Option<String>,
     /// Names and states of its stacks.
     pub stacks: Vec<(String, String)>,
@@ -23,6 +29,8 @@ pub(crate) struct Leftover {
     pub resources: Vec<String>,
     /// When its oldest stack was made, milliseconds since 1970. None: nothing tells.
     pub made_ms: Option<i64>,
+    /// What it costs while nothing uses it.
+    pub idle: IdleCost,
 }
 
 /// Looks for everything that carries a deployment's tag and is there, in the region.
@@ -32,7 +40,14 @@ pub(crate) struct Leftover {
 pub(crate) async fn find(aws: &Aws) -> Result<Vec<Leftover>, StackError> {
     let mut found: BTreeMap<String, Leftover> = BTreeMap::new();
     for stack in stacks(aws).await? {
+        if !stack.tags.contains_key(DEPLOYMENT_TAG) {
+            continue;
+        }
+        let kinds = kinds(aws, &stack).await?;
         let Some(left) = of(&mut found, &stack.tags) else { continue };
+        for kind in &kinds {
+            left.idle.add_kind(kind);
+        }
         left.made_ms = left.made_ms.into_iter().chain(stack.made_ms).min();
         left.stacks.push((stack.name, stack.status));
     }
@@ -49,6 +64,7 @@ pub(crate) async fn find(aws: &Aws) -> Result<Vec<Leftover>, StackError> {
             && is_there(aws, &arn).await?
             && let Some(left) = of(&mut found, &tags)
         {
+            left.idle.add_arn(&arn);
             left.resources.push(arn);
         }
     }
@@ -62,8 +78,14 @@ fn of<'a>(
     let deployment = tags.get(DEPLOYMENT_TAG)?;
     let left = found.entry(deployment.clone()).or_default();
     left.deployment.clone_from(deployment);
-    left.workspace = left.workspace.take().or_else(|| tags.get(WORKSPACE_TAG).cloned());
-    left.run = left.run.take().or_else(|| tags.get(RUN_TAG).cloned());
+    for (known, tag) in [
+        (&mut left.workspace, WORKSPACE_TAG),
+        (&mut left.host, HOST_TAG),
+        (&mut left.target, TARGET_TAG),
+        (&mut left.run, RUN_TAG),
+    ] {
+        *known = known.take().or_else(|| tags.get(tag).cloned());
+    }
     Some(left)
 }
 

@@ -8,6 +8,7 @@ mod call;
 pub(crate) mod deploy;
 mod events;
 mod executions;
+mod idle;
 mod package;
 mod purge;
 pub(crate) mod remove;
@@ -34,6 +35,9 @@ pub(crate) const DEPLOYMENT_TAG: &str = "sb:deployment";
 pub(crate) const RUN_TAG: &str = "sb:run";
 pub(crate) const BENCHMARK_TAG: &str = "sb:benchmark";
 pub(crate) const WORKSPACE_TAG: &str = "sb:workspace";
+/// The machine that has the workspace.
+pub(crate) const HOST_TAG: &str = "sb:host";
+pub(crate) const TARGET_TAG: &str = "sb:target";
 /// Characters of the value of a tag, as all services take it.
 const LONGEST_TAG: usize = 256;
 /// Characters of the part of a stack's name that tells its application.

@@ -120,6 +120,11 @@ async fn resources(aws: &Aws, stack: &Stack) -> Result<Vec<Resource>, StackError
     }
 }
 
+/// The kinds of what a stack has.
+pub(super) async fn kinds(aws: &Aws, stack: &Stack) -> Result<Vec<String>, StackError> {
+    Ok(resources(aws, stack).await?.into_iter().map(|resource| resource.kind).collect())
+}
+
 /// The names of a kind.
 fn of_kind<'a>(resources: &'a [Resource], kind: &'a str) -> impl Iterator<Item = &'a str> {
     resources.iter().filter(move |one| one.kind == kind).map(|one| one.name.as_str())
