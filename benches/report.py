@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How long a report of a large dataset takes, and how much memory: beside polars and DuckDB, on the same files.
 
-    just bench report [--rows 1000000] [--rounds 3] [--with polars --with duckdb]
+    just bench report [--rows 1000000] [--rounds 3] [--with polars --with duckdb] [--tables target/release/examples/tables]
 
 The dataset is made here, in the published layout: ten applications with ten executions each, and as many traces as asked for, each with
 a row of `trace_breakdown.csv` and one of `k6_metrics.csv`. 7,500,000 traces are some 4 GB. It is removed afterwards.
 
 `sb report DIR --output OUT` writes all its tables: overview, activities, penalties, cold starts, workloads, rates, distances, groups.
+It also draws figures and a page. The example `tables` of sb-report (`cargo build --release -p sb-report --example tables`) does not.
 polars and DuckDB compute one of them: per application, request type, and cold or warm, the number of traces, and mean, median and 99th
 percentile of eight activities and the duration. For this they join the traces with their requests, as the study does. Their packages come
 from PyPI (`polars`, `duckdb`). Each runs in a process of its own, one after the other in every round; the fastest round counts. The
@@ -210,6 +211,7 @@ def main():
     arguments.add_argument("--one-experiment", action="store_true", help="all executions have the label of exp1, so that figures can be compared")
     arguments.add_argument("--folder", help="where the dataset is made [default: a temporary folder]")
     arguments.add_argument("--sb", default=str(ROOT / "target/release/sb"))
+    arguments.add_argument("--tables", help="beside it the crate's example of this path, which writes all tables and draws nothing")
     arguments.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.run:
@@ -231,6 +233,8 @@ def main():
         best = {}
         for _ in range(given.rounds):
             runs = {"sb": [given.sb, "report", str(data), "--output", str(out)]}
+            if given.tables:
+                runs["tables"] = [given.tables, str(Path(folder) / "tables"), str(data)]
             for name in others:
                 runs[name] = [sys.executable, __file__, "--run", name, str(data), str(Path(folder) / f"{name}.csv")]
             for name, command in runs.items():
