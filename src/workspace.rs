@@ -209,6 +209,11 @@ impl Workspace {
         self.folder.join("stacks").join(file_name(deployment.as_str()))
     }
 
+    /// The states of the tools that have deployed something of a deployment, by step.
+    pub(crate) fn tools(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join("tools").join(file_name(deployment.as_str()))
+    }
+
     /// Commands on their way into a tmux session.
     pub(crate) fn tmux(&self) -> PathBuf {
         self.folder.join("tmux")

@@ -78,6 +78,7 @@ NEEDS = {
     # A JDK and Maven.
     "java": lambda: installed("javac", "mvn"),
     "moto": lambda: None if shutil.which("moto_server") else "there is no moto_server (PyPI: moto[server])",
+    "terraform": lambda: installed("terraform", "curl"),
     # A server of SSH and rsync.
     "sshd": sshd,
     "openssl": lambda: installed("openssl"),

@@ -335,7 +335,7 @@ fn add(needs: &mut Needs, benchmark: &Arc<Benchmark>, target: &str, executor: Ex
     let in_containers = executor == Executor::Docker;
     for step in steps.deploy.iter().chain(&steps.invoke).chain(&steps.cleanup) {
         match &step.action {
-            Action::Run(_) if in_containers => need(Tool::Engine),
+            Action::Run(_) | Action::Tool(_) if in_containers => need(Tool::Engine),
             Action::Load => match &benchmark.workload {
                 Some(Sent::Script(script)) if in_containers || !script.generators.is_empty() => {
                     need(Tool::Engine);

@@ -170,7 +170,7 @@ fn find<'a>(benchmark: &'a Benchmark, name: &str, wanted: &str) -> Result<&'a Ma
 /// What a step does that needs no shell.
 fn without_command(action: &Action) -> &'static str {
     match action {
-        Action::Run(_) | Action::Background(_) => "runs a command",
+        Action::Run(_) | Action::Background(_) | Action::Tool(_) => "runs a command",
         Action::Wait(_) => "waits",
         Action::WaitFor(_) => "asks a URL until it answers",
         Action::Load => "sends the load",

@@ -97,7 +97,15 @@ pub(super) struct PreparedCommand {
     pub(super) env: BTreeMap<String, String>,
     pub(super) workdir: PathBuf,
     pub(super) timeout: Option<Duration>,
+    /// From the polite signal to the other one.
+    pub(super) grace: Duration,
+    /// A folder of the state that the command may write to, and finds by [`STATE_VARIABLE`]. Such a command passes a request to
+    /// stop on by itself.
+    pub(super) state: Option<PathBuf>,
 }
+
+/// Says where a command finds the folder that is its own.
+pub(super) const STATE_VARIABLE: &str = "SB_TOOL_STATE";
 
 pub(super) fn prepare(
     attempt: &Attempt,
@@ -139,7 +147,7 @@ pub(super) fn prepare(
         Some(workdir) => folder.join(plain(workdir)?),
         None => folder.to_owned(),
     };
-    Ok(PreparedCommand { argv, env, workdir, timeout })
+    Ok(PreparedCommand { argv, env, workdir, timeout, grace: GRACE, state: None })
 }
 
 /// Why a command cannot be started.
@@ -167,25 +175,29 @@ pub(super) fn manifest_folder(attempt: &Attempt) -> &Path {
     attempt.deployment.benchmark.path.parent().unwrap_or(Path::new("/"))
 }
 
-async fn execute(
+pub(super) async fn execute(
     performer: &StepPerformer,
     attempt: &Attempt,
-    prepared: PreparedCommand,
+    mut prepared: PreparedCommand,
     environment: &Environment,
     folder: &Path,
 ) -> Outcome {
     let timeout = prepared.timeout;
     match performer.executor {
         Executor::Host => {
+            if let Some(state) = &prepared.state {
+                prepared.env.insert(STATE_VARIABLE.to_owned(), state.to_string_lossy().into_owned());
+            }
             let command = HostCommand {
                 argv: prepared.argv,
                 env: prepared.env,
                 clear_env: false,
                 workdir: prepared.workdir,
                 timeout,
-                grace: GRACE,
+                grace: prepared.grace,
                 log_limit: None,
                 ends_sessions: false,
+                asks_leader: prepared.state.is_some(),
             };
             on_host(performer, attempt, &command, folder).await
         }
@@ -206,11 +218,13 @@ pub(super) async fn on_host(
         // Claimed or not: that nobody claimed it may be what the restart left of it.
         Ok(Found::NotStarted) if attempt.lost_boot => return Outcome::Interrupted,
         Ok(Found::Ended(exit)) => Ok(exit),
-        Ok(Found::Running) => wait(attempt, Running::found(folder)).await,
+        Ok(Found::Running) => wait(attempt, Running::found(folder), command.grace).await,
         Ok(Found::NotStarted) => match performer.supervisors.start(folder, command).await {
-            Ok(running) => wait(attempt, running).await,
+            Ok(running) => wait(attempt, running, command.grace).await,
             // Started by a runner whose journal has lost it since (a torn write): it is this very attempt.
-            Err(host::HostError::AlreadyStarted { .. }) => wait(attempt, Running::found(folder)).await,
+            Err(host::HostError::AlreadyStarted { .. }) => {
+                wait(attempt, Running::found(folder), command.grace).await
+            }
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
@@ -222,12 +236,16 @@ pub(super) async fn on_host(
     }
 }
 
-async fn wait(attempt: &Attempt, mut running: Running) -> Result<CommandExit, host::HostError> {
+async fn wait(
+    attempt: &Attempt,
+    mut running: Running,
+    grace: Duration,
+) -> Result<CommandExit, host::HostError> {
     tokio::select! {
         exit = running.wait() => return exit,
         () = attempt.cancel.cancelled() => {}
     }
-    running.cancel(GRACE).await?;
+    running.cancel(grace).await?;
     running.wait().await
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::background::LOG_LIMIT;
-use super::command::{GRACE, PreparedCommand, manifest_folder, outcome_of};
+use super::command::{PreparedCommand, STATE_VARIABLE, manifest_folder, outcome_of};
 use super::image_progress::ensure_image;
 use super::step::StepPerformer;
 use super::{Attempt, Deployed, credentials};
@@ -18,6 +19,9 @@ use sb_plan::benchmark::{Action, Environment, Images};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_plan::graph::{RunGraph, Step};
 use sb_plan::id::RunId;
+
+/// Where a command finds the folder of the state that is its own. The state itself is hidden from containers.
+const STATE_FOLDER: &str = "/sb-state";
 
 impl StepPerformer {
     /// The engine, connected once.
@@ -132,7 +136,7 @@ async fn try_run(
         Begun::Cancelled => return Ok(Some(CommandExit::Cancelled)),
         Begun::Running => {}
     }
-    match until_ended(engine, attempt, folder, &name).await {
+    match until_ended(engine, attempt, folder, &name, prepared.grace).await {
         Ok(exit) => Ok(Some(exit)),
         Err(error @ (ContainerError::Gone { .. } | ContainerError::NotStarted { .. })) => Err(error),
         Err(error) if error.is_connection() => Err(error),
@@ -234,12 +238,13 @@ async fn until_ended(
     attempt: &Attempt,
     folder: &Path,
     name: &str,
+    grace: Duration,
 ) -> Result<CommandExit, ContainerError> {
     tokio::select! {
         exit = engine.wait(folder, name) => return exit,
         () = attempt.cancel.cancelled() => {}
     }
-    engine.cancel(folder, name, GRACE).await?;
+    engine.cancel(folder, name, grace).await?;
     engine.wait(folder, name).await
 }
 
@@ -270,6 +275,11 @@ pub(super) fn container_command(
     if environment.user.is_some() && !environment.credentials.is_empty() {
         env.entry("HOME".to_owned()).or_insert_with(|| HOME.to_owned());
     }
+    let mut mounts = mounts(performer, attempt);
+    if let Some(state) = &prepared.state {
+        env.insert(STATE_VARIABLE.to_owned(), STATE_FOLDER.to_owned());
+        mounts.push(Mount { source: state.clone(), target: STATE_FOLDER.to_owned(), read_only: false });
+    }
     let home = env.get("HOME").map_or(HOME, String::as_str);
     ContainerCommand {
         log_limit: attempt.step.is_background().then_some(LOG_LIMIT),
@@ -280,14 +290,14 @@ pub(super) fn container_command(
         in_memory: vec![],
         env,
         workdir: Some(prepared.workdir.to_string_lossy().into_owned()),
-        mounts: mounts(performer, attempt),
+        mounts,
         user: environment.user.clone(),
         network: environment.network.clone().or_else(|| default_network(&attempt.deployment)),
         cpus: environment.limits.cpus,
         memory_bytes: environment.limits.memory_bytes,
         labels: labels(performer, attempt),
         timeout: prepared.timeout,
-        grace: GRACE,
+        grace: prepared.grace,
     }
 }
 

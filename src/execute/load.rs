@@ -98,6 +98,7 @@ async fn supervised(
         workdir: command::manifest_folder(attempt).to_owned(),
         timeout: step.timeout,
         grace: command::GRACE,
+        asks_leader: false,
     };
     let sending = command::on_host(performer, attempt, &command, folder);
     let outcome = tokio::select! {

@@ -22,6 +22,7 @@ mod shell;
 mod stack;
 mod step;
 mod throttling;
+mod tool;
 mod traces;
 mod wait_for;
 

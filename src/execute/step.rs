@@ -11,7 +11,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use super::background::living::{Companions, Watchers, beside, spoiled};
 use super::{
     Attempt, Execute, Executing, Finished, KnownSecrets, background, command, decide, files, load, local,
-    otlp, stack, traces, wait_for,
+    otlp, stack, tool, traces, wait_for,
 };
 use crate::container::Engine;
 use crate::host::Supervisors;
@@ -190,6 +190,7 @@ impl StepPerformer {
                 }
                 Action::StopBackground => Box::pin(background::stop(self, attempt)).await,
                 Action::Run(what) => command::run(self, attempt, step, what, folder).await,
+                Action::Tool(what) => Box::pin(tool::run(self, attempt, step, what, folder)).await,
                 Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
                 Action::Load => load::run(self, attempt, step, folder).await,
                 Action::LocalUp(what) => local::up(self, attempt, step, what).await,
@@ -203,7 +204,7 @@ impl StepPerformer {
         };
         // Commands and loads have their limit under their supervisor, where it outlives this process.
         let limit = match step.action {
-            Action::Run(_) | Action::Load | Action::Background(_) => None,
+            Action::Run(_) | Action::Tool(_) | Action::Load | Action::Background(_) => None,
             _ => step.timeout,
         };
         within(limit, action).await

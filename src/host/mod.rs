@@ -74,6 +74,9 @@ pub struct HostCommand {
     /// Whether processes that made a session of their own end with it, too. Otherwise they have left on purpose.
     #[serde(default)]
     pub ends_sessions: bool,
+    /// Whether the polite signal goes to the program alone, which passes it on to whom it concerns, and not to its group.
+    #[serde(default)]
+    pub asks_leader: bool,
 }
 
 impl std::fmt::Debug for HostCommand {
@@ -88,6 +91,7 @@ impl std::fmt::Debug for HostCommand {
             .field("grace", &self.grace)
             .field("log_limit", &self.log_limit)
             .field("ends_sessions", &self.ends_sessions)
+            .field("asks_leader", &self.asks_leader)
             .finish()
     }
 }

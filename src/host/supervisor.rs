@@ -383,6 +383,7 @@ fn spawn(command: &HostCommand, claim: &Claim) -> Result<Child, CommandExit> {
 /// The way from a request to stop to the end: TERM to the group, a grace period, KILL.
 struct Stopping {
     group: Pid,
+    asks_leader: bool,
     timeout_at: Option<Instant>,
     grace: Duration,
     kill_at: Option<Instant>,
@@ -394,7 +395,14 @@ impl Stopping {
     fn new(group: Pid, command: &HostCommand) -> Self {
         // A time limit beyond what the clock can express is none.
         let timeout_at = command.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Self { group, timeout_at, grace: command.grace, kill_at: None, reason: None }
+        Self {
+            group,
+            asks_leader: command.asks_leader,
+            timeout_at,
+            grace: command.grace,
+            kill_at: None,
+            reason: None,
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -427,7 +435,13 @@ impl Stopping {
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        claim::ignore_missing(rustix::process::kill_process_group(self.group, signal))
+        // The program was not reaped yet: its number is its own.
+        let sent = if self.asks_leader && signal == Signal::TERM {
+            rustix::process::kill_process(self.group, signal)
+        } else {
+            rustix::process::kill_process_group(self.group, signal)
+        };
+        claim::ignore_missing(sent)
     }
 }
 

@@ -177,13 +177,17 @@ impl Assumptions {
             StepKind::AnalyzeTraces => self.analyze_traces,
             StepKind::Decide => Duration::from_millis(100),
             StepKind::Manifest(manifest) => match &manifest.action {
-                Action::Run(_) | Action::Background(_) if step.is_deploy() => {
+                Action::Run(_) | Action::Background(_) | Action::Tool(_) if step.is_deploy() => {
                     self.deploy.unwrap_or(cloud_or(90, self.command))
                 }
-                Action::Run(_) if step.is_cleanup() => self.cleanup.unwrap_or(cloud_or(60, self.command)),
-                Action::Run(_) | Action::Background(_) | Action::Load | Action::StopBackground => {
-                    self.command
+                Action::Run(_) | Action::Tool(_) if step.is_cleanup() => {
+                    self.cleanup.unwrap_or(cloud_or(60, self.command))
                 }
+                Action::Run(_)
+                | Action::Tool(_)
+                | Action::Background(_)
+                | Action::Load
+                | Action::StopBackground => self.command,
                 Action::Wait(duration) => *duration,
                 Action::WaitFor(_) => self.wait_for.unwrap_or(cloud_or(5, Duration::from_millis(300))),
                 Action::StackUp(_) => self.deploy.unwrap_or(Duration::from_secs(90)),

@@ -25,6 +25,7 @@ fn command(argv: &[&str]) -> HostCommand {
     HostCommand {
         log_limit: None,
         ends_sessions: false,
+        asks_leader: false,
         argv: argv.iter().map(|&word| word.to_owned()).collect(),
         env: BTreeMap::new(),
         clear_env: false,

@@ -45,6 +45,7 @@ mod state;
 mod stress;
 mod suggestions;
 mod tables;
+mod terraform;
 mod tmux;
 mod trace_files;
 mod ui;

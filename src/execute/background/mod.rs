@@ -120,6 +120,7 @@ async fn begin_process(
         grace: GRACE,
         log_limit: Some(LOG_LIMIT),
         ends_sessions: true,
+        asks_leader: false,
     };
     let not_started = |error: HostError| Outcome::failed(FailureClass::NotStarted, error.to_string());
     let found = if attempt.reattach { host::look(folder).map_err(not_started)? } else { Found::NotStarted };

@@ -112,6 +112,8 @@ pub enum Action {
         /// So many first attempts fail on purpose.
         failures: u32,
     },
+    /// Deploys with the command line of a tool, or removes what it has deployed.
+    Tool(Box<ToolStep>),
     /// Deploys a SAM or CloudFormation template as a stack on AWS.
     StackUp(Box<StackUp>),
     /// Removes the stack that the deploy step of the same name has made, and all that came with it.
@@ -132,6 +134,7 @@ impl Action {
         match self {
             Self::Run(command) => Some(command),
             Self::Background(background) => Some(&background.command),
+            Self::Tool(tool) => Some(&tool.command),
             _ => None,
         }
     }
@@ -144,6 +147,45 @@ impl Action {
             _ => None,
         }
     }
+}
+
+/// A command line that deploys, and that can remove what it has deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tool {
+    /// The command line of Azure, with a Bicep template.
+    Bicep,
+    /// Terraform or OpenTofu.
+    Terraform,
+}
+
+impl Tool {
+    /// As the key of its steps is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bicep => "bicep",
+            Self::Terraform => "terraform",
+        }
+    }
+}
+
+/// What a tool is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolStep {
+    /// The tool.
+    pub tool: Tool,
+    /// Does it.
+    pub command: Command,
+    /// Of the tool's own, by name, where they do not stand in the command.
+    pub variables: BTreeMap<String, ToolValue>,
+}
+
+/// The value of a tool's variable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolValue {
+    /// The value.
+    pub value: Template,
+    /// Whether it is written as the tool's language writes lists and maps, and not as a text.
+    pub is_expression: bool,
 }
 
 /// A template that becomes a stack on AWS.

@@ -103,6 +103,7 @@ impl Step {
                 Action::Load => "load",
                 Action::LocalUp(_) => "local up",
                 Action::LocalDown { .. } => "local down",
+                Action::Tool(ref tool) => tool.tool.name(),
                 Action::StackUp(_) => "stack up",
                 Action::StackDown => "stack down",
                 Action::OtlpUp => "receiver up",

@@ -244,7 +244,7 @@ choice! {
 }
 
 shape! {
-    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local`, `sam` or `bicep`.
+    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local`, `sam`, `bicep` or `terraform`.
     pub(crate) struct StepFile {
         /// Unique per phase and target; letters, digits, `-` and `_`. Example: `"stack"`.
         name: Text,
@@ -270,6 +270,8 @@ shape! {
         sam: Option<Spanned<SamFile>>,
         /// Action: a Bicep template, on Azure. Example: `bicep = { template = "main.bicep", group = "sb-shop-{{params.deploy_id}}", location = "eastus" }`.
         bicep: Option<Spanned<BicepFile>>,
+        /// Action: a Terraform or OpenTofu folder. Example: `terraform = { dir = "infra", variables = { memory = "{{params.memory_size}}" } }`.
+        terraform: Option<Spanned<TerraformFile>>,
         /// An alias from `[images]` or an image reference; default: a small Alpine image. Example: `image = "deploy"`.
         image: Option<Text>,
         /// The shell that takes a `run` string. Default: `["sh", "-c"]`. Example: `["bash", "-euo", "pipefail", "-c"]`.
@@ -410,6 +412,30 @@ shape! {
         parameters: Option<Map<Spanned<Template>>>,
         /// Deletes the group of the deploy step of the same name; only in cleanup steps. Example: `bicep = { down = true }`.
         down: Option<Spanned<bool>>,
+    }
+}
+
+shape! {
+    /// A Terraform folder: exactly one of `dir` and `down`.
+    pub(crate) struct TerraformFile {
+        /// Deploys this folder; the cleanup destroys it, without a step of its own. Example: `"infra"`.
+        dir: Option<Text>,
+        /// With `dir`: values of its variables, before those of the benchmark. Lists and maps are written as in Terraform. Example: `{ memory = "{{params.memory_size}}" }`.
+        variables: Option<Map<Spanned<Template>>>,
+        /// With `dir`: what deploys it. Default: `"terraform"`.
+        program: Option<Spanned<ProgramWord>>,
+        /// Destroys what the deploy step of the same name has deployed; only in cleanup steps. Example: `terraform = { down = true }`.
+        down: Option<Spanned<bool>>,
+    }
+}
+
+words! {
+    /// A program that deploys Terraform folders.
+    pub(crate) enum ProgramWord {
+        /// Terraform.
+        Terraform = "terraform",
+        /// OpenTofu.
+        Tofu = "tofu",
     }
 }
 

@@ -175,6 +175,15 @@ impl Files for Snapshot {
     fn canonical(&self, path: &Path) -> PathBuf {
         normal(path)
     }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        let beneath = self.files.keys().filter_map(|path| path.strip_prefix(folder).ok());
+        let first = beneath.filter_map(|path| path.components().next());
+        let mut names: Vec<String> =
+            first.map(|name| name.as_os_str().to_string_lossy().into_owned()).collect();
+        names.dedup();
+        names
+    }
 }
 
 /// Remembers the text of every file that was read, and the contents that were asked for, so that a run can keep its
@@ -279,6 +288,11 @@ impl<F: Files> Files for Kept<F> {
     /// must not keep the run from being read and cleaned up.
     fn canonical(&self, path: &Path) -> PathBuf {
         normal(path)
+    }
+
+    /// Of the texts that were kept: others were not there, or nobody read them.
+    fn names(&self, folder: &Path) -> Vec<String> {
+        self.texts.names(folder)
     }
 
     fn contents(&self, path: &Path) -> Option<String> {

@@ -86,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         Manifest,
         Table,
         [
-            "A step does exactly one thing: `run`, `wait`, `wait_for`, `load`, `local`, `sam` or `bicep`. Its other keys must belong to that action.",
+            "A step does exactly one thing: `run`, `wait`, `wait_for`, `load`, `local`, `sam`, `bicep` or `terraform`. Its other keys must belong to that action.",
             "[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\nwait = \"30s\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
             "[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\n\n[[deploy]]\nname = \"settle\"\nwait = \"30s\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
         ],
@@ -126,7 +126,7 @@ pub(super) const RULES: &[Rule] = &[
         Manifest,
         Table,
         [
-            "An output is taken from exactly one place: `json`, `regex`, `line`, `stdout` or `file`. A `local`, `sam` or `bicep` step has the outputs of its template.",
+            "An output is taken from exactly one place: `json`, `regex`, `line`, `stdout` or `file`. A `local`, `sam`, `bicep` or `terraform` step has the outputs of what it deploys.",
             "[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\noutputs.endpoint = {}\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
             "[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\noutputs.endpoint = { line = -1 }\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
         ],

@@ -3,26 +3,27 @@
 //! Each deployment has a resource group of its own, and everything of its template lies in it. So the group's deletion
 //! removes everything. The group carries a tag with its own name: a group without that tag is never touched.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::manifest::benchmark::{
-    BenchmarkFile, BicepFile, OutputFile, ParamFile, PlatformWord, RetryFile, RunFile, StepFile,
-};
-use crate::manifest::decode::{Map, Text};
+use crate::benchmark::Tool;
+use crate::manifest::benchmark::{BicepFile, ParamFile, PlatformWord, StepFile};
+use crate::manifest::decode::Map;
 use crate::manifest::problem::{Problem, Report, Span};
-use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
-use crate::manifest::values::{OneOrMany, Period};
-use crate::validate::check::ManifestFolder;
+use crate::manifest::values::OneOrMany;
 use crate::validate::sam::unknown_parameters;
-use crate::validate::stacks::{names_of, runs_on, without_action};
-use crate::validate::step::{CLEANUP_ATTEMPTS, CLEANUP_PAUSE};
+use crate::validate::tools::{
+    Asked, CommandLine, Surroundings, command, is_secret, literal_word, output, shell_word, tried_again,
+};
 use sb_workload::template::{Piece, Template};
 
 /// The image with `az`, and the credentials that it uses.
 const AZURE: &str = "azure";
 /// Names of resource groups have no others.
 const OF_GROUPS: &str = "-_.()";
+/// Characters of the name of a resource group (Azure Resource Manager, "Naming rules and restrictions").
+const LONGEST_GROUP: usize = 90;
 
 const BEGIN: &str = "set -eu
 # az writes to the folder that it reads, which a container sees read-only.
@@ -50,242 +51,108 @@ groups=$(az group list --tag sb-deployment=\"$group\" --query '[].id' --output t
 [ -z \"$resources$groups\" ] || { echo \"still there: $resources $groups\" >&2; exit 1; }
 ";
 
-/// What the steps of a manifest are written out with.
-pub(super) struct Surroundings<'a> {
-    pub files: &'a dyn Files,
-    pub place: &'a ManifestFolder,
-    pub targets: &'a [(&'a str, PlatformWord)],
-}
+/// `bicep = { … }`, by the command line of Azure.
+pub(super) struct Bicep;
 
-/// Writes out the steps with `bicep`. Those that have another action, or belong elsewhere, stay as they are: they are
-/// reported with all other actions.
-pub(super) fn write_out(file: &mut BenchmarkFile, around: &Surroundings<'_>, report: &mut Report) {
-    let declared: Vec<Spanned<StepFile>> = file.deploy.iter().flatten().cloned().collect();
-    let made: Vec<&Spanned<StepFile>> = declared.iter().filter(|step| template_of(step).is_some()).collect();
-    if let Some(cleanup) = &mut file.cleanup {
-        for step in cleanup.iter_mut() {
-            remove_by_written(step, &made, around, report);
-        }
-        cleanup.retain(|step| !is_nothing(&step.value));
-    }
-    let mut implied = Vec::new();
-    for step in made.iter().rev() {
-        let targets = on_azure(step, around);
-        let is_written = |target: &Text| {
-            let mut steps = file.cleanup.iter().flatten();
-            steps.any(|other| {
-                other.value.name.value == step.value.name.value && runs_on(&other.value, &target.value)
-            })
+impl CommandLine for Bicep {
+    const TOOL: Tool = Tool::Bicep;
+    const WHAT: &'static str = "a Bicep template";
+    const REMOVES: &'static str = "deletes the resource group";
+    const PLATFORM: Option<(PlatformWord, &'static str, &'static str)> =
+        Some((PlatformWord::Azure, "Azure", "azure"));
+
+    fn asked(step: &StepFile) -> Option<(&Span, Asked)> {
+        let Spanned { value: file, span } = step.bicep.as_ref()?;
+        let has_values = file.group.is_some() || file.location.is_some() || file.parameters.is_some();
+        let asked = match (&file.template, &file.down) {
+            (Some(_), None) => Asked::Deploy,
+            (None, Some(down)) if down.value && !has_values => Asked::Remove,
+            _ => Asked::Unclear,
         };
-        let targets: Vec<Text> = targets.into_iter().filter(|target| !is_written(target)).collect();
-        if let Some(group) = step.value.bicep.as_ref().and_then(|bicep| bicep.value.group.as_ref())
-            && !targets.is_empty()
-        {
-            let mut removal = without_action(&step.value, targets, &step.span);
-            let StepFile { image, env, user, network, limits, credentials, .. } = step.value.clone();
-            removal.value = StepFile { image, env, user, network, limits, credentials, ..removal.value };
-            deletes(&mut removal.value, group, &group.span);
-            implied.push(removal);
-        }
+        Some((span, asked))
     }
-    if !implied.is_empty() {
-        file.cleanup.get_or_insert_default().extend(implied);
-    }
-    if let Some(deploy) = &mut file.deploy {
-        for step in deploy.iter_mut().filter(|step| template_of(step).is_some()) {
-            make(step, file.params.as_ref(), around, report);
-        }
-        deploy.retain(|step| !is_nothing(&step.value));
-    }
-}
 
-/// A step whose only action is a template.
-fn template_of(step: &Spanned<StepFile>) -> Option<&Spanned<BicepFile>> {
-    let bicep = step.value.bicep.as_ref().filter(|_| has_no_other_action(&step.value))?;
-    Some(bicep).filter(|bicep| bicep.value.template.is_some() && bicep.value.down.is_none())
-}
-
-fn has_no_other_action(step: &StepFile) -> bool {
-    step.run.is_none()
-        && step.wait.is_none()
-        && step.wait_for.is_none()
-        && step.load.is_none()
-        && step.local.is_none()
-        && step.sam.is_none()
-}
-
-/// A step that was reported, and of which nothing is left that could be checked.
-fn is_nothing(step: &StepFile) -> bool {
-    step.target.as_ref().is_some_and(|targets| targets.0.is_empty())
-}
-
-fn on_azure(step: &Spanned<StepFile>, around: &Surroundings<'_>) -> Vec<Text> {
-    let span = step.value.bicep.as_ref().map_or(&step.span, |bicep| &bicep.span);
-    let names = names_of(&step.value, around.targets, span).into_iter();
-    let is_azure = |name: &str| around.targets.contains(&(name, PlatformWord::Azure));
-    names.filter(|name| is_azure(&name.value)).collect()
-}
-
-/// Limits a step to the targets on Azure, and reports the others.
-fn limit_to_azure(step: &mut Spanned<StepFile>, around: &Surroundings<'_>, report: &mut Report) {
-    let Some(span) = step.value.bicep.as_ref().map(|bicep| bicep.span.clone()) else { return };
-    for name in names_of(&step.value, around.targets, &span) {
-        let other = around.targets.iter().find(|(known, _)| *known == name.value);
-        if other.is_some_and(|(_, platform)| *platform != PlatformWord::Azure) {
-            let message = format!("`bicep` deploys to Azure, and `{}` is another platform", name.value);
-            report.push(Problem::error("step-action", message).at(&span, "not on this target").help(format!(
-                "limit the step to other targets with `target`, or write `platform = \"azure\"` in [targets.{}]",
-                name.value
-            )));
-        }
-    }
-    // That a target is not known is said once.
-    let unknown = names_of(&step.value, around.targets, &span);
-    let unknown =
-        unknown.into_iter().filter(|name| around.targets.iter().all(|(known, _)| *known != name.value));
-    let targets = on_azure(step, around).into_iter().chain(unknown).collect();
-    step.value.target = Some(OneOrMany(targets));
-}
-
-/// A deploy step as the commands that make the group, and in it what the template says.
-fn make(
-    step: &mut Spanned<StepFile>,
-    params: Option<&Map<Spanned<ParamFile>>>,
-    around: &Surroundings<'_>,
-    report: &mut Report,
-) {
-    limit_to_azure(step, around, report);
-    reject_keys(&step.value, report);
-    let Some(bicep) = step.value.bicep.take() else { return };
-    let span = &bicep.span;
-    let file = &bicep.value;
-    let Some(template) = &file.template else { return };
-    let path = around.place.existing(around.files, template, false, "the Bicep template", report);
-    let group = required(file.group.as_ref(), "group", "sb-shop-{{params.deploy_id}}", span, report);
-    let location = required(file.location.as_ref(), "location", "eastus", span, report);
-    check_group(file.group.as_ref(), params, report);
-    let text = around.files.read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok();
-    let declared = text.as_deref().map(Declarations::read);
-    let values = declared.as_ref().map_or_else(String::new, |declared| {
-        let names: Vec<String> = declared.parameters.iter().map(|(name, _)| name.clone()).collect();
-        unknown_parameters(file.parameters.as_ref(), &names, "no `param` of this name", report);
-        values(declared, file.parameters.as_ref(), params, span, report)
-    });
-    let mut script = format!("{BEGIN}group={}\n{FIND}", shell_word(&group));
-    let _ = write!(
-        script,
-        "else\n    az group create --name \"$group\" --location {} --output none \\\n        --tags sb-deployment=\"$group\" sb-benchmark={{{{benchmark.name}}}} sb-run={{{{run.id}}}}\nfi\n",
-        shell_word(&location),
-    );
-    let _ = writeln!(
-        script,
-        "az deployment group create --resource-group \"$group\" --name main --template-file {} \\\n    --query properties.outputs --output json{values}",
-        literal_word(&template.value),
-    );
-    step.value.run = Some(command(&script, span));
-    if step.value.outputs.is_none() {
-        let outputs = declared.into_iter().flat_map(|declared| declared.outputs);
-        step.value.outputs = Some(Map(outputs.map(|name| output(name, span)).collect()));
-    }
-    with_az(&mut step.value, span);
-}
-
-/// A cleanup step with `down`, as the commands that delete the group of the deploy step of its name.
-fn remove_by_written(
-    step: &mut Spanned<StepFile>,
-    made: &[&Spanned<StepFile>],
-    around: &Surroundings<'_>,
-    report: &mut Report,
-) {
-    let is_down = |bicep: &Spanned<BicepFile>| {
-        let file = &bicep.value;
-        file.down.as_ref().is_some_and(|down| down.value)
-            && file.template.is_none()
-            && file.group.is_none()
-            && file.location.is_none()
-            && file.parameters.is_none()
-    };
-    let span = match &step.value.bicep {
-        Some(bicep) if has_no_other_action(&step.value) && is_down(bicep) => bicep.span.clone(),
-        _ => return,
-    };
-    limit_to_azure(step, around, report);
-    reject_keys(&step.value, report);
-    let targets = on_azure(step, around);
-    let makes = |deploy: &&&Spanned<StepFile>, target: &Text| {
-        deploy.value.name.value == step.value.name.value && runs_on(&deploy.value, &target.value)
-    };
-    let mut group = None;
-    for target in &targets {
-        match made.iter().find(|deploy| makes(deploy, target)) {
-            Some(deploy) => {
-                let of_step = deploy.value.bicep.as_ref();
-                group = group.or(of_step.and_then(|bicep| bicep.value.group.clone()));
-            }
-            None => report.push(
-                Problem::error(
-                    "step-action",
-                    format!(
-                        "no deploy step called `{}` deploys a Bicep template on the target `{}`",
-                        step.value.name.value, target.value
-                    ),
-                )
-                .at(&span, "deletes the resource group of the step of its own name")
-                .help(
-                    "give it the name of the deploy step with `bicep`, or remove it: the cleanup is implied",
-                ),
-            ),
-        }
-    }
-    step.value.bicep = None;
-    match group {
-        Some(group) => deletes(&mut step.value, &group, &span),
-        // Reported, here or at the deploy step.
-        None => step.value.target = Some(OneOrMany(Vec::new())),
-    }
-}
-
-/// Makes a step of cleanup the one that deletes a group. It is tried again: Azure's index of tags lags behind.
-fn deletes(step: &mut StepFile, group: &Spanned<Template>, span: &Span) {
-    let script = format!("{BEGIN}group={}\n{FIND}{DELETE}", shell_word(&group.value));
-    step.run = Some(command(&script, span));
-    if step.retry.is_none() {
-        let at = |value| Spanned { value, span: span.clone() };
-        step.retry = Some(RetryFile {
-            attempts: at(i64::from(CLEANUP_ATTEMPTS)),
-            delay: Some(Spanned { value: Period(CLEANUP_PAUSE), span: span.clone() }),
-            backoff: None,
-            max_delay: None,
-            on: None,
+    /// The commands that make the group, and in it what the template says.
+    fn deploy(step: &mut StepFile, around: &Surroundings<'_>, report: &mut Report) {
+        let Some(Spanned { value: file, span }) = step.bicep.clone() else { return };
+        let Some(template) = &file.template else { return };
+        let span = &span;
+        let path = around.place.existing(around.files, template, false, "the Bicep template", report);
+        let group = required(file.group.as_ref(), "group", "sb-shop-{{params.deploy_id}}", span, report);
+        let location = required(file.location.as_ref(), "location", "eastus", span, report);
+        check_group(file.group.as_ref(), around.params, report);
+        let text = around.files.read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok();
+        let declared = text.as_deref().map(Declarations::read);
+        let values = declared.as_ref().map_or_else(String::new, |declared| {
+            let names: Vec<String> = declared.parameters.iter().map(|(name, _)| name.clone()).collect();
+            unknown_parameters(file.parameters.as_ref(), &names, "no `param` of this name", report);
+            values(declared, file.parameters.as_ref(), around.params, span, report)
         });
+        let mut script = format!("{BEGIN}group={}\n{FIND}", shell_word(&group));
+        let _ = write!(
+            script,
+            "else\n    az group create --name \"$group\" --location {} --output none \\\n        --tags sb-deployment=\"$group\" sb-benchmark={{{{benchmark.name}}}} sb-run={{{{run.id}}}}\nfi\n",
+            shell_word(&location),
+        );
+        let _ = writeln!(
+            script,
+            "az deployment group create --resource-group \"$group\" --name main --template-file {} \\\n    --query properties.outputs --output json{values}",
+            literal_word(&template.value),
+        );
+        step.run = Some(command(&script, span));
+        if step.outputs.is_none() {
+            let outputs = declared.into_iter().flat_map(|declared| declared.outputs);
+            step.outputs = Some(Map(outputs.map(|name| output(name, false, span)).collect()));
+        }
+        with_az(step, span);
     }
-    with_az(step, span);
+
+    /// The commands that delete the group. They are tried again: Azure's index of tags lags behind.
+    fn remove(step: &mut StepFile, deploy: &StepFile, span: &Span) {
+        // Without a group, the deploy step was reported.
+        let group = deploy.bicep.as_ref().and_then(|bicep| bicep.value.group.as_ref());
+        let Some(group) = group else { return step.target = Some(OneOrMany(Vec::new())) };
+        let script = format!("{BEGIN}group={}\n{FIND}{DELETE}", shell_word(&group.value));
+        step.bicep.get_or_insert_with(|| Spanned {
+            value: BicepFile { template: None, group: None, location: None, parameters: None, down: None },
+            span: span.clone(),
+        });
+        step.run = Some(command(&script, span));
+        tried_again(step, span);
+        with_az(step, span);
+    }
+}
+
+/// Two steps of one target with one group: the cleanup of the first deletes what the second has deployed.
+pub(super) fn check_shared_groups(steps: &[Spanned<StepFile>], report: &mut Report) {
+    let group = |step: &Spanned<StepFile>| step.value.bicep.as_ref().and_then(|it| it.value.group.clone());
+    let mut known: BTreeMap<String, Vec<&Spanned<StepFile>>> = BTreeMap::new();
+    for step in steps {
+        let Some(named) = group(step) else { continue };
+        let others = known.entry(named.value.source().to_owned()).or_default();
+        let shares = |other: &Spanned<StepFile>| match (&step.value.target, &other.value.target) {
+            (Some(here), Some(there)) => {
+                here.0.iter().any(|name| there.0.iter().any(|other| other.value == name.value))
+            }
+            _ => true,
+        };
+        if let Some(other) = others.iter().find(|other| shares(other)) {
+            let message = format!(
+                "the steps `{}` and `{}` deploy into the same resource group",
+                other.value.name.value, step.value.name.value
+            );
+            report.push(Problem::error("step-action", message).at(&named.span, "the cleanup of either deletes both").help(
+                "give each step a group of its own, or make one template of both: `module` includes another template",
+            ));
+        }
+        others.push(step);
+    }
 }
 
 fn with_az(step: &mut StepFile, span: &Span) {
     let azure = || Spanned { value: AZURE.to_owned(), span: span.clone() };
     step.image.get_or_insert_with(azure);
     step.credentials.get_or_insert_with(|| vec![azure()]);
-}
-
-fn command(script: &str, span: &Span) -> Spanned<RunFile> {
-    // What cannot be read stays as it is, and was reported where it is written.
-    let (template, _) = Template::parse_all(script);
-    Spanned { value: RunFile::Shell(template), span: span.clone() }
-}
-
-fn output(name: String, span: &Span) -> (Spanned<String>, Spanned<OutputFile>) {
-    let at = |value: String| Spanned { value, span: span.clone() };
-    let value = OutputFile {
-        json: Some(at(format!("/{name}/value"))),
-        regex: None,
-        line: None,
-        stdout: None,
-        file: None,
-        default: None,
-        secret: None,
-    };
-    (at(name), Spanned { value, span: span.clone() })
 }
 
 fn required(
@@ -327,6 +194,15 @@ fn check_group(
                 ),
         );
     }
+    let length: usize = group.value.pieces().iter().map(|piece| shortest(piece, params)).sum();
+    if length > LONGEST_GROUP {
+        let message = format!("the name of the resource group has {length} characters or more");
+        report.push(
+            Problem::error("step-action", message)
+                .at(&group.span, format!("Azure takes {LONGEST_GROUP}"))
+                .help("shorten it, or the values in it"),
+        );
+    }
     let literals = group.value.pieces().iter().filter_map(|piece| match piece {
         Piece::Literal(text) => Some(text),
         Piece::Value { .. } => None,
@@ -342,27 +218,22 @@ fn check_group(
     }
 }
 
-/// Keys that a step written out as a command would have, and this one cannot.
-fn reject_keys(step: &StepFile, report: &mut Report) {
-    let given = [
-        ("shell", step.shell.as_ref().map(|it| &it.span)),
-        ("workdir", step.workdir.as_ref().map(|it| &it.span)),
-        ("background", step.background.as_ref().map(|it| &it.span)),
-        ("ready", step.ready.as_ref().map(|it| &it.span)),
-    ];
-    for (key, span) in given.into_iter().filter_map(|(key, span)| Some((key, span?))) {
-        report.push(
-            Problem::error("step-action", format!("`{key}` belongs to steps with `run`"))
-                .at(span, "has no effect here")
-                .help(format!("remove `{key}`, or move it to a step with `run`")),
-        );
-    }
-    if let Some((name, _)) = step.outputs.as_ref().and_then(|outputs| outputs.0.first()) {
-        report.push(
-            Problem::error("invalid-output", "a `bicep` step has the outputs of its template")
-                .at(&name.span, "writes nothing else that could be read")
-                .help("remove `outputs`, or add an `output` to the template"),
-        );
+/// The fewest characters that a part of a name comes to, as far as the manifest tells.
+fn shortest(piece: &Piece, params: Option<&Map<Spanned<ParamFile>>>) -> usize {
+    match piece {
+        Piece::Literal(text) => text.chars().count(),
+        Piece::Value { path, .. } => {
+            let param = path.strip_prefix("params.").and_then(|name| params?.get(name));
+            match param.map(|param| &param.value) {
+                Some(ParamFile::Source(source)) => {
+                    let digits =
+                        source.random_hex.as_ref().and_then(|digits| usize::try_from(digits.value).ok());
+                    digits.unwrap_or(0)
+                }
+                // A plan may give it a shorter one.
+                Some(ParamFile::Value(_)) | None => 0,
+            }
+        }
     }
 }
 
@@ -399,10 +270,6 @@ fn values(
     if words.is_empty() { words } else { format!(" \\\n    --parameters{words}") }
 }
 
-fn is_secret(param: &ParamFile) -> bool {
-    matches!(param, ParamFile::Source(source) if source.secret == Some(true))
-}
-
 /// `deploy_id` as `deployId`, by which Bicep templates call it.
 fn camel(name: &str) -> String {
     let mut words = name.split(['_', '-']).filter(|word| !word.is_empty());
@@ -413,24 +280,6 @@ fn camel(name: &str) -> String {
         camel.push_str(rest);
     }
     camel
-}
-
-/// A template as one word for the shell. Its own text is quoted here, its values where the command is made.
-fn shell_word(template: &Template) -> String {
-    let piece = |piece: &Piece| match piece {
-        Piece::Literal(text) => literal_word(text),
-        Piece::Value { path, .. } => format!("{{{{{path}}}}}"),
-    };
-    template.pieces().iter().map(piece).collect()
-}
-
-fn literal_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    // Braces in it are no placeholders.
-    format!("'{}'", text.replace('\'', "'\\''").replace("{{", "\\{{"))
 }
 
 /// What a Bicep template declares.

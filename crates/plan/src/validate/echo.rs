@@ -15,6 +15,14 @@ use crate::rules::{Depends, rule};
 /// left out of other files on which this one depends.
 pub(super) fn without_echoes(report: &mut Report, decoded: usize, root: &Node, elsewhere: &[LeftOut]) {
     let start = |problem: &Problem| problem.labels.first().map(|(span, _)| span.start);
+    // A cleanup that is implied has the keys of its deploy step, and their mistakes.
+    let (mut index, mut known) = (0, HashSet::new());
+    report.problems.retain(|problem| {
+        index += 1;
+        let is_new =
+            start(problem).is_none_or(|at| known.insert((at, problem.code, problem.message.clone())));
+        is_new || index <= decoded
+    });
     // What is wrong is not called unused, or dear, as well.
     let wrong: BTreeSet<usize> =
         report.problems.iter().filter(|problem| problem.is_error()).filter_map(start).collect();

@@ -9,8 +9,10 @@ use crate::manifest::problem::{Problem, Report, Span};
 use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
-use crate::validate::bicep::{self, Surroundings};
+use crate::validate::bicep::{self, Bicep};
 use crate::validate::check::ManifestFolder;
+use crate::validate::terraform::Terraform;
+use crate::validate::tools::{self, Surroundings};
 
 /// Where a target is: as it says, or as its traces, its credentials and its name say.
 fn platform(name: &str, target: &TargetFile) -> PlatformWord {
@@ -38,7 +40,7 @@ fn platform(name: &str, target: &TargetFile) -> PlatformWord {
     }
 }
 
-/// The manifest with its `sam` and `bicep` steps written out.
+/// The manifest with its `sam`, `bicep` and `terraform` steps written out.
 pub(super) fn written_out(
     file: &BenchmarkFile,
     files: &dyn Files,
@@ -62,7 +64,20 @@ pub(super) fn written_out(
         whole.cleanup.get_or_insert_default().extend(implied);
     }
     without_deploy(&whole, &targets, report);
-    bicep::write_out(&mut whole, &Surroundings { files, place, targets: &targets }, report);
+    bicep::check_shared_groups(whole.deploy.as_deref().unwrap_or_default(), report);
+    let ceilings = file.targets.iter().map(|(name, target)| {
+        let allowed = target.value.credentials.clone().unwrap_or_default();
+        (name.value.clone(), allowed)
+    });
+    let around = Surroundings {
+        files,
+        place,
+        targets: &targets,
+        ceilings: &ceilings.collect(),
+        params: file.params.as_ref(),
+    };
+    tools::write_out::<Bicep>(&mut whole, &around, report);
+    tools::write_out::<Terraform>(&mut whole, &around, report);
     whole
 }
 
@@ -207,6 +222,7 @@ pub(super) fn without_action(
         local: None,
         sam: None,
         bicep: None,
+        terraform: None,
         image: None,
         shell: None,
         env: None,

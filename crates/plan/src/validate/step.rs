@@ -9,11 +9,9 @@ use parking_lot::Mutex;
 
 use crate::benchmark::{
     Action, Command, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry,
-    SamTemplates, StackUp, WaitFor,
+    SamTemplates, StackUp, ToolStep, WaitFor,
 };
-use crate::manifest::benchmark::{
-    BicepFile, LocalFile, OnInterruptWord, RunFile, SamFile, StepFile, WaitForFile,
-};
+use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, SamFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::read::{Files, normal};
@@ -28,6 +26,7 @@ use crate::validate::retry::retry as checked_retry;
 use crate::validate::sam::Evaluated;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
+use crate::validate::{terraform, tools};
 use sb_workload::http;
 use serde_json::Value;
 
@@ -111,7 +110,10 @@ impl Steps<'_> {
         let contents = match (command, &action) {
             (Some(command), _) => {
                 let folder = self.folder_of(&environment);
-                let named = contents::named_by_command(command, &folder, &self.place.root, self.files);
+                let mut named = contents::named_by_command(command, &folder, &self.place.root, self.files);
+                if let Some(terraform) = &file.terraform {
+                    named.extend(terraform::sources(&terraform.value, self.files, self.place));
+                }
                 check::no_special(self.files, &named, &file.name.span, "this step", report);
                 contents::of(self.files, named)
             }
@@ -210,17 +212,19 @@ impl Steps<'_> {
     /// The one action. None: reported.
     fn action(&self, phase: Phase, raw: &Spanned<StepFile>, report: &mut Report) -> Option<Action> {
         let file = &raw.value;
+        let written_out = tools::is_written_out(file);
+        let own_run = file.run.as_ref().filter(|_| written_out.is_none());
         let given: Vec<(&str, &Span)> = [
-            file.run.as_ref().map(|value| ("run", &value.span)),
+            own_run.map(|value| ("run", &value.span)),
             file.wait.as_ref().map(|value| ("wait", &value.span)),
             file.wait_for.as_ref().map(|value| ("wait_for", &value.span)),
             file.load.as_ref().map(|value| ("load", &value.span)),
             file.local.as_ref().map(|value| ("local", &value.span)),
             file.sam.as_ref().map(|value| ("sam", &value.span)),
-            file.bicep.as_ref().map(|value| ("bicep", &value.span)),
         ]
         .into_iter()
         .flatten()
+        .chain(tools::tables(file).into_iter().map(|(tool, span)| (tool.name(), span)))
         .collect();
         if let [(first, first_at), (second, second_at), ..] = given.as_slice() {
             report.push(
@@ -236,6 +240,13 @@ impl Steps<'_> {
         }
         if let Some(run) = &file.run {
             let command = command(run, file.shell.as_ref(), report);
+            if let Some(tool) = written_out {
+                let of_terraform = file.terraform.as_ref();
+                let variables =
+                    of_terraform.map(|it| terraform::variables(&it.value, self.files, self.place));
+                let variables = variables.unwrap_or_default();
+                return Some(Action::Tool(Box::new(ToolStep { tool, command, variables })));
+            }
             return Some(match file.background.as_ref().filter(|background| background.value) {
                 Some(at) => background::action(phase, file, &at.span, command, self.params, report),
                 None => Action::Run(command),
@@ -267,15 +278,15 @@ impl Steps<'_> {
             return self.sam(phase, sam, report);
         }
         // Where such a step can work, it was written out.
-        if let Some(bicep) = &file.bicep {
-            misplaced(bicep, report);
+        if let Some((tool, span)) = tools::tables(file).first() {
+            tools::misplaced(*tool, file, span, report);
             return None;
         }
         report.push(
             Problem::error("step-action", format!("the step `{}` does nothing", file.name.value))
                 .at(&file.name.span, "a step without an action")
                 .help(
-                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local`, `sam` and `bicep`",
+                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local`, `sam`, `bicep` and `terraform`",
                 ),
         );
         None
@@ -408,7 +419,8 @@ impl Steps<'_> {
         let values = local.flat_map(|local| local.parameters.iter().chain(&local.services));
         // Stand-ins are the local target's: where a step deploys to it, they are checked there.
         let sam = file.sam.iter().flat_map(|sam| sam.value.parameters.iter());
-        let values = values.chain(sam);
+        let of_terraform = file.terraform.iter().flat_map(|it| it.value.variables.iter());
+        let values = values.chain(sam).chain(of_terraform);
         for (_, template) in values.flat_map(Map::iter) {
             scope.check(template, Role::Plain, user, report);
         }
@@ -472,25 +484,6 @@ fn wait_for_answer(file: &WaitForFile, params: &BTreeMap<String, Param>, report:
             .as_ref()
             .map_or(Duration::from_mins(2), |timeout| check::duration(timeout, true, report)),
     }
-}
-
-/// A Bicep template in a phase that deploys none, or with other keys than it takes there.
-fn misplaced(bicep: &Spanned<BicepFile>, report: &mut Report) {
-    let file = &bicep.value;
-    let takes_values = file.group.is_some() || file.location.is_some() || file.parameters.is_some();
-    let (message, help) = match (&file.template, &file.down) {
-        (Some(_), None) => {
-            ("`bicep = { template = … }` belongs to deploy steps", "move the step to [[deploy]]")
-        }
-        (None, Some(down)) if down.value && !takes_values => {
-            ("`bicep = { down = true }` belongs to cleanup steps", "move the step to [[cleanup]]")
-        }
-        _ => (
-            "`bicep` takes either `template`, with values for it, or `down = true`",
-            "write `{ template = \"main.bicep\", group = …, location = … }` to deploy; its cleanup needs no step",
-        ),
-    };
-    report.push(Problem::error("step-action", message).at(&bicep.span, "not here").help(help));
 }
 
 /// Keys that only mean something to a command.

@@ -12,6 +12,7 @@ mod plans;
 mod requests;
 mod scripts;
 mod stacks;
+mod terraform;
 mod wrong;
 
 use std::collections::BTreeMap;

@@ -218,6 +218,7 @@ fn additions() -> Vec<(&'static str, Value)> {
     let generators = json!({ "minItems": 1, "uniqueItems": true, "items": { "type": "string", "pattern": "^(unix|ssh|tcp)://." } });
     let steps = |without: Value| items(&json!({ "allOf": [{ "properties": without }] }));
     let no_template = json!({ "properties": { "template": false, "parameters": false, "services": false } });
+    let no_dir = json!({ "properties": { "dir": false, "variables": false, "program": false } });
     let not_true = json!({ "const": false });
     let is_background =
         json!({ "properties": { "background": { "const": true } }, "required": ["background"] });
@@ -242,17 +243,22 @@ fn additions() -> Vec<(&'static str, Value)> {
             json!({ "propertyNames": { "pattern": LOCK }, "additionalProperties": { "minimum": 1, "maximum": 10_000 } }),
         ),
         ("*.applications", json!({ "minItems": 1 })),
-        ("*.deploy", steps(json!({ "load": false, "local": no_down, "sam": no_down, "bicep": no_down }))),
+        (
+            "*.deploy",
+            steps(
+                json!({ "load": false, "local": no_down, "sam": no_down, "bicep": no_down, "terraform": no_down }),
+            ),
+        ),
         (
             "*.invoke",
             steps(
-                json!({ "local": false, "sam": false, "bicep": false, "background": not_true, "ready": false }),
+                json!({ "local": false, "sam": false, "bicep": false, "terraform": false, "background": not_true, "ready": false }),
             ),
         ),
         (
             "*.cleanup",
             steps(
-                json!({ "load": false, "local": no_template, "sam": no_template, "bicep": no_template, "background": not_true, "ready": false }),
+                json!({ "load": false, "local": no_template, "sam": no_template, "bicep": no_template, "terraform": no_dir, "background": not_true, "ready": false }),
             ),
         ),
         ("*.requests", json!({ "minItems": 1 })),
@@ -291,15 +297,15 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("StepFile.timeout", positive.clone()),
         ("StepFile.outputs", keys(NAME)),
         ("StepFile.locks", items(&json!({ "type": "string", "pattern": LOCK }))),
-        ("StepFile", one_of(&["run", "wait", "wait_for", "load", "local", "sam", "bicep"])),
+        ("StepFile", one_of(&["run", "wait", "wait_for", "load", "local", "sam", "bicep", "terraform"])),
         (
             "StepFile",
-            json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local"), without_command("sam"), excludes("bicep", &["shell", "workdir", "outputs"])] }),
+            json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local"), without_command("sam"), excludes("bicep", &["shell", "workdir", "outputs"]), excludes("terraform", &["shell", "workdir", "outputs"])] }),
         ),
         (
             "StepFile",
             json!({ "allOf": [
-                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false, "sam": false, "bicep": false } } },
+                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false, "sam": false, "bicep": false, "terraform": false } } },
                 { "if": { "allOf": [is_background, lacks("ready")] }, "then": { "properties": { "background": false } } },
                 { "if": { "not": is_background }, "then": { "properties": { "ready": false } } },
             ] }),
@@ -325,6 +331,10 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("BicepFile", one_of(&["template", "down"])),
         ("BicepFile", json!({ "allOf": [excludes("down", &["group", "location", "parameters"])] })),
         ("BicepFile.group", json!({ "pattern": r"\{\{" })),
+        ("TerraformFile.dir", pattern(PATH)),
+        ("TerraformFile.down", json!({ "const": true })),
+        ("TerraformFile", one_of(&["dir", "down"])),
+        ("TerraformFile", json!({ "allOf": [excludes("down", &["variables", "program"])] })),
         ("LocalFile.template", pattern(PATH)),
         ("LocalFile.down", json!({ "const": true })),
         ("LocalFile", one_of(&["template", "down"])),

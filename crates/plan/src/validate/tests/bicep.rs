@@ -44,6 +44,10 @@ fn valid(steps: &str) -> Arc<Benchmark> {
 
 fn script(step: &ManifestStep) -> &str {
     match &step.action {
+        Action::Tool(tool) => match &tool.command {
+            Command::Shell(template) => template.source(),
+            Command::Argv(words) => panic!("{words:?}"),
+        },
         Action::Run(Command::Shell(template)) => template.source(),
         other => panic!("{other:?}"),
     }
@@ -129,6 +133,12 @@ fn bicep_steps_that_cannot_work_are_refused() {
     check(&changed("params.deploy_id", "params.more"), same);
     check(&changed("params.deploy_id", "target"), same);
     check(&changed("sb-demo-", "sb/demo-"), "the name of a resource group cannot hold `/`");
+    let long = "a".repeat(81);
+    check(&changed("sb-demo-", &long), "the name of the resource group has 91 characters or more");
+    check(
+        &format!("{STEP}{}", STEP.replace("\"cloud\"", "\"more\"")),
+        "the steps `cloud` and `more` deploy into the same resource group",
+    );
     check(&changed("params.deploy_id", "params.deploy_di"), "`{{params.deploy_di}}` is not defined here");
     check(&changed(", location = \"{{params.region}}\"", ""), "a `bicep` step needs `location`");
     check(&changed("group = \"sb-demo-{{params.deploy_id}}\", ", ""), "a `bicep` step needs `group`");
@@ -139,7 +149,10 @@ fn bicep_steps_that_cannot_work_are_refused() {
     );
     check(&format!("{STEP}run = \"true\"\n"), "the step `cloud` has both `run` and `bicep`");
     check(&format!("{STEP}workdir = \"azure\"\n"), "`workdir` belongs to steps with `run`");
-    check(&format!("{STEP}outputs.x = {{ line = 1 }}\n"), "a `bicep` step has the outputs of its template");
+    check(
+        &format!("{STEP}outputs.x = {{ line = 1 }}\n"),
+        "a `bicep` step has the outputs of what it deploys",
+    );
     check(&STEP.replace("[[deploy]]", "[[cleanup]]"), "`bicep = { template = … }` belongs to deploy steps");
     let down = "name = \"cloud\"\ntarget = \"azure\"\nbicep = { down = true }\n";
     check(&format!("[[deploy]]\n{down}"), "`bicep = { down = true }` belongs to cleanup steps");

@@ -24,6 +24,8 @@ fn check(template: &str, steps: &str, missing: Option<&str>) {
         ("/repo/app/src/built/app.mjs", ""),
         ("/repo/app/src/app.py", ""),
         ("/repo/app/src/pack/__init__.py", ""),
+        // Something builds `gone.py` of it.
+        ("/repo/app/src/gone.pyx", ""),
         ("/repo/app/code.zip", ""),
     ]);
     let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
