@@ -74,15 +74,17 @@ async fn deployed(
     let log = Log::create(attempt, folder)?;
     let tell = |line: &str| log.tell(line);
     let region = attempt.values["params"]["region"].as_str().filter(|region| !region.is_empty());
-    let mut names = match names(performer, attempt, step)? {
-        Some(names) => names,
-        None => Names::draw(
-            &attempt.deployment.benchmark.name,
-            attempt.deployment.id.as_str(),
-            region.map(str::to_owned),
-        ),
-    };
+    let known = names(performer, attempt, step)?;
+    let is_new = known.is_none();
+    let mut names = known.unwrap_or_else(|| {
+        let benchmark = &attempt.deployment.benchmark.name;
+        Names::draw(benchmark, attempt.deployment.id.as_str(), region.map(str::to_owned))
+    });
     let aws = Aws::open(names.region.as_deref()).await?;
+    if is_new {
+        // A region that there is not, or that nobody reaches, would be asked at every cleanup, for ever.
+        aws.expect_answer(&names.stack).await?;
+    }
     keep(performer, attempt, step, &names)?;
     let file = what.template.file_name().unwrap_or_default().to_string_lossy();
     let wanted = Wanted {

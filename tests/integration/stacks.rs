@@ -130,8 +130,10 @@ fn a_stack_of_someone_else_is_left_alone_by_deploy_and_cleanup() {
                 ran.stderr
             );
         }
-        assert_eq!(server.begun("delete theirs"), 0);
         assert!(server.left().contains(&"theirs CREATE_COMPLETE".to_owned()));
+        assert_eq!(server.begun("delete theirs"), 0);
+        let paths = &server.account.lock().unwrap().paths;
+        assert!(paths.iter().any(|path| path.starts_with("/sb-code-1")), "our bucket is removed: {paths:?}");
     }
 }
 
@@ -183,11 +185,13 @@ fn a_stack_that_cannot_be_updated_is_named_with_its_state_and_the_cleanup_remove
     aws.sb(&["prepare"]).expect(0);
     server.account.lock().unwrap().stacks[0].status = "UPDATE_ROLLBACK_FAILED".to_owned();
     let ran = aws.sb(&["prepare"]).expect(1);
-    assert!(
-        ran.stderr.contains("is UPDATE_ROLLBACK_FAILED, from which it cannot be updated"),
-        "{}",
-        ran.stderr
-    );
+    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "is UPDATE_ROLLBACK_FAILED, from which it cannot be updated",
+        "continue-update-rollback --stack-name sb-demo-",
+    ] {
+        assert!(said.contains(part), "{part}: {}", ran.stderr);
+    }
     aws.sb(&["cleanup"]).expect(0);
     assert_eq!(server.left(), Vec::<String>::new());
 }
@@ -270,6 +274,12 @@ fn without_credentials_or_an_answer_nothing_is_made_and_nothing_is_owed() {
     assert!(ran.stderr.contains("there are no AWS credentials here"), "{}", ran.stderr);
     assert!(!aws.record().exists());
     aws.sb(&["cleanup"]).expect(0);
+    // A region that nobody answers for is not asked again at the cleanup.
+    let ran = aws.sb(&["prepare"]).expect(1);
+    assert!(ran.stderr.contains("us-east-1"), "{}", ran.stderr);
+    assert!(!aws.record().exists());
+    aws.sb(&["cleanup"]).expect(0);
+    aws.sb(&["leaks"]).expect(0);
 }
 
 /// A runner is killed at many moments of a deployment and of a cleanup: the next one goes on with the same stack.

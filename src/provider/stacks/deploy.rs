@@ -141,9 +141,18 @@ async fn settle(aws: &Aws, wanted: &Wanted<'_>, tell: Tell<'_>) -> Result<(Begin
             Ok((Begin::Create, Vec::new()))
         }
         status => {
-            let words = stack.reason.clone().unwrap_or_else(|| "AWS says no reason".to_owned());
+            let no_reason = || "AWS says no reason".to_owned();
+            // What could not be brought back says more than that it could not.
+            let cause = log_of(aws, &stack.id).await?.last_failure();
+            let words = cause.or_else(|| stack.reason.clone()).unwrap_or_else(no_reason);
+            let repair = match status {
+                "UPDATE_ROLLBACK_FAILED" => format!(
+                    ", or `aws cloudformation continue-update-rollback --stack-name {name}` brings it back once the cause is gone"
+                ),
+                _ => String::new(),
+            };
             let what = format!(
-                "the stack `{name}` is {status}, from which it cannot be updated (`sb cleanup` removes it; then deploy again)"
+                "the stack `{name}` is {status}, from which it cannot be updated (`sb cleanup` removes it; then deploy again{repair})"
             );
             Err(StackError::said(what, &words))
         }

@@ -180,6 +180,15 @@ impl Log {
         Ok(new)
     }
 
+    /// The last resource that failed, with AWS's words.
+    pub(super) fn last_failure(&self) -> Option<String> {
+        let failed = |event: &&StackEvent| {
+            event.status.ends_with("_FAILED") && !event.of_stack && !event.reason.is_empty()
+        };
+        let event = self.events.iter().rev().find(failed)?;
+        Some(format!("`{}` ({}): {}", event.resource, event.kind, event.reason))
+    }
+
     /// The events since the last operation began.
     fn of_last_operation(&self) -> Vec<StackEvent> {
         let begins = |event: &StackEvent| {

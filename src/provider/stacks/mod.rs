@@ -244,6 +244,19 @@ impl Aws {
         &self.region
     }
 
+    /// Asks for a stack that is not there yet: nothing is made.
+    ///
+    /// # Errors
+    /// CloudFormation does not answer, or does not allow it.
+    pub(crate) async fn expect_answer(&self, name: &str) -> Result<(), StackError> {
+        self.stack(name).await.map(drop).map_err(|error| match error.class {
+            Class::Unreachable => {
+                StackError { message: format!("{} (region `{}`)", error.message, self.region), ..error }
+            }
+            _ => error,
+        })
+    }
+
     /// The stack of a name or an id. None: there is none, or it is deleted.
     pub(super) async fn stack(&self, name: &str) -> Result<Option<Stack>, StackError> {
         let described = call(|| self.cloudformation.describe_stacks().stack_name(name).send()).await;

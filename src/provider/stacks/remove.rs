@@ -27,8 +27,15 @@ pub(crate) async fn remove(
     keep: &(dyn Fn(&Names) -> Result<(), StackError> + Send + Sync),
     tell: Tell<'_>,
 ) -> Result<(), StackError> {
-    if let Some(mut stack) = aws.stack(&names.stack).await? {
-        stack.expect_ours(names)?;
+    let found = aws.stack(&names.stack).await?;
+    if let Some(stack) = &found
+        && let Err(theirs) = stack.expect_ours(names)
+    {
+        // Ours is gone, or was never made. What was uploaded for it is ours all the same.
+        remove_bucket(aws, &names.bucket, tell).await?;
+        return Err(theirs);
+    }
+    if let Some(mut stack) = found {
         // Only a creation can be given up.
         if stack.is_moving() && !stack.status.starts_with("CREATE_") && !stack.status.starts_with("DELETE_") {
             tell(&format!("waits for {}, which is {}", stack.name, stack.status));
