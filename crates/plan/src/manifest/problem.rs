@@ -13,6 +13,9 @@ use crate::manifest::tree::{Kind, Node};
 /// In bytes, of a line that is shown with a problem.
 const LONGEST_LINE: usize = 400;
 
+/// In bytes: characters of a text are counted once for all pieces, and then within one.
+const PIECE: usize = 1 << 10;
+
 /// Bytes of a source text.
 pub type Span = Range<usize>;
 
@@ -63,12 +66,15 @@ pub struct Source {
     text: Box<str>,
     /// Where each line starts; made when it is asked for.
     lines: OnceLock<Vec<usize>>,
+    /// How many characters begin before each piece of [`PIECE`] bytes; made when it is asked for. A line may be as long as the
+    /// file and have thousands of problems.
+    characters: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     /// The text of the file at this path.
     pub fn new(path: &Path, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.into(), lines: OnceLock::new() }
+        Self { path: path.to_owned(), text: text.into(), lines: OnceLock::new(), characters: OnceLock::new() }
     }
 
     /// Whether the file is one of YAML, by its name.
@@ -89,7 +95,25 @@ impl Source {
         }
         let starts = self.starts();
         let line = starts.partition_point(|start| *start <= end);
-        (line, self.text()[starts[line - 1]..end].chars().count() + 1)
+        (line, self.characters_before(end) - self.characters_before(starts[line - 1]) + 1)
+    }
+
+    /// How many characters begin before a byte.
+    fn characters_before(&self, at: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        // Every byte of UTF-8 but those that go on with a character.
+        let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        let pieces = self.characters.get_or_init(|| {
+            let mut before = 0;
+            let add = |piece| {
+                let so_far = before;
+                before += count(piece);
+                so_far
+            };
+            bytes.chunks(PIECE).map(add).collect()
+        });
+        let piece = (at / PIECE).min(pieces.len().saturating_sub(1));
+        pieces.get(piece).copied().unwrap_or(0) + count(&bytes[piece * PIECE..at])
     }
 
     fn starts(&self) -> &[usize] {
@@ -188,7 +212,8 @@ impl Problem {
     pub(crate) fn renamed(mut self, source: &Source, span: &Span, meant: &str) -> Self {
         let text = source.text();
         self = self.fixed_by(span, meant);
-        let line = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let starts = source.starts();
+        let line = starts[starts.partition_point(|start| *start <= span.start).saturating_sub(1)];
         let lead = text[line..span.start].trim_start();
         let (above, Some(key)) = (lead.trim_start_matches('['), text.get(span.clone())) else { return self };
         if above.len() == lead.len() {
@@ -547,6 +572,34 @@ pub(crate) fn suggest<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_count_characters_wherever_a_line_begins() {
+        // Longer than several pieces, with characters of one to four bytes across their borders.
+        let line = "aé€😀".repeat(1000);
+        let text = format!("{line}\n{line}");
+        let source = Source::new(Path::new("/x"), &text);
+        let slow = |offset: usize| {
+            let before = &text[..offset];
+            let start = before.rfind('\n').map_or(0, |at| at + 1);
+            (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+        };
+        for offset in (0..text.len()).step_by(7).chain([text.len()]).filter(|at| text.is_char_boundary(*at)) {
+            assert_eq!(source.line_column(offset), slow(offset), "{offset}");
+        }
+        assert_eq!(Source::new(Path::new("/x"), "").line_column(5), (1, 1));
+    }
+
+    #[test]
+    fn many_places_in_one_long_line_take_no_time() {
+        let text = "é".repeat(1 << 20);
+        let source = Source::new(Path::new("/x"), &text);
+        let begun = std::time::Instant::now();
+        let places = (0..text.len()).step_by(64).map(|offset| source.line_column(offset).1);
+        assert_eq!(places.max(), Some((text.len() - 64) / 2 + 1));
+        // Counted from the start of the line each time, it takes half a minute where this is built for tests.
+        assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn a_place_in_an_endless_line_can_be_shown() {

@@ -1,7 +1,8 @@
 //! Are all placeholders defined where they stand, and may their values go there?
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -73,30 +74,31 @@ const ALWAYS: [&str; 5] = ["benchmark.name", "benchmark.description", "benchmark
 const IN_TRIALS: [&str; 3] = ["trial.number", "trial.id", "logs_dir"];
 const IN_REQUESTS: [&str; 4] = ["request.uuid", "request.number", "request.name", "request.random"];
 
-/// Where a placeholder stands in the source: as narrowly as can be told.
-fn locate(report: &Report, span: &Span, path: &str, occurrence: usize) -> Span {
-    let text = report.source.text().get(span.clone()).unwrap_or_default();
-    let mut seen = 0;
+/// Where the placeholders of a text stand, by path, in the order of the text.
+type Places = HashMap<String, Vec<Span>>;
+
+/// Where placeholders stand in the source: as narrowly as can be told. One look at the text finds all: it may have thousands.
+fn places(text: &str, start: usize) -> Places {
+    let mut found = Places::new();
     for (at, _) in text.match_indices("{{") {
-        let inside = text[at..].trim_start_matches('{');
-        let open = text[at..].len() - inside.len();
         // `{{{` holds two openings, of which the first counts.
         if at > 0 && text.as_bytes()[at - 1] == b'{' {
             continue;
         }
+        let inside = text[at..].trim_start_matches('{');
+        let open = text[at..].len() - inside.len();
         let trimmed = inside.trim_start();
         let ends = |c: char| !(c.is_alphanumeric() || "._-".contains(c));
-        if trimmed.starts_with(path) && trimmed[path.len()..].starts_with(ends) {
-            if seen == occurrence {
-                let close = inside.find('}').unwrap_or(inside.len());
-                let braces = inside[close..].len() - inside[close..].trim_start_matches('}').len();
-                let end = at + open + close + braces.min(open);
-                return span.start + at..span.start + end;
-            }
-            seen += 1;
+        let Some(end) = trimmed.find(ends) else { continue };
+        let rest = trimmed[end..].trim_start();
+        let braces = rest.len() - rest.trim_start_matches('}').len();
+        // Without its end it is none.
+        if braces > 0 {
+            let end_of_all = text.len() - rest.len() + braces.min(open);
+            found.entry(trimmed[..end].to_owned()).or_default().push(start + at..start + end_of_all);
         }
     }
-    span.clone()
+    found
 }
 
 /// A placeholder. Where it stands is looked for when something is wrong with it.
@@ -106,23 +108,22 @@ struct Placeholder<'a> {
     /// Of how many of the same path before it in the template.
     occurrence: usize,
     template: &'a Span,
+    /// Of all placeholders of the template.
+    places: Rc<OnceCell<Places>>,
 }
 
 impl Placeholder<'_> {
     fn span(&self, report: &Report) -> Span {
-        // A long list of problems is read from its beginning.
-        if self.occurrence > MOST_LOCATED {
-            return self.template.clone();
-        }
-        locate(report, self.template, self.path, self.occurrence)
+        let text = || report.source.text().get(self.template.clone()).unwrap_or_default();
+        let places = self.places.get_or_init(|| places(text(), self.template.start));
+        let place = places.get(self.path).and_then(|places| places.get(self.occurrence));
+        place.unwrap_or(self.template).clone()
     }
 }
 
-/// Of how many placeholders of one path in one text the places are told.
-const MOST_LOCATED: usize = 100;
-
 fn placeholders(template: &Spanned<Template>) -> Vec<Placeholder<'_>> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let places = Rc::new(OnceCell::new());
     let values = template.value.pieces().iter().filter_map(|piece| match piece {
         Piece::Value { path, raw } => Some((path.as_str(), *raw)),
         Piece::Literal(_) => None,
@@ -131,7 +132,8 @@ fn placeholders(template: &Spanned<Template>) -> Vec<Placeholder<'_>> {
         .map(|(path, raw)| {
             let count = seen.entry(path).or_insert(0);
             *count += 1;
-            Placeholder { path, raw, occurrence: *count - 1, template: &template.span }
+            let places = Rc::clone(&places);
+            Placeholder { path, raw, occurrence: *count - 1, template: &template.span, places }
         })
         .collect()
 }
@@ -171,7 +173,7 @@ impl Scope {
             for (index, trap) in shell::traps(&template.value) {
                 let Placeholder { path, .. } = &found[index];
                 let variable = variable_for(path);
-                let mended = unquoted(&template.value, index, trap, &variable);
+                let mended = unquoted(&template.value, trap, &variable);
                 report.push(
                     Problem::error(
                         "unquotable-value",
@@ -347,25 +349,22 @@ impl Scope {
 }
 
 /// What to write where a value cannot be quoted, so that a shell reads the variable instead.
-fn unquoted(template: &Template, index: usize, trap: Trap, variable: &str) -> String {
+fn unquoted(template: &Template, trap: Trap, variable: &str) -> String {
     let reference = format!("\"${variable}\"");
     match trap {
         Trap::DoubleQuotes | Trap::HereDocument => format!("`${{{variable}}}` here"),
         Trap::SingleQuotes => {
             // Where quotes hold nothing else, they go with the placeholder.
             let mut texts = [String::new(), String::new()];
-            let mut values = 0;
-            let mut is_alone = true;
-            for piece in template.pieces() {
+            // A look at the first two values is enough: a line may have thousands.
+            let is_alone = template.paths().nth(1).is_none();
+            for piece in template.pieces().iter().filter(|_| is_alone) {
                 match piece {
-                    Piece::Literal(text) => texts[usize::from(values > index)].push_str(text),
-                    Piece::Value { .. } => {
-                        is_alone &= values == index;
-                        values += 1;
-                    }
+                    Piece::Literal(text) => texts[0].push_str(text),
+                    Piece::Value { .. } => texts.swap(0, 1),
                 }
             }
-            let [before, after] = &texts;
+            let [after, before] = &texts;
             let simple = |text: &str| !text.contains(['\'', '"', '\\', '\n', '`']);
             if let (true, Some(before), Some(after)) =
                 (is_alone, before.strip_suffix('\''), after.strip_prefix('\''))
