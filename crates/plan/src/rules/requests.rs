@@ -3,6 +3,7 @@
 use super::About::Manifest;
 use super::Depends::{File, Nothing, Table};
 use super::{Rule, error, warning};
+use crate::manifest::problem::Severity;
 
 pub(super) const RULES: &[Rule] = &[
     error(
@@ -134,5 +135,6 @@ pub(super) const RULES: &[Rule] = &[
             "[workload]\nscript = \"workload.js\"\ntimeout = \"10s\"",
             "[workload]\nscript = \"workload.js\"",
         ],
-    ),
+    )
+    .or(Severity::Note),
 ];

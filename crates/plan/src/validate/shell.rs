@@ -7,7 +7,8 @@
 //!
 //! Bash reads some words once more although they are quoted: as arithmetic (`let`, `[[ … -eq … ]]`, subscripts, whatever is
 //! assigned after `declare -i`) and as names of variables (`unset`, `read`, `printf -v`). Both may have a subscript, and the
-//! commands in a subscript are run: `a[$(date)]`.
+//! commands in a subscript are run: `a[$(date)]`. The shells ksh and zsh read the numbers of `[ … -eq … ]` so, too. Every shell
+//! reads code once more that it is given as a word: by `eval`, `trap` and `sh -c`.
 
 use sb_workload::template::{Piece, Template};
 
@@ -23,6 +24,8 @@ pub(super) enum Trap {
     Arithmetic,
     /// As the name of a variable.
     Name,
+    /// As code: by `eval`, `trap`, or the option `-c` of a shell.
+    Code,
     /// Directly after an unquoted backslash or dollar sign.
     Escaped,
     /// After something that this scanner does not follow.
@@ -40,8 +43,9 @@ impl Trap {
             Self::Backticks => "between backticks",
             Self::Expansion => "inside `${…}`",
             Self::Arithmetic => {
-                "in arithmetic (`$((…))`, `((…))`, `$[…]`, `let`, `[[ … -eq … ]]`, `a[…]=` or after `declare -i`)"
+                "in arithmetic (`$((…))`, `((…))`, `$[…]`, `let`, `[ … -eq … ]`, `a[…]=` or after `declare -i`)"
             }
+            Self::Code => "in code that a shell reads once more (`eval`, `trap`, `sh -c`)",
             Self::Name => "as the name of a variable, in whose brackets commands are run",
             Self::Escaped => "directly after `\\` or `$`",
             Self::Unclear => "after shell syntax too tangled to follow",
@@ -152,7 +156,12 @@ impl Scanner {
         if let Some(index) = index {
             // Whatever is no trap so far stands in code.
             let reads_values = self.reads_values;
-            let here = self.trap();
+            let is_code = || self.commands.last().is_some_and(Command::reads_code);
+            // What its own quotes make of it is read by another shell.
+            let here = self.trap().map(|trap| match trap {
+                Trap::SingleQuotes | Trap::DoubleQuotes if is_code() => Trap::Code,
+                other => other,
+            });
             let in_command = || self.commands.last_mut().and_then(|it| it.trap(index, reads_values));
             let trap = here.or_else(in_command);
             if let Some(trap) = trap {
@@ -481,7 +490,25 @@ struct Command {
     /// In a test: the values of the comparison at hand, and whether it compares numbers or asks about a name.
     values: Vec<usize>,
     reads: Option<Trap>,
+    /// Whether one of its words was the name of a shell, and what comes of that for the word at hand.
+    inner: InnerShell,
 }
+
+/// A shell that a command starts, perhaps by another program: `env sh -c CODE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum InnerShell {
+    #[default]
+    None,
+    /// Options may follow.
+    Named,
+    /// A name may stand before the option with the code, too.
+    Su,
+    /// The word at hand is code.
+    Code,
+}
+
+/// Shells by their names.
+const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "rbash", "yash", "zsh"];
 
 /// In a word, in place of what is substituted.
 const SOMETHING: char = '\u{2}';
@@ -495,8 +522,8 @@ const BEFORE_COMMANDS: [&str; 15] = [
 /// Commands whose words are names and assignments.
 const DECLARING: [&str; 6] = ["declare", "typeset", "local", "export", "readonly", "integer"];
 /// Commands that read words of theirs as arithmetic or names.
-const READING: [&str; 9] =
-    ["let", "unset", "read", "mapfile", "readarray", "getopts", "printf", "wait", "test"];
+const READING: [&str; 11] =
+    ["let", "unset", "read", "mapfile", "readarray", "getopts", "printf", "wait", "test", "eval", "trap"];
 /// What compares numbers in a test.
 const OF_NUMBERS: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
 
@@ -504,6 +531,39 @@ impl Command {
     /// Within `[[ … ]]`.
     fn is_test(&self) -> bool {
         self.name.as_deref() == Some("[[")
+    }
+
+    /// Within `[ … ]`, or after `test`.
+    fn is_plain_test(&self) -> bool {
+        self.name.as_deref().is_some_and(|name| name == "[" || name == "test")
+    }
+
+    /// Whether the word at hand is code.
+    fn reads_code(&self) -> bool {
+        self.inner == InnerShell::Code
+            || match self.name.as_deref() {
+                Some("eval") => true,
+                Some("trap") => self.count == 0 || (self.count == 1 && self.before == "--"),
+                _ => false,
+            }
+    }
+
+    /// What follows from a whole word for the next.
+    fn note_shell(&mut self, word: &str) {
+        let option = word.strip_prefix(['-', '+']).filter(|rest| !rest.starts_with('-'));
+        // `-o pipefail`
+        let has_value = self.before.starts_with(['-', '+']) && self.before.ends_with(['o', 'O']);
+        self.inner = match (self.inner, option) {
+            (InnerShell::Named | InnerShell::Su, Some(letters)) if letters.contains('c') => InnerShell::Code,
+            (InnerShell::Named, Some(_)) => InnerShell::Named,
+            (InnerShell::Named, None) if has_value || word.starts_with("--") => InnerShell::Named,
+            (InnerShell::Su, _) => InnerShell::Su,
+            _ => match word.rsplit('/').next().unwrap_or_default() {
+                "su" | "runuser" => InnerShell::Su,
+                name if SHELLS.contains(&name) => InnerShell::Named,
+                _ => InnerShell::None,
+            },
+        };
     }
 
     fn redirects_now(&self) -> bool {
@@ -514,6 +574,9 @@ impl Command {
     fn trap(&mut self, index: usize, reads_values: bool) -> Option<Trap> {
         if self.redirects {
             return None;
+        }
+        if self.reads_code() {
+            return Some(Trap::Code);
         }
         let in_brackets = self.word.rfind('[').filter(|open| !self.word[*open..].contains(']'));
         let is_assignment = is_assignment(&self.word);
@@ -536,7 +599,13 @@ impl Command {
                 None
             }
             "[[" => self.reads,
-            "[" | "test" => follows(&["-v", "-R"]).then_some(Trap::Name),
+            "[" | "test" if follows(&["-v", "-R"]) => Some(Trap::Name),
+            "[" | "test" => {
+                if self.reads.is_none() {
+                    self.values.push(index);
+                }
+                self.reads
+            }
             "printf" => {
                 let is_attached = self.count == 0 && self.word.starts_with("-v");
                 (is_attached || (self.count == 1 && follows(&["-v"]))).then_some(Trap::Name)
@@ -569,6 +638,9 @@ impl Command {
     fn word_end(&mut self, by: Option<char>, found: &mut Vec<(usize, Trap)>) -> bool {
         let word = std::mem::take(&mut self.word);
         let mut declares = false;
+        if !word.is_empty() && !self.redirects {
+            self.note_shell(&word);
+        }
         if word.is_empty() {
         } else if std::mem::take(&mut self.redirects) {
             if by.is_some() {
@@ -592,6 +664,15 @@ impl Command {
         } else if self.name.is_some() {
             if let Some(letters) = word.strip_prefix(['-', '+']) {
                 self.options.push_str(letters);
+            }
+            if self.is_plain_test() {
+                if OF_NUMBERS.contains(&word.as_str()) {
+                    found.extend(self.values.drain(..).map(|index| (index, Trap::Arithmetic)));
+                    self.reads = Some(Trap::Arithmetic);
+                } else if ["-a", "-o"].contains(&word.as_str()) {
+                    self.values.clear();
+                    self.reads = None;
+                }
             }
             declares = self.declares();
             self.count += 1;
@@ -714,6 +795,10 @@ mod tests {
             "[[ {{a}} -lt 1 ]]",
             "[[ {{a}} -le 1 ]]",
             "[[ 3 -gt 0{{a}} ]]",
+            "[ {{a}} -eq 1 ]",
+            "if [ 1 -gt {{a}} ]; then :; fi",
+            "test {{a}} -ne 1",
+            "[ -n x -a {{a}} -lt 1 ]",
             "let {{a}}",
             "let x={{a}}",
             "let 'x=1' {{a}}",
@@ -773,7 +858,9 @@ mod tests {
             "[[ {{a}} == x && 1 -eq 1 ]]",
             "[[ 1 -eq 1 || -n {{a}} ]]",
             "[[ 1 -eq 1 ]] && echo {{a}}",
-            "[ {{a}} -gt 3 ]",
+            "[ {{a}} = x -a 1 -gt 3 ]",
+            "[ 1 -gt 3 -o -n {{a}} ]",
+            "[ 1 -gt 3 ] && echo {{a}}",
             "test {{a}} = x",
             "[ -v x ] && echo {{a}}",
             "echo let {{a}}",
@@ -798,6 +885,44 @@ mod tests {
             "x=$(let y=1; echo {{a}}) echo {{a}}",
             "(let x=1); echo {{a}}",
             "declare -i n; echo {{a}} n={{a}}",
+        ] {
+            check(plain, &[]);
+        }
+    }
+
+    #[test]
+    fn code_is_read_once_more() {
+        for code in [
+            "eval {{a}}",
+            "eval echo {{a}}",
+            "x=1 eval 'echo' {{a}}",
+            "true && eval \"echo {{a}}\"",
+            "trap {{a}} EXIT",
+            "trap -- {{a}} EXIT",
+            "sh -c {{a}}",
+            "/bin/bash -c {{a}}",
+            "bash -ec {{a}}",
+            "bash -e -c 'echo {{a}}'",
+            "bash -o pipefail -c \"echo {{a}}\"",
+            "bash --norc -c {{a}}",
+            "env X=1 sh -c {{a}}",
+            "exec sh -c {{a}}",
+            "find . -exec sh -c 'ls {{a}}' \\;",
+            "su nobody -c {{a}}",
+            "echo $(sh -c {{a}})",
+        ] {
+            check(code, &[Trap::Code]);
+        }
+        for plain in [
+            "sh -c 'echo \"$1\"' sh {{a}}",
+            "sh -c true {{a}}; echo {{a}}",
+            "bash {{a}}",
+            "bash -e {{a}} -c",
+            "sh ./x.sh -c {{a}}",
+            "trap 'echo' {{a}}",
+            "gcc -c {{a}}",
+            "echo eval {{a}}",
+            "sh -c true > {{a}}",
         ] {
             check(plain, &[]);
         }
@@ -836,11 +961,12 @@ mod tests {
     }
 
     /// Fragments from which authors (and their mistakes) are made.
-    const FRAGMENTS: [&str; 56] = [
+    const FRAGMENTS: [&str; 60] = [
         "{{a}}", "{{a}}", "{{a}}", " ", "\n", "'", "\"", "`", "\\", "$", "$(", ")", "(", "{", "}", "${x:-",
         "$((", "))", "#", " #", "<<E", "<<'E'", "\nE\n", "<<-E", "$'", "; ", " case ", " in a) ", ";; esac",
         "<<<", ">", "echo ", "x", "&&", "$[", "]", "[", "((", "[[ ", " ]]", " -eq ", "1", "let ", "declare ",
         "-i ", "-n ", "n", "n=", "a=(", "unset ", "read ", "printf ", "-v ", "test ", "export ", "; n=",
+        "eval ", "trap ", "sh ", "-c ",
     ];
 
     proptest::proptest! {

@@ -385,6 +385,10 @@ fn unquoted(template: &Template, trap: Trap, variable: &str) -> String {
         Trap::Name => format!(
             "`\"${variable}\"` in its place, after a check that it is a name: `case \"${variable}\" in ''|[0-9]*|*[!A-Za-z0-9_]*) exit 1;; esac`"
         ),
+        Trap::Code => format!(
+            "`{reference}` within single quotes of the code, so that only the inner shell reads it, as in `sh -c 'echo {reference}'`; \
+             where the value is code on purpose, `sh -c {reference}`"
+        ),
         Trap::Backticks | Trap::Expansion | Trap::Escaped | Trap::Unclear => {
             format!("`{reference}` in its place")
         }
