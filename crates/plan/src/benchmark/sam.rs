@@ -30,6 +30,11 @@ impl SamTemplates {
         }
     }
 
+    /// The template of a file, as it was parsed.
+    pub(crate) fn parsed(&self, path: &Path) -> Option<&sb_sam::Template> {
+        self.0.get(path).map(Arc::as_ref)
+    }
+
     /// As [`SamTemplates::get`]; the next one who asks gets the same. What is not among these may be among `known`, which
     /// others read, too.
     pub(crate) fn keep(

@@ -105,7 +105,7 @@ fn condition(
                 status: status.as_ref().map_or(200, |status| check::status(status, report)),
             }
         }
-        (None, Some(port), None) => ReadyCondition::Port(port_of(port, report)),
+        (None, Some(port), None) => ReadyCondition::Port(port_of(port, params, report)),
         (None, None, Some(pattern)) => {
             regex(pattern, report);
             ReadyCondition::Log(pattern.value.clone())
@@ -122,11 +122,21 @@ fn condition(
     (condition, within)
 }
 
-fn port_of(port: &Spanned<PortFile>, report: &mut Report) -> Template {
+fn port_of(port: &Spanned<PortFile>, params: &BTreeMap<String, Param>, report: &mut Report) -> Template {
     let number = match &port.value {
         PortFile::Number(number) => *number,
         PortFile::Value(template) if template.is_literal() => template.source().parse().unwrap_or(-1),
-        PortFile::Value(template) => return template.clone(),
+        PortFile::Value(template) => {
+            let known = |path: &str| requests::constant(params.get(path.strip_prefix("params.")?)?);
+            if let Some(reason) = requests::port_fault(template, &known) {
+                report.push(
+                    Problem::error("out-of-range", reason)
+                        .at(&port.span, "by the parameter's own value")
+                        .help("correct the value in [params], or write the port here"),
+                );
+            }
+            return template.clone();
+        }
     };
     check::count(
         &Spanned { value: number, span: port.span.clone() },

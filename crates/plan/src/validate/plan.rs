@@ -105,7 +105,7 @@ pub fn single(
     overrides.report_unknown(&[benchmark.as_ref()], &mut problems);
     let point =
         Point { factors: Vec::new(), params, labels: BTreeMap::new(), load: Arc::new(load), start: None };
-    if let Some(message) = requests::at_point(&benchmark, &point) {
+    if let Some(message) = requests::at_point(&benchmark, target, &point) {
         problems.push(
             Problem::error("invalid-request", message)
                 .help("correct the parameters that were given for it (`-p`, or the environment)"),

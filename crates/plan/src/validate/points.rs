@@ -116,7 +116,11 @@ impl PlanChecker<'_> {
             }
             let point = Point { factors, params: point_params, labels, load, start };
             // The manifest's own values were checked with it.
-            let fault = if point.params.is_empty() { None } else { requests::at_point(benchmark, &point) };
+            let fault = if point.params.is_empty() {
+                None
+            } else {
+                requests::at_point(benchmark, &application.target, &point)
+            };
             if let Some(message) = fault {
                 self.report.push(
                     Problem::error("invalid-request", format!("{message}{}", describe(&point.factors)))

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::benchmark::{Benchmark, Param, ParamSource, Sent};
+use crate::benchmark::{Action, Benchmark, ManifestStep, Param, ParamSource, ReadyCondition, Sent};
 use crate::plan::Point;
 use sb_workload::http;
-use sb_workload::template::{Context, Piece, Template};
+use sb_workload::template::{Context, Piece, Template, plain_text};
 use sb_workload::{HttpVersion, Request, Settings, Workload};
 
 /// A part of a request.
@@ -73,7 +73,7 @@ pub(super) fn url_fault(template: &Template, known: &dyn Fn(&str) -> Option<Valu
             Piece::Literal(literal) => text.push_str(literal),
             Piece::Value { path, raw } => {
                 let value = known(path).unwrap_or_else(|| Value::from("1"));
-                let value = sb_workload::template::plain_text(&value);
+                let value = plain_text(&value);
                 if *raw || (index == 0 && first.is_empty()) {
                     text.push_str(&value);
                 } else {
@@ -85,17 +85,69 @@ pub(super) fn url_fault(template: &Template, known: &dyn Fn(&str) -> Option<Valu
     http::url(&text).err()
 }
 
-/// What is wrong with the requests of a benchmark at a point of a plan, in the words of a message.
-pub(super) fn at_point(benchmark: &Benchmark, point: &Point) -> Option<String> {
-    let Some(Sent::Requests(workload)) = &benchmark.workload else { return None };
-    let known = |path: &str| {
-        let name = path.strip_prefix("params.")?;
-        point.params.get(name).cloned().or_else(|| constant(benchmark.params.get(name)?))
+/// Why a template gives no TCP port. None: it gives one, or its values are not known yet.
+pub(super) fn port_fault(template: &Template, known: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
+    let text = template.render(Context::Plain, known).ok()?;
+    let is_port = text.parse::<u16>().is_ok_and(|port| port > 0);
+    (!is_port).then(|| format!("`{text}` is no port: it takes a number from 1 to 65535"))
+}
+
+/// What is wrong with the requests and steps of a benchmark at a point of a plan, in the words of a message.
+pub(super) fn at_point(benchmark: &Benchmark, target: &str, point: &Point) -> Option<String> {
+    let value =
+        |name: &str| point.params.get(name).cloned().or_else(|| constant(benchmark.params.get(name)?));
+    let known = |path: &str| value(path.strip_prefix("params.")?);
+    in_requests(benchmark, &known).or_else(|| {
+        let target = benchmark.targets.get(target)?;
+        let mut steps = target.deploy.iter().chain(&target.invoke).chain(&target.cleanup);
+        steps.find_map(|step| in_step(benchmark, step, &known))
+    })
+}
+
+/// What is wrong with a step, of what its author checks when it is written down as a number or a URL.
+fn in_step(
+    benchmark: &Benchmark,
+    step: &ManifestStep,
+    known: &dyn Fn(&str) -> Option<Value>,
+) -> Option<String> {
+    let name = &step.name;
+    let url = |url: &Template| {
+        let reason = url_fault(url, known)?;
+        Some(format!("the URL of the step `{name}` cannot be used: {reason}"))
     };
+    match &step.action {
+        Action::WaitFor(wait) => url(&wait.http),
+        Action::Background(background) => match &background.ready {
+            ReadyCondition::Http { url: http, .. } => url(http),
+            ReadyCondition::Port(port) => {
+                let reason = port_fault(port, known)?;
+                Some(format!("the step `{name}` waits for a port, and {reason}"))
+            }
+            ReadyCondition::AtOnce | ReadyCondition::Log(_) => None,
+        },
+        action => {
+            let (path, parameters) = action.template()?;
+            let model = benchmark.templates.parsed(path)?;
+            let own = benchmark
+                .params
+                .keys()
+                .filter_map(|name| Some((name.clone(), plain_text(&known(&format!("params.{name}"))?))));
+            let given = parameters.iter().filter_map(|(name, template)| {
+                Some((name.clone(), template.render(Context::Plain, known).ok()?))
+            });
+            let refused = model.refused_parameters(&own.chain(given).collect());
+            let problem = refused.first()?;
+            Some(format!("the template of the step `{name}` takes other values: {}", problem.message))
+        }
+    }
+}
+
+fn in_requests(benchmark: &Benchmark, known: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
+    let Some(Sent::Requests(workload)) = &benchmark.workload else { return None };
     let Workload { requests, sequences, settings, .. } = &**workload;
     let all = requests.iter().chain(sequences.iter().flat_map(|sequence| &sequence.requests));
     all.flat_map(|request| {
-        faults(request, settings, &known).into_iter().map(|fault| match fault.part {
+        faults(request, settings, known).into_iter().map(|fault| match fault.part {
             Part::Url => {
                 format!("the URL of the request `{}` cannot be used: {}", request.name, fault.reason)
             }

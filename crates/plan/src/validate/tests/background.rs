@@ -58,6 +58,12 @@ fn what_a_background_step_must_say_and_cannot() {
     check_refused("deploy", &ready("{ log = \"(\" }"), "\"(\"", "cannot be used");
     check_refused("deploy", &ready("{ http = \"localhost\" }"), "\"localhost\"", "http://");
     check_refused("deploy", &ready("{ port = \"{{params.prt}}\" }"), "{{params.prt}}", "not defined here");
+    check_refused(
+        "deploy",
+        &ready("{ port = \"7{{params.port}}\" }"),
+        "\"7{{params.port}}\"",
+        "`75432` is no port",
+    );
     check_refused("deploy", &ready("\"soon\""), "\"soon\"", "at_once");
     let stop = "[[cleanup]]\nname = \"background\"\nrun = \"x\"";
     check_refused("deploy", &with(stop), "local", "cleanup step called `background`");

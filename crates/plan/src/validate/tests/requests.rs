@@ -111,3 +111,30 @@ fn parameters_of_a_plan_are_tried_in_its_requests() {
     assert!(refused.value.is_none());
     assert!(refused.problems[0].message.contains("`70000` is not a port"), "{}", rendered(&refused.problems));
 }
+
+#[test]
+fn parameters_of_a_plan_are_tried_in_its_steps() {
+    #[track_caller]
+    fn check(step: &str, given: &str, expected: Option<&str>) {
+        let text = format!(
+            "{HEAD}[params]\nport = 80\n[targets.local]\ntraces = \"none\"\n[[deploy]]\nname = \"d\"\n{step}\n\
+             [[cleanup]]\nname = \"c\"\nrun = \"x\"\n"
+        );
+        let params = vec![("port".to_owned(), given.to_owned())];
+        let overrides = Overrides { params, ..Overrides::default() };
+        let checked = read(&text);
+        let found = single(checked.value.unwrap(), "local", None, &overrides);
+        let said: Vec<&str> = found.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(found.value.is_none(), expected.is_some(), "{said:?}");
+        assert!(said.concat().contains(expected.unwrap_or_default()), "{said:?}");
+    }
+    let ready = |ready: &str| format!("run = \"x\"\nbackground = true\nready = {{ {ready} }}");
+    check(&ready("port = \"{{params.port}}\""), "8080", None);
+    check(&ready("port = \"{{params.port}}\""), "70000", Some("waits for a port, and `70000` is no port"));
+    check(&ready("port = \"{{params.port}}\""), "0", Some("`0` is no port"));
+    let url = "http = \"http://127.0.0.1:{{params.port}}/\"";
+    check(&ready(url), "8080", None);
+    check(&ready(url), "70000", Some("URL of the step `d` cannot be used: `70000` is not a port"));
+    check(&format!("wait_for = {{ {url} }}"), "8080", None);
+    check(&format!("wait_for = {{ {url} }}"), "70000", Some("`70000` is not a port"));
+}
