@@ -223,8 +223,8 @@ impl BenchmarkChecker<'_> {
         }
         unused::check(file, &phases, &targets, workload.as_ref(), &mut self.report);
         unused::params(file, &targets, &scope.read_params.borrow(), &mut self.report);
-        let sent =
-            workload.as_ref().map(|sent| contents::named_by_sent(sent, self.files)).unwrap_or_default();
+        let sent = workload.as_ref().map(|sent| contents::named_by_sent(sent, &place.root, self.files));
+        let sent = sent.unwrap_or_default();
         if let Some(raw) = &file.workload {
             let span = first_line(&raw.span, &self.report);
             check::no_special(self.files, &sent, &span, "the workload", &mut self.report);

@@ -1,14 +1,14 @@
 //! What a benchmark is made of besides its manifest: the content of the files that its loads send, its steps run, and its
 //! templates deploy. Where nobody keeps contents ([`Files::contents`]), only scripts for k6 are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use crate::benchmark::{Command, Sent};
-use crate::manifest::read::{Files, normal};
+use crate::manifest::read::{Files, lies_in, normal};
 use sb_workload::template::Template;
 use sb_workload::{Body, Workload};
 
@@ -20,24 +20,46 @@ pub(super) fn of(files: &dyn Files, paths: impl IntoIterator<Item = PathBuf>) ->
     paths.into_iter().filter_map(|path| Some((path.clone(), files.contents(&path)?))).collect()
 }
 
+/// What a k6 script is made of.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// The script, and files that are there; absolute.
+    pub(super) files: Vec<PathBuf>,
+    /// What it uses that nobody can know before it runs, in words, each once.
+    pub(super) unknown: BTreeSet<String>,
+}
+
+/// So many modules and files of a script are followed.
+const MOST_MODULES: usize = 1000;
+
 /// Bodies of requests and trusted certificates; a k6 script, with what it imports and opens.
-pub(super) fn named_by_sent(sent: &Sent, files: &dyn Files) -> Vec<PathBuf> {
+pub(super) fn named_by_sent(sent: &Sent, root: &Path, files: &dyn Files) -> Vec<PathBuf> {
     match sent {
         Sent::Requests(workload) => sent_files(workload),
-        Sent::Script(script) => {
-            let mut found = vec![script.path.clone()];
-            let mut next = 0;
-            while let Some(path) = found.get(next).cloned() {
-                next += 1;
-                for named in named_in_script(&path, files) {
-                    if !found.contains(&named) {
-                        found.push(named);
-                    }
-                }
+        Sent::Script(script) => named_by_script(&script.path, root, files).files,
+    }
+}
+
+/// What a script imports and opens, and so on: all that lies below the root.
+pub(super) fn named_by_script(script: &Path, root: &Path, files: &dyn Files) -> Made {
+    let mut made = Made { files: vec![script.to_owned()], ..Made::default() };
+    let mut known = HashSet::from([script.to_owned()]);
+    let mut next = 0;
+    while let Some(path) = made.files.get(next).cloned() {
+        next += 1;
+        let named = named_in_script(&path, root, files);
+        made.unknown.extend(named.unknown);
+        for named in named.files {
+            if made.files.len() == MOST_MODULES {
+                made.unknown.insert(format!("more than {MOST_MODULES} modules and files"));
+                return made;
             }
-            found
+            if known.insert(named.clone()) {
+                made.files.push(named);
+            }
         }
     }
+    made
 }
 
 fn sent_files(workload: &Workload) -> Vec<PathBuf> {
@@ -50,18 +72,103 @@ fn sent_files(workload: &Workload) -> Vec<PathBuf> {
     bodies.chain(workload.settings.ca_file.clone()).collect()
 }
 
-/// Files that a script names relative to itself: `'./lib.js'`.
-fn named_in_script(script: &Path, files: &dyn Files) -> Vec<PathBuf> {
+/// Files that a script names relative to itself: `import './lib.js'`, `open('data.json')`, and whatever else begins with `./`.
+fn named_in_script(script: &Path, root: &Path, files: &dyn Files) -> Made {
     static RELATIVE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"["'`](\.{1,2}/[^"'`\n]+)["'`]"#).ok());
+    // A word, whether a parenthesis follows, and the text behind it, or else the letter with which something else begins.
+    static USED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let word = r"(?:^|[^.\w$])(from|import|require|open)\b\s*(\()?\s*";
+        Regex::new(&format!(r#"{word}(?:"([^"\n]*)"|'([^'\n]*)'|`([^`$]*)`|([^\s)]))"#)).ok()
+    });
+    let mut made = Made::default();
     let is_script =
         script.extension().is_some_and(|end| ["js", "mjs", "ts"].iter().any(|known| end == *known));
-    let (Some(relative), true) = (&*RELATIVE, is_script) else { return vec![] };
-    let Ok(bytes) = files.read(script) else { return vec![] };
-    let text = String::from_utf8_lossy(&bytes);
+    let (Some(relative), Some(used), true) = (&*RELATIVE, &*USED, is_script) else { return made };
+    let Ok(bytes) = files.read(script) else { return made };
+    let text = without_comments(&String::from_utf8_lossy(&bytes));
+    let name = script.strip_prefix(root).unwrap_or(script).display();
+    let mut paths: Vec<&str> =
+        relative.captures_iter(&text).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+    for found in used.captures_iter(&text) {
+        let word = found.get(1).map_or("", |word| word.as_str());
+        let literal = [3, 4, 5].iter().find_map(|&group| found.get(group)).map(|literal| literal.as_str());
+        let is_module = word != "open";
+        match literal {
+            // Modules of k6 itself.
+            Some(text) if is_module && (text == "k6" || text.starts_with("k6/")) => {}
+            Some(text) if text.contains("://") && !text.starts_with("file://") => {
+                made.unknown.insert(format!("`{text}`"));
+            }
+            Some(text) if is_module && !text.starts_with(['.', '/']) && !text.starts_with("file://") => {
+                // A module of the net may be named without its scheme; other words are those of a text.
+                let may_be_module = text.contains('/') && !text.contains(char::is_whitespace);
+                made.unknown.extend(may_be_module.then(|| format!("`{text}`")));
+            }
+            Some(text) => paths.push(text.strip_prefix("file://").unwrap_or(text)),
+            None if found.get(2).is_some() && word != "from" => {
+                made.unknown.insert(format!("what `{word}(…)` computes in `{name}`"));
+            }
+            None => {}
+        }
+    }
     let folder = script.parent().unwrap_or(script);
-    let named = relative.captures_iter(&text).map(|found| normal(&folder.join(&found[1])));
-    named.filter(|path| files.exists(path) && !files.is_folder(path)).collect()
+    for path in paths {
+        let path = normal(&folder.join(path));
+        if !files.exists(&path) || files.is_folder(&path) || is_of_sb(&path, files) {
+            continue;
+        }
+        if path.starts_with(root) && lies_in(files, &path, root) {
+            made.files.push(path);
+        } else {
+            made.unknown.insert(format!("`{}`, which lies outside of the root", path.display()));
+        }
+    }
+    made
+}
+
+/// Whether a file is the module that `sb` writes beside scripts, whose content is its own.
+fn is_of_sb(path: &Path, files: &dyn Files) -> bool {
+    path.file_name().is_some_and(|name| name == "sb.js")
+        && files.read(path).is_ok_and(|bytes| bytes.starts_with(b"// Written by sb"))
+}
+
+/// A script with a space in the place of each comment. Texts are told from comments roughly: a pattern may hold a quote.
+fn without_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    let mut quote = None;
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (None, '/') if letters.peek() == Some(&'/') => {
+                while letters.next_if(|next| *next != '\n').is_some() {}
+                out.push(' ');
+                continue;
+            }
+            (None, '/') if letters.peek() == Some(&'*') => {
+                letters.next();
+                let mut before = ' ';
+                for next in letters.by_ref() {
+                    if before == '*' && next == '/' {
+                        break;
+                    }
+                    before = next;
+                }
+                out.push(' ');
+                continue;
+            }
+            (Some(_), '\\') => {
+                out.push(letter);
+                out.extend(letters.next());
+                continue;
+            }
+            (None, '"' | '\'' | '`') => quote = Some(letter),
+            (Some(end), _) if letter == end || (letter == '\n' && end != '`') => quote = None,
+            _ => {}
+        }
+        out.push(letter);
+    }
+    out
 }
 
 /// Scripts and templates that a command names: what it runs, not what it may write.
@@ -249,7 +356,7 @@ fn words_of(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::read::{Recording, Snapshot};
+    use crate::manifest::read::Snapshot;
 
     /// Contents are the texts.
     struct Texts(Snapshot);
@@ -314,15 +421,57 @@ mod tests {
         check("rm -f rules; tail -f state.json; npm run build", &["package.json"]);
     }
 
+    fn made_of(texts: &[(&str, &str)]) -> Made {
+        let files = Texts(Snapshot::new(texts.iter().map(|(path, text)| (*path, *text))));
+        named_by_script(Path::new(texts[0].0), Path::new("/w"), &files)
+    }
+
     #[test]
-    fn a_script_is_made_of_what_it_imports() {
-        let files = Recording::new(Texts(Snapshot::new([
-            ("/w/load.js", "import { a } from './lib/a.js'; open('./data.json'); import 'k6/http'"),
-            ("/w/lib/a.js", "export * from '../lib/b.js'"),
-            ("/w/lib/b.js", ""),
-            ("/w/data.json", "{}"),
-        ])));
-        assert_eq!(named_in_script(Path::new("/w/load.js"), &files).len(), 2);
-        assert_eq!(named_in_script(Path::new("/w/lib/a.js"), &files), [PathBuf::from("/w/lib/b.js")]);
+    fn a_script_is_made_of_what_it_imports_and_opens_wherever_that_lies_below_the_root() {
+        let made = made_of(&[
+            ("/w/a/load.js", "import { a } from './lib/a.js'; open('data.json'); import 'k6/http'"),
+            ("/w/a/lib/a.js", "export * from '../../lib/b.js'; // import './gone.js'"),
+            ("/w/lib/b.js", "import '../a/load.js'; const rows = papaparse(open(\"rows.csv\"))"),
+            ("/w/lib/rows.csv", "import './x.js'"),
+            ("/w/lib/x.js", ""),
+            ("/w/a/data.json", "{}"),
+            ("/w/a/lib/gone.js", ""),
+        ]);
+        let expected = ["a/load.js", "a/lib/a.js", "a/data.json", "lib/b.js", "lib/rows.csv"];
+        assert_eq!(made.files, expected.map(|name| Path::new("/w").join(name)));
+        assert_eq!(made.unknown, BTreeSet::new());
+    }
+
+    #[test]
+    fn what_nobody_can_know_of_a_script_is_named_once() {
+        let made = made_of(&[
+            (
+                "/w/load.js",
+                "import x from 'https://jslib.k6.io/x.js'; open(__ENV.A); open(`${a}.json`); file.open(y); open();\n\
+                 /* import 'https://no' */ import y from \"github.com/y/y.js\"; const text = 'greetings from \"me\"';\n\
+                 import z from '../outside.js'; import w from '/w/lib.js'; import './lib.js'",
+            ),
+            ("/w/lib.js", "import x from 'https://jslib.k6.io/x.js'; require(name)"),
+            ("/outside.js", ""),
+        ]);
+        assert_eq!(made.files, ["/w/load.js", "/w/lib.js"].map(PathBuf::from));
+        let expected = [
+            "`/outside.js`, which lies outside of the root",
+            "`github.com/y/y.js`",
+            "`https://jslib.k6.io/x.js`",
+            "what `open(…)` computes in `load.js`",
+            "what `require(…)` computes in `lib.js`",
+        ];
+        assert_eq!(made.unknown.into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_modules_of_a_script_are_bounded() {
+        let many: String = (0..2 * MOST_MODULES).map(|number| format!("import './{number}.js'\n")).collect();
+        let names: Vec<String> = (0..2 * MOST_MODULES).map(|number| format!("/w/{number}.js")).collect();
+        let mut texts = vec![("/w/load.js", many.as_str())];
+        texts.extend(names.iter().map(|name| (name.as_str(), "")));
+        let made = made_of(&texts);
+        assert_eq!((made.files.len(), made.unknown.len()), (MOST_MODULES, 1));
     }
 }

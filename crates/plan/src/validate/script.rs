@@ -14,6 +14,7 @@ use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{EngineWord, OptionsFile, WorkloadFile};
 use crate::validate::check::ManifestFolder;
+use crate::validate::contents;
 use crate::validate::environment;
 use crate::validate::load::{SHAPES, Values};
 use crate::validate::template::{Role, Scope, User};
@@ -106,7 +107,28 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
         image: image?,
         generators: file.load_generators.as_ref().map(|list| generators(list, report)).unwrap_or_default(),
     };
-    (report.problems.len() == before).then(|| Sent::Script(Arc::new(script)))
+    if report.problems.len() > before {
+        return None;
+    }
+    unknown(&contents::named_by_script(&script.path, &around.place.root, around.files).unknown, path, report);
+    Some(Sent::Script(Arc::new(script)))
+}
+
+/// Says what a script uses that nobody can know before it runs.
+fn unknown(unknown: &BTreeSet<String>, script: &Text, report: &mut Report) {
+    const NAMED: usize = 5;
+    if unknown.is_empty() {
+        return;
+    }
+    let mut named: Vec<String> = unknown.iter().take(NAMED).cloned().collect();
+    if unknown.len() > NAMED {
+        named.push(format!("{} more", unknown.len() - NAMED));
+    }
+    report.push(
+        Problem::note("invalid-script", format!("the script also uses {}", named.join(", ")))
+            .at(&script.span, "a run does not keep what is in them")
+            .help("an edit of them is not noticed by `sb resume`: let copies lie below the root, and name them in quotes, as in `import \"./lib.js\"`"),
+    );
 }
 
 fn script_keys(file: &WorkloadFile) -> impl Iterator<Item = (&'static str, &Span)> {
