@@ -83,10 +83,16 @@ impl Wanted {
     }
 
     /// Checks an answer, and adds what is taken from it. The error says what is wrong with it, and is empty when the
-    /// status says enough.
+    /// status says enough: an error of HTTP where the author names no status.
     pub(super) fn examine(&self, given: &Given<'_>, extracted: &mut Extracted) -> Result<(), String> {
         if !self.accepts(given.status) {
-            return Err(String::new());
+            return Err(match self.status.as_slice() {
+                [] => String::new(),
+                expected => {
+                    let expected: Vec<String> = expected.iter().map(u16::to_string).collect();
+                    format!("expected {}", expected.join(" or "))
+                }
+            });
         }
         if !self.keep().body && self.extract.is_empty() {
             return Ok(());
@@ -238,6 +244,9 @@ mod tests {
             let found = examined(&wanted(expect, &[]), 200, body).map(|_| ());
             assert_eq!(found, expected.map_err(str::to_owned));
         }
+        let status = |status: &[u16]| Expect { status: status.to_vec(), ..Expect::default() };
+        check(status(&[201]), BODY, Err("expected 201"));
+        check(status(&[201, 202]), BODY, Err("expected 201 or 202"));
         let contains = |part: &str| Expect { contains: Some(part.to_owned()), ..Expect::default() };
         check(contains("done"), BODY, Ok(()));
         check(contains("gone"), BODY, Err("the body does not hold `gone`"));

@@ -392,6 +392,17 @@ async fn a_failed_check_of_a_body_says_which() {
     assert!(summary.invalid[0].contains(expected), "{:?}", summary.invalid);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_check_names_the_status_that_was_expected() {
+    let (address, _) = http_server(|| Duration::ZERO).await;
+    let mut wanting = request("post", &format!("http://{address}/200"));
+    wanting.expect.status = vec![201];
+    let summary = Trial::new(vec![wanting], LoadShape::Iterations { iterations: 1 }).run().await;
+    let expected = "failed_check 1: HTTP 200 ×1 (expected 201 ×1)";
+    assert_eq!(summary.outcome_text(Outcome::is_failure), expected);
+    assert!(summary.invalid[0].contains(expected), "{:?}", summary.invalid);
+}
+
 #[test]
 fn reasons_without_end_are_not_kept() {
     let (mut all, mut one) = (record::Tally::new(), record::Tally::new());

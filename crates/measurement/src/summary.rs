@@ -34,8 +34,9 @@ pub struct LoadSummary {
     /// The status codes of the answers with the outcome `failed_check`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_statuses: BTreeMap<u16, u64>,
-    /// What was wrong with answers of the outcome `failed_check` whose status was accepted, with counts: ``the body does not
-    /// hold `ready` ``. Of very many different reasons, only the first that were met are here.
+    /// What was wrong with answers of the outcome `failed_check`, with counts: ``the body does not hold `ready` ``. A status
+    /// has none where the author names none: an error of HTTP says enough. Of very many different reasons, only the first that
+    /// were met are here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_checks: BTreeMap<String, u64>,
     /// Of answers as expected, from the moment of sending. `None`: there were none.
