@@ -21,7 +21,7 @@ use crate::store::{Debt, RunRow, Store, StoreError};
 use crate::terminal::{Style, Terminal};
 use crate::watch::Watched;
 use crate::watch::course::course;
-use crate::watch::measured::{invocations, summaries};
+use crate::watch::measured::{invocations, led_out, summaries};
 use sb_analysis::{ApplicationSummary, Ink, Summaries, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
 use sb_plan::id::RunId;
@@ -64,6 +64,9 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         for row in rows {
             let state = store.state(&row.id).await?;
             let (plan, graph) = Request::read(&row)?.rebuild(&store, &row.id)?;
+            for (folder, why) in led_out(&plan, &graph, &state) {
+                terminal.say(&format!("{}: left out, since {why}", folder.display()));
+            }
             for (application, found) in invocations(&plan, &graph, &state) {
                 folders.entry(application).or_default().extend(found);
             }
@@ -345,9 +348,12 @@ fn show_retrievals(
                     count => format!(", {count} of them by links"),
                 };
                 terminal.say(&format!(
-                    "{}: all {} traces found{by_time}{linked}",
+                    "{}: {} found{by_time}{linked}",
                     folder.display(),
-                    report.found
+                    match report.found {
+                        1 => "the trace".to_owned(),
+                        count => format!("all {count} traces"),
+                    }
                 ));
             }
             None => {}

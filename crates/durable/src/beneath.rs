@@ -20,6 +20,29 @@ pub fn open_beneath(root: &Path, path: &Path) -> io::Result<File> {
     resolve(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
 }
 
+/// Opens a regular file by its path. A link in its place is followed within the file's own folder, and nowhere else: who may
+/// write into the folder cannot have another file read in its place.
+///
+/// # Errors
+/// Those of [`open_beneath`]; what is no regular file.
+pub fn open_in_folder(path: &Path) -> io::Result<File> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = open_beneath(folder, Path::new(name))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// The text of a file, opened as by [`open_in_folder`].
+///
+/// # Errors
+/// Those of [`open_in_folder`]; what is not UTF-8.
+pub fn text_in_folder(path: &Path) -> io::Result<String> {
+    io::read_to_string(open_in_folder(path)?)
+}
+
 /// The bytes of a regular file below `root`, by its whole path. Links are followed as long as they stay below the root,
 /// absolute ones too.
 ///
@@ -233,6 +256,16 @@ mod tests {
             folder_beneath(&root, Path::new("")).is_ok()
                 && folder_beneath(&root, Path::new("app/up")).is_ok()
         );
+        assert_eq!(text_in_folder(&root.join("value")).unwrap(), "value");
+        symlink("value", root.join("beside")).unwrap();
+        assert_eq!(text_in_folder(&root.join("beside")).unwrap(), "value");
+        for (name, words) in
+            [("app/within", "leads out of the root"), ("app/absolute", "leads out"), ("app", "not a regular")]
+        {
+            let refused = open_in_folder(&root.join(name)).unwrap_err().to_string();
+            assert!(refused.contains(words), "{name}: {refused}");
+        }
+        assert_eq!(open_in_folder(&root.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         let out = open_beneath(&root, Path::new("app/out")).unwrap_err().to_string();
         assert!(out.starts_with("it leads out of the root `/"), "{out}");
     }

@@ -37,7 +37,9 @@ use std::thread;
 
 use rustix::fs::OFlags;
 
-pub use beneath::{HeldFolder, folder_beneath, leads_out, open_beneath, read_beneath};
+pub use beneath::{
+    HeldFolder, folder_beneath, leads_out, open_beneath, open_in_folder, read_beneath, text_in_folder,
+};
 pub use folder::FolderReplacement;
 pub use regular::{open_regular, read_regular, read_regular_text};
 

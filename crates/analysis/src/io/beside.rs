@@ -1,6 +1,6 @@
 //! What is read beside the traces: the types of their requests, and a table of activities.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ impl Requests {
     /// The file of invocations cannot be read or is damaged; the message has its path.
     pub fn beside(traces: &Path) -> io::Result<Self> {
         let path = traces.with_file_name(INVOCATIONS_FILE);
-        let file = match File::open(&path) {
+        let file = match sb_durable::open_in_folder(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(with_path(&error, "read", &path)),
@@ -46,6 +46,7 @@ mod tests {
     use sb_measurement::{Invocation, InvocationWriter, Outcome, Timestamp};
 
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn the_invocations_beside_the_traces_give_the_types() {

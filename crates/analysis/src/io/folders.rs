@@ -390,7 +390,7 @@ fn check(folder: &Path, with_tables: bool) -> Result<(), ReportError> {
 
 /// `None` when there is no such file.
 pub(super) fn open(path: &Path) -> Result<Option<File>, ReportError> {
-    match File::open(path) {
+    match sb_durable::open_in_folder(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReportError::Read { path: path.to_owned(), source }),

@@ -196,7 +196,7 @@ fn published_config(folder: &Path) -> Result<(String, BTreeMap<String, String>),
     const LABELS: [&str; 4] = ["label", "load_level", "workload_label", "workload_type"];
     let path = folder.join(CONFIG_FILE);
     let fallback = || application_folder(folder);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match sb_durable::text_in_folder(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((fallback(), BTreeMap::new())),
         Err(source) => return Err(ReportError::Read { path, source }),
@@ -225,7 +225,7 @@ struct Reader<'r> {
 const MOST_TRACES: u64 = 1 << 30;
 
 fn traces_file(folder: &Path) -> Option<PathBuf> {
-    TRACE_FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file())
+    TRACE_FILES.iter().map(|name| folder.join(name)).find(|file| sb_durable::open_in_folder(file).is_ok())
 }
 
 fn are_paths_read<'f>(folders: impl Iterator<Item = &'f DescribedFolder>, notes: &mut Vec<String>) -> bool {

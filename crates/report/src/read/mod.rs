@@ -8,7 +8,7 @@ mod requests;
 mod traces;
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use sb_analysis::{
     AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, TRACE_FILES, analyze_file, check_folder, check_small_files,
 };
+use sb_durable::{open_in_folder, text_in_folder};
 use sb_measurement::INVOCATIONS_FILE;
 use serde_json::Value;
 
@@ -225,11 +226,10 @@ pub fn execution_folders(folder: &Path) -> Result<Vec<ExecutionFolder>, DatasetE
     let found = find::executions(folder, &mut Vec::new())?;
     let described = found.into_iter().map(|found| {
         let folder = found.folder;
-        let known =
-            fs::read_to_string(folder.join(CONFIG_FILE)).ok().and_then(|text| read_config(&text).ok());
+        let known = text_in_folder(&folder.join(CONFIG_FILE)).ok().and_then(|text| read_config(&text).ok());
         let (application, mut config) =
             known.map_or((None, Config::default()), |(name, config)| (Some(name), config));
-        let run = fs::read_to_string(folder.join(RUN_FILE)).ok();
+        let run = text_in_folder(&folder.join(RUN_FILE)).ok();
         let label = if run.is_some() { None } else { config.label().map(str::to_owned) };
         let ours = run.and_then(|text| config.add_run(&text).ok().flatten());
         ExecutionFolder { folder, application: ours.or(application), label }
@@ -284,7 +284,7 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
     let mut config = Config::default();
     let mut application = None;
     let path = folder.join(CONFIG_FILE);
-    match fs::read_to_string(&path) {
+    match text_in_folder(&path) {
         Ok(text) => match read_config(&text) {
             Ok((name, read)) => (application, config) = (Some(name), read),
             Err(problem) => notes.push(Note::warning(&path, format!("{problem}; its settings are unknown"))),
@@ -293,7 +293,7 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
         Err(error) => notes.push(Note::warning(&path, format!("it cannot be read: {error}"))),
     }
     let path = folder.join(RUN_FILE);
-    let has_run = match fs::read_to_string(&path) {
+    let has_run = match text_in_folder(&path) {
         Ok(text) => {
             match config.add_run(&text) {
                 Ok(name) => application = name.or(application),
@@ -301,7 +301,11 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
             }
             true
         }
-        Err(_) => false,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            notes.push(Note::warning(&path, format!("it cannot be read: {error}")));
+            false
+        }
     };
     if application.is_none() {
         let message = "it has no `sb_config.yml` that can be read, so it has no label, and no table of the study counts it";
@@ -324,7 +328,7 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
 }
 
 fn read_planned(path: &Path, as_published: bool, notes: &mut Vec<Note>) -> Option<Vec<f64>> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = text_in_folder(path).ok()?;
     match serde_json::from_str::<Value>(&text) {
         Ok(options) if as_published => rates::planned_as_published(&options),
         Ok(options) => rates::planned(&options),
@@ -506,6 +510,9 @@ pub fn analyze_folder(folder: &Path) -> Option<Note> {
         return None;
     }
     let traces = traces_file(folder)?;
+    if let Err(error) = open_in_folder(&traces) {
+        return Some(Note::warning(&traces, format!("it cannot be analysed: {error}")));
+    }
     Some(match analyze_file(&traces, &AnalyzeOptions::default()) {
         Ok(summary) => Note::remark(
             &traces,
@@ -529,7 +536,7 @@ fn read_traces(
     let path = folder.join(BREAKDOWN_FILE);
     notes.extend(analyze_folder(folder));
     let by_path = &*execution.application == "image_processing" && (!execution.is_ours || as_published);
-    let read = File::open(&path).and_then(|file| traces::read(file, &path, by_path));
+    let read = open_in_folder(&path).and_then(|file| traces::read(file, &path, by_path));
     let mut is_plain = false;
     let rows = match read {
         Ok(mut rows) => {
@@ -537,7 +544,7 @@ fn read_traces(
             let is_known = rows.traces.count() > 0 || rows.notes.is_empty() || as_published;
             notes.append(&mut rows.notes);
             if are_paths_read && let Some(file) = traces_file(folder) {
-                match traces::read_paths(&file) {
+                match open_in_folder(&file).and_then(|_| traces::read_paths(&file)) {
                     Ok(paths) => rows.add_paths(&paths),
                     Err(error) => {
                         let message = format!(
@@ -559,7 +566,7 @@ fn read_traces(
         }
     };
     let path = folder.join(INVALID_FILE);
-    let invalid = match File::open(&path).and_then(requests::count_rows) {
+    let invalid = match open_in_folder(&path).and_then(requests::count_rows) {
         Ok(count) => count,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => {

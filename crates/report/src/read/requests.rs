@@ -212,7 +212,7 @@ fn open<const N: usize>(
     names: [&str; N],
     optional: &[&str],
 ) -> io::Result<Result<Opened<N>, Note>> {
-    let mut records = Records::new(File::open(path)?);
+    let mut records = Records::new(sb_durable::open_in_folder(path)?);
     let mut fields = Fields::default();
     let Some(header) = records.next()? else { return Ok(Err(Note::warning(path, "the file is empty"))) };
     fields.split(header);

@@ -927,3 +927,31 @@ fn files_as_they_are_written_are_plain() {
     let dataset = read(&[data.path()], &options).unwrap();
     assert_eq!((dataset.executions(), dataset.read_again), (2, 1));
 }
+
+#[test]
+fn a_link_out_of_an_execution_is_refused_and_named_whichever_file_it_stands_for() {
+    let name = "lg1/raw/todo/logs/2022-01-01_00-00-00";
+    let outside = tempfile::tempdir().unwrap();
+    for file in ["sb_config.yml", "k6_metrics.csv", "trace_breakdown.csv", "invalid_traces.csv"] {
+        let data = small();
+        let (here, there) = (data.path().join(name).join(file), outside.path().join(file));
+        fs::rename(&here, &there).unwrap();
+        std::os::unix::fs::symlink(&there, &here).unwrap();
+        let read = read(&[data.path()], &Options::default()).unwrap();
+        let said: Vec<String> = read.notes().iter().map(ToString::to_string).collect();
+        let is_named = |note: &String| note.contains(file) && note.contains("it leads out of the root");
+        assert!(said.iter().any(is_named), "{file}: {said:?}");
+        let execution = &read.executions[0];
+        match file {
+            "k6_metrics.csv" => assert!(execution.sent.is_none()),
+            "trace_breakdown.csv" => assert!(execution.traces.is_none()),
+            _ => assert!(execution.sent.is_some() && execution.traces.is_some()),
+        }
+    }
+    // A link beside what it leads to stays within the execution.
+    let data = small();
+    let here = data.path().join(name).join("k6_metrics.csv");
+    fs::rename(&here, here.with_file_name("kept.csv")).unwrap();
+    std::os::unix::fs::symlink("kept.csv", &here).unwrap();
+    assert!(read(&[data.path()], &Options::default()).unwrap().executions[0].sent.is_some());
+}
