@@ -5,12 +5,14 @@
 //! differently from one started at a prompt. For example, `wait` of a shell hangs while SIGCHLD is blocked.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
-use signal_hook::consts::{FORBIDDEN, SIGPIPE, SIGTTIN, SIGTTOU};
+use signal_hook::consts::{FORBIDDEN, SIGFPE, SIGILL, SIGPIPE, SIGSEGV, SIGTTIN, SIGTTOU};
 
 /// Gives this process, and all that it starts from now on, the default mask and dispositions of signals. To be called
 /// before the process has other threads, since each thread has a mask of its own.
@@ -25,14 +27,42 @@ pub(crate) fn reset_signals(of_terminal: bool) {
     let _ = SigSet::empty().thread_set_mask();
     let kept = |signal: &i32| {
         *signal == SIGPIPE
-            // SIGKILL and SIGSTOP cannot be ignored. Nobody can handle SIGILL, SIGFPE and SIGSEGV by safe code: a step that
-            // does wrong ends of them all the same, and only one that is sent by a person stays ignored.
+            // SIGKILL and SIGSTOP cannot be ignored, and faults not be handled.
             || FORBIDDEN.contains(signal)
             || (of_terminal && [SIGTTIN, SIGTTOU].contains(signal))
     };
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     for signal in ignored(&status).filter(|signal| !kept(signal)) {
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
+    if ignored(&status).any(|signal| FAULTS.contains(&signal)) {
+        begin_again_with_faults();
+    }
+}
+
+/// What the processor tells a program that does wrong. No safe code can handle them, nor put them back to the default.
+const FAULTS: [i32; 3] = [SIGILL, SIGFPE, SIGSEGV];
+
+/// Starts this program anew, in this process, without ignored faults: a step that ignores them ends of them all the same when it
+/// does wrong, and not when they are sent to it, as by `abort` of some runtimes. It needs the program `env` of GNU, which puts
+/// dispositions back; where there is another one, they stay as they are.
+fn begin_again_with_faults() {
+    let resetting = || {
+        let mut env = Command::new("env");
+        env.arg("--default-signal=ILL,FPE,SEGV");
+        env
+    };
+    // Only where that has an effect: else this would never end.
+    let seen = resetting().args(["cat", "/proc/self/status"]).stderr(Stdio::null()).output();
+    let is_reset = seen.is_ok_and(|seen| {
+        let status = String::from_utf8_lossy(&seen.stdout).into_owned();
+        seen.status.success()
+            && status.contains("SigIgn:")
+            && !ignored(&status).any(|signal| FAULTS.contains(&signal))
+    });
+    if let (true, Ok(program)) = (is_reset, std::env::current_exe()) {
+        // Returns only when it fails, and then this process goes on as it is.
+        let _ = resetting().arg(program).args(std::env::args_os().skip(1)).exec();
     }
 }
 

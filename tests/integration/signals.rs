@@ -16,8 +16,8 @@ use crate::workspace::{Ran, Workspace};
 const STARTER: &str = r"
 import os, signal, sys
 for number in range(1, 65):
-    # SEGV, ILL and FPE cannot be given back without unsafe code; the kernel sends its own in spite of it.
-    if number in (4, 8, 9, 11, 19, 32, 33):
+    # KILL and STOP cannot be ignored, and two are the C library's own.
+    if number in (9, 19, 32, 33):
         continue
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
