@@ -62,8 +62,15 @@ pub(super) async fn package(
         let packed = packed.map_err(io::Error::other).flatten().map_err(|error| {
             let whose = asset.resource.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
             StackError::other(format!(
-                "cannot pack {} `{}`{whose} (line {} of the template): {error}; build it first, or correct the path",
-                asset.property, asset.path, asset.line
+                "cannot pack {} `{}`{whose} (line {} of the template): {error}{}",
+                asset.property,
+                asset.path,
+                asset.line,
+                match error.kind() {
+                    // It says itself what to do.
+                    io::ErrorKind::Other => "",
+                    _ => "; build it first, or correct the path",
+                }
             ))
         })?;
         uploads.insert(named, packed);
@@ -161,7 +168,7 @@ fn pack(path: &Path, is_code: bool, scratch: &Path, number: usize, root: &Path) 
         return Ok(Upload { key: format!("{}{ending}", digest(path)?), file: path.to_owned() });
     }
     if found.is_dir() && !is_code {
-        return Err(io::Error::other("a document is needed, and this is a folder"));
+        return Err(io::Error::other("a document is needed, and this is a folder; correct the path"));
     }
     let file = scratch.join(format!("code-{number}.zip"));
     write_zip(path, &file, root)?;
@@ -198,7 +205,7 @@ fn write_zip(path: &Path, to: &Path, root: &Path) -> io::Result<()> {
         files.insert(name, path.to_owned());
     }
     if files.is_empty() {
-        return Err(io::Error::other("the folder is empty"));
+        return Err(io::Error::other("the folder is empty; build it first, or correct the path"));
     }
     let mut zip = ZipWriter::new(BufWriter::new(File::create(to)?));
     for (name, file) in files {
@@ -224,6 +231,26 @@ fn is_left_out(folder: &Path, name: &str) -> bool {
         }
         _ => path.join("state.db").is_file() && path.join("identity.json").is_file(),
     }
+}
+
+/// Why a link is not followed, and what to do. Most often it is the interpreter of a virtual environment, of which Lambda has no
+/// use.
+fn led_out(link: &Path, error: &io::Error, within: &[PathBuf]) -> io::Error {
+    let shown = link.display();
+    let to = fs::read_link(link).map(|to| format!(" to `{}`", to.display())).unwrap_or_default();
+    let environment = within.iter().find(|folder| folder.join("pyvenv.cfg").is_file());
+    let way_out = match environment {
+        Some(folder) => format!(
+            "it belongs to the virtual environment `{}`, which Lambda cannot use: move that out of the folder, or let `CodeUri` \
+             name a folder of the code alone, and put packages there with `pip install --target`",
+            folder.display()
+        ),
+        None => format!(
+            "put a copy in its place, with `cp --remove-destination \"$(readlink -f '{shown}')\" '{shown}'`, or let `CodeUri` name a \
+             folder without it"
+        ),
+    };
+    io::Error::other(format!("`{shown}` is a link{to}, and {error}: {way_out}"))
 }
 
 /// Files beneath a folder, by their names within it. `within` holds the folders that are being read.
@@ -254,10 +281,7 @@ fn collect(
         if entry.file_type()?.is_symlink()
             && let Some(error) = leads_out(root, &path)
         {
-            return Err(io::Error::other(format!(
-                "`{}` is a link: {error}; copy what it leads to, or keep the link out of the folder",
-                path.display()
-            )));
+            return Err(led_out(&path, &error, within));
         }
         let found = fs::metadata(&path)
             .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))?;
@@ -329,6 +353,30 @@ mod tests {
                 super::pack(&root.join(name), true, work.path(), 1, &root).err().unwrap().to_string();
             assert!(refused.contains("it leads out of the root"), "{refused}");
         }
+        let refused = super::pack(&root.join("src"), true, work.path(), 1, &root).err().unwrap().to_string();
+        assert!(refused.contains("src/taken` is a link to `") && refused.contains("put a copy"), "{refused}");
+        // The command in it does what it says.
+        let (_, command) = refused.split_once("with `").unwrap();
+        let (command, _) = command.split_once("`, or").unwrap();
+        let done = std::process::Command::new("sh").args(["-c", command]).status().unwrap();
+        assert!(done.success(), "{command}");
+        assert!(super::pack(&root.join("src"), true, work.path(), 2, &root).is_ok());
+    }
+
+    #[test]
+    fn a_virtual_environment_is_named_with_a_way_out() {
+        let work = tempfile::tempdir().unwrap();
+        let venv = work.path().join("src/venv");
+        fs::create_dir_all(venv.join("bin")).unwrap();
+        fs::write(venv.join("pyvenv.cfg"), "home = /usr/bin\n").unwrap();
+        std::os::unix::fs::symlink("/bin/sh", venv.join("bin/python3")).unwrap();
+        let refused =
+            pack(&work.path().join("src"), true, work.path(), 0, work.path()).err().unwrap().to_string();
+        assert!(refused.contains("venv/bin/python3` is a link to `/bin/sh`"), "{refused}");
+        assert!(
+            refused.contains("src/venv`, which Lambda cannot use") && refused.contains("--target"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -365,8 +413,8 @@ mod tests {
         };
         let empty = work.path().join("empty");
         fs::create_dir(&empty).unwrap();
-        assert_eq!(said(&empty, true), "the folder is empty");
-        assert_eq!(said(&empty, false), "a document is needed, and this is a folder");
+        assert!(said(&empty, true).starts_with("the folder is empty; build it first"));
+        assert!(said(&empty, false).starts_with("a document is needed, and this is a folder"));
         std::os::unix::fs::symlink(&empty, empty.join("self")).unwrap();
         assert!(said(&empty, true).contains("leads to a folder that holds it"));
         assert!(said(&work.path().join("none"), true).contains("No such file"));
