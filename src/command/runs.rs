@@ -25,6 +25,8 @@ struct RunLine {
     state: RunState,
     /// The live process that works on it.
     runner: Option<u32>,
+    /// What all of it waits for: a lock that another run holds.
+    waits_for: Option<String>,
     ended_steps: usize,
     /// None where the plan can no longer be read.
     steps: Option<usize>,
@@ -44,12 +46,15 @@ impl RunLine {
             planned.and_then(Result::ok).map(|(_, graph)| graph.graph.node_count())
         };
         let runner = store.runner_of(&row.id);
-        Ok(Self { title: request.map(|request| request.title()), row, state, runner, ended_steps, steps })
+        let waits_for = store.waits_for(&row.id, &state);
+        let title = request.map(|request| request.title());
+        Ok(Self { row, title, state, runner, waits_for, ended_steps, steps })
     }
 
     fn word(&self) -> &'static str {
         match (&self.state.ended, self.runner) {
             (Some(_), _) => "ended",
+            (None, Some(_)) if self.waits_for.is_some() => "waiting",
             (None, Some(_)) => "running",
             (None, None) => "left",
         }
@@ -61,7 +66,7 @@ impl RunLine {
         let by_clock = |until: i64| (until - self.row.created_ms).max(0);
         let until_now = boot_id().ok().and_then(|boot| self.state.since_start(&boot, up_ms()));
         match self.word() {
-            "running" => until_now.unwrap_or_else(|| by_clock(now_ms())),
+            "running" | "waiting" => until_now.unwrap_or_else(|| by_clock(now_ms())),
             "ended" => self.state.lasted_ms.unwrap_or_else(|| by_clock(self.state.last_ms)),
             _ => by_clock(self.state.last_ms).min(until_now.unwrap_or(i64::MAX)),
         }
@@ -91,6 +96,7 @@ pub(super) async fn runs(terminal: &Terminal, settings: &Settings, limit: usize)
                     "steps_ended": line.ended_steps,
                     "steps": line.steps,
                     "runner": line.runner,
+                    "waits_for": line.waits_for,
                 })
             })
             .collect();
@@ -117,7 +123,8 @@ fn table(lines: &[RunLine], older: usize) -> String {
             .state
             .ended
             .map_or(("-", "-"), |(measurement, cleanup)| (short(measurement), short(cleanup)));
-        let runner = line.runner.map_or_else(String::new, |runner| format!("  (process {runner})"));
+        let waits = line.waits_for.as_ref().map_or_else(String::new, |why| format!(", waiting {why}"));
+        let runner = line.runner.map_or_else(String::new, |runner| format!("  (process {runner}{waits})"));
         let title = line.title.as_deref().unwrap_or("(stored by another version of sb)");
         let _ = writeln!(
             text,

@@ -63,14 +63,15 @@ pub(super) async fn last_run(store: &Store) -> Result<RunRow, Failed> {
     })
 }
 
-/// What a run is at, in a word or two.
-fn word(store: &Store, row: &RunRow) -> String {
-    match (&row.ended, store.runner_of(&row.id)) {
-        (Some((measurement, Verdict::None)), _) => measurement.to_string(),
-        (Some((Verdict::None, cleanup)), _) => format!("cleanup {cleanup}"),
-        (Some((measurement, cleanup)), _) => format!("{measurement}; cleanup {cleanup}"),
-        (None, Some(runner)) => format!("running (process {runner})"),
-        (None, None) => "not ended: `sb resume` goes on".to_owned(),
+/// What a run is at, in a word or two, and what it waits for.
+fn word(store: &Store, row: &RunRow, waits_for: Option<&str>) -> String {
+    match (&row.ended, store.runner_of(&row.id), waits_for) {
+        (Some((measurement, Verdict::None)), ..) => measurement.to_string(),
+        (Some((Verdict::None, cleanup)), ..) => format!("cleanup {cleanup}"),
+        (Some((measurement, cleanup)), ..) => format!("{measurement}; cleanup {cleanup}"),
+        (None, Some(runner), Some(why)) => format!("waiting {why} (process {runner})"),
+        (None, Some(runner), None) => format!("running (process {runner})"),
+        (None, None, _) => "not ended: `sb resume` goes on".to_owned(),
     }
 }
 
@@ -153,19 +154,20 @@ pub(super) async fn status(
     let rows = store.runs().await?;
     let mut runs = Vec::new();
     for row in rows.iter().take(RUNS) {
-        runs.push((row, word(&store, row)));
+        runs.push((row, store.awaited_by(&row.id).await?));
     }
     let deployments: Vec<_> =
         store.unpaid().await?.into_iter().filter(|row| row.debt == Debt::Owed).collect();
     if settings.json() {
         let runs: Vec<_> = runs
             .iter()
-            .map(|(row, _)| {
+            .map(|(row, waits_for)| {
                 json!({
                     "id": row.id,
                     "created_ms": row.created_ms,
                     "title": Request::read(row).map(|request| request.title()).ok(),
                     "runner": store.runner_of(&row.id),
+                    "waits_for": waits_for,
                     "measurement": row.ended.map(|(measurement, _)| measurement),
                     "cleanup": row.ended.map(|(_, cleanup)| cleanup),
                 })
@@ -180,8 +182,8 @@ pub(super) async fn status(
     if runs.is_empty() {
         terminal.say(&format!("no runs yet in {}", store.folder().display()));
     }
-    for (row, word) in &runs {
-        let _ = writeln!(text, "{}  {word}", row.id);
+    for (row, waits_for) in &runs {
+        let _ = writeln!(text, "{}  {}", row.id, word(&store, row, waits_for.as_deref()));
     }
     if rows.len() > RUNS {
         let _ = writeln!(text, "… and {} older ones (`sb runs --limit N`)", rows.len() - RUNS);

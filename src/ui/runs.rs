@@ -34,25 +34,25 @@ impl Runs {
     pub(super) async fn list(&self) -> Result<Value, StoreError> {
         let rows = self.store.runs().await?;
         let older = rows.len().saturating_sub(LISTED);
-        let runs: Vec<_> = rows
-            .iter()
-            .take(LISTED)
-            .map(|row| {
-                let state = match (&row.ended, self.store.runner_of(&row.id)) {
-                    (Some(_), _) => "ended",
-                    (None, Some(_)) => "running",
-                    (None, None) => "left",
-                };
-                json!({
-                    "id": row.id,
-                    "title": Request::read(row).ok().map(|request| request.title()),
-                    "created_ms": row.created_ms,
-                    "state": state,
-                    "measurement": row.ended.map(|(measurement, _)| measurement.to_string()),
-                    "cleanup": row.ended.map(|(_, cleanup)| cleanup.to_string()),
-                })
-            })
-            .collect();
+        let mut runs = Vec::new();
+        for row in rows.iter().take(LISTED) {
+            let waits_for = self.store.awaited_by(&row.id).await?;
+            let state = match (&row.ended, self.store.runner_of(&row.id)) {
+                (Some(_), _) => "ended",
+                (None, Some(_)) if waits_for.is_some() => "waiting",
+                (None, Some(_)) => "running",
+                (None, None) => "left",
+            };
+            runs.push(json!({
+                "id": row.id,
+                "title": Request::read(row).ok().map(|request| request.title()),
+                "created_ms": row.created_ms,
+                "state": state,
+                "waits_for": waits_for,
+                "measurement": row.ended.map(|(measurement, _)| measurement.to_string()),
+                "cleanup": row.ended.map(|(_, cleanup)| cleanup.to_string()),
+            }));
+        }
         Ok(json!({ "version": 1, "first": self.first, "runs": runs, "older": older }))
     }
 

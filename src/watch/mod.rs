@@ -84,19 +84,12 @@ impl Watched {
 
     /// What steps that could start wait for: locks that other runs hold. By step.
     pub(crate) fn waits(&self) -> BTreeMap<StepId, String> {
-        if self.state.ended.is_some() || self.runner().is_none() {
-            return BTreeMap::new();
-        }
-        let is_waiting =
-            |step: &StepId| self.state.step(step).is_none_or(|past| past.phase == StepPhase::Waiting);
-        let waits = self.store.waiting(&self.row.id).into_iter().map(|wait| (wait.step, wait.why));
-        waits.filter(|(step, _)| is_waiting(step)).collect()
+        self.store.waits(&self.row.id, &self.state)
     }
 
     /// What the whole run waits for, where none of its steps runs: a lock that another run holds.
     pub(crate) fn waits_for(&self) -> Option<String> {
-        let runs = self.state.steps.values().any(|past| past.phase == StepPhase::Running);
-        self.waits().into_values().next().filter(|_| !runs)
+        self.store.waits_for(&self.row.id, &self.state)
     }
 
     /// How long the run still takes; none for one that has ended, or that nobody drives, or that waits for another run: nobody

@@ -560,6 +560,24 @@ fn a_run_that_waits_for_a_lock_of_another_run_says_so_instead_of_an_end() {
     );
     let why = work.sb(&["why", "deploy/one", "--run", "second"]).expect(0).stdout;
     assert!(why.contains(&format!("it waits {waits}")), "{why}");
+    // The lists of all runs say so, too.
+    let all = work.sb(&["status"]).expect(0).stdout;
+    let [other, own] = ["first", "second"].map(|name| {
+        let is_of = |line: &&str| line.split_whitespace().next().is_some_and(|run| run.contains(name));
+        all.lines().find(is_of).unwrap()
+    });
+    assert!(own.contains(&format!("waiting {waits}")) && other.contains("running (process"), "{all}");
+    let runs = work.sb(&["runs", "--format", "json"]).expect(0).stdout;
+    let runs: serde_json::Value = serde_json::from_str(&runs).unwrap();
+    let state = |name: &str| {
+        let all = runs["runs"].as_array().unwrap().iter();
+        let run = all.clone().find(|run| run["id"].as_str().unwrap().contains(name)).unwrap();
+        (run["state"].as_str().unwrap().to_owned(), run["waits_for"].as_str().map(str::to_owned))
+    };
+    assert_eq!(state("first"), ("running".to_owned(), None));
+    assert_eq!(state("second").0, "waiting");
+    assert!(state("second").1.unwrap().starts_with(&waits));
+    assert!(work.sb(&["runs"]).expect(0).stdout.contains(&format!(", waiting {waits}")));
     // The one that holds it does not wait.
     assert!(!work.sb(&["status", "first"]).expect(0).stdout.contains("for lock"));
     work.write("go", "");
