@@ -16,12 +16,19 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::Lifetime;
 use crate::peer::Peer;
 
 /// A body comes over loopback, whole: one that trickles in would hold its connection and memory for ever.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
+
+/// A client that says nothing for so long is left: a request, the first or a later one, begins by then.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
+/// So many connections at once has a port that answers this user only. Each holds a descriptor and memory.
+const MOST_CONNECTIONS: usize = 512;
 
 /// An answer whose body is there as a whole.
 pub type Answer = Response<Full<Bytes>>;
@@ -123,6 +130,24 @@ where
     Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Answer> + Send + 'static,
 {
+    let most = match guard {
+        Guard::None => Semaphore::MAX_PERMITS,
+        Guard::Own | Guard::Peer(_) => MOST_CONNECTIONS,
+    };
+    accept_at_most(most, listener, lifetime, guard, handler).await;
+}
+
+async fn accept_at_most<Handler, Answering>(
+    most: usize,
+    listener: TcpListener,
+    lifetime: Lifetime,
+    guard: Guard,
+    handler: Handler,
+) where
+    Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Answer> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(most));
     loop {
         let accepted = tokio::select! {
             () = lifetime.stopped() => return,
@@ -133,11 +158,14 @@ where
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
+        // Somebody opens connections and leaves them: they end by their silence. Until then, another one is closed at once.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         // Small answers must not wait for acknowledgements; failing to say so only costs time.
         let _ = stream.set_nodelay(true);
         let (lifetime, handler, guard) = (lifetime.clone(), handler.clone(), guard.clone());
         let here = stream.local_addr();
         tokio::spawn(async move {
+            let _place = place;
             let refusal = guard.refusal(|| match here {
                 Ok(here) => Peer::of(peer, here),
                 Err(_) => Peer::Elsewhere { loopback: true },
@@ -157,6 +185,7 @@ where
             let mut connection = pin!(
                 http1::Builder::new()
                     .timer(TokioTimer::new())
+                    .header_read_timeout(LONGEST_SILENCE)
                     .serve_connection(TokioIo::new(stream), service)
             );
             tokio::select! {
@@ -210,6 +239,40 @@ mod tests {
         {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_of_ones_own_has_a_bounded_number_of_connections() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = listen(None).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (lifetime, _stopper) = Lifetime::new();
+        let answer = |_| std::future::ready(json(StatusCode::OK, &json!("here")));
+        tokio::spawn(accept_at_most(8, listener, lifetime, Guard::Own, answer));
+        let ask = async || {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            // A server that closes the connection at once may do so before the request is written.
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").await;
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            answer
+        };
+        let mut idle = Vec::new();
+        for _ in 0..8 {
+            idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        assert_eq!(ask().await, "", "closed without an answer");
+        idle.truncate(7);
+        let mut answer = String::new();
+        for _ in 0..500 {
+            answer = ask().await;
+            if !answer.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(answer.ends_with("\"here\""), "{answer}");
     }
 
     #[test]
