@@ -193,6 +193,7 @@ fn study_settings(
             };
             (scale_type, scale_factor, scale_rate) = (name, factor, rate);
         }
+        LoadShape::Replay(replay) => kind = json!(replay.name),
         _ => {}
     }
     let time = |time: sb_measurement::Timestamp| {
@@ -244,9 +245,13 @@ fn load(load: &Load) -> Value {
                 "kind": "trace", "name": trace.name, "invocations_per_minute": trace.per_minute,
                 "skip_s": seconds(&trace.skip), "scaling": scaling, "seed": trace.seed, "arrivals": trace.arrivals,
             });
-            if !trace.source.is_empty() {
-                described["source"] = json!(trace.source);
-            }
+            add_origin(&mut described, load);
+            described
+        }
+        LoadShape::Replay(replay) => {
+            let at: Vec<f64> = replay.at.iter().map(seconds).collect();
+            let mut described = json!({ "kind": "replay", "name": replay.name, "at_s": at });
+            add_origin(&mut described, load);
             described
         }
         LoadShape::Bursts { size, at } => {
@@ -265,6 +270,23 @@ fn load(load: &Load) -> Value {
     described
 }
 
+/// Where a load is from, and what became of the minutes of its dataset.
+fn add_origin(described: &mut Value, load: &Load) {
+    if let Some(origin) = load.origin().filter(|origin| !origin.facts.is_empty()) {
+        described["source"] = json!(origin.facts);
+    }
+    if let Some(minutes) = load.minutes() {
+        // Sixty rates are not added up more exactly.
+        let upscaled = minutes.upscaled.iter().map(|count| (count * 1e6).round() / 1e6);
+        described["minutes"] = json!({
+            "first": minutes.first,
+            "original": minutes.original,
+            "upscaled": upscaled.collect::<Vec<_>>(),
+            "planned": minutes.planned,
+        });
+    }
+}
+
 fn thinking(time: &ThinkTime) -> Value {
     match time {
         ThinkTime::Fixed(time) => json!({ "kind": "fixed", "time_s": time.as_secs_f64() }),
@@ -281,7 +303,7 @@ fn thinking(time: &ThinkTime) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sb_workload::{ArrivalProcess, Stage, TraceLoad};
+    use sb_workload::{ArrivalProcess, Origin, ReplayLoad, Stage, TraceLoad};
 
     /// Keys in lower case, and each number whose unit could be asked for with the unit in its name.
     #[test]
@@ -294,7 +316,7 @@ mod tests {
             scaling: Scaling::CompoundRate(20.0),
             seed: 7,
             arrivals: ArrivalProcess::Poisson,
-            source: vec!["file: d01.csv".to_owned()],
+            origin: Origin { facts: vec!["file: d01.csv".to_owned()], per_minute: Vec::new() },
         };
         for (shape, expected) in [
             (LoadShape::Iterations { iterations: 3 }, json!({ "kind": "iterations", "iterations": 3 })),
@@ -320,6 +342,17 @@ mod tests {
             (
                 LoadShape::Bursts { size: 5, at: vec![Duration::ZERO, second] },
                 json!({ "kind": "bursts", "size": 5, "at_s": [0.0, 1.0] }),
+            ),
+            (
+                LoadShape::Replay(ReplayLoad {
+                    name: "starts.csv".to_owned(),
+                    at: vec![Duration::ZERO, second * 61],
+                    origin: Origin { facts: vec!["dataset: d".to_owned()], per_minute: vec![2.0, 4.0] },
+                }),
+                json!({
+                    "kind": "replay", "name": "starts.csv", "at_s": [0.0, 61.0], "source": ["dataset: d"],
+                    "minutes": { "first": 0, "original": [2.0, 4.0], "upscaled": [1.0, 1.0], "planned": [1, 1] },
+                }),
             ),
             (
                 LoadShape::Users {

@@ -12,6 +12,20 @@ const MOST_PER_MINUTE: u64 = 10_000_000_000;
 /// The column that loads are read from.
 pub const COLUMN: &str = "InvocationsPerMinute";
 
+/// Minutes on a line of the header.
+const MINUTES_PER_LINE: usize = 60;
+
+/// Lines for the head of a load's file: invocations in each minute of the dataset, before any factor. `sb` compares what it
+/// plans with them.
+pub fn original_lines(per_minute: &[u64]) -> String {
+    let mut text = String::new();
+    for minutes in per_minute.chunks(MINUTES_PER_LINE) {
+        let minutes: Vec<String> = minutes.iter().map(u64::to_string).collect();
+        let _ = writeln!(text, "# original per minute: {}", minutes.join(","));
+    }
+    text
+}
+
 /// Which function, by the names of its key. What is None does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -36,7 +50,9 @@ pub struct Export {
     pub window: Window,
     /// What each count is multiplied with, above 0.
     pub factor: f64,
-    /// Invocations in each minute, scaled and rounded to whole numbers, halves to even.
+    /// Invocations in each minute of the dataset.
+    pub original: Vec<u64>,
+    /// The same, scaled and rounded to whole numbers, halves to even.
     pub per_minute: Vec<u64>,
     /// How many of the rows of the window's days repeat a key that is exported.
     pub repeated_rows: u64,
@@ -149,14 +165,14 @@ pub fn export(
         }
     }
     let per_minute: Vec<u64> =
-        sums.into_iter().map(|count| (count as f64 * factor).round_ties_even() as u64).collect();
+        sums.iter().map(|count| (*count as f64 * factor).round_ties_even() as u64).collect();
     if let Some(most) = per_minute.iter().max().filter(|most| **most > MOST_PER_MINUTE) {
         return Err(DatasetError::request(
             format!("a minute would have {most} invocations, more than {MOST_PER_MINUTE}"),
             "lower --factor",
         ));
     }
-    Ok(Export { keys, window, factor, per_minute, repeated_rows })
+    Ok(Export { keys, window, factor, original: sums, per_minute, repeated_rows })
 }
 
 /// The most invocations of an export with a row for each: a load takes a hundred times fewer.
@@ -249,7 +265,7 @@ impl Export {
         }
         let _ = writeln!(text, "# window: day {}, minutes {} to {end}", self.window.day, self.window.first);
         let _ = writeln!(text, "# factor: {}", self.factor);
-        text
+        text + &original_lines(&self.original)
     }
 
     /// The file without the lines that say where the numbers are from: what the study's analysis writes.

@@ -97,7 +97,7 @@ impl Results {
 /// Connections that a load needs at once, where it says so itself: bursts and users do, and so does `expected_latency`.
 pub fn connections(load: &Load) -> Option<u64> {
     match load.shape {
-        LoadShape::Bursts { .. } | LoadShape::Users { .. } => {}
+        LoadShape::Bursts { .. } | LoadShape::Replay(_) | LoadShape::Users { .. } => {}
         LoadShape::K6(_) | LoadShape::Iterations { .. } => return None,
         LoadShape::Constant { .. } | LoadShape::Stages { .. } | LoadShape::Trace(_) => {
             load.expected_latency?;

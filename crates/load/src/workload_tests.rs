@@ -399,7 +399,7 @@ async fn patterns_are_sent_as_planned_to_the_last_invocation() {
             scaling: Scaling::Rate(20.0),
             seed: 7,
             arrivals: sb_workload::ArrivalProcess::Even,
-            source: Vec::new(),
+            origin: sb_workload::Origin::default(),
         };
         let per_second = trace.per_second();
         let mut trial =

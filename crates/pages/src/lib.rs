@@ -10,6 +10,7 @@ mod paths;
 mod precision;
 mod shares;
 mod shown;
+mod workloads;
 
 #[cfg(test)]
 mod paths_tests;
@@ -82,6 +83,7 @@ pub fn document(source: &Source<'_>) -> Document {
     sections.push(section("Load", figures(levels::levels(report)).collect()));
     sections
         .push(section("Cold starts and errors", figures(shares::shares(&report.groups, &names)).collect()));
+    sections.extend(workloads::section(report, source.tables.as_deref()));
     sections.push(section("Rates over time", figures(over_time::rates(report)).collect()));
     let course = source.course.as_ref().map(course::timeline);
     sections.push(section("The run", figures(course).collect()));

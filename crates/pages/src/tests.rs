@@ -247,3 +247,58 @@ fn a_document_links_the_files_that_are_beside_it() {
     let alone = document(&Source::new(&report)).html().unwrap();
     assert!(!alone.contains(".svg\"") && !alone.contains(".csv\""));
 }
+
+/// Two executions of one load and one of another, of a dataset with three minutes.
+#[test]
+fn a_load_of_a_dataset_is_drawn_beside_its_minutes() {
+    let folder = tempfile::tempdir().unwrap();
+    let sent = [("buy", 0, [10, 2, 0])];
+    for (at, planned) in [[20, 0, 60], [20, 0, 60], [30, 0, 50]].into_iter().enumerate() {
+        let own = folder.path().join(format!("shop/logs/2026-01-31_12-00-0{at}"));
+        execution(&own, "shop", "levels", &sent);
+        let load = serde_json::json!({
+            "kind": "trace", "name": "spikes", "source": ["dataset: Azure Functions 2019", "factor: 1"],
+            "minutes": { "first": 3, "original": [10, 0, 30], "upscaled": [20.0, 0.0, 60.0], "planned": planned },
+        });
+        let about = serde_json::json!({ "application": "shop", "plan": "levels", "load": load });
+        fs::write(own.join("run.json"), about.to_string()).unwrap();
+        fs::write(own.join("sb_config.yml"), "sb: {}\nshop:\n  workload_type: spikes\n").unwrap();
+    }
+    let report = report_of(folder.path());
+    let page = document(&Source::new(&report));
+    let minutes = figure(&page, "workload-minutes");
+    let panels = |variant: usize| match &minutes.variants[variant].chart {
+        Chart::Panels(panels) => &panels.panels,
+        other => panic!("{other:?}"),
+    };
+    let names: Vec<_> = panels(0).iter().map(|panel| panel.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["shop · spikes · 2026-01-31_12-00-00 (2 executions)", "shop · spikes · 2026-01-31_12-00-02"]
+    );
+    let curves = &panels(0)[1].curves;
+    let drawn: Vec<_> = curves.iter().map(|curve| (curve.name.as_str(), curve.note.as_str())).collect();
+    assert_eq!(drawn, [("original", "40 in all"), ("upscaled", "80 in all"), ("planned", "80 in all")]);
+    assert_eq!(curves[2].points, [(3.0, 30.0), (4.0, 0.0), (5.0, 50.0)]);
+    // A factor alone is no difference.
+    assert_eq!(panels(1)[0].curves[0].points, panels(1)[0].curves[2].points);
+    let Chart::Panels(differences) = &figure(&page, "workload-differences").variants[0].chart else {
+        panic!()
+    };
+    let of_planned = &differences.panels[1].curves[1].points;
+    assert_eq!(of_planned[0], (3.0, 50.0));
+    assert!(of_planned[1].1.is_nan(), "there is nothing in the dataset");
+    let totals = report.table("workloads").unwrap();
+    let cell = |column: &str| crate::shown::text(&totals.column(column).unwrap().cell(2));
+    let found = ["dataset", "original", "planned", "planned_factor", "planned_dtw"].map(cell);
+    assert_eq!(found, ["Azure Functions 2019", "40.0", "80.0", "2.0", "20.0"]);
+    assert_eq!(cell("planned_moved_share"), "0.125");
+}
+
+#[test]
+fn loads_of_no_dataset_have_no_section() {
+    let report = shop();
+    assert_eq!(report.table("workload_minutes").unwrap().rows(), 0);
+    let page = document(&Source::new(&report));
+    assert!(page.figures().all(|figure| !figure.id.as_str().starts_with("workload")));
+}

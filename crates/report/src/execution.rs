@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::numbers::Numbers;
 use crate::read::NO_LATENCY;
+use crate::workload::Workload;
 use sb_measurement::TypeId;
 
 /// The activities, in the order of the study's tables; what is not classified is the last.
@@ -49,6 +50,8 @@ pub(crate) struct Execution {
     pub(crate) planned: Option<Vec<f64>>,
     /// Invocations per second of the pattern that the load follows.
     pub(crate) pattern: Option<Vec<f64>>,
+    /// The minutes of the dataset that the load was made of.
+    pub(crate) workload: Option<Workload>,
 }
 
 /// Times and how often each occurs, in ascending order.

@@ -19,6 +19,7 @@ mod table;
 mod tables;
 mod units;
 mod warping;
+mod workload;
 
 #[cfg(test)]
 mod tests;

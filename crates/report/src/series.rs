@@ -5,7 +5,7 @@ use crate::rates::per_second;
 use crate::warping::approximate_distance;
 
 /// Series that are longer together are not compared: the exact distance takes the product of their lengths.
-const MOST_CELLS: f64 = 2e9;
+pub(crate) const MOST_CELLS: f64 = 2e9;
 
 /// A load whose last request ends this much before the end of its plan has reached it: this share of the plan, or two mean
 /// gaps between requests, or a quarter of the plan between these seconds. k6 writes whole seconds, and a rate may end in a ramp.

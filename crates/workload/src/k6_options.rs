@@ -72,20 +72,8 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
                 }),
             )
         }
-        LoadShape::Bursts { size, at } => {
-            let scenarios = at.iter().enumerate().map(|(number, at)| {
-                let name =
-                    if number == 0 { SCENARIO.to_owned() } else { format!("{SCENARIO}_{}", number + 1) };
-                let burst = json!({
-                    "executor": "per-vu-iterations",
-                    "vus": size,
-                    "iterations": 1,
-                    "startTime": duration_text(*at, load.speed),
-                });
-                (name, burst)
-            });
-            return json!({ "scenarios": scenarios.collect::<serde_json::Map<_, _>>() });
-        }
+        LoadShape::Bursts { size, at } => return bursts(*size, at, load.speed),
+        LoadShape::Replay(replay) => return bursts(1, &replay.at, load.speed),
         // How long a user thinks is the script's to say.
         LoadShape::Users { users, duration, .. } => json!({
             "executor": "constant-vus",
@@ -95,6 +83,21 @@ pub fn k6_options(load: &Load, max_vus: u64) -> Value {
         LoadShape::K6(options) => return options.clone(),
     };
     json!({ "scenarios": { SCENARIO: scenario } })
+}
+
+/// A scenario for each of these times, with so many users who invoke once.
+fn bursts(size: u64, at: &[Duration], speed: f64) -> Value {
+    let scenarios = at.iter().enumerate().map(|(number, at)| {
+        let name = if number == 0 { SCENARIO.to_owned() } else { format!("{SCENARIO}_{}", number + 1) };
+        let burst = json!({
+            "executor": "per-vu-iterations",
+            "vus": size,
+            "iterations": 1,
+            "startTime": duration_text(*at, speed),
+        });
+        (name, burst)
+    });
+    json!({ "scenarios": scenarios.collect::<serde_json::Map<_, _>>() })
 }
 
 /// Lays options over others: tables are merged key by key, anything else is replaced.
@@ -271,7 +274,7 @@ mod tests {
             scaling: crate::upscale::Scaling::None,
             seed: 1,
             arrivals: crate::ArrivalProcess::Even,
-            source: Vec::new(),
+            origin: crate::Origin::default(),
         };
         let highest = trace.per_second().into_iter().max().unwrap();
         let load = Load {

@@ -5,6 +5,7 @@ pub mod document;
 pub mod http;
 pub mod k6_options;
 mod noise;
+mod origin;
 pub mod pattern;
 pub mod schedule;
 pub mod template;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::origin::{Minutes, Origin};
 use self::upscale::Scaling;
 use self::users::ThinkTime;
 use crate::template::Template;
@@ -252,6 +254,10 @@ impl Load {
                 let span = self.expected_latency().as_secs_f64() * self.speed;
                 *size as f64 * most_within(at, span) as f64
             }
+            LoadShape::Replay(replay) => {
+                let span = self.expected_latency().as_secs_f64() * self.speed;
+                most_within(&replay.at, span) as f64
+            }
             LoadShape::Users { users, .. } => *users as f64,
             LoadShape::K6(options) => k6_options::most_users(options),
         }
@@ -302,6 +308,8 @@ pub enum LoadShape {
         /// Time of each burst since the start of the load.
         at: Vec<Duration>,
     },
+    /// Open loop: an invocation at each of some recorded times.
+    Replay(ReplayLoad),
     /// Closed loop: each of so many virtual users sends an invocation, waits for its answer, thinks, and sends the next.
     Users {
         /// How many, 1 or more. All begin at once.
@@ -330,9 +338,21 @@ pub struct TraceLoad {
     pub seed: u64,
     /// When the invocations of a second leave.
     pub arrivals: ArrivalProcess,
-    /// Where the numbers are from, as the file says it above them; a line for each fact.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source: Vec<String>,
+    /// Where the numbers are from.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Invocations of a production trace, each at its own time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplayLoad {
+    /// The file's name.
+    pub name: String,
+    /// Time of each invocation since the start of the load, before `speed`, earliest first.
+    pub at: Vec<Duration>,
+    /// Where the times are from.
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 /// When the invocations of a second leave.
@@ -452,7 +472,7 @@ mod tests {
             scaling: Scaling::None,
             seed: 1,
             arrivals: ArrivalProcess::Even,
-            source: Vec::new(),
+            origin: Origin::default(),
         };
         let highest = f64::from(trace.per_second().into_iter().max().unwrap());
         assert!(highest >= 2.0);

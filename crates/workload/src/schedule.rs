@@ -25,6 +25,7 @@ pub fn planned(load: &Load) -> Planned {
         }
         LoadShape::Trace(trace) => Planned::Open(Schedule::trace(trace, load.speed)),
         LoadShape::Bursts { size, at } => Planned::Open(Schedule::bursts(*size, at, load.speed)),
+        LoadShape::Replay(replay) => Planned::Open(Schedule::bursts(1, &replay.at, load.speed)),
         LoadShape::Users { users, duration, think_time } => {
             let length = offset(duration.as_secs_f64(), load.speed);
             Planned::Users { users: *users, length, think_time: think_time.clone(), speed: load.speed }
@@ -403,7 +404,7 @@ mod tests {
             scaling: crate::upscale::Scaling::None,
             seed: 4,
             arrivals,
-            source: Vec::new(),
+            origin: crate::Origin::default(),
         })
     }
 
@@ -487,7 +488,7 @@ mod tests {
             // Half of the skips are whole minutes.
             let skip = Duration::from_secs(if skip % 2 == 0 { skip / 60 * 60 } else { skip });
             let arrivals = ArrivalProcess::Even;
-            let trace = TraceLoad { name: "made".to_owned(), per_minute, skip, scaling, seed: 4, arrivals, source: Vec::new() };
+            let trace = TraceLoad { name: "made".to_owned(), per_minute, skip, scaling, seed: 4, arrivals, origin: crate::Origin::default() };
             prop_assert_eq!(trace.total(), trace.per_second().into_iter().map(u64::from).sum::<u64>());
         }
 

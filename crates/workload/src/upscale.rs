@@ -52,6 +52,25 @@ pub fn per_second(per_minute: &[f64], skip: usize, scaling: Scaling, seed: u64) 
     }
 }
 
+/// The rates that [`per_second`] makes whole numbers of: as scaled, and with the fluctuation within minutes. The arguments are
+/// the same.
+pub fn rates_per_second(per_minute: &[f64], skip: usize, scaling: Scaling, seed: u64) -> Vec<f64> {
+    let rates = rates(per_minute, skip, seed);
+    let sum: f64 = rates.iter().sum();
+    if sum <= 0.0 {
+        return rates;
+    }
+    let to_rate = |rate: f64| rate * rates.len() as f64 / sum;
+    let linear = |factor: f64| rates.iter().map(|rate| rate * factor).collect();
+    match scaling {
+        Scaling::None => linear(1.0),
+        Scaling::Factor(factor) => linear(factor),
+        Scaling::Rate(rate) => linear(to_rate(rate)),
+        Scaling::CompoundFactor(factor) => compound(&rates, factor),
+        Scaling::CompoundRate(rate) => compound(&rates, to_rate(rate)),
+    }
+}
+
 /// The sum of [`per_second`], of whole minutes that are kept, where it does not depend on the path. None, too, where it is
 /// so near to the middle between two whole numbers that rounding within the path decides.
 pub fn total(per_minute: &[f64], scaling: Scaling) -> Option<u64> {
@@ -210,6 +229,33 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn running_sums_of_whole_numbers_are_those_of_the_rates(
+            source in prop::collection::vec(0.0..5000.0_f64, 1..20),
+            skip in 0_usize..400,
+            kind in 0..5,
+            factor in 0.01..30.0_f64,
+            seed in 0_u64..1000,
+        ) {
+            let scaling = match kind {
+                0 => Scaling::None,
+                1 => Scaling::Factor(factor),
+                2 => Scaling::Rate(factor),
+                3 => Scaling::CompoundFactor(factor),
+                _ => Scaling::CompoundRate(factor),
+            };
+            let rates = rates_per_second(&source, skip, scaling, seed);
+            let counts = per_second(&source, skip, scaling, seed);
+            prop_assert_eq!(rates.len(), counts.len());
+            // Each minute is rounded by itself, and up to twenty of them add up.
+            let (mut rate, mut count) = (0.0, 0.0);
+            for (own_rate, own_count) in rates.into_iter().zip(counts) {
+                rate += own_rate;
+                count += f64::from(own_count);
+                prop_assert!((rate - count).abs() <= 21.0, "{} {}", rate, count);
+            }
+        }
+
         #[test]
         fn no_second_has_more_than_the_most(
             source in prop::collection::vec(0.0..5000.0_f64, 1..20),

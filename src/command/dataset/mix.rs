@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use sb_dataset::{COLUMN, Candidate, Distance, Key, MINUTES_PER_DAY, Mix, SHORTEST, Window, mix, scale_to};
+use sb_dataset::{
+    COLUMN, Candidate, Distance, Key, MINUTES_PER_DAY, Mix, SHORTEST, Window, mix, original_lines, scale_to,
+};
 use sb_plan::benchmark::{Benchmark, ParamSource};
 
 use sb_plan::manifest::read::Disk;
@@ -351,6 +353,7 @@ impl About<'_> {
     /// The file with the load of an application.
     fn load(&self, player: usize) -> String {
         let mut sums = vec![0_u64; self.wanted.window.minutes as usize];
+        let mut original = sums.clone();
         let own = self.parts.iter().filter(|part| part.player == player);
         let mut functions = 0;
         for part in own {
@@ -358,12 +361,16 @@ impl About<'_> {
             for (sum, count) in sums.iter_mut().zip(&part.minutes) {
                 *sum += count;
             }
+            for (sum, count) in original.iter_mut().zip(&part.function.minutes) {
+                *sum += count;
+            }
         }
         let path = self.read.dataset.path().display().to_string().replace(['\n', '\r'], " ");
         let mut text = format!(
-            "{DATASET} {}\n# file: {path}\n# {functions} functions: see mix.csv\n# factor: {:.6}\n{COLUMN}\n",
+            "{DATASET} {}\n# file: {path}\n# {functions} functions: see mix.csv\n# factor: {:.6}\n{}{COLUMN}\n",
             self.origin(),
-            self.factor()
+            self.factor(),
+            original_lines(&original)
         );
         for count in sums {
             let _ = writeln!(text, "{count}");

@@ -261,11 +261,14 @@ fn single_invocations_have_their_start_since_the_window_begins() {
     let export = |factor| crate::export(&dataset, &totals, &wanted, window, factor, false).unwrap();
     let text = export(1.0).to_starts_csv(&dataset).unwrap();
     assert!(
-        text.ends_with("# factor: 1\nstart_s,duration_s\n10.000000,0.300000\n39.500000,0.500000\n"),
+        text.ends_with("# factor: 1\n# original per minute: 2\nstart_s,duration_s\n10.000000,0.300000\n39.500000,0.500000\n"),
         "{text}"
     );
     let text = export(0.5).to_starts_csv(&dataset).unwrap();
-    assert!(text.ends_with("# factor: 0.5\nstart_s,duration_s\n10.000000,0.300000\n"), "{text}");
+    assert!(
+        text.ends_with("# factor: 0.5\n# original per minute: 2\nstart_s,duration_s\n10.000000,0.300000\n"),
+        "{text}"
+    );
     let error = export(0.1).to_starts_csv(&dataset).unwrap_err().to_string();
     assert!(error.contains("the factor 0.1 leaves none of 2 invocations"), "{error}");
     write(folder.path(), &name_2019(1), &day_2019(&[(key.clone(), vec![1])]));

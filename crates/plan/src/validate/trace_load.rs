@@ -9,7 +9,7 @@ use crate::validate::load::{HIGHEST_RATE, SHAPES, Values, out_of_range, period, 
 use sb_workload::pattern::Pattern;
 use sb_workload::template::{Context, Template};
 use sb_workload::upscale::Scaling;
-use sb_workload::{ArrivalProcess, LoadShape, TraceLoad};
+use sb_workload::{ArrivalProcess, LoadShape, Origin, ReplayLoad, TraceLoad};
 
 /// The first minutes of a fluctuation that starts at zero are no steady state: the study left out three.
 const DEFAULT_SKIP: Duration = Duration::from_mins(3);
@@ -18,6 +18,9 @@ const DEFAULT_SKIP: Duration = Duration::from_mins(3);
 const MOST_MINUTES: usize = 100_000;
 
 pub(super) const COLUMN: &str = "InvocationsPerMinute";
+
+/// Whose functions the patterns are stretches of.
+const PATTERNS_OF: &str = "Azure Functions 2019";
 
 /// `rate` and its like mean nothing in other loads.
 pub(super) fn refuse_scaling(load: &LoadFile, report: &mut Report) {
@@ -58,8 +61,10 @@ pub(super) fn pattern(
         );
         return None;
     };
-    let per_minute = pattern.per_minute().iter().copied().map(f64::from).collect();
-    scaled(load, text, per_minute, &name.span, values, report)
+    let per_minute: Vec<f64> = pattern.per_minute().iter().copied().map(f64::from).collect();
+    let facts = vec![format!("dataset: {PATTERNS_OF}"), format!("pattern: {text}")];
+    let origin = Origin { facts, per_minute: per_minute.clone() };
+    scaled(load, text, (per_minute, origin), &name.span, values, report)
 }
 
 pub(super) fn csv(
@@ -69,12 +74,8 @@ pub(super) fn csv(
     report: &mut Report,
 ) -> Option<LoadShape> {
     let name = text(path, values, report)?;
-    let (per_minute, source) = read_file(path, &name, read_minutes, HELP, values, report)?;
-    let shape = scaled(load, name, per_minute, &path.span, values, report)?;
-    Some(match shape {
-        LoadShape::Trace(trace) => LoadShape::Trace(TraceLoad { source, ..trace }),
-        other => other,
-    })
+    let minutes = read_file(path, &name, read_minutes, HELP, values, report)?;
+    scaled(load, name, minutes, &path.span, values, report)
 }
 
 /// Every invocation of a recorded trace at its own time.
@@ -84,8 +85,8 @@ pub(super) fn replay(
     report: &mut Report,
 ) -> Option<LoadShape> {
     let name = text(path, values, report)?;
-    let at = read_file(path, &name, read_starts, STARTS_HELP, values, report)?;
-    Some(LoadShape::Bursts { size: 1, at })
+    let (at, origin) = read_file(path, &name, read_starts, STARTS_HELP, values, report)?;
+    Some(LoadShape::Replay(ReplayLoad { name, at, origin }))
 }
 
 /// What a file holds, by one of the readers below; its help says what the file should be.
@@ -132,8 +133,8 @@ const LATEST_START: f64 = MOST_MINUTES as f64 * 60.0;
 const STARTS_HELP: &str = "write a first line with the names of the columns, one of them start_s, and a line per invocation, in the order of \
                            their times in seconds";
 
-/// The column of the times of a CSV file. The message says what is wrong.
-fn read_starts(bytes: &[u8]) -> Result<Vec<Duration>, String> {
+/// The column of the times of a CSV file, and what stands above it. The message says what is wrong.
+fn read_starts(bytes: &[u8]) -> Result<(Vec<Duration>, Origin), String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(bytes);
     let headers = reader.headers().map_err(|error| error.to_string())?;
@@ -158,15 +159,45 @@ fn read_starts(bytes: &[u8]) -> Result<Vec<Duration>, String> {
         }
         starts.push(start);
     }
-    if starts.is_empty() { Err("it has no invocations".to_owned()) } else { Ok(starts) }
+    if starts.is_empty() { Err("it has no invocations".to_owned()) } else { Ok((starts, origin(bytes)?)) }
 }
 
 /// Lines of a file that say where its numbers are from. Runs keep them, so there is an end to their number and length.
 const MOST_FACTS: usize = 50;
 const LONGEST_FACT: usize = 1000;
 
+/// How a line begins that has minutes of the dataset as they were before the export scaled them: `sb-dataset` writes it.
+const ORIGINAL: &str = "original per minute:";
+
+/// What the lines say that begin with `#` above the column.
+fn origin(bytes: &[u8]) -> Result<Origin, String> {
+    let mut origin = Origin::default();
+    let lines = bytes.split(|byte| *byte == b'\n').map_while(|line| line.strip_prefix(b"#"));
+    for (number, line) in (1..).zip(lines) {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim();
+        if let Some(counts) = line.strip_prefix(ORIGINAL) {
+            for count in counts.split(',').map(str::trim) {
+                let found = count.parse::<f64>().ok().filter(|count| count.is_finite() && *count >= 0.0);
+                let Some(found) = found else {
+                    return Err(format!(
+                        "line {number}: `{count}` is not a number of invocations per minute"
+                    ));
+                };
+                if origin.per_minute.len() == MOST_MINUTES {
+                    return Err(format!("line {number}: it has more than {MOST_MINUTES} original minutes"));
+                }
+                origin.per_minute.push(found);
+            }
+        } else if origin.facts.len() < MOST_FACTS {
+            origin.facts.push(line.chars().take(LONGEST_FACT).collect());
+        }
+    }
+    Ok(origin)
+}
+
 /// The column of a CSV file, and what stands above it in lines that begin with `#`. The message says what is wrong.
-fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Vec<String>), String> {
+fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Origin), String> {
     // Spreadsheets begin a file with a mark that is not part of the first name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // `sb dataset export` writes into such lines where the numbers are from.
@@ -190,18 +221,25 @@ fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Vec<String>), String> {
         }
         minutes.push(count);
     }
-    let facts = bytes.split(|byte| *byte == b'\n').map_while(|line| line.strip_prefix(b"#"));
-    let source = facts
-        .take(MOST_FACTS)
-        .map(|line| String::from_utf8_lossy(line).trim().chars().take(LONGEST_FACT).collect())
-        .collect();
-    if minutes.is_empty() { Err("it has no minutes".to_owned()) } else { Ok((minutes, source)) }
+    if minutes.is_empty() {
+        return Err("it has no minutes".to_owned());
+    }
+    let origin = origin(bytes)?;
+    // Minutes that were removed or added by hand would be compared with others than their own.
+    if !origin.per_minute.is_empty() && origin.per_minute.len() != minutes.len() {
+        return Err(format!(
+            "it has {} minutes, and {} above them after `# {ORIGINAL}`: export it anew, or remove these lines",
+            minutes.len(),
+            origin.per_minute.len()
+        ));
+    }
+    Ok((minutes, origin))
 }
 
 fn scaled(
     load: &LoadFile,
     name: String,
-    per_minute: Vec<f64>,
+    (per_minute, origin): (Vec<f64>, Origin),
     span: &Span,
     values: &Values<'_>,
     report: &mut Report,
@@ -279,7 +317,7 @@ fn scaled(
         return None;
     }
     let seed = load.seed.as_ref().map_or(Some(0), |seed| value(seed, values, report))?;
-    let trace = TraceLoad { name, per_minute, skip, scaling, seed, arrivals, source: Vec::new() };
+    let trace = TraceLoad { name, per_minute, skip, scaling, seed, arrivals, origin };
     // Drawing every second is the most expensive part of the check of a plan. Chance does not double a mean of that size.
     let highest = if trace.most_per_second() <= HIGHEST_RATE / 2.0 {
         0

@@ -27,6 +27,7 @@ use self::traces::TraceRows;
 use crate::config::{Config, read_config};
 use crate::execution::Execution;
 use crate::note::Note;
+use crate::workload::Workload;
 use crate::{parallel, rates};
 use sb_measurement::{IMAGE, RequestTypes, STUDY_APPLICATIONS};
 
@@ -314,6 +315,7 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
     let application = application.unwrap_or_else(|| found.application_folder());
     let planned = read_planned(&folder.join(OPTIONS_FILE), options.as_published, notes);
     let pattern = read_pattern(&config, patterns, options.as_published);
+    let workload = config.load.as_ref().and_then(Workload::of);
     Execution {
         app_path: found.benchmark_file(&application),
         application: application.into(),
@@ -323,6 +325,7 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
         config,
         planned,
         pattern,
+        workload,
         ..Execution::default()
     }
 }

@@ -5,6 +5,7 @@ mod exp3;
 pub(crate) mod groups;
 pub(crate) mod overview;
 mod rates;
+mod workloads;
 
 use std::collections::BTreeMap;
 
@@ -101,6 +102,10 @@ pub(crate) fn all(dataset: &Dataset) -> (Vec<Table>, Vec<Note>) {
     tables.push(rates::trace_vs_workload(&with_rates, as_published));
     tables.push(rates::distances(&with_rates, as_published));
     tables.push(rates::patterns(dataset));
+    if !as_published {
+        // The study compares pictures, and has no numbers.
+        tables.extend(workloads::tables(&everything));
+    }
     (tables, notes)
 }
 

@@ -15,7 +15,7 @@ const COMPARED: usize = 3;
 pub(super) type WithRates<'d> = (&'d Execution, Rates);
 
 /// The name of the folder of an execution.
-fn folder(execution: &Execution) -> Cell {
+pub(super) fn folder(execution: &Execution) -> Cell {
     execution.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default().into()
 }
 

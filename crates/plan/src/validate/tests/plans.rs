@@ -3,7 +3,7 @@
 use super::*;
 use sb_workload::upscale::Scaling;
 use sb_workload::users::ThinkTime;
-use sb_workload::{ArrivalProcess, TraceLoad};
+use sb_workload::{ArrivalProcess, Origin, TraceLoad};
 
 const PLAN_HEAD: &str = "[plan]\nname = \"p\"\n";
 const APPLICATION: &str = "[[applications]]\nmanifest = \"../app/benchmark.toml\"\ntarget = \"local\"\n";
@@ -361,6 +361,8 @@ fn a_pattern_is_scaled_and_skipped_as_the_plan_or_the_command_line_says() {
     assert_eq!((loads[0].name.as_str(), loads[1].name.as_str()), ("spikes", "jump"));
     assert_eq!((loads[0].scaling, loads[0].skip), (Scaling::Rate(37.0), Duration::from_mins(3)));
     assert_eq!(loads[1].per_minute[..3], [77.0, 169.0, 167.0]);
+    assert_eq!(loads[1].origin.per_minute, loads[1].per_minute);
+    assert_eq!(loads[1].origin.facts, ["dataset: Azure Functions 2019", "pattern: jump"]);
     let loads = load(
         "pattern = \"jump-20rps\"\nscale_factor = 0.5\nscale_type = \"compound\"\nskip = \"90s\"\nseed = 7\narrivals = \"poisson\"",
     );
@@ -391,7 +393,9 @@ fn every_invocation_of_a_recorded_trace_has_its_own_time() {
     };
     let load = read("# dataset: d\nstart_s,duration_s\n0,1\n0.25,\n0.25,2\n61.5,0\n").unwrap();
     let at = [0, 250, 250, 61_500].map(Duration::from_millis).to_vec();
-    assert_eq!((load.shape, load.speed), (LoadShape::Bursts { size: 1, at }, 2.0));
+    let LoadShape::Replay(replay) = load.shape else { panic!("{:?}", load.shape) };
+    assert_eq!((replay.at, load.speed), (at, 2.0));
+    assert_eq!((replay.name.as_str(), replay.origin.facts), ("starts.csv", vec!["dataset: d".to_owned()]));
     for (text, message) in [
         ("", "there is no column `start_s`, only: "),
         ("InvocationsPerMinute\n5\n", "there is no column `start_s`, only: InvocationsPerMinute"),
@@ -421,14 +425,27 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
     };
     let source = read("# dataset: d\r\n#file: x\nInvocationsPerMinute\n5\n#later\n6\n").unwrap();
     assert_eq!(
-        (source.per_minute, source.source),
+        (source.per_minute, source.origin.facts),
         (vec![5.0, 6.0], vec!["dataset: d".to_owned(), "file: x".to_owned()])
     );
+    let made = read(
+        "# dataset: d\n# original per minute: 10,0\n# original per minute: 7.5\nInvocationsPerMinute\n5\n0\n4\n",
+    );
+    let Origin { facts, per_minute } = made.unwrap().origin;
+    assert_eq!((facts, per_minute), (vec!["dataset: d".to_owned()], vec![10.0, 0.0, 7.5]));
     let read = |text: &str| read(text).map(|trace| trace.per_minute);
     assert_eq!(read("\"InvocationsPerMinute\"\n5\n0\n7.5\n").unwrap(), [5.0, 0.0, 7.5]);
     assert_eq!(read("# file: d01.csv\n# factor: 1\n\"InvocationsPerMinute\"\n5\n").unwrap(), [5.0]);
     assert_eq!(read("\u{feff}minute, InvocationsPerMinute\r\n1, 12\r\n2,  3\r\n").unwrap(), [12.0, 3.0]);
     for (text, expected) in [
+        (
+            "# original per minute: 1,x\nInvocationsPerMinute\n5\n",
+            "line 1: `x` is not a number of invocations",
+        ),
+        (
+            "# original per minute: 1,2\nInvocationsPerMinute\n5\n",
+            "it has 1 minutes, and 2 above them after `# original per minute:`: export it anew",
+        ),
         ("", "`my trace.CSV`: there is no column `InvocationsPerMinute`, only: "),
         ("Invocations\n5\n", "there is no column `InvocationsPerMinute`, only: Invocations"),
         ("InvocationsPerMinute\n", "it has no minutes"),
