@@ -33,6 +33,7 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                     "steps": steps,
                     "order": plan.order,
                     "seed": plan.seed,
+                    "together": plan.concurrency.together,
                 });
                 writeln!(text, "{counts:#}")
             } else if settings.json() {
@@ -45,10 +46,11 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                 };
                 let fewest = plan.shortest().map(|shortest| format!("{} to ", shortest.trials()));
                 text = format!(
-                    "{}: {deployments} deployments, {}{trials} trials, {steps} steps; {order} order, seed {}\n",
+                    "{}: {deployments} deployments, {}{trials} trials, {steps} steps; {order} order, seed {}{}\n",
                     plan.name,
                     fewest.unwrap_or_default(),
-                    plan.seed
+                    plan.seed,
+                    if plan.concurrency.together { "; the loads of a round begin together" } else { "" }
                 );
                 if summary { Ok(()) } else { writeln!(text).and_then(|()| graph::tree(&graph, &mut text)) }
             }

@@ -1,7 +1,10 @@
 //! The graph as text: DOT, Mermaid, JSON, and the tree of `sb plan show`.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
+use petgraph::Direction::Incoming;
+use petgraph::graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 use serde_json::json;
 
@@ -39,6 +42,7 @@ fn dot(run: &RunGraph, out: &mut impl Write) -> fmt::Result {
     for edge in run.graph.edge_references() {
         let (from, to) = (&run.graph[edge.source()].id, &run.graph[edge.target()].id);
         let style = match edge.weight() {
+            _ if is_together(run, edge.id()) => " [style = dotted, label = \"together\"]",
             Wait::ForSuccess => "",
             Wait::ForEnd => " [style = dashed, label = \"for end\"]",
         };
@@ -56,6 +60,7 @@ fn mermaid(run: &RunGraph, out: &mut impl Write) -> fmt::Result {
     }
     for edge in run.graph.edge_references() {
         let arrow = match edge.weight() {
+            _ if is_together(run, edge.id()) => "-. together .->",
             Wait::ForSuccess => "-->",
             Wait::ForEnd => "-. for end .->",
         };
@@ -88,10 +93,36 @@ fn as_json(run: &RunGraph) -> serde_json::Value {
                 "from": run.graph[edge.source()].id,
                 "to": run.graph[edge.target()].id,
                 "wait": edge.weight(),
+                "together": is_together(run, edge.id()),
             })
         })
         .collect();
     json!({ "version": 1, "steps": steps, "edges": edges })
+}
+
+/// Whether an edge lets loads begin together: a trial waits for what other deployments need before theirs.
+fn is_together(run: &RunGraph, edge: EdgeIndex) -> bool {
+    run.graph.edge_endpoints(edge).is_some_and(|(from, to)| {
+        let (from, to) = (&run.graph[from], &run.graph[to]);
+        from.deployment != to.deployment && from.trial.is_none() && to.trial.is_some()
+    })
+}
+
+/// The deployments that a step waits for so that loads begin together, in words; none if it does not.
+fn others(run: &RunGraph, node: NodeIndex) -> Option<String> {
+    let edges = run.graph.edges_directed(node, Incoming).filter(|edge| is_together(run, edge.id()));
+    let others: BTreeSet<usize> = edges.map(|edge| run.graph[edge.source()].deployment).collect();
+    match others.len() {
+        0 => None,
+        few @ 1..=3 => {
+            let names: Vec<&str> = others.iter().map(|other| run.deployments[*other].key.as_str()).collect();
+            Some(match few {
+                1 => names[0].to_owned(),
+                _ => format!("{} and {}", names[..few - 1].join(", "), names[few - 1]),
+            })
+        }
+        many => Some(format!("{many} other deployments")),
+    }
 }
 
 /// Deployments, trials and steps as an indented tree, for people.
@@ -109,6 +140,9 @@ pub fn tree(run: &RunGraph, out: &mut impl Write) -> fmt::Result {
             write!(out, "{branch} {:<28} {}", name.trim_start_matches('/'), step.action_name())?;
             if let Some(pause) = step.pause() {
                 write!(out, " {}", humantime::format_duration(pause))?;
+            }
+            if let Some(others) = others(run, node) {
+                write!(out, ", together with {others}")?;
             }
             writeln!(out)?;
         }

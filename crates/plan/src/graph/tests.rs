@@ -283,4 +283,21 @@ fn loads_that_begin_together_wait_for_all_deployments_of_their_round() {
             assert_eq!(waits(&format!("{own}.{repetition}/t1/invoke/load")), expected);
         }
     }
+    let written = |format| {
+        let mut text = String::new();
+        render(&graph, format, &mut text).unwrap();
+        text
+    };
+    let edge = "\"two.1/deploy/stack\" -> \"one.1/t1/invoke/load\" [style = dotted, label = \"together\"];";
+    assert!(written(Format::Dot).contains(edge), "{}", written(Format::Dot));
+    assert_eq!(written(Format::Mermaid).matches("-. together .->").count(), 4);
+    let json: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
+    let together = json["edges"].as_array().unwrap().iter().filter(|edge| edge["together"] == true);
+    assert!(
+        together.clone().count() == 4 && together.clone().all(|edge| edge["wait"] == "for_end"),
+        "{json:#}"
+    );
+    let mut text = String::new();
+    tree(&graph, &mut text).unwrap();
+    assert!(text.contains("load, together with two.1\n"), "{text}");
 }

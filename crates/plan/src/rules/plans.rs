@@ -142,7 +142,7 @@ pub(super) const RULES: &[Rule] = &[
         Plan,
         Names(&["concurrency", "trials", "applications"]),
         [
-            "Loads begin together only where the applications run side by side, with a load for each and one trial on each deployment.",
+            "Loads begin together only where the applications run side by side, with a load for each and one trial on each deployment. Neither a lock nor a step before a load may keep them apart.",
             "[concurrency]\ntogether = true",
             "[concurrency]\ndeploy = 2\ninvoke = 2\ntogether = true\n\n[trials]\norder = \"interleaved\"",
         ],

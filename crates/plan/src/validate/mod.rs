@@ -36,6 +36,7 @@ mod stand_in;
 mod step;
 mod template;
 mod terraform;
+mod together;
 mod tools;
 mod trace_load;
 mod traces;

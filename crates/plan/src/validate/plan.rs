@@ -23,7 +23,7 @@ use crate::validate::echo::without_echoes;
 use crate::validate::kind::{self, FileKind};
 use crate::validate::script;
 use crate::validate::shared::{Benchmarks, ReadBenchmark};
-use crate::validate::{check, factors, idle, matrix, requests, step};
+use crate::validate::{check, factors, idle, matrix, requests, step, together};
 use sb_workload::Load;
 use sb_workload::schedule::total;
 
@@ -135,9 +135,6 @@ pub fn single(
     Checked::new(Some(plan), problems)
 }
 
-/// Applications whose loads begin together: each waits for all others.
-const MOST_TOGETHER: i64 = 100;
-
 /// Of all deployments together; a graph of them takes about 4 GB.
 const MOST_TRIALS: u64 = 1_000_000;
 
@@ -206,7 +203,8 @@ impl PlanChecker<'_> {
 
         let cost_usd = self.cost_budget(file, &entries);
         let until = file.trials.as_ref().and_then(|trials| self.until(trials));
-        let together = self.together(file);
+        // Of an application that could not be read, nobody knows what its load waits for.
+        let together = complete && together::check(file, &applications, &locks, &mut self.report);
         let report = &mut self.report;
         let trials = file.trials.as_ref();
         let timing = file.timing.as_ref();
@@ -269,59 +267,6 @@ impl PlanChecker<'_> {
                 cost_usd,
             },
         }
-    }
-
-    /// Whether loads begin together, which not every order and number of loads allows.
-    fn together(&mut self, file: &PlanFile) -> bool {
-        let concurrency = file.concurrency.as_ref();
-        let Some(together) = concurrency.and_then(|concurrency| concurrency.together.as_ref()) else {
-            return false;
-        };
-        if !together.value {
-            return false;
-        }
-        let trials = file.trials.as_ref();
-        let applications = i64::try_from(file.applications.value.len()).unwrap_or(i64::MAX);
-        let loads =
-            concurrency.and_then(|concurrency| concurrency.invoke.as_ref()).map_or(1, |loads| loads.value);
-        let several = trials.is_some_and(|trials| {
-            trials.until.is_some() || trials.per_deployment.as_ref().is_some_and(|count| count.value != 1)
-        });
-        let (label, help) = if trials.and_then(|trials| trials.order) != Some(OrderWord::Interleaved) {
-            (
-                "in this order, applications do not run side by side in rounds",
-                "set `order = \"interleaved\"` in `[trials]`".to_owned(),
-            )
-        } else if several {
-            (
-                "only the first trials of deployments could begin together",
-                "set `repetitions` in `[trials]` instead: each has deployments of its own".to_owned(),
-            )
-        } else if file
-            .matrix
-            .as_ref()
-            .is_some_and(|matrix| !(matrix.exclude.is_empty() && matrix.include.is_empty()))
-        {
-            (
-                "the applications have different points",
-                "leave `exclude` and `include` out of `[matrix]`, or make a plan for each".to_owned(),
-            )
-        } else if loads < applications {
-            (
-                "fewer loads are allowed than there are applications",
-                format!("set `invoke = {applications}` beside it"),
-            )
-        } else if applications > MOST_TOGETHER {
-            ("too many applications", format!("let at most {MOST_TOGETHER} applications begin together"))
-        } else {
-            return true;
-        };
-        self.report.push(
-            Problem::error("invalid-together", "the loads of this plan cannot begin together")
-                .at(&together.span, label)
-                .help(help),
-        );
-        false
     }
 
     /// When trials are precise enough, and how many there are at most.

@@ -703,3 +703,64 @@ fn a_plan_whose_points_are_all_excluded_is_refused() {
         ["warning: every point of the application `one` is excluded"]
     );
 }
+
+#[test]
+fn loads_that_a_lock_or_an_earlier_step_keeps_apart_cannot_begin_together() {
+    const TOGETHER: &str = "concurrency = { deploy = 2, invoke = 2, together = true }\n\
+        trials = { order = \"interleaved\" }\nload = { iterations = 1 }\n";
+    let check = |steps: &str, locks: &str, expected: Option<(&str, &str)>| {
+        let manifest = |name: &str, steps: &str| {
+            format!(
+                "[benchmark]\nname = \"{name}\"\n[targets.local]\n[[workload.requests]]\nname = \"buy\"\n\
+                 url = \"http://127.0.0.1:1/\"\n{steps}"
+            )
+        };
+        let files = Snapshot::new([
+            ("/repo/.git/HEAD", String::new()),
+            ("/repo/one/benchmark.toml", manifest("one", "")),
+            ("/repo/two/benchmark.toml", manifest("two", steps)),
+            (
+                "/repo/plans/p.toml",
+                format!(
+                    "{TOGETHER}{locks}{PLAN_HEAD}[[applications]]\nmanifest = \"../one/benchmark.toml\"\nLOCK\
+                     [[applications]]\nmanifest = \"../two/benchmark.toml\"\nLOCK"
+                )
+                .replace("LOCK", if locks.is_empty() { "" } else { "locks = [\"region\"]\n" }),
+            ),
+        ]);
+        let checked = plan(&files, Path::new("/repo/plans/p.toml"), &Overrides::default());
+        let found: Vec<String> = checked
+            .problems
+            .iter()
+            .map(|problem| format!("{}: {} ({:?})", problem.code, problem.labels[0].1, problem.help))
+            .collect();
+        match expected {
+            None => {
+                assert_eq!(found, Vec::<String>::new());
+                assert!(checked.value.unwrap().concurrency.together);
+            }
+            Some((label, help)) => {
+                assert_eq!(found.len(), 1, "{found:?}");
+                assert!(found[0].starts_with("invalid-together") && found[0].contains(label), "{found:?}");
+                assert!(found[0].contains(help), "{found:?}");
+            }
+        }
+    };
+    check("", "", None);
+    let seed = "[[invoke]]\nname = \"seed\"\nrun = \"true\"\n[[invoke]]\nname = \"load\"\nload = true\n";
+    check(seed, "", Some(("`two` runs the step `seed` before its load", "make `seed` a step of [[deploy]]")));
+    // A step beside the load, and one behind it, keep nobody waiting.
+    check(&format!("{seed}needs = []\n"), "", None);
+    let behind = "[[invoke]]\nname = \"load\"\nload = true\n[[invoke]]\nname = \"check\"\nrun = \"true\"\n\
+        [[invoke]]\nname = \"again\"\nload = true\n";
+    check(behind, "", None);
+    check(
+        "",
+        "locks = { region = 1 }\n",
+        Some((
+            "the loads of `one` and `two` take the lock `region`, which 1 at a time can hold",
+            "set `region = 2` in [locks]",
+        )),
+    );
+    check("", "locks = { region = 2 }\n", None);
+}
