@@ -50,17 +50,40 @@ fn loads(file: &PlanFile, applications: &[Application<'_>], report: &mut Report)
     if report.problems.iter().any(|problem| problem.code == "unknown-load") {
         return;
     }
-    for (name, _) in file.loads.iter().flat_map(Map::iter) {
-        if !named.contains(&name.value) {
-            report.push(
-                Problem::warning("unused-load", format!("no application sends the load `{}`", name.value))
-                    .at(&name.span, "nothing names it")
-                    .help(format!(
-                        "write `load = \"{}\"` in [[applications]] or at the top of the plan, or remove it",
-                        name.value
-                    )),
-            );
-        }
+    let loads = file.loads.iter().flat_map(Map::iter).map(|(name, _)| name);
+    warn(
+        loads,
+        |name| named.contains(name),
+        report,
+        "unused-load",
+        |name| Idle {
+            message: format!("no application sends the load `{name}`"),
+            label: "nothing names it",
+            help: format!(
+                "write `load = \"{name}\"` in [[applications]] or at the top of the plan, or remove it"
+            ),
+        },
+    );
+}
+
+/// What is said of a name that nothing uses.
+struct Idle {
+    message: String,
+    label: &'static str,
+    help: String,
+}
+
+/// Warns of each name that is not used.
+fn warn<'a>(
+    names: impl Iterator<Item = &'a Spanned<String>>,
+    is_used: impl Fn(&str) -> bool,
+    report: &mut Report,
+    code: &'static str,
+    words: impl Fn(&str) -> Idle,
+) {
+    for name in names.filter(|name| !is_used(&name.value)) {
+        let Idle { message, label, help } = words(&name.value);
+        report.push(Problem::warning(code, message).at(&name.span, label).help(help));
     }
 }
 
@@ -77,35 +100,34 @@ fn locks(file: &PlanFile, applications: &[Application<'_>], report: &mut Report)
     if report.problems.iter().any(|problem| problem.code == "unknown-lock") {
         return;
     }
-    for (name, _) in file.locks.iter().flat_map(Map::iter) {
-        if !taken.contains(name.value.as_str()) {
-            report.push(
-                Problem::warning("unused-lock", format!("no step takes the lock `{}`", name.value))
-                    .at(&name.span, "limits nothing")
-                    .help(format!(
-                        "write `locks = [\"{}\"]` in the [[applications]] or steps that it should limit, or remove it",
-                        name.value
-                    )),
-            );
-        }
-    }
+    let locks = file.locks.iter().flat_map(Map::iter).map(|(name, _)| name);
+    warn(
+        locks,
+        |name| taken.contains(name),
+        report,
+        "unused-lock",
+        |name| Idle {
+            message: format!("no step takes the lock `{name}`"),
+            label: "limits nothing",
+            help: format!(
+                "write `locks = [\"{name}\"]` in the [[applications]] or steps that it should limit, or remove it"
+            ),
+        },
+    );
 }
 
 fn vars(file: &PlanFile, applications: &[Application<'_>], report: &mut Report) {
     let read = paths(file, applications);
-    for (name, _) in applications.iter().filter_map(|one| one.raw.vars.as_ref()).flat_map(Map::iter) {
-        // Another application may have it only so that a placeholder of the plan holds everywhere.
-        if !read.contains(&format!("vars.{}", name.value)) {
-            report.push(
-                Problem::warning("unused-var", format!("nothing reads the value `{}`", name.value))
-                    .at(&name.span, "has no effect")
-                    .help(format!(
-                        "write `{{{{vars.{}}}}}` in a parameter, a load or a label of the plan, or remove it",
-                        name.value
-                    )),
-            );
-        }
-    }
+    let vars = applications.iter().filter_map(|one| one.raw.vars.as_ref()).flat_map(Map::iter);
+    // Another application may have a value only so that a placeholder of the plan holds everywhere.
+    let is_read = |name: &str| read.contains(&format!("vars.{name}"));
+    warn(vars.map(|(name, _)| name), is_read, report, "unused-var", |name| Idle {
+        message: format!("nothing reads the value `{name}`"),
+        label: "has no effect",
+        help: format!(
+            "write `{{{{vars.{name}}}}}` in a parameter, a load or a label of the plan, or remove it"
+        ),
+    });
 }
 
 /// The paths of all placeholders of a plan.
