@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use foldhash::fast::RandomState;
 
+use crate::cells::{cells, line_of};
 use crate::dataset::{Empty, Options};
 use crate::error::DatasetError;
 use crate::files::{Files, bare};
@@ -274,9 +275,9 @@ impl MeansFile {
             let mut lines = Lines::new(reader, &shown);
             let header = lines.next()?.map(|line| lines.bytes(line).to_vec()).unwrap_or_default();
             let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header);
-            let mut found = header.split(|byte| *byte == b',');
+            let mut found = cells(header).into_iter();
             for (column, name) in (1..).zip(self.columns) {
-                if found.next() != Some(name.as_bytes()) {
+                if found.next().as_deref() != Some(name.as_bytes()) {
                     return Err(lines.wrong(
                         Some(column),
                         format!("the column is not called `{name}`"),
@@ -285,8 +286,8 @@ impl MeansFile {
                 }
             }
             while let Some(line) = lines.next()? {
-                let line = lines.bytes(line);
-                let cells: Vec<&[u8]> = line.splitn(self.columns.len() + 1, |byte| *byte == b',').collect();
+                let joined = lines.joined(line.clone())?;
+                let cells = cells(joined.as_deref().unwrap_or_else(|| lines.bytes(line)));
                 if cells.len() < self.columns.len() {
                     let last = self.columns[self.columns.len() - 1];
                     return Err(lines.wrong(
@@ -295,14 +296,15 @@ impl MeansFile {
                         WHOLE,
                     ));
                 }
-                let key_end = cells[..self.key].iter().map(|cell| cell.len() + 1).sum::<usize>() - 1;
-                let key = std::str::from_utf8(&line[..key_end]).ok();
-                let Some((weighted, weight)) = key.and_then(|key| sums.get_mut(key)) else { continue };
+                let names = cells[..self.key].iter().map(|cell| std::str::from_utf8(cell));
+                // No key of the invocations holds what is no UTF-8.
+                let Ok(names) = names.collect::<Result<Vec<_>, _>>() else { continue };
+                let Some((weighted, weight)) = sums.get_mut(line_of(names).as_str()) else { continue };
                 let number = |column: usize| {
-                    let text = std::str::from_utf8(cells[column]).ok();
+                    let text = std::str::from_utf8(&cells[column]).ok();
                     let number = text.and_then(|text| text.parse::<f64>().ok());
                     number.filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(|| {
-                        let problem = format!("`{}` is no number of 0 or more", shortened(cells[column]));
+                        let problem = format!("`{}` is no number of 0 or more", shortened(&cells[column]));
                         lines.wrong(Some(column + 1), problem, WHOLE)
                     })
                 };
@@ -339,8 +341,7 @@ pub(crate) fn memory(
     keys: &[Key],
     day: u32,
 ) -> Result<Option<Vec<Option<f64>>>, DatasetError> {
-    let app = |key: &'_ Key| key.without_trigger().rsplit_once(',').map_or(0, |(app, _)| app.len());
-    let apps: Vec<&str> = keys.iter().map(|key| &key.as_str()[..app(key)]).collect();
+    let apps: Vec<&str> = keys.iter().map(Key::application).collect();
     let Some(means) = MEMORY.read(files, day, apps.iter().copied())? else { return Ok(None) };
     let mut functions: HashMap<&str, u32, RandomState> = HashMap::default();
     for app in &apps {
@@ -357,22 +358,24 @@ type TakeRow<'a> = &'a mut dyn FnMut(&Lines<'_>, &str, &[u8]) -> Result<(), Data
 fn rows(reader: &mut dyn Read, shown: &str, act: TakeRow<'_>) -> Result<(), DatasetError> {
     let mut lines = Lines::new(reader, shown);
     header(&mut lines)?;
-    while let Some(line) = lines.next()? {
-        let line = lines.bytes(line);
+    while let Some(range) = lines.next()? {
+        let line = lines.bytes(range.clone());
         let mut commas = memchr::memchr_iter(b',', line);
         let mut start = 0;
         let mut end = 0;
+        // Names without a quotation mark end at commas; those of the published files are.
+        let names = commas.clone().nth(NAMES.len() - 1).unwrap_or(line.len());
+        if memchr::memchr(b'"', &line[..names]).is_some() {
+            let joined = lines.joined(range.clone())?;
+            let record = joined.unwrap_or_else(|| lines.bytes(range).to_vec());
+            let (key, numbers) = with_quotes(&lines, &record)?;
+            act(&lines, &key, &numbers)?;
+            continue;
+        }
         for column in 1..=NAMES.len() {
             let Some(comma) = commas.next() else {
                 let cells = line.split(|byte| *byte == b',').count();
-                return Err(lines.wrong(
-                    Some(if line.is_empty() { 1 } else { cells }),
-                    match line {
-                        [] => "the line is empty".to_owned(),
-                        _ => format!("the line ends after {cells} of {} cells", MINUTES + NAMES.len()),
-                    },
-                    WHOLE,
-                ));
+                return Err(too_short(&lines, if line.is_empty() { 0 } else { cells }));
             };
             if comma == start {
                 return Err(lines.wrong(Some(column), format!("`{}` is empty", NAMES[column - 1]), WHOLE));
@@ -388,6 +391,34 @@ fn rows(reader: &mut dyn Read, shown: &str, act: TakeRow<'_>) -> Result<(), Data
     Ok(())
 }
 
+/// The key and the other cells of a row with quotation marks.
+fn with_quotes(lines: &Lines<'_>, record: &[u8]) -> Result<(String, Vec<u8>), DatasetError> {
+    let cells = cells(record);
+    if cells.len() <= NAMES.len() {
+        return Err(too_short(lines, cells.len()));
+    }
+    let (names, numbers) = cells.split_at(NAMES.len());
+    let mut found = Vec::new();
+    for (column, name) in (1..).zip(names) {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Err(lines.wrong(Some(column), "the names hold bytes that are no UTF-8", WHOLE));
+        };
+        if name.is_empty() {
+            return Err(lines.wrong(Some(column), format!("`{}` is empty", NAMES[column - 1]), WHOLE));
+        }
+        found.push(name);
+    }
+    Ok((line_of(found), numbers.join(&b',')))
+}
+
+fn too_short(lines: &Lines<'_>, cells: usize) -> DatasetError {
+    let problem = match cells {
+        0 => "the line is empty".to_owned(),
+        _ => format!("the line ends after {cells} of {} cells", MINUTES + NAMES.len()),
+    };
+    lines.wrong(Some(cells.max(1)), problem, WHOLE)
+}
+
 const WHOLE: &str = "get the file anew from the dataset, or remove the broken line";
 
 fn header(lines: &mut Lines<'_>) -> Result<(), DatasetError> {
@@ -397,9 +428,10 @@ fn header(lines: &mut Lines<'_>) -> Result<(), DatasetError> {
     let line = lines.bytes(line);
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let expected = NAMES.map(str::to_owned).into_iter().chain((1..=MINUTES).map(|minute| minute.to_string()));
-    let mut found = line.split(|byte| *byte == b',');
+    let mut found = cells(line).into_iter();
     for (column, name) in (1..).zip(expected) {
         let cell = found.next();
+        let cell = cell.as_deref();
         if cell != Some(name.as_bytes()) {
             let problem = match cell {
                 None => format!("the header ends before the column `{name}`"),
@@ -412,7 +444,7 @@ fn header(lines: &mut Lines<'_>) -> Result<(), DatasetError> {
         None => Ok(()),
         Some(cell) => Err(lines.wrong(
             Some(MINUTES + NAMES.len() + 1),
-            format!("there is a column `{}` behind minute {MINUTES}", shortened(cell)),
+            format!("there is a column `{}` behind minute {MINUTES}", shortened(&cell)),
             HEADER,
         )),
     }

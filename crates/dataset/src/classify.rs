@@ -314,8 +314,9 @@ pub struct Label {
 impl Label {
     /// Whether the label is about a function.
     pub fn is_of(&self, key: &Key) -> bool {
-        let is = |said: &Option<String>, found: &str| said.as_ref().is_none_or(|said| said == found);
-        self.function == key.function()
+        // Spaces around a cell are none of its name.
+        let is = |said: &Option<String>, found: &str| said.as_ref().is_none_or(|said| said == found.trim());
+        self.function == key.function().trim()
             && is(&self.owner, key.owner())
             && is(&self.app, key.app())
             && is(&self.trigger, key.trigger())
@@ -333,10 +334,10 @@ const KEY_COLUMNS: [&str; 4] = ["HashOwner", "HashApp", "HashFunction", "Trigger
 /// What is wrong, and in which line.
 pub fn read_labels(text: &str) -> Result<Vec<Label>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let unquoted = |cell: &str| cell.trim().trim_matches('"').to_owned();
-    let mut lines = (1..).zip(text.lines());
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let header: Vec<String> =
-        lines.next().map(|(_, line)| line.split(',').map(unquoted).collect()).unwrap_or_default();
+        reader.headers().map_err(|error| error.to_string())?.iter().map(str::to_owned).collect();
     let names = header.iter().take_while(|name| KEY_COLUMNS.contains(&name.as_str())).count();
     let place = |wanted: &str| header[..names].iter().position(|name| name == wanted);
     let are_different = (1..names).all(|at| !header[..at].contains(&header[at]));
@@ -348,8 +349,13 @@ pub fn read_labels(text: &str) -> Result<Vec<Label>, String> {
     let [owner, app, trigger] = ["HashOwner", "HashApp", "Trigger"].map(place);
     let mut labels: Vec<Label> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
-    for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        let cells: Vec<String> = line.split(',').map(unquoted).collect();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let number = record.position().map_or(0, csv::Position::line);
+        let cells: Vec<String> = record.iter().map(str::to_owned).collect();
+        if cells.len() == 1 && cells[0].is_empty() {
+            continue;
+        }
         if cells.len() != header.len() {
             return Err(format!(
                 "line {number}: it has {} cells, and the first line {}",

@@ -26,6 +26,11 @@ pub fn original_lines(per_minute: &[u64]) -> String {
     text
 }
 
+/// A name for a line of the head of a file, where it must not end the line: a space stands for a line break.
+pub fn in_line(name: &str) -> String {
+    name.replace(['\n', '\r'], " ")
+}
+
 /// Which function, by the names of its key. What is None does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -247,8 +252,7 @@ impl Export {
         let place = dataset.file_of(self.window.day).unwrap_or_else(|| dataset.path().to_owned());
         let end = u32::from(self.window.first) + self.window.minutes - 1;
         let _ = writeln!(text, "# dataset: {}", dataset.format().name());
-        // A name may hold a line break; the header has one line for each fact.
-        let _ = writeln!(text, "# file: {}", place.display().to_string().replace(['\n', '\r'], " "));
+        let _ = writeln!(text, "# file: {}", in_line(&place.display().to_string()));
         for key in &self.keys {
             let parts = [
                 ("owner", key.owner()),
@@ -259,7 +263,7 @@ impl Export {
             let known: Vec<String> = parts
                 .iter()
                 .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| format!("{name} {value}"))
+                .map(|(name, value)| format!("{name} {}", in_line(value)))
                 .collect();
             let _ = writeln!(text, "# {}", known.join(", "));
         }

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod azure2019;
+mod cells;
 mod classify;
 #[cfg(test)]
 mod classify_tests;
@@ -24,7 +25,7 @@ mod tests;
 pub use classify::{Classified, Confusion, Features, Label, Pattern, classify, read_labels};
 pub use dataset::{Dataset, Empty, Format, Options};
 pub use error::{DatasetError, Place};
-pub use export::{COLUMN, Export, Wanted, export, original_lines};
+pub use export::{COLUMN, Export, Wanted, export, in_line, original_lines};
 pub use funnel::{ClassCount, Criteria, RATE_CLASSES, RateDays, STUDY_CLASSES, STUDY_EXTREME, Step, Summary};
 pub use mix::{Candidate, Distance, Mix, SHORTEST, mix, scale_to};
 pub use model::{DayTotals, FunctionTotals, Key, MINUTES_PER_DAY, Notes, SECONDS_PER_DAY, Totals, Window};

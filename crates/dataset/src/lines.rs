@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use crate::cells::is_open;
 use crate::error::{DatasetError, Place};
 
 /// Fits into the cache of a processor beside what is made of the lines.
@@ -20,11 +21,22 @@ pub(crate) struct Lines<'a> {
     end: usize,
     line: u64,
     is_done: bool,
+    /// The line given last ended with a carriage return.
+    has_return: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(reader: &'a mut dyn Read, file: &'a str) -> Self {
-        Self { reader, file, buffer: vec![0; BUFFER], start: 0, end: 0, line: 0, is_done: false }
+        Self {
+            reader,
+            file,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            line: 0,
+            is_done: false,
+            has_return: false,
+        }
     }
 
     /// The place of a cell (from 1) of the line given last, or of all of the line.
@@ -92,9 +104,38 @@ impl<'a> Lines<'a> {
         &self.buffer[line]
     }
 
-    fn trimmed(&self, line: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        let end = if self.buffer[line.clone()].ends_with(b"\r") { line.end - 1 } else { line.end };
-        line.start..end
+    /// The whole record of a line that was given last, where a cell in quotation marks goes on in the next lines. None: the line
+    /// is the record.
+    pub(crate) fn joined(&mut self, line: std::ops::Range<usize>) -> Result<Option<Vec<u8>>, DatasetError> {
+        // Only a line with a quotation mark can be open.
+        let bytes = self.bytes(line);
+        if memchr::memchr(b'"', bytes).is_none() || !is_open(bytes, false) {
+            return Ok(None);
+        }
+        let mut record = bytes.to_vec();
+        let first = self.place(None);
+        let mut is_still_open = true;
+        while is_still_open {
+            let ending: &[u8] = if self.has_return { b"\r\n" } else { b"\n" };
+            let next = if record.len() < LONGEST { self.next()? } else { None };
+            let Some(next) = next else {
+                return Err(DatasetError::content(
+                    first,
+                    "a quotation mark opens a cell here, and nothing closes it",
+                    "double a quotation mark that is part of a name, and close each cell that begins with one",
+                ));
+            };
+            record.extend_from_slice(ending);
+            let bytes = self.bytes(next);
+            is_still_open = is_open(bytes, true);
+            record.extend_from_slice(bytes);
+        }
+        Ok(Some(record))
+    }
+
+    fn trimmed(&mut self, line: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        self.has_return = self.buffer[line.clone()].ends_with(b"\r");
+        line.start..line.end - usize::from(self.has_return)
     }
 }
 

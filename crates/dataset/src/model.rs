@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::cells::{cells, line_of, quoted};
 use crate::error::Place;
 
 /// Minutes of a day.
@@ -15,21 +16,40 @@ pub const SECONDS_PER_DAY: f64 = 86_400.0;
 ///
 /// Keys are ordered by their bytes, the owner first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Box<str>);
+pub struct Key {
+    /// The four names as cells of a line of CSV.
+    text: Box<str>,
+    /// The names, where one of them needs quotation marks there.
+    names: Option<Box<[Box<str>; 4]>>,
+}
 
 impl Key {
-    /// A key of these four names, none of which holds a comma.
+    /// A key of these four names.
     pub fn new(owner: &str, app: &str, function: &str, trigger: &str) -> Self {
-        Self(format!("{owner},{app},{function},{trigger}").into())
+        Self::of(line_of([owner, app, function, trigger]).into())
     }
 
-    /// Of a text with the four names, separated by commas.
+    /// Of a text that [`line_of`] made of the four names.
     pub(crate) fn of(text: Box<str>) -> Self {
-        Self(text)
+        let names = text.contains('"').then(|| {
+            let mut cells = cells(text.as_bytes()).into_iter();
+            let mut next = || String::from_utf8_lossy(&cells.next().unwrap_or_default()).into();
+            Box::new([next(), next(), next(), next()])
+        });
+        Self { text, names }
     }
 
     fn part(&self, index: usize) -> &str {
-        self.0.split(',').nth(index).unwrap_or_default()
+        match &self.names {
+            Some(names) => &names[index],
+            None => self.text.split(',').nth(index).unwrap_or_default(),
+        }
+    }
+
+    /// The first names as cells of a line of CSV.
+    fn first(&self, count: usize) -> &str {
+        let behind: usize = (count..4).map(|index| quoted(self.part(index)).len() + 1).sum();
+        &self.text[..self.text.len() - behind]
     }
 
     /// Whose function it is.
@@ -52,20 +72,25 @@ impl Key {
         self.part(3)
     }
 
-    /// The key without its trigger.
+    /// The key without its trigger, as cells of a line of CSV.
     pub(crate) fn without_trigger(&self) -> &str {
-        self.0.rsplit_once(',').map_or("", |(names, _)| names)
+        self.first(3)
     }
 
-    /// The four names, separated by commas.
+    /// Owner and application, as cells of a line of CSV.
+    pub(crate) fn application(&self) -> &str {
+        self.first(2)
+    }
+
+    /// The four names as cells of a line of CSV: in quotation marks where they need them.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.text)
     }
 }
 
@@ -252,5 +277,12 @@ mod tests {
         assert_eq!(key.without_trigger(), "o,a,f");
         let unnamed = Key::new("", "", "f", "");
         assert_eq!((unnamed.owner(), unnamed.function(), unnamed.trigger()), ("", "f", ""));
+        let names = ["a,b", "\"", "line\nbreak", "x\"y\""];
+        let [owner, app, function, trigger] = names;
+        let key = Key::new(owner, app, function, trigger);
+        assert_eq!([key.owner(), key.app(), key.function(), key.trigger()], names);
+        assert_eq!(key.to_string(), "\"a,b\",\"\"\"\",\"line\nbreak\",\"x\"\"y\"\"\"");
+        assert_eq!(key.without_trigger(), "\"a,b\",\"\"\"\",\"line\nbreak\"");
+        assert_eq!((key.application(), Key::of(key.as_str().into())), ("\"a,b\",\"\"\"\"", key.clone()));
     }
 }

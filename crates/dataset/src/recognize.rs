@@ -18,7 +18,9 @@ const NO_COUNTS: [&str; 9] =
 fn of_header(start: &[u8]) -> Option<Format> {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let line = start.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-    match line {
+    // Some programs put every name into quotation marks.
+    let line: Vec<u8> = line.iter().copied().filter(|byte| *byte != b'"').collect();
+    match &*line {
         b"app,func,end_timestamp,duration" => Some(Format::Azure2021),
         b"app,func,start_timestamp,duration" => Some(Format::Starts),
         line if line.starts_with(b"time_worker,") => Some(Format::HuaweiRequests),

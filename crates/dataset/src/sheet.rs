@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::cells::quoted;
 use crate::classify::{Pattern, classify};
 use crate::model::{Key, Window};
 
@@ -34,7 +35,7 @@ pub fn windows_csv(sample: &[Sampled]) -> String {
     for (place, function) in (1..).zip(sample) {
         for (window, counts) in (1..).zip(&function.windows) {
             let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
-            let name = function.key.function();
+            let name = quoted(function.key.function());
             text.push_str(&format!("{place},time{window},{name},{}\n", counts.join(",")));
         }
     }

@@ -3,12 +3,14 @@
 //! Azure 2021: `AzureFunctionsInvocationTrace2021.md` in <https://github.com/Azure/AzurePublicDataset>. Huawei:
 //! <https://github.com/sir-lab/data-release>. IBM: <https://github.com/ubc-cirrus-lab/ibm-cloud-code-engine-traces>.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use foldhash::fast::RandomState;
 
 use crate::azure2019::shortened;
+use crate::cells::{cells, line_of, quoted};
 use crate::dataset::{Format, Options};
 use crate::decimal::{ATTO, seconds};
 use crate::error::DatasetError;
@@ -321,13 +323,19 @@ fn header(lines: &mut Lines<'_>) -> Result<Vec<String>, DatasetError> {
     let Some(line) = lines.next()? else {
         return Err(lines.wrong(None, "the file is empty", "get the file anew from the dataset"));
     };
-    let line = lines.bytes(line);
+    let joined = lines.joined(line.clone())?;
+    let line = joined.as_deref().unwrap_or_else(|| lines.bytes(line));
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    Ok(line.split(|byte| *byte == b',').map(|cell| String::from_utf8_lossy(cell).into_owned()).collect())
+    Ok(cells(line).iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect())
 }
 
-fn cells<'a>(lines: &Lines<'_>, line: &'a [u8], expected: usize) -> Result<Vec<&'a [u8]>, DatasetError> {
-    let cells: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
+/// The cells of a record, as many as expected.
+fn all_cells<'a>(
+    lines: &Lines<'_>,
+    record: &'a [u8],
+    expected: usize,
+) -> Result<Vec<Cow<'a, [u8]>>, DatasetError> {
+    let cells = cells(record);
     if cells.len() == expected {
         return Ok(cells);
     }
@@ -383,15 +391,16 @@ fn invocations(lines: &mut Lines<'_>, has_ends: bool, sink: &mut dyn Sink) -> Re
     }
     let mut key = String::new();
     while let Some(line) = lines.next()? {
-        let line = lines.bytes(line);
-        let cells = cells(lines, line, expected.len())?;
-        let (app, function) = (text(lines, 1, cells[0])?, text(lines, 2, cells[1])?);
-        let (at, duration) = (time(lines, 3, cells[2])?, time(lines, 4, cells[3])?);
+        let joined = lines.joined(line.clone())?;
+        let record = joined.as_deref().unwrap_or_else(|| lines.bytes(line));
+        let cells = all_cells(lines, record, expected.len())?;
+        let (app, function) = (text(lines, 1, &cells[0])?, text(lines, 2, &cells[1])?);
+        let (at, duration) = (time(lines, 3, &cells[2])?, time(lines, 4, &cells[3])?);
         if duration < 0 {
             return Err(lines.wrong(Some(4), "the duration is negative", ANEW));
         }
         key.clear();
-        key.extend([",", app, ",", function, ","]);
+        key.extend([",", &quoted(app), ",", &quoted(function), ","]);
         add(lines, sink, &key, (if has_ends { at - duration } else { at }, duration), 1)?;
     }
     Ok(())
@@ -404,20 +413,24 @@ fn requests(lines: &mut Lines<'_>, sink: &mut dyn Sink) -> Result<(), DatasetErr
     let cost = names.iter().position(|name| name == "totalCost_worker");
     let [function, user, pod] =
         [place(lines, &names, "funcName")?, place(lines, &names, "userID")?, place(lines, &names, "podID")?];
-    let mut key = String::new();
+    let (mut key, mut full) = (String::new(), String::new());
     while let Some(line) = lines.next()? {
-        let line = lines.bytes(line);
-        let cells = cells(lines, line, names.len())?;
-        let start = time(lines, at + 1, cells[at])?;
-        let duration = cost.map_or(Ok(0), |cost| time(lines, cost + 1, cells[cost]))?;
-        let pod_id = text(lines, pod + 1, cells[pod])?;
+        let joined = lines.joined(line.clone())?;
+        let record = joined.as_deref().unwrap_or_else(|| lines.bytes(line));
+        let cells = all_cells(lines, record, names.len())?;
+        let start = time(lines, at + 1, &cells[at])?;
+        let duration = cost.map_or(Ok(0), |cost| time(lines, cost + 1, &cells[cost]))?;
+        let pod_id = text(lines, pod + 1, &cells[pod])?;
         // `pool22-300-128-0003741797` is a pod of the pool `pool22-300-128`.
         let Some((pool, _)) = pod_id.rsplit_once('-') else {
             return Err(lines.wrong(Some(pod + 1), format!("`{pod_id}` names no pod of a pool"), ANEW));
         };
-        let (name, user) = (text(lines, function + 1, cells[function])?, text(lines, user + 1, cells[user])?);
+        let (name, user) =
+            (text(lines, function + 1, &cells[function])?, text(lines, user + 1, &cells[user])?);
         key.clear();
-        key.extend([user, ",,", name, "---", user, "---", pool, ","]);
+        full.clear();
+        full.extend([name, "---", user, "---", pool]);
+        key.extend([&quoted(user), ",,", &quoted(&full), ","]);
         add(lines, sink, &key, (start, duration), 0)?;
     }
     Ok(())
@@ -446,7 +459,7 @@ fn counts(
             return Err(lines.wrong(Some(column), problem, ANEW));
         }
         let owner = name.split("---").nth(1).unwrap_or_default();
-        ids.push(sink.id(&format!("{owner},,{name},")));
+        ids.push(sink.id(&line_of([owner, "", name, ""])));
     }
     // The sums of a minute are kept until it is over: a table by the second has sixty rows for each.
     let mut before: Option<u64> = None;

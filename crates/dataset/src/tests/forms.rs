@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use super::made::{day_2019, name_2019, open, options, write};
+use super::made::{day_2019, header_2019, name_2019, open, options, write};
 use crate::{Dataset, Format, Key, Options, Window};
 
 /// Counts of some functions in some minutes of one day.
@@ -326,4 +326,121 @@ fn durations_are_means_of_the_window_or_of_the_day() {
         let error = durations(&text).unwrap_err().to_string();
         assert!(error.ends_with(expected), "{error}");
     }
+}
+
+const HOSTILE: [&str; 6] = ["a,b", "say \"x\"", "two\nlines", "\r\n", "\"", "plain"];
+
+/// The cells of a file that this crate wrote, as a reader of CSV finds them.
+fn read_again(text: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    reader.records().map(|record| record.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn names_with_commas_quotation_marks_and_line_breaks_are_read_and_written() {
+    let folder = tempdir().unwrap();
+    let keys: Vec<Key> = HOSTILE.iter().map(|name| Key::new("o,1", "my \"app\"", name, "http")).collect();
+    let rows: Vec<_> = (1..).zip(&keys).map(|(count, key)| (key.clone(), vec![count, 2 * count])).collect();
+    for day in 1..=2 {
+        write(folder.path(), &name_2019(day), &day_2019(&rows));
+    }
+    let dataset = open(folder.path(), options(1..=2));
+    let totals = dataset.totals().unwrap();
+    assert_eq!(totals.functions.len(), HOSTILE.len());
+    let window = Window { day: 1, first: 1, minutes: 2 };
+    let minutes = dataset.minutes(&keys, window).unwrap();
+    for (count, (key, minutes)) in (1..).zip(keys.iter().zip(&minutes)) {
+        let function = totals.functions.iter().find(|function| function.key == *key).unwrap();
+        assert_eq!(*function.per_day, [Some(3 * count), Some(3 * count)], "{key}");
+        assert_eq!(minutes.as_deref(), Some(&[count, 2 * count][..]), "{key}");
+        let wanted = crate::Wanted { function: key.function().to_owned(), ..Default::default() };
+        let export = crate::export(&dataset, &totals, &wanted, window, 1.0, false).unwrap();
+        let text = export.to_csv(&dataset);
+        let numbers = text.lines().skip_while(|line| line.starts_with('#'));
+        assert_eq!(
+            numbers.skip(1).collect::<Vec<_>>(),
+            [count.to_string(), (2 * count).to_string()],
+            "{text}"
+        );
+    }
+    let header = "HashOwner,HashApp,HashFunction,Average,Count,Minimum,Maximum";
+    let durations: String =
+        (1..).zip(&keys).map(|(count, key)| format!("\n{},{count}00,1,0,0", key.without_trigger())).collect();
+    write(folder.path(), "function_durations_percentiles.anon.d01.csv", &format!("{header}{durations}\n"));
+    let memory = "HashOwner,HashApp,SampleCount,AverageAllocatedMb\n\"o,1\",\"my \"\"app\"\"\",1,600\n";
+    write(folder.path(), "app_memory_percentiles.anon.d01.csv", memory);
+    // The list of files is read when a dataset is opened.
+    let dataset = open(folder.path(), options(1..=2));
+    let found = dataset.durations(&keys, window).unwrap().unwrap();
+    assert_eq!(found[..2], [Some(0.1), Some(0.2)]);
+    assert_eq!(dataset.memory(&keys, window).unwrap().unwrap(), vec![Some(100.0); keys.len()]);
+
+    let sampled: Vec<crate::Sampled> = keys
+        .iter()
+        .map(|key| crate::Sampled { key: key.clone(), day_total: 1, windows: vec![vec![1, 2]] })
+        .collect();
+    let names = |text: &str, column: usize| -> Vec<String> {
+        read_again(text)[1..].iter().map(|row| row[column].clone()).collect()
+    };
+    assert_eq!(names(&crate::sampled_csv(&sampled, 1), 2), HOSTILE);
+    assert_eq!(names(&crate::sampled_csv(&sampled, 1), 0), ["o,1"; 6]);
+    assert_eq!(names(&crate::windows_csv(&sampled), 2), HOSTILE);
+    let labels: String = keys.iter().map(|key| format!("\n{key},steady")).collect();
+    let labels = format!("HashOwner,HashApp,HashFunction,Trigger,time1{labels}\n");
+    let labels = crate::read_labels(&labels).unwrap();
+    for (label, key) in labels.iter().zip(&keys) {
+        assert!(label.is_of(key), "{label:?} {key}");
+    }
+}
+
+#[test]
+fn hostile_names_of_the_other_forms_are_read() {
+    let folder = tempdir().unwrap();
+    let line = |names: &[&str]| crate::cells::line_of(names.iter().copied());
+    let rows: String = HOSTILE.iter().map(|name| format!("{},60.5,0.5\n", line(&["my,app", name]))).collect();
+    write(folder.path(), "t.txt", &format!("\"app\",\"func\",\"end_timestamp\",\"duration\"\n{rows}"));
+    let totals = |folder: &tempfile::TempDir| {
+        Dataset::open(folder.path(), Options::default()).unwrap().totals().unwrap().functions
+    };
+    let names = |functions: &[crate::FunctionTotals]| {
+        let mut names: Vec<String> = functions.iter().map(|one| one.key.function().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let mut expected = HOSTILE.map(str::to_owned).to_vec();
+    expected.sort();
+    let found = totals(&folder);
+    assert_eq!(names(&found), expected);
+    assert!(found.iter().all(|one| one.key.app() == "my,app" && *one.per_day == [Some(1)]));
+
+    let folder = tempdir().unwrap();
+    let header = format!("day,time,{}\n", line(&HOSTILE));
+    write(folder.path(), "requests_minute/day_000.csv", &format!("{header}0,0,1,2,3,4,5,6\n"));
+    assert_eq!(names(&totals(&folder)), expected);
+
+    let folder = tempdir().unwrap();
+    let rows: String =
+        HOSTILE.iter().map(|name| format!("1.5,{}\n", line(&["pool-1", name, "u,1"]))).collect();
+    write(folder.path(), "r.csv", &format!("time_worker,podID,funcName,userID\n{rows}"));
+    let found = totals(&folder);
+    assert_eq!(names(&found), {
+        let mut all: Vec<String> = HOSTILE.iter().map(|name| format!("{name}---u,1---pool")).collect();
+        all.sort();
+        all
+    });
+    assert!(found.iter().all(|one| one.key.owner() == "u,1"));
+}
+
+#[test]
+fn a_quotation_mark_that_nothing_closes_is_named_where_it_opens() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "t.txt", "app,func,end_timestamp,duration\na,f,1,0\na,\"f,1,0\na,f,1,0\n");
+    let error = Dataset::open(folder.path(), Options::default()).unwrap().totals().unwrap_err();
+    assert!(
+        error.to_string().ends_with("line 3: a quotation mark opens a cell here, and nothing closes it"),
+        "{error}"
+    );
+    write(folder.path(), &name_2019(1), &format!("{}\no,\"a,f,http,1\n", header_2019()));
+    let error = open(folder.path(), options(1..=1)).totals().unwrap_err();
+    assert!(error.to_string().contains("line 2: a quotation mark"), "{error}");
 }
