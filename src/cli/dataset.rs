@@ -134,6 +134,9 @@ pub(crate) enum DatasetCommand {
         /// The plan to write; it must be where the applications can be reached from
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// Replace a plan of an earlier mix, and the files beside it, although somebody has changed them
+        #[arg(long)]
+        force: bool,
     },
     /// Write minutes of a function as a CSV file for `sb invoke` and plans
     #[command(after_help = "Lines that begin with # say where the numbers are from.\n\n\

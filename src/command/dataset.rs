@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::json;
 
 use sb_dataset::{
-    Classified, Confusion, Criteria, Dataset, DatasetError, FunctionTotals, Key, Label, Options, Pattern,
-    RateDays, Sampled, Summary, Totals, Wanted, Window, classify, contact_sheet, export, read_labels, sample,
-    sampled_csv, window_svg, windows_csv,
+    Classified, Confusion, Criteria, Dataset, DatasetError, FunctionTotals, Key, Label, Options,
+    Pattern, RateDays, Sampled, Summary, Totals, Wanted, Window, classify, contact_sheet, export,
+    in_line, read_labels, sample, sampled_csv, window_svg, windows_csv,
 };
 use sb_figures::{Axis, Bars, Chart, Figure, FileWriter, Layout, Order, Part, Row, Table, Tone};
 
+mod earlier;
 mod mix;
 
 use super::Outcome;
@@ -65,12 +66,13 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             seed,
             applications,
             output,
+            force,
         } => {
             let read = Read::new(terminal, &source)?;
             let windows = WindowArguments { day, at: vec![at], minutes: Some(minutes), window: None };
             let [window] = *read.windows(&windows, &[])? else { unreachable!("one start is given") };
             let wanted = mix::Wanted { functions: functions as usize, rate, window, speed, without, seed };
-            mix::write_plan(terminal, settings, &read, &wanted, &applications, &output)
+            mix::write_plan(terminal, settings, &read, &wanted, &applications, (&output, force))
         }
         DatasetCommand::Export {
             function,
@@ -570,7 +572,7 @@ impl Named {
         let mut used: BTreeMap<usize, Key> = BTreeMap::new();
         for function in read.sampled(&fit, &windows)? {
             let key = &function.key;
-            let found = by_function.get(key.function()).into_iter().flatten();
+            let found = by_function.get(key.function().trim()).into_iter().flatten();
             let label = found.copied().find(|place| labels[*place].is_of(key));
             if let Some(place) = label {
                 let other = used.entry(place).or_insert_with(|| key.clone());
@@ -699,8 +701,13 @@ fn features_csv(named: &Named) -> String {
     text
 }
 
-const PATTERNS: [Pattern; 5] =
-    [Pattern::Steady, Pattern::Fluctuating, Pattern::Spikes, Pattern::Jump, Pattern::Idle];
+const PATTERNS: [Pattern; 5] = [
+    Pattern::Steady,
+    Pattern::Fluctuating,
+    Pattern::Spikes,
+    Pattern::Jump,
+    Pattern::Idle,
+];
 
 /// How a function is called in a list: with its application, where several have a function of some name.
 fn shown<'a>(rows: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&Key) -> String {
@@ -708,7 +715,8 @@ fn shown<'a>(rows: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&Key) -> St
     let mut repeat = rows.map(|key| (key.function(), (key.owner(), key.app())));
     let is_repeated = repeat.any(|(function, app)| *apps.entry(function).or_insert(app) != app);
     move |key| {
-        if is_repeated { format!("{}/{}", key.app(), key.function()) } else { key.function().to_owned() }
+        let function = in_line(key.function());
+        if is_repeated { format!("{}/{function}", in_line(key.app())) } else { function }
     }
 }
 

@@ -368,3 +368,160 @@ fn a_mix_of_a_dataset_is_a_plan_that_runs() {
     let answered: Vec<u64> = applications.iter().filter_map(|one| one["load"]["answered"].as_u64()).collect();
     assert_eq!((answered.len(), answered.iter().sum::<u64>()), (2, 120), "{report:#}");
 }
+
+/// An application whose local function answers at once, and nothing else.
+fn answering(work: &Workspace) {
+    application(work, "shop", "0.02");
+}
+
+#[test]
+fn a_report_compares_each_load_of_a_dataset_with_its_minutes() {
+    let work = Workspace::new();
+    answering(&work);
+    // Two functions of three minutes: 4, 8 and 2 invocations of the one, 1 in each minute of the other.
+    let mut text = "app,func,end_timestamp,duration\n".to_owned();
+    for (minute, count) in [4, 8, 2].into_iter().enumerate() {
+        for call in 0..count {
+            writeln!(text, "a,f,{}.5,0.1", 60 * minute + 60 / count * call).unwrap();
+        }
+        writeln!(text, "a,g,{}.5,0.1", 60 * minute).unwrap();
+    }
+    work.write("t.txt", &text);
+    std::fs::create_dir(work.path().join("plans")).unwrap();
+    let export = |arguments: &[&str]| {
+        let all = ["dataset", "export", "f", "t.txt", "--from", "1", "--minutes", "3", "--factor", "2"];
+        work.sb(&[&all[..], arguments].concat()).expect(0);
+    };
+    export(&["--output", "plans/f.csv"]);
+    export(&["--invocations", "--output", "plans/starts.csv"]);
+    assert!(work.read("plans/f.csv").contains("# original per minute: 4,8,2\n"));
+    let mix = ["dataset", "mix", "t.txt", "--functions", "2", "--at", "1", "--for", "3m", "--speed", "60"];
+    work.sb(&[&mix[..], &["--applications", "shop", "--output", "plans/mix.toml"]].concat()).expect(0);
+    for (name, load) in [
+        ("minutes", "csv = \"f.csv\", skip = \"0s\", rate = 1, speed = 60"),
+        ("replay", "trace = \"starts.csv\", speed = 60"),
+        ("pattern", "pattern = \"spikes\", skip = \"1m\", rate = 0.1, speed = 1200"),
+    ] {
+        work.write(
+            &format!("plans/{name}.toml"),
+            &format!(
+                "load = {{ {load} }}\n[plan]\nname = \"{name}\"\nexecutor = \"host\"\n\
+                 [[applications]]\nmanifest = \"../shop/benchmark.toml\"\ntarget = \"local\"\n"
+            ),
+        );
+    }
+    for name in ["minutes", "replay", "pattern", "mix"] {
+        work.sb(&["run", &format!("plans/{name}.toml")]).expect(0);
+    }
+    work.sb(&["report", "shop/logs", "--output", "out"]).expect(0);
+    let rows = |table: &str| -> Vec<std::collections::BTreeMap<String, String>> {
+        let text = work.read(&format!("out/tables/{table}.csv"));
+        csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect()
+    };
+    let totals = rows("workloads");
+    let numbers = |row: &std::collections::BTreeMap<String, String>, names: &[&str]| -> Vec<f64> {
+        names.iter().map(|name| row[*name].parse().unwrap()).collect()
+    };
+    assert_eq!(totals.len(), 4, "{totals:?}");
+    let columns = ["original", "planned", "planned_factor", "first_minute", "minutes"];
+    for (row, expected) in totals.iter().zip([
+        // Factor 2 of the export, and scaled to one a second.
+        [14.0, 180.0, 180.0 / 14.0, 0.0, 3.0],
+        [14.0, 28.0, 2.0, 0.0, 3.0],
+        // The first minute is skipped, in which nothing was traced.
+        [1796.0, 114.0, 114.0 / 1796.0, 1.0, 19.0],
+        [17.0, 17.0, 1.0, 0.0, 3.0],
+    ]) {
+        let found = numbers(row, &columns);
+        assert!(found.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-9), "{row:?}");
+        assert!(row["dataset"].starts_with("Azure Functions 20"), "{row:?}");
+        let moved: f64 = row["planned_moved_share"].parse().unwrap();
+        assert!(moved < 0.05, "{row:?}");
+    }
+    assert!(
+        totals[0]["source"].contains("function f; window: day 1, minutes 1 to 3; factor: 2"),
+        "{totals:?}"
+    );
+    let minutes = rows("workload_minutes");
+    let replayed: Vec<Vec<f64>> = minutes[3..6]
+        .iter()
+        .map(|row| numbers(row, &["minute", "original", "upscaled", "planned"]))
+        .collect();
+    assert_eq!(replayed, [[0.0, 4.0, 8.0, 8.0], [1.0, 8.0, 16.0, 16.0], [2.0, 2.0, 4.0, 4.0]]);
+    let page = work.read("out/report.html");
+    for file in [
+        "figures/workload-minutes-invocations.svg",
+        "figures/workload-differences.png",
+        "tables/workloads.csv",
+    ] {
+        assert!(page.contains(file) && work.path().join("out").join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+#[ignore = "needs: chromium"]
+fn figures_of_loads_and_their_datasets_work_in_a_browser() {
+    let work = Workspace::new();
+    for (at, planned) in [[20, 0, 60], [30, 0, 50]].into_iter().enumerate() {
+        let folder = format!("shop/logs/2026-01-31_12-00-0{at}");
+        let load = serde_json::json!({
+            "kind": "trace", "name": "spikes", "source": ["dataset: <script>stolen=1</script>"],
+            "minutes": { "first": 3, "original": [10, 0, 30], "upscaled": [20.0, 0.0, 60.0], "planned": planned },
+        });
+        let about = serde_json::json!({ "application": "shop", "plan": "levels", "load": load });
+        work.write(&format!("{folder}/run.json"), &about.to_string());
+        work.write(
+            &format!("{folder}/invocations.csv"),
+            "invocation,request,trace_id,planned,sent,answered,latency_ms,latency_from_planned_ms,status,outcome\n\
+             1,buy,,10.000000,10.000000,10.020000,20.000,20.000,200,ok\n",
+        );
+    }
+    work.sb(&["report", "shop/logs", "--output", "out"]).expect(0);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/workload_browser.py");
+    let page = work.path().join("out/report.html");
+    let looked = Command::new("python3").arg(script).arg(page).output().unwrap();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
+}
+
+#[test]
+fn names_that_need_quotation_marks_go_through_every_command() {
+    let work = Workspace::new();
+    let name = "say \"a,b\"";
+    let mut text = "app,func,end_timestamp,duration\n".to_owned();
+    for second in 0..1200 {
+        writeln!(text, "\"my,app\",\"say \"\"a,b\"\"\",{second}.5,0.1\nplain,\"two\nlines\",{second}.5,0.1")
+            .unwrap();
+    }
+    work.write("t.txt", &text);
+    let fit = ["--at", "1", "--min-rate", "0"];
+    work.sb(&[&["dataset", "sample", "t.txt", "--output", "drawn"], &fit[..]].concat()).expect(0);
+    let read = |file: &str| -> Vec<csv::StringRecord> {
+        csv::Reader::from_reader(work.read(file).as_bytes()).into_records().map(Result::unwrap).collect()
+    };
+    let mut names: Vec<String> = read("drawn/sampled.csv").iter().map(|row| row[2].to_owned()).collect();
+    names.sort();
+    assert_eq!(names, [name, "two\nlines"]);
+    assert_eq!(read("drawn/windows.csv").len(), 2);
+    let features =
+        work.sb(&[&["dataset", "classify", "t.txt", "--format", "csv"], &fit[..]].concat()).expect(0);
+    let rows: Vec<_> =
+        csv::Reader::from_reader(features.stdout.as_bytes()).into_records().map(Result::unwrap).collect();
+    assert_eq!((rows.len(), &rows[0][2], &rows[1][2]), (2, name, "two\nlines"));
+    work.write("labels.csv", "HashFunction,time1\n\"say \"\"a,b\"\"\",jump\n\"two\nlines\",spikes\n");
+    let found =
+        json_of(&work, &[&["dataset", "classify", "t.txt", "--labels", "labels.csv"], &fit[..]].concat());
+    let patterns: Vec<_> = found["functions"].as_array().unwrap().iter().map(|row| &row["pattern"]).collect();
+    assert_eq!(patterns, ["jump", "spikes"]);
+    for name in [name, "two\nlines"] {
+        work.sb(&["dataset", "export", name, "t.txt", "--from", "1", "--minutes", "2", "-o", "e.csv"])
+            .expect(0);
+        let load = json_of(&work, &["workload", "generate", "e.csv", "--skip", "0s"]);
+        assert_eq!(load["invocations_per_second"].as_array().unwrap().len(), 120);
+    }
+    answering(&work);
+    let mix = ["dataset", "mix", "t.txt", "--functions", "2", "--at", "1", "--for", "2m", "--rate", "1"];
+    work.sb(&[&mix[..], &["--applications", "shop", "--output", "mix.toml"]].concat()).expect(0);
+    let mut names: Vec<String> = read("mix/mix.csv").iter().map(|row| row[2].to_owned()).collect();
+    names.sort();
+    assert_eq!(names, [name, "two\nlines"]);
+}

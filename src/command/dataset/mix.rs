@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use sb_dataset::{
-    COLUMN, Candidate, Distance, Key, MINUTES_PER_DAY, Mix, SHORTEST, Window, mix, original_lines, scale_to,
+    COLUMN, Candidate, Distance, Key, MINUTES_PER_DAY, Mix, SHORTEST, Window, in_line, mix, original_lines,
+    scale_to,
 };
 use sb_plan::benchmark::{Benchmark, ParamSource};
 
@@ -16,7 +17,8 @@ use sb_plan::plan::Overrides;
 use sb_plan::validate;
 use sb_sam::{Place, Service, Source};
 
-use super::{Read, cleared, grouped, write};
+use super::earlier::{Files, MADE_BY};
+use super::{Read, grouped};
 use crate::command::Outcome;
 use crate::command::manifest::{in_reach, is_plan};
 use crate::command::output::{Failed, accept};
@@ -25,8 +27,6 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
 
-/// How a plan begins that may be written anew.
-const MADE_BY: &str = "# Made by `sb dataset mix`:";
 /// How a load begins.
 const DATASET: &str = "# dataset:";
 
@@ -75,7 +75,7 @@ pub(super) fn write_plan(
     read: &Read,
     wanted: &Wanted,
     applications: &[PathBuf],
-    output: &Path,
+    (output, force): (&Path, bool),
 ) -> Outcome {
     let folder = output.with_extension("");
     if output.extension().is_none_or(|ending| ending != "toml") {
@@ -94,15 +94,13 @@ pub(super) fn write_plan(
     }
     let parts = parts(&candidates, &found, &players, wanted)?;
     read.expect_other(output)?;
-    expect_own(output)?;
     let about =
         About { read, wanted, candidates: &candidates, found: &found, parts: &parts, players: &players };
-    cleared(&folder, is_load)?;
-    for (place, player) in players.iter().enumerate().filter(|(place, _)| about.is_used(*place)) {
-        write(&folder.join(load_name(player)), about.load(place).as_bytes())?;
-    }
-    write(&folder.join("mix.csv"), about.table().as_bytes())?;
-    write(output, about.plan(output)?.as_bytes())?;
+    let used = players.iter().enumerate().filter(|(place, _)| about.is_used(*place));
+    let mut beside: BTreeMap<String, String> =
+        used.map(|(place, player)| (load_name(player), about.load(place))).collect();
+    beside.insert("mix.csv".to_owned(), about.table());
+    Files { plan: about.plan(output)?, beside }.write(output, &folder, force)?;
     let idle = parts.iter().filter(|part| part.minutes.iter().all(|count| *count == 0)).count();
     if idle > 0 {
         terminal.say(&format!(
@@ -119,29 +117,9 @@ pub(super) fn write_plan(
     Ok(Exit::Done)
 }
 
-/// That nothing of anybody else is written over: only an earlier plan of this command.
-fn expect_own(output: &Path) -> Result<(), Failed> {
-    match std::fs::read(output) {
-        Ok(bytes) if !bytes.starts_with(MADE_BY.as_bytes()) => Err(Failed::helped(
-            Exit::Usage,
-            format!("`{}` is there, and is no plan of `sb dataset mix`", output.display()),
-            "name another file with --output",
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// The file of an application's load, which no name of an application makes the table's.
 fn load_name(player: &Player) -> String {
     format!("load-{}.csv", player.name)
-}
-
-/// Whether a file is the load of an earlier mix.
-fn is_load(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("load-")
-        && path.extension().is_some_and(|ending| ending == "csv")
-        && std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(DATASET.as_bytes()))
 }
 
 /// The functions that may be chosen: all that are invoked in the window, in the order of their keys.
@@ -365,7 +343,7 @@ impl About<'_> {
                 *sum += count;
             }
         }
-        let path = self.read.dataset.path().display().to_string().replace(['\n', '\r'], " ");
+        let path = in_line(&self.read.dataset.path().display().to_string());
         let mut text = format!(
             "{DATASET} {}\n# file: {path}\n# {functions} functions: see mix.csv\n# factor: {:.6}\n{}{COLUMN}\n",
             self.origin(),
