@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use sb_dataset::{Empty, Pattern, RateDays};
+use sb_dataset::{Empty, PatternClass, RateDays};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetCommand {
@@ -81,7 +81,7 @@ pub(crate) enum DatasetCommand {
         windows: WindowArguments,
         /// steady, fluctuating, spikes or jump
         #[arg(long, value_parser = pattern)]
-        pattern: Pattern,
+        pattern: PatternClass,
         /// Mean invocations per second of the window [default: in the order of the functions]
         #[arg(long, value_name = "RATE", value_parser = rate)]
         rate: Option<f64>,
@@ -288,9 +288,9 @@ fn whole_minutes(text: &str) -> Result<u32, String> {
     minutes.ok_or_else(|| "a window lasts whole minutes, from 1m to 10days".to_owned())
 }
 
-fn pattern(text: &str) -> Result<Pattern, String> {
-    let known = Pattern::STUDY.map(Pattern::name).join(", ");
-    Pattern::by_name(text).ok_or_else(|| format!("there is no pattern `{text}`, only {known} and idle"))
+fn pattern(text: &str) -> Result<PatternClass, String> {
+    let known = PatternClass::STUDY.map(PatternClass::name).join(", ");
+    PatternClass::by_name(text).ok_or_else(|| format!("there is no pattern `{text}`, only {known} and idle"))
 }
 
 #[cfg(test)]

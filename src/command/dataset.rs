@@ -8,7 +8,7 @@ use serde_json::json;
 
 use sb_dataset::{
     Classified, Confusion, Criteria, Dataset, DatasetError, FunctionTotals, Key, Label, Options,
-    Pattern, RateDays, Sampled, Summary, Totals, Wanted, Window, classify, contact_sheet, export,
+    PatternClass, RateDays, Sampled, Summary, Totals, Wanted, Window, classify, contact_sheet, export,
     in_line, read_labels, sample, sampled_csv, window_svg, windows_csv,
 };
 use sb_figures::{Axis, Bars, Chart, Figure, FileWriter, Layout, Order, Part, Row, Table, Tone};
@@ -532,11 +532,11 @@ struct NamedWindow {
     window: usize,
     minutes: Vec<u64>,
     by_rule: Classified,
-    label: Option<Pattern>,
+    label: Option<PatternClass>,
 }
 
 impl NamedWindow {
-    fn pattern(&self) -> Pattern {
+    fn pattern(&self) -> PatternClass {
         self.label.unwrap_or(self.by_rule.pattern)
     }
 
@@ -701,12 +701,12 @@ fn features_csv(named: &Named) -> String {
     text
 }
 
-const PATTERNS: [Pattern; 5] = [
-    Pattern::Steady,
-    Pattern::Fluctuating,
-    Pattern::Spikes,
-    Pattern::Jump,
-    Pattern::Idle,
+const PATTERNS: [PatternClass; 5] = [
+    PatternClass::Steady,
+    PatternClass::Fluctuating,
+    PatternClass::Spikes,
+    PatternClass::Jump,
+    PatternClass::Idle,
 ];
 
 /// How a function is called in a list: with its application, where several have a function of some name.
@@ -769,7 +769,7 @@ fn select(
     terminal: &Terminal,
     settings: &Settings,
     named: Named,
-    pattern: Pattern,
+    pattern: PatternClass,
     rate: Option<f64>,
     limit: usize,
 ) -> Outcome {

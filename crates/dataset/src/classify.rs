@@ -7,7 +7,7 @@ use crate::model::Key;
 /// How the invocations of a window are spread over its minutes. The first four are the study's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Pattern {
+pub enum PatternClass {
     /// Hardly changes.
     Steady,
     /// Goes up and down all the time.
@@ -20,7 +20,7 @@ pub enum Pattern {
     Idle,
 }
 
-impl Pattern {
+impl PatternClass {
     /// The study's four patterns.
     pub const STUDY: [Self; 4] = [Self::Steady, Self::Fluctuating, Self::Spikes, Self::Jump];
 
@@ -188,7 +188,7 @@ fn best_change(values: &[f64]) -> Option<Change> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Classified {
     /// The pattern.
-    pub pattern: Pattern,
+    pub pattern: PatternClass,
     /// The rule that decided, with the values it looked at.
     pub rule: String,
     /// What the rules looked at.
@@ -217,10 +217,10 @@ pub fn classify(minutes: &[u64]) -> Classified {
     Classified { pattern, rule, features }
 }
 
-fn decide(features: &Features, minutes: usize) -> (Pattern, String) {
+fn decide(features: &Features, minutes: usize) -> (PatternClass, String) {
     let Features { mean, peaks, longest_peak, peak_share, base, peak_to_mean, between_share, .. } = *features;
     if mean == 0.0 {
-        return (Pattern::Idle, "there are no invocations".to_owned());
+        return (PatternClass::Idle, "there are no invocations".to_owned());
     }
     let peak = peak_to_mean * mean;
     // Chance alone gives few invocations a high peak: it must stand out of the base by more than that.
@@ -236,7 +236,7 @@ fn decide(features: &Features, minutes: usize) -> (Pattern, String) {
         let rule = format!(
             "{peaks} peaks of at most {longest_peak} min up to {peak:.0} a minute, at least 2.5 times the base of {base:.0}"
         );
-        return (Pattern::Spikes, rule);
+        return (PatternClass::Spikes, rule);
     }
     let Features { change_explains, trend_explains, change_ratio, change_step, change_at, .. } = *features;
     let beats_trend = 1.0 - change_explains <= 0.75 * (1.0 - trend_explains);
@@ -249,12 +249,12 @@ fn decide(features: &Features, minutes: usize) -> (Pattern, String) {
             change_at.unwrap_or_default() + 1,
             100.0 * change_explains
         );
-        return (Pattern::Jump, rule);
+        return (PatternClass::Jump, rule);
     }
     let (detrended, chance) = (features.detrended, features.chance);
     if detrended <= STEADY {
         let rule = format!("the minutes scatter by {:.1} % around a line, at most 6 %", 100.0 * detrended);
-        return (Pattern::Steady, rule);
+        return (PatternClass::Steady, rule);
     }
     if mean < FEW && detrended <= 1.25 * chance {
         let rule = format!(
@@ -262,10 +262,10 @@ fn decide(features: &Features, minutes: usize) -> (Pattern, String) {
             100.0 * detrended,
             100.0 * chance
         );
-        return (Pattern::Steady, rule);
+        return (PatternClass::Steady, rule);
     }
     (
-        Pattern::Fluctuating,
+        PatternClass::Fluctuating,
         format!("the minutes scatter by {:.1} % around a line, above 6 %", 100.0 * detrended),
     )
 }
@@ -274,17 +274,17 @@ fn decide(features: &Features, minutes: usize) -> (Pattern, String) {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Confusion {
     /// True pattern, recognized pattern, how often.
-    pub counts: std::collections::BTreeMap<(Pattern, Pattern), u64>,
+    pub counts: std::collections::BTreeMap<(PatternClass, PatternClass), u64>,
 }
 
 impl Confusion {
     /// Counts one window.
-    pub fn add(&mut self, truth: Pattern, found: Pattern) {
+    pub fn add(&mut self, truth: PatternClass, found: PatternClass) {
         *self.counts.entry((truth, found)).or_default() += 1;
     }
 
     /// How often a pattern was recognized as another.
-    pub fn count(&self, truth: Pattern, found: Pattern) -> u64 {
+    pub fn count(&self, truth: PatternClass, found: PatternClass) -> u64 {
         self.counts.get(&(truth, found)).copied().unwrap_or_default()
     }
 
@@ -308,7 +308,7 @@ pub struct Label {
     /// What calls it. None: not said, as in the study's form.
     pub trigger: Option<String>,
     /// In the order of the windows.
-    pub patterns: Vec<Option<Pattern>>,
+    pub patterns: Vec<Option<PatternClass>>,
 }
 
 impl Label {
@@ -366,11 +366,11 @@ pub fn read_labels(text: &str) -> Result<Vec<Label>, String> {
         if !seen.insert(cells[..names].to_vec()) {
             return Err(format!("line {number}: `{}` has a label in a line above", cells[function]));
         }
-        let patterns: Result<Vec<Option<Pattern>>, String> = cells[names..]
+        let patterns: Result<Vec<Option<PatternClass>>, String> = cells[names..]
             .iter()
             .map(|cell| match cell.as_str() {
                 "" => Ok(None),
-                word => Pattern::by_name(word).map(Some).ok_or_else(|| {
+                word => PatternClass::by_name(word).map(Some).ok_or_else(|| {
                     format!("line {number}: `{word}` is none of steady, fluctuating, spikes, jump, idle")
                 }),
             })

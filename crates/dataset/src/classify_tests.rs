@@ -4,12 +4,12 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, Normal, Poisson};
 
-use super::classify::{Confusion, Pattern, classify, read_labels};
+use super::classify::{Confusion, PatternClass, classify, read_labels};
 
 const MINUTES: usize = 20;
 
 /// A window whose pattern is known because it was made so.
-fn made(pattern: Pattern, random: &mut ChaCha8Rng) -> Vec<u64> {
+fn made(pattern: PatternClass, random: &mut ChaCha8Rng) -> Vec<u64> {
     let few = random.random_bool(0.25);
     let mean = if few { random.random_range(4.0..25.0) } else { 10_f64.powf(random.random_range(1.8..4.0)) };
     // At most 15 % up or down over the window, straight or as a part of a slow cycle.
@@ -21,9 +21,9 @@ fn made(pattern: Pattern, random: &mut ChaCha8Rng) -> Vec<u64> {
         if is_cycle { 1.0 + 0.4 * (phase + time * 0.35).sin() } else { 1.0 + slope * time }
     };
     let noise = match pattern {
-        Pattern::Fluctuating if few => random.random_range(0.5..0.9),
-        Pattern::Fluctuating => random.random_range(0.09..0.35),
-        Pattern::Steady => random.random_range(0.002..0.04),
+        PatternClass::Fluctuating if few => random.random_range(0.5..0.9),
+        PatternClass::Fluctuating => random.random_range(0.09..0.35),
+        PatternClass::Steady => random.random_range(0.002..0.04),
         _ => random.random_range(0.005..0.08),
     };
     let normal = Normal::new(1.0, noise).unwrap();
@@ -38,9 +38,9 @@ fn made(pattern: Pattern, random: &mut ChaCha8Rng) -> Vec<u64> {
     (0..MINUTES)
         .map(|minute| {
             let level = match pattern {
-                Pattern::Spikes if (minute + first) % every < width => peak,
-                Pattern::Spikes => floor,
-                Pattern::Jump => {
+                PatternClass::Spikes if (minute + first) % every < width => peak,
+                PatternClass::Spikes => floor,
+                PatternClass::Jump => {
                     if minute < change_at {
                         before
                     } else {
@@ -61,7 +61,7 @@ fn measured(seeds: std::ops::Range<u64>) -> Confusion {
     let mut confusion = Confusion::default();
     for seed in seeds {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        for pattern in Pattern::STUDY {
+        for pattern in PatternClass::STUDY {
             for _ in 0..25 {
                 confusion.add(pattern, classify(&made(pattern, &mut random)).pattern);
             }
@@ -74,10 +74,10 @@ fn measured(seeds: std::ops::Range<u64>) -> Confusion {
 #[test]
 fn hard_patterns_of_held_back_seeds_are_recognized() {
     let found = measured(5000..5100);
-    let table: Vec<String> = Pattern::STUDY
+    let table: Vec<String> = PatternClass::STUDY
         .iter()
         .map(|truth| {
-            let row = Pattern::STUDY.map(|pattern| format!("{:>6}", found.count(*truth, pattern)));
+            let row = PatternClass::STUDY.map(|pattern| format!("{:>6}", found.count(*truth, pattern)));
             format!("{:>12} {}", truth.name(), row.join(" "))
         })
         .collect();
@@ -85,43 +85,43 @@ fn hard_patterns_of_held_back_seeds_are_recognized() {
     let share = right as f64 / all as f64;
     assert_eq!(all, 10_000);
     assert!(share > 0.98, "{right} of {all}\n{}", table.join("\n"));
-    for pattern in Pattern::STUDY {
+    for pattern in PatternClass::STUDY {
         assert!(found.count(pattern, pattern) > 2400, "{}", table.join("\n"));
     }
 }
 
 #[track_caller]
-fn check(minutes: &[u64], pattern: Pattern) {
+fn check(minutes: &[u64], pattern: PatternClass) {
     let found = classify(minutes);
     assert_eq!(found.pattern, pattern, "{found:?}");
 }
 
 #[test]
 fn plain_windows_have_the_pattern_that_a_person_sees() {
-    check(&[0; 20], Pattern::Idle);
-    check(&[100; 20], Pattern::Steady);
-    check(&[1; 20], Pattern::Steady);
-    check(&[1000], Pattern::Steady);
-    check(&[], Pattern::Idle);
+    check(&[0; 20], PatternClass::Idle);
+    check(&[100; 20], PatternClass::Steady);
+    check(&[1; 20], PatternClass::Steady);
+    check(&[1000], PatternClass::Steady);
+    check(&[], PatternClass::Idle);
     let trend: Vec<u64> = (0..20).map(|minute| 1000 + 10 * minute).collect();
-    check(&trend, Pattern::Steady);
+    check(&trend, PatternClass::Steady);
     let mut one = [10; 20];
     one[7] = 300;
-    check(&one, Pattern::Spikes);
+    check(&one, PatternClass::Spikes);
     let every_fifth: Vec<u64> = (0..20).map(|minute| if minute % 5 == 0 { 90 } else { 0 }).collect();
-    check(&every_fifth, Pattern::Spikes);
+    check(&every_fifth, PatternClass::Spikes);
     let down: Vec<u64> = (0..20).map(|minute| if minute < 12 { 500 } else { 200 }).collect();
-    check(&down, Pattern::Jump);
+    check(&down, PatternClass::Jump);
     let wild: Vec<u64> = (0..20_u64).map(|minute| 100 + minute * 37 % 61).collect();
-    check(&wild, Pattern::Fluctuating);
+    check(&wild, PatternClass::Fluctuating);
 }
 
 #[test]
 fn labels_are_read_and_mistakes_have_their_line() {
     let labels = read_labels("HashFunction,time1,time2\na,steady,\n\"b\",\"jump\",\"spikes\"\n").unwrap();
-    assert_eq!(labels[0].patterns, [Some(Pattern::Steady), None]);
+    assert_eq!(labels[0].patterns, [Some(PatternClass::Steady), None]);
     assert_eq!(labels[1].function, "b");
-    assert_eq!(labels[1].patterns, [Some(Pattern::Jump), Some(Pattern::Spikes)]);
+    assert_eq!(labels[1].patterns, [Some(PatternClass::Jump), Some(PatternClass::Spikes)]);
     for (text, wrong) in [
         ("", "line 1: the columns"),
         ("HashFunction\n", "line 1: the columns"),

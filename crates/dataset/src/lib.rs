@@ -22,7 +22,7 @@ mod tall;
 #[cfg(test)]
 mod tests;
 
-pub use classify::{Classified, Confusion, Features, Label, Pattern, classify, read_labels};
+pub use classify::{Classified, Confusion, Features, Label, PatternClass, classify, read_labels};
 pub use dataset::{Dataset, Empty, Format, Options};
 pub use error::{DatasetError, Place};
 pub use export::{COLUMN, Export, Wanted, export, in_line, original_lines};

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cells::quoted;
-use crate::classify::{Pattern, classify};
+use crate::classify::{PatternClass, classify};
 use crate::model::{Key, Window};
 
 /// A function of a sample, with its minutes in each window.
@@ -85,7 +85,7 @@ pub fn contact_sheet(title: &str, windows: &[Window], sample: &[Sampled]) -> Str
     let data = json!({
         "title": title,
         "windows": windows,
-        "patterns": Pattern::STUDY.map(Pattern::name),
+        "patterns": PatternClass::STUDY.map(PatternClass::name),
         "functions": functions,
         "cells": cells,
     });
