@@ -133,7 +133,7 @@ pub(crate) enum TraceCommand {
         sb trace aggregate logs/after --against logs/before --format svg --output difference.svg"
     )]
     Aggregate {
-        /// Runs, trace files, or folders with trace files [default: the last run's]
+        /// Runs, trace files, or folders with trace files; of X-Ray and OpenTelemetry together: joined [default: the last run's]
         #[arg(value_name = "RUN|PATH")]
         what: Vec<PathBuf>,
         /// What to compare with; may be repeated
@@ -159,7 +159,7 @@ pub(crate) enum TraceCommand {
         sb trace what-if --operation 'resize.*=2' --operation cache=gone\n  \
         sb trace what-if --activity queing=0 --cold-starts none")]
     WhatIf {
-        /// Runs, trace files, or folders with trace files [default: the last run's]
+        /// Runs, trace files, or folders with trace files; of X-Ray and OpenTelemetry together: joined [default: the last run's]
         #[arg(value_name = "RUN|PATH")]
         what: Vec<PathBuf>,
         /// Multiply the own time of operations, or take them away with all beneath them (`gone`); may be repeated

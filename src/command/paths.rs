@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -16,13 +17,14 @@ use crate::terminal::{Style, Terminal};
 use crate::workspace::quoted;
 use sb_analysis::{
     FlameGraph, GroupKey, Method, PathDifference, PathTree, Recorded, Stack, TraceExport, TypicalTrace,
-    find_traces, folded, for_each_measured, printable, speedscope,
+    UnknownFormat, are_parts_of_traces, find_traces, folded, for_each_measured_together, printable,
+    speedscope,
 };
 
 /// What `sb trace aggregate` is asked for.
 pub(super) struct Aggregate {
-    pub(super) files: Vec<PathBuf>,
-    pub(super) against: Option<Vec<PathBuf>>,
+    pub(super) files: Vec<Vec<PathBuf>>,
+    pub(super) against: Option<Vec<Vec<PathBuf>>>,
     pub(super) group_by: Vec<String>,
     pub(super) join_linked: bool,
     pub(super) output: Option<PathBuf>,
@@ -35,14 +37,15 @@ const MOST_DIFFERENCES: usize = 20;
 /// Traces that are named as typical.
 const TYPICAL: usize = 3;
 
-/// The files of traces that are meant by paths and runs; without any, those of the last run that has some.
+/// The files of traces that are meant by paths and runs, those together that hold parts of the same traces. Without any, those of
+/// the last run that has some.
 pub(super) async fn files_of(
     terminal: &Terminal,
     settings: &Settings,
     what: &[PathBuf],
-) -> Result<Vec<PathBuf>, Failed> {
+) -> Result<Vec<Vec<PathBuf>>, Failed> {
     if what.is_empty() {
-        return Ok(find_traces(&traces_of_run(terminal, settings, None).await?)?);
+        return Ok(groups(&traces_of_run(terminal, settings, None).await?)?);
     }
     let mut paths = Vec::new();
     for item in what {
@@ -63,7 +66,34 @@ pub(super) async fn files_of(
         }
         paths.extend(traces_of_run(terminal, settings, Some(&name)).await?);
     }
-    Ok(find_traces(&paths)?)
+    refuse_input_beside_files(&paths)?;
+    groups(&paths).map_err(unknown_format)
+}
+
+/// The files at these paths, those together that hold parts of the same traces: files of X-Ray and of OpenTelemetry that are
+/// named. In folders, each file has whole traces.
+pub(super) fn groups(paths: &[PathBuf]) -> io::Result<Vec<Vec<PathBuf>>> {
+    let files = find_traces(paths)?;
+    let are_named = files.len() > 1 && paths.iter().all(|path| path.is_file());
+    if are_named && are_parts_of_traces(&files)? {
+        return Ok(vec![files]);
+    }
+    Ok(files.into_iter().map(|file| vec![file]).collect())
+}
+
+/// A file that is of no known format is a wrong argument.
+pub(super) fn unknown_format(error: io::Error) -> Failed {
+    let is_unknown = matches!(error.get_ref(), Some(inner) if inner.is::<UnknownFormat>());
+    if is_unknown { Failed::message(Exit::Usage, error.to_string()) } else { error.into() }
+}
+
+/// The standard input can be read only once, and whether it holds parts of the traces in files is known after that.
+pub(super) fn refuse_input_beside_files(paths: &[PathBuf]) -> Result<(), Failed> {
+    if paths.len() < 2 || paths.iter().all(|path| path != Path::new("-")) {
+        return Ok(());
+    }
+    let message = "the standard input (`-`) is not read together with files";
+    Err(Failed::helped(Exit::Usage, message, "write it into a file first: `cat > traces-of-input.json`"))
 }
 
 /// Writes what a command made to a file, or to standard output.
@@ -109,10 +139,10 @@ struct Trees {
     invalid: u64,
 }
 
-fn trees(files: &[PathBuf], keys: &[GroupKey], join_linked: bool) -> Result<Trees, Failed> {
+fn trees(files: &[Vec<PathBuf>], keys: &[GroupKey], join_linked: bool) -> Result<Trees, Failed> {
     let mut trees = Trees { by_group: BTreeMap::new(), invalid: 0 };
     let Trees { by_group, invalid } = &mut trees;
-    for_each_measured(
+    for_each_measured_together(
         files,
         join_linked,
         &mut |trace, analysis, measured| {
@@ -257,6 +287,11 @@ impl Aggregated<'_> {
         Ok(svg)
     }
 
+    /// The files that have a trace, or parts of it.
+    fn files(&self, trace: &TypicalTrace) -> &[PathBuf] {
+        self.asked.files.get(trace.file as usize).map_or(&[], Vec::as_slice)
+    }
+
     fn typical(tree: &PathTree) -> [(&'static str, f64, Vec<&TypicalTrace>); 2] {
         let durations = tree.durations_ms();
         let [p50, p99] = durations.map_or([0.0; 2], |durations| [durations.p50, durations.p99]);
@@ -273,8 +308,14 @@ impl Aggregated<'_> {
                     .into_iter()
                     .map(|(which, _, traces)| {
                         let trace = |trace: &&TypicalTrace| {
-                            json!({ "trace_id": trace.id, "duration_ms": trace.duration as f64 / 1e3,
-                                    "file": self.asked.files.get(trace.file as usize) })
+                            let files = self.files(trace);
+                            let mut value = json!({
+                                "trace_id": trace.id, "duration_ms": trace.duration as f64 / 1e3, "file": files.first(),
+                            });
+                            if files.len() > 1 {
+                                value["files"] = json!(files);
+                            }
+                            value
                         };
                         (which, traces.iter().map(trace).collect())
                     })
@@ -364,8 +405,8 @@ impl Aggregated<'_> {
         for (which, _, traces) in Self::typical(tree) {
             let _ = writeln!(text, "  typical of the {which}:");
             for trace in traces {
-                let file =
-                    self.asked.files.get(trace.file as usize).map_or(String::new(), |file| quoted(file));
+                let files: Vec<String> = self.files(trace).iter().map(|file| quoted(file)).collect();
+                let file = files.join(" ");
                 let duration = trace.duration as f64 / 1e3;
                 let id = printable(&trace.id);
                 let _ = writeln!(text, "    {duration:>12.3} ms  sb trace show {id} {file}{join}");

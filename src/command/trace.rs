@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::output::Failed;
+use super::paths::{groups, refuse_input_beside_files, unknown_format};
 use super::{paths, report, what_if};
 use crate::cli::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
@@ -18,10 +19,9 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use sb_analysis::{
     Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
-    Recorded, Rejected, Repair, Requests, Rule, Source, Tables, Trace, UnknownFormat, Waterfall,
-    analyze_file, analyze_fused, are_parts_of_traces, find_traces, for_each_fused_trace,
-    for_each_joined_trace, for_each_trace, format_duration, microseconds, printable, render_summaries,
-    summarize,
+    Recorded, Rejected, Repair, Requests, Rule, Source, Tables, Trace, Waterfall, analyze_file,
+    analyze_fused, for_each_fused_trace, for_each_joined_trace, for_each_trace, format_duration,
+    microseconds, printable, render_summaries, summarize,
 };
 
 /// Analyses files of traces; the results go beside each.
@@ -122,17 +122,6 @@ pub(super) fn analyze(
     Ok(Exit::Done)
 }
 
-/// The files at these paths, those together that hold parts of the same traces: files of X-Ray and of OpenTelemetry that are
-/// named. In folders, each file has whole traces.
-fn groups(paths: &[PathBuf]) -> io::Result<Vec<Vec<PathBuf>>> {
-    let files = find_traces(paths)?;
-    let are_named = files.len() > 1 && paths.iter().all(|path| path.is_file());
-    if are_named && are_parts_of_traces(&files)? {
-        return Ok(vec![files]);
-    }
-    Ok(files.into_iter().map(|file| vec![file]).collect())
-}
-
 /// Traces of which a table is shown at once: it takes them all into memory. `sb report FOLDER` shows it for more.
 const MOST_SUMMARIZED: u64 = 200_000;
 
@@ -149,12 +138,6 @@ fn summary_of(terminal: &Terminal, file: &Path, breakdown: &Path) -> Result<Stri
     Ok(text)
 }
 
-/// A file that is of no known format is a wrong argument.
-fn unknown_format(error: io::Error) -> Failed {
-    let is_unknown = matches!(error.get_ref(), Some(inner) if inner.is::<UnknownFormat>());
-    if is_unknown { Failed::message(Exit::Usage, error.to_string()) } else { error.into() }
-}
-
 /// What the options mean.
 fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
     let activities = match &arguments.activities {
@@ -169,15 +152,6 @@ fn method(arguments: &MethodArguments) -> Result<Method, Failed> {
     let (source, algorithm) = (arguments.source.into(), arguments.algorithm.into());
     let join_linked = arguments.join_linked;
     Ok(Method { source, algorithm, activities, repair, join_linked })
-}
-
-/// The standard input can be read only once, and whether it holds parts of the traces in files is known after that.
-fn refuse_input_beside_files(paths: &[PathBuf]) -> Result<(), Failed> {
-    if paths.len() < 2 || paths.iter().all(|path| path != Path::new("-")) {
-        return Ok(());
-    }
-    let message = "the standard input (`-`) is not read together with files";
-    Err(Failed::helped(Exit::Usage, message, "write it into a file first: `cat > traces-of-input.json`"))
 }
 
 /// Two files of one folder would write the same results.

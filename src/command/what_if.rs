@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use sb_analysis::{
     Change, ChangeError, Figure, Figures, IntervalUnit, Prediction, Ranked, Setting, WhatIf,
-    for_each_measured, printable,
+    for_each_measured_together, printable,
 };
 
 /// How many changes a ranking has.
@@ -44,12 +44,12 @@ fn failed(error: ChangeError) -> Failed {
 pub(super) fn what_if(
     terminal: &Terminal,
     settings: &Settings,
-    files: &[PathBuf],
+    files: &[Vec<PathBuf>],
     join_linked: bool,
     change: &Change,
 ) -> Outcome {
     let (mut groups, mut invalid) = (BTreeMap::<Setting, WhatIf>::new(), 0_u64);
-    for_each_measured(
+    for_each_measured_together(
         files,
         join_linked,
         &mut |trace, _, measured| {

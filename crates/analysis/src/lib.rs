@@ -52,7 +52,9 @@ pub use io::analyze::{AnalyzeOptions, analyze, analyze_file, analyze_fused};
 pub use io::browse::{for_each_joined_trace, for_each_trace};
 pub use io::fused::{are_parts_of_traces, for_each_fused_trace};
 pub use io::input::{TRACE_FILES, find_traces};
-pub use io::measured::{ColdState, GroupKey, Measured, Setting, for_each_measured, for_each_path};
+pub use io::measured::{
+    ColdState, GroupKey, Measured, Setting, for_each_measured, for_each_measured_together, for_each_path,
+};
 pub use io::results::{AnalysisSummary, Tables};
 pub use io::select::{SelectedTrace, select_traces};
 pub use io::{BREAKDOWN_FILE, INVALID_FILE};

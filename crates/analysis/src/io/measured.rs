@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::browse::{for_each_joined_trace, for_each_trace};
 use super::folders::describe;
+use super::fused::for_each_fused_trace;
 use crate::invalid::Rejected;
 use crate::method::Method;
 use crate::path::breakdown::Analysis;
 use crate::requests::Requests;
 use crate::span::{Recorded, Trace};
 use crate::what_if::figures::TrialOfTrace;
+use sb_measurement::INVOCATIONS_FILE;
 
 /// Whether the functions on the critical path of a trace were running already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,8 +184,36 @@ pub fn for_each_measured(
     valid: &mut dyn FnMut(&Trace<'_>, &Analysis, &Measured<'_>),
     invalid: &mut dyn FnMut(Rejected),
 ) -> io::Result<()> {
+    for_each_of_groups(files.iter().map(std::slice::from_ref), join_linked, valid, invalid)
+}
+
+/// As [`for_each_measured`], of groups of files: those of X-Ray and of OpenTelemetry that hold parts of the same traces
+/// ([`are_parts_of_traces`](crate::are_parts_of_traces)), or one file alone. What lies beside the first file of a group that has
+/// something beside it is that of the whole group; its first file stands for it, and links of a group are always followed.
+///
+/// # Errors
+/// A file cannot be read, or what is beside it is damaged.
+pub fn for_each_measured_together(
+    groups: &[Vec<PathBuf>],
+    join_linked: bool,
+    valid: &mut dyn FnMut(&Trace<'_>, &Analysis, &Measured<'_>),
+    invalid: &mut dyn FnMut(Rejected),
+) -> io::Result<()> {
+    for_each_of_groups(groups.iter().map(Vec::as_slice), join_linked, valid, invalid)
+}
+
+fn for_each_of_groups<'g>(
+    groups: impl Iterator<Item = &'g [PathBuf]>,
+    join_linked: bool,
+    valid: &mut dyn FnMut(&Trace<'_>, &Analysis, &Measured<'_>),
+    invalid: &mut dyn FnMut(Rejected),
+) -> io::Result<()> {
     let mut deployments: HashMap<String, u32> = HashMap::new();
-    for (file, number) in files.iter().zip(0_u32..) {
+    for (files, number) in groups.zip(0_u32..) {
+        let is_described = |file: &&PathBuf| {
+            ["run.json", INVOCATIONS_FILE].iter().any(|name| file.with_file_name(name).is_file())
+        };
+        let Some(file) = files.iter().find(is_described).or(files.first()) else { continue };
         let folder = std::path::absolute(file)?.with_file_name("");
         let described = describe(&folder).map_err(io::Error::other)?;
         let application = described.application.unwrap_or_else(|| application_of(&folder));
@@ -201,6 +231,8 @@ pub fn for_each_measured(
             let seen = recorded.and_then(|recorded| {
                 Method::default().inspect(recorded, |trace, analysis| {
                     let request = requests.get(&trace.id);
+                    // Traces of both sources have the id of W3C, also where the invocation was sent with that of X-Ray.
+                    let request = request.or_else(|| requests.get(&xray_form(&trace.id)?));
                     let (application, values) = (application.as_str(), &described.values);
                     let measured =
                         Measured { file, file_number: number, application, values, request, trial };
@@ -218,13 +250,19 @@ pub fn for_each_measured(
             }
             true
         };
-        if join_linked {
-            for_each_joined_trace(file, "", &mut each)?;
-        } else {
-            for_each_trace(file, "", &mut each)?;
+        match files {
+            [file] if join_linked => for_each_joined_trace(file, "", &mut each)?,
+            [file] => for_each_trace(file, "", &mut each)?,
+            parts => for_each_fused_trace(parts, &mut each)?,
         }
     }
     Ok(())
+}
+
+/// An id of 32 hexadecimal digits as X-Ray writes it.
+fn xray_form(id: &str) -> Option<String> {
+    let is_w3c = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_w3c.then(|| format!("1-{}-{}", &id[..8], &id[8..]))
 }
 
 /// In the layout of the published dataset: `APPLICATION/logs/TIME/`.

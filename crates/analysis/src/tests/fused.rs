@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::io::analyze::{AnalyzeOptions, analyze, analyze_fused};
 use crate::io::fused::{are_parts_of_traces, for_each_fused_trace};
+use crate::io::measured::for_each_measured_together;
 use crate::method::Method;
 use crate::path::breakdown::{Activity, Analysis};
 use crate::report::waterfall::Waterfall;
@@ -193,6 +194,51 @@ fn alone(texts: &[String]) -> Vec<BreakdownRow> {
     let input = std::io::Cursor::new(texts.join("\n").into_bytes());
     analyze(input, &mut rows, std::io::sink(), &|_| {}).unwrap();
     read_breakdown(&*rows).unwrap()
+}
+
+#[test]
+fn what_was_measured_is_known_of_traces_of_both_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    let chains = [WARM, Chain { number: 1, is_cold: true, ..WARM }];
+    let paths = files(&folder, &chains, false);
+    // It lies beside the second file of the group.
+    let beside = folder.path().join("measured");
+    fs::create_dir(&beside).unwrap();
+    let moved = beside.join("otlp.json");
+    fs::rename(&paths[1], &moved).unwrap();
+    fs::write(
+        beside.join("run.json"),
+        json!({ "application": "shop", "factors": { "size": 2 } }).to_string(),
+    )
+    .unwrap();
+    let sent = format!(
+        "invocation,request,trace_id,planned,sent,answered,latency_ms,latency_from_planned_ms,status,outcome\n\
+         1,buy,{},1.000000,1.000000,1.020000,20.000,20.000,200,ok\n",
+        xray_id(1)
+    );
+    fs::write(beside.join("invocations.csv"), sent).unwrap();
+    let mut found = Vec::new();
+    let groups = [vec![paths[0].clone(), moved.clone()]];
+    for_each_measured_together(
+        &groups,
+        false,
+        &mut |trace, analysis, measured| {
+            assert_eq!(measured.request, (trace.id == w3c(1)).then_some("buy"), "{}", trace.id);
+            let size = measured.values.get("size").cloned();
+            found.push((
+                trace.id.to_string(),
+                analysis.row.num_cold_starts,
+                measured.application.to_owned(),
+                size,
+            ));
+        },
+        &mut |rejected| panic!("{rejected:?}"),
+    )
+    .unwrap();
+    found.sort();
+    let expected = |number, cold| (w3c(number), cold, "shop".to_owned(), Some("2".to_owned()));
+    assert_eq!(found.len(), 2);
+    assert_eq!((&found[0], &found[1]), (&expected(1, 0), &expected(3, 3)), "{found:?}");
 }
 
 const WARM: Chain = Chain { number: 0, work: 20, wait: 50, is_cold: false, ahead: 0, is_lost: false };
