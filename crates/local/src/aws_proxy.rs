@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,7 +24,7 @@ use super::stand_in::StandIns;
 /// More than the largest batch of messages, escaped.
 const MAX_MESSAGES: usize = 8 * 1024 * 1024;
 
-/// From a bucket's answer to its notification. One that came before the caller has read the answer would lie within the call, and no critical path
+/// From the answer of a bucket or a bus to what it sets off. What came before the caller has read the answer would lie within the call, and no critical path
 /// leads out of a call to what outlasts it.
 const NOTIFIED_AFTER: Duration = Duration::from_millis(100);
 
@@ -60,6 +60,7 @@ impl AwsProxy {
             Some("sqs") => self.queue(request).await,
             Some("sns") => self.topic(request).await,
             Some("s3") => self.bucket(request).await,
+            Some("events") => self.bus(request).await,
             _ => self.pass_on(request.map(Either::Left)).await,
         };
         answer.map_or_else(|refusal| refusal, |answer| answer.map(Full::new))
@@ -122,6 +123,27 @@ impl AwsProxy {
                 sources.object_changed(change, &headers, &said, trace).await;
             });
         }
+        Ok(answer)
+    }
+
+    async fn bus(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Answer> {
+        let (request, body) = read(request).await?;
+        if text(request.headers(), "x-amz-target") != Some("AWSEvents.PutEvents") {
+            return self.pass_on(request.map(|()| Either::Right(Full::new(body)))).await;
+        }
+        let refuse = |message: &str| error(StatusCode::BAD_REQUEST, "ValidationException", message);
+        let input = serde_json::from_slice::<Value>(&body)
+            .map_err(|fault| refuse(&format!("the request is not JSON: {fault}")))?;
+        let (output, events) = self.sources.put_events(&input).map_err(|message| refuse(&message))?;
+        let trace = TraceContext::from_header(text(request.headers(), TRACE_HEADER.as_str()));
+        let sources = self.sources.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(NOTIFIED_AFTER).await;
+            sources.events_put(events, trace);
+        });
+        let mut answer = Response::new(Bytes::from(output.to_string()));
+        let kind = HeaderValue::from_static("application/x-amz-json-1.1");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
         Ok(answer)
     }
 

@@ -124,7 +124,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
             Some(Services::start(python, state_dir, (REGION, ACCOUNT), here, resources).await?)
         }
     };
-    let aws_endpoint = (services.is_some() || !stand_ins.is_empty()).then_some(aws);
+    let is_asked = services.is_some() || !stand_ins.is_empty() || application.has_buses();
+    let aws_endpoint = is_asked.then_some(aws);
     let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
     let functions = make_functions(&spec, &application, endpoints, journal)?;
     let options = &spec.options;

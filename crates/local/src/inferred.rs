@@ -49,6 +49,7 @@ fn call_of_a_service(span: &Value) -> Option<(&str, String)> {
         ("aws", "sqs") => "AWS::SQS::Queue".to_owned(),
         ("aws", "sns") => "AWS::SNS".to_owned(),
         ("aws", "kinesis") => "AWS::Kinesis".to_owned(),
+        ("aws", "events" | "eventbridge") => "AWS::Events".to_owned(),
         ("aws", "sfn") => "AWS::stepfunctions".to_owned(),
         ("aws", _) => format!("AWS::{name}"),
         _ => return None,
@@ -107,6 +108,7 @@ mod tests {
         for (name, namespace, origin) in [
             ("s3", "aws", "AWS::S3::Bucket"),
             ("DynamoDB", "aws", "AWS::DynamoDB::Table"),
+            ("EventBridge", "aws", "AWS::Events"),
             ("rekognition", "aws", "AWS::rekognition"),
         ] {
             check(vec![function(json!([call(name, namespace)]))], &[origin]);

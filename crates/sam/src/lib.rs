@@ -29,7 +29,7 @@ use intrinsics::{Referent, Scope};
 pub use machine::{Definition, definition};
 pub use services::{Service, ServiceResource, Subscription, TopicFilter};
 pub use settings::{Containers, LocalSettings};
-pub use sources::{EventSource, Source, StreamSource};
+pub use sources::{DEFAULT_BUS, EventSource, Source, StreamSource, bus_name};
 pub use template::Template;
 pub use timing::Timing;
 use tree::{Entry, Fault, Node};
@@ -43,6 +43,8 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// What invokes functions besides HTTP.
     pub sources: Vec<EventSource>,
+    /// Names of the template's buses of EventBridge. Every account has `default` besides.
+    pub buses: Vec<String>,
     /// What topics pass on to queues.
     pub subscriptions: Vec<Subscription>,
     /// Tables, buckets, queues, topics, collections of faces …
@@ -54,6 +56,11 @@ pub struct Application {
 }
 
 impl Application {
+    /// Whether a bus of EventBridge invokes any of its functions. The local target needs no service for that.
+    pub fn has_buses(&self) -> bool {
+        self.sources.iter().any(|event| matches!(event.source, Source::Bus { .. }))
+    }
+
     /// Whether it has tables, buckets, queues or other resources that moto provides.
     pub fn has_services(&self) -> bool {
         self.resources.iter().any(|resource| resource.service.needs_stand_in().is_none())
@@ -295,11 +302,11 @@ const SECTIONS: [&str; 10] = [
 const MAX_FUNCTION_NAME: usize = 64;
 
 /// What to do about a type of resource that the local target lacks.
-const NOT_PROVIDED: &str = ", which has functions, HTTP routes, tables, buckets, queues, topics, streams, state machines and collections of faces: deploy to a cloud target, or keep it out with a `Condition`";
+const NOT_PROVIDED: &str = ", which has functions, HTTP routes, tables, buckets, queues, topics, buses, streams, state machines and collections of faces: deploy to a cloud target, or keep it out with a `Condition`";
 
 /// The type of resource that a misspelt one was meant to be.
 fn meant(kind: &str) -> Option<&'static str> {
-    const TYPES: [&str; 12] = [
+    const TYPES: [&str; 13] = [
         FUNCTION,
         REST_API,
         HTTP_API,
@@ -311,6 +318,7 @@ fn meant(kind: &str) -> Option<&'static str> {
         services::QUEUE,
         services::TOPIC,
         services::SUBSCRIPTION,
+        services::BUS,
         services::COLLECTION,
     ];
     TYPES.into_iter().find(|known| is_near(kind, known))
@@ -402,6 +410,10 @@ impl<'a> Reader<'a> {
             match resource.kind {
                 machine::MACHINE => self.machine_events(resource, &scope, &mut application),
                 REST_API | HTTP_API => self.api_document(resource, &scope, &mut application),
+                services::BUS => {
+                    let bus = scope.resources.get(resource.id);
+                    application.buses.extend(bus.map(|bus| bus.reference.clone()));
+                }
                 _ => {}
             }
             self.judge(resource);
@@ -477,6 +489,7 @@ impl<'a> Reader<'a> {
             | services::TOPIC
             | services::SUBSCRIPTION
             | services::COLLECTION => {}
+            services::BUS => self.only(resource, &services::HARMLESS_OF_BUS),
             REST_API | HTTP_API => {
                 for entry in entries(resource.properties) {
                     let message = format!("property `{}` is left out by the local target", entry.key);
@@ -786,6 +799,13 @@ fn referents(resources: &[Resource<'_>], scope: &Scope<'_>) -> BTreeMap<String, 
                 let name = named("Name");
                 let arn = arn("kinesis", format!("stream/{name}"));
                 with_arn(name, arn)
+            }
+            services::BUS => {
+                let name = named("Name");
+                let arn = arn("events", format!("event-bus/{name}"));
+                let mut referent = with_arn(name.clone(), arn);
+                referent.attributes.insert("Name".to_owned(), name);
+                referent
             }
             services::COLLECTION => {
                 let id = named("CollectionId");

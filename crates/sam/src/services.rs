@@ -6,7 +6,7 @@ use super::filter::Pattern;
 use super::intrinsics::Scope;
 use super::machine::{Definition, MACHINE};
 use super::tree::{Fault, Node, Value};
-use super::{Application, Reader, Resource, Source, entries, problem};
+use super::{Application, DEFAULT_BUS, Reader, Resource, Source, entries, problem};
 
 pub(super) const BUCKET: &str = "AWS::S3::Bucket";
 pub(super) const TABLE: &str = "AWS::DynamoDB::Table";
@@ -15,6 +15,7 @@ pub(super) const STREAM: &str = "AWS::Kinesis::Stream";
 pub(super) const QUEUE: &str = "AWS::SQS::Queue";
 pub(super) const TOPIC: &str = "AWS::SNS::Topic";
 pub(super) const SUBSCRIPTION: &str = "AWS::SNS::Subscription";
+pub(super) const BUS: &str = "AWS::Events::EventBus";
 pub(super) const COLLECTION: &str = "AWS::Rekognition::Collection";
 
 /// A resource that a service other than Lambda and API Gateway provides.
@@ -160,6 +161,8 @@ const HARMLESS_OF_QUEUE: [&str; 6] = [
 ];
 const HARMLESS_OF_TOPIC: [&str; 6] =
     ["TopicName", "DisplayName", "KmsMasterKeyId", "Tags", "SignatureVersion", "DeliveryStatusLogging"];
+/// A bus is nothing but its name: the runtime itself passes events on.
+pub(super) const HARMLESS_OF_BUS: [&str; 3] = ["Name", "Description", "Tags"];
 const HARMLESS_OF_COLLECTION: [&str; 2] = ["CollectionId", "Tags"];
 const HARMLESS_OF_TABLE: [&str; 7] = [
     "TableName",
@@ -353,6 +356,15 @@ impl Reader<'_> {
             }
         }
         for source in &application.sources {
+            if let Source::Bus { bus, .. } = &source.source
+                && bus != DEFAULT_BUS
+                && !application.buses.contains(bus)
+            {
+                let message = format!(
+                    "`{bus}` is no bus of this template: the local target has those, and `{DEFAULT_BUS}`"
+                );
+                self.error(Some(&source.function), source.line, message);
+            }
             let Source::Sqs { queue_arn, .. } = &source.source else { continue };
             let queue = application.resources.iter().find(|resource| resource.arn == *queue_arn);
             let function =
@@ -458,7 +470,7 @@ impl Reader<'_> {
     }
 
     /// Reports all properties but these.
-    fn only(&mut self, resource: &Resource<'_>, properties: &[&str]) {
+    pub(super) fn only(&mut self, resource: &Resource<'_>, properties: &[&str]) {
         for entry in entries(resource.properties) {
             if !properties.contains(&entry.key.as_str()) {
                 self.not_there(resource, entry.line, &entry.key);

@@ -1,4 +1,4 @@
-//! What invokes a function besides HTTP: queues, buckets, topics and schedules.
+//! What invokes a function besides HTTP: queues, buckets, topics, buses and schedules.
 
 use std::time::Duration;
 
@@ -58,6 +58,15 @@ pub enum Source {
         /// None: all messages.
         filter: Option<TopicFilter>,
     },
+    /// Events of a bus of EventBridge, one by one.
+    Bus {
+        /// Name of the bus.
+        bus: String,
+        /// What an event must have.
+        pattern: Pattern,
+        /// What the function gets in place of the event: JSON.
+        input: Option<String>,
+    },
     /// Records of a stream, in batches.
     Stream(StreamSource),
     /// The time.
@@ -72,14 +81,14 @@ pub enum Source {
 }
 
 impl Source {
-    /// Of the queue, topic, bucket, table or stream; a schedule has none.
+    /// Of the queue, topic, bucket, table or stream; none of a bus or a schedule, which no dead-letter queue can be.
     pub(super) fn arn(&self) -> Option<String> {
         match self {
             Self::Sqs { queue_arn, .. } => Some(queue_arn.clone()),
             Self::Sns { topic_arn, .. } => Some(topic_arn.clone()),
             Self::S3 { bucket, .. } => Some(format!("arn:aws:s3:::{bucket}")),
             Self::Stream(stream) => stream.arn.split("/stream/").next().map(str::to_owned),
-            Self::Schedule { .. } => None,
+            Self::Bus { .. } | Self::Schedule { .. } => None,
         }
     }
 }
@@ -103,7 +112,15 @@ pub struct StreamSource {
     pub filters: Vec<Pattern>,
 }
 
-const KINDS: &str = "Api, HttpApi, SQS, S3, SNS, DynamoDB, Kinesis and Schedule";
+/// The bus that every account has.
+pub const DEFAULT_BUS: &str = "default";
+
+/// The name of a bus, by its name or its ARN (`arn:aws:events:REGION:ACCOUNT:event-bus/NAME`).
+pub fn bus_name(bus: &str) -> &str {
+    bus.rsplit_once(":event-bus/").map_or(bus, |(_, name)| name)
+}
+
+const KINDS: &str = "Api, HttpApi, SQS, S3, SNS, DynamoDB, Kinesis, EventBridgeRule and Schedule";
 
 impl Reader<'_> {
     /// Reads an event of a function that is no HTTP route; none when it is turned off.
@@ -126,6 +143,7 @@ impl Reader<'_> {
                 "SQS" => fields.queue()?,
                 "S3" => fields.bucket()?,
                 "SNS" => fields.topic()?,
+                "EventBridgeRule" | "CloudWatchEvent" => fields.bus()?,
                 "DynamoDB" => fields.stream(false)?,
                 "Kinesis" => fields.stream(true)?,
                 "Schedule" => fields.schedule("Schedule")?,
@@ -254,6 +272,22 @@ impl Fields<'_> {
         let filter = policy.map(|policy| TopicFilter::read(&policy, kind.as_deref())).transpose();
         let filter = filter.map_err(|message| Fault::new(line, format!("FilterPolicy: {message}")))?;
         Ok(Source::Sns { topic_arn: self.needed("Topic")?, filter })
+    }
+
+    fn bus(&mut self) -> Result<Source, Fault> {
+        self.known.extend(["RuleName", "RetryPolicy", "Target"]);
+        let (scope, line) = (self.scope, self.line);
+        let pattern = self.node("Pattern").map_or(Ok(None), |node| scope.json(node))?;
+        let pattern = pattern.ok_or_else(|| Fault::new(line, "the event needs `Pattern`"))?;
+        let pattern =
+            Pattern::read(&pattern).map_err(|message| Fault::new(line, format!("Pattern: {message}")))?;
+        let bus = self.text("EventBusName")?.unwrap_or_else(|| DEFAULT_BUS.to_owned());
+        let input = self.text("Input")?;
+        if let Some(text) = &input {
+            serde_json::from_str::<serde::de::IgnoredAny>(text)
+                .map_err(|error| Fault::new(line, format!("Input is no JSON: {error}")))?;
+        }
+        Ok(Source::Bus { bus: bus_name(&bus).to_owned(), pattern, input })
     }
 
     /// `FilterCriteria`, whose patterns are JSON in texts.

@@ -414,6 +414,68 @@ Resources:
 }
 
 #[test]
+fn events_of_a_bus_reach_the_functions_whose_pattern_they_have() {
+    let with = |bus: &str, event: &str| {
+        read(&format!(
+            "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: a.b\n      Runtime: python3.12\n      Environment: {{ Variables: {{ BUS: !Ref Shop, ARN: !GetAtt Shop.Arn }} }}\n      Events:\n        Sold: {{ Type: {event} }}\n  Shop: {{ Type: AWS::Events::EventBus, Properties: {{ {bus} }} }}\n"
+        ))
+    };
+    let sold = "EventBridgeRule, Properties: { EventBusName: !Ref Shop, Pattern: { source: [shop], detail: { price: [{ numeric: ['>', 5] }] } } }";
+    let shop = with("Name: market", sold).unwrap();
+    assert_eq!(
+        (shop.buses.as_slice(), shop.has_buses(), shop.has_services()),
+        (&["market".to_owned()][..], true, false)
+    );
+    assert_eq!(shop.functions[0].environment["BUS"], "market");
+    assert_eq!(
+        shop.functions[0].environment["ARN"],
+        "arn:aws:events:us-east-1:000000000000:event-bus/market"
+    );
+    let Source::Bus { bus, pattern, input: None } = &shop.sources[0].source else { panic!("{shop:?}") };
+    assert_eq!(bus, "market");
+    assert!(pattern.matches(&serde_json::json!({ "source": "shop", "detail": { "price": 6 } })));
+    assert!(!pattern.matches(&serde_json::json!({ "source": "shop", "detail": { "price": 5 } })));
+    // By its ARN; and without a name the account's own.
+    for (event, expected) in [
+        (
+            "CloudWatchEvent, Properties: { EventBusName: !GetAtt Shop.Arn, Pattern: { source: [a] } }",
+            "shop-Shop",
+        ),
+        ("CloudWatchEvent, Properties: { Pattern: { source: [a] }, Input: '{}' }", "default"),
+    ] {
+        let Source::Bus { bus, .. } = &with("", event).unwrap().sources[0].source else { panic!("{event}") };
+        assert_eq!(bus, expected);
+    }
+    let told = |bus: &str, event: &str| {
+        let problems = with(bus, event).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (bus, event, expected) in [
+        ("", "EventBridgeRule", "the event needs `Pattern`"),
+        (
+            "",
+            "EventBridgeRule, Properties: { Pattern: { source: shop } }",
+            "Pattern: `source` must be a list",
+        ),
+        (
+            "",
+            "EventBridgeRule, Properties: { EventBusName: other, Pattern: { source: [a] } }",
+            "`other` is no bus of this template",
+        ),
+        (
+            "",
+            "EventBridgeRule, Properties: { Pattern: { source: [a] }, InputPath: $.detail }",
+            "property `InputPath` of event `Sold` is not supported",
+        ),
+        ("", "EventBridgeRule, Properties: { Pattern: { source: [a] }, Input: '{' }", "Input is no JSON"),
+        ("EventSourceName: x", sold, "property `EventSourceName` is not supported"),
+    ] {
+        let told = told(bus, event);
+        assert!(told.contains(expected), "{event}: {told}");
+    }
+}
+
+#[test]
 fn queues_for_failed_events_alone_need_no_services() {
     assert_eq!(read(SHOP).unwrap().resources, []);
 }

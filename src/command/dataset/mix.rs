@@ -221,7 +221,7 @@ fn player(settings: &Settings, benchmark: &Benchmark) -> Option<Player> {
         triggers.extend(application.sources.iter().map(|source| match source.source {
             Source::Sqs { .. } => "queue",
             Source::S3 { .. } => "storage",
-            Source::Sns { .. } | Source::Stream(_) => "event",
+            Source::Sns { .. } | Source::Bus { .. } | Source::Stream(_) => "event",
             Source::Schedule { .. } => "timer",
         }));
         let is_machine = |service: &Service| matches!(service, Service::StateMachine { .. });

@@ -1,10 +1,11 @@
-//! What invokes functions besides HTTP and the Invoke API: queues, buckets, topics and schedules.
+//! What invokes functions besides HTTP and the Invoke API: queues, buckets, topics, buses and schedules.
 //!
-//! As on AWS, a notification of a bucket or a topic continues the trace of the call that caused it. A batch of
+//! As on AWS, a notification of a bucket or a topic, and an event of a bus, continues the trace of the call that caused it. A batch of
 //! messages of a queue begins a trace of its own, which is linked with the traces of their senders. A stream and a
 //! schedule begin a new one.
 
 mod bucket;
+mod bus;
 mod queue;
 mod stream;
 mod topic;
@@ -34,6 +35,9 @@ pub(super) struct Sources {
     queues: Vec<(String, Arc<Notify>)>,
     buckets: Vec<bucket::Notification>,
     topics: BTreeMap<String, topic::Topic>,
+    /// Names of the template's buses.
+    buses: Vec<String>,
+    rules: Vec<bus::Rule>,
 }
 
 impl Sources {
@@ -48,6 +52,8 @@ impl Sources {
             queues: Vec::new(),
             buckets: Vec::new(),
             topics: BTreeMap::new(),
+            buses: application.buses.clone(),
+            rules: Vec::new(),
         };
         for resource in &application.resources {
             if let Service::SnsTopic { traced, .. } = resource.service {
@@ -87,6 +93,13 @@ impl Sources {
                         topic.functions.push((function, filter.clone()));
                     }
                 }
+                Source::Bus { bus, pattern, input } => sources.rules.push(bus::Rule {
+                    bus: bus.clone(),
+                    pattern: pattern.clone(),
+                    // It was checked with the template.
+                    input: input.as_ref().and_then(|text| serde_json::from_str(text).ok()),
+                    function,
+                }),
                 Source::Stream(stream) => {
                     if let Some(client) = runtime.services.clone() {
                         let (runtime, source) = (runtime.clone(), stream.clone());
