@@ -72,6 +72,11 @@ NEEDS = {
         None if shutil.which("yaml-language-server") else "there is no yaml-language-server (npm: yaml-language-server)"
     ),
     "jsonschema": lambda: None if answers("python3", "-c", "import jsonschema") else "there is no jsonschema (PyPI: jsonschema)",
+    "opentelemetry": lambda: (
+        None
+        if answers("python3", "-c", "import opentelemetry.sdk.trace, opentelemetry.exporter.otlp.proto.http")
+        else "there is no opentelemetry-sdk (PyPI: opentelemetry-sdk, opentelemetry-exporter-otlp-proto-http)"
+    ),
     "sarif": lambda: None if os.environ.get("SARIF_SCHEMA") else "SARIF_SCHEMA names no file with the schema of SARIF 2.1.0",
     "pre-commit": lambda: None if answers("pre-commit", "--version") else "there is no pre-commit (PyPI: pre-commit)",
     "node": lambda: installed("node"),

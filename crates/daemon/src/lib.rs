@@ -7,6 +7,7 @@ pub mod http;
 mod journal;
 mod lifetime;
 mod lock;
+pub mod otlp;
 mod peer;
 mod signals;
 

@@ -29,7 +29,7 @@ use super::services::{Addresses, Services};
 use super::sources::Sources;
 use super::stand_in::StandIns;
 use super::trace_log::TraceLog;
-use super::{LocalError, LocalRuntime, LocalSpec, containers, invoke_api, orphans, udp};
+use super::{LocalError, LocalRuntime, LocalSpec, containers, invoke_api, orphans, otlp, udp};
 use sb_sam::{LocalSettings, Template};
 
 /// The first argument that makes `sb` the daemon; the second is the state folder.
@@ -50,6 +50,7 @@ struct Sockets {
     control: TcpListener,
     daemon: UdpSocket,
     aws: TcpListener,
+    otlp: TcpListener,
 }
 
 /// Runs the local target of a state folder (with the spec that [`super::up`] wrote there) until SIGTERM or SIGINT.
@@ -87,6 +88,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
             journal.note(&format!("{leftover} containers of the earlier runtime were removed"));
         }
     }
+    let earlier_otlp = earlier.as_ref().and_then(|runtime| runtime.otlp_endpoint.rsplit_once('/'));
     let sockets = Sockets {
         gateway: http::listen(earlier.as_ref().map(|runtime| runtime.endpoint.as_str()))
             .await
@@ -98,7 +100,12 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         aws: http::listen(earlier.as_ref().and_then(|runtime| runtime.aws_endpoint.as_deref()))
             .await
             .map_err(DaemonError::Listen)?,
+        otlp: http::listen(earlier_otlp.map(|(address, _)| address)).await.map_err(DaemonError::Listen)?,
     };
+    // Functions in containers may run as other users: whoever knows the address may send.
+    let token = earlier_otlp
+        .map_or_else(|| format!("{:032x}", rand::random::<u128>()), |(_, token)| token.to_owned());
+    let otlp = format!("http://{}/{token}", sockets.otlp.local_addr().map_err(DaemonError::Listen)?);
     let address = sockets.gateway.local_addr().map_err(DaemonError::Listen)?;
     let endpoint = format!("http://{address}");
     let control = format!("http://{}", sockets.control.local_addr().map_err(DaemonError::Listen)?);
@@ -126,7 +133,8 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     };
     let is_asked = services.is_some() || !stand_ins.is_empty() || application.has_buses();
     let aws_endpoint = is_asked.then_some(aws);
-    let endpoints = Endpoints { control: &control, daemon: &daemon, aws: aws_endpoint.as_deref() };
+    let endpoints =
+        Endpoints { control: &control, daemon: &daemon, otlp: &otlp, aws: aws_endpoint.as_deref() };
     let functions = make_functions(&spec, &application, endpoints, journal)?;
     let options = &spec.options;
     let concurrency = options.concurrency.unwrap_or(LocalSettings::CONCURRENCY) as usize;
@@ -162,7 +170,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         let services = services.as_ref().map(|services| services.address.clone());
         Arc::new(AwsProxy::new(runtime.clone(), sources, services, stand_ins))
     });
-    start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy);
+    start_servers(sockets, &lifetime, &runtime, application.routes, address, proxy, token);
     let keep_alive = options.keep_alive;
     let retiring = runtime.clone();
     tokio::spawn(async move {
@@ -176,6 +184,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
         xray_endpoint: control.clone(),
         lambda_endpoint: control.clone(),
         aws_endpoint: aws_endpoint.clone(),
+        otlp_endpoint: otlp,
         outputs: application.outputs.into_iter().collect(),
         functions: runtime.functions.keys().cloned().collect(),
         pid: std::process::id(),
@@ -261,6 +270,7 @@ fn start_servers(
     routes: Vec<sb_sam::Route>,
     address: std::net::SocketAddr,
     proxy: Option<Arc<AwsProxy>>,
+    token: String,
 ) {
     let gateway = Arc::new(Gateway { runtime: runtime.clone(), routes, address });
     let life = lifetime.clone();
@@ -270,6 +280,11 @@ fn start_servers(
     let (life, own) = (lifetime.clone(), runtime.clone());
     tokio::spawn(http::serve_own(sockets.control, lifetime.clone(), move |request| {
         http::detached(life.clone(), invoke_api::answer(own.clone(), request))
+    }));
+    let receiving = runtime.clone();
+    tokio::spawn(http::serve(sockets.otlp, lifetime.clone(), move |request| {
+        let (runtime, token) = (receiving.clone(), token.clone());
+        async move { otlp::answer(&runtime, &token, request).await }
     }));
     if let Some(proxy) = proxy {
         let life = lifetime.clone();
@@ -354,6 +369,8 @@ fn read_definitions(application: &mut sb_sam::Application, folder: &Path) -> Res
 struct Endpoints<'a> {
     control: &'a str,
     daemon: &'a str,
+    /// The receiver of OpenTelemetry.
+    otlp: &'a str,
     aws: Option<&'a str>,
 }
 
@@ -414,7 +431,7 @@ fn make_functions(
 fn environment(
     function: &sb_sam::Function,
     folder: &Path,
-    Endpoints { control, daemon, aws }: Endpoints<'_>,
+    Endpoints { control, daemon, otlp, aws }: Endpoints<'_>,
 ) -> BTreeMap<String, String> {
     let name = function.name.as_str();
     let (daemon_host, daemon_port) = daemon.split_once(':').unwrap_or((daemon, ""));
@@ -455,5 +472,6 @@ fn environment(
         platform.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     environment.extend(aws.map(|aws| ("AWS_ENDPOINT_URL".to_owned(), aws.to_owned())));
     environment.extend(function.environment.clone());
+    otlp::lead(&mut environment, otlp);
     environment
 }

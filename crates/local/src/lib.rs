@@ -10,6 +10,7 @@ mod context;
 mod daemon;
 mod dynamics;
 mod events;
+mod exported;
 mod gateway;
 mod http;
 mod inferred;
@@ -23,6 +24,7 @@ mod kept_traces;
 mod launch;
 mod lifetime;
 mod orphans;
+mod otlp;
 mod process;
 mod proxy;
 mod recorder;
@@ -100,6 +102,9 @@ pub struct LocalRuntime {
     /// For `AWS_ENDPOINT_URL`: the services behind the application's tables and buckets, and stand-ins; none where it has no such.
     #[serde(default)]
     pub aws_endpoint: Option<String>,
+    /// Where functions send spans of OpenTelemetry: base URL, with a secret path.
+    #[serde(default)]
+    pub otlp_endpoint: String,
     /// The template's `Outputs`.
     pub outputs: BTreeMap<String, String>,
     /// Names of the functions.

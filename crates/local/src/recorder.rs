@@ -11,12 +11,16 @@ use serde_json::{Map, Value};
 
 use super::clock::{Clock, wall_micros};
 use super::context::{is_hex, trace_id, trace_number};
+use super::exported;
 use super::inferred;
 use super::segment::{Head, Segment};
 use super::trace_log::TraceLog;
 
 /// Documents of one trace beyond this are dropped, as X-Ray does, and the trace is flagged `LimitExceeded`.
 const MAX_TRACE_BYTES: usize = 500 * 1024;
+
+/// Seconds by which a function's clock may be behind that of the runtime, which counts on from its own start.
+const CLOCKS_DIFFER: f64 = 0.01;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -297,7 +301,11 @@ impl Trace {
         let parse = |document: &Document| serde_json::from_str::<Value>(&document.text).ok();
         let mut documents: Vec<Value> = self.segments.iter().filter_map(parse).collect();
         documents.extend(self.open.iter().map(|head| head.in_progress(id, self.offset)));
-        attach(&mut documents, self.subsegments.iter().filter_map(parse).collect());
+        let mut loose: Vec<Value> = self.subsegments.iter().filter_map(parse).collect();
+        for document in &mut loose {
+            enter(&documents, document);
+        }
+        attach(&mut documents, loose);
         for document in &mut documents {
             begin_after_parents(document, f64::NEG_INFINITY);
         }
@@ -341,6 +349,28 @@ impl View {
     pub(crate) fn duration(&self) -> f64 {
         // Both are whole microseconds: so is what they span, and it prints shortly.
         ((self.end - self.start) * 1e6).round() / 1e6
+    }
+}
+
+/// Puts the entry of a function, as an SDK of OpenTelemetry sent it, under the invocation of the same request. SDKs that take the
+/// parent from the event name the span of whoever sent that, which may be in no trace.
+fn enter(documents: &[Value], entry: &mut Value) {
+    let Some(request) = exported::request_of_entry(entry) else { return };
+    let of_origin = |origin: &'static str| {
+        documents.iter().filter(move |document| document["origin"].as_str() == Some(origin))
+    };
+    let service = of_origin("AWS::Lambda").find(|document| document["aws"]["request_id"] == request);
+    let Some(service) = service else { return };
+    // An event that failed is tried again: each attempt has a function of its own.
+    let above: Vec<&Value> = children(service).iter().chain([service]).map(|span| &span["id"]).collect();
+    let start = number(entry, "start_time");
+    let invocation = of_origin("AWS::Lambda::Function")
+        .filter(|function| above.contains(&&function["parent_id"]))
+        .flat_map(children)
+        .filter(|part| part["name"] == "Invocation" && number(part, "start_time") <= start + CLOCKS_DIFFER)
+        .max_by(|left, right| number(left, "start_time").total_cmp(&number(right, "start_time")));
+    if let Some(invocation) = invocation {
+        entry["parent_id"] = invocation["id"].clone();
     }
 }
 
@@ -473,6 +503,37 @@ mod tests {
         let child = &view.documents[0]["subsegments"][0];
         assert_eq!((&child["id"], &child["subsegments"][0]["id"]), (&json!(B), &json!(C)));
         assert_eq!(child.get("parent_id"), None);
+    }
+
+    #[test]
+    fn the_entry_of_a_function_is_under_the_invocation_of_its_request_and_attempt() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        let at = |id: u64| format!("{id:016x}");
+        let send = |document: Value| recorder.receive(&document).unwrap();
+        let segment = |id: u64, parent: u64, origin: &str, parts: Value| {
+            json!({ "id": at(id), "parent_id": at(parent), "trace_id": TRACE, "name": "f", "origin": origin, "start_time": 1.0,
+                    "end_time": 9.0, "aws": { "request_id": "r" }, "subsegments": parts })
+        };
+        let part = |id: u64, name: &str, start: f64| json!({ "id": at(id), "name": name, "start_time": start, "end_time": start + 1.0 });
+        send(segment(1, 99, "AWS::Lambda", json!([part(2, "Attempt #1", 1.0), part(3, "Attempt #2", 5.0)])));
+        send(segment(4, 2, "AWS::Lambda::Function", json!([part(5, "Invocation", 1.1)])));
+        send(segment(6, 3, "AWS::Lambda::Function", json!([part(7, "Invocation", 5.1)])));
+        let entry = |id: u64, request: &str, start: f64| {
+            json!({ "id": at(id), "parent_id": at(98), "trace_id": TRACE, "type": "subsegment", "name": "f", "start_time": start,
+                    "end_time": start + 0.1, "aws": { "request_id": request, "xray": { "sdk": "opentelemetry" } } })
+        };
+        for document in [entry(8, "r", 1.2), entry(9, "r", 5.2), entry(10, "other", 5.3)] {
+            send(document);
+        }
+        let view = recorder.view(TRACE).unwrap();
+        let of = |id: u64| {
+            let mut place =
+                view.documents.iter().flat_map(|document| children(document).iter().chain([document]));
+            let found = place.find(|span| children(span).iter().any(|child| child["id"] == at(id)));
+            found.map(|span| span["id"].as_str().unwrap().to_owned())
+        };
+        assert_eq!((of(8), of(9), of(10)), (Some(at(5)), Some(at(7)), None));
+        assert!(view.documents.iter().any(|document| document["parent_id"] == at(98)), "of no request here");
     }
 
     #[test]

@@ -25,6 +25,11 @@ impl Flags {
     pub(crate) fn of_failure(failed: bool) -> Self {
         if failed { Self::FAULT } else { Self::default() }
     }
+
+    /// Each flag, and how X-Ray calls it.
+    pub(crate) fn named(self) -> [(&'static str, bool); 3] {
+        [("error", self.error), ("throttle", self.throttle), ("fault", self.fault)]
+    }
 }
 
 /// A finished segment.
@@ -110,7 +115,7 @@ impl Subsegment {
 }
 
 fn finish(document: &mut Map<String, Value>, flags: Flags, fields: &Map<String, Value>) {
-    for (name, set) in [("error", flags.error), ("throttle", flags.throttle), ("fault", flags.fault)] {
+    for (name, set) in flags.named() {
         if set {
             document.insert(name.to_owned(), Value::Bool(true));
         }

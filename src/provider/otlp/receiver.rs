@@ -1,22 +1,20 @@
 //! The receiver's body: from a socket to a durable file, until a signal ends it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Request, StatusCode};
 use rand::RngExt as _;
-use serde_json::json;
 use serde_json::value::RawValue;
-use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Receiver, daemon, spans_file};
 use sb_analysis::otlp_json_of_protobuf;
 use sb_daemon::http::{self, Answer};
+use sb_daemon::otlp::{self, Encoding, Export};
 use sb_daemon::{DaemonError, Journal, Lifetime, Signals, detach};
 
 /// The first argument that makes `sb` the receiver; the second is the state folder.
@@ -28,7 +26,6 @@ const LONGEST: usize = 20 << 20;
 const WAITING: usize = 64;
 /// How long open connections may take to finish after a stop.
 const DRAIN: Duration = Duration::from_secs(5);
-const PROTOBUF: &str = "application/x-protobuf";
 
 /// A line, and who waits for it to be safe.
 type Order = (Vec<u8>, oneshot::Sender<io::Result<()>>);
@@ -122,48 +119,14 @@ fn write(mut file: File, mut inbox: mpsc::Receiver<Order>, journal: &Journal) {
 }
 
 async fn answer(request: Request<Incoming>, token: &str, orders: &mpsc::Sender<Order>) -> Answer {
-    let refuse = |status, message: &str| http::json(status, &json!({ "message": message }));
-    if !http::is_from_here(request.headers()) {
-        return refuse(StatusCode::FORBIDDEN, "send to 127.0.0.1 or localhost, and not from a web page");
-    }
-    let path = request.uri().path().strip_prefix('/').unwrap_or_default();
-    let (given, path) = path.split_once('/').unwrap_or_default();
-    if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
-        let address = "send to the whole address that is in OTEL_EXPORTER_OTLP_ENDPOINT, with its path";
-        return refuse(StatusCode::FORBIDDEN, address);
-    }
-    if request.method() != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "spans are sent with POST /v1/traces");
-    }
-    let is_traces = match path {
-        "v1/traces" => true,
-        "v1/metrics" | "v1/logs" => false,
-        _ => return refuse(StatusCode::NOT_FOUND, "spans are sent with POST /v1/traces"),
+    let Export { spans, encoding } = match otlp::receive(request, token, LONGEST).await {
+        Ok(export) => export,
+        Err(refusal) => return refusal,
     };
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_json = match header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim() {
-        "application/json" => true,
-        PROTOBUF => false,
-        _ => {
-            return refuse(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send application/x-protobuf or application/json",
-            );
-        }
-    };
-    let is_compressed = match header(CONTENT_ENCODING) {
-        "gzip" => true,
-        "" | "identity" => false,
-        _ => return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compress with gzip, or not at all"),
-    };
-    let body = match http::read_body(request.into_body(), LONGEST).await {
-        Ok(body) => body,
-        Err(status) => return refuse(status, "the body cannot be read, or is too long"),
-    };
-    if is_traces {
-        let line = match to_line(body, is_compressed, is_json) {
+    if let Some(spans) = spans {
+        let line = match to_line(spans, encoding) {
             Ok(line) => line,
-            Err(reason) => return refuse(StatusCode::BAD_REQUEST, &reason),
+            Err(reason) => return otlp::refusal(StatusCode::BAD_REQUEST, &reason),
         };
         let (reply, safe) = oneshot::channel();
         let stored = match orders.send((line, reply)).await {
@@ -172,34 +135,18 @@ async fn answer(request: Request<Incoming>, token: &str, orders: &mpsc::Sender<O
         };
         if !stored {
             // Exporters try again after this one.
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the spans cannot be stored; see runtime.log");
+            let message = "the spans cannot be stored; see runtime.log";
+            return otlp::refusal(StatusCode::SERVICE_UNAVAILABLE, message);
         }
     }
-    if is_json {
-        return http::json(StatusCode::OK, &json!({}));
-    }
-    let mut answer = http::bytes(StatusCode::OK, Bytes::new());
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
-    answer
+    otlp::accepted(encoding, None)
 }
 
 /// A request as one line of JSON.
-fn to_line(body: Bytes, is_compressed: bool, is_json: bool) -> Result<Vec<u8>, String> {
-    let body = if is_compressed {
-        let mut plain = Vec::new();
-        let mut decoder = flate2::read::MultiGzDecoder::new(body.as_ref()).take(LONGEST as u64 + 1);
-        decoder.read_to_end(&mut plain).map_err(|error| format!("not gzip: {error}"))?;
-        if plain.len() > LONGEST {
-            return Err("the body is too long".to_owned());
-        }
-        Bytes::from(plain)
-    } else {
-        body
-    };
-    let export = if is_json {
-        on_one_line(&body)?
-    } else {
-        otlp_json_of_protobuf(body).map_err(|error| error.to_string())?
+fn to_line(body: Bytes, encoding: Encoding) -> Result<Vec<u8>, String> {
+    let export = match encoding {
+        Encoding::Json => on_one_line(&body)?,
+        Encoding::Protobuf => otlp_json_of_protobuf(body).map_err(|error| error.to_string())?,
     };
     let mut line = export.into_bytes();
     line.push(b'\n');

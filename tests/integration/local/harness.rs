@@ -73,9 +73,14 @@ impl App {
 
     /// An application with options of its own.
     pub(super) async fn with(template: &str, change: impl FnOnce(&mut LocalSettings)) -> Self {
+        Self::given(template, |spec| change(&mut spec.options)).await
+    }
+
+    /// An application with a spec of its own.
+    pub(super) async fn given(template: &str, change: impl FnOnce(&mut LocalSpec)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut spec = spec(&here(template), &folder.path().join("state"));
-        change(&mut spec.options);
+        change(&mut spec);
         let runtime = sb_local::up(spec, None, sb()).await.unwrap();
         Self { folder, runtime, client: Client::builder(TokioExecutor::new()).build_http() }
     }

@@ -8,6 +8,7 @@ mod lifetime;
 mod machines;
 mod moto;
 mod node;
+mod otel;
 mod sources;
 mod stand_ins;
 mod traces;
