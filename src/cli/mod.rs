@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use dataset::{DatasetCommand, FitArguments, SourceArguments, WindowArguments};
 pub(crate) use help::full as command;
 pub(crate) use load::{Confirm, KeepArguments, LoadArguments, ToleranceArguments, WorkloadCommand};
-pub(crate) use nested::{ConfigCommand, LocalCommand, PlanCommand, RemoteCommand, ReportCommand};
+pub(crate) use nested::{ConfigCommand, Levels, LocalCommand, PlanCommand, RemoteCommand, ReportCommand};
 pub(crate) use shared::{Given, OutputFormat, words};
 pub(crate) use traces::{ColdStartsWord, MethodArguments, RepairKind, TraceCommand, WrittenTables};
 

@@ -44,18 +44,41 @@ pub(crate) enum ReportCommand {
     #[command(after_help = "Examples:\n  \
             sb report compare quickstart-a1b2 quickstart-c3d4\n  \
             sb report compare before/logs after/logs --format markdown\n  \
-            sb report compare main branch --fail-on-regression 5%    exit code 8 if something got slower\n\n\
+            sb report compare main branch --fail-on-regression 5%    exit code 8 if something got slower\n  \
+            sb report compare sizes-a1b2 --levels memory_size=512,1024    two levels of a factor of one run\n\n\
             Both are runs, or folders of invocations. Intervals are of 95 %, resampled by deployment and trial.")]
     Compare {
         /// Before: a run's id or a part of it, or a folder
         before: PathBuf,
-        /// After: a run's id or a part of it, or a folder
-        after: PathBuf,
+        /// After: a run's id or a part of it, or a folder [default: BEFORE, with --levels]
+        #[arg(required_unless_present = "levels")]
+        after: Option<PathBuf>,
+        /// Compare what was measured at one level of a factor with what was measured at another
+        #[arg(long, value_name = "FACTOR=BEFORE,AFTER", value_parser = levels)]
+        levels: Option<Levels>,
         /// End with exit code 8 if a latency or duration surely grew, by more than this share, if more requests failed,
         /// or if a group has nothing after the change
         #[arg(long, value_name = "SHARE", value_parser = share)]
         fail_on_regression: Option<f64>,
     },
+}
+
+/// Two levels of a factor, which are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Levels {
+    pub factor: String,
+    pub before: String,
+    pub after: String,
+}
+
+fn levels(text: &str) -> Result<Levels, String> {
+    let (factor, levels) = text.split_once('=').unwrap_or_default();
+    match levels.split_once(',') {
+        Some((before, after)) if ![factor, before, after].contains(&"") && before != after => {
+            Ok(Levels { factor: factor.to_owned(), before: before.to_owned(), after: after.to_owned() })
+        }
+        _ => Err("write a factor and two of its levels, such as memory_size=512,1024".to_owned()),
+    }
 }
 
 /// A share of something, as `5%` or `0.05`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use super::output::Failed;
 use super::status::open;
-use crate::cli::OutputFormat;
+use crate::cli::{Levels, OutputFormat};
 use crate::exit_code::Exit;
 use crate::run::{Request, find_run};
 use crate::settings::Settings;
@@ -19,10 +19,15 @@ pub(super) async fn compare(
     terminal: &Terminal,
     settings: &Settings,
     [before, after]: [&Path; 2],
+    levels: Option<&Levels>,
     allowed: Option<f64>,
 ) -> Outcome {
-    let first = side(terminal, settings, before).await?;
-    let second = side(terminal, settings, after).await?;
+    let mut first = side(terminal, settings, before).await?;
+    let mut second = if before == after { first.clone() } else { side(terminal, settings, after).await? };
+    if let Some(Levels { factor, before, after }) = levels {
+        first = at_level(&first, factor, before)?;
+        second = at_level(&second, factor, after)?;
+    }
     let comparison = Comparison::of(&first, &second)
         .map_err(|error| Failed::message(Exit::Failed, format!("cannot compare the two: {error}")))?;
     let ink = if terminal.coloured { Ink::Coloured } else { Ink::Plain };
@@ -127,6 +132,20 @@ fn gate(
         terminal.say(&format!("not judged, as no trace began so after the change: {}", gone.join("; ")));
     }
     Ok(Exit::Done)
+}
+
+/// What a side measured at one level of a factor.
+fn at_level(side: &RunMeasurements, factor: &str, level: &str) -> Result<RunMeasurements, Failed> {
+    let levels = side.levels(factor);
+    if levels.contains(level) {
+        return Ok(side.at_level(factor, level));
+    }
+    let help = if levels.is_empty() {
+        "name a factor of the plan's [matrix], or a label".to_owned()
+    } else {
+        format!("it was measured at {}", Vec::from_iter(levels).join(", "))
+    };
+    Err(Failed::helped(Exit::Failed, format!("nothing was measured at {factor}={level}"), help))
 }
 
 /// What a run or a folder measured.

@@ -169,8 +169,9 @@ async fn with_runtime(terminal: &Terminal, settings: &Settings, command: Command
         Command::Runs { limit } => runs::runs(terminal, settings, limit).await,
         Command::Status { run, watch, all } => status::status(terminal, settings, run, watch, all).await,
         Command::Report(arguments) => match &arguments.command {
-            Some(cli::ReportCommand::Compare { before, after, fail_on_regression }) => {
-                compare::compare(terminal, settings, [before, after], *fail_on_regression).await
+            Some(cli::ReportCommand::Compare { before, after, levels, fail_on_regression }) => {
+                let sides = [before.as_path(), after.as_ref().unwrap_or(before)];
+                compare::compare(terminal, settings, sides, levels.as_ref(), *fail_on_regression).await
             }
             None => report::report(terminal, settings, &arguments).await,
         },

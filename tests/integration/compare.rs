@@ -115,6 +115,39 @@ fn an_application_that_vanished_is_a_regression() {
 }
 
 #[test]
+fn two_levels_of_a_factor_of_one_run_are_compared() {
+    let work = Workspace::new();
+    for (level, factor) in [("none", 1.0), ("otel", 1.1)] {
+        measured(&work, &format!("run/{level}"), 5, factor, 0);
+        for trial in 0..5 {
+            let run = format!(
+                r#"{{"run": "r", "application": "shop", "deployment": "shop-{level}", "trial": "t{trial}", "step": "invoke-{level}",
+                     "attempt": 1, "factors": {{"instrumentation": "{level}", "size": 1}}}}"#
+            );
+            work.write(&format!("run/{level}/logs/2026-01-31_12-00-{trial:02}/run.json"), &run);
+        }
+    }
+    // As a whole, the two levels are groups of their own.
+    work.sb(&["report", "compare", "run", "run", "--fail-on-regression", "5%"]).expect(0);
+    let compare = |levels: &str| {
+        work.sb(&["report", "compare", "run", "--levels", levels, "--fail-on-regression", "5%"])
+    };
+    let slower = compare("instrumentation=none,otel").expect(8);
+    assert!(slower.stdout.contains("+10.0 %"), "{}", slower.stdout);
+    assert!(slower.stderr.contains("shop get size=1: latency p50"), "{}", slower.stderr);
+    compare("instrumentation=otel,none").expect(0);
+    let unknown = compare("instrumentation=none,xray").expect(1);
+    assert!(unknown.stderr.contains("nothing was measured at instrumentation=xray"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("it was measured at none, otel"), "{}", unknown.stderr);
+    assert!(compare("color=red,blue").expect(1).stderr.contains("a factor of the plan's [matrix]"));
+    for wrong in ["instrumentation", "instrumentation=none", "=a,b", "x=a,a"] {
+        let refused = compare(wrong).expect(2);
+        assert!(refused.stderr.contains("two of its levels"), "{}", refused.stderr);
+    }
+    work.sb(&["report", "compare", "run"]).expect(2);
+}
+
+#[test]
 fn what_cannot_be_compared_is_an_error() {
     let work = Workspace::new();
     measured(&work, "before", 2, 1.0, 0);

@@ -80,6 +80,38 @@ impl RunMeasurements {
         self.requests.is_empty() && self.traces.is_empty()
     }
 
+    /// The levels of a factor (or the values of a label) at which something was measured.
+    pub fn levels(&self, factor: &str) -> BTreeSet<String> {
+        let groups = self.requests.keys().chain(self.traces.keys());
+        groups.filter_map(|group| group.factors.get(factor).cloned()).collect()
+    }
+
+    /// What was measured at one level of a factor. Groups no longer tell the factor, so that they have a counterpart at its
+    /// other levels.
+    #[must_use]
+    pub fn at_level(&self, factor: &str, level: &str) -> Self {
+        fn chosen<T: Clone>(
+            all: &BTreeMap<ComparedGroup, T>,
+            factor: &str,
+            level: &str,
+        ) -> BTreeMap<ComparedGroup, T> {
+            let of_level =
+                all.iter().filter(|(group, _)| group.factors.get(factor).is_some_and(|own| own == level));
+            let without_factor = |(group, trials): (&ComparedGroup, &T)| {
+                let mut group = group.clone();
+                group.factors.remove(factor);
+                (group, trials.clone())
+            };
+            of_level.map(without_factor).collect()
+        }
+        Self {
+            name: format!("{}, {factor}={level}", self.name),
+            requests: chosen(&self.requests, factor, level),
+            traces: chosen(&self.traces, factor, level),
+            ..self.clone()
+        }
+    }
+
     /// Adds what was read of another folder.
     pub(crate) fn add_all(&mut self, other: Self) {
         for (key, trials) in other.requests {
