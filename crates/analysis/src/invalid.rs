@@ -48,6 +48,15 @@ pub enum Invalid {
          segments in it"
     )]
     LimitExceeded,
+    /// An answer says of itself that it is not complete.
+    #[error(
+        "the answer has a part of the trace only, as it says itself ({said}); ask again, for less at once or when all parts of \
+         the store answer"
+    )]
+    Partial {
+        /// What it says.
+        said: String,
+    },
     /// The tracer gave no duration.
     #[error("the trace has no duration, so it was still being written; fetch it again later")]
     NoDuration,
@@ -220,6 +229,7 @@ impl Invalid {
             Self::TooLarge { .. } => "too_large",
             Self::Unprocessed => "unprocessed",
             Self::LimitExceeded => "limit_exceeded",
+            Self::Partial { .. } => "partial",
             Self::NoDuration => "no_duration",
             Self::InProgress { .. } => "in_progress",
             Self::TimeOutOfRange { .. } => "time_out_of_range",

@@ -23,6 +23,8 @@ const CLOCKS_DIFFER: f64 = 0.01;
 
 /// What is wrong with a trace of too many bytes, in place of its spans.
 pub(super) const TOO_LONG: &str = "it is longer than a trace may be";
+/// Before what an answer says that has a part of a trace only.
+pub(super) const PARTIAL: &str = "partial: ";
 
 /// What was found in a document, as it is kept until its trace is complete.
 pub(crate) enum Prepared {
@@ -62,7 +64,7 @@ impl Prepared {
             ExportedSpan::Span { trace_id, span: Err(detail) } => {
                 Self::Span { trace_id, value: Kept::Defect(detail).encode(), cause: None }
             }
-            ExportedSpan::Lost(detail) => Self::damaged(number, detail),
+            ExportedSpan::Lost(detail) => Self::damaged(number, &detail),
         }
     }
 
@@ -538,9 +540,10 @@ impl GatheredTrace {
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Result<Recorded<'static>, Rejected>> {
-        let malformed = |detail: String| match detail.as_str() {
-            TOO_LONG => Invalid::longer_than_the_limit(),
-            _ => Invalid::Malformed { detail },
+        let malformed = |detail: String| match detail.strip_prefix(PARTIAL) {
+            Some(said) => Invalid::Partial { said: said.to_owned() },
+            None if detail == TOO_LONG => Invalid::longer_than_the_limit(),
+            None => Invalid::Malformed { detail },
         };
         if let Some(lost) = self.lost {
             let detail = String::from_utf8_lossy(&lost).into_owned();

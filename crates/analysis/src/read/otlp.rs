@@ -72,7 +72,7 @@ pub fn read(text: &str) -> Vec<Result<Recorded<'static>, Rejected>> {
 /// A span of a document, or what is lost of it.
 pub(crate) enum ExportedSpan {
     Span { trace_id: String, span: Result<Box<ConnectedSpan>, String> },
-    Lost(&'static str),
+    Lost(Cow<'static, str>),
 }
 
 /// All spans of a document, or what is wrong with it.
@@ -203,7 +203,7 @@ pub(super) fn attributes(value: &Value) -> Attributes {
 }
 
 /// An id as text, or as a list of bytes; none where it is empty.
-fn id(value: &Value) -> Option<String> {
+pub(super) fn id(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(normal_id(text)),
         Value::Array(bytes) => {
@@ -218,7 +218,7 @@ fn id(value: &Value) -> Option<String> {
 pub(super) fn span_of(value: Value, resource: &Attributes) -> ExportedSpan {
     match id(&value["traceId"]).or_else(|| id(&value["trace_id"])) {
         Some(trace_id) => ExportedSpan::Span { trace_id, span: read_span(value, resource).map(Box::new) },
-        None => ExportedSpan::Lost("a span has no traceId"),
+        None => ExportedSpan::Lost(Cow::Borrowed("a span has no traceId")),
     }
 }
 

@@ -10,7 +10,11 @@
 //! | `resourceLogs`, `resourceMetrics`, `resourceProfiles` | OTLP without spans |
 //!
 //! Keys of OTLP may be written in either case (`resource_spans`). A document may be a list of documents.
+//!
+//! An answer may say that it is not complete: `status` of Tempo, `warnings` of a trace and `errors` of an answer of Jaeger. Its
+//! traces are then no valid ones, since nobody knows what is missing.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -19,7 +23,8 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::otlp::{Attributes, ExportedSpan, attributes, span_of, whole_number};
+use super::gather::PARTIAL;
+use super::otlp::{Attributes, ExportedSpan, attributes, id, span_of, whole_number};
 
 /// Gets each span that is found.
 type Each<'e> = &'e RefCell<&'e mut dyn FnMut(ExportedSpan)>;
@@ -116,6 +121,7 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         let mut jaeger: Option<Vec<Value>> = None;
         let mut processes = Value::Null;
         let mut is_google = false;
+        let mut answer = AnswerState::default();
         while let Some(key) = map.next_key::<String>()? {
             match &*key {
                 key if is_list_of_resources(key) => {
@@ -126,10 +132,25 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
                     is_google = true;
                     map.next_value::<IgnoredAny>()?;
                 }
-                "trace" | "traces" | "result" | "data" => {
+                "trace" => {
+                    is_export = true;
+                    // Who asks for one trace gets no other.
+                    let mut note = |found| {
+                        if let ExportedSpan::Span { trace_id, .. } = &found {
+                            answer.trace.get_or_insert_with(|| trace_id.clone());
+                        }
+                        (self.0.borrow_mut())(found);
+                    };
+                    map.next_value_seed(DocumentSeed(&RefCell::new(&mut note)))?;
+                }
+                "traces" | "result" | "data" => {
                     is_export = true;
                     map.next_value_seed(self)?;
                 }
+                "traceID" => answer.trace = id(&map.next_value()?),
+                "message" => answer.message = map.next_value()?,
+                "warnings" => answer.warnings = map.next_value()?,
+                "errors" => answer.errors = map.next_value()?,
                 "spans" => jaeger = map.next_value()?,
                 "processes" => processes = map.next_value()?,
                 "Spans" => {
@@ -147,6 +168,10 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
+        }
+        answer.status = span.get("status").cloned().unwrap_or_default();
+        if is_export || jaeger.is_some() {
+            answer.defects().for_each(|defect| (self.0.borrow_mut())(defect));
         }
         if let Some(spans) = jaeger {
             for found in spans {
@@ -171,6 +196,51 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
     }
 }
 
+/// What an answer says of itself.
+#[derive(Default)]
+struct AnswerState {
+    /// The trace that it is about, where that is one.
+    trace: Option<String>,
+    /// Of Tempo: `PARTIAL`, with a message.
+    status: Value,
+    message: Value,
+    /// Of a trace of Jaeger.
+    warnings: Value,
+    /// Of an answer of Jaeger: each may name a trace.
+    errors: Value,
+}
+
+impl AnswerState {
+    /// For each trace that is not complete, why.
+    fn defects(self) -> impl Iterator<Item = ExportedSpan> {
+        let Self { trace, status, message, warnings, errors } = self;
+        let defect = |trace: Option<String>, said: String| match trace {
+            Some(trace_id) => ExportedSpan::Span { trace_id, span: Err(format!("{PARTIAL}{said}")) },
+            None => ExportedSpan::Lost(Cow::Owned(format!("an answer is not complete ({said})"))),
+        };
+        let is_partial =
+            status == 1 || status.as_str().is_some_and(|word| word.eq_ignore_ascii_case("partial"));
+        let partial = is_partial.then(|| match message.as_str().filter(|message| !message.is_empty()) {
+            Some(message) => format!("status PARTIAL, {message}"),
+            None => "status PARTIAL".to_owned(),
+        });
+        let list = |value: Value| match value {
+            Value::Array(list) => list,
+            _ => Vec::new(),
+        };
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let warnings = list(warnings);
+        let warned = (!warnings.is_empty())
+            .then(|| format!("warnings: {}", warnings.iter().map(text).collect::<Vec<_>>().join("; ")));
+        let of_trace = partial.into_iter().chain(warned).map(move |said| defect(trace.clone(), said));
+        let of_answer = list(errors).into_iter().map(move |error| {
+            let said = error.get("msg").map_or_else(|| error.to_string(), text);
+            defect(error.get("traceID").and_then(id), format!("errors: {said}"))
+        });
+        of_trace.chain(of_answer)
+    }
+}
+
 impl DocumentSeed<'_> {
     fn found(self, (span, resource): (Value, Attributes)) {
         (self.0.borrow_mut())(span_of(span, &resource));
@@ -186,7 +256,9 @@ impl DocumentSeed<'_> {
         for span in spans {
             match span["Document"].as_str().map(serde_json::from_str) {
                 Some(Ok(span)) => self.alone(span),
-                _ => (self.0.borrow_mut())(ExportedSpan::Lost("a span has no Document that can be read")),
+                _ => (self.0.borrow_mut())(ExportedSpan::Lost(Cow::Borrowed(
+                    "a span has no Document that can be read",
+                ))),
             }
         }
     }

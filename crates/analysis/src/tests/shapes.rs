@@ -389,6 +389,54 @@ fn times_that_no_span_can_have_are_no_time_at_all() {
 }
 
 #[test]
+fn an_answer_that_says_that_it_is_not_complete_has_no_valid_traces() {
+    let mut export = export_of_two();
+    export["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().unwrap().pop();
+    let whole = outcome(&export.to_string());
+    assert!(whole.0 > 0 && whole.1.is_empty(), "{whole:?}");
+    let partial = (0, vec![("partial", 1)]);
+    // Tempo, API v2: before or after the trace.
+    let tempo = |status: &str| format!(r#"{{"trace": {export}, "metrics": {{}}, {status}}}"#);
+    for complete in [r#""status": "COMPLETE""#, r#""status": 0, "message": """#, r#""message": "fine""#] {
+        assert_eq!(outcome(&tempo(complete)), whole, "{complete}");
+    }
+    for status in [r#""status": "PARTIAL", "message": "too large""#, r#""status": 1"#] {
+        assert_eq!(outcome(&tempo(status)), partial, "{status}");
+        assert_eq!(outcome(&format!(r#"{{{status}, "trace": {export}}}"#)), partial, "{status}");
+    }
+    assert_eq!(
+        outcome(r#"{"status": "PARTIAL", "trace": {"resourceSpans": []}}"#),
+        (0, vec![("malformed", 1)])
+    );
+    // Jaeger: warnings of one trace do not touch the other.
+    let trace = |id: &str, warnings: Value| {
+        json!({ "traceID": id, "warnings": warnings, "processes": { "p": { "serviceName": "shop" } },
+                "spans": [{ "traceID": id, "spanID": "a1", "operationName": "a", "startTime": 1_700_000_000_000_000_u64, "duration": 5,
+                            "processID": "p", "warnings": ["clock skew adjusted"] }] })
+    };
+    let other = "0af7651916cd43dd8448eb211c80319d";
+    for (warnings, errors, expected) in [
+        (json!(null), json!(null), (2, vec![])),
+        (json!([]), json!([]), (2, vec![])),
+        (json!(["spans are missing"]), json!(null), (1, vec![("partial", 1)])),
+        (
+            json!(null),
+            json!([{ "code": 500, "msg": "a shard is down", "traceID": other }]),
+            (1, vec![("partial", 1)]),
+        ),
+        (json!(null), json!([{ "code": 500, "msg": "a shard is down" }]), (2, vec![("malformed", 1)])),
+    ] {
+        let answer = json!({ "data": [trace(TRACE, warnings), trace(other, json!(null))], "errors": errors });
+        assert_eq!(outcome(&answer.to_string()), expected, "{answer}");
+    }
+    let mut ids = Vec::new();
+    let input = Cursor::new(tempo(r#""status": "PARTIAL", "message": "too large""#).into_bytes());
+    analyze(input, std::io::sink(), &mut ids, &|_| {}).unwrap();
+    let ids = String::from_utf8(ids).unwrap();
+    assert!(ids.contains("status PARTIAL, too large"), "{ids}");
+}
+
+#[test]
 fn what_xray_did_not_deliver_is_counted() {
     let id = "1-6553f100-0af7651916cd43dd8448eb21";
     let documents = segments().map(|segment| json!({ "Document": segment.to_string() }));
