@@ -20,8 +20,8 @@ use crate::terminal::Terminal;
 use sb_analysis::{
     Activities, Analysis, AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, Ink, Invalid, Method, PARQUET_FILE,
     Recorded, Rejected, Repair, Requests, Rule, Source, Tables, Trace, Waterfall, analyze_file,
-    analyze_fused, for_each_fused_trace, for_each_joined_trace, for_each_trace, format_duration,
-    microseconds, printable, render_summaries, summarize,
+    analyze_fused, ends_within_document, for_each_fused_trace, for_each_joined_trace, for_each_trace,
+    format_duration, microseconds, printable, render_summaries, summarize,
 };
 
 /// Analyses files of traces; the results go beside each.
@@ -61,6 +61,7 @@ pub(super) fn analyze(
     }
     let tables = Tables { csv: write != WrittenTables::Parquet, parquet: write != WrittenTables::Csv };
     let mut results = Vec::new();
+    let mut exit = Exit::Done;
     for group in &files {
         let Some(file) = group.first() else { continue };
         let place = |name| output.map_or_else(|| file.with_file_name(name), |folder| folder.join(name));
@@ -76,6 +77,24 @@ pub(super) fn analyze(
             }
         })
         .map_err(unknown_format)?;
+        let mut cut_off = Vec::new();
+        if summary.reasons.contains_key("malformed") {
+            for file in group {
+                if ends_within_document(file)? {
+                    cut_off.push(file);
+                }
+            }
+        }
+        for file in &cut_off {
+            terminal.say(&format!(
+                "warning: `{}` ends within a document: it was cut off, and the traces after that are in no number. Fetch or copy \
+                 it again",
+                file.display()
+            ));
+        }
+        if !cut_off.is_empty() && summary.valid == 0 {
+            exit = Exit::Failed;
+        }
         let table = |wanted: bool, name| wanted.then(|| place(name));
         let breakdown = table(tables.csv, BREAKDOWN_FILE);
         let parquet = table(tables.parquet, PARQUET_FILE);
@@ -90,6 +109,7 @@ pub(super) fn analyze(
                 "valid": summary.valid,
                 "invalid": summary.invalid,
                 "reasons": summary.reasons,
+                "cut_off": cut_off,
                 "differs_from_study": summary.differs_from_study,
                 "repaired": summary.repaired,
             }));
@@ -119,7 +139,7 @@ pub(super) fn analyze(
     if settings.json() {
         terminal.data(&format!("{:#}", json!({ "version": 1, "files": results })))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Traces of which a table is shown at once: it takes them all into memory. `sb report FOLDER` shows it for more.

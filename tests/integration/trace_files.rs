@@ -71,6 +71,30 @@ fn hostile_lines_are_invalid_traces_and_nothing_else() {
 }
 
 #[test]
+fn a_file_that_was_cut_off_is_told() {
+    let work = Workspace::new();
+    let span = |id: &str| {
+        format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{}","spanId":"0000000000000001","name":"a","kind":2,
+               "startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000001000000000"}}]}}]}}]}}"#,
+            id.repeat(32)
+        )
+        .replace('\n', "")
+    };
+    let whole = format!("{}\n{}\n", span("a"), span("b"));
+    work.write("whole.json", &whole);
+    work.write("half.json", &whole[..whole.len() - 40]);
+    work.write("none.json", &span("a")[..100]);
+    let analyze = |file: &str, code| work.sb(&["analyze-traces", file, "--format", "json"]).expect(code);
+    let said = |ran: &crate::workspace::Ran| ran.stderr.contains("ends within a document: it was cut off");
+    assert!(!said(&analyze("whole.json", 0)));
+    let half = analyze("half.json", 0);
+    assert!(said(&half) && half.stdout.contains("\"valid\": 1"), "{}{}", half.stdout, half.stderr);
+    let none = analyze("none.json", 1);
+    assert!(said(&none) && none.stdout.contains("\"none.json\""), "{}{}", none.stdout, none.stderr);
+}
+
+#[test]
 fn what_cannot_be_read_or_written_is_said_with_its_path() {
     let work = Workspace::new();
     work.write("empty/traces.json", "");

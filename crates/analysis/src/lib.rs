@@ -50,6 +50,7 @@ pub use span::{Flags, Link, Parent, Precision, Recorded, Span, SpanIndex, Trace,
 pub use io::PARQUET_FILE;
 pub use io::analyze::{AnalyzeOptions, analyze, analyze_file, analyze_fused};
 pub use io::browse::{for_each_joined_trace, for_each_trace};
+pub use io::cut::ends_within_document;
 pub use io::fused::{are_parts_of_traces, for_each_fused_trace};
 pub use io::input::{TRACE_FILES, find_traces};
 pub use io::measured::{

@@ -3,6 +3,7 @@
 
 pub(crate) mod analyze;
 pub(crate) mod browse;
+pub(crate) mod cut;
 pub(crate) mod folders;
 pub(crate) mod fused;
 pub(crate) mod input;
