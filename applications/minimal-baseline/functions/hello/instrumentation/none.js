@@ -1,0 +1,2 @@
+/** Runs `work` and records nothing. */
+export const traced = async (name, work) => work();
