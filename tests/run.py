@@ -53,6 +53,14 @@ def docker():
     return None if Path("/bin/busybox").exists() else "there is no /bin/busybox (Debian: busybox-static)"
 
 
+def has_cdk():
+    if not (shutil.which("cdk") and shutil.which("node") and shutil.which("npm")):
+        return False
+    root = subprocess.run(["npm", "root", "--global"], capture_output=True, text=True, check=False).stdout.strip()
+    places = [*os.environ.get("NODE_PATH", "").split(":"), root]
+    return any((Path(place) / "aws-cdk-lib").is_dir() for place in places if place)
+
+
 def sshd():
     places = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"]
     if not any(Path(place).exists() for place in places):
@@ -83,6 +91,7 @@ NEEDS = {
     # A JDK and Maven.
     "java": lambda: installed("javac", "mvn"),
     "moto": lambda: None if shutil.which("moto_server") else "there is no moto_server (PyPI: moto[server])",
+    "aws-cdk": lambda: None if has_cdk() else "there is no aws-cdk with aws-cdk-lib (npm: aws-cdk aws-cdk-lib constructs)",
     "terraform": lambda: installed("terraform", "curl"),
     # A server of SSH and rsync.
     "sshd": sshd,

@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sb_durable::Durability;
-use sb_plan::benchmark::{ManifestStep, StackUp};
+use sb_plan::benchmark::{ManifestStep, StackUp, Synthesis};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_workload::template::{Context, lookup_in, plain_text};
 use serde_json::json;
 
+use super::command::{self, PreparedCommand};
 use super::step::StepPerformer;
 use super::{Attempt, Finished, Produced};
-use crate::attempt::{self, KeptLog, LOG_FILE};
+use crate::attempt::{self, ExitRecord, KeptLog, LOG_FILE, STDOUT_FILE};
+use crate::provider::stacks::assembly;
 use crate::provider::stacks::deploy::{Wanted, deploy};
 use crate::provider::stacks::remove::{note, remove};
 use crate::provider::stacks::{
@@ -29,6 +31,8 @@ use crate::store::this_host;
 const MOST_TAGS: usize = 45;
 /// In the attempt's folder: how long each resource took.
 const RESOURCES_FILE: &str = "resources.json";
+/// In the attempt's folder, as long as it is needed: what the CDK's synthesis writes.
+const ASSEMBLY_FOLDER: &str = "assembly";
 
 pub(super) async fn up(
     performer: &StepPerformer,
@@ -37,11 +41,26 @@ pub(super) async fn up(
     what: &StackUp,
     folder: &Path,
 ) -> Finished {
-    tokio::select! {
-        finished = deployed(performer, attempt, step, what, folder) => finished.unwrap_or_else(failed),
+    let log = match Log::create(attempt, folder) {
+        Ok(log) => log,
+        Err(error) => return failed(error),
+    };
+    if let Some(synthesis) = &what.synthesis {
+        // A request to stop is for its command, and the step ends when that has ended.
+        match synthesized(performer, attempt, step, synthesis, folder, &log).await {
+            Ok(Outcome::Succeeded) => {}
+            Ok(outcome) => return outcome.into(),
+            Err(error) => return failed(error),
+        }
+    }
+    let finished = tokio::select! {
+        finished = deployed(performer, attempt, step, what, folder, &log) => finished.unwrap_or_else(failed),
         // What CloudFormation has begun goes on; the cleanup ends it.
         () = attempt.cancel.cancelled() => Outcome::Cancelled.into(),
-    }
+    };
+    // The bucket has what is needed of it, and another attempt makes it anew.
+    let _ = std::fs::remove_dir_all(folder.join(ASSEMBLY_FOLDER));
+    finished
 }
 
 pub(super) async fn down(
@@ -62,16 +81,8 @@ async fn deployed(
     step: &ManifestStep,
     what: &StackUp,
     folder: &Path,
+    log: &Log<'_>,
 ) -> Result<Finished, StackError> {
-    let text = sb_durable::read_regular_text(&what.template)
-        .map_err(|error| other(format!("cannot read `{}`: {error}", what.template.display())))?;
-    let model = attempt
-        .deployment
-        .benchmark
-        .templates
-        .get(&what.template, &text)
-        .map_err(|problem| other(format!("the template cannot be used: {problem}")))?;
-    let log = Log::create(attempt, folder)?;
     let tell = |line: &str| log.tell(line);
     let region = attempt.values["params"]["region"].as_str().filter(|region| !region.is_empty());
     let known = names(performer, attempt, step)?;
@@ -86,7 +97,27 @@ async fn deployed(
         aws.expect_answer(&names.stack).await?;
     }
     keep(performer, attempt, step, &names)?;
-    let file = what.template.file_name().unwrap_or_default().to_string_lossy();
+    let of_cdk = match &what.synthesis {
+        Some(synthesis) => {
+            let assembly = folder.join(ASSEMBLY_FOLDER);
+            Some(assembly::read(&assembly, synthesis.stack.as_deref(), &names.bucket)?)
+        }
+        None => None,
+    };
+    let unusable = |problem: sb_sam::Problem| other(format!("the template cannot be used: {problem}"));
+    let model = match &of_cdk {
+        Some(of_cdk) => Arc::new(sb_sam::Template::parse(of_cdk.template.clone()).map_err(unusable)?),
+        None => {
+            let text = sb_durable::read_regular_text(&what.template)
+                .map_err(|error| other(format!("cannot read `{}`: {error}", what.template.display())))?;
+            attempt.deployment.benchmark.templates.get(&what.template, &text).map_err(unusable)?
+        }
+    };
+    let file = match &of_cdk {
+        Some(of_cdk) => format!("the template of `{}`", of_cdk.name).into(),
+        None => what.template.file_name().unwrap_or_default().to_string_lossy(),
+    };
+    let files = of_cdk.as_ref().map(|of_cdk| of_cdk.files.as_slice()).unwrap_or_default();
     let wanted = Wanted {
         names: &names,
         model: &model,
@@ -95,6 +126,7 @@ async fn deployed(
         root: &attempt.deployment.benchmark.root,
         parameters: model.given_parameters(&values(attempt, what)?),
         tags: tags(performer, attempt, &names),
+        files,
         scratch: folder,
     };
     let deployed = deploy(&aws, &wanted, &tell).await?;
@@ -112,6 +144,12 @@ async fn deployed(
         json!({ "version": 1, "stack": names.stack, "region": names.region, "resources": resources });
     attempt::write_json(folder, RESOURCES_FILE, &record, Durability::Processes)
         .map_err(|error| other(format!("cannot write to `{}`: {error}", folder.display())))?;
+    if what.synthesis.is_some() {
+        // What the synthesis printed is in the log; what the manifest takes its outputs from is this.
+        attempt::write_json(folder, STDOUT_FILE, &deployed.outputs, Durability::Processes)
+            .map_err(|error| other(format!("cannot write to `{}`: {error}", folder.display())))?;
+        return Ok(command::finished(attempt, step, Outcome::Succeeded, folder));
+    }
     let endpoint = model.endpoint_output().and_then(|name| deployed.outputs.get(&name).cloned());
     let mut outputs: BTreeMap<String, Produced> = BTreeMap::new();
     if let Some(endpoint) = endpoint {
@@ -145,6 +183,44 @@ async fn removed(
     // Stays as long as other steps have stacks.
     let _ = std::fs::remove_dir(performer.workspace.stacks(&attempt.deployment.id));
     Ok(Outcome::Succeeded.into())
+}
+
+/// Makes the template, under a supervisor or in a container, in a folder of its own within that of the attempt.
+async fn synthesized(
+    performer: &StepPerformer,
+    attempt: &Attempt,
+    step: &ManifestStep,
+    synthesis: &Synthesis,
+    folder: &Path,
+    log: &Log<'_>,
+) -> Result<Outcome, StackError> {
+    let (own, assembly) = (folder.join("synthesis"), folder.join(ASSEMBLY_FOLDER));
+    log.tell("synthesizes the application");
+    // An earlier runner had got further, and has removed what was synthesized.
+    if attempt.reattach
+        && !assembly.exists()
+        && ExitRecord::read(&own).is_ok_and(|record| record.is_some())
+        && let Err(error) = std::fs::remove_dir_all(&own)
+    {
+        return Err(other(format!("cannot remove `{}`: {error}", own.display())));
+    }
+    for folder in [&own, &assembly] {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| other(format!("cannot make `{}`: {error}", folder.display())))?;
+    }
+    let prepared = command::prepare(attempt, &synthesis.command, &step.environment, step.timeout)
+        .map_err(|error| other(error.to_string()))?;
+    let prepared = PreparedCommand { state: Some(assembly), ..prepared };
+    let outcome = command::execute(performer, attempt, prepared, &step.environment, &own).await;
+    let printed = attempt::tail(&own.join(LOG_FILE)).unwrap_or_default();
+    let printed = String::from_utf8_lossy(&printed);
+    log.write(&printed);
+    let Outcome::Failed(failure) = &outcome else { return Ok(outcome) };
+    let cause = printed.lines().map(str::trim).find(|line| line.contains("Error:") || line.contains("ERROR"));
+    Ok(match cause.filter(|_| failure.class == FailureClass::Step) {
+        Some(cause) => Outcome::failed(failure.class, format!("the CDK's synthesis failed: {cause}")),
+        None => outcome,
+    })
 }
 
 fn other(message: String) -> StackError {
@@ -250,8 +326,12 @@ impl<'a> Log<'a> {
 
     fn tell(&self, line: &str) {
         self.attempt.tell(line);
-        let line = self.attempt.secrets.redactor.text(line).into_owned();
+        self.write(&format!("{line}\n"));
+    }
+
+    fn write(&self, text: &str) {
+        let text = self.attempt.secrets.redactor.text(text).into_owned();
         // A disk that is full does not end a deployment.
-        let _ = self.file.lock().write(format!("{line}\n").as_bytes());
+        let _ = self.file.lock().write(text.as_bytes());
     }
 }

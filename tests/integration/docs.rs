@@ -93,8 +93,21 @@ fn the_examples_in_the_documentation_are_valid() {
     let group = named("[params]\ndeploy_id");
     work.write("applications/grouped/benchmark.toml", &format!("[benchmark]\nname = \"grouped\"\n{group}"));
     work.write("applications/grouped/azure/main.bicep", "param deployId string\n");
-    assert_eq!(blocks.len(), 7, "every example is checked");
+    let head = "[params]\nmemory_size = 256\n[targets.aws]\ncredentials = [\"aws\"]\n";
+    let of_cdk = named("[[deploy]]\nname = \"stack\"\ncdk");
+    work.write(
+        "applications/synthesized/benchmark.toml",
+        &format!("[benchmark]\nname = \"synthesized\"\n{head}{of_cdk}"),
+    );
+    work.write("applications/synthesized/infra/cdk.json", "{}");
+    let of_terraform = named("[[deploy]]\nname = \"stack\"\nterraform");
+    work.write(
+        "applications/applied/benchmark.toml",
+        &format!("[benchmark]\nname = \"applied\"\n{head}{of_terraform}"),
+    );
+    work.write("applications/applied/infra/main.tf", "variable \"memory\" {}\n");
+    assert_eq!(blocks.len(), 9, "every example is checked");
     let checked = work.sb(&["validate"]).expect(0);
-    assert!(checked.stderr.contains("7 files checked, no errors"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("9 files checked, no errors"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("warning") && !checked.stderr.contains('⚠'), "{}", checked.stderr);
 }

@@ -5,6 +5,7 @@
 mod analysis;
 mod background;
 mod bicep;
+mod cdk;
 mod cloudformation_server;
 mod commands;
 mod compare;

@@ -42,7 +42,7 @@ pub(super) async fn run(
     folder: &Path,
 ) -> Finished {
     match what.tool {
-        Tool::Bicep => command::run(performer, attempt, step, &what.command, folder).await,
+        Tool::Bicep | Tool::Cdk => command::run(performer, attempt, step, &what.command, folder).await,
         Tool::Terraform => match with_state(performer, attempt, step, what, folder).await {
             Ok(finished) => finished,
             Err(message) => Outcome::failed(FailureClass::Step, message).into(),

@@ -10,6 +10,7 @@ use aws_sdk_cloudformation::types::{
 use rand::RngExt as _;
 use sb_sam::Template;
 
+use super::assembly::StackFile;
 use super::call::call;
 use super::events::{Tell, Took, follow, log_of};
 use super::package::{Packaged, package};
@@ -35,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub root: &'a Path,
     pub parameters: BTreeMap<String, String>,
     pub tags: Vec<(String, String)>,
+    /// More that is uploaded than the template names by paths.
+    pub files: &'a [StackFile],
     /// A folder for archives, until they are uploaded.
     pub scratch: &'a Path,
 }

@@ -4,6 +4,7 @@
 //! first at what is there. What belongs to a deployment is known by names that are drawn once ([`Names`]) and by tags.
 
 pub(crate) mod account;
+pub(crate) mod assembly;
 mod call;
 pub(crate) mod deploy;
 mod events;

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use super::assembly::StackFile;
 use super::call::call;
 use super::deploy::Wanted;
 use super::events::Tell;
@@ -79,14 +80,25 @@ pub(super) async fn package(
         let found = uploads.get(&(asset.path.clone(), asset.is_code));
         found.map(|upload| upload.key.clone()).unwrap_or_default()
     };
+    let mut more = Vec::new();
+    for (number, file) in wanted.files.iter().enumerate() {
+        more.push((file, pack_file(file, scratch, uploads.len() + number).await?));
+    }
     let text = model.packaged(&assets, bucket, key);
     let is_long = text.len() > LARGEST_BODY;
-    if uploads.is_empty() && !is_long {
+    if uploads.is_empty() && more.is_empty() && !is_long {
         return Ok(Packaged::Body(text));
     }
     make_bucket(aws, bucket, tags).await?;
     for ((path, _), upload) in &uploads {
         put(aws, bucket, upload, path, tell).await?;
+    }
+    for (file, upload) in &more {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        put(aws, bucket, upload, &name, tell).await?;
+        if upload.file != file.path {
+            let _ = fs::remove_file(&upload.file);
+        }
     }
     // Archives are large, and the bucket has them.
     for upload in uploads.values().filter(|upload| upload.file.starts_with(scratch)) {
@@ -106,6 +118,22 @@ pub(super) async fn package(
         |given| given.trim_end_matches('/').to_owned(),
     );
     Ok(Packaged::Url(format!("{host}/{bucket}/{}", upload.key)))
+}
+
+/// A file of an assembly under its own name; a folder becomes an archive.
+async fn pack_file(file: &StackFile, scratch: &Path, number: usize) -> Result<Upload, StackError> {
+    if !file.is_folder {
+        return Ok(Upload { file: file.path.clone(), key: file.key.clone() });
+    }
+    let (path, to) = (file.path.clone(), scratch.join(format!("code-{number}.zip")));
+    let archive = to.clone();
+    // Links that leave the folder were followed when it was copied there.
+    let packed = tokio::task::spawn_blocking(move || write_zip(&path, &archive, &path)).await;
+    packed
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| StackError::other(format!("cannot pack `{}`: {error}", file.path.display())))?;
+    Ok(Upload { file: to, key: file.key.clone() })
 }
 
 /// A bucket of the deployment's own, with its tags. It may be there already.

@@ -22,7 +22,7 @@ pub use sam::SamTemplates;
 pub use script::{Script, Sent};
 pub use step::{
     Action, Background, Command, Environment, Limits, LocalUp, ManifestStep, OnInterrupt, Output,
-    OutputSource, Phase, ReadyCondition, Recovery, StackUp, Tool, ToolStep, ToolValue, WaitFor,
+    OutputSource, Phase, ReadyCondition, Recovery, StackUp, Synthesis, Tool, ToolStep, ToolValue, WaitFor,
 };
 
 /// Kinds of credentials that a step may be given.

@@ -135,6 +135,7 @@ impl Action {
             Self::Run(command) => Some(command),
             Self::Background(background) => Some(&background.command),
             Self::Tool(tool) => Some(&tool.command),
+            Self::StackUp(up) => up.synthesis.as_ref().map(|synthesis| &synthesis.command),
             _ => None,
         }
     }
@@ -143,7 +144,7 @@ impl Action {
     pub fn template(&self) -> Option<(&Path, &BTreeMap<String, Template>)> {
         match self {
             Self::LocalUp(up) => Some((&up.template, &up.parameters)),
-            Self::StackUp(up) => Some((&up.template, &up.parameters)),
+            Self::StackUp(up) if up.synthesis.is_none() => Some((&up.template, &up.parameters)),
             _ => None,
         }
     }
@@ -154,6 +155,8 @@ impl Action {
 pub enum Tool {
     /// The command line of Azure, with a Bicep template.
     Bicep,
+    /// The AWS CDK, which synthesizes a template.
+    Cdk,
     /// Terraform or OpenTofu.
     Terraform,
 }
@@ -163,6 +166,7 @@ impl Tool {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bicep => "bicep",
+            Self::Cdk => "cdk",
             Self::Terraform => "terraform",
         }
     }
@@ -191,10 +195,21 @@ pub struct ToolValue {
 /// A template that becomes a stack on AWS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StackUp {
-    /// The template, absolute.
+    /// The template, absolute; of a CDK application its folder.
     pub template: PathBuf,
     /// Of the template, beside the benchmark's.
     pub parameters: BTreeMap<String, Template>,
+    /// What makes the template. None: it is there.
+    pub synthesis: Option<Synthesis>,
+}
+
+/// The AWS CDK makes a template of an application.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Synthesis {
+    /// Writes the assembly to the folder that it finds in `SB_TOOL_STATE`.
+    pub command: Command,
+    /// The stack of the application. None: its only one.
+    pub stack: Option<String>,
 }
 
 /// A command that is kept alive from its deploy step to the end of the deployment's cleanup.

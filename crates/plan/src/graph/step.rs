@@ -104,6 +104,7 @@ impl Step {
                 Action::LocalUp(_) => "local up",
                 Action::LocalDown { .. } => "local down",
                 Action::Tool(ref tool) => tool.tool.name(),
+                Action::StackUp(ref up) if up.synthesis.is_some() => "cdk",
                 Action::StackUp(_) => "stack up",
                 Action::StackDown => "stack down",
                 Action::OtlpUp => "receiver up",

@@ -244,7 +244,7 @@ choice! {
 }
 
 shape! {
-    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local`, `sam`, `bicep` or `terraform`.
+    /// One step, with exactly one action: `run`, `wait`, `wait_for`, `load`, `local`, `sam`, `bicep`, `cdk` or `terraform`.
     pub(crate) struct StepFile {
         /// Unique per phase and target; letters, digits, `-` and `_`. Example: `"stack"`.
         name: Text,
@@ -270,6 +270,8 @@ shape! {
         sam: Option<Spanned<SamFile>>,
         /// Action: a Bicep template, on Azure. Example: `bicep = { template = "main.bicep", group = "sb-shop-{{params.deploy_id}}", location = "eastus" }`.
         bicep: Option<Spanned<BicepFile>>,
+        /// Action: an application of the AWS CDK, on AWS. Example: `cdk = { dir = "infra", stack = "Shop" }`.
+        cdk: Option<Spanned<CdkFile>>,
         /// Action: a Terraform or OpenTofu folder. Example: `terraform = { dir = "infra", variables = { memory = "{{params.memory_size}}" } }`.
         terraform: Option<Spanned<TerraformFile>>,
         /// An alias from `[images]` or an image reference; default: a small Alpine image. Example: `image = "deploy"`.
@@ -411,6 +413,24 @@ shape! {
         /// Values of the template's parameters, before those of the benchmark. Example: `{ maxSide = "{{params.max_side}}" }`.
         parameters: Option<Map<Spanned<Template>>>,
         /// Deletes the group of the deploy step of the same name; only in cleanup steps. Example: `bicep = { down = true }`.
+        down: Option<Spanned<bool>>,
+    }
+}
+
+shape! {
+    /// An application of the AWS CDK: exactly one of `dir` and `down`.
+    pub(crate) struct CdkFile {
+        /// Synthesizes the application of this folder and deploys its stack; the cleanup removes it, without a step of its own. Example: `"infra"`.
+        dir: Option<Text>,
+        /// With `dir`: the command of the application. Default: what `cdk.json` says. Example: `"node app.js"`.
+        app: Option<Text>,
+        /// With `dir`: the stack. Default: the only one. Example: `"Shop"`.
+        stack: Option<Text>,
+        /// With `dir`: values of the CDK's context. Example: `{ memory = "{{params.memory_size}}" }`.
+        context: Option<Map<Spanned<Template>>>,
+        /// With `dir`: values of the template's parameters, before those of the benchmark. Example: `{ MemorySize = "{{params.memory_size}}" }`.
+        parameters: Option<Map<Spanned<Template>>>,
+        /// Removes the stack of the deploy step of the same name; only in cleanup steps. Example: `cdk = { down = true }`.
         down: Option<Spanned<bool>>,
     }
 }

@@ -86,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         Manifest,
         Table,
         [
-            "A step does exactly one thing: `run`, `wait`, `wait_for`, `load`, `local`, `sam`, `bicep` or `terraform`. Its other keys must belong to that action.",
+            "A step does exactly one thing: `run`, `wait`, `wait_for`, `load`, `local`, `sam`, `bicep`, `cdk` or `terraform`. Its other keys must belong to that action.",
             "[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\nwait = \"30s\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
             "[[deploy]]\nname = \"stack\"\nrun = \"make deploy\"\n\n[[deploy]]\nname = \"settle\"\nwait = \"30s\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
         ],

@@ -7,6 +7,7 @@ mod answer;
 mod background;
 mod benchmark;
 mod bicep;
+mod cdk;
 mod check;
 mod contents;
 mod echo;

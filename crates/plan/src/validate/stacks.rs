@@ -10,6 +10,7 @@ use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::OneOrMany;
 use crate::validate::bicep::{self, Bicep};
+use crate::validate::cdk::Cdk;
 use crate::validate::check::ManifestFolder;
 use crate::validate::terraform::Terraform;
 use crate::validate::tools::{self, Surroundings};
@@ -40,7 +41,7 @@ fn platform(name: &str, target: &TargetFile) -> PlatformWord {
     }
 }
 
-/// The manifest with its `sam`, `bicep` and `terraform` steps written out.
+/// The manifest with its `sam`, `bicep`, `cdk` and `terraform` steps written out.
 pub(super) fn written_out(
     file: &BenchmarkFile,
     files: &dyn Files,
@@ -77,6 +78,7 @@ pub(super) fn written_out(
         params: file.params.as_ref(),
     };
     tools::write_out::<Bicep>(&mut whole, &around, report);
+    tools::write_out::<Cdk>(&mut whole, &around, report);
     tools::write_out::<Terraform>(&mut whole, &around, report);
     whole
 }
@@ -222,6 +224,7 @@ pub(super) fn without_action(
         local: None,
         sam: None,
         bicep: None,
+        cdk: None,
         terraform: None,
         image: None,
         shell: None,

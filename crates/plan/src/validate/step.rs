@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::benchmark::{
     Action, Command, Environment, Image, LocalUp, ManifestStep, OnInterrupt, Param, Phase, Retry,
-    SamTemplates, StackUp, ToolStep, WaitFor,
+    SamTemplates, StackUp, Synthesis, Tool, ToolStep, WaitFor,
 };
 use crate::manifest::benchmark::{LocalFile, OnInterruptWord, RunFile, SamFile, StepFile, WaitForFile};
 use crate::manifest::decode::{Map, Text};
@@ -26,7 +26,7 @@ use crate::validate::retry::retry as checked_retry;
 use crate::validate::sam::Evaluated;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
-use crate::validate::{terraform, tools};
+use crate::validate::{cdk, terraform, tools};
 use sb_workload::http;
 use serde_json::Value;
 
@@ -101,7 +101,9 @@ impl Steps<'_> {
         if let Some(Action::LocalUp(up)) = &action {
             output_names.extend(self.local_outputs(&up.template, &up.parameters, file, &targets, report));
         }
-        if let Some(Action::StackUp(up)) = &action {
+        if let Some(Action::StackUp(up)) = &action
+            && up.synthesis.is_none()
+        {
             output_names.extend(self.stack_outputs(&up.template, &up.parameters, file, report));
         }
         let recover = file.recover.iter().flatten();
@@ -111,6 +113,7 @@ impl Steps<'_> {
             (Some(command), _) => {
                 let folder = self.folder_of(&environment);
                 let mut named = contents::named_by_command(command, &folder, &self.place.root, self.files);
+                named.extend(file.cdk.as_ref().and_then(|cdk| cdk::folder(&cdk.value, self.place)));
                 if let Some(terraform) = &file.terraform {
                     named.extend(terraform::sources(&terraform.value, self.files, self.place));
                 }
@@ -240,6 +243,19 @@ impl Steps<'_> {
         }
         if let Some(run) = &file.run {
             let command = command(run, file.shell.as_ref(), report);
+            if let (Some(Tool::Cdk), Some(cdk)) = (written_out, &file.cdk) {
+                let parameters = cdk.value.parameters.iter().flat_map(Map::iter);
+                return Some(Action::StackUp(Box::new(StackUp {
+                    template: cdk::folder(&cdk.value, self.place)?,
+                    parameters: parameters
+                        .map(|(name, value)| (name.value.clone(), value.value.clone()))
+                        .collect(),
+                    synthesis: Some(Synthesis {
+                        command,
+                        stack: cdk.value.stack.as_ref().map(|stack| stack.value.clone()),
+                    }),
+                })));
+            }
             if let Some(tool) = written_out {
                 let of_terraform = file.terraform.as_ref();
                 let variables =
@@ -286,7 +302,7 @@ impl Steps<'_> {
             Problem::error("step-action", format!("the step `{}` does nothing", file.name.value))
                 .at(&file.name.span, "a step without an action")
                 .help(
-                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local`, `sam`, `bicep` and `terraform`",
+                    "add exactly one of `run`, `wait`, `wait_for`, `load` (invoke only), `local`, `sam`, `bicep`, `cdk` and `terraform`",
                 ),
         );
         None
@@ -301,7 +317,7 @@ impl Steps<'_> {
                 let parameters = file.parameters.iter().flat_map(Map::iter);
                 let parameters =
                     parameters.map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
-                return Some(Action::StackUp(Box::new(StackUp { template, parameters })));
+                return Some(Action::StackUp(Box::new(StackUp { template, parameters, synthesis: None })));
             }
             (None, Some(down))
                 if phase == Phase::Cleanup
@@ -420,7 +436,8 @@ impl Steps<'_> {
         // Stand-ins are the local target's: where a step deploys to it, they are checked there.
         let sam = file.sam.iter().flat_map(|sam| sam.value.parameters.iter());
         let of_terraform = file.terraform.iter().flat_map(|it| it.value.variables.iter());
-        let values = values.chain(sam).chain(of_terraform);
+        let of_cdk = file.cdk.iter().flat_map(|it| it.value.parameters.iter());
+        let values = values.chain(sam).chain(of_terraform).chain(of_cdk);
         for (_, template) in values.flat_map(Map::iter) {
             scope.check(template, Role::Plain, user, report);
         }

@@ -2,6 +2,7 @@
 
 mod background;
 mod bicep;
+mod cdk;
 mod code;
 mod factors;
 mod help;

@@ -16,6 +16,7 @@ use crate::manifest::read::Files;
 use crate::manifest::tree::Spanned;
 use crate::manifest::values::{OneOrMany, Period};
 use crate::validate::bicep::Bicep;
+use crate::validate::cdk::Cdk;
 use crate::validate::check::ManifestFolder;
 use crate::validate::stacks::{names_of, runs_on, without_action};
 use crate::validate::step::{CLEANUP_ATTEMPTS, CLEANUP_PAUSE};
@@ -51,6 +52,9 @@ pub(super) trait CommandLine {
     const REMOVES: &'static str;
     /// Where it deploys, in a word; none: everywhere.
     const PLATFORM: Option<(PlatformWord, &'static str, &'static str)>;
+
+    /// Whether it declares its outputs, so that the manifest needs not.
+    const DECLARES_OUTPUTS: bool = true;
 
     /// The place of its table in a step, and what that asks for.
     fn asked(step: &StepFile) -> Option<(&Span, Asked)>;
@@ -129,6 +133,7 @@ pub(super) fn is_written_out(step: &StepFile) -> Option<benchmark::Tool> {
 pub(super) fn tables(step: &StepFile) -> Vec<(benchmark::Tool, &Span)> {
     [
         (benchmark::Tool::Bicep, step.bicep.as_ref().map(|it| &it.span)),
+        (benchmark::Tool::Cdk, step.cdk.as_ref().map(|it| &it.span)),
         (benchmark::Tool::Terraform, step.terraform.as_ref().map(|it| &it.span)),
     ]
     .into_iter()
@@ -142,6 +147,7 @@ pub(super) fn misplaced(tool: benchmark::Tool, step: &StepFile, span: &Span, rep
         benchmark::Tool::Bicep => {
             ("template", "template = \"main.bicep\", group = …, location = …", Bicep::asked(step))
         }
+        benchmark::Tool::Cdk => ("dir", "dir = \"infra\"", Cdk::asked(step)),
         benchmark::Tool::Terraform => ("dir", "dir = \"infra\"", Terraform::asked(step)),
     };
     let name = tool.name();
@@ -301,6 +307,9 @@ fn reject_keys<T: CommandLine>(step: &StepFile, report: &mut Report) {
                 .at(span, "has no effect here")
                 .help(format!("remove `{key}`, or move it to a step with `run`")),
         );
+    }
+    if !T::DECLARES_OUTPUTS {
+        return;
     }
     if let Some((name, _)) = step.outputs.as_ref().and_then(|outputs| outputs.0.first()) {
         let message = format!("a `{}` step has the outputs of what it deploys", T::TOOL.name());

@@ -218,7 +218,7 @@ fn additions() -> Vec<(&'static str, Value)> {
     let generators = json!({ "minItems": 1, "uniqueItems": true, "items": { "type": "string", "pattern": "^(unix|ssh|tcp)://." } });
     let steps = |without: Value| items(&json!({ "allOf": [{ "properties": without }] }));
     let no_template = json!({ "properties": { "template": false, "parameters": false, "services": false } });
-    let no_dir = json!({ "properties": { "dir": false, "variables": false, "program": false } });
+    let no_dir = json!({ "properties": { "dir": false } });
     let not_true = json!({ "const": false });
     let is_background =
         json!({ "properties": { "background": { "const": true } }, "required": ["background"] });
@@ -246,19 +246,19 @@ fn additions() -> Vec<(&'static str, Value)> {
         (
             "*.deploy",
             steps(
-                json!({ "load": false, "local": no_down, "sam": no_down, "bicep": no_down, "terraform": no_down }),
+                json!({ "load": false, "local": no_down, "sam": no_down, "bicep": no_down, "cdk": no_down, "terraform": no_down }),
             ),
         ),
         (
             "*.invoke",
             steps(
-                json!({ "local": false, "sam": false, "bicep": false, "terraform": false, "background": not_true, "ready": false }),
+                json!({ "local": false, "sam": false, "bicep": false, "cdk": false, "terraform": false, "background": not_true, "ready": false }),
             ),
         ),
         (
             "*.cleanup",
             steps(
-                json!({ "load": false, "local": no_template, "sam": no_template, "bicep": no_template, "terraform": no_dir, "background": not_true, "ready": false }),
+                json!({ "load": false, "local": no_template, "sam": no_template, "bicep": no_template, "cdk": no_dir, "terraform": no_dir, "background": not_true, "ready": false }),
             ),
         ),
         ("*.requests", json!({ "minItems": 1 })),
@@ -297,15 +297,18 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("StepFile.timeout", positive.clone()),
         ("StepFile.outputs", keys(NAME)),
         ("StepFile.locks", items(&json!({ "type": "string", "pattern": LOCK }))),
-        ("StepFile", one_of(&["run", "wait", "wait_for", "load", "local", "sam", "bicep", "terraform"])),
         (
             "StepFile",
-            json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local"), without_command("sam"), excludes("bicep", &["shell", "workdir", "outputs"]), excludes("terraform", &["shell", "workdir", "outputs"])] }),
+            one_of(&["run", "wait", "wait_for", "load", "local", "sam", "bicep", "cdk", "terraform"]),
+        ),
+        (
+            "StepFile",
+            json!({ "allOf": [without_command("wait"), without_command("wait_for"), without_command("load"), without_command("local"), without_command("sam"), excludes("bicep", &["shell", "workdir", "outputs"]), excludes("cdk", &["shell", "workdir"]), excludes("terraform", &["shell", "workdir", "outputs"])] }),
         ),
         (
             "StepFile",
             json!({ "allOf": [
-                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false, "sam": false, "bicep": false, "terraform": false } } },
+                { "if": is_background, "then": { "properties": { "timeout": false, "wait": false, "wait_for": false, "load": false, "local": false, "sam": false, "bicep": false, "cdk": false, "terraform": false } } },
                 { "if": { "allOf": [is_background, lacks("ready")] }, "then": { "properties": { "background": false } } },
                 { "if": { "not": is_background }, "then": { "properties": { "ready": false } } },
             ] }),
@@ -331,6 +334,10 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("BicepFile", one_of(&["template", "down"])),
         ("BicepFile", json!({ "allOf": [excludes("down", &["group", "location", "parameters"])] })),
         ("BicepFile.group", json!({ "pattern": r"\{\{" })),
+        ("CdkFile.dir", pattern(PATH)),
+        ("CdkFile.down", json!({ "const": true })),
+        ("CdkFile", one_of(&["dir", "down"])),
+        ("CdkFile", json!({ "allOf": [excludes("down", &["app", "stack", "context", "parameters"])] })),
         ("TerraformFile.dir", pattern(PATH)),
         ("TerraformFile.down", json!({ "const": true })),
         ("TerraformFile", one_of(&["dir", "down"])),
