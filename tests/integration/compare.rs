@@ -134,6 +134,7 @@ fn two_levels_of_a_factor_of_one_run_are_compared() {
     };
     let slower = compare("instrumentation=none,otel").expect(8);
     assert!(slower.stdout.contains("+10.0 %"), "{}", slower.stdout);
+    assert_eq!(slower.stdout.matches("(5 folders)").count(), 2, "{}", slower.stdout);
     assert!(slower.stderr.contains("shop get size=1: latency p50"), "{}", slower.stderr);
     compare("instrumentation=otel,none").expect(0);
     let unknown = compare("instrumentation=none,xray").expect(1);

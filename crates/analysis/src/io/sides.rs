@@ -118,6 +118,7 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
                 unmatched += reader.unmatched;
                 invalid.append(&mut reader.invalid);
                 run.folders += 1;
+                *run.folders_at.entry(described.factors.clone()).or_default() += 1;
                 run.add_all(of_folder);
             }
             Err(error) => damaged.push(error),

@@ -68,6 +68,8 @@ pub(crate) struct TraceColumns {
 pub struct RunMeasurements {
     pub(crate) name: String,
     pub(crate) folders: usize,
+    /// The same, by levels of factors, and labels.
+    pub(crate) folders_at: BTreeMap<BTreeMap<String, String>, usize>,
     pub(crate) left_out: usize,
     pub(crate) requests: BTreeMap<ComparedGroup, BTreeMap<TrialPlace, RequestColumn>>,
     pub(crate) traces: BTreeMap<ComparedGroup, BTreeMap<TrialPlace, TraceColumns>>,
@@ -106,6 +108,12 @@ impl RunMeasurements {
         }
         Self {
             name: format!("{}, {factor}={level}", self.name),
+            folders: self
+                .folders_at
+                .iter()
+                .filter(|(factors, _)| factors.get(factor).is_some_and(|own| own == level))
+                .map(|(_, count)| count)
+                .sum(),
             requests: chosen(&self.requests, factor, level),
             traces: chosen(&self.traces, factor, level),
             ..self.clone()
