@@ -360,35 +360,44 @@ fn rows(reader: &mut dyn Read, shown: &str, act: TakeRow<'_>) -> Result<(), Data
     header(&mut lines)?;
     while let Some(range) = lines.next()? {
         let line = lines.bytes(range.clone());
-        let mut commas = memchr::memchr_iter(b',', line);
-        let mut start = 0;
-        let mut end = 0;
-        // Names without a quotation mark end at commas; those of the published files are.
-        let names = commas.clone().nth(NAMES.len() - 1).unwrap_or(line.len());
-        if memchr::memchr(b'"', &line[..names]).is_some() {
+        let names = end_of_names(line);
+        if memchr::memchr(b'"', &line[..names.unwrap_or(line.len())]).is_some() {
             let joined = lines.joined(range.clone())?;
             let record = joined.unwrap_or_else(|| lines.bytes(range).to_vec());
             let (key, numbers) = with_quotes(&lines, &record)?;
             act(&lines, &key, &numbers)?;
             continue;
         }
-        for column in 1..=NAMES.len() {
-            let Some(comma) = commas.next() else {
-                let cells = line.split(|byte| *byte == b',').count();
-                return Err(too_short(&lines, if line.is_empty() { 0 } else { cells }));
-            };
-            if comma == start {
-                return Err(lines.wrong(Some(column), format!("`{}` is empty", NAMES[column - 1]), WHOLE));
-            }
-            end = comma;
-            start = comma + 1;
-        }
+        let Some(end) = names else {
+            let cells: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
+            return Err(match cells.iter().take(NAMES.len()).position(|cell| cell.is_empty()) {
+                Some(place) if place + 1 < cells.len() => {
+                    lines.wrong(Some(place + 1), format!("`{}` is empty", NAMES[place]), WHOLE)
+                }
+                _ => too_short(&lines, if line.is_empty() { 0 } else { cells.len() }),
+            });
+        };
         let Ok(key) = std::str::from_utf8(&line[..end]) else {
             return Err(lines.wrong(Some(1), "the names hold bytes that are no UTF-8", WHOLE));
         };
-        act(&lines, key, &line[start..])?;
+        act(&lines, key, &line[end + 1..])?;
     }
     Ok(())
+}
+
+/// Where the names of a row without quotation marks end. None: one of them is empty, or there are not enough.
+fn end_of_names(line: &[u8]) -> Option<usize> {
+    let mut commas = memchr::memchr_iter(b',', line);
+    let mut end = None;
+    for _ in NAMES {
+        let comma = commas.next()?;
+        // A name has at least one letter.
+        if end.map_or(0, |end: usize| end + 1) == comma {
+            return None;
+        }
+        end = Some(comma);
+    }
+    end
 }
 
 /// The key and the other cells of a row with quotation marks.
