@@ -4,7 +4,12 @@ use super::rates::folder;
 use crate::execution::Execution;
 use crate::parallel;
 use crate::table::{Cell, Kind, Table};
-use crate::workload::Workload;
+use crate::workload::{Beside, Workload};
+
+/// Without the rounding of sums of doubles, which is not of the load.
+fn rounded(number: f64) -> f64 {
+    (number * 1e9).round() / 1e9
+}
 
 /// One row per execution, and one per minute of each.
 pub(super) fn tables(all: &[&Execution]) -> [Table; 2] {
@@ -48,10 +53,9 @@ fn totals(all: &[(&Execution, &Workload)]) -> Table {
             workload.minutes().into(),
             workload.original.iter().sum::<f64>().into(),
         ];
-        row.extend(beside.iter().map(|of| Cell::from(of.total)));
-        row.extend(beside.iter().map(|of| Cell::from(of.times)));
-        row.extend(beside.iter().map(|of| Cell::from(of.moved)));
-        row.extend(beside.iter().map(|of| Cell::from(of.distance)));
+        let figures: [fn(&Beside) -> Option<f64>; 4] =
+            [|of| Some(of.total), |of| of.times, |of| of.moved, |of| of.distance];
+        row.extend(figures.iter().flat_map(|figure| beside.iter().map(|of| figure(of).map(rounded).into())));
         row
     });
     for row in rows {
@@ -84,7 +88,9 @@ fn minutes(all: &[(&Execution, &Workload)]) -> Table {
             ];
             let series = [&workload.original, &workload.upscaled, &workload.planned];
             row.extend(series.map(|series| Cell::from(series.get(minute).copied())));
-            row.extend(differences.iter().map(|all| Cell::from(all.get(minute).copied().flatten())));
+            row.extend(
+                differences.iter().map(|all| Cell::from(all.get(minute).copied().flatten().map(rounded))),
+            );
             table.push(row);
         }
     }
