@@ -33,7 +33,7 @@ async fn main() {
         let (endpoint, _) = xray_server::serve(manners).await;
         let sequential = one_after_the_other(&endpoint, &ids[..count / 10]).await * 10.0;
         let folder = tempfile::tempdir().unwrap();
-        let config = XrayConfig { endpoint: Some(endpoint), region: None };
+        let config = XrayConfig { endpoint: Some(endpoint), ..XrayConfig::default() };
         let begun = Instant::now();
         let out = folder.path().join("traces.json");
         let report = fetch_traces(&config, &ids, Duration::from_mins(5), &out, &|_| {}).await.unwrap();

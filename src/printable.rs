@@ -2,6 +2,7 @@
 //! the title, answer in the user's place or hide what follows it.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 /// A text as part of a line: without control characters, colours included.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
@@ -51,6 +52,21 @@ pub(crate) fn without_sequences(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// `1 step`, `2 steps`.
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let end = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{end}")
+}
+
+/// A number with so many decimals; a zero has no sign.
+pub(crate) fn decimal(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(zero) if zero.bytes().all(|byte| matches!(byte, b'0' | b'.')) => zero.to_owned(),
+        _ => text,
+    }
 }
 
 /// Foreign bytes that come in pieces: a character or a sequence may be cut, and is kept until the rest of it has come.
@@ -182,6 +198,15 @@ fn is_style(sequence: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural_and_no_zero_has_a_sign() {
+        assert_eq!([0_u64, 1, 2].map(|count| counted(count, "step")), ["0 steps", "1 step", "2 steps"]);
+        for (value, text) in [(-0.0004, "0.000"), (-0.0, "0.000"), (-0.0006, "-0.001"), (12.5, "12.500")] {
+            assert_eq!(decimal(value, 3), text);
+        }
+        assert_eq!(decimal(f64::NEG_INFINITY, 3), "-inf");
+    }
 
     #[track_caller]
     fn check(text: &str, line: &str, lines: &str, coloured: &str) {

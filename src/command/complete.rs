@@ -249,7 +249,7 @@ impl Here {
     }
 
     fn plans(&self) -> Vec<Candidate> {
-        let files = in_reach(&self.0, &[]).unwrap_or_default();
+        let files = in_reach(&self.0, &[]).map(|reach| reach.files).unwrap_or_default();
         let plans = files.iter().filter(|file| is_plan(file));
         plans.map(|file| plain(file.strip_prefix(".").unwrap_or(file).display().to_string())).collect()
     }

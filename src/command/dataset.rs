@@ -20,6 +20,7 @@ use super::Outcome;
 use super::output::Failed;
 use crate::cli::{DatasetCommand, FitArguments, OutputFormat, SourceArguments, WindowArguments};
 use crate::exit_code::Exit;
+use crate::printable::decimal;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -105,10 +106,10 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
                 (false, false) => found.to_csv(&read.dataset),
             };
             if found.repeated_rows > 0 {
-                terminal.say(&format!(
-                    "{} rows repeat the function's key; they are added up",
-                    found.repeated_rows
-                ));
+                terminal.say(&match found.repeated_rows {
+                    1 => "1 row repeats the function's key; both are added up".to_owned(),
+                    rows => format!("{rows} rows repeat the function's key; they are added up"),
+                });
             }
             match output {
                 None => terminal.data(&text)?,
@@ -310,6 +311,11 @@ fn meaning(step: &str, totals: &Totals, criteria: &Criteria) -> String {
     }
 }
 
+/// `1 row`, `2,000 rows`.
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// A number with its thousands apart.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -333,10 +339,10 @@ fn origin(read: &Read) -> String {
         _ => "no day".to_owned(),
     };
     format!(
-        "{}, {range}: {} rows, {} invocations",
+        "{}, {range}: {}, {}",
         read.dataset.format().name(),
-        grouped(rows),
-        grouped(invocations)
+        counted(rows, "row"),
+        counted(invocations, "invocation")
     )
 }
 
@@ -372,9 +378,13 @@ fn class_table(summary: &Summary) -> (Vec<&'static str>, BTreeMap<&str, Vec<u64>
 fn changes(read: &Read, summary: &Summary) -> Option<String> {
     (summary.several_triggers > 0 && read.totals.has_triggers()).then(|| {
         format!(
-            "{} functions have several triggers; {} of them are listed every day, but under none of their triggers on all days",
-            grouped(summary.several_triggers),
-            grouped(summary.changed_trigger)
+            "{} several triggers; {} of them {} listed every day, but under none of their triggers on all days",
+            match summary.several_triggers {
+                1 => "1 function has".to_owned(),
+                count => format!("{} have", counted(count, "function")),
+            },
+            grouped(summary.changed_trigger),
+            if summary.changed_trigger == 1 { "is" } else { "are" }
         )
     })
 }
@@ -468,7 +478,9 @@ fn draw(
     let fit = read.fit(&criteria(fit))?;
     let chosen = sample(&fit, count, seed);
     if chosen.len() < count {
-        terminal.say(&format!("only {} functions are fit: all are in the sample", chosen.len()));
+        let (functions, are) =
+            (counted(chosen.len() as u64, "function"), if chosen.len() == 1 { "is" } else { "are" });
+        terminal.say(&format!("only {functions} {are} fit: all are in the sample"));
     }
     let sampled = read.sampled(&chosen, &windows)?;
     let figures = output.join("figures");
@@ -480,7 +492,11 @@ fn draw(
     let day = windows.first().map_or(1, |window| window.day);
     write(&output.join("sampled.csv"), sampled_csv(&sampled, day).as_bytes())?;
     write(&output.join("windows.csv"), windows_csv(&sampled).as_bytes())?;
-    let title = format!("{} functions of {}, seed {seed}", sampled.len(), read.dataset.format().name());
+    let title = format!(
+        "{} of {}, seed {seed}",
+        counted(sampled.len() as u64, "function"),
+        read.dataset.format().name()
+    );
     write(&output.join("contact-sheet.html"), contact_sheet(&title, &windows, &sampled).as_bytes())?;
     let mut written = 0;
     for (place, function) in (1..).zip(&sampled) {
@@ -492,10 +508,11 @@ fn draw(
         }
     }
     terminal.say(&format!(
-        "wrote {}: {} functions of {} that are fit, {written} figures; open contact-sheet.html to name patterns",
+        "wrote {}: {} of {} that are fit, {}; open contact-sheet.html to name patterns",
         output.display(),
-        sampled.len(),
-        fit.len()
+        counted(sampled.len() as u64, "function"),
+        grouped(fit.len() as u64),
+        counted(written, "figure")
     ));
     Ok(Exit::Done)
 }
@@ -675,26 +692,26 @@ fn features_csv(named: &Named) -> String {
         let by = if row.label.is_some() { "label" } else { "rule" };
         let _ = write!(
             text,
-            "\n{},time{},{},{by},{:.4},{:.3},{:.4},{:.4},{:.4},{:.3},{:.4},{},{},{},{:.4},{:.4},{at},{:.4},{:.4},{:.3},{:.3},\"{}\"",
+            "\n{},time{},{},{by},{},{},{},{},{},{},{},{},{},{},{},{},{at},{},{},{},{},\"{}\"",
             row.key,
             row.window + 1,
             row.pattern().name(),
-            row.rate(),
-            found.mean,
-            found.dispersion,
-            found.detrended,
-            found.chance,
-            found.peak_to_mean,
-            found.zero_share,
+            decimal(row.rate(), 4),
+            decimal(found.mean, 3),
+            decimal(found.dispersion, 4),
+            decimal(found.detrended, 4),
+            decimal(found.chance, 4),
+            decimal(found.peak_to_mean, 3),
+            decimal(found.zero_share, 4),
             found.base,
             found.peaks,
             found.longest_peak,
-            found.peak_share,
-            found.between_share,
-            found.change_explains,
-            found.trend_explains,
-            found.change_ratio,
-            found.change_step,
+            decimal(found.peak_share, 4),
+            decimal(found.between_share, 4),
+            decimal(found.change_explains, 4),
+            decimal(found.trend_explains, 4),
+            decimal(found.change_ratio, 3),
+            decimal(found.change_step, 3),
             row.reason(),
         );
     }

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::manifest::{in_reach, is_plan};
-use super::output::Failed;
+use super::output::{Failed, show_each};
 use crate::container::Engine;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use crate::workspace::absolute;
@@ -276,7 +277,10 @@ fn needs(terminal: &Terminal, settings: &Settings) -> Result<Needs, Failed> {
     let mut needs = Needs::new();
     // In a folder without manifests, too, somebody wants to know what the machine has.
     let files = match in_reach(settings, &[]) {
-        Ok(files) => files,
+        Ok(reach) => {
+            show_each(terminal, &reach.unreadable);
+            reach.files
+        }
         Err(error) if settings.file.is_some() => return Err(error),
         Err(_) => vec![],
     };
@@ -321,7 +325,9 @@ fn needs(terminal: &Terminal, settings: &Settings) -> Result<Needs, Failed> {
         return Err(Failed::helped(Exit::Usage, message, help));
     }
     if invalid > 0 {
-        terminal.say(&format!("note: {invalid} files are not valid, and left out: `sb validate` says why"));
+        let are = if invalid == 1 { "is" } else { "are" };
+        let files = counted(invalid, "file");
+        terminal.say(&format!("note: {files} {are} not valid, and left out: `sb validate` says why"));
     }
     Ok(needs)
 }

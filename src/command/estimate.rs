@@ -13,6 +13,7 @@ use super::plan::build;
 use super::preflight;
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::run::RunError;
 use crate::schedule::estimate::{Assumptions, Basis, Estimate, estimate};
 use crate::schedule::forecast::about;
@@ -72,9 +73,9 @@ pub(super) async fn show(
             };
             text += &format!(
                 "\nThis is the most. If every deployment is precise enough after the fewest trials (`until`): \
-                 {} trials, {} invocations, {}{cost}\n",
-                shortest.trials,
-                shortest.invocations,
+                 {}, {}, {}{cost}\n",
+                counted(shortest.trials, "trial"),
+                counted(shortest.invocations, "invocation"),
                 short(shortest.makespan)
             );
         }
@@ -188,8 +189,12 @@ fn write_text(
     let about = if estimate.invocations_basis == Basis::Known { "" } else { "about " };
     writeln!(
         out,
-        "{}: {} deployments, {} trials, {about}{} invocations, {} steps\n",
-        plan.name, estimate.deployments, estimate.trials, estimate.invocations, estimate.steps
+        "{}: {}, {}, {about}{}, {}\n",
+        plan.name,
+        counted(estimate.deployments, "deployment"),
+        counted(estimate.trials, "trial"),
+        counted(estimate.invocations, "invocation"),
+        counted(estimate.steps, "step")
     )?;
     let (makespan, bound) = (estimate.makespan, estimate.lower_bound());
     writeln!(out, "predicted duration    {:>14}", short(makespan))?;

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::fix::write;
-use super::manifest::in_reach;
+use super::manifest::{Reach, in_reach};
 use super::output::{show_change, show_problems};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
@@ -18,7 +19,9 @@ use sb_plan::validate;
 /// Lays the files out; with `check`, only shows what would change, and fails when something would.
 pub(super) fn fmt(terminal: &Terminal, settings: &Settings, paths: &[PathBuf], check: bool) -> Outcome {
     let (mut changed, mut left_alone, mut invalid, mut count) = (0, 0, 0, 0);
-    for file in in_reach(settings, paths)? {
+    let Reach { files: found, unreadable } = in_reach(settings, paths)?;
+    show_problems(terminal, &unreadable);
+    for file in found {
         let is_toml = file.extension().is_some_and(|end| end == "toml");
         if !is_toml {
             left_alone += 1;
@@ -48,29 +51,29 @@ pub(super) fn fmt(terminal: &Terminal, settings: &Settings, paths: &[PathBuf], c
     let yaml = match left_alone {
         0 => String::new(),
         count => {
-            format!("; {} of YAML left as {}", files(count), if count == 1 { "it is" } else { "they are" })
+            format!(
+                "; {} of YAML left as {}",
+                counted(count, "file"),
+                if count == 1 { "it is" } else { "they are" }
+            )
         }
     };
     let refused = if invalid == 0 {
         String::new()
     } else {
-        format!("; {} left as found, because of errors", files(invalid))
+        format!("; {} left as found, because of errors", counted(invalid, "file"))
     };
     let done = match (check, changed) {
-        (_, 0) => format!("{} checked, nothing to change", files(count)),
-        (true, _) => format!("{} of {} would change: `sb fmt` does it", changed, files(count)),
-        (false, _) => format!("{changed} of {} changed", files(count)),
+        (_, 0) => format!("{} checked, nothing to change", counted(count, "file")),
+        (true, _) => format!("{} of {} would change: `sb fmt` does it", changed, counted(count, "file")),
+        (false, _) => format!("{changed} of {} changed", counted(count, "file")),
     };
     terminal.say(&format!("{done}{refused}{yaml}"));
-    Ok(match (invalid, check && changed > 0) {
+    Ok(match (invalid + unreadable.len(), check && changed > 0) {
         (0, false) => Exit::Done,
         (0, true) => Exit::Failed,
         _ => Exit::InvalidManifest,
     })
-}
-
-fn files(count: usize) -> String {
-    format!("{count} file{}", if count == 1 { "" } else { "s" })
 }
 
 /// What a file holds and what it should hold; none where that is the same.

@@ -10,12 +10,13 @@ use serde_json::json;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Outcome;
-use super::manifest::{in_reach, is_plan};
+use super::manifest::{Reach, in_reach, is_plan};
 use super::output::{Failed, show_problems};
 use crate::cli::Provider;
 use crate::container::{Engine, Image};
 use crate::execute::{ensure_image, explain, image};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::run::RunError;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -136,7 +137,7 @@ async fn get_images(terminal: &Terminal, settings: &Settings) -> Outcome {
     if failed > 0 {
         return Err(Failed::message(
             Exit::Failed,
-            format!("{failed} of {} images could not be had", rows.len()),
+            format!("{failed} of {} could not be had", counted(rows.len(), "image")),
         ));
     }
     Ok(Exit::Done)
@@ -145,8 +146,8 @@ async fn get_images(terminal: &Terminal, settings: &Settings) -> Outcome {
 /// Every benchmark in reach, those that plans name among them.
 fn benchmarks(terminal: &Terminal, settings: &Settings) -> Result<Vec<Arc<Benchmark>>, Failed> {
     let mut found: BTreeMap<PathBuf, Arc<Benchmark>> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for file in in_reach(settings, &[])? {
+    let Reach { files, unreadable: mut problems } = in_reach(settings, &[])?;
+    for file in files {
         let path = absolute(&file);
         if is_plan(&path) {
             let checked = validate::plan(&Disk, &path, &Overrides::default());

@@ -10,7 +10,7 @@ use super::status::{Wanted, find_step, watched};
 use super::watch::{Alone, left};
 use crate::cli::LogsArguments;
 use crate::exit_code::Exit;
-use crate::printable::Unfinished;
+use crate::printable::{Unfinished, counted};
 use crate::settings::Settings;
 use crate::terminal::{Terminal, is_gone};
 use crate::watch::Watched;
@@ -102,7 +102,7 @@ fn print(terminal: &Terminal, watched: &Watched, step: &Step, attempt: Option<u3
         let message = format!("{} has no log ({}: {error})", step.id, log.display());
         let help = match last {
             0 => "it has not started".to_owned(),
-            last => format!("it has had {last} attempt{}", if last == 1 { "" } else { "s" }),
+            last => format!("it has had {}", counted(last, "attempt")),
         };
         Failed::helped(Exit::Failed, message, help)
     })?;
@@ -148,7 +148,7 @@ fn explain(terminal: &Terminal, watched: &Watched, step: &Step) {
         terminal.say(&format!("  of a function:         {}", command(&format!("{function} "))));
     }
     if functions.len() > NAMED {
-        terminal.say(&format!("  and of {} functions more", functions.len() - NAMED));
+        terminal.say(&format!("  and of {}", counted(functions.len() - NAMED, "more function")));
     }
     if functions.is_empty() {
         terminal.say("  of functions: none was called yet");

@@ -1,8 +1,10 @@
 //! `sb validate`: every manifest and plan, all problems at once.
 
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
+use parking_lot::{Condvar, Mutex};
 use serde_json::json;
 
 use super::Outcome;
@@ -11,10 +13,11 @@ use super::output::{Failed, show_each};
 use super::problems::Found;
 use crate::cli::OutputFormat;
 use crate::exit_code::Exit;
+use crate::printable;
 use crate::settings::{Settings, is_benchmark};
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
-use sb_plan::manifest::problem::{Problem, Severity};
+use sb_plan::manifest::problem::{Problem, Severity, Source};
 use sb_plan::manifest::read::{Disk, Files as _, Once};
 use sb_plan::plan::Overrides;
 use sb_plan::validate;
@@ -38,16 +41,18 @@ pub(super) fn validate(
     paths: &[PathBuf],
     manner: Manner,
 ) -> Outcome {
-    // A link out of its work tree is not followed: it is refused under its own name.
-    let path = |file: &PathBuf| match validate::leads_out(&Disk, file) {
-        Some(_) => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
-        None => absolute(file),
-    };
-    let files: Vec<PathBuf> = in_reach(settings, paths)?.iter().map(path).collect();
-    let mut problems = check(&files);
-    if manner.fix && fix::all(terminal, &problems)? {
-        problems = check(&files);
+    let given = given(settings, paths)?;
+    let mut unreadable = Vec::new();
+    let are_many = given.len() > 1 || given.iter().any(|path| path.is_dir());
+    let checked = check(are_many, |found| unreadable = search(&given, found));
+    if checked.is_empty() && unreadable.is_empty() {
+        return Err(nothing_here());
     }
+    let (files, mut problems) = checked.in_order();
+    if manner.fix && fix::all(terminal, &problems)? {
+        (_, problems) = check(are_many, |found| files.iter().cloned().for_each(found)).in_order();
+    }
+    problems.splice(0..0, unreadable);
     let folder = absolute(Path::new("."));
     let found = Found { files: &files, problems: &problems, folder: &folder, strict: manner.strict };
     let failed = problems.iter().filter(|problem| found.fails(problem)).count();
@@ -75,7 +80,7 @@ pub(super) fn validate(
 
 /// `3 files checked: 1 error, 2 warnings`
 fn counted(files: usize, problems: &[Problem], strict: bool) -> String {
-    let number = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let number = printable::counted::<usize>;
     let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     let errors = if errors == 0 { "no errors".to_owned() } else { number(errors, "error") };
@@ -89,50 +94,121 @@ fn counted(files: usize, problems: &[Problem], strict: bool) -> String {
     }
 }
 
-/// The problems of these files and of those that they name, in the order of the files. All processors share the work, and a
-/// manifest that several plans use is read once.
-fn check(files: &[PathBuf]) -> Vec<Problem> {
-    let (benchmarks, disk) = (validate::Benchmarks::default(), Once::default());
-    let next = AtomicUsize::new(0);
+/// Files as they were found, where each lies, and its problems and those of the files that it names.
+struct CheckedFiles(Vec<(PathBuf, PathBuf, Vec<Problem>)>);
+
+impl CheckedFiles {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Where the files lie and all problems, each once: a manifest's come again through each plan that uses it.
+    fn in_order(mut self) -> (Vec<PathBuf>, Vec<Problem>) {
+        self.0.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        let (mut files, mut problems) = (Vec::new(), Vec::new());
+        for (_, file, of_file) in self.0 {
+            files.push(file);
+            problems.extend(of_file);
+        }
+        let mut seen = HashSet::new();
+        problems.retain(|problem: &Problem| {
+            let file = problem.source.as_ref().map(|source| source.path.clone());
+            let place = problem.labels.first().map(|(span, _)| span.start);
+            seen.insert((file, place, problem.severity as u8, problem.code, problem.message.clone()))
+        });
+        (files, problems)
+    }
+}
+
+/// Files that were found and are still to be checked: one thread looks for more while the others check.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    files: VecDeque<PathBuf>,
+    /// No more will come.
+    is_complete: bool,
+}
+
+impl Queue {
+    fn push(&self, file: PathBuf) {
+        self.state.lock().files.push_back(file);
+        self.more.notify_one();
+    }
+
+    fn complete(&self) {
+        self.state.lock().is_complete = true;
+        self.more.notify_all();
+    }
+
+    /// The next file, as soon as there is one. None: that was all.
+    fn pop(&self) -> Option<PathBuf> {
+        let mut state = self.state.lock();
+        loop {
+            match state.files.pop_front() {
+                None if !state.is_complete => self.more.wait(&mut state),
+                next => return next,
+            }
+        }
+    }
+}
+
+/// Ends the search also where it panics: nobody must wait for more.
+struct Completing<'a>(&'a Queue);
+
+impl Drop for Completing<'_> {
+    fn drop(&mut self) {
+        self.0.complete();
+    }
+}
+
+/// Checks what `find` finds. All processors share the work, and a manifest that several plans use is read once.
+fn check(are_many: bool, find: impl FnOnce(&mut dyn FnMut(PathBuf))) -> CheckedFiles {
+    let (benchmarks, disk, queue) = (validate::Benchmarks::default(), Once::default(), Queue::default());
     let work = || {
         reserve(4 << 20);
-        let mut found = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = files.get(index) else { return found };
-            let problems = if is_plan(path) {
-                validate::plan_sharing(&disk, path, &Overrides::default(), &benchmarks).problems
+        let mut checked = Vec::new();
+        while let Some(found) = queue.pop() {
+            // A link out of its work tree is not followed: it is refused under its own name.
+            let path = std::path::absolute(&found).unwrap_or_else(|_| found.clone());
+            let path = if validate::leads_out(&disk, &path).is_some() { path } else { disk.canonical(&path) };
+            let problems = if is_plan(&path) {
+                validate::plan_sharing(&disk, &path, &Overrides::default(), &benchmarks).problems
             } else {
-                benchmarks.benchmark(&disk, path).problems
+                benchmarks.benchmark(&disk, &path).problems
             };
-            found.push((index, problems));
+            checked.push((found, path, problems));
         }
+        checked
     };
     keep_memory();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
-    let mut found = std::thread::scope(|scope| {
+    let processors = if are_many { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
+    let checked = std::thread::scope(|scope| {
         let others: Vec<_> = (1..processors).map(|_| scope.spawn(work)).collect();
-        let mut found = work();
+        let mut seen = HashSet::new();
+        let completing = Completing(&queue);
+        find(&mut |file: PathBuf| {
+            if seen.insert(file.clone()) {
+                queue.push(file);
+            }
+        });
+        drop(completing);
+        let mut checked = work();
         for other in others {
             match other.join() {
-                Ok(more) => found.extend(more),
+                Ok(more) => checked.extend(more),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        found
+        checked
     });
     // The process ends soon. Giving back what was read, piece by piece, takes a twentieth of the time of the check.
     std::mem::forget((benchmarks, disk));
-    found.sort_by_key(|(index, _)| *index);
-    let mut problems: Vec<Problem> = found.into_iter().flat_map(|(_, problems)| problems).collect();
-    // A manifest's problems come again through each plan that uses it.
-    let mut seen = std::collections::HashSet::new();
-    problems.retain(|problem| {
-        let file = problem.source.as_ref().map(|source| source.path.clone());
-        let place = problem.labels.first().map(|(span, _)| span.start);
-        seen.insert((file, place, problem.severity as u8, problem.code, problem.message.clone()))
-    });
-    problems
+    CheckedFiles(checked)
 }
 
 /// Has the allocator keep what it gets. glibc asks the kernel for each page of a thread's memory, and gives it back after each
@@ -146,61 +222,106 @@ fn reserve(bytes: usize) {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(bytes)));
 }
 
-/// The manifests and plans that are meant: those named, or all below the folder.
-pub(super) fn in_reach(settings: &Settings, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
-    let here = [PathBuf::from(".")];
-    let given = match (&settings.file, paths) {
-        (Some(file), []) => vec![file.clone()],
-        (_, []) => here.to_vec(),
-        (_, paths) => paths.to_vec(),
-    };
+/// The manifests and plans that are meant.
+pub(super) struct Reach {
+    /// In the order of their paths.
+    pub(super) files: Vec<PathBuf>,
+    /// Of each folder in which nobody could look for more.
+    pub(super) unreadable: Vec<Problem>,
+}
+
+/// The manifests and plans that are meant: those named, or all below the folder. A folder that cannot be read hides only what
+/// lies in it.
+pub(super) fn in_reach(settings: &Settings, paths: &[PathBuf]) -> Result<Reach, Failed> {
     let mut files = Vec::new();
-    for path in &given {
-        if path.is_dir() {
-            search(path, DEEPEST, &mut files)?;
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            let message = format!("there is no `{}`", path.display());
-            return Err(match validate::look_alike(&Disk, path) {
-                Some(other) => {
-                    Failed::helped(Exit::Usage, message, format!("did you mean `{}`?", other.display()))
-                }
-                None => Failed::message(Exit::Usage, message),
-            });
-        }
-    }
-    if files.is_empty() {
-        let help = "a manifest is called benchmark.toml (or .yaml), a plan is in a folder called plans";
-        return Err(Failed::helped(Exit::Usage, "there are no manifests or plans here", help));
+    let unreadable = search(&given(settings, paths)?, &mut |file| files.push(file));
+    if files.is_empty() && unreadable.is_empty() {
+        return Err(nothing_here());
     }
     files.sort();
     files.dedup();
-    Ok(files)
+    Ok(Reach { files, unreadable })
 }
 
-fn search(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for item in std::fs::read_dir(folder)? {
-        let item = item?;
-        let name = item.file_name();
-        let name = name.to_string_lossy();
-        let kind = item.file_type()?;
-        if kind.is_dir() {
-            // What a fuzzer has made: thousands of files, and manifests only that are broken on purpose.
-            let is_fuzzed = folder.ends_with("fuzz") && ["artifacts", "corpus"].contains(&name.as_ref());
-            if depth > 0 && !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) && !is_fuzzed {
-                search(&item.path(), depth - 1, files)?;
-            }
-        } else if is_manifest(&name) && (kind.is_file() || kind.is_symlink()) {
-            // Folders may have very many other files, which are not looked at any further.
-            let path = item.path();
-            // Links of folders are not followed; one of a file is checked, or refused when it leads out.
-            if (is_benchmark(&name) || in_plans(&path)) && (kind.is_file() || path.is_file()) {
-                files.push(path);
+fn nothing_here() -> Failed {
+    let help = "a manifest is called benchmark.toml (or .yaml), a plan is in a folder called plans";
+    Failed::helped(Exit::Usage, "there are no manifests or plans here", help)
+}
+
+/// The files and folders that are meant, each of which is there.
+fn given(settings: &Settings, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
+    let given = match (&settings.file, paths) {
+        (Some(file), []) => vec![file.clone()],
+        (_, []) => vec![PathBuf::from(".")],
+        (_, paths) => paths.to_vec(),
+    };
+    // One that cannot be looked at is an error under its own name.
+    let Some(missing) = given.iter().find(|path| !path.try_exists().unwrap_or(true)) else {
+        return Ok(given);
+    };
+    let message = format!("there is no `{}`", missing.display());
+    Err(match validate::look_alike(&Disk, missing) {
+        Some(other) => Failed::helped(Exit::Usage, message, format!("did you mean `{}`?", other.display())),
+        None => Failed::message(Exit::Usage, message),
+    })
+}
+
+/// Finds the manifests and plans among and below what was given. Returns a problem for each folder that cannot be read.
+fn search(given: &[PathBuf], found: &mut dyn FnMut(PathBuf)) -> Vec<Problem> {
+    let mut search = Search { found, unreadable: Vec::new() };
+    for path in given {
+        if path.is_dir() {
+            search.below(path, DEEPEST);
+        } else {
+            (search.found)(path.clone());
+        }
+    }
+    search.unreadable
+}
+
+struct Search<'a> {
+    found: &'a mut dyn FnMut(PathBuf),
+    unreadable: Vec<Problem>,
+}
+
+impl Search<'_> {
+    fn below(&mut self, folder: &Path, depth: usize) {
+        let items = match std::fs::read_dir(folder) {
+            Ok(items) => items,
+            Err(error) => return self.cannot_read(folder, &error),
+        };
+        for item in items {
+            let (item, kind) = match item.and_then(|item| Ok((item.file_type()?, item))) {
+                Ok((kind, item)) => (item, kind),
+                Err(error) => return self.cannot_read(folder, &error),
+            };
+            let name = item.file_name();
+            let name = name.to_string_lossy();
+            if kind.is_dir() {
+                // What a fuzzer has made: thousands of files, and manifests only that are broken on purpose.
+                let is_fuzzed = folder.ends_with("fuzz") && ["artifacts", "corpus"].contains(&name.as_ref());
+                if depth > 0 && !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) && !is_fuzzed {
+                    self.below(&item.path(), depth - 1);
+                }
+            } else if is_manifest(&name) && (kind.is_file() || kind.is_symlink()) {
+                // Folders may have very many other files, which are not looked at any further.
+                let path = item.path();
+                // Links of folders are not followed; one of a file is checked, or refused when it leads out.
+                if (is_benchmark(&name) || in_plans(&path)) && (kind.is_file() || path.is_file()) {
+                    (self.found)(path);
+                }
             }
         }
     }
-    Ok(())
+
+    fn cannot_read(&mut self, folder: &Path, error: &std::io::Error) {
+        let path = absolute(folder);
+        let message = format!("cannot read the folder `{}`: {error}", path.display());
+        let mut problem = Problem::error("unreadable-file", message)
+            .help("let it be read, or name the files and folders that are to be checked");
+        problem.source = Some(Arc::new(Source::new(&path, "")));
+        self.unreadable.push(problem);
+    }
 }
 
 /// Whether a file of this name may be a manifest or a plan.

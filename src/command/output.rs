@@ -3,6 +3,7 @@
 use similar::TextDiff;
 
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::run::{FileEdit, RunError};
 use crate::settings::SettingsError;
 use crate::store::{LockError, StoreError};
@@ -233,7 +234,7 @@ pub(super) fn show_problems(terminal: &Terminal, problems: &[Problem]) {
     show_each(terminal, problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     if errors > 0 {
-        terminal.say(&format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
+        terminal.say(&counted(errors, "error"));
     }
 }
 
@@ -244,8 +245,8 @@ pub(super) fn show_each(terminal: &Terminal, problems: &[Problem]) {
         terminal.say(&render(terminal, &problem.for_screen()));
     }
     if !last.is_empty() {
-        let more = last.len();
-        terminal.say(&format!("and {more} more problems; `sb validate --format json` lists all of them"));
+        let more = counted(last.len(), "more problem");
+        terminal.say(&format!("and {more}; `sb validate --format json` lists all of them"));
     }
 }
 

@@ -12,6 +12,7 @@ use super::output::Failed;
 use super::report::traces_of_run;
 use crate::cli::OutputFormat;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use crate::workspace::quoted;
@@ -264,7 +265,7 @@ impl Aggregated<'_> {
         let traces: u64 = self.found.by_group.values().map(PathTree::traces).sum();
         let graph = match &self.before {
             None => {
-                let title = format!("Critical paths of {traces} traces");
+                let title = format!("Critical paths of {}", counted(traces, "trace"));
                 FlameGraph::new(&title, &self.stacks_of_all(), traces)
             }
             Some(_) => {
@@ -277,8 +278,11 @@ impl Aggregated<'_> {
                     ));
                 };
                 let (from, to) = (before.traces(), tree.traces());
-                let title =
-                    format!("Critical paths of {}: {from} traces before, {to} after", self.name(group));
+                let title = format!(
+                    "Critical paths of {}: {} before, {to} after",
+                    self.name(group),
+                    counted(from, "trace")
+                );
                 FlameGraph::of_difference(&title, &before.difference_to(tree))
             }
         };
@@ -350,11 +354,8 @@ impl Aggregated<'_> {
             let name = self.name(group);
             // A file has no colours.
             let name = if self.asked.output.is_none() { terminal.paint(Style::Strong, &name) } else { name };
-            let traces = tree.traces();
-            let _ = writeln!(
-                text,
-                "{name}: {traces} traces, p50 {p50:.3} ms, p95 {p95:.3} ms, p99 {p99:.3} ms\n"
-            );
+            let traces = counted(tree.traces(), "trace");
+            let _ = writeln!(text, "{name}: {traces}, p50 {p50:.3} ms, p95 {p95:.3} ms, p99 {p99:.3} ms\n");
             match (&self.before, before) {
                 (Some(_), Some(before)) => differences(&mut text, tree, before),
                 (Some(_), None) => text.push_str("  no traces to compare with\n\n"),
@@ -420,7 +421,11 @@ fn differences(text: &mut String, after: &PathTree, before: &PathTree) {
     let difference = before.difference_to(after);
     let sum = |side: fn(&PathDifference) -> f64| difference.iter().map(side).sum::<f64>();
     let (from, to) = (sum(|it| it.before_ms), sum(|it| it.after_ms));
-    let _ = writeln!(text, "  mean on the critical path, in ms per trace; {} traces before", before.traces());
+    let _ = writeln!(
+        text,
+        "  mean on the critical path, in ms per trace; {} before",
+        counted(before.traces(), "trace")
+    );
     let _ = writeln!(text, "  {:>12}{:>12}{:>12}  operation, activity", "before", "after", "change");
     let _ = writeln!(text, "  {from:>12.3}{to:>12.3}{:>+12.3}  the whole", to - from);
     for item in difference.iter().take(MOST_DIFFERENCES) {

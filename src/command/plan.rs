@@ -8,6 +8,7 @@ use super::Outcome;
 use super::output::{Failed, accept};
 use crate::cli::{OutputFormat, PlanCommand};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
@@ -46,9 +47,12 @@ pub(super) fn plan(terminal: &Terminal, settings: &Settings, command: PlanComman
                 };
                 let fewest = plan.shortest().map(|shortest| format!("{} to ", shortest.trials()));
                 text = format!(
-                    "{}: {deployments} deployments, {}{trials} trials, {steps} steps; {order} order, seed {}{}\n",
+                    "{}: {}, {}{}, {}; {order} order, seed {}{}\n",
                     plan.name,
+                    counted(deployments, "deployment"),
                     fewest.unwrap_or_default(),
+                    counted(trials, "trial"),
+                    counted(steps, "step"),
                     plan.seed,
                     if plan.concurrency.together { "; the loads of a round begin together" } else { "" }
                 );

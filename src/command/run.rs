@@ -12,6 +12,7 @@ use super::status::tell;
 use super::{estimate, init, preflight, report, tmux};
 use crate::cli::Confirm;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::progress::{self, Forecast};
 use crate::role;
 use crate::run::{
@@ -267,7 +268,11 @@ async fn show(
             }
             RunEvent::Resuming { run, title } => terminal.say(&format!("resuming {run} ({title})")),
             RunEvent::Begun { run, steps, folder } => {
-                terminal.say(&format!("run {run}: {steps} steps; state in {}", folder.display()));
+                terminal.say(&format!(
+                    "run {run}: {}; state in {}",
+                    counted(steps, "step"),
+                    folder.display()
+                ));
                 if settings.inside_tmux.is_some() {
                     tmux::show_log(&folder, &run);
                 }

@@ -15,6 +15,7 @@ use super::output::Failed;
 use super::pages::{self, About};
 use crate::cli::ReportArguments;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use crate::watch::paths::critical_paths;
@@ -87,7 +88,11 @@ pub(super) fn say_left_out(terminal: &Terminal, found: &Summaries) -> Result<(),
     }
     let more = found.left_out.len().saturating_sub(SHOWN);
     if more > 0 {
-        terminal.say(&format!("{more} more folders were left out; `--format json` has all, as `notes`"));
+        terminal.say(&format!(
+            "{} {} left out; `--format json` has all, as `notes`",
+            counted(more, "more folder"),
+            if more == 1 { "was" } else { "were" }
+        ));
     }
     Ok(())
 }
@@ -167,15 +172,20 @@ pub(super) fn write(
     }
     let more = warnings.count().saturating_sub(SHOWN);
     if more > 0 {
-        terminal
-            .say(&format!("{more} more notes of this kind are in {}", target.join("report.json").display()));
+        terminal.say(&format!(
+            "{} of this kind {} in {}",
+            counted(more, "more note"),
+            if more == 1 { "is" } else { "are" },
+            target.join("report.json").display()
+        ));
     }
     let written = format!(
-        "{} {}/: report.html, {figures} figures and {} tables of {} executions, summary.md",
+        "{} {}/: report.html, {} and {} of {}, summary.md",
         terminal.paint(Style::Strong, "wrote"),
         target.display(),
-        report.tables.len(),
-        report.executions
+        counted(figures, "figure"),
+        counted(report.tables.len(), "table"),
+        counted(report.executions, "execution")
     );
     terminal.say(&written);
     if settings.json() {

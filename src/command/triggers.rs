@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Outcome;
 use super::trace::{refuse_common_results, with_progress};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use sb_analysis::{INVALID_FILE, Quantiles, TRIGGER_FILE, analyze_triggers, find_traces};
@@ -34,7 +35,12 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
         let mut text = Vec::new();
         writeln!(text, "{}: {} valid, {} invalid traces", file.display(), summary.valid, summary.invalid)?;
         for (trigger, latency) in &summary.triggers {
-            writeln!(text, "  {trigger}: {} traces, {} with a cold start", latency.traces, latency.cold)?;
+            writeln!(
+                text,
+                "  {trigger}: {}, {} with a cold start",
+                counted(latency.traces, "trace"),
+                latency.cold
+            )?;
             for (label, Quantiles { p50, p95, p99 }) in [
                 ("call to receiver (t3 - t2)", latency.trigger_ms),
                 ("receiver to its code (t4 - t3)", latency.start_ms),

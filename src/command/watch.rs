@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::Outcome;
 use crate::exit_code::Exit;
-use crate::printable::printable;
+use crate::printable::{self, printable};
 use crate::run::Request;
 use crate::schedule::forecast::about;
 use crate::schedule::now_ms;
@@ -251,7 +251,7 @@ fn broken(watched: &Watched) -> Vec<(&sb_plan::id::StepId, String)> {
 }
 
 fn counted(counts: &Counts) -> String {
-    let mut text = format!("{} of {} steps ended", counts.ended, counts.total);
+    let mut text = format!("{} of {} ended", counts.ended, printable::counted(counts.total, "step"));
     for (count, word) in [
         (counts.running, "running"),
         (counts.retrying, "to be tried again"),
@@ -324,7 +324,9 @@ fn change(record: &Record, state: &RunState, as_json: bool) -> String {
         }
         Event::ChangeAccepted { .. } => format!("{:<10} the files of the run were edited", "changing"),
         Event::PlanChanged { again, .. } => {
-            format!("{:<10} files as they are now; {} steps run again", "changed", again.len())
+            let run = if again.len() == 1 { "runs" } else { "run" };
+            let steps = printable::counted(again.len(), "step");
+            format!("{:<10} files as they are now; {steps} {run} again", "changed")
         }
         Event::DebtRecorded { .. } | Event::DebtPaid { .. } => String::new(),
     }

@@ -11,6 +11,7 @@ use super::output::Failed;
 use super::paths::shortened;
 use crate::cli::ColdStartsWord;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::{Style, Terminal};
 use sb_analysis::{
@@ -136,8 +137,12 @@ fn predicted(text: &mut String, prediction: &Prediction) {
             share(before, after)
         );
     }
-    let _ =
-        writeln!(text, "\n{} of {} traces would take another time", prediction.changed, prediction.traces);
+    let _ = writeln!(
+        text,
+        "\n{} of {} would take another time",
+        prediction.changed,
+        counted(prediction.traces, "trace")
+    );
 }
 
 fn rows(before: &Figures, after: &Figures) -> [(&'static str, Figure, Figure); 3] {
@@ -159,7 +164,7 @@ fn share(before: Figure, after: Figure) -> String {
 fn ranking(terminal: &Terminal, now: &Prediction, ranked: &[Ranked]) -> String {
     let Figures { p50, p99, .. } = now.before;
     let title = terminal.paint(Style::Strong, "what would help most");
-    let mut text = format!("{title}, of {} traces\n\n", now.traces);
+    let mut text = format!("{title}, of {}\n\n", counted(now.traces, "trace"));
     let _ = writeln!(text, "  recorded: p50 {} ms, p99 {} ms\n", with_interval(p50), with_interval(p99));
     if ranked.is_empty() {
         text.push_str("  no single change would make them faster\n");

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Outcome as Done;
 use super::status::{self, Wanted};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::run::Request;
 use crate::schedule::{now_ms, pause_after, retry_of};
 use crate::settings::Settings;
@@ -367,8 +368,8 @@ impl Question<'_> {
             let others = names(&|step| step.is_deploy() && step.deployment != self.step.deployment);
             if others.len() >= limits.deploy.max(1) as usize {
                 reasons.push(format!(
-                    "{} deployments at once (`concurrency.deploy`), and {} runs",
-                    limits.deploy,
+                    "{} at once (`concurrency.deploy`), and {} runs",
+                    counted(limits.deploy, "deployment"),
                     others.join(", ")
                 ));
             }

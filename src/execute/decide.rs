@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Attempt, Finished};
 use crate::attempt::LOG_FILE;
+use crate::printable::counted;
 use sb_measurement::{
     INVOCATIONS_FILE, InvocationReader, LoadSummary, Outcome as RequestOutcome, SUMMARY_FILE,
 };
@@ -71,7 +72,7 @@ fn judge(evidence: &Evidence) -> Result<Decision, String> {
         }
     }
     if usable < min {
-        return Ok(Decision::More(format!("{usable} of {min} trials that can be used so far")));
+        return Ok(Decision::More(format!("{usable} of {} that can be used so far", counted(min, "trial"))));
     }
     let statistic = match of {
         LatencyFigure::Mean => Statistic::Mean,
@@ -91,7 +92,10 @@ fn judge(evidence: &Evidence) -> Result<Decision, String> {
         if !trials.suffice(statistic) {
             let count = trials.len();
             return Ok(Decision::More(format!(
-                "{count} answers of `{request}` after {usable} trials are too few for {of}"
+                "{} of `{request}` after {} {} too few for {of}",
+                counted(count, "answer"),
+                counted(usable, "trial"),
+                if count == 1 { "is" } else { "are" }
             )));
         }
         let bootstrap = Bootstrap { confidence, ..Bootstrap::default() };
@@ -104,28 +108,32 @@ fn judge(evidence: &Evidence) -> Result<Decision, String> {
             }
             Precision::More { relative_width, units } => {
                 let more = match units {
-                    Some(1) => "about 1 more trial would do".to_owned(),
-                    Some(units) => format!("about {units} more trials would do"),
+                    Some(units) => format!("about {} would do", counted(units, "more trial")),
                     None => "no number of trials would do".to_owned(),
                 };
                 let width = relative_width * 100.0;
                 return Ok(Decision::More(format!(
-                    "{of} of `{request}` has an interval of {width:.1} % after {usable} trials, and {asked} % is asked for: {more}"
+                    "{of} of `{request}` has an interval of {width:.1} % after {}, and {asked} % is asked for: {more}",
+                    counted(usable, "trial")
                 )));
             }
             Precision::Unknown => {
                 return Ok(Decision::More(format!(
-                    "{of} of `{request}` has no interval after {usable} trials, since one needs {FEWEST_UNITS}"
+                    "{of} of `{request}` has no interval after {}, since one needs {FEWEST_UNITS}",
+                    counted(usable, "trial")
                 )));
             }
         }
     }
     Ok(match widest {
         Some((request, width)) => Decision::Enough(format!(
-            "{of} of `{request}` has an interval of {:.1} % after {usable} trials, and {asked} % is asked for",
-            width * 100.0
+            "{of} of `{request}` has an interval of {:.1} % after {}, and {asked} % is asked for",
+            width * 100.0,
+            counted(usable, "trial")
         )),
-        None => Decision::More(format!("no request of {usable} trials was answered as expected")),
+        None => {
+            Decision::More(format!("no request of {} was answered as expected", counted(usable, "trial")))
+        }
     })
 }
 

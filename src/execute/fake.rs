@@ -21,6 +21,8 @@ pub(crate) struct Fake {
     pub script: HashMap<String, Vec<Finished>>,
     pub takes: HashMap<String, Duration>,
     pub log: Mutex<Vec<String>>,
+    /// Where the logs of attempts are said to be.
+    pub logs: PathBuf,
     running: AtomicUsize,
     pub most_running: AtomicUsize,
     folders: AtomicUsize,
@@ -78,6 +80,6 @@ impl Execute for Fake {
     }
 
     fn log_of(&self, _run: &RunId, step: &Step, attempt: u32) -> PathBuf {
-        PathBuf::from(format!("{}/{attempt}.log", step.id))
+        self.logs.join(format!("{}/{attempt}.log", step.id))
     }
 }

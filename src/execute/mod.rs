@@ -118,6 +118,15 @@ pub(crate) struct Deployed {
     pub labels: BTreeMap<String, String>,
     pub seed: u64,
     pub plan: String,
+    pub lost: Vec<LostSecret>,
+}
+
+/// A secret parameter of a deployment whose value is not there any more: its file is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostSecret {
+    pub name: String,
+    /// How it can be given again.
+    pub way_out: String,
 }
 
 /// How an attempt ended.

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Produced;
+use crate::printable::counted;
 use sb_plan::benchmark::{Output, OutputSource};
 use sb_workload::document;
 
@@ -73,8 +74,9 @@ fn read(source: &OutputSource, written: Written<'_>) -> Result<Value, String> {
                 usize::try_from(*number - 1).ok()
             };
             let line = index.and_then(|index| lines.get(index));
-            line.map(|line| (*line).into())
-                .ok_or_else(|| format!("{} has {} lines, not line {number}", excerpt.name(), lines.len()))
+            line.map(|line| (*line).into()).ok_or_else(|| {
+                format!("{} has {}, not line {number}", excerpt.name(), counted(lines.len(), "line"))
+            })
         }
         OutputSource::Stdout => Ok(without_end(written.stdout(false)?.whole()?).into()),
         OutputSource::File { path, json: pointer } => {
@@ -205,7 +207,7 @@ mod tests {
         check(OutputSource::Line(1), "one\ntwo\n", Ok(json!("one")));
         check(OutputSource::Line(3), "one\ntwo\n", Err("has 2 lines"));
         check(OutputSource::Line(-3), "one\ntwo\n", Err("has 2 lines"));
-        check(OutputSource::Line(i64::MIN), "one\n", Err("has 1 lines"));
+        check(OutputSource::Line(i64::MIN), "one\n", Err("has 1 line,"));
         check(OutputSource::Stdout, "one\ntwo\n", Ok(json!("one\ntwo")));
         let file = |path: &str, json: Option<&str>| OutputSource::File {
             path: path.into(),

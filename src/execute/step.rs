@@ -10,8 +10,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::background::living::{Companions, Watchers, beside, spoiled};
 use super::{
-    Attempt, Execute, Executing, Finished, KnownSecrets, background, command, decide, files, load, local,
-    otlp, stack, tool, traces, wait_for,
+    Attempt, Execute, Executing, Finished, KnownSecrets, LostSecret, background, command, decide, files,
+    load, local, otlp, stack, tool, traces, wait_for,
 };
 use crate::container::Engine;
 use crate::host::Supervisors;
@@ -108,6 +108,14 @@ impl StepPerformer {
     /// A step is of no use without the background steps that it counts on.
     async fn perform(&self, attempt: &Attempt) -> Finished {
         let Some(_room) = self.room_for(attempt).await else { return Outcome::Cancelled.into() };
+        let mut finished = self.perform_beside(attempt).await;
+        if let Outcome::Failed(failure) = &mut finished.outcome {
+            explain_lost(&attempt.deployment.lost, &mut failure.message);
+        }
+        finished
+    }
+
+    async fn perform_beside(&self, attempt: &Attempt) -> Finished {
         match Companions::of(self, attempt).await {
             Err(finished) => *finished,
             Ok(companions) if companions.is_empty() => self.perform_alone(attempt).await,
@@ -152,8 +160,10 @@ impl StepPerformer {
                     // The step itself may have put a link in the place of the folder.
                     match files::held(attempt, logs) {
                         Ok(logs) => {
-                            let copy = logs.path().join(format!("{}.log", step.name));
-                            keep_log(&folder, &copy, &secrets.redactor);
+                            let name = format!("{}.log", step.name);
+                            let keep = move || keep_log(&folder, &logs.path().join(name), &secrets.redactor);
+                            // A log may have hundreds of megabytes, and other steps go on meanwhile.
+                            let _ = tokio::task::spawn_blocking(keep).await;
                         }
                         Err(error) => attempt.tell(&format!(
                             "its log is not kept in the folder of results `{}`: {error}",
@@ -208,6 +218,16 @@ impl StepPerformer {
             _ => step.timeout,
         };
         within(limit, action).await
+    }
+}
+
+/// Adds to what a step failed for how to give a secret again that it lacks.
+fn explain_lost(lost: &[LostSecret], message: &mut String) {
+    let named = lost.iter().filter(|secret| message.contains(&format!("{{{{params.{}}}}}", secret.name)));
+    let ways: Vec<&str> = named.map(|secret| secret.way_out.as_str()).collect();
+    for way in ways {
+        message.push_str("; ");
+        message.push_str(way);
     }
 }
 

@@ -10,6 +10,7 @@ use super::command::manifest_folder;
 use super::step::StepPerformer;
 use super::{Attempt, Finished};
 use crate::attempt::hide_in_file;
+use crate::printable::counted;
 use crate::provider::app_insights::{self, Credential, InsightsConfig};
 use crate::provider::aws::{self, XrayConfig};
 use crate::provider::collect::{FetchError, FetchProgress};
@@ -31,6 +32,8 @@ pub(super) const TRACES_FILE: &str = "traces.json";
 const DEADLINE: Duration = Duration::from_mins(2);
 /// The local target has its traces at once; only asynchronous work may still be under way.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(20);
+/// It knows a trace from its first request on. One that is given up by who sent it may still reach it.
+const LOCAL_ABSENCE: Duration = Duration::from_secs(1);
 /// CloudWatch shows spans within minutes, and each retrieval takes some time.
 const SEARCH_DEADLINE: Duration = Duration::from_mins(5);
 /// Azure shows rows after some minutes.
@@ -53,7 +56,7 @@ pub(super) async fn get(performer: &StepPerformer, attempt: &Attempt) -> Finishe
         Err(error) => return Outcome::failed(FailureClass::Step, error).into(),
     };
     let progress = |now: FetchProgress| {
-        attempt.tell(&format!("{} of {} traces", now.complete, now.expected));
+        attempt.tell(&format!("{} of {}", now.complete, counted(now.expected, "trace")));
     };
     let file = logs.join(TRACES_FILE);
     let fetched = tokio::select! {
@@ -92,20 +95,20 @@ async fn fetch(
         Traces::None => return Ok(None),
         Traces::Xray => {
             let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
-            let config = XrayConfig { endpoint: None, region };
+            let config = XrayConfig { region, ..XrayConfig::default() };
             from_xray(&config, sent, joins_linked(attempt), DEADLINE, file, progress).await
         }
         Traces::TransactionSearch => {
             let region = attempt.values["params"]["region"].as_str().map(str::to_owned);
-            let config = XrayConfig { endpoint: None, region };
+            let config = XrayConfig { region, ..XrayConfig::default() };
             let since = sent.since - CLOCKS_DIFFER;
             aws::search_traces(&config, ids, since, SEARCH_DEADLINE, file, progress).await
         }
         Traces::Local => {
             let state = performer.local_state(attempt);
             let kept;
-            let endpoint = match sb_local::find(&state) {
-                Some(runtime) => runtime.xray_endpoint,
+            let (endpoint, deadline) = match sb_local::find(&state) {
+                Some(runtime) => (runtime.xray_endpoint, LOCAL_DEADLINE),
                 // One that was killed has left the traces of what had ended.
                 None => {
                     kept = sb_local::kept_traces(&state).await.map_err(|error| failed(error.to_string()))?;
@@ -113,11 +116,14 @@ async fn fetch(
                         let message = "the local target is not running, and has left no traces: deploy and invoke again";
                         return Err(failed(message.to_owned()));
                     };
-                    kept.endpoint.clone()
+                    // Nothing is added to them; only who looks for links asks several times.
+                    let deadline = if joins_linked(attempt) { LOCAL_DEADLINE } else { Duration::ZERO };
+                    (kept.endpoint.clone(), deadline)
                 }
             };
-            let config = XrayConfig { endpoint: Some(endpoint), region: None };
-            from_xray(&config, sent, joins_linked(attempt), LOCAL_DEADLINE, file, progress).await
+            let config =
+                XrayConfig { endpoint: Some(endpoint), region: None, absent_for: Some(LOCAL_ABSENCE) };
+            from_xray(&config, sent, joins_linked(attempt), deadline, file, progress).await
         }
         Traces::AppInsights(insights) => {
             let config = insights_config(attempt, insights).map_err(failed)?;
@@ -235,7 +241,7 @@ fn google_config(attempt: &Attempt, trace: &CloudTrace) -> Result<GoogleConfig, 
 fn judge(attempt: &Attempt, report: &Retrieval) -> Finished {
     let Some(shortfall) = report.shortfall() else { return Outcome::Succeeded.into() };
     if report.expected > 0 && report.found == 0 {
-        let message = format!("none of the {} traces was found: {shortfall}", report.expected);
+        let message = format!("none of {} was found: {shortfall}", counted(report.expected, "trace"));
         return Outcome::failed(FailureClass::Step, message).into();
     }
     attempt.tell(&shortfall);
@@ -302,7 +308,8 @@ pub(super) async fn analyze(attempt: &Attempt) -> Finished {
         Ok(Ok((summary, _))) if summary.valid == 0 && summary.invalid > 0 => {
             let reasons: Vec<_> =
                 summary.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
-            let message = format!("none of {} traces is valid: {}", summary.invalid, reasons.join(", "));
+            let message =
+                format!("none of {} is valid: {}", counted(summary.invalid, "trace"), reasons.join(", "));
             Outcome::failed(FailureClass::Step, message).into()
         }
         Ok(Ok((_, mismatch))) => {
@@ -330,7 +337,10 @@ fn start_mismatch(must_be_cold: bool, rows: &[BreakdownRow]) -> Option<String> {
     }
     let with_cold = rows.iter().filter(|row| row.num_cold_starts > 0).count();
     (with_cold > 0).then(|| {
-        format!("the trial was to be warm, and {with_cold} of {} traces met a cold start", rows.len())
+        format!(
+            "the trial was to be warm, and {with_cold} of {} met a cold start",
+            counted(rows.len(), "trace")
+        )
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 use crate::terminal::{Style, Terminal};
 use sb_plan::event::{LoadProgress, Notice, Outcome};
 use sb_plan::id::StepId;
@@ -377,10 +377,10 @@ impl View {
             let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
             let rest = self.left().map_or_else(String::new, |left| format!("; {left}"));
             self.terminal.say(&format!(
-                "{:<10} {took}: {} of {} steps ended{failed}, {} running{rest}",
+                "{:<10} {took}: {} of {} ended{failed}, {} running{rest}",
                 "so far",
                 self.ended,
-                self.steps,
+                counted(self.steps, "step"),
                 self.running.len()
             ));
         }

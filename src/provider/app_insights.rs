@@ -27,6 +27,7 @@ const INSIGHTS: Service = Service {
     check: "the application's id, and its API key or token",
     unknown: "Application Insights has no row of it: it was not sampled, or is not there yet",
     ids_per_request: 50,
+    absent_for: None,
 };
 
 /// Rows of one page. Azure's own limits are 500,000 rows and 64 MB.

@@ -29,6 +29,7 @@ const XRAY: Service = Service {
     unknown: "X-Ray does not know it: it was not sampled, or is not there yet",
     // X-Ray's limit.
     ids_per_request: 5,
+    absent_for: None,
 };
 
 /// It has each trace at once, and all of them.
@@ -45,6 +46,7 @@ const SEARCH: Service = Service {
     unknown: "Transaction Search does not know it: it is not switched on, or the trace was not sampled, or is not there yet",
     // As X-Ray.
     ids_per_request: 5,
+    absent_for: None,
 };
 
 /// How long a retrieval may take before another one is begun, and between two looks at it.
@@ -77,11 +79,14 @@ pub struct XrayConfig {
     pub endpoint: Option<String>,
     /// Instead of the one that the environment or the profile says.
     pub region: Option<String>,
+    /// How long a trace of which nothing is there may still come; none: until the deadline.
+    pub absent_for: Option<Duration>,
 }
 
 impl XrayConfig {
-    fn service(&self) -> &'static Service {
-        if self.endpoint.is_some() { &LOCAL } else { &XRAY }
+    fn service(&self) -> Service {
+        let service = if self.endpoint.is_some() { LOCAL } else { XRAY };
+        Service { absent_for: self.absent_for, ..service }
     }
 }
 
@@ -103,7 +108,7 @@ pub async fn fetch_traces(
     let client = client(config).await;
     let source = if config.endpoint.is_some() { "local" } else { "xray" };
     let fetch = |ids| fetch_batch(&client, ids);
-    collect(config.service(), (source, trace_ids), deadline, out, fetch, progress).await
+    collect(&config.service(), (source, trace_ids), deadline, out, fetch, progress).await
 }
 
 /// Like [`fetch_traces`], with the traces whose segments link to those, to these, and so on: such as of who gets their messages.
@@ -129,7 +134,7 @@ pub async fn fetch_linked_traces(
     let pace = Pace::new();
     let mut partial = Partial::open(out).map_err(unwritable)?;
     let sent: BTreeSet<&str> = trace_ids.iter().map(String::as_str).collect();
-    let first = ask_for(config.service(), &sent, &mut partial, &pace, until, &fetch, progress).await?;
+    let first = ask_for(&config.service(), &sent, &mut partial, &pace, until, &fetch, progress).await?;
     let first = first.map_err(unwritable)?;
     let mut incomplete = first.incomplete;
     let mut links = Links::default();
@@ -164,7 +169,7 @@ pub async fn fetch_linked_traces(
         let others: BTreeSet<&str> = others.iter().map(String::as_str).collect();
         // Once: what is under way may be somebody else's.
         let asked =
-            ask_for(config.service(), &others, &mut partial, &pace, Instant::now(), &fetch, &|_| {}).await?;
+            ask_for(&config.service(), &others, &mut partial, &pace, Instant::now(), &fetch, &|_| {}).await?;
         let asked = asked.map_err(unwritable)?;
         incomplete.retain(|id, _| !partial.is_complete(id));
         incomplete.extend(asked.incomplete);
@@ -632,7 +637,7 @@ mod tests {
     #[test]
     fn a_trace_that_the_local_target_does_not_have_is_not_told_of_x_ray() {
         let missing = |endpoint: Option<&str>| {
-            XrayConfig { endpoint: endpoint.map(str::to_owned), region: None }.service().unknown
+            XrayConfig { endpoint: endpoint.map(str::to_owned), ..XrayConfig::default() }.service().unknown
         };
         assert!(missing(None).contains("X-Ray"));
         let local = missing(Some("http://127.0.0.1:9"));

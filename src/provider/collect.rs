@@ -74,6 +74,8 @@ pub(super) struct Service {
     /// Why a trace may be missing.
     pub(super) unknown: &'static str,
     pub(super) ids_per_request: usize,
+    /// How long a trace of which nothing is there may still come, from the first request for it. None: until the deadline.
+    pub(super) absent_for: Option<Duration>,
 }
 
 /// A trace as it is written.
@@ -156,6 +158,7 @@ pub(super) async fn ask_for<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
     fetch: &impl Fn(Vec<String>) -> F,
     progress: &(dyn Fn(FetchProgress) + Send + Sync),
 ) -> Result<io::Result<Asked>, FetchError> {
+    let begun = Instant::now();
     let expected = all.len();
     let mut pending: BTreeSet<&str> = all.iter().copied().filter(|id| !partial.is_complete(id)).collect();
     let resumed = expected - pending.len();
@@ -211,7 +214,10 @@ pub(super) async fn ask_for<F: Future<Output = Result<Vec<Fetched>, Failure>>>(
         {
             return Err(FetchError::Unreachable { service: service.name, reason: reason.clone() });
         }
-        if pending.is_empty() || left.is_zero() {
+        let are_lost = heard
+            && service.absent_for.is_some_and(|patience| begun.elapsed() >= patience)
+            && pending.iter().all(|id| !partial.contains(id));
+        if pending.is_empty() || left.is_zero() || are_lost {
             break;
         }
         tokio::time::sleep(delay.min(left)).await;

@@ -26,6 +26,7 @@ const TRACE: Service = Service {
     check: "the project's id, the token and the permission `cloudtrace.traces.get`",
     unknown: "Cloud Trace does not know it: it was not sampled, or is not there yet",
     ids_per_request: 1,
+    absent_for: None,
 };
 
 /// The most bytes of an answer.

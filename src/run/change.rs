@@ -18,6 +18,7 @@ use super::perform::{Work, reach};
 use super::request::{Given, Request, Sources};
 use super::service::Runs;
 use crate::attempt::EXIT_FILE;
+use crate::printable::counted;
 use crate::schedule::{End, Past, Policy, now_ms};
 use crate::store::{self, Debt, Store, event};
 use sb_plan::benchmark::Sent;
@@ -508,7 +509,10 @@ fn meaning(edit: &Edit<'_>) -> Consequences {
             edit.state.step(&step.id).is_some_and(|past| matches!(past.phase, StepPhase::Ended(_)))
         })
         .count();
-    let total = edit.new_graph.graph.node_count();
-    let _ = write!(text, "\n  {kept} of {total} steps have ended and keep their results");
+    let total = counted(edit.new_graph.graph.node_count(), "step");
+    let _ = match kept {
+        1 => write!(text, "\n  1 of {total} has ended and keeps its result"),
+        kept => write!(text, "\n  {kept} of {total} have ended and keep their results"),
+    };
     Consequences(text)
 }

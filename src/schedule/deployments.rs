@@ -10,9 +10,9 @@ use rand::RngExt as _;
 use serde_json::{Map, Value, json};
 
 use super::ScheduleError;
-use crate::execute::{Deployed, KnownSecrets, Produced};
+use crate::execute::{Deployed, KnownSecrets, LostSecret, Produced};
 use crate::store::{Debt, DeploymentRow, Secrets, Store};
-use sb_plan::benchmark::ParamSource;
+use sb_plan::benchmark::{Param, ParamSource};
 use sb_plan::id::{DeploymentId, RunId, TrialId};
 use sb_plan::plan::{Deployment, Entry, Plan, Point};
 use sb_plan::validate::param_variable;
@@ -37,7 +37,7 @@ pub(crate) fn look_at(
     stored: Option<(&Store, DeploymentRow)>,
 ) -> Result<(Arc<Deployed>, Value), ScheduleError> {
     let live = match stored {
-        Some((store, row)) => LiveDeployment::adopt(plan, deployment, row, store)?,
+        Some((store, row)) => LiveDeployment::adopt(plan, deployment, row, store, false)?,
         None => {
             let entry = &plan.entries[deployment.entry];
             let point = &entry.points[deployment.point];
@@ -156,16 +156,25 @@ impl LiveDeployment {
         Ok(Self::assemble(plan, entry, point, row, secrets))
     }
 
-    /// Takes up a deployment that an earlier command or runner opened.
+    /// Takes up a deployment that an earlier command or runner opened. Secret parameters whose file is gone are taken anew from
+    /// where they came from, or from the environment, and kept again where `keep` says so.
     pub(super) fn adopt(
         plan: &Plan,
         deployment: &Deployment,
         row: DeploymentRow,
         store: &Store,
+        keep: bool,
     ) -> Result<Self, ScheduleError> {
         let entry = &plan.entries[deployment.entry];
-        let secrets = store.secrets(&row.id).map_err(ScheduleError::Secrets)?;
-        Ok(Self::assemble(plan, entry, &entry.points[deployment.point], row, secrets))
+        let point = &entry.points[deployment.point];
+        let mut secrets = store.secrets(&row.id).map_err(ScheduleError::Secrets)?;
+        if secrets.is_empty()
+            && take_again(entry, point, &row, &mut secrets, &|name| std::env::var(name))
+            && keep
+        {
+            store.keep_secrets(&row.id, &secrets).map_err(ScheduleError::Secrets)?;
+        }
+        Ok(Self::assemble(plan, entry, point, row, secrets))
     }
 
     fn assemble(plan: &Plan, entry: &Entry, point: &Point, row: DeploymentRow, secrets: Secrets) -> Self {
@@ -180,6 +189,7 @@ impl LiveDeployment {
             labels: point.labels.clone(),
             seed: plan.seed,
             plan: plan.name.clone(),
+            lost: lost(entry, &row, &secrets),
         };
         let mut known = KnownSecrets::default();
         known.add(secrets.params.iter().chain(&secrets.outputs));
@@ -243,6 +253,52 @@ impl LiveDeployment {
         }
         values
     }
+}
+
+/// Takes the secret parameters of a deployment from where they came from, as far as that is still known: says whether any was.
+/// What was drawn at random can only be given.
+fn take_again(
+    entry: &Entry,
+    point: &Point,
+    row: &DeploymentRow,
+    secrets: &mut Secrets,
+    environment: Lookup<'_>,
+) -> bool {
+    for (name, param) in missing(entry, row, &Secrets::default()) {
+        let given = environment(&param_variable(name)).ok().map(Value::from);
+        let value = given.or_else(|| match (point.params.get(name), &param.source) {
+            (Some(value), _) | (None, ParamSource::Value(value)) => Some(value.clone()),
+            (None, ParamSource::RandomHex(_)) => None,
+            (None, ParamSource::Env { variable, default }) => {
+                environment(variable).ok().or_else(|| default.clone()).map(Value::from)
+            }
+        });
+        secrets.params.extend(value.map(|value| (name.clone(), value)));
+    }
+    !secrets.params.is_empty()
+}
+
+/// The secret parameters that a deployment should have and has not.
+fn missing<'a>(
+    entry: &'a Entry,
+    row: &DeploymentRow,
+    secrets: &Secrets,
+) -> impl Iterator<Item = (&'a String, &'a Param)> {
+    let is_there = |name: &String| row.params.contains_key(name) || secrets.params.contains_key(name);
+    entry.benchmark.params.iter().filter(move |(name, param)| param.secret && !is_there(name))
+}
+
+fn lost(entry: &Entry, row: &DeploymentRow, secrets: &Secrets) -> Vec<LostSecret> {
+    let lost = missing(entry, row, secrets).map(|(name, _)| {
+        let variable = param_variable(name);
+        let way_out = format!(
+            "the file with the secrets of {} is gone: give the secret again, with `read -rs {variable}; export {variable}; \
+             sb cleanup {}`",
+            row.id, row.run
+        );
+        LostSecret { name: name.clone(), way_out }
+    });
+    lost.collect()
 }
 
 /// `digits` lower-case hexadecimal digits.

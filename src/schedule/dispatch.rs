@@ -13,7 +13,7 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::deployments::LiveDeployment;
@@ -42,6 +42,7 @@ pub(crate) async fn drive(
         // What has happened should be known, whatever stopped us from going on.
         let _ = dispatch.save().await;
     }
+    dispatch.hidden().await;
     ended.map(|end| Driven { end, folders: dispatch.folders() })
 }
 
@@ -81,6 +82,8 @@ pub(super) struct Node {
     /// This runner began the last attempt, and not an earlier one.
     pub(super) is_own: bool,
     pub(super) succeeded: bool,
+    /// It was stopped before it began.
+    pub(super) never_began: bool,
     /// The folder of the invocation that the last attempt belongs to.
     pub(super) logs: Option<Arc<Path>>,
 }
@@ -127,6 +130,8 @@ pub(super) struct Dispatch {
     pub(super) unsaved: Vec<Change>,
     /// Attempts whose logs may show secrets. The logs are cleared once the journal is saved: before, another runner may have to read outputs from them.
     pub(super) secretive: Vec<(Vec<AttemptKey>, Arc<KnownSecrets>)>,
+    /// Hides them, and then tells of what has happened until then.
+    hiding: Option<JoinHandle<()>>,
     /// Ends that the journal does not hold yet. They are told when it does, and the logs that an excerpt is taken from show no secret.
     untold: Vec<Notice>,
 }
@@ -152,6 +157,7 @@ impl Dispatch {
                     again: false,
                     begun,
                     is_own: false,
+                    never_began: false,
                     succeeded: false,
                     logs: None,
                 }
@@ -186,6 +192,7 @@ impl Dispatch {
             deadline: None,
             unsaved: Vec::new(),
             secretive: Vec::new(),
+            hiding: None,
             untold: Vec::new(),
             job,
         }
@@ -271,7 +278,9 @@ impl Dispatch {
             for index in fresh {
                 let step = &self.job.graph.graph[index];
                 self.ready.remove(step, (step.rank, index));
-                if let Some(because) = self.nodes[index.index()].blocked_by {
+                // What would come after a step that was stopped before it began is stopped, too: nothing went wrong.
+                let blocked_by = self.nodes[index.index()].blocked_by;
+                if let Some(because) = blocked_by.filter(|step| !self.nodes[step.index()].never_began) {
                     let because = self.job.graph.graph[because].id.clone();
                     changes.extend(self.end(index, 0, Outcome::Skipped { because }, vec![]));
                 } else {
@@ -582,8 +591,12 @@ impl Dispatch {
             && self.stopping.is_none()
         {
             let why = format!(
-                "{} attempts have failed or were interrupted, and the plan's error budget is {limit}",
-                self.errors
+                "{} failed or {} interrupted, and the plan's error budget is {limit}",
+                match self.errors {
+                    1 => "1 attempt has".to_owned(),
+                    errors => format!("{errors} attempts have"),
+                },
+                if self.errors == 1 { "was" } else { "were" }
             );
             self.stop(StopCause::Budget, why).await?;
         }
@@ -742,6 +755,7 @@ impl Dispatch {
         let node = &mut self.nodes[index.index()];
         node.status = StepStatus::Ended;
         node.succeeded = succeeded;
+        node.never_began = node.attempts == 0 && matches!(outcome, Outcome::Cancelled);
         self.open -= 1;
         self.settling.push(index);
     }
@@ -807,13 +821,19 @@ impl Dispatch {
             return Ok(());
         }
         self.job.store.append(std::mem::take(&mut self.unsaved)).await?;
-        self.hide_secrets().await;
-        self.untold.drain(..).for_each(|notice| drop(self.job.notices.send(notice)));
+        self.hide_and_tell();
         Ok(())
     }
 
-    async fn hide_secrets(&mut self) {
-        if self.secretive.is_empty() {
+    /// Takes secrets out of what attempts have written, and then tells of what has happened. A log may have hundreds of megabytes:
+    /// the run goes on meanwhile.
+    fn hide_and_tell(&mut self) {
+        let notices: Vec<Notice> = self.untold.drain(..).collect();
+        let is_idle = self.hiding.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.secretive.is_empty() && is_idle {
+            for notice in notices {
+                let _ = self.job.notices.send(notice);
+            }
             return;
         }
         let Job { executor, run, graph, .. } = &self.job;
@@ -823,19 +843,40 @@ impl Dispatch {
             .drain(..)
             .map(|(attempts, secrets)| (attempts.into_iter().map(log_of).collect(), secrets))
             .collect();
-        let hidden = tokio::task::spawn_blocking(move || {
+        let hide = move || {
             for (logs, secrets) in secretive {
                 for folder in logs.iter().filter_map(|log| log.parent()) {
                     // Where that fails, only the user can read the files in any case.
                     let _ = attempt::hide_in_folder(folder, &secrets.redactor);
                 }
             }
-        });
-        if let Err(error) = hidden.await
-            && let Ok(panic) = error.try_into_panic()
-        {
-            resume_unwind(panic);
+        };
+        // One after the other: two may be about the same folder, and people hear of steps in their order.
+        let (before, teller) = (self.hiding.take(), self.job.notices.clone());
+        self.hiding = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                unless_it_panicked(before.await);
+            }
+            unless_it_panicked(tokio::task::spawn_blocking(hide).await);
+            for notice in notices {
+                let _ = teller.send(notice);
+            }
+        }));
+    }
+
+    /// Returns when all secrets are hidden, and all was told.
+    pub(super) async fn hidden(&mut self) {
+        if let Some(hiding) = self.hiding.take() {
+            unless_it_panicked(hiding.await);
         }
+    }
+}
+
+fn unless_it_panicked(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
     }
 }
 

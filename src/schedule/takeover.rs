@@ -160,7 +160,10 @@ impl Dispatch {
             {
                 self.logs.insert((index, 0), Arc::from(logs.as_path()));
             }
-            self.live.insert(index, LiveDeployment::adopt(&self.job.plan, deployment, row, &self.job.store)?);
+            self.live.insert(
+                index,
+                LiveDeployment::adopt(&self.job.plan, deployment, row, &self.job.store, true)?,
+            );
         }
         Ok(())
     }

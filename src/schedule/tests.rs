@@ -17,7 +17,7 @@ use crate::store::{Debt, RunRow, event};
 use sb_plan::benchmark::{
     Action, Benchmark, Command, Environment, ManifestStep, OnInterrupt, Phase, Retry, Traces,
 };
-use sb_plan::event::{Event, FailureClass, Outcome, Record};
+use sb_plan::event::{Event, FailureClass, Notice, Outcome, Record};
 use sb_plan::graph;
 use sb_plan::manifest::read::Snapshot;
 use sb_plan::plan::{Concurrency, Entry, LatencyFigure, Overrides, Timing, Until, expand};
@@ -89,6 +89,8 @@ struct Outcomes {
     log: Vec<String>,
     /// What was told of steps that waited for other runs.
     waiting: Vec<String>,
+    /// Beginnings and ends of steps, in the order in which people hear of them.
+    told: Vec<String>,
     records: Vec<Record>,
     debts: Vec<Debt>,
     folders: BTreeMap<String, Vec<PathBuf>>,
@@ -206,15 +208,19 @@ impl Case {
         };
         let driven = tokio::time::timeout(Duration::from_mins(1), drive(job, &before, stops)).await;
         let Driven { end, folders } = driven.unwrap().unwrap();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut told) = (Vec::new(), Vec::new());
         while let Ok(notice) = watch.try_recv() {
-            if let sb_plan::event::Notice::Waiting { step, why } = notice {
-                waiting.push(format!("{step} {why}"));
+            match notice {
+                Notice::Waiting { step, why } => waiting.push(format!("{step} {why}")),
+                Notice::Started { step, .. } => told.push(format!("start {step}")),
+                Notice::Ended { step, .. } => told.push(format!("end {step}")),
+                _ => {}
             }
         }
         Outcomes {
             end,
             waiting,
+            told,
             log: fake.log(),
             records: store.events(&run).await.unwrap(),
             folders,
@@ -401,6 +407,26 @@ fn pauses_hold_no_slot() {
 }
 
 #[test]
+fn a_run_goes_on_while_a_long_log_is_cleared_of_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("app.1/deploy/a");
+    std::fs::create_dir_all(&logs).unwrap();
+    let log = logs.join("1.log");
+    std::fs::write(&log, [&vec![b'x'; 128 << 20][..], b" hush-hush"].concat()).unwrap();
+    let mut made = Finished::from(Outcome::Succeeded);
+    made.outputs.insert("token".into(), Produced { value: json!("hush-hush"), secret: true });
+    let mut case = Case::new(plan(&["app", "other"], &steps())).script("app.1/deploy/a", vec![made]);
+    case.fake.logs = folder.path().to_owned();
+    let ran = case.run();
+    assert_eq!(ran.end, complete());
+    let place = |line: &str| ran.told.iter().position(|told| told == line).unwrap();
+    assert!(place("start other.1/deploy/b") < place("end app.1/deploy/a"), "{:#?}", ran.told);
+    assert!(place("start app.1/deploy/b") < place("end app.1/deploy/a"), "{:#?}", ran.told);
+    let kept = std::fs::read(&log).unwrap();
+    assert!(kept.ends_with(b"x ***"), "hidden when the run has ended");
+}
+
+#[test]
 fn outputs_reach_the_journal_and_secret_ones_do_not() {
     let mut good = Finished::from(Outcome::Succeeded);
     good.outputs.insert("endpoint".into(), Produced { value: json!("http://x"), secret: false });
@@ -430,6 +456,12 @@ fn a_spent_error_budget_starts_no_further_trial() {
     let ran = Case::new(plan).script("app.1/t1/invoke/load", vec![failed()]).run();
     assert_eq!(ran.end, End::Ended { measurement: Verdict::Failed, cleanup: Verdict::Complete });
     assert_eq!(ran.started(), ["deploy/a 1", "deploy/b 1", "t1/invoke/load 1", "cleanup/x 1", "cleanup/y 1"]);
+    // Only what comes after the failure is said to be skipped for it.
+    let skipped = ran.records.iter().filter_map(|record| match &record.event {
+        Event::StepEnded { step, outcome: Outcome::Skipped { .. }, .. } => Some(step.as_str()),
+        _ => None,
+    });
+    assert_eq!(skipped.collect::<Vec<_>>(), ["app.1/t1/get-traces", "app.1/t1/analyze-traces"]);
 }
 
 /// A plan whose deployments need two to four trials.

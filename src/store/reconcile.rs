@@ -16,6 +16,7 @@ use super::tables::{Appended, apply, insert_run, read_deployment, unread, unwrit
 use super::{Change, StoreError, event};
 use crate::attempt::{EXIT_FILE, ExitRecord};
 use crate::command_exit::CommandExit;
+use crate::printable::counted;
 use crate::workspace::Workspace;
 use sb_plan::event::{Event, FailureClass, Outcome, StopCause, Verdict};
 use sb_plan::id::{DeploymentId, RunId, StepId};
@@ -93,9 +94,10 @@ pub(super) fn reconcile(
     }
     for (run, now, once) in &lost.behind {
         notes.push(format!(
-            "the state `{}` has lost the end of run {run}: it held {once} events, and holds {now}. What the steps since then \
+            "the state `{}` has lost the end of run {run}: it held {}, and holds {now}. What the steps since then \
              have left in their folders is taken up from there",
-            path.display()
+            path.display(),
+            counted(*once, "event")
         ));
     }
     Ok(notes)

@@ -54,7 +54,10 @@ pub(crate) fn course(watched: &Watched) -> Course {
         for (number, (started, ended, outcome)) in attempts.into_iter().enumerate() {
             let Some(started) = started else { continue };
             let kind = match outcome {
-                Some(outcome) if !outcome.is_success() => SpanKind::Failed,
+                // A decision that enough was measured is one that succeeded.
+                Some(outcome) if !outcome.is_success() && !matches!(outcome, Outcome::Enough { .. }) => {
+                    SpanKind::Failed
+                }
                 _ => kind(step),
             };
             let attempt = if count > 1 { format!("attempt {}", number + 1) } else { String::new() };

@@ -88,7 +88,7 @@ fn triggers_are_measured_by_type() {
     let trace = json!({ "attrs": { "rootTraceId": "i", "traceId": "r" }, "tables": [{ "columns": columns, "rows": rows }] });
     work.write("traces.json", &format!("{trace}\n{{}}\n"));
     let measured = work.sb(&["analyze-triggers", "traces.json"]).expect(0);
-    for expected in ["1 valid, 1 invalid traces", "queue: 1 traces", "call to receiver (t3 - t2)", "123.0"] {
+    for expected in ["1 valid, 1 invalid traces", "queue: 1 trace,", "call to receiver (t3 - t2)", "123.0"] {
         assert!(measured.stdout.contains(expected), "{expected}: {}", measured.stdout);
     }
     assert!(work.read("trigger.csv").contains("\r\ni,r,2022-04-15 21:58:52.040000+00:00,"));

@@ -188,3 +188,47 @@ fn validation_shows_no_line_of_a_file_outside_of_the_root() {
     let text = refused.stdout + &refused.stderr;
     assert!(text.contains("lies outside of the root") && !text.contains("root:"), "{text}");
 }
+
+#[test]
+fn a_secret_that_was_lost_is_taken_from_where_it_came_from_or_asked_for_by_a_command_that_works() {
+    let manifest = r#"
+[benchmark]
+name = "quiet"
+[params]
+fixed = { env = "SB_NOBODY_SETS_THIS", default = "constant-1", secret = true }
+drawn = { random_hex = 8, secret = true }
+[targets.local]
+traces = "none"
+[[deploy]]
+name = "make"
+run = "echo $F $D > made"
+env = { F = "{{params.fixed}}", D = "{{params.drawn}}" }
+[[cleanup]]
+name = "make"
+run = "test \"$(cat made)\" = \"$F $D\""
+env = { F = "{{params.fixed}}", D = "{{params.drawn}}" }
+"#;
+    let work = Workspace::new();
+    work.write("benchmark.toml", manifest);
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    let drawn = work.read("made").split_whitespace().nth(1).unwrap().to_owned();
+    let lose = || std::fs::remove_dir_all(work.path().join(".sb/secrets")).unwrap();
+    lose();
+    let said = work.sb(&["cleanup", "--executor", "host"]).expect(4).stderr;
+    // A step's failure may be broken into lines.
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the file with the secrets of quiet@local is gone"), "{said}");
+    let (_, way_out) = said.split_once("give the secret again, with `").unwrap();
+    let (way_out, _) = way_out.split_once('`').unwrap();
+    let sb = env!("CARGO_BIN_EXE_sb");
+    let command = way_out.replace("; sb ", &format!("; {sb} "));
+    let command = format!("printf '%s\\n' {drawn} | {{ {command}; }}");
+    let done = std::process::Command::new("bash")
+        .args(["-c", &command])
+        .current_dir(work.path())
+        .env("SB_LOCKS", work.path().join(".runtime"))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{command}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(work.sb(&["leaks"]).expect(0).stdout.is_empty());
+}

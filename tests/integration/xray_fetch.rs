@@ -55,7 +55,7 @@ async fn scripted(script: Script) -> (XrayConfig, Arc<Mutex<Vec<Value>>>) {
             );
         }
     });
-    (XrayConfig { endpoint: Some(endpoint), region: None }, requests)
+    (config(endpoint), requests)
 }
 
 fn trace(id: &str, documents: &[Value]) -> Value {
@@ -133,6 +133,27 @@ async fn what_is_not_there_by_the_deadline_is_missing_or_incomplete() {
 }
 
 #[tokio::test]
+async fn a_trace_that_will_not_come_is_not_waited_for_and_one_that_is_under_way_is() {
+    let under_way = trace("t1", &[json!({ "id": "a", "in_progress": true })]);
+    let answer = |traces: Value| (200, None, json!({ "Traces": traces, "UnprocessedTraceIds": ["t2"] }));
+    let patient = Some(Duration::from_millis(100));
+    let begun = std::time::Instant::now();
+    let (config, _) = scripted(vec![answer(json!([trace("t1", &[root()])]))]).await;
+    let config = XrayConfig { absent_for: patient, ..config };
+    let (report, _) = fetch(&config, &["t1", "t2"], Duration::from_secs(60)).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!((report.found, report.missing.len()), (1, 1));
+    assert!(report.missing.contains_key("t2"));
+
+    let mut script = vec![answer(json!([under_way])); 3];
+    script.push(answer(json!([trace("t1", &[root()])])));
+    let (config, requests) = scripted(script).await;
+    let config = XrayConfig { absent_for: patient, ..config };
+    let (report, _) = fetch(&config, &["t1", "t2"], Duration::from_secs(60)).await.unwrap();
+    assert_eq!((report.found, report.incomplete.len(), requests.lock().unwrap().len()), (1, 0, 4));
+}
+
+#[tokio::test]
 async fn a_refusal_is_an_error_at_once() {
     let (config, requests) =
         scripted(vec![(400, Some("InvalidRequestException"), json!({ "Message": "no such thing" }))]).await;
@@ -159,7 +180,7 @@ async fn nothing_but_throttling_until_the_deadline_is_an_error_of_its_own() {
 
 #[tokio::test]
 async fn an_endpoint_that_nobody_serves_is_unreachable_long_before_the_deadline() {
-    let config = XrayConfig { endpoint: Some("http://127.0.0.1:9".to_owned()), region: None };
+    let config = config("http://127.0.0.1:9".to_owned());
     let fetching = fetch(&config, &["t1"], Duration::from_mins(10));
     let error = tokio::time::timeout(Duration::from_mins(2), fetching).await.unwrap().unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }), "{error}");
@@ -170,7 +191,7 @@ fn ids(count: usize) -> Vec<String> {
 }
 
 fn config(endpoint: String) -> XrayConfig {
-    XrayConfig { endpoint: Some(endpoint), region: None }
+    XrayConfig { endpoint: Some(endpoint), ..XrayConfig::default() }
 }
 
 /// The ids of a file of traces; each must be once, in order.

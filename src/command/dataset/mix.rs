@@ -18,11 +18,12 @@ use sb_plan::validate;
 use sb_sam::{Place, Service, Source};
 
 use super::earlier::{Files, MADE_BY};
-use super::{Read, grouped};
+use super::{Read, counted, grouped};
 use crate::command::Outcome;
 use crate::command::manifest::{in_reach, is_plan};
-use crate::command::output::{Failed, accept};
+use crate::command::output::{Failed, accept, show_each};
 use crate::exit_code::Exit;
+use crate::printable::{self, decimal};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::workspace::absolute;
@@ -89,8 +90,9 @@ pub(super) fn write_plan(
     let candidates = candidates(terminal, read, wanted)?;
     let found = mix(&candidates, wanted.functions, wanted.seed);
     if found.chosen.len() < wanted.functions {
-        terminal
-            .say(&format!("only {} functions are invoked in the window: all are chosen", found.chosen.len()));
+        let (count, are) = (found.chosen.len(), if found.chosen.len() == 1 { "is" } else { "are" });
+        let functions = counted(count as u64, "function");
+        terminal.say(&format!("only {functions} {are} invoked in the window: all are chosen"));
     }
     let parts = parts(&candidates, &found, &players, wanted)?;
     read.expect_other(output)?;
@@ -103,8 +105,9 @@ pub(super) fn write_plan(
     Files { plan: about.plan(output)?, beside }.write(output, &folder, force)?;
     let idle = parts.iter().filter(|part| part.minutes.iter().all(|count| *count == 0)).count();
     if idle > 0 {
+        let are = if idle == 1 { "is" } else { "are" };
         terminal.say(&format!(
-            "{idle} of the functions are called too rarely for this rate and time to be played at all"
+            "{idle} of the functions {are} called too rarely for this rate and time to be played at all"
         ));
     }
     accept(terminal, validate::plan(&Disk, &absolute(output), &Overrides::default()))?;
@@ -171,7 +174,9 @@ fn minutes_of(read: &Read, keys: &[Key], window: Window) -> Result<Vec<Vec<u64>>
 fn players(terminal: &Terminal, settings: &Settings, paths: &[PathBuf]) -> Result<Vec<Player>, Failed> {
     let mut players: Vec<Player> = Vec::new();
     let mut left_out = Vec::new();
-    for manifest in in_reach(settings, paths)?.into_iter().filter(|path| !is_plan(path)) {
+    let reach = in_reach(settings, paths)?;
+    show_each(terminal, &reach.unreadable);
+    for manifest in reach.files.into_iter().filter(|path| !is_plan(path)) {
         let checked = validate::benchmark(&Disk, &absolute(&manifest));
         let player = checked.value.as_deref().and_then(|benchmark| player(settings, benchmark));
         match player {
@@ -345,8 +350,9 @@ impl About<'_> {
         }
         let path = in_line(&self.read.dataset.path().display().to_string());
         let mut text = format!(
-            "{DATASET} {}\n# file: {path}\n# {functions} functions: see mix.csv\n# factor: {:.6}\n{}{COLUMN}\n",
+            "{DATASET} {}\n# file: {path}\n# {}: see mix.csv\n# factor: {:.6}\n{}{COLUMN}\n",
             self.origin(),
+            counted(functions, "function"),
             self.factor(),
             original_lines(&original)
         );
@@ -383,21 +389,23 @@ impl About<'_> {
         let used: Vec<usize> = (0..self.players.len()).filter(|player| self.is_used(*player)).collect();
         let count = used.len();
         let Distance { minute, rate, inter_arrival, duration, work } = self.found.distance;
-        let known = |distance: Option<f64>| distance.map_or("unknown".to_owned(), |one| format!("{one:.3}"));
+        let known = |distance: Option<f64>| distance.map_or("unknown".to_owned(), |one| decimal(one, 3));
         let mut text = format!(
-            "{MADE_BY} {} of {} functions of {}.\n# {} invocations, {:.4} times those of the trace. Seed {}.\n\
-             # Distance from all functions: minutes {minute:.3}, rate {rate:.3}, inter-arrival time {}, duration {}, use {}.\n\n\
-             [plan]\nname = \"{stem}\"\ndescription = \"{} functions of {}\"\n",
+            "{MADE_BY} {} of {} of {}.\n# {}, {:.4} times those of the trace. Seed {}.\n\
+             # Distance from all functions: minutes {}, rate {}, inter-arrival time {}, duration {}, use {}.\n\n\
+             [plan]\nname = \"{stem}\"\ndescription = \"{} of {}\"\n",
             self.parts.len(),
-            self.candidates.len(),
+            printable::counted(self.candidates.len(), "function"),
             self.origin(),
-            self.total(),
+            printable::counted(self.total(), "invocation"),
             self.factor(),
             self.wanted.seed,
+            decimal(minute, 3),
+            decimal(rate, 3),
             known(inter_arrival),
             known(duration),
             known(work),
-            self.parts.len(),
+            printable::counted(self.parts.len(), "function"),
             self.origin(),
         );
         if used.iter().all(|player| self.players[*player].target == "local") {
@@ -463,11 +471,11 @@ impl About<'_> {
 
     fn text(&self) -> String {
         let mut text = format!(
-            "{} of {} functions of {}\n{} invocations in {:.1} min: {:.3}/s, {:.4} times those of the trace\n\n",
+            "{} of {} of {}\n{} in {:.1} min: {:.3}/s, {:.4} times those of the trace\n\n",
             grouped(self.parts.len() as u64),
-            grouped(self.candidates.len() as u64),
+            counted(self.candidates.len() as u64, "function"),
             self.origin(),
-            grouped(self.total()),
+            counted(self.total(), "invocation"),
             self.wanted.seconds() / 60.0,
             self.total() as f64 / self.wanted.seconds(),
             self.factor(),
@@ -485,7 +493,7 @@ impl About<'_> {
             ("duration, decades", own.duration, random.duration),
             ("use in a minute", own.work, random.work),
         ];
-        let shown = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.3}"));
+        let shown = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| decimal(value, 3));
         for (name, own, random) in rows {
             let _ = writeln!(text, "  {name:<34} {:>8} {:>18}", shown(own), shown(random));
         }

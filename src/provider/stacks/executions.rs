@@ -8,6 +8,7 @@ use super::super::signed::Question;
 use super::events::Tell;
 use super::services::{answer, shown};
 use super::{Aws, StackError};
+use crate::printable::counted;
 
 /// Executions to a page. A description has less than 1 kB.
 const PAGE: u32 = 200;
@@ -66,7 +67,7 @@ pub(super) async fn stop(aws: &Aws, machine: &str, tell: Tell<'_>) -> Result<(),
         }
     }
     if stopped > 0 {
-        tell(&format!("stopped {stopped} executions of {machine}"));
+        tell(&format!("stopped {} of {machine}", counted(stopped, "execution")));
     }
     Ok(())
 }

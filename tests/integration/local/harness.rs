@@ -146,7 +146,7 @@ impl App {
     ) -> (sb::provider::retrieval::Retrieval, Vec<Value>) {
         let config = sb::provider::aws::XrayConfig {
             endpoint: Some(self.runtime.xray_endpoint.clone()),
-            region: None,
+            ..Default::default()
         };
         let out = self.folder.path().join("traces.json");
         let report = sb::provider::aws::fetch_traces(&config, ids, deadline, &out, &|_| {}).await.unwrap();

@@ -288,7 +288,7 @@ async fn what_gets_the_messages_of_an_invocation_is_fetched_with_its_trace_and_a
     }
     noted(&app, 2).await;
 
-    let config = XrayConfig { endpoint: Some(app.runtime.xray_endpoint.clone()), region: None };
+    let config = XrayConfig { endpoint: Some(app.runtime.xray_endpoint.clone()), ..XrayConfig::default() };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("traces.json");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
