@@ -8,8 +8,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use granit_parser::{Event, Parser, ScalarStyle};
-
 use super::tree::{Fault, Node, Value};
 use super::{Problem, Severity, Template, entries, problem};
 
@@ -66,31 +64,23 @@ impl Template {
     pub fn assets(&self) -> Result<Vec<Asset>, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut assets = Vec::new();
-        let places = match scalars(&self.source) {
-            Ok(places) => places,
-            Err(fault) => return Err(vec![problem(None, fault)]),
-        };
-        let by_path: BTreeMap<&[String], &Scalar> =
-            places.iter().map(|scalar| (scalar.path.as_slice(), scalar)).collect();
         let global = self.root.get("Globals").and_then(|globals| globals.get("Function"));
-        let mut take = |path: &[&str], resource: Option<&str>, node: &Node, form: Form, is_code: bool| {
+        let mut take = |property: &str, resource: Option<&str>, node: &Node, form: Form, is_code: bool| {
             let Some(text) = node.as_text() else { return };
             if is_remote(text) {
                 return;
             }
-            let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
-            let property = path.last().cloned().unwrap_or_default();
-            match by_path.get(path.as_slice()) {
-                Some(scalar) if scalar.is_plain_text => assets.push(Asset {
+            match &node.place {
+                Some(place) => assets.push(Asset {
                     resource: resource.map(str::to_owned),
-                    property,
+                    property: property.to_owned(),
                     path: text.to_owned(),
                     line: node.line,
                     is_code,
-                    place: scalar.place.clone(),
+                    place: place.clone(),
                     form,
                 }),
-                _ => problems.push(Problem {
+                None => problems.push(Problem {
                     severity: Severity::Error,
                     resource: resource.map(str::to_owned),
                     line: node.line,
@@ -101,15 +91,14 @@ impl Template {
             }
         };
         if let Some(node) = global.and_then(|global| global.get("CodeUri")) {
-            take(&["Globals", "Function", "CodeUri"], None, node, Form::Uri, true);
+            take("CodeUri", None, node, Form::Uri, true);
         }
         for entry in entries(self.root.get("Resources")) {
             let kind = entry.node.get("Type").and_then(Node::as_text).unwrap_or_default();
             let properties = entry.node.get("Properties");
             for (of, property, form, is_code) in PLACES {
                 if let Some(node) = properties.filter(|_| of == kind).and_then(|it| it.get(property)) {
-                    let path = ["Resources", &entry.key, "Properties", property];
-                    take(&path, Some(&entry.key), node, form, is_code);
+                    take(property, Some(&entry.key), node, form, is_code);
                 }
             }
         }
@@ -224,62 +213,6 @@ fn unpackaged(resource: &Node, global: Option<&Node>) -> Option<Fault> {
         }
     }
     None
-}
-
-/// A value of the text, and the keys that lead to it.
-struct Scalar {
-    path: Vec<String>,
-    place: Range<usize>,
-    /// Neither a block of text nor one with a tag.
-    is_plain_text: bool,
-}
-
-/// An open mapping or list, on the way to a value.
-enum Frame {
-    Map { key: Option<String> },
-    List,
-}
-
-/// The single values of mappings within mappings. Those in lists are left out: no asset is there.
-fn scalars(source: &str) -> Result<Vec<Scalar>, Fault> {
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut found = Vec::new();
-    for event in Parser::new_from_str(source) {
-        let (event, span) = event.map_err(|error| Fault::new(error.marker().line(), error.info()))?;
-        match event {
-            Event::MappingStart(..) => frames.push(Frame::Map { key: None }),
-            Event::SequenceStart(..) => frames.push(Frame::List),
-            Event::MappingEnd | Event::SequenceEnd => {
-                frames.pop();
-                value_ended(&mut frames);
-            }
-            Event::Alias(_) => value_ended(&mut frames),
-            Event::Scalar(text, style, _, tag) => {
-                if let Some(Frame::Map { key: key @ None }) = frames.last_mut() {
-                    *key = Some(text.into_owned());
-                    continue;
-                }
-                let keys = frames.iter().map(|frame| match frame {
-                    Frame::Map { key } => key.clone(),
-                    Frame::List => None,
-                });
-                if let (Some(path), Some(place)) = (keys.collect::<Option<Vec<_>>>(), span.byte_range()) {
-                    let is_plain_text =
-                        tag.is_none() && !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                    found.push(Scalar { path, place, is_plain_text });
-                }
-                value_ended(&mut frames);
-            }
-            _ => {}
-        }
-    }
-    Ok(found)
-}
-
-fn value_ended(frames: &mut [Frame]) {
-    if let Some(Frame::Map { key }) = frames.last_mut() {
-        *key = None;
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Scope<'_> {
                 for item in items {
                     plain.extend(self.resolve(item)?);
                 }
-                Ok(Some(Node { value: Value::List(plain), line: node.line }))
+                Ok(Some(Node::new(node.line, Value::List(plain))))
             }
             Value::Map(entries) => {
                 if let [Entry { key, node: argument, line }] = entries.as_slice()
@@ -50,7 +50,7 @@ impl Scope<'_> {
                         plain.push(Entry { key: entry.key.clone(), line: entry.line, node });
                     }
                 }
-                Ok(Some(Node { value: Value::Map(plain), line: node.line }))
+                Ok(Some(Node::new(node.line, Value::Map(plain))))
             }
         }
     }
@@ -114,7 +114,7 @@ impl Scope<'_> {
                 Some(name) if self.parameters.lists.contains(name) => {
                     let value = self.reference(name, line)?;
                     let items = items(&value).map(|item| Node::text(line, item)).collect();
-                    Ok(Some(Node { value: Value::List(items), line }))
+                    Ok(Some(Node::new(line, Value::List(items))))
                 }
                 Some(name) => text(self.reference(name, line)?),
                 None => Err(Fault::new(line, "Ref takes one name")),
@@ -150,7 +150,7 @@ impl Scope<'_> {
                 let separator = self.text(separator)?.unwrap_or_default();
                 let whole = self.text(whole)?.unwrap_or_default();
                 let items = whole.split(separator.as_str()).map(|part| Node::text(line, part)).collect();
-                Ok(Some(Node { value: Value::List(items), line }))
+                Ok(Some(Node::new(line, Value::List(items))))
             }
             ("Fn::FindInMap", [map, first, second]) => {
                 let (map, first, second) = (self.text(map)?, self.text(first)?, self.text(second)?);

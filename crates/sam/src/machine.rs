@@ -226,7 +226,7 @@ impl Reader<'_> {
                 .filter(|entry| entry.key != "UnescapeMappingTemplate")
                 .cloned()
                 .collect();
-            let properties = Node { value: Value::Map(own), line: event.line };
+            let properties = Node::new(event.line, Value::Map(own));
             match self.route(resource, kind, Some(&properties), event.line, scope) {
                 Ok(mut route) => {
                     route.function.clear();

@@ -2,8 +2,9 @@
 //! `!Sub x` reads as `{"Fn::Sub": "x"}`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use granit_parser::{Event, Parser, ScalarStyle, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 /// More than any template needs; bounds what aliases can unfold to.
 const MAX_NODES: usize = 200_000;
@@ -14,6 +15,9 @@ pub(super) struct Node {
     pub value: Value,
     /// 1-based.
     pub line: usize,
+    /// Where a scalar stands in the text, its quotation marks included, in bytes. None: it is a block of text, has a tag, is a
+    /// copy by an alias, or is none at all.
+    pub place: Option<Range<usize>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +58,31 @@ impl Fault {
 }
 
 impl Node {
+    /// A value that stands nowhere in the text.
+    pub(crate) fn new(line: usize, value: Value) -> Self {
+        Self { value, line, place: None }
+    }
+
     pub(crate) fn text(line: usize, text: impl Into<String>) -> Self {
-        Self { value: Value::Text(text.into()), line }
+        Self::new(line, Value::Text(text.into()))
+    }
+
+    /// As something else: what it was written as stands elsewhere.
+    fn without_places(mut self) -> Self {
+        self.place = None;
+        match &mut self.value {
+            Value::List(items) => {
+                *items = std::mem::take(items).into_iter().map(Self::without_places).collect();
+            }
+            Value::Map(entries) => {
+                for entry in entries {
+                    let node = std::mem::replace(&mut entry.node, Self::new(entry.line, Value::Null));
+                    entry.node = node.without_places();
+                }
+            }
+            Value::Null | Value::Text(_) | Value::Plain(_) => {}
+        }
+        self
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
@@ -90,7 +117,7 @@ pub(super) fn parse(source: &str) -> Result<Node, Fault> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(source) {
         let (event, span) = event.map_err(|error| Fault::new(error.marker().line(), error.info()))?;
-        builder.take(event, span.start.line())?;
+        builder.take(event, &span)?;
     }
     builder.document.ok_or_else(|| {
         Fault::new(1, "the file is empty: a SAM template has at least a `Resources` section".to_owned())
@@ -119,7 +146,8 @@ enum Content {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), Fault> {
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Fault> {
+        let line = span.start.line();
         match event {
             Event::DocumentStart(..) if self.document.is_some() => {
                 Err(Fault::new(line, "a second document starts here: keep one template per file"))
@@ -132,7 +160,9 @@ impl Builder {
                     (false, true) => Value::Plain(text.into_owned()),
                     (false, false) => Value::Text(text.into_owned()),
                 };
-                self.finish(Node { value, line }, anchor, tag.as_deref().and_then(intrinsic))
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let place = span.byte_range().filter(|_| tag.is_none() && !is_block);
+                self.finish(Node { value, line, place }, anchor, tag.as_deref().and_then(intrinsic))
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(line, anchor, tag.as_deref(), Content::List(Vec::new()))
@@ -146,14 +176,14 @@ impl Builder {
                     Content::List(items) => Value::List(items),
                     Content::Map { entries, .. } => Value::Map(entries),
                 };
-                self.finish(Node { value, line: open.line }, open.anchor, open.tag)
+                self.finish(Node::new(open.line, value), open.anchor, open.tag)
             }
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned().ok_or_else(|| {
                     Fault::new(line, "this alias lies inside its own anchor: write the value out")
                 })?;
                 self.nodes += count(&node);
-                self.finish(node, 0, None)
+                self.finish(node.without_places(), 0, None)
             }
             _ => Ok(()),
         }
@@ -177,7 +207,7 @@ impl Builder {
         }
         let line = node.line;
         let node = match tag {
-            Some(key) => Node { value: Value::Map(vec![Entry { key, line, node }]), line },
+            Some(key) => Node::new(line, Value::Map(vec![Entry { key, line, node }])),
             None => node,
         };
         if anchor != 0 {

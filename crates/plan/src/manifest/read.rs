@@ -78,14 +78,35 @@ impl Files for Disk {
 #[derive(Debug, Default)]
 pub struct Once {
     canonical: Mutex<HashMap<PathBuf, PathBuf>>,
-    exists: Mutex<HashMap<PathBuf, bool>>,
+    /// None: there is nothing.
+    kinds: Mutex<HashMap<PathBuf, Option<FileKind>>>,
     texts: Mutex<HashMap<PathBuf, Arc<Vec<u8>>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileKind {
+    Regular,
+    Folder,
+    Special,
 }
 
 /// In bytes: larger ones, such as traces of a load, are read when they are asked for.
 const LARGEST_KEPT: usize = 256 << 10;
 
 impl Once {
+    fn kind(&self, path: &Path) -> Option<FileKind> {
+        if let Some(known) = self.kinds.lock().get(path) {
+            return *known;
+        }
+        let kind = path.metadata().ok().map(|about| match about.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Folder,
+            _ => FileKind::Special,
+        });
+        self.kinds.lock().insert(path.to_owned(), kind);
+        kind
+    }
+
     /// What a path leads to when its folder is followed, and it is no link itself. None: all of it must be followed.
     fn beneath(&self, path: &Path) -> Option<PathBuf> {
         let is_plain =
@@ -112,20 +133,15 @@ impl Files for Once {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        if let Some(known) = self.exists.lock().get(path) {
-            return *known;
-        }
-        let exists = Disk.exists(path);
-        self.exists.lock().insert(path.to_owned(), exists);
-        exists
+        self.kind(path).is_some()
     }
 
     fn is_folder(&self, path: &Path) -> bool {
-        Disk.is_folder(path)
+        self.kind(path) == Some(FileKind::Folder)
     }
 
     fn is_special(&self, path: &Path) -> bool {
-        Disk.is_special(path)
+        self.kind(path) == Some(FileKind::Special)
     }
 
     fn canonical(&self, path: &Path) -> PathBuf {
