@@ -81,6 +81,48 @@ fn manifests_and_plans_are_searched_for_where_people_write_them() {
     assert_eq!(names, expected);
 }
 
+#[test]
+fn a_folder_that_cannot_be_read_is_named_and_the_others_are_checked() {
+    let work = repository();
+    work.write("closed/benchmark.toml", GOOD);
+    work.write("deep/er/closed/benchmark.toml", GOOD);
+    let closed = ["closed", "deep/er/closed"].map(|name| work.path().join(name));
+    let open = |mode| {
+        for folder in &closed {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    open(0o000);
+    let ran = |arguments: &[&str]| {
+        let command = work.command(arguments);
+        // Permissions do not hold root up, unless it gives up the right to pass over them.
+        let mut careful = Command::new("setpriv");
+        careful.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+        careful.arg(command.get_program()).args(arguments).current_dir(work.path());
+        let mut command = if rustix::process::geteuid().is_root() { careful } else { command };
+        Ran::of(command.output().unwrap())
+    };
+    let [all, json, alone, laid_out] = [
+        ran(&["validate"]),
+        ran(&["validate", "--format", "json"]),
+        ran(&["validate", "closed"]),
+        ran(&["fmt", "--check", "good", "closed"]),
+    ];
+    open(0o755);
+    for ran in [&all, &json, &alone, &laid_out] {
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+    }
+    let found: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(found["files"].as_array().unwrap().len(), 3, "{found}");
+    let unreadable = |problem: &&Value| problem["code"] == "unreadable-file";
+    let unreadable: Vec<&Value> = found["problems"].as_array().unwrap().iter().filter(unreadable).collect();
+    let folders: Vec<&str> = unreadable.iter().map(|problem| problem["file"].as_str().unwrap()).collect();
+    assert_eq!(folders, ["closed", "deep/er/closed"].map(|name| below(&work, name)));
+    assert!(all.stderr.contains("closed`: Permission denied") && all.stderr.contains("unknown-key"));
+    assert!(alone.stderr.contains("cannot read the folder") && alone.stderr.contains("1 error"));
+    assert!(laid_out.stderr.contains("cannot read the folder"), "{}", laid_out.stderr);
+}
+
 /// A path in a workspace, as `sb` names it.
 fn below(work: &Workspace, name: &str) -> String {
     work.path().canonicalize().unwrap().join(name).to_str().unwrap().to_owned()
