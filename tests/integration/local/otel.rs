@@ -112,7 +112,8 @@ async fn a_chain_through_a_queue_and_a_bus_is_one_trace_of_platform_and_function
     let orders = futures_util::stream::iter((0..CHAINS).map(order));
     let ids: Vec<String> = orders.buffer_unordered(AT_ONCE).collect().await;
 
-    let config = XrayConfig { endpoint: Some(app.runtime.xray_endpoint.clone()), region: None };
+    let config =
+        XrayConfig { endpoint: Some(app.runtime.xray_endpoint.clone()), region: None, absent_for: None };
     let out = folder.path().join("traces.json");
     let deadline = Duration::from_mins(1);
     let report = fetch_linked_traces(&config, &ids, since - 1.0, deadline, &out, &|_| {}).await.unwrap();
