@@ -240,6 +240,17 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
+/// The name of this machine.
+pub(crate) fn this_host() -> String {
+    kernel("hostname")
+}
+
+/// What the kernel says of itself; empty where it does not.
+pub(crate) fn kernel(name: &str) -> String {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
+    text.trim().to_owned()
+}
+
 /// A path as a shell takes it.
 pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();

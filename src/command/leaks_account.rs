@@ -13,9 +13,10 @@ use crate::exit_code::Exit;
 use crate::provider::stacks::account::{Leftover, find, remove_leftover};
 use crate::provider::stacks::{Aws, Names, StackError, tag_value};
 use crate::settings::Settings;
-use crate::store::{Debt, Store, is_worked_in, this_host};
+use crate::store::{Debt, Store, is_worked_in};
 use crate::terminal::Terminal;
 use crate::workspace::Workspace;
+use crate::workspace::this_host;
 
 /// What was asked for.
 pub(super) struct Asked {

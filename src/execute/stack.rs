@@ -25,7 +25,7 @@ use crate::provider::stacks::{
     Aws, BENCHMARK_TAG, Class, DEPLOYMENT_TAG, HOST_TAG, Names, RUN_TAG, StackError, TARGET_TAG,
     WORKSPACE_TAG, tag_value,
 };
-use crate::store::this_host;
+use crate::workspace::this_host;
 
 /// What CloudFormation takes: 50, less those of its own.
 const MOST_TAGS: usize = 45;

@@ -21,7 +21,7 @@ use super::StoreError;
 use super::tables::unwritten;
 use super::worker::Access;
 use crate::attempt;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, kernel, this_host};
 use sb_plan::event::{Event, Record};
 
 /// The content of `.sb/identity.json`.
@@ -54,16 +54,6 @@ enum Found {
     Copy(PathBuf),
     /// Of one that was here, and is now elsewhere or removed.
     Stray(PathBuf),
-}
-
-/// The name of this machine.
-pub(crate) fn this_host() -> String {
-    kernel("hostname")
-}
-
-fn kernel(name: &str) -> String {
-    let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
-    text.trim().to_owned()
 }
 
 impl Identity {

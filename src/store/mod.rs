@@ -29,7 +29,6 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use connection::expect_own;
-pub(crate) use identity::this_host;
 pub(crate) use lock::{Lock, LockError, is_worked_in};
 pub(crate) use rows::{Debt, DeploymentRow, RunRow};
 pub(crate) use secrets::Secrets;
