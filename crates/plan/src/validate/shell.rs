@@ -22,6 +22,8 @@ pub(super) enum Trap {
     Backticks,
     Expansion,
     Arithmetic,
+    /// As a number in `[ … -eq … ]`, which ksh and zsh alone evaluate.
+    Number,
     /// As the name of a variable.
     Name,
     /// As code: by `eval`, `trap`, or the option `-c` of a shell.
@@ -43,14 +45,23 @@ impl Trap {
             Self::Backticks => "between backticks",
             Self::Expansion => "inside `${…}`",
             Self::Arithmetic => {
-                "in arithmetic (`$((…))`, `((…))`, `$[…]`, `let`, `[ … -eq … ]`, `a[…]=` or after `declare -i`)"
+                "in arithmetic (`$((…))`, `((…))`, `$[…]`, `let`, `[[ … -eq … ]]`, `a[…]=` or after `declare -i`)"
             }
+            Self::Number => "as a number in `[ … -eq … ]`, which this shell evaluates",
             Self::Code => "in code that a shell reads once more (`eval`, `trap`, `sh -c`)",
             Self::Name => "as the name of a variable, in whose brackets commands are run",
             Self::Escaped => "directly after `\\` or `$`",
             Self::Unclear => "after shell syntax too tangled to follow",
         }
     }
+}
+
+/// Whether the shell of these words evaluates the numbers of `[ … -eq … ]`: then commands in a subscript are run.
+pub(super) fn evaluates_numbers<'w>(words: impl IntoIterator<Item = &'w str>) -> bool {
+    words.into_iter().any(|word| {
+        let name = word.rsplit('/').next().unwrap_or(word);
+        ["ksh", "mksh", "ksh93", "oksh", "zsh"].contains(&name)
+    })
 }
 
 /// The placeholders (index among all placeholders of the template) that stand in a trap. Raw ones are the
@@ -667,8 +678,8 @@ impl Command {
             }
             if self.is_plain_test() {
                 if OF_NUMBERS.contains(&word.as_str()) {
-                    found.extend(self.values.drain(..).map(|index| (index, Trap::Arithmetic)));
-                    self.reads = Some(Trap::Arithmetic);
+                    found.extend(self.values.drain(..).map(|index| (index, Trap::Number)));
+                    self.reads = Some(Trap::Number);
                 } else if ["-a", "-o"].contains(&word.as_str()) {
                     self.values.clear();
                     self.reads = None;
@@ -795,10 +806,6 @@ mod tests {
             "[[ {{a}} -lt 1 ]]",
             "[[ {{a}} -le 1 ]]",
             "[[ 3 -gt 0{{a}} ]]",
-            "[ {{a}} -eq 1 ]",
-            "if [ 1 -gt {{a}} ]; then :; fi",
-            "test {{a}} -ne 1",
-            "[ -n x -a {{a}} -lt 1 ]",
             "let {{a}}",
             "let x={{a}}",
             "let 'x=1' {{a}}",
@@ -887,6 +894,28 @@ mod tests {
             "declare -i n; echo {{a}} n={{a}}",
         ] {
             check(plain, &[]);
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_plain_test_are_told_apart() {
+        for number in [
+            "[ {{a}} -eq 1 ]",
+            "if [ 1 -gt {{a}} ]; then :; fi",
+            "test {{a}} -ne 1",
+            "[ -n x -a {{a}} -lt 1 ]",
+        ] {
+            check(number, &[Trap::Number]);
+        }
+        for (shell, evaluates) in [
+            (vec!["sh", "-c"], false),
+            (vec!["bash", "-ec"], false),
+            (vec!["zsh", "-c"], true),
+            (vec!["/usr/bin/env", "ksh", "-c"], true),
+            (vec!["/bin/mksh", "-c"], true),
+            (vec![], false),
+        ] {
+            assert_eq!(evaluates_numbers(shell.into_iter()), evaluates);
         }
     }
 

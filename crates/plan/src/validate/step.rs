@@ -24,6 +24,7 @@ use crate::validate::output::output as checked_output;
 use crate::validate::requests;
 use crate::validate::retry::retry as checked_retry;
 use crate::validate::sam::Evaluated;
+use crate::validate::shell::evaluates_numbers;
 use crate::validate::stand_in;
 use crate::validate::template::{Role, Scope, User};
 use crate::validate::{cdk, terraform, tools};
@@ -402,10 +403,12 @@ impl Steps<'_> {
             request: None,
             targets: &draft.targets,
         };
-        let mut command = |run: &Spanned<RunFile>| match &run.value {
+        let mut command = |run: &Spanned<RunFile>, shell: Option<&Spanned<Vec<String>>>| match &run.value {
             RunFile::Shell(template) => {
                 let template = Spanned { value: template.clone(), span: run.span.clone() };
-                scope.check(&template, Role::ShellString, user, report);
+                let words = shell.into_iter().flat_map(|shell| &shell.value).map(String::as_str);
+                let role = if evaluates_numbers(words) { Role::KornString } else { Role::ShellString };
+                scope.check(&template, role, user, report);
             }
             RunFile::Argv(words) => {
                 for word in words {
@@ -414,10 +417,11 @@ impl Steps<'_> {
             }
         };
         if let Some(run) = &file.run {
-            command(run);
+            command(run, file.shell.as_ref());
         }
         for recovery in file.recover.iter().flatten() {
-            command(&recovery.value.run);
+            let shell = recovery.value.shell.as_ref().or(file.shell.as_ref());
+            command(&recovery.value.run, shell);
         }
         let recoveries = file.recover.iter().flatten().map(|recovery| &recovery.value);
         let envs = recoveries.clone().filter_map(|recovery| recovery.env.as_ref()).chain(&file.env);

@@ -17,6 +17,8 @@ use sb_workload::template::{Piece, Template};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     ShellString,
+    /// As [`Role::ShellString`], of a shell that evaluates the numbers of `[ … -eq … ]`.
+    KornString,
     ArgvWord,
     FileName,
     /// Environment variables and settings.
@@ -169,8 +171,11 @@ impl Scope {
                     .help("remove it; a command that needs one can make it: `printf '\\0'`"),
             );
         }
-        if role == Role::ShellString {
+        if [Role::ShellString, Role::KornString].contains(&role) {
             for (index, trap) in shell::traps(&template.value) {
+                if trap == Trap::Number && role != Role::KornString {
+                    continue;
+                }
                 let Placeholder { path, .. } = &found[index];
                 let variable = variable_for(path);
                 let mended = unquoted(&template.value, trap, &variable);
@@ -379,7 +384,7 @@ fn unquoted(template: &Template, trap: Trap, variable: &str) -> String {
         }
         Trap::Comment => format!("`${variable}` here, or leave it out of the comment"),
         // A shell reads what the variable holds once more.
-        Trap::Arithmetic => format!(
+        Trap::Arithmetic | Trap::Number => format!(
             "`${variable}` in its place, after a check that it is a number: `case \"${variable}\" in ''|*[!0-9]*) exit 1;; esac`"
         ),
         Trap::Name => format!(
@@ -402,7 +407,9 @@ fn variable_for(path: &str) -> String {
 
 fn secret_use(path: &str, span: &Span, role: Role, report: &mut Report) {
     let place = match role {
-        Role::ShellString | Role::ArgvWord => "an argument list, which every process can read",
+        Role::ShellString | Role::KornString | Role::ArgvWord => {
+            "an argument list, which every process can read"
+        }
         Role::FileName => "a file name",
         Role::Plain | Role::Request => return,
     };
