@@ -214,6 +214,18 @@ impl Workspace {
         self.folder.join("tools").join(file_name(deployment.as_str()))
     }
 
+    /// Steps of a deployment that have deployed what their own records say, and whose cleanup has not removed it.
+    pub(crate) fn left_by_steps(&self, deployment: &DeploymentId) -> Vec<String> {
+        let folders = [self.stacks(deployment), self.tools(deployment)];
+        let items =
+            folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+        let mut steps: Vec<_> =
+            items.filter_map(|item| Some(item.path().file_stem()?.to_string_lossy().into_owned())).collect();
+        steps.sort();
+        steps.dedup();
+        steps
+    }
+
     /// Commands on their way into a tmux session.
     pub(crate) fn tmux(&self) -> PathBuf {
         self.folder.join("tmux")

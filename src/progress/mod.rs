@@ -175,6 +175,10 @@ impl View {
                 self.terminal.say(&format!("{:<10} {step} {why}", "waiting"));
                 self.waiting.insert(step, why);
             }
+            Notice::StillOwed { why } => {
+                let text = format!("{:<10} {}", "owed", printable(&why));
+                self.terminal.say(&self.terminal.paint(Style::Bad, &text));
+            }
             Notice::Progress { step, message } => self.message(&step, message),
             Notice::Loading { step, progress } => self.loading(&step, progress),
             Notice::Loaded { step, summary, folder } => {

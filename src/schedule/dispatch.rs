@@ -729,6 +729,10 @@ impl Dispatch {
         let Some(live) = self.live.get_mut(&deployment).filter(|live| live.row.debt == Debt::Owed) else {
             return vec![];
         };
+        // A step that is called otherwise now, or is in the manifest no more, has no cleanup that would have found them.
+        if !self.job.store.workspace().left_by_steps(&live.row.id).is_empty() {
+            return vec![];
+        }
         live.row.debt = Debt::Paid;
         live.ended = Vec::new();
         let deployment = live.row.id.clone();
@@ -736,6 +740,24 @@ impl Dispatch {
             event(&self.job.run, now, Event::DebtPaid { deployment: deployment.clone() }),
             Change::Debt { deployment, debt: Debt::Paid },
         ]
+    }
+
+    /// Says what stays of a deployment whose cleanup steps have all succeeded: that of steps that the manifest does not have any
+    /// more.
+    fn tell_what_is_left(&mut self, deployment: usize) {
+        if self.cleanup_left[deployment] != (0, false) || !self.job.parts.cleanup || !self.owed(deployment) {
+            return;
+        }
+        let Some(live) = self.live.get(&deployment) else { return };
+        let left = self.job.store.workspace().left_by_steps(&live.row.id);
+        let Some(first) = left.first() else { return };
+        let why = format!(
+            "{}: what its step `{first}` has deployed is still there, and no cleanup step is called so: give the step its name \
+             back in the manifest, and clean up again",
+            live.row.id
+        );
+        self.tally.owe();
+        self.untold.push(Notice::StillOwed { why });
     }
 
     /// Ends a step in memory.
@@ -801,6 +823,7 @@ impl Dispatch {
         let mut changes = Vec::new();
         for deployment in 0..self.cleanup_left.len() {
             changes.extend(self.pay_debt(deployment, now));
+            self.tell_what_is_left(deployment);
         }
         let (measurement, cleanup) = self.tally.verdicts();
         if self.job.policy.retire.is_none() {

@@ -68,6 +68,12 @@ impl Tally {
         }
     }
 
+    /// The debt of a deployment stays, though its cleanup steps have succeeded.
+    pub(super) fn owe(&mut self) {
+        self.cleanup.ended += 1;
+        self.cleanup.failed = true;
+    }
+
     /// Of measurement and of cleanup.
     pub(super) fn verdicts(&self) -> (Verdict, Verdict) {
         let measurement = match self.measurement.verdict() {

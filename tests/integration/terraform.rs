@@ -241,10 +241,12 @@ fn a_killed_runner_makes_nothing_twice_and_loses_no_debt() {
 #[ignore = "needs: terraform"]
 fn what_a_killed_program_may_have_made_is_named_and_stays_owed() {
     let desk = Desk::new();
+    let hangs = FOLDER.replace("sleep 0.2", "[ ! -e hang ] || { echo hangs >> log; sleep 60; }");
     desk.0.write(
         "infra/main.tf",
-        &FOLDER.replace("sleep 0.2", "[ ! -e hang ] || { echo hangs >> log; sleep 60; }"),
+        &hangs.replace("for_each", "depends_on = [terraform_data.first]\n  for_each"),
     );
+    desk.0.write("infra/first.tf", "resource \"terraform_data\" \"first\" {}\n");
     desk.0.write("account/hang", "");
     let mut runner = desk.command(&["prepare"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     assert!(desk.0.appears("account/log", "hangs"));
@@ -259,12 +261,44 @@ fn what_a_killed_program_may_have_made_is_named_and_stays_owed() {
     assert_ne!(again.code, 0);
     assert!(again.stderr.replace('\n', " ").contains(expected), "{}", again.stderr);
     assert_eq!(desk.count("made"), 0, "nothing is made a second time");
-    let owed = desk.sb(&["cleanup"]).expect(4);
-    assert!(owed.stderr.replace('\n', " ").contains(expected), "{}", owed.stderr);
-    desk.sb(&["leaks"]).expect(4);
-    let events = desk.0.files().into_iter().find(|path| path.ends_with("events.jsonl")).unwrap();
-    std::fs::remove_file(events).unwrap();
+    // The first one destroys what the state has, and the program ends well: that settles nothing.
+    for _ in 0..2 {
+        let owed = desk.sb(&["cleanup"]).expect(4);
+        assert!(owed.stderr.replace('\n', " ").contains(expected), "{}", owed.stderr);
+        desk.sb(&["leaks"]).expect(4);
+    }
+    let doubts = desk.0.files().into_iter().find(|path| path.ends_with("doubts.json")).unwrap();
+    std::fs::remove_file(doubts).unwrap();
     desk.sb(&["cleanup"]).expect(0);
+    desk.sb(&["leaks"]).expect(0);
+}
+
+/// A step that is called otherwise after it has deployed something, is gone, or has lost its state: the debt stays.
+#[test]
+#[ignore = "needs: terraform"]
+fn what_no_cleanup_step_finds_stays_owed() {
+    let desk = Desk::new();
+    desk.sb(&["prepare"]).expect(0);
+    let renamed = MANIFEST.replace("name = \"stack\"", "name = \"other\"");
+    let gone = "[benchmark]\nname = \"shop\"\n[targets.cloud]\ntraces = \"none\"\n";
+    for manifest in [&renamed, gone] {
+        desk.0.write("benchmark.toml", manifest);
+        let owed = desk.sb(&["cleanup"]).expect(4);
+        let said = owed.stderr.replace('\n', " ");
+        assert!(said.contains("what its step `stack` has deployed is still there"), "{said}");
+        assert_eq!(desk.things(), 2);
+        desk.sb(&["leaks"]).expect(4);
+    }
+    desk.0.write("benchmark.toml", MANIFEST);
+    let state = desk.0.files().into_iter().find(|path| path.ends_with("terraform.tfstate")).unwrap();
+    let kept = std::fs::read(&state).unwrap();
+    std::fs::write(&state, "").unwrap();
+    let lost = desk.sb(&["cleanup"]).expect(4);
+    let said = lost.stderr.replace('\n', " ");
+    assert!(said.contains("resources were made, and there is no state of them"), "{said}");
+    std::fs::write(&state, kept).unwrap();
+    desk.sb(&["cleanup"]).expect(0);
+    assert_eq!((desk.things(), desk.count("removed")), (0, 2));
     desk.sb(&["leaks"]).expect(0);
 }
 

@@ -347,7 +347,7 @@ fn micros(nanos: &Value) -> Option<i64> {
         Value::String(text) => text.parse::<u64>().ok()?,
         number => number.as_u64()?,
     };
-    i64::try_from((nanos + 500) / 1000).ok().filter(|micros| *micros > 0)
+    i64::try_from(nanos.saturating_add(500) / 1000).ok().filter(|micros| *micros > 0)
 }
 
 #[cfg(test)]

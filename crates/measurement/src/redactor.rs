@@ -121,6 +121,20 @@ fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
         return;
     }
     let json = json_escaped(secret, false);
+    // Go's encoder, which Terraform and many others use, and JSON for web pages.
+    for marks in [&['<', '>', '&'][..], &['<', '>', '&', '\u{2028}', '\u{2029}'], &['<', '>', '&', '\'', '=']]
+    {
+        let escaped: String = json.chars().fold(String::new(), |mut text, letter| {
+            if marks.contains(&letter) {
+                push_unit(&mut text, letter as u16);
+            } else {
+                text.push(letter);
+            }
+            text
+        });
+        forms.insert(json_escaped(&escaped, false));
+        forms.insert(escaped);
+    }
     forms.insert(json_escaped(secret, true));
     // JSON within JSON, as traces keep their segments.
     forms.insert(json_escaped(&json, false));
@@ -200,6 +214,12 @@ fn lower_hex(encoded: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_encoders_for_web_pages_write_is_known() {
+        check(&["a<b>&c\"d"], r#"{"x":"a\u003cb\u003e\u0026c\"d"}"#, r#"{"x":"***"}"#);
+        check(&["a<b>&c\"d"], r#""{\"x\":\"a\\u003cb\\u003e\\u0026c\\\"d\"}""#, r#""{\"x\":\"***\"}""#);
+    }
 
     #[track_caller]
     fn check(secrets: &[&str], text: &str, expected: &str) {

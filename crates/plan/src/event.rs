@@ -377,6 +377,11 @@ pub enum Notice {
         /// How long after that the next begins.
         delay: std::time::Duration,
     },
+    /// The cleanup of a deployment has ended, and its debt is not paid.
+    StillOwed {
+        /// Why, for people.
+        why: String,
+    },
     /// A step has ended: no attempt follows.
     Ended {
         /// The step in question.

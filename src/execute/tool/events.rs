@@ -182,26 +182,51 @@ pub(super) fn of_init(file: &Path) -> Option<String> {
     Some(cut(&format!("{}{second}", first.trim_start_matches("Error: "))))
 }
 
-/// The resources that were begun to be made, and of which no end was said. A program that ended by itself has written down what
-/// it has made.
-pub(super) fn never_ended(file: &Path) -> Vec<String> {
-    let Ok(text) = std::fs::read(file) else { return vec![] };
+/// A resource that was begun to be made, and of which no end was said.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Begun {
+    pub address: String,
+    /// It takes the place of another of the same address.
+    pub replaces: bool,
+}
+
+/// What has become of the resources that were begun to be made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Made {
+    /// Those without an end. A program that ended by itself has written down what it has made.
+    pub never_ended: Vec<Begun>,
+    /// Whether any was finished.
+    pub any: bool,
+}
+
+pub(super) fn made(file: &Path) -> Made {
+    let Ok(text) = std::fs::read(file) else { return Made::default() };
     let mut open: BTreeSet<String> = BTreeSet::new();
+    let mut replaced: BTreeSet<String> = BTreeSet::new();
+    let mut any = false;
     for line in text.split(|byte| *byte == b'\n') {
         let Ok(event) = serde_json::from_slice::<Value>(line) else { continue };
         let address = || event["hook"]["resource"]["addr"].as_str().map(str::to_owned);
         match event["type"].as_str() {
-            Some("ended") => open.clear(),
+            Some("ended") => {
+                open.clear();
+                replaced.clear();
+            }
+            Some("planned_change") if event["change"]["action"] == "replace" => {
+                replaced.extend(event["change"]["resource"]["addr"].as_str().map(str::to_owned));
+            }
             Some("apply_start") if event["hook"]["action"] == "create" => {
                 open.extend(address());
             }
-            Some("apply_complete" | "apply_errored") => {
+            Some(kind @ ("apply_complete" | "apply_errored")) if event["hook"]["action"] != "delete" => {
                 address().map(|it| open.remove(&it));
+                any |= kind == "apply_complete" && event["hook"]["action"] == "create";
             }
             _ => {}
         }
     }
-    open.into_iter().collect()
+    let begun = open.into_iter().map(|address| Begun { replaces: replaced.contains(&address), address });
+    Made { never_ended: begun.collect(), any }
 }
 
 #[cfg(test)]
@@ -239,7 +264,7 @@ not json
         };
         assert_eq!(events.resources(), [expected]);
         assert_eq!(events.first_error().unwrap(), "`a.y` (main.tf, line 7): it failed: exit 3");
-        assert_eq!(never_ended(&file), Vec::<String>::new());
+        assert_eq!(made(&file), Made { never_ended: vec![], any: true });
         let mut later = Events::since(&file, LINES.len() as u64);
         assert_eq!((later.read().len(), later.first_error()), (0, None));
     }

@@ -6,7 +6,7 @@
 mod events;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -31,6 +31,10 @@ const GRACE: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(200);
 /// In the attempt's folder: how long each resource took.
 const RESOURCES_FILE: &str = "resources.json";
+/// In the folder of the state: resources that may exist and are in no state, until people have looked.
+const DOUBTS_FILE: &str = "doubts.json";
+/// In the folder of the state: what the program has made.
+const STATE_FILE: &str = "terraform.tfstate";
 /// In the folder of the state: the values of the variables. They may be secrets.
 const VARIABLES_FILE: &str = "variables.tfvars";
 
@@ -64,19 +68,18 @@ async fn with_state(
         return Ok(Outcome::Succeeded.into());
     }
     let file = state.join(EVENTS_FILE);
-    let unsure = unsure(&state)?;
     if !attempt.reattach {
+        expect_state(&state)?;
+        let unsure = doubts(&state)?;
         if !is_cleanup {
             if !unsure.is_empty() {
-                return Err(doubt(&unsure, &file));
+                return Err(doubt(&unsure, &state));
             }
             make_private(&state).map_err(|error| format!("cannot make `{}`: {error}", state.display()))?;
             write_variables(&state, attempt, what)?;
         }
-        // What earlier attempts have said is over, unless it says what is doubtful.
-        if unsure.is_empty() {
-            remove(&file).map_err(|error| format!("cannot remove `{}`: {error}", file.display()))?;
-        }
+        // What earlier attempts have said is over; what was doubtful is written down.
+        remove(&file).map_err(|error| format!("cannot remove `{}`: {error}", file.display()))?;
         let _ = remove(&state.join(INIT_FILE));
     }
     let prepared = command::prepare(attempt, &what.command, &step.environment, step.timeout)
@@ -106,11 +109,17 @@ async fn with_state(
     if !outcome.is_success() {
         return Ok(command::finished(attempt, step, outcome, folder));
     }
+    expect_state(&state)?;
     if !is_cleanup {
         return Ok(deployed(attempt, step, outcome, folder));
     }
+    let unsure = doubts(&state)?;
     if !unsure.is_empty() {
-        return Err(doubt(&unsure, &file));
+        return Err(doubt(&unsure, &state));
+    }
+    let left = state::known(&state.join(STATE_FILE))?.unwrap_or_default();
+    if let Some(first) = left.current.iter().chain(&left.replaced).next() {
+        return Err(format!("`{first}` is still in the state `{}`", state.join(STATE_FILE).display()));
     }
     fs::remove_dir_all(&state).map_err(|error| format!("cannot remove `{}`: {error}", state.display()))?;
     // Stays as long as other steps have states.
@@ -146,22 +155,55 @@ fn explained(attempt: &Attempt, outcome: Outcome, events: &Events, state: &Path)
     Outcome::failed(failure.class, attempt.secrets.redactor.text(&cause).into_owned())
 }
 
-/// What a killed tool has begun to make, and of which neither its words nor its state say what became of it.
-fn unsure(state: &Path) -> Result<Vec<String>, String> {
-    let begun = events::never_ended(&state.join(EVENTS_FILE));
-    if begun.is_empty() {
-        return Ok(begun);
+/// What a killed tool has begun to make, and of which neither its words nor its state say what became of it. It is written down,
+/// so that it stays in doubt whatever the tool says of itself later.
+fn doubts(state: &Path) -> Result<BTreeSet<String>, String> {
+    let file = state.join(DOUBTS_FILE);
+    let known: Option<BTreeSet<String>> =
+        attempt::read_json(&file).map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
+    let known = known.unwrap_or_default();
+    let mut doubts = unsure(state)?;
+    doubts.extend(known.iter().cloned());
+    if doubts != known {
+        attempt::write_json(state, DOUBTS_FILE, &json!(doubts), Durability::Disk)
+            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
     }
-    let known = state::addresses(&state.join("terraform.tfstate"))?;
-    Ok(begun.into_iter().filter(|address| !known.contains(address)).collect())
+    Ok(doubts)
 }
 
-fn doubt(unsure: &[String], file: &Path) -> String {
+fn unsure(state: &Path) -> Result<BTreeSet<String>, String> {
+    let begun = events::made(&state.join(EVENTS_FILE)).never_ended;
+    if begun.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let known = state::known(&state.join(STATE_FILE))?.unwrap_or_default();
+    // Where one replaces another, the state has its address before: only with both is the new one in it.
+    let is_known = |it: &events::Begun| {
+        known.current.contains(&it.address) && (!it.replaces || known.replaced.contains(&it.address))
+    };
+    Ok(begun.into_iter().filter(|it| !is_known(it)).map(|it| it.address).collect())
+}
+
+/// A tool that has said that it made something has a state.
+fn expect_state(state: &Path) -> Result<(), String> {
+    let file = state.join(STATE_FILE);
+    if !events::made(&state.join(EVENTS_FILE)).any || state::known(&file)?.is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "resources were made, and there is no state of them in `{}`: put it back from a copy, such as `{STATE_FILE}.backup` beside it, \
+         or remove them by hand and then the folder `{}`",
+        file.display(),
+        state.display()
+    ))
+}
+
+fn doubt(unsure: &BTreeSet<String>, state: &Path) -> String {
     format!(
         "it was killed while it made {}, and wrote down no end: look whether that exists, remove it by hand, and then the file `{}`; \
          everything else is in the state, and a cleanup destroys it",
         unsure.iter().map(|address| format!("`{address}`")).collect::<Vec<_>>().join(", "),
-        file.display()
+        state.join(DOUBTS_FILE).display()
     )
 }
 
@@ -243,24 +285,40 @@ mod tests {
             )
         };
         let write = |name: &str, text: &str| fs::write(work.path().join(name), text).unwrap();
-        assert_eq!(unsure(work.path()), Ok(vec![]));
+        let in_doubt = || doubts(work.path()).map(|doubts| doubts.into_iter().collect::<Vec<_>>());
+        let forget = || fs::remove_file(work.path().join(DOUBTS_FILE)).unwrap();
+        assert_eq!(in_doubt(), Ok(vec![]));
         let begun = event("apply_start", "a.x")
             + &event("apply_start", "m.b.y")
             + &event("apply_start", "a.z")
             + &event("apply_complete", "a.z");
         write(EVENTS_FILE, &begun);
-        assert_eq!(unsure(work.path()), Ok(vec!["a.x".to_owned(), "m.b.y".to_owned()]));
-        write("terraform.tfstate", "");
-        assert_eq!(unsure(work.path()).unwrap().len(), 2);
+        assert_eq!(in_doubt().unwrap(), ["a.x", "m.b.y"]);
+        forget();
+        write(STATE_FILE, "");
+        assert_eq!(in_doubt().unwrap().len(), 2);
+        assert!(expect_state(work.path()).unwrap_err().contains("resources were made"));
+        forget();
         let state =
             r#"{"resources":[{"mode":"managed","module":"m","type":"b","name":"y","instances":[{}]}]}"#;
-        write("terraform.tfstate", state);
-        assert_eq!(unsure(work.path()), Ok(vec!["a.x".to_owned()]));
-        // One that has ended by itself has written down what it has made.
+        write(STATE_FILE, state);
+        assert_eq!(in_doubt().unwrap(), ["a.x"]);
+        assert_eq!(expect_state(work.path()), Ok(()));
+        // What a later run of the program says of itself decides nothing.
         write(EVENTS_FILE, &(begun + "{\"type\":\"ended\"}\n"));
-        assert_eq!(unsure(work.path()), Ok(vec![]));
-        write("terraform.tfstate", "{");
+        assert_eq!(in_doubt().unwrap(), ["a.x"]);
+        forget();
+        assert_eq!(in_doubt(), Ok(vec![]));
+        // One that takes the place of another is known where both are.
+        let planned =
+            r#"{"type":"planned_change","change":{"resource":{"addr":"m.b.y"},"action":"replace"}}"#;
+        write(EVENTS_FILE, &format!("{planned}\n{}", event("apply_start", "m.b.y")));
+        assert_eq!(in_doubt().unwrap(), ["m.b.y"]);
+        forget();
+        write(STATE_FILE, &state.replace("[{}]", r#"[{}, {"deposed": "0a1b"}]"#));
+        assert_eq!(in_doubt(), Ok(vec![]));
         write(EVENTS_FILE, &event("apply_start", "a.x"));
-        assert!(unsure(work.path()).unwrap_err().contains("cannot read"));
+        write(STATE_FILE, "{");
+        assert!(in_doubt().unwrap_err().contains("cannot read"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::manifest::read::Files;
+use crate::manifest::read::{Files, lies_in};
 
 /// What a folder declares.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) struct Declared {
     pub backend: Option<(String, String)>,
     /// Whether any file was there.
     pub has_files: bool,
+    /// The first file that is a link out of the root: none of it is read.
+    pub led_out: Option<String>,
 }
 
 /// A variable of a folder.
@@ -30,8 +32,8 @@ pub(super) struct Variable {
 
 impl Declared {
     /// Reads the files of a folder, in the order of their names. `ends` are those of their names, the first of which wins
-    /// where two files are called alike otherwise.
-    pub(super) fn read(files: &dyn Files, folder: &Path, ends: &[&str]) -> Self {
+    /// where two files are called alike otherwise. What lies outside of `root` is not read.
+    pub(super) fn read(files: &dyn Files, folder: &Path, root: &Path, ends: &[&str]) -> Self {
         let mut declared = Self::default();
         let mut names = files.names(folder);
         names.sort();
@@ -47,7 +49,12 @@ impl Declared {
                 continue;
             }
             declared.has_files = true;
-            let Ok(bytes) = files.read(&folder.join(name)) else { continue };
+            let path = folder.join(name);
+            if !lies_in(files, &path, root) {
+                declared.led_out = declared.led_out.take().or_else(|| Some(name.clone()));
+                continue;
+            }
+            let Ok(bytes) = files.read(&path) else { continue };
             let text = String::from_utf8_lossy(&bytes);
             if end.contains("json") {
                 declared.add_json(name, &text);
@@ -113,36 +120,44 @@ impl Declared {
     /// The form in JSON: "JSON Configuration Syntax" of Terraform.
     fn add_json(&mut self, file: &str, text: &str) {
         let Ok(Value::Object(top)) = serde_json::from_str(text) else { return };
-        let entries = |kind: &str| -> Vec<(String, Value)> {
-            let blocks = match top.get(kind) {
-                Some(Value::Array(several)) => several.iter().collect(),
-                Some(one) => vec![one],
-                None => vec![],
-            };
-            let maps = blocks.into_iter().filter_map(Value::as_object);
-            maps.flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
-        };
-        for (name, value) in entries("variable") {
-            let known = self.variables.entry(name).or_default();
-            known.has_default |= value.get("default").is_some();
-            let of_type = value.get("type").and_then(Value::as_str).unwrap_or_default();
-            known.is_structure |= tokens(of_type).iter().any(Token::is_structure);
+        let entries = |kind: &str| top.get(kind).map(entries).unwrap_or_default();
+        for (name, block) in entries("variable") {
+            let known = self.variables.entry(name.to_owned()).or_default();
+            for value in objects(block) {
+                known.has_default |= value.get("default").is_some();
+                let of_type = value.get("type").and_then(Value::as_str).unwrap_or_default();
+                known.is_structure |= tokens(of_type).iter().any(Token::is_structure);
+            }
         }
-        for (name, value) in entries("output") {
-            let is_sensitive = value.get("sensitive").is_some_and(|it| *it != Value::Bool(false));
-            *self.outputs.entry(name).or_default() |= is_sensitive;
+        for (name, block) in entries("output") {
+            let mut marks = objects(block).into_iter().filter_map(|value| value.get("sensitive"));
+            *self.outputs.entry(name.to_owned()).or_default() |= marks.any(|it| *it != Value::Bool(false));
         }
         for (name, value) in entries("terraform") {
-            let found = match name.as_str() {
+            let found = match name {
                 "cloud" => Some("cloud".to_owned()),
-                "backend" => value
-                    .as_object()
-                    .and_then(|it| it.keys().next())
-                    .map(|label| format!("backend \"{label}\"")),
+                "backend" => self::entries(value).first().map(|(label, _)| format!("backend \"{label}\"")),
                 _ => None,
             };
             self.backend = self.backend.take().or(found.map(|found| (file.to_owned(), found)));
         }
+    }
+}
+
+/// The members of an object, or of all objects of a list, and of lists in it: blocks may be written in either way.
+fn entries(blocks: &Value) -> Vec<(&str, &Value)> {
+    match blocks {
+        Value::Array(several) => several.iter().flat_map(entries).collect(),
+        Value::Object(one) => one.iter().map(|(name, value)| (name.as_str(), value)).collect(),
+        _ => vec![],
+    }
+}
+
+/// The objects of a block's value: one, or several.
+fn objects(block: &Value) -> Vec<&Value> {
+    match block {
+        Value::Array(several) => several.iter().flat_map(objects).collect(),
+        one => vec![one],
     }
 }
 
@@ -409,7 +424,7 @@ mod tests {
         found.add_json(
             "main.tf.json",
             r#"{"variable": {"a": {"type": "list(string)"}, "b": {"default": null}}, "output": [{"x": {"value": 1, "sensitive": true}}],
-               "terraform": {"backend": {"s3": {}}}}"#,
+               "terraform": [{"required_version": "1"}, {"backend": [[{"s3": [{}]}]]}]}"#,
         );
         assert_eq!(found.variables["a"], Variable { has_default: false, is_structure: true });
         assert_eq!(found.variables["b"], Variable { has_default: true, is_structure: false });

@@ -31,6 +31,7 @@ stopped=
 trap 'stopped=143; if [ -n "$program" ]; then kill -TERM "$program"; else exit 143; fi' TERM INT
 # Reads what the program says of itself: all of it is kept, and its messages are shown.
 narrate() {
+    umask 077
     while IFS= read -r line; do
         case $line in *'"summary":"Deprecated flag: -state"'*) continue ;; esac
         printf '%s\n' "$line" >> "$SB_TOOL_STATE/events.jsonl"
@@ -64,6 +65,7 @@ with_events() {
 }
 begin() {
     code=0
+    (umask 077 && : > "$SB_TOOL_STATE/init.log")
     "$tool" -chdir="$folder" init -input=false -no-color > "$SB_TOOL_STATE/init.log" 2>&1 &
     program=$!
     ends "$program" || code=$?
@@ -116,13 +118,21 @@ impl CommandLine for Terraform {
         let before = report.problems.len();
         let folder = around.place.existing(around.files, dir, true, "the Terraform folder", report);
         let is_there = report.problems.len() == before;
-        let declared = Declared::read(around.files, &folder, ends(program));
+        let declared = Declared::read(around.files, &folder, &around.place.root, ends(program));
         if is_there && !declared.has_files {
             let message = format!("the Terraform folder `{}` has no file that ends with `.tf`", dir.value);
             report.push(
                 Problem::error("missing-file", message)
                     .at(&dir.span, "nothing to deploy")
                     .help("name the folder that holds the configuration"),
+            );
+        }
+        if let Some(name) = &declared.led_out {
+            let message = format!("`{name}` of the Terraform folder is a link that leads out of the root");
+            report.push(
+                Problem::error("outside-root", message)
+                    .at(&dir.span, format!("not inside {}", around.place.root.display()))
+                    .help("copy the file into the folder"),
             );
         }
         if let Some((file, what)) = &declared.backend {
@@ -234,7 +244,7 @@ pub(super) fn variables(
     place: &ManifestFolder,
 ) -> BTreeMap<String, ToolValue> {
     let Some(dir) = &file.dir else { return BTreeMap::new() };
-    let declared = Declared::read(files, &folder(dir, place), ends(program(file)));
+    let declared = Declared::read(files, &folder(dir, place), &place.root, ends(program(file)));
     let values = file.variables.iter().flat_map(Map::iter);
     values
         .map(|(name, value)| {
