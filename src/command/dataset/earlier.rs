@@ -46,6 +46,17 @@ impl Files {
     /// # Errors
     /// Something would be lost: then nothing is written. Or a file cannot be written.
     pub(super) fn write(&self, output: &Path, folder: &Path, force: bool) -> Result<(), Refusal> {
+        let beside = self.beside.keys().map(|name| folder.join(name));
+        for path in [output.to_owned(), folder.to_owned()].into_iter().chain(beside) {
+            if std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_symlink()) {
+                let what = format!("`{}` is a link: what is written would lie elsewhere", path.display());
+                return Err(Refusal {
+                    exit: Exit::Usage,
+                    what,
+                    help: "name another plan with --output, or remove the link",
+                });
+            }
+        }
         let earlier = earlier(output, force)?;
         let is_ours = |name: &str, bytes: &[u8]| earlier.get(name).is_some_and(|own| *own == checksum(bytes));
         for (name, text) in self.beside.iter().filter(|_| !force) {
@@ -63,7 +74,8 @@ impl Files {
             }
         }
         let write = |path: &Path, text: &str| {
-            std::fs::write(path, text).map_err(|error| Refusal::io("write", path, &error))
+            sb_durable::write(path, sb_durable::Options::new(), text.as_bytes())
+                .map_err(|error| Refusal::io("write", path, &error.source))
         };
         for (name, text) in &self.beside {
             write(&folder.join(name), text)?;
@@ -83,7 +95,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+    fn io(doing: &str, path: &Path, error: &dyn std::fmt::Display) -> Self {
         let what = format!("cannot {doing} `{}`: {error}", path.display());
         Self { exit: Exit::Failed, what, help: "name another place with --output" }
     }
@@ -135,6 +147,32 @@ mod tests {
     fn files(plan: &str, beside: &[(&str, &str)]) -> Files {
         let beside = beside.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         Files { plan: format!("{MADE_BY} x\n{plan}\n"), beside: beside.collect() }
+    }
+
+    #[test]
+    fn nothing_is_written_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("elsewhere")).unwrap();
+        let mix = files("a", &[("load-a.csv", "1")]);
+        for (link, to) in [("mix", "elsewhere"), ("mix.toml", "new.toml"), ("mix/load-a.csv", "new.csv")] {
+            if link.contains('/') {
+                std::fs::create_dir(at("mix")).unwrap();
+            }
+            std::os::unix::fs::symlink(at(to), at(link)).unwrap();
+            for force in [false, true] {
+                let refused = mix.write(&at("mix.toml"), &at("mix"), force).unwrap_err();
+                assert!(
+                    refused.what.contains(&format!("{}` is a link", at(link).display())),
+                    "{}",
+                    refused.what
+                );
+            }
+            assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+            assert!(!at("new.toml").exists() && !at("new.csv").exists());
+            std::fs::remove_file(at(link)).unwrap();
+        }
+        mix.write(&at("mix.toml"), &at("mix"), false).unwrap();
     }
 
     #[test]

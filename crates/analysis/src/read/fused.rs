@@ -170,8 +170,9 @@ fn host(items: &mut [ConnectedSpan], functions: &[usize], forest: &mut Forest) {
     let mut taken: HashSet<usize> = functions.iter().filter_map(|&place| forest.parents[place]).collect();
     for &function in functions {
         let is_lost = forest.lacks_parent(&items[function]);
-        // The call of which the span is a part, though X-Ray has the services between.
-        let caller = forest.parents[function].filter(|&parent| items[parent].kind != SpanKind::Platform);
+        // The call of which the span is a part, though X-Ray has the services between: of OpenTelemetry, or the service or the
+        // call of X-Ray whose id the event had.
+        let caller = forest.parents[function];
         if !is_lost && caller.is_none() {
             continue;
         }

@@ -270,6 +270,30 @@ fn a_chain_through_a_queue_and_a_bus_is_one_trace_of_both_sources() {
     }
 }
 
+/// Which of X-Ray's spans a function names as its parent depends on where it takes the context from.
+#[test]
+fn a_function_is_a_part_of_its_invocation_whichever_span_of_the_platform_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = files(&folder, &[WARM], false);
+    let rows = |otlp: &str| {
+        fs::write(&paths[1], otlp).unwrap();
+        let breakdown = folder.path().join("rows.csv");
+        let options = AnalyzeOptions { breakdown: Some(breakdown.clone()), ..AnalyzeOptions::default() };
+        analyze_fused(&paths, &options).unwrap();
+        read_breakdown(fs::File::open(breakdown).unwrap()).unwrap()
+    };
+    let otlp = fs::read_to_string(&paths[1]).unwrap();
+    let expected = rows(&otlp);
+    // The service that runs the function, the gateway that calls it, its invocation, and a span that nobody has.
+    for other in [10, 1, 12, 999] {
+        let (named, other) = (WARM.id(11), WARM.id(other));
+        let changed =
+            otlp.replace(&format!("\"parentSpanId\":\"{named}\""), &format!("\"parentSpanId\":\"{other}\""));
+        assert_ne!(changed, otlp);
+        assert_eq!(rows(&changed), expected, "{other}");
+    }
+}
+
 #[test]
 fn each_source_alone_has_no_such_trace() {
     let documents = WARM.documents();
