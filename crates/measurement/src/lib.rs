@@ -19,7 +19,7 @@ pub use request_types::{
     IMAGE, NO_REQUEST, RequestType, RequestTypes, STUDY_APPLICATIONS, TypeId, UNKNOWN_REQUEST, image_type,
     names_of,
 };
-pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError};
+pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, MeasurementError, RowCounts};
 pub use summary::{ClosedLoop, Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
 pub use times::{Distribution, Times, nearest_rank, quantile_place};
 pub use timestamp::Timestamp;

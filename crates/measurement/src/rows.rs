@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::{Invocation, Outcome, Timestamp, of_cell, to_cell};
+use crate::{Invocation, Outcome, SUMMARY_FILE, Timestamp, of_cell, to_cell};
 
 /// The name of the file of rows in the folder of an invocation.
 pub const INVOCATIONS_FILE: &str = "invocations.csv";
@@ -38,6 +38,38 @@ pub enum MeasurementError {
         /// What is wrong.
         problem: String,
     },
+    /// The load's summary counts more requests than there are rows of them.
+    #[error(
+        "invocations.csv has {} requests that were sent, {} of them answered, but {SUMMARY_FILE} says {} and {}: rows are missing; \
+         restore the file or run the invocation again",
+        rows.sent,
+        rows.answered,
+        load.sent,
+        load.answered
+    )]
+    Missing {
+        /// What the rows say.
+        rows: RowCounts,
+        /// What the summary says.
+        load: RowCounts,
+    },
+}
+
+/// How many requests were sent and answered, by rows or by the summary of their load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// Requests of which at least one byte left this machine.
+    pub sent: u64,
+    /// Complete answers, as expected or not.
+    pub answered: u64,
+}
+
+impl RowCounts {
+    /// Counts one row more.
+    pub fn add(&mut self, row: &Invocation) {
+        self.sent += u64::from(row.sent.is_some());
+        self.answered += u64::from(row.latency_micros().is_some());
+    }
 }
 
 /// The columns of `invocations.csv`.

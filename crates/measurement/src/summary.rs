@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Times, Timestamp};
+use crate::{MeasurementError, Outcome, RowCounts, Times, Timestamp};
 
 /// The name of the summary's file in the folder of an invocation.
 pub const SUMMARY_FILE: &str = "load_summary.json";
@@ -72,6 +72,19 @@ pub struct LoadSummary {
 impl LoadSummary {
     /// The version that is written.
     pub const VERSION: u32 = 1;
+
+    /// Whether the rows of the load are all there. Rows that the summary does not count are no error: both are counted alike, so
+    /// only a loss is possible.
+    ///
+    /// # Errors
+    /// More requests were sent, or answered, than there are rows of: the file lost some after the load had ended.
+    pub fn check_rows(&self, rows: RowCounts) -> Result<(), MeasurementError> {
+        let load = RowCounts { sent: self.sent, answered: self.answered };
+        if load.sent > rows.sent || load.answered > rows.answered {
+            return Err(MeasurementError::Missing { rows, load });
+        }
+        Ok(())
+    }
 
     /// Takes over times in the place of those that it has.
     pub fn set_times(&mut self, times: &Times) {

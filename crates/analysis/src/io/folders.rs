@@ -7,7 +7,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use sb_measurement::{INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, SUMMARY_FILE};
+use sb_measurement::{
+    INVOCATIONS_FILE, InvocationReader, LoadSummary, MeasurementError, RowCounts, SUMMARY_FILE,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -278,12 +280,15 @@ fn add_invocations(measured: &mut Measurements, folder: &Path, prefix: &str) -> 
             "the last line of {INVOCATIONS_FILE} is cut off and was left out: the load was killed."
         ));
     }
-    let mut count = 0;
+    let (mut count, mut counts) = (0, RowCounts::default());
     for row in rows {
-        measured.add_invocation(&row.map_err(wrong)?);
+        let row = row.map_err(wrong)?;
+        measured.add_invocation(&row);
+        counts.add(&row);
         count += 1;
     }
     if let Some(summary) = read_summary(folder)? {
+        summary.check_rows(counts).map_err(wrong)?;
         notes.extend(summary.notes);
         measured.add_load(summary.planned, prefix, &notes, &summary.invalid);
     } else {
@@ -296,7 +301,7 @@ fn add_invocations(measured: &mut Measurements, folder: &Path, prefix: &str) -> 
 }
 
 /// `None`: the load did not come to its end.
-fn read_summary(folder: &Path) -> Result<Option<LoadSummary>, ReportError> {
+pub(super) fn read_summary(folder: &Path) -> Result<Option<LoadSummary>, ReportError> {
     let path = folder.join(SUMMARY_FILE);
     let Some(file) = open(&path)? else { return Ok(None) };
     serde_json::from_reader(BufReader::new(file))
@@ -348,32 +353,37 @@ fn read_invalid_ids(folder: &Path) -> Result<Vec<String>, ReportError> {
 /// # Errors
 /// A file of the folder is damaged, or cannot be read.
 pub fn check_folder(folder: &Path) -> Result<(), ReportError> {
-    check(folder, true)
+    check(folder, None)
 }
 
 /// As [`check_folder`], but of the files alone whose size does not grow with the requests that were answered: for who has found
-/// the others in order.
+/// the others in order, and has counted the rows of `invocations.csv`. Without that file, `rows` means nothing.
 ///
 /// # Errors
 /// A file of the folder is damaged, or cannot be read.
-pub fn check_small_files(folder: &Path) -> Result<(), ReportError> {
-    check(folder, false)
+pub fn check_small_files(folder: &Path, rows: RowCounts) -> Result<(), ReportError> {
+    check(folder, Some(rows))
 }
 
-fn check(folder: &Path, with_tables: bool) -> Result<(), ReportError> {
+/// `known`: the tables are in order, and `invocations.csv` has such rows.
+fn check(folder: &Path, known: Option<RowCounts>) -> Result<(), ReportError> {
+    let with_tables = known.is_none();
     if !has_measurements(folder) {
         return Ok(());
     }
     describe(folder)?;
     let path = folder.join(INVOCATIONS_FILE);
     if let Some(file) = open(&path)? {
+        let wrong = |source| ReportError::Invocations { path: path.clone(), source };
+        let mut counts = known.unwrap_or_default();
         if with_tables {
-            let wrong = |source| ReportError::Invocations { path: path.clone(), source };
             for row in InvocationReader::new(file).map_err(wrong)? {
-                row.map_err(wrong)?;
+                counts.add(&row.map_err(wrong)?);
             }
         }
-        read_summary(folder)?;
+        if let Some(summary) = read_summary(folder)? {
+            summary.check_rows(counts).map_err(wrong)?;
+        }
     } else if with_tables {
         for_each_k6_request(folder, &mut |_| {})?;
     }
@@ -556,6 +566,46 @@ mod tests {
         let summary = summarize("app", &[folder.path().to_owned()]).unwrap();
         assert_eq!(summary.load.unwrap().sent, 1);
         assert!(summary.warnings[0].contains("cut off"), "{:?}", summary.warnings);
+    }
+
+    #[test]
+    fn rows_that_the_summary_counts_and_the_file_lost_are_damage() {
+        let rows: Vec<_> = (1..=4).map(|number| row(number, "get", Some(10), Outcome::Ok)).collect();
+        let folder = folder(&rows);
+        let path = folder.path().join(INVOCATIONS_FILE);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(folder.path().join(SUMMARY_FILE), summary_of(4, 4)).unwrap();
+        let folders = [folder.path().to_owned()];
+        assert!(summarize_groups("app", &folders).left_out.is_empty());
+        assert!(check_folder(folder.path()).is_ok());
+        fs::write(&path, whole.lines().take(3).map(|line| format!("{line}\r\n")).collect::<String>())
+            .unwrap();
+        let found = summarize_groups("app", &folders);
+        assert_eq!((found.groups.len(), found.left_out.len()), (0, 1));
+        let message = found.left_out[0].error.to_string();
+        let expected =
+            "has 2 requests that were sent, 2 of them answered, but load_summary.json says 4 and 4";
+        assert!(message.contains(expected), "{message}");
+        let checked = [
+            check_folder(folder.path()),
+            check_small_files(folder.path(), RowCounts { sent: 2, answered: 2 }),
+        ];
+        assert!(checked.iter().all(|found| found.as_ref().unwrap_err().to_string() == message));
+        // A cut last line is a lost row, too, and a load that was killed has no summary.
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert_eq!(summarize_groups("app", &folders).left_out.len(), 1);
+        fs::remove_file(folder.path().join(SUMMARY_FILE)).unwrap();
+        assert_eq!(summarize_groups("app", &folders).groups[0].load.as_ref().unwrap().sent, 3);
+    }
+
+    /// The summary of a load of so many requests.
+    fn summary_of(sent: u64, answered: u64) -> String {
+        format!(
+            r#"{{"version": {}, "planned": {sent}, "sent": {sent}, "answered": {answered}, "failed": 0, "dropped": 0, "outcomes": {{}},
+               "latency_ms": null, "latency_from_planned_ms": null, "lateness_ms": null, "started": "1.000000",
+               "ended": "2.000000", "cancelled": false, "invalid": []}}"#,
+            LoadSummary::VERSION
+        )
     }
 
     #[test]

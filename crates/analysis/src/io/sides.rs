@@ -6,13 +6,13 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use sb_measurement::{
-    IMAGE, INVOCATIONS_FILE, InvocationReader, LoadSummary, Outcome, RequestType, RequestTypes, SUMMARY_FILE,
+    IMAGE, INVOCATIONS_FILE, InvocationReader, LoadSummary, Outcome, RequestType, RequestTypes, RowCounts,
     image_type, sent_id,
 };
 use serde_json::Value;
 
 use super::BREAKDOWN_FILE;
-use super::folders::{RUN_FILE, ReportError, describe, open};
+use super::folders::{RUN_FILE, ReportError, describe, open, read_summary};
 use super::input::TRACE_FILES;
 use super::measured::for_each_path;
 use crate::path::breakdown::Activity;
@@ -282,7 +282,9 @@ impl Reader<'_> {
             factors: described.factors.clone(),
             request,
         };
-        let invalid = invalid_reason(folder)?;
+        let summary = read_summary(folder)?;
+        // Why the folder's load must not be used, by its own summary.
+        let invalid = summary.as_ref().and_then(|summary| summary.invalid.first().cloned());
         let usable = invalid.is_none();
         if let Some(reason) = invalid {
             self.invalid.push((folder.clone(), reason));
@@ -307,7 +309,7 @@ impl Reader<'_> {
                 known.or_insert(TraceRequest { request, by_path, failed: false }).failed |= failed;
             }
         };
-        let is_known = if read_invocations(folder, &mut add)? {
+        let is_known = if read_invocations(folder, summary.as_ref(), &mut add)? {
             true
         } else if let Some(dropped) = read_k6(described, &mut add)? {
             self.add_dropped(&counts, dropped, key, place);
@@ -389,22 +391,19 @@ impl Reader<'_> {
     }
 }
 
-/// Why the folder's load must not be used, by its own summary.
-fn invalid_reason(folder: &Path) -> Result<Option<String>, ReportError> {
-    let path = folder.join(SUMMARY_FILE);
-    let Some(file) = open(&path)? else { return Ok(None) };
-    let summary: LoadSummary = serde_json::from_reader(BufReader::new(file))
-        .map_err(|source| ReportError::Summary { path: path.clone(), source })?;
-    Ok(summary.invalid.into_iter().next())
-}
-
 /// Gives each invocation on. False where there is no such file.
-fn read_invocations(folder: &Path, add: &mut impl FnMut(SentRequest<'_>)) -> Result<bool, ReportError> {
+fn read_invocations(
+    folder: &Path,
+    summary: Option<&LoadSummary>,
+    add: &mut impl FnMut(SentRequest<'_>),
+) -> Result<bool, ReportError> {
     let path = folder.join(INVOCATIONS_FILE);
     let Some(file) = open(&path)? else { return Ok(false) };
     let wrong = |source| ReportError::Invocations { path: path.clone(), source };
+    let mut counts = RowCounts::default();
     for row in InvocationReader::new(file).map_err(wrong)? {
         let row = row.map_err(wrong)?;
+        counts.add(&row);
         let answered = row.latency_micros().filter(|_| row.outcome == Outcome::Ok);
         add(SentRequest {
             request: Some(row.request),
@@ -412,6 +411,9 @@ fn read_invocations(folder: &Path, add: &mut impl FnMut(SentRequest<'_>)) -> Res
             trace_id: &row.trace_id,
             latency_ms: answered.map(|micros| micros as f64 / 1e3),
         });
+    }
+    if let Some(summary) = summary {
+        summary.check_rows(counts).map_err(wrong)?;
     }
     Ok(true)
 }
@@ -530,7 +532,7 @@ fn failure(status: u32, code: u32) -> Outcome {
 mod tests {
     use std::fs;
 
-    use sb_measurement::{Invocation, InvocationWriter, Timestamp};
+    use sb_measurement::{Invocation, InvocationWriter, SUMMARY_FILE, Timestamp};
     use tempfile::TempDir;
 
     use super::*;
@@ -717,6 +719,28 @@ mod tests {
         assert_eq!((column.latencies_ms.len(), column.answered_in_vain, column.failed), (0, 1, 1));
         assert!(run.traces.is_empty());
         assert!(run.notes[0].ends_with("Half of the requests failed."), "{:?}", run.notes);
+    }
+
+    #[test]
+    fn a_folder_whose_rows_are_not_all_there_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            folder(root.path(), name, &described(if name == "a" { 1 } else { 2 }, 1), &[Some(10), Some(20)]);
+        }
+        let summary = |sent: u64| {
+            format!(
+                r#"{{"version": {}, "planned": 2, "sent": {sent}, "answered": 2, "failed": 0, "dropped": 0, "outcomes": {{}},
+                   "latency_ms": null, "latency_from_planned_ms": null, "lateness_ms": null, "started": "1.000000",
+                   "ended": "2.000000", "cancelled": false, "invalid": []}}"#,
+                LoadSummary::VERSION
+            )
+        };
+        fs::write(root.path().join("a").join(SUMMARY_FILE), summary(2)).unwrap();
+        assert_eq!((read(&root).folders, read(&root).left_out), (2, 0));
+        fs::write(root.path().join("a").join(SUMMARY_FILE), summary(3)).unwrap();
+        let run = read(&root);
+        assert_eq!((run.folders, run.left_out), (1, 1));
+        assert!(run.notes[0].contains("a/invocations.csv") && run.notes[0].contains("rows are missing"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::execution::Execution;
 use crate::note::Note;
 use crate::workload::Workload;
 use crate::{parallel, rates};
-use sb_measurement::{IMAGE, RequestTypes, STUDY_APPLICATIONS};
+use sb_measurement::{IMAGE, RequestTypes, RowCounts, STUDY_APPLICATIONS};
 
 pub(crate) use requests::NO_LATENCY;
 
@@ -446,7 +446,7 @@ fn read_contents(executions: &[Execution], options: &Options, notes: &mut Vec<No
         content.left -= 1;
         if content.left == 0 {
             if options.whole_folders {
-                content.damage = damage(&execution.folder, content.is_plain == [true; 2]);
+                content.damage = damage(&execution.folder, &content);
             }
             content.join(as_published);
         }
@@ -455,8 +455,17 @@ fn read_contents(executions: &[Execution], options: &Options, notes: &mut Vec<No
 }
 
 /// What is wrong with a file of the folder, as the summaries of `sb_analysis` say it.
-fn damage(folder: &Path, is_plain: bool) -> Option<String> {
-    let checked = if is_plain { check_small_files(folder) } else { check_folder(folder) };
+fn damage(folder: &Path, content: &Content) -> Option<String> {
+    let checked = if content.is_plain == [true; 2] {
+        let sent = content.requests.as_ref().map(|requests| &requests.sent);
+        let rows = sent.map_or(RowCounts::default(), |sent| RowCounts {
+            sent: sent.count(),
+            answered: sent.count() - sent.unanswered,
+        });
+        check_small_files(folder, rows)
+    } else {
+        check_folder(folder)
+    };
     checked.err().map(|error| error.to_string())
 }
 

@@ -814,6 +814,38 @@ fn folders_that_are_left_out_count_nowhere() {
     }
 }
 
+/// The summary of a load of so many requests, all of them answered.
+fn load_summary(sent: u64) -> String {
+    format!(
+        r#"{{"version": 1, "planned": {sent}, "sent": {sent}, "answered": {sent}, "failed": 0, "dropped": 0, "outcomes": {{}},
+           "latency_ms": null, "latency_from_planned_ms": null, "lateness_ms": null, "started": "1.000000", "ended": "2.000000",
+           "cancelled": false, "invalid": []}}"#
+    )
+}
+
+/// Rows that are gone are damage, although every row that is left is right, and the file is read once only.
+#[test]
+fn an_execution_that_lost_rows_is_left_out_as_a_whole() {
+    let data = Data::new();
+    let logs = "shop/logs/2026-01-01_00-00-00";
+    ours(&data, logs, "t1", &[(1, 20, 0, true), (2, 30, 0, true), (3, 40, 0, true)]);
+    let options = Options { whole_folders: true, ..Options::default() };
+    for (sent, left_out) in [(3, 0), (4, 1)] {
+        data.write(&format!("{logs}/load_summary.json"), &load_summary(sent));
+        let dataset = read(&[data.path()], &options).unwrap();
+        assert_eq!(
+            (dataset.left_out().len(), dataset.executions(), dataset.read_again),
+            (left_out, 1 - left_out, 0)
+        );
+        assert!(
+            dataset
+                .left_out()
+                .iter()
+                .all(|(_, why)| why.contains("has 3 requests that were sent, 3 of them answered"))
+        );
+    }
+}
+
 /// Whatever is in the files, something is read and nothing panics; what is left out is said.
 #[test]
 fn files_with_any_bytes_changed_are_read_without_a_panic() {
@@ -866,6 +898,7 @@ fn folders_are_left_out_where_summaries_leave_them_out() {
         &[(1, 20, 0, true), (2, 30, 1, false), (3, 40, 0, true)],
     );
     let shop = data.path().join("shop/logs/2026-01-01_00-00-00");
+    data.write("shop/logs/2026-01-01_00-00-00/load_summary.json", &load_summary(3));
     let files: Vec<PathBuf> = [
         (&published, "k6_metrics.csv"),
         (&published, "trace_breakdown.csv"),
