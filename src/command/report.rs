@@ -14,6 +14,7 @@ use super::status::{last_run, open};
 use super::tables;
 use crate::cli::ReportArguments;
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::provider::retrieval::Retrieval;
 use crate::run::{Request, What, find_run};
 use crate::settings::Settings;
@@ -25,6 +26,7 @@ use crate::watch::measured::{invocations, led_out, summaries};
 use sb_analysis::{ApplicationSummary, Ink, Summaries, TRACE_FILES, render_summaries};
 use sb_plan::event::Verdict;
 use sb_plan::id::RunId;
+use sb_report::{Note, Weight};
 
 /// Folders of invocations, by application.
 type Folders = BTreeMap<String, Vec<PathBuf>>;
@@ -73,14 +75,17 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
         }
     }
     let sources = sources(&named, &folders);
-    let analyzed = tables::analyze(terminal, &sources)?;
+    // First: a report of some folders must not pass for one of all.
+    let mut known = gone(&folders);
+    let count_gone = known.len();
+    known.extend(tables::analyze(terminal, &sources)?);
     if let Some(output) = &arguments.output {
         // The summaries of the screen would read every file once more.
         if !folders.values().flatten().any(|folder| folder.is_dir()) {
             check_there(&folders)?;
         }
         let (mut report, left_out) = tables::compute(&sources, arguments)?;
-        report.notes.extend(analyzed);
+        report.notes.splice(0..0, known);
         return tables::write(terminal, settings, &report, about, (&sources, &left_out), output);
     }
     let mut found = measured(&folders)?;
@@ -89,6 +94,9 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
     found.groups.extend(of_named.groups);
     found.left_out.extend(of_named.left_out);
     tables::say_left_out(terminal, &found)?;
+    if !found.groups.is_empty() {
+        tables::say_notes(terminal, "folder gone:", known.iter().take(count_gone));
+    }
     if (arguments.as_published || arguments.workload_traces.is_some()) && !settings.json() {
         let message = "the definitions of tables mean nothing to the screen";
         let help = "write the tables with `--output DIR`, or print them with `--format json`";
@@ -103,7 +111,7 @@ pub(super) async fn report(terminal: &Terminal, settings: &Settings, arguments: 
     }
     if settings.json() {
         let (mut report, _) = tables::compute(&sources, arguments)?;
-        report.notes.extend(analyzed);
+        report.notes.splice(0..0, known);
         return show_numbers(terminal, &found, &report);
     }
     show_summaries(terminal, settings, &found.groups)
@@ -120,6 +128,29 @@ async fn of_run(store: &Store, row: &RunRow) -> Result<About, Failed> {
 fn sources(named: &[&PathBuf], folders: &Folders) -> Vec<PathBuf> {
     let there = folders.values().flatten().filter(|folder| folder.is_dir());
     named.iter().copied().chain(there).cloned().collect()
+}
+
+/// The folders of runs that are not there any more: how many, and each by its name. Nothing that they held counts anywhere.
+fn gone(folders: &Folders) -> Vec<Note> {
+    let all = || folders.values().flatten();
+    let gone: Vec<&PathBuf> = all().filter(|folder| !folder.is_dir()).collect();
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    let warning =
+        |path: Option<PathBuf>, message: String| Note { weight: Weight::Warning, path, line: None, message };
+    let count = format!(
+        "{} of {} are not there any more, and count nowhere; name the folders where they are now: sb report FOLDER…",
+        gone.len(),
+        counted(all().count(), "invocation folder")
+    );
+    let each = gone.into_iter().map(|folder| {
+        warning(
+            Some(folder.clone()),
+            "there is no such folder any more; what was measured in it is not known".to_owned(),
+        )
+    });
+    std::iter::once(warning(None, count)).chain(each).collect()
 }
 
 /// All numbers as JSON.
@@ -381,4 +412,29 @@ async fn show_outputs(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_gone_are_counted_and_named() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str| root.path().join(name);
+        std::fs::create_dir(folder("a")).unwrap();
+        let mut folders = Folders::from([("shop".to_owned(), vec![folder("a")])]);
+        assert_eq!(gone(&folders), []);
+        folders.insert("todo".to_owned(), vec![folder("b"), folder("c")]);
+        let notes = gone(&folders);
+        assert_eq!(notes.len(), 3);
+        assert!(
+            notes[0].message.starts_with("2 of 3 invocation folders are not there any more"),
+            "{notes:?}"
+        );
+        let paths: Vec<_> = notes[1..].iter().filter_map(|note| note.path.clone()).collect();
+        assert_eq!(paths, [folder("b"), folder("c")]);
+        assert!(notes.iter().all(|note| note.weight == Weight::Warning));
+        assert_eq!(sources(&[], &folders), [folder("a")]);
+    }
 }

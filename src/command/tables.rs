@@ -116,6 +116,21 @@ pub(super) fn analyze(terminal: &Terminal, folders: &[PathBuf]) -> Result<Vec<No
     Ok(notes)
 }
 
+/// Says the first of some notes, under what they are about.
+pub(super) fn say_notes<'n>(
+    terminal: &Terminal,
+    about: &str,
+    notes: impl ExactSizeIterator<Item = &'n Note>,
+) {
+    let more = notes.len().saturating_sub(SHOWN);
+    for note in notes.take(SHOWN) {
+        terminal.say(&format!("{} {note}", terminal.paint(Style::Bad, about)));
+    }
+    if more > 0 {
+        terminal.say(&format!("{}: `--format json` has all, as `notes`", counted(more, "more note")));
+    }
+}
+
 /// Reads what is in or below some folders, and computes everything. A folder counts in all figures or in none: those with a
 /// damaged file are returned.
 ///
