@@ -30,12 +30,22 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
     let sum = |of: fn(&Group) -> u64| whole.iter().map(|group| of(group)).sum::<u64>();
     writeln!(out, "## Report\n")?;
     // Unknown is not zero: folders may have traces alone.
-    let requests: Vec<&&Group> = whole.iter().filter(|group| has_requests(group)).collect();
+    let is_known =
+        |group: &&&Group| has_requests(group) || group.not_sent_requests.is_some_and(|count| count > 0);
+    let requests: Vec<&&Group> = whole.iter().filter(is_known).collect();
     let requests = if requests.is_empty() && whole.iter().any(|group| group.traces > 0) {
         "an unknown number of requests".to_owned()
     } else {
         let sum = |of: fn(&Group) -> Option<u64>| requests.iter().filter_map(|group| of(group)).sum::<u64>();
-        format!("{} requests ({} failed)", sum(|group| group.requests), sum(|group| group.failed_requests))
+        let never = match sum(|group| group.not_sent_requests) {
+            0 => String::new(),
+            count => format!(", {count} more never sent"),
+        };
+        format!(
+            "{} requests ({} failed{never})",
+            sum(|group| group.requests),
+            sum(|group| group.failed_requests)
+        )
     };
     writeln!(
         out,

@@ -139,6 +139,20 @@ impl<W: Write> SummaryTable<'_, W> {
             }
             writeln!(self.out)?;
         }
+        // No column of its own: seldom is anything dropped, but then the other counts are not the whole load.
+        let dropped = groups.iter().filter_map(|group| {
+            let count = group.load.as_ref()?.dropped;
+            (count > 0).then(|| format!("{} dropped at {}", grouped(count), labels(group, groups)))
+        });
+        let dropped: Vec<_> = dropped.collect();
+        if !dropped.is_empty() {
+            let shown = dropped.iter().take(MOST_REASONS).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = match dropped.len().saturating_sub(MOST_REASONS) {
+                0 => String::new(),
+                count => format!(", and {count} more groups"),
+            };
+            self.sentence("note", Emphasis::Bad, &format!("never sent: {shown}{more}."))?;
+        }
         let reasons: Vec<_> =
             groups.iter().flat_map(|group| group.invalid.iter().map(move |why| (group, why))).collect();
         for (group, reason) in reasons.iter().take(MOST_REASONS) {

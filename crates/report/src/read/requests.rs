@@ -265,11 +265,22 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
             bad.add(record.line, || "a quote is never closed, or the row is too long".to_owned());
             continue;
         }
-        if fields.raw(record, metric) != METRIC {
+        // The study's definitions do not know iterations that k6 dropped.
+        let is_dropped = !as_published && fields.raw(record, metric) == DROPPED;
+        if fields.raw(record, metric) != METRIC && !is_dropped {
             continue;
         }
         if fields.len() != columns {
             bad.add(record.line, || format!("it has {} fields instead of {columns}", fields.len()));
+            continue;
+        }
+        if is_dropped {
+            let text = fields.raw(record, value);
+            let count = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+            match count.filter(|count| count.is_finite() && *count >= 0.0) {
+                Some(count) => all.sent.dropped = all.sent.dropped.saturating_add(count as u64),
+                None => bad.add(record.line, || wrong("metric_value", text, "a number of iterations")),
+            }
             continue;
         }
         let Some(at) = seen.seconds(fields.raw(record, time)) else {
@@ -299,6 +310,7 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
         let id = if as_published { id_as_published(&tags) } else { id_of_tags(&tags).into() };
         all.join(&id, kind, has_failed);
     }
+    all.sent.not_sent = all.sent.dropped;
     all.sent.times = times.into_times();
     all.sent.kinds = kinds;
     all.types = types.into_names();

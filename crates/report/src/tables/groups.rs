@@ -133,6 +133,9 @@ pub struct Group {
     pub requests: Option<u64>,
     /// Requests that were not answered as expected.
     pub failed_requests: Option<u64>,
+    /// Requests that were due and never sent, those that the load generator dropped among them. They are in neither of the two
+    /// counts before. Their type is not always known: of all types together only. `None` also with the study's definitions.
+    pub not_sent_requests: Option<u64>,
     /// From sending to the answer, as the load generator measured it; of requests that were answered as expected. With the study's
     /// definitions, of all answers.
     pub latency: Option<Figures>,
@@ -351,10 +354,11 @@ fn figures(key: &GroupKey, members: &Members<'_>, as_published: bool) -> Group {
     let failed_duration = aggregates(&mut values, 1000).map(Into::into);
     values.clear();
     let mut of_failures = Vec::new();
-    let (mut requests, mut failed) = (0, 0);
+    let (mut requests, mut failed, mut not_sent) = (0, 0, 0_u64);
     for (execution, kind) in &members.requests {
         let Some(sent) = &execution.sent else { continue };
         folders.push(&execution.folder);
+        not_sent = not_sent.saturating_add(sent.not_sent);
         let (requests_before, failed_before, before) = (requests, failed, values.len());
         for (place, found) in sent.kinds.iter().enumerate() {
             if kind.is_none_or(|kind| kind == *found) {
@@ -393,6 +397,8 @@ fn figures(key: &GroupKey, members: &Members<'_>, as_published: bool) -> Group {
         invalid: members.invalid.as_ref().map(|all| all.iter().map(|execution| execution.invalid).sum()),
         requests: has_requests.then_some(requests),
         failed_requests: has_requests.then_some(failed),
+        not_sent_requests: Some(not_sent)
+            .filter(|_| has_requests && !as_published && key.request_type.is_none()),
         latency: aggregates(&mut values, 1).map(Into::into),
         failed_latency: aggregates(&mut of_failures, 1).map(Into::into),
         duration: duration.map(Into::into),
@@ -467,6 +473,8 @@ pub(crate) fn tables(groups: &[Group]) -> Vec<Table> {
     last.extend(
         precision.iter().flat_map(|[width, verdict]| [(&**width, Kind::Float), (&**verdict, Kind::Text)]),
     );
+    // Behind the others: who reads columns by their place finds them where they were.
+    last.push(("not_sent_requests", Kind::Integer));
     let mut all = Table::new(
         "groups",
         "One row per application, request type (empty: all), label, levels of factors, and cold-start status (empty: all). Times \
@@ -511,6 +519,7 @@ pub(crate) fn tables(groups: &[Group]) -> Vec<Table> {
             cells.push(found.and_then(|found| found.relative_width).into());
             cells.push(found.map_or(Cell::Text(None), |found| found.words().into()));
         }
+        cells.push(group.not_sent_requests.into());
         all.push(cells);
         for activity in &group.activities {
             let mut cells = row(group);

@@ -846,6 +846,39 @@ fn an_execution_that_lost_rows_is_left_out_as_a_whole() {
     }
 }
 
+#[test]
+fn iterations_that_k6_dropped_were_not_sent() {
+    let data = small();
+    let file = "lg1/raw/todo/logs/2022-01-01_00-00-00/k6_metrics.csv";
+    let text = fs::read_to_string(data.path().join(file)).unwrap();
+    let before = data.report(false);
+    let sent = group(&before, None, None).requests.unwrap();
+    let row = |count: &str| format!("dropped_iterations,1,{count},,,,,,,,,,,,,,,\n");
+    data.write(file, &format!("{text}{}{}", row("30"), row("5.0")));
+    let report = data.report(false);
+    let all = group(&report, None, None);
+    assert_eq!((all.requests, all.failed_requests, all.not_sent_requests), (Some(sent), Some(0), Some(35)));
+    assert_eq!(cell(&report, "overview", 0, "not_sent_requests"), 35_i64.into());
+    assert_eq!(cell(&report, "overview", 0, "sent_requests"), (sent as i64).into());
+    let of_type = report.groups.iter().find(|group| group.key.request_type.is_some()).unwrap();
+    assert_eq!(of_type.not_sent_requests, None, "nobody knows of which type they were");
+    assert!(
+        crate::summary::summary(&report).contains("(0 failed, 35 more never sent)"),
+        "{}",
+        crate::summary::summary(&report)
+    );
+    // The study has no such column, and no such count.
+    let published = data.report(true);
+    assert_eq!(group(&published, None, None).not_sent_requests, None);
+    assert_eq!(
+        cell(&published, "overview", 0, "missing_requests"),
+        cell(&before, "overview", 0, "missing_requests")
+    );
+    data.write(file, &format!("{text}{}", row("many")));
+    let report = data.report(false);
+    assert!(report.notes.iter().any(|note| note.message.contains("`many` is not a number of iterations")));
+}
+
 /// Whatever is in the files, something is read and nothing panics; what is left out is said.
 #[test]
 fn files_with_any_bytes_changed_are_read_without_a_panic() {
