@@ -184,6 +184,41 @@ pub(crate) fn pattern(config: &Config, per_minute: &[f64], as_published: bool) -
     without_leading_zeros(rates, if as_published { 60 } else { 1 })
 }
 
+/// The rates of the pattern that a load of ours follows, on the time of the load: of the minutes, what `skip_s` leaves is kept, its
+/// time is divided by `speed`, and its rates are multiplied by it. Their sum is what the load was planned to send, if that is
+/// known (`planned`), or else what its scaling makes of the part that is kept. Leading zeros are cut off. `None`: it would last
+/// longer than a week.
+pub(crate) fn pattern_of_load(
+    config: &Config,
+    load: &Value,
+    per_minute: &[f64],
+    planned: Option<f64>,
+) -> Option<Vec<f64>> {
+    let number = |of: &Value, name: &str| of.get(name).and_then(Value::as_f64);
+    let skipped = number(load, "skip_s").unwrap_or(match config.seconds_to_skip {
+        Skip::Seconds(seconds) => seconds,
+        Skip::Null | Skip::Missing => 0.0,
+    });
+    let seconds = per_minute.iter().flat_map(|count| std::iter::repeat_n(count / 60.0, 60));
+    let rates: Vec<f64> = seconds.skip(skipped.max(0.0) as usize).collect();
+    let kept: f64 = rates.iter().sum();
+    let scaling = load.get("scaling").unwrap_or(&Value::Null);
+    let rate = number(scaling, "rate_per_s").or(config.scale_rate);
+    let factor = number(scaling, "factor").or_else(|| config.scale_factor.parse().ok());
+    let by_scaling = || match (rate, factor) {
+        (Some(rate), _) => rate * rates.len() as f64,
+        (None, factor) => kept * factor.unwrap_or(1.0),
+    };
+    let total = planned.unwrap_or_else(by_scaling);
+    let factor = if kept > 0.0 && total.is_finite() { total / kept } else { 1.0 };
+    let speed = number(load, "speed").filter(|speed| *speed > 0.0).unwrap_or(1.0);
+    let pieces: Vec<(f64, f64, f64)> = without_leading_zeros(rates, 1)
+        .into_iter()
+        .map(|rate| (1.0 / speed, rate * factor * speed, rate * factor * speed))
+        .collect();
+    mean_per_second(&pieces)
+}
+
 /// By how much the load was made larger than its pattern.
 fn scaling(config: &Config, per_minute: &[f64]) -> f64 {
     let mean = per_minute.iter().sum::<f64>() / per_minute.len().max(1) as f64 / 60.0;
@@ -295,6 +330,33 @@ mod tests {
         check_seconds(&[0.0], &[], &[1.0]);
         check_seconds(&[], &[], &[]);
         check_seconds(&[0.0, 1e12], &[], &[]);
+    }
+
+    #[test]
+    fn the_pattern_of_a_load_has_the_time_of_the_load_and_the_sum_of_its_plan() {
+        let check = |load: Value, planned: Option<f64>, expected: &[(usize, f64)], length: usize| {
+            let rates =
+                pattern_of_load(&Config::default(), &load, &[0.0, 600.0, 60.0, 120.0], planned).unwrap();
+            assert_eq!(rates.len(), length, "{load}");
+            for (second, rate) in expected {
+                assert!((rates[*second] - rate).abs() < 1e-6, "{load}: {second} of {rates:?}");
+            }
+            rates.iter().sum::<f64>()
+        };
+        let near = |sum: f64, expected: f64| assert!((sum - expected).abs() < 1e-6, "{sum} {expected}");
+        // Leading zeros are cut off: at a speed of 60, each minute is a second.
+        let plain = json!({ "skip_s": 0.0, "scaling": { "kind": "none" }, "speed": 60.0 });
+        near(check(plain, None, &[(0, 600.0), (1, 60.0), (2, 120.0)], 3), 780.0);
+        // One a second in the mean of the two minutes that are kept, and not of all four.
+        let to_rate =
+            json!({ "skip_s": 120.0, "scaling": { "kind": "linear", "rate_per_s": 1.0 }, "speed": 1.0 });
+        near(check(to_rate, None, &[(0, 2.0 / 3.0), (119, 4.0 / 3.0)], 120), 120.0);
+        let factor = json!({ "skip_s": 150.0, "scaling": { "kind": "linear", "factor": 0.5 }, "speed": 0.5 });
+        near(check(factor, None, &[(0, 0.25), (60, 0.5), (179, 0.5)], 180), 75.0);
+        // Of a compound scaling, only the planner knows the sum.
+        let compound =
+            json!({ "skip_s": 120.0, "scaling": { "kind": "compound", "factor": 9.0 }, "speed": 40.0 });
+        near(check(compound, Some(300.0), &[(0, 40.0 * 100.0 / 60.0)], 3), 300.0);
     }
 
     #[test]

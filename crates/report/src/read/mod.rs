@@ -314,8 +314,8 @@ fn describe(found: Found, options: &Options, patterns: Option<&Path>, notes: &mu
     }
     let application = application.unwrap_or_else(|| found.application_folder());
     let planned = read_planned(&folder.join(OPTIONS_FILE), options.as_published, notes);
-    let pattern = read_pattern(&config, patterns, options.as_published);
     let workload = config.load.as_ref().and_then(Workload::of);
+    let pattern = read_pattern(&config, patterns, workload.as_ref(), options.as_published);
     Execution {
         app_path: found.benchmark_file(&application),
         application: application.into(),
@@ -342,13 +342,22 @@ fn read_planned(path: &Path, as_published: bool, notes: &mut Vec<Note>) -> Optio
     }
 }
 
-fn read_pattern(config: &Config, patterns: Option<&Path>, as_published: bool) -> Option<Vec<f64>> {
+fn read_pattern(
+    config: &Config,
+    patterns: Option<&Path>,
+    workload: Option<&Workload>,
+    as_published: bool,
+) -> Option<Vec<f64>> {
     // Ours has the counts in its own description.
-    let ours =
-        config.load.as_ref().and_then(|load| load.get("invocations_per_minute")).and_then(Value::as_array);
-    if let Some(counts) = ours {
-        let counts: Option<Vec<f64>> = counts.iter().map(Value::as_f64).collect();
-        return counts.map(|counts| rates::pattern(config, &counts, as_published));
+    if let Some(load) = &config.load
+        && let Some(counts) = load.get("invocations_per_minute").and_then(Value::as_array)
+    {
+        let counts: Vec<f64> = counts.iter().map(Value::as_f64).collect::<Option<_>>()?;
+        if as_published {
+            return Some(rates::pattern(config, &counts, as_published));
+        }
+        let planned = workload.map(|workload| workload.planned.iter().sum());
+        return rates::pattern_of_load(config, load, &counts, planned);
     }
     let candidates = rates::pattern_file(config, as_published)?;
     let text = candidates.iter().find_map(|name| fs::read_to_string(patterns?.join(name)).ok())?;
