@@ -81,14 +81,14 @@ impl Workload {
         Beside { total, times, moved, distance }
     }
 
-    /// By how much the share of each minute in its series differs from that of the dataset: 0.1 is a tenth more. `None`: neither has
-    /// anything in that minute, or one of the totals is zero. Minutes that the dataset or the series does not have are left out.
+    /// By how much the share of each minute in its series differs from that of the dataset: 0.1 is a tenth more. `None`: the dataset
+    /// has nothing in that minute, or one of the totals is zero. Minutes that the dataset or the series does not have are left out.
     pub(crate) fn differences(&self, series: &[f64]) -> Vec<Option<f64>> {
         let times = sum(series) / sum(&self.original);
         let minutes = series.iter().zip(&self.original);
         let differences = minutes.map(|(own, original)| own / (original * times) - 1.0);
         let is_known = times > 0.0 && times.is_finite();
-        differences.map(|difference| Some(difference).filter(|found| is_known && !found.is_nan())).collect()
+        differences.map(|difference| Some(difference).filter(|found| is_known && found.is_finite())).collect()
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(beside, Beside { total: 80.0, times: Some(2.0), moved: Some(0.0), distance: Some(0.0) });
         assert_eq!(all.differences(&all.upscaled), [Some(0.0), None, Some(0.0), None]);
         let found = all.differences(&all.planned);
-        assert_eq!((found[0], found[1], found[3]), (Some(0.5), None, Some(f64::INFINITY)));
+        assert_eq!((found[0], found[1], found[3]), (Some(0.5), None, None), "nothing is a part of zero");
         assert!((found[2].unwrap() + 0.2).abs() < 1e-12, "{found:?}");
         assert_eq!((all.fact("dataset"), all.fact("data"), all.minutes()), (Some("d"), None, 4));
     }

@@ -6,9 +6,9 @@ use crate::parallel;
 use crate::table::{Cell, Kind, Table};
 use crate::workload::{Beside, Workload};
 
-/// Without the rounding of sums of doubles, which is not of the load.
+/// Without the rounding of sums of doubles, which is not of the load. A zero has no sign.
 fn rounded(number: f64) -> f64 {
-    (number * 1e9).round() / 1e9
+    (number * 1e9).round() / 1e9 + 0.0
 }
 
 /// One row per execution, and one per minute of each.
@@ -87,7 +87,7 @@ fn minutes(all: &[(&Execution, &Workload)]) -> Table {
                 (workload.first + minute).into(),
             ];
             let series = [&workload.original, &workload.upscaled, &workload.planned];
-            row.extend(series.map(|series| Cell::from(series.get(minute).copied())));
+            row.extend(series.map(|series| Cell::from(series.get(minute).copied().map(rounded))));
             row.extend(
                 differences.iter().map(|all| Cell::from(all.get(minute).copied().flatten().map(rounded))),
             );
@@ -95,4 +95,17 @@ fn minutes(all: &[(&Execution, &Workload)]) -> Table {
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn noise_is_rounded_away_and_leaves_no_sign() {
+        for noise in [-1.1e-16, 1.1e-16, -4e-10, -0.0] {
+            assert_eq!(rounded(noise).to_bits(), 0.0_f64.to_bits(), "{noise}");
+        }
+        assert_eq!((rounded(26.000_000_000_3), rounded(-0.25)), (26.0, -0.25));
+    }
 }
