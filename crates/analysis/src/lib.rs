@@ -63,7 +63,8 @@ pub use requests::Requests;
 
 // Reports: an application in numbers, a trace as a picture, invocations over time.
 pub use io::folders::{
-    LeftOut, ReportError, Summaries, check_folder, check_small_files, summarize, summarize_groups,
+    LeftOut, ReportError, Summaries, check_folder, check_small_files, invalid_reasons, summarize,
+    summarize_groups,
 };
 pub use io::sides::{application_folder, invocation_folders, measure};
 pub use quantiles::Quantiles;

@@ -44,6 +44,8 @@ pub(crate) struct Execution {
     /// `None`: there are no analysed traces.
     pub(crate) traces: Option<Traces>,
     pub(crate) invalid: u64,
+    /// Why its load must not be used, a sentence each. Empty also where nothing judges it, and with the study's definitions.
+    pub(crate) invalid_load: Vec<String>,
     /// Names of the types of requests, by number; [`Traces::kinds`] and [`Sent::kinds`] refer to it.
     pub(crate) types: Vec<Arc<str>>,
     /// Planned invocations per second, by the options of the load.

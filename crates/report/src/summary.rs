@@ -265,15 +265,19 @@ fn issues(out: &mut String, overview: &Table) -> std::fmt::Result {
         Some(Cell::Text(Some(text))) => Some(text.to_string()),
         _ => None,
     };
-    let found: Vec<(String, String)> = (0..overview.rows())
-        .filter_map(|row| Some((text(row, "logs_path")?, text(row, "issues")?)))
+    let found: Vec<(String, String, Option<String>)> = (0..overview.rows())
+        .filter_map(|row| Some((text(row, "logs_path")?, text(row, "issues")?, text(row, "invalid_reasons"))))
         .collect();
     if found.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n### Executions to look at\n")?;
-    for (path, issues) in found.iter().take(ROWS) {
-        writeln!(out, "- {}: {}", markdown_text(path), issues.replace(',', ", "))?;
+    for (path, issues, reasons) in found.iter().take(ROWS) {
+        write!(out, "- {}: {}", markdown_text(path), issues.replace(',', ", "))?;
+        if let Some(reasons) = reasons {
+            write!(out, ". {}", markdown_text(reasons))?;
+        }
+        writeln!(out)?;
     }
     if found.len() > ROWS {
         writeln!(out, "- {} more are in `tables/overview.csv`", found.len() - ROWS)?;

@@ -292,12 +292,26 @@ fn add_invocations(measured: &mut Measurements, folder: &Path, prefix: &str) -> 
         notes.extend(summary.notes);
         measured.add_load(summary.planned, prefix, &notes, &summary.invalid);
     } else {
-        let reason = format!(
-            "there is no {SUMMARY_FILE}: the load did not come to its end, so what was planned is unknown."
-        );
-        measured.add_load(Some(count), prefix, &notes, &[reason]);
+        measured.add_load(Some(count), prefix, &notes, &[unfinished()]);
     }
     Ok(true)
+}
+
+/// Why a load without a summary must not be used.
+fn unfinished() -> String {
+    format!("there is no {SUMMARY_FILE}: the load did not come to its end, so what was planned is unknown.")
+}
+
+/// Why the load of a folder must not be used, one sentence per reason, as summaries say it. Empty: it may be used, or the folder
+/// has no `invocations.csv`, and nothing judges its load.
+///
+/// # Errors
+/// `load_summary.json` is damaged, or cannot be read.
+pub fn invalid_reasons(folder: &Path) -> Result<Vec<String>, ReportError> {
+    if !folder.join(INVOCATIONS_FILE).exists() {
+        return Ok(Vec::new());
+    }
+    Ok(read_summary(folder)?.map_or_else(|| vec![unfinished()], |summary| summary.invalid))
 }
 
 /// `None`: the load did not come to its end.

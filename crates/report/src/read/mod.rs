@@ -7,7 +7,7 @@ mod records;
 mod requests;
 mod traces;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sb_analysis::{
     AnalyzeOptions, BREAKDOWN_FILE, INVALID_FILE, TRACE_FILES, analyze_file, check_folder, check_small_files,
+    invalid_reasons,
 };
 use sb_durable::{open_in_folder, text_in_folder};
 use sb_measurement::INVOCATIONS_FILE;
@@ -162,6 +163,9 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
             execution.planned = Some(rates::per_second(planned.relative(), false));
         }
     }
+    if !options.as_published {
+        judge_loads(&mut executions, &mut notes);
+    }
     let files = PATTERNS.iter().filter_map(|name| {
         let text =
             fs::read_to_string(patterns.as_ref()?.join("20min_picks").join(format!("{name}.csv"))).ok()?;
@@ -177,6 +181,36 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Dataset, DatasetEr
         #[cfg(test)]
         read_again,
     })
+}
+
+/// Finds out which loads must not be used. There is a note for each reason, which counts how many loads have it.
+fn judge_loads(executions: &mut [Execution], notes: &mut Vec<Note>) {
+    let mut found: BTreeMap<String, (usize, PathBuf, String)> = BTreeMap::new();
+    for execution in executions {
+        match invalid_reasons(&execution.folder) {
+            Ok(reasons) => execution.invalid_load = reasons,
+            Err(error) => {
+                let message = format!("whether its load may be used is unknown: {error}");
+                notes.push(Note::warning(&execution.folder, message));
+            }
+        }
+        for reason in &execution.invalid_load {
+            // The numbers differ from load to load; the reason is the same.
+            let key = reason
+                .split(|c: char| c.is_ascii_digit())
+                .filter(|part| !matches!(*part, "" | "."))
+                .collect();
+            let first = || (0, execution.folder.clone(), reason.clone());
+            found.entry(key).or_insert_with(first).0 += 1;
+        }
+    }
+    notes.extend(found.into_values().map(|(count, folder, reason)| match count {
+        1 => Note::remark(&folder, format!("its load must not be used: {reason}")),
+        count => Note::general(format!(
+            "the loads of {count} executions must not be used; the first is {}: {reason}",
+            folder.display()
+        )),
+    }));
 }
 
 /// Takes out the damaged executions, and their notes: what became of single rows means nothing where none counts.

@@ -53,7 +53,7 @@ const COLUMNS: [(&str, Kind); 42] = [
 ];
 
 /// Better than the published definitions, or missing there.
-const EXTRA: [(&str, Kind); 8] = [
+const EXTRA: [(&str, Kind); 9] = [
     ("planned_duration_seconds", Kind::Float),
     ("observed_duration_seconds", Kind::Float),
     ("failed_requests", Kind::Integer),
@@ -62,6 +62,7 @@ const EXTRA: [(&str, Kind); 8] = [
     ("http_req_duration_p50_success_ms", Kind::Float),
     ("run", Kind::Text),
     ("trial", Kind::Text),
+    ("invalid_reasons", Kind::Text),
 ];
 
 /// An empty overview.
@@ -205,7 +206,11 @@ pub(super) fn row(execution: &Execution, rates: &Rates, as_published: bool) -> V
         concurrency(duration_mean).into(),
     ];
     row.extend(distances.map(Cell::from));
-    row.push(checked.issues().into());
+    let mut issues = checked.issues();
+    if !execution.invalid_load.is_empty() {
+        issues.push_str(if issues.is_empty() { "invalid_load" } else { ",invalid_load" });
+    }
+    row.push(issues.into());
     if !as_published {
         let planned =
             config.constant_seconds().or(execution.planned.as_ref().map(|rates| rates.len() as f64));
@@ -226,6 +231,7 @@ pub(super) fn row(execution: &Execution, rates: &Rates, as_published: bool) -> V
             quantile(&mut answered, 0.5, in_millis).map(|ms| round_scaled(ms, 3)).into(),
             config.run.as_deref().into(),
             config.trial.as_deref().into(),
+            Some(execution.invalid_load.join(" ")).filter(|reasons| !reasons.is_empty()).as_deref().into(),
         ]);
     }
     row

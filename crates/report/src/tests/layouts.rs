@@ -846,6 +846,44 @@ fn an_execution_that_lost_rows_is_left_out_as_a_whole() {
     }
 }
 
+/// Why a load must not be used is said of each execution, and once for all that have the same reason.
+#[test]
+fn loads_that_must_not_be_used_are_named_with_their_reasons() {
+    let data = Data::new();
+    let logs = |trial: u32| format!("shop/logs/2026-01-01_00-00-0{trial}");
+    for trial in 0..5 {
+        ours(&data, &logs(trial), &format!("t{trial}"), &[(trial, 20, 0, true)]);
+        // The first two were killed, and have no summary.
+        let late = format!("Invocations were late by {trial}.5 ms where 1 ms is tolerated.");
+        let reasons = if trial == 4 { "[]".to_owned() } else { format!("[{late:?}]") };
+        if trial > 1 {
+            let summary = load_summary(1).replace("\"invalid\": []", &format!("\"invalid\": {reasons}"));
+            data.write(&format!("{}/load_summary.json", logs(trial)), &summary);
+        }
+    }
+    let report = data.report(false);
+    let at = |row, column| match cell(&report, "overview", row, column) {
+        Cell::Text(text) => text.unwrap_or_default().to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(at(0, "issues").split(',').any(|name| name == "invalid_load"), "{}", at(0, "issues"));
+    assert!(at(1, "invalid_reasons").contains("the load did not come to its end"));
+    assert_eq!(at(3, "invalid_reasons"), "Invocations were late by 3.5 ms where 1 ms is tolerated.");
+    assert!(!at(4, "issues").contains("invalid_load") && at(4, "invalid_reasons").is_empty());
+    let notes: Vec<String> = report.notes.iter().map(ToString::to_string).collect();
+    let said: Vec<&String> = notes.iter().filter(|note| note.contains("must not be used")).collect();
+    assert_eq!(said.len(), 2, "{notes:?}");
+    let of = |text: &str| {
+        said.iter().find(|note| note.contains(text)).unwrap().starts_with("the loads of 2 executions")
+    };
+    assert!(of("did not come to its end") && of("late by 2.5 ms"), "{said:?}");
+    let summary = crate::summary::summary(&report);
+    let line = summary.lines().find(|line| line.contains("00-00-03:")).unwrap();
+    assert!(line.contains("invalid\\_load") || line.contains("invalid_load"), "{line}");
+    assert!(line.contains("late by 3.5 ms"), "{line}");
+    assert!(!data.report(true).notes.iter().any(|note| note.message.contains("must not be used")));
+}
+
 #[test]
 fn iterations_that_k6_dropped_were_not_sent() {
     let data = small();
