@@ -127,6 +127,9 @@ fn a_folder_is_applied_once_and_destroyed_with_its_state() {
     assert!(holds.iter().all(|path| is_kept(path)), "{holds:?}");
     let folder = std::fs::metadata(state.join("tools/shop@cloud/stack")).unwrap();
     assert_eq!(folder.permissions().mode() & 0o077, 0);
+    for path in &holds {
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o077, 0, "{path:?}");
+    }
 
     // Again: nothing is to be changed.
     desk.sb(&["prepare"]).expect(0);

@@ -9,7 +9,7 @@ mod state;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,6 +101,11 @@ async fn with_state(
     };
     for line in events.read() {
         attempt.tell(&line);
+    }
+    // The tool writes its state for everybody to read, and secrets are in it. One that is another user's, as of a container, stays so:
+    // nobody else can enter the folder.
+    for name in [STATE_FILE, "terraform.tfstate.backup"] {
+        let _ = fs::set_permissions(state.join(name), fs::Permissions::from_mode(0o600));
     }
     let record = json!({ "version": 1, "tool": what.tool.name(), "resources": events.resources() });
     attempt::write_json(folder, RESOURCES_FILE, &record, Durability::Processes)
