@@ -143,18 +143,17 @@ pub async fn fetch_linked_traces(
     links.read(&partial).map_err(unwritable)?;
     let is_named = sent.iter().all(|id| links.names_receivers(id));
     let wanted = loop {
-        let (others, again) = if is_named {
-            let named = links.reached(&sent).into_iter().filter(|id| !sent.contains(&**id));
-            // Who sent them may have been told of more receivers since.
-            (named.collect(), before.is_some())
+        let others = if is_named {
+            links.reached(&sent).into_iter().filter(|id| !sent.contains(&**id)).collect()
         } else {
             let now = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
             let left = until.saturating_duration_since(Instant::now());
             let mut listed = list_traces(config, since..now + CLOCKS_DIFFER, left.max(LIST_WITHIN)).await?;
             listed.retain(|id| !sent.contains(&**id));
-            (listed, false)
+            listed
         };
-        if again {
+        // What seemed complete may have been told of more receivers since, or have got what came late.
+        if before.is_some() {
             let all: Vec<String> = links.reached(&sent).into_iter().collect();
             for ids in all.chunks(XRAY.ids_per_request) {
                 // What cannot be asked for again is there already.

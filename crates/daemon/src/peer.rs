@@ -6,6 +6,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
+/// The table changes while it is read, and a socket that others come before may be passed over: so often is it read for one.
+const READINGS: usize = 3;
+
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -35,10 +38,17 @@ impl Peer {
             // Some containers and kernels answer no such question. The table has all sockets of the machine: to read it takes a
             // time in proportion to them, whoever has opened them.
             Err(_) => {
-                let Ok(mut table) = fs::read_to_string("/proc/net/tcp") else { return Self::Unknown };
-                // Where sockets of IPv6 stand that speak IPv4, such as all of Java. Without IPv6 there is no such file.
-                table += &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-                owner(&table, peer, here)
+                let mut found = None;
+                for _ in 0..READINGS {
+                    let Ok(mut table) = fs::read_to_string("/proc/net/tcp") else { return Self::Unknown };
+                    // Where sockets of IPv6 stand that speak IPv4, such as all of Java. Without IPv6 there is no such file.
+                    table += &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+                    found = owner(&table, peer, here);
+                    if found.is_some() {
+                        break;
+                    }
+                }
+                found
             }
         };
         match found {

@@ -18,7 +18,7 @@ use super::http::{self, Answer};
 use super::invoke::Runtime;
 use super::invoke_api::{self, TRACE_HEADER, error, text};
 use super::service_client::{client, whole};
-use super::sources::{Publication, Sources, changes, name_of};
+use super::sources::{BusEvent, Delivery, Publication, Sources, changes, name_of};
 use super::stand_in::StandIns;
 
 /// More than the largest batch of messages, escaped.
@@ -95,14 +95,13 @@ impl AwsProxy {
     async fn topic(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Answer> {
         let (request, body) = read(request).await?;
         let messages = Publication::of(&body);
-        let trace = text(request.headers(), TRACE_HEADER.as_str()).map(str::to_owned);
+        let trace = TraceContext::from_header(text(request.headers(), TRACE_HEADER.as_str()));
         let answer = self.pass_on(request.map(|()| Either::Right(Full::new(body)))).await?;
         if !messages.is_empty() && answer.status().is_success() {
             let said = String::from_utf8_lossy(answer.body()).into_owned();
             let sources = self.sources.clone();
-            tokio::spawn(async move {
-                sources.published(messages, &said, TraceContext::from_header(trace.as_deref())).await;
-            });
+            let delivery = Delivery::new(&self.runtime, "AWS::SNS", trace);
+            tokio::spawn(async move { sources.published(messages, &said, delivery.trace()).await });
         }
         Ok(answer)
     }
@@ -110,17 +109,17 @@ impl AwsProxy {
     async fn bucket(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Answer> {
         let change = changes(request.method(), request.uri(), request.headers())
             .filter(|change| self.sources.watch_bucket(change.bucket()));
-        let trace = text(request.headers(), TRACE_HEADER.as_str()).map(str::to_owned);
+        let trace = TraceContext::from_header(text(request.headers(), TRACE_HEADER.as_str()));
         let answer = self.pass_on(request.map(Either::Left)).await?;
         if let Some(change) = change
             && answer.status().is_success()
         {
             let (headers, said, sources) =
                 (answer.headers().clone(), answer.body().clone(), self.sources.clone());
+            let delivery = Delivery::new(&self.runtime, "AWS::S3", trace);
             tokio::spawn(async move {
                 tokio::time::sleep(NOTIFIED_AFTER).await;
-                let trace = TraceContext::from_header(trace.as_deref());
-                sources.object_changed(change, &headers, &said, trace).await;
+                sources.object_changed(change, &headers, &said, delivery.trace()).await;
             });
         }
         Ok(answer)
@@ -137,9 +136,15 @@ impl AwsProxy {
         let (output, events) = self.sources.put_events(&input).map_err(|message| refuse(&message))?;
         let trace = TraceContext::from_header(text(request.headers(), TRACE_HEADER.as_str()));
         let sources = self.sources.clone();
+        let own = events.iter().filter_map(BusEvent::trace);
+        let deliveries: Vec<Delivery> = own
+            .chain([&trace])
+            .map(|trace| Delivery::new(&self.runtime, "AWS::Events", trace.clone()))
+            .collect();
         tokio::spawn(async move {
             tokio::time::sleep(NOTIFIED_AFTER).await;
             sources.events_put(events, trace);
+            drop(deliveries);
         });
         let mut answer = Response::new(Bytes::from(output.to_string()));
         let kind = HeaderValue::from_static("application/x-amz-json-1.1");

@@ -145,6 +145,23 @@ impl Recorder {
         self.keep_on_disk(&document.to_string());
     }
 
+    /// Notes that what happened in a trace sets off more, a moment later: until [`Self::no_longer_expect`], it is not complete.
+    /// A trace of which nothing is known stays unknown.
+    pub(crate) fn expect(&self, trace: &str, head: Head) {
+        let Some(id) = trace_number(trace) else { return };
+        if let Some(trace) = self.lock().by_id.get_mut(&id) {
+            trace.open.push(head);
+        }
+    }
+
+    /// What was expected has come, or does not come.
+    pub(crate) fn no_longer_expect(&self, trace: &str, id: &str) {
+        let Some(number) = trace_number(trace) else { return };
+        if let Some(trace) = self.lock().by_id.get_mut(&number) {
+            trace.open.retain(|head| head.id != id);
+        }
+    }
+
     /// Records a finished segment.
     pub(crate) fn close(&self, trace: &str, segment: &Segment) {
         let Some(id) = trace_number(trace) else { return };
@@ -480,6 +497,19 @@ mod tests {
     const A: &str = "aaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbb";
     const C: &str = "cccccccccccccccc";
+
+    #[test]
+    fn a_trace_is_in_progress_while_more_is_expected() {
+        let recorder = Recorder::new(Clock::new(), LIMITS);
+        recorder.expect(TRACE, head(B, Some(A), 20));
+        assert_eq!(recorder.view(TRACE), None, "of which nothing is known");
+        recorder.close(TRACE, &segment(A, None, 10, 30));
+        let before = recorder.view(TRACE).unwrap();
+        recorder.expect(TRACE, head(B, Some(A), 20));
+        assert!(recorder.view(TRACE).unwrap().in_progress);
+        recorder.no_longer_expect(TRACE, B);
+        assert_eq!(recorder.view(TRACE).unwrap(), before);
+    }
 
     #[test]
     fn a_trace_is_in_progress_until_every_open_segment_is_closed() {

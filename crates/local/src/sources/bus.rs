@@ -33,6 +33,13 @@ pub(crate) struct BusEvent {
     trace: Option<TraceContext>,
 }
 
+impl BusEvent {
+    /// The trace that it names.
+    pub(crate) fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
+}
+
 impl Sources {
     /// What `PutEvents` answers, and the events that are to be delivered afterwards.
     ///

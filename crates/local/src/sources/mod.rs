@@ -20,11 +20,13 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 pub(super) use bucket::changes;
+pub(super) use bus::BusEvent;
 pub(super) use topic::Publication;
 
-use super::context::{TraceContext, new_request_id};
+use super::context::{TraceContext, new_request_id, new_segment_id};
 use super::instances::Function;
 use super::invoke::{Call, Runtime};
+use super::segment::Head;
 use sb_daemon::Lifetime;
 use sb_sam::{Service, Source, Timing};
 
@@ -133,6 +135,41 @@ impl Sources {
     /// Something was put into a queue, or came back to it.
     pub(crate) fn wake_queue(&self, name: &str) {
         self.queues.iter().filter(|(queue, _)| queue == name).for_each(|(_, poller)| poller.notify_one());
+    }
+}
+
+/// A delivery that is under way. Its trace is not complete until this is dropped: the caller may have ended before.
+pub(super) struct Delivery {
+    runtime: Arc<Runtime>,
+    trace: TraceContext,
+    segment: String,
+}
+
+impl Delivery {
+    /// Begins with the answer to the call that caused it.
+    pub(crate) fn new(runtime: &Arc<Runtime>, origin: &'static str, trace: TraceContext) -> Self {
+        let head = Head {
+            id: new_segment_id(),
+            name: origin.to_owned(),
+            parent: trace.parent.clone(),
+            origin,
+            start: runtime.now(),
+        };
+        let segment = head.id.clone();
+        if trace.sampled {
+            runtime.recorder.expect(&trace.root, head);
+        }
+        Self { runtime: Arc::clone(runtime), trace, segment }
+    }
+
+    pub(crate) fn trace(&self) -> TraceContext {
+        self.trace.clone()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.runtime.recorder.no_longer_expect(&self.trace.root, &self.segment);
     }
 }
 
