@@ -74,13 +74,7 @@ fn judge(evidence: &Evidence) -> Result<Decision, String> {
     if usable < min {
         return Ok(Decision::More(format!("{usable} of {} that can be used so far", counted(min, "trial"))));
     }
-    let statistic = match of {
-        LatencyFigure::Mean => Statistic::Mean,
-        LatencyFigure::P50 => Statistic::Quantile(Level::MEDIAN),
-        LatencyFigure::P90 => Statistic::Quantile(Level::P90),
-        LatencyFigure::P95 => Statistic::Quantile(Level::P95),
-        LatencyFigure::P99 => Statistic::Quantile(Level::P99),
-    };
+    let statistic = statistic(of);
     let confidence = Level::new(confidence).unwrap_or(Level::P95);
     let (of, asked) = (of.name(), relative_width * 100.0);
     let mut widest: Option<(String, f64)> = None;
@@ -157,6 +151,16 @@ fn latencies(folder: &Path) -> Result<Option<BTreeMap<String, Vec<f64>>>, String
         }
     }
     Ok(Some(by_request))
+}
+
+fn statistic(of: LatencyFigure) -> Statistic {
+    match of {
+        LatencyFigure::Mean => Statistic::Mean,
+        LatencyFigure::P50 => Statistic::Quantile(Level::MEDIAN),
+        LatencyFigure::P90 => Statistic::Quantile(Level::P90),
+        LatencyFigure::P95 => Statistic::Quantile(Level::P95),
+        LatencyFigure::P99 => Statistic::Quantile(Level::P99),
+    }
 }
 
 fn open(path: &Path) -> Result<Option<File>, String> {
@@ -236,6 +240,21 @@ mod tests {
         match decide_on(until, folders) {
             Decision::More(why) => assert!(why.contains(expected), "{why}"),
             Decision::Enough(why) => panic!("enough: {why}"),
+        }
+    }
+
+    /// A plan is refused by the same counts by which trials are judged.
+    #[test]
+    fn as_many_answers_are_needed_as_a_plan_is_checked_for() {
+        use LatencyFigure::{Mean, P50, P90, P95, P99};
+        for of in [Mean, P50, P90, P95, P99] {
+            let suffice = |answers: u64| {
+                let values = vec![1.0; answers as usize];
+                let trials = [Trial { deployment: 0, values: &values }];
+                Trials::new(&trials).unwrap().suffice(statistic(of))
+            };
+            assert!(suffice(of.answers()), "{of:?}");
+            assert!(of == Mean || !suffice(of.answers() - 1), "{of:?}");
         }
     }
 

@@ -519,7 +519,7 @@ before_invoke = "1s"
     #[test]
     fn another_measure_of_precision_is_decided_by_anew() {
         let until = |width: &str| {
-            let until = format!("until = {{ of = \"p50\", relative_width = {width}, min = 2, max = 3 }}");
+            let until = format!("until = {{ of = \"mean\", relative_width = {width}, min = 2, max = 3 }}");
             defined(MANIFEST, &planned("per_deployment = 2", &until))
         };
         let mut records = Vec::new();

@@ -108,7 +108,7 @@ fn a_plan_with_a_matrix_repetitions_and_trials_as_a_tree() {
 
 #[test]
 fn a_trial_that_may_not_be_needed_waits_for_a_decision() {
-    let until = "until = { of = \"p50\", relative_width = 0.1, min = 2, max = 4 }";
+    let until = "until = { of = \"mean\", relative_width = 0.1, min = 2, max = 4 }";
     let text = format!("{ONE}[trials]\n{until}\n");
     let graph = graph(&text, Parts::ALL);
     let decisions: Vec<&str> = graph

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::benchmark::{Benchmark, SamTemplates};
 use sb_workload::Load;
+use sb_workload::schedule::total;
 
 pub use executor::{Executor, UnknownExecutor};
 pub use expansion::{Deployment, Expansion, Trial, expand};
@@ -75,7 +76,10 @@ impl Plan {
     /// The plan as it is when every deployment needs the fewest trials; `None` where all trials are done in any case.
     pub fn shortest(&self) -> Option<Self> {
         let until = self.until?;
-        Some(Self { trials_per_deployment: until.min, until: None, ..self.clone() })
+        let points = self.entries.iter().flat_map(|entry| &entry.points);
+        let fewest = points.map(|point| until.fewest(point)).min().unwrap_or(u64::from(until.min));
+        let trials = u32::try_from(fewest).unwrap_or(u32::MAX).min(self.trials_per_deployment);
+        Some(Self { trials_per_deployment: trials, until: None, ..self.clone() })
     }
 }
 
@@ -120,6 +124,22 @@ pub struct Until {
     pub min: u32,
 }
 
+/// Trials without which an interval is not known: how much trials differ cannot be told from two.
+const INTERVAL_NEEDS: u64 = 3;
+
+impl Until {
+    /// The trials of a deployment after which it can be precise enough, at the earliest.
+    pub(crate) fn fewest(&self, point: &Point) -> u64 {
+        let needed = match total(&point.load) {
+            Some(answers) => self.of.answers().div_ceil(answers.max(1)),
+            None => 1,
+        };
+        // The first trial tells nothing of the others where it alone is cold.
+        let first = u64::from(point.start == Some(Start::ColdThenWarm));
+        u64::from(self.min).max(first + needed.max(INTERVAL_NEEDS))
+    }
+}
+
 /// A figure of the latencies of a type of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +157,17 @@ pub enum LatencyFigure {
 }
 
 impl LatencyFigure {
+    /// Answers that it takes at least, of each type of requests: a quantile needs ten beyond it.
+    pub fn answers(self) -> u64 {
+        match self {
+            Self::Mean => 1,
+            Self::P50 => 20,
+            Self::P90 => 100,
+            Self::P95 => 200,
+            Self::P99 => 1000,
+        }
+    }
+
     /// As plans name it.
     pub fn name(self) -> &'static str {
         match self {

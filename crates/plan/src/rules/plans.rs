@@ -152,7 +152,7 @@ pub(super) const RULES: &[Rule] = &[
         Plan,
         Names(&["until", "per_deployment"]),
         [
-            "`until` ends the trials of a deployment once they are precise enough, so it replaces a fixed number. Between `min` and `max` something must be left to decide.",
+            "`until` ends the trials of a deployment once they are precise enough, so it replaces a fixed number. Between `min` and `max` something must be left to decide. `max` trials must be able to send what the figure needs.",
             "[trials]\nper_deployment = 5\nuntil = { of = \"p50\", relative_width = 0.05, max = 30 }",
             "[trials]\nuntil = { of = \"p50\", relative_width = 0.05, max = 30 }",
         ],

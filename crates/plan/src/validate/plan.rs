@@ -203,6 +203,9 @@ impl PlanChecker<'_> {
 
         let cost_usd = self.cost_budget(file, &entries);
         let until = file.trials.as_ref().and_then(|trials| self.until(trials));
+        if let Some((until, max)) = until {
+            self.reachable(file, until, max, &entries);
+        }
         // Of an application that could not be read, nobody knows what its load waits for.
         let together = complete && together::check(file, &applications, &locks, &mut self.report);
         let report = &mut self.report;
@@ -325,6 +328,37 @@ impl PlanChecker<'_> {
             FigureWord::P99 => LatencyFigure::P99,
         };
         Some((Until { of, relative_width, confidence, min }, max))
+    }
+
+    /// A measure that no deployment can reach ends nothing: all its trials are done, as without it.
+    fn reachable(&mut self, file: &PlanFile, until: Until, max: u32, entries: &[Entry]) {
+        let Some(given) = file.trials.as_ref().and_then(|trials| trials.until.as_ref()) else { return };
+        for entry in entries {
+            let hopeless = entry.points.iter().find(|point| until.fewest(point) > u64::from(max));
+            let Some(point) = hopeless.filter(|_| until.min < max) else { continue };
+            let (of, application) = (until.of.name(), &entry.application);
+            let help = match total(&point.load).map(|sent| sent.saturating_mul(u64::from(max))) {
+                Some(all) if all < until.of.answers() => format!(
+                    "raise `max` to {} or more, make the load longer, or ask for a figure of fewer answers: {of} needs {}, \
+                     and {max} trials send {all}",
+                    until.fewest(point),
+                    until.of.answers()
+                ),
+                _ => format!(
+                    "raise `max` to {} or more: an interval needs 3 trials that count, and the first of \
+                     `start = \"cold_then_warm\"` does not",
+                    until.fewest(point)
+                ),
+            };
+            self.report.push(
+                Problem::error(
+                    "invalid-until",
+                    format!("the trials of `{application}` can never be precise enough for {of}"),
+                )
+                .at(&given.max.span, "too few")
+                .help(help),
+            );
+        }
     }
 
     /// What cannot be held in memory, nor ended in a lifetime, is a mistake in a number.

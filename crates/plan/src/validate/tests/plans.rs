@@ -616,11 +616,12 @@ fn trials_may_be_declared_cold_or_warm_by_the_matrix() {
 fn trials_end_when_they_are_precise_enough() {
     let text = |until: &str| format!("{PLAN_HEAD}{APPLICATION}[trials]\nuntil = {{ {until} }}\n");
     let read = |until: &str| valid_plan(&text(until), &Overrides::default());
-    let found = read("of = \"p90\", relative_width = 0.05, confidence = 0.9, min = 2, max = 20");
+    let found = read("of = \"p90\", relative_width = 0.05, confidence = 0.9, min = 2, max = 120");
     let expected = Until { of: LatencyFigure::P90, relative_width: 0.05, confidence: 0.9, min: 2 };
-    assert_eq!((found.until, found.trials_per_deployment), (Some(expected), 20));
+    assert_eq!((found.until, found.trials_per_deployment), (Some(expected), 120));
     let shortest = found.shortest().unwrap();
-    assert_eq!((found.trials(), shortest.trials(), shortest.until), (20, 2, None));
+    // One answer a trial.
+    assert_eq!((found.trials(), shortest.trials(), shortest.until), (120, 100, None));
     let found = read("of = \"mean\", relative_width = 1, max = 4");
     let expected = Until { of: LatencyFigure::Mean, relative_width: 1.0, confidence: 0.95, min: 3 };
     assert_eq!(found.until, Some(expected));
@@ -628,15 +629,36 @@ fn trials_end_when_they_are_precise_enough() {
         let problems = read_plan(&text(until), &Overrides::default()).problems;
         problems.iter().map(|problem| problem.code).collect()
     };
-    assert_eq!(codes("of = \"p99\", relative_width = 0, max = 9"), ["out-of-range"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 1.5, max = 9"), ["out-of-range"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 0.1, confidence = 95, max = 9"), ["out-of-range"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 0.1, min = 1, max = 9"), ["out-of-range"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 0.1, min = 9, max = 9"), ["invalid-until"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 0.1, max = 20000"), ["out-of-range"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 0.1"), ["missing-key"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 1.5, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0.1, confidence = 95, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0.1, min = 1, max = 9"), ["out-of-range"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0.1, min = 9, max = 9"), ["invalid-until"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0.1, max = 20000"), ["out-of-range"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0.1"), ["missing-key"]);
     assert_eq!(codes("of = \"p9\", relative_width = 0.1, max = 9"), ["unknown-word"]);
-    assert_eq!(codes("of = \"p99\", relative_width = 0.1, max = 9, most = 3"), ["unknown-key"]);
+    assert_eq!(codes("of = \"mean\", relative_width = 0.1, max = 9, most = 3"), ["unknown-key"]);
+    // Answers that no number of trials up to `max` gives.
+    let of_load = |of: &str, max: u32, rest: &str| {
+        let until = format!("of = \"{of}\", relative_width = 0.1, min = 2, max = {max}");
+        let text = format!("{}{rest}\n[load]\niterations = 100\n", text(&until));
+        read_plan(&text, &Overrides::default())
+    };
+    let fewest = |of: &str, rest: &str| of_load(of, 30, rest).value.unwrap().shortest().unwrap().trials();
+    let cold_then_warm = "start = \"cold_then_warm\"";
+    assert_eq!([fewest("mean", ""), fewest("p90", ""), fewest("p99", "")], [3, 3, 10]);
+    assert_eq!([fewest("mean", cold_then_warm), fewest("p99", cold_then_warm)], [4, 11]);
+    assert!(of_load("p99", 10, "").problems.is_empty());
+    for (of, max, rest, help) in [
+        ("p99", 9, "", "raise `max` to 10 or more, make the load longer"),
+        ("p99", 10, cold_then_warm, "raise `max` to 11 or more: an interval needs 3 trials"),
+        ("mean", 3, cold_then_warm, "raise `max` to 4 or more"),
+    ] {
+        let problems = of_load(of, max, rest).problems;
+        let [problem] = &problems[..] else { panic!("{}", rendered(&problems)) };
+        assert_eq!(problem.code, "invalid-until");
+        assert!(rendered(&problems).contains(help), "{}", rendered(&problems));
+    }
 }
 
 #[test]
