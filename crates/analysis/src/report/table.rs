@@ -1,5 +1,7 @@
 //! Summaries as tables for the terminal: at most 80 columns wide, plain or coloured.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::{self, Write};
 
 use sb_measurement::Outcome;
@@ -60,6 +62,28 @@ fn labels(of: &ApplicationSummary, groups: &[ApplicationSummary]) -> String {
     told.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
+/// The first of those sentences that differ in numbers alone, and how many more there are: each trial of a plan may say the same.
+fn without_likes(sentences: &[String]) -> Vec<String> {
+    let mut found: Vec<(&String, usize)> = Vec::new();
+    let mut places: HashMap<Vec<&str>, usize> = HashMap::new();
+    for sentence in sentences {
+        let parts = sentence.split(|letter: char| letter.is_ascii_digit()).filter(|part| !part.is_empty());
+        match places.entry(parts.collect()) {
+            Entry::Occupied(place) => found[*place.get()].1 += 1,
+            Entry::Vacant(place) => {
+                place.insert(found.len());
+                found.push((sentence, 0));
+            }
+        }
+    }
+    let told = found.into_iter().map(|(sentence, more)| match more {
+        0 => sentence.clone(),
+        1 => format!("{sentence} 1 more folder says so."),
+        more => format!("{sentence} {more} more folders say so."),
+    });
+    told.collect()
+}
+
 struct SummaryTable<'a, W: Write> {
     out: &'a mut W,
     ink: Ink,
@@ -74,11 +98,11 @@ impl<W: Write> SummaryTable<'_, W> {
         if let Some(traces) = &summary.traces {
             self.traces(traces)?;
         }
-        for reason in &summary.invalid {
-            self.sentence("invalid", Emphasis::Bad, reason)?;
+        for reason in without_likes(&summary.invalid) {
+            self.sentence("invalid", Emphasis::Bad, &reason)?;
         }
-        for warning in &summary.warnings {
-            self.sentence("note", Emphasis::Quiet, warning)?;
+        for warning in without_likes(&summary.warnings) {
+            self.sentence("note", Emphasis::Quiet, &warning)?;
         }
         Ok(())
     }
@@ -499,6 +523,27 @@ mod tests {
         let headings: Vec<_> = text.lines().filter(|line| line.starts_with("thumbnail")).collect();
         assert!(headings[0].starts_with("thumbnail-generator rate=5  "), "{headings:?}");
         assert!(headings[1].starts_with("thumbnail-generator rate=10  "), "{headings:?}");
+    }
+
+    #[test]
+    fn what_each_folder_says_is_said_once() {
+        let busy =
+            |time: &str, share: u32| format!("{time}: This machine was busy for {share} % of the time.");
+        let other = "2026-12-01_02-43-31: The clock was set back.".to_owned();
+        let said = [
+            busy("2026-12-01_02-43-30", 93),
+            other.clone(),
+            busy("2026-12-01_02-44-00", 99),
+            busy("2026-12-01_02-45-00", 100),
+        ];
+        let first = format!("{} 2 more folders say so.", said[0]);
+        assert_eq!(without_likes(&said), [first, other.clone()]);
+        assert_eq!(
+            without_likes(&[other.clone(), other.clone()]),
+            [format!("{other} 1 more folder says so.")]
+        );
+        let summary = ApplicationSummary { warnings: said.to_vec(), ..summary() };
+        assert_eq!(rendered(&summary, Ink::Plain).matches("busy").count(), 1);
     }
 
     #[test]
