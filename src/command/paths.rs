@@ -348,6 +348,9 @@ impl Aggregated<'_> {
 
     fn text(&self, terminal: &Terminal) -> String {
         let mut text = String::new();
+        if let Some(against) = &self.asked.against {
+            let _ = writeln!(text, "before  {}\nafter   {}\n", named(against), named(&self.asked.files));
+        }
         for (group, tree, before) in self.groups() {
             let durations = tree.durations_ms();
             let [p50, p95, p99] = durations.map_or([0.0; 3], |it| [it.p50, it.p95, it.p99]);
@@ -414,6 +417,16 @@ impl Aggregated<'_> {
             }
         }
         text.push('\n');
+    }
+}
+
+/// The first files of one side, and how many more there are.
+fn named(files: &[Vec<PathBuf>]) -> String {
+    let all: Vec<&PathBuf> = files.iter().flatten().collect();
+    let first: Vec<String> = all.iter().take(2).map(|file| printable(&file.display().to_string())).collect();
+    match all.len().saturating_sub(2) {
+        0 => first.join(", "),
+        more => format!("{} and {}", first.join(", "), counted(more, "more file")),
     }
 }
 

@@ -72,6 +72,9 @@ fn critical_paths_are_merged_grouped_and_compared() {
     assert_eq!(first["frames"][2], "S3");
     near(&first["before_ms"], 109.5);
     near(&first["after_ms"], 209.5);
+    let sides = work.sb(&compared).expect(0).stdout;
+    let expected = "before  shop/logs/1/traces.json\nafter   shop/logs/2/traces.json\n";
+    assert!(sides.starts_with(expected), "{sides}");
     work.sb(&[compared.as_slice(), &["--format", "svg", "--output", "difference.svg"]].concat()).expect(0);
     let svg = work.read("difference.svg");
     assert!(svg.contains("(+100.000 ms)") && svg.contains("slower") && !svg.contains("<script"), "{svg}");
