@@ -186,7 +186,7 @@ pub(super) const RULES: &[Rule] = &[
         Manifest,
         Nothing,
         [
-            "A value in a shell line is quoted. Inside quotes, comments and here-documents it cannot be, and would be read as code. Quotes do not help in arithmetic (`let`, `[[ … -eq … ]]`) and in names of variables (`unset`, `read`): some shells run commands in them. ksh and zsh do so in `[ … -eq … ]`, too. Nor do they in code that a shell reads once more (`eval`, `sh -c`).",
+            "A value in a shell line is quoted. Inside quotes, comments and here-documents it cannot be, and would be read as code. Quotes do not help in arithmetic (`let`, `[[ … -eq … ]]`) and in names of variables (`unset`, `read`): some shells run commands in them. ksh and zsh do so in `[ … -eq … ]`, too. Nor do they in code that a shell or another program reads once more (`eval`, `sh -c`, `ssh`, `watch`, `python3 -c`, `awk`).",
             "[params]\ntitle = \"x\"\n\n[[deploy]]\nname = \"stack\"\nrun = \"make deploy TITLE=\\\"{{params.title}}\\\"\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
             "[params]\ntitle = \"x\"\n\n[[deploy]]\nname = \"stack\"\nrun = \"make deploy TITLE={{params.title}}\"\n\n[[cleanup]]\nname = \"stack\"\nrun = \"make delete\"",
         ],

@@ -8,9 +8,14 @@
 //! Bash reads some words once more although they are quoted: as arithmetic (`let`, `[[ … -eq … ]]`, subscripts, whatever is
 //! assigned after `declare -i`) and as names of variables (`unset`, `read`, `printf -v`). Both may have a subscript, and the
 //! commands in a subscript are run: `a[$(date)]`. The shells ksh and zsh read the numbers of `[ … -eq … ]` so, too. Every shell
-//! reads code once more that it is given as a word: by `eval`, `trap` and `sh -c`.
+//! reads code once more that it is given as a word: by `eval`, `trap` and `sh -c`. So do other programs ([`reader`]): `ssh`,
+//! `watch` and `parallel` give their words to another shell, and `python3 -c`, `perl -e` or `awk` have a language of their own.
+
+mod reader;
 
 use sb_workload::template::{Piece, Template};
+
+use self::reader::Reader;
 
 /// Why a placeholder cannot stand where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +31,12 @@ pub(super) enum Trap {
     Number,
     /// As the name of a variable.
     Name,
-    /// As code: by `eval`, `trap`, or the option `-c` of a shell.
+    /// As code: by `eval`, `trap`, the option `-c` of a shell, or what gives its words to a shell of this machine.
     Code,
+    /// As code: by the shell of another machine, which has no variables of this one.
+    Remote,
+    /// As code in the language of another program.
+    Program,
     /// Directly after an unquoted backslash or dollar sign.
     Escaped,
     /// After something that this scanner does not follow.
@@ -48,7 +57,13 @@ impl Trap {
                 "in arithmetic (`$((…))`, `((…))`, `$[…]`, `let`, `[[ … -eq … ]]`, `a[…]=` or after `declare -i`)"
             }
             Self::Number => "as a number in `[ … -eq … ]`, which this shell evaluates",
-            Self::Code => "in code that a shell reads once more (`eval`, `trap`, `sh -c`)",
+            Self::Code => {
+                "in code that a shell reads once more (`eval`, `trap`, `sh -c`, `flock -c`, `watch`, `parallel`)"
+            }
+            Self::Remote => "in what `ssh` gives to a shell of another machine, which reads it once more",
+            Self::Program => {
+                "in code that a program reads (`awk`, `python3 -c`, `perl -e`, `node -e` and the like)"
+            }
             Self::Name => "as the name of a variable, in whose brackets commands are run",
             Self::Escaped => "directly after `\\` or `$`",
             Self::Unclear => "after shell syntax too tangled to follow",
@@ -167,10 +182,10 @@ impl Scanner {
         if let Some(index) = index {
             // Whatever is no trap so far stands in code.
             let reads_values = self.reads_values;
-            let is_code = || self.commands.last().is_some_and(Command::reads_code);
+            let code = || self.commands.last().and_then(Command::reads_code);
             // What its own quotes make of it is read by another shell.
             let here = self.trap().map(|trap| match trap {
-                Trap::SingleQuotes | Trap::DoubleQuotes if is_code() => Trap::Code,
+                Trap::SingleQuotes | Trap::DoubleQuotes => code().unwrap_or(trap),
                 other => other,
             });
             let in_command = || self.commands.last_mut().and_then(|it| it.trap(index, reads_values));
@@ -501,25 +516,11 @@ struct Command {
     /// In a test: the values of the comparison at hand, and whether it compares numbers or asks about a name.
     values: Vec<usize>,
     reads: Option<Trap>,
-    /// Whether one of its words was the name of a shell, and what comes of that for the word at hand.
-    inner: InnerShell,
+    /// In a plain test: the word before, which looked like a comparison of numbers, is compared as text if `]` follows.
+    may_be_text: bool,
+    /// Whether one of its words was the name of what reads code, and what comes of that for the word at hand.
+    reader: Reader,
 }
-
-/// A shell that a command starts, perhaps by another program: `env sh -c CODE`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum InnerShell {
-    #[default]
-    None,
-    /// Options may follow.
-    Named,
-    /// A name may stand before the option with the code, too.
-    Su,
-    /// The word at hand is code.
-    Code,
-}
-
-/// Shells by their names.
-const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "rbash", "yash", "zsh"];
 
 /// In a word, in place of what is substituted.
 const SOMETHING: char = '\u{2}';
@@ -537,6 +538,8 @@ const READING: [&str; 11] =
     ["let", "unset", "read", "mapfile", "readarray", "getopts", "printf", "wait", "test", "eval", "trap"];
 /// What compares numbers in a test.
 const OF_NUMBERS: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
+/// What compares texts in a test.
+const OF_TEXTS: [&str; 5] = ["=", "==", "!=", "<", ">"];
 
 impl Command {
     /// Within `[[ … ]]`.
@@ -549,32 +552,14 @@ impl Command {
         self.name.as_deref().is_some_and(|name| name == "[" || name == "test")
     }
 
-    /// Whether the word at hand is code.
-    fn reads_code(&self) -> bool {
-        self.inner == InnerShell::Code
-            || match self.name.as_deref() {
-                Some("eval") => true,
-                Some("trap") => self.count == 0 || (self.count == 1 && self.before == "--"),
-                _ => false,
-            }
-    }
-
-    /// What follows from a whole word for the next.
-    fn note_shell(&mut self, word: &str) {
-        let option = word.strip_prefix(['-', '+']).filter(|rest| !rest.starts_with('-'));
-        // `-o pipefail`
-        let has_value = self.before.starts_with(['-', '+']) && self.before.ends_with(['o', 'O']);
-        self.inner = match (self.inner, option) {
-            (InnerShell::Named | InnerShell::Su, Some(letters)) if letters.contains('c') => InnerShell::Code,
-            (InnerShell::Named, Some(_)) => InnerShell::Named,
-            (InnerShell::Named, None) if has_value || word.starts_with("--") => InnerShell::Named,
-            (InnerShell::Su, _) => InnerShell::Su,
-            _ => match word.rsplit('/').next().unwrap_or_default() {
-                "su" | "runuser" => InnerShell::Su,
-                name if SHELLS.contains(&name) => InnerShell::Named,
-                _ => InnerShell::None,
-            },
+    /// As what code the word at hand is read, if it is.
+    fn reads_code(&self) -> Option<Trap> {
+        let by_shell = match self.name.as_deref() {
+            Some("eval") => true,
+            Some("trap") => self.count == 0 || (self.count == 1 && self.before == "--"),
+            _ => false,
         };
+        if by_shell { Some(Trap::Code) } else { self.reader.reads(&self.word, &self.before) }
     }
 
     fn redirects_now(&self) -> bool {
@@ -586,8 +571,12 @@ impl Command {
         if self.redirects {
             return None;
         }
-        if self.reads_code() {
-            return Some(Trap::Code);
+        if let Some(trap) = self.reads_code() {
+            return Some(trap);
+        }
+        if std::mem::take(&mut self.may_be_text) {
+            // More follows than `]`.
+            return Some(Trap::Number);
         }
         let in_brackets = self.word.rfind('[').filter(|open| !self.word[*open..].contains(']'));
         let is_assignment = is_assignment(&self.word);
@@ -650,7 +639,7 @@ impl Command {
         let word = std::mem::take(&mut self.word);
         let mut declares = false;
         if !word.is_empty() && !self.redirects {
-            self.note_shell(&word);
+            self.reader = self.reader.after(&word, &self.before, self.name.as_deref());
         }
         if word.is_empty() {
         } else if std::mem::take(&mut self.redirects) {
@@ -677,7 +666,17 @@ impl Command {
                 self.options.push_str(letters);
             }
             if self.is_plain_test() {
-                if OF_NUMBERS.contains(&word.as_str()) {
+                let may_be_text = std::mem::take(&mut self.may_be_text);
+                if may_be_text && word != "]" {
+                    found.extend(self.values.drain(..).map(|index| (index, Trap::Number)));
+                    self.reads = Some(Trap::Number);
+                } else if OF_NUMBERS.contains(&word.as_str())
+                    && self.count == 2
+                    && OF_TEXTS.contains(&self.before.as_str())
+                {
+                    // `[ {{x}} = -eq ]`: of three words, the second compares.
+                    self.may_be_text = true;
+                } else if OF_NUMBERS.contains(&word.as_str()) {
                     found.extend(self.values.drain(..).map(|index| (index, Trap::Number)));
                     self.reads = Some(Trap::Number);
                 } else if ["-a", "-o"].contains(&word.as_str()) {
@@ -904,8 +903,15 @@ mod tests {
             "if [ 1 -gt {{a}} ]; then :; fi",
             "test {{a}} -ne 1",
             "[ -n x -a {{a}} -lt 1 ]",
+            "[ = -eq {{a}} ]",
+            "[ {{a}} = -eq 1 ]",
+            "[ x = -eq {{a}} ]",
+            "[ x = -a {{a}} -eq 1 ]",
         ] {
             check(number, &[Trap::Number]);
+        }
+        for text in ["[ {{a}} = -eq ]", "test {{a}} != -lt && echo {{a}}", "[ {{a}} = -eq ] && echo {{a}}"] {
+            check(text, &[]);
         }
         for (shell, evaluates) in [
             (vec!["sh", "-c"], false),
@@ -943,6 +949,9 @@ mod tests {
             check(code, &[Trap::Code]);
         }
         for plain in [
+            "echo sh -c {{a}}",
+            "printf '%s\\n' bash -c {{a}}",
+            "grep -r sh -c {{a}}",
             "sh -c 'echo \"$1\"' sh {{a}}",
             "sh -c true {{a}}; echo {{a}}",
             "bash {{a}}",
@@ -952,6 +961,99 @@ mod tests {
             "gcc -c {{a}}",
             "echo eval {{a}}",
             "sh -c true > {{a}}",
+        ] {
+            check(plain, &[]);
+        }
+    }
+
+    #[test]
+    fn programs_that_give_their_words_to_a_shell_read_them_once_more() {
+        for code in [
+            "watch {{a}}",
+            "watch 'ls {{a}}'",
+            "watch -n 5 -d ls {{a}}",
+            "flock lock -c {{a}}",
+            "flock -w 5 lock -c 'ls {{a}}'",
+            "flock --exclusive lock --command \"ls {{a}}\"",
+            "script -q -c {{a}} /dev/null",
+            "parallel {{a}} ::: 1 2",
+            "parallel -j 4 'echo {{a}}' {} ::: 1 2",
+            "parallel ::: {{a}}",
+            "ls | xargs sh -c {{a}}",
+            "ls | xargs -I {} bash -c 'echo {} {{a}}'",
+            "timeout 5 watch {{a}}",
+            "sudo -n flock lock sh -c {{a}}",
+        ] {
+            check(code, &[Trap::Code]);
+        }
+        for remote in [
+            "ssh host {{a}}",
+            "ssh host ls {{a}}",
+            "ssh -i key -p 22 user@host 'ls {{a}}'",
+            "ssh -o StrictHostKeyChecking=no host \"ls {{a}}\"",
+            "ssh host -p 22 ls -l {{a}}",
+            "timeout 5 /usr/bin/ssh -tt host {{a}}",
+            "sshpass -e ssh host {{a}}",
+        ] {
+            check(remote, &[Trap::Remote]);
+        }
+        for plain in [
+            "ssh {{a}} uptime",
+            "ssh -i {{a}} -l {{a}} -p {{a}} {{a}}@host uptime",
+            "ssh host -p {{a}} uptime",
+            "ssh host uptime > {{a}}",
+            "ssh host uptime; echo {{a}}",
+            "flock {{a}} ls {{a}}",
+            "flock -w {{a}} lock ls -c {{a}}",
+            "watch -n {{a}} ls",
+            "watch -x ls {{a}}",
+            "parallel -j {{a}} gzip ::: {{a}} {{a}}",
+            "git remote add ssh {{a}}",
+            "apt-get install -y watch parallel {{a}}",
+            "ls | xargs rm {{a}}",
+        ] {
+            check(plain, &[]);
+        }
+    }
+
+    #[test]
+    fn programs_of_a_language_read_code_once_more() {
+        for code in [
+            "python3 -c {{a}}",
+            "python3 -c \"print('{{a}}')\"",
+            "python3.12 -I -X dev -Wc 'print({{a}})'",
+            "/usr/bin/python -uc 'print({{a}})'",
+            "perl -e {{a}}",
+            "perl -MJSON -lane 'print {{a}}'",
+            "perl -e 1 -e {{a}}",
+            "ruby -rjson -e 'puts {{a}}'",
+            "php -r {{a}}",
+            "node -e {{a}}",
+            "node --eval \"log({{a}})\"",
+            "node -r ./x.js -p '{{a}}'",
+            "node --eval={{a}}",
+            "awk \"{ print {{a}} }\" file",
+            "awk {{a}} file",
+            "gawk -F , -v x=1 '{ print {{a}} }' file",
+            "ls | busybox awk '/{{a}}/'",
+            "env X=1 python3 -c {{a}}",
+        ] {
+            check(code, &[Trap::Program]);
+        }
+        for plain in [
+            "python3 -c 'import sys; print(sys.argv[1])' {{a}}",
+            "python3 x.py -c {{a}}",
+            "python3 -m http.server {{a}} -c {{a}}",
+            "python3 -W {{a}} x.py {{a}}",
+            "perl -MFile::Temp x.pl {{a}}",
+            "perl -e 'print @ARGV' {{a}}",
+            "node x.js -e {{a}}",
+            "awk '{ print $1 }' {{a}}",
+            "awk -v x={{a}} -F {{a}} '{ print x }' file",
+            "awk -f {{a}} {{a}}",
+            "apt-get install -y awk {{a}}",
+            "pip install python -e {{a}}",
+            "echo python3 -c {{a}}",
         ] {
             check(plain, &[]);
         }

@@ -394,6 +394,14 @@ fn unquoted(template: &Template, trap: Trap, variable: &str) -> String {
             "`{reference}` within single quotes of the code, so that only the inner shell reads it, as in `sh -c 'echo {reference}'`; \
              where the value is code on purpose, `sh -c {reference}`"
         ),
+        Trap::Remote => format!(
+            "the value to the other shell's standard input: `printf '%s\\n' {reference} | ssh HOST 'read -r value; echo \"$value\"'`"
+        ),
+        Trap::Program => format!(
+            "{reference} as an argument behind the code, which then reads its arguments, as in \
+             `python3 -c 'import sys; print(sys.argv[1])' {reference}` or `awk -v value={reference} '{{ print value }}'`; \
+             or let the code read the variable `{variable}` of its environment"
+        ),
         Trap::Backticks | Trap::Expansion | Trap::Escaped | Trap::Unclear => {
             format!("`{reference}` in its place")
         }
