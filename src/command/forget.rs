@@ -35,7 +35,7 @@ pub(super) async fn forget(terminal: &Terminal, settings: &Settings, name: &str,
         return Err(Failed::helped(
             Exit::Failed,
             format!("run {} of `{name}` has not ended: it could be resumed, and would deploy", row.run),
-            format!("`sb resume {}` continues it, and Ctrl-C there stops it and cleans up", row.run),
+            format!("`sb resume {0}` continues it, and `sb cleanup {0}` stops it and cleans up", row.run),
         ));
     }
     let records = store.events(&row.run).await?;

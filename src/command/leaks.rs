@@ -298,6 +298,12 @@ async fn kept(store: &Store, row: &DeploymentRow) -> Result<Option<StepId>, Fail
     Ok(store.state(&row.run).await?.kept.remove(&row.id))
 }
 
+/// Whether a run cleans up at its end.
+async fn pays(store: &Store, run: &RunId) -> Result<bool, Failed> {
+    let row = store.run(run).await?;
+    Ok(row.map(|row| Request::read(&row)).transpose()?.is_some_and(|request| request.parts.cleanup))
+}
+
 /// How the debt of a deployment is paid.
 async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Result<String, Failed> {
     if let Some(original) = store.original() {
@@ -328,6 +334,10 @@ async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Res
         }
         What::Plan { .. } => format!("pay with: {}", resume(&row.run)),
         What::Single { manifest, target, deployment, .. } => match open_run_of(store, deployment).await? {
+            // A part of the life cycle without a cleanup goes on with its own work, and pays nothing.
+            Some(open) if !pays(store, &open).await? => {
+                format!("pay with: {}", terminal.command(&format!("cleanup {open}")))
+            }
             Some(open) => format!("pay with: {}", resume(&open)),
             None => {
                 let (manifest, target) = (quoted(manifest), quoted(Path::new(target)));

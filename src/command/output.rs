@@ -96,7 +96,7 @@ fn exit_of(error: &RunError) -> Exit {
         RunError::Lock(_) | RunError::Alive { .. } => Exit::Locked,
         RunError::DeploymentInUse { .. }
         | RunError::Unfinished { .. }
-        | RunError::NotEnded { .. }
+        | RunError::Changing { .. }
         | RunError::Changed { .. }
         | RunError::NotKept { .. }
         | RunError::ChangeIncomplete { .. }

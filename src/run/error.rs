@@ -29,11 +29,11 @@ pub enum RunError {
     #[diagnostic(help("{}", ways(missing)))]
     MissingVariables { missing: Vec<MissingVariable>, warnings: Vec<Problem> },
     #[error("run {run} of `{deployment}` has not ended: a step of it may still be running")]
-    #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
+    #[diagnostic(help("`sb resume {run}` goes on with it, and `sb cleanup {run}` stops it and cleans up"))]
     DeploymentInUse { run: RunId, deployment: DeploymentId },
     #[error("run {run} of `{}` has not ended, and what it deployed is still there", plan.display())]
     #[diagnostic(help(
-        "`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up; `sb run {} --anew` begins another one beside it",
+        "`sb resume {run}` goes on with it, and `sb cleanup {run}` stops it and cleans up; `sb run {} --anew` begins another one beside it",
         quoted(plan)
     ))]
     Unfinished { run: RunId, plan: PathBuf },
@@ -43,9 +43,11 @@ pub enum RunError {
         quoted(plan)
     ))]
     Alive { run: RunId, plan: PathBuf, runner: u32 },
-    #[error("{run} has not ended")]
-    #[diagnostic(help("`sb resume {run}` goes on with it, and Ctrl-C there stops it and cleans up"))]
-    NotEnded { run: RunId },
+    #[error("{run} was left in the middle of a change of its files")]
+    #[diagnostic(help(
+        "`sb resume {run} --accept-changes` goes on with it, and Ctrl-C there stops it and cleans up"
+    ))]
+    Changing { run: RunId },
     #[error("there is no run `{name}`{}", if name.contains('/') { ", and no folder" } else { "" })]
     #[diagnostic(help("`sb runs` lists the runs"))]
     NoRun { name: String },

@@ -14,10 +14,10 @@ use super::left::Left;
 use super::perform::{Ready, Work, reach, shared};
 use super::request::{Given, Request, What};
 use crate::schedule::{self, End, Past, Policy, now_ms};
-use crate::store::{Debt, Lock, LockError, RunRow, Store};
+use crate::store::{Debt, Lock, LockError, RunRow, Store, event};
 use crate::workspace::{Workspace, absolute};
 use sb_plan::benchmark::Images;
-use sb_plan::event::Verdict;
+use sb_plan::event::{Event, StopCause, Verdict};
 use sb_plan::graph::{self, RunGraph};
 use sb_plan::id::{DeploymentId, RunId};
 use sb_plan::manifest::problem::Problem;
@@ -273,10 +273,11 @@ impl Runs {
         })))
     }
 
-    /// Cleans up whatever a run that has ended still owes, what it kept on purpose included.
+    /// Cleans up whatever a run still owes, what it kept on purpose included. One that was left by its runner is stopped
+    /// first, and ends with this.
     ///
     /// # Errors
-    /// The run has not ended, or what its cleanup needs is not in reach.
+    /// Another process holds the run, a change of its files was begun, or what its cleanup needs is not in reach.
     pub async fn clean_up(
         &self,
         run: &str,
@@ -289,13 +290,22 @@ impl Runs {
         if !store.owes(&row.id).await? {
             return Ok(CleanedUp::NothingOwed(row.id));
         }
-        if row.ended.is_none() {
-            return Err(RunError::NotEnded { run: row.id });
-        }
+        // Read again: the runner that held the lock a moment ago may have ended the run.
+        let row = store.run(&row.id).await?.unwrap_or(row);
         let request = Request::read(&row)?;
         let _deployment_lock = self.lock_deployment(&request)?;
+        let mut parts = request.parts;
+        if row.ended.is_none() {
+            if store.state(&row.id).await?.changing {
+                return Err(RunError::Changing { run: row.id });
+            }
+            let (why, cause) = ("its cleanup was asked for".to_owned(), StopCause::User);
+            store.append(vec![event(&row.id, now_ms(), Event::StopRequested { why, cause })]).await?;
+            // Its cleanup waits for what may still be running.
+            parts = parts.with_cleanup();
+        }
         let plan = || request.planned(store, &row.id);
-        let (plan, left) = Left::read(store, &row.id, &request, request.parts, plan).await?;
+        let (plan, left) = Left::read(store, &row.id, &request, parts, plan).await?;
         let Left { graph, past, state } = left;
         let performer = reach(self, &plan, &graph).await?;
         let work = Work {

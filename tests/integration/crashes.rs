@@ -130,6 +130,28 @@ fn nothing_else_is_done_with_a_deployment_while_a_step_of_a_killed_run_may_be_ru
 }
 
 #[test]
+fn what_leaks_proposes_for_a_killed_prepare_stops_it_and_removes_what_it_deployed() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    let mut runner = work.start(&["prepare", "--executor", "host"]);
+    assert!(work.appears("trail", "begin one"));
+    kill(&mut runner);
+    let leaks = work.sb(&["leaks"]).expect(4).stdout;
+    let command = leaks.lines().find_map(|line| line.trim().strip_prefix("pay with: sb ")).unwrap();
+    assert!(command.starts_with("cleanup "), "{leaks}");
+    let words: Vec<&str> = command.split(' ').collect();
+    work.sb(&words).expect(0);
+    assert!(work.read("trail").ends_with("begin cleanup\nend cleanup\n"), "{}", work.read("trail"));
+    assert!(!work.read("trail").contains("two"), "{}", work.read("trail"));
+    work.sb(&["leaks"]).expect(0);
+    let again = work.sb(&words).expect(0);
+    assert!(again.stderr.contains("owes no cleanup"), "{}", again.stderr);
+    // Nothing of the run stands in the way.
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    work.sb(&["cleanup", "--executor", "host"]).expect(0);
+}
+
+#[test]
 fn a_second_runner_on_the_same_run_or_deployment_is_refused() {
     let work = Workspace::new();
     work.write("benchmark.toml", SLOW);
