@@ -43,14 +43,17 @@ pub(crate) struct StepPerformer {
     room: Semaphore,
 }
 
-/// The pipes and the process of a supervisor, or the connections to an engine or an endpoint.
-const FILES_OF_AN_ATTEMPT: usize = 6;
-/// The state, locks, logs that are looked at, and supervisors without work.
-const FILES_BESIDE: usize = 256;
+/// Open files of an attempt: two pipes and the process of its supervisor, and one for a file that is read meanwhile. In a
+/// container: the connections to the engine.
+fn files_of_an_attempt(executor: Executor) -> usize {
+    if executor == Executor::Host { 4 } else { 6 }
+}
 
 /// How many attempts have room beside each other, where a process may have so many open files.
-fn room(open_files: usize) -> usize {
-    let attempts = open_files.saturating_sub(FILES_BESIDE) / FILES_OF_AN_ATTEMPT;
+fn room(executor: Executor, open_files: usize) -> usize {
+    // A runner has about 20 files beside: its state, locks and the terminal. Steps that fetch traces have connections.
+    let beside = (open_files / 4).clamp(48, 256);
+    let attempts = open_files.saturating_sub(beside) / files_of_an_attempt(executor);
     attempts.clamp(4, Semaphore::MAX_PERMITS)
 }
 
@@ -59,7 +62,7 @@ impl StepPerformer {
         let supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
         let background_supervisors = Supervisors::new(sb.clone(), workspace.folder().to_owned());
         let watchers = Watchers::default();
-        let room = Semaphore::new(room(inherited::open_files()));
+        let room = Semaphore::new(room(executor, inherited::open_files()));
         Self {
             executor,
             workspace,

@@ -234,6 +234,27 @@ fn many_steps_run_side_by_side_under_small_limits() {
     }
 }
 
+/// Each step waits for all others, so the run ends well only if they run at the same time.
+#[test]
+fn a_hard_limit_on_open_files_leaves_room_for_as_many_steps_as_it_has_descriptors() {
+    const STEPS: usize = 40;
+    let work = Workspace::new();
+    let mut manifest = "[benchmark]\nname = \"wide\"\n[targets.local]\ntraces = \"none\"\n".to_owned();
+    for number in 0..STEPS {
+        let run =
+            format!("touch here-{number}; until [ $(ls here-* | wc -l) -ge {STEPS} ]; do sleep 0.2; done");
+        manifest +=
+            &format!("[[deploy]]\nname = \"s{number}\"\nrun = \"{run}\"\nneeds = []\ntimeout = \"60s\"\n");
+    }
+    manifest += "[[cleanup]]\nname = \"stack\"\nrun = \"true\"\n";
+    work.write("benchmark.toml", &manifest);
+    let sb = work.command(&["test", "--executor", "host"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(sb.get_program()).args(sb.get_args());
+    command.current_dir(work.path()).env("SB_LOCKS", work.path().join(".runtime"));
+    Ran::of(command.stdin(Stdio::null()).output().unwrap()).expect(0);
+}
+
 /// A step can print and name what it likes: of it, a terminal gets text and at most colours.
 #[test]
 fn foreign_text_does_not_steer_the_terminal() {
